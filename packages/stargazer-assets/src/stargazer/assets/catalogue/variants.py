@@ -1,0 +1,77 @@
+"""Variant calls, known sites and what is modelled on them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from stargazer.assets.asset import Asset, asset
+from stargazer.assets.catalogue.names import header_text
+from stargazer.assets.catalogue.sequencing import Reference
+from stargazer.assets.formats import GZIP, check_magic, check_vcf
+from stargazer.assets.links import Companion, Derived
+
+__all__ = ["Annotation", "KnownSites", "KnownSitesIndex", "Variants", "VariantsIndex", "VqsrModel", "VqsrTranches"]
+
+VCF_SUFFIX = {GZIP: ".vcf.gz", b"BCF": ".bcf", b"": ".vcf"}
+check_index = check_magic(b"TBI\x01", b"CSI\x01", what="a tabix or CSI index")
+
+
+@asset("variants", suffix=VCF_SUFFIX, check=check_vcf)
+class Variants(Asset):
+    """Variant calls of one or several samples, as VCF; a GVCF also says where there are none."""
+
+    samples: list[str] = attrs.field(factory=list)
+    reference_cid: Derived[Reference] | None = None
+    caller: str | None = None
+    kind: Literal["calls", "gvcf", "truth"] = "calls"
+    normalised: bool = False
+    filtered: bool = False
+
+
+@asset("variants_index", suffix=".tbi", check=check_index)
+class VariantsIndex(Asset):
+    """Offsets into sorted, bgzip variants (`bcftools index --tbi`)."""
+
+    variants_cid: Companion[Variants]
+
+
+@asset("known_sites", suffix=VCF_SUFFIX, check=check_vcf)
+class KnownSites(Asset):
+    """Sites of known variation (dbSNP, Mills), as VCF."""
+
+    name: str = attrs.field(validator=header_text)
+    build: str | None = None
+    reference_cid: Derived[Reference] | None = None
+
+
+@asset("known_sites_index", suffix=".tbi", check=check_index)
+class KnownSitesIndex(Asset):
+    """Offsets into known sites."""
+
+    known_sites_cid: Companion[KnownSites]
+
+
+@asset("vqsr_model", suffix=".recal.vcf.gz")
+class VqsrModel(Asset):
+    """Scores of VariantRecalibrator."""
+
+    mode: Literal["SNP", "INDEL"]
+    variants_cid: Derived[Variants]
+
+
+@asset("vqsr_tranches", suffix=".tranches")
+class VqsrTranches(Asset):
+    """Tranches of VariantRecalibrator."""
+
+    mode: Literal["SNP", "INDEL"]
+    variants_cid: Derived[Variants]
+
+
+@asset("annotation", suffix={GZIP: ".gff3.gz", b"": ".gff3"})
+class Annotation(Asset):
+    """Genes and transcripts of a build, as GFF3."""
+
+    name: str = attrs.field(validator=header_text)
+    build: str

@@ -1,0 +1,111 @@
+"""The storage contract that assets rely on, and how the current client is found."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from stargazer.assets.errors import NoClientError
+
+__all__ = ["ENTRY_POINT_GROUP", "IpFile", "StorageClient", "current_client", "use_client"]
+
+ENTRY_POINT_GROUP = "stargazer.clients"
+
+
+@attrs.frozen(kw_only=True)
+class IpFile:
+    """A stored file: one record of an index, pointing at bytes by their content identifier.
+
+    Attributes:
+        id: the record's name within its store.
+        cid: IPFS CIDv1 of the bytes.
+        name: the file name it was stored under.
+        size: bytes.
+        keyvalues: flat metadata.
+        public: whether the record is on the public network; local records are private.
+        created_at: when the record was made, ISO 8601 in UTC.
+        path: where the bytes are on this machine, if they are.
+    """
+
+    cid: str
+    id: str = ""
+    name: str = ""
+    size: int = 0
+    keyvalues: Mapping[str, str] = attrs.field(factory=dict)
+    public: bool = False
+    created_at: str = ""
+    path: Path | None = attrs.field(default=None, eq=False)
+
+
+@runtime_checkable
+class StorageClient(Protocol):
+    """What a store offers. All methods raise `StargazerError`s whose text is complete.
+
+    `views` is the folder in which `Asset.fetch()` lays out links to read-only files when no folder is given.
+    """
+
+    views: Path
+
+    async def upload_file(
+        self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None
+    ) -> IpFile:
+        """Store a file under its CID with this metadata; the same bytes and metadata are the same record."""
+        ...
+
+    async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
+        """Bring verified bytes. dest is a file or an existing folder, which gets a copy of its own;
+        None gives the store's own read-only file."""
+        ...
+
+    async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
+        """All records whose metadata has every one of these pairs, oldest first; the key `cid` means the record's CID."""
+        ...
+
+    async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
+        """Merge metadata into one record; a value of None removes its key."""
+        ...
+
+    async def delete_file(self, ipfile: IpFile) -> None:
+        """Remove one record; never another record of the same bytes."""
+        ...
+
+
+_client: ContextVar[StorageClient | None] = ContextVar("stargazer_client", default=None)
+
+
+@contextmanager
+def use_client(client: StorageClient) -> Iterator[StorageClient]:
+    """Make a client the current one inside a `with` block."""
+    token = _client.set(client)
+    try:
+        yield client
+    finally:
+        _client.reset(token)
+
+
+def current_client(client: StorageClient | None = None) -> StorageClient:
+    """The client to use: the one given, else the one of `use_client`, else that of an installed distribution.
+
+    Raises:
+        NoClientError: none of the three is there.
+    """
+    return client or _client.get() or _installed_provider()()
+
+
+@functools.cache
+def _installed_provider():  # type: ignore[no-untyped-def]
+    from importlib.metadata import entry_points
+
+    found = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name != "default")
+    if not found:
+        raise NoClientError(
+            "no storage client: install one with `pip install stargazer-storage`, "
+            "or name one with `with use_client(client):`"
+        )
+    return found[0].load()

@@ -1,0 +1,83 @@
+"""Fetching an asset together with its companions, laid out side by side under the names that tools expect."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+
+from stargazer.assets.asset import Asset, companions_of
+from stargazer.assets.client import IpFile, StorageClient, current_client
+from stargazer.assets.errors import AssetNotFoundError, StargazerError
+
+__all__ = ["companions", "fetch"]
+
+A = TypeVar("A", bound=Asset)
+
+
+async def fetch(asset: A, folder: Path | None = None, *, client: StorageClient | None = None) -> A:
+    """Bring an asset and one companion of each type (the oldest that can be had) to this machine.
+
+    Args:
+        asset: stored, that is with a CID.
+        folder: where links to the store's read-only files are laid; the client's view of this CID by default.
+        client: the store to fetch from; the current one by default.
+
+    Returns:
+        The asset with `path` set.
+
+    Raises:
+        AssetNotFoundError: it has no CID yet.
+        StorageError: the store cannot give its verified bytes.
+    """
+    if not asset.cid:
+        raise AssetNotFoundError(f"this {asset.asset_key or 'asset'} has no CID: store it before fetching it")
+    client = current_client(client)
+    folder = folder or client.views / asset.cid
+    folder.mkdir(parents=True, exist_ok=True)
+    bytes_of = await client.download_file(asset.record or IpFile(cid=asset.cid))
+    found = attrs.evolve(asset, path=bytes_of.path)
+    path = folder / found.file_name(asset.asset_key or "asset")
+    _link(path, bytes_of.path)
+    for companion in await companions(asset, client=client):
+        _link(companion_path(path, companion), companion.path)
+    return attrs.evolve(found, path=path)
+
+
+async def companions(asset: Asset, *, client: StorageClient | None = None) -> list[Asset]:
+    """One companion of each type, the oldest whose verified bytes can be had, with `path` set."""
+    client = current_client(client)
+    found: list[Asset] = []
+    for cls, link in companions_of(type(asset)):
+        for record in await client.query_files({"asset": cls.asset_key, link: asset.cid or ""}):
+            try:
+                bytes_of = await client.download_file(record)
+            except StargazerError as error:
+                warnings.warn(f"skipping a {cls.asset_key} of {asset.cid}: {error}", stacklevel=2)
+                continue
+            found.append(attrs.evolve(Asset.from_record(record), path=bytes_of.path))
+            break
+    return found
+
+
+def companion_path(primary: Path, companion: Asset) -> Path:
+    """Where tools look for a companion: `x.bam.bai` beside `x.bam`; `x.dict` beside `x.fa` (suffix `^.dict`)."""
+    suffix = companion.own_suffix()
+    if not suffix.startswith("^"):
+        return primary.with_name(primary.name + suffix)
+    stem = primary.name.removesuffix(".gz")
+    return primary.with_name(stem[: stem.rfind(".")] + suffix[1:])
+
+
+def _link(path: Path, target: Path | None) -> None:
+    assert target is not None
+    try:
+        path.symlink_to(target)
+    except FileExistsError:
+        if not os.path.samefile(path, target) if path.exists() else True:
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            temporary.symlink_to(target)
+            temporary.replace(path)

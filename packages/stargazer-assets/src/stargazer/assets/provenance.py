@@ -1,0 +1,184 @@
+"""The provenance schema: one JSON document for each import, execution, amendment and retraction.
+
+An execution names what it read and wrote in full, the code and tools that did it and every command, so that a result
+can be walked back to the files it came from with nothing but the documents. No document holds a secret, a signed
+link or a path of somebody's machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import FormatError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["SCHEMA", "Amendment", "Document", "Entry", "Execution", "Import", "Retraction", "ToolUse", "dump", "load",
+           "parse"]  # fmt: skip
+
+SCHEMA = 1
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """A file that was read, written or registered.
+
+    Attributes:
+        role: the parameter it was given as, or the name of the result; `name[0]`, `name[1]` in a list.
+        cid: content identifier of its bytes.
+        keyvalues: its metadata, without `provenance_cid`.
+        name: file name.
+        size: bytes.
+        provenance_cid: what said how it was made, for a file that was read.
+        origin: where an import came from: a file name or a URL without credentials or query.
+    """
+
+    role: str = ""
+    cid: str
+    keyvalues: Mapping[str, str]
+    name: str = ""
+    size: int = 0
+    provenance_cid: str = ""
+    origin: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ToolUse:
+    """An external program or library that an execution used: its version and where it came from."""
+
+    name: str
+    version: str
+    source: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Execution:
+    """One task call.
+
+    Attributes:
+        task: its full name.
+        distribution: name and version of the distribution that holds it.
+        code_digest: digest of the code the result depends on.
+        run_key: hash of task, code digest, inputs, parameters and tool versions: the key of the memo.
+        parameters: the values that are no assets, as JSON.
+        commands: the argument list of every command, in the order they started.
+        started, finished: ISO 8601 in UTC.
+        peak_memory: bytes, of the largest process.
+        forced: it was computed again although the memo knew the result.
+    """
+
+    task: str
+    distribution: str = ""
+    code_digest: str = ""
+    run_key: str = ""
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    inputs: list[Entry] = attrs.field(factory=list)
+    outputs: list[Entry] = attrs.field(factory=list)
+    tools: list[ToolUse] = attrs.field(factory=list)
+    commands: list[list[str]] = attrs.field(factory=list)
+    image: str = ""
+    platform: str = ""
+    python: str = ""
+    account: str = ""
+    started: str = ""
+    finished: str = ""
+    seconds: float = 0.0
+    peak_memory: int = 0
+    result: Any = None
+    forced: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Import:
+    """Files registered by one command."""
+
+    files: list[Entry]
+    command: str = "add"
+    account: str = ""
+    at: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Amendment:
+    """New metadata for one record, named by its id and by what made it."""
+
+    record: str
+    made_by: str
+    cid: str
+    keyvalues: Mapping[str, str]
+    account: str = ""
+    at: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Retraction:
+    """One record taken back, named by its id and by what made it."""
+
+    record: str
+    made_by: str
+    cid: str
+    account: str = ""
+    at: str = ""
+
+
+Document: TypeAlias = Execution | Import | Amendment | Retraction
+KINDS: dict[str, type[Document]] = {
+    "execution": Execution,
+    "import": Import,
+    "amendment": Amendment,
+    "retraction": Retraction,
+}
+
+
+def dump(document: Document) -> bytes:
+    """A document as canonical JSON: the same document is the same bytes."""
+    kind = next(name for name, cls in KINDS.items() if isinstance(document, cls))
+    body = {"stargazer": f"provenance/{SCHEMA}", "kind": kind, **_converter().unstructure(document)}
+    return json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def parse(data: bytes) -> Document:
+    """The document of canonical JSON.
+
+    Raises:
+        FormatError: no provenance document, or one of a newer schema.
+    """
+    try:
+        body = json.loads(data)
+        schema, kind = body.pop("stargazer"), body.pop("kind")
+        if schema != f"provenance/{SCHEMA}":
+            raise FormatError(f"provenance schema {schema!r} is not known here: upgrade stargazer-assets")
+        return _converter().structure(body, KINDS[kind])
+    except FormatError:
+        raise
+    except Exception as error:
+        raise FormatError(f"not a provenance document: {error!r}") from error
+
+
+def load(file: IpFile) -> Document:
+    """The document of a downloaded file.
+
+    Raises:
+        FormatError: it holds no provenance document; the message names its CID.
+    """
+    assert file.path is not None
+    try:
+        return parse(file.path.read_bytes())
+    except FormatError as error:
+        raise FormatError(f"{file.cid}: {error}") from error
+
+
+@functools.cache
+def _converter() -> Converter:
+    from cattrs import Converter
+
+    converter = Converter(omit_if_default=True)
+    converter.register_structure_hook(Any, lambda value, _: value)
+    return converter
