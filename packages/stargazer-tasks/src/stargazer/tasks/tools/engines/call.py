@@ -1,0 +1,59 @@
+"""Child process: one Python function, its arguments as JSON on stdin, its result as JSON to a descriptor.
+
+python call.py DESCRIPTOR package.module:function
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import sys
+
+
+def die_with_parent() -> None:
+    """End when the process that started us ends, however it does (Linux only)."""
+    parent = os.environ.pop("STARGAZER_PARENT", None)
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if parent is not None and os.getppid() != int(parent):
+            os._exit(128 + signal.SIGKILL)
+
+
+def main(descriptor: int, function: str) -> int:
+    """Call the function; write {"result": ...} or, for an error of ours, {"error": ...}."""
+    os.set_inheritable(descriptor, False)
+    arguments = json.loads(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"))
+    module, _, name = function.partition(":")
+    status = 0
+    try:
+        target = importlib.import_module(module)
+        for part in name.split("."):
+            target = getattr(target, part)
+        answer = json.dumps({"result": target(**arguments)}).encode()
+    except Exception as error:
+        answer, status = described(error), 1
+    os.pwrite(descriptor, answer, 0)
+    return status
+
+
+def described(error: Exception) -> bytes:
+    """Return an error meant for the user as JSON; print the traceback of any other."""
+    from stargazer.assets.errors import StargazerError
+
+    if isinstance(error, StargazerError):
+        kind = type(error)
+        return json.dumps(
+            {"error": {"module": kind.__module__, "class": kind.__name__, "text": str(error)}}
+        ).encode()
+    import traceback
+
+    traceback.print_exception(error)
+    return b""
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,90 @@
+"""Python functions in a child process: CPU work never blocks the event loop that other tasks share."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from stargazer.assets.errors import StargazerError, ToolError
+from stargazer.tasks.tools.processes import Stage, run_stages, useful_line
+from stargazer.tasks.tools.runner import Session, current_session
+from stargazer.tasks.tools.sources import ENGINES, python_command, python_environment
+
+__all__ = ["call"]
+
+
+async def call(function: str, /, **arguments: Any) -> Any:
+    """Run `function` ("package.module:function") in a child process with these arguments; return its result.
+
+        quality = await call("stargazer.tasks.single_cell.engine:quality", counts=path, min_genes=200)
+
+    Arguments and result are JSON values; a Path argument arrives as a str relative to the workspace, which is
+    the child's current folder. What the function prints goes to the log.
+
+    Raises:
+        StargazerError: the function raised one: the same class, with the same text.
+        ToolError: the function raised anything else, or its process died.
+    """
+    session = current_session()
+    module, colon, name = function.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"{function!r} names no function: expected 'package.module:function'")
+    try:
+        text = json.dumps(_plain(arguments, session), sort_keys=True, ensure_ascii=False)
+    except TypeError as error:
+        raise TypeError(f"the arguments of {function} must be JSON values or paths: {error}") from error
+    with (
+        tempfile.TemporaryFile(dir=session.folder) as request,
+        tempfile.TemporaryFile(dir=session.folder) as answer,
+    ):
+        request.write(text.encode("utf-8", "surrogateescape"))
+        request.seek(0)
+        environment = python_environment()
+        environment["PYTHONPATH"] += os.pathsep + os.getcwd() if "" in sys.path else ""
+        stage = Stage(
+            label=f"python {function}",
+            argv=[*python_command(), str(ENGINES / "call.py"), str(answer.fileno()), function],
+            recorded=["python", function, text],
+            environment=environment,
+            useful_line=_exception_line,
+            pass_fds=(answer.fileno(),),
+        )
+        try:
+            await run_stages([stage], session, stdin=request.fileno())
+        except ToolError as error:
+            raise _raised(answer.read()) or error from None
+        return json.loads(answer.read())["result"]
+
+
+def _plain(value: Any, session: Session) -> Any:
+    if isinstance(value, Path):
+        return session.relative(value)
+    if isinstance(value, dict):
+        return {key: _plain(item, session) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, session) for item in value]
+    return value
+
+
+def _raised(answer: bytes) -> StargazerError | None:
+    """Return the error of ours that the child reports, if it does."""
+    if not answer:
+        return None
+    error = json.loads(answer)["error"]
+    kind = getattr(importlib.import_module(error["module"]), error["class"], StargazerError)
+    try:
+        raised = kind(error["text"])
+    except TypeError:
+        return StargazerError(error["text"])
+    return raised if isinstance(raised, StargazerError) else StargazerError(error["text"])
+
+
+def _exception_line(said: str) -> str | None:
+    """Return the last line that is not indented: the exception that ends a traceback."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if not line[0].isspace()), useful_line(said))

@@ -1,0 +1,186 @@
+"""Where a tool comes from: a pinned wheel first, an executable on PATH second."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from attrs import field, frozen
+
+from stargazer.assets.errors import ToolError
+
+__all__ = ["ENGINES", "OnPath", "ResolvedTool", "Source", "Wheel", "python_command", "python_environment"]
+
+ENGINES = Path(__file__).with_name("engines")
+"""The folder of the stand-alone scripts that run an engine of a wheel in a child process."""
+
+_VERSION_TIMEOUT = 60  # seconds; a JVM on a cold network disk is slow, a program waiting for input never ends
+
+
+@frozen
+class ResolvedTool:
+    """A tool as found on this machine.
+
+    `version` is what the engine calls itself; `source` says where it came from without a local path (`wheel
+    pysam==0.24.1`, `PATH`): both belong in provenance. `argv` starts the tool and stays on this machine, as does
+    `environment`, which is added to that of its processes.
+    """
+
+    name: str
+    version: str
+    source: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(factory=dict)
+
+
+class Source(Protocol):
+    """One way to get a tool."""
+
+    @property
+    def kind(self) -> str:
+        """The word that prefers this source in STARGAZER_TOOLS: `wheel`, `path`."""
+        ...
+
+    def find(self, name: str) -> ResolvedTool | None:
+        """Return the tool called `name`, None if this source has it not; raise ToolError if it is a wrong one."""
+        ...
+
+    def describe(self) -> str:
+        """Return where this source looks and how to get the tool there, for the error that nothing was found."""
+        ...
+
+
+def _script(value: str | Path) -> Path:
+    return ENGINES / value
+
+
+@frozen
+class Wheel:
+    """An engine in a wheel pinned to one version, run by a script of ours in a child process.
+
+    `script` is the name of a file in `engines/`, or any path; it gets the tool's name and then its arguments.
+    `engine_version` is what the engine calls itself when that differs from the wheel's version.
+    """
+
+    distribution: str
+    script: Path = field(converter=_script)
+    version: str
+    engine_version: str | None = None
+    kind: str = field(default="wheel", init=False)
+
+    @property
+    def requirement(self) -> str:
+        """The pin as pip reads it."""
+        return f"{self.distribution}=={self.version}"
+
+    def find(self, name: str) -> ResolvedTool | None:
+        """Return the tool if the wheel is installed; raise ToolError if another version of it is."""
+        installed = _installed_version(self.distribution)
+        if installed is None:
+            return None
+        if installed != self.version:
+            raise ToolError(
+                f"{name} needs {self.requirement}, but version {installed} is installed: results would not be "
+                f"comparable. Reinstall it: pip install '{self.requirement}'"
+            )
+        return ResolvedTool(
+            name=name,
+            version=self.engine_version or self.version,
+            source=f"wheel {self.requirement}",
+            argv=(*python_command(), "-S", str(self.script), name),
+            environment=python_environment(),
+        )
+
+    def describe(self) -> str:
+        """Return the pin and the command that installs it."""
+        return f"the wheel {self.requirement} is not installed: pip install '{self.requirement}'"
+
+
+@frozen
+class OnPath:
+    """An executable on PATH, whose version is asked from the program itself.
+
+    `version_pattern` is a regular expression whose first group is the version in what `version_args` print.
+    `minimum` is the oldest version accepted, `hint` says how to install the tool.
+    """
+
+    executable: str
+    version_args: tuple[str, ...] = ("--version",)
+    version_pattern: str = r"(\d+(?:\.\d+)+)"
+    minimum: str | None = None
+    hint: str = ""
+    kind: str = field(default="path", init=False)
+
+    def find(self, name: str) -> ResolvedTool | None:
+        """Return the tool if PATH has it; raise ToolError if it is too old or does not tell its version."""
+        found = shutil.which(self.executable)
+        if found is None:
+            return None
+        executable = os.path.abspath(found)
+        state = os.stat(executable)
+        version = _reported_version(
+            executable, (state.st_mtime_ns, state.st_size), self.version_args, self.version_pattern
+        )
+        if self.minimum is not None and _numbers(version) < _numbers(self.minimum):
+            raise ToolError(
+                f"{executable} is version {version}; {name} needs {self.minimum} or newer. {self.hint}".rstrip()
+            )
+        return ResolvedTool(name=name, version=version, source="PATH", argv=(executable,))
+
+    def describe(self) -> str:
+        """Return the name looked for on PATH and how to install it."""
+        return f"no {self.executable} on PATH" + (f": {self.hint}" if self.hint else "")
+
+
+def python_command() -> tuple[str, ...]:
+    """Return this interpreter with the options of every child: UTF-8, no user site, no current folder in sys.path."""
+    return (sys.executable, "-P", "-s", "-X", "utf8")
+
+
+def python_environment() -> dict[str, str]:
+    """Return the variables that give a child interpreter our sys.path (user site and .pth files included)."""
+    folders = [os.path.abspath(folder) for folder in sys.path if folder and os.path.exists(folder)]
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(folders)), "PYTHONHASHSEED": "0"}
+
+
+@functools.cache
+def _installed_version(distribution: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _reported_version(executable: str, state: tuple[int, int], args: tuple[str, ...], pattern: str) -> str:
+    """Run the program once for each state (mtime in ns, size) of its file."""
+    command = f"{executable} {' '.join(args)}".rstrip()
+    try:
+        done = subprocess.run(
+            [executable, *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_VERSION_TIMEOUT,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolError(f"cannot ask {command!r} for its version: {error}") from error
+    text = done.stdout.decode("utf-8", "replace")
+    match = re.search(pattern, text)
+    if match is None:
+        raise ToolError(f"{command!r} does not tell its version: it printed {text[:200]!r}, not {pattern!r}")
+    return match.group(1)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))
