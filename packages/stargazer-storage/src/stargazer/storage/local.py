@@ -1,0 +1,75 @@
+"""LocalStorageClient: the storage contract on the local store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import attrs
+from stargazer.assets.asset import Asset, asset_class
+from stargazer.assets.client import IpFile
+
+from stargazer.storage.store import Addition, LocalStore
+
+__all__ = ["LocalStorageClient"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LocalStorageClient:
+    """Keeps files in one folder of this machine.
+
+    Args:
+        root: the store's folder, made at first use.
+    """
+
+    def __init__(self, root: Path):
+        self.store = LocalStore(root)
+        self.views = self.store.root / "views"
+
+    async def upload_file(
+        self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None
+    ) -> IpFile:
+        """Register a file as an import; `public` has no meaning on one machine.
+
+        Raises:
+            InvalidAssetError: an unknown type, or metadata that it does not take.
+            FormatError: the file is missing, empty or not of its type.
+            StorageError: the store cannot take it.
+        """
+        asset: Asset = asset_class(keyvalues.get("asset", "")).from_keyvalues(keyvalues)
+        addition = Addition(path=Path(path), asset=asset, name=name or "")
+        return (await _in_thread(self.store.add, [addition], "upload"))[0]
+
+    async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
+        """The store's own verified read-only file, or a copy of it in `dest` (a file or an existing folder).
+
+        Raises:
+            StorageError: the bytes are not here.
+            IntegrityError: the bytes are not what the CID says.
+        """
+        path = await _in_thread(self.store.read, ipfile.cid)
+        if dest is not None:
+            target = dest / (ipfile.name or ipfile.cid) if dest.is_dir() else dest
+            path = await _in_thread(self.store.export, ipfile.cid, target)
+        return attrs.evolve(ipfile, path=path)
+
+    async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
+        """All records with every one of these pairs, oldest first."""
+        return await _in_thread(self.store.query, keyvalues)
+
+    async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
+        """Merge metadata into one record; None removes a key."""
+        return await _in_thread(self.store.amend, ipfile, keyvalues)
+
+    async def delete_file(self, ipfile: IpFile) -> None:
+        """Remove one record."""
+        await _in_thread(self.store.retract, ipfile)
+
+
+async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    import asyncio
+
+    return await asyncio.to_thread(function, *args, **kwargs)
