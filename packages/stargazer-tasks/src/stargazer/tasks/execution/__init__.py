@@ -1,0 +1,1 @@
+"""What happens around every task body: locks, slots, memo, workspace, provenance."""
