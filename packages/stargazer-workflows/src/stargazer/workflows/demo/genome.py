@@ -1,0 +1,175 @@
+"""A small reference genome with what makes real ones hard: repeats, uneven GC content, runs of N."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stargazer.workflows.demo.draws import Draws
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["BASES", "COMPLEMENT", "N", "Contig", "Feature", "confident_intervals", "make_genome"]
+
+BASES = b"ACGT"
+"""The letter of each base code; N has code 4."""
+N = 4
+COMPLEMENT = (3, 2, 1, 0, 4)
+
+CONTIG_SHARES = (0.46, 0.33, 0.21)
+SINE_LENGTH, LINE_LENGTH, DUPLICATION_LENGTH = 300, 1200, 3000
+EDGE = 250
+"""Bases beside a contig's end or a run of N where too few fragments reach for a fair judgement."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A stretch of a contig of one kind: start counted from 0, end excluded."""
+
+    start: int
+    end: int
+    kind: str
+
+
+@dataclass
+class Contig:
+    """A reference sequence as base codes (A 0, C 1, G 2, T 3, N 4) and what was put into it."""
+
+    name: str
+    codes: np.ndarray[Any, Any]
+    features: list[Feature] = field(default_factory=list)
+
+    def sequence(self) -> str:
+        """The bases as text."""
+        import numpy as np
+
+        return np.frombuffer(BASES + b"N", dtype=np.uint8)[self.codes].tobytes().decode("ascii")
+
+
+def make_genome(length: int, seed: int) -> list[Contig]:
+    """Make three contigs of different sizes, `demo1` to `demo3`, of `length` bases together.
+
+    Background of varying GC content with few CpG; two families of interspersed repeats whose copies
+    diverge by 5 to 20 %; two pairs of nearly identical duplications (under 1 %), where short reads cannot
+    tell the copies apart; microsatellites and homopolymers; runs of N within and at the ends.
+    """
+    draws = Draws(seed, 1)
+    contigs = [
+        Contig(f"demo{number}", _background(int(length * share), draws))
+        for number, share in enumerate(CONTIG_SHARES, 1)
+    ]
+    for contig in contigs:
+        _add_gaps(contig, draws)
+    for _ in range(max(1, round(length / 225_000))):
+        _add_family(contigs, "duplication", DUPLICATION_LENGTH, 2, (0.002, 0.008), draws)
+    _add_family(contigs, "line", LINE_LENGTH, length // 30_000, (0.05, 0.15), draws)
+    _add_family(contigs, "sine", SINE_LENGTH, length // 8_000, (0.08, 0.20), draws)
+    for contig in contigs:
+        _add_tandem_repeats(contig, draws)
+        contig.features.sort(key=lambda feature: (feature.start, feature.end))
+    return contigs
+
+
+def confident_intervals(contig: Contig) -> list[tuple[int, int]]:
+    """Where short reads can be judged: away from ends and N, outside duplications and long tandem repeats.
+
+    Returns (start, end) pairs counted from 0, end excluded, in order, not overlapping.
+    """
+    excluded = [(0, EDGE), (len(contig.codes) - EDGE, len(contig.codes))]
+    for feature in contig.features:
+        if feature.kind in ("gap", "duplication"):
+            excluded.append((feature.start - EDGE, feature.end + EDGE))
+        elif feature.kind == "tandem" and feature.end - feature.start >= 20:
+            excluded.append((feature.start - 10, feature.end + 10))
+    kept, position = [], 0
+    for start, end in sorted(excluded):
+        if start > position:
+            kept.append((position, start))
+        position = max(position, end)
+    return kept
+
+
+def _background(length: int, draws: Draws) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    blocks = length // 2000 + 2
+    gc = np.empty(blocks)
+    level = 0.41
+    for index, step in enumerate(draws.normal(0.0, 0.03, blocks)):
+        level = min(0.58, max(0.33, level + float(step) + 0.15 * (0.42 - level)))
+        gc[index] = level
+    along = np.arange(length) / 2000.0
+    block = along.astype(np.int64)
+    local = gc[block] + (gc[block + 1] - gc[block]) * (along - block)
+    is_gc = draws.uniform(length) < local
+    either = draws.bytes(length) & 1
+    codes = np.where(is_gc, 1 + either, 3 * either).astype(np.uint8)
+    cpg = np.flatnonzero((codes[:-1] == 1) & (codes[1:] == 2))
+    decayed = draws.bytes(len(cpg))
+    codes[cpg[decayed < 96]] = 3
+    codes[cpg[(decayed >= 96) & (decayed < 192)] + 1] = 0
+    return codes
+
+
+def _free(contig: Contig, start: int, end: int, margin: int = 50) -> bool:
+    return all(end + margin <= f.start or f.end + margin <= start for f in contig.features)
+
+
+def _place(contig: Contig, length: int, draws: Draws) -> int | None:
+    """A start where nothing has been put yet, or None after 50 tries in a crowded contig."""
+    for _ in range(50):
+        start = draws.one(EDGE * 2, max(EDGE * 2 + 1, len(contig.codes) - length - EDGE * 2))
+        if start + length + EDGE < len(contig.codes) and _free(contig, start, start + length):
+            return start
+    return None
+
+
+def _add_gaps(contig: Contig, draws: Draws) -> None:
+    size = len(contig.codes)
+    middle = draws.one(size * 2 // 5, size * 3 // 5)
+    for start, length in ((0, 100), (middle, draws.one(300, 900)), (size - 100, 100)):
+        contig.codes[start : start + length] = N
+        contig.features.append(Feature(start, start + length, "gap"))
+
+
+def _add_family(
+    contigs: list[Contig],
+    kind: str,
+    length: int,
+    copies: int,
+    divergence: tuple[float, float],
+    draws: Draws,
+) -> None:
+    import numpy as np
+
+    consensus = draws.bytes(length) & 3
+    sizes = [len(contig.codes) for contig in contigs]
+    for which in draws.weighted(sizes, copies):
+        contig = contigs[int(which)]
+        share = divergence[0] + (divergence[1] - divergence[0]) * float(draws.uniform(1)[0])
+        copy = np.where(
+            draws.uniform(length) < share, (consensus + 1 + draws.bytes(length) % 3) & 3, consensus
+        )
+        if kind == "line":
+            copy = copy[draws.one(0, length * 3 // 4) :]
+        if draws.one(0, 2):
+            copy = 3 - copy[::-1]
+        start = _place(contig, len(copy), draws)
+        if start is not None:
+            contig.codes[start : start + len(copy)] = copy
+            contig.features.append(Feature(start, start + len(copy), kind))
+
+
+def _add_tandem_repeats(contig: Contig, draws: Draws) -> None:
+    import numpy as np
+
+    for _ in range(len(contig.codes) // 7_000):
+        unit_length = 1 + int(draws.weighted((5, 6, 3, 4, 1, 1), 1)[0])
+        units = draws.one(8, 18) if unit_length == 1 else draws.one(5, 14)
+        unit = draws.bytes(unit_length) & 3
+        repeat = np.tile(unit, units)
+        start = _place(contig, len(repeat), draws)
+        if start is not None:
+            contig.codes[start : start + len(repeat)] = repeat
+            contig.features.append(Feature(start, start + len(repeat), "tandem"))

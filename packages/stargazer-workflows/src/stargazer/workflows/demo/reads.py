@@ -1,0 +1,214 @@
+"""Paired reads as a sequencer would make them: fragments, PCR duplicates, qualities and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stargazer.workflows.demo.draws import Draws
+from stargazer.workflows.demo.genome import BASES, COMPLEMENT, N
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["READ_LENGTH", "Fragments", "draw_fragments", "records"]
+
+READ_LENGTH = 150
+INSERT_MEAN, INSERT_DEVIATION = 380.0, 60.0
+DUPLICATE_SHARE, OPTICAL_SHARE = 0.06, 0.10
+"""Share of pairs that are PCR copies of another; share of those that lie beside it on the flow cell."""
+QUALITIES = (2, 11, 18, 25, 30, 34, 37, 40)
+"""The values that the instrument reports, as it bins them."""
+POOR_TAILS, INDELS_PER_READ, NO_CALLS = 10, 0.001, 0.0001
+"""Reads in 256 whose quality collapses; share of reads with an indel error; share of bases called N."""
+TILES = tuple(
+    1000 * surface + 100 * swath + tile
+    for surface in (1, 2)
+    for swath in (1, 2, 3, 4)
+    for tile in range(1, 17)
+)
+WIDTH = 40_000
+"""Size of a tile in the units of read names."""
+CHUNK = 20_000
+"""Pairs that are turned into text at a time: bounds memory."""
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """Sequenced fragments of one lane, as arrays in the order of the flow cell."""
+
+    starts: np.ndarray[Any, Any]
+    lengths: np.ndarray[Any, Any]
+    reverse: np.ndarray[Any, Any]
+    spots: np.ndarray[Any, Any]
+    """Where on the flow cell: (tile * WIDTH + x) * WIDTH + y."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def draw_fragments(template: np.ndarray[Any, Any], pairs: int, lanes: int, draws: Draws) -> list[Fragments]:
+    """Draw fragments of both haplotypes and spread them over lanes.
+
+    Args:
+        template: base codes of all haplotypes one after the other, with N between contigs.
+        pairs: how many fragments, duplicates included.
+        lanes: how many lanes the library is spread over.
+        draws: where randomness comes from.
+
+    Returns:
+        One `Fragments` for each lane. No fragment holds an N; GC-rich and AT-rich ones are rarer.
+    """
+    import numpy as np
+
+    copies = round(pairs * DUPLICATE_SHARE)
+    starts, lengths = _places(template, pairs - copies, draws)
+    reverse = draws.bytes(len(starts)) < 128
+    lane = draws.integers(0, lanes, pairs)
+    spots = draws.integers(0, len(TILES) * WIDTH * WIDTH, pairs)
+
+    originals = draws.integers(0, pairs - copies, copies)
+    optical = np.flatnonzero(draws.uniform(copies) < OPTICAL_SHARE)
+    beside = pairs - copies + optical
+    spots[beside] = spots[originals[optical]] + draws.integers(1, 40, len(optical)) * WIDTH
+    lane[beside] = lane[originals[optical]]
+    source = np.concatenate([np.arange(pairs - copies), originals])
+
+    fragments = []
+    for number in range(lanes):
+        members = np.flatnonzero(lane == number)
+        members = members[np.argsort(spots[members], kind="stable")]
+        unique = spots[members] + np.arange(len(members))
+        origin = source[members]
+        fragments.append(Fragments(starts[origin], lengths[origin], reverse[origin], unique))
+    return fragments
+
+
+def records(
+    template: np.ndarray[Any, Any], fragments: Fragments, prefix: str, barcode: str, draws: Draws
+) -> Iterator[tuple[bytes, bytes]]:
+    """Sequence fragments: yield chunks of FASTQ text of first and second reads.
+
+    Args:
+        template: the base codes that the fragments' starts count in.
+        fragments: of one lane.
+        prefix: what read names begin with: `instrument:run:flowcell:lane`.
+        barcode: the library's index sequences, in the comment of each read.
+        draws: where randomness comes from.
+    """
+    for begin in range(0, len(fragments), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        starts, lengths = fragments.starts[part], fragments.lengths[part]
+        reverse = fragments.reverse[part]
+        names = [f"@{prefix}:{_spot(spot)}" for spot in fragments.spots[part].tolist()]
+        ends = starts + lengths
+        first = _sequence(template, starts, ends, reverse, 1, draws)
+        second = _sequence(template, starts, ends, ~reverse, 2, draws)
+        yield _text(names, f" 1:N:0:{barcode}", *first), _text(names, f" 2:N:0:{barcode}", *second)
+
+
+def _places(template: np.ndarray[Any, Any], count: int, draws: Draws) -> tuple[Any, Any]:
+    import numpy as np
+
+    unknown = np.concatenate([[0], np.cumsum(template == N)])
+    gc = np.concatenate([[0], np.cumsum((template == 1) | (template == 2))])
+    starts, lengths, found = [], [], 0
+    while found < count:
+        wanted = count - found + 1000
+        length = (
+            draws.normal(INSERT_MEAN, INSERT_DEVIATION, wanted).astype(np.int64).clip(READ_LENGTH + 10, 700)
+        )
+        start = draws.integers(0, len(template) - 700, wanted)
+        content = (gc[start + length] - gc[start]) / length - 0.42
+        kept = (unknown[start + length] == unknown[start]) & (
+            draws.uniform(wanted) < 1.0 - 7.0 * content * content
+        )
+        starts.append(start[kept])
+        lengths.append(length[kept])
+        found += int(kept.sum())
+        if not kept.any():
+            raise ValueError(f"no fragment of {len(template)} bases is free of N: the genome is too small")
+    return np.concatenate(starts)[:count], np.concatenate(lengths)[:count]
+
+
+def _spot(spot: int) -> str:
+    rest, y = divmod(spot, WIDTH)
+    tile, x = divmod(rest, WIDTH)
+    return f"{TILES[tile % len(TILES)]}:{x + 1000}:{y + 1000}"
+
+
+def _sequence(
+    template: np.ndarray[Any, Any],
+    starts: np.ndarray[Any, Any],
+    ends: np.ndarray[Any, Any],
+    reverse: np.ndarray[Any, Any],
+    mate: int,
+    draws: Draws,
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Base codes and qualities of one read of each fragment, errors included."""
+    import numpy as np
+
+    windows = np.lib.stride_tricks.sliding_window_view(template, READ_LENGTH)
+    codes = windows[np.where(reverse, ends - READ_LENGTH, starts)]
+    codes[reverse] = np.array(COMPLEMENT, dtype=np.uint8)[codes[reverse][:, ::-1]]
+    _add_indels(codes, draws)
+    qualities = _qualities(len(codes), mate, draws)
+    chances = np.zeros(64, dtype=np.uint16)
+    for quality in QUALITIES:
+        chances[quality] = max(1, round(65536 * 10 ** (-quality / 10)))
+    wrong = draws.words(*codes.shape) < chances[qualities]
+    codes[wrong] = (codes[wrong] + 1 + draws.bytes(int(wrong.sum())) % 3) & 3
+    missing = draws.integers(0, codes.size, round(codes.size * NO_CALLS))
+    codes.reshape(-1)[missing] = N
+    qualities.reshape(-1)[missing] = QUALITIES[0]
+    return codes, qualities
+
+
+def _add_indels(codes: np.ndarray[Any, Any], draws: Draws) -> None:
+    """Repeat or leave out one base in a few reads; the last base is then called twice or lost."""
+    import numpy as np
+
+    chosen = draws.integers(0, len(codes), round(len(codes) * INDELS_PER_READ))[:, None]
+    at = draws.integers(1, READ_LENGTH - 1, len(chosen), 1)
+    step = np.where(draws.bytes(len(chosen), 1) < 96, -1, 1)
+    cycle = np.arange(READ_LENGTH)
+    source = np.where(cycle >= at, cycle + step, cycle).clip(max=READ_LENGTH - 1)
+    codes[chosen[:, 0]] = codes[chosen, source]
+
+
+def _qualities(count: int, mate: int, draws: Draws) -> np.ndarray[Any, Any]:
+    """Qualities by cycle: a few cycles to warm up, a slow decline, worse in second reads and poor tails."""
+    import numpy as np
+
+    cycle = np.arange(READ_LENGTH)
+    decline = (cycle - 60).clip(0) * (5 if mate == 1 else 8) // 90
+    trend = (39 - (mate - 1) - decline - (5 - cycle).clip(0)).astype(np.int16)
+    noise = np.array(_noise_table(), dtype=np.int16)
+    shift = draws.normal(0.0, 2.0, count, 1).astype(np.int16)
+    tail = np.where(
+        draws.bytes(count, 1) < POOR_TAILS * mate, draws.integers(50, READ_LENGTH, count, 1), READ_LENGTH
+    )
+    values = trend + shift + noise[draws.bytes(count, READ_LENGTH)]
+    values -= (14 * (cycle >= tail)).astype(np.int16)
+    bins = [max(q for q in QUALITIES if q <= max(value, 11)) for value in range(64)]
+    return np.array(bins, dtype=np.uint8)[values.clip(0, 63)]
+
+
+def _noise_table() -> Sequence[int]:
+    """What a base adds to its read's quality: usually next to nothing, now and then a bad call."""
+    return [-26] * 2 + [-18] * 3 + [-12] * 5 + [-7] * 10 + [-3] * 36 + [0] * 110 + [2] * 90
+
+
+def _text(
+    names: list[str], comment: str, codes: np.ndarray[Any, Any], qualities: np.ndarray[Any, Any]
+) -> bytes:
+    import numpy as np
+
+    bases = np.frombuffer(BASES + b"N", dtype=np.uint8)[codes].tobytes().decode("ascii")
+    scores = (qualities + 33).astype(np.uint8).tobytes().decode("ascii")
+    lines = []
+    for index, name in enumerate(names):
+        read = slice(index * READ_LENGTH, (index + 1) * READ_LENGTH)
+        lines.append(f"{name}{comment}\n{bases[read]}\n+\n{scores[read]}\n")
+    return "".join(lines).encode("ascii")
