@@ -1,0 +1,1 @@
+"""The index of a store: TinyDB's interface over one SQLite file."""
