@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stargazer.tasks.tools.command import Command, Pipeline, expect
-from stargazer.tasks.tools.processes import Completed
+from stargazer.tasks.tools.pipelines import Completed
 from stargazer.tasks.tools.python import call
 from stargazer.tasks.tools.runner import Session, current_session, use_session
 from stargazer.tasks.tools.sources import ENGINES, OnPath, ResolvedTool, Source, Wheel

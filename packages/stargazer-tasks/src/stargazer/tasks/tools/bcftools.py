@@ -20,4 +20,6 @@ bcftools = Tool(
         ),
     ),
 )
-"""Variants: mpileup, call, norm, filter, stats (https://samtools.github.io/bcftools/). The wheel has no plugins."""
+"""Variants: mpileup, call, norm, filter, stats (https://samtools.github.io/bcftools/).
+
+The wheel carries no plugins."""

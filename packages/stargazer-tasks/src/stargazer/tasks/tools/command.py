@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
-
 from stargazer.assets.errors import ToolError
-from stargazer.tasks.tools.processes import Completed, Stage, run_stages
+from stargazer.tasks.tools.pipelines import Completed, run_stages
+from stargazer.tasks.tools.processes import Stage
 from stargazer.tasks.tools.runner import Session, current_session
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class _Runnable:
         return Pipeline(self._parts() + other._parts())
 
     async def text(self) -> str:
-        """Run and return what is written to stdout, decoded as UTF-8. For small outputs: it is kept in memory."""
+        """Run and return what is written to stdout, decoded as UTF-8; for outputs that fit in memory."""
         if self._parts()[-1].stdout is not None:
             raise ValueError("text() of a command whose stdout is a file: read the file")
         with tempfile.TemporaryFile(dir=current_session().folder) as output:
@@ -75,8 +75,8 @@ class _Runnable:
 class Command(_Runnable):
     """A tool and its arguments. Awaiting it runs it, each time anew; `a | b` joins commands to a pipeline.
 
-    Arguments are never seen by a shell. Paths become relative to the workspace. Without `stdout` what the tool
-    prints goes to the log. Raises ToolError when the tool fails.
+    Arguments are never seen by a shell. Paths become relative to the workspace. Without `stdout` what the
+    tool prints goes to the log. Raises ToolError when the tool fails.
     """
 
     tool: Tool
@@ -155,10 +155,11 @@ def _opened(path: Path | None, session: Session, mode: str, label: str) -> Itera
         return
     inside = session.folder / session.relative(Path(path))
     try:
-        file = open(inside, mode)
+        file = open(inside, mode)  # noqa: SIM115 - the error is about opening alone
     except OSError as error:
         raise ToolError(
-            f"{label}: cannot open {inside.name!r} for its {'input' if 'r' in mode else 'output'}: {error.strerror}"
+            f"{label}: cannot open {inside.name!r} as its "
+            f"{'stdin' if 'r' in mode else 'stdout'}: {error.strerror}"
         ) from error
     with file:
         yield file

@@ -1,4 +1,4 @@
-"""Processes: starting stages joined by pipes, collecting what they say, and leaving none behind."""
+"""One external process: started in a group of its own, listened to, waited for, and ended with its group."""
 
 from __future__ import annotations
 
@@ -17,27 +17,17 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import field, frozen
-
 from stargazer.assets.errors import ToolError
 from stargazer.tasks.tools.runner import Session
 
-__all__ = ["Completed", "Stage", "run_stages", "useful_line"]
+__all__ = ["GRACE", "Process", "Stage", "kill_all", "outcome"]
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
-_SETTLE = 0.25  # seconds that the neighbours of a failed stage get to end on their own and tell why
 _TAIL = 16_384  # bytes kept of what a process says
 _LONGEST_LINE = 65_536  # bytes
-
-
-@frozen
-class Completed:
-    """A command that succeeded: its exit status and the end of what it wrote to stderr."""
-
-    returncode: int
-    stderr_tail: str
 
 
 @frozen
@@ -57,109 +47,8 @@ class Stage:
         return shlex.join(self.recorded).replace("\n", "\\n").replace("\r", "\\r")
 
 
-_TROUBLE = re.compile(
-    r"\[E::|error|fail|fatal|exception|abort|can ?not|can't|could ?n[o']t|invalid|unrecogni|unknown|no such|missing",
-    re.IGNORECASE,
-)
-
-
-def useful_line(said: str) -> str | None:
-    """Return the first line that speaks of trouble (indented ones are help texts), else the last line."""
-    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
-    trouble = (line for line in lines if not line[0].isspace() and _TROUBLE.search(line))
-    return next(trouble, lines[-1].strip() if lines else None)
-
-
-async def run_stages(
-    stages: Sequence[Stage], session: Session, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
-) -> Completed:
-    """Run stages joined by pipes; return when all have ended.
-
-    `stdin` and `stdout` are descriptors for the first and the last stage; without `stdout` it goes to the log.
-
-    Raises:
-        ToolError: a stage could not start, failed or died. The others are ended first.
-    """
-    processes: list[_Process] = []
-    try:
-        _start(stages, session, stdin, stdout, processes)
-        _, running = await asyncio.wait(
-            [process.ended for process in processes], return_when=asyncio.FIRST_EXCEPTION
-        )
-        if running:
-            await asyncio.wait(running, timeout=_SETTLE)
-        culprit = _culprit([process for process in processes if process.ended.done()])
-    finally:
-        await _end(processes)
-        session.peak_memory = max([session.peak_memory, *(process.peak_memory for process in processes)])
-    if culprit is not None:
-        raise ToolError(_explain(culprit, stages, session))
-    return Completed(0, "".join(process.tail() for process in processes))
-
-
-def _start(
-    stages: Sequence[Stage], session: Session, stdin: int, stdout: int | None, processes: list[_Process]
-) -> None:
-    with contextlib.ExitStack() as ours:
-        source = stdin
-        for position, stage in enumerate(stages):
-            read_end, sink = -1, stdout
-            if position < len(stages) - 1:
-                read_end, sink = os.pipe()
-                ours.callback(os.close, read_end)
-                ours.callback(os.close, sink)
-            session.commands.append(list(stage.recorded))
-            processes.append(_Process(stage, session, len(session.commands), source, sink))
-            source = read_end
-
-
-async def _end(processes: Sequence[_Process]) -> None:
-    """End the processes that still run and wait until all are reaped, even if cancelled meanwhile."""
-    running = {process.ended for process in processes if not process.ended.done()}
-    if not running:
-        return
-    for process in processes:
-        process.stop()
-    killer = threading.Timer(GRACE, lambda: [process.kill() for process in processes])
-    killer.start()
-    cancelled: asyncio.CancelledError | None = None
-    while running:
-        try:
-            _, running = await asyncio.wait(running)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    killer.cancel()
-    for process in processes:
-        process.ended.exception()  # retrieved: asyncio would report it as forgotten
-    if cancelled is not None:
-        raise cancelled
-
-
-def _culprit(ended: Sequence[_Process]) -> _Process | None:
-    """Return the stage to blame: not one whose reader went away, rather a killed one, else the first."""
-    failed = [process for process in ended if process.ended.exception() is not None]
-    for blamed in (
-        [process for process in failed if process.status < 0 and process.status != -signal.SIGPIPE],
-        [process for process in failed if not process.lost_its_reader()],
-        failed,
-    ):
-        if blamed:
-            return blamed[0]
-    return None
-
-
-def _explain(culprit: _Process, stages: Sequence[Stage], session: Session) -> str:
-    said = culprit.tail()
-    useful = culprit.stage.useful_line(said)
-    message = [f"{culprit.stage.label} {_outcome(culprit.status)}" + (f": {useful}" if useful else "")]
-    message.append(f"  command: {' | '.join(stage.shown for stage in stages)}")
-    last = [line for line in said.splitlines() if line.strip()][-5:]
-    if last and last != [useful]:
-        message += ["  it said last:", *(f"    {line}" for line in last)]
-    return "\n".join([*message, f"  log: {session.log}"])
-
-
-def _outcome(status: int) -> str:
+def outcome(status: int) -> str:
+    """Return how a process ended, from its exit status (minus a signal's number)."""
     if status >= 0:
         return f"failed with exit status {status}"
     try:
@@ -177,10 +66,10 @@ class _Failed(Exception):
     """A process ended with a status other than 0; never leaves this module."""
 
 
-_alive: weakref.WeakSet[_Process] = weakref.WeakSet()
+_alive: weakref.WeakSet[Process] = weakref.WeakSet()
 
 
-class _Process:
+class Process:
     """A started stage in a process group of its own.
 
     Two threads serve it: one copies its output to the log and keeps the tail, one waits for its end. Neither
@@ -195,7 +84,7 @@ class _Process:
         self._lock = threading.Lock()
         self._reaped = False
         self._prefix = f"[{number} {stage.label}] ".encode("utf-8", "backslashreplace")
-        self._log = open(session.log, "ab", buffering=0)
+        self._log = open(session.log, "ab", buffering=0)  # noqa: SIM115 - closed by _watch
         self._write(f"$ {stage.shown}\n".encode("utf-8", "backslashreplace"))
         self._started = time.monotonic()
         self._own_memory = _peak_of(resource.getrusage(resource.RUSAGE_SELF))
@@ -257,19 +146,14 @@ class _Process:
 
     def _watch(self, done: concurrent.futures.Future[None]) -> None:
         sampled = self._wait()
-        self.kill()  # whatever the process itself left behind
-        with self._lock:
-            _, status, usage = os.wait4(self._popen.pid, 0)
-            self._reaped = True
+        status, usage = self._reap()
         self.status = self._popen.returncode = os.waitstatus_to_exitcode(status)
         # Linux counts the memory of the process that forked: only what exceeds ours is surely the child's.
         inherited = sys.platform == "linux" and _peak_of(usage) <= self._own_memory
         self.peak_memory = sampled if inherited and sampled else _peak_of(usage)
         self._reader.join(GRACE)
         seconds = time.monotonic() - self._started
-        self._write(
-            f"{_outcome(status=self.status) if self.status else 'done'} in {seconds:.1f} s\n".encode()
-        )
+        self._write(f"{outcome(self.status) if self.status else 'done'} in {seconds:.1f} s\n".encode())
         self._log.close()
         _alive.discard(self)
         if self.status == 0:
@@ -277,14 +161,26 @@ class _Process:
         else:
             done.set_exception(_Failed(self.status))
 
+    def _reap(self) -> tuple[int, resource.struct_rusage]:
+        """Reap the process, and end what it left behind in its group."""
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13: no way to wait without reaping
+            _, status, usage = os.wait4(self._popen.pid, 0)
+            self.kill()
+            self._reaped = True
+            return status, usage
+        os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)
+        self.kill()  # until it is reaped, its number cannot be another group's
+        with self._lock:
+            _, status, usage = os.wait4(self._popen.pid, 0)
+            self._reaped = True
+        return status, usage
+
     def _wait(self) -> int:
-        """Wait until the process has ended, without reaping it; return its peak memory as sampled, in bytes."""
+        """Wait for the end where memory can be sampled (Linux); return the peak seen, in bytes."""
         pid, sampled, pause = self._popen.pid, 0, 10.0
         try:
             descriptor = os.pidfd_open(pid)
         except (AttributeError, OSError):
-            if hasattr(os, "waitid"):
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             return 0
         try:
             poll = select.poll()
@@ -314,7 +210,7 @@ class _Process:
     def _write(self, lines: bytes) -> None:
         # OSError: a full disk fails the tool itself, with a better message. ValueError: closed, see _watch.
         with contextlib.suppress(OSError, ValueError):
-            self._log.write(b"".join(self._prefix + line for line in lines.splitlines(keepends=True)))
+            self._log.write(b"".join(self._prefix + line + b"\n" for line in lines.splitlines()))
 
 
 def _peak_of(usage: resource.struct_rusage) -> int:
@@ -331,7 +227,10 @@ def _sample(pid: int) -> int:
     return int(match.group(1)) * 1024 if match else 0
 
 
-@atexit.register
-def _end_all() -> None:
-    for process in list(_alive):
+def kill_all(processes: Iterable[Process]) -> None:
+    """End the process groups of all of them."""
+    for process in list(processes):
         process.kill()
+
+
+atexit.register(kill_all, _alive)

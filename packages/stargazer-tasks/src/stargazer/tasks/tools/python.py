@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stargazer.assets.errors import StargazerError, ToolError
-from stargazer.tasks.tools.processes import Stage, run_stages, useful_line
+from stargazer.tasks.tools.pipelines import run_stages, useful_line
+from stargazer.tasks.tools.processes import Stage
 from stargazer.tasks.tools.runner import Session, current_session
 from stargazer.tasks.tools.sources import ENGINES, python_command, python_environment
 

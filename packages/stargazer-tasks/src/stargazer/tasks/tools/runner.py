@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from attrs import define, field
-
 from stargazer.assets.errors import ToolError
 from stargazer.tasks.tools.sources import ResolvedTool
 
@@ -27,11 +26,11 @@ def _absolute(path: str | Path) -> Path:
 class Session:
     """What one task execution gives its commands.
 
-    `folder` is their current folder and all that they may name; `log` gets their output; `tools` are those that
-    the task declared; `pass_fds` are inherited by every process (an orphan keeps its slots); `environment` is
-    added to the minimal one. Filled in while commands run: `commands`, each argv as provenance records it (the
-    tool's name first, paths relative to the folder), and `peak_memory`, the largest resident set of one process
-    in bytes.
+    `folder` is their current folder and all that they may name; `log` gets their output; `tools` are those
+    that the task declared; `pass_fds` are inherited by every process (an orphan keeps its slots);
+    `environment` is added to the minimal one. Filled in while commands run: `commands`, each argv as
+    provenance records it (the tool's name first, paths relative to the folder), and `peak_memory`, the
+    largest resident set of one process in bytes.
     """
 
     folder: Path = field(converter=_absolute)
@@ -50,12 +49,12 @@ class Session:
         except KeyError:
             declared = ", ".join(sorted(self.tools)) or "none"
             raise ToolError(
-                f"{name} is not declared by this task (declared: {declared}): its version would be missing from "
-                f"the run key and the provenance. Add it to the task's tools=[...]"
+                f"{name} is not declared by this task (declared: {declared}): its version would be missing "
+                f"from the run key and the provenance. Add it to the task's tools=[...]"
             ) from None
 
     def process_environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the environment of a process: nothing of ours but PATH and library paths, so no secret either.
+        """Return the environment of a process: of ours only PATH and library paths, so no secret either.
 
         HOME is the workspace: no personal configuration file changes a result.
         """
@@ -86,8 +85,8 @@ class Session:
                 relative = os.path.relpath(absolute, folder)
                 return f".{os.sep}{relative}" if relative.startswith("-") else relative
         raise ToolError(
-            f"{str(path)!r} lies outside of the task's workspace. A command names nothing else, so that it is the "
-            f"same everywhere: fetch the asset, or link or copy the file into workspace()"
+            f"{str(path)!r} lies outside of the task's workspace. A command names nothing else, so that it "
+            f"is the same everywhere: fetch the asset, or link or copy the file into workspace()"
         )
 
 
@@ -99,14 +98,15 @@ def current_session() -> Session:
     session = _current.get()
     if session is None:
         raise ToolError(
-            "commands run inside a task: call this from a function decorated as a task, or in `with use_session(...)`"
+            "commands run inside a task: call this from a function decorated as a task, "
+            "or in `with use_session(...)`"
         )
     return session
 
 
 @contextmanager
 def use_session(session: Session) -> Iterator[Session]:
-    """Make `session` the current one for the commands awaited in this context and in tasks started from it."""
+    """Make `session` the current one for the commands awaited in this context and its asyncio tasks."""
     token = _current.set(session)
     try:
         yield session

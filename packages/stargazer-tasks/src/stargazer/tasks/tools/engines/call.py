@@ -3,20 +3,23 @@
 python call.py DESCRIPTOR package.module:function
 """
 
+from __future__ import annotations
+
 import ctypes
 import importlib
 import json
 import os
 import signal
 import sys
+from typing import Any
 
 
 def die_with_parent() -> None:
     """End when the process that started us ends, however it does (Linux only)."""
     parent = os.environ.pop("STARGAZER_PARENT", None)
     if sys.platform == "linux":
-        PR_SET_PDEATHSIG = 1
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        set_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
         if parent is not None and os.getppid() != int(parent):
             os._exit(128 + signal.SIGKILL)
 
@@ -28,7 +31,7 @@ def main(descriptor: int, function: str) -> int:
     module, _, name = function.partition(":")
     status = 0
     try:
-        target = importlib.import_module(module)
+        target: Any = importlib.import_module(module)
         for part in name.split("."):
             target = getattr(target, part)
         answer = json.dumps({"result": target(**arguments)}).encode()

@@ -2,10 +2,12 @@
 
     python hts.py samtools|bcftools ARGUMENTS...
 
-It loads the shared library of the wheel and calls what pysam's own headers declare (samtools.pysam.h), without
-importing pysam: the start takes half the time, stdout and stderr are the real ones (pysam's dispatcher collects
-stderr in a file and prints no text), and the exit status is the tool's.
+It loads the shared library of the wheel and calls what pysam's own headers declare (samtools.pysam.h),
+without importing pysam: the start takes half the time, stdout and stderr are the real ones (pysam's
+dispatcher collects stderr in a file and prints no text), and the exit status is the tool's.
 """
+
+from __future__ import annotations
 
 import ctypes
 import os
@@ -18,8 +20,8 @@ def die_with_parent() -> None:
     """End when the process that started us ends, however it does (Linux only)."""
     parent = os.environ.pop("STARGAZER_PARENT", None)
     if sys.platform == "linux":
-        PR_SET_PDEATHSIG = 1
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        set_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
         if parent is not None and os.getppid() != int(parent):
             os._exit(128 + signal.SIGKILL)
 
@@ -47,7 +49,8 @@ def run(tool: str, arguments: list[str]) -> int:
     getattr(engine, f"{tool}_set_stdout_fn")(b"-")
 
     argv = [tool.encode(), *map(os.fsencode, arguments)]
-    status = getattr(engine, f"{tool}_dispatch")(len(argv), (ctypes.c_char_p * (len(argv) + 1))(*argv, None))
+    dispatch = getattr(engine, f"{tool}_dispatch")
+    status: int = dispatch(len(argv), (ctypes.c_char_p * (len(argv) + 1))(*argv, None))
     if libc.fflush(None) != 0 and status == 0:
         os.write(2, f"{tool}: error writing to standard output\n".encode())
         return 1

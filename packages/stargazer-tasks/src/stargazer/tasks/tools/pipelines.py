@@ -1,0 +1,135 @@
+"""Stages joined by pipes: run together, ended together, and the one to blame named in the error."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from attrs import frozen
+from stargazer.assets.errors import ToolError
+from stargazer.tasks.tools.processes import GRACE, Process, Stage, kill_all, outcome
+from stargazer.tasks.tools.runner import Session
+
+__all__ = ["Completed", "run_stages", "useful_line"]
+
+_SETTLE = 0.25  # seconds that the neighbours of a failed stage get to end on their own and tell why
+
+
+@frozen
+class Completed:
+    """A command that succeeded: its exit status and the end of what it wrote to stderr."""
+
+    returncode: int
+    stderr_tail: str
+
+
+_TROUBLE = re.compile(
+    r"\[E::|error|fail|fatal|exception|abort|can ?not|can't|could ?n[o']t|"
+    r"invalid|unrecogni|unknown|no such|missing",
+    re.IGNORECASE,
+)
+
+
+def useful_line(said: str) -> str | None:
+    """Return the first line that speaks of trouble (indented ones are help texts), else the last line."""
+    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
+    trouble = (line for line in lines if not line[0].isspace() and _TROUBLE.search(line))
+    return next(trouble, lines[-1].strip() if lines else None)
+
+
+async def run_stages(
+    stages: Sequence[Stage], session: Session, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
+) -> Completed:
+    """Run stages joined by pipes; return when all have ended.
+
+    `stdin` and `stdout` are descriptors for the first and the last stage; the log gets stdout otherwise.
+
+    Raises:
+        ToolError: a stage could not start, failed or died. The others are ended first.
+    """
+    processes: list[Process] = []
+    try:
+        _start(stages, session, stdin, stdout, processes)
+        _, running = await asyncio.wait(
+            [process.ended for process in processes], return_when=asyncio.FIRST_EXCEPTION
+        )
+        if running:
+            await asyncio.wait(running, timeout=_SETTLE)
+        culprit = _culprit([process for process in processes if process.ended.done()])
+    finally:
+        await _end(processes)
+        session.peak_memory = max([session.peak_memory, *(process.peak_memory for process in processes)])
+    if culprit is not None:
+        raise ToolError(_explain(culprit, stages, session))
+    return Completed(0, "".join(process.tail() for process in processes))
+
+
+def _start(
+    stages: Sequence[Stage], session: Session, stdin: int, stdout: int | None, processes: list[Process]
+) -> None:
+    with contextlib.ExitStack() as ours:
+        source = stdin
+        for position, stage in enumerate(stages):
+            read_end, sink = -1, stdout
+            if position < len(stages) - 1:
+                read_end, sink = os.pipe()
+                ours.callback(os.close, read_end)
+                ours.callback(os.close, sink)
+            session.commands.append(list(stage.recorded))
+            processes.append(Process(stage, session, len(session.commands), source, sink))
+            source = read_end
+
+
+async def _end(processes: Sequence[Process]) -> None:
+    """End the processes that still run and wait until all are reaped, even if cancelled meanwhile."""
+    running = {process.ended for process in processes if not process.ended.done()}
+    if running:
+        await _terminate(processes, running)
+    for process in processes:
+        process.ended.exception()  # retrieved: asyncio would report it as forgotten
+
+
+async def _terminate(processes: Sequence[Process], running: set[asyncio.Future[None]]) -> None:
+    for process in processes:
+        process.stop()
+    killer = threading.Timer(GRACE, kill_all, [processes])
+    killer.start()
+    cancelled: asyncio.CancelledError | None = None
+    while running:
+        try:
+            _, running = await asyncio.wait(running)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    killer.cancel()
+    if cancelled is not None:
+        raise cancelled
+
+
+def _culprit(ended: Sequence[Process]) -> Process | None:
+    """Return the stage to blame: not one whose reader went away, rather a killed one, else the first."""
+    failed = [process for process in ended if process.ended.exception() is not None]
+    for blamed in (
+        [process for process in failed if process.status < 0 and process.status != -signal.SIGPIPE],
+        [process for process in failed if not process.lost_its_reader()],
+        failed,
+    ):
+        if blamed:
+            return blamed[0]
+    return None
+
+
+def _explain(culprit: Process, stages: Sequence[Stage], session: Session) -> str:
+    said = culprit.tail()
+    useful = culprit.stage.useful_line(said)
+    message = [f"{culprit.stage.label} {outcome(culprit.status)}" + (f": {useful}" if useful else "")]
+    message.append(f"  command: {' | '.join(stage.shown for stage in stages)}")
+    last = [line for line in said.splitlines() if line.strip()][-5:]
+    if last and last != [useful]:
+        message += ["  it said last:", *(f"    {line}" for line in last)]
+    return "\n".join([*message, f"  log: {session.log}"])
