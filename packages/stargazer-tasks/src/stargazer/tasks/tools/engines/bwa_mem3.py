@@ -1,0 +1,316 @@
+"""Align read pairs with BWA-MEM: a stand-alone script around the bwa-mem3 wheel, BAM on standard output.
+
+``python -I bwa_mem3.py mem -t THREADS -R '@RG\\tID:..\\tSM:..' INDEX_PREFIX R1.fq[.gz] R2.fq[.gz]``
+
+The records are those of ``bwa mem -K 10000000`` (Li, arXiv:1303.3997), unsorted, grouped by name, in blocks of
+uncompressed BGZF. Pairs are aligned in batches of a fixed number of bases, each on one thread, so that the output
+does not depend on the number of threads. Beyond the first batch, reads with several equally good places (mapping
+quality 0) may be put in another of them than by bwa: the library numbers the reads of each batch from zero, and
+that number breaks the tie.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import re
+import signal
+import struct
+import sys
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+import bwa_mem3
+import dnaio
+from bwa_mem3 import BwaIndex, MemOpts, ReadPair, Record
+from dnaio import SequenceRecord
+
+__all__ = ["InputError", "main"]
+
+BATCH_BASES = 10_000_000
+MAX_NAME = 254
+"""Longest read name that a BAM record can hold, in bytes."""
+
+BGZF_DATA = 65280
+"""Bytes of data in a full BGZF block, as htslib fills them."""
+BGZF_HEAD = bytes.fromhex("1f8b08040000000000ff060042430200")
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+CHAT = re.compile(rb"\[\d+\]\[PE\]|\[[a-z-]*dedup|\* |\d,\t|\s*$")
+"""What the library says on standard error when nothing is wrong."""
+QUIET = b"\0"
+"""Last byte on standard error that says: this process has reported everything itself."""
+
+
+class InputError(Exception):
+    """Reads, index or read group cannot be used; the message names the file and the record or line."""
+
+
+@dataclass
+class Batch:
+    """Read pairs to align in one call, and which of their ends, as (pair, flag), stand for empty reads."""
+
+    pairs: list[ReadPair] = field(default_factory=list)
+    empty: set[tuple[int, int]] = field(default_factory=set)
+    bases: int = 0
+
+    def add(self, name: bytes, one: SequenceRecord, two: SequenceRecord) -> None:
+        """Add a pair; in place of a read without bases, which the library refuses, a single N."""
+        sequence_1, sequence_2 = one.sequence.encode(), two.sequence.encode()
+        qualities_1, qualities_2 = one.qualities_as_bytes(), two.qualities_as_bytes()
+        if not sequence_1:
+            self.empty.add((len(self.pairs), 0x40))
+            sequence_1, qualities_1 = b"N", b"!"
+        if not sequence_2:
+            self.empty.add((len(self.pairs), 0x80))
+            sequence_2, qualities_2 = b"N", b"!"
+        self.pairs.append(ReadPair(name, sequence_1, name, sequence_2, qualities_1, qualities_2))
+        self.bases += len(sequence_1) + len(sequence_2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(prog="bwa_mem3", description="Align read pairs; BAM on standard output.")
+    parser.add_argument("command", choices=["mem"])
+    parser.add_argument("-t", dest="threads", type=int, default=1, metavar="THREADS")
+    parser.add_argument("-R", dest="read_group", required=True, metavar="'@RG\\tID:..\\tSM:..'")
+    parser.add_argument("index", metavar="INDEX_PREFIX")
+    parser.add_argument("reads", nargs=2, metavar="FASTQ", help="first and second reads, plain or gzip")
+    options = parser.parse_args(arguments)
+    if options.threads < 1:
+        parser.error(f"-t {options.threads}: expected at least one thread")
+    _die_with_parent()
+    output, report = _hush_library()
+    message = ""
+    try:
+        align(options.index, options.reads, options.read_group, options.threads, output)
+        os.close(output)
+    except InputError as error:
+        message = str(error)
+    except OSError as error:
+        name = "standard output" if error.filename is None else repr(error.filename)
+        message = f"{name}: {error.strerror or error}"
+    except MemoryError:
+        message = "not enough memory"
+    if message:
+        os.write(report, f"bwa_mem3: {message}\n".encode(errors="backslashreplace"))
+    os.write(2, QUIET)
+    return 1 if message else 0
+
+
+def align(prefix: str, reads: list[str], read_group_line: str, threads: int, output: int) -> None:
+    """Align two FASTQ files to the index at ``prefix`` and write BAM to the descriptor ``output``.
+
+    At most ``threads`` + 2 batches are in memory, one of them being read or written.
+
+    Raises:
+        InputError: index, reads or read group cannot be used.
+        OSError: ``output`` cannot be written (no file name), or a file cannot be read.
+    """
+    read_group, read_group_id = parse_read_group(read_group_line)
+    index = load_index(prefix)
+    options = MemOpts()
+    options.set_pe(True)
+    options.set_read_group_id(read_group_id)
+
+    running: deque[Future[bytes]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    for number, batch in enumerate(read_batches(*reads)):
+        if number == 0:
+            _write(output, bgzf(bam_header(index.contigs(), read_group)))
+        running.append(pool.submit(align_batch, index, options, batch))
+        if len(running) > threads:
+            _write(output, running.popleft().result())
+    while running:
+        _write(output, running.popleft().result())
+    _write(output, BGZF_END)
+
+
+def parse_read_group(line: str) -> tuple[str, str]:
+    """Return the header line, its escapes replaced as bwa does, and the ID of a read group."""
+    text = line.replace("\\t", "\t")
+    match = re.search(r"\tID:([!-~]{1,254})(?=\t|$)", text)
+    if not text.startswith("@RG\t") or match is None or not text.replace("\t", "").isprintable():
+        raise InputError(f"read group {line!r}: expected '@RG\\tID:<id>\\tSM:<sample>' and further fields")
+    return text, match[1]
+
+
+def load_index(prefix: str) -> BwaIndex:
+    """Load the bwa-mem2 index at ``prefix``, after checking what the library would die of."""
+    try:
+        with open(prefix + ".ann", "rb") as file:
+            total, contigs, _ = map(int, file.readline().split())
+            if sum(1 for _ in file) != 2 * contigs:
+                raise ValueError
+    except ValueError:
+        raise InputError(f"{prefix + '.ann'!r}: damaged index file, make the index again") from None
+    rows = 2 * total + 1
+    sizes = {
+        ".amb": None,
+        ".pac": total // 4 + 2,
+        ".0123": 2 * total,
+        ".bwt.2bit.64": 8 + 40 + 64 * (rows // 64 + 1) + 5 * (rows // 8 + 1) + 8,
+    }
+    for suffix, size in sizes.items():
+        path = prefix + suffix
+        found = os.stat(path).st_size
+        if found == 0 or (size is not None and found != size):
+            raise InputError(
+                f"{path!r}: damaged index file ({found} bytes, expected {size}), make the index again"
+            )
+    return BwaIndex(prefix)
+
+
+def read_batches(first: str, second: str) -> Iterator[Batch]:
+    """Read pairs from two FASTQ files in batches of BATCH_BASES, as ``bwa mem -K`` does."""
+    batch = Batch()
+    number = 0
+    for number, (one, two) in enumerate(zip_longest(_records(first), _records(second)), 1):
+        if one is None or two is None:
+            ended, longer = (first, second) if one is None else (second, first)
+            if number == 1:
+                raise InputError(f"{ended!r}: no reads, expected as many as in {longer!r}")
+            raise InputError(f"{ended!r} ends after record {number - 1}, {longer!r} goes on")
+        name = _template_name(one.id)
+        if name != _template_name(two.id):
+            raise InputError(f"{first!r} and {second!r}: record {number}: {one.id!r} and {two.id!r}")
+        if not 0 < len(name) <= MAX_NAME:
+            raise InputError(
+                f"{first!r}: record {number}: a name of {len(name)} characters, not 1 to {MAX_NAME}"
+            )
+        batch.add(name.encode(), one, two)
+        if batch.bases >= BATCH_BASES:
+            yield batch
+            batch = Batch()
+    if number == 0:
+        raise InputError(f"{first!r}: no reads, and none in {second!r}")
+    if batch.pairs:
+        yield batch
+
+
+def _records(path: str) -> Iterator[SequenceRecord]:
+    """Yield the records of a FASTQ file; say what is wrong with it in its own terms."""
+    count = 0
+    try:
+        with dnaio.open(path, fileformat="fastq", open_threads=0) as reader:
+            for count, record in enumerate(reader, 1):  # noqa: B007
+                yield record
+    except dnaio.FileFormatError as error:
+        place = f"after record {count}" if error.line is None else f"record {error.line // 4 + 1}"
+        line = "" if error.line is None else f", line {error.line + 1}"
+        reason = error.message.splitlines()[0]
+        raise InputError(f"{path!r}: not FASTQ: {place}{line}: {reason}") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise InputError(f"{path!r}: damaged gzip after record {count}: {error}") from None
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{path!r}: truncated or damaged gzip after record {count}: {error}") from None
+
+
+def _template_name(name: str) -> str:
+    """Return a read's name without the /1 or /2 that bwa drops."""
+    return name[:-2] if name[-2:-1] == "/" and name[-1].isdigit() and len(name) > 2 else name
+
+
+def align_batch(index: BwaIndex, options: MemOpts, batch: Batch) -> bytes:
+    """Align one batch and return its BAM records in BGZF blocks."""
+    records, _ = bwa_mem3.align_batch(index, options, batch.pairs)
+    data = [record.bytes for record in records]
+    for pair, end in batch.empty:
+        for number, record in enumerate(records):
+            if record.pair_idx == pair and record.bytes[18] & end:
+                data[number] = _without_bases(record.bytes)
+    return bgzf(b"".join(data))
+
+
+def _without_bases(record: bytes) -> bytes:
+    """Return an unmapped BAM record of one base without the base and its quality."""
+    size = int.from_bytes(record[:4], "little") - 2
+    bases = 36 + record[12]
+    no_length = bytes(4)
+    return b"".join(
+        [size.to_bytes(4, "little"), record[4:20], no_length, record[24:bases], record[bases + 2 :]]
+    )
+
+
+def bam_header(contigs: list[tuple[str, int]], read_group: str) -> bytes:
+    """Return the header of a BAM file of reads grouped by name, uncompressed."""
+    lines = ["@HD\tVN:1.6\tSO:unsorted\tGO:query"]
+    lines += [f"@SQ\tSN:{name}\tLN:{length}" for name, length in contigs]
+    text = "".join(line + "\n" for line in [*lines, read_group]).encode()
+    parts = [b"BAM\1", struct.pack("<i", len(text)), text, struct.pack("<i", len(contigs))]
+    for name, length in contigs:
+        query = name.encode() + b"\0"
+        parts += [struct.pack("<i", len(query)), query, struct.pack("<i", length)]
+    return b"".join(parts)
+
+
+def bgzf(data: bytes) -> bytes:
+    """Return ``data`` in BGZF blocks (SAM specification, 4.1) whose deflate streams are stored, not compressed."""
+    view = memoryview(data)
+    parts: list[bytes | memoryview] = []
+    for start in range(0, len(data), BGZF_DATA):
+        chunk = view[start : start + BGZF_DATA]
+        size = len(chunk)
+        parts.append(BGZF_HEAD + struct.pack("<HBHH", size + 30, 1, size, size ^ 0xFFFF))
+        parts.append(chunk)
+        parts.append(struct.pack("<II", zlib.crc32(chunk), size))
+    return b"".join(parts)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _hush_library() -> tuple[int, int]:
+    """Put the library's standard output and error aside; return descriptors for the real ones.
+
+    The library chats while all is well, and writes a line and ends the process when it is not. A child process
+    takes what it says, and passes on the last of it if this process ends without QUIET.
+    """
+    output, report = os.dup(1), os.dup(2)
+    take, say = os.pipe()
+    if os.fork() == 0:
+        os.close(say)
+        os.close(output)
+        os.closerange(0, 3)
+        _pass_on(take, report)
+        os._exit(0)
+    os.close(take)
+    os.dup2(say, 1)
+    os.dup2(say, 2)
+    os.close(say)
+    return output, report
+
+
+def _pass_on(take: int, report: int) -> None:
+    said = b""
+    while more := os.read(take, 1 << 16):
+        said = (said + more)[-4096:]
+    if not said.endswith(QUIET):
+        for line in said.splitlines(keepends=True):
+            if not CHAT.match(line):
+                os.write(report, line)
+
+
+def _die_with_parent() -> None:
+    """Let Ctrl-C end this process at once and, on Linux, the death of its parent too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = os.environ.get("STARGAZER_PARENT")
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+        if parent is not None and os.getppid() != int(parent):
+            os._exit(128 + signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    os._exit(main())
