@@ -1,0 +1,195 @@
+"""Getting bytes onto disk: copying a file while hashing the copy, hashing a file in place, syncing, locking a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stargazer.assets.errors import StorageError
+
+from .cid import BLOCK_SIZE, cid_from_leaves, hash_leaves
+
+__all__ = ["copy_and_hash", "hash_in_place", "locked_folder", "sync_file", "sync_folder"]
+
+_PIECE = 8 * BLOCK_SIZE  # bytes per system call of the copy
+_READ_ONLY = 0o444
+
+
+def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
+    """Copy a file to a new read-only one and return the CID of the bytes that arrived there.
+
+    One thread copies (in the kernel where it can: a reflink costs nothing) while others hash what has arrived. On
+    an error the target may be left behind, unfinished.
+
+    Raises:
+        StorageError: if the source is missing, unreadable, no regular file, or changed meanwhile.
+        OSError: if the target cannot be written.
+    """
+    with _opened(source) as (reader, before):
+        writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                digests = _copy_and_hash_leaves(reader, writer, before.st_size)
+            except EOFError:
+                raise _changed(source) from None
+            if _differs(before, os.fstat(reader)):
+                raise _changed(source)
+            os.fchmod(writer, _READ_ONLY)
+        finally:
+            os.close(writer)
+    return cid_from_leaves(digests, before.st_size)
+
+
+def hash_in_place(source: Path) -> str:
+    """Make a file read-only and return the CID of its bytes.
+
+    Raises:
+        StorageError: if it is missing, unreadable, a symbolic link, no regular file, or changed meanwhile.
+    """
+    with _opened(source, os.O_NOFOLLOW) as (reader, before):
+        os.fchmod(reader, _READ_ONLY)  # before hashing: from here on nobody opens it to write
+        try:
+            digests = hash_leaves(reader, before.st_size)
+        except EOFError:
+            raise _changed(source) from None
+        if _differs(before, os.fstat(reader)):
+            raise _changed(source)
+    return cid_from_leaves(digests, before.st_size)
+
+
+def sync_file(path: str | os.PathLike[str]) -> None:
+    """Return when the file's bytes are on the disk itself."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _sync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Return when the folder's names are on the disk itself."""
+    try:
+        sync_file(path)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # filesystems that cannot sync a folder keep its names in order themselves
+            raise
+
+
+@contextlib.contextmanager
+def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder against other processes and threads that take this lock."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # no locks on this filesystem: two equal files may replace each other
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[int, os.stat_result]]:
+    name = os.fspath(source)
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)  # a pipe must not hang the open
+    except OSError as error:
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
+            raise StorageError(f"{name!r} is a symbolic link: give the file it points to.") from error
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(f"{name!r} cannot be read: {reason}. Check the path and its permissions.") from error
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise StorageError(f"{name!r} is a folder: give its files, or pack it into one uncompressed tar file.")
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"{name!r} is not a regular file: write its content to a file first.")
+        yield fd, status
+    finally:
+        os.close(fd)
+
+
+def _copy_and_hash_leaves(reader: int, writer: int, size: int) -> list[bytes]:
+    if size <= BLOCK_SIZE:
+        _copy(reader, writer, size, lambda copied: None)
+        return hash_leaves(writer, size)
+
+    arrived = threading.Condition()
+    copied = 0
+    failure: BaseException | None = None
+
+    def advance(count: int) -> None:
+        nonlocal copied
+        with arrived:
+            copied = count
+            arrived.notify_all()
+
+    def wait_until(end: int) -> None:
+        with arrived:
+            arrived.wait_for(lambda: copied >= end or failure is not None)
+            if copied < end and failure is not None:
+                raise failure
+
+    def copy() -> None:
+        nonlocal failure
+        try:
+            _copy(reader, writer, size, advance)
+            _sync(writer)
+        except BaseException as error:  # raised again by the hashing side
+            with arrived:
+                failure = error
+                arrived.notify_all()
+
+    copier = threading.Thread(target=copy, name="stargazer-copy")
+    copier.start()
+    try:
+        digests = hash_leaves(writer, size, wait_until)
+    finally:
+        copier.join()
+    if failure is not None:
+        raise failure
+    return digests
+
+
+def _copy(reader: int, writer: int, size: int, advance: Callable[[int], None]) -> None:
+    """Copy `size` bytes between two open files, telling how many have arrived."""
+    copied = 0
+    in_kernel = hasattr(os, "copy_file_range") and size > BLOCK_SIZE
+    while copied < size:
+        count = 0
+        if in_kernel:
+            try:
+                count = os.copy_file_range(reader, writer, min(_PIECE, size - copied), copied, copied)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+                    raise
+            in_kernel = count > 0  # some filesystems refuse, some copy nothing: then by hand
+        if count == 0:
+            piece = os.pread(reader, min(BLOCK_SIZE, size - copied), copied)
+            if not piece:
+                raise EOFError
+            count = os.pwrite(writer, piece, copied)
+        copied += count
+        advance(copied)
+
+
+def _sync(fd: int) -> None:
+    if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync() stops at the disk's cache
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(fd)
+
+
+def _differs(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+
+
+def _changed(source: str | os.PathLike[str]) -> StorageError:
+    return StorageError(
+        f"{os.fspath(source)!r} changed while it was read: wait until its writer is done, then try again."
+    )
