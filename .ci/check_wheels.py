@@ -1,0 +1,133 @@
+"""Build each distribution, install its wheel with only the layers below it, and run its own tests there.
+
+pytest reads more arguments from PYTEST_ADDOPTS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = ("assets", "storage", "tasks", "workflows", "mcp")  # from the lowest to the highest
+NOT_INSTALLED = {
+    "assets": {"fastmcp", "flyte", "numpy", "pysam", "requests", "rich", "tinydb"},
+    "storage": {"fastmcp", "flyte", "numpy", "pysam"},
+    "tasks": {"fastmcp"},
+    "workflows": {"fastmcp"},
+}
+
+
+class CheckError(Exception):
+    """A distribution is not what it should be."""
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    """Run a command, and return what it prints."""
+    done = subprocess.run(command, cwd=cwd, text=True, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise CheckError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def build(layer: str, dist: Path) -> tuple[Path, Path]:
+    """Build the sdist and, from it, the wheel."""
+    run("uv", "build", "--quiet", "--out-dir", dist, ROOT / f"packages/stargazer-{layer}")
+    (sdist,) = dist.glob(f"stargazer_{layer}-*.tar.gz")
+    (wheel,) = dist.glob(f"stargazer_{layer}-*.whl")
+    return sdist, wheel
+
+
+def check_contents(layer: str, wheel: Path) -> None:
+    """A wheel holds its own layer, typed, and nothing of the namespace itself."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    own = f"stargazer/{layer}/"
+    strays = sorted(name for name in names if not name.startswith(own))
+    if strays:
+        raise CheckError(f"{wheel.name} holds {strays}: only {own} is its own")
+    if f"{own}py.typed" not in names:
+        raise CheckError(f"{wheel.name} has no py.typed")
+
+
+def install(layer: str, wheels: dict[str, Path], venv: Path, python: str) -> Path:
+    """Make an environment with one wheel, its lower layers from `wheels`, and nothing above."""
+    run("uv", "venv", "--quiet", "--no-project", "--python", python, venv)
+    interpreter = venv / "bin" / "python"
+    lower = LAYERS[: LAYERS.index(layer)]
+    constraints = venv / "lower-layers.txt"
+    constraints.write_text("".join(f"stargazer-{name} @ {wheels[name].as_uri()}\n" for name in lower))
+    run("uv", "pip", "install", "--quiet", "--python", interpreter, "-c", constraints, wheels[layer])
+
+    listed = json.loads(run("uv", "pip", "list", "--python", interpreter, "--format", "json"))
+    installed = {entry["name"] for entry in listed}
+    ours = {name for name in installed if name.startswith("stargazer")}
+    if ours != {f"stargazer-{name}" for name in (*lower, layer)}:
+        raise CheckError(f"stargazer-{layer} installs {sorted(ours)}")
+    unwanted = installed & NOT_INSTALLED.get(layer, set())
+    if unwanted:
+        raise CheckError(f"stargazer-{layer} brings {sorted(unwanted)}")
+    print(f"stargazer-{layer}: {len(installed)} packages, of ours {', '.join(sorted(ours))}", flush=True)
+    return interpreter
+
+
+def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
+    """Run the tests that the sdist carries against the installed wheel."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(work, filter="data")
+    unpacked = work / sdist.name.removesuffix(".tar.gz")
+    shutil.rmtree(unpacked / "src")
+    if not (unpacked / "conftest.py").exists():
+        raise CheckError(f"{sdist.name} has no conftest.py: its tests would run in the user's own store")
+    tests = tomllib.loads((ROOT / "hatch.toml").read_text())["envs"]["package"]
+    run("uv", "pip", "install", "--quiet", "--python", interpreter, *tests["dependencies"])
+    options = ["--import-mode=importlib", "-q", "-n", "2", "--dist", "loadfile"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [interpreter, "-m", "pytest", "tests", *options], cwd=unpacked, env=environment, check=False
+    )
+    if done.returncode != 0:
+        raise CheckError(f"the tests of stargazer-{layer}: pytest ended with {done.returncode}")
+
+
+def main() -> int:
+    """Check the distributions asked for, and return 1 if any failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("layers", nargs="*", metavar="LAYER", help=f"of {', '.join(LAYERS)}; default: all")
+    parser.add_argument("--python", default=sys.executable, help="a version or an interpreter")
+    parser.add_argument("--dist", type=Path, help="keep what was built in this folder")
+    options = parser.parse_args()
+    unknown = set(options.layers) - set(LAYERS)
+    if unknown:
+        parser.error(f"unknown layers {sorted(unknown)}: expected {', '.join(LAYERS)}")
+
+    failures = []
+    with tempfile.TemporaryDirectory(prefix="stargazer-wheels-") as folder:
+        work = Path(folder)
+        built = {layer: build(layer, work / "dist") for layer in LAYERS}
+        wheels = {layer: wheel for layer, (_, wheel) in built.items()}
+        if options.dist:
+            shutil.copytree(work / "dist", options.dist, dirs_exist_ok=True)
+        for layer in options.layers or LAYERS:
+            try:
+                check_contents(layer, wheels[layer])
+                interpreter = install(layer, wheels, work / f"venv-{layer}", options.python)
+                run_tests(layer, built[layer][0], interpreter, work)
+            except CheckError as error:
+                failures.append(layer)
+                print(f"stargazer-{layer}: FAILED: {error}", flush=True)
+    print(f"wheels: {len(options.layers or LAYERS) - len(failures)} passed, {len(failures)} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
