@@ -1,1 +1,20 @@
 """What happens around every task body: locks, slots, memo, workspace, provenance."""
+
+from __future__ import annotations
+
+from stargazer.tasks.execution.archives import pack
+from stargazer.tasks.execution.environments import AssetEnvironment, WorkflowEnvironment
+from stargazer.tasks.execution.events import Event, observe
+from stargazer.tasks.execution.workspace import workspace
+from stargazer.tasks.execution.wrapper import log_to, refreshing
+
+__all__ = [
+    "AssetEnvironment",
+    "Event",
+    "WorkflowEnvironment",
+    "log_to",
+    "observe",
+    "pack",
+    "refreshing",
+    "workspace",
+]

@@ -1,0 +1,25 @@
+"""The Flyte environments of the tasks: what they need of a machine, and their tools."""
+
+from __future__ import annotations
+
+import flyte
+
+from stargazer.tasks.execution import AssetEnvironment
+from stargazer.tasks.tools.bcftools import bcftools
+from stargazer.tasks.tools.samtools import samtools
+
+__all__ = ["align_env", "htslib_env", "index_env", "report_env"]
+
+htslib_env = AssetEnvironment(
+    name="htslib", tools=[samtools, bcftools], resources=flyte.Resources(cpu=1, memory="1Gi")
+)
+"""samtools and bcftools on one core."""
+
+align_env = AssetEnvironment(name="align", tools=[samtools], resources=flyte.Resources(cpu=4, memory="6Gi"))
+"""Aligners, on several cores."""
+
+index_env = AssetEnvironment(name="index", resources=flyte.Resources(cpu=1, memory="4Gi"))
+"""Aligner indexes."""
+
+report_env = AssetEnvironment(name="report", resources=flyte.Resources(cpu=1, memory="1Gi"))
+"""Summaries and comparisons in Python."""

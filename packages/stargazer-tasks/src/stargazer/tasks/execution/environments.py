@@ -1,0 +1,105 @@
+"""The two kinds of Flyte functions: tasks (one operation, a slot, memoised) and workflows (composition, no slot).
+
+    htslib = AssetEnvironment(name="htslib", tools=[samtools], resources=flyte.Resources(cpu=1, memory="1Gi"))
+
+    @htslib.task
+    async def flagstat(alignment: Alignment) -> QcReport: ...
+
+    workflow = WorkflowEnvironment(name="germline", depends_on=[htslib])
+
+    @workflow.task
+    async def summary(sample: str) -> QcReport: ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, get_type_hints
+
+import flyte
+
+from stargazer.tasks.execution.wrapper import Declared, TaskCode, execute
+
+__all__ = ["AssetEnvironment", "WorkflowEnvironment"]
+
+UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
+
+
+class _NamedResults(flyte.TaskEnvironment):
+    """Gives results their named tuple back: under flyte.run a nested task's arrives as a bare one."""
+
+    def _template(self, func: Callable[..., Any], **options: Any) -> Any:
+        template: Any = super().task(**options)(func) if options else super().task(func)
+        base = type(template)
+
+        class Named(base):  # type: ignore[misc, valid-type]
+            def __call__(self, *args: Any, **kwargs: Any) -> Any:
+                result = base.__call__(self, *args, **kwargs)
+                return _renamed(result, func) if inspect.isawaitable(result) else result
+
+        Named.__name__ = base.__name__
+        template.__class__ = Named
+        return template
+
+
+@dataclasses.dataclass(init=True, repr=True, kw_only=True)
+class AssetEnvironment(_NamedResults):
+    """A Flyte task environment whose tasks take assets, hold slots, and are memoised.
+
+    `tools` are those of every task in it that declares none; `resources` (cpu, memory) are the slots a task holds.
+    """
+
+    tools: Sequence[Declared] = ()
+
+    def task(self, _func: Any = None, /, *, tools: Sequence[Declared] | None = None, **options: Any) -> Any:
+        """Make an async function a task: `@env.task` or `@env.task(tools=[...])`; other options are Flyte's."""
+
+        def decorate(func: Callable[..., Any]) -> Any:
+            cores, memory = _slots(self.resources)
+            code = TaskCode(
+                name=f"{self.name}.{func.__name__}",
+                function=func,
+                tools=tuple(self.tools if tools is None else tools),
+                cores=cores,
+                memory=memory,
+            )
+
+            @functools.wraps(func)
+            async def run(*args: Any, **kwargs: Any) -> Any:
+                return await execute(code, args, kwargs)
+
+            return self._template(run, **options)
+
+        return decorate if _func is None else decorate(_func)
+
+
+class WorkflowEnvironment(_NamedResults):
+    """A Flyte task environment for workflows: they assemble assets and call tasks, and are never memoised."""
+
+    def task(self, _func: Any = None, /, **options: Any) -> Any:
+        """Make an async function a workflow: `@env.task`; options are Flyte's."""
+
+        def decorate(func: Callable[..., Any]) -> Any:
+            return self._template(func, **options)
+
+        return decorate if _func is None else decorate(_func)
+
+
+async def _renamed(awaitable: Any, func: Callable[..., Any]) -> Any:
+    value = await awaitable
+    wanted = get_type_hints(func).get("return")
+    named = isinstance(wanted, type) and issubclass(wanted, tuple) and hasattr(wanted, "_fields")
+    return wanted(*value) if named and type(value) is tuple else value  # type: ignore[misc]
+
+
+def _slots(resources: flyte.Resources | None) -> tuple[int, int]:
+    """Cores and bytes of Flyte's resources; the upper end of a range."""
+    cpu = resources.cpu if resources and resources.cpu else 1
+    memory = resources.memory if resources and resources.memory else "1Gi"
+    cpu, memory = (value[-1] if isinstance(value, tuple) else value for value in (cpu, memory))
+    cores = -(-int(cpu[:-1]) // 1000) if isinstance(cpu, str) and cpu.endswith("m") else max(1, round(float(cpu)))
+    unit = UNITS.get(str(memory)[-2:], 0)
+    return cores, int(float(str(memory)[:-2] if unit else memory)) << unit

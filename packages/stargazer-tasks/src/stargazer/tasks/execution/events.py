@@ -1,0 +1,56 @@
+"""Events: what happens to tasks, told to whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Literal, TypeAlias
+
+import attrs
+
+__all__ = ["Event", "Observer", "announce", "observe"]
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something that happened to one task call.
+
+    Attributes:
+        kind: `waiting` (for slots or for another process doing the same), `started`, `finished`, `memo hit`, `failed`.
+        task: the task's name.
+        call: tells the calls of one process apart.
+        label: what it works on, for people: sample, lane, interval.
+        seconds: since it started, for the last three kinds.
+        note: why it failed, or why it is not memoised.
+        cores: the slots it holds, when started.
+    """
+
+    kind: Literal["waiting", "started", "finished", "memo hit", "failed"]
+    task: str
+    call: int
+    label: str = ""
+    seconds: float = 0.0
+    note: str = ""
+    cores: int = 0
+
+
+Observer: TypeAlias = Callable[[Event], None]
+
+_observers: ContextVar[tuple[Observer, ...]] = ContextVar("stargazer_observers", default=())
+
+
+@contextmanager
+def observe(observer: Observer) -> Iterator[None]:
+    """Have `observer` called, in the task's own thread, for every event within a `with` block."""
+    token = _observers.set((*_observers.get(), observer))
+    try:
+        yield
+    finally:
+        _observers.reset(token)
+
+
+def announce(event: Event) -> None:
+    """Tell all observers."""
+    for observer in _observers.get():
+        observer(event)

@@ -1,0 +1,72 @@
+"""The run key: what a result depends on, as one hash. Equal keys, equal results.
+
+In it: the task's name, its code digest, its inputs (an asset by type, CID and typed fields, not by links or record),
+its parameters and the versions of its tools. Not in it: threads, memory, paths, names of modules, time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from stargazer.assets import Asset, ConfigurationError
+
+from stargazer.tasks.execution.code_digest import CodeDigest, Digest
+from stargazer.tasks.execution.values import described
+from stargazer.tasks.tools import ResolvedTool
+
+__all__ = ["code_digest", "run_key"]
+
+INTERFACE = 1  # of the runner that task bodies are written against; raised when the same body would give other bytes
+RUNNER = ("stargazer.tasks.execution", "stargazer.tasks.tools")
+FREE = {"stargazer.assets", "stargazer.storage", "stargazer.tasks", "stargazer.workflows", "attr", "attrs", "flyte"}
+
+
+def run_key(
+    task: str, digest: str, arguments: Mapping[str, Any], tools: Iterable[ResolvedTool]
+) -> str:
+    """The key of one call.
+
+    Raises:
+        InvalidAssetError: an argument is neither an asset nor plain data.
+    """
+    content = {
+        "interface": INTERFACE,
+        "task": task,
+        "code": digest,
+        "arguments": {name: described(value, name, _input) for name, value in sorted(arguments.items())},
+        "tools": sorted([tool.name, tool.version] for tool in tools),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@functools.cache
+def code_digest(function: Callable[..., Any], declared: frozenset[str]) -> Digest:
+    """The digest of a task's code, once its packages were checked against the declared tools.
+
+    Raises:
+        Undigestable: something it uses has no stable form.
+        ConfigurationError: it uses a package that is not declared, whose version the key would not know.
+    """
+    package = _distribution_package(function.__module__)
+    digest = CodeDigest(package=package, stop=RUNNER)(function)
+    undeclared = sorted(digest.externals - FREE - declared - {package})
+    if undeclared:
+        raise ConfigurationError(
+            f"{function.__qualname__} uses {', '.join(undeclared)}, which it does not declare: "
+            f"add Library({undeclared[0]!r}) to the task's tools, so that its version counts"
+        )
+    return digest
+
+
+def _distribution_package(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
+
+
+def _input(asset: Asset) -> Any:
+    fields = {name: described(value, name, _input) for name, value in asset.values().items() if value is not None}
+    return {"asset": asset.asset_key, "cid": asset.cid, "fields": fields}

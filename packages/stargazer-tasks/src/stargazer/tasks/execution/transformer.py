@@ -1,0 +1,88 @@
+"""How assets travel through Flyte: a literal of asset key, CID and metadata, never a path."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgpack
+from flyte.types import TypeEngine, TypeTransformer, TypeTransformerFailedError
+from flyteidl2.core import literals_pb2, types_pb2
+from google.protobuf import struct_pb2
+from stargazer.assets import Asset, IpFile, StargazerError, asset_class
+
+__all__ = ["AssetTransformer", "register"]
+
+TAG = "stargazer.Asset"
+
+
+class AssetTransformer(TypeTransformer[Asset]):
+    """Converts any asset class; unions, lists, dicts and named tuples of assets follow from it."""
+
+    def __init__(self) -> None:
+        # Flyte's own assertion is off: plain records (command line, JSON) are taken as well
+        super().__init__(TAG, Asset, enable_type_assertions=False)
+
+    def get_literal_type(self, t: type[Asset]) -> types_pb2.LiteralType:
+        """A struct; it names the class but not its subclasses, which user code may add to at any time."""
+        schema = {
+            "type": "object",
+            "title": t.__name__,
+            "properties": {
+                "asset_key": {"type": "string"},
+                "cid": {"type": "string"},
+                "keyvalues": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+            "required": ["asset_key", "cid"],
+        }
+        metadata = struct_pb2.Struct()
+        metadata.update(schema)
+        return types_pb2.LiteralType(
+            simple=types_pb2.SimpleType.STRUCT, metadata=metadata, structure=types_pb2.TypeStructure(tag=TAG)
+        )
+
+    async def to_literal(self, python_val: Any, python_type: type[Asset], expected: Any) -> literals_pb2.Literal:
+        """The literal of a stored asset, or of its record as a dict or JSON text."""
+        value = json.loads(python_val) if isinstance(python_val, str) else python_val
+        if isinstance(value, dict):
+            value = _asset(value)
+        if not isinstance(value, python_type):
+            raise TypeTransformerFailedError(f"expected {python_type.__name__}, got {type(value).__name__}")
+        if not value.cid:
+            raise TypeTransformerFailedError(f"{type(value).__name__} has no CID: store it before handing it on")
+        record = {"asset_key": value.asset_key, "cid": value.cid, "keyvalues": value.keyvalues}
+        binary = literals_pb2.Binary(value=msgpack.packb(record), tag="msgpack")
+        return literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary))
+
+    async def to_python_value(self, lv: literals_pb2.Literal, expected_python_type: type[Asset]) -> Asset:
+        """The asset of a literal, without a path."""
+        if not (lv.HasField("scalar") and lv.scalar.HasField("binary")):
+            raise TypeTransformerFailedError(f"not an asset: {lv}")
+        return self.from_binary_idl(lv.scalar.binary, expected_python_type)
+
+    def from_binary_idl(self, binary_idl_object: literals_pb2.Binary, expected_python_type: type[Asset]) -> Asset:
+        """The asset of a packed record."""
+        asset = _asset(msgpack.unpackb(binary_idl_object.value))
+        if not isinstance(asset, expected_python_type):
+            raise TypeTransformerFailedError(f"expected {expected_python_type.__name__}, got {type(asset).__name__}")
+        return asset
+
+    def guess_python_type(self, literal_type: types_pb2.LiteralType) -> type[Asset]:
+        """Asset, for the literal types that this transformer makes."""
+        if literal_type.HasField("structure") and literal_type.structure.tag == TAG:
+            return Asset
+        raise ValueError("not an asset")
+
+
+def register() -> None:
+    """Make Flyte know assets; called by its entry point `flyte.plugins.types`."""
+    TypeEngine.register(AssetTransformer())
+
+
+def _asset(record: dict[str, Any]) -> Asset:
+    try:
+        cls = asset_class(record["asset_key"])
+        pairs = {"asset": record["asset_key"], **record.get("keyvalues", {})}
+        return cls.from_keyvalues(pairs, cid=record["cid"], record=IpFile(cid=record["cid"], keyvalues=pairs))
+    except (StargazerError, KeyError) as error:
+        raise TypeTransformerFailedError(f"not an asset: {error}") from error

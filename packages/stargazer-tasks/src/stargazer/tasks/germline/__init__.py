@@ -1,0 +1,1 @@
+"""Germline variants: from paired reads to filtered calls."""

@@ -1,0 +1,110 @@
+"""Preparing a reference: indexes and dictionary that the other tasks rely on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stargazer.assets import (
+    AlignerIndex,
+    Intervals,
+    Reference,
+    ReferenceGzipIndex,
+    ReferenceIndex,
+    SequenceDict,
+)
+
+from stargazer.tasks.environments import htslib_env, index_env
+from stargazer.tasks.execution import pack, workspace
+from stargazer.tasks.regions import contigs_of, pieces, write_bed
+from stargazer.tasks.tools import call, expect
+from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
+from stargazer.tasks.tools.samtools import samtools
+
+__all__ = ["IndexedReference", "index_with_bwa", "index_with_bwa_mem2", "index_for_bwa_mem3", "samtools_faidx",
+           "select_contigs", "sequence_dictionary", "split_intervals"]  # fmt: skip
+
+
+class IndexedReference(NamedTuple):
+    """Offsets of the contigs, and of the blocks where the reference is bgzip."""
+
+    fai: ReferenceIndex
+    gzi: ReferenceGzipIndex | None
+
+
+@htslib_env.task(tools=[samtools])
+async def samtools_faidx(reference: Reference) -> IndexedReference:
+    """Index a FASTA for random access (`samtools faidx`); a gzip file must be bgzip.
+
+    Raises:
+        ToolError: the file is no FASTA, has a contig twice, or is gzip but not bgzip.
+    """
+    fai, gzi = workspace() / "reference.fai", workspace() / "reference.gzi"
+    compressed = reference.path.suffix == ".gz"
+    await samtools("faidx", "--fai-idx", fai, *(["--gzi-idx", gzi] if compressed else []), reference.path)
+    return IndexedReference(
+        ReferenceIndex(path=expect(fai, by="samtools faidx"), reference_cid=reference),
+        ReferenceGzipIndex(path=gzi, reference_cid=reference) if compressed else None,
+    )
+
+
+@htslib_env.task(tools=[samtools])
+async def sequence_dictionary(reference: Reference) -> SequenceDict:
+    """Names, lengths and MD5 of the contigs as a SAM header (`samtools dict`)."""
+    dictionary = workspace() / "reference.dict"
+    await samtools("dict", "-u", reference.path.name, "-o", dictionary, reference.path)
+    return SequenceDict(path=dictionary, reference_cid=reference)
+
+
+@index_env.task(tools=[bwa_index])
+async def index_for_bwa_mem3(reference: Reference) -> AlignerIndex:
+    """The index of bwa-mem3, made with wheels only: about 52 bytes of memory for each base of the reference."""
+    folder = workspace() / "index"
+    folder.mkdir()
+    await bwa_index(reference.path, folder / "index")
+    return AlignerIndex(path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa-mem3")
+
+
+@index_env.task(tools=[bwa_mem2])
+async def index_with_bwa_mem2(reference: Reference) -> AlignerIndex:
+    """The index of bwa-mem3, made by `bwa-mem2 index` from PATH: for references too large for ours."""
+    folder = workspace() / "index"
+    folder.mkdir()
+    await bwa_mem2("index", "-p", folder / "index", reference.path)
+    return AlignerIndex(path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa-mem3")
+
+
+@index_env.task(tools=[bwa])
+async def index_with_bwa(reference: Reference) -> AlignerIndex:
+    """The index of the original bwa, from PATH (`bwa index`): a human genome takes about 5 GB of memory."""
+    folder = workspace() / "index"
+    folder.mkdir()
+    await bwa("index", "-p", folder / "index", reference.path)
+    return AlignerIndex(path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa")
+
+
+@htslib_env.task(tools=[])
+async def select_contigs(reference: Reference, contigs: list[str], build: str) -> Reference:
+    """A reference of these contigs only, in the order of the original, under a build name of its own.
+
+    Raises:
+        InvalidAssetError: a contig that the reference does not have.
+    """
+    chosen = workspace() / "chosen.fa"
+    await call("stargazer.tasks.regions:write_contigs", source=reference.path, target=chosen, contigs=contigs)
+    return Reference(path=chosen, build=build, species=reference.species)
+
+
+@htslib_env.task(tools=[])
+async def split_intervals(reference: Reference, intervals: Intervals | None = None, size: int = 5_000_000) -> list[Intervals]:
+    """Cut a reference, or the given intervals of it, into pieces of about `size` bases that can be worked on apart.
+
+    Args:
+        reference: indexed by samtools_faidx.
+    """
+    contigs = contigs_of(reference.path.with_name(reference.path.name + ".fai"))
+    made = []
+    for number, piece in enumerate(pieces(contigs, intervals.path if intervals else None, size)):
+        bed = workspace() / f"piece{number}.bed"
+        write_bed(piece, bed)
+        made.append(Intervals(path=bed, name=f"piece {number + 1}", build=reference.build, reference_cid=reference))
+    return made

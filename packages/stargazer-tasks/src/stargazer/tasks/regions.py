@@ -1,0 +1,95 @@
+"""Contigs and regions: reading their sizes, cutting them into pieces, choosing some of them.
+
+Regions are (contig, start, end), zero-based and half open, as in BED.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from stargazer.assets.errors import FormatError, InvalidAssetError
+
+__all__ = ["Region", "contigs_of", "pieces", "read_bed", "write_bed", "write_contigs"]
+
+Region: TypeAlias = tuple[str, int, int]
+
+
+def contigs_of(fai: Path) -> dict[str, int]:
+    """Lengths in bases by contig name, in order, from a FASTA index."""
+    lines = fai.read_text().splitlines()
+    return {name: int(length) for name, length, *_ in (line.split("\t") for line in lines)}
+
+
+def read_bed(path: Path, contigs: Mapping[str, int]) -> list[Region]:
+    """The regions of a BED, checked against the contigs of a reference.
+
+    Raises:
+        FormatError: a line is not BED, or lies outside the reference; the message names the line.
+    """
+    regions = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        fields = line.split("\t")
+        try:
+            contig, start, end = fields[0], int(fields[1]), int(fields[2])
+        except (ValueError, IndexError):
+            raise FormatError(f"intervals, line {number}: not BED: {line[:60]!r}") from None
+        if contig not in contigs:
+            raise FormatError(f"intervals, line {number}: the reference has no contig {contig!r}; it has "
+                              f"{', '.join(list(contigs)[:5])}{', ...' if len(contigs) > 5 else ''}")  # fmt: skip
+        if not 0 <= start < end <= contigs[contig]:
+            raise FormatError(f"intervals, line {number}: {start} to {end} is not within {contig!r} "
+                              f"(0 to {contigs[contig]})")  # fmt: skip
+        regions.append((contig, start, end))
+    if not regions:
+        raise FormatError("the intervals hold no region")
+    return regions
+
+
+def pieces(contigs: Mapping[str, int], bed: Path | None, size: int) -> list[list[Region]]:
+    """The reference, or the regions of a BED, in lists of regions of about `size` bases each."""
+    regions = read_bed(bed, contigs) if bed else [(name, 0, length) for name, length in contigs.items() if length]
+    total = sum(end - start for _, start, end in regions)
+    count = max(1, round(total / size))
+    target = -(-total // count)
+    made: list[list[Region]] = [[]]
+    room = target
+    for contig, start, end in regions:
+        while start < end:
+            if not room:
+                made.append([])
+                room = target
+            stop = min(end, start + room)
+            made[-1].append((contig, start, stop))
+            room -= stop - start
+            start = stop
+    return made
+
+
+def write_bed(regions: list[Region], path: Path) -> None:
+    """Write regions as BED."""
+    path.write_text("".join(f"{contig}\t{start}\t{end}\n" for contig, start, end in regions))
+
+
+def write_contigs(source: str, target: str, contigs: list[str]) -> None:
+    """Copy chosen contigs of a FASTA (plain or gzip).
+
+    Raises:
+        InvalidAssetError: a contig that it does not have.
+    """
+    wanted, keep = set(contigs), False
+    opened = gzip.open(source, "rt") if source.endswith(".gz") else open(source)
+    with opened as lines, open(target, "w") as chosen:
+        for line in lines:
+            if line.startswith(">"):
+                name = (line[1:].split() or [""])[0]
+                keep = name in contigs
+                wanted.discard(name)
+            if keep:
+                chosen.write(line)
+    if wanted:
+        raise InvalidAssetError(f"the reference has no contig {', '.join(map(repr, sorted(wanted)))}")
