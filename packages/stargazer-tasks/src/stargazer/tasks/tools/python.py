@@ -78,11 +78,9 @@ def _raised(answer: bytes) -> StargazerError | None:
         return None
     error = json.loads(answer)["error"]
     kind = getattr(importlib.import_module(error["module"]), error["class"], StargazerError)
-    try:
-        raised = kind(error["text"])
-    except TypeError:
-        return StargazerError(error["text"])
-    return raised if isinstance(raised, StargazerError) else StargazerError(error["text"])
+    raised: StargazerError = kind.__new__(kind)  # its __init__ may take anything
+    raised.args = (error["text"],)
+    return raised
 
 
 def _exception_line(said: str) -> str | None:
