@@ -1,14 +1,14 @@
-"""Index a FASTA reference for BWA-MEM: a stand-alone script that writes the bwa-mem2 index files.
+"""Index a FASTA reference for BWA-MEM: a stand-alone script that writes the index files of bwa-mem2.
 
 ``python -I bwa_index.py REFERENCE.fa[.gz] PREFIX`` writes
 
-- ``PREFIX.pac``, ``PREFIX.ann``, ``PREFIX.amb``: packed bases, contigs and ambiguous stretches, byte for byte
-  those of ``bwa index`` 0.7.17 (Li, arXiv:1303.3997);
-- ``PREFIX.0123`` and ``PREFIX.bwt.2bit.64``: both strands unpacked and the FM-index, in the layout of bwa-mem2
-  (Vasimuddin et al., IPDPS 2019), which bwa-mem3 reads.
+- ``PREFIX.pac``, ``.ann``, ``.amb``: packed bases, contigs and ambiguous stretches, byte for byte those of
+  ``bwa index`` 0.7.17 (Li, arXiv:1303.3997);
+- ``PREFIX.0123``, ``.bwt.2bit.64``: both strands, one base a byte, and their FM-index, in the layout of
+  bwa-mem2 (Vasimuddin et al., IPDPS 2019), which bwa-mem3 reads.
 
-The same input always gives the same bytes. Peak memory is about 11 bytes a base up to 1.07 Gb (suffix array of
-both strands in 32 bits), and 19 above.
+The same bases always give the same bytes. Peak memory is about 12 bytes a base up to 1 Gb, and 20 above,
+where the suffix array of both strands needs 64 bits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ class InputError(Exception):
 
 @dataclass
 class Contig:
-    """One sequence of the reference: ``offset`` and ``length`` in bases, ``runs`` as (position, length, symbol)."""
+    """One sequence: ``offset`` and ``length`` in bases, ambiguous ``runs`` as (offset, length, symbol)."""
 
     name: bytes
     comment: bytes
@@ -70,18 +70,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("prefix", help="path of the index files, without their suffixes")
     options = parser.parse_args(arguments)
     _die_with_parent()
+    message = ""
     try:
         build_index(options.reference, options.prefix)
     except InputError as error:
-        print(f"bwa_index: {error}", file=sys.stderr)
+        message = str(error)
     except OSError as error:
         name = options.prefix if error.filename is None else error.filename
-        print(f"bwa_index: {name!r}: {error.strerror or error}", file=sys.stderr)
+        message = f"{name!r}: {error.strerror or error}"
     except MemoryError:
-        print(f"bwa_index: {options.reference!r}: not enough memory (11 bytes a base)", file=sys.stderr)
-    else:
-        return 0
-    return 1
+        message = f"{options.reference!r}: not enough memory for an index (12 bytes a base, 20 above 1 Gb)"
+    if message:
+        sys.stderr.write(f"bwa_index: {message}\n")
+    return 1 if message else 0
 
 
 def build_index(reference: str, prefix: str) -> None:
@@ -105,7 +106,7 @@ def build_index(reference: str, prefix: str) -> None:
 
 
 def read_reference(path: str) -> tuple[list[Contig], NDArray[np.uint8]]:
-    """Return the contigs of ``path`` and all its bases as 0-3, ambiguous ones replaced at random as bwa does."""
+    """Return the contigs of ``path`` and its bases as 0-3, ambiguous ones replaced as bwa does."""
     import numpy as np
 
     contigs: list[Contig] = []
@@ -143,56 +144,49 @@ def _read_fasta(path: str) -> Iterator[tuple[int, bytes, bytes, bytes]]:
     record: tuple[int, bytes, bytes] | None = None
     parts: list[bytes] = []
     first = 1
-    with open(path, "rb") as raw, _decompressed(raw) as file:
-        for lines in _line_blocks(file, path):
-            heads = [i for i, line in enumerate(lines) if line.startswith(b">")]
-            for start, end in pairwise([-1, *heads, len(lines)]):
-                if start >= 0:
-                    if record is not None:
-                        yield *record, b"".join(parts)
-                        parts.clear()
-                    record = (first + start, *_parse_header(path, first + start, lines[start]))
-                text = b"".join(lines[start + 1 : end]).translate(None, WHITESPACE)
-                if text and record is None:
-                    raise InputError(f"{path!r}: not FASTA: the first line does not begin with '>'")
-                if text.translate(None, SYMBOLS):
-                    _raise_symbol(path, first + start + 1, lines[start + 1 : end])
-                parts.append(text)
-            first += len(lines)
+    for lines in _line_blocks(path):
+        heads = [i for i, line in enumerate(lines) if line.startswith(b">")]
+        for start, end in pairwise([-1, *heads, len(lines)]):
+            if start >= 0:
+                if record is not None:
+                    yield *record, b"".join(parts)
+                    parts.clear()
+                record = (first + start, *_parse_header(path, first + start, lines[start]))
+            text = b"".join(lines[start + 1 : end]).translate(None, WHITESPACE)
+            if text and record is None:
+                raise InputError(f"{path!r}: not FASTA: the first line does not begin with '>'")
+            if text.translate(None, SYMBOLS):
+                _raise_symbol(path, first + start + 1, lines[start + 1 : end])
+            parts.append(text)
+        first += len(lines)
     if record is not None:
         yield *record, b"".join(parts)
 
 
-def _decompressed(raw: BinaryIO) -> BinaryIO:
-    magic = raw.read(2)
-    raw.seek(0)
-    return gzip.GzipFile(fileobj=raw) if magic == b"\x1f\x8b" else raw  # type: ignore[return-value]
-
-
-def _line_blocks(file: BinaryIO, path: str) -> Iterator[list[bytes]]:
-    try:
-        while lines := file.readlines(READ_BYTES):
-            yield lines
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path!r}: truncated or damaged gzip ({error})") from None
+def _line_blocks(path: str) -> Iterator[list[bytes]]:
+    with open(path, "rb") as raw:
+        compressed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        file = gzip.GzipFile(fileobj=raw) if compressed else raw
+        try:
+            while lines := file.readlines(READ_BYTES):
+                yield lines
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{path!r}: truncated or damaged gzip ({error})") from None
 
 
 def _parse_header(path: str, line: int, text: bytes) -> tuple[bytes, bytes]:
     match = HEADER.match(text.rstrip(b"\r\n"))
     assert match is not None
     if b"\r" in match[2]:
-        raise InputError(
-            f"{path!r}: line {line}: lines end in a bare carriage return; convert them to newlines"
-        )
+        raise InputError(f"{path!r}: line {line}: a bare carriage return; convert line ends to newlines")
     return match[1], match[2]
 
 
 def _raise_symbol(path: str, first: int, lines: list[bytes]) -> None:
     for number, line in enumerate(lines, first):
         if bad := line.translate(None, WHITESPACE + SYMBOLS):
-            raise InputError(
-                f"{path!r}: line {number}: {_show(bad[:1])} is no base (IUPAC letters, '-' and '*')"
-            )
+            raise InputError(f"{path!r}: line {number}: {_show(bad[:1])}, expected letters, '-' or '*'")
 
 
 def _show(text: bytes) -> str:
@@ -209,9 +203,8 @@ def _lrand48(count: int, state: int) -> tuple[NDArray[np.uint64], int]:
     done = 1
     while done < count:
         step = min(done, count - done)
-        states[done : done + step] = (
-            states[:step] * np.uint64(multiplier) + np.uint64(increment)
-        ) & np.uint64(mask)
+        following = states[:step] * np.uint64(multiplier) + np.uint64(increment)
+        states[done : done + step] = following & np.uint64(mask)
         increment = (multiplier * increment + increment) & mask
         multiplier = multiplier * multiplier & mask
         done += step
@@ -235,7 +228,7 @@ def write_annotation(prefix: str, contigs: list[Contig]) -> None:
 
 
 def write_sequence(prefix: str, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Write .pac (forward, four bases a byte) and .0123 (forward, then reverse complement); return the latter."""
+    """Write .pac (four bases a byte) and .0123 (with the reverse complement appended); return the latter."""
     import numpy as np
 
     total = len(codes)
@@ -293,7 +286,7 @@ def write_fm_index(path: str, sequence: NDArray[np.uint8]) -> None:
 
 
 def _occurrence_blocks(bwt: NDArray[np.uint8], seen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 64 bytes per 64 rows: counts of A, C, G, T before them, then their bits; add them to ``seen``."""
+    """Return, for each 64 rows, the counts of each base before them and their bits; add them to ``seen``."""
     import numpy as np
 
     blocks = bwt.reshape(-1, 64)

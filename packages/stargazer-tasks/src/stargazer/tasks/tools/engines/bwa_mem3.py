@@ -2,11 +2,11 @@
 
 ``python -I bwa_mem3.py mem -t THREADS -R '@RG\\tID:..\\tSM:..' INDEX_PREFIX R1.fq[.gz] R2.fq[.gz]``
 
-The records are those of ``bwa mem -K 10000000`` (Li, arXiv:1303.3997), unsorted, grouped by name, in blocks of
-uncompressed BGZF. Pairs are aligned in batches of a fixed number of bases, each on one thread, so that the output
-does not depend on the number of threads. Beyond the first batch, reads with several equally good places (mapping
-quality 0) may be put in another of them than by bwa: the library numbers the reads of each batch from zero, and
-that number breaks the tie.
+The records are those of ``bwa mem -K 10000000`` (Li, arXiv:1303.3997), unsorted, grouped by name, in stored
+BGZF blocks. A batch of pairs has a fixed number of bases and is aligned by one thread, so that the output is
+the same for any number of threads. After the first batch a read with several equally good places (mapping
+quality 0) may be put in another one than by bwa: the library numbers each batch's reads from zero, and the
+number breaks the tie.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from itertools import zip_longest
 
 import bwa_mem3
 import dnaio
-from bwa_mem3 import BwaIndex, MemOpts, ReadPair, Record
+from bwa_mem3 import BwaIndex, MemOpts, ReadPair
 from dnaio import SequenceRecord
 
 __all__ = ["InputError", "main"]
@@ -44,7 +44,7 @@ BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b00030000000000000000
 CHAT = re.compile(rb"\[\d+\]\[PE\]|\[[a-z-]*dedup|\* |\d,\t|\s*$")
 """What the library says on standard error when nothing is wrong."""
 QUIET = b"\0"
-"""Last byte on standard error that says: this process has reported everything itself."""
+"""Written to standard error at the end: this process has reported everything itself."""
 
 
 class InputError(Exception):
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads < 1:
         parser.error(f"-t {options.threads}: expected at least one thread")
     _die_with_parent()
-    output, report = _hush_library()
+    output, report, listener = _hush_library()
     message = ""
     try:
         align(options.index, options.reads, options.read_group, options.threads, output)
@@ -95,11 +95,14 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         name = "standard output" if error.filename is None else repr(error.filename)
         message = f"{name}: {error.strerror or error}"
-    except MemoryError:
-        message = "not enough memory"
+    except (RuntimeError, MemoryError) as error:
+        message = f"bwa-mem3: {error or 'not enough memory'}"
     if message:
         os.write(report, f"bwa_mem3: {message}\n".encode(errors="backslashreplace"))
     os.write(2, QUIET)
+    os.dup2(report, 1)
+    os.dup2(report, 2)
+    os.waitpid(listener, 0)
     return 1 if message else 0
 
 
@@ -142,28 +145,27 @@ def parse_read_group(line: str) -> tuple[str, str]:
 
 def load_index(prefix: str) -> BwaIndex:
     """Load the bwa-mem2 index at ``prefix``, after checking what the library would die of."""
-    try:
-        with open(prefix + ".ann", "rb") as file:
-            total, contigs, _ = map(int, file.readline().split())
-            if sum(1 for _ in file) != 2 * contigs:
-                raise ValueError
-    except ValueError:
-        raise InputError(f"{prefix + '.ann'!r}: damaged index file, make the index again") from None
+    total = _read_counts(prefix + ".ann", lines_per_item=2, column=1)
+    _read_counts(prefix + ".amb", lines_per_item=1, column=2)
     rows = 2 * total + 1
-    sizes = {
-        ".amb": None,
-        ".pac": total // 4 + 2,
-        ".0123": 2 * total,
-        ".bwt.2bit.64": 8 + 40 + 64 * (rows // 64 + 1) + 5 * (rows // 8 + 1) + 8,
-    }
-    for suffix, size in sizes.items():
-        path = prefix + suffix
-        found = os.stat(path).st_size
-        if found == 0 or (size is not None and found != size):
-            raise InputError(
-                f"{path!r}: damaged index file ({found} bytes, expected {size}), make the index again"
-            )
+    fm_index = 8 + 5 * 8 + 64 * (rows // 64 + 1) + 5 * (rows // 8 + 1) + 8
+    for suffix, expected in (".pac", total // 4 + 2), (".0123", 2 * total), (".bwt.2bit.64", fm_index):
+        size = os.stat(prefix + suffix).st_size
+        if size != expected:
+            raise InputError(f"{prefix + suffix!r}: damaged index file: {size} bytes, expected {expected}")
     return BwaIndex(prefix)
+
+
+def _read_counts(path: str, lines_per_item: int, column: int) -> int:
+    """Return the bases that .ann or .amb counts; its head says in ``column`` how many items follow."""
+    try:
+        with open(path, "rb") as file:
+            counts = [int(count) for count in file.readline().split()]
+            if len(counts) == 3 and sum(1 for _ in file) == lines_per_item * counts[column]:
+                return counts[0]
+    except ValueError:
+        pass
+    raise InputError(f"{path!r}: damaged index file")
 
 
 def read_batches(first: str, second: str) -> Iterator[Batch]:
@@ -180,9 +182,7 @@ def read_batches(first: str, second: str) -> Iterator[Batch]:
         if name != _template_name(two.id):
             raise InputError(f"{first!r} and {second!r}: record {number}: {one.id!r} and {two.id!r}")
         if not 0 < len(name) <= MAX_NAME:
-            raise InputError(
-                f"{first!r}: record {number}: a name of {len(name)} characters, not 1 to {MAX_NAME}"
-            )
+            raise InputError(f"{first!r}: record {number}: {len(name)} characters of name, not 1-{MAX_NAME}")
         batch.add(name.encode(), one, two)
         if batch.bases >= BATCH_BASES:
             yield batch
@@ -207,7 +207,7 @@ def _records(path: str) -> Iterator[SequenceRecord]:
         raise InputError(f"{path!r}: not FASTQ: {place}{line}: {reason}") from None
     except OSError as error:
         if error.errno is not None:
-            raise
+            raise OSError(error.errno, error.strerror, path) from None
         raise InputError(f"{path!r}: damaged gzip after record {count}: {error}") from None
     except (EOFError, zlib.error) as error:
         raise InputError(f"{path!r}: truncated or damaged gzip after record {count}: {error}") from None
@@ -222,9 +222,9 @@ def align_batch(index: BwaIndex, options: MemOpts, batch: Batch) -> bytes:
     """Align one batch and return its BAM records in BGZF blocks."""
     records, _ = bwa_mem3.align_batch(index, options, batch.pairs)
     data = [record.bytes for record in records]
-    for pair, end in batch.empty:
+    if batch.empty:
         for number, record in enumerate(records):
-            if record.pair_idx == pair and record.bytes[18] & end:
+            if (record.pair_idx, record.bytes[18] & 0xC0) in batch.empty:
                 data[number] = _without_bases(record.bytes)
     return bgzf(b"".join(data))
 
@@ -233,10 +233,7 @@ def _without_bases(record: bytes) -> bytes:
     """Return an unmapped BAM record of one base without the base and its quality."""
     size = int.from_bytes(record[:4], "little") - 2
     bases = 36 + record[12]
-    no_length = bytes(4)
-    return b"".join(
-        [size.to_bytes(4, "little"), record[4:20], no_length, record[24:bases], record[bases + 2 :]]
-    )
+    return size.to_bytes(4, "little") + record[4:20] + bytes(4) + record[24:bases] + record[bases + 2 :]
 
 
 def bam_header(contigs: list[tuple[str, int]], read_group: str) -> bytes:
@@ -252,7 +249,7 @@ def bam_header(contigs: list[tuple[str, int]], read_group: str) -> bytes:
 
 
 def bgzf(data: bytes) -> bytes:
-    """Return ``data`` in BGZF blocks (SAM specification, 4.1) whose deflate streams are stored, not compressed."""
+    """Return ``data`` in BGZF blocks (SAM specification, 4.1) that are stored, not compressed."""
     view = memoryview(data)
     parts: list[bytes | memoryview] = []
     for start in range(0, len(data), BGZF_DATA):
@@ -270,32 +267,33 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _hush_library() -> tuple[int, int]:
-    """Put the library's standard output and error aside; return descriptors for the real ones.
+def _hush_library() -> tuple[int, int, int]:
+    """Put the library's output aside; return the real standard output and error, and the listener's pid.
 
-    The library chats while all is well, and writes a line and ends the process when it is not. A child process
-    takes what it says, and passes on the last of it if this process ends without QUIET.
+    The library chats while all is well, and writes a line and ends the process when it is not. A child
+    process listens, and passes on the last that was said if this process ends without having written QUIET.
     """
     output, report = os.dup(1), os.dup(2)
-    take, say = os.pipe()
-    if os.fork() == 0:
-        os.close(say)
+    ear, mouth = os.pipe()
+    listener = os.fork()
+    if listener == 0:
+        os.close(mouth)
         os.close(output)
         os.closerange(0, 3)
-        _pass_on(take, report)
+        _pass_on(ear, report)
         os._exit(0)
-    os.close(take)
-    os.dup2(say, 1)
-    os.dup2(say, 2)
-    os.close(say)
-    return output, report
+    os.close(ear)
+    os.dup2(mouth, 1)
+    os.dup2(mouth, 2)
+    os.close(mouth)
+    return output, report, listener
 
 
-def _pass_on(take: int, report: int) -> None:
+def _pass_on(ear: int, report: int) -> None:
     said = b""
-    while more := os.read(take, 1 << 16):
+    while more := os.read(ear, 1 << 16):
         said = (said + more)[-4096:]
-    if not said.endswith(QUIET):
+    if QUIET not in said:
         for line in said.splitlines(keepends=True):
             if not CHAT.match(line):
                 os.write(report, line)
