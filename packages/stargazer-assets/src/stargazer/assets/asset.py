@@ -11,24 +11,29 @@ registers a class, also from a notebook cell (running the cell again replaces it
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_type_hints
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import attrs
-
 from stargazer.assets.client import IpFile, StorageClient
-from stargazer.assets.errors import InvalidAssetError
-from stargazer.assets.keyvalues import decode, encode
+from stargazer.assets.declaring import MAX_KEYVALUES, check_declaration, hints_of
+from stargazer.assets.errors import FormatError, InvalidAssetError
+from stargazer.assets.formats import first_bytes
+from stargazer.assets.keyvalues import decode, encode, optional
 from stargazer.assets.links import Link, LinkKind, link_of
 
-__all__ = ["MAX_KEYVALUES", "REGISTRY", "Asset", "asset", "asset_class", "record_id"]
+__all__ = ["MAX_KEYVALUES", "REGISTRY", "Asset", "asset", "asset_class", "companions_of", "load_asset_types",
+           "record_id", "unknown_key"]  # fmt: skip
 
-MAX_KEYVALUES = 10  # Pinata's limit for one file
 BASE_FIELDS = frozenset({"cid", "path", "provenance_cid", "record", "extra"})
+
+ENTRY_POINT_GROUP = "stargazer.assets"
 
 REGISTRY: dict[str, type[Asset]] = {}
 
@@ -64,7 +69,7 @@ class Asset:
     @classmethod
     def links(cls) -> dict[str, Link]:
         """The declared links by field name."""
-        hints = _hints(cls)
+        hints = hints_of(cls)
         found = {name: link_of(hints[name]) for name in cls.fields()}
         return {name: link for name, link in found.items() if link}
 
@@ -73,26 +78,27 @@ class Asset:
         """The flat metadata that the store keeps.
 
         Raises:
-            InvalidAssetError: a field's value is not of its type, or a link points at an asset that has no CID yet.
+            InvalidAssetError: a field's value is not of its type, a link points at an asset that has no CID yet, or
+                there is more metadata than can be stored.
         """
-        pairs = {"asset": self.asset_key, **self.extra} if self.asset_key else dict(self.extra)
-        hints = _hints(type(self))
+        if self.asset_key and self.extra:
+            raise InvalidAssetError(unknown_key(type(self), next(iter(self.extra))))
+        pairs = {"asset": self.asset_key} if self.asset_key else dict(self.extra)
+        hints = hints_of(type(self))
         for name in self.fields():
-            value = getattr(self, name)
-            if value is None:
+            value, hint = getattr(self, name), hints[name]
+            if value is None and optional(hint):
                 continue
-            if isinstance(value, Asset):
-                if not value.cid:
-                    raise InvalidAssetError(f"{_title(self)}: {name} points at a {value.asset_key} that is not stored yet")
-                value = value.cid
             try:
-                pairs[name] = encode(value, hints[name])
+                pairs[name] = encode(_link_target(value, link_of(hint)), hint)
             except InvalidAssetError as error:
-                raise InvalidAssetError(f"{_title(self)}: {name}: {error}") from None
+                raise InvalidAssetError(f"{self.asset_key}: {name}: {error}") from None
         if self.provenance_cid:
             pairs["provenance_cid"] = self.provenance_cid
-        if len(pairs) > MAX_KEYVALUES:
-            raise InvalidAssetError(f"{_title(self)}: {len(pairs)} metadata pairs, at most {MAX_KEYVALUES} can be stored")
+        if len(pairs) > MAX_KEYVALUES and self.record is None:
+            raise InvalidAssetError(
+                f"{self.asset_key or 'asset'}: {len(pairs)} metadata pairs, at most {MAX_KEYVALUES} can be stored"
+            )
         return pairs
 
     @classmethod
@@ -102,55 +108,77 @@ class Asset:
         Raises:
             InvalidAssetError: an unknown, reserved or missing key, or a value that its field does not take.
         """
-        fields, hints, values = cls.fields(), _hints(cls), dict(base)
+        fields, hints, values = cls.fields(), hints_of(cls), dict(base)
         for key, text in keyvalues.items():
             if key == "asset":
                 if text != cls.asset_key:
                     raise InvalidAssetError(f"asset is {text!r}, expected {cls.asset_key!r}")
-            elif key == "provenance_cid":
-                values[key] = text
-            elif key in fields:
+            elif key in fields or key == "provenance_cid":
                 try:
                     values[key] = decode(text, hints[key])
                 except InvalidAssetError as error:
                     raise InvalidAssetError(f"{cls.asset_key}: {key}: {error}") from None
             else:
-                raise InvalidAssetError(_unknown_key(cls, key))
-        missing = [name for name, field in fields.items() if field.default is attrs.NOTHING and name not in values]
+                raise InvalidAssetError(unknown_key(cls, key))
+        missing = [
+            name for name, field in fields.items() if field.default is attrs.NOTHING and name not in values
+        ]
         if missing:
             raise InvalidAssetError(
                 f"{cls.asset_key} needs {', '.join(missing)}: give {' '.join(f'{name}=...' for name in missing)}"
             )
-        return cls(**values)
+        try:
+            return cls(**values)
+        except InvalidAssetError:
+            raise
+        except (TypeError, ValueError, LookupError) as error:  # of a validator that is not ours
+            raise InvalidAssetError(f"{cls.asset_key}: {error}") from error
 
     @classmethod
     def from_record(cls, record: IpFile) -> Asset:
         """The asset of a store's entry; an unknown or malformed one comes back as a bare Asset, with a warning."""
-        base = {"cid": record.cid, "path": record.path, "record": record}
+        base: dict[str, Any] = {"cid": record.cid, "path": record.path, "record": record}
+        key = record.keyvalues.get("asset", "")
         try:
-            return asset_class(record.keyvalues.get("asset", "")).from_keyvalues(record.keyvalues, **base)
-        except InvalidAssetError as error:
+            kind = cls if cls.asset_key and cls.asset_key == key else asset_class(key)
+            return kind.from_keyvalues(record.keyvalues, **base)
+        except (InvalidAssetError, TypeError) as error:
             warnings.warn(f"record {record.id or record.cid}: {error}", stacklevel=2)
             pairs = dict(record.keyvalues)
             return Asset(provenance_cid=pairs.pop("provenance_cid", None), extra=pairs, **base)
 
     def evolve(self, **changes: Any) -> Self:
         """A new, not yet stored asset of the same class with these fields changed; bytes and provenance are its own."""
-        return attrs.evolve(self, **{"cid": None, "path": None, "provenance_cid": None, "record": None, **changes})
+        return attrs.evolve(
+            self, **{"cid": None, "path": None, "provenance_cid": None, "record": None, **changes}
+        )
+
+    def settle_links(self) -> None:
+        """Replace assets that links point at by their CIDs, now that those are stored."""
+        for name in self.links():
+            target = getattr(self, name)
+            if isinstance(target, Asset) and target.cid:
+                setattr(self, name, target.cid)
 
     def values(self) -> dict[str, Any]:
         """The typed fields that are no links, by name: with the CID, what a computation can depend on."""
         return {name: getattr(self, name) for name in self.fields() if name not in self.links()}
 
     def own_suffix(self) -> str:
-        """The suffix of this file, by its first bytes where its type has several."""
+        """The suffix of this file, by its first bytes (as they are, or decompressed) where its type has several.
+
+        Raises:
+            FormatError: it begins with none of those that its type allows.
+        """
         if isinstance(self.suffix, str):
             return self.suffix
-        head = b""
-        if self.path is not None:
-            with open(self.path, "rb") as file:
-                head = file.read(max(map(len, self.suffix)))
-        return next(suffix for magic, suffix in self.suffix.items() if head.startswith(magic))
+        heads = first_bytes(self.path) if self.path is not None else (b"", b"")
+        for magic, suffix in self.suffix.items():
+            if any(head.startswith(magic) for head in heads):
+                return suffix
+        raise FormatError(
+            f"{self.asset_key}: expected a file that begins with one of {list(self.suffix)}, got {heads[0][:8]!r}"
+        )
 
     def file_name(self, stem: str) -> str:
         """`stem` with the suffix of this file."""
@@ -184,39 +212,37 @@ C = TypeVar("C", bound=type)
 def asset(
     key: str,
     *,
-    suffix: str | Mapping[bytes, str] = "",
+    suffix: str | Mapping[bytes, str] | None = None,
     check: Callable[[Path], None] | None = None,
-    folder: bool = False,
+    folder: bool | None = None,
 ) -> Callable[[C], C]:
     """Make a class an asset type and register it under `key`.
 
     Args:
         key: its name in metadata and queries.
-        suffix: what its files are called, beginning with a dot, or first bytes -> suffix, tried in order. For a
-            companion that replaces its primary's suffix (x.fa, x.dict) the suffix begins with `^`.
+        suffix: what its files are called, beginning with a dot, or first bytes -> suffix, tried in order on the bytes
+            as they are and decompressed; b"" stands for all others. For a companion that replaces its primary's
+            suffix (x.fa, x.dict) the suffix begins with `^`.
         check: looks at head and tail of a file that is registered, and raises FormatError.
         folder: the file is an uncompressed tar of a folder.
 
+    What is not given is inherited from the class that this one extends.
+
     Raises:
-        InvalidAssetError: a link's name does not follow from what it points at, or there are too many fields.
+        InvalidAssetError: a field's name is reserved or its type has no text form, a link's name does not follow from
+            what it points at, or there are too many fields.
     """
 
     def register(cls: C) -> C:
         made: Any = attrs.define(kw_only=True, slots=False)(cls)
-        made.asset_key, made.suffix, made.folder = key, suffix, folder
-        made.check = staticmethod(check) if check else None
-        for name, link in made.links().items():
-            if name != f"{link.target.asset_key}_cid":
-                raise InvalidAssetError(f"{key}: the link {name} points at {link.target.asset_key}: "
-                                        f"call it {link.target.asset_key}_cid")  # fmt: skip
-        if len(made.fields()) > MAX_KEYVALUES - 2:
-            raise InvalidAssetError(f"{key}: {len(made.fields())} fields, at most {MAX_KEYVALUES - 2} can be stored "
-                                    "beside `asset` and `provenance_cid`")  # fmt: skip
-        reserved = [name for name in made.fields() if name.startswith("_") or name == "asset"]
-        if reserved:
-            raise InvalidAssetError(f"{key}: {reserved[0]!r} is a reserved name")
+        given = {"suffix": suffix, "check": staticmethod(check) if check else None, "folder": folder}
+        for name, value in {"asset_key": key, **given}.items():
+            if value is not None:
+                setattr(made, name, value)
+        hints_of(made, scope=sys._getframe(1).f_locals)
+        check_declaration(key, made, Asset)
         REGISTRY[key] = made
-        return made
+        return cast(C, made)
 
     return register
 
@@ -228,20 +254,21 @@ def asset_class(key: str) -> type[Asset]:
         InvalidAssetError: no such type; the message names the nearest ones.
     """
     if key not in REGISTRY:
-        _load_plugins()
+        load_asset_types()
     if key not in REGISTRY:
-        near = difflib.get_close_matches(key, REGISTRY, n=3) or sorted(REGISTRY)
+        near = difflib.get_close_matches(str(key), REGISTRY, n=3) or sorted(REGISTRY)
         raise InvalidAssetError(f"unknown asset type {key!r}; known: {', '.join(near)}")
     return REGISTRY[key]
 
 
 def companions_of(cls: type[Asset]) -> list[tuple[type[Asset], str]]:
-    """The asset types that accompany `cls`, each with the name of its link."""
+    """The asset types that accompany `cls` or what it extends, each with the name of its link."""
+    keys = {base.asset_key for base in cls.__mro__ if issubclass(base, Asset) and base.asset_key}
     return [
         (other, name)
         for other in REGISTRY.values()
         for name, link in other.links().items()
-        if link.kind is LinkKind.COMPANION and link.target.asset_key == cls.asset_key
+        if link.kind is LinkKind.COMPANION and link.target.asset_key in keys
     ]
 
 
@@ -252,31 +279,33 @@ def record_id(cid: str, keyvalues: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-_hints_of: dict[type, dict[str, Any]] = {}
-_plugins_loaded = False
+@functools.cache
+def load_asset_types() -> None:
+    """Import, once, the modules that installed distributions declare asset types in."""
+    from importlib.metadata import entry_points
 
-
-def _hints(cls: type[Asset]) -> dict[str, Any]:
-    if cls not in _hints_of:
-        _hints_of[cls] = get_type_hints(cls, include_extras=True)
-    return _hints_of[cls]
-
-
-def _load_plugins() -> None:
-    global _plugins_loaded
-    if not _plugins_loaded:
-        from importlib.metadata import entry_points
-
-        _plugins_loaded = True
-        for entry in entry_points(group="stargazer.assets"):
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        try:
             entry.load()
+        except Exception as error:  # somebody else's code: it must not make every store unreadable
+            warnings.warn(f"the asset types of {entry.value} could not be loaded: {error!r}", stacklevel=2)
 
 
-def _title(instance: Asset) -> str:
-    return instance.asset_key or "asset"
+def _link_target(value: Any, link: Link | None) -> Any:
+    """The CID of a linked asset; any other value as it is."""
+    if link is None or not isinstance(value, Asset):
+        return value
+    if link.target.asset_key not in [getattr(base, "asset_key", "") for base in type(value).__mro__]:
+        raise InvalidAssetError(
+            f"expected an asset of type {link.target.asset_key}, got one of type {value.asset_key or 'unknown'}"
+        )
+    if not value.cid:
+        raise InvalidAssetError(f"points at a {value.asset_key} that is not stored yet")
+    return value.cid
 
 
-def _unknown_key(cls: type[Asset], key: str) -> str:
+def unknown_key(cls: type[Asset], key: str) -> str:
+    """Why `key` is no field of `cls`, with the nearest ones."""
     if key.startswith("_"):
         return f"{cls.asset_key}: {key!r} is reserved (keys that begin with an underscore are)"
     near = difflib.get_close_matches(key, cls.fields(), n=1)

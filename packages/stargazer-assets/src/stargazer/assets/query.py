@@ -7,18 +7,31 @@ have it as a member. Values are typed as the fields are: `duplicates_marked=Fals
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, TypeVar, get_args, get_origin
 
-from stargazer.assets.asset import REGISTRY, Asset, _hints, _unknown_key, asset_class
+from stargazer.assets.asset import REGISTRY, Asset, asset_class, load_asset_types, unknown_key
+from stargazer.assets.candidates import describe_ambiguous, describe_candidates
 from stargazer.assets.client import IpFile, StorageClient, current_client
-from stargazer.assets.errors import AmbiguousAssetError, AssetNotFoundError, InvalidAssetError, StargazerError
+from stargazer.assets.declaring import hints_of
+from stargazer.assets.errors import AmbiguousAssetError, AssetNotFoundError, InvalidAssetError
 from stargazer.assets.keyvalues import decode, encode, plain
 
-__all__ = ["assemble", "find", "one"]
+__all__ = ["assemble", "find", "no_assembling", "one"]
 
 A = TypeVar("A", bound=Asset)
-SHOWN = 10
+_forbidden: ContextVar[str] = ContextVar("stargazer_no_assembling", default="")
+RECORD_KEYS = frozenset({"cid", "provenance_cid"})  # what every asset can be filtered by
+
+
+@contextmanager
+def no_assembling(reason: str) -> Iterator[None]:
+    """Make every search for assets an error that gives this reason, within a `with` block."""
+    token = _forbidden.set(reason)
+    try:
+        yield
+    finally:
+        _forbidden.reset(token)
 
 
 async def assemble(
@@ -31,12 +44,18 @@ async def assemble(
     Raises:
         InvalidAssetError: an unknown type, a filter unknown to every type, or a value that its field does not take.
     """
+    if asset is None:
+        load_asset_types()
+        if filters.keys() <= RECORD_KEYS:
+            return await find(Asset, client=client, **filters)
     keys = [asset] if isinstance(asset, str) else list(REGISTRY if asset is None else asset)
-    classes = [asset_class(key) for key in keys]
+    classes = [asset_class(key) for key in dict.fromkeys(keys)]
     for name in filters:
         if not any(_knows(cls, name) for cls in classes):
-            raise InvalidAssetError(_unknown_key(classes[0], name) if len(classes) == 1 else
-                                    f"no asset type has a field {name!r}")  # fmt: skip
+            kinds = f"none of {', '.join(keys)}" if asset is not None else "no asset type"
+            raise InvalidAssetError(
+                unknown_key(classes[0], name) if len(classes) == 1 else f"{kinds} has a field {name!r}"
+            )
     found: list[Asset] = []
     for cls in classes:
         if all(_knows(cls, name) for name in filters):
@@ -45,28 +64,32 @@ async def assemble(
 
 
 async def find(cls: type[A], *, client: StorageClient | None = None, **filters: Any) -> list[A]:
-    """All assets of one type that the filters select, oldest first.
+    """All assets of one type that the filters select, oldest first; of `Asset` itself, all records.
 
     Raises:
         InvalidAssetError: a filter the type does not know, or a value that its field does not take.
     """
+    if _forbidden.get():
+        raise InvalidAssetError(_forbidden.get())
     client = current_client(client)
-    equal, members = _split(cls, filters)
+    wanted = {name: _wanted(cls, name, values) for name, values in filters.items()}
+    pairs = {
+        name: [encode(v, hints_of(cls)[name]) for v in wanted[name]]
+        for name in wanted
+        if _stored(cls, name, wanted)
+    }
+    kind = {"asset": cls.asset_key} if cls.asset_key else {}
     records: dict[str, IpFile] = {}
-    for values in itertools.product(*equal.values()):
-        pairs = dict(zip(equal, values, strict=True))
-        for record in await client.query_files({"asset": cls.asset_key, **pairs}):
+    for values in itertools.product(*pairs.values()):
+        for record in await client.query_files({**kind, **dict(zip(pairs, values, strict=True))}):
             records[record.id or f"{record.cid}{sorted(record.keyvalues.items())}"] = record
-    found = [asset for asset in map(Asset.from_record, records.values()) if isinstance(asset, cls)]
-    kept = [
-        asset
-        for asset in found
-        if all(any(value in (getattr(asset, name) or ()) for value in wanted) for name, wanted in members.items())
-    ]
-    return sorted(kept, key=_age)
+    assets = [asset for asset in map(cls.from_record, records.values()) if isinstance(asset, cls)]
+    return sorted((asset for asset in assets if _matches(asset, wanted)), key=_age)
 
 
-async def one(cls: type[A], *, client: StorageClient | None = None, latest: bool = False, **filters: Any) -> A:
+async def one(
+    cls: type[A], *, client: StorageClient | None = None, latest: bool = False, **filters: Any
+) -> A:
     """The one asset of a type that the filters select; with `latest`, the newest of several.
 
     Raises:
@@ -76,87 +99,68 @@ async def one(cls: type[A], *, client: StorageClient | None = None, latest: bool
     found = await find(cls, client=client, **filters)
     if len(found) == 1 or (found and latest):
         return found[-1]
-    asked = " ".join([cls.asset_key, *(f"{name}={value}" for name, value in filters.items())])
+    asked = " ".join([cls.asset_key, *(f"{name}={_shown(value)}" for name, value in filters.items())])
     if found:
-        raise AmbiguousAssetError(await _ambiguous(asked, found, current_client(client)))
+        raise AmbiguousAssetError(await describe_ambiguous(asked, found, current_client(client)))
     others = await find(cls, client=client)
     if not others:
-        raise AssetNotFoundError(f"no {asked}: the store holds no {cls.asset_key} at all; "
-                                 f"add one with `stargazer add FILE asset={cls.asset_key} ...`")  # fmt: skip
-    listing = "\n".join(f"  {_describe(other)}" for other in others[:SHOWN])
-    raise AssetNotFoundError(f"no {asked}; the store holds {len(others)} {cls.asset_key}:\n{listing}")
-
-
-def _knows(cls: type[Asset], name: str) -> bool:
-    return name in cls.fields() or name in ("cid", "provenance_cid")
-
-
-def _split(cls: type[Asset], filters: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, list[Any]]]:
-    """Filters as text values per key for the store, and as typed members for list fields."""
-    equal: dict[str, list[str]] = {}
-    members: dict[str, list[Any]] = {}
-    hints = _hints(cls)
-    for name, wanted in filters.items():
-        if not _knows(cls, name):
-            raise InvalidAssetError(_unknown_key(cls, name))
-        values = list(wanted) if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
-        kind = plain(hints[name])
-        try:
-            if get_origin(kind) in (list, tuple):
-                member = get_args(kind)[0]
-                members[name] = [decode(v, member) if isinstance(v, str) else v for v in values]
-            else:
-                equal[name] = [_as_text(value, hints[name]) for value in values]
-        except InvalidAssetError as error:
-            raise InvalidAssetError(f"{cls.asset_key}: {name}: {error}") from None
-    return equal, members
-
-
-def _as_text(value: Any, annotation: Any) -> str:
-    if isinstance(value, Asset):
-        value = value.cid
-    return encode(decode(value, annotation) if isinstance(value, str) else value, annotation)
-
-
-def _age(asset: Asset) -> tuple[str, str]:
-    return (asset.record.created_at, asset.record.id) if asset.record else ("", "")
-
-
-def _describe(asset: Asset, names: Iterable[str] | None = None) -> str:
-    shown = asset.fields() if names is None else names
-    pairs = [f"{name}={getattr(asset, name)}" for name in shown if getattr(asset, name) is not None]
-    made = asset.record.created_at[:19] if asset.record else ""
-    return " ".join([asset.cid or "", made, *pairs])
-
-
-async def _ambiguous(asked: str, found: list[Any], client: StorageClient) -> str:
-    shown = found[:SHOWN]
-    differing = [name for name in found[0].fields() if len({str(getattr(asset, name)) for asset in found}) > 1]
-    parameters = [await _parameters(asset, client) for asset in shown]
-    varying = sorted({
-        name for made in parameters for name in made if len({str(other.get(name)) for other in parameters}) > 1
-    })  # fmt: skip
-    lines = []
-    for asset, made in zip(shown, parameters, strict=True):
-        how = [f"{name}={made[name]}" for name in varying if name in made]
-        lines.append("  " + _describe(asset, differing) + (f"  (made with {', '.join(how)})" if how else ""))
-    if len(found) > SHOWN:
-        lines.append(f"  ... and {len(found) - SHOWN} more")
-    separating = f"{differing[0]}={getattr(found[0], differing[0])}" if differing else f"cid={found[0].cid}"
-    return (
-        f"{len(found)} assets match {asked}, exactly one is needed:\n" + "\n".join(lines) + "\n"
-        f"add a filter, for example {separating}, or ask for the latest"
+        raise AssetNotFoundError(
+            f"no {asked}: the store holds no {cls.asset_key} at all; "
+            f"add one with `stargazer add FILE asset={cls.asset_key} ...`"
+        )
+    raise AssetNotFoundError(
+        f"no {asked}; the store holds {len(others)} {cls.asset_key}:\n{describe_candidates(others)}"
     )
 
 
-async def _parameters(asset: Asset, client: StorageClient) -> dict[str, Any]:
-    """The parameters of the execution that made an asset, as far as they can be read."""
-    from stargazer.assets.provenance import Execution, load
+def _knows(cls: type[Asset], name: str) -> bool:
+    return name in cls.fields() or name in RECORD_KEYS
 
-    if not asset.provenance_cid:
-        return {}
+
+def _is_list(cls: type[Asset], name: str) -> bool:
+    return get_origin(plain(hints_of(cls)[name])) in (list, tuple)
+
+
+def _wanted(cls: type[Asset], name: str, values: Any) -> list[Any]:
+    """The typed values of one filter: of a list field, those of its members."""
+    if not _knows(cls, name):
+        raise InvalidAssetError(unknown_key(cls, name))
+    kind = plain(hints_of(cls)[name])
+    if _is_list(cls, name):
+        kind = get_args(kind)[0]
+    several = isinstance(values, list | tuple | set | frozenset)
     try:
-        made = load(await client.download_file(IpFile(cid=asset.provenance_cid)))
-    except StargazerError:
-        return {}
-    return dict(made.parameters) if isinstance(made, Execution) else {}
+        return [_typed(value, kind) for value in (values if several else [values])]
+    except InvalidAssetError as error:
+        raise InvalidAssetError(f"{cls.asset_key or 'asset'}: {name}: {error}") from None
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    if isinstance(value, Asset):
+        if not value.cid:
+            raise InvalidAssetError(f"this {value.asset_key} has no CID: nothing stored can point at it")
+        return value.cid
+    return decode(value if isinstance(value, str) else encode(value, kind), kind)
+
+
+def _stored(cls: type[Asset], name: str, wanted: dict[str, list[Any]]) -> bool:
+    """Whether the store itself can select by a filter: not by a member of a list, nor by a default left unsaid."""
+    if _is_list(cls, name):
+        return False
+    return name in RECORD_KEYS or cls.fields()[name].default not in wanted[name]
+
+
+def _matches(asset: Asset, wanted: dict[str, list[Any]]) -> bool:
+    for name, values in wanted.items():
+        value = getattr(asset, name)
+        if not any(one_of in values for one_of in (value if isinstance(value, list | tuple) else [value])):
+            return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return str(value.cid if isinstance(value, Asset) else value)
+
+
+def _age(asset: Asset) -> str:
+    return asset.record.created_at if asset.record else ""
