@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import random
@@ -142,6 +141,8 @@ class Engine(Storage):
         """Begin anew; a child forked from inside an operation is refused rather than trusted."""
         self.lock = threading.RLock()
         if self._connection is not None:
+            import ctypes
+
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # never closed here, not even at exit
             self._closed = "this process was forked in the middle of an operation; start a new process instead"
         self._connection, self._running, self._transactions = None, 0, 0
