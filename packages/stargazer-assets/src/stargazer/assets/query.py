@@ -7,7 +7,9 @@ have it as a member. Values are typed as the fields are: `duplicates_marked=Fals
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar, get_args, get_origin
 
 from stargazer.assets.asset import REGISTRY, Asset, asset_class, load_asset_types, unknown_key
