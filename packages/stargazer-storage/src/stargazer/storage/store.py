@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS memo(run_key TEXT PRIMARY KEY, provenance_cid TEXT) W
 """
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Addition:
     """A file to register: its asset without a CID, and where it came from (a file name or a public URL)."""
 
@@ -94,6 +94,8 @@ class LocalStore:
         stored = self._add_objects([item.path for item in additions])
         for item, found in zip(additions, stored, strict=True):
             item.asset.cid = found.cid
+        for item in additions:
+            item.asset.settle_links()
         pairs = [item.asset.keyvalues for item in additions]
         fresh = [
             number
@@ -148,6 +150,8 @@ class LocalStore:
             found = self.objects.adopt(Path(asset.path))
             asset.cid, asset.path = found.cid, self.objects.path(found.cid)
             made.append((asset, found))
+        for _, asset in outputs:
+            asset.settle_links()
         entries = [
             Entry(role=role, cid=asset.cid or "", keyvalues=_pairs(asset), name=asset.file_name(asset.asset_key),
                   size=asset.path.stat().st_size if asset.path else 0)
@@ -325,8 +329,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _changing(self, stored: Iterable[StoredObject]) -> Iterator[sqlite3.Connection]:
-        """One transaction of the index, begun only when the objects are durable."""
-        self.objects.sync()
+        """One transaction of the index; the objects are durable already."""
         with self.index.transaction() as connection:
             for found in stored:
                 _remember_object(connection, found)

@@ -95,7 +95,7 @@ async def select_contigs(reference: Reference, contigs: list[str], build: str) -
 
 
 @htslib_env.task(tools=[])
-async def split_intervals(reference: Reference, intervals: Intervals | None = None, size: int = 5_000_000) -> list[Intervals]:
+async def split_intervals(reference: Reference, intervals: Intervals | None = None, size: int = 250_000) -> list[Intervals]:
     """Cut a reference, or the given intervals of it, into pieces of about `size` bases that can be worked on apart.
 
     Args:

@@ -16,6 +16,8 @@ __all__ = ["Region", "contigs_of", "pieces", "read_bed", "write_bed", "write_con
 
 Region: TypeAlias = tuple[str, int, int]
 
+MOST = 200
+
 
 def contigs_of(fai: Path) -> dict[str, int]:
     """Lengths in bases by contig name, in order, from a FASTA index."""
@@ -51,10 +53,10 @@ def read_bed(path: Path, contigs: Mapping[str, int]) -> list[Region]:
 
 
 def pieces(contigs: Mapping[str, int], bed: Path | None, size: int) -> list[list[Region]]:
-    """The reference, or the regions of a BED, in lists of regions of about `size` bases each."""
+    """The reference, or the regions of a BED, in at most MOST lists of regions of about `size` bases each."""
     regions = read_bed(bed, contigs) if bed else [(name, 0, length) for name, length in contigs.items() if length]
     total = sum(end - start for _, start, end in regions)
-    count = max(1, round(total / size))
+    count = min(MOST, max(1, round(total / size)))
     target = -(-total // count)
     made: list[list[Region]] = [[]]
     room = target

@@ -52,7 +52,7 @@ def code_digest(function: Callable[..., Any], declared: frozenset[str]) -> Diges
         ConfigurationError: it uses a package that is not declared, whose version the key would not know.
     """
     package = _distribution_package(function.__module__)
-    digest = CodeDigest(package=package, stop=RUNNER)(function)
+    digest = CodeDigest(package=package, stop=RUNNER).digest(function)
     undeclared = sorted(digest.externals - FREE - declared - {package})
     if undeclared:
         raise ConfigurationError(

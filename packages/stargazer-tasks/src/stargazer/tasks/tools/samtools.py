@@ -7,7 +7,7 @@ from stargazer.tasks.tools.tool import Tool
 
 __all__ = ["PYSAM", "samtools"]
 
-PYSAM = Wheel("pysam", "hts.py", "0.24.1", engine_version="1.24")
+PYSAM = Wheel("pysam", "hts.py", "0.24.1", engine_version="1.24", several=True)
 """The wheel that carries samtools and bcftools. Exact: a range would change every run key."""
 
 samtools = Tool(

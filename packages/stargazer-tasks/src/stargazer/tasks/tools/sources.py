@@ -64,7 +64,8 @@ def _script(value: str | Path) -> Path:
 class Wheel:
     """An engine in a wheel pinned to one version, run by a script of ours in a child process.
 
-    `script` is the name of a file in `engines/`, or any path; it gets the tool's name and then its arguments.
+    `script` is the name of a file in `engines/`, or any path; it gets the tool's arguments, after its name where the
+    wheel carries `several` tools.
     `engine_version` is what the engine calls itself when that differs from the wheel's version.
     """
 
@@ -72,6 +73,7 @@ class Wheel:
     script: Path = field(converter=_script)
     version: str
     engine_version: str | None = None
+    several: bool = False
     kind: str = field(default="wheel", init=False)
 
     @property
@@ -93,7 +95,7 @@ class Wheel:
             name=name,
             version=self.engine_version or self.version,
             source=f"wheel {self.requirement}",
-            argv=(*python_command(), "-S", str(self.script), name),
+            argv=(*python_command(), "-S", str(self.script), *([name] if self.several else [])),
             environment=python_environment(),
         )
 
