@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import attrs
-
 from stargazer.assets.errors import NoClientError
 
 __all__ = ["ENTRY_POINT_GROUP", "IpFile", "StorageClient", "current_client", "use_client"]
@@ -64,7 +63,10 @@ class StorageClient(Protocol):
         ...
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
-        """All records whose metadata has every one of these pairs, oldest first; the key `cid` means the record's CID."""
+        """All records whose metadata has every one of these pairs, oldest first.
+
+        The key `cid` means the record's CID.
+        """
         ...
 
     async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
@@ -95,11 +97,12 @@ def current_client(client: StorageClient | None = None) -> StorageClient:
     Raises:
         NoClientError: none of the three is there.
     """
-    return client or _client.get() or _installed_provider()()
+    found = client if client is not None else _client.get()
+    return found if found is not None else _installed_provider()()
 
 
 @functools.cache
-def _installed_provider():  # type: ignore[no-untyped-def]
+def _installed_provider() -> Callable[[], StorageClient]:
     from importlib.metadata import entry_points
 
     found = sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: entry.name != "default")
@@ -108,4 +111,5 @@ def _installed_provider():  # type: ignore[no-untyped-def]
             "no storage client: install one with `pip install stargazer-storage`, "
             "or name one with `with use_client(client):`"
         )
-    return found[0].load()
+    provider: Callable[[], StorageClient] = found[0].load()
+    return provider

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 import warnings
 from pathlib import Path
 from typing import TypeVar
 
 import attrs
-
 from stargazer.assets.asset import Asset, companions_of
 from stargazer.assets.client import IpFile, StorageClient, current_client
-from stargazer.assets.errors import AssetNotFoundError, StargazerError
+from stargazer.assets.errors import AssetNotFoundError, StargazerError, StorageError
 
 __all__ = ["companions", "fetch"]
 
@@ -31,19 +30,19 @@ async def fetch(asset: A, folder: Path | None = None, *, client: StorageClient |
 
     Raises:
         AssetNotFoundError: it has no CID yet.
-        StorageError: the store cannot give its verified bytes.
+        StorageError: the store cannot give its verified bytes, or `folder` has another file of that name.
     """
     if not asset.cid:
         raise AssetNotFoundError(f"this {asset.asset_key or 'asset'} has no CID: store it before fetching it")
     client = current_client(client)
-    folder = folder or client.views / asset.cid
-    folder.mkdir(parents=True, exist_ok=True)
+    view = client.views / asset.cid if folder is None else folder
+    view.mkdir(parents=True, exist_ok=True)
     bytes_of = await client.download_file(asset.record or IpFile(cid=asset.cid))
     found = attrs.evolve(asset, path=bytes_of.path)
-    path = folder / found.file_name(asset.asset_key or "asset")
-    _link(path, bytes_of.path)
+    path = view / found.file_name(asset.asset_key or "asset")
+    _link(path, bytes_of.path, replace=folder is None)
     for companion in await companions(asset, client=client):
-        _link(companion_path(path, companion), companion.path)
+        _link(companion_path(path, companion), companion.path, replace=folder is None)
     return attrs.evolve(found, path=path)
 
 
@@ -53,12 +52,15 @@ async def companions(asset: Asset, *, client: StorageClient | None = None) -> li
     found: list[Asset] = []
     for cls, link in companions_of(type(asset)):
         for record in await client.query_files({"asset": cls.asset_key, link: asset.cid or ""}):
+            companion = cls.from_record(record)
+            if not isinstance(companion, cls):  # malformed: from_record has said so
+                continue
             try:
                 bytes_of = await client.download_file(record)
             except StargazerError as error:
                 warnings.warn(f"skipping a {cls.asset_key} of {asset.cid}: {error}", stacklevel=2)
                 continue
-            found.append(attrs.evolve(Asset.from_record(record), path=bytes_of.path))
+            found.append(attrs.evolve(companion, path=bytes_of.path))
             break
     return found
 
@@ -68,16 +70,22 @@ def companion_path(primary: Path, companion: Asset) -> Path:
     suffix = companion.own_suffix()
     if not suffix.startswith("^"):
         return primary.with_name(primary.name + suffix)
-    stem = primary.name.removesuffix(".gz")
-    return primary.with_name(stem[: stem.rfind(".")] + suffix[1:])
+    stem = Path(primary.name.removesuffix(".gz")).stem
+    return primary.with_name(stem + suffix[1:])
 
 
-def _link(path: Path, target: Path | None) -> None:
-    assert target is not None
+def _link(path: Path, file: Path | None, *, replace: bool) -> None:
+    """A symbolic link at `path` to a file of the store; a file that is there already stays, unless `replace`."""
+    if file is None:
+        raise StorageError(f"the store gave no file for {path.name!r}")
+    target = file.absolute()
     try:
         path.symlink_to(target)
     except FileExistsError:
-        if not os.path.samefile(path, target) if path.exists() else True:
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            temporary.symlink_to(target)
-            temporary.replace(path)
+        if path.resolve() == target.resolve():
+            return
+        if not replace and path.exists():
+            raise StorageError(f"{str(path)!r} is another file: fetch into a folder of its own") from None
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        temporary.symlink_to(target)
+        temporary.replace(path)

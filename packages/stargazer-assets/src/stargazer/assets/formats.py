@@ -15,80 +15,107 @@ from pathlib import Path
 
 from stargazer.assets.errors import FormatError
 
-__all__ = ["check_alignment", "check_bed", "check_fasta", "check_fastq", "check_json", "check_magic", "check_tar",
-           "check_vcf"]  # fmt: skip
+__all__ = ["GZIP", "check_alignment", "check_bed", "check_fasta", "check_fastq", "check_json", "check_magic",
+           "check_tar", "check_vcf", "first_bytes"]  # fmt: skip
 
 HEAD = 1 << 16
-WHOLE = 8 << 20  # gzip files up to this size are decompressed to the end
+WHOLE = 8 << 20  # files up to this size are decompressed or parsed to the end
 GZIP = b"\x1f\x8b"
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+CRAM_END = 38  # bytes; those of CRAM 2 are fewer
+TAR_END = bytes(1024)
+NUCLEOTIDES = re.compile(r"[ACGTUNRYSWKMBDHVXacgtunryswkmbdhvx.*-]*")
+BED_INTERVAL = re.compile(r"[^\t]+\t([0-9]{1,18})\t([0-9]{1,18})(\t.*)?")
 
 
 def check_fastq(path: Path) -> None:
     """FASTQ, plain or gzip: four-line records that begin with @."""
-    lines = _text(path, "FASTQ").split("\n")
+    lines, whole = _lines(path, "FASTQ")
     if not lines[0].startswith("@"):
         raise FormatError(f"{path.name!r} is not FASTQ: line 1 begins with {lines[0][:20]!r}, expected '@'")
-    if len(lines) < 5 and _size(path) < HEAD // 64 and not path_is_gzip(path) and len([x for x in lines if x]) < 4:
-        raise FormatError(f"{path.name!r} is truncated: the first record has {len(lines)} lines of 4")
-    complete = lines[:-1] if len(lines) > 5 else lines
-    for first in range(0, len(complete) - 3, 4):
-        name, sequence, plus, quality = (line.rstrip("\r") for line in complete[first : first + 4])
-        where = f"{path.name!r}, record {first // 4 + 1} (line {first + 1})"
-        if not name.startswith("@") or not plus.startswith("+"):
-            raise FormatError(f"{where}: not FASTQ: expected '@name', sequence, '+', quality, got {name[:40]!r} ... {plus[:40]!r}")
-        if len(sequence) != len(quality):
-            raise FormatError(f"{where}: sequence has {len(sequence)} letters, quality {len(quality)}")
-        if not re.fullmatch(r"[A-Za-z.*-]*", sequence):
-            raise FormatError(f"{where}: not a nucleotide sequence: {sequence[:40]!r}")
+    if whole:
+        while len(lines) % 4 and not lines[-1]:
+            lines.pop()
+    for first in range(0, len(lines), 4):
+        record = lines[first : first + 4]
+        if len(record) == 4:
+            _check_read(record, f"{path.name!r}, record {first // 4 + 1} (line {first + 1})")
+        elif whole:
+            raise FormatError(
+                f"{path.name!r} is truncated: record {first // 4 + 1} (line {first + 1}) has {len(record)} of 4 lines"
+            )
+
+
+def _check_read(record: list[str], where: str) -> None:
+    name, sequence, plus, quality = record
+    if not name.startswith("@") or not plus.startswith("+"):
+        raise FormatError(
+            f"{where}: not FASTQ: expected '@name', sequence, '+', quality, got {name[:40]!r} ... {plus[:40]!r}"
+        )
+    if not NUCLEOTIDES.fullmatch(sequence):
+        raise FormatError(f"{where}: not a nucleotide sequence: {sequence[:40]!r}")
+    if len(sequence) != len(quality):
+        raise FormatError(f"{where}: sequence has {len(sequence)} letters, quality {len(quality)}")
 
 
 def check_fasta(path: Path) -> None:
-    """FASTA, plain or gzip: begins with >, and the first sequence is nucleotides."""
-    lines = _text(path, "FASTA").split("\n")
+    """FASTA, plain or gzip: begins with >, and sequences are nucleotides."""
+    lines, _ = _lines(path, "FASTA")
     if not lines[0].startswith(">"):
         raise FormatError(f"{path.name!r} is not FASTA: line 1 begins with {lines[0][:20]!r}, expected '>'")
-    if len(lines) > 1 and not re.fullmatch(r"[A-Za-z.*-]*", lines[1].rstrip("\r")):
-        raise FormatError(f"{path.name!r}, line 2: not a nucleotide sequence: {lines[1][:40]!r}")
+    for number, line in enumerate(lines, 1):
+        if not line.startswith(">") and not NUCLEOTIDES.fullmatch(line):
+            raise FormatError(f"{path.name!r}, line {number}: not a nucleotide sequence: {line[:40]!r}")
 
 
 def check_vcf(path: Path) -> None:
     """VCF, plain or BGZF, or BCF."""
-    text = _text(path, "VCF")
-    if not text.startswith(("##fileformat=VCF", "BCF\x02")):
-        raise FormatError(f"{path.name!r} is not VCF: expected '##fileformat=VCF' first, got {text[:20]!r}")
-    if path_is_gzip(path):
-        _check_bgzf_end(path)
+    head = _head(path, "VCF")
+    if not head.startswith((b"##fileformat=VCF", b"BCF\x02")):
+        raise FormatError(f"{path.name!r} is not VCF: expected '##fileformat=VCF' first, got {head[:20]!r}")
+    if _raw(path).startswith(GZIP):
+        _check_bgzf(path)
 
 
 def check_alignment(path: Path) -> None:
-    """BAM (whole to its end marker) or CRAM."""
-    with open(path, "rb") as file:
-        head = file.read(4)
-    if head == b"CRAM":
+    """BAM or CRAM, whole to the end marker."""
+    if _raw(path).startswith(b"CRAM"):
+        if b"EOF" not in _tail(path, CRAM_END):
+            raise FormatError(f"{path.name!r} is truncated: it lacks the CRAM end marker; copy it again")
         return
-    if not head.startswith(GZIP) or not _text(path, "BAM or CRAM").startswith("BAM\x01"):
+    if not _head(path, "BAM or CRAM").startswith(b"BAM\x01") or not _raw(path).startswith(GZIP):
         raise FormatError(f"{path.name!r} is neither BAM nor CRAM (convert SAM with `samtools view -b`)")
-    _check_bgzf_end(path)
+    _check_bgzf(path)
 
 
 def check_bed(path: Path) -> None:
     """BED: tab-separated contig, start, end, zero-based and half open."""
-    for number, line in enumerate(_text(path, "BED").split("\n")[:1000], 1):
+    lines, whole = _lines(path, "BED")
+    found = False
+    for number, line in enumerate(lines, 1):
         if not line or line.startswith(("#", "track", "browser")):
             continue
-        fields = line.rstrip("\r").split("\t")
-        if len(fields) < 3 or not (fields[1].isdigit() and fields[2].isdigit()) or int(fields[1]) > int(fields[2]):
-            if number > 1 and len(line) < 200 and _size(path) > HEAD:
-                continue
-            raise FormatError(f"{path.name!r}, line {number}: not BED (contig, start, end by tabs): {line[:60]!r}")
+        interval = BED_INTERVAL.fullmatch(line)
+        if not interval or int(interval[1]) > int(interval[2]):
+            raise FormatError(
+                f"{path.name!r}, line {number}: not BED (contig, start, end, separated by tabs): {line[:60]!r}"
+            )
+        found = True
+    if whole and not found:
+        raise FormatError(
+            f"{path.name!r} holds no interval: expected lines of contig, start, end, separated by tabs"
+        )
 
 
 def check_json(path: Path) -> None:
     """A JSON document."""
+    head = _head(path, "JSON")
     try:
-        json.loads(path.read_bytes())
-    except ValueError as error:
+        if path.stat().st_size <= WHOLE:
+            json.loads(path.read_bytes())
+        elif head.lstrip()[:1] not in (b"{", b"["):
+            raise ValueError(f"it begins with {head[:8]!r}")
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path.name!r} is not JSON: {error}") from None
 
 
@@ -104,64 +131,92 @@ def check_magic(*magics: bytes, what: str) -> Callable[[Path], None]:
 
 
 def check_tar(path: Path) -> None:
-    """An uncompressed tar."""
-    _head(path, "a tar")
+    """An uncompressed tar, whole to the end marker."""
+    raw = _raw(path)
+    if not raw:
+        raise FormatError(f"{path.name!r} is empty, expected a tar")
+    if raw[257:262] != b"ustar":
+        raise FormatError(f"{path.name!r} is not an uncompressed tar")
+    if _tail(path, len(TAR_END)) != TAR_END:
+        raise FormatError(f"{path.name!r} is truncated: it lacks the end marker of a tar; pack it again")
+
+
+def first_bytes(path: Path) -> tuple[bytes, bytes]:
+    """The first bytes of a file as they are, and decompressed (the same, unless it is gzip)."""
+    raw = _raw(path)
+    return raw, _inflate(raw, path) if raw.startswith(GZIP) else raw
+
+
+def _raw(path: Path) -> bytes:
     with open(path, "rb") as file:
-        if file.read(512)[257:262] != b"ustar":
-            raise FormatError(f"{path.name!r} is not an uncompressed tar")
+        return file.read(HEAD)
 
 
-def path_is_gzip(path: Path) -> bool:
+def _tail(path: Path, size: int) -> bytes:
     with open(path, "rb") as file:
-        return file.read(2) == GZIP
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _text(path: Path, what: str) -> str:
-    return _head(path, what).decode("latin-1")
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read(size)
 
 
 def _head(path: Path, what: str) -> bytes:
     """The first decompressed bytes; raises for an empty file and for a gzip that ends too early."""
-    if not _size(path):
+    raw = _raw(path)
+    if not raw:
         raise FormatError(f"{path.name!r} is empty, expected {what}")
-    with open(path, "rb") as file:
-        head = file.read(HEAD)
-    if not head.startswith(GZIP):
-        return head
+    if not raw.startswith(GZIP):
+        return raw
     _check_gzip_end(path)
-    try:
-        head = zlib.decompressobj(wbits=31).decompress(head, HEAD)
-    except zlib.error as error:
-        raise FormatError(f"{path.name!r} is a damaged gzip file: {error}") from None
+    head = _inflate(raw, path)
     if not head:
         raise FormatError(f"{path.name!r} holds nothing, expected {what}")
     return head
 
 
-def _check_gzip_end(path: Path) -> None:
-    if _size(path) <= WHOLE:
+def _lines(path: Path, what: str) -> tuple[list[str], bool]:
+    """The complete lines of the head without their ends, and whether they are the whole file."""
+    head = _head(path, what)
+    whole = len(head) < HEAD and path.stat().st_size <= HEAD
+    lines = [line.removesuffix("\r") for line in head.decode("latin-1").split("\n")]
+    if len(lines) > 1 and (not whole or not lines[-1]):
+        lines.pop()
+    return lines, whole
+
+
+def _inflate(raw: bytes, path: Path) -> bytes:
+    """Up to HEAD decompressed bytes of gzip members, the last of which may be cut."""
+    inflated = b""
+    while raw.startswith(GZIP) and len(inflated) < HEAD:
+        member = zlib.decompressobj(wbits=31)
         try:
-            with gzip.open(path) as file:
-                while file.read(1 << 20):
-                    pass
-        except (EOFError, OSError, zlib.error) as error:
-            raise FormatError(f"{path.name!r} is a truncated or damaged gzip file: {error}; copy it again") from None
-    elif _is_bgzf(path):
-        _check_bgzf_end(path)
+            inflated += member.decompress(raw, HEAD - len(inflated))
+        except zlib.error as error:
+            raise FormatError(f"{path.name!r} is a damaged gzip file: {error}; copy it again") from None
+        raw = member.unused_data
+    return inflated
+
+
+def _check_gzip_end(path: Path) -> None:
+    if path.stat().st_size > WHOLE:
+        if _is_bgzf(path):
+            _check_bgzf(path)
+        return
+    try:
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+    except (EOFError, OSError, zlib.error) as error:
+        raise FormatError(
+            f"{path.name!r} is a truncated or damaged gzip file: {error}; copy it again"
+        ) from None
 
 
 def _is_bgzf(path: Path) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(18)
+    head = _raw(path)[:18]
     return head[3:4] == b"\x04" and head[12:14] == b"BC"
 
 
-def _check_bgzf_end(path: Path) -> None:
-    with open(path, "rb") as file:
-        file.seek(max(0, _size(path) - len(BGZF_END)))
-        if file.read() != BGZF_END:
-            raise FormatError(f"{path.name!r} is truncated: it lacks the BGZF end marker; copy it again")
+def _check_bgzf(path: Path) -> None:
+    if not _is_bgzf(path):
+        raise FormatError(f"{path.name!r} is plain gzip, expected BGZF: compress it with `bgzip`")
+    if _tail(path, len(BGZF_END)) != BGZF_END:
+        raise FormatError(f"{path.name!r} is truncated: it lacks the BGZF end marker; copy it again")

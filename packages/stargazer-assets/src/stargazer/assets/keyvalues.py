@@ -9,16 +9,19 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 import types
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from stargazer.assets.errors import InvalidAssetError
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["decode", "describe", "encode", "plain"]
+__all__ = ["decode", "describe", "encode", "optional", "plain", "storable"]
+
+SCALARS = (str, bool, int, float)
 
 
 def encode(value: Any, annotation: Any) -> str:
@@ -28,8 +31,13 @@ def encode(value: Any, annotation: Any) -> str:
         InvalidAssetError: the value is not of the annotated type; the message says what is allowed.
     """
     kind = plain(annotation)
-    _check(value, kind)
-    return str(_converter().unstructure(value, unstructure_as=kind))
+    try:
+        _check(value, kind)
+        return str(_converter().unstructure(value, unstructure_as=kind))
+    except InvalidAssetError:
+        raise
+    except (ValueError, OverflowError) as error:
+        raise InvalidAssetError(f"expected {describe(kind)}, got one too large to store: {error}") from error
 
 
 def decode(text: str, annotation: Any) -> Any:
@@ -43,8 +51,6 @@ def decode(text: str, annotation: Any) -> Any:
         raise InvalidAssetError(f"expected text, got {text!r}")
     try:
         value = _converter().structure(text, kind)
-    except InvalidAssetError:
-        raise
     except Exception as error:
         raise InvalidAssetError(f"expected {describe(kind)}, got {text!r}") from error
     _check(value, kind)
@@ -55,9 +61,9 @@ def describe(kind: Any) -> str:
     """What values a plain type takes, in words."""
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
-    if isinstance(kind, type) and issubclass(kind, Enum):
+    if _is_enum(kind):
         return "one of " + ", ".join(str(member.value) for member in kind)
-    if get_origin(kind) in (list, tuple):
+    if _is_sequence(kind):
         return f"a JSON list of {describe(get_args(kind)[0])}"
     names = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
     return names.get(kind, str(kind))
@@ -71,72 +77,106 @@ def plain(annotation: Any) -> Any:
         return str if str in get_args(inner) else plain(inner)
     if get_origin(annotation) in (Union, types.UnionType):
         members = [member for member in get_args(annotation) if member is not type(None)]
-        return plain(members[0]) if len(members) == 1 else str
+        return plain(members[0]) if len(members) == 1 else annotation
     return annotation
 
 
+def optional(annotation: Any) -> bool:
+    """Whether a field may be unset: `X | None`."""
+    return get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
+
+
+def storable(annotation: Any) -> bool:
+    """Whether values of this type can be kept as text: a scalar, an enum, a Literal, or a list or tuple of one kind."""
+    kind = plain(annotation)
+    if _is_sequence(kind):
+        members = get_args(kind)
+        homogeneous = len(members) == 1 if get_origin(kind) is list else members[1:] == (...,)
+        return homogeneous and not _is_sequence(members[0]) and storable(members[0])
+    return kind in SCALARS or get_origin(kind) is Literal or _is_enum(kind)
+
+
+def _is_sequence(kind: Any) -> bool:
+    return get_origin(kind) in (list, tuple)
+
+
+def _is_enum(kind: Any) -> TypeGuard[type[Enum]]:
+    return isinstance(kind, type) and issubclass(kind, Enum)
+
+
 def _check(value: Any, kind: Any) -> None:
-    origin = get_origin(kind)
-    if origin is Literal:
-        good = value in get_args(kind)
-    elif origin in (list, tuple):
-        good = isinstance(value, origin)
+    """Refuse a value that is not exactly of a plain type."""
+    if get_origin(kind) is Literal:
+        good = any(type(value) is type(allowed) and value == allowed for allowed in get_args(kind))
+    elif _is_sequence(kind):
+        good = isinstance(value, get_origin(kind))
         for member in value if good else ():
             _check(member, get_args(kind)[0])
-    elif kind is float:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    elif kind is int:
-        good = isinstance(value, int) and not isinstance(value, bool)
+    elif kind in (int, float):
+        good = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        good = good and math.isfinite(value)
     else:
         good = isinstance(value, kind)
-    if good and isinstance(value, str):
+    if not good:
+        raise InvalidAssetError(f"expected {describe(kind)}, got {value!r}")
+    if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise InvalidAssetError(f"{value!r} is not valid Unicode text") from None
-    if not good:
-        raise InvalidAssetError(f"expected {describe(kind)}, got {value!r}")
+            raise InvalidAssetError(f"expected text, got {value!r}, which is not valid Unicode") from None
+
+
+def _parse_number(text: str, kind: Any) -> Any:
+    if not re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", text):
+        raise ValueError(text)
+    return kind(text)
+
+
+def _parse_enum(text: str, kind: type[Enum]) -> Enum:
+    return next(member for member in kind if str(member.value) == text)
+
+
+def _parse_literal(text: str, kind: Any) -> Any:
+    return next(value for value in get_args(kind) if str(value) == text)
+
+
+def _parse_sequence(text: str, kind: Any) -> Any:
+    member, items = get_args(kind)[0], json.loads(text)
+    if not isinstance(items, list):
+        raise ValueError(text)
+    if _is_enum(member):
+        items = [member(item) for item in items]
+    return tuple(items) if get_origin(kind) is tuple else items
+
+
+def _sequence_text(values: Any) -> str:
+    return json.dumps([v.value if isinstance(v, Enum) else v for v in values], ensure_ascii=False)
 
 
 @functools.cache
 def _converter() -> Converter:
     from cattrs import Converter
 
-    def boolean(text: str, _: Any) -> bool:
-        return {"true": True, "false": False}[text.lower()]
+    def is_type(wanted: type) -> Any:
+        return lambda kind: kind is wanted
 
-    def sequence(kind: Any) -> Any:
-        member, build = get_args(kind)[0], get_origin(kind)
-        jsonable = member if member in (str, int, float, bool) else str
-
-        def structure(text: str, _: Any) -> Any:
-            items = json.loads(text)
-            if not isinstance(items, list):
-                raise InvalidAssetError(f"expected {describe(kind)}, got {text!r}")
-            for item in items:
-                _check(item, jsonable)
-            return build(item if jsonable is member else converter.structure(item, member) for item in items)
-
-        return structure
-
-    def is_sequence(kind: Any) -> bool:
-        return get_origin(kind) in (list, tuple)
-
-    def as_json(values: Any) -> str:
-        return json.dumps([v.value if isinstance(v, Enum) else v for v in values], ensure_ascii=False)
-
-    def literal(text: str, kind: Any) -> Any:
-        return next(value for value in get_args(kind) if str(value) == text)
+    def is_literal(kind: Any) -> bool:
+        return get_origin(kind) is Literal
 
     converter = Converter()
-    converter.register_structure_hook(bool, boolean)
-    converter.register_structure_hook(int, lambda text, _: int(text))
-    converter.register_structure_hook(float, lambda text, _: float(text))
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) is Literal, literal)
-    converter.register_structure_hook_factory(is_sequence, sequence)
-    converter.register_unstructure_hook(bool, lambda value: "true" if value else "false")
-    converter.register_unstructure_hook(int, str)
-    converter.register_unstructure_hook(float, lambda value: repr(float(value)))
-    converter.register_unstructure_hook_func(lambda kind: get_origin(kind) is Literal, str)
-    converter.register_unstructure_hook_func(is_sequence, as_json)
+    read, write = converter.register_structure_hook_func, converter.register_unstructure_hook_func
+    read(is_type(str), lambda text, _: text)
+    read(is_type(bool), lambda text, _: {"true": True, "false": False}[text.lower()])
+    read(is_type(int), _parse_number)
+    read(is_type(float), _parse_number)
+    read(is_literal, _parse_literal)
+    read(_is_enum, _parse_enum)
+    read(_is_sequence, _parse_sequence)
+    write(is_type(str), str.__str__)
+    write(is_type(bool), lambda value: "true" if value else "false")
+    write(is_type(int), int.__repr__)
+    write(is_type(float), lambda value: repr(float(value)))
+    write(is_literal, str)
+    write(_is_enum, lambda value: str(value.value))
+    write(_is_sequence, _sequence_text)
     return converter

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
-
 from stargazer.assets.client import IpFile
-from stargazer.assets.errors import FormatError
+from stargazer.assets.errors import FormatError, InvalidAssetError
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -138,10 +137,17 @@ KINDS: dict[str, type[Document]] = {
 
 
 def dump(document: Document) -> bytes:
-    """A document as canonical JSON: the same document is the same bytes."""
+    """A document as canonical JSON: the same document is the same bytes, in ASCII; defaults are left out.
+
+    Raises:
+        InvalidAssetError: a parameter or result is no JSON value.
+    """
     kind = next(name for name, cls in KINDS.items() if isinstance(document, cls))
     body = {"stargazer": f"provenance/{SCHEMA}", "kind": kind, **_converter().unstructure(document)}
-    return json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    try:
+        return json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii")
+    except TypeError as error:
+        raise InvalidAssetError(f"provenance of {getattr(document, 'task', kind)!r}: {error}") from error
 
 
 def parse(data: bytes) -> Document:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import attrs
-
 from stargazer.assets.asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text, not_negative
 from stargazer.assets.catalogue.sequencing import Alignment

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-
 from stargazer.assets.asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text
 from stargazer.assets.formats import (
@@ -98,7 +97,7 @@ class Alignment(Asset):
 
 @asset(
     "alignment_index",
-    suffix={b"CRAI": ".crai", b"CSI\x01": ".csi", GZIP: ".csi", b"": ".bai"},
+    suffix={b"CSI\x01": ".csi", b"": ".bai"},
     check=check_magic(b"BAI\x01", b"CSI\x01", what="a BAM index"),
 )
 class AlignmentIndex(Asset):
@@ -107,7 +106,7 @@ class AlignmentIndex(Asset):
     alignment_cid: Companion[Alignment]
 
 
-@asset("intervals", suffix=".bed", check=check_bed)
+@asset("intervals", suffix={GZIP: ".bed.gz", b"": ".bed"}, check=check_bed)
 class Intervals(Asset):
     """Parts of a reference, as BED (zero-based, half open)."""
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-
 from stargazer.assets.asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text
 from stargazer.assets.catalogue.sequencing import Reference
 from stargazer.assets.formats import GZIP, check_magic, check_vcf
 from stargazer.assets.links import Companion, Derived
 
-__all__ = ["Annotation", "KnownSites", "KnownSitesIndex", "Variants", "VariantsIndex", "VqsrModel", "VqsrTranches"]
+__all__ = [
+    "Annotation",
+    "KnownSites",
+    "KnownSitesIndex",
+    "Variants",
+    "VariantsIndex",
+    "VqsrModel",
+    "VqsrTranches",
+]
 
-VCF_SUFFIX = {GZIP: ".vcf.gz", b"BCF": ".bcf", b"": ".vcf"}
+VCF_SUFFIX = {b"BCF": ".bcf", GZIP: ".vcf.gz", b"": ".vcf"}
+INDEX_SUFFIX = {b"CSI\x01": ".csi", b"": ".tbi"}
 check_index = check_magic(b"TBI\x01", b"CSI\x01", what="a tabix or CSI index")
 
 
@@ -30,7 +38,7 @@ class Variants(Asset):
     filtered: bool = False
 
 
-@asset("variants_index", suffix=".tbi", check=check_index)
+@asset("variants_index", suffix=INDEX_SUFFIX, check=check_index)
 class VariantsIndex(Asset):
     """Offsets into sorted, bgzip variants (`bcftools index --tbi`)."""
 
@@ -46,7 +54,7 @@ class KnownSites(Asset):
     reference_cid: Derived[Reference] | None = None
 
 
-@asset("known_sites_index", suffix=".tbi", check=check_index)
+@asset("known_sites_index", suffix=INDEX_SUFFIX, check=check_index)
 class KnownSitesIndex(Asset):
     """Offsets into known sites."""
 
