@@ -249,7 +249,8 @@ BAD = {
     "text": (b"sample,fastq\n1,2\n", "not FASTQ: record 1"),
     "lengths differ": (GOOD.replace(b"@b\nACGT\n", b"@b\nACG\n"), "record 2, line 8: Length of sequence"),
     "cut off": (GOOD[:-8], "record 3"),
-    "no ASCII": (GOOD.replace(b"@b", b"@\xff"), "Non-ASCII"),
+    "no ASCII": (GOOD.replace(b"@b", b"@\xff"), "record 2, line 5: Non-ASCII"),
+    "no ASCII in gzip": (gzip.compress(GOOD.replace(b"@c", b"@\xff")), "record 3, line 9: Non-ASCII"),
     "truncated gzip": (gzip.compress(GOOD * 999)[:-20], "truncated or damaged gzip"),
     "damaged gzip": (gzip.compress(GOOD * 99)[:60] + b"damaged!" * 9, "gzip"),
     "checksum": (gzip.compress(GOOD)[:-8] + b"12345678", "gzip"),
@@ -339,16 +340,16 @@ def test_a_full_disk_is_an_error(prefix: Path, pairs: list[Pair], tmp_path: Path
     assert done.stderr == b"bwa_mem3: standard output: No space left on device\n"
 
 
-def endless_aligner(prefix: Path, pairs: list[Pair], folder: Path) -> tuple[list[str], list[Path]]:
-    """Return the command of an aligner that waits for reads, and the pipes on which it waits."""
+def endless_aligner(prefix: Path, folder: Path) -> tuple[list[str], list[Path]]:
+    """Return the command of an aligner, and the pipes from which it waits for reads."""
     pipes = [folder / "r1.fq", folder / "r2.fq"]
     for pipe in pipes:
         os.mkfifo(pipe)
     return mem(prefix, *pipes), pipes
 
 
-def test_ctrl_c_ends_the_aligner_without_a_word(prefix: Path, pairs: list[Pair], tmp_path: Path) -> None:
-    command, (first, _) = endless_aligner(prefix, pairs, tmp_path)
+def test_ctrl_c_ends_the_aligner_without_a_word(prefix: Path, tmp_path: Path) -> None:
+    command, (first, _) = endless_aligner(prefix, tmp_path)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with first.open("wb"):
         process.send_signal(signal.SIGINT)
@@ -359,8 +360,8 @@ def test_ctrl_c_ends_the_aligner_without_a_word(prefix: Path, pairs: list[Pair],
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
-def test_the_aligner_dies_with_its_parent(prefix: Path, pairs: list[Pair], tmp_path: Path) -> None:
-    command, (first, _) = endless_aligner(prefix, pairs, tmp_path)
+def test_the_aligner_dies_with_its_parent(prefix: Path, tmp_path: Path) -> None:
+    command, (first, _) = endless_aligner(prefix, tmp_path)
     start = "import subprocess, sys; subprocess.Popen(sys.argv[1:]); sys.stdin.read()"
     parent = subprocess.Popen(
         [sys.executable, "-c", start, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE

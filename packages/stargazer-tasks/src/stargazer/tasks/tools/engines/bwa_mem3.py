@@ -29,6 +29,7 @@ import bwa_mem3
 import dnaio
 from bwa_mem3 import BwaIndex, MemOpts, ReadPair
 from dnaio import SequenceRecord
+from xopen import xopen
 
 __all__ = ["InputError", "main"]
 
@@ -201,16 +202,23 @@ def _records(path: str) -> Iterator[SequenceRecord]:
             for count, record in enumerate(reader, 1):  # noqa: B007
                 yield record
     except dnaio.FileFormatError as error:
-        place = f"after record {count}" if error.line is None else f"record {error.line // 4 + 1}"
-        line = "" if error.line is None else f", line {error.line + 1}"
+        line = _first_line_not_ascii(path) if error.line is None else error.line + 1
         reason = error.message.splitlines()[0]
-        raise InputError(f"{path!r}: not FASTQ: {place}{line}: {reason}") from None
+        raise InputError(f"{path!r}: not FASTQ: record {(line + 3) // 4}, line {line}: {reason}") from None
+    except MemoryError:
+        raise
     except OSError as error:
         if error.errno is not None:
             raise OSError(error.errno, error.strerror, path) from None
         raise InputError(f"{path!r}: damaged gzip after record {count}: {error}") from None
-    except (EOFError, zlib.error) as error:
+    except Exception as error:  # EOFError, or what zlib, igzip and zlib-ng call their own
         raise InputError(f"{path!r}: truncated or damaged gzip after record {count}: {error}") from None
+
+
+def _first_line_not_ascii(path: str) -> int:
+    """Return the number of the line that dnaio, which looks at whole buffers, does not give."""
+    with xopen(path, "rb", threads=0) as file:
+        return next((number for number, line in enumerate(file, 1) if not line.isascii()), 0)
 
 
 def _template_name(name: str) -> str:
