@@ -6,6 +6,7 @@ import os
 
 __all__ = ["network_filesystem"]
 
+_MOUNTS = "/proc/self/mounts"
 _NETWORK = {
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.beegfs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "glusterfs",
     "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "panfs", "pvfs2", "smb3", "smbfs",
@@ -18,7 +19,7 @@ def network_filesystem(path: str | os.PathLike[str]) -> str | None:
     Told from the mount table of Linux; elsewhere every filesystem counts as local.
     """
     try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as mounts:
+        with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as mounts:
             lines = [line.split(" ") for line in mounts]
     except OSError:
         return None
