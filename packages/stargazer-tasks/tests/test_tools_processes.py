@@ -63,7 +63,7 @@ def started(folder: Path) -> list[int]:
 
 
 async def all_started(folder: Path, count: int) -> list[int]:
-    while len(pids := started(folder)) < count:  # noqa: ASYNC110 - other processes make them
+    while len(pids := started(folder)) < count:
         await asyncio.sleep(0.01)
     return pids
 
@@ -170,13 +170,15 @@ OWNER = """
 import asyncio, sys
 from pathlib import Path
 from stargazer.tasks.tools import Session, use_session
+from stargazer.tasks.tools import OnPath, Tool
 from stargazer.tasks.tools.samtools import samtools
 
 async def main():
     folder = Path(sys.argv[1])
-    session = Session(folder=folder, log=folder / "log", tools={"samtools": samtools.resolve({})})
+    tool = {"samtools": samtools, "cat": Tool("cat", (OnPath("cat"),))}[sys.argv[2]]
+    session = Session(folder=folder, log=folder / "log", tools={tool.name: tool.resolve({})})
     with use_session(session):
-        await samtools("view", Path("never"))
+        await tool(*sys.argv[3:], Path("never"))
 
 asyncio.run(main())
 """
@@ -196,12 +198,18 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_us_ends_the_engine_of_a_wheel(tmp_path: Path, number: signal.Signals):
+@pytest.mark.parametrize("command", [["samtools", "view"], ["cat"]], ids=["wheel", "PATH"])
+def test_a_signal_to_us_ends_the_tool(tmp_path: Path, command: list[str], number: signal.Signals):
     os.mkfifo(tmp_path / "never")
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stderr=subprocess.DEVNULL)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path), *command], stderr=subprocess.DEVNULL
+    )
+    assert eventually(
+        lambda: "$ " in (tmp_path / "log").read_text() if (tmp_path / "log").exists() else False
+    )
     assert eventually(lambda: len(children(owner.pid)) == 1)
     (child,) = children(owner.pid)
-    assert eventually(lambda: b"hts.py" in Path(f"/proc/{child}/cmdline").read_bytes())
+    assert eventually(lambda: b"never" in Path(f"/proc/{child}/cmdline").read_bytes())
 
     owner.send_signal(number)
     owner.wait()

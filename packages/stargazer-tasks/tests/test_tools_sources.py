@@ -72,6 +72,17 @@ def test_the_first_source_that_has_the_tool_gives_it(program):
     assert (resolved.name, resolved.version, resolved.source) == ("aligner", "2.1", "PATH")
 
 
+def test_a_program_on_path_runs_as_itself(program, tmp_path: Path):
+    path = program("aligner", "aligner 2.1")
+    path.write_text('#!/bin/sh\necho 2.1 "$@"\nexit 3\n')
+
+    done = subprocess.run(
+        [*Tool("aligner", (OnPath("aligner"),)).resolve().argv, "a b", "-c"], capture_output=True
+    )
+
+    assert (done.returncode, done.stdout) == (3, b"2.1 a b -c\n")
+
+
 def test_a_program_is_asked_for_its_version_once_until_it_changes(program, tmp_path: Path):
     path = program("aligner", "aligner 2.1")
     tool = Tool("aligner", (OnPath("aligner"),))

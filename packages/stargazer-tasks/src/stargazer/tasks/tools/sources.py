@@ -15,7 +15,16 @@ from typing import Protocol
 from attrs import field, frozen
 from stargazer.assets.errors import ToolError
 
-__all__ = ["ENGINES", "OnPath", "ResolvedTool", "Source", "Wheel", "python_command", "python_environment"]
+__all__ = [
+    "ENGINES",
+    "OnPath",
+    "ResolvedTool",
+    "Source",
+    "Wheel",
+    "launched",
+    "python_command",
+    "python_environment",
+]
 
 ENGINES = Path(__file__).with_name("engines")
 """The folder of the stand-alone scripts that run an engine of a wheel in a child process."""
@@ -64,8 +73,8 @@ def _script(value: str | Path) -> Path:
 class Wheel:
     """An engine in a wheel pinned to one version, run by a script of ours in a child process.
 
-    `script` is the name of a file in `engines/`, or any path; it gets the tool's arguments, after its name where the
-    wheel carries `several` tools.
+    `script` is the name of a file in `engines/`, or any path; it gets the tool's arguments, after its name
+    where the wheel carries `several` tools.
     `engine_version` is what the engine calls itself when that differs from the wheel's version.
     """
 
@@ -134,11 +143,18 @@ class OnPath:
                 f"{executable} is version {version}, but {name} needs {self.minimum} or newer"
                 + (f": {self.hint}" if self.hint else "")
             )
-        return ResolvedTool(name=name, version=version, source="PATH", argv=(executable,))
+        return ResolvedTool(name=name, version=version, source="PATH", argv=launched(executable))
 
     def describe(self) -> str:
         """Return the name looked for on PATH and how to install it."""
         return f"no {self.executable} on PATH" + (f": {self.hint}" if self.hint else "")
+
+
+def launched(executable: str, *args: str) -> tuple[str, ...]:
+    """Return an argv that starts a program that ends with us, even on kill -9 (on Linux only)."""
+    if sys.platform != "linux":
+        return (executable, *args)
+    return (sys.executable, "-I", "-S", str(ENGINES / "launch.py"), executable, *args)
 
 
 def python_command() -> tuple[str, ...]:
