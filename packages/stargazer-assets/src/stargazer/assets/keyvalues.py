@@ -157,25 +157,22 @@ def _sequence_text(values: Any) -> str:
 def _converter() -> Converter:
     from cattrs import Converter
 
-    def is_type(wanted: type) -> Any:
-        return lambda kind: kind is wanted
-
     def is_literal(kind: Any) -> bool:
         return get_origin(kind) is Literal
 
     converter = Converter()
     read, write = converter.register_structure_hook_func, converter.register_unstructure_hook_func
-    read(is_type(str), lambda text, _: text)
-    read(is_type(bool), lambda text, _: {"true": True, "false": False}[text.lower()])
-    read(is_type(int), _parse_number)
-    read(is_type(float), _parse_number)
+    converter.register_structure_hook(str, lambda text, _: text)
+    converter.register_structure_hook(bool, lambda text, _: {"true": True, "false": False}[text.lower()])
+    converter.register_structure_hook(int, _parse_number)
+    converter.register_structure_hook(float, _parse_number)
     read(is_literal, _parse_literal)
     read(_is_enum, _parse_enum)
     read(_is_sequence, _parse_sequence)
-    write(is_type(str), str.__str__)
-    write(is_type(bool), lambda value: "true" if value else "false")
-    write(is_type(int), int.__repr__)
-    write(is_type(float), lambda value: repr(float(value)))
+    converter.register_unstructure_hook(str, str.__str__)
+    converter.register_unstructure_hook(bool, lambda value: "true" if value else "false")
+    converter.register_unstructure_hook(int, int.__repr__)
+    converter.register_unstructure_hook(float, lambda value: repr(float(value)))
     write(is_literal, str)
     write(_is_enum, lambda value: str(value.value))
     write(_is_sequence, _sequence_text)
