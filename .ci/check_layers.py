@@ -66,7 +66,9 @@ def main() -> int:
     if planted.returncode == 0 or unnoticed:
         print(planted.stdout, planted.stderr, f"Planted but not noticed: {', '.join(unnoticed)}", sep="\n")
         return 1
-    print(f"layers kept; {len(upward)} upward and {len(FOREIGN)} foreign imports, planted in a copy, all noticed")
+    print(
+        f"layers kept; {len(upward)} upward and {len(FOREIGN)} foreign imports planted in a copy: all noticed"
+    )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What every test of every distribution stands on: isolation, test data, and loud reasons for what was skipped."""
+"""What every test stands on: isolation, test data, and loud reasons for what was not run."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder of real reads and truth sets; a test that asks for it is skipped, loudly, where it is not."""
+    """The folder of real reads and truth sets; where it is not, tests that ask for it are skipped."""
     folder = os.environ.get(DATA_VARIABLE)
     if not folder:
         pytest.skip(NO_DATA)
