@@ -121,7 +121,8 @@ class ObjectStore:
         """
         source = Path(source)
         with self._explained(f"cannot take {os.fspath(source)!r} in"):
-            if os.lstat(source).st_dev == self._folder("objects").stat().st_dev:
+            status = os.lstat(source)
+            if stat.S_ISLNK(status.st_mode) or status.st_dev == self._folder("objects").stat().st_dev:
                 (kept,) = self._keep([(hash_in_place(source), source)])
             else:
                 kept = self.add(source)
