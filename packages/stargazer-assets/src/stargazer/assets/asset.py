@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import hashlib
-import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,15 +19,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import attrs
-from stargazer.assets.client import IpFile, StorageClient
-from stargazer.assets.declaring import MAX_KEYVALUES, check_declaration, hints_of
+from stargazer.assets.client import IpFile, StorageClient, record_id
+from stargazer.assets.declaring import MAX_KEYVALUES, check_declaration, hints_of, unknown_key
 from stargazer.assets.errors import FormatError, InvalidAssetError
 from stargazer.assets.formats import first_bytes
 from stargazer.assets.keyvalues import decode, encode, optional
 from stargazer.assets.links import Link, LinkKind, link_of
 
 __all__ = ["MAX_KEYVALUES", "REGISTRY", "Asset", "asset", "asset_class", "companions_of", "load_asset_types",
-           "record_id", "unknown_key"]  # fmt: skip
+           "record_id"]  # fmt: skip
 
 BASE_FIELDS = frozenset({"cid", "path", "provenance_cid", "record", "extra"})
 
@@ -78,8 +76,8 @@ class Asset:
         """The flat metadata that the store keeps.
 
         Raises:
-            InvalidAssetError: a field's value is not of its type, a link points at an asset that has no CID yet, or
-                there is more metadata than can be stored.
+            InvalidAssetError: a field's value is not of its type, a link points at an asset that has no CID
+                yet, or there is more metadata than can be stored.
         """
         if self.asset_key and self.extra:
             raise InvalidAssetError(unknown_key(type(self), next(iter(self.extra))))
@@ -96,8 +94,9 @@ class Asset:
         if self.provenance_cid:
             pairs["provenance_cid"] = self.provenance_cid
         if len(pairs) > MAX_KEYVALUES and self.record is None:
+            title = self.asset_key or "asset"
             raise InvalidAssetError(
-                f"{self.asset_key or 'asset'}: {len(pairs)} metadata pairs, at most {MAX_KEYVALUES} can be stored"
+                f"{title}: {len(pairs)} metadata pairs, at most {MAX_KEYVALUES} can be stored"
             )
         return pairs
 
@@ -124,9 +123,8 @@ class Asset:
             name for name, field in fields.items() if field.default is attrs.NOTHING and name not in values
         ]
         if missing:
-            raise InvalidAssetError(
-                f"{cls.asset_key} needs {', '.join(missing)}: give {' '.join(f'{name}=...' for name in missing)}"
-            )
+            needed = " ".join(f"{name}=..." for name in missing)
+            raise InvalidAssetError(f"{cls.asset_key} needs {', '.join(missing)}: give {needed}")
         try:
             return cls(**values)
         except InvalidAssetError:
@@ -136,7 +134,7 @@ class Asset:
 
     @classmethod
     def from_record(cls, record: IpFile) -> Asset:
-        """The asset of a store's entry; an unknown or malformed one comes back as a bare Asset, with a warning."""
+        """The asset of a store's entry; a bare Asset, with a warning, if it is unknown or malformed."""
         base: dict[str, Any] = {"cid": record.cid, "path": record.path, "record": record}
         key = record.keyvalues.get("asset", "")
         try:
@@ -148,7 +146,7 @@ class Asset:
             return Asset(provenance_cid=pairs.pop("provenance_cid", None), extra=pairs, **base)
 
     def evolve(self, **changes: Any) -> Self:
-        """A new, not yet stored asset of the same class with these fields changed; bytes and provenance are its own."""
+        """A new asset with these fields changed, not yet stored: bytes and provenance are its own."""
         return attrs.evolve(
             self, **{"cid": None, "path": None, "provenance_cid": None, "record": None, **changes}
         )
@@ -165,7 +163,7 @@ class Asset:
         return {name: getattr(self, name) for name in self.fields() if name not in self.links()}
 
     def own_suffix(self) -> str:
-        """The suffix of this file, by its first bytes (as they are, or decompressed) where its type has several.
+        """The suffix of this file, by its first bytes (raw or decompressed) where its type has several.
 
         Raises:
             FormatError: it begins with none of those that its type allows.
@@ -176,8 +174,9 @@ class Asset:
         for magic, suffix in self.suffix.items():
             if any(head.startswith(magic) for head in heads):
                 return suffix
+        magics = " or ".join(map(repr, self.suffix))
         raise FormatError(
-            f"{self.asset_key}: expected a file that begins with one of {list(self.suffix)}, got {heads[0][:8]!r}"
+            f"{self.asset_key}: expected a file that begins with {magics}, got {heads[0][:8]!r}"
         )
 
     def file_name(self, stem: str) -> str:
@@ -186,7 +185,7 @@ class Asset:
 
     @classmethod
     async def one(cls, *, client: StorageClient | None = None, latest: bool = False, **filters: Any) -> Self:
-        """The one stored asset of this class that the filters select; `query.one` says what else can happen."""
+        """The one stored asset of this class that the filters select: see `stargazer.assets.query.one`."""
         from stargazer.assets.query import one
 
         return await one(cls, client=client, latest=latest, **filters)
@@ -199,7 +198,7 @@ class Asset:
         return await find(cls, client=client, **filters)
 
     async def fetch(self, folder: Path | None = None, *, client: StorageClient | None = None) -> Self:
-        """This asset with its verified bytes and its companions on disk, side by side under the names tools expect."""
+        """This asset with its verified bytes on disk, its companions beside it as tools expect them."""
         from stargazer.assets.fetching import fetch
 
         return await fetch(self, folder, client=client)
@@ -220,17 +219,17 @@ def asset(
 
     Args:
         key: its name in metadata and queries.
-        suffix: what its files are called, beginning with a dot, or first bytes -> suffix, tried in order on the bytes
-            as they are and decompressed; b"" stands for all others. For a companion that replaces its primary's
-            suffix (x.fa, x.dict) the suffix begins with `^`.
+        suffix: what its files are called, beginning with a dot, or first bytes -> suffix, tried in order on
+            the bytes as they are and decompressed; b"" stands for all others. For a companion that replaces
+            its primary's suffix (x.fa, x.dict) the suffix begins with `^`.
         check: looks at head and tail of a file that is registered, and raises FormatError.
         folder: the file is an uncompressed tar of a folder.
 
     What is not given is inherited from the class that this one extends.
 
     Raises:
-        InvalidAssetError: a field's name is reserved or its type has no text form, a link's name does not follow from
-            what it points at, or there are too many fields.
+        InvalidAssetError: a field's name is reserved or its type has no text form, a link's name does not
+            follow from what it points at, or there are too many fields.
     """
 
     def register(cls: C) -> C:
@@ -272,13 +271,6 @@ def companions_of(cls: type[Asset]) -> list[tuple[type[Asset], str]]:
     ]
 
 
-def record_id(cid: str, keyvalues: Mapping[str, str]) -> str:
-    """The identity of a record: same bytes, type, fields and links (provenance aside) are the same record."""
-    pairs = {key: value for key, value in keyvalues.items() if key != "provenance_cid"}
-    text = json.dumps([cid, pairs], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 @functools.cache
 def load_asset_types() -> None:
     """Import, once, the modules that installed distributions declare asset types in."""
@@ -296,18 +288,8 @@ def _link_target(value: Any, link: Link | None) -> Any:
     if link is None or not isinstance(value, Asset):
         return value
     if link.target.asset_key not in [getattr(base, "asset_key", "") for base in type(value).__mro__]:
-        raise InvalidAssetError(
-            f"expected an asset of type {link.target.asset_key}, got one of type {value.asset_key or 'unknown'}"
-        )
+        got = value.asset_key or "unknown"
+        raise InvalidAssetError(f"expected an asset of type {link.target.asset_key}, got one of type {got}")
     if not value.cid:
         raise InvalidAssetError(f"points at a {value.asset_key} that is not stored yet")
     return value.cid
-
-
-def unknown_key(cls: type[Asset], key: str) -> str:
-    """Why `key` is no field of `cls`, with the nearest ones."""
-    if key.startswith("_"):
-        return f"{cls.asset_key}: {key!r} is reserved (keys that begin with an underscore are)"
-    near = difflib.get_close_matches(key, cls.fields(), n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{cls.asset_key}: unknown key {key!r}; {hint}known: {', '.join(cls.fields())}"

@@ -1,4 +1,4 @@
-"""What separates several assets of a type, in words: fields, when they were made, and with which parameters."""
+"""What separates several assets of a type, in words: fields, parameters, and when they were made."""
 
 from __future__ import annotations
 

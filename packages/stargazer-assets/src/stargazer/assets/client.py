@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import attrs
 from stargazer.assets.errors import NoClientError
 
-__all__ = ["ENTRY_POINT_GROUP", "IpFile", "StorageClient", "current_client", "use_client"]
+__all__ = ["ENTRY_POINT_GROUP", "IpFile", "StorageClient", "current_client", "record_id", "use_client"]
 
 ENTRY_POINT_GROUP = "stargazer.clients"
 
@@ -76,6 +78,13 @@ class StorageClient(Protocol):
     async def delete_file(self, ipfile: IpFile) -> None:
         """Remove one record; never another record of the same bytes."""
         ...
+
+
+def record_id(cid: str, keyvalues: Mapping[str, str]) -> str:
+    """The identity of a record: same bytes, type, fields and links (provenance aside) are the same record."""
+    pairs = {key: value for key, value in keyvalues.items() if key != "provenance_cid"}
+    text = json.dumps([cid, pairs], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 _client: ContextVar[StorageClient | None] = ContextVar("stargazer_client", default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
@@ -10,7 +11,7 @@ from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.keyvalues import optional, storable
 from stargazer.assets.links import LinkKind, link_of
 
-__all__ = ["MAX_FIELDS", "MAX_KEYVALUES", "check_declaration", "hints_of"]
+__all__ = ["MAX_FIELDS", "MAX_KEYVALUES", "check_declaration", "hints_of", "unknown_key"]
 
 MAX_KEYVALUES = 10  # Pinata's limit for one file
 MAX_FIELDS = MAX_KEYVALUES - 2  # beside `asset` and `provenance_cid`
@@ -68,6 +69,13 @@ def check_declaration(key: str, cls: Any, base: type) -> None:
         if optional(hints[name]) and field.default is not None and field.default is not attrs.NOTHING:
             raise InvalidAssetError(f"{key}: {name}: None is stored as absent, so its default must be None")
     if len(fields) > MAX_FIELDS:
-        raise InvalidAssetError(
-            f"{key}: {len(fields)} fields, at most {MAX_FIELDS} can be stored beside `asset` and `provenance_cid`"
-        )
+        raise InvalidAssetError(f"{key}: {len(fields)} fields, at most {MAX_FIELDS} can be stored")
+
+
+def unknown_key(cls: Any, key: str) -> str:
+    """Why `key` is no field of `cls`, with the nearest ones."""
+    if key.startswith("_"):
+        return f"{cls.asset_key}: {key!r} is reserved (keys that begin with an underscore are)"
+    near = difflib.get_close_matches(key, cls.fields(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{cls.asset_key}: unknown key {key!r}; {hint}known: {', '.join(cls.fields())}"

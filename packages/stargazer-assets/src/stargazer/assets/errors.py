@@ -21,7 +21,7 @@ class StargazerError(Exception):
 
 
 class InvalidAssetError(StargazerError, ValueError):
-    """An asset or its metadata breaks a rule: an unknown type or key, a value out of range, a reserved key."""
+    """An asset or its metadata breaks a rule: unknown type or key, value out of range, reserved key."""
 
 
 class FormatError(InvalidAssetError):

@@ -66,7 +66,7 @@ async def companions(asset: Asset, *, client: StorageClient | None = None) -> li
 
 
 def companion_path(primary: Path, companion: Asset) -> Path:
-    """Where tools look for a companion: `x.bam.bai` beside `x.bam`; `x.dict` beside `x.fa` (suffix `^.dict`)."""
+    """Where tools look for a companion: `x.bam.bai` for `x.bam`; `x.dict` for `x.fa` (suffix `^.dict`)."""
     suffix = companion.own_suffix()
     if not suffix.startswith("^"):
         return primary.with_name(primary.name + suffix)
@@ -75,7 +75,7 @@ def companion_path(primary: Path, companion: Asset) -> Path:
 
 
 def _link(path: Path, file: Path | None, *, replace: bool) -> None:
-    """A symbolic link at `path` to a file of the store; a file that is there already stays, unless `replace`."""
+    """A symbolic link at `path` to a file of the store; another file there stays, unless `replace`."""
     if file is None:
         raise StorageError(f"the store gave no file for {path.name!r}")
     target = file.absolute()

@@ -1,7 +1,8 @@
 """What a file's head and tail say about its format, read without any library of the field.
 
-Each `check_*` takes a path and raises FormatError when the file cannot be what it is registered as. A check reads a
-bounded part of the file, whatever its size; what only a full read can find is found where the file is first used.
+Each `check_*` takes a path and raises FormatError when the file cannot be what it is registered as. A check
+reads a bounded part of the file, whatever its size; what only a full read can find is found where the file is
+first used.
 """
 
 from __future__ import annotations
@@ -41,17 +42,15 @@ def check_fastq(path: Path) -> None:
         if len(record) == 4:
             _check_read(record, f"{path.name!r}, record {first // 4 + 1} (line {first + 1})")
         elif whole:
-            raise FormatError(
-                f"{path.name!r} is truncated: record {first // 4 + 1} (line {first + 1}) has {len(record)} of 4 lines"
-            )
+            where = f"record {first // 4 + 1} (line {first + 1})"
+            raise FormatError(f"{path.name!r} is truncated: {where} has {len(record)} of 4 lines")
 
 
 def _check_read(record: list[str], where: str) -> None:
     name, sequence, plus, quality = record
     if not name.startswith("@") or not plus.startswith("+"):
-        raise FormatError(
-            f"{where}: not FASTQ: expected '@name', sequence, '+', quality, got {name[:40]!r} ... {plus[:40]!r}"
-        )
+        got = f"{name[:40]!r} ... {plus[:40]!r}"
+        raise FormatError(f"{where}: not FASTQ: expected '@name', sequence, '+', quality, got {got}")
     if not NUCLEOTIDES.fullmatch(sequence):
         raise FormatError(f"{where}: not a nucleotide sequence: {sequence[:40]!r}")
     if len(sequence) != len(quality):
@@ -97,9 +96,8 @@ def check_bed(path: Path) -> None:
             continue
         interval = BED_INTERVAL.fullmatch(line)
         if not interval or int(interval[1]) > int(interval[2]):
-            raise FormatError(
-                f"{path.name!r}, line {number}: not BED (contig, start, end, separated by tabs): {line[:60]!r}"
-            )
+            where = f"{path.name!r}, line {number}"
+            raise FormatError(f"{where}: not BED (contig, start, end, separated by tabs): {line[:60]!r}")
         found = True
     if whole and not found:
         raise FormatError(

@@ -1,7 +1,7 @@
 """The one conversion between an asset's typed fields and the flat text pairs of the storage boundary.
 
-Text stays as it is, booleans are `true` and `false`, numbers their shortest exact form, enums their value, lists JSON.
-Unset (None) fields are left out.
+Text stays as it is, booleans are `true` and `false`, numbers their shortest exact form, enums their value,
+lists JSON. Unset (None) fields are left out.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def optional(annotation: Any) -> bool:
 
 
 def storable(annotation: Any) -> bool:
-    """Whether values of this type can be kept as text: a scalar, an enum, a Literal, or a list or tuple of one kind."""
+    """Whether values of this type have a text form: scalars, enums, Literals, lists and tuples of one kind."""
     kind = plain(annotation)
     if _is_sequence(kind):
         members = get_args(kind)

@@ -1,7 +1,7 @@
-"""The two kinds of links between assets: a companion comes along when its primary is fetched, a source does not.
+"""The two kinds of links between assets: a companion is fetched with its primary, a source is not.
 
-A link is a field named `{asset_key}_cid` of the asset it points at. It holds a CID, or, until the asset it points at
-is stored, that asset itself.
+A link is a field named `{asset_key}_cid` of the asset it points at. It holds a CID, or, until the asset it
+points at is stored, that asset itself.
 
     alignment_cid: Companion[Alignment]              # this file accompanies an alignment (an index)
     reference_cid: Derived[Reference] | None = None  # this file was derived from a reference

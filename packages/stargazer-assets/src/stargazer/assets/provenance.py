@@ -1,8 +1,8 @@
 """The provenance schema: one JSON document for each import, execution, amendment and retraction.
 
-An execution names what it read and wrote in full, the code and tools that did it and every command, so that a result
-can be walked back to the files it came from with nothing but the documents. No document holds a secret, a signed
-link or a path of somebody's machine.
+An execution names what it read and wrote in full, the code and tools that did it and every command, so that a
+result can be walked back to the files it came from with nothing but the documents. No document holds a secret,
+a signed link or a path of somebody's machine.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from stargazer.assets.errors import FormatError, InvalidAssetError
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["SCHEMA", "Amendment", "Document", "Entry", "Execution", "Import", "Retraction", "ToolUse", "dump", "load",
-           "parse"]  # fmt: skip
+__all__ = ["SCHEMA", "Amendment", "Document", "Entry", "Execution", "Import", "Retraction", "ToolUse", "dump",
+           "load", "parse"]  # fmt: skip
 
 SCHEMA = 1
 

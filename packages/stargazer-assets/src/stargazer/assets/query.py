@@ -1,7 +1,8 @@
 """Finding assets by what they are: all of a kind, exactly one, or several kinds at once.
 
-Filters are equalities, all of which hold. A list means any of these; a filter on a list field selects the assets that
-have it as a member. Values are typed as the fields are: `duplicates_marked=False`, `n_obs=5` and `n_obs="5"` work.
+Filters are equalities, all of which hold. A list means any of these; a filter on a list field selects the
+assets that have it as a member. Values are typed as the fields are: `duplicates_marked=False`, `n_obs=5` and
+`n_obs="5"` work.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, get_args, get_origin
 
-from stargazer.assets.asset import REGISTRY, Asset, asset_class, load_asset_types, unknown_key
+from stargazer.assets.asset import REGISTRY, Asset, asset_class, load_asset_types
 from stargazer.assets.candidates import describe_ambiguous, describe_candidates
 from stargazer.assets.client import IpFile, StorageClient, current_client
-from stargazer.assets.declaring import hints_of
+from stargazer.assets.declaring import hints_of, unknown_key
 from stargazer.assets.errors import AmbiguousAssetError, AssetNotFoundError, InvalidAssetError
 from stargazer.assets.keyvalues import decode, encode, plain
 
@@ -39,12 +40,12 @@ def no_assembling(reason: str) -> Iterator[None]:
 async def assemble(
     *, asset: str | Iterable[str] | None = None, client: StorageClient | None = None, **filters: Any
 ) -> list[Asset]:
-    """All assets of one or several types (all types when none is named) that the filters select, oldest first.
+    """All assets of one or several types (of all when none is named) that the filters select, oldest first.
 
     A type that lacks a filtered field has no matching assets; a filter that no named type knows is an error.
 
     Raises:
-        InvalidAssetError: an unknown type, a filter unknown to every type, or a value that its field does not take.
+        InvalidAssetError: an unknown type, a filter that no type knows, or a value its field does not take.
     """
     if asset is None:
         load_asset_types()
@@ -146,7 +147,7 @@ def _typed(value: Any, kind: Any) -> Any:
 
 
 def _stored(cls: type[Asset], name: str, wanted: dict[str, list[Any]]) -> bool:
-    """Whether the store itself can select by a filter: not by a member of a list, nor by a default left unsaid."""
+    """Whether the store itself can select by a filter: not by a list's member, nor by a default left out."""
     if _is_list(cls, name):
         return False
     return name in RECORD_KEYS or cls.fields()[name].default not in wanted[name]

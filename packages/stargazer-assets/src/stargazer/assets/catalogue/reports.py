@@ -31,7 +31,7 @@ class BqsrReport(Asset):
 
 @asset("qc_report", suffix={b"{": ".json", b"<": ".html", b"": ".txt"})
 class QcReport(Asset):
-    """A tool's statistics about a file: `flagstat`, `samtools_stats`, `variant_stats`, or a summary of a run."""
+    """A tool's statistics about a file: `flagstat`, `samtools_stats`, `variant_stats`, or a run's summary."""
 
     kind: str
     sample: str | None = attrs.field(default=None, validator=header_text)

@@ -18,8 +18,8 @@ from stargazer.assets.formats import (
 )
 from stargazer.assets.links import Companion, Derived
 
-__all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "Intervals", "Reference", "ReferenceGzipIndex",
-           "ReferenceIndex", "SequenceDict"]  # fmt: skip
+__all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "Intervals", "Reference",
+           "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict"]  # fmt: skip
 
 FASTQ_SUFFIX = {GZIP: ".fq.gz", b"": ".fq"}
 
