@@ -128,7 +128,7 @@ async def germline_short_variant_discovery(
         raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
     starts = dict(zip(samples, await parallel([_start(sample, start) for sample in samples]), strict=True))
     chosen = await Intervals.one(name=intervals) if intervals else None
-    needed = aligner if "reads" in starts.values() else None
+    needed: Aligner = aligner if "reads" in starts.values() else "none"
     prepared = await prepare_reference(build, contigs, needed, indexer)
     reference = prepared.reference
     ready = await parallel(

@@ -28,7 +28,7 @@ from stargazer.workflows.parallel import parallel
 
 __all__ = ["Aligner", "PreparedReference", "prepare_reference"]
 
-Aligner = Literal["bwa-mem3", "bwa"]
+Aligner = Literal["bwa-mem3", "bwa", "none"]
 Indexer = Literal["wheel", "bwa-mem2"]
 
 INDEX_BYTES_PER_BASE = 52  # of the wheel indexer, measured: benchmarks/align.py
@@ -47,7 +47,7 @@ class PreparedReference(NamedTuple):
 async def prepare_reference(
     build: str,
     contigs: list[str] | None = None,
-    aligner: Aligner | None = "bwa-mem3",
+    aligner: Aligner = "bwa-mem3",
     indexer: Indexer = "wheel",
 ) -> PreparedReference:
     """Index the reference of a build: offsets, dictionary, and the index of an aligner.
@@ -55,7 +55,7 @@ async def prepare_reference(
     Args:
         build: of the one reference to prepare, such as GRCh38.
         contigs: only these, as a reference of their own; all by default.
-        aligner: bwa-mem3 (from wheels) or bwa (from PATH); None for no aligner index.
+        aligner: bwa-mem3 (from wheels), bwa (from PATH), or none for no aligner index.
         indexer: what makes the index of bwa-mem3: ours, or bwa-mem2 from PATH.
 
     Raises:
@@ -66,9 +66,10 @@ async def prepare_reference(
     if contigs:
         reference = await select_contigs(reference, contigs, f"{build}[{','.join(contigs)}]")
     indexed, dictionary = await parallel([samtools_faidx(reference), sequence_dictionary(reference)])
-    found = await AlignerIndex.all(reference_cid=reference.cid, aligner=aligner) if aligner else []
-    if not aligner or found:
-        return PreparedReference(reference, indexed.fai, dictionary, found[0] if found else None)
+    if aligner == "none":
+        return PreparedReference(reference, indexed.fai, dictionary, None)
+    if found := await AlignerIndex.all(reference_cid=reference.cid, aligner=aligner):
+        return PreparedReference(reference, indexed.fai, dictionary, found[0])
     if aligner == "bwa":
         made = await index_with_bwa(reference)
     elif indexer == "bwa-mem2":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stargazer.tasks.execution.archives import pack
-from stargazer.tasks.execution.environments import AssetEnvironment, WorkflowEnvironment
+from stargazer.tasks.execution.environments import AssetEnvironment, WorkflowEnvironment, named_outputs
 from stargazer.tasks.execution.events import Event, observe
 from stargazer.tasks.execution.workspace import workspace
 from stargazer.tasks.execution.wrapper import log_to, refreshing
@@ -13,6 +13,7 @@ __all__ = [
     "Event",
     "WorkflowEnvironment",
     "log_to",
+    "named_outputs",
     "observe",
     "pack",
     "refreshing",

@@ -23,13 +23,13 @@ import flyte
 
 from stargazer.tasks.execution.wrapper import Declared, TaskCode, execute
 
-__all__ = ["AssetEnvironment", "WorkflowEnvironment"]
+__all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs"]
 
 UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 
 
 class _NamedResults(flyte.TaskEnvironment):
-    """Gives results their named tuple back: under flyte.run a nested task's arrives as a bare one."""
+    """Keeps the names of results: Flyte numbers the fields of a named tuple, and hands nested ones on as bare tuples."""
 
     def _template(self, func: Callable[..., Any], **options: Any) -> Any:
         template: Any = super().task(**options)(func) if options else super().task(func)
@@ -88,11 +88,25 @@ class WorkflowEnvironment(_NamedResults):
         return decorate if _func is None else decorate(_func)
 
 
-async def _renamed(awaitable: Any, func: Callable[..., Any]) -> Any:
-    value = await awaitable
+def named_outputs(task: Any, outputs: tuple[Any, ...]) -> Any:
+    """The result of a task or workflow run by `flyte.run`, as a plain await gives it.
+
+        run = flyte.with_runcontext(mode="local").run(germline_short_variant_discovery, samples=[...], build=...)
+        calls = named_outputs(germline_short_variant_discovery, run.outputs())
+    """
+    named = _named_result(task.func)
+    return outputs[0] if named is None else named(*outputs)
+
+
+def _named_result(func: Callable[..., Any]) -> Any:
+    """The named tuple class that a function returns, or None."""
     wanted = get_type_hints(func).get("return")
-    named = isinstance(wanted, type) and issubclass(wanted, tuple) and hasattr(wanted, "_fields")
-    return wanted(*value) if named and type(value) is tuple else value  # type: ignore[misc]
+    return wanted if isinstance(wanted, type) and issubclass(wanted, tuple) and hasattr(wanted, "_fields") else None
+
+
+async def _renamed(awaitable: Any, func: Callable[..., Any]) -> Any:
+    value, named = await awaitable, _named_result(func)
+    return named(*value) if named is not None and type(value) is tuple else value
 
 
 def _slots(resources: flyte.Resources | None) -> tuple[int, int]:
