@@ -12,16 +12,14 @@ import math
 import re
 import types
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from stargazer.assets.errors import InvalidAssetError
-
-if TYPE_CHECKING:
-    from cattrs import Converter
 
 __all__ = ["decode", "describe", "encode", "optional", "plain", "storable"]
 
 SCALARS = (str, bool, int, float)
+NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
 
 
 def encode(value: Any, annotation: Any) -> str:
@@ -33,7 +31,7 @@ def encode(value: Any, annotation: Any) -> str:
     kind = plain(annotation)
     try:
         _check(value, kind)
-        return str(_converter().unstructure(value, unstructure_as=kind))
+        return _write(value, kind)
     except InvalidAssetError:
         raise
     except (ValueError, OverflowError) as error:
@@ -50,7 +48,7 @@ def decode(text: str, annotation: Any) -> Any:
     if not isinstance(text, str):
         raise InvalidAssetError(f"expected text, got {text!r}")
     try:
-        value = _converter().structure(text, kind)
+        value = _read(text, kind)
     except Exception as error:
         raise InvalidAssetError(f"expected {describe(kind)}, got {text!r}") from error
     _check(value, kind)
@@ -112,9 +110,10 @@ def _check(value: Any, kind: Any) -> None:
         good = isinstance(value, get_origin(kind))
         for member in value if good else ():
             _check(member, get_args(kind)[0])
-    elif kind in (int, float):
-        good = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        good = good and math.isfinite(value)
+    elif kind is int:
+        good = isinstance(value, int) and not isinstance(value, bool)
+    elif kind is float:
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     else:
         good = isinstance(value, kind)
     if not good:
@@ -126,54 +125,31 @@ def _check(value: Any, kind: Any) -> None:
             raise InvalidAssetError(f"expected text, got {value!r}, which is not valid Unicode") from None
 
 
-def _parse_number(text: str, kind: Any) -> Any:
-    if not re.fullmatch(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?", text):
-        raise ValueError(text)
-    return kind(text)
+def _write(value: Any, kind: Any) -> str:
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is float:
+        return repr(float(value))
+    if _is_enum(kind):
+        return str(value.value)
+    if _is_sequence(kind):
+        return json.dumps([v.value if isinstance(v, Enum) else v for v in value], ensure_ascii=False)
+    return str.__str__(value) if isinstance(value, str) else str(value)
 
 
-def _parse_enum(text: str, kind: type[Enum]) -> Enum:
-    return next(member for member in kind if str(member.value) == text)
-
-
-def _parse_literal(text: str, kind: Any) -> Any:
-    return next(value for value in get_args(kind) if str(value) == text)
-
-
-def _parse_sequence(text: str, kind: Any) -> Any:
-    member, items = get_args(kind)[0], json.loads(text)
-    if not isinstance(items, list):
-        raise ValueError(text)
-    if _is_enum(member):
-        items = [member(item) for item in items]
-    return tuple(items) if get_origin(kind) is tuple else items
-
-
-def _sequence_text(values: Any) -> str:
-    return json.dumps([v.value if isinstance(v, Enum) else v for v in values], ensure_ascii=False)
-
-
-@functools.cache
-def _converter() -> Converter:
-    from cattrs import Converter
-
-    def is_literal(kind: Any) -> bool:
-        return get_origin(kind) is Literal
-
-    converter = Converter()
-    read, write = converter.register_structure_hook_func, converter.register_unstructure_hook_func
-    converter.register_structure_hook(str, lambda text, _: text)
-    converter.register_structure_hook(bool, lambda text, _: {"true": True, "false": False}[text.lower()])
-    converter.register_structure_hook(int, _parse_number)
-    converter.register_structure_hook(float, _parse_number)
-    read(is_literal, _parse_literal)
-    read(_is_enum, _parse_enum)
-    read(_is_sequence, _parse_sequence)
-    converter.register_unstructure_hook(str, str.__str__)
-    converter.register_unstructure_hook(bool, lambda value: "true" if value else "false")
-    converter.register_unstructure_hook(int, int.__repr__)
-    converter.register_unstructure_hook(float, lambda value: repr(float(value)))
-    write(is_literal, str)
-    write(_is_enum, lambda value: str(value.value))
-    write(_is_sequence, _sequence_text)
-    return converter
+def _read(text: str, kind: Any) -> Any:
+    """The value of a text; whatever exception it raises, the text has none."""
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()]
+    if kind in (int, float):
+        return kind(NUMBER.fullmatch(text)[0])  # type: ignore[index]
+    if _is_enum(kind):
+        return next(member for member in kind if str(member.value) == text)
+    if get_origin(kind) is Literal:
+        return next(value for value in get_args(kind) if str(value) == text)
+    if _is_sequence(kind):
+        member, items = get_args(kind)[0], json.loads(text)
+        if not isinstance(items, list):
+            raise ValueError(text)
+        return get_origin(kind)(member(item) if _is_enum(member) else item for item in items)
+    return text
