@@ -15,7 +15,7 @@ from stargazer.assets import (
 
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
-from stargazer.tasks.regions import contigs_of, pieces, write_bed
+from stargazer.tasks.regions import contigs_of, pieces, write_bed, write_contigs
 from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
 from stargazer.tasks.tools.samtools import samtools
@@ -90,7 +90,7 @@ async def select_contigs(reference: Reference, contigs: list[str], build: str) -
         InvalidAssetError: a contig that the reference does not have.
     """
     chosen = workspace() / "chosen.fa"
-    await call("stargazer.tasks.regions:write_contigs", source=reference.path, target=chosen, contigs=contigs)
+    await call(write_contigs, source=reference.path, target=chosen, contigs=contigs)
     return Reference(path=chosen, build=build, species=reference.species)
 
 

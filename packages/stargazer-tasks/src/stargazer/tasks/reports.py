@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stargazer.assets import QcReport, Reference, Variants
 
+from stargazer.tasks import quality
 from stargazer.tasks.environments import report_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.tools import call
@@ -27,7 +28,7 @@ async def summarise_germline(
     """
     target = workspace() / "summary.json"
     await call(
-        "stargazer.tasks.quality:summarise_germline",
+        quality.summarise_germline,
         target=target,
         variant_stats=variant_stats.path,
         samples=[

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +20,27 @@ from stargazer.tasks.tools.sources import ENGINES, python_command, python_enviro
 __all__ = ["call"]
 
 
-async def call(function: str, /, **arguments: Any) -> Any:
-    """Run `function` ("package.module:function") in a child process with these arguments; return its result.
+async def call(function: Callable[..., Any], /, **arguments: Any) -> Any:
+    """Run a function of a module in a child process with these arguments; return its result.
 
-        quality = await call("stargazer.tasks.single_cell.engine:quality", counts=path, min_genes=200)
+        quality = await call(cell_quality, counts=path, min_genes=200)
 
     Arguments and result are JSON values; a Path argument arrives as a str relative to the workspace, which is
-    the child's current folder. What the function prints goes to the log.
+    the child's current folder. What the function prints goes to the log. The function itself is given, not its
+    name, so that its code is part of the task's run key.
 
     Raises:
         StargazerError: the function raised one: the same class, with the same text.
         ToolError: the function raised anything else, or its process died.
     """
     session = current_session()
-    module, colon, name = function.partition(":")
-    if not (module and colon and name):
-        raise ValueError(f"{function!r} names no function: expected 'package.module:function'")
+    name = f"{function.__module__}:{function.__qualname__}"
+    if function.__module__ == "__main__" or "<" in name:
+        raise ValueError(f"a child process cannot import {name}: define it at the top level of a module")
     try:
         text = json.dumps(_plain(arguments, session), sort_keys=True, ensure_ascii=False)
     except TypeError as error:
-        raise TypeError(f"the arguments of {function} must be JSON values or paths: {error}") from error
+        raise TypeError(f"the arguments of {name} must be JSON values or paths: {error}") from error
     with (
         tempfile.TemporaryFile(dir=session.folder) as request,
         tempfile.TemporaryFile(dir=session.folder) as answer,
@@ -48,9 +50,9 @@ async def call(function: str, /, **arguments: Any) -> Any:
         environment = python_environment()
         environment["PYTHONPATH"] += os.pathsep + os.getcwd() if "" in sys.path else ""
         stage = Stage(
-            label=f"python {function}",
-            argv=[*python_command(), str(ENGINES / "call.py"), str(answer.fileno()), function],
-            recorded=["python", function, text],
+            label=f"python {name}",
+            argv=[*python_command(), str(ENGINES / "call.py"), str(answer.fileno()), name],
+            recorded=["python", name, text],
             environment=environment,
             useful_line=_exception_line,
             pass_fds=(answer.fileno(),),
