@@ -137,7 +137,7 @@ def report(folder: Path, rounds: int) -> None:
     print(f"{'':<28} {'engine':>9} {'Debian':>9}   medians of {rounds}")
     for name, mine, theirs in compared:
         compare(name, mine, theirs, folder, rounds)
-    for name, mine, theirs in compared[:2]:
+    for name, mine, theirs in ("index", index_ours, index_bwa), ("mem -t 2", ours, bwa):
         print(
             f"peak memory of {name:<13} {peak_memory(mine, folder):6} MB {peak_memory(theirs, folder):6} MB"
         )

@@ -24,11 +24,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
+from pydivsufsort import divsufsort
 
 __all__ = ["InputError", "build_index", "main"]
 
@@ -107,8 +106,6 @@ def build_index(reference: str, prefix: str) -> None:
 
 def read_reference(path: str) -> tuple[list[Contig], NDArray[np.uint8]]:
     """Return the contigs of ``path`` and its bases as 0-3, ambiguous ones replaced as bwa does."""
-    import numpy as np
-
     contigs: list[Contig] = []
     lines: dict[bytes, int] = {}
     codes = bytearray()
@@ -195,8 +192,6 @@ def _show(text: bytes) -> str:
 
 def _lrand48(count: int, state: int) -> tuple[NDArray[np.uint64], int]:
     """Return the next ``count`` values of lrand48(3) after ``state``, and the state after them."""
-    import numpy as np
-
     multiplier, increment, mask = 0x5DEECE66D, 0xB, (1 << 48) - 1
     states = np.empty(count, np.uint64)
     states[0] = (multiplier * state + increment) & mask
@@ -229,8 +224,6 @@ def write_annotation(prefix: str, contigs: list[Contig]) -> None:
 
 def write_sequence(prefix: str, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Write .pac (four bases a byte) and .0123 (with the reverse complement appended); return the latter."""
-    import numpy as np
-
     total = len(codes)
     packed = np.zeros((total + 3) // 4, np.uint8)
     for shift in range(4):
@@ -252,9 +245,6 @@ def write_fm_index(path: str, sequence: NDArray[np.uint8]) -> None:
 
     Row 0 of the matrix is the empty suffix, so that row r holds entry r - 1 of the suffix array.
     """
-    import numpy as np
-    from pydivsufsort import divsufsort
-
     rows = len(sequence) + 1
     counts = [np.count_nonzero(sequence == base) for base in range(4)]
     suffixes = divsufsort(sequence)
@@ -287,8 +277,6 @@ def write_fm_index(path: str, sequence: NDArray[np.uint8]) -> None:
 
 def _occurrence_blocks(bwt: NDArray[np.uint8], seen: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return, for each 64 rows, the counts of each base before them and their bits; add them to ``seen``."""
-    import numpy as np
-
     blocks = bwt.reshape(-1, 64)
     result = np.empty((len(blocks), 8), "<i8")
     for base in range(4):
