@@ -1,0 +1,85 @@
+"""`stargazer add`: files of this machine, or a URL, become typed records of the store."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stargazer.mcp.cli.output import human_size, note, print_json, print_table
+from stargazer.mcp.cli.words import Parser, single
+
+if TYPE_CHECKING:
+    from stargazer.assets.client import IpFile
+    from stargazer.storage.store import Addition
+
+__all__ = ["add"]
+
+
+def add(argv: Sequence[str]) -> int:
+    """Register files, all or none of them."""
+    parser = Parser(
+        "add",
+        "FILE|URL ... [asset=TYPE] [key=value ...]",
+        "Register files with what they are: copied into the store, checked and hashed; all of them or none.\n"
+        "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it.\n"
+        "R1 and R2 given together are linked. A file whose name looks like key=value is written ./key=value;\n"
+        "every word after -- is a file.",
+        "  stargazer add GRCh38.fa build=GRCh38\n"
+        "  stargazer add NA12878_R1.fq.gz NA12878_R2.fq.gz sample=NA12878 lane=L001\n"
+        "  stargazer add NA12878.bam sample=NA12878 sorted_by=coordinate\n"
+        "  stargazer add https://example.org/GRCh38.fa.gz --sha256 SUM build=GRCh38",
+    )
+    parser.add_argument("--sha256", metavar="SUM", help="checksum of the file behind the URL")
+    parser.add_argument("--md5", metavar="SUM", help="the same as MD5, where nothing better is published")
+    parser.add_argument("--json", action="store_true", help="print the records as JSON")
+    words = parser.sort(argv)
+    pairs = single(words, parser)
+    if not words.plain:
+        parser.error("give at least one file")
+    urls = [word for word in words.plain if word.startswith(("http://", "https://"))]
+    sums = {name: value for name in ("sha256", "md5") if (value := getattr(words.options, name))}
+    if urls and len(words.plain) > 1:
+        parser.error("give one URL alone, so that the checksum is clear")
+    if sums and not urls:
+        parser.error("--sha256 and --md5 are for a URL")
+    records = _add_url(urls[0], sums, pairs) if urls else _add_files([Path(word) for word in words.plain], pairs)
+    _report(records, as_json=words.options.json)
+    return 0
+
+
+def _add_files(paths: list[Path], pairs: Mapping[str, str]) -> list[IpFile]:
+    from stargazer.storage import get_client
+
+    from stargazer.mcp.registering import additions
+
+    store = get_client().store
+    return store.add(additions(paths, pairs, store))
+
+
+def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> list[IpFile]:
+    from stargazer.storage import get_client
+
+    from stargazer.mcp.downloading import download, file_name, without_secrets
+    from stargazer.mcp.registering import additions
+
+    store = get_client().store
+    named = additions([Path(file_name(url))], pairs, store)[0]  # what is wrong with the words, before the download
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(download(url, sums, store.objects.work, note))
+        item: Addition = type(named)(path=path, asset=named.asset, name=path.name, origin=without_secrets(url))
+        return store.add([item])
+
+
+def _report(records: Sequence[IpFile], *, as_json: bool) -> None:
+    from stargazer.mcp.records import as_dict, fields_text
+
+    if as_json:
+        print_json([as_dict(record) for record in records])
+        return
+    rows = [
+        [record.keyvalues["asset"], fields_text(record), record.name, human_size(record.size), record.cid]
+        for record in records
+    ]
+    print_table(["TYPE", "WHAT", "NAME", "SIZE", "CID"], rows)

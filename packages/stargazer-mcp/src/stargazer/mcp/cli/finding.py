@@ -1,0 +1,201 @@
+"""`stargazer query`, `get`, `rm` and `why`: what is registered, out of the store, out of the index, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stargazer.assets.errors import AmbiguousAssetError, AssetNotFoundError, StorageError
+
+from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.words import Parser, Words
+
+if TYPE_CHECKING:
+    from stargazer.assets.client import IpFile
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["get", "query", "rm", "why"]
+
+
+def query(argv: Sequence[str]) -> int:
+    """List the records that filters select."""
+    parser = Parser(
+        "query",
+        "[asset=TYPE] [key=value ...]",
+        "List registered files. Filters are equalities, all of which hold; a key given twice means either value.",
+        "  stargazer query\n  stargazer query sample=NA12878\n"
+        "  stargazer query asset=alignment duplicates_marked=true --json",
+    )
+    parser.add_argument("--json", action="store_true", help="print the records as JSON")
+    words = parser.sort(argv)
+    if words.plain:
+        parser.error(f"{words.plain[0]!r} is no filter: write key=value")
+    records = _matching(_store(), words)
+    if words.options.json:
+        from stargazer.mcp.records import as_dict
+
+        print_json([as_dict(record) for record in records])
+    elif records:
+        _print_records(records)
+    else:
+        note("no record matches" if words.pairs else "the store is empty: `stargazer add FILE ...` registers files")
+    return 0
+
+
+def get(argv: Sequence[str]) -> int:
+    """Copy files out of the store with their companions."""
+    parser = Parser(
+        "get",
+        "CID|ID|key=value ... [--to DIR]",
+        "Copy files, each with its companions (index, dictionary, mates), under names that people read.\n"
+        "A different file of the same name is left alone: the copy gets a part of its CID in its name.",
+        "  stargazer get asset=variants samples=NA12878 --to results\n  stargazer get bafkrei...",
+    )
+    parser.add_argument("--to", metavar="DIR", type=Path, default=Path(), help="folder, made if missing (default: here)")
+    parser.add_argument("--json", action="store_true", help="print where the copies are as JSON")
+    words = parser.sort(argv)
+    if not words.plain and not words.pairs:
+        parser.error("say which files: a CID, or key=value")
+    from stargazer.mcp.exporting import export
+    from stargazer.mcp.records import as_dict
+
+    store = _store()
+    exported = export(store, _some(store, words), words.options.to)
+    if words.options.json:
+        print_json([{"path": str(path), **as_dict(record)} for path, record in exported])
+    else:
+        for path, _ in exported:
+            print_text(str(path).replace("\n", "\\n"))
+    return 0
+
+
+def rm(argv: Sequence[str]) -> int:
+    """Take records back."""
+    parser = Parser(
+        "rm",
+        "CID|ID|key=value ... [--all]",
+        "Take the registration of one file back. Its bytes, other records of them, and what was computed from it stay.",
+        "  stargazer rm asset=r1 sample=NA12878 lane=L001\n  stargazer rm bafkrei...",
+    )
+    parser.add_argument("--all", action="store_true", help="all that match, not exactly one")
+    words = parser.sort(argv)
+    if not words.plain and not words.pairs:
+        parser.error("say which record: a CID, an id, or key=value")
+    store = _store()
+    records = _some(store, words)
+    if len(records) > 1 and not words.options.all:
+        raise AmbiguousAssetError(f"{len(records)} records match:\n{_listing(records)}\nname one by its id, or give --all")
+    for record in records:
+        store.retract(record)
+    _print_records(records)
+    return 0
+
+
+def why(argv: Sequence[str]) -> int:
+    """Show how a file came to be."""
+    parser = Parser(
+        "why",
+        "CID|ID|FILE|key=value",
+        "How a file came to be: tasks, commands and versions, back to what was imported.\n"
+        "A file of this machine is found by what it holds, whatever it is called.",
+        "  stargazer why results/NA12878.variants.vcf.gz\n  stargazer why asset=variants samples=NA12878",
+    )
+    parser.add_argument("--json", action="store_true", help="print the lineage as JSON")
+    words = parser.sort(argv)
+    if len(words.plain) + bool(words.pairs) != 1:
+        parser.error("say which file: a CID, a path, or key=value")
+    from stargazer.storage.lineage import render
+    from stargazer.storage.lineage import why as lineage
+
+    store = _store()
+    step = lineage(store, _one_cid(store, words))
+    if words.options.json:
+        from stargazer.mcp.lineages import as_json
+
+        print_json(as_json(step))
+    else:
+        print_text(render(step))
+    return 0
+
+
+def _store() -> LocalStore:
+    from stargazer.storage import get_client
+
+    return get_client().store
+
+
+def _matching(store: LocalStore, words: Words) -> list[IpFile]:
+    from stargazer.mcp.records import find_records
+
+    return find_records(store, words.pairs)
+
+
+def _some(store: LocalStore, words: Words) -> list[IpFile]:
+    """The records that CIDs, ids and filters name: at least one for each.
+
+    Raises:
+        AssetNotFoundError: none; the message says for which word.
+    """
+    found: dict[str, IpFile] = {}
+    for word in words.plain:
+        records = _named(store, word)
+        if not records:
+            raise AssetNotFoundError(f"no record {word!r}: give a CID, an id (`stargazer query --json`) or key=value")
+        found |= {record.id: record for record in records}
+    if words.pairs:
+        records = _matching(store, words)
+        if not records:
+            asked = " ".join(f"{key}={value}" for key, values in words.pairs.items() for value in values)
+            raise AssetNotFoundError(f"no record matches {asked}: `stargazer query` lists what there is")
+        found |= {record.id: record for record in records}
+    return list(found.values())
+
+
+def _named(store: LocalStore, word: str) -> list[IpFile]:
+    """The records of a CID, or the one of an id."""
+    from stargazer.storage.cid import is_cid
+
+    if is_cid(word):
+        return store.query({"cid": word})
+    record = store.get(word)
+    return [record] if record else []
+
+
+def _one_cid(store: LocalStore, words: Words) -> str:
+    from stargazer.storage.cid import compute_cid, is_cid
+
+    if words.plain and is_cid(words.plain[0]):
+        return words.plain[0]
+    if words.plain and (record := store.get(words.plain[0])):
+        return record.cid
+    if words.plain:
+        path = Path(words.plain[0])
+        if not path.exists():
+            raise StorageError(f"{str(path)!r} is neither a file, nor a CID, nor the id of a record")
+        return compute_cid(path)
+    records = _some(store, words)
+    if len({record.cid for record in records}) > 1:
+        raise AmbiguousAssetError(f"{len(records)} records match:\n{_listing(records)}\nadd a filter, or name one by its CID")
+    return records[0].cid
+
+
+def _print_records(records: Sequence[IpFile]) -> None:
+    from stargazer.mcp.records import fields_text
+
+    rows: list[list[Any]] = [
+        [record.keyvalues.get("asset", "?"), fields_text(record), record.name, human_size(record.size),
+         record.created_at[:19].replace("T", " "), record.cid]
+        for record in records
+    ]  # fmt: skip
+    print_table(["TYPE", "WHAT", "NAME", "SIZE", "CREATED (UTC)", "CID"], rows)
+
+
+def _listing(records: Sequence[IpFile]) -> str:
+    from stargazer.mcp.records import fields_text
+
+    lines = [
+        f"  {record.id} {record.keyvalues.get('asset', '?')} {fields_text(record)} {record.name!r} {record.cid}"
+        for record in records[:20]
+    ]
+    return "\n".join([*lines, *([f"  ... and {len(records) - 20} more"] if len(records) > 20 else [])])

@@ -1,0 +1,122 @@
+"""From the command line to the verb, and from whatever goes wrong to one line and an exit status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from stargazer.assets.errors import StargazerError
+
+from stargazer.mcp.cli.output import fail, settle_streams
+
+__all__ = ["VERBS", "main"]
+
+FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
+
+VERBS = {
+    "demo": ("demo", "simulate a family, call its variants, compare with the truth: start here"),
+    "add": ("adding", "register files (or a URL) with what they are"),
+    "query": ("finding", "list registered files"),
+    "get": ("finding", "copy files out, under names people read"),
+    "rm": ("finding", "take a registration back"),
+    "why": ("finding", "how a file came to be, back to what was imported"),
+    "run": ("running", "run a workflow; without a name, list them"),
+    "doctor": ("doctor", "check this installation"),
+    "serve": ("serving", "serve MCP over stdio, for agents"),
+}
+"""Verb to the module that holds it and its line in the help."""
+
+EXAMPLE = """\
+for example:
+  stargazer demo
+  stargazer add GRCh38.fa build=GRCh38
+  stargazer add reads_R1.fq.gz reads_R2.fq.gz sample=NA12878 lane=L001
+  stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --outdir results
+
+`stargazer VERB --help` says more."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; errors are one text on stderr, never a traceback."""
+    settle_streams()
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except StargazerError as error:
+        if os.environ.get("STARGAZER_DEBUG"):
+            raise
+        fail(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        fail("interrupted")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        _forget_stdout()
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if os.environ.get("STARGAZER_DEBUG"):
+            raise
+        fail(f"unexpected {type(error).__name__}: {error}{_kept_traceback()}")
+        return FAILED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _main(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        sys.stdout.write(f"stargazer {version('stargazer-mcp')}\n")
+        return 0
+    name, *rest = argv
+    if name not in VERBS:
+        import difflib
+
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(VERBS)}"
+        fail(f"unknown verb {name!r}; {hint}")
+        return MISUSED
+    module: Any = importlib.import_module(f"stargazer.mcp.cli.{VERBS[name][0]}")
+    status: int | None = getattr(module, name)(rest)
+    sys.stdout.flush()
+    return status or 0
+
+
+def _help() -> str:
+    lines = [f"  {name:8} {line}" for name, (_, line) in VERBS.items()]
+    return "\n".join(
+        ["usage: stargazer VERB ...", "", "Reads in, variants out: typed, verified, traceable.", "", *lines, "", EXAMPLE, ""]
+    )
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _forget_stdout() -> None:
+    """Nobody reads any more: keep the interpreter's last flush from complaining."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _kept_traceback() -> str:
+    """Keep the traceback of the current exception, and say where."""
+    import time
+    import traceback
+
+    from stargazer.storage.settings import Settings
+
+    try:
+        folder = Settings.load().home / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-traceback.txt"
+        path.write_text(traceback.format_exc(), errors="backslashreplace")
+    except (OSError, StargazerError):
+        return " (STARGAZER_DEBUG=1 shows the traceback)"
+    return f" (traceback: {path})"

@@ -1,0 +1,70 @@
+"""What reaches the terminal: messages, tables and JSON, with every control character shown instead of obeyed."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["escaped", "fail", "human_size", "note", "print_json", "print_table", "print_text", "settle_streams"]
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def settle_streams() -> None:
+    """Make every file name printable, also one that is no text in this locale."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def escaped(text: str, keep: str = "") -> str:
+    """Text with control characters and line ends (those in `keep` aside) as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def fail(text: str) -> None:
+    """An error, on stderr."""
+    note(f"stargazer: error: {text}")
+
+
+def note(text: str) -> None:
+    """Something people should know, on stderr."""
+    try:
+        sys.stderr.write(escaped(text, keep="\n\t") + "\n")
+    except BrokenPipeError:
+        pass
+
+
+def print_text(text: str) -> None:
+    """Lines of an answer, on stdout."""
+    sys.stdout.write(escaped(text, keep="\n") + "\n")
+
+
+def print_json(value: Any) -> None:
+    """An answer for programs, on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns, on stdout; columns in which no row has anything are left out."""
+    shown = [[escaped(cell) for cell in row] for row in rows]
+    used = [n for n in range(len(header)) if any(row[n] for row in shown)]
+    lines = [[header[n] for n in used], *([row[n] for n in used] for row in shown)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(used))]
+    for line in lines:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write(text.rstrip() + "\n")
+
+
+def human_size(size: float) -> str:
+    """Bytes as people say them: 1.2 GB."""
+    for unit in UNITS:
+        if size < 1000 or unit == UNITS[-1]:
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"

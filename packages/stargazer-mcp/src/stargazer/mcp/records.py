@@ -1,0 +1,85 @@
+"""Records as people and programs read them, and the filters that find them."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stargazer.assets.client import IpFile
+from stargazer.assets.query import assemble
+from stargazer.storage.store import LocalStore
+
+__all__ = ["as_dict", "fields_text", "find_records"]
+
+T = TypeVar("T")
+
+
+def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
+    """The records that typed filters select, oldest first; provenance only when it is asked for.
+
+    Args:
+        filters: the values of each key, any of which will do; the key `asset` names types, `id` a record.
+
+    Raises:
+        InvalidAssetError: an unknown type or key, or a value that its field does not take.
+    """
+    wanted = {key: list(values) for key, values in filters.items()}
+    kinds, ids = wanted.pop("asset", None), wanted.pop("id", None)
+    assets = run_now(assemble(asset=kinds, client=_Direct(store), **wanted))
+    records = [asset.record for asset in assets if asset.record is not None]
+    if ids is not None:
+        records = [record for record in records if record.id in ids]
+    if kinds is None and "cid" not in wanted and ids is None:
+        records = [record for record in records if record.keyvalues.get("asset") != "provenance"]
+    return records
+
+
+def as_dict(record: IpFile) -> dict[str, Any]:
+    """A record for programs."""
+    return {"id": record.id, "cid": record.cid, "name": record.name, "size": record.size,
+            "created_at": record.created_at, "keyvalues": dict(record.keyvalues)}  # fmt: skip
+
+
+def fields_text(record: IpFile) -> str:
+    """What a record says of its file, links and provenance aside: `sample=NA12878 lane=L001`."""
+    return " ".join(
+        f"{key}={value}"
+        for key, value in record.keyvalues.items()
+        if key not in ("asset", "run_key") and not key.endswith("_cid")
+    )
+
+
+def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits, without an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise RuntimeError("this coroutine waits: it needs an event loop")
+
+
+class _Direct:
+    """The part of a storage client that a search needs, answered at once."""
+
+    def __init__(self, store: LocalStore):
+        self.store = store
+        self.views: Path = store.root / "views"
+
+    async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
+        return self.store.query(keyvalues)
+
+    async def upload_file(
+        self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None
+    ) -> IpFile:
+        raise NotImplementedError
+
+    async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
+        raise NotImplementedError
+
+    async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
+        raise NotImplementedError
+
+    async def delete_file(self, ipfile: IpFile) -> None:
+        raise NotImplementedError

@@ -1,0 +1,80 @@
+"""From file names and key=value pairs to what the store registers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stargazer.assets.asset import Asset, asset_class, unknown_key
+from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
+from stargazer.storage.cid import is_cid
+from stargazer.storage.store import Addition, LocalStore
+
+from stargazer.mcp.guessing import guess_type, mates
+
+__all__ = ["additions"]
+
+
+def additions(paths: Sequence[Path], pairs: Mapping[str, str], store: LocalStore) -> list[Addition]:
+    """What to register of these files.
+
+    Each pair goes to the files whose type knows the key. Without `asset`, types are read off the names, and first
+    and second reads whose names differ in nothing but 1 and 2 are linked.
+
+    Raises:
+        InvalidAssetError: a type that cannot be guessed, a key that no file's type knows, a missing or wrong value.
+        AssetNotFoundError: a link points at a file of the wrong type, or at none.
+    """
+    pairs = dict(pairs)
+    named = pairs.pop("asset", None)
+    classes = {path: asset_class(named or guess_type(path.name)) for path in paths}
+    kinds = list(dict.fromkeys(classes.values()))
+    for key in pairs:
+        if not any(key in cls.fields() for cls in kinds):
+            raise InvalidAssetError(" \n".join(unknown_key(cls, key) for cls in kinds))
+    for cls in kinds:
+        _check_links(cls, pairs, store)
+    assets = {path: _asset(cls, path, pairs) for path, cls in classes.items()}
+    if named is None and "r1_cid" not in pairs:
+        for second, first in mates(paths).items():
+            assets[second].r1_cid = assets[first]  # type: ignore[attr-defined]
+    return [Addition(path=path, asset=assets[path], name=_text(path.name)) for path in assets]
+
+
+def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, str]) -> Asset:
+    known = {key: _field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
+    try:
+        return cls.from_keyvalues(known)
+    except InvalidAssetError as error:
+        raise InvalidAssetError(f"{path.name!r}: {error}") from None
+
+
+def _field_text(cls: type[Asset], key: str, value: str) -> str:
+    """A value as the type's text form: a list may be written with commas."""
+    from typing import get_origin
+
+    from stargazer.assets.declaring import hints_of
+    from stargazer.assets.keyvalues import plain
+
+    if get_origin(plain(hints_of(cls)[key])) is list and not value.startswith("["):
+        import json
+
+        return json.dumps(value.split(",") if value else [])
+    return value
+
+
+def _check_links(cls: type[Asset], pairs: Mapping[str, str], store: LocalStore) -> None:
+    for name, link in cls.links().items():
+        cid, wanted = pairs.get(name), link.target.asset_key
+        if cid is None:
+            continue
+        if not is_cid(cid):
+            raise InvalidAssetError(f"{cls.asset_key}: {name}: expected the CID of a {wanted}, got {cid!r}")
+        if not store.query({"cid": cid, "asset": wanted}):
+            raise AssetNotFoundError(f"{cls.asset_key}: {name}: no {wanted} {cid} is registered; "
+                                     f"`stargazer query asset={wanted}` lists them")  # fmt: skip
+
+
+def _text(name: str) -> str:
+    """A file name as valid text: bytes that are no UTF-8 are escaped."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
