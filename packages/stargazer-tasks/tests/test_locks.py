@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from stargazer.assets.errors import StorageError
 from stargazer.tasks.execution.locks import key_lock
 
@@ -163,9 +162,8 @@ def test_any_text_is_a_key_and_stays_in_the_folder(tmp_path, key):
     folder = tmp_path / "locks"
 
     async def main() -> list[str]:
-        async with key_lock(folder, key):
-            async with key_lock(folder, key + "2"):  # another key is another lock
-                return [path.name for path in folder.iterdir()]
+        async with key_lock(folder, key), key_lock(folder, key + "2"):  # another key is another lock
+            return [path.name for path in folder.iterdir()]
 
     assert len(asyncio.run(main())) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["locks"]

@@ -1,35 +1,26 @@
-"""Python source and plain values as text that comments, formatting, hints and the Python version do not change."""
+"""Code and plain values as text that comments, formatting, hints and the Python version do not change."""
 
 from __future__ import annotations
 
 import ast
 import copy
+import enum
 import functools
 import re
 import symtable
 import types
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import typing
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
-__all__ = [
-    "Source",
-    "attribute_paths",
-    "canonical",
-    "essential",
-    "global_names",
-    "instructions",
-    "parse",
-    "plain",
-]
+__all__ = ["attribute_paths", "canonical", "essential", "global_names", "parts_of", "plain"]
 
 SKIPPED = {"ctx", "kind", "type_comment", "type_ignores", "type_params"}
-FunctionNode = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def canonical(node: Any) -> str:
-    """An AST as text. ast.dump would differ between versions: new fields, empty fields, the parts of f-strings."""
+    """An AST as text. ast.dump differs between versions: new fields, empty fields, parts of f-strings."""
     if isinstance(node, ast.Constant):
         return plain(node.value)
     if isinstance(node, ast.JoinedStr):
@@ -52,7 +43,7 @@ def _canonical_fstring(node: ast.JoinedStr) -> str:
     literal = ""
     for value in [*node.values, None]:
         if isinstance(value, ast.Constant):
-            literal += value.value
+            literal += str(value.value)
             continue
         if literal:
             parts.append(plain(literal))
@@ -63,7 +54,7 @@ def _canonical_fstring(node: ast.JoinedStr) -> str:
 
 
 def plain(value: Any) -> str:
-    """Plain data as text: numbers, text, bytes, paths, patterns, and lists, tuples, sets and dictionaries of them.
+    """Plain data as text: numbers, text, bytes, paths, patterns; lists, tuples, sets, dictionaries of them.
 
     Raises:
         TypeError: There is something else in it.
@@ -91,14 +82,49 @@ def plain(value: Any) -> str:
         case range():
             return repr(value)
         case PurePath():
-            return f"Path({ascii(str(value))})"
+            return f"Path({str(value)!a})"
         case re.Pattern():
             return f"Pattern({plain(value.pattern)},{int(value.flags)})"
     raise TypeError(f"{value!r} is not plain data")
 
 
+def parts_of(value: Any) -> dict[str, Any] | None:
+    """What a value that is not plain is made of, by label; None if it cannot be taken apart."""
+    if isinstance(value, functools.partial):
+        return {"func": value.func} | _numbered(value.args) | value.keywords
+    if isinstance(value, types.MethodType):
+        return {"self": value.__self__, "func": value.__func__}
+    if isinstance(value, enum.Enum):
+        return {"member": str(value.name), "type": type(value)}
+    if (origin := typing.get_origin(value)) is not None:
+        return {"origin": origin} | _numbered(typing.get_args(value))
+    if isinstance(value, (dict, types.MappingProxyType)):
+        return _numbered(value.items())
+    if isinstance(value, (list, tuple)):
+        return _numbered(value)
+    if isinstance(value, (set, frozenset)):
+        labelled = {_label(item): item for item in value}
+        return dict(sorted(labelled.items())) if len(labelled) == len(value) else None
+    if names := _field_names(type(value)):
+        return {"type": type(value)} | {name: getattr(value, name, None) for name in names}
+    return None
+
+
+def _numbered(items: Iterable[Any]) -> dict[str, Any]:
+    return {str(number): item for number, item in enumerate(items)}
+
+
+def _label(item: Any) -> str:
+    return f"{type(item).__qualname__} {getattr(item, 'name', getattr(item, '__qualname__', ''))}"
+
+
+def _field_names(cls: type) -> list[str]:
+    attributes = getattr(cls, "__attrs_attrs__", ())
+    return [item.name for item in attributes] or list(getattr(cls, "__dataclass_fields__", ()))
+
+
 def essential(node: ast.AST) -> ast.AST:
-    """A copy without what cannot change a result: docstrings, hints, and the arguments of `@environment.task(...)`.
+    """A copy without what cannot change a result: docstrings, hints, the decorator `@environment.task(...)`.
 
     Annotations of functions and of variables are hints. Those in a class body define its fields, and stay.
     """
@@ -151,7 +177,11 @@ def global_names(nodes: Iterable[ast.AST]) -> set[str]:
     text = "\n".join(ast.unparse(_FreeOfNonlocal().visit(copy.deepcopy(node))) for node in nodes)
 
     def names(table: symtable.SymbolTable) -> set[str]:
-        found = {item.get_name() for item in table.get_symbols() if item.is_global() and item.is_referenced()}
+        found = {
+            item.get_name()
+            for item in table.get_symbols()
+            if item.is_global() and (item.is_referenced() or item.is_declared_global())
+        }
         return found.union(*map(names, table.get_children()))
 
     return names(symtable.symtable(text, "<digest>", "exec"))
@@ -177,94 +207,3 @@ def attribute_paths(nodes: Iterable[ast.AST]) -> dict[str, set[tuple[str, ...]]]
             paths.setdefault(node.id, set()).add(tuple(path))
         todo.extend(ast.iter_child_nodes(node))
     return paths
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file or notebook cell, taken apart.
-
-    functions and codes are found by (name, first line), classes by qualified name, bindings (the statements that
-    bind a name of the module) by name.
-    """
-
-    functions: dict[tuple[str, int], list[ast.AST]] = field(default_factory=dict)
-    codes: dict[tuple[str, int], list[tuple[Any, ...]]] = field(default_factory=dict)
-    classes: dict[str, list[ast.AST]] = field(default_factory=dict)
-    bindings: dict[str, list[ast.AST]] = field(default_factory=dict)
-
-
-@functools.lru_cache(maxsize=256)
-def parse(text: str) -> Source:
-    """Take source text apart; the same text is parsed once.
-
-    Raises:
-        SyntaxError: It is not Python.
-    """
-    tree = ast.parse(text)
-    source = Source()
-    _add_definitions(source, tree, "")
-    for statement in _statements(tree):
-        for name, node in _bound(statement):
-            source.bindings.setdefault(name, []).append(node)
-    todo = [compile(text, "<digest>", "exec", dont_inherit=True, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)]
-    while todo:
-        code = todo.pop()
-        source.codes.setdefault((code.co_name, code.co_firstlineno), []).append(instructions(code))
-        todo += [const for const in code.co_consts if isinstance(const, types.CodeType)]
-    return source
-
-
-def _add_definitions(source: Source, parent: ast.AST, prefix: str) -> None:
-    for node in ast.iter_child_nodes(parent):
-        inner = prefix
-        if isinstance(node, ast.ClassDef):
-            source.classes.setdefault(prefix + node.name, []).append(node)
-            inner = f"{prefix}{node.name}."
-        elif isinstance(node, FunctionNode):
-            line = min([node.lineno, *(item.lineno for item in node.decorator_list)])
-            source.functions.setdefault((node.name, line), []).append(node)
-            inner = f"{prefix}{node.name}.<locals>."
-        elif isinstance(node, ast.Lambda):
-            source.functions.setdefault(("<lambda>", node.lineno), []).append(node)
-        _add_definitions(source, node, inner)
-
-
-def _statements(parent: ast.AST) -> Iterator[ast.AST]:
-    """The statements of a module, those under if, try, with and for included."""
-    for node in ast.iter_child_nodes(parent):
-        if isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
-            yield node
-            if not isinstance(node, (*FunctionNode, ast.ClassDef)):
-                yield from _statements(node)
-
-
-def _bound(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    if isinstance(node, (*FunctionNode, ast.ClassDef)):
-        yield node.name, node
-    elif isinstance(node, ast.Import):
-        for alias in node.names:
-            yield alias.asname or alias.name.partition(".")[0], ast.Import(names=[alias])
-    elif isinstance(node, ast.ImportFrom):
-        for alias in node.names:
-            yield alias.asname or alias.name, ast.ImportFrom(node.module, [alias], node.level)
-    elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            for name in ast.walk(target):
-                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
-                    yield name.id, node
-
-
-def instructions(code: types.CodeType) -> tuple[Any, ...]:
-    """What the interpreter runs, without line numbers and docstring."""
-    consts = code.co_consts
-    if not code.co_name.startswith("<") and consts and isinstance(consts[0], (str, types.NoneType)):
-        consts = consts[1:]
-    return code.co_code, code.co_names, tuple(map(_const, consts))
-
-
-def _const(value: Any) -> Any:
-    if isinstance(value, types.CodeType):
-        return instructions(value)
-    if isinstance(value, (tuple, frozenset)):
-        return type(value)(map(_const, value))
-    return type(value).__name__, repr(value)

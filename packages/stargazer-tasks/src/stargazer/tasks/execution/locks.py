@@ -1,7 +1,7 @@
 """Locks that a machine's processes, threads and event loops share: one file each, held by flock.
 
-The kernel drops a lock with its last descriptor, so a killed holder leaves nothing to clean up but a small file.
-Waiting is polling with back-off: it can be cancelled, and nothing here belongs to an event loop or a thread.
+The kernel drops a lock with its last descriptor, so a killed holder leaves nothing but an empty file. Waiting is
+polling with back-off: it can be cancelled, and nothing here belongs to an event loop or a thread.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ async def key_lock(folder: Path, key: str) -> AsyncIterator[None]:
         async with key_lock(home / "locks", run_key):
             ...  # look in the memo, compute, store
 
-    A holder that is killed frees it. Not re-entrant: taking a key twice in one task waits for ever. The file goes with
-    the lock; what a killed holder leaves is removed by the next holder of that key.
+    A holder that is killed frees it. Not re-entrant: taking a key twice in one task waits for ever. The file goes
+    with the lock; what a killed holder leaves is removed by the next holder of that key.
 
     Args:
         folder: On a local disk, made if it is missing.

@@ -1,9 +1,9 @@
 """One pool of cores and memory for every process of a machine: a file per slot, held by flock.
 
-- The kernel drops a lock with its last descriptor: nothing to clean up after kill -9. Pass `grant.fds` on to a tool
-  (`pass_fds`) and an orphaned tool keeps its slots until it ends; otherwise the descriptors do not survive exec.
-- Only who holds the gate collects slots, and keeps it until it has all of them. So nobody else holds a part (no
-  deadlock), and while a big request waits nobody takes what comes free (no starvation).
+- The kernel drops a lock with its last descriptor: nothing to clean up after kill -9. Pass `grant.fds` on to a
+  tool (`pass_fds`) and an orphaned tool keeps its slots until it ends; else they do not survive exec.
+- Only who holds the gate collects slots, and keeps it until it has all of them. So nobody else holds a part
+  (no deadlock), and while a big request waits nobody takes what comes free (no starvation).
 - The memory is 64 slots of equal size; a request is rounded up to whole slots.
 """
 
@@ -39,8 +39,8 @@ class Slots:
         async with pool.hold(cores=2, memory=3 << 30) as grant:
             ...  # grant.cores threads, subprocess with pass_fds=grant.fds
 
-    Every process must name the same folder and the same totals. The folder belongs to one machine: locks over NFS
-    would span several. A holder must not ask for slots again: it could wait for itself.
+    Every process must name the same folder and the same totals. The folder belongs to one machine: locks over
+    NFS would span several. A holder must not ask for slots again: it could wait for itself.
 
     Args:
         folder: On a local disk, made when first needed.
