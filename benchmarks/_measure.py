@@ -1,0 +1,86 @@
+"""Timing whole processes side by side: rounds alternate, the ratio is that of the medians."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+__all__ = ["STARGAZER", "Run", "alternate", "report", "run"]
+
+STARGAZER = str(Path(sys.executable).with_name("stargazer"))
+
+
+class Run:
+    """Wall seconds of one command, and the largest resident set of one of its processes in bytes."""
+
+    def __init__(self, seconds: float, peak: int):
+        self.seconds, self.peak = seconds, peak
+
+
+def run(command: Sequence[str], **options: object) -> Run:
+    """Run a command to its end; a failure shows what it said and ends the benchmark."""
+    os.sync()
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, **options)  # type: ignore[call-overload]  # fmt: skip
+    watched: list[int] = [0]
+    watcher = threading.Thread(target=_watch, args=(process, watched))
+    watcher.start()
+    said, _ = process.communicate()
+    seconds = time.perf_counter() - began
+    watcher.join()
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed with exit status {process.returncode}:\n{said}")
+    return Run(seconds, watched[0])
+
+
+def alternate(sides: dict[str, Callable[[], Run]], rounds: int) -> dict[str, list[Run]]:
+    """Run every side once a round, in turn."""
+    results: dict[str, list[Run]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            results[name].append(side())
+    return results
+
+
+def report(results: dict[str, list[Run]], yardstick: str) -> None:
+    """Print the median of each side and its ratio to the yardstick's."""
+    base = statistics.median(result.seconds for result in results[yardstick])
+    for name, runs in results.items():
+        seconds = sorted(result.seconds for result in runs)
+        middle = statistics.median(seconds)
+        peak = max(result.peak for result in runs) / 1e6
+        print(f"{name:28} {middle:7.2f} s ({seconds[0]:.2f} to {seconds[-1]:.2f})  {middle / base:5.2f}x  "
+              f"largest process {peak:5.0f} MB")  # fmt: skip
+
+
+def _watch(process: subprocess.Popen[str], watched: list[int]) -> None:
+    """Sample the high-water mark of every process of the command's tree (Linux; 0 elsewhere)."""
+    while process.poll() is None:
+        for pid in _tree(process.pid):
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                continue
+            for line in status.splitlines():
+                if line.startswith("VmHWM:"):
+                    watched[0] = max(watched[0], int(line.split()[1]) * 1024)
+        time.sleep(0.02)
+
+
+def _tree(root: int) -> list[int]:
+    found, todo = [], [root]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        try:
+            todo += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except OSError:
+            continue
+    return found

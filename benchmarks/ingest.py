@@ -1,0 +1,75 @@
+"""`stargazer add` against copying and hashing by hand: one file of 1 GiB, and 1,000 files of 200 bytes.
+
+    python benchmarks/ingest.py [--gib 1] [--files 1000] [--rounds 5] [--folder FOLDER]
+
+Yardsticks: `cp`, `sync`, `openssl sha256` for the large file; `cp` and `sha256sum` for the small ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from _measure import STARGAZER, Run, alternate, report, run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gib", type=float, default=1.0)
+    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        large = folder / "large.bed"
+        with open(large, "wb") as file:
+            file.write(b"chr1\t0\t1\n")
+            for _ in range(int(options.gib * 64)):
+                file.write(os.urandom(1 << 24))
+        small = []
+        (folder / "small").mkdir()
+        for number in range(options.files):
+            path = folder / "small" / f"{number}.bed"
+            path.write_text(f"chr1\t{number}\t{number + 1}\n".ljust(199, "#") + "\n")
+            small.append(str(path))
+        copies, home = folder / "copies", folder / "home"
+        environment = {**os.environ, "STARGAZER_MODE": "local", "STARGAZER_HOME": str(home)}
+        environment.pop("STARGAZER_LOCAL", None)
+
+        def fresh() -> None:
+            shutil.rmtree(copies, ignore_errors=True)
+            shutil.rmtree(home, ignore_errors=True)
+            copies.mkdir()
+
+        def by_hand() -> Run:
+            fresh()
+            return run(
+                ["sh", "-c", 'cp "$1" "$2" && sync && openssl sha256 "$2"/*', "sh", str(large), str(copies)]
+            )
+
+        def by_hand_small() -> Run:
+            fresh()
+            return run(
+                ["sh", "-c", 'cp "$1"/* "$2" && sha256sum "$2"/*', "sh", str(folder / "small"), str(copies)]
+            )
+
+        def add(files: list[str]) -> Run:
+            fresh()
+            return run([STARGAZER, "add", *files, "asset=intervals", "name=benchmark"], env=environment)
+
+        print(f"one file of {options.gib} GiB")
+        report(alternate({"cp, sync, openssl sha256": by_hand, "stargazer add": lambda: add([str(large)])},
+                         options.rounds), "cp, sync, openssl sha256")  # fmt: skip
+        print(f"{options.files} files of 200 bytes")
+        report(alternate({"cp, sha256sum": by_hand_small, "stargazer add": lambda: add(small)}, options.rounds),
+               "cp, sha256sum")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
