@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import attrs
-
 from stargazer.assets import Asset, AssetNotFoundError, IntegrityError, IpFile
-
 
 A = TypeVar("A", bound=Asset)
 

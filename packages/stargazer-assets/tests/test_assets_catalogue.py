@@ -7,19 +7,38 @@ from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
+import stargazer.assets as assets
 from hypothesis import given
 from hypothesis import strategies as st
-
-import stargazer.assets as assets
 from stargazer.assets import REGISTRY, Asset, InvalidAssetError, catalogue, record_id
 from stargazer.assets.declaring import MAX_KEYVALUES, hints_of
 from stargazer.assets.keyvalues import plain
 from stargazer.assets.links import LinkKind
 
 CATALOGUE = {cls.asset_key: cls for cls in (getattr(catalogue, name) for name in catalogue.__all__)}
-DESIGNED = """reference reference_index sequence_dict aligner_index r1 r2 alignment alignment_index duplicate_metrics
-    bqsr_report intervals known_sites known_sites_index variants variants_index vqsr_model vqsr_tranches annotation
-    anndata qc_report provenance""".split()
+DESIGNED = [
+    "reference",
+    "reference_index",
+    "sequence_dict",
+    "aligner_index",
+    "r1",
+    "r2",
+    "alignment",
+    "alignment_index",
+    "duplicate_metrics",
+    "bqsr_report",
+    "intervals",
+    "known_sites",
+    "known_sites_index",
+    "variants",
+    "variants_index",
+    "vqsr_model",
+    "vqsr_tranches",
+    "annotation",
+    "anndata",
+    "qc_report",
+    "provenance",
+]
 
 every_type = pytest.mark.parametrize("key", sorted(CATALOGUE))
 

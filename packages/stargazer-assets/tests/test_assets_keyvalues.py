@@ -9,7 +9,6 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from stargazer.assets import Companion, Derived, InvalidAssetError, Reference
 from stargazer.assets.keyvalues import decode, describe, encode, optional, plain, storable
 from stargazer.assets.links import LinkKind, link_of
