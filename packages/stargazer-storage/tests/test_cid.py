@@ -39,7 +39,10 @@ def leaf_digests(pattern: bytes, size: int):
 
 @pytest.mark.parametrize("vector", GOLDEN, ids=lambda v: f"{v['content']}-{v['size']}")
 def test_leaves_join_to_the_cid_that_boxo_gives(vector):
-    assert cid_from_leaves(leaf_digests(PATTERNS[vector["content"]], vector["size"]), vector["size"]) == vector["cid"]
+    assert (
+        cid_from_leaves(leaf_digests(PATTERNS[vector["content"]], vector["size"]), vector["size"])
+        == vector["cid"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,16 @@ def test_every_computed_cid_is_one_and_no_neighbour_of_it_is(content):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "b", "../../etc/passwd", "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH", None, 3, b"bafkrei", "bafkrei" + "A" * 52],
+    [
+        "",
+        "b",
+        "../../etc/passwd",
+        "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH",
+        None,
+        3,
+        b"bafkrei",
+        "bafkrei" + "A" * 52,
+    ],
 )
 def test_other_things_are_no_cid(text):
     assert not is_cid(text)

@@ -15,7 +15,8 @@ from stargazer.storage.index import filesystem as filesystem_module
 from stargazer.storage.index.conditions import compile_condition, select_documents
 from tinydb import Query, where
 
-EDGES = "CREATE TABLE IF NOT EXISTS edges(parent TEXT, child TEXT); CREATE INDEX IF NOT EXISTS by_child ON edges(child);"
+EDGES = """CREATE TABLE IF NOT EXISTS edges(parent TEXT, child TEXT);
+CREATE INDEX IF NOT EXISTS by_child ON edges(child);"""
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_a_transaction_holds_tables_and_sql_together(index):
         records.insert({"id": "r1"})
     assert (len(records), edges(index)) == (1, [("p", "c")])
 
-    with pytest.raises(KeyError), index.transaction() as connection:
+    with pytest.raises(KeyError), index.transaction() as connection:  # noqa: PT012
         connection.execute("INSERT INTO edges VALUES('q', 'd')")
         records.insert({"id": "r2"})
         assert (len(records), len(edges(index))) == (2, 2)  # seen inside
@@ -62,7 +63,7 @@ def test_a_transaction_holds_tables_and_sql_together(index):
 def test_an_inner_transaction_that_fails_undoes_its_own_part_only(index):
     with index.transaction() as connection:
         index.insert({"id": "kept"})
-        with pytest.raises(KeyError), index.transaction():
+        with pytest.raises(KeyError), index.transaction():  # noqa: PT012
             index.insert({"id": "undone"})
             connection.execute("INSERT INTO edges VALUES('p', 'c')")
             raise KeyError
@@ -117,12 +118,14 @@ def test_equality_on_identity_and_keyvalues_is_looked_up_and_nothing_else(condit
 
 def test_a_look_up_walks_the_index_of_terms_only(index):
     index.insert_multiple({"id": str(n), "keyvalues": {"asset": "a", "sample": str(n)}} for n in range(50))
-    plan = compile_condition((KEY.asset == "a") & (KEY.sample == "7") & (where("id").one_of(["7", "8"]) | (KEY.x == "y")))
+    plan = compile_condition(
+        (KEY.asset == "a") & (KEY.sample == "7") & (where("id").one_of(["7", "8"]) | (KEY.x == "y"))
+    )
     assert plan is not None
     with index.reading() as connection:
         sql, parameters = select_documents(connection, 1, plan)
         steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
-    assert not [step for step in steps if step.startswith("SCAN terms") or step.startswith("SCAN u")]
+    assert not [step for step in steps if step.startswith(("SCAN terms", "SCAN u"))]
 
 
 def test_very_many_values_and_deep_conditions_still_answer(index):
@@ -219,7 +222,17 @@ for name in ("index.sqlite", "new.sqlite", "new/index.sqlite"):
 
 
 def test_a_read_only_location_is_named(tmp_path):
-    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", READ_ONLY, "sh", str(tmp_path), sys.executable]
+    command = [
+        "unshare",
+        "--mount",
+        "--map-root-user",
+        "sh",
+        "-c",
+        READ_ONLY,
+        "sh",
+        str(tmp_path),
+        sys.executable,
+    ]
     try:
         finished = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
@@ -246,7 +259,9 @@ def test_a_closed_index_is_refused(path):
 
 def test_a_network_filesystem_is_refused(path, tmp_path, monkeypatch):
     mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/home {path.parent.as_posix().replace(' ', chr(92) + '040')} nfs4 rw 0 0\n")
+    mounts.write_text(
+        f"/dev/sda / ext4 rw 0 0\nserver:/home {path.parent.as_posix().replace(' ', chr(92) + '040')} nfs4 rw 0 0\n"
+    )
     monkeypatch.setattr(filesystem_module, "_MOUNTS", str(mounts))
 
     assert network_filesystem(tmp_path) is None

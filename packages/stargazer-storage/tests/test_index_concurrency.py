@@ -18,7 +18,10 @@ from stargazer.storage.index import Index
 from stargazer.storage.index.conditions import terms_of
 from tinydb import where
 
-WRITER = where("keyvalues").writer
+
+def written_by(name: str):
+    return where("keyvalues")["writer"] == name
+
 
 INSERT_200 = """
 index, name = Index(sys.argv[1]), sys.argv[2]
@@ -55,7 +58,11 @@ def assert_sound(path: Path) -> None:
     with Index(path) as index, index.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         documents = connection.execute("SELECT tid, seq, body FROM docs").fetchall()
-        wanted = {(tid, key, value, seq) for tid, seq, body in documents for key, value in terms_of(json.loads(body))}
+        wanted = {
+            (tid, key, value, seq)
+            for tid, seq, body in documents
+            for key, value in terms_of(json.loads(body))
+        }
         assert set(connection.execute("SELECT tid, key, value, seq FROM terms")) == wanted
 
 
@@ -69,9 +76,11 @@ def test_four_processes_insert_200_each_and_800_are_there(path):
     assert [child.wait() for child in children] == [0] * 4
 
     with Index(path) as index:
-        assert {document["id"] for document in index} == {f"{name}-{n}" for name in "abcd" for n in range(200)}
+        assert {document["id"] for document in index} == {
+            f"{name}-{n}" for name in "abcd" for n in range(200)
+        }
         assert len({document.doc_id for document in index}) == 800
-        assert [index.count(WRITER == name) for name in "abcd"] == [200] * 4
+        assert [index.count(written_by(name)) for name in "abcd"] == [200] * 4
     assert_sound(path)
 
 
@@ -82,12 +91,16 @@ def test_a_writer_killed_20_times_loses_nothing_it_acknowledged(path):
         acknowledged = int(child.stdout.readline())
         time.sleep(random.uniform(0, 0.05))
         child.send_signal(signal.SIGKILL)
-        acknowledged = max([acknowledged, *(int(line) for line in child.stdout.read().split("\n")[:-1] if line)])
+        acknowledged = max(
+            [acknowledged, *(int(line) for line in child.stdout.read().split("\n")[:-1] if line)]
+        )
         child.wait()
 
         with Index(path) as index:
-            numbers = [int(document["keyvalues"]["number"]) for document in index.search(WRITER == name)]
-            whole = acknowledged if len(numbers) == 3 * acknowledged else acknowledged + 1  # killed after its commit
+            numbers = [int(document["keyvalues"]["number"]) for document in index.search(written_by(name))]
+            whole = (
+                acknowledged if len(numbers) == 3 * acknowledged else acknowledged + 1
+            )  # killed after its commit
             assert sorted(numbers) == sorted([*range(whole)] * 3)
             index.insert({"after": name})
     assert_sound(path)
@@ -117,7 +130,7 @@ def test_threads_share_one_index(path):
             for number in range(50):
                 with index.transaction():
                     index.insert({"keyvalues": {"writer": name, "number": str(number)}})
-                    assert index.count(WRITER == name) == number + 1
+                    assert index.count(written_by(name)) == number + 1
         except Exception as error:
             errors.append(error)
 
@@ -139,7 +152,7 @@ def test_a_reader_sees_whole_transactions_only(path):
     try:
         for _ in range(100):
             assert len(index.all()) % 3 == 0
-            assert index.count(WRITER == "a") % 3 == 0
+            assert index.count(written_by("a")) % 3 == 0
     finally:
         child.kill()
         child.communicate()
@@ -207,14 +220,17 @@ def test_forks_while_a_thread_writes_lose_nothing(path):
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        answers = [in_child(lambda: [index.insert({"keyvalues": {"writer": "child"}}) for _ in range(10)]) for _ in range(5)]
+        answers = [
+            in_child(lambda: [index.insert({"keyvalues": {"writer": "child"}}) for _ in range(10)])
+            for _ in range(5)
+        ]
     finally:
         stop.set()
         thread.join()
 
     acknowledged = written + [doc_id for answer in answers for doc_id in json.loads(answer)]
     assert sorted(acknowledged) == sorted(document.doc_id for document in index)
-    assert index.count(WRITER == "child") == 50
+    assert index.count(written_by("child")) == 50
     assert_sound(path)
 
 

@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 from stargazer.assets.errors import StorageError
 
-__all__ = ["BLOCK_SIZE", "LEAF_SIZE", "LINKS_PER_NODE", "cid_from_leaves", "compute_cid", "hash_leaves", "is_cid"]
+__all__ = [
+    "BLOCK_SIZE",
+    "LEAF_SIZE",
+    "LINKS_PER_NODE",
+    "cid_from_leaves",
+    "compute_cid",
+    "hash_leaves",
+    "is_cid",
+]
 
 LEAF_SIZE = 256 * 1024
 """Bytes per leaf."""
@@ -46,7 +54,9 @@ def compute_cid(path: str | os.PathLike[str]) -> str:
         OSError: if the file cannot be read.
         StorageError: if it is no regular file, or shrank or grew while it was read.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: a pipe must not hang the open
+    fd = os.open(
+        path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    )  # O_NONBLOCK: a pipe must not hang the open
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
@@ -140,12 +150,15 @@ def _hash_block(fd: int, start: int, end: int, buffer: bytearray) -> Iterator[by
         yield hashlib.sha256(block[offset : offset + LEAF_SIZE]).digest()
 
 
-_Link = tuple[bytes, int, int]  # the child's binary CID, the bytes of file below it, the bytes of blocks below it
+_Link = tuple[
+    bytes, int, int
+]  # the child's binary CID, the bytes of file below it, the bytes of blocks below it
 
 
 def _leaves(digests: Iterable[bytes], size: int) -> Iterator[_Link]:
     left, count = size, 0
-    for count, digest in enumerate(digests, 1):
+    for digest in digests:
+        count += 1
         length = min(left, LEAF_SIZE)
         left -= length
         yield _binary_cid(_RAW, digest), length, length

@@ -1,4 +1,4 @@
-"""Getting bytes onto disk: copying a file while hashing the copy, hashing a file in place, syncing, locking a folder."""
+"""Getting bytes onto disk: copying a file while hashing the copy, hashing in place, syncing, locking a folder."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
     try:
         sync_file(path)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # filesystems that cannot sync a folder keep its names in order themselves
+        if (
+            error.errno != errno.EINVAL
+        ):  # filesystems that cannot sync a folder keep its names in order themselves
             raise
 
 
@@ -86,7 +88,9 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a folder against other processes and threads that take this lock."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with contextlib.suppress(OSError):  # no locks on this filesystem: two equal files may replace each other
+        with contextlib.suppress(
+            OSError
+        ):  # no locks on this filesystem: two equal files may replace each other
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
@@ -97,16 +101,22 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
 def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[int, os.stat_result]]:
     name = os.fspath(source)
     try:
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)  # a pipe must not hang the open
+        fd = os.open(
+            source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags
+        )  # a pipe must not hang the open
     except OSError as error:
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
             raise StorageError(f"{name!r} is a symbolic link: give the file it points to.") from error
         reason = (error.strerror or str(error)).lower()
-        raise StorageError(f"{name!r} cannot be read: {reason}. Check the path and its permissions.") from error
+        raise StorageError(
+            f"{name!r} cannot be read: {reason}. Check the path and its permissions."
+        ) from error
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
-            raise StorageError(f"{name!r} is a folder: give its files, or pack it into one uncompressed tar file.")
+            raise StorageError(
+                f"{name!r} is a folder: give its files, or pack it into one uncompressed tar file."
+            )
         if not stat.S_ISREG(status.st_mode):
             raise StorageError(f"{name!r} is not a regular file: write its content to a file first.")
         yield fd, status

@@ -38,7 +38,7 @@ class Index(TinyDB):
     """
 
     table_class = IndexTable
-    default_storage_class = Engine
+    default_storage_class = Engine  # type: ignore[assignment]  # TinyDB declares its JSON storage
 
     _storage: Engine
 

@@ -50,10 +50,14 @@ Plan = Leaf | Branch
 
 def terms_of(document: Mapping[str, Any]) -> set[Term]:
     """The (key, value) pairs under which a document is indexed; keys of keyvalues begin with a dot."""
-    terms = {(field, document[field]) for field in _FIELDS if field in document and _indexable(document[field])}
+    terms = {
+        (field, document[field]) for field in _FIELDS if field in document and _indexable(document[field])
+    }
     nested = document.get(_NESTED)
     if isinstance(nested, Mapping):
-        terms |= {(f".{key}", value) for key, value in nested.items() if _indexable(key) and _indexable(value)}
+        terms |= {
+            (f".{key}", value) for key, value in nested.items() if _indexable(key) and _indexable(value)
+        }
     return terms
 
 
@@ -123,7 +127,9 @@ def _branch(operator: str, parts: list[Plan | None]) -> Plan | None:
 def _indexable(value: object) -> bool:
     """Whether SQLite compares the value exactly as Python does."""
     if type(value) is str:
-        return len(value) <= _LONGEST and (value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value))
+        return len(value) <= _LONGEST and (
+            value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+        )
     return type(value) in (int, float, bool) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
 
 

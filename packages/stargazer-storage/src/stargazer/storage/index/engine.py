@@ -101,10 +101,11 @@ class Engine(Storage):
         with self.reading() as connection, contextlib.ExitStack() as stack:
             if self._transactions == 0:
                 stack.enter_context(self._write_lock())
-                begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)
+                begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
             else:
                 name = f"nested{self._transactions}"
-                begin, commit, undo = f"SAVEPOINT {name}", f"RELEASE {name}", (f"ROLLBACK TO {name}", f"RELEASE {name}")
+                begin, commit = f"SAVEPOINT {name}", f"RELEASE {name}"
+                undo = [f"ROLLBACK TO {name}", commit]
             connection.execute(begin)
             self._transactions += 1
             try:
@@ -143,8 +144,12 @@ class Engine(Storage):
         if self._connection is not None:
             import ctypes
 
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))  # never closed here, not even at exit
-            self._closed = "this process was forked in the middle of an operation; start a new process instead"
+            ctypes.pythonapi.Py_IncRef(
+                ctypes.py_object(self._connection)
+            )  # never closed here, not even at exit
+            self._closed = (
+                "this process was forked in the middle of an operation; start a new process instead"
+            )
         self._connection, self._running, self._transactions = None, 0, 0
 
     def _disconnect(self) -> None:
@@ -159,7 +164,11 @@ class Engine(Storage):
         deadline = time.monotonic() + self._timeout
         while True:
             connection = sqlite3.connect(
-                self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+                self.path,
+                timeout=self._timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
             )
             try:
                 self._prepare(connection)
@@ -200,7 +209,9 @@ class Engine(Storage):
                 "upgrade with `pip install --upgrade stargazer-storage`."
             )
         if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-            raise StorageError(f"{self.path!r} is a SQLite database of something else: give another path for the index.")
+            raise StorageError(
+                f"{self.path!r} is a SQLite database of something else: give the index another path."
+            )
         return version
 
     def _make_folder(self) -> None:

@@ -14,13 +14,15 @@ from weakref import WeakSet
 
 __all__ = ["Forkable", "register"]
 
-_PATIENCE = 0.1  # seconds to wait for one lock before giving the others back: two threads may want them crosswise
+_PATIENCE = (
+    0.1  # seconds to wait for one lock before giving the others back: two threads may want them crosswise
+)
 
 
 class Forkable(Protocol):
     """Something with a re-entrant lock around each of its operations."""
 
-    lock: threading.RLock  # type: ignore[valid-type]
+    lock: threading.RLock
 
     def before_fork(self) -> None:
         """Close what must not be shared; called with the lock held."""
@@ -43,7 +45,7 @@ def register(forkable: Forkable) -> None:
 def _acquire_all() -> bool:
     _registry.acquire()
     for forkable in list(_registered):
-        if not forkable.lock.acquire(timeout=_PATIENCE):  # type: ignore[attr-defined]
+        if not forkable.lock.acquire(timeout=_PATIENCE):
             _release_all()
             return False
         _held.append(forkable)
@@ -52,7 +54,7 @@ def _acquire_all() -> bool:
 
 def _release_all() -> None:
     while _held:
-        _held.pop().lock.release()  # type: ignore[attr-defined]
+        _held.pop().lock.release()
     _registry.release()
 
 

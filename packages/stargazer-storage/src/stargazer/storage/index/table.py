@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import closing
 from typing import Any
 
@@ -36,7 +36,7 @@ class IndexTable(Table):
         with self._storage.reading() as connection:
             return list(self._matches(connection, cond))
 
-    def get(self, cond=None, doc_id=None, doc_ids=None):  # type: ignore[no-untyped-def, override]
+    def get(self, cond=None, doc_id=None, doc_ids=None):  # type: ignore[no-untyped-def]
         """The first document that matches, or the one with this id, or those with these ids."""
         with self._storage.reading() as connection:
             if doc_id is not None:
@@ -65,10 +65,11 @@ class IndexTable(Table):
                     "SELECT seq, id, body FROM docs WHERE tid=? AND seq>? AND seq<=? ORDER BY seq LIMIT ?",
                     (table, after, last, _PAGE),
                 ).fetchall()
-            for after, doc_id, body in page:
+            for _, doc_id, body in page:
                 yield self._document(doc_id, json.loads(body))
             if len(page) < _PAGE:
                 return
+            after = page[-1][0]
 
     def __len__(self) -> int:
         with self._storage.reading() as connection:
@@ -98,7 +99,7 @@ class IndexTable(Table):
         with self._storage.transaction() as connection:
             return super().update(fields, None, self._targets(connection, cond, doc_ids))
 
-    def update_multiple(self, updates):  # type: ignore[no-untyped-def, override]
+    def update_multiple(self, updates):  # type: ignore[no-untyped-def]
         """Several updates, all or none."""
         with self._storage.transaction():
             return super().update_multiple(updates)
@@ -143,7 +144,7 @@ class IndexTable(Table):
         sql, parameters = select_documents(connection, table, plan)
         return connection.execute(f"SELECT id, body FROM docs WHERE seq IN ({sql}) ORDER BY seq", parameters)
 
-    def _matches(self, connection: sqlite3.Connection, cond: QueryLike) -> Iterator[Document]:
+    def _matches(self, connection: sqlite3.Connection, cond: QueryLike) -> Generator[Document, None, None]:
         with closing(self._rows(connection, cond)) as rows:
             for doc_id, body in rows:
                 content = json.loads(body)
