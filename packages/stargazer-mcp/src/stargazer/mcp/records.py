@@ -6,11 +6,12 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 from stargazer.assets.client import IpFile
 from stargazer.assets.query import assemble
 from stargazer.storage.store import LocalStore
 
-__all__ = ["as_dict", "fields_text", "find_records"]
+__all__ = ["DirectClient", "as_dict", "fields_text", "find_records", "run_now"]
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> lis
     """
     wanted = {key: list(values) for key, values in filters.items()}
     kinds, ids = wanted.pop("asset", None), wanted.pop("id", None)
-    assets = run_now(assemble(asset=kinds, client=_Direct(store), **wanted))
+    assets = run_now(assemble(asset=kinds, client=DirectClient(store), **wanted))
     records = [asset.record for asset in assets if asset.record is not None]
     if ids is not None:
         records = [record for record in records if record.id in ids]
@@ -60,8 +61,8 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("this coroutine waits: it needs an event loop")
 
 
-class _Direct:
-    """The part of a storage client that a search needs, answered at once."""
+class DirectClient:
+    """The part of a storage client that searching and reading need, answered at once."""
 
     def __init__(self, store: LocalStore):
         self.store = store
@@ -76,7 +77,7 @@ class _Direct:
         raise NotImplementedError
 
     async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
-        raise NotImplementedError
+        return attrs.evolve(ipfile, path=self.store.read(ipfile.cid))
 
     async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
         raise NotImplementedError

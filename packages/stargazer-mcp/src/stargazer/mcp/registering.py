@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stargazer.assets.asset import Asset, asset_class, unknown_key
-from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
+from stargazer.assets.errors import AssetNotFoundError, FormatError, InvalidAssetError
 from stargazer.storage.cid import is_cid
 from stargazer.storage.store import Addition, LocalStore
 
@@ -15,23 +15,32 @@ from stargazer.mcp.guessing import guess_type, mates
 __all__ = ["additions"]
 
 
-def additions(paths: Sequence[Path], pairs: Mapping[str, str], store: LocalStore) -> list[Addition]:
+def additions(
+    paths: Sequence[Path], pairs: Mapping[str, str], store: LocalStore, *, there: bool = True
+) -> list[Addition]:
     """What to register of these files.
 
     Each pair goes to the files whose type knows the key. Without `asset`, types are read off the names, and first
     and second reads whose names differ in nothing but 1 and 2 are linked.
 
+    Args:
+        there: they are on this machine (a file to be downloaded is not yet).
+
     Raises:
+        FormatError: a file is missing.
         InvalidAssetError: a type that cannot be guessed, a key that no file's type knows, a missing or wrong value.
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
+    for path in paths if there else ():
+        if not path.exists():
+            raise FormatError(f"no such file: {str(path)!r}")
     pairs = dict(pairs)
     named = pairs.pop("asset", None)
     classes = {path: asset_class(named or guess_type(path.name)) for path in paths}
     kinds = list(dict.fromkeys(classes.values()))
     for key in pairs:
         if not any(key in cls.fields() for cls in kinds):
-            raise InvalidAssetError(" \n".join(unknown_key(cls, key) for cls in kinds))
+            raise InvalidAssetError("\n".join(unknown_key(cls, key) for cls in kinds))
     for cls in kinds:
         _check_links(cls, pairs, store)
     assets = {path: _asset(cls, path, pairs) for path, cls in classes.items()}

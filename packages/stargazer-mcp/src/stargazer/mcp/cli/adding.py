@@ -65,7 +65,7 @@ def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> lis
     from stargazer.mcp.registering import additions
 
     store = get_client().store
-    named = additions([Path(file_name(url))], pairs, store)[0]  # what is wrong with the words, before the download
+    named = additions([Path(file_name(url))], pairs, store, there=False)[0]  # what is wrong with the words, before the download
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(download(url, sums, store.objects.work, note))
         item: Addition = type(named)(path=path, asset=named.asset, name=path.name, origin=without_secrets(url))

@@ -1,0 +1,170 @@
+"""`stargazer run`: a workflow from its name and key=value arguments to a table of results."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stargazer.mcp.cli.output import escaped, note, print_json, print_table, print_text
+from stargazer.mcp.cli.words import Parser
+
+if TYPE_CHECKING:
+    from stargazer.workflows.catalogue import Entry
+    from stargazer.workflows.runs import Run
+
+__all__ = ["run"]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a workflow, list them, or describe one."""
+    parser = Parser(
+        "run",
+        "[WORKFLOW [key=value ...]] [--outdir DIR] [--refresh] [--json]",
+        "Run a workflow. Without a name, list them; `stargazer run WORKFLOW --help` shows its arguments.\n"
+        "What has been computed before is not computed again.",
+        "  stargazer run\n  stargazer run germline_short_variant_discovery --help\n"
+        "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results",
+        add_help=False,
+    )
+    parser.add_argument("-h", "--help", action="store_true", help="of the command, or of the workflow that is named")
+    parser.add_argument("--outdir", metavar="DIR", type=Path, help="also copy the results here, under names people read")
+    parser.add_argument("--refresh", action="store_true", help="compute everything anew, whatever has been computed")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    words = parser.sort(argv)
+    if words.options.help and not words.plain:
+        parser.print_help()
+        return 0
+    if len(words.plain) > 1:
+        parser.error(f"{words.plain[1]!r} is no argument: write key=value")
+    if not words.plain:
+        if words.pairs:
+            parser.error("name the workflow first")
+        return _list(as_json=words.options.json)
+    from stargazer.workflows.arguments import convert
+    from stargazer.workflows.catalogue import find_workflow
+
+    workflow = find_workflow(words.plain[0])
+    if words.options.help:
+        return _describe(workflow)
+    arguments = convert(workflow, words.pairs)
+    return _run(workflow, arguments, words.options)
+
+
+def _list(*, as_json: bool) -> int:
+    from stargazer.workflows.catalogue import entries
+
+    found = entries("workflow")
+    if as_json:
+        print_json([{"name": entry.name, "summary": entry.summary} for entry in found])
+        return 0
+    print_table(["WORKFLOW", "WHAT IT DOES"], [[entry.name, entry.summary] for entry in found])
+    print_text("\n`stargazer run WORKFLOW --help` shows its arguments.")
+    return 0
+
+
+def _describe(workflow: Entry) -> int:
+    from stargazer.workflows.arguments import example, usage
+
+    print_text(f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--refresh] [--json]\n")
+    print_text(workflow.summary + (f"\n\n{workflow.text}" if workflow.text else "") + "\n")
+    print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {example(workflow)}")
+    return 0
+
+
+def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
+    import asyncio
+
+    from stargazer.mcp.cli.progress import progress
+
+    received: list[int] = []
+
+    async def main() -> Run:
+        from stargazer.workflows.runs import execute
+
+        with _signals(received), progress(workflow.name) as observer:
+            return await execute(workflow, arguments, refresh=options.refresh, observer=observer)
+
+    try:
+        done = asyncio.run(main())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        note(f"stargazer: stopped by {signal.Signals(received[0]).name}; what was finished is kept, run it again to go on")
+        return 128 + received[0]
+    record = done.as_dict()
+    if options.outdir is not None:
+        _export(record["results"], options.outdir)
+    if options.json:
+        print_json({key: record[key] for key in ("run", "workflow", "seconds", "computed", "memo_hits", "results")})
+    else:
+        _print_results(record)
+    return 0
+
+
+@contextlib.contextmanager
+def _signals(received: list[int]) -> Iterator[None]:
+    """SIGINT and SIGTERM cancel the current asyncio task, once; `received` tells which came."""
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def stop(number: int) -> None:
+        if not received:
+            received.append(number)
+            note("stargazer: stopping ...")
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _export(results: Mapping[str, Any], folder: Path) -> None:
+    """Copy every file of the results; each then says where its copy is."""
+    from stargazer.storage import get_client
+
+    from stargazer.mcp.exporting import export
+
+    files = [file for _, file in _files(results)]
+    store = get_client().store
+    records = {file["cid"]: record for file in files for record in store.query({"cid": file["cid"]})
+               if dict(record.keyvalues) == file["keyvalues"]}  # fmt: skip
+    paths = {record.cid: path for path, record in export(store, records.values(), folder)}
+    for file in files:
+        if file["cid"] in paths:
+            file["path"] = str(paths[file["cid"]].absolute())
+
+
+def _files(results: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every file in results with its name: `variants`, `alignments[0]`."""
+    if isinstance(results, Mapping) and {"asset", "cid", "keyvalues"} <= set(results):
+        yield name, results  # type: ignore[misc]
+    elif isinstance(results, Mapping):
+        for key, value in results.items():
+            yield from _files(value, f"{name}.{key}" if name else key)
+    elif isinstance(results, list):
+        for number, value in enumerate(results):
+            yield from _files(value, f"{name}[{number}]")
+
+
+def _print_results(record: Mapping[str, Any]) -> None:
+    rows = [[name, file["asset"], file["cid"], file["path"] or "(not on this machine)"] for name, file in _files(record["results"])]
+    print_table(["RESULT", "TYPE", "CID", "FILE"], rows)
+    for name, value in record["results"].items():
+        if not isinstance(value, Mapping | list) and value is not None:
+            print_text(f"{name} = {value}")
+    done, hits = record["computed"], record["memo_hits"]
+    sys.stderr.write(
+        f"{escaped(record['workflow'])}: {done} task{'s' * (done != 1)} computed, {hits} had been computed before, "
+        f"{record['seconds']:.1f} s (run {record['run']})\n"
+    )

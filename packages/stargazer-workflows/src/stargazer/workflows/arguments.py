@@ -1,0 +1,178 @@
+"""Arguments of a workflow from what people type or programs send: converted by its signature, or refused with an example."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+import typing
+from collections.abc import Mapping
+from enum import Enum
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from stargazer.assets import Asset, InvalidAssetError
+
+from stargazer.workflows.catalogue import Entry, Parameter, describe_type
+
+__all__ = ["convert", "example", "expected", "usage"]
+
+WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+
+
+def convert(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The typed arguments of a call.
+
+    Args:
+        entry: the workflow.
+        given: values by name: text as people type it (a list with commas, `none`, `true`), or JSON values.
+
+    Raises:
+        InvalidAssetError: an unknown or missing argument, or a value that its parameter does not take; the message
+            shows what is expected, with an example.
+    """
+    known = {parameter.name: parameter for parameter in entry.parameters}
+    problems = [_unknown(name, known) for name in given if name not in known]
+    values: dict[str, Any] = {}
+    for name, parameter in known.items():
+        if name not in given:
+            if parameter.required:
+                problems.append(f"{name} is missing")
+            continue
+        try:
+            values[name] = _value(given[name], parameter.annotation)
+        except ValueError:
+            problems.append(f"{name}: expected {describe_type(parameter.annotation)}, got {given[name]!r}")
+    if problems:
+        raise InvalidAssetError(f"{entry.name}: {'; '.join(problems)}\n{expected(entry)}")
+    return values
+
+
+def expected(entry: Entry) -> str:
+    """What a task or workflow takes, and an example."""
+    return "\n".join(["expected:", *usage(entry), f"for example: {example(entry)}"])
+
+
+def usage(entry: Entry) -> list[str]:
+    """The parameters of a task or workflow, a line each."""
+    return [_line(parameter) for parameter in entry.parameters]
+
+
+def example(entry: Entry) -> str:
+    """A command line with all that is required."""
+    words = [f"{p.name}={_sample_value(p)}" for p in entry.parameters if p.required]
+    return shlex.join(["stargazer", "run", entry.name, *words])
+
+
+def _line(parameter: Parameter) -> str:
+    default = "required" if parameter.required else f"default {_shown(parameter.default)}"
+    text = f": {parameter.text}" if parameter.text else ""
+    return f"  {parameter.name} ({describe_type(parameter.annotation)}; {default}){text}"
+
+
+def _unknown(name: str, known: Mapping[str, Parameter]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"unknown argument {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+
+
+def _sample_value(parameter: Parameter) -> str:
+    known = {"build": "GRCh38", "sample": "NA12878", "samples": "NA12878,NA12891"}
+    if parameter.name in known:
+        return known[parameter.name]
+    kind = _members(parameter.annotation)[0]
+    if get_origin(kind) is Literal:
+        return str(get_args(kind)[0])
+    return {int: "1", float: "0.5", bool: "true"}.get(kind, parameter.name.upper())
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _members(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in (typing.Union, UnionType):
+        return [member for member in get_args(annotation) if member is not type(None)]
+    return [annotation]
+
+
+def _value(given: Any, annotation: Any) -> Any:
+    """A value as its annotation says.
+
+    Raises:
+        ValueError: it is no such value.
+    """
+    members = _members(annotation)
+    if members != [annotation] and type(None) in get_args(annotation):
+        if given is None or (isinstance(given, str) and given.lower() in ("none", "null", "")):
+            return None
+    for kind in members:
+        try:
+            return _of_kind(given, kind)
+        except ValueError:
+            continue
+    raise ValueError(given)
+
+
+def _of_kind(given: Any, kind: Any) -> Any:
+    origin = get_origin(kind)
+    if origin in (list, tuple):
+        return origin(_value(item, get_args(kind)[0]) for item in _items(given))
+    if isinstance(given, list) and len(given) == 1:
+        given = given[0]
+    if origin is Literal:
+        return _chosen(given, {str(allowed): allowed for allowed in get_args(kind)})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _chosen(given, {str(member.value): member for member in kind})
+    if kind is Any:
+        return given
+    if isinstance(kind, type) and issubclass(kind, Asset):
+        raise ValueError(given)  # assets are found by a workflow itself
+    return _scalar(given, kind)
+
+
+def _chosen(given: Any, choices: Mapping[str, Any]) -> Any:
+    if str(given) not in choices:
+        raise ValueError(given)
+    return choices[str(given)]
+
+
+def _scalar(given: Any, kind: Any) -> Any:
+    if kind is bool:
+        if isinstance(given, bool):
+            return given
+        if not isinstance(given, str) or given.lower() not in WORDS:
+            raise ValueError(given)
+        return WORDS[given.lower()]
+    if kind is str:
+        if not isinstance(given, str) or not given:
+            raise ValueError(given)
+        return given
+    if kind in (int, float):
+        if isinstance(given, bool) or not isinstance(given, str | int | float):
+            raise ValueError(given)
+        if kind is int and isinstance(given, float) and not given.is_integer():
+            raise ValueError(given)
+        return kind(given)
+    if isinstance(given, kind):
+        return given
+    raise ValueError(given)
+
+
+def _items(given: Any) -> list[Any]:
+    """The members of a list: given as one, as JSON, with commas, or by repeating the key."""
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list | tuple):
+        raise ValueError(given)
+    items: list[Any] = []
+    for item in given:
+        if isinstance(item, str) and item.lstrip().startswith("["):
+            try:
+                items += json.loads(item)
+                continue
+            except ValueError:
+                pass
+        items += [part.strip() for part in item.split(",") if part.strip()] if isinstance(item, str) else [item]
+    return items

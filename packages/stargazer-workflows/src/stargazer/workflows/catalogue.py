@@ -1,0 +1,146 @@
+"""What can be run: the tasks and workflows of every installed distribution, with their parameters."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import re
+import typing
+import warnings
+from collections.abc import Callable
+from enum import Enum
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+import attrs
+from stargazer.assets import Asset, InvalidAssetError
+
+__all__ = ["Entry", "Parameter", "describe_type", "entries", "find_workflow"]
+
+GROUPS = {"workflow": "stargazer.workflows", "task": "stargazer.tasks"}
+"""Kind of function to the entry-point group that names the modules holding them."""
+
+
+@attrs.frozen
+class Parameter:
+    """One parameter of a task or workflow.
+
+    Attributes:
+        annotation: its type.
+        default: inspect.Parameter.empty where it has to be given.
+        text: what the docstring says of it.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    text: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is inspect.Parameter.empty
+
+
+@attrs.frozen
+class Entry:
+    """A task or workflow.
+
+    Attributes:
+        name: of its function.
+        module: that holds it.
+        summary: first line of its docstring.
+        text: the rest of it, up to the first section.
+        call: what runs it; awaiting its result is a plain call.
+    """
+
+    name: str
+    kind: Literal["task", "workflow"]
+    module: str
+    summary: str
+    text: str
+    parameters: tuple[Parameter, ...]
+    call: Callable[..., Any]
+
+
+def entries(kind: Literal["task", "workflow"] | None = None, search: str = "") -> list[Entry]:
+    """All tasks and workflows, workflows first, by name; those in which every word of `search` occurs."""
+    found = [entry for each in GROUPS for entry in _entries(each) if kind in (None, each)]
+    words = search.lower().split()
+    return [entry for entry in found if all(word in _searchable(entry) for word in words)]
+
+
+def find_workflow(name: str) -> Entry:
+    """The workflow of this name.
+
+    Raises:
+        InvalidAssetError: no such workflow; the message names the nearest ones.
+    """
+    known = {entry.name: entry for entry in _entries("workflow")}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [word for word in known if name and name in word]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    raise InvalidAssetError(f"no workflow {name!r}; {hint}")
+
+
+def describe_type(annotation: Any) -> str:
+    """A parameter's type in words: `text`, `one of auto, reads`, `list of text`, `r1`."""
+    if get_origin(annotation) in (typing.Union, UnionType):
+        members = [describe_type(member) for member in get_args(annotation) if member is not type(None)]
+        return " or ".join([*members, *(["none"] if type(None) in get_args(annotation) else [])])
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in (list, tuple):
+        return f"list of {describe_type(get_args(annotation)[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return "one of " + ", ".join(str(member.value) for member in annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Asset):
+        return annotation.asset_key or "asset"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    return names.get(annotation, str(annotation))
+
+
+def _searchable(entry: Entry) -> str:
+    return f"{entry.name} {entry.kind} {entry.summary} {entry.text}".lower()
+
+
+@functools.cache
+def _entries(kind: Literal["task", "workflow"]) -> list[Entry]:
+    from importlib.metadata import entry_points
+
+    found: dict[str, Entry] = {}
+    for point in entry_points(group=GROUPS[kind]):
+        try:
+            module = point.load()
+        except Exception as error:  # somebody else's code: it must not hide what works
+            warnings.warn(f"{kind}s of {point.value} could not be loaded: {error!r}", stacklevel=2)
+            continue
+        for name, value in vars(module).items():
+            function = getattr(value, "func", None)
+            if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_"):
+                found.setdefault(name, _entry(name, kind, value, function))
+    return sorted(found.values(), key=lambda entry: entry.name)
+
+
+def _entry(name: str, kind: Literal["task", "workflow"], call: Callable[..., Any], function: Callable[..., Any]) -> Entry:
+    hints = typing.get_type_hints(inspect.unwrap(function))
+    summary, text, said = _docstring(inspect.getdoc(function) or "")
+    parameters = tuple(
+        Parameter(parameter.name, hints.get(parameter.name, Any), parameter.default, said.get(parameter.name, ""))
+        for parameter in inspect.signature(function).parameters.values()
+    )
+    return Entry(name, kind, function.__module__, summary, text, parameters, call)
+
+
+def _docstring(doc: str) -> tuple[str, str, dict[str, str]]:
+    """The first line, the text up to the first section, and what the section Args says of each parameter."""
+    before, *sections = re.split(r"\n(?=(?:Args|Returns|Raises|Example|Examples|Yields|Note):\n)", doc)
+    summary, _, text = before.partition("\n")
+    said: dict[str, str] = {}
+    arguments = next((section for section in sections if section.startswith("Args:")), "")
+    for match in re.finditer(r"^    (\w[\w, ]*): (.*(?:\n     .*)*)", arguments, re.MULTILINE):
+        for parameter in match[1].split(","):
+            said[parameter.strip()] = " ".join(match[2].split())
+    return summary, " ".join(text.split()), said

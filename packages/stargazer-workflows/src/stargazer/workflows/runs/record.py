@@ -1,0 +1,133 @@
+"""The record of a run: `run.json`, `events.jsonl` and `logs/` in a folder of its own, readable while it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import secrets
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from stargazer.assets import AssetNotFoundError, StorageError
+from stargazer.storage.settings import Settings
+
+__all__ = ["Run", "find_run", "new_run"]
+
+State = Literal["running", "succeeded", "failed", "cancelled"]
+ID = re.compile(r"\d{8}T\d{6}-\d{6}-[0-9a-f]{6}")
+
+
+@attrs.define(kw_only=True)
+class Run:
+    """One call of a workflow that somebody asked for.
+
+    Attributes:
+        id: sorts by the time it was made.
+        folder: where it is recorded.
+        arguments: as JSON.
+        state: `running` until it ended; a run whose process died stays so, its `pid` tells.
+        started, finished: ISO 8601 in UTC.
+        computed, memo_hits: how many task calls did something, and how many had been done before.
+        error: the text of what made it fail.
+        results: name -> a file (asset, cid, path, keyvalues), a list of them, or a plain value.
+    """
+
+    id: str
+    folder: Path
+    workflow: str
+    arguments: Mapping[str, Any]
+    state: State = "running"
+    started: str = ""
+    finished: str = ""
+    seconds: float = 0.0
+    computed: int = 0
+    memo_hits: int = 0
+    error: str = ""
+    results: Mapping[str, Any] = attrs.field(factory=dict)
+    pid: int = attrs.field(factory=os.getpid)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False, eq=False)
+
+    @property
+    def logs(self) -> Path:
+        """The folder of what tools printed."""
+        return self.folder / "logs"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record for programs."""
+        return {"run": self.id, "workflow": self.workflow, "arguments": dict(self.arguments), "state": self.state,
+                "started": self.started, "finished": self.finished, "seconds": round(self.seconds, 3),
+                "computed": self.computed, "memo_hits": self.memo_hits, "error": self.error,
+                "results": dict(self.results), "pid": self.pid}  # fmt: skip
+
+    def save(self) -> None:
+        """Write the record, whole or not at all.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        path = self.folder / "run.json"
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StorageError(f"cannot write the run's record {path}: {error.strerror}") from error
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Count an event of a task and add it to the events; from any thread."""
+        line = json.dumps({"at": now(), **event}) + "\n"
+        with self._lock:
+            self.computed += event["kind"] == "finished"
+            self.memo_hits += event["kind"] == "memo hit"
+            with contextlib.suppress(OSError), open(self.folder / "events.jsonl", "a", encoding="ascii") as file:
+                file.write(line)
+
+
+def new_run(workflow: str, arguments: Mapping[str, Any], settings: Settings | None = None) -> Run:
+    """Start the record of a run.
+
+    Raises:
+        StorageError: its folder cannot be made.
+    """
+    settings = settings or Settings.load()
+    at = datetime.datetime.now(datetime.UTC)
+    id = f"{at:%Y%m%dT%H%M%S}-{at:%f}-{secrets.token_hex(3)}"
+    folder = settings.home / "runs" / id
+    try:
+        (folder / "logs").mkdir(parents=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot record runs in {folder.parent}: {error.strerror}; set STARGAZER_HOME to a folder of yours"
+        ) from error
+    run = Run(id=id, folder=folder, workflow=workflow, arguments=dict(arguments), started=now())
+    run.save()
+    return run
+
+
+def find_run(id: str, settings: Settings | None = None) -> Run:
+    """The run of this id, as recorded last.
+
+    Raises:
+        AssetNotFoundError: there is none.
+    """
+    settings = settings or Settings.load()
+    folder = settings.home / "runs" / id
+    try:
+        if not ID.fullmatch(id):
+            raise FileNotFoundError
+        record = json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError):
+        raise AssetNotFoundError(f"no run {id!r} in {settings.home / 'runs'}") from None
+    return Run(id=record.pop("run"), folder=folder, **record)
+
+
+def now() -> str:
+    """The time as records hold it: ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
