@@ -216,39 +216,41 @@ def test_a_class_of_ones_own_is_an_asset_type(client: MemoryClient) -> None:
     assert asyncio.run(Panel.one(client=client, build="GRCh38")) == stored
 
 
+CELL = """
+@asset("panel", suffix=".tsv")
+class Panel(Asset):
+    name: str
+"""
+
+
+def run_cell(code: str, names: dict[str, Any]) -> Any:
+    exec(code, names)  # noqa: S102
+    return names["Panel"]
+
+
 def test_running_a_cell_again_replaces_the_class(client: MemoryClient) -> None:
-    @asset("panel")
-    class Panel(Asset):
-        name: str
+    names = {"asset": asset, "Asset": Asset, "__name__": __name__}
+    old_class = run_cell(CELL, names)
+    old = client.store(old_class(name="cardio"))
 
-    old_class, old = Panel, client.store(Panel(name="cardio"))
+    new_class = run_cell(CELL + "    version: int = 1", names)
 
-    @asset("panel")
-    class Panel(Asset):  # type: ignore[no-redef]
-        name: str
-        version: int = 1
-
-    assert REGISTRY["panel"] is Panel is not old_class
-    assert asyncio.run(Panel.one(client=client, version=1)) == Panel(name="cardio", cid=old.cid)
+    assert REGISTRY["panel"] is new_class is not old_class
+    assert asyncio.run(new_class.one(client=client, version=1)) == new_class(name="cardio", cid=old.cid)
     assert old.keyvalues == {"asset": "panel", "name": "cardio"}
     assert asyncio.run(old_class.one(client=client, name="cardio")) == old
     assert asyncio.run(fetch(old, client=client)).path is not None
 
 
-def test_companions_find_a_replaced_class(client: MemoryClient) -> None:
-    @asset("panel", suffix=".tsv")
-    class Panel(Asset):
-        name: str
+def test_companions_find_a_replaced_class() -> None:
+    names = {"asset": asset, "Asset": Asset, "__name__": __name__}
+    panel_class = run_cell(CELL, names)
 
     @asset("panel_index", suffix=".idx")
     class PanelIndex(Asset):
-        panel_cid: Companion[Panel]
+        panel_cid: Companion[panel_class]  # type: ignore[valid-type]
 
-    @asset("panel", suffix=".tsv")
-    class Panel(Asset):  # type: ignore[no-redef]
-        name: str
-
-    assert companions_of(Panel) == [(PanelIndex, "panel_cid")]
+    assert companions_of(run_cell(CELL, names)) == [(PanelIndex, "panel_cid")]
 
 
 def test_a_subclass_has_fields_of_its_own_and_inherits_the_rest() -> None:

@@ -87,7 +87,7 @@ def test_a_document_comes_back_exactly(document: Document) -> None:
 
 @given(st.permutations(["ploidy", "é", "min_quality"]))
 def test_the_same_document_is_the_same_bytes(order: list[str]) -> None:
-    document = Execution(task="call", parameters={name: 1 for name in order})
+    document = Execution(task="call", parameters=dict.fromkeys(order, 1))
     assert dump(document) == dump(Execution(task="call", parameters={"ploidy": 1, "é": 1, "min_quality": 1}))
 
 
@@ -149,9 +149,7 @@ def test_a_document_is_loaded_from_its_file(tmp_path: Path) -> None:
     assert load(IpFile(cid="bafk1", path=tmp_path / "x")) == document
 
 
-@pytest.mark.parametrize(
-    "value", [Path("x"), {1, 2}, b"bytes", object()], ids=lambda value: type(value).__name__
-)
+@pytest.mark.parametrize("value", [{1, 2}, 1j, object()], ids=lambda value: type(value).__name__)
 def test_a_parameter_that_is_no_json_is_refused(value: Any) -> None:
-    with pytest.raises(InvalidAssetError, match="provenance of 'call': .* not JSON serializable"):
+    with pytest.raises(InvalidAssetError, match=r"provenance of 'call': .* not JSON serializable"):
         dump(Execution(task="call", parameters={"p": value}))

@@ -194,18 +194,16 @@ def _inflate(raw: bytes, path: Path) -> bytes:
 
 
 def _check_gzip_end(path: Path) -> None:
-    if path.stat().st_size > WHOLE:
-        if _is_bgzf(path):
-            _check_bgzf(path)
-        return
-    try:
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
-    except (EOFError, OSError, zlib.error) as error:
-        raise FormatError(
-            f"{path.name!r} is a truncated or damaged gzip file: {error}; copy it again"
-        ) from None
+    if path.stat().st_size <= WHOLE:
+        try:
+            with gzip.open(path) as file:
+                while file.read(1 << 20):
+                    pass
+        except (EOFError, OSError, zlib.error) as error:
+            problem = f"is a truncated or damaged gzip file: {error}; copy it again"
+            raise FormatError(f"{path.name!r} {problem}") from None
+    if _is_bgzf(path):
+        _check_bgzf(path)
 
 
 def _is_bgzf(path: Path) -> bool:
