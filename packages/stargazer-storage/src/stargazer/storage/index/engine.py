@@ -205,13 +205,11 @@ class Engine(Storage):
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version > FORMAT:
             raise StorageError(
-                f"The index {self.path!r} was written by a newer Stargazer (format {version}, this one knows {FORMAT}): "
+                f"The index {self.path!r} was written by a newer Stargazer (format {version}, not {FORMAT}): "
                 "upgrade with `pip install --upgrade stargazer-storage`."
             )
         if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-            raise StorageError(
-                f"{self.path!r} is a SQLite database of something else: give the index another path."
-            )
+            raise StorageError(f"{self.path!r} is a SQLite database of something else: give another path.")
         return version
 
     def _make_folder(self) -> None:
