@@ -1,0 +1,173 @@
+"""What `stargazer doctor` looks at: Python, distributions, settings, the store, the machine, tools."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+from stargazer.assets.errors import StargazerError
+from stargazer.storage.settings import VARIABLES, Settings
+
+if TYPE_CHECKING:
+    from stargazer.tasks.tools import Tool
+
+__all__ = ["Finding", "examine"]
+
+DISTRIBUTIONS = ("stargazer-assets", "stargazer-storage", "stargazer-tasks", "stargazer-workflows", "stargazer-mcp")
+SECRETS = {"pinata_jwt"}
+LITTLE_SPACE = 5e9  # bytes
+ESSENTIAL = {"samtools", "bcftools", "bwa-mem3", "bwa-index"}
+"""The tools of the path from reads to variants that needs nothing but wheels."""
+
+
+@attrs.frozen
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        state: `broken` makes the command fail, `missing` is something that not everybody needs.
+        remedy: what to do about it.
+    """
+
+    topic: str
+    name: str
+    text: str
+    state: Literal["ok", "missing", "broken"] = "ok"
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything there is to say about this installation; nothing is changed by it."""
+    found = [*_python(), *_distributions()]
+    try:
+        settings = Settings.load()
+    except StargazerError as error:
+        return [*found, Finding("settings", "settings", str(error), "broken", "correct the variable or the file")]
+    found += _settings(settings)
+    for check in (_store, _machine, _tools):
+        found += _survived(check, settings)
+    return found
+
+
+def _survived(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
+    topic = check.__name__.strip("_")
+    try:
+        return list(check(settings))
+    except Exception as error:
+        return [Finding(topic, topic, f"{type(error).__name__}: {error}", "broken", "reinstall: pip install stargazer-mcp")]
+
+
+def _python() -> Iterator[Finding]:
+    version = platform.python_version()
+    good = sys.version_info >= (3, 11)
+    yield Finding("python", "Python", f"{version} at {sys.executable}", "ok" if good else "broken",
+                  "" if good else "use Python 3.11 or newer")  # fmt: skip
+    yield Finding("python", "platform", f"{platform.system()} {platform.release()} {platform.machine()}")
+
+
+def _distributions() -> Iterator[Finding]:
+    for name in DISTRIBUTIONS:
+        try:
+            yield Finding("distributions", name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding("distributions", name, "not installed", "broken", f"pip install {name}")
+    for place in _foreign():
+        yield Finding(
+            "distributions", "stargazer", f"another project's package, at {place}: it breaks our imports", "broken",
+            "pip uninstall stargazer, then pip install --force-reinstall --no-deps " + " ".join(DISTRIBUTIONS),
+        )  # fmt: skip
+
+
+def _foreign() -> list[str]:
+    """Where somebody else's `stargazer` is: ours has no `__init__.py` at its top."""
+    places = [str(init) for folder in sys.path if (init := Path(folder) / "stargazer" / "__init__.py").is_file()]
+    try:
+        other = metadata.distribution("stargazer")
+    except metadata.PackageNotFoundError:
+        return places
+    return places or [f"distribution stargazer {other.version}"]
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    file = settings.home / "config.toml"
+    written = file.read_text() if file.exists() else ""
+    for name, variable in VARIABLES.items():
+        value = getattr(settings, name)
+        if name in SECRETS:
+            value = "*** (set)" if value else "(not set)"
+        elif name == "memory":
+            value = f"{value / 1e9:.1f} GB"
+        inside = any(line.split("=")[0].strip() == name for line in written.splitlines())
+        source = variable if os.environ.get(variable) else str(file) if inside else "default"
+        yield Finding("settings", name, f"{value}  [{source}]")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    from stargazer.storage import get_client
+
+    try:
+        store = get_client(settings).store
+    except StargazerError as error:
+        yield Finding("store", "store", str(error), "broken", "correct the settings above")
+        return
+    there = next(folder for folder in [store.root, *store.root.parents] if folder.exists())
+    if not os.access(there, os.W_OK):
+        yield Finding("store", "folder", f"{store.root} cannot be written", "broken",
+                      "ask its owner, or set STARGAZER_LOCAL to a folder of yours")  # fmt: skip
+    else:
+        yield Finding("store", "folder", f"{store.root}" + ("" if there == store.root else " (made at first use)"))
+    free = shutil.disk_usage(there).free
+    yield Finding("store", "free space", f"{free / 1e9:.1f} GB on {_filesystem(there)}",
+                  "ok" if free > LITTLE_SPACE else "missing", "" if free > LITTLE_SPACE else "free some space")  # fmt: skip
+    if there == store.root:
+        yield Finding("store", "records", f"{len(store.query({})):,}")
+
+
+def _filesystem(folder: Path) -> str:
+    """The type of a folder's filesystem, where the system tells (Linux)."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return "this filesystem"
+    real = folder.resolve()
+    here = [mount for mount in mounts if real.is_relative_to(mount[1].encode().decode("unicode_escape"))]
+    return max(here, key=lambda mount: len(mount[1]))[2] if here else "this filesystem"
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    yield Finding("machine", "cores", f"{settings.cores} given to tasks, of {os.cpu_count()}")
+    yield Finding("machine", "memory", f"{settings.memory / 1e9:.1f} GB given to tasks, of {total / 1e9:.1f} GB")
+
+
+def _tools(settings: Settings) -> Iterator[Finding]:
+    for name, tool in _declared_tools().items():
+        try:
+            found = tool.resolve()
+        except StargazerError as error:
+            state: Literal["missing", "broken"] = "broken" if name in ESSENTIAL else "missing"
+            first, *rest = str(error).splitlines()
+            yield Finding("tools", name, first, state, "; ".join(line.strip(" -") for line in rest))
+        else:
+            yield Finding("tools", name, f"{found.version} ({found.source})")
+
+
+def _declared_tools() -> dict[str, Tool]:
+    """Every tool that the tasks of installed distributions may call, by name."""
+    from stargazer.tasks.tools import Tool
+
+    modules = []
+    for point in metadata.entry_points(group="stargazer.tasks"):
+        with contextlib.suppress(Exception):
+            modules.append(importlib.import_module(point.value))
+    found = {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Tool)}
+    return dict(sorted(found.items()))

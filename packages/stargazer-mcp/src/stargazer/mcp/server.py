@@ -1,0 +1,41 @@
+"""The MCP server: its tools, and what it tells a client about itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastmcp import FastMCP
+
+from stargazer.mcp.tools import files, running
+from stargazer.mcp.tools.started import Started
+
+__all__ = ["make_server"]
+
+INSTRUCTIONS = """\
+Stargazer runs genomics workflows on this machine and keeps every file typed, verified and traceable.
+1. query_files shows which files are registered: references by build, reads and alignments by sample.
+2. list_tasks shows workflows with their arguments.
+3. run_workflow starts one and answers within half a minute with its results, or with a run id and the state
+   "running": call run_workflow again with that run_id alone until the state changes. Work goes on meanwhile.
+What has been computed before is not computed again, so repeating a call is cheap and safe."""
+
+
+def make_server() -> FastMCP:
+    """A server with all tools; the work it has started ends with it."""
+    started = Started()
+
+    @asynccontextmanager
+    async def lifespan(server: FastMCP) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await started.cancel_all()
+
+    server: FastMCP = FastMCP(
+        "stargazer", INSTRUCTIONS, version=version("stargazer-mcp"), lifespan=lifespan, strict_input_validation=False
+    )
+    files.register(server)
+    running.register(server, started)
+    return server

@@ -1,0 +1,51 @@
+"""The runs that this server has started and that may still go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from stargazer.workflows.catalogue import Entry
+from stargazer.workflows.runs import Run, execute, find_run, new_run
+
+__all__ = ["Started"]
+
+
+class Started:
+    """Starts runs as asyncio tasks of this process and waits for them, a while."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[Run, asyncio.Task[Run]]] = {}
+
+    def start(self, workflow: Entry, arguments: Mapping[str, Any], *, refresh: bool) -> Run:
+        """Start a workflow and give its record, which changes as it goes on."""
+        run = new_run(workflow.name, arguments)
+        task = asyncio.create_task(execute(workflow, arguments, refresh=refresh, run=run), name=run.id)
+        self._running[run.id] = (run, task)
+        task.add_done_callback(lambda done: self._ended(run.id, done))
+        return run
+
+    async def wait(self, id: str, seconds: float) -> Run:
+        """The run of this id once it has ended, or as it is after some seconds.
+
+        Raises:
+            AssetNotFoundError: no such run.
+        """
+        if id in self._running:
+            run, task = self._running[id]
+            await asyncio.wait([task], timeout=seconds)
+            return run
+        return find_run(id)
+
+    async def cancel_all(self) -> None:
+        """Stop what is going on, and wait until it is cleaned up."""
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, id: str, task: asyncio.Task[Run]) -> None:
+        self._running.pop(id, None)
+        if not task.cancelled():
+            task.exception()  # it is in the run's record
