@@ -10,7 +10,16 @@ from stargazer.workflows.demo.draws import Draws
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["BASES", "COMPLEMENT", "N", "Contig", "Feature", "confident_intervals", "make_genome"]
+__all__ = [
+    "BASES",
+    "COMPLEMENT",
+    "N",
+    "Contig",
+    "Feature",
+    "confident_intervals",
+    "hidden_copy",
+    "make_genome",
+]
 
 BASES = b"ACGT"
 """The letter of each base code; N has code 4."""
@@ -19,6 +28,8 @@ COMPLEMENT = (3, 2, 1, 0, 4)
 
 CONTIG_SHARES = (0.46, 0.33, 0.21)
 SINE_LENGTH, LINE_LENGTH, DUPLICATION_LENGTH = 300, 1200, 3000
+HIDDEN_LENGTH, HIDDEN_DIFFERENCES = 900, 4
+LONGEST_JUDGED_REPEAT = 30
 EDGE = 250
 """Bases beside a contig's end or a run of N where too few fragments reach for a fair judgement."""
 
@@ -51,7 +62,7 @@ def make_genome(length: int, seed: int) -> list[Contig]:
     """Make three contigs of different sizes, `demo1` to `demo3`, of `length` bases together.
 
     Background of varying GC content with few CpG; two families of interspersed repeats whose copies
-    diverge by 5 to 20 %; two pairs of nearly identical duplications (under 1 %), where short reads cannot
+    diverge by 5 to 20 %; pairs of nearly identical duplications (under 0.5 %), where short reads cannot
     tell the copies apart; microsatellites and homopolymers; runs of N within and at the ends.
     """
     draws = Draws(seed, 1)
@@ -62,7 +73,7 @@ def make_genome(length: int, seed: int) -> list[Contig]:
     for contig in contigs:
         _add_gaps(contig, draws)
     for _ in range(max(1, round(length / 225_000))):
-        _add_family(contigs, "duplication", DUPLICATION_LENGTH, 2, (0.002, 0.008), draws)
+        _add_family(contigs, "duplication", DUPLICATION_LENGTH, 2, (0.0005, 0.002), draws)
     _add_family(contigs, "line", LINE_LENGTH, length // 30_000, (0.05, 0.15), draws)
     _add_family(contigs, "sine", SINE_LENGTH, length // 8_000, (0.08, 0.20), draws)
     for contig in contigs:
@@ -80,7 +91,7 @@ def confident_intervals(contig: Contig) -> list[tuple[int, int]]:
     for feature in contig.features:
         if feature.kind in ("gap", "duplication"):
             excluded.append((feature.start - EDGE, feature.end + EDGE))
-        elif feature.kind == "tandem" and feature.end - feature.start >= 20:
+        elif feature.kind == "tandem" and feature.end - feature.start > LONGEST_JUDGED_REPEAT:
             excluded.append((feature.start - 10, feature.end + 10))
     kept, position = [], 0
     for start, end in sorted(excluded):
@@ -88,6 +99,23 @@ def confident_intervals(contig: Contig) -> list[tuple[int, int]]:
             kept.append((position, start))
         position = max(position, end)
     return kept
+
+
+def hidden_copy(genome: list[Contig], seed: int) -> np.ndarray[Any, Any]:
+    """A diverged copy of a stretch of the genome that everyone has and the reference lacks.
+
+    Its reads align to the stretch that is there: a classic source of false calls in real assemblies.
+    """
+    draws = Draws(seed, 5)
+    for _ in range(1000):
+        contig = genome[draws.one(0, len(genome))]
+        start = draws.one(0, len(contig.codes) - HIDDEN_LENGTH)
+        if _free(contig, start, start + HIDDEN_LENGTH):
+            break
+    copy = contig.codes[start : start + HIDDEN_LENGTH].copy()
+    changed = draws.integers(HIDDEN_LENGTH // 3, HIDDEN_LENGTH * 2 // 3, HIDDEN_DIFFERENCES)
+    copy[changed] = (copy[changed] + 1 + draws.bytes(HIDDEN_DIFFERENCES) % 3) & 3
+    return copy
 
 
 def _background(length: int, draws: Draws) -> np.ndarray[Any, Any]:

@@ -18,10 +18,15 @@ READ_LENGTH = 150
 INSERT_MEAN, INSERT_DEVIATION = 380.0, 60.0
 DUPLICATE_SHARE, OPTICAL_SHARE = 0.06, 0.10
 """Share of pairs that are PCR copies of another; share of those that lie beside it on the flow cell."""
+CHIMERIC_SHARE = 0.004
+"""Share of fragments whose ends come from different places."""
 QUALITIES = (2, 11, 18, 25, 30, 34, 37, 40)
 """The values that the instrument reports, as it bins them."""
 POOR_TAILS, INDELS_PER_READ, NO_CALLS = 10, 0.001, 0.0001
 """Reads in 256 whose quality collapses; share of reads with an indel error; share of bases called N."""
+SHORTEST_RUN = 6
+STUTTER = (0.0,) * SHORTEST_RUN + (0.002, 0.004, 0.01, 0.02, 0.04, 0.06, 0.09, 0.12, 0.15, 0.18)
+"""Chance that a read of a homopolymer of this length has it one base longer or shorter."""
 TILES = tuple(
     1000 * surface + 100 * swath + tile
     for surface in (1, 2)
@@ -38,14 +43,16 @@ CHUNK = 20_000
 class Fragments:
     """Sequenced fragments of one lane, as arrays in the order of the flow cell."""
 
-    starts: np.ndarray[Any, Any]
-    lengths: np.ndarray[Any, Any]
+    left: np.ndarray[Any, Any]
+    right: np.ndarray[Any, Any]
+    """Where the template's forward strand has the first base of the left and of the right read."""
     reverse: np.ndarray[Any, Any]
+    """Whether the first read of the pair is the right one."""
     spots: np.ndarray[Any, Any]
     """Where on the flow cell: (tile * WIDTH + x) * WIDTH + y."""
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.left)
 
 
 def draw_fragments(template: np.ndarray[Any, Any], pairs: int, lanes: int, draws: Draws) -> list[Fragments]:
@@ -63,8 +70,8 @@ def draw_fragments(template: np.ndarray[Any, Any], pairs: int, lanes: int, draws
     import numpy as np
 
     copies = round(pairs * DUPLICATE_SHARE)
-    starts, lengths = _places(template, pairs - copies, draws)
-    reverse = draws.bytes(len(starts)) < 128
+    left, right = _places(template, pairs - copies, draws)
+    reverse = draws.bytes(len(left)) < 128
     lane = draws.integers(0, lanes, pairs)
     spots = draws.integers(0, len(TILES) * WIDTH * WIDTH, pairs)
 
@@ -81,7 +88,7 @@ def draw_fragments(template: np.ndarray[Any, Any], pairs: int, lanes: int, draws
         members = members[np.argsort(spots[members], kind="stable")]
         unique = spots[members] + np.arange(len(members))
         origin = source[members]
-        fragments.append(Fragments(starts[origin], lengths[origin], reverse[origin], unique))
+        fragments.append(Fragments(left[origin], right[origin], reverse[origin], unique))
     return fragments
 
 
@@ -91,20 +98,20 @@ def records(
     """Sequence fragments: yield chunks of FASTQ text of first and second reads.
 
     Args:
-        template: the base codes that the fragments' starts count in.
+        template: the base codes that the fragments' positions count in.
         fragments: of one lane.
         prefix: what read names begin with: `instrument:run:flowcell:lane`.
         barcode: the library's index sequences, in the comment of each read.
         draws: where randomness comes from.
     """
+    import numpy as np
+
     for begin in range(0, len(fragments), CHUNK):
         part = slice(begin, begin + CHUNK)
-        starts, lengths = fragments.starts[part], fragments.lengths[part]
-        reverse = fragments.reverse[part]
+        left, right, reverse = fragments.left[part], fragments.right[part], fragments.reverse[part]
         names = [f"@{prefix}:{_spot(spot)}" for spot in fragments.spots[part].tolist()]
-        ends = starts + lengths
-        first = _sequence(template, starts, ends, reverse, 1, draws)
-        second = _sequence(template, starts, ends, ~reverse, 2, draws)
+        first = _sequence(template, np.where(reverse, right, left), reverse, 1, draws)
+        second = _sequence(template, np.where(reverse, left, right), ~reverse, 2, draws)
         yield _text(names, f" 1:N:0:{barcode}", *first), _text(names, f" 2:N:0:{barcode}", *second)
 
 
@@ -129,7 +136,11 @@ def _places(template: np.ndarray[Any, Any], count: int, draws: Draws) -> tuple[A
         found += int(kept.sum())
         if not kept.any():
             raise ValueError(f"no fragment of {len(template)} bases is free of N: the genome is too small")
-    return np.concatenate(starts)[:count], np.concatenate(lengths)[:count]
+    left = np.concatenate(starts)[:count]
+    right = left + np.concatenate(lengths)[:count] - READ_LENGTH
+    joined = draws.integers(0, count, round(count * CHIMERIC_SHARE))
+    right[joined] = right[draws.integers(0, count, len(joined))]
+    return left, right
 
 
 def _spot(spot: int) -> str:
@@ -141,18 +152,18 @@ def _spot(spot: int) -> str:
 def _sequence(
     template: np.ndarray[Any, Any],
     starts: np.ndarray[Any, Any],
-    ends: np.ndarray[Any, Any],
     reverse: np.ndarray[Any, Any],
     mate: int,
     draws: Draws,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Base codes and qualities of one read of each fragment, errors included."""
+    """Base codes and qualities of the reads that start there, reverse complemented if asked, with errors."""
     import numpy as np
 
     windows = np.lib.stride_tricks.sliding_window_view(template, READ_LENGTH)
-    codes = windows[np.where(reverse, ends - READ_LENGTH, starts)]
-    codes[reverse] = np.array(COMPLEMENT, dtype=np.uint8)[codes[reverse][:, ::-1]]
+    codes = windows[starts]
     _add_indels(codes, draws)
+    _add_stutter(codes, starts, _runs(template), draws)
+    codes[reverse] = np.array(COMPLEMENT, dtype=np.uint8)[codes[reverse][:, ::-1]]
     qualities = _qualities(len(codes), mate, draws)
     chances = np.zeros(64, dtype=np.uint16)
     for quality in QUALITIES:
@@ -166,15 +177,45 @@ def _sequence(
 
 
 def _add_indels(codes: np.ndarray[Any, Any], draws: Draws) -> None:
-    """Repeat or leave out one base in a few reads; the last base is then called twice or lost."""
+    """Repeat or leave out one base in a few reads, anywhere."""
+    chosen = draws.integers(0, len(codes), round(len(codes) * INDELS_PER_READ))
+    _slip(codes, chosen, draws.integers(1, READ_LENGTH - 1, len(chosen)), draws)
+
+
+def _add_stutter(codes: np.ndarray[Any, Any], starts: np.ndarray[Any, Any], runs: Any, draws: Draws) -> None:
+    """Repeat or leave out one base where the polymerase slipped in a homopolymer."""
     import numpy as np
 
-    chosen = draws.integers(0, len(codes), round(len(codes) * INDELS_PER_READ))[:, None]
-    at = draws.integers(1, READ_LENGTH - 1, len(chosen), 1)
-    step = np.where(draws.bytes(len(chosen), 1) < 96, -1, 1)
+    ends, lengths = runs
+    if not len(ends):
+        return
+    following = np.searchsorted(ends, starts + 5).clip(max=len(ends) - 1)
+    at = ends[following] - starts
+    chance = np.array(STUTTER)[lengths[following].clip(max=len(STUTTER) - 1)]
+    chosen = np.flatnonzero((at > 5) & (at < READ_LENGTH - 5) & (draws.uniform(len(codes)) < chance))
+    _slip(codes, chosen, at[chosen], draws)
+
+
+def _slip(
+    codes: np.ndarray[Any, Any], chosen: np.ndarray[Any, Any], at: np.ndarray[Any, Any], draws: Draws
+) -> None:
+    """Shift what follows position `at` of the chosen reads by one base."""
+    import numpy as np
+
+    step = np.where(draws.bytes(len(chosen)) < 96, -1, 1)[:, None]
     cycle = np.arange(READ_LENGTH)
-    source = np.where(cycle >= at, cycle + step, cycle).clip(max=READ_LENGTH - 1)
-    codes[chosen[:, 0]] = codes[chosen, source]
+    source = np.where(cycle >= at[:, None], cycle + step, cycle).clip(max=READ_LENGTH - 1)
+    codes[chosen] = codes[chosen[:, None], source]
+
+
+def _runs(template: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+    """Last positions and lengths of the homopolymers that polymerases slip in."""
+    import numpy as np
+
+    last = np.append(np.flatnonzero(template[1:] != template[:-1]), len(template) - 1)
+    lengths = np.diff(last, prepend=-1)
+    kept = (lengths >= SHORTEST_RUN) & (template[last] != N)
+    return last[kept], lengths[kept]
 
 
 def _qualities(count: int, mate: int, draws: Draws) -> np.ndarray[Any, Any]:

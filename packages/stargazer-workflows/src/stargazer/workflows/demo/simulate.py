@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer.assets.errors import InvalidAssetError, StorageError
 from stargazer.workflows.demo.draws import Draws
-from stargazer.workflows.demo.genome import Contig, confident_intervals, make_genome
+from stargazer.workflows.demo.genome import Contig, N, confident_intervals, hidden_copy, make_genome
 from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, records
 from stargazer.workflows.demo.variation import (
     CHILD,
@@ -41,6 +41,8 @@ SEXES = ("male", "female", "female")
 BARCODES = ("ATTACTCG+TATAGCCT", "TCCGGAGA+ATAGAGGC", "CGCTCATT+CCTATCCT")
 FLOWCELL = "A01234:42:HSTARDSX7"
 LANES = 2
+CONTROL_LENGTH = 5_386
+"""Bases of a control genome that is sequenced along, as phiX is: its reads do not map."""
 MANIFEST = "simulation.json"
 
 
@@ -232,7 +234,7 @@ def _write_sample(
     seed: int,
 ) -> dict[str, Any]:
     draws = Draws(seed, 3, sample + 1)
-    template = _template(genome, variants, sample)
+    template = _template(genome, variants, sample, seed)
     lanes = []
     for number, fragments in enumerate(draw_fragments(template, pairs, LANES, draws), 1):
         lane = f"L{number:03}"
@@ -247,18 +249,23 @@ def _write_sample(
 
 
 def _template(
-    genome: Sequence[Contig], variants: Sequence[Sequence[Variant]], sample: int
+    genome: Sequence[Contig], variants: Sequence[Sequence[Variant]], sample: int, seed: int
 ) -> np.ndarray[Any, Any]:
-    """Both haplotypes of a sample in one array; contigs end in N, so that no fragment spans two."""
+    """All that is sequenced of a sample: two haplotypes, what the reference lacks, and the control genome.
+
+    N stands between the sequences: no fragment spans two.
+    """
     import numpy as np
 
-    return np.concatenate(
-        [
-            haplotype_codes(contig, found, haplotype)
-            for haplotype in (2 * sample, 2 * sample + 1)
-            for contig, found in zip(genome, variants, strict=True)
-        ]
-    )
+    haplotypes = [
+        haplotype_codes(contig, found, haplotype)
+        for haplotype in (2 * sample, 2 * sample + 1)
+        for contig, found in zip(genome, variants, strict=True)
+    ]
+    gap = np.full(700, N, dtype=np.uint8)
+    control = Draws(seed, 4).bytes(CONTROL_LENGTH) & 3
+    hidden = hidden_copy(genome, seed)
+    return np.concatenate([*haplotypes, control, gap, hidden, gap, hidden, gap])
 
 
 @contextmanager

@@ -109,8 +109,8 @@ def _indels(contig: Contig, draws: Draws) -> list[Variant]:
         length = int(draws.weighted(INDEL_LENGTHS, 1)[0]) + 1
         start = draws.one(100, len(sequence) - 100)
         kind = draws.one(0, 8)
-        if tandem and kind < 2:
-            start = tandem[draws.one(0, len(tandem))].start + 4
+        if tandem and kind < 3:
+            start = tandem[draws.one(0, len(tandem))].start + 1
         around = sequence[start - 1 : start + length]
         if "N" in sequence[start - 50 : start + 50]:
             continue
@@ -129,7 +129,7 @@ def _spaced(sites: list[Variant]) -> list[Variant]:
     kept: list[Variant] = []
     for site in sorted(sites, key=lambda site: (site.position, site.ref, site.alt)):
         if kept:
-            gap = 3 if site.is_snv and kept[-1].is_snv else 25
+            gap = 0 if site.is_snv and kept[-1].is_snv else 12
             if site.position < kept[-1].position + len(kept[-1].ref) + gap:
                 continue
         kept.append(site)

@@ -1,0 +1,188 @@
+"""Comparison of called variants with the truth, with inheritance, and with what good calls look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stargazer.assets.errors import FormatError
+from stargazer.workflows.demo.alleles import Allele
+from stargazer.workflows.demo.regions import read_bed
+from stargazer.workflows.demo.sequences import read_fasta
+from stargazer.workflows.demo.variant_files import Observation, observations, sample_names, trio_genotypes
+
+__all__ = ["compare_to_truth", "mendelian_violations"]
+
+TYPES = ("snv", "indel")
+
+
+@dataclass(frozen=True)
+class _Match:
+    """One allele of one sample in the truth, in the calls, or in both."""
+
+    allele: Allele
+    true: Observation | None
+    called: Observation | None
+
+    @property
+    def outcome(self) -> str:
+        if self.called is None:
+            return "missed"
+        if self.true is None:
+            return "false"
+        return "right" if self.true.copies == self.called.copies else "genotype"
+
+
+def compare_to_truth(
+    calls: str, truth: str, confident: str, reference: str, listed: int = 200
+) -> dict[str, Any]:
+    """Compare calls with the truth, sample by sample, allele by allele, within the confident regions.
+
+    Alleles are trimmed and left-aligned first, and substitutions of several bases taken apart. Records
+    count if their FILTER is PASS or unset; an allele counts if its reference bases lie within one interval.
+
+    Args:
+        calls: a VCF or BCF file.
+        truth: a VCF or BCF file with the same samples, or some of them.
+        confident: a BED file.
+        reference: the FASTA file (may be gzipped) that both VCFs refer to.
+        listed: how many errors are listed one by one.
+
+    Returns:
+        `{"samples": {sample: {"snv": score, "indel": score}}, "total": {"snv": score, "indel": score},
+        "errors": [...], "errors_total": int}`. A score holds `truth`, `calls`, `tp`, `fp`, `fn` (counts of
+        alleles), `precision`, `recall`, `f1`, and `genotype_concordance`: the share of true positives whose
+        number of copies is right (fractions; None where there is nothing to divide by). An error holds
+        `sample`, `kind` ("missed", "false", or "genotype": the allele is right and its copies are not),
+        `type`, `contig`, `position` (from 1), `ref`, `alt`, `truth` and `call` (genotypes or None),
+        `quality`, `depth`, `alt_depth` (of the call, or None).
+
+    Raises:
+        FormatError: if a file cannot be read, no sample is in both, or a contig is not in the reference.
+    """
+    regions = read_bed(confident)
+    sequences = read_fasta(reference, regions.contigs)
+    true_samples, called_samples = sample_names(truth), sample_names(calls)
+    samples = [sample for sample in true_samples if sample in called_samples]
+    if not samples:
+        raise FormatError(
+            f"{calls!r} and {truth!r} have no sample in common: "
+            f"{', '.join(called_samples) or 'none'} against {', '.join(true_samples) or 'none'}"
+        )
+    true = observations(truth, samples, regions, sequences)
+    called = observations(calls, samples, regions, sequences)
+    scores: dict[str, dict[str, Any]] = {}
+    errors: list[dict[str, Any]] = []
+    everything: list[_Match] = []
+    for sample in samples:
+        alleles = sorted({*true[sample], *called[sample]})
+        matches = [_Match(allele, true[sample].get(allele), called[sample].get(allele)) for allele in alleles]
+        scores[sample] = {kind: _score(matches, kind) for kind in TYPES}
+        errors.extend(_error(sample, match) for match in matches if match.outcome != "right")
+        everything.extend(matches)
+    return {
+        "samples": scores,
+        "total": {kind: _score(everything, kind) for kind in TYPES},
+        "errors": errors[:listed],
+        "errors_total": len(errors),
+    }
+
+
+def mendelian_violations(
+    calls: str, father: str, mother: str, child: str, confident: str | None = None, listed: int = 200
+) -> dict[str, Any]:
+    """Count the sites where a child's genotype cannot come from its parents'.
+
+    A site counts if its FILTER is PASS or unset, all three have complete diploid genotypes, and one of them
+    is not the reference. Sex chromosomes and mitochondria need another rule; the demo has none.
+
+    Args:
+        calls: a VCF or BCF file with the three samples.
+        father: the name of the father's sample.
+        mother: the name of the mother's sample.
+        child: the name of the child's sample.
+        confident: a BED file to stay within, or None for everywhere.
+        listed: how many violations are listed one by one.
+
+    Returns:
+        `{"sites": int, "violations": int, "rate": float or None, "listed": [{"contig", "position", "ref",
+        "alt", "father", "mother", "child", "quality"}]}`.
+
+    Raises:
+        FormatError: if a file cannot be read or a sample is not in it.
+    """
+    regions = read_bed(confident) if confident is not None else None
+    names = sample_names(calls)
+    for sample in (father, mother, child):
+        if sample not in names:
+            raise FormatError(
+                f"sample {sample!r} is not in {calls!r}, which has {', '.join(names) or 'none'}"
+            )
+    sites, violations = 0, []
+    for site in trio_genotypes(calls, (father, mother, child), regions):
+        sites += 1
+        paternal, maternal, (one, other) = site.genotypes
+        if not (one in paternal and other in maternal) and not (other in paternal and one in maternal):
+            texts = ["/".join(str(allele) for allele in sorted(genotype)) for genotype in site.genotypes]
+            violations.append(
+                {
+                    "contig": site.contig,
+                    "position": site.position,
+                    "ref": site.ref,
+                    "alt": ",".join(site.alts),
+                    "father": texts[0],
+                    "mother": texts[1],
+                    "child": texts[2],
+                    "quality": site.quality,
+                }
+            )
+    return {
+        "sites": sites,
+        "violations": len(violations),
+        "rate": _share(len(violations), sites),
+        "listed": violations[:listed],
+    }
+
+
+def _type(allele: Allele) -> str:
+    return "snv" if len(allele[2]) == len(allele[3]) == 1 else "indel"
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _score(matches: list[_Match], kind: str) -> dict[str, Any]:
+    outcomes = [match.outcome for match in matches if _type(match.allele) == kind]
+    right, missed, false = outcomes.count("right"), outcomes.count("missed"), outcomes.count("false")
+    tp = right + outcomes.count("genotype")
+    return {
+        "truth": tp + missed,
+        "calls": tp + false,
+        "tp": tp,
+        "fp": false,
+        "fn": missed,
+        "precision": _share(tp, tp + false),
+        "recall": _share(tp, tp + missed),
+        "f1": _share(2 * tp, 2 * tp + false + missed),
+        "genotype_concordance": _share(right, tp),
+    }
+
+
+def _error(sample: str, match: _Match) -> dict[str, Any]:
+    contig, position, ref, alt = match.allele
+    called = match.called
+    return {
+        "sample": sample,
+        "kind": match.outcome,
+        "type": _type(match.allele),
+        "contig": contig,
+        "position": position,
+        "ref": ref,
+        "alt": alt,
+        "truth": match.true.genotype if match.true else None,
+        "call": called.genotype if called else None,
+        "quality": called.quality if called else None,
+        "depth": called.depth if called else None,
+        "alt_depth": called.alt_depth if called else None,
+    }

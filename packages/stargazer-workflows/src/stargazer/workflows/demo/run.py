@@ -1,0 +1,85 @@
+"""`stargazer demo`, the part below the command line: simulate, register, run, and collect what a person wants to see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from stargazer.assets import R1, R2, Intervals, Reference, Variants, VariantsIndex
+from stargazer.storage import get_client
+from stargazer.storage.settings import Settings
+from stargazer.storage.store import Addition
+
+from stargazer.workflows.demo.simulate import simulate_trio
+
+if TYPE_CHECKING:
+    from stargazer.tasks.execution import Event
+
+    from stargazer.workflows.runs import Run
+
+__all__ = ["Demo", "prepare", "run_demo"]
+
+ORIGIN = "simulated by stargazer demo"
+
+
+@attrs.frozen
+class Demo:
+    """What the demo found.
+
+    Attributes:
+        run: its record, with results and times.
+        comparison: how calls compare with truth and inheritance (`demo.documents.write_comparison`).
+        summary: reads, duplicates and coverage by sample.
+        times: seconds of every kind of task, summed, in the order they first started.
+    """
+
+    run: Run
+    comparison: dict[str, Any]
+    summary: dict[str, Any]
+    times: dict[str, float]
+
+
+def prepare(seed: int = 42) -> dict[str, Any]:
+    """Simulate the trio, unless it is there already, and register its files.
+
+    Returns:
+        Paths and counts, as `simulate_trio` gives them.
+    """
+    from stargazer.workflows.demo.workflow import BUILD, CONFIDENT
+
+    made = simulate_trio(str(Settings.load().home / "demo" / "trio"), seed)
+    reference = Reference(build=BUILD)
+    truth = Variants(samples=[item["sample"] for item in made["samples"]], reference_cid=reference, kind="truth",
+                     normalised=True)  # fmt: skip
+    additions = [
+        Addition(Path(made["reference"]), reference),
+        Addition(Path(made["truth"]), truth),
+        Addition(Path(made["truth_index"]), VariantsIndex(variants_cid=truth)),
+        Addition(Path(made["confident"]), Intervals(name=CONFIDENT, build=BUILD, reference_cid=reference)),
+    ]
+    for item in made["samples"]:
+        for lane in item["lanes"]:
+            named = {"sample": item["sample"], "library": f"{item['sample']}-1", "lane": lane["lane"]}
+            r1 = R1(**named)
+            additions += [Addition(Path(lane["r1"]), r1), Addition(Path(lane["r2"]), R2(**named, r1_cid=r1))]
+    additions = [attrs.evolve(item, origin=f"{item.path.name}, {ORIGIN}, seed {seed}") for item in additions]
+    get_client().store.add(additions, command="demo")
+    return made
+
+
+async def run_demo(observer: Callable[[Event], None] | None = None, *, refresh: bool = False) -> Demo:
+    """Run the demo's workflow on what `prepare` registered."""
+    from stargazer.workflows.catalogue import find_workflow
+    from stargazer.workflows.demo.workflow import lineage_steps
+    from stargazer.assets import QcReport
+    from stargazer.workflows.runs import execute
+
+    run = await execute(find_workflow("demo_trio"), {}, observer=observer, refresh=refresh)
+    comparison, summary = (json.loads(Path(run.results[name]["path"]).read_text()) for name in ("comparison", "summary"))
+    times: dict[str, float] = {}
+    for step in await lineage_steps(QcReport(kind="demo_report", cid=run.results["report"]["cid"])):
+        times[step["task"]] = times.get(step["task"], 0.0) + step["seconds"]
+    return Demo(run, comparison, summary, times)

@@ -1,0 +1,86 @@
+"""The demo's workflow: germline discovery in a simulated trio, then comparison with the truth and a report."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from stargazer.assets import (
+    Alignment,
+    Asset,
+    Intervals,
+    QcReport,
+    Reference,
+    Variants,
+    VariantsIndex,
+    current_client,
+)
+from stargazer.assets.provenance import Execution
+from stargazer.storage.lineage import Step, why
+
+from stargazer.workflows.demo.tasks import compare_calls, coverage_profile, demo_report
+from stargazer.workflows.environments import workflow_env
+from stargazer.workflows.germline import germline_short_variant_discovery
+from stargazer.workflows.parallel import parallel
+
+__all__ = ["BUILD", "CONFIDENT", "TRIO", "DemoResult", "demo_trio", "lineage_steps"]
+
+BUILD = "demo"
+CONFIDENT = "demo-confident"
+TRIO = ("demo-father", "demo-mother", "demo-child")
+
+
+class DemoResult(NamedTuple):
+    """The calls, what they rest on, how they compare with the truth, and a page that shows it."""
+
+    variants: Variants
+    index: VariantsIndex
+    alignments: list[Alignment]
+    summary: QcReport
+    comparison: QcReport
+    report: QcReport
+
+
+@workflow_env.task
+async def demo_trio(build: str = BUILD) -> DemoResult:
+    """Call the variants of the demo's trio and compare them with the truth (`stargazer demo` registers its files)."""
+    father, mother, child = TRIO
+    reference = await Reference.one(build=build)
+    truth = await Variants.one(kind="truth", reference_cid=reference)
+    confident = await Intervals.one(name=CONFIDENT)
+    calls = await germline_short_variant_discovery(samples=list(TRIO), build=build)
+    comparison, *coverage = await parallel(
+        [
+            compare_calls(calls.variants, truth, confident, reference, father, mother, child),
+            *(coverage_profile(alignment) for alignment in calls.alignments),
+        ]
+    )
+    steps = await lineage_steps(calls.summary)
+    report = await demo_report(calls.variants, comparison, calls.summary, coverage, steps)
+    return DemoResult(calls.variants, calls.index, calls.alignments, calls.summary, comparison, report)
+
+
+async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
+    """What was executed for an asset, in the order it started: task, samples, seconds, tools, commands, CIDs."""
+    store = current_client().store  # type: ignore[attr-defined]
+    root = await asyncio.to_thread(why, store, asset.cid)
+    executions: dict[str, Execution] = {}
+    todo: list[Step] = [root]
+    while todo:
+        step = todo.pop()
+        if isinstance(step.document, Execution) and step.provenance_cid not in executions:
+            executions[step.provenance_cid] = step.document
+            todo += step.inputs
+    ordered = sorted(executions.items(), key=lambda item: item[1].started)
+    return [
+        {
+            "task": execution.task,
+            "samples": sorted({entry.keyvalues["sample"] for entry in execution.inputs if "sample" in entry.keyvalues}),
+            "seconds": execution.seconds,
+            "tools": [f"{tool.name} {tool.version}" for tool in execution.tools],
+            "commands": execution.commands,
+            "provenance": cid,
+            "outputs": [{"role": entry.role, "cid": entry.cid, "name": entry.name} for entry in execution.outputs],
+        }
+        for cid, execution in ordered
+    ]
