@@ -23,6 +23,9 @@ HEAD = 1 << 16
 WHOLE = 8 << 20  # files up to this size are decompressed or parsed to the end
 GZIP = b"\x1f\x8b"
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+BGZF_START = b"\x1f\x8b\x08\x04"
+BGZF_HEADER = 18
+BGZF_BLOCK = 1 << 16
 CRAM_END = 38  # bytes; those of CRAM 2 are fewer
 TAR_END = bytes(1024)
 NUCLEOTIDES = re.compile(r"[ACGTUNRYSWKMBDHVXacgtunryswkmbdhvx.*-]*")
@@ -202,17 +205,29 @@ def _check_gzip_end(path: Path) -> None:
         except (EOFError, OSError, zlib.error) as error:
             problem = f"is a truncated or damaged gzip file: {error}; copy it again"
             raise FormatError(f"{path.name!r} {problem}") from None
-    if _is_bgzf(path):
-        _check_bgzf(path)
+    elif _is_bgzf(_raw(path)) and not _ends_with_block(_tail(path, 2 * BGZF_BLOCK)):
+        raise FormatError(f"{path.name!r} is truncated in a BGZF block; copy it again")
 
 
-def _is_bgzf(path: Path) -> bool:
-    head = _raw(path)[:18]
-    return head[3:4] == b"\x04" and head[12:14] == b"BC"
+def _is_bgzf(block: bytes) -> bool:
+    return block.startswith(BGZF_START) and block[12:14] == b"BC"
+
+
+def _ends_with_block(tail: bytes) -> bool:
+    """Whether a chain of BGZF blocks reaches the end: Illumina's FASTQ files lack the end marker."""
+    start = tail.find(BGZF_START)
+    while start >= 0:
+        end = start
+        while _is_bgzf(block := tail[end : end + BGZF_HEADER]) and len(block) == BGZF_HEADER:
+            end += int.from_bytes(block[16:18], "little") + 1
+        if end == len(tail):
+            return True
+        start = tail.find(BGZF_START, start + 1)
+    return False
 
 
 def _check_bgzf(path: Path) -> None:
-    if not _is_bgzf(path):
+    if not _is_bgzf(_raw(path)):
         raise FormatError(f"{path.name!r} is plain gzip, expected BGZF: compress it with `bgzip`")
     if _tail(path, len(BGZF_END)) != BGZF_END:
         raise FormatError(f"{path.name!r} is truncated: it lacks the BGZF end marker; copy it again")
