@@ -86,7 +86,9 @@ def _stream(url: str, path: Path, names: list[str]) -> dict[str, str]:
 
     digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     try:
-        with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
+        with requests.get(
+            url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}
+        ) as response:
             response.raise_for_status()
             with open(path, "xb") as file:
                 for piece in response.iter_content(PIECE):
@@ -94,10 +96,13 @@ def _stream(url: str, path: Path, names: list[str]) -> dict[str, str]:
                     for digest in digests.values():
                         digest.update(piece)
     except requests.HTTPError as error:
-        status = f"{error.response.status_code} {error.response.reason}"
+        answer = error.response
+        status = f"{answer.status_code} {answer.reason}" if answer is not None else "with an error"
         raise StorageError(f"{without_secrets(url)}: the server answered {status}") from None
     except requests.RequestException as error:
-        raise StorageError(f"{without_secrets(url)}: could not be downloaded ({type(error).__name__}): try again") from None
+        raise StorageError(
+            f"{without_secrets(url)}: could not be downloaded ({type(error).__name__}): try again"
+        ) from None
     except OSError as error:
         raise StorageError(f"{without_secrets(url)}: cannot write {str(path)!r}: {error.strerror}") from error
     return {name: digest.hexdigest() for name, digest in digests.items()}

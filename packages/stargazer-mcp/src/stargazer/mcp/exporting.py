@@ -11,10 +11,9 @@ from stargazer.assets.asset import Asset
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
 from stargazer.assets.fetching import companion_path, companions
+from stargazer.mcp.records import DirectClient, run_now
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import LocalStore
-
-from stargazer.mcp.records import DirectClient, run_now
 
 __all__ = ["export", "human_stem"]
 
@@ -48,7 +47,11 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
         done[asset.record.id] = (path, asset.record)
         for companion in run_now(companions(asset, client=client)):
             if companion.record is not None and companion.record.id not in done:
-                wanted = companion_path(path, companion) if _accompanies(companion) else path.with_name(_own_name(companion))
+                wanted = (
+                    companion_path(path, companion)
+                    if _accompanies(companion)
+                    else path.with_name(_own_name(companion))
+                )
                 done[companion.record.id] = (_place(store, companion, wanted), companion.record)
     return list(done.values())
 

@@ -49,8 +49,12 @@ def guess_type(name: str) -> str:
         raise InvalidAssetError(f"{name!r}: first reads or their mates? give asset=r1 or asset=r2")
     for ending, (key, link) in COMPANIONS.items():
         if lower.endswith(ending):
-            raise InvalidAssetError(f"{name!r} accompanies another file: give asset={key} {link}=CID (`stargazer query`)")
-    raise InvalidAssetError(f"what is {name!r}? give asset=TYPE, one of: {', '.join(sorted(set(REGISTRY) - {'provenance'}))}")
+            raise InvalidAssetError(
+                f"{name!r} accompanies another file: give asset={key} {link}=CID (`stargazer query`)"
+            )
+    raise InvalidAssetError(
+        f"what is {name!r}? give asset=TYPE, one of: {', '.join(sorted(set(REGISTRY) - {'provenance'}))}"
+    )
 
 
 def mates(paths: Sequence[Path]) -> dict[Path, Path]:

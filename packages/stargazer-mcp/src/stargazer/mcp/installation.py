@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "examine"]
 
-DISTRIBUTIONS = ("stargazer-assets", "stargazer-storage", "stargazer-tasks", "stargazer-workflows", "stargazer-mcp")
+DISTRIBUTIONS = (
+    "stargazer-assets",
+    "stargazer-storage",
+    "stargazer-tasks",
+    "stargazer-workflows",
+    "stargazer-mcp",
+)
 SECRETS = {"pinata_jwt"}
 LITTLE_SPACE = 5e9  # bytes
 ESSENTIAL = {"samtools", "bcftools", "bwa-mem3", "bwa-index"}
@@ -51,7 +57,10 @@ def examine() -> list[Finding]:
     try:
         settings = Settings.load()
     except StargazerError as error:
-        return [*found, Finding("settings", "settings", str(error), "broken", "correct the variable or the file")]
+        return [
+            *found,
+            Finding("settings", "settings", str(error), "broken", "correct the variable or the file"),
+        ]
     found += _settings(settings)
     for check in (_store, _machine, _tools):
         found += _survived(check, settings)
@@ -63,7 +72,15 @@ def _survived(check: Callable[[Settings], Iterator[Finding]], settings: Settings
     try:
         return list(check(settings))
     except Exception as error:
-        return [Finding(topic, topic, f"{type(error).__name__}: {error}", "broken", "reinstall: pip install stargazer-mcp")]
+        return [
+            Finding(
+                topic,
+                topic,
+                f"{type(error).__name__}: {error}",
+                "broken",
+                "reinstall: pip install stargazer-mcp",
+            )
+        ]
 
 
 def _python() -> Iterator[Finding]:
@@ -89,7 +106,9 @@ def _distributions() -> Iterator[Finding]:
 
 def _foreign() -> list[str]:
     """Where somebody else's `stargazer` is: ours has no `__init__.py` at its top."""
-    places = [str(init) for folder in sys.path if (init := Path(folder) / "stargazer" / "__init__.py").is_file()]
+    places = [
+        str(init) for folder in sys.path if (init := Path(folder) / "stargazer" / "__init__.py").is_file()
+    ]
     try:
         other = metadata.distribution("stargazer")
     except metadata.PackageNotFoundError:
@@ -124,10 +143,12 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding("store", "folder", f"{store.root} cannot be written", "broken",
                       "ask its owner, or set STARGAZER_LOCAL to a folder of yours")  # fmt: skip
     else:
-        yield Finding("store", "folder", f"{store.root}" + ("" if there == store.root else " (made at first use)"))
+        yield Finding(
+            "store", "folder", f"{store.root}" + ("" if there == store.root else " (made at first use)")
+        )
     free = shutil.disk_usage(there).free
     yield Finding("store", "free space", f"{free / 1e9:.1f} GB on {_filesystem(there)}",
-                  "ok" if free > LITTLE_SPACE else "missing", "" if free > LITTLE_SPACE else "free some space")  # fmt: skip
+                  *(("ok", "") if free > LITTLE_SPACE else ("missing", "free some space")))  # fmt: skip
     if there == store.root:
         yield Finding("store", "records", f"{len(store.query({})):,}")
 
@@ -146,7 +167,9 @@ def _filesystem(folder: Path) -> str:
 def _machine(settings: Settings) -> Iterator[Finding]:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     yield Finding("machine", "cores", f"{settings.cores} given to tasks, of {os.cpu_count()}")
-    yield Finding("machine", "memory", f"{settings.memory / 1e9:.1f} GB given to tasks, of {total / 1e9:.1f} GB")
+    yield Finding(
+        "machine", "memory", f"{settings.memory / 1e9:.1f} GB given to tasks, of {total / 1e9:.1f} GB"
+    )
 
 
 def _tools(settings: Settings) -> Iterator[Finding]:
@@ -169,5 +192,7 @@ def _declared_tools() -> dict[str, Tool]:
     for point in metadata.entry_points(group="stargazer.tasks"):
         with contextlib.suppress(Exception):
             modules.append(importlib.import_module(point.value))
-    found = {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Tool)}
+    found = {
+        value.name: value for module in modules for value in vars(module).values() if isinstance(value, Tool)
+    }
     return dict(sorted(found.items()))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stargazer.assets.asset import Asset, asset_class, unknown_key
+from stargazer.assets.asset import Asset, asset_class
+from stargazer.assets.declaring import unknown_key
 from stargazer.assets.errors import AssetNotFoundError, FormatError, InvalidAssetError
+from stargazer.mcp.guessing import guess_type, mates
 from stargazer.storage.cid import is_cid
 from stargazer.storage.store import Addition, LocalStore
-
-from stargazer.mcp.guessing import guess_type, mates
 
 __all__ = ["additions"]
 

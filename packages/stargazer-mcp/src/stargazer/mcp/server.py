@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastmcp import FastMCP
-
 from stargazer.mcp.tools import files, running
+from stargazer.mcp.tools.answers import ExplainInput
 from stargazer.mcp.tools.started import Started
 
 __all__ = ["make_server"]
@@ -34,7 +34,11 @@ def make_server() -> FastMCP:
             await started.cancel_all()
 
     server: FastMCP = FastMCP(
-        "stargazer", INSTRUCTIONS, version=version("stargazer-mcp"), lifespan=lifespan, strict_input_validation=False
+        "stargazer",
+        INSTRUCTIONS,
+        version=version("stargazer-mcp"),
+        lifespan=lifespan,
+        middleware=[ExplainInput()],
     )
     files.register(server)
     running.register(server, started)

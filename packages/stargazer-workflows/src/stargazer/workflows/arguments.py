@@ -1,4 +1,4 @@
-"""Arguments of a workflow from what people type or programs send: converted by its signature, or refused with an example."""
+"""Arguments of a workflow, from what people type or programs send: converted by its signature, or refused."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import difflib
 import json
 import shlex
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from stargazer.assets import Asset, InvalidAssetError
-
 from stargazer.workflows.catalogue import Entry, Parameter, describe_type
 
-__all__ = ["convert", "example", "expected", "usage"]
+__all__ = ["command_line", "convert", "sample_arguments", "usage"]
 
+NOTHING = ("none", "null", "")
 WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
-def convert(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
+def convert(
+    entry: Entry, given: Mapping[str, Any], *, example: Callable[[Entry], str] | None = None
+) -> dict[str, Any]:
     """The typed arguments of a call.
 
     Args:
         entry: the workflow.
         given: values by name: text as people type it (a list with commas, `none`, `true`), or JSON values.
+        example: how a call is written where this is asked; a command line by default.
 
     Raises:
         InvalidAssetError: an unknown or missing argument, or a value that its parameter does not take; the message
@@ -44,13 +47,13 @@ def convert(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError:
             problems.append(f"{name}: expected {describe_type(parameter.annotation)}, got {given[name]!r}")
     if problems:
-        raise InvalidAssetError(f"{entry.name}: {'; '.join(problems)}\n{expected(entry)}")
+        shown = (example or command_line)(entry)
+        raise InvalidAssetError(
+            "\n".join(
+                [f"{entry.name}: {'; '.join(problems)}", "expected:", *usage(entry), f"for example: {shown}"]
+            )
+        )
     return values
-
-
-def expected(entry: Entry) -> str:
-    """What a task or workflow takes, and an example."""
-    return "\n".join(["expected:", *usage(entry), f"for example: {example(entry)}"])
 
 
 def usage(entry: Entry) -> list[str]:
@@ -58,10 +61,15 @@ def usage(entry: Entry) -> list[str]:
     return [_line(parameter) for parameter in entry.parameters]
 
 
-def example(entry: Entry) -> str:
-    """A command line with all that is required."""
-    words = [f"{p.name}={_sample_value(p)}" for p in entry.parameters if p.required]
+def command_line(entry: Entry) -> str:
+    """A command line with all that a workflow requires."""
+    words = [f"{name}={_shown(value)}" for name, value in sample_arguments(entry).items()]
     return shlex.join(["stargazer", "run", entry.name, *words])
+
+
+def sample_arguments(entry: Entry) -> dict[str, Any]:
+    """Values for what a workflow requires, to be shown as an example."""
+    return {parameter.name: _sample_value(parameter) for parameter in entry.parameters if parameter.required}
 
 
 def _line(parameter: Parameter) -> str:
@@ -75,14 +83,14 @@ def _unknown(name: str, known: Mapping[str, Parameter]) -> str:
     return f"unknown argument {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
-def _sample_value(parameter: Parameter) -> str:
-    known = {"build": "GRCh38", "sample": "NA12878", "samples": "NA12878,NA12891"}
-    if parameter.name in known:
-        return known[parameter.name]
+def _sample_value(parameter: Parameter) -> Any:
     kind = _members(parameter.annotation)[0]
+    if get_origin(kind) in (list, tuple):
+        return ["NA12878", "NA12891"] if parameter.name == "samples" else [parameter.name.upper()]
     if get_origin(kind) is Literal:
-        return str(get_args(kind)[0])
-    return {int: "1", float: "0.5", bool: "true"}.get(kind, parameter.name.upper())
+        return get_args(kind)[0]
+    known = {"build": "GRCh38", "sample": "NA12878"}
+    return {int: 1, float: 0.5, bool: True}.get(kind, known.get(parameter.name, parameter.name.upper()))
 
 
 def _shown(value: Any) -> str:
@@ -104,9 +112,10 @@ def _value(given: Any, annotation: Any) -> Any:
         ValueError: it is no such value.
     """
     members = _members(annotation)
-    if members != [annotation] and type(None) in get_args(annotation):
-        if given is None or (isinstance(given, str) and given.lower() in ("none", "null", "")):
-            return None
+    alone = given[0] if isinstance(given, list) and len(given) == 1 else given
+    unset = alone is None or (isinstance(alone, str) and alone.lower() in NOTHING)
+    if unset and members != [annotation] and type(None) in get_args(annotation):
+        return None
     for kind in members:
         try:
             return _of_kind(given, kind)
@@ -174,5 +183,7 @@ def _items(given: Any) -> list[Any]:
                 continue
             except ValueError:
                 pass
-        items += [part.strip() for part in item.split(",") if part.strip()] if isinstance(item, str) else [item]
+        items += (
+            [part.strip() for part in item.split(",") if part.strip()] if isinstance(item, str) else [item]
+        )
     return items

@@ -80,7 +80,9 @@ def find_workflow(name: str) -> Entry:
     known = {entry.name: entry for entry in _entries("workflow")}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [word for word in known if name and name in word]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [
+        word for word in known if name and name in word
+    ]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     raise InvalidAssetError(f"no workflow {name!r}; {hint}")
 
@@ -119,16 +121,24 @@ def _entries(kind: Literal["task", "workflow"]) -> list[Entry]:
             continue
         for name, value in vars(module).items():
             function = getattr(value, "func", None)
-            if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_"):
+            if (
+                callable(function)
+                and getattr(function, "__module__", "") == module.__name__
+                and not name.startswith("_")
+            ):
                 found.setdefault(name, _entry(name, kind, value, function))
     return sorted(found.values(), key=lambda entry: entry.name)
 
 
-def _entry(name: str, kind: Literal["task", "workflow"], call: Callable[..., Any], function: Callable[..., Any]) -> Entry:
+def _entry(
+    name: str, kind: Literal["task", "workflow"], call: Callable[..., Any], function: Callable[..., Any]
+) -> Entry:
     hints = typing.get_type_hints(inspect.unwrap(function))
     summary, text, said = _docstring(inspect.getdoc(function) or "")
     parameters = tuple(
-        Parameter(parameter.name, hints.get(parameter.name, Any), parameter.default, said.get(parameter.name, ""))
+        Parameter(
+            parameter.name, hints.get(parameter.name, Any), parameter.default, said.get(parameter.name, "")
+        )
         for parameter in inspect.signature(function).parameters.values()
     )
     return Entry(name, kind, function.__module__, summary, text, parameters, call)

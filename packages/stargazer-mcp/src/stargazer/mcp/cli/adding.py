@@ -44,31 +44,35 @@ def add(argv: Sequence[str]) -> int:
         parser.error("give one URL alone, so that the checksum is clear")
     if sums and not urls:
         parser.error("--sha256 and --md5 are for a URL")
-    records = _add_url(urls[0], sums, pairs) if urls else _add_files([Path(word) for word in words.plain], pairs)
+    records = (
+        _add_url(urls[0], sums, pairs) if urls else _add_files([Path(word) for word in words.plain], pairs)
+    )
     _report(records, as_json=words.options.json)
     return 0
 
 
 def _add_files(paths: list[Path], pairs: Mapping[str, str]) -> list[IpFile]:
-    from stargazer.storage import get_client
-
     from stargazer.mcp.registering import additions
+    from stargazer.storage import get_client
 
     store = get_client().store
     return store.add(additions(paths, pairs, store))
 
 
 def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> list[IpFile]:
-    from stargazer.storage import get_client
-
     from stargazer.mcp.downloading import download, file_name, without_secrets
     from stargazer.mcp.registering import additions
+    from stargazer.storage import get_client
 
     store = get_client().store
-    named = additions([Path(file_name(url))], pairs, store, there=False)[0]  # what is wrong with the words, before the download
+    named = additions([Path(file_name(url))], pairs, store, there=False)[
+        0
+    ]  # what is wrong with the words, before the download
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(download(url, sums, store.objects.work, note))
-        item: Addition = type(named)(path=path, asset=named.asset, name=path.name, origin=without_secrets(url))
+        item: Addition = type(named)(
+            path=path, asset=named.asset, name=path.name, origin=without_secrets(url)
+        )
         return store.add([item])
 
 

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 import attrs
-
 from stargazer.mcp.cli.output import note, print_json, print_text
 from stargazer.mcp.cli.words import Parser
 
@@ -42,6 +41,8 @@ def doctor(argv: Sequence[str]) -> int:
                 if finding.remedy:
                     print_text(f"             -> {finding.remedy}")
     if broken:
-        note(f"stargazer: {len(broken)} thing{'s' * (len(broken) > 1)} broken: {', '.join(f.name for f in broken)}")
+        note(
+            f"stargazer: {len(broken)} thing{'s' * (len(broken) > 1)} broken: {', '.join(f.name for f in broken)}"
+        )
         return 1
     return 0

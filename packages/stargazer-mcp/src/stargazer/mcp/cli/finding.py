@@ -1,4 +1,4 @@
-"""`stargazer query`, `get`, `rm` and `why`: what is registered, out of the store, out of the index, and how it was made."""
+"""`stargazer query`, `get`, `rm` and `why`: what there is, copies of it, less of it, and how it was made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets.errors import AmbiguousAssetError, AssetNotFoundError, StorageError
-
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
@@ -39,7 +38,11 @@ def query(argv: Sequence[str]) -> int:
     elif records:
         _print_records(records)
     else:
-        note("no record matches" if words.pairs else "the store is empty: `stargazer add FILE ...` registers files")
+        note(
+            "no record matches"
+            if words.pairs
+            else "the store is empty: `stargazer add FILE ...` registers files"
+        )
     return 0
 
 
@@ -52,7 +55,9 @@ def get(argv: Sequence[str]) -> int:
         "A different file of the same name is left alone: the copy gets a part of its CID in its name.",
         "  stargazer get asset=variants samples=NA12878 --to results\n  stargazer get bafkrei...",
     )
-    parser.add_argument("--to", metavar="DIR", type=Path, default=Path(), help="folder, made if missing (default: here)")
+    parser.add_argument(
+        "--to", metavar="DIR", type=Path, default=Path(), help="folder, made if missing (default: here)"
+    )
     parser.add_argument("--json", action="store_true", help="print where the copies are as JSON")
     words = parser.sort(argv)
     if not words.plain and not words.pairs:
@@ -85,7 +90,9 @@ def rm(argv: Sequence[str]) -> int:
     store = _store()
     records = _some(store, words)
     if len(records) > 1 and not words.options.all:
-        raise AmbiguousAssetError(f"{len(records)} records match:\n{_listing(records)}\nname one by its id, or give --all")
+        raise AmbiguousAssetError(
+            f"{len(records)} records match:\n{_listing(records)}\nname one by its id, or give --all"
+        )
     for record in records:
         store.retract(record)
     _print_records(records)
@@ -141,7 +148,9 @@ def _some(store: LocalStore, words: Words) -> list[IpFile]:
     for word in words.plain:
         records = _named(store, word)
         if not records:
-            raise AssetNotFoundError(f"no record {word!r}: give a CID, an id (`stargazer query --json`) or key=value")
+            raise AssetNotFoundError(
+                f"no record {word!r}: give a CID, an id (`stargazer query --json`) or key=value"
+            )
         found |= {record.id: record for record in records}
     if words.pairs:
         records = _matching(store, words)
@@ -176,7 +185,9 @@ def _one_cid(store: LocalStore, words: Words) -> str:
         return compute_cid(path)
     records = _some(store, words)
     if len({record.cid for record in records}) > 1:
-        raise AmbiguousAssetError(f"{len(records)} records match:\n{_listing(records)}\nadd a filter, or name one by its CID")
+        raise AmbiguousAssetError(
+            f"{len(records)} records match:\n{_listing(records)}\nadd a filter, or name one by its CID"
+        )
     return records[0].cid
 
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from stargazer.assets.errors import StargazerError
-
 from stargazer.mcp.cli.output import fail, settle_streams
 
 __all__ = ["VERBS", "main"]
@@ -92,7 +91,16 @@ def _main(argv: list[str]) -> int:
 def _help() -> str:
     lines = [f"  {name:8} {line}" for name, (_, line) in VERBS.items()]
     return "\n".join(
-        ["usage: stargazer VERB ...", "", "Reads in, variants out: typed, verified, traceable.", "", *lines, "", EXAMPLE, ""]
+        [
+            "usage: stargazer VERB ...",
+            "",
+            "Reads in, variants out: typed, verified, traceable.",
+            "",
+            *lines,
+            "",
+            EXAMPLE,
+            "",
+        ]
     )
 
 

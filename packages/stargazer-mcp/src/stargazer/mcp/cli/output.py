@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["escaped", "fail", "human_size", "note", "print_json", "print_table", "print_text", "settle_streams"]
+__all__ = [
+    "escaped",
+    "fail",
+    "human_size",
+    "note",
+    "print_json",
+    "print_table",
+    "print_text",
+    "settle_streams",
+]
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -34,10 +44,8 @@ def fail(text: str) -> None:
 
 def note(text: str) -> None:
     """Something people should know, on stderr."""
-    try:
+    with contextlib.suppress(BrokenPipeError):
         sys.stderr.write(escaped(text, keep="\n\t") + "\n")
-    except BrokenPipeError:
-        pass
 
 
 def print_text(text: str) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
-
 from stargazer.mcp.cli.output import escaped, note
 
 if TYPE_CHECKING:
@@ -30,7 +29,9 @@ def progress(title: str) -> Iterator[Callable[[Event], None]]:
     from rich.live import Live
 
     shown = _Tasks(title)
-    with Live(get_renderable=shown.table, console=Console(stderr=True), refresh_per_second=5, transient=False):
+    with Live(
+        get_renderable=shown.table, console=Console(stderr=True), refresh_per_second=5, transient=False
+    ):
         yield shown
 
 

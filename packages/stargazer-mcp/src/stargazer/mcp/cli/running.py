@@ -31,9 +31,15 @@ def run(argv: Sequence[str]) -> int:
         "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results",
         add_help=False,
     )
-    parser.add_argument("-h", "--help", action="store_true", help="of the command, or of the workflow that is named")
-    parser.add_argument("--outdir", metavar="DIR", type=Path, help="also copy the results here, under names people read")
-    parser.add_argument("--refresh", action="store_true", help="compute everything anew, whatever has been computed")
+    parser.add_argument(
+        "-h", "--help", action="store_true", help="of the command, or of the workflow that is named"
+    )
+    parser.add_argument(
+        "--outdir", metavar="DIR", type=Path, help="also copy the results here, under names people read"
+    )
+    parser.add_argument(
+        "--refresh", action="store_true", help="compute everything anew, whatever has been computed"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     words = parser.sort(argv)
     if words.options.help and not words.plain:
@@ -68,11 +74,11 @@ def _list(*, as_json: bool) -> int:
 
 
 def _describe(workflow: Entry) -> int:
-    from stargazer.workflows.arguments import example, usage
+    from stargazer.workflows.arguments import command_line, usage
 
     print_text(f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--refresh] [--json]\n")
     print_text(workflow.summary + (f"\n\n{workflow.text}" if workflow.text else "") + "\n")
-    print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {example(workflow)}")
+    print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {command_line(workflow)}")
     return 0
 
 
@@ -94,13 +100,17 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
     except asyncio.CancelledError:
         if not received:
             raise
-        note(f"stargazer: stopped by {signal.Signals(received[0]).name}; what was finished is kept, run it again to go on")
+        note(
+            f"stargazer: stopped by {signal.Signals(received[0]).name}; what was finished is kept: run it again"
+        )
         return 128 + received[0]
     record = done.as_dict()
     if options.outdir is not None:
         _export(record["results"], options.outdir)
     if options.json:
-        print_json({key: record[key] for key in ("run", "workflow", "seconds", "computed", "memo_hits", "results")})
+        print_json(
+            {key: record[key] for key in ("run", "workflow", "seconds", "computed", "memo_hits", "results")}
+        )
     else:
         _print_results(record)
     return 0
@@ -131,9 +141,8 @@ def _signals(received: list[int]) -> Iterator[None]:
 
 def _export(results: Mapping[str, Any], folder: Path) -> None:
     """Copy every file of the results; each then says where its copy is."""
-    from stargazer.storage import get_client
-
     from stargazer.mcp.exporting import export
+    from stargazer.storage import get_client
 
     files = [file for _, file in _files(results)]
     store = get_client().store
@@ -158,7 +167,10 @@ def _files(results: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _print_results(record: Mapping[str, Any]) -> None:
-    rows = [[name, file["asset"], file["cid"], file["path"] or "(not on this machine)"] for name, file in _files(record["results"])]
+    rows = [
+        [name, file["asset"], file["cid"], file["path"] or "(not on this machine)"]
+        for name, file in _files(record["results"])
+    ]
     print_table(["RESULT", "TYPE", "CID", "FILE"], rows)
     for name, value in record["results"].items():
         if not isinstance(value, Mapping | list) and value is not None:

@@ -22,5 +22,5 @@ def serve(argv: Sequence[str]) -> int:
         parser.error("serve takes no words")
     from stargazer.mcp.server import make_server
 
-    make_server().run("stdio", show_banner=False)
+    make_server().run("stdio", show_banner=False, log_level="WARNING")
     return 0

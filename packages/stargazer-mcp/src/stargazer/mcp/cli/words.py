@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import attrs
-
 from stargazer.mcp.cli.output import escaped, note
 
 __all__ = ["Parser", "Words", "single"]
@@ -62,7 +61,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Usage and what is wrong with the command line, on stderr; exit status 2."""
-        note(f"usage: {self.usage}\nstargazer: error: {escaped(message)} (`{self.prog} --help` shows examples)")
+        note(
+            f"usage: {self.usage}\nstargazer: error: {escaped(message)} (`{self.prog} --help` shows examples)"
+        )
         raise SystemExit(2)
 
 

@@ -6,12 +6,12 @@ import asyncio
 from typing import Annotated, Any
 
 from fastmcp import FastMCP
-from mcp.types import ToolAnnotations
 from pydantic import Field
-from stargazer.storage import get_client
-
 from stargazer.mcp.records import as_dict, find_records
 from stargazer.mcp.tools.answers import JsonObject, told
+from stargazer.storage import get_client
+
+from mcp.types import ToolAnnotations
 
 __all__ = ["register"]
 
@@ -21,7 +21,9 @@ SHOWN = 200
 def register(server: FastMCP) -> None:
     """Add the tools about files to a server."""
 
-    @server.tool(annotations=ToolAnnotations(title="Find registered files", read_only_hint=True, open_world_hint=False))
+    @server.tool(
+        annotations=ToolAnnotations(title="Find registered files", read_only_hint=True, open_world_hint=False)
+    )
     async def query_files(
         filters: Annotated[
             JsonObject,
@@ -30,7 +32,7 @@ def register(server: FastMCP) -> None:
         ] = {},  # noqa: B006
         limit: Annotated[int, Field(ge=1, le=1000, description="At most so many files, the newest.")] = SHOWN,
     ) -> dict[str, Any]:  # fmt: skip
-        """Registered files with type, metadata and CID, oldest first: references, reads, alignments, variants, reports."""
+        """Registered files (references, reads, alignments, variants, reports) with metadata and CID, oldest first."""
         with told():
             wanted = {key: value if isinstance(value, list) else [value] for key, value in filters.items()}
             records = await asyncio.to_thread(lambda: find_records(get_client().store, wanted))

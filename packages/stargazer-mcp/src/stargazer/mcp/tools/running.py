@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Annotated, Any, Literal
 
 from fastmcp import FastMCP
 from fastmcp.exceptions import ToolError
-from mcp.types import ToolAnnotations
 from pydantic import Field
-from stargazer.workflows.arguments import convert
+from stargazer.mcp.tools.answers import JsonObject, told
+from stargazer.mcp.tools.started import Started
+from stargazer.workflows.arguments import convert, sample_arguments
 from stargazer.workflows.catalogue import Entry, describe_type, entries, find_workflow
 from stargazer.workflows.runs import Run
 
-from stargazer.mcp.tools.answers import JsonObject, told
-from stargazer.mcp.tools.started import Started
+from mcp.types import ToolAnnotations
 
-__all__ = ["register"]
+__all__ = ["example_call", "register"]
 
 PATIENCE = 25  # seconds; clients give up after 60, some earlier
 
@@ -24,11 +25,14 @@ PATIENCE = 25  # seconds; clients give up after 60, some earlier
 def register(server: FastMCP, started: Started) -> None:
     """Add the tools about tasks and workflows to a server."""
 
-    @server.tool(annotations=ToolAnnotations(title="What can be run", read_only_hint=True, open_world_hint=False))
+    @server.tool(
+        annotations=ToolAnnotations(title="What can be run", read_only_hint=True, open_world_hint=False)
+    )
     async def list_tasks(
         search: Annotated[str, Field(description="Words that all occur in name or description.")] = "",
         kind: Annotated[
-            Literal["workflow", "task", "any"], Field(description="Only workflows can be run with run_workflow.")
+            Literal["workflow", "task", "any"],
+            Field(description="Only workflows can be run with run_workflow."),
         ] = "any",
     ) -> dict[str, Any]:
         """Workflows (pipelines to run) and the tasks (single operations) they are made of, with their arguments."""
@@ -37,7 +41,11 @@ def register(server: FastMCP, started: Started) -> None:
 
     @server.tool(
         annotations=ToolAnnotations(
-            title="Run a workflow", read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+            title="Run a workflow",
+            read_only_hint=False,
+            destructive_hint=False,
+            idempotent_hint=True,
+            open_world_hint=False,
         )
     )
     async def run_workflow(
@@ -45,20 +53,31 @@ def register(server: FastMCP, started: Started) -> None:
         arguments: Annotated[
             JsonObject, Field(description='By name, e.g. {"samples": ["NA12878"], "build": "GRCh38"}.')
         ] = {},  # noqa: B006
-        run_id: Annotated[str, Field(description="Ask again for a run that was started; give nothing else.")] = "",
+        run_id: Annotated[
+            str, Field(description="Ask again for a run that was started; give nothing else.")
+        ] = "",
         refresh: Annotated[bool, Field(description="Compute anew what has been computed before.")] = False,
     ) -> dict[str, Any]:
         """Start a workflow; answers with results, or within half a minute with a run id to ask again for."""
         with told():
             if not run_id:
                 if not name:
-                    raise ToolError('name the workflow: {"name": "germline_short_variant_discovery", "arguments": {...}}')
+                    raise ToolError(
+                        'name the workflow: {"name": "germline_short_variant_discovery", "arguments": {...}}'
+                    )
                 workflow = await asyncio.to_thread(find_workflow, name)
-                run_id = started.start(workflow, convert(workflow, arguments), refresh=refresh).id
+                run_id = started.start(
+                    workflow, convert(workflow, arguments, example=example_call), refresh=refresh
+                ).id
             elif name or arguments:
                 raise ToolError("give run_id alone to ask for a run, or name and arguments to start one")
             run = await started.wait(run_id, PATIENCE)
         return _answer(run)
+
+
+def example_call(entry: Entry) -> str:
+    """A call of run_workflow with all that a workflow requires."""
+    return json.dumps({"name": entry.name, "arguments": sample_arguments(entry)})
 
 
 def _described(entry: Entry) -> dict[str, Any]:
@@ -85,5 +104,12 @@ def _answer(run: Run) -> dict[str, Any]:
     keys = ["run", "workflow", "state", "seconds", "computed", "memo_hits"]
     answer = {key: record[key] for key in keys}
     if run.state == "running":
-        return {**answer, "next": f'still running: call run_workflow with {{"run_id": "{run.id}"}} to wait for it'}
-    return {**answer, "results": record["results"]} if run.state == "succeeded" else {**answer, "error": run.error}
+        return {
+            **answer,
+            "next": f'still running: call run_workflow with {{"run_id": "{run.id}"}} to wait for it',
+        }
+    return (
+        {**answer, "results": record["results"]}
+        if run.state == "succeeded"
+        else {**answer, "error": run.error}
+    )

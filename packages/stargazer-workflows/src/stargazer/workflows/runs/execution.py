@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from stargazer.assets import Asset, current_client
 from stargazer.assets.errors import StargazerError, StorageError
-
 from stargazer.workflows.runs.record import Run, new_run, now
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Event
-
     from stargazer.workflows.catalogue import Entry
 
 __all__ = ["execute"]
@@ -65,7 +63,9 @@ async def execute(
         raise
     finally:
         run.seconds, run.finished = time.monotonic() - began, now()
-        with contextlib.suppress(StorageError):  # the results are in the store: a full disk takes nothing from them
+        with contextlib.suppress(
+            StorageError
+        ):  # the results are in the store: a full disk takes nothing from them
             run.save()
     return run
 
@@ -81,7 +81,12 @@ async def _described(value: Any) -> dict[str, Any]:
             if member.record is not None:
                 path = (await client.download_file(member.record)).path
             keyvalues = member.keyvalues
-            return {"asset": member.asset_key, "cid": member.cid, "path": str(path) if path else None, "keyvalues": keyvalues}
+            return {
+                "asset": member.asset_key,
+                "cid": member.cid,
+                "path": str(path) if path else None,
+                "keyvalues": keyvalues,
+            }
         if hasattr(member, "_asdict"):
             return {name: await one(part) for name, part in member._asdict().items()}
         if isinstance(member, list | tuple):

@@ -86,7 +86,10 @@ class Run:
         with self._lock:
             self.computed += event["kind"] == "finished"
             self.memo_hits += event["kind"] == "memo hit"
-            with contextlib.suppress(OSError), open(self.folder / "events.jsonl", "a", encoding="ascii") as file:
+            with (
+                contextlib.suppress(OSError),
+                open(self.folder / "events.jsonl", "a", encoding="ascii") as file,
+            ):
                 file.write(line)
 
 
