@@ -191,9 +191,14 @@ class Engine(Storage):
         if known:
             return
         with self._write_lock():
+            version = self._version(connection)  # again: now nobody else is making the tables
+            if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+                raise StorageError(
+                    f"{self.path!r} is a SQLite database of something else: give the index another path."
+                )
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("BEGIN IMMEDIATE")
-            if self._version(connection) == 0:
+            if version == 0:
                 _run(connection, _TABLES)
                 connection.execute(f"PRAGMA user_version={FORMAT}")
             if self._schema:
@@ -208,8 +213,6 @@ class Engine(Storage):
                 f"The index {self.path!r} was written by a newer Stargazer (format {version}, not {FORMAT}): "
                 "upgrade with `pip install --upgrade stargazer-storage`."
             )
-        if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-            raise StorageError(f"{self.path!r} is a SQLite database of something else: give another path.")
         return version
 
     def _make_folder(self) -> None:
