@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stargazer.workflows.demo.compare import compare_to_truth, mendelian_violations
-from stargazer.workflows.demo.statistics import call_statistics
+from stargazer.workflows.demo.report import Provenance, Step, write_report
+from stargazer.workflows.demo.statistics import call_statistics, coverage
 
-__all__ = ["WINDOW", "write_comparison", "write_coverage"]
-
-WINDOW = 1000
-"""Bases of one point of a coverage profile."""
+__all__ = ["write_comparison", "write_coverage", "write_demo_report"]
 
 
 def write_comparison(
@@ -20,29 +19,50 @@ def write_comparison(
 ) -> None:
     """Write as JSON how calls compare with the truth and with inheritance, and what they look like."""
     content = {
-        "truth": compare_to_truth(calls, truth, confident, reference),
+        "comparison": compare_to_truth(calls, truth, confident, reference),
         "inheritance": mendelian_violations(calls, father, mother, child, confident),
-        "statistics": call_statistics(calls),
+        "calls": call_statistics(calls),
     }
     Path(target).write_text(json.dumps(content, sort_keys=True) + "\n")
 
 
-def write_coverage(target: str, depth: str) -> None:
-    """Write as JSON the mean depth of each window of WINDOW bases, by contig, from `samtools depth -a`."""
-    sums: dict[str, list[int]] = {}
-    counts: dict[str, list[int]] = {}
-    with open(depth) as lines:
-        for line in lines:
-            contig, position, count = line.rstrip("\n").rsplit("\t", 2)
-            window = (int(position) - 1) // WINDOW
-            totals, sizes = sums.setdefault(contig, []), counts.setdefault(contig, [])
-            while len(totals) <= window:
-                totals.append(0)
-                sizes.append(0)
-            totals[window] += int(count)
-            sizes[window] += 1
-    profile: dict[str, Any] = {
-        contig: [round(total / size, 2) if size else 0.0 for total, size in zip(totals, counts[contig], strict=True)]
-        for contig, totals in sums.items()
-    }
-    Path(target).write_text(json.dumps({"window": WINDOW, "contigs": profile}) + "\n")
+def write_coverage(target: str, alignment: str) -> None:
+    """Write as JSON the depth of an alignment along its contigs (`statistics.coverage`)."""
+    Path(target).write_text(json.dumps(coverage(alignment)) + "\n")
+
+
+def write_demo_report(
+    target: str, comparison: str, coverage: Mapping[str, str], steps: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write the HTML report of the demo.
+
+    Args:
+        comparison: JSON of `write_comparison`.
+        coverage: sample -> JSON of `write_coverage`.
+        steps: of the calls' lineage (`workflow.lineage_steps`).
+    """
+    shown: list[Step] = []
+    sources: list[Provenance] = []
+    for step in steps:
+        shown.append({"name": step["task"], "detail": ", ".join(step["samples"]), "seconds": step["seconds"]})
+        for output in step["outputs"]:
+            sources.append(
+                {
+                    "name": f"{output['name']} ({step['task']})",
+                    "cid": output["cid"],
+                    "task": step["task"],
+                    "commands": [" ".join(command) for command in step["commands"]],
+                    "tools": dict(tool.rsplit(" ", 1) for tool in step["tools"]),
+                }
+            )
+    write_report(
+        target,
+        {
+            "title": "Stargazer demo: the variants of a simulated family",
+            "subtitle": "Reads of father, mother and child, two lanes each, from a genome whose variants are known.",
+            **json.loads(Path(comparison).read_text()),
+            "coverage": {sample: json.loads(Path(path).read_text()) for sample, path in coverage.items()},
+            "steps": shown,
+            "provenance": sources,
+        },
+    )

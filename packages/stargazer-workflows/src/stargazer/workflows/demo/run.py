@@ -80,6 +80,6 @@ async def run_demo(observer: Callable[[Event], None] | None = None, *, refresh: 
     run = await execute(find_workflow("demo_trio"), {}, observer=observer, refresh=refresh)
     comparison, summary = (json.loads(Path(run.results[name]["path"]).read_text()) for name in ("comparison", "summary"))
     times: dict[str, float] = {}
-    for step in await lineage_steps(QcReport(kind="demo_report", cid=run.results["report"]["cid"])):
+    for step in await lineage_steps(QcReport(kind="summary", cid=run.results["summary"]["cid"])):
         times[step["task"]] = times.get(step["task"], 0.0) + step["seconds"]
     return Demo(run, comparison, summary, times)

@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from stargazer.assets import Alignment, Intervals, QcReport, Reference, Variants
-from stargazer.tasks.environments import htslib_env, report_env
+from stargazer.tasks.environments import report_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.library import Library
-from stargazer.tasks.tools.samtools import samtools
 
 from stargazer.workflows.demo.documents import write_comparison, write_coverage, write_demo_report
 
 __all__ = ["compare_calls", "coverage_profile", "demo_report"]
 
 
-@htslib_env.task(tools=[samtools])
+@report_env.task(tools=[Library("numpy"), Library("pysam")])
 async def coverage_profile(alignment: Alignment) -> QcReport:
-    """Mean depth by windows of 1,000 bases (`samtools depth -a`), as JSON."""
-    depth, profile = workspace() / "depth.txt", workspace() / "coverage.json"
-    await samtools("depth", "-a", "-o", depth, alignment.path)
-    await call(write_coverage, target=profile, depth=depth)
+    """Depth along the contigs of an indexed alignment, by windows, as JSON."""
+    profile = workspace() / "coverage.json"
+    await call(write_coverage, target=profile, alignment=alignment.path)
     return QcReport(path=profile, kind="coverage", sample=alignment.sample, alignment_cid=alignment)
 
 
@@ -47,7 +45,7 @@ async def compare_calls(
 
 @report_env.task(tools=[Library("matplotlib"), Library("numpy")])
 async def demo_report(
-    calls: Variants, comparison: QcReport, summary: QcReport, coverage: list[QcReport], steps: list[dict[str, Any]]
+    calls: Variants, comparison: QcReport, coverage: list[QcReport], steps: list[dict[str, Any]]
 ) -> QcReport:
     """One self-contained HTML page: tables, plots, and how the calls came to be.
 
@@ -60,7 +58,6 @@ async def demo_report(
         write_demo_report,
         target=page,
         comparison=comparison.path,
-        summary=summary.path,
         coverage={str(profile.sample): profile.path for profile in coverage},
         steps=steps,
     )

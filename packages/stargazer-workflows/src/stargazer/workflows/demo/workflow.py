@@ -56,7 +56,7 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
         ]
     )
     steps = await lineage_steps(calls.summary)
-    report = await demo_report(calls.variants, comparison, calls.summary, coverage, steps)
+    report = await demo_report(calls.variants, comparison, coverage, steps)
     return DemoResult(calls.variants, calls.index, calls.alignments, calls.summary, comparison, report)
 
 
