@@ -33,16 +33,25 @@ h2 { font-size: 1.15rem; margin: 2.6rem 0 .6rem; }
 p { margin: .3rem 0 .8rem; max-width: 46rem; }
 .lead, .note, figcaption { color: var(--ink-soft); }
 .note, figcaption { font-size: .875rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1.6rem 0 0; }
-.tile { background: var(--panel); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem .9rem; }
-.tile b { display: block; font-size: 1.45rem; font-weight: 600; font-variant-numeric: tabular-nums; line-height: 1.25; }
+.tiles {
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
+  gap: .75rem; margin: 1.6rem 0 0;
+}
+.tile {
+  background: var(--panel); border: 1px solid var(--line);
+  border-radius: .5rem; padding: .75rem .9rem;
+}
+.tile b { display: block; font-size: 1.45rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--ink-soft); font-size: .8rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; }
-th, td { padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td {
+  padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line);
+}
 th { color: var(--ink-soft); font-weight: 500; white-space: nowrap; }
 th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-code { font: .8125rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+code { font: .8125rem/1.45 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 code.block { display: block; white-space: pre-wrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
 figure { margin: .8rem 0; min-width: 0; }
@@ -78,7 +87,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence
         )
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<div class=wide><table>\n<thead><tr>{cells('th', heads)}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    head = f"<thead><tr>{cells('th', heads)}</tr></thead>\n" if any(heads) else ""
+    return f"<div class=wide><table>\n{head}<tbody>\n{body}\n</tbody></table></div>"
 
 
 def tiles(values: Iterable[tuple[str, str]]) -> str:

@@ -12,6 +12,7 @@ from stargazer.workflows.demo import page, plots
 
 __all__ = ["Provenance", "ReportContent", "Step", "write_report"]
 
+NOTHING = "\N{EN DASH}"
 CALL_KINDS = {"missed": "missed", "false": "false call", "genotype": "wrong genotype"}
 
 
@@ -54,7 +55,7 @@ class ReportContent(TypedDict, total=False):
     calls: dict[str, Any]
     """From `statistics.call_statistics`."""
     coverage: dict[str, dict[str, Any]]
-    """From `statistics.coverage`, by sample."""
+    """From `statistics.coverage`, by sample; a plot needs only `window` and `contigs`."""
     steps: list[Step]
     files: list[tuple[str, str]]
     """Rows of (what, path or CID)."""
@@ -98,7 +99,7 @@ def write_report(path: str, content: ReportContent) -> dict[str, Any]:
         '<meta name=viewport content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{page.STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in parts if part)
-        + "\n<footer>Written by Stargazer. This file is complete: it loads nothing.</footer>\n</body>\n</html>\n"
+        + "\n<footer>Written by Stargazer. This file loads nothing else.</footer>\n</body>\n</html>\n"
     )
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -111,23 +112,23 @@ def write_report(path: str, content: ReportContent) -> dict[str, Any]:
 
 
 def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}"
+    return NOTHING if value is None else f"{value:,}"
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return NOTHING if value is None else f"{value:.4f}"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"
+    return NOTHING if value is None else f"{100 * value:.2f} %"
 
 
 def _depth(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}×"
+    return NOTHING if value is None else f"{value:.1f}x"
 
 
 def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} s"
+    return NOTHING if value is None else f"{value:.1f} s"
 
 
 def _rows(heads: tuple[str, str], rows: Sequence[Sequence[str]] | None) -> list[str]:
@@ -156,8 +157,10 @@ def _headlines(content: ReportContent) -> str:
             )
         )
     if coverage:
-        shown.append((_depth(_mean([sample["mean"] for sample in coverage.values()])), "mean coverage"))
-        shown.append((_percent(_mean([sample["duplicates"] for sample in coverage.values()])), "duplicates"))
+        shown.append((_depth(_mean([sample.get("mean") for sample in coverage.values()])), "mean coverage"))
+        shown.append(
+            (_percent(_mean([sample.get("duplicates") for sample in coverage.values()])), "duplicates")
+        )
     return page.tiles(shown) if shown else ""
 
 
@@ -209,7 +212,7 @@ def _inheritance(inheritance: Mapping[str, Any] | None) -> str:
             site["father"],
             site["mother"],
             site["child"],
-            "–" if site["quality"] is None else f"{site['quality']:.0f}",
+            NOTHING if site["quality"] is None else f"{site['quality']:.0f}",
         )
         for site in inheritance["listed"]
     ]
@@ -233,10 +236,10 @@ def _errors(comparison: Mapping[str, Any] | None) -> str:
                 "SNV" if error["type"] == "snv" else error["type"],
                 error["sample"],
                 CALL_KINDS.get(error["kind"], error["kind"]),
-                error["truth"] or "–",
-                error["call"] or "–",
-                "–" if error["quality"] is None else f"{error['quality']:.0f}",
-                f"{error['alt_depth']} of {error['depth']}" if deep else "–",
+                error["truth"] or NOTHING,
+                error["call"] or NOTHING,
+                NOTHING if error["quality"] is None else f"{error['quality']:.0f}",
+                f"{error['alt_depth']} of {error['depth']}" if deep else NOTHING,
             )
         )
     more = comparison["errors_total"] - len(rows)
@@ -247,15 +250,15 @@ def _errors(comparison: Mapping[str, Any] | None) -> str:
 def _coverage(coverage: Mapping[str, Mapping[str, Any]] | None) -> str:
     if not coverage:
         return ""
-    heads = ("sample", "reads", "mapped", "duplicates", "mean coverage", "bases ≥ 1×", "≥ 10×", "≥ 20×")
+    heads = ("sample", "reads", "mapped", "duplicates", "mean coverage", "≥ 1 deep", "≥ 10", "≥ 20")
     rows = [
         (
             sample,
-            _count(values["reads"]),
-            _percent(values["mapped"]),
-            _percent(values["duplicates"]),
-            _depth(values["mean"]),
-            *(_percent(values["at_least"][least]) for least in ("1", "10", "20")),
+            _count(values.get("reads")),
+            _percent(values.get("mapped")),
+            _percent(values.get("duplicates")),
+            _depth(values.get("mean")),
+            *(_percent(values.get("at_least", {}).get(least)) for least in ("1", "10", "20")),
         )
         for sample, values in coverage.items()
     ]
@@ -270,7 +273,7 @@ def _coverage(coverage: Mapping[str, Mapping[str, Any]] | None) -> str:
 def _calls(calls: Mapping[str, Any] | None) -> str:
     if not calls:
         return ""
-    ti_tv = "–" if calls["ti_tv"] is None else f"{calls['ti_tv']:.2f}"
+    ti_tv = NOTHING if calls["ti_tv"] is None else f"{calls['ti_tv']:.2f}"
     text = (
         f"{calls['records']:,} records, {calls['filtered']:,} of them filtered out; "
         f"{calls['snv']:,} SNVs (Ti/Tv {ti_tv}) and {calls['indel']:,} indels pass."

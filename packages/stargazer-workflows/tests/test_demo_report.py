@@ -1,0 +1,198 @@
+"""The HTML report: self-contained, escaped, reproducible, and complete with any part left out."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from stargazer.workflows.demo.report import write_report
+
+HOSTILE = "<script>alert('x')</script> & \"quoted\""
+
+
+def score(tp: int, fp: int, fn: int) -> dict:
+    return {
+        "truth": tp + fn,
+        "calls": tp + fp,
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+        "precision": 0.99,
+        "recall": 0.98,
+        "f1": 0.985,
+        "genotype_concordance": None,
+    }
+
+
+def content(name: str = "demo-child") -> dict:
+    scores = {"snv": score(100, 1, 2), "indel": score(0, 0, 0)}
+    error = {
+        "sample": name,
+        "kind": "false",
+        "type": "snv",
+        "contig": name,
+        "position": 12345,
+        "ref": "A",
+        "alt": "C",
+        "truth": None,
+        "call": "0/1",
+        "quality": 31.5,
+        "depth": 20,
+        "alt_depth": 4,
+    }
+    balance = {"edges": [0, 0.5, 1], "counts": [3, 4]}
+    return {
+        "title": name,
+        "subtitle": name,
+        "facts": [("seed", name)],
+        "comparison": {"samples": {name: scores}, "total": scores, "errors": [error], "errors_total": 5},
+        "inheritance": {
+            "sites": 10,
+            "violations": 1,
+            "rate": 0.1,
+            "listed": [
+                {
+                    "contig": name,
+                    "position": 7,
+                    "ref": "A",
+                    "alt": "C",
+                    "father": "0/0",
+                    "mother": "0/0",
+                    "child": "0/1",
+                    "quality": None,
+                }
+            ],
+        },
+        "calls": {
+            "records": 12,
+            "filtered": 2,
+            "snv": 8,
+            "indel": 2,
+            "other": 0,
+            "ti_tv": 2.0,
+            "quality": {"edges": [0, 10, 20], "snv": [1, 7], "indel": [2, 0]},
+            "samples": {name: {"allele_balance": balance}},
+        },
+        "coverage": {name: {"window": 1000, "contigs": {name: [30.0, 28.5], "empty": []}}},
+        "steps": [{"name": name, "seconds": 1.25}, {"name": "align", "cached": True, "detail": name}],
+        "files": [("variants", name)],
+        "provenance": [
+            {
+                "name": name,
+                "cid": name,
+                "task": name,
+                "inputs": [name],
+                "commands": [name],
+                "tools": {name: name},
+            }
+        ],
+    }
+
+
+class Strict(HTMLParser):
+    """Notes every tag, and any that is closed out of turn."""
+
+    VOID = frozenset({"meta", "br", "hr", "img", "link", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.seen.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parsed(html: str) -> Strict:
+    parser = Strict()
+    parser.feed(html)
+    assert parser.open == []
+    return parser
+
+
+def written(path: Path, what: dict) -> str:
+    result = write_report(str(path), what)
+    assert result == {"path": str(path), "size": path.stat().st_size}
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_same_content_gives_the_same_bytes_under_any_matplotlibrc(tmp_path, monkeypatch):
+    import matplotlib
+
+    first = written(tmp_path / "one.html", content())
+    monkeypatch.setitem(matplotlib.rcParams, "axes.facecolor", "red")
+    monkeypatch.setitem(matplotlib.rcParams, "font.size", 22)
+
+    assert written(tmp_path / "two.html", content()) == first
+
+
+def test_it_loads_nothing_and_has_no_date(tmp_path):
+    html = written(tmp_path / "report.html", content())
+
+    tags = parsed(html).seen
+    assert not tags & {"script", "link", "img", "iframe", "image", "metadata"}
+    assert not re.search(r"https?://|@import|url\((?!#)", html)
+    assert not re.search(r"\b20\d\d-\d\d-\d\d", html)
+
+
+def test_whatever_the_content_says_is_text(tmp_path):
+    html = written(tmp_path / "report.html", content(HOSTILE))
+
+    assert "script" not in parsed(html).seen
+    assert "&lt;script&gt;" in html
+
+
+def test_it_shows_the_figures(tmp_path):
+    html = written(tmp_path / "report.html", content())
+
+    for expected in (
+        "0.9850",
+        "12,345",
+        "4 of 20",
+        "and 4 more",
+        "1.2 s",
+        "from storage",
+        "Mendelian violations",
+    ):
+        assert expected in html
+    assert html.count("<svg") == 4
+
+
+@pytest.mark.parametrize("part", sorted(set(content()) - {"title"}))
+@pytest.mark.parametrize("how", ["absent", "none"])
+def test_any_part_can_be_left_out(tmp_path, part, how):
+    what = content()
+    if how == "none":
+        what[part] = None
+    else:
+        del what[part]
+
+    parsed(written(tmp_path / "report.html", what))
+
+
+def test_a_title_alone_is_a_report(tmp_path):
+    html = written(tmp_path / "report.html", {"title": "nothing yet"})
+
+    assert "<h1>nothing yet</h1>" in html
+    assert "<svg" not in html
+
+
+def test_a_report_is_replaced_whole(tmp_path):
+    path = tmp_path / "-odd name'.html"
+    path.write_text("old")
+
+    assert "old" not in written(path, {"title": "new"})
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
