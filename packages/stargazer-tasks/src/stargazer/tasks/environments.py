@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import flyte
-
 from stargazer.tasks.execution import AssetEnvironment
 from stargazer.tasks.tools.bcftools import bcftools
 from stargazer.tasks.tools.samtools import samtools

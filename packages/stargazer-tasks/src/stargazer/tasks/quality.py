@@ -45,7 +45,12 @@ def read_variant_stats(path: Path) -> dict[str, Any]:
     numbers = {line[2].rstrip(":"): int(line[3]) for line in lines if line[0] == "SN"}
     ratio = next((float(line[4]) for line in lines if line[0] == "TSTV"), 0.0)
     samples = {
-        line[2]: {"hom_ref": int(line[3]), "hom_alt": int(line[4]), "het": int(line[5]), "depth": float(line[9])}
+        line[2]: {
+            "hom_ref": int(line[3]),
+            "hom_alt": int(line[4]),
+            "het": int(line[5]),
+            "depth": float(line[9]),
+        }
         for line in lines
         if line[0] == "PSC"
     }

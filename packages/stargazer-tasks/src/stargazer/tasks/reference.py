@@ -12,7 +12,6 @@ from stargazer.assets import (
     ReferenceIndex,
     SequenceDict,
 )
-
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
 from stargazer.tasks.regions import contigs_of, pieces, write_bed, write_contigs
@@ -20,7 +19,7 @@ from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
 from stargazer.tasks.tools.samtools import samtools
 
-__all__ = ["IndexedReference", "index_with_bwa", "index_with_bwa_mem2", "index_for_bwa_mem3", "samtools_faidx",
+__all__ = ["IndexedReference", "index_for_bwa_mem3", "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",
            "select_contigs", "sequence_dictionary", "split_intervals"]  # fmt: skip
 
 
@@ -57,11 +56,13 @@ async def sequence_dictionary(reference: Reference) -> SequenceDict:
 
 @index_env.task(tools=[bwa_index])
 async def index_for_bwa_mem3(reference: Reference) -> AlignerIndex:
-    """The index of bwa-mem3, made with wheels only: about 52 bytes of memory for each base of the reference."""
+    """The index of bwa-mem3, made with wheels only: 12 to 20 bytes of memory for each base."""
     folder = workspace() / "index"
     folder.mkdir()
     await bwa_index(reference.path, folder / "index")
-    return AlignerIndex(path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa-mem3")
+    return AlignerIndex(
+        path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa-mem3"
+    )
 
 
 @index_env.task(tools=[bwa_mem2])
@@ -70,7 +71,9 @@ async def index_with_bwa_mem2(reference: Reference) -> AlignerIndex:
     folder = workspace() / "index"
     folder.mkdir()
     await bwa_mem2("index", "-p", folder / "index", reference.path)
-    return AlignerIndex(path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa-mem3")
+    return AlignerIndex(
+        path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa-mem3"
+    )
 
 
 @index_env.task(tools=[bwa])
@@ -95,7 +98,9 @@ async def select_contigs(reference: Reference, contigs: list[str], build: str) -
 
 
 @htslib_env.task(tools=[])
-async def split_intervals(reference: Reference, intervals: Intervals | None = None, size: int = 250_000) -> list[Intervals]:
+async def split_intervals(
+    reference: Reference, intervals: Intervals | None = None, size: int = 250_000
+) -> list[Intervals]:
     """Cut a reference, or the given intervals of it, into pieces of about `size` bases that can be worked on apart.
 
     Args:
@@ -106,5 +111,7 @@ async def split_intervals(reference: Reference, intervals: Intervals | None = No
     for number, piece in enumerate(pieces(contigs, intervals.path if intervals else None, size)):
         bed = workspace() / f"piece{number}.bed"
         write_bed(piece, bed)
-        made.append(Intervals(path=bed, name=f"piece {number + 1}", build=reference.build, reference_cid=reference))
+        made.append(
+            Intervals(path=bed, name=f"piece {number + 1}", build=reference.build, reference_cid=reference)
+        )
     return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stargazer.assets import QcReport, Reference, Variants
-
 from stargazer.tasks import quality
 from stargazer.tasks.environments import report_env
 from stargazer.tasks.execution import workspace

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Literal, NamedTuple
+import itertools
+from typing import NamedTuple
 
 from stargazer.assets import (
-    R1,
-    R2,
     AlignerIndex,
     Alignment,
     AlignmentIndex,
-    AmbiguousAssetError,
-    AssetNotFoundError,
     DuplicateMetrics,
-    Intervals,
     InvalidAssetError,
     QcReport,
     Reference,
@@ -22,6 +17,7 @@ from stargazer.assets import (
     VariantsIndex,
 )
 from stargazer.tasks.germline.alignment import (
+    MarkedDuplicates,
     align_with_bwa,
     align_with_bwa_mem3,
     alignment_stats,
@@ -42,8 +38,8 @@ from stargazer.tasks.germline.variants import (
 )
 from stargazer.tasks.reference import split_intervals
 from stargazer.tasks.reports import summarise_germline
-
 from stargazer.workflows.environments import workflow_env
+from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
 from stargazer.workflows.parallel import parallel
 from stargazer.workflows.reference import Aligner, Indexer, prepare_reference
 
@@ -55,12 +51,12 @@ FILTER = "QUAL<30"
 class PreprocessedSample(NamedTuple):
     """One alignment of all lanes of a sample, indexed, duplicates marked, with its statistics.
 
-    `metrics` is None for an alignment from elsewhere, whose duplicates are left as they are.
+    `metrics` has an item for each library; none for an alignment from elsewhere, whose duplicates stay as they are.
     """
 
     alignment: Alignment
     index: AlignmentIndex
-    metrics: DuplicateMetrics | None
+    metrics: list[DuplicateMetrics]
     flagstat: QcReport
     stats: QcReport
 
@@ -83,7 +79,7 @@ async def preprocess_sample(
     aligner: Aligner = "bwa-mem3",
     indexer: Indexer = "wheel",
 ) -> PreprocessedSample:
-    """Align every lane of a sample, merge, mark duplicates, index and count.
+    """Align every lane of a sample, mark duplicates library by library, merge, index and count.
 
     Args:
         sample: whose reads are registered as r1 and r2, one pair of files a lane.
@@ -94,16 +90,16 @@ async def preprocess_sample(
         AssetNotFoundError: no reads of this sample, or a lane without its mates.
         AmbiguousAssetError: two files of the same lane.
     """
+    lanes = await lanes_of(sample)
     prepared = await prepare_reference(build, contigs, aligner, indexer)
-    assert prepared.aligner_index is not None
-    return await _from_reads(sample, prepared.reference, prepared.aligner_index)
+    return await _from_reads(lanes, prepared.reference, prepared.aligner_index)
 
 
 @workflow_env.task
 async def germline_short_variant_discovery(
     samples: list[str],
     build: str,
-    start: Literal["auto", "reads", "alignment"] = "auto",
+    start: Start = "auto",
     intervals: str | None = None,
     contigs: list[str] | None = None,
     aligner: Aligner = "bwa-mem3",
@@ -126,22 +122,27 @@ async def germline_short_variant_discovery(
         raise InvalidAssetError("give at least one sample: samples=NA12878")
     if len(set(samples)) != len(samples):
         raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
-    starts = dict(zip(samples, await parallel([_start(sample, start) for sample in samples]), strict=True))
-    chosen = await Intervals.one(name=intervals) if intervals else None
-    needed: Aligner = aligner if "reads" in starts.values() else "none"
-    prepared = await prepare_reference(build, contigs, needed, indexer)
+    found = await parallel([find_start(sample, start) for sample in samples])
+    from_reads = any(isinstance(each, list) for each in found)
+    if contigs and not all(isinstance(each, list) for each in found):
+        raise InvalidAssetError("contigs= chooses what reads are aligned to; to call an alignment in parts of the "
+                                "reference only, register them as BED and give intervals=NAME")  # fmt: skip
+    chosen = await intervals_of(intervals, build) if intervals else None
+    prepared = await prepare_reference(build, contigs, aligner if from_reads else "none", indexer)
     reference = prepared.reference
+    pieces = await split_intervals(reference, chosen)
     ready = await parallel(
         [
-            _from_reads(sample, reference, prepared.aligner_index)
-            if starts[sample] == "reads"
-            else _from_alignment(sample, reference)
-            for sample in samples
+            _from_alignment(each, reference)
+            if isinstance(each, Alignment)
+            else _from_reads(each, reference, prepared.aligner_index)
+            for each in found
         ]
     )
     alignments = [sample.alignment for sample in ready]
-    called = await _call(alignments, reference, chosen)
-    normalised = await normalise_variants(called, reference)
+    called = await parallel([call_variants(alignments, reference, piece) for piece in pieces])
+    gathered = called[0] if len(called) == 1 else await gather_variants(called)
+    normalised = await normalise_variants(gathered, reference)
     filtered = await filter_variants(normalised, exclude=FILTER)
     index, stats = await parallel([index_variants(filtered), variant_stats(filtered)])
     summary = await summarise_germline(
@@ -150,90 +151,40 @@ async def germline_short_variant_discovery(
     return GermlineCalls(filtered, index, alignments, stats, summary)
 
 
-async def _start(sample: str, start: str) -> str:
-    """Where to begin with a sample: at its reads or at its alignment."""
-    if start == "auto":
-        return "reads" if await R1.all(sample=sample) or not await _imported_alignments(sample) else "alignment"
-    return start
-
-
-async def _from_reads(sample: str, reference: Reference, index: AlignerIndex | None) -> PreprocessedSample:
+async def _from_reads(
+    lanes: list[Lane], reference: Reference, index: AlignerIndex | None
+) -> PreprocessedSample:
     assert index is not None
     align = align_with_bwa if index.aligner == "bwa" else align_with_bwa_mem3
-    lanes = await parallel([align(r1, r2, index) for r1, r2 in await _lanes(sample)])
-    merged = lanes[0] if len(lanes) == 1 else await merge_lanes(lanes)
-    marked = await mark_duplicates(merged)
-    counted = await _counted(marked.alignment, reference)
-    return counted._replace(metrics=marked.metrics)
+    aligned = await parallel([align(r1, r2, index) for r1, r2 in lanes])
+    libraries = [list(group) for _, group in itertools.groupby(aligned, key=lambda lane: lane.library)]
+    marked = await parallel([_marked(library) for library in libraries])
+    alignment = await _merged([library.alignment for library in marked])
+    return await _counted(alignment, reference, [library.metrics for library in marked])
 
 
-async def _from_alignment(sample: str, reference: Reference) -> PreprocessedSample:
-    found = await _imported_alignments(sample)
-    if len(found) != 1:
-        error = AmbiguousAssetError if found else AssetNotFoundError
-        listing = "".join(f"\n  {alignment.cid}" for alignment in found)
-        raise error(
-            f"{len(found)} registered alignments of sample {sample!r}, exactly one is needed{listing}\n"
-            + (f"retract the others with `stargazer rm CID`" if found else
-               f"add one with `stargazer add FILE.bam asset=alignment sample={sample} sorted_by=coordinate`")
-        )  # fmt: skip
-    alignment = found[0]
+async def _marked(library: list[Alignment]) -> MarkedDuplicates:
+    marked: MarkedDuplicates = await mark_duplicates(await _merged(library))
+    return marked
+
+
+async def _merged(alignments: list[Alignment]) -> Alignment:
+    return alignments[0] if len(alignments) == 1 else await merge_lanes(alignments)
+
+
+async def _from_alignment(alignment: Alignment, reference: Reference) -> PreprocessedSample:
     if alignment.reference_cid not in (None, reference.cid):
-        raise InvalidAssetError(f"the alignment of {sample!r} names {alignment.reference_cid} as its reference, "
-                                f"{reference.build} is {reference.cid}")  # fmt: skip
-    if alignment.sorted_by != "coordinate":
-        alignment = await sort_alignment(alignment)
-    await index_alignment(alignment)
-    return await _counted(await check_alignment(alignment, reference), reference)
+        raise InvalidAssetError(f"the alignment of {alignment.sample!r} names {alignment.reference_cid} as its "
+                                f"reference, {reference.build} is {reference.cid}")  # fmt: skip
+    checked = await check_alignment(alignment, reference)
+    ready = checked if checked.sorted_by == "coordinate" else await sort_alignment(checked)
+    return await _counted(ready, reference, [])
 
 
-async def _counted(alignment: Alignment, reference: Reference) -> PreprocessedSample:
+async def _counted(
+    alignment: Alignment, reference: Reference, metrics: list[DuplicateMetrics]
+) -> PreprocessedSample:
     index, flags, stats = await parallel(
         [index_alignment(alignment), flagstat(alignment), alignment_stats(alignment, reference)]
     )
-    return PreprocessedSample(alignment, index, None, flags, stats)
-
-
-async def _call(alignments: list[Alignment], reference: Reference, intervals: Intervals | None) -> Variants:
-    pieces = await split_intervals(reference, intervals)
-    parts = await parallel([call_variants(alignments, reference, piece) for piece in pieces])
-    return parts[0] if len(parts) == 1 else await gather_variants(parts)
-
-
-async def _imported_alignments(sample: str) -> list[Alignment]:
-    """Alignments of a sample that were registered, not made here."""
-    from stargazer.assets import ProvenanceDocument
-
-    imports = {document.cid for document in await ProvenanceDocument.all(kind="import")}
-    return [alignment for alignment in await Alignment.all(sample=sample) if alignment.provenance_cid in imports]
-
-
-async def _lanes(sample: str) -> list[tuple[R1, R2]]:
-    """The read pairs of a sample, lane by lane."""
-    first, second = await R1.all(sample=sample), await R2.all(sample=sample)
-    if not first:
-        known = sorted({r1.sample for r1 in await R1.all()})
-        raise AssetNotFoundError(
-            f"no reads of sample {sample!r}; the store has reads of {', '.join(known) if known else 'no sample'}. Add them: "
-            f"`stargazer add R1.fq.gz asset=r1 sample={sample}` and the same with r2"
-        )
-    mates: dict[tuple[str | None, str | None], list[R2]] = defaultdict(list)
-    for r2 in second:
-        mates[r2.library, r2.lane].append(r2)
-    pairs: list[tuple[R1, R2]] = []
-    seen: set[tuple[str | None, str | None]] = set()
-    for r1 in sorted(first, key=lambda r1: (r1.library or "", r1.lane or "")):
-        lane = (r1.library, r1.lane)
-        name = f"sample {sample!r}, library {r1.library or '(none)'}, lane {r1.lane or '(none)'}"
-        if lane in seen:
-            raise AmbiguousAssetError(
-                f"{name}: several r1 files; give each a lane of its own (`stargazer add ... lane=L002`), "
-                "or retract the wrong one with `stargazer rm CID`"
-            )
-        seen.add(lane)
-        fitting = [r2 for r2 in mates[lane] if r2.r1_cid in (None, r1.cid)]
-        if len(fitting) != 1:
-            error = AmbiguousAssetError if fitting else AssetNotFoundError
-            raise error(f"{name}: {len(fitting)} r2 files go with r1 {r1.cid}, exactly one is needed")
-        pairs.append((r1, fitting[0]))
-    return pairs
+    return PreprocessedSample(alignment, index, metrics, flags, stats)

@@ -22,16 +22,25 @@ from stargazer.tasks.reference import (
     sequence_dictionary,
 )
 from stargazer.tasks.regions import contigs_of
-
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.parallel import parallel
 
 __all__ = ["Aligner", "PreparedReference", "prepare_reference"]
 
-Aligner = Literal["bwa-mem3", "bwa", "none"]
+Aligner = Literal["bwa-mem3", "bwa"]
 Indexer = Literal["wheel", "bwa-mem2"]
 
-INDEX_BYTES_PER_BASE = 52  # of the wheel indexer, measured: benchmarks/align.py
+SMALL = 1_000_000_000
+"""Bases up to which the suffix array of both strands fits 32-bit numbers: tasks/tools/engines/bwa_index.py."""
+
+INDEXING, INDEXING_LARGE = 12, 20
+"""Bytes a base of our indexer: measured (benchmarks/align.py), and computed for more than SMALL bases."""
+
+INDEXER_ALONE = 60_000_000
+"""Bytes of our indexer without any reference: Python and numpy."""
+
+SEARCHING, BWA, BWA_MEM2 = 6, 1.7, 28
+"""Bytes a base of bwa-mem3's index in memory, of `bwa index` and `bwa mem`, and of `bwa-mem2 index` (their READMEs)."""
 
 
 class PreparedReference(NamedTuple):
@@ -47,7 +56,7 @@ class PreparedReference(NamedTuple):
 async def prepare_reference(
     build: str,
     contigs: list[str] | None = None,
-    aligner: Aligner = "bwa-mem3",
+    aligner: Aligner | Literal["none"] = "bwa-mem3",
     indexer: Indexer = "wheel",
 ) -> PreparedReference:
     """Index the reference of a build: offsets, dictionary, and the index of an aligner.
@@ -60,7 +69,9 @@ async def prepare_reference(
 
     Raises:
         AssetNotFoundError, AmbiguousAssetError: not exactly one reference of this build.
+        InvalidAssetError: a contig that the reference does not have.
         ConfigurationError: indexing would need more memory than this machine may give; the message says what to do.
+        ToolError: the reference is no FASTA or plain gzip, or a tool is missing or failed.
     """
     reference = await Reference.one(build=build)
     if contigs:
@@ -80,18 +91,28 @@ async def prepare_reference(
     return PreparedReference(reference, indexed.fai, dictionary, made)
 
 
+def index_memory(bases: int) -> int:
+    """Bytes of memory that our own indexer needs for so many bases."""
+    return INDEXER_ALONE + bases * (INDEXING if bases <= SMALL else INDEXING_LARGE)
+
+
 async def _refuse_too_large(reference: Reference, index: ReferenceIndex) -> None:
-    fai = (await index.fetch(client=current_client())).path
-    assert fai is not None
-    bases = sum(contigs_of(fai).values())
-    needed, allowed = bases * INDEX_BYTES_PER_BASE, Settings.load().memory
+    fetched = await index.fetch(client=current_client())
+    assert fetched.path is not None
+    bases = sum(contigs_of(fetched.path).values())
+    needed, allowed = index_memory(bases), Settings.load().memory
     if needed > allowed:
         raise ConfigurationError(
-            f"indexing {reference.build} ({bases:,} bases) for bwa-mem3 needs about {needed / 1e9:.0f} GB of memory, "
-            f"this machine may give {allowed / 1e9:.0f} GB. Instead:\n"
-            f"  - use an index made elsewhere: `stargazer add URL --sha256 SUM asset=aligner_index aligner=bwa-mem3 "
-            f"reference_cid={reference.cid}` (a tar of the files of `bwa-mem2 index -p index`)\n"
-            "  - with bwa-mem2 on PATH: indexer=bwa-mem2\n"
-            "  - with bwa on PATH, about 5 GB for a human genome: aligner=bwa\n"
-            "  - work on chosen contigs only: contigs=chr20,chr21"
+            f"indexing {reference.build} ({bases:,} bases) for bwa-mem3 needs about {_size(needed)} of memory, this "
+            f"machine may give {_size(allowed)} (STARGAZER_MEMORY). Instead:\n"
+            f"  - aligner=bwa, with bwa on PATH: indexing takes about {_size(bases * BWA)}\n"
+            "  - contigs=chr20,chr21: work on chosen contigs only\n"
+            f"  - add an index made elsewhere: `stargazer add URL --sha256 SUM asset=aligner_index aligner=bwa-mem3 "
+            f"reference_cid={reference.cid}`, a tar of the files of `bwa-mem2 index -p index`; aligning then takes "
+            f"about {_size(bases * SEARCHING)}\n"
+            f"  - indexer=bwa-mem2, with bwa-mem2 on PATH: takes about {_size(bases * BWA_MEM2)}"
         )
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from stargazer.assets import (
     R1,
@@ -11,22 +13,28 @@ from stargazer.assets import (
     Alignment,
     AlignmentIndex,
     DuplicateMetrics,
+    FormatError,
     InvalidAssetError,
     QcReport,
     Reference,
 )
-
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
+from stargazer.tasks.germline.headers import check_header
 from stargazer.tasks.regions import contigs_of
-from stargazer.tasks.tools import current_session, expect
+from stargazer.tasks.tools import Command, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
 from stargazer.tasks.tools.samtools import samtools
 
 __all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_alignment",
-           "flagstat", "index_alignment", "mark_duplicates", "merge_lanes", "read_group", "sort_alignment"]  # fmt: skip
+           "check_pairs", "flagstat", "index_alignment", "mark_duplicates", "merge_lanes", "read_group",
+           "sort_alignment"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
+"""Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
+
+ID_CHARACTERS = "!#$&'()*+,/;<=>?@[]^_`{|}~\""
+"""Allowed in the ID of a read group, beside letters, digits and `.-_`; others, and what parts the ID, are escaped."""
 
 
 class MarkedDuplicates(NamedTuple):
@@ -37,21 +45,102 @@ class MarkedDuplicates(NamedTuple):
 
 
 def read_group(r1: R1) -> str:
-    """The @RG line of reads as aligners take it, tabs written as backslash t (SAM specification, section 1.3)."""
-    library, lane = r1.library or r1.sample, r1.lane or "1"
+    """The @RG line of reads as aligners take it, tabs written as backslash t (SAM specification, section 1.3).
+
+    ID is `sample:lane` or `sample:library:lane`, percent-encoded where it must be: one for each lane.
+
+    Raises:
+        InvalidAssetError: a name with a backslash, which aligners would take for an escape.
+    """
+    lane = [r1.library, r1.lane or ""] if r1.library else [r1.lane] if r1.lane else []
     fields = {
-        "ID": ".".join([r1.sample, library, lane]) if r1.library else f"{r1.sample}.{lane}",
+        "ID": ":".join(quote(part, safe=ID_CHARACTERS) for part in [r1.sample, *lane]),
         "SM": r1.sample,
-        "LB": library,
+        "LB": r1.library or r1.sample,
         "PL": r1.platform,
-        "PU": lane,
+        "PU": r1.lane or r1.sample,
     }
+    for tag, value in fields.items():
+        if "\\" in value:
+            raise InvalidAssetError(f"the reads of {r1.sample!r}: {value!r} cannot be the {tag} of a read group, where "
+                                    "a backslash is an escape; register them under another name")  # fmt: skip
     return "\\t".join(["@RG", *(f"{tag}:{value}" for tag, value in fields.items())])
 
 
-def _aligned(r1: R1, index: AlignerIndex) -> Alignment:
+@align_env.task(tools=[bwa_mem3, samtools])
+async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
+    """Align the read pairs of one read group with BWA-MEM and sort by coordinate.
+
+    The records are those of `bwa mem` with the mate tags of `samtools fixmate -m`, which marking duplicates needs.
+
+    Raises:
+        ToolError: the reads are no FASTQ, are truncated, or do not pair; the message names file and record.
+        FormatError: the index is not one of bwa-mem3.
+        InvalidAssetError: a name that cannot be in a read group.
+    """
+    mem = bwa_mem3(
+        "mem", "-t", current_session().threads, "-R", read_group(r1), _prefix(index), r1.path, r2.path
+    )
+    return await _sorted(mem, r1, index)
+
+
+@align_env.task(tools=[bwa, samtools])
+async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
+    """As align_with_bwa_mem3, with the original bwa from PATH and its own index.
+
+    The reads are checked first: bwa takes what is truncated or does not pair for shorter files.
+
+    Raises:
+        FormatError: the reads are no FASTQ, are truncated, or do not pair; or the index is not one of bwa.
+        InvalidAssetError: a name that cannot be in a read group.
+        ToolError: bwa is not on PATH, or failed.
+    """
+    await call(check_pairs, r1=r1.path, r2=r2.path)
+    mem = bwa("mem", "-t", current_session().threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index),
+              r1.path, r2.path)  # fmt: skip
+    return await _sorted(mem, r1, index)
+
+
+def check_pairs(r1: str, r2: str) -> None:
+    """Read two FASTQ files to the end.
+
+    Raises:
+        FormatError: they are no FASTQ, are truncated, or differ in length or names; the message names file and record.
+    """
+    from stargazer.tasks.tools.engines.bwa_mem3 import InputError, read_batches
+
+    try:
+        for _ in read_batches(r1, r2):
+            pass
+    except InputError as error:
+        raise FormatError(str(error)) from None
+
+
+def _prefix(index: AlignerIndex) -> Path:
+    """What the files of an aligner index begin with.
+
+    Raises:
+        FormatError: they begin with something else.
+    """
+    assert index.path is not None
+    if not (index.path / "index.ann").exists():
+        held = ", ".join(sorted(path.name for path in index.path.iterdir())[:5]) or "nothing"
+        raise FormatError(f"the {index.aligner} index {index.cid} holds {held}; expected index.ann, index.pac, ..., as "
+                          f"`{index.aligner} index -p index` names them")  # fmt: skip
+    return index.path / "index"
+
+
+async def _sorted(mem: Command, r1: R1, index: AlignerIndex) -> Alignment:
+    """What an aligner prints, with mate tags, sorted by coordinate."""
+    bam = workspace() / "aligned.bam"
+    await (
+        mem
+        | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
+        | samtools("sort", "--no-PG", "-l", 1, "-@", current_session().threads - 1, "-m", "512M",
+                   "-T", workspace() / "sort", "-o", bam, "-")
+    )  # fmt: skip
     return Alignment(
-        path=workspace() / "aligned.bam",
+        path=expect(bam, by="samtools sort"),
         sample=r1.sample,
         library=r1.library,
         lane=r1.lane,
@@ -60,45 +149,13 @@ def _aligned(r1: R1, index: AlignerIndex) -> Alignment:
     )
 
 
-@align_env.task(tools=[bwa_mem3, samtools])
-async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
-    """Align the read pairs of one read group, fill in mate tags, sort by coordinate.
-
-    The records are those of `bwa mem`. Mate scores (`samtools fixmate -m`) are what marking duplicates needs.
-
-    Raises:
-        ToolError: the reads are no FASTQ, are truncated, or do not pair; the message names file and record.
-    """
-    aligned = _aligned(r1, index)
-    threads = current_session().threads
-    await (
-        bwa_mem3("mem", "-t", threads, "-R", read_group(r1), index.path / "index", r1.path, r2.path)
-        | samtools("fixmate", "--no-PG", "-m", "-u", "-", "-")
-        | samtools("sort", "--no-PG", "-l", 1, "-@", threads - 1, "-m", "512M", "-T", workspace() / "sort",
-                   "-o", aligned.path, "-")
-    )  # fmt: skip
-    expect(aligned.path, by="samtools sort")
-    return aligned
-
-
-@align_env.task(tools=[bwa, samtools])
-async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
-    """As align_with_bwa_mem3, with the original bwa from PATH and its own index."""
-    aligned = _aligned(r1, index)
-    threads = current_session().threads
-    await (
-        bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), index.path / "index", r1.path, r2.path)
-        | samtools("fixmate", "--no-PG", "-m", "-u", "-", "-")
-        | samtools("sort", "--no-PG", "-l", 1, "-@", threads - 1, "-m", "512M", "-T", workspace() / "sort",
-                   "-o", aligned.path, "-")
-    )  # fmt: skip
-    expect(aligned.path, by="samtools sort")
-    return aligned
-
-
 @htslib_env.task(tools=[samtools])
 async def merge_lanes(alignments: list[Alignment]) -> Alignment:
-    """One coordinate-sorted alignment of all lanes of a sample, each with its read group (`samtools merge`)."""
+    """One coordinate-sorted alignment of several of one sample, each with its read groups (`samtools merge`).
+
+    Raises:
+        InvalidAssetError: they are of several samples.
+    """
     samples = {alignment.sample for alignment in alignments}
     if len(samples) != 1:
         raise InvalidAssetError(f"merge_lanes takes lanes of one sample, got {', '.join(sorted(samples))}")
@@ -111,7 +168,7 @@ async def merge_lanes(alignments: list[Alignment]) -> Alignment:
 
 @htslib_env.task(tools=[samtools])
 async def mark_duplicates(alignment: Alignment) -> MarkedDuplicates:
-    """Flag duplicate pairs of a coordinate-sorted alignment that has mate scores (`samtools markdup`)."""
+    """Flag duplicate pairs of one library, in a coordinate-sorted alignment with mate scores (`samtools markdup`)."""
     bam, metrics = workspace() / "marked.bam", workspace() / "metrics.txt"
     await samtools("markdup", "--no-PG", "-f", metrics, "-T", workspace() / "markdup", "-O", "bam,level=2",
                    alignment.path, bam)  # fmt: skip
@@ -125,13 +182,17 @@ async def mark_duplicates(alignment: Alignment) -> MarkedDuplicates:
 async def sort_alignment(alignment: Alignment) -> Alignment:
     """Sort by coordinate (`samtools sort`)."""
     bam = workspace() / "sorted.bam"
-    await samtools("sort", "--no-PG", "-T", workspace() / "sort", "-o", bam, alignment.path)
+    await samtools("sort", "--no-PG", "-m", "512M", "-T", workspace() / "sort", "-o", bam, alignment.path)
     return alignment.evolve(path=expect(bam, by="samtools sort"), sorted_by="coordinate")
 
 
 @htslib_env.task(tools=[samtools])
 async def index_alignment(alignment: Alignment) -> AlignmentIndex:
-    """Offsets for random access to a coordinate-sorted alignment (`samtools index`)."""
+    """Offsets for random access to a coordinate-sorted alignment (`samtools index`).
+
+    Raises:
+        ToolError: it is not sorted by coordinate, or damaged.
+    """
     index = workspace() / "alignment.bai"
     await samtools("index", "-o", index, alignment.path)
     return AlignmentIndex(path=expect(index, by="samtools index"), alignment_cid=alignment)
@@ -139,42 +200,32 @@ async def index_alignment(alignment: Alignment) -> AlignmentIndex:
 
 @htslib_env.task(tools=[samtools])
 async def check_alignment(alignment: Alignment, reference: Reference) -> Alignment:
-    """Hand on an alignment from elsewhere, once it fits the reference and the sample it claims.
+    """Hand on an alignment from elsewhere, once it fits the reference and the sample it claims (`samtools view -H`).
+
+    Args:
+        reference: indexed by samtools_faidx.
 
     Raises:
-        InvalidAssetError: contigs that differ in length or with reads but not in the reference, no common contig,
-            or read groups of another sample.
+        InvalidAssetError: CRAM; contigs of other lengths than in the reference, or with reads but not in it, or none
+            in common; read groups of another sample, or none.
     """
-    header = await samtools("view", "-H", alignment.path).text()
-    lines = [dict(field.split(":", 1) for field in line.split("\t")[1:] if ":" in field) | {"type": line[:3]}
-             for line in header.splitlines()]  # fmt: skip
+    assert alignment.path is not None
+    assert reference.path is not None
+    if alignment.path.suffix == ".cram":
+        raise InvalidAssetError(f"the alignment of {alignment.sample!r} is CRAM; convert it: `samtools view -b -T "
+                                "reference.fa -o out.bam in.cram`, and add that")  # fmt: skip
     known = contigs_of(reference.path.with_name(reference.path.name + ".fai"))
-    found = {line["SN"]: int(line["LN"]) for line in lines if line["type"] == "@SQ"}
-    if not set(found) & set(known):
-        raise InvalidAssetError(
-            f"the alignment of {alignment.sample} and the reference {reference.build} have no contig in common: "
-            f"{', '.join(list(found)[:3])} ... and {', '.join(list(known)[:3])} ...; it was aligned to another build"
-        )
-    for contig, length in found.items():
-        if known.get(contig, length) != length:
+    header = await samtools("view", "-H", alignment.path).text()
+    missing = check_header(header, alignment.sample, reference.build, known)
+    if missing:
+        counts = [
+            line.split("\t") for line in (await samtools("idxstats", alignment.path).text()).splitlines()
+        ]
+        if strange := [contig for contig, _, mapped, *_ in counts if contig in missing and int(mapped)]:
             raise InvalidAssetError(
-                f"the alignment of {alignment.sample} was made with another reference than {reference.build}: contig "
-                f"{contig!r} has {length} bases there and {known[contig]} here"
+                f"the alignment of {alignment.sample!r} has reads on {', '.join(strange[:3])}, which the reference "
+                f"{reference.build} does not have; add the reference that it was aligned to"
             )
-    counts = (line.split("\t") for line in (await samtools("idxstats", alignment.path).text()).splitlines())
-    strange = [contig for contig, _, mapped, *_ in counts if int(mapped) and contig not in known and contig != "*"]
-    if strange:
-        raise InvalidAssetError(
-            f"the alignment of {alignment.sample} has reads on {', '.join(strange[:3])}, which the reference "
-            f"{reference.build} does not have"
-        )
-    samples = {line.get("SM", "") for line in lines if line["type"] == "@RG"}
-    if samples != {alignment.sample}:
-        named = ", ".join(sorted(filter(None, samples))) or "no sample"
-        raise InvalidAssetError(
-            f"the read groups of the alignment registered for {alignment.sample!r} name {named}; register it under that "
-            "name, or correct its header with `samtools addreplacerg`"
-        )
     return alignment
 
 

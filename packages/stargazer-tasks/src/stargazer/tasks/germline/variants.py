@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stargazer.assets import Alignment, Intervals, QcReport, Reference, Variants, VariantsIndex
-
 from stargazer.tasks.environments import htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.tools import expect
@@ -14,7 +13,9 @@ __all__ = ["call_variants", "filter_variants", "gather_variants", "index_variant
 
 
 @htslib_env.task(tools=[bcftools])
-async def call_variants(alignments: list[Alignment], reference: Reference, intervals: Intervals | None = None) -> Variants:
+async def call_variants(
+    alignments: list[Alignment], reference: Reference, intervals: Intervals | None = None
+) -> Variants:
     """Call SNVs and indels jointly over indexed alignments (`bcftools mpileup | bcftools call -m -v`).
 
     One record for each site at which any sample differs from the reference, with allele depths (Li, 2011,

@@ -11,7 +11,7 @@ bwa_mem3 = Tool("bwa-mem3", (Wheel("bwa-mem3", "bwa_mem3.py", "0.4.4"),))
 """BWA-MEM (Li, arXiv:1303.3997) in its accelerated third edition: `mem`, pairs in, BAM out."""
 
 bwa_index = Tool("bwa-index", (Wheel("pydivsufsort", "bwa_index.py", "0.0.20"),))
-"""Builds the index that bwa-mem2 and bwa-mem3 search; about 52 bytes of memory for each base."""
+"""Builds the index that bwa-mem2 and bwa-mem3 search; 12 bytes of memory for each base, 20 above 1 Gb."""
 
 bwa_mem2 = Tool(
     "bwa-mem2",

@@ -1,0 +1,152 @@
+"""What a sample has to start from: pairs of read files, lane by lane, or an alignment from elsewhere."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from stargazer.assets import (
+    R1,
+    R2,
+    Alignment,
+    AmbiguousAssetError,
+    AssetNotFoundError,
+    Intervals,
+    InvalidAssetError,
+    ProvenanceDocument,
+)
+
+__all__ = ["Lane", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of"]
+
+Lane = tuple[R1, R2]
+Start = Literal["auto", "reads", "alignment"]
+
+
+async def find_start(sample: str, start: Start) -> list[Lane] | Alignment:
+    """The lanes of a sample, or its alignment; where `start` is auto, the lanes if it has any reads.
+
+    Raises:
+        AssetNotFoundError, AmbiguousAssetError, InvalidAssetError: as lanes_of and imported_alignment.
+    """
+    if start == "alignment":
+        return await imported_alignment(sample)
+    has_reads = await R1.all(sample=sample) or await R2.all(sample=sample)
+    if start == "auto" and not has_reads and await _imported_alignments(sample):
+        return await imported_alignment(sample)
+    return await lanes_of(sample)
+
+
+async def lanes_of(sample: str) -> list[Lane]:
+    """The read pairs of a sample by library and lane.
+
+    An r2 goes with the r1 that it is linked to or, without a link, with that of its library and lane.
+
+    Raises:
+        AssetNotFoundError: no reads of this sample, or reads without their mates.
+        AmbiguousAssetError: several r1 or r2 of one lane.
+        InvalidAssetError: a file registered as both r1 and r2, or for two lanes.
+    """
+    first, second = await R1.all(sample=sample), await R2.all(sample=sample)
+    if not first and not second:
+        known = sorted({r1.sample for r1 in await R1.all()})
+        raise AssetNotFoundError(
+            f"no reads of sample {sample!r}; the store has reads of {', '.join(map(repr, known)) or 'no sample'}. "
+            f"Add them: `stargazer add R1.fq.gz asset=r1 sample={sample}`, and the mates with asset=r2"
+        )
+    first.sort(key=lambda r1: (r1.library or "", r1.lane or ""))
+    _check_distinct(first, second)
+    lanes = [(r1, _mate(r1, second)) for r1 in first]
+    paired = {id(r2) for _, r2 in lanes}
+    for r2 in second:
+        if id(r2) not in paired:
+            raise AssetNotFoundError(f"{_named(r2)}: no r1 goes with r2 {r2.cid}; add it with "
+                                     f"`stargazer add R1.fq.gz {_pairs(r2, 'r1')}`")  # fmt: skip
+    return lanes
+
+
+async def imported_alignment(sample: str) -> Alignment:
+    """The alignment of a sample that was registered, not made here.
+
+    Raises:
+        AssetNotFoundError, AmbiguousAssetError: not exactly one.
+    """
+    found = await _imported_alignments(sample)
+    if not found:
+        raise AssetNotFoundError(
+            f"no registered alignment of sample {sample!r}; add one with `stargazer add FILE.bam asset=alignment "
+            f"sample={sample}`"
+        )
+    if len(found) > 1:
+        listing = "".join(f"\n  {alignment.cid}" for alignment in found)
+        raise AmbiguousAssetError(
+            f"{len(found)} registered alignments of sample {sample!r}, exactly one is needed; retract the others with "
+            f"`stargazer rm CID`:{listing}"
+        )
+    return found[0]
+
+
+async def intervals_of(name: str, build: str) -> Intervals:
+    """The one registered interval list of a name; of several, that of a build.
+
+    Raises:
+        AssetNotFoundError, AmbiguousAssetError: not exactly one.
+        InvalidAssetError: it is of another build.
+    """
+    of_build = [found for found in await Intervals.all(name=name) if found.build == build]
+    chosen = of_build[0] if len(of_build) == 1 else await Intervals.one(name=name)
+    if chosen.build not in (None, build):
+        raise InvalidAssetError(f"the intervals {name!r} are of build {chosen.build!r}, not {build!r}")
+    return chosen
+
+
+def _mate(r1: R1, second: list[R2]) -> R2:
+    linked = [r2 for r2 in second if r2.r1_cid == r1.cid]
+    alike = [r2 for r2 in second if not r2.r1_cid and (r2.library, r2.lane) == (r1.library, r1.lane)]
+    fitting = linked or alike
+    if not fitting:
+        raise AssetNotFoundError(f"{_named(r1)}: no r2 goes with r1 {r1.cid}; add it with "
+                                 f"`stargazer add R2.fq.gz {_pairs(r1, 'r2')}`")  # fmt: skip
+    if len(fitting) > 1:
+        raise AmbiguousAssetError(_several(fitting))
+    if fitting[0].cid == r1.cid:
+        raise InvalidAssetError(f"{_named(r1)}: r1 and r2 are the same file, {r1.cid}; retract the wrong one with "
+                                "`stargazer rm CID`")  # fmt: skip
+    return fitting[0]
+
+
+def _check_distinct(first: list[R1], second: list[R2]) -> None:
+    for reads in (first, second):
+        for number, one in enumerate(reads):
+            for other in reads[:number]:
+                if isinstance(one, R1) and (one.library, one.lane) == (other.library, other.lane):
+                    raise AmbiguousAssetError(_several([other, one]))
+                if one.cid == other.cid:
+                    raise InvalidAssetError(f"{_named(one)}: its {one.asset_key} is that of lane {other.lane!r}, "
+                                            f"{one.cid}; retract the wrong record with `stargazer rm CID`")  # fmt: skip
+
+
+def _several(reads: list[R1] | list[R2]) -> str:
+    listing = "".join(f"\n  {each.cid}" for each in reads)
+    return (
+        f"{_named(reads[0])}: {len(reads)} {reads[0].asset_key} files; give each a lane of its own "
+        f"(`stargazer add ... lane=L002`), or retract the wrong one with `stargazer rm CID`:{listing}"
+    )
+
+
+def _named(reads: R1 | R2) -> str:
+    given = {"sample": reads.sample, "library": reads.library, "lane": reads.lane}
+    return ", ".join(f"{name} {value!r}" for name, value in given.items() if value) + (
+        "" if reads.lane else ", no lane given"
+    )
+
+
+def _pairs(reads: R1 | R2, key: str) -> str:
+    given = {"asset": key, "sample": reads.sample, "library": reads.library, "lane": reads.lane}
+    return " ".join(f"{name}={value}" for name, value in given.items() if value)
+
+
+async def _imported_alignments(sample: str) -> list[Alignment]:
+    return [found for found in await Alignment.all(sample=sample) if not await _made_here(found)]
+
+
+async def _made_here(alignment: Alignment) -> bool:
+    return bool(await ProvenanceDocument.all(cid=alignment.provenance_cid or "", kind="execution"))
