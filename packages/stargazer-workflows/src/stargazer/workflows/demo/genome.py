@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ class Contig:
         """The bases as text."""
         import numpy as np
 
-        return np.frombuffer(BASES + b"N", dtype=np.uint8)[self.codes].tobytes().decode("ascii")
+        letters: bytes = np.frombuffer(BASES + b"N", dtype=np.uint8)[self.codes].tobytes()
+        return letters.decode("ascii")
 
 
 def make_genome(length: int, seed: int) -> list[Contig]:
@@ -101,7 +103,7 @@ def confident_intervals(contig: Contig) -> list[tuple[int, int]]:
     return kept
 
 
-def hidden_copy(genome: list[Contig], seed: int) -> np.ndarray[Any, Any]:
+def hidden_copy(genome: Sequence[Contig], seed: int) -> np.ndarray[Any, Any]:
     """A diverged copy of a stretch of the genome that everyone has and the reference lacks.
 
     Its reads align to the stretch that is there: a classic source of false calls in real assemblies.

@@ -233,7 +233,8 @@ def _qualities(count: int, mate: int, draws: Draws) -> np.ndarray[Any, Any]:
     values = trend + shift + noise[draws.bytes(count, READ_LENGTH)]
     values -= (14 * (cycle >= tail)).astype(np.int16)
     bins = [max(q for q in QUALITIES if q <= max(value, 11)) for value in range(64)]
-    return np.array(bins, dtype=np.uint8)[values.clip(0, 63)]
+    binned: np.ndarray[Any, Any] = np.array(bins, dtype=np.uint8)[values.clip(0, 63)]
+    return binned
 
 
 def _noise_table() -> Sequence[int]:

@@ -184,12 +184,10 @@ def _write_reference(
 ) -> dict[str, Any]:
     import pysam
 
-    fasta, bed, header, rows = (
-        [],
-        [],
-        ["##fileformat=VCFv4.2", '##FILTER=<ID=PASS,Description="All filters passed">'],
-        [],
-    )
+    fasta: list[str] = []
+    bed: list[str] = []
+    rows: list[str] = []
+    header = ["##fileformat=VCFv4.2", '##FILTER=<ID=PASS,Description="All filters passed">']
     for contig, found in zip(genome, variants, strict=True):
         sequence = contig.sequence()
         fasta.append(f">{contig.name}\n")
@@ -210,7 +208,7 @@ def _write_reference(
         f"{FAMILY}\t{father}\t0\t0\t1\t0\n{FAMILY}\t{mother}\t0\t0\t2\t0\n{FAMILY}\t{child}\t{father}\t{mother}\t2\t0\n",
         encoding="ascii",
     )
-    with pysam.BGZFile(str(into / "truth.vcf.gz"), "wb") as truth:
+    with pysam.BGZFile(str(into / "truth.vcf.gz"), "wb", None) as truth:
         truth.write(("\n".join(header) + "\n" + "".join(rows)).encode("ascii"))
     pysam.tabix_index(str(into / "truth.vcf.gz"), preset="vcf", force=True)
     snvs = sum(variant.is_snv for found in variants for variant in found)

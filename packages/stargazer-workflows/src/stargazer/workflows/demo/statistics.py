@@ -145,7 +145,7 @@ def _kind(ref: str, alts: tuple[str, ...]) -> str:
 
 
 def _add_genotype(values: Any, tally: dict[str, Any]) -> None:
-    genotype = values.get("GT") or ()
+    genotype: tuple[int | None, ...] = values.get("GT") or ()
     if not genotype or None in genotype:
         tally["missing"] += 1
     elif len(set(genotype)) > 1:

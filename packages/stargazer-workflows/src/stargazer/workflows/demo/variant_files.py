@@ -117,7 +117,7 @@ def trio_genotypes(path: str, samples: Sequence[str], regions: Regions | None) -
                 continue
             if regions is not None and not regions.hold(record.contig, record.start, record.stop):
                 continue
-            genotypes = tuple(record.samples[sample].get("GT") or () for sample in samples)
+            genotypes: tuple[Any, ...] = tuple(record.samples[sample].get("GT") or () for sample in samples)
             if any(len(genotype) != 2 or None in genotype for genotype in genotypes):
                 continue
             if any(allele for genotype in genotypes for allele in genotype):

@@ -104,7 +104,7 @@ def _snvs(contig: Contig, draws: Draws) -> list[Variant]:
 def _indels(contig: Contig, draws: Draws) -> list[Variant]:
     sequence = contig.sequence()
     tandem = [feature for feature in contig.features if feature.kind == "tandem"]
-    indels = []
+    indels: list[Variant] = []
     for _ in range(round(len(sequence) / BASES_PER_INDEL / IN_ONE_PERSON)):
         length = int(draws.weighted(INDEL_LENGTHS, 1)[0]) + 1
         start = draws.one(100, len(sequence) - 100)
