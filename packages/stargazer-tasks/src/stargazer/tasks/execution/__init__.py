@@ -5,8 +5,8 @@ from __future__ import annotations
 from stargazer.tasks.execution.archives import pack
 from stargazer.tasks.execution.environments import AssetEnvironment, WorkflowEnvironment, named_outputs
 from stargazer.tasks.execution.events import Event, observe
+from stargazer.tasks.execution.options import log_to, refreshing
 from stargazer.tasks.execution.workspace import workspace
-from stargazer.tasks.execution.wrapper import log_to, refreshing
 
 __all__ = [
     "AssetEnvironment",

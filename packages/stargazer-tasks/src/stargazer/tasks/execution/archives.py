@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
-__all__ = ["pack"]
+from stargazer.assets import StorageError
+
+__all__ = ["pack", "remove_tree", "unpacked"]
 
 
 def pack(folder: Path, archive: Path) -> Path:
@@ -22,3 +29,72 @@ def pack(folder: Path, archive: Path) -> Path:
                 with open(path, "rb") as file:
                     tar.addfile(info, file)
     return archive
+
+
+def unpacked(archive: Path, target: Path, scratch: Path) -> Path:
+    """The folder of an archive at `target`, unpacked unless it is there with names, sizes and times unchanged.
+
+    All of it is read-only, for tasks share it. Any number of processes may ask for the same one.
+
+    Args:
+        scratch: a private folder on the same filesystem, to unpack in.
+
+    Raises:
+        StorageError: it is no tar of a folder, or there is no room for it.
+    """
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            members = tar.getmembers()
+            if not _holds(target, members):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                fresh = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=scratch))
+                tar.extractall(fresh, filter="data")
+                for path in fresh.rglob("*"):
+                    if not path.is_symlink():
+                        path.chmod(0o555 if path.is_dir() else 0o444)
+                _put(fresh, target, members)
+    except (tarfile.TarError, OSError) as error:
+        raise StorageError(f"cannot unpack {target.name} in {str(target.parent)!r}: {error}") from error
+    return target
+
+
+def remove_tree(folder: Path) -> bool:
+    """Remove a folder, read-only parts included; whether it is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        for parent, folders, _ in os.walk(folder):
+            for inner in [parent, *(os.path.join(parent, name) for name in folders)]:
+                with contextlib.suppress(OSError):
+                    if not os.path.islink(inner):
+                        os.chmod(inner, 0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+    return not os.path.lexists(folder)
+
+
+def _holds(folder: Path, members: list[tarfile.TarInfo]) -> bool:
+    """Whether a folder still has these members, by their sizes and times."""
+    try:
+        for member in members:
+            found = (folder / member.name).lstat()
+            if member.isfile() and (found.st_size, int(found.st_mtime)) != (member.size, int(member.mtime)):
+                return False
+    except OSError:
+        return False
+    return folder.is_dir()
+
+
+def _put(fresh: Path, target: Path, members: list[tarfile.TarInfo]) -> None:
+    """Rename a folder to its place, unless another process did; what is there and incomplete is moved aside."""
+    while True:
+        try:
+            fresh.rename(target)
+            target.chmod(0o555)  # only now: a read-only folder cannot move
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if _holds(target, members):
+            return
+        with contextlib.suppress(FileNotFoundError):
+            target.chmod(0o755)
+            target.rename(Path(tempfile.mkdtemp(prefix=".outdated-", dir=fresh.parent)))

@@ -1,14 +1,14 @@
 """The two kinds of Flyte functions: tasks (one operation, a slot, memoised) and workflows (composition, no slot).
 
-    htslib = AssetEnvironment(name="htslib", tools=[samtools], resources=flyte.Resources(cpu=1, memory="1Gi"))
+htslib = AssetEnvironment(name="htslib", tools=[samtools], resources=flyte.Resources(cpu=1, memory="1Gi"))
 
-    @htslib.task
-    async def flagstat(alignment: Alignment) -> QcReport: ...
+@htslib.task
+async def flagstat(alignment: Alignment) -> QcReport: ...
 
-    workflow = WorkflowEnvironment(name="germline", depends_on=[htslib])
+workflow = WorkflowEnvironment(name="germline", depends_on=[htslib])
 
-    @workflow.task
-    async def summary(sample: str) -> QcReport: ...
+@workflow.task
+async def summary(sample: str) -> QcReport: ...
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, get_type_hints
+from typing import Any
 
 import flyte
-
+from stargazer.assets import ConfigurationError
+from stargazer.tasks.execution.values import named_tuple, result_type
 from stargazer.tasks.execution.wrapper import Declared, TaskCode, execute
 
 __all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs"]
@@ -29,7 +30,7 @@ UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 
 
 class _NamedResults(flyte.TaskEnvironment):
-    """Keeps the names of results: Flyte numbers the fields of a named tuple, and hands nested ones on as bare tuples."""
+    """Keeps the names of results: Flyte numbers the fields of a named tuple, and makes nested ones bare tuples."""
 
     def _template(self, func: Callable[..., Any], **options: Any) -> Any:
         template: Any = super().task(**options)(func) if options else super().task(func)
@@ -58,6 +59,10 @@ class AssetEnvironment(_NamedResults):
         """Make an async function a task: `@env.task` or `@env.task(tools=[...])`; other options are Flyte's."""
 
         def decorate(func: Callable[..., Any]) -> Any:
+            if not inspect.iscoroutinefunction(func):
+                raise ConfigurationError(
+                    f"{func.__qualname__} of {self.name!r}: a task is an async function (async def)"
+                )
             cores, memory = _slots(self.resources)
             code = TaskCode(
                 name=f"{self.name}.{func.__name__}",
@@ -91,29 +96,24 @@ class WorkflowEnvironment(_NamedResults):
 def named_outputs(task: Any, outputs: tuple[Any, ...]) -> Any:
     """The result of a task or workflow run by `flyte.run`, as a plain await gives it.
 
-        run = flyte.with_runcontext(mode="local").run(germline_short_variant_discovery, samples=[...], build=...)
-        calls = named_outputs(germline_short_variant_discovery, run.outputs())
+    run = flyte.with_runcontext(mode="local").run(germline_short_variant_discovery, samples=[...], build=...)
+    calls = named_outputs(germline_short_variant_discovery, run.outputs())
     """
-    named = _named_result(task.func)
-    return outputs[0] if named is None else named(*outputs)
-
-
-def _named_result(func: Callable[..., Any]) -> Any:
-    """The named tuple class that a function returns, or None."""
-    wanted = get_type_hints(func).get("return")
-    return wanted if isinstance(wanted, type) and issubclass(wanted, tuple) and hasattr(wanted, "_fields") else None
+    if (named := named_tuple(result_type(task.func))) is not None:
+        return named(*outputs)
+    return outputs[0] if outputs else None
 
 
 async def _renamed(awaitable: Any, func: Callable[..., Any]) -> Any:
-    value, named = await awaitable, _named_result(func)
+    value, named = await awaitable, named_tuple(result_type(func))
     return named(*value) if named is not None and type(value) is tuple else value
 
 
 def _slots(resources: flyte.Resources | None) -> tuple[int, int]:
     """Cores and bytes of Flyte's resources; the upper end of a range."""
-    cpu = resources.cpu if resources and resources.cpu else 1
-    memory = resources.memory if resources and resources.memory else "1Gi"
-    cpu, memory = (value[-1] if isinstance(value, tuple) else value for value in (cpu, memory))
-    cores = -(-int(cpu[:-1]) // 1000) if isinstance(cpu, str) and cpu.endswith("m") else max(1, round(float(cpu)))
-    unit = UNITS.get(str(memory)[-2:], 0)
-    return cores, int(float(str(memory)[:-2] if unit else memory)) << unit
+    given: tuple[Any, Any] = (resources.cpu, resources.memory) if resources else (None, None)
+    cpu, memory = (value[-1] if isinstance(value, tuple) else value for value in given)
+    cpu, memory = str(cpu or 1), str(memory or "1Gi")
+    cores = -(-int(cpu[:-1]) // 1000) if cpu.endswith("m") else max(1, round(float(cpu)))
+    unit = UNITS.get(memory[-2:], 0)
+    return cores, int(float(memory[:-2] if unit else memory) * (1 << unit))

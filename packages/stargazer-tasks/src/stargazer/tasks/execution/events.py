@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,7 +10,9 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-__all__ = ["Event", "Observer", "announce", "observe"]
+__all__ = ["Event", "Kind", "Observer", "announce", "observe"]
+
+Kind: TypeAlias = Literal["waiting", "started", "finished", "memo hit", "failed"]
 
 
 @attrs.frozen(kw_only=True)
@@ -21,12 +24,12 @@ class Event:
         task: the task's name.
         call: tells the calls of one process apart.
         label: what it works on, for people: sample, lane, interval.
-        seconds: since it started, for the last three kinds.
+        seconds: since it started, for the last three kinds; since it was called, for the others.
         note: why it failed, or why it is not memoised.
         cores: the slots it holds, when started.
     """
 
-    kind: Literal["waiting", "started", "finished", "memo hit", "failed"]
+    kind: Kind
     task: str
     call: int
     label: str = ""
@@ -42,7 +45,10 @@ _observers: ContextVar[tuple[Observer, ...]] = ContextVar("stargazer_observers",
 
 @contextmanager
 def observe(observer: Observer) -> Iterator[None]:
-    """Have `observer` called, in the task's own thread, for every event within a `with` block."""
+    """Have `observer` called, in the task's own thread, for every event within a `with` block.
+
+    What it raises is a warning: watching never fails what is watched.
+    """
     token = _observers.set((*_observers.get(), observer))
     try:
         yield
@@ -53,4 +59,7 @@ def observe(observer: Observer) -> Iterator[None]:
 def announce(event: Event) -> None:
     """Tell all observers."""
     for observer in _observers.get():
-        observer(event)
+        try:
+            observer(event)
+        except Exception as error:
+            warnings.warn(f"an observer of {event.task} failed: {error!r}", stacklevel=2)

@@ -13,21 +13,28 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from stargazer.assets import Asset, ConfigurationError
-
 from stargazer.tasks.execution.code_digest import CodeDigest, Digest
 from stargazer.tasks.execution.values import described
 from stargazer.tasks.tools import ResolvedTool
 
 __all__ = ["code_digest", "run_key"]
 
-INTERFACE = 1  # of the runner that task bodies are written against; raised when the same body would give other bytes
+INTERFACE = (
+    1  # of the runner that task bodies are written against; raised when the same body would give other bytes
+)
 RUNNER = ("stargazer.tasks.execution", "stargazer.tasks.tools")
-FREE = {"stargazer.assets", "stargazer.storage", "stargazer.tasks", "stargazer.workflows", "attr", "attrs", "flyte"}
+FREE = {
+    "stargazer.assets",
+    "stargazer.storage",
+    "stargazer.tasks",
+    "stargazer.workflows",
+    "attr",
+    "attrs",
+    "flyte",
+}
 
 
-def run_key(
-    task: str, digest: str, arguments: Mapping[str, Any], tools: Iterable[ResolvedTool]
-) -> str:
+def run_key(task: str, digest: str, arguments: Mapping[str, Any], tools: Iterable[ResolvedTool]) -> str:
     """The key of one call.
 
     Raises:
@@ -43,16 +50,17 @@ def run_key(
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-@functools.cache
 def code_digest(function: Callable[..., Any], declared: frozenset[str]) -> Digest:
     """The digest of a task's code, once its packages were checked against the declared tools.
+
+    It is taken anew for every call in a notebook or script, where a cell can change a helper under a task.
 
     Raises:
         Undigestable: something it uses has no stable form.
         ConfigurationError: it uses a package that is not declared, whose version the key would not know.
     """
     package = _distribution_package(function.__module__)
-    digest = CodeDigest(package=package, stop=RUNNER).digest(function)
+    digest = (_digest if function.__module__ == "__main__" else _kept_digest)(function, package)
     undeclared = sorted(digest.externals - FREE - declared - {package})
     if undeclared:
         raise ConfigurationError(
@@ -62,11 +70,20 @@ def code_digest(function: Callable[..., Any], declared: frozenset[str]) -> Diges
     return digest
 
 
+def _digest(function: Callable[..., Any], package: str) -> Digest:
+    return CodeDigest(package=package, stop=RUNNER).digest(function)
+
+
+_kept_digest = functools.cache(_digest)
+
+
 def _distribution_package(module: str) -> str:
     parts = module.split(".")
     return ".".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
 
 
 def _input(asset: Asset) -> Any:
-    fields = {name: described(value, name, _input) for name, value in asset.values().items() if value is not None}
-    return {"asset": asset.asset_key, "cid": asset.cid, "fields": fields}
+    fields = {
+        name: described(value, name, _input) for name, value in asset.values().items() if value is not None
+    }
+    return {"type": asset.asset_key, "cid": asset.cid, "fields": fields}

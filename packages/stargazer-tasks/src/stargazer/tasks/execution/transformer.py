@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 from flyte.types import TypeEngine, TypeTransformer, TypeTransformerFailedError
-from flyteidl2.core import literals_pb2, types_pb2
-from google.protobuf import struct_pb2
+from flyteidl2.core import literals_pb2, types_pb2  # type: ignore[import-untyped]
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 from stargazer.assets import Asset, IpFile, StargazerError, asset_class
 
 __all__ = ["AssetTransformer", "register"]
@@ -41,15 +41,17 @@ class AssetTransformer(TypeTransformer[Asset]):
             simple=types_pb2.SimpleType.STRUCT, metadata=metadata, structure=types_pb2.TypeStructure(tag=TAG)
         )
 
-    async def to_literal(self, python_val: Any, python_type: type[Asset], expected: Any) -> literals_pb2.Literal:
+    async def to_literal(
+        self, python_val: Any, python_type: type[Asset], expected: Any
+    ) -> literals_pb2.Literal:
         """The literal of a stored asset, or of its record as a dict or JSON text."""
-        value = json.loads(python_val) if isinstance(python_val, str) else python_val
-        if isinstance(value, dict):
-            value = _asset(value)
+        value = _asset(python_val, python_type) if isinstance(python_val, dict | str) else python_val
         if not isinstance(value, python_type):
             raise TypeTransformerFailedError(f"expected {python_type.__name__}, got {type(value).__name__}")
         if not value.cid:
-            raise TypeTransformerFailedError(f"{type(value).__name__} has no CID: store it before handing it on")
+            raise TypeTransformerFailedError(
+                f"{type(value).__name__} has no CID: store it before handing it on"
+            )
         record = {"asset_key": value.asset_key, "cid": value.cid, "keyvalues": value.keyvalues}
         binary = literals_pb2.Binary(value=msgpack.packb(record), tag="msgpack")
         return literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary))
@@ -60,11 +62,15 @@ class AssetTransformer(TypeTransformer[Asset]):
             raise TypeTransformerFailedError(f"not an asset: {lv}")
         return self.from_binary_idl(lv.scalar.binary, expected_python_type)
 
-    def from_binary_idl(self, binary_idl_object: literals_pb2.Binary, expected_python_type: type[Asset]) -> Asset:
+    def from_binary_idl(
+        self, binary_idl_object: literals_pb2.Binary, expected_python_type: type[Asset]
+    ) -> Asset:
         """The asset of a packed record."""
-        asset = _asset(msgpack.unpackb(binary_idl_object.value))
+        asset = _asset(msgpack.unpackb(binary_idl_object.value), expected_python_type)
         if not isinstance(asset, expected_python_type):
-            raise TypeTransformerFailedError(f"expected {expected_python_type.__name__}, got {type(asset).__name__}")
+            raise TypeTransformerFailedError(
+                f"expected {expected_python_type.__name__}, got {type(asset).__name__}"
+            )
         return asset
 
     def guess_python_type(self, literal_type: types_pb2.LiteralType) -> type[Asset]:
@@ -79,10 +85,14 @@ def register() -> None:
     TypeEngine.register(AssetTransformer())
 
 
-def _asset(record: dict[str, Any]) -> Asset:
+def _asset(value: Any, wanted: type[Asset]) -> Asset:
+    """The asset of a record or its JSON text; a bare Asset if it may be one and its type is not known here."""
     try:
-        cls = asset_class(record["asset_key"])
+        record = json.loads(value) if isinstance(value, str) else value
         pairs = {"asset": record["asset_key"], **record.get("keyvalues", {})}
-        return cls.from_keyvalues(pairs, cid=record["cid"], record=IpFile(cid=record["cid"], keyvalues=pairs))
-    except (StargazerError, KeyError) as error:
-        raise TypeTransformerFailedError(f"not an asset: {error}") from error
+        entry = IpFile(cid=record["cid"], keyvalues=pairs)
+        if wanted is Asset:
+            return Asset.from_record(entry)
+        return asset_class(pairs["asset"]).from_keyvalues(pairs, cid=entry.cid, record=entry)
+    except (StargazerError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TypeTransformerFailedError(f"not an asset: {error!s}; expected asset_key, cid and keyvalues") from error

@@ -6,22 +6,30 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
-import tarfile
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import attrs
-from stargazer.assets import Asset, StorageClient, StorageError, fetch
-
+from stargazer.assets import Asset, InvalidAssetError, StorageClient, StorageError, fetch
+from stargazer.tasks.execution.archives import remove_tree, unpacked
+from stargazer.tasks.execution.locks import key_lock
+from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import assets_in, replaced
+from stargazer.tasks.tools import expect
 
-__all__ = ["lay_out", "open_workspace", "sweep", "workspace"]
+__all__ = ["Shared", "claim", "lay_out", "open_workspace", "sweep", "workspace"]
 
 _current: ContextVar[Path] = ContextVar("stargazer_workspace")
+
+
+@attrs.frozen
+class Shared:
+    """Where what several tasks use is kept: `unpacked` folder assets, on the store's filesystem, and `locks`."""
+
+    unpacked: Path
+    locks: Path
 
 
 def workspace() -> Path:
@@ -45,34 +53,34 @@ def open_workspace(parent: Path, name: str) -> Iterator[Path]:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         lock, held = _locked_name(parent, name)
-        folder = lock.with_suffix("")
-        folder.mkdir()
     except OSError as error:
-        raise StorageError(f"cannot make a workspace in {parent}: {error.strerror}") from error
+        raise StorageError(f"cannot make a workspace in {str(parent)!r}: {error.strerror}") from error
+    folder = lock.with_suffix("")
     token = _current.set(folder)
     try:
+        folder.mkdir()
         yield folder
     finally:
         _current.reset(token)
-        _remove(folder)
-        lock.unlink(missing_ok=True)
+        _clear(lock)
         os.close(held)
 
 
 def sweep(parent: Path) -> None:
-    """Remove the workspaces of processes that are gone."""
+    """Remove the workspaces of processes that are gone; those in use are left alone."""
     for lock in parent.glob("*.lock"):
         with contextlib.suppress(OSError), open(lock) as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(lock.with_suffix(""))
-            lock.unlink(missing_ok=True)
+            _clear(lock)
 
 
-async def lay_out(arguments: dict[str, Any], folder: Path, client: StorageClient, unpacked: Path) -> dict[str, Any]:
+async def lay_out(
+    arguments: dict[str, Any], folder: Path, client: StorageClient, shared: Shared
+) -> dict[str, Any]:
     """The arguments with every asset's bytes on disk: `<folder>/<parameter>/<file>`, companions beside it.
 
-    Args:
-        unpacked: where folder assets are unpacked once, for all tasks.
+    Where a parameter has several assets, each is in a numbered folder of its own. A folder asset's path is a link
+    to a read-only folder, unpacked once for all tasks.
     """
     laid: dict[int, Asset] = {}
     for name, value in arguments.items():
@@ -80,44 +88,65 @@ async def lay_out(arguments: dict[str, Any], folder: Path, client: StorageClient
         for number, (_, asset) in enumerate(found):
             place = folder / name if len(found) == 1 else folder / name / str(number)
             ready = await fetch(asset, place, client=client)
-            if asset.folder and ready.path is not None:
-                target = place / asset.asset_key
-                target.symlink_to(_unpack(ready.path, unpacked / str(asset.cid)))
-                ready = attrs.evolve(ready, path=target)
+            if asset.folder and ready.path is not None and asset.cid:
+                async with key_lock(shared.locks, f"unpack-{asset.cid}"):
+                    content = await to_the_end(unpacked, ready.path, shared.unpacked / asset.cid, folder)
+                ready = attrs.evolve(ready, path=place / asset.asset_key)
+                (place / asset.asset_key).symlink_to(content)
             laid[id(asset)] = ready
     return {name: replaced(value, lambda asset: laid[id(asset)]) for name, value in arguments.items()}
+
+
+def claim(outputs: Iterable[tuple[str, Asset]], folder: Path, task: str) -> None:
+    """Make sure that every new asset has a file of its own in the workspace, before any is registered.
+
+    A path becomes that of the file itself: absolute, links within the workspace followed.
+
+    Raises:
+        InvalidAssetError: a result has no path, or one that cannot be its own: outside the workspace, a folder,
+            an input's file, or another result's.
+        ToolError: its file is missing or empty.
+    """
+    claimed: dict[Path, tuple[str, Asset]] = {}
+    for role, asset in outputs:
+        if asset.cid:
+            continue
+        if asset.path is None:
+            raise InvalidAssetError(f"{task}: the result {role!r} has no path: give it the file it holds")
+        path = folder / asset.path
+        file = Path(os.path.realpath(path))
+        if not file.is_relative_to(os.path.realpath(folder)):
+            what = "is a link to a file" if path.is_symlink() else "lies"
+            raise InvalidAssetError(
+                f"{task}: the file of the result {role!r} {what} outside of the task's workspace: {str(asset.path)!r}; "
+                "copy it into workspace(), or return the input itself to hand it on"
+            )
+        expect(file, by=f"{task} ({role})")
+        if not file.is_file():
+            raise InvalidAssetError(
+                f"{task}: the result {role!r} is no file: {file.name!r}; pack(folder, archive) makes one of a folder"
+            )
+        other, owner = claimed.setdefault(file, (role, asset))
+        if owner is not asset:
+            raise InvalidAssetError(
+                f"{task}: the results {other!r} and {role!r} are the same file {file.name!r}"
+            )
+        asset.path = file
+
+
+def _clear(lock: Path) -> None:
+    """Remove a workspace and then its lock; what cannot be removed keeps its lock file, for a later sweep."""
+    if remove_tree(lock.with_suffix("")):
+        with contextlib.suppress(OSError):
+            lock.unlink()
 
 
 def _locked_name(parent: Path, name: str) -> tuple[Path, int]:
     """A new lock file, held before anybody can sweep it."""
     while True:
-        lock = parent / f"{name}-{secrets.token_hex(6)}.lock"
+        lock = parent / f"{name[:40]}-{secrets.token_hex(6)}.lock"
         held = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         fcntl.flock(held, fcntl.LOCK_EX)
         if lock.exists():
             return lock, held
         os.close(held)
-
-
-def _unpack(archive: Path, target: Path) -> Path:
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
-        try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(temporary, filter="data")
-            with contextlib.suppress(OSError):  # another process was first
-                temporary.rename(target)
-        finally:
-            _remove(temporary)
-    return target
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    if os.path.lexists(folder):
-        for parent, folders, _ in os.walk(folder):
-            for inner in [parent, *(os.path.join(parent, name) for name in folders)]:
-                with contextlib.suppress(OSError):
-                    os.chmod(inner, 0o700)
-        shutil.rmtree(folder, ignore_errors=True)

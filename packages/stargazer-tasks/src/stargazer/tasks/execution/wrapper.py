@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import inspect
 import itertools
+import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol
 
 import attrs
-from stargazer.assets import Asset, AssetNotFoundError, ConfigurationError, current_client
+from stargazer.assets import Asset, AssetNotFoundError, ConfigurationError, StorageError, current_client
+from stargazer.assets.client import record_id
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.assets.query import no_assembling
 from stargazer.storage.settings import Settings
 from stargazer.storage.store import LocalStore, account, now
-
 from stargazer.tasks.execution.code_digest import Undigestable
-from stargazer.tasks.execution.events import Event, announce
+from stargazer.tasks.execution.events import Event, Kind, announce
 from stargazer.tasks.execution.locks import key_lock
+from stargazer.tasks.execution.options import log_folder, refresh_wanted
 from stargazer.tasks.execution.runkey import code_digest, run_key
 from stargazer.tasks.execution.slots import Slots
-from stargazer.tasks.execution.values import assets_in, described, rebuilt
-from stargazer.tasks.execution.workspace import lay_out, open_workspace, sweep
-from stargazer.tasks.tools import ResolvedTool, Session, expect, use_session
+from stargazer.tasks.execution.threads import to_the_end
+from stargazer.tasks.execution.values import assets_in, described, leaves, named_tuple, rebuilt, result_type
+from stargazer.tasks.execution.workspace import Shared, claim, lay_out, open_workspace, sweep
+from stargazer.tasks.tools import ResolvedTool, Session, use_session
 
-__all__ = ["Declared", "TaskCode", "execute", "log_to", "refreshing"]
+__all__ = ["Declared", "TaskCode", "execute"]
 
 
 class Declared(Protocol):
@@ -64,28 +66,7 @@ class TaskCode:
 
 
 _calls = itertools.count(1)
-_refresh: ContextVar[bool] = ContextVar("stargazer_refresh", default=False)
-_logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
-
-
-@contextlib.contextmanager
-def refreshing(enabled: bool = True) -> Iterator[None]:
-    """Compute every task anew within a `with` block, whatever the memo knows."""
-    token = _refresh.set(enabled)
-    try:
-        yield
-    finally:
-        _refresh.reset(token)
-
-
-@contextlib.contextmanager
-def log_to(folder: Path) -> Iterator[None]:
-    """Keep what tools print, a file for each task call, in this folder within a `with` block."""
-    token = _logs.set(folder)
-    try:
-        yield
-    finally:
-        _logs.reset(token)
+_running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
 
 
 async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -97,7 +78,7 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
     """
     bound = inspect.signature(code.function).bind(*args, **kwargs)
     bound.apply_defaults()
-    call = _Call(code, dict(bound.arguments))
+    call = _Call(code, bound)
     try:
         return await call.result()
     except BaseException as error:
@@ -108,13 +89,19 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
 class _Call:
     """One call of a task, from its arguments to its result."""
 
-    def __init__(self, code: TaskCode, arguments: dict[str, Any]):
-        self.code, self.arguments = code, arguments
-        self.inputs = [pair for name, value in arguments.items() for pair in assets_in(value, name)]
+    def __init__(self, code: TaskCode, bound: inspect.BoundArguments):
+        if (outer := _running.get()) is not None:
+            raise ConfigurationError(
+                f"{code.name} is a task, and {outer} too: a task cannot call one, for it would wait for the slots "
+                "that it holds itself; call both from a workflow"
+            )
+        self.code, self.bound, self.arguments = code, bound, dict(bound.arguments)
+        self.inputs = [pair for name, value in self.arguments.items() for pair in assets_in(value, name)]
         self.number, self.started = next(_calls), time.monotonic()
         self.settings = Settings.load()
         self.client = current_client()
         self.store = _store(self.client)
+        self.locks = self.settings.home / "locks"
         for role, asset in self.inputs:
             if not asset.cid:
                 raise AssetNotFoundError(
@@ -122,63 +109,66 @@ class _Call:
                     "(`stargazer add`, or the result of another task)"
                 )
 
-    def tell(self, kind: Any, **details: Any) -> None:
+    def tell(self, kind: Kind, **details: Any) -> None:
         """Announce what happened to this call."""
-        announce(Event(kind=kind, task=self.code.name, call=self.number, label=_label(self.arguments),
-                       seconds=time.monotonic() - self.started, **details))  # fmt: skip
+        seconds = time.monotonic() - self.started
+        label = _label(asset for _, asset in self.inputs)
+        announce(
+            Event(kind=kind, task=self.code.name, call=self.number, label=label, seconds=seconds, **details)
+        )
 
     async def result(self) -> Any:
+        """What the memo knows, else what the body returns; the second of two equal calls waits for the first."""
         tools = [tool.resolve() for tool in self.code.tools]
-        digest, key = self._key(tools)
-        if not key:
-            return await self._run(tools, digest, key)
-        if not _refresh.get() and (found := await asyncio.to_thread(self._remembered, key)) is not None:
-            return found[0]
-        async with key_lock(self.settings.home / "locks", key):
-            if not _refresh.get() and (found := await asyncio.to_thread(self._remembered, key)) is not None:
-                return found[0]
-            return await self._run(tools, digest, key)
-
-    def _key(self, tools: list[ResolvedTool]) -> tuple[str, str]:
         try:
             digest = code_digest(self.code.function, frozenset(tool.name for tool in self.code.tools)).hex
         except Undigestable as error:
+            run_key(self.code.name, "", self.arguments, tools)  # refuses the same arguments
             self.tell("waiting", note=f"not memoised: {error}")
-            return "", ""
-        return digest, run_key(self.code.name, digest, self.arguments, tools)
+            return await self._run(tools, "", "")
+        key = run_key(self.code.name, digest, self.arguments, tools)
+        if (found := await self._remembered(key)) is not None:
+            return found[0]
+        async with key_lock(self.locks, key):
+            if (found := await self._remembered(key)) is not None:
+                return found[0]
+            self.tell("waiting")
+            return await self._run(tools, digest, key)
 
-    def _remembered(self, key: str) -> tuple[Any] | None:
-        """The result that the memo has for this key, in a tuple of one; None if it has none."""
+    async def _remembered(self, key: str) -> tuple[Any] | None:
+        """The result that the memo has for this key, in a tuple of one; None if it has none, or shall be refreshed."""
+        if refresh_wanted() or (found := await asyncio.to_thread(self._recall, key)) is None:
+            return None
+        self.tell("memo hit")
+        return found
+
+    def _recall(self, key: str) -> tuple[Any] | None:
         found = self.store.remembered(key)
         if found is None:
             return None
-        provenance_cid, execution = found
-        assets = [self._recalled(entry) for entry in execution.outputs]
-        self.tell("memo hit")
-        return (rebuilt(execution.result, assets, _annotation(self.code.function)),)
-
-    def _recalled(self, entry: Entry) -> Asset:
-        from stargazer.assets.asset import record_id
-
-        record = self.store.get(record_id(entry.cid, entry.keyvalues))
-        assert record is not None
-        return Asset.from_record(record)
+        _, execution = found
+        records = [self.store.get(record_id(entry.cid, entry.keyvalues)) for entry in execution.outputs]
+        assets = [Asset.from_record(record) for record in records if record is not None]
+        if len(assets) < len(records):
+            return None  # retracted just now
+        return (rebuilt(execution.result, assets, result_type(self.code.function)),)
 
     async def _run(self, tools: list[ResolvedTool], digest: str, key: str) -> Any:
-        self.tell("waiting")
-        pool = _pool(self.settings)
-        work = self.store.objects.work
-        await asyncio.to_thread(_sweep_once, work)
+        """Run the body on slots of the machine and in a workspace of its own, and register what it returns."""
+        pool, work = _pool(self.settings), self.store.objects.work
+        await to_the_end(sweep, work)
         async with pool.hold(cores=self.code.cores, memory=self.code.memory) as grant:
             self.started, began = time.monotonic(), now()
             self.tell("started", cores=grant.cores)
             with open_workspace(work, self.code.function.__name__) as folder:
-                arguments = await lay_out(self.arguments, folder, self.client, self.store.root / "unpacked")
-                session = Session(folder=folder, log=self._log(), threads=grant.cores, pass_fds=grant.fds,
-                                  tools={tool.name: tool for tool in tools if tool.argv})  # fmt: skip
-                reason = f"{self.code.name} is a task: it takes its assets as parameters; assemble them in a workflow"
-                with use_session(session), no_assembling(reason):
-                    value = await self.code.function(**arguments)
+                session = Session(
+                    folder=folder,
+                    log=self._log(),
+                    threads=grant.cores,
+                    pass_fds=grant.fds,  # type: ignore[arg-type]  # mypy and converter=tuple
+                    tools={tool.name: tool for tool in tools if tool.argv},
+                )
+                value = await self._body(session)
                 execution = Execution(
                     task=self.code.name,
                     distribution=self.code.distribution,
@@ -186,7 +176,9 @@ class _Call:
                     run_key=key,
                     parameters=self._parameters(),
                     inputs=[_entry(role, asset) for role, asset in self.inputs],
-                    tools=[ToolUse(name=tool.name, version=tool.version, source=tool.source) for tool in tools],
+                    tools=[
+                        ToolUse(name=tool.name, version=tool.version, source=tool.source) for tool in tools
+                    ],
                     commands=session.commands,
                     platform=f"{platform.system()} {platform.machine()}",
                     python=platform.python_version(),
@@ -195,59 +187,75 @@ class _Call:
                     finished=now(),
                     seconds=round(time.monotonic() - self.started, 3),
                     peak_memory=session.peak_memory,
-                    forced=_refresh.get(),
+                    forced=refresh_wanted(),
                 )
-                value = await _to_the_end(self._commit, execution, value)
-                if not _logs.get():
+                result = await to_the_end(self._commit, execution, value, folder)
+                if not log_folder():
                     session.log.unlink(missing_ok=True)
         self.tell("finished")
-        return value
+        return result
 
-    def _commit(self, execution: Execution, value: Any) -> Any:
-        outputs = list(assets_in(value, "" if hasattr(value, "_fields") else "result"))
-        for role, asset in outputs:
-            if not asset.cid and asset.path is not None:
-                expect(asset.path, by=f"{self.code.name} ({role})")
-        numbers = {id(asset): number for number, (_, asset) in enumerate(outputs)}
-        shape = described(value, "result", lambda asset: {"asset": numbers[id(asset)]})
+    async def _body(self, session: Session) -> Any:
+        """What the task's function returns for the arguments, laid out in the session's folder."""
+        shared = Shared(unpacked=self.store.root / "unpacked", locks=self.locks)
+        self.bound.arguments = await lay_out(self.arguments, session.folder, self.client, shared)
+        token = _running.set(self.code.name)
+        reason = f"{self.code.name} is a task: it takes its assets as parameters; assemble them in a workflow"
+        try:
+            with use_session(session), no_assembling(reason):
+                return await self.code.function(*self.bound.args, **self.bound.kwargs)
+        finally:
+            _running.reset(token)
+
+    def _commit(self, execution: Execution, value: Any, folder: Path) -> Any:
+        """Register the results of the body; the value is made anew of its JSON, as a memo hit makes it."""
+        numbers = itertools.count()
+        shape = described(value, f"{self.code.name}: the result", lambda _: next(numbers))
+        outputs = [(role, self._handed_on(asset)) for role, asset in assets_in(value, _result_role(value))]
+        claim(outputs, folder, self.code.name)
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
-        return value
+        return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
+
+    def _handed_on(self, asset: Asset) -> Asset:
+        """An input among the results with the store's path, for its workspace goes; a new asset as it is."""
+        if not asset.cid:
+            return asset
+        path = self.store.objects.path(asset.cid)
+        return attrs.evolve(asset, path=path if path.exists() else None)
 
     def _parameters(self) -> dict[str, Any]:
-        plain = {name: value for name, value in self.arguments.items() if not list(assets_in(value, name))}
-        return {name: described(value, name, lambda _: None) for name, value in plain.items()}
+        """The arguments that are more than assets; an asset among other values by its role."""
+        roles = (role for role, _ in self.inputs)
+        shapes = {
+            name: described(value, name, lambda _: next(roles)) for name, value in self.arguments.items()
+        }
+        return {name: shape for name, shape in shapes.items() if not _only_assets(self.arguments[name])}
 
     def _log(self) -> Path:
-        folder = _logs.get() or self.settings.home / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{now()[:19].replace(':', '')}-{self.number:03d}-{self.code.function.__name__}.log"
-
-
-async def _to_the_end(function: Callable[..., Any], *args: Any) -> Any:
-    """Run a function in a thread; a cancellation meanwhile takes effect when it has ended."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, *args))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
+        folder = log_folder() or self.settings.home / "logs"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot keep logs in {str(folder)!r}: {error.strerror}") from error
+        return (
+            folder
+            / f"{now()[:19].replace(':', '')}-{os.getpid()}-{self.number:03d}-{self.code.function.__name__}.log"
+        )
 
 
 def _store(client: Any) -> LocalStore:
     store = getattr(client, "store", None)
     if not isinstance(store, LocalStore):
-        raise ConfigurationError(f"tasks need a client with a local store, not a {type(client).__name__}")
+        raise ConfigurationError(
+            f"tasks need a client with a local store (its `store`), and {type(client).__name__} has none: "
+            "use stargazer.storage.get_client()"
+        )
     return store
 
 
 @functools.cache
 def _pool(settings: Settings) -> Slots:
     return Slots(settings.home / "slots" / platform.node(), cores=settings.cores, memory=settings.memory)
-
-
-@functools.cache
-def _sweep_once(work: Path) -> None:
-    sweep(work)
 
 
 @functools.cache
@@ -262,25 +270,23 @@ def _distribution(module: str) -> str:
         return ""
 
 
-def _annotation(function: Callable[..., Any]) -> Any:
-    return get_type_hints(function).get("return")
-
-
 def _entry(role: str, asset: Asset) -> Entry:
     pairs = asset.keyvalues
     provenance_cid = pairs.pop("provenance_cid", "")
     return Entry(role=role, cid=asset.cid or "", keyvalues=pairs, provenance_cid=provenance_cid)
 
 
-def _label(arguments: Mapping[str, Any]) -> str:
-    """What a call works on, for people: the sample and lane of its first asset that has one, and its part."""
-    words: list[str] = []
-    for name, value in arguments.items():
-        for _, asset in assets_in(value, name):
-            for field in ("sample", "lane", "name"):
-                word = getattr(asset, field, None)
-                if isinstance(word, str) and word not in words:
-                    words.append(word)
-    return " ".join(words[:4])
+def _result_role(value: Any) -> str:
+    return "" if named_tuple(type(value)) else "result"
 
 
+def _only_assets(value: Any) -> bool:
+    found = [leaf for _, leaf in leaves(value, "")]
+    return bool(found) and all(isinstance(leaf, Asset) for leaf in found)
+
+
+def _label(assets: Iterable[Asset]) -> str:
+    """What a call works on, for people: the samples, lanes and parts that its assets name; four words at most."""
+    found = (getattr(asset, field, None) for asset in assets for field in ("sample", "lane", "name"))
+    words = dict.fromkeys(word for word in found if isinstance(word, str))
+    return " ".join(itertools.islice(words, 4))
