@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import attrs
-from stargazer.assets.asset import Asset, asset_class
+from stargazer.assets.asset import asset_class
 from stargazer.assets.client import IpFile
-
 from stargazer.storage.store import Addition, LocalStore
 
 __all__ = ["LocalStorageClient"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class LocalStorageClient:
@@ -23,6 +19,10 @@ class LocalStorageClient:
 
     Args:
         root: the store's folder, made at first use.
+
+    Attributes:
+        store: the store itself, for what only a local one can do.
+        views: folder of the links that `Asset.fetch()` lays out.
     """
 
     def __init__(self, root: Path):
@@ -39,37 +39,48 @@ class LocalStorageClient:
             FormatError: the file is missing, empty or not of its type.
             StorageError: the store cannot take it.
         """
-        asset: Asset = asset_class(keyvalues.get("asset", "")).from_keyvalues(keyvalues)
+        asset = asset_class(keyvalues.get("asset", "")).from_keyvalues(keyvalues)
         addition = Addition(path=Path(path), asset=asset, name=name or "")
-        return (await _in_thread(self.store.add, [addition], "upload"))[0]
+        return (await asyncio.to_thread(self.store.add, [addition], "upload"))[0]
 
     async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
         """The store's own verified read-only file, or a copy of it in `dest` (a file or an existing folder).
 
         Raises:
-            StorageError: the bytes are not here.
+            StorageError: the bytes are not here, or `dest` cannot be written.
             IntegrityError: the bytes are not what the CID says.
         """
-        path = await _in_thread(self.store.read, ipfile.cid)
-        if dest is not None:
-            target = dest / (ipfile.name or ipfile.cid) if dest.is_dir() else dest
-            path = await _in_thread(self.store.export, ipfile.cid, target)
-        return attrs.evolve(ipfile, path=path)
+        return attrs.evolve(ipfile, path=await asyncio.to_thread(self._bring, ipfile, dest))
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
-        """All records with every one of these pairs, oldest first."""
-        return await _in_thread(self.store.query, keyvalues)
+        """All records with every one of these pairs, oldest first; `public` has no meaning on one machine."""
+        return await asyncio.to_thread(self.store.query, keyvalues)
 
     async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
-        """Merge metadata into one record; None removes a key."""
-        return await _in_thread(self.store.amend, ipfile, keyvalues)
+        """Merge metadata into one record; None removes a key.
+
+        Raises:
+            AssetNotFoundError: no such record.
+            InvalidAssetError: metadata that its type does not take.
+        """
+        return await asyncio.to_thread(self.store.amend, ipfile, keyvalues)
 
     async def delete_file(self, ipfile: IpFile) -> None:
-        """Remove one record."""
-        await _in_thread(self.store.retract, ipfile)
+        """Remove one record.
+
+        Raises:
+            AssetNotFoundError: no such record.
+        """
+        await asyncio.to_thread(self.store.retract, ipfile)
+
+    def _bring(self, ipfile: IpFile, dest: Path | None) -> Path:
+        if dest is None:
+            return self.store.read(ipfile.cid)
+        target = dest / (_base_name(ipfile.name) or ipfile.cid) if dest.is_dir() else dest
+        return self.store.export(ipfile.cid, target)
 
 
-async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    import asyncio
-
-    return await asyncio.to_thread(function, *args, **kwargs)
+def _base_name(name: str) -> str:
+    """The last part of a record's name: whoever made the record may not choose a folder here."""
+    base = name.replace("\0", "").rpartition("/")[2]
+    return "" if base in (".", "..") else base

@@ -38,7 +38,9 @@ def known_cid(connection: sqlite3.Connection, path: Path) -> str | None:
 def remember(connection: sqlite3.Connection, path: Path, before: Signature | None, cid: str) -> None:
     """Remember a file's CID, if its signature before it was read still holds."""
     if before and before == signature(path):
-        connection.execute("INSERT OR REPLACE INTO sources VALUES(?, ?, ?, ?, ?, ?)", (_key(path), *before, cid))
+        connection.execute(
+            "INSERT OR REPLACE INTO sources VALUES(?, ?, ?, ?, ?, ?)", (_key(path), *before, cid)
+        )
 
 
 def _key(path: Path) -> bytes:

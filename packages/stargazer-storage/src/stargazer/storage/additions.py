@@ -1,0 +1,93 @@
+"""Files to register: what is said of them, and everything that can be wrong with them before a byte is copied."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import attrs
+from stargazer.assets.asset import Asset
+from stargazer.assets.errors import FormatError
+
+__all__ = ["Addition", "check_files", "check_metadata", "keyvalues_of"]
+
+_PENDING = "pending"  # stands for the CID of a file that is registered together with the one that names it
+
+
+@attrs.frozen
+class Addition:
+    """A file to register: its asset without a CID, and where it came from (a file name or a public URL)."""
+
+    path: Path
+    asset: Asset
+    name: str = ""
+    origin: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name under which it is registered: the file's own unless another was given."""
+        return _text(self.name or self.path.name)
+
+    @property
+    def public_origin(self) -> str:
+        """Where it came from, fit to be read by anybody: no folder, no credentials, no query (it may be signed)."""
+        if "://" not in self.origin:
+            return _text(Path(self.origin or self.path).name)
+        url = urlsplit(self.origin)
+        return _text(urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", "")))
+
+
+def check_files(additions: Sequence[Addition]) -> None:
+    """Look at every file's state, head and tail.
+
+    Raises:
+        FormatError: one is missing, unreadable, no file, empty, or not of its type.
+    """
+    for item in additions:
+        name = str(item.path)
+        try:
+            status = os.stat(item.path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            raise FormatError(f"no such file: {name!r}") from None
+        except OSError as error:
+            raise FormatError(f"{name!r} cannot be read: {error.strerror}") from error
+        if stat.S_ISDIR(status.st_mode):
+            raise FormatError(f"{name!r} is a folder: give the files in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise FormatError(f"{name!r} is not a regular file: write its content to a file first")
+        if not os.access(item.path, os.R_OK):
+            raise FormatError(f"{name!r} cannot be read: check its permissions")
+        if status.st_size == 0:
+            raise FormatError(f"{name!r} is empty")
+        check = type(item.asset).check
+        if check is not None:
+            check(item.path)
+
+
+def check_metadata(assets: Sequence[Asset]) -> None:
+    """Look at the metadata of assets that are registered together; their links may point at one another.
+
+    Raises:
+        InvalidAssetError: a field's value is not of its type, or a link points at what is neither stored nor here.
+    """
+    together = {id(asset) for asset in assets}
+    for asset in assets:
+        copy = attrs.evolve(asset)
+        for name in asset.links():
+            target = getattr(asset, name)
+            if isinstance(target, Asset) and id(target) in together:
+                setattr(copy, name, attrs.evolve(target, cid=_PENDING))
+        keyvalues_of(copy)
+
+
+def keyvalues_of(asset: Asset) -> dict[str, str]:
+    """An asset's metadata as provenance names it: without `provenance_cid`."""
+    return {key: value for key, value in asset.keyvalues.items() if key != "provenance_cid"}
+
+
+def _text(name: str) -> str:
+    """A file name as valid text: bytes that are no UTF-8 are escaped."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

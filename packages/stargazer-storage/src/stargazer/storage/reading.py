@@ -1,0 +1,176 @@
+"""The reading half of the local store: records by their metadata, provenance by its edges, verified bytes by CID."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stargazer.assets import provenance
+from stargazer.assets.asset import record_id
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.assets.provenance import Document, Execution
+from stargazer.storage import statcache, verified
+from stargazer.storage.cid import is_cid
+from stargazer.storage.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from stargazer.storage.index import Index
+
+__all__ = ["StoreReader"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS edges(
+    cid TEXT, role TEXT, provenance_cid TEXT, number INTEGER PRIMARY KEY);
+CREATE INDEX IF NOT EXISTS edges_cid ON edges(cid, role);
+CREATE TABLE IF NOT EXISTS memo(run_key TEXT PRIMARY KEY, provenance_cid TEXT) WITHOUT ROWID;
+"""
+
+
+class StoreReader:
+    """Finds and reads files in one folder.
+
+    Every method blocks; `LocalStorageClient` is the asynchronous face.
+    """
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+        self.objects = ObjectStore(self.root)
+        self._index: Index | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def index(self) -> Index:
+        """The records, opened at first use."""
+        with self._opening:
+            if self._index is None:
+                from stargazer.storage.index import Index
+
+                schema = verified.SCHEMA + _SCHEMA + statcache.SCHEMA
+                self._index = Index(self.root / "index.sqlite", schema=schema)
+            return self._index
+
+    # finding
+
+    def query(self, keyvalues: Mapping[str, str]) -> list[IpFile]:
+        """All records with every one of these pairs (the key `cid` means the record's CID), oldest first."""
+        from tinydb import where
+
+        condition: Any = None
+        for key, value in keyvalues.items():
+            part = where("cid") == value if key == "cid" else where("keyvalues")[key] == value
+            condition = part if condition is None else condition & part
+        records = self.index.table("records")
+        found: Iterable[Any] = records.all() if condition is None else records.search(condition)
+        return [self._ipfile(document) for document in found]
+
+    def get(self, id: str) -> IpFile | None:
+        """One record by its id."""
+        from tinydb import where
+
+        document = self.index.table("records").get(where("id") == id)
+        return self._ipfile(document) if document else None
+
+    def remembered(self, run_key: str) -> tuple[str, Execution] | None:
+        """The provenance CID and the execution that has this run key, if the records of all its outputs are there."""
+        with self.index.reading() as connection:
+            sql = "SELECT provenance_cid FROM memo WHERE run_key = ?"
+            row = connection.execute(sql, (run_key,)).fetchone()
+        if row is None:
+            return None
+        try:
+            document = self.document(row[0])
+        except StargazerError:
+            return None
+        if not isinstance(document, Execution):
+            return None
+        ids = {record_id(entry.cid, entry.keyvalues) for entry in document.outputs}
+        return (row[0], document) if ids == set(self._documents(ids)) else None
+
+    def documents(self, cid: str, role: str = "output") -> list[str]:
+        """CIDs of the provenance documents that name a file as `output` (made, imported) or `input`, oldest first.
+
+        The roles `amended` and `retracted` name the documents of what was done to the file's records.
+        """
+        sql = "SELECT provenance_cid FROM edges WHERE cid = ? AND role = ? GROUP BY 1 ORDER BY min(number)"
+        with self.index.reading() as connection:
+            return [found for (found,) in connection.execute(sql, (cid, role)).fetchall()]
+
+    # reading
+
+    def read(self, cid: str) -> Path:
+        """The read-only file of a CID, verified: by its times since it was last hashed, else by hashing it.
+
+        Raises:
+            StorageError: it is not here.
+            IntegrityError: its bytes are not what the CID says.
+        """
+        found = self.objects.stat(cid)
+        if found is None:
+            raise StorageError(
+                f"the bytes of {cid} are not in the store {str(self.root)!r}: add the file again, "
+                "or run what made it with --refresh"
+            )
+        with self.index.reading() as connection:
+            verify = not verified.is_verified(connection, found)
+        if verify:
+            found = self.objects.verify(cid)
+            with contextlib.suppress(StorageError), self.index.transaction() as connection:
+                verified.remember(connection, [found])  # a read-only store is verified every time
+        return self.objects.path(cid)
+
+    def export(self, cid: str, target: Path) -> Path:
+        """A copy of verified bytes for the user to keep; an existing file is replaced only by the whole copy.
+
+        Raises:
+            StorageError: the bytes are not here, or the target cannot be written.
+            IntegrityError: the bytes are not what the CID says.
+        """
+        source = self.read(cid)
+        temporary = target.parent / f".stargazer-{secrets.token_hex(8)}"
+        try:
+            shutil.copyfile(source, temporary)
+            temporary.replace(target)
+        except OSError as error:
+            raise StorageError(f"cannot write {str(target)!r}: {error.strerror}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        return target
+
+    def document(self, cid: str) -> Document:
+        """A provenance document by its CID.
+
+        Raises:
+            StorageError: it is not here, or its bytes are not what the CID says.
+            FormatError: it is no provenance document.
+        """
+        return provenance.load(IpFile(cid=cid, path=self.read(cid)))
+
+    # records as they are kept
+
+    def _documents(self, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """Those of these records that are there, by id."""
+        from tinydb import where
+
+        found = self.index.table("records").search(where("id").one_of(list(ids)))
+        return {document["id"]: document for document in found}
+
+    def _ipfile(self, document: Mapping[str, Any]) -> IpFile:
+        cid = document["cid"]
+        path = self.objects.path(cid) if is_cid(cid) else None
+        return IpFile(
+            id=document["id"],
+            cid=cid,
+            name=document["name"],
+            size=document["size"],
+            created_at=document["created_at"],
+            keyvalues=document["keyvalues"],
+            path=path if path is not None and os.path.exists(path) else None,
+        )

@@ -1,0 +1,38 @@
+"""Which state of each object was hashed: while its file's size, times and inode stay, its bytes are those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from stargazer.storage.objects import StoredObject
+
+__all__ = ["SCHEMA", "is_known", "is_verified", "remember"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects(
+    cid TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT) WITHOUT ROWID;
+"""
+
+
+def remember(connection: sqlite3.Connection, objects: Iterable[StoredObject]) -> None:
+    """Objects as they were when they were hashed."""
+    connection.executemany("INSERT OR REPLACE INTO objects VALUES(?, ?, ?, ?, ?)", map(_row, objects))
+
+
+def is_verified(connection: sqlite3.Connection, stored: StoredObject) -> bool:
+    """Whether the object is as it was when it was hashed."""
+    found = connection.execute("SELECT * FROM objects WHERE cid = ?", (stored.cid,)).fetchone()
+    return found is not None and tuple(found) == _row(stored)
+
+
+def is_known(connection: sqlite3.Connection, cid: str) -> bool:
+    """Whether a state of this object was ever recorded: not if whatever brought it did not come to its end."""
+    return connection.execute("SELECT 1 FROM objects WHERE cid = ?", (cid,)).fetchone() is not None
+
+
+def _row(stored: StoredObject) -> tuple[str, int, int, int, int]:
+    return stored.cid, stored.size, stored.mtime_ns, stored.ctime_ns, stored.inode
