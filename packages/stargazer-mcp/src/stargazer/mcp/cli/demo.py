@@ -2,14 +2,112 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stargazer.assets.errors import StorageError
+from stargazer.mcp.cli.output import note, print_json, print_table, print_text
+from stargazer.mcp.cli.supervising import supervise
+from stargazer.mcp.cli.words import Parser
+
+if TYPE_CHECKING:
+    from stargazer.workflows.demo.run import Demo
 
 __all__ = ["demo"]
 
 
 def demo(argv: Sequence[str]) -> int:
-    """Run the demo."""
-    from stargazer.workflows.demo.run import demo as run_demo
+    """Run the demo and show what came of it."""
+    parser = Parser(
+        "demo",
+        "[--outdir DIR] [--refresh] [--json]",
+        "Simulate a family of three with known variants, register its reads, call the variants, compare with the truth.\n"
+        "The second time nothing is computed.",
+        "  stargazer demo\n  stargazer demo --outdir my-first-run",
+    )
+    parser.add_argument("--outdir", metavar="DIR", type=Path, default=Path("stargazer-demo"),
+                        help="where copies of the calls and the report go; stargazer-demo by default")  # fmt: skip
+    parser.add_argument("--refresh", action="store_true", help="compute everything anew")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    words = parser.sort(argv)
+    if words.plain or words.pairs:
+        parser.error("the demo takes no arguments")
+    from stargazer.workflows.demo.run import prepare, run_demo
 
-    run_demo()
+    note("simulating a father, a mother and a child, and registering their reads ...")
+    prepare()
+    done = supervise("demo", lambda observer: run_demo(observer, refresh=words.options.refresh))
+    if isinstance(done, int):
+        return done
+    files = _export(done, words.options.outdir)
+    if words.options.json:
+        print_json({**done.run.as_dict(), "comparison": done.comparison, "summary": done.summary,
+                    "times": done.times, "files": {name: str(path) for name, path in files.items()}})  # fmt: skip
+    else:
+        _show(done, files)
     return 0
+
+
+def _export(done: Demo, folder: Path) -> dict[str, Path]:
+    """Copies of the calls and the report, under names people read."""
+    names = {"variants": "demo.vcf.gz", "index": "demo.vcf.gz.tbi", "report": "report.html"}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = {}
+        for result, name in names.items():
+            made[result] = folder / name
+            shutil.copyfile(done.run.results[result]["path"], made[result])
+    except OSError as error:
+        raise StorageError(f"cannot write the results to {str(folder)!r}: {error.strerror}; "
+                           "choose another folder with --outdir") from error  # fmt: skip
+    return made
+
+
+def _show(done: Demo, files: dict[str, Path]) -> None:
+    total, inheritance, calls = done.comparison["comparison"]["total"], done.comparison["inheritance"], done.comparison["calls"]
+    rows = [["SNV", *_score(total["snv"])], ["indel", *_score(total["indel"])]]
+    print_text("\nCalls against the truth, on confident sites, all three samples")
+    print_table(["", "truth", "called", "missed", "false", "precision", "recall", "F1"], rows)
+    print_text(
+        f"\n{calls['snv']} SNVs and {calls['indel']} indels pass; {inheritance['violations']} Mendelian violations in "
+        f"{inheritance['sites']} sites\n"
+    )
+    samples = done.summary["samples"]
+    print_table(
+        ["sample", "reads", "mapped", "duplicates", "mean coverage"],
+        [
+            [name, f"{found['reads']:,}", f"{found['mapped']:.2%}", f"{found['duplicates']:.2%}",
+             f"{found['mean_coverage']:.1f}x"]
+            for name, found in samples.items()
+        ],
+    )  # fmt: skip
+    print_text("")
+    print_table(["step", "time"], [[task.rpartition(".")[2], f"{seconds:.1f} s"] for task, seconds in done.times.items()])
+    run = done.run
+    print_text(
+        f"\n{run.computed} tasks computed, {run.memo_hits} had been computed before, {run.seconds:.1f} s (run {run.id})"
+    )
+    print_text(f"report  {files['report']}\ncalls   {files['variants']}")
+    cid = run.results["variants"]["cid"]
+    print_text(
+        "\nWhat next:\n"
+        f"  open {files['report']} in a browser\n"
+        f"  {_command()} why {cid}\n"
+        f"  {_command()} demo                  nothing is computed the second time\n"
+        f"  {_command()} add reads_R1.fq.gz reads_R2.fq.gz sample=NAME lane=L001\n"
+        f"  {_command()} run germline_short_variant_discovery samples=NAME build=BUILD"
+    )
+
+
+def _score(score: dict[str, Any]) -> list[str]:
+    shares = [score["precision"], score["recall"], score["f1"]]
+    return [str(score["truth"]), str(score["calls"]), str(score["fn"]), str(score["fp"]),
+            *("-" if share is None else f"{share:.4f}" for share in shares)]  # fmt: skip
+
+
+def _command() -> str:
+    """How the user calls this command: through hatch in its environment, by name elsewhere."""
+    return "hatch run stargazer" if "HATCH_ENV_ACTIVE" in os.environ else "stargazer"
