@@ -142,9 +142,10 @@ def _of_kind(given: Any, kind: Any) -> Any:
 
 
 def _chosen(given: Any, choices: Mapping[str, Any]) -> Any:
-    if str(given) not in choices:
+    word = "none" if given is None else str(given)
+    if word not in choices:
         raise ValueError(given)
-    return choices[str(given)]
+    return choices[word]
 
 
 def _scalar(given: Any, kind: Any) -> Any:

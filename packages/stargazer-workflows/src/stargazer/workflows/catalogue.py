@@ -90,8 +90,13 @@ def find_workflow(name: str) -> Entry:
 def describe_type(annotation: Any) -> str:
     """A parameter's type in words: `text`, `one of auto, reads`, `list of text`, `r1`."""
     if get_origin(annotation) in (typing.Union, UnionType):
-        members = [describe_type(member) for member in get_args(annotation) if member is not type(None)]
-        return " or ".join([*members, *(["none"] if type(None) in get_args(annotation) else [])])
+        members = get_args(annotation)
+        choices = [
+            choice for member in members if get_origin(member) is Literal for choice in get_args(member)
+        ]
+        words = [f"one of {', '.join(map(str, choices))}"] if choices else []
+        words += [describe_type(m) for m in members if get_origin(m) is not Literal and m is not type(None)]
+        return " or ".join([*words, *(["none"] if type(None) in members else [])])
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(str, get_args(annotation)))
     if get_origin(annotation) in (list, tuple):

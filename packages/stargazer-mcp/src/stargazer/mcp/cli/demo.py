@@ -67,7 +67,11 @@ def _export(done: Demo, folder: Path) -> dict[str, Path]:
 
 
 def _show(done: Demo, files: dict[str, Path]) -> None:
-    total, inheritance, calls = done.comparison["comparison"]["total"], done.comparison["inheritance"], done.comparison["calls"]
+    total, inheritance, calls = (
+        done.comparison["comparison"]["total"],
+        done.comparison["inheritance"],
+        done.comparison["calls"],
+    )
     rows = [["SNV", *_score(total["snv"])], ["indel", *_score(total["indel"])]]
     print_text("\nCalls against the truth, on confident sites, all three samples")
     print_table(["", "truth", "called", "missed", "false", "precision", "recall", "F1"], rows)
@@ -85,7 +89,10 @@ def _show(done: Demo, files: dict[str, Path]) -> None:
         ],
     )  # fmt: skip
     print_text("")
-    print_table(["step", "time"], [[task.rpartition(".")[2], f"{seconds:.1f} s"] for task, seconds in done.times.items()])
+    print_table(
+        ["step", "time"],
+        [[task.rpartition(".")[2], f"{seconds:.1f} s"] for task, seconds in done.times.items()],
+    )
     run = done.run
     print_text(
         f"\n{run.computed} tasks computed, {run.memo_hits} had been computed before, {run.seconds:.1f} s (run {run.id})"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.mcp.cli.output import escaped, note, print_json, print_table, print_text
+from stargazer.mcp.cli.output import note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
             {key: record[key] for key in ("run", "workflow", "seconds", "computed", "memo_hits", "results")}
         )
     else:
-        _print_results(record)
+        _print_results(record, exported=options.outdir is not None)
     return 0
 
 
@@ -151,7 +150,7 @@ def _export(results: Mapping[str, Any], folder: Path) -> None:
     paths = {record.cid: path for path, record in export(store, records.values(), folder)}
     for file in files:
         if file["cid"] in paths:
-            file["path"] = str(paths[file["cid"]].absolute())
+            file["path"] = str(paths[file["cid"]])
 
 
 def _files(results: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -166,17 +165,18 @@ def _files(results: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]
             yield from _files(value, f"{name}[{number}]")
 
 
-def _print_results(record: Mapping[str, Any]) -> None:
-    rows = [
-        [name, file["asset"], file["cid"], file["path"] or "(not on this machine)"]
-        for name, file in _files(record["results"])
-    ]
+def _print_results(record: Mapping[str, Any], *, exported: bool) -> None:
+    """What came out and where it is, on stdout; what it took, on stderr."""
+    files = list(_files(record["results"]))
+    rows = [[name, file["asset"], file["cid"], file["path"] if exported else ""] for name, file in files]
     print_table(["RESULT", "TYPE", "CID", "FILE"], rows)
     for name, value in record["results"].items():
         if not isinstance(value, Mapping | list) and value is not None:
             print_text(f"{name} = {value}")
-    done, hits = record["computed"], record["memo_hits"]
-    sys.stderr.write(
-        f"{escaped(record['workflow'])}: {done} task{'s' * (done != 1)} computed, {hits} had been computed before, "
-        f"{record['seconds']:.1f} s (run {record['run']})\n"
+    done, known = record["computed"], record["memo_hits"]
+    note(
+        f"{record['workflow']}: {done} task{'s' * (done != 1)} computed, {known} known from before, "
+        f"{record['seconds']:.1f} s (run {record['run']})"
     )
+    if files and not exported:
+        note("`stargazer get CID --to DIR` copies a result out, `stargazer why CID` says how it was made")

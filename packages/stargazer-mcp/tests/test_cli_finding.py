@@ -1,0 +1,219 @@
+"""`stargazer query`, `get`, `rm` and `why` on files that were added."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stargazer.mcp.cli import main
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def stargazer(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process: status, stdout, stderr."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        status = main(list(words))
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stargazer: Command) -> dict[str, dict[str, Any]]:
+    """A reference with its index, and two lanes of read pairs: records by what they are."""
+    monkeypatch.chdir(tmp_path)
+    Path("g.fa").write_text(">c\nACGT\n")
+    Path("g.fa.fai").write_text("c\t4\t3\t4\t5\n")
+    records: dict[str, dict[str, Any]] = {}
+    records["reference"] = added(stargazer, "g.fa", "build=GRCh38")[0]
+    link = f"reference_cid={records['reference']['cid']}"
+    records["fai"] = added(stargazer, "g.fa.fai", "asset=reference_index", link)[0]
+    for lane in ("L1", "L2"):
+        for mate in ("1", "2"):
+            Path(f"{lane}_R{mate}.fq").write_text(f"@{lane}/{mate}\nACGT\n+\nIIII\n")
+        words = [f"{lane}_R1.fq", f"{lane}_R2.fq", "sample=NA12878", f"lane={lane}"]
+        records[f"r1 {lane}"], records[f"r2 {lane}"] = added(stargazer, *words)
+    return records
+
+
+def added(stargazer: Command, *words: str) -> list[dict[str, Any]]:
+    status, out, err = stargazer("add", *words, "--json")
+    assert status == 0, err
+    found: list[dict[str, Any]] = json.loads(out)
+    return found
+
+
+def test_filters_select_by_type_and_field(stargazer: Command, store: dict[str, Any]) -> None:
+    _, out, _ = stargazer("query", "asset=r1", "sample=NA12878", "lane=L2", "--json")
+    assert json.loads(out) == [store["r1 L2"]]
+
+
+def test_a_key_given_twice_means_either(stargazer: Command, store: dict[str, Any]) -> None:
+    _, out, _ = stargazer("query", "asset=r1", "asset=r2", "lane=L1", "--json")
+    assert [record["keyvalues"]["asset"] for record in json.loads(out)] == ["r1", "r2"]
+
+
+def test_a_table_is_for_people(stargazer: Command, store: dict[str, Any]) -> None:
+    _, out, _ = stargazer("query", "asset=reference")
+    header, row = out.splitlines()
+    assert header.split() == ["TYPE", "WHAT", "NAME", "SIZE", "CREATED", "(UTC)", "CID"]
+    assert row.startswith("reference  build=GRCh38  g.fa")
+    assert row.endswith(store["reference"]["cid"])
+
+
+def test_provenance_is_hidden_unless_asked_for(stargazer: Command, store: dict[str, Any]) -> None:
+    everything = json.loads(stargazer("query", "--json")[1])
+    assert len(everything) == len(store)
+    documents = json.loads(stargazer("query", "asset=provenance", "kind=import", "--json")[1])
+    assert len(documents) == 4
+
+
+def test_nothing_found_is_an_empty_answer(stargazer: Command) -> None:
+    assert stargazer("query", "--json") == (0, "[]\n", "")
+    status, out, err = stargazer("query")
+    assert (status, out) == (0, "")
+    assert "stargazer add" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["asset=r1", "lain=x"], "did you mean 'lane'"),
+        (["lain=x"], "'lain'"),
+        (["asset=reeds"], "unknown asset type 'reeds'"),
+        (["asset=alignment", "duplicates_marked=perhaps"], "true or false"),
+    ],
+)
+def test_wrong_filters_are_errors(
+    stargazer: Command, store: dict[str, Any], words: list[str], said: str
+) -> None:
+    status, out, err = stargazer("query", *words)
+    assert (status, out) == (1, "")
+    assert said in err
+
+
+def test_get_names_files_for_people_and_brings_companions(stargazer: Command, store: dict[str, Any]) -> None:
+    status, out, _ = stargazer(
+        "get", store["reference"]["cid"], "sample=NA12878", "lane=L1", "--to", "out/put"
+    )
+    assert status == 0
+    names = sorted(path.name for path in Path("out/put").iterdir())
+    assert names == ["GRCh38.fa", "GRCh38.fa.fai", "NA12878.L1.r1.fq", "NA12878.L1.r2.fq"]
+    assert sorted(out.split()) == [f"out/put/{name}" for name in names]
+    assert Path("out/put/NA12878.L1.r2.fq").read_text() == Path("L1_R2.fq").read_text()
+
+
+def test_an_index_alone_is_named_after_its_file(stargazer: Command, store: dict[str, Any]) -> None:
+    stargazer("get", "asset=reference_index", "--to", "out")
+    assert [path.name for path in Path("out").iterdir()] == ["GRCh38.fa.fai"]
+
+
+def test_get_twice_changes_nothing(stargazer: Command, store: dict[str, Any]) -> None:
+    stargazer("get", "asset=reference", "--to", "out")
+    before = {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
+    assert stargazer("get", "asset=reference", "--to", "out")[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in Path("out").iterdir()} == before
+
+
+def test_a_different_file_is_never_overwritten(stargazer: Command, store: dict[str, Any]) -> None:
+    Path("GRCh38.fa").write_text("mine")
+    _, out, _ = stargazer("get", store["reference"]["cid"])
+    assert Path("GRCh38.fa").read_text() == "mine"
+    part = store["reference"]["cid"][-9:-1]
+    assert out.split() == [f"GRCh38.{part}.fa", f"GRCh38.{part}.fa.fai"]
+
+
+def test_two_files_of_one_name_both_arrive(stargazer: Command, store: dict[str, Any]) -> None:
+    Path("h.fa").write_text(">c\nGGGG\n")
+    added(stargazer, "h.fa", "build=GRCh38")
+    _, out, _ = stargazer("get", "asset=reference", "--to", "out")
+    assert len([line for line in out.split() if line.endswith(".fa")]) == 2
+
+
+def test_a_name_cannot_leave_the_folder(stargazer: Command, store: dict[str, Any]) -> None:
+    Path("e.fa").write_text(">c\nTTTT\n")
+    added(stargazer, "e.fa", "build=../../etc/x")
+    stargazer("get", "build=../../etc/x", "--to", "out")
+    assert [path.name for path in Path("out").iterdir()] == ["_.._etc_x.fa"]
+
+
+@pytest.mark.parametrize("verb", ["get", "rm", "why"])
+def test_what_is_not_there_is_an_error(stargazer: Command, store: dict[str, Any], verb: str) -> None:
+    for word in ("nonsense", "sample=NA0", "bafkreib6vj3os7l4lqqytaw5vju46iorcknttfiwfnlbizjcqn7xd5hrvy"):
+        status, out, err = stargazer(verb, word)
+        assert (status, out) == (1, "")
+        assert word.partition("=")[2] in err
+
+
+def test_rm_takes_one_record_back(stargazer: Command, store: dict[str, Any]) -> None:
+    assert stargazer("rm", "asset=r1", "lane=L1")[0] == 0
+    left = json.loads(stargazer("query", "--json")[1])
+    assert store["r1 L1"]["id"] not in [record["id"] for record in left]
+    assert len(left) == len(store) - 1
+
+
+def test_rm_takes_an_id(stargazer: Command, store: dict[str, Any]) -> None:
+    assert stargazer("rm", store["fai"]["id"])[0] == 0
+    assert json.loads(stargazer("query", "asset=reference_index", "--json")[1]) == []
+
+
+def test_rm_of_several_asks_first(stargazer: Command, store: dict[str, Any]) -> None:
+    status, _, err = stargazer("rm", "sample=NA12878")
+    assert status == 1
+    assert "4 records match" in err
+    assert store["r2 L2"]["id"] in err
+    assert len(json.loads(stargazer("query", "--json")[1])) == len(store)
+    assert stargazer("rm", "sample=NA12878", "--all")[0] == 0
+    assert json.loads(stargazer("query", "sample=NA12878", "--json")[1]) == []
+
+
+def test_a_retracted_file_can_be_added_again(stargazer: Command, store: dict[str, Any]) -> None:
+    stargazer("rm", "asset=reference")
+    added(stargazer, "g.fa", "build=GRCh38")
+    assert len(json.loads(stargazer("query", "asset=reference", "--json")[1])) == 1
+
+
+def test_why_takes_a_cid_a_file_or_filters(stargazer: Command, store: dict[str, Any]) -> None:
+    cid = store["reference"]["cid"]
+    Path("renamed").write_bytes(Path("g.fa").read_bytes())
+    answers = {
+        stargazer("why", word)[1] for word in (cid, "renamed", "asset=reference", store["reference"]["id"])
+    }
+    assert len(answers) == 1
+    assert "imported from g.fa" in answers.pop()
+
+
+def test_why_as_json_names_what_made_it(stargazer: Command, store: dict[str, Any]) -> None:
+    answer = json.loads(stargazer("why", "asset=reference", "--json")[1])
+    made = answer["files"][answer["cid"]]
+    assert made["made_by"]["kind"] == "import"
+    assert made["made_by"]["files"][0]["origin"] == "g.fa"
+
+
+def test_why_of_several_lists_them(stargazer: Command, store: dict[str, Any]) -> None:
+    status, _, err = stargazer("why", "asset=r1")
+    assert status == 1
+    assert store["r1 L1"]["cid"] in err
+
+
+def test_why_of_a_file_nobody_registered(stargazer: Command, store: dict[str, Any]) -> None:
+    Path("other").write_text("other")
+    status, _, err = stargazer("why", "other")
+    assert status == 1
+    assert "nothing is known of" in err
+
+
+@pytest.mark.parametrize(
+    "words", [["query", "x"], ["get"], ["rm"], ["why"], ["why", "a", "b"], ["query", "--no"]]
+)
+def test_misuse_is_status_two(stargazer: Command, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        stargazer(*words)
+    assert raised.value.code == 2

@@ -1,0 +1,111 @@
+"""The command itself: help, exit statuses, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from stargazer.mcp.cli import main
+from stargazer.mcp.cli.main import VERBS
+
+HEAVY = {"asyncio", "fastmcp", "flyte", "matplotlib", "numpy", "pysam", "requests", "rich"}
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", ["stargazer", "stargazer-mcp"])
+def test_the_command_is_installed(name: str) -> None:
+    command = Path(sysconfig.get_path("scripts")) / name
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("stargazer ")
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["help"]])
+def test_help_has_a_line_for_every_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n  {verb} " in out for verb in VERBS)
+    assert "for example:" in out
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"demo", "run"}))
+def test_every_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main([verb, "--help"])
+    assert raised.value.code == 0
+    assert f"stargazer {verb}" in capsys.readouterr().out.partition("for example:")[2] or verb == "serve"
+
+
+def test_an_unknown_verb_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quary"]) == 2
+    assert "did you mean 'query'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["query"], ["add", "x_R1.fq", "sample=S"], ["rm", "sample=S"], ["why", "x_R1.fq"]]
+)
+def test_light_verbs_stay_light(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x_R1.fq").write_text("@r\nACGT\n+\nIIII\n")
+    main(["add", "x_R1.fq", "sample=S"])
+    code = f"import sys; from stargazer.mcp.cli import main; main({words!r}); print({HEAVY!r} & set(sys.modules))"
+    assert python(code).splitlines()[-1] == "set()"
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "stargazer.mcp.cli", "--help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_the_unexpected_is_one_line_and_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(argv: list[str]) -> int:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr("stargazer.mcp.cli.finding.query", broken)
+    assert main(["query"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    kept = Path(error.rpartition("traceback: ")[2].rstrip(")\n"))
+    assert "ZeroDivisionError: boom" in kept.read_text()
+
+
+def test_the_traceback_is_shown_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STARGAZER_DEBUG", "1")
+    with pytest.raises(ValueError, match="reads"):
+        main(["query", "asset=reads"])
+
+
+def test_a_wrong_setting_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STARGAZER_MODE", "clowd")
+    assert main(["query"]) == 1
+    assert "STARGAZER_MODE" in capsys.readouterr().err
+
+
+def test_a_damaged_store_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    store = Path(os.environ["STARGAZER_LOCAL"])
+    store.mkdir(parents=True)
+    (store / "index.sqlite").write_text("this is no database" * 100)
+    assert main(["query"]) == 1
+    error = capsys.readouterr().err
+    assert "index.sqlite" in error
+    assert "unexpected" not in error

@@ -1,0 +1,207 @@
+"""`stargazer run`: arguments, results, and what an interruption or a second run at the same time leaves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
+GERMLINE = ["run", "germline_short_variant_discovery", "samples=S", "build=tiny"]
+
+
+def stargazer(*words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, ended with the status expected."""
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def simulate(folder: Path) -> None:
+    """A reference of 6,000 bases with 300 read pairs of a sample that differs from it in one place."""
+    draw = random.Random(7)
+    genome = "".join(draw.choices("ACGT", k=6000))
+    sample = genome[:3000] + {"A": "C", "C": "G", "G": "T", "T": "A"}[genome[3000]] + genome[3001:]
+    complement = str.maketrans("ACGT", "TGCA")
+    first, second = [], []
+    for number in range(300):
+        start = draw.randrange(len(sample) - 300)
+        mates = sample[start : start + 100], sample[start + 200 : start + 300].translate(complement)[::-1]
+        for reads, bases in zip((first, second), mates, strict=True):
+            reads.append(f"@r{number}\n{bases}\n+\n{'I' * 100}\n")
+    (folder / "tiny.fa").write_text(f">c:1-9\n{genome}\n")
+    for mate, reads in (("1", first), ("2", second)):
+        (folder / f"S_R{mate}.fq.gz").write_bytes(gzip.compress("".join(reads).encode()))
+
+
+@pytest.fixture
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a reference and reads that are registered."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STARGAZER_CORES", "2")
+    simulate(tmp_path)
+    stargazer("add", "tiny.fa", "S_R1.fq.gz", "S_R2.fq.gz", "build=tiny", "sample=S", "lane=L1")
+    return tmp_path
+
+
+def left_over() -> list[str]:
+    """Workspaces, and processes that work in this test's store."""
+    store = os.environ["STARGAZER_LOCAL"]
+    work = Path(store, "work")
+    processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [path.name for path in work.iterdir()] + [line for line in processes.splitlines() if store in line]
+
+
+def children(pid: int) -> set[int]:
+    """The processes that descend from one, by parent or by session."""
+    lines = subprocess.run(
+        ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    parents = {int(child): int(parent) for child, parent in map(str.split, lines)}
+    found: set[int] = set()
+    while fresh := {child for child, parent in parents.items() if parent in found | {pid}} - found:
+        found |= fresh
+    return found
+
+
+def started(task: str, *words: str) -> subprocess.Popen[str]:
+    """A `stargazer` process, once it is in the middle of a task."""
+    process = subprocess.Popen(
+        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    work = Path(os.environ["STARGAZER_LOCAL"], "work")
+    deadline = time.monotonic() + 60
+    while not any(path.is_dir() for path in work.glob(f"{task}-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    return process
+
+
+def test_without_a_name_workflows_are_listed() -> None:
+    out = stargazer("run").stdout
+    assert "germline_short_variant_discovery" in out
+    assert "Call, normalise and filter" in out
+
+
+def test_help_of_the_command_and_of_a_workflow() -> None:
+    assert "--outdir" in stargazer("run", "--help").stdout
+    out = stargazer("run", "prepare_reference", "--help").stdout
+    assert "build (text; required)" in out
+    assert "stargazer run prepare_reference build=GRCh38" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prepare_refrence"], "did you mean prepare_reference"),
+        (["prepare_reference"], "build is missing"),
+        (["prepare_reference", "bild=x"], "did you mean 'build'"),
+        (["prepare_reference", "build=x", "aligner=bowtie"], "expected one of bwa-mem3, bwa, none, got"),
+        (["prepare_reference", "build=x"], "no reference"),
+        (["germline_short_variant_discovery", "samples=", "build=x"], "at least one sample"),
+        (["germline_short_variant_discovery", "samples=A", "build=x"], "no reads of sample 'A'"),
+    ],
+)
+def test_wrong_arguments_are_errors(words: list[str], said: str) -> None:
+    done = stargazer("run", *words, status=1)
+    assert done.stdout == ""
+    assert said in done.stderr
+
+
+def test_misuse_is_status_two() -> None:
+    assert stargazer("run", "build=x", status=2).stderr.startswith("usage: stargazer run ")
+
+
+def test_reads_in_variants_out(reads: Path) -> None:
+    done = stargazer(*GERMLINE, "--outdir", "out", "--json")
+    answer = json.loads(done.stdout)
+    assert answer["computed"] > 10
+    assert answer["results"]["variants"]["path"] == "out/S.variants.vcf.gz"
+    names = {path.name for path in Path("out").iterdir()}
+    assert {
+        "S.variants.vcf.gz",
+        "S.variants.vcf.gz.tbi",
+        "S.L1.alignment.bam",
+        "S.L1.alignment.bam.bai",
+    } <= names
+    with gzip.open("out/S.variants.vcf.gz", "rt") as calls:
+        assert [line.split("\t")[1] for line in calls if not line.startswith("#")] == ["3001"]
+    assert "align_with_bwa_mem3 S L1: done" in done.stderr
+    assert "$ bwa-mem3 mem" in stargazer("why", "out/S.variants.vcf.gz").stdout
+
+
+def test_a_second_run_computes_nothing(reads: Path) -> None:
+    first = json.loads(stargazer(*GERMLINE, "--json").stdout)
+    second = json.loads(stargazer(*GERMLINE, "--json").stdout)
+    assert second["computed"] == 0
+    assert second["results"] == first["results"]
+    assert second["run"] > first["run"]
+
+
+def test_refresh_computes_anew(reads: Path) -> None:
+    words = ["run", "prepare_reference", "build=tiny", "aligner=none", "--json"]
+    stargazer(*words)
+    assert json.loads(stargazer(*words, "--refresh").stdout)["computed"] == 2
+
+
+def test_a_table_is_for_people(reads: Path) -> None:
+    done = stargazer("run", "prepare_reference", "build=tiny", "aligner=none")
+    assert done.stdout.splitlines()[0].split() == ["RESULT", "TYPE", "CID"]
+    assert "2 tasks computed" in done.stderr
+    assert "stargazer get CID --to DIR" in done.stderr
+
+
+def test_a_failing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("twice.fa").write_text(">c\nACGT\n>c\nACGT\n")
+    stargazer("add", "twice.fa", "build=twice")
+    error = stargazer("run", "prepare_reference", "build=twice", status=1).stderr
+    assert "stargazer: error:" in error
+    assert "samtools" in error
+    assert left_over() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "task", "whole_group"),
+    [(signal.SIGINT, "align_with_bwa_mem3", True), (signal.SIGTERM, "call_variants", False)],
+)
+def test_an_interrupted_run_leaves_nothing_and_goes_on(
+    reads: Path, number: signal.Signals, task: str, whole_group: bool
+) -> None:
+    process = started(task, *GERMLINE)
+    offspring = children(process.pid)
+    if whole_group:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 128 + number, error
+    assert out == ""
+    assert "Traceback" not in error
+    assert left_over() == []
+    assert [pid for pid in offspring if Path(f"/proc/{pid}").exists()] == []
+    again = json.loads(stargazer(*GERMLINE, "--json").stdout)
+    assert again["memo_hits"] > 0
+    assert again["results"]["variants"]["cid"]
+
+
+def test_two_runs_of_one_sample_share_the_work(reads: Path) -> None:
+    both = [
+        subprocess.Popen([*COMMAND, *GERMLINE, "--json"], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    answers: list[dict[str, Any]] = [json.loads(process.communicate(timeout=120)[0]) for process in both]
+    assert answers[0]["results"] == answers[1]["results"]
+    tasks = [answer["computed"] + answer["memo_hits"] for answer in answers]
+    assert answers[0]["computed"] + answers[1]["computed"] == max(tasks)
+    assert left_over() == []

@@ -1,0 +1,181 @@
+"""`stargazer serve`, spoken to by FastMCP's own client over stdio."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastmcp import Client
+from fastmcp.client.transports import StdioTransport
+from stargazer.mcp.cli import main
+
+COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
+INITIALIZE = {
+    "method": "initialize",
+    "id": 1,
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    },
+}
+LIMIT = 10_000  # characters of schema that all tools may take in a client's context
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> None:
+    """A registered reference."""
+    path = tmp_path / "tiny.fa"
+    path.write_text(">c\n" + "ACGTTGCA" * 50 + "\n")
+    assert main(["add", str(path), "build=tiny"]) == 0
+
+
+@asynccontextmanager
+async def connected(tmp_path: Path) -> AsyncIterator[Client[Any]]:
+    with open(tmp_path / "stderr", "w") as log:
+        transport = StdioTransport(
+            COMMAND[0], [*COMMAND[1:], "serve"], env=dict(os.environ), keep_alive=False, log_file=log
+        )
+        async with Client(transport) as client:
+            yield client
+
+
+def with_client(tmp_path: Path, body: Callable[[Client[Any]], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        async with connected(tmp_path) as client:
+            return await body(client)
+
+    return asyncio.run(asyncio.wait_for(run(), 120))
+
+
+async def answer(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(tool, arguments)
+    found: dict[str, Any] = result.structured_content or {}
+    return found
+
+
+async def error(client: Client[Any], tool: str, **arguments: Any) -> str:
+    result = await client.call_tool(tool, arguments, raise_on_error=False)
+    assert result.is_error
+    return str(result.content[0].text)
+
+
+def test_a_client_sees_tools_with_their_character(tmp_path: Path) -> None:
+    async def body(client: Client[Any]) -> None:
+        tools = {tool.name: tool for tool in await client.list_tools()}
+        assert set(tools) == {"list_tasks", "run_workflow", "query_files"}
+        assert sum(len(tool.model_dump_json()) for tool in tools.values()) < LIMIT
+        for tool in tools.values():
+            assert tool.annotations is not None
+            assert tool.annotations.read_only_hint is (tool.name != "run_workflow")
+            assert tool.annotations.open_world_hint is False
+            assert all("description" in schema for schema in tool.input_schema["properties"].values())
+
+    with_client(tmp_path, body)
+
+
+def test_what_can_be_run_is_listed_and_searched(tmp_path: Path) -> None:
+    async def body(client: Client[Any]) -> None:
+        everything = await answer(client, "list_tasks")
+        assert {"workflow", "task"} == {entry["kind"] for entry in everything["tasks"]}
+        found = await answer(client, "list_tasks", search="short variant", kind="workflow")
+        (germline,) = found["tasks"]
+        assert germline["arguments"]["samples"] == {
+            "type": "list of text",
+            "required": True,
+            "about": "their names, as registered with their reads or alignments.",
+        }
+
+    with_client(tmp_path, body)
+
+
+def test_a_workflow_runs_to_its_results(tmp_path: Path, reference: None) -> None:
+    async def body(client: Client[Any]) -> None:
+        done = await answer(client, "run_workflow", name="prepare_reference", arguments={"build": "tiny"})
+        assert done["state"] == "succeeded"
+        assert done["computed"] == 3
+        assert Path(done["results"]["dictionary"]["path"]).is_file()
+        again = await answer(client, "run_workflow", run_id=done["run"])
+        assert again["results"] == done["results"]
+        files = await answer(client, "query_files", filters={"asset": ["sequence_dict", "reference_index"]})
+        assert files["total"] == 2
+
+    with_client(tmp_path, body)
+
+
+def test_arguments_may_come_as_json_text(tmp_path: Path, reference: None) -> None:
+    async def body(client: Client[Any]) -> None:
+        arguments = json.dumps({"build": "tiny", "aligner": None})
+        done = await answer(client, "run_workflow", name="prepare_reference", arguments=arguments)
+        assert done["state"] == "succeeded"
+        assert (await answer(client, "query_files", filters='{"asset": "reference"}'))["total"] == 1
+
+    with_client(tmp_path, body)
+
+
+def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None) -> None:
+    async def body(client: Client[Any]) -> None:
+        text = await error(client, "run_workflow", name="prepare_reference", arguments={"bild": "tiny"})
+        assert "did you mean 'build'" in text
+        assert '{"name": "prepare_reference", "arguments": {"build": "GRCh38"}}' in text
+        assert "did you mean prepare_reference" in await error(
+            client, "run_workflow", name="prepare_refrence"
+        )
+        assert "no reference build=none" in await error(
+            client, "run_workflow", name="prepare_reference", arguments={"build": "none"}
+        )
+        text = await error(client, "query_files", filters=[1])
+        assert 'for example: {"filters": {"asset": "alignment"' in text
+        assert "pydantic" not in text
+        assert "one of" in await error(client, "list_tasks", kind="everything")
+        assert "'lain'" in await error(client, "query_files", filters={"lain": 1})
+        assert "no run '../../x'" in await error(client, "run_workflow", run_id="../../x")
+
+    with_client(tmp_path, body)
+
+
+def test_a_client_that_hangs_up_ends_the_server_and_its_work(tmp_path: Path, reference: None) -> None:
+    messages: list[dict[str, Any]] = [
+        INITIALIZE,
+        {"method": "notifications/initialized"},
+        {"method": "tools/list", "id": 2},
+    ]
+    process = subprocess.Popen([*COMMAND, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    answers = []
+    for message in messages:
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        process.stdin.flush()
+        if "id" in message:
+            answers.append(json.loads(process.stdout.readline()))
+    rest, _ = process.communicate(timeout=60)
+    assert rest == ""
+    assert process.returncode == 0
+    assert answers[0]["result"]["serverInfo"]["version"] == version("stargazer-mcp")
+    assert len(answers[1]["result"]["tools"]) == 3
+
+
+def test_sigterm_ends_the_server() -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps({"jsonrpc": "2.0", **INITIALIZE}) + "\n")
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["id"] == 1
+    process.send_signal(signal.SIGTERM)
+    _, text = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM, text
+    assert "Traceback" not in text
