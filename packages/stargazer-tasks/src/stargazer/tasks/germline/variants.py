@@ -19,13 +19,18 @@ async def call_variants(
     """Call SNVs and indels jointly over indexed alignments (`bcftools mpileup | bcftools call -m -v`).
 
     One record for each site at which any sample differs from the reference, with allele depths (Li, 2011,
-    doi:10.1093/bioinformatics/btr509).
+    doi:10.1093/bioinformatics/btr509). The profile for Illumina reads calls indels from the consensus of the reads.
+
+    Args:
+        alignments: of one sample each, indexed.
+        reference: indexed by samtools_faidx.
+        intervals: where to call; everywhere by default.
     """
     calls = workspace() / "calls.vcf.gz"
     regions = ["-R", intervals.path] if intervals else []
     await (
-        bcftools("mpileup", "--no-version", "-f", reference.path, "-a", "FORMAT/AD,FORMAT/DP", *regions, "-Ou",
-                 *(alignment.path for alignment in alignments))
+        bcftools("mpileup", "--no-version", "-X", "illumina", "-f", reference.path, "-a", "FORMAT/AD,FORMAT/DP",
+                 *regions, "-Ou", *(alignment.path for alignment in alignments))
         | bcftools("call", "--no-version", "-m", "-v", "-Oz", "-o", calls)
     )  # fmt: skip
     return Variants(

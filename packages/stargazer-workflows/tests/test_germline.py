@@ -1,0 +1,121 @@
+"""Germline calls on real data: alignments as bwa makes them, calls as bcftools makes them, and the known truth."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stargazer.assets import (
+    R1,
+    R2,
+    Alignment,
+    Intervals,
+    Reference,
+)
+from stargazer.tasks.germline.alignment import read_group
+from stargazer.tasks.tools.bcftools import bcftools
+from stargazer.tasks.tools.samtools import samtools
+from stargazer.workflows.germline import FILTER, germline_short_variant_discovery
+
+CONTIG = "chr17:7658421-7697490"
+DUPLICATE = 0x400
+GATK_DUPLICATES = 1393  # of NA12829_TP53_markdup_metrics.txt
+
+
+@pytest.fixture(scope="module")
+def tp53(test_data: Path) -> Path:
+    return test_data / "tp53"
+
+
+@pytest.fixture(scope="module")
+def called(tp53: Path, new_lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The workflow's result for the tp53 reads, in a laboratory that no test adds to."""
+    lab = new_lab(tmp_path_factory.mktemp("tp53"))
+    lab.add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
+    lab.add(tp53 / "NA12829_TP53_R1.fq.gz", R1(sample="NA12829", lane="L001"))
+    lab.add(tp53 / "NA12829_TP53_R2.fq.gz", R2(sample="NA12829", lane="L001"))
+    lab.calls = lab.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
+    return lab
+
+
+@pytest.mark.debian("bwa")
+def test_the_alignment_is_that_of_bwa(called: Any, tp53: Path, tmp_path: Path, run_by_hand: Any):
+    subprocess.run(["bwa", "index", "-p", tmp_path / "i", tp53 / "GRCh38_TP53.fa"], check=True, capture_output=True)
+    reads = [tp53 / f"NA12829_TP53_R{number}.fq.gz" for number in (1, 2)]
+    group = read_group(R1(sample="NA12829", lane="L001"))
+    bwa = subprocess.run(["bwa", "mem", "-K", "10000000", "-R", group, tmp_path / "i", *reads],
+                         check=True, capture_output=True).stdout  # fmt: skip
+
+    ours = run_by_hand(samtools, "view", "-h", called.path(called.calls.alignments[0]))
+
+    assert len(placed(ours)) == 16_025
+    assert Counter(placed(ours)) == Counter(placed(bwa))
+    assert group.replace("\\t", "\t") in ours.decode().splitlines()
+
+
+def placed(sam: bytes) -> list[tuple[str, ...]]:
+    """Name, flag without the duplicate's, contig, position, mapping quality, CIGAR and read group of each record."""
+    records = [line.split("\t") for line in sam.decode().splitlines() if not line.startswith("@")]
+    return [(name, str(int(flag) & ~DUPLICATE), *rest, next(tag for tag in tags if tag.startswith("RG:")))
+            for name, flag, *rest, tags in ((*record[:6], record[11:]) for record in records)]  # fmt: skip
+
+
+def test_duplicates_are_those_that_gatk_marks(called: Any, tp53: Path, run_by_hand: Any):
+    def duplicates(bam: Path) -> set[tuple[str, str]]:
+        records = run_by_hand(samtools, "view", "-f", DUPLICATE, bam).decode().splitlines()
+        return {(name, str(int(flag) & 0xC0)) for name, flag in (line.split("\t")[:2] for line in records)}
+
+    ours, theirs = duplicates(called.path(called.calls.alignments[0])), duplicates(tp53 / "NA12829_TP53_markdup.bam")
+
+    assert len(theirs) == GATK_DUPLICATES
+    assert len(ours) == GATK_DUPLICATES
+    assert len(ours & theirs) >= GATK_DUPLICATES - 2
+
+
+def test_the_calls_are_those_of_bcftools_by_hand(called: Any, tp53: Path, tmp_path: Path, run_by_hand: Any, records_of: Any):
+    reference = tmp_path / "reference.fa"
+    reference.write_bytes((tp53 / "GRCh38_TP53.fa").read_bytes())
+    bam = called.path(called.calls.alignments[0])
+
+    piled = run_by_hand(bcftools, "mpileup", "-X", "illumina", "-f", reference, "-a", "FORMAT/AD,FORMAT/DP", "-Ou", bam)
+    raw = run_by_hand(bcftools, "call", "-m", "-v", "-Ou", "-", stdin=piled)
+    normalised = run_by_hand(bcftools, "norm", "-f", reference, "-Ou", "-", stdin=raw)
+    (tmp_path / "by_hand.vcf").write_bytes(
+        run_by_hand(bcftools, "filter", "-s", "LowQual", "-e", FILTER, "-", stdin=normalised)
+    )
+
+    ours = records_of(called.path(called.calls.variants))
+    assert ours == records_of(tmp_path / "by_hand.vcf")
+    assert {line.split("\t")[0] for line in ours} == {CONTIG}
+
+
+def test_all_snvs_that_gatk_is_sure_of_are_called(called: Any, tp53: Path, records_of: Any, alleles_of: Any):
+    truth = alleles_of(records_of(tp53 / "NA12829_TP53.g.vcf"), least=30)
+    snvs = {key for key in truth if len(key[2]) == len(key[3]) == 1}
+
+    ours = alleles_of(records_of(called.path(called.calls.variants)))
+
+    assert len(snvs) == 25
+    assert snvs <= ours.keys()
+
+
+def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: Any):
+    folder = test_data / "na12878_chr20"
+    lab.add(folder / "ucsc.hg19.chr20.unittest.fasta.gz", Reference(build="hg19"))
+    lab.add(folder / "NA12878_S1.chr20.10_10p1mb.bam", Alignment(sample="NA12878"))
+    bed = folder / "test_nist.b37_chr20_100kbp_at_10mb.bed"
+    lab.add(bed, Intervals(name="confident"))
+
+    calls = lab.run(germline_short_variant_discovery, samples=["NA12878"], build="hg19", intervals="confident")
+
+    regions = [(contig, int(start), int(end)) for contig, start, end in map(str.split, bed.read_text().splitlines())]
+    confident = lambda line: any(  # noqa: E731
+        contig == line.split("\t")[0] and start < int(line.split("\t")[1]) <= end for contig, start, end in regions
+    )
+    truth = alleles_of(filter(confident, records_of(folder / "test_nist.b37_chr20_100kbp_at_10mb.vcf.gz")))
+    ours = alleles_of(filter(confident, records_of(lab.path(calls.variants))))
+    assert len(truth) == 49
+    assert ours == truth
