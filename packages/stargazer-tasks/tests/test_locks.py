@@ -128,6 +128,7 @@ def test_an_error_inside_frees_the_key(tmp_path):
     asyncio.run(asyncio.wait_for(take(tmp_path), 30))
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_child_of_the_holder_does_not_keep_the_key(tmp_path):
     async def main() -> None:
         async with key_lock(tmp_path, "key"):
@@ -172,5 +173,5 @@ def test_any_text_is_a_key_and_stays_in_the_folder(tmp_path, key):
 
 def test_a_folder_that_cannot_be_is_a_designed_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot lock .*file.*local disk"):
+    with pytest.raises(StorageError, match=r"cannot lock .*file.*local disk"):
         asyncio.run(take(tmp_path / "file"))

@@ -99,7 +99,8 @@ def test_a_hundred_holders_of_one_slot_in_one_loop_take_turns(tmp_path):
         async with pool.hold() as grant:
             inside.append(number)
             await asyncio.sleep(0)
-            assert inside.pop() == number and not inside
+            assert inside.pop() == number
+            assert inside == []
             return grant.cores
 
     async def main() -> list[int]:

@@ -174,7 +174,11 @@ def _is_task(decorator: ast.AST) -> bool:
 
 def global_names(nodes: Iterable[ast.AST]) -> set[str]:
     """The names that the code looks up outside itself."""
-    text = "\n".join(ast.unparse(_FreeOfNonlocal().visit(copy.deepcopy(node))) for node in nodes)
+    body = [_FreeOfNonlocal().visit(copy.deepcopy(node)) for node in nodes]
+    # Inside a function: in a module, Python 3.12 counts the variables of a comprehension as names of the module.
+    around: Any = ast.parse("async def around(): pass").body[0]
+    around.body = [ast.Expr(node) if isinstance(node, ast.expr) else node for node in body]
+    text = ast.unparse(ast.fix_missing_locations(around))
 
     def names(table: symtable.SymbolTable) -> set[str]:
         found = {

@@ -216,12 +216,14 @@ def _function_of(member: Any) -> types.FunctionType | None:
 
 
 def innermost_home(value: Any) -> str:
+    """The module of the innermost function that wrappers hold."""
     while (inner := getattr(value, "__wrapped__", None)) is not None:
         value = inner
     return home_of(value)
 
 
 def closure_of(function: types.FunctionType) -> dict[str, Any]:
+    """The variables of enclosing functions, as they are now."""
     values = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
@@ -232,6 +234,7 @@ def closure_of(function: types.FunctionType) -> dict[str, Any]:
 
 
 def absolute_module(node: ast.ImportFrom, scope: Scope) -> str:
+    """The module that `from ... import` names in a scope."""
     try:
         return importlib.util.resolve_name(
             "." * node.level + (node.module or ""), scope.get("__package__") or ""
@@ -241,6 +244,11 @@ def absolute_module(node: ast.ImportFrom, scope: Scope) -> str:
 
 
 def import_module(module: str) -> types.ModuleType:
+    """A module of the own package.
+
+    Raises:
+        Undigestable: It cannot be imported.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -248,5 +256,6 @@ def import_module(module: str) -> types.ModuleType:
 
 
 def member_of(module: str, name: str) -> tuple[Any, Scope]:
+    """What `from module import name` binds, and the scope it was made in."""
     home = import_module(module)
     return (getattr(home, name) if hasattr(home, name) else import_module(f"{module}.{name}")), vars(home)
