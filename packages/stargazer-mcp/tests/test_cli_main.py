@@ -13,7 +13,7 @@ import pytest
 from stargazer.mcp.cli import main
 from stargazer.mcp.cli.main import VERBS
 
-HEAVY = {"asyncio", "fastmcp", "flyte", "matplotlib", "numpy", "pysam", "requests", "rich"}
+HEAVY = {"fastmcp", "flyte", "matplotlib", "numpy", "pysam", "requests", "rich"}
 
 
 def python(code: str) -> str:

@@ -145,16 +145,12 @@ def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None)
 
 
 def test_a_client_that_hangs_up_ends_the_server_and_its_work(tmp_path: Path, reference: None) -> None:
-    messages: list[dict[str, Any]] = [
-        INITIALIZE,
-        {"method": "notifications/initialized"},
-        {"method": "tools/list", "id": 2},
-    ]
+    initialized, listing = {"method": "notifications/initialized"}, {"method": "tools/list", "id": 2}
     process = subprocess.Popen([*COMMAND, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
     answers = []
-    for message in messages:
+    for message in (INITIALIZE, initialized, listing):
         process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
         process.stdin.flush()
         if "id" in message:

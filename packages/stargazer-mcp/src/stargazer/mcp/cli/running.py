@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,6 @@ from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
     from stargazer.workflows.catalogue import Entry
-    from stargazer.workflows.runs import Run
 
 __all__ = ["run"]
 
@@ -82,27 +79,15 @@ def _describe(workflow: Entry) -> int:
 
 
 def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
-    import asyncio
+    from stargazer.mcp.cli.supervising import supervise
+    from stargazer.workflows.runs import execute
 
-    from stargazer.mcp.cli.progress import progress
-
-    received: list[int] = []
-
-    async def main() -> Run:
-        from stargazer.workflows.runs import execute
-
-        with _signals(received), progress(workflow.name) as observer:
-            return await execute(workflow, arguments, refresh=options.refresh, observer=observer)
-
-    try:
-        done = asyncio.run(main())
-    except asyncio.CancelledError:
-        if not received:
-            raise
-        note(
-            f"stargazer: stopped by {signal.Signals(received[0]).name}; what was finished is kept: run it again"
-        )
-        return 128 + received[0]
+    done = supervise(
+        workflow.name,
+        lambda observer: execute(workflow, arguments, refresh=options.refresh, observer=observer),
+    )
+    if isinstance(done, int):
+        return done
     record = done.as_dict()
     if options.outdir is not None:
         _export(record["results"], options.outdir)
@@ -113,29 +98,6 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
     else:
         _print_results(record, exported=options.outdir is not None)
     return 0
-
-
-@contextlib.contextmanager
-def _signals(received: list[int]) -> Iterator[None]:
-    """SIGINT and SIGTERM cancel the current asyncio task, once; `received` tells which came."""
-    import asyncio
-
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def stop(number: int) -> None:
-        if not received:
-            received.append(number)
-            note("stargazer: stopping ...")
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 def _export(results: Mapping[str, Any], folder: Path) -> None:

@@ -37,9 +37,8 @@ def supervise(title: str, start: Callable[[Callable[[Event], None]], Coroutine[A
     except asyncio.CancelledError:
         if not received:
             raise
-        note(
-            f"stargazer: stopped by {signal.Signals(received[0]).name}; what was finished is kept, run it again to go on"
-        )
+        name = signal.Signals(received[0]).name
+        note(f"stargazer: stopped by {name}; what was finished is kept, run it again to go on")
         return 128 + received[0]
 
 

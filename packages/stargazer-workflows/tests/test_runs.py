@@ -1,0 +1,146 @@
+"""Runs: a folder that says what was asked for, what happened and what came of it, whatever becomes of the run."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, Reference, StorageError
+from stargazer.storage import get_client
+from stargazer.storage.store import Addition
+from stargazer.tasks.execution import Event
+from stargazer.workflows.catalogue import Entry, Parameter, find_workflow
+from stargazer.workflows.runs import Run, execute, find_run, new_run
+
+
+def workflow(function: Callable[..., Any]) -> Entry:
+    """A plain coroutine function in the place of a workflow."""
+    parameters = tuple(
+        Parameter(name, Any, inspect.Parameter.empty) for name in inspect.signature(function).parameters
+    )
+    return Entry("flow", "workflow", "somewhere", "Does it.", "", parameters, function)
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.fa"
+    path.write_text(">c\nACGT\n")
+    get_client().store.add([Addition(path, Reference(build="tiny"))])
+
+
+def only_run() -> Run:
+    (folder,) = Path(os.environ["STARGAZER_HOME"], "runs").iterdir()
+    return find_run(folder.name)
+
+
+def test_a_run_is_recorded_with_results_and_events(reference: None) -> None:
+    seen: list[Event] = []
+    prepare = find_workflow("prepare_reference")
+    run = asyncio.run(execute(prepare, {"build": "tiny", "aligner": "none"}, observer=seen.append))
+    assert run.state == "succeeded"
+    assert (run.computed, run.memo_hits) == (2, 0)
+    assert Path(run.results["index"]["path"]).read_text().startswith("c\t4\t")
+    assert run.results["index"]["keyvalues"]["asset"] == "reference_index"
+    assert only_run().as_dict() == run.as_dict()
+    lines = (run.folder / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == [event.kind for event in seen]
+    assert list(run.logs.iterdir())
+
+
+def test_a_second_run_hits_the_memo_and_refresh_does_not(reference: None) -> None:
+    prepare, arguments = find_workflow("prepare_reference"), {"build": "tiny", "aligner": "none"}
+    asyncio.run(execute(prepare, arguments))
+    assert asyncio.run(execute(prepare, arguments)).memo_hits == 2
+    assert asyncio.run(execute(prepare, arguments, refresh=True)).computed == 2
+
+
+def test_plain_nested_and_listed_results_are_kept() -> None:
+    class Inner(NamedTuple):
+        depth: float
+
+    class Outer(NamedTuple):
+        count: int
+        inner: Inner
+        names: list[str]
+        nothing: None
+
+    async def flow() -> Outer:
+        return Outer(3, Inner(0.5), ["a", "b"], None)
+
+    async def single() -> int:
+        return 7
+
+    assert asyncio.run(execute(workflow(flow), {})).results == {
+        "count": 3, "inner": {"depth": 0.5}, "names": ["a", "b"], "nothing": None,
+    }  # fmt: skip
+    assert asyncio.run(execute(workflow(single), {})).results == {"result": 7}
+
+
+def test_a_failure_is_recorded_and_raised() -> None:
+    async def flow() -> None:
+        raise InvalidAssetError("no such thing")
+
+    with pytest.raises(InvalidAssetError):
+        asyncio.run(execute(workflow(flow), {}))
+    assert (only_run().state, only_run().error) == ("failed", "no such thing")
+
+
+def test_a_cancellation_is_recorded_and_raised() -> None:
+    async def flow() -> None:
+        await asyncio.sleep(60)
+
+    async def main() -> None:
+        task = asyncio.create_task(execute(workflow(flow), {}))
+        await asyncio.sleep(0.05)
+        assert only_run().state == "running"
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+    assert only_run().state == "cancelled"
+
+
+def test_runs_at_the_same_time_keep_apart() -> None:
+    async def flow(number: int) -> int:
+        await asyncio.sleep(0.01)
+        return number
+
+    async def main() -> list[Run]:
+        return await asyncio.gather(*(execute(workflow(flow), {"number": n}) for n in range(20)))
+
+    runs = asyncio.run(main())
+    assert len({run.id for run in runs}) == 20
+    assert [find_run(run.id).results["result"] for run in runs] == list(range(20))
+
+
+def test_ids_sort_by_time() -> None:
+    ids = [new_run("flow", {}).id for _ in range(20)]
+    assert ids == sorted(ids)
+
+
+@pytest.mark.parametrize("id", ["", "..", "../../etc", "20260101T000000-000000-000000"])
+def test_a_run_that_is_not_there(id: str) -> None:
+    with pytest.raises(AssetNotFoundError, match="no run"):
+        find_run(id)
+
+
+def test_a_record_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new_run("flow", {})
+    before = (run.folder / "run.json").read_text()
+    run.state = "succeeded"
+
+    def full(self: Path, text: str, *args: Any, **kwargs: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StorageError, match="No space left"):
+        run.save()
+    assert (run.folder / "run.json").read_text() == before
+    assert {path.name for path in run.folder.iterdir()} == {"run.json", "logs"}
