@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import random
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import Asset, use_client
+from stargazer.assets import R1, R2, Asset, Reference, use_client
 from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.store import Addition
 from stargazer.tasks.execution import Event, observe
@@ -30,6 +31,10 @@ class Lab:
     def add(self, path: Path, asset: Asset) -> Any:
         """Register a file; return its asset."""
         return Asset.from_record(self.client.store.add([Addition(path, asset)])[0])
+
+    def add_lane(self, reads: tuple[Path, Path], **fields: Any) -> tuple[R1, R2]:
+        """Register two files as the reads of one lane."""
+        return self.add(reads[0], R1(**fields)), self.add(reads[1], R2(**fields))
 
     def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """The result of a workflow, a task or a query."""
@@ -61,7 +66,7 @@ class Lab:
         }
         return [
             Asset.from_record(record)
-            for record in self.client.store.query({})
+                for record in self.client.store.query({})
             if record.keyvalues.get("provenance_cid") in executions
         ]
 
@@ -134,3 +139,53 @@ def _trimmed(contig: str, position: int, ref: str, alt: str) -> tuple[str, int, 
 @pytest.fixture(scope="session")
 def alleles_of() -> Callable[..., dict[tuple[str, int, str, str], str]]:
     return alleles
+
+
+class Genome:
+    """Two small contigs with names that break region syntax, and reads of samples that differ from them."""
+
+    names = ("chr1:1-99", "HLA-A*01:01")
+
+    def __init__(self) -> None:
+        draw = random.Random(20_261_123)
+        self.contigs = {name: "".join(draw.choices("ACGT", k=3000)) for name in self.names}
+
+    def write_reference(self, path: Path) -> Path:
+        """The contigs as FASTA."""
+        path.write_text("".join(f">{name}\n{bases}\n" for name, bases in self.contigs.items()))
+        return path
+
+    def write_reads(
+        self, folder: Path, stem: str = "reads", seed: int = 1, pairs: int = 300, variant: bool = True
+    ) -> tuple[Path, Path]:
+        """Read pairs without errors; with a homozygous SNV in the middle of each contig if `variant`."""
+        draw = random.Random(seed)
+        ends: tuple[list[str], list[str]] = ([], [])
+        for number in range(pairs):
+            bases = self.contigs[self.names[number % 2]]
+            if variant:
+                bases = bases[:1500] + CHANGED[bases[1500]] + bases[1501:]
+            start, length = draw.randrange(len(bases) - 400), draw.randrange(250, 400)
+            fragment = bases[start : start + length]
+            for lines, read in zip(ends, (fragment[:100], fragment.translate(COMPLEMENT)[::-1][:100]), strict=True):
+                lines.append(f"@{stem}:{number}\n{read}\n+\n{'I' * 100}\n")
+        paths = folder / f"{stem}_R1.fq.gz", folder / f"{stem}_R2.fq.gz"
+        for path, lines in zip(paths, ends, strict=True):
+            path.write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
+        return paths
+
+
+CHANGED = dict(zip("ACGT", "CGTA", strict=True))
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
+
+
+@pytest.fixture(scope="session")
+def genome() -> Genome:
+    return Genome()
+
+
+@pytest.fixture
+def small_lab(lab: Lab, genome: Genome, tmp_path: Path) -> Lab:
+    """A laboratory with the small genome as reference `small`."""
+    lab.add(genome.write_reference(tmp_path / "small.fa"), Reference(build="small"))
+    return lab

@@ -96,9 +96,19 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
         ToolError: bwa is not on PATH, or failed.
     """
     await call(check_pairs, r1=r1.path, r2=r2.path)
-    mem = bwa("mem", "-t", current_session().threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index),
-              r1.path, r2.path)  # fmt: skip
-    return await _sorted(mem, r1, index)
+    threads = current_session().threads
+    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), r1.path, r2.path)
+    aligned = await _sorted(mem, r1, index)
+    return aligned.evolve(path=await _without_programs(aligned.path))
+
+
+async def _without_programs(bam: Path) -> Path:
+    """The same alignment without @PG lines: bwa's holds the number of threads. Provenance has the commands."""
+    header, bare = workspace() / "header.sam", workspace() / "bare.bam"
+    lines = (await samtools("view", "-H", "--no-PG", bam).text()).splitlines(keepends=True)
+    header.write_text("".join(line for line in lines if not line.startswith("@PG\t")))
+    await samtools("reheader", "--no-PG", header, bam, stdout=bare)
+    return expect(bare, by="samtools reheader")
 
 
 def check_pairs(r1: str, r2: str) -> None:

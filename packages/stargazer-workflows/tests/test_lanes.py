@@ -1,0 +1,225 @@
+"""Lanes, libraries and samples: what goes together, what is computed anew, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stargazer.assets import (
+    R1,
+    R2,
+    AmbiguousAssetError,
+    AssetNotFoundError,
+    FormatError,
+    InvalidAssetError,
+    StargazerError,
+    ToolError,
+)
+from stargazer.tasks.tools.bcftools import bcftools
+from stargazer.tasks.tools.samtools import samtools
+from stargazer.workflows.germline import germline_short_variant_discovery, preprocess_sample
+
+Pair = tuple[Path, Path]
+
+ODD_NAMES = ["a b", "it's \"quoted\"", "Žofie-日本", "a:b:c", "50%", "-x", "@RG"]
+
+
+def split_lanes(reads: Pair, folder: Path, count: int) -> list[Pair]:
+    """The pairs dealt out to `count` lanes."""
+    made = [(folder / f"lane{number}_R1.fq.gz", folder / f"lane{number}_R2.fq.gz") for number in range(count)]
+    for end, path in enumerate(reads):
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
+        records = ["".join(lines[start : start + 4]) for start in range(0, len(lines), 4)]
+        for number, lane in enumerate(made):
+            lane[end].write_bytes(gzip.compress("".join(records[number::count]).encode(), mtime=0))
+    return made
+
+
+def read_groups(header: bytes) -> set[str]:
+    return {line for line in header.decode().splitlines() if line.startswith("@RG")}
+
+
+def test_a_new_lane_is_used_and_nothing_else_computed(small_lab: Any, genome: Any, tmp_path: Path, run_by_hand: Any):
+    lanes = split_lanes(genome.write_reads(tmp_path, pairs=600), tmp_path, 3)
+    for number in (1, 2):
+        small_lab.add_lane(lanes[number - 1], sample="s", lane=f"L{number}")
+    first = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    assert small_lab.computed()["align_with_bwa_mem3"] == 2
+    assert small_lab.recalled().total() == 0
+
+    small_lab.add_lane(lanes[2], sample="s", lane="L3")
+    second = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+
+    assert small_lab.computed() == Counter(
+        ["align_with_bwa_mem3", "merge_lanes", "mark_duplicates", "index_alignment", "flagstat", "alignment_stats",
+         "call_variants", "normalise_variants", "filter_variants", "index_variants", "variant_stats",
+         "summarise_germline"]
+    )  # fmt: skip
+    assert small_lab.recalled()["align_with_bwa_mem3"] == 2
+    merged = small_lab.path(second.alignments[0])
+    assert first.alignments[0].cid != second.alignments[0].cid
+    assert run_by_hand(samtools, "view", "-c", merged) == b"1200\n"
+    assert read_groups(run_by_hand(samtools, "view", "-H", merged)) == {
+        f"@RG\tID:s:L{number}\tSM:s\tLB:s\tPL:ILLUMINA\tPU:L{number}" for number in (1, 2, 3)
+    }
+    assert run_by_hand(samtools, "view", "-c", "-r", "s:L3", merged) == b"400\n"
+
+
+def test_a_second_run_starts_no_tool(small_lab: Any, genome: Any, tmp_path: Path):
+    small_lab.add_lane(genome.write_reads(tmp_path), sample="s")
+    first = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    again = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+
+    assert small_lab.computed().total() == 0
+    assert {event.kind for event in small_lab.events} == {"memo hit"}
+    assert again == first
+
+
+def test_duplicates_are_marked_within_a_library(small_lab: Any, genome: Any, tmp_path: Path, run_by_hand: Any):
+    reads = genome.write_reads(tmp_path, pairs=100)
+    same = genome.write_reads(tmp_path, stem="again", pairs=100)  # the same fragments under other names
+    small_lab.add_lane(reads, sample="apart", library="A")
+    small_lab.add_lane(same, sample="apart", library="B")
+    small_lab.add_lane(reads, sample="together", library="A", lane="1")
+    small_lab.add_lane(same, sample="together", library="A", lane="2")
+
+    def duplicates(sample: str) -> int:
+        prepared = small_lab.run(preprocess_sample, sample, "small")
+        assert prepared.alignment.duplicates_marked
+        return int(run_by_hand(samtools, "view", "-c", "-f", 0x400, small_lab.path(prepared.alignment)))
+
+    assert duplicates("apart") < 10
+    assert duplicates("together") >= 200
+
+
+def test_samples_are_called_jointly_and_two_runs_at_once_are_right(small_lab: Any, genome: Any, tmp_path: Path,
+                                                                   run_by_hand: Any, records_of: Any):  # fmt: skip
+    small_lab.add_lane(genome.write_reads(tmp_path, "changed", seed=1), sample="changed")
+    small_lab.add_lane(genome.write_reads(tmp_path, "plain", seed=2, variant=False), sample="plain")
+
+    async def both() -> Any:
+        call = germline_short_variant_discovery
+        return await asyncio.gather(call(samples=["changed"], build="small"), call(samples=["plain"], build="small"))
+
+    changed, plain = small_lab.run(both)
+    assert small_lab.computed()["index_for_bwa_mem3"] == 1
+    assert small_lab.computed()["align_with_bwa_mem3"] == 2
+    joint = small_lab.run(germline_short_variant_discovery, samples=["plain", "changed"], build="small")
+
+    def sites(calls: Any) -> list[list[str]]:
+        return [line.split("\t")[:2] for line in records_of(small_lab.path(calls.variants))]
+
+    expected = [[name, "1501"] for name in genome.names]
+    assert (sites(changed), sites(plain), sites(joint)) == (expected, [], expected)
+    assert run_by_hand(bcftools, "query", "-l", small_lab.path(joint.variants)) == b"plain\nchanged\n"
+    genotypes = run_by_hand(bcftools, "query", "-f", "[%GT ]\n", small_lab.path(joint.variants))
+    assert genotypes == b"0/0 1/1 \n" * 2
+    assert small_lab.recalled()["align_with_bwa_mem3"] == 2
+
+
+def test_odd_names_of_samples_libraries_and_lanes(small_lab: Any, genome: Any, tmp_path: Path, run_by_hand: Any):
+    reads = genome.write_reads(tmp_path, pairs=100)
+    for name in ODD_NAMES:
+        small_lab.add_lane(reads, sample=name, lane=name, library=name)
+
+    calls = small_lab.run(germline_short_variant_discovery, samples=ODD_NAMES, build="small")
+
+    assert run_by_hand(bcftools, "query", "-l", small_lab.path(calls.variants)).decode().splitlines() == ODD_NAMES
+    for name, alignment in zip(ODD_NAMES, calls.alignments, strict=True):
+        header = run_by_hand(samtools, "view", "-H", small_lab.path(alignment)).decode()
+        assert f"\tSM:{name}\tLB:{name}\tPL:ILLUMINA\tPU:{name}\n" in header
+
+
+def refused(lab: Any, kind: type[StargazerError], *says: str, samples: tuple[str, ...] = ("s",), **options: Any) -> None:
+    """The workflow fails with this error, which says all of this, and registers nothing."""
+    with pytest.raises(kind) as caught:
+        lab.run(germline_short_variant_discovery, samples=list(samples), build="small", **options)
+    for text in says:
+        assert text in str(caught.value)
+    assert not [asset for asset in lab.made() if asset.asset_key in ("alignment", "variants")]
+    assert lab.leftovers() == []
+
+
+def test_a_sample_without_reads(small_lab: Any, genome: Any, tmp_path: Path):
+    small_lab.add_lane(genome.write_reads(tmp_path), sample="other one")
+
+    refused(small_lab, AssetNotFoundError, "no reads of sample 's'", "'other one'", "stargazer add R1.fq.gz asset=r1 sample=s")
+    assert small_lab.made() == []
+
+
+def test_no_samples_and_one_sample_twice(small_lab: Any):
+    refused(small_lab, InvalidAssetError, "at least one sample", samples=())
+    refused(small_lab, InvalidAssetError, "one twice: s, s", samples=("s", "s"))
+
+
+def test_a_lane_without_mates(small_lab: Any, genome: Any, tmp_path: Path):
+    r1, r2 = genome.write_reads(tmp_path)
+    small_lab.add_lane((r1, r2), sample="s", lane="L1")
+    lone = small_lab.add(genome.write_reads(tmp_path, "two")[0], R1(sample="s", lane="L2"))
+
+    refused(small_lab, AssetNotFoundError, "sample 's', lane 'L2': no r2 goes with r1", lone.cid,
+            "asset=r2 sample=s lane=L2")  # fmt: skip
+    assert small_lab.made() == []
+
+
+def test_mates_without_a_lane(small_lab: Any, genome: Any, tmp_path: Path):
+    small_lab.add_lane(genome.write_reads(tmp_path), sample="s", lane="L1")
+    small_lab.add(genome.write_reads(tmp_path, "two")[1], R2(sample="s", lane="L2"))
+
+    refused(small_lab, AssetNotFoundError, "lane 'L2': no r1 goes with r2", "asset=r1 sample=s lane=L2")
+
+
+def test_two_r1_of_one_lane(small_lab: Any, genome: Any, tmp_path: Path):
+    first, _ = small_lab.add_lane(genome.write_reads(tmp_path), sample="s")
+    second = small_lab.add(genome.write_reads(tmp_path, "two")[0], R1(sample="s"))
+
+    refused(small_lab, AmbiguousAssetError, "2 r1 files", "lane=L002", first.cid, second.cid)
+
+
+def test_two_r2_of_one_lane(small_lab: Any, genome: Any, tmp_path: Path):
+    small_lab.add_lane(genome.write_reads(tmp_path), sample="s", lane="L1")
+    small_lab.add(genome.write_reads(tmp_path, "two")[1], R2(sample="s", lane="L1"))
+
+    refused(small_lab, AmbiguousAssetError, "lane 'L1': 2 r2 files")
+
+
+def test_a_linked_mate_needs_no_lane(small_lab: Any, genome: Any, tmp_path: Path):
+    r1, r2 = genome.write_reads(tmp_path)
+    first = small_lab.add(r1, R1(sample="s", lane="L1"))
+    small_lab.add(r2, R2(sample="s", r1_cid=first))
+
+    assert small_lab.run(preprocess_sample, "s", "small").alignment.lane == "L1"
+
+
+def test_one_file_as_both_ends_or_as_two_lanes(small_lab: Any, genome: Any, tmp_path: Path):
+    r1, r2 = genome.write_reads(tmp_path)
+    small_lab.add_lane((r1, r1), sample="s")
+    refused(small_lab, InvalidAssetError, "r1 and r2 are the same file")
+
+    small_lab.add_lane((r1, r2), sample="t", lane="L1")
+    small_lab.add_lane((r1, r2), sample="t", lane="L2")
+    refused(small_lab, InvalidAssetError, "lane 'L2': its r1 is that of lane 'L1'", samples=("t",))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda lines: lines[:-4], ["r2", "ends after record 599"]),
+        (lambda lines: [*lines[:-4], "@reads:x\n", *lines[-3:]], ["r2", "record 600", "reads:599", "reads:x"]),
+        (lambda lines: lines[:-1], ["r2", "record 600"]),
+        (lambda lines: [*lines[:-1], lines[-1][1:]], ["r2", "record 600"]),
+    ],
+    ids=["fewer", "other names", "cut within a record", "quality shorter"],
+)
+@pytest.mark.parametrize("aligner", ["bwa-mem3", pytest.param("bwa", marks=pytest.mark.debian("bwa"))])
+def test_reads_that_do_not_pair(small_lab: Any, genome: Any, tmp_path: Path, damage: Any, says: list[str], aligner: str):
+    r1, r2 = genome.write_reads(tmp_path, pairs=600)  # more than `add` looks at
+    lines = gzip.decompress(r2.read_bytes()).decode().splitlines(keepends=True)
+    r2.write_bytes(gzip.compress("".join(damage(lines)).encode()))
+    small_lab.add_lane((r1, r2), sample="s")
+
+    refused(small_lab, ToolError if aligner == "bwa-mem3" else FormatError, *says, aligner=aligner)
