@@ -18,6 +18,8 @@ import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from stargazer.mcp.cli import main
+from stargazer.mcp.server import make_server
+from stargazer.workflows.runs import find_run
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
 INITIALIZE = {
@@ -144,7 +146,38 @@ def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None)
     with_client(tmp_path, body)
 
 
-def test_a_client_that_hangs_up_ends_the_server_and_its_work(tmp_path: Path, reference: None) -> None:
+def test_a_long_run_is_answered_with_an_id_to_ask_again(
+    monkeypatch: pytest.MonkeyPatch, reference: None
+) -> None:
+    monkeypatch.setattr("stargazer.mcp.tools.running.PATIENCE", 0)
+
+    async def run() -> None:
+        async with Client(make_server()) as client:
+            done = await answer(client, "run_workflow", name="prepare_reference", arguments={"build": "tiny"})
+            assert done["state"] == "running"
+            assert done["run"] in done["next"]
+            assert "results" not in done
+            while done["state"] == "running":
+                await asyncio.sleep(0.05)
+                done = await answer(client, "run_workflow", run_id=done["run"])
+            assert done["results"]["index"]["asset"] == "reference_index"
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_what_goes_on_ends_with_the_server(monkeypatch: pytest.MonkeyPatch, reference: None) -> None:
+    monkeypatch.setattr("stargazer.mcp.tools.running.PATIENCE", 0)
+
+    async def run() -> str:
+        async with Client(make_server()) as client:
+            done = await answer(client, "run_workflow", name="prepare_reference", arguments={"build": "tiny"})
+            return str(done["run"])
+
+    assert find_run(asyncio.run(asyncio.wait_for(run(), 60))).state == "cancelled"
+    assert list(Path(os.environ["STARGAZER_LOCAL"], "work").iterdir()) == []
+
+
+def test_a_client_that_hangs_up_ends_the_server(reference: None) -> None:
     initialized, listing = {"method": "notifications/initialized"}, {"method": "tools/list", "id": 2}
     process = subprocess.Popen([*COMMAND, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None

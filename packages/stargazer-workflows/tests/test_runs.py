@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,6 +109,16 @@ def test_a_cancellation_is_recorded_and_raised() -> None:
     assert only_run().state == "cancelled"
 
 
+def test_a_run_whose_process_was_killed_is_lost() -> None:
+    code = (
+        "import os, signal; from stargazer.workflows.runs import new_run; "
+        "new_run('flow', {}); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code])
+    assert only_run().state == "lost"
+    assert "run it again" in only_run().error
+
+
 def test_runs_at_the_same_time_keep_apart() -> None:
     async def flow(number: int) -> int:
         await asyncio.sleep(0.01)
@@ -143,4 +155,4 @@ def test_a_record_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(StorageError, match="No space left"):
         run.save()
     assert (run.folder / "run.json").read_text() == before
-    assert {path.name for path in run.folder.iterdir()} == {"run.json", "logs"}
+    assert {path.name for path in run.folder.iterdir()} == {"run.json", "lock", "logs"}

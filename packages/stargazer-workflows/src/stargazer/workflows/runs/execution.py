@@ -67,6 +67,7 @@ async def execute(
             StorageError
         ):  # the results are in the store: a full disk takes nothing from them
             run.save()
+        run.release()
     return run
 
 

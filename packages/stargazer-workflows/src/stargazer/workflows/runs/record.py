@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from stargazer.storage.settings import Settings
 
 __all__ = ["Run", "find_run", "new_run"]
 
-State = Literal["running", "succeeded", "failed", "cancelled"]
+State = Literal["running", "succeeded", "failed", "cancelled", "lost"]
 ID = re.compile(r"\d{8}T\d{6}-\d{6}-[0-9a-f]{6}")
 
 
@@ -31,7 +32,7 @@ class Run:
         id: sorts by the time it was made.
         folder: where it is recorded.
         arguments: as JSON.
-        state: `running` until it ended; a run whose process died stays so, its `pid` tells.
+        state: `running` until it ended; `lost` if its process did before.
         started, finished: ISO 8601 in UTC.
         computed, memo_hits: how many task calls did something, and how many had been done before.
         error: the text of what made it fail.
@@ -51,6 +52,7 @@ class Run:
     error: str = ""
     results: Mapping[str, Any] = attrs.field(factory=dict)
     pid: int = attrs.field(factory=os.getpid)
+    _held: int = attrs.field(default=-1, init=False, repr=False, eq=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False, eq=False)
 
     @property
@@ -79,6 +81,17 @@ class Run:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise StorageError(f"cannot write the run's record {path}: {error.strerror}") from error
+
+    def hold(self) -> None:
+        """Let others see that it goes on: the kernel drops this lock when the process ends, however it does."""
+        self._held = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._held, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Let others see that it has ended."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Count an event of a task and add it to the events; from any thread."""
@@ -110,6 +123,7 @@ def new_run(workflow: str, arguments: Mapping[str, Any], settings: Settings | No
             f"cannot record runs in {folder.parent}: {error.strerror}; set STARGAZER_HOME to a folder of yours"
         ) from error
     run = Run(id=id, folder=folder, workflow=workflow, arguments=dict(arguments), started=now())
+    run.hold()
     run.save()
     return run
 
@@ -128,7 +142,18 @@ def find_run(id: str, settings: Settings | None = None) -> Run:
         record = json.loads((folder / "run.json").read_text())
     except (OSError, ValueError):
         raise AssetNotFoundError(f"no run {id!r} in {settings.home / 'runs'}") from None
-    return Run(id=record.pop("run"), folder=folder, **record)
+    run = Run(id=record.pop("run"), folder=folder, **record)
+    if run.state == "running" and _abandoned(folder / "lock"):
+        run.state, run.error = "lost", "its process ended before it did; run it again to go on where it was"
+    return run
+
+
+def _abandoned(lock: Path) -> bool:
+    """Whether nobody holds the lock of a run any more."""
+    with contextlib.suppress(OSError), open(lock) as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return True
+    return not lock.exists()
 
 
 def now() -> str:
