@@ -38,7 +38,9 @@ class Here:
     kind: str = "wheel"
 
     def find(self, name: str) -> ResolvedTool:
-        script = "import os, sys; open(sys.argv[1], 'w').write(sys.argv[2]); print('secret?', dict(os.environ))"
+        script = (
+            "import os, sys; open(sys.argv[1], 'w').write(sys.argv[2]); print('secret?', dict(os.environ))"
+        )
         return ResolvedTool(
             name=name, version="1.2", source="wheel writer==1.2", argv=(sys.executable, "-c", script)
         )
