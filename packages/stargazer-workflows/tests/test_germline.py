@@ -1,24 +1,25 @@
-"""Germline calls on real data: alignments as bwa makes them, calls as bcftools makes them, and the known truth."""
+"""Germline calls on real data: alignments as bwa makes them, calls as bcftools makes them, and the known truth.
+
+The same from the same: in pieces or whole, from reads or from their alignment, on one core or two.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import (
-    R1,
-    R2,
-    Alignment,
-    Intervals,
-    Reference,
-)
+from stargazer.assets import R1, R2, Alignment, Intervals, Reference, Variants
 from stargazer.tasks.germline.alignment import read_group
+from stargazer.tasks.germline.variants import call_variants, gather_variants
+from stargazer.tasks.reference import split_intervals
 from stargazer.tasks.tools.bcftools import bcftools
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows.germline import FILTER, germline_short_variant_discovery
+from stargazer.workflows.parallel import parallel
 
 CONTIG = "chr17:7658421-7697490"
 DUPLICATE = 0x400
@@ -32,7 +33,7 @@ def tp53(test_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def called(tp53: Path, new_lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The workflow's result for the tp53 reads, in a laboratory that no test adds to."""
+    """The workflow's result for the tp53 reads, in a laboratory that several tests share."""
     lab = new_lab(tmp_path_factory.mktemp("tp53"))
     lab.add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
     lab.add(tp53 / "NA12829_TP53_R1.fq.gz", R1(sample="NA12829", lane="L001"))
@@ -102,6 +103,63 @@ def test_all_snvs_that_gatk_is_sure_of_are_called(called: Any, tp53: Path, recor
     assert snvs <= ours.keys()
 
 
+def test_pieces_give_the_same_calls_as_the_whole(called: Any, records_of: Any):
+    async def scattered(reference: Reference, size: int) -> Variants:
+        pieces = await split_intervals(reference, None, size)
+        assert len(pieces) == 10
+        return await gather_variants(await parallel([call_variants(alignments, reference, each) for each in pieces]))
+
+    alignments = called.calls.alignments
+    reference = called.run(Reference.one, build="GRCh38")
+    in_pieces = called.run(scattered, reference, 4_000)
+    whole = called.run(call_variants, alignments, reference)
+
+    assert records_of(called.path(in_pieces)) == records_of(called.path(whole)) != []
+
+
+def test_an_alignment_gives_the_same_calls_as_its_reads(called: Any, tp53: Path, lab: Any, tmp_path: Path,
+                                                        records_of: Any, monkeypatch: pytest.MonkeyPatch):  # fmt: skip
+    monkeypatch.setenv("STARGAZER_CORES", "1")
+    (tmp_path / "here.bam").write_bytes(called.path(called.calls.alignments[0]).read_bytes())
+    lab.add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
+    lab.add(tmp_path / "here.bam", Alignment(sample="NA12829", sorted_by="coordinate", duplicates_marked=True))
+
+    calls = lab.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
+
+    assert not {"align_with_bwa_mem3", "sort_alignment", "mark_duplicates"} & set(lab.computed())
+    assert calls.alignments[0].cid == called.calls.alignments[0].cid
+    assert records_of(lab.path(calls.variants)) == records_of(called.path(called.calls.variants))
+
+
+def test_the_same_bytes_on_one_core_in_another_home(called: Any, tp53: Path, lab: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STARGAZER_CORES", "1")
+    lab.add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
+    lab.add(tp53 / "NA12829_TP53_R1.fq.gz", R1(sample="NA12829", lane="L001"))
+    lab.add(tp53 / "NA12829_TP53_R2.fq.gz", R2(sample="NA12829", lane="L001"))
+
+    lab.calls = lab.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
+
+    assert lab.calls == called.calls
+    assert results(lab) <= results(called)
+    assert {key for key, _ in results(lab)} >= {"aligner_index", "alignment_index", "duplicate_metrics", "qc_report"}
+
+
+def results(lab: Any) -> set[tuple[str, str]]:
+    """Type and CID of everything computed; provenance holds times."""
+    return {(asset.asset_key, asset.cid) for asset in lab.made()}
+
+
+def test_the_summary_counts_what_there_is(called: Any):
+    summary = json.loads(called.path(called.calls.summary).read_text())
+
+    sample = summary["samples"]["NA12829"]
+    assert sample["reads"] == 15_992
+    assert round(sample["duplicates"] * sample["reads"]) == GATK_DUPLICATES
+    assert 40 < sample["mean_coverage"] < 80
+    assert summary["variants"]["snvs"] >= 25
+    assert sample["genotypes"]["het"] + sample["genotypes"]["hom_alt"] > 0
+
+
 def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: Any):
     folder = test_data / "na12878_chr20"
     lab.add(folder / "ucsc.hg19.chr20.unittest.fasta.gz", Reference(build="hg19"))
@@ -111,11 +169,13 @@ def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: 
 
     calls = lab.run(germline_short_variant_discovery, samples=["NA12878"], build="hg19", intervals="confident")
 
-    regions = [(contig, int(start), int(end)) for contig, start, end in map(str.split, bed.read_text().splitlines())]
-    confident = lambda line: any(  # noqa: E731
-        contig == line.split("\t")[0] and start < int(line.split("\t")[1]) <= end for contig, start, end in regions
-    )
+    regions = [line.split("\t") for line in bed.read_text().splitlines()]
+
+    def confident(line: str) -> bool:
+        contig, position = line.split("\t")[:2]
+        return any(contig == name and int(start) < int(position) <= int(end) for name, start, end in regions)
+
     truth = alleles_of(filter(confident, records_of(folder / "test_nist.b37_chr20_100kbp_at_10mb.vcf.gz")))
     ours = alleles_of(filter(confident, records_of(lab.path(calls.variants))))
     assert len(truth) == 49
-    assert ours == truth
+    assert ours == truth  # alleles and genotypes: precision and recall of 1
