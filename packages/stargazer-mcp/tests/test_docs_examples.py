@@ -1,0 +1,111 @@
+"""The pages in docs/ and the README files: their Python runs, their commands exist, their links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import linecache
+import re
+import shlex
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stargazer.assets.asset import REGISTRY, load_asset_types
+from stargazer.mcp.cli.main import VERBS
+from stargazer.mcp.cli.words import KEY_VALUE
+from stargazer.workflows.arguments import convert
+from stargazer.workflows.catalogue import find_workflow
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+if not DOCS.is_dir():
+    pytest.skip("docs/ is in the repository alone, not in this distribution", allow_module_level=True)
+
+PAGES = sorted(DOCS.glob("*.md"))
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES, *sorted(ROOT.glob("packages/*/README.md"))]
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:\$ |^(?: {4})?)((?:hatch run )?stargazer (?!--)\S.*)", re.MULTILINE)
+INLINE = re.compile(r"`((?:hatch run )?stargazer [^`]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+WORDS_OF_RECORDS = {"asset", "cid", "id", "provenance_cid"}
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks_of(page: Path) -> list[str]:
+    return PYTHON.findall(page.read_text())
+
+
+def commands_of(page: Path) -> Iterator[list[str]]:
+    """The words of every `stargazer VERB ...` that is shown, without what a shell would take for itself."""
+    text = page.read_text()
+    indented = "\n".join(line for line in text.splitlines() if line.startswith("    "))
+    shown = "\n".join([*BLOCK.findall(text), indented])
+    for line in [*COMMAND.findall(shown), *INLINE.findall(text)]:
+        words = shlex.split(re.split(r" [|>#;] |  +", line)[0].removeprefix("hatch run ").rstrip("\\"))
+        yield words[1:]
+
+
+@pytest.fixture
+def clean_registry() -> Iterator[None]:
+    before = dict(REGISTRY)
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=named)
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType(f"docs_{page.stem.replace('-', '_')}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for number, block in enumerate(blocks_of(page), 1):
+        name = f"<{named(page)}, block {number}>"
+        linecache.cache[name] = (len(block), None, block.splitlines(keepends=True), name)  # for the code digest
+        made = eval(compile(block, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), vars(module))
+        if inspect.iscoroutine(made):
+            asyncio.run(made)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_every_command_that_is_shown_can_be_typed(page: Path) -> None:
+    load_asset_types()
+    fields = {name for cls in REGISTRY.values() for name in cls.fields()} | WORDS_OF_RECORDS
+    for words in commands_of(page):
+        if not words or words[0] in ("...", "VERB"):
+            continue
+        assert words[0] in VERBS, f"no verb {words[0]!r} in: stargazer {shlex.join(words)}"
+        pairs = dict(match.groups() for word in words[1:] if (match := KEY_VALUE.fullmatch(word)))
+        if words[0] == "run" and len(words) > 1 and words[1].islower() and pairs:
+            convert(find_workflow(words[1]), pairs)
+        elif words[0] in ("add", "query", "get", "rm", "why"):
+            assert pairs.keys() <= fields, f"no such field in: stargazer {shlex.join(words)}"
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{named(page)} links to {link}"
+        if anchor:
+            slugs = {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in HEADING.findall(target.read_text())}
+            assert anchor in slugs, f"{named(page)} links to {link}"
+
+
+def test_the_index_names_every_page() -> None:
+    linked = set(LINK.findall((DOCS / "README.md").read_text()))
+    assert {page.name for page in PAGES} - {"README.md"} <= linked
