@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 from stargazer.assets.asset import Asset, asset_class, record_id
 from stargazer.assets.client import IpFile
-from stargazer.assets.errors import IntegrityError, InvalidAssetError
+from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetError
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of
@@ -77,13 +77,16 @@ class LocalStore(StoreRecorder):
             The execution as it was written, with its outputs.
 
         Raises:
-            InvalidAssetError: a result without a file, or with metadata that its type does not take.
+            FormatError: a result whose file is missing.
+            InvalidAssetError: a result without a path, or with metadata that its type does not take.
             StorageError: the store cannot take it.
         """
         for role, asset in outputs:
+            title = f"{execution.task}: the result {role!r}"
             if not asset.cid and asset.path is None:
-                title = f"{execution.task}: the result {role!r}"
                 raise InvalidAssetError(f"{title} has no path: give it the file it holds")
+            if not asset.cid and asset.path is not None and not asset.path.is_file():
+                raise FormatError(f"{title} has no file: nothing was written to {asset.path.name!r}")
         check_metadata([asset for _, asset in outputs])
         with self._arriving() as arrived:
             names = [_file_name(asset) for _, asset in outputs]

@@ -1,0 +1,229 @@
+"""why: from a file through executions back to imports, whatever the shape of the way."""
+
+from __future__ import annotations
+
+import pytest
+from stargazer.assets.asset import Asset
+from stargazer.assets.catalogue import QcReport
+from stargazer.assets.errors import AssetNotFoundError
+from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
+from stargazer.storage.lineage import Step, render, why
+from stargazer.storage.store import Addition, LocalStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return LocalStore(tmp_path / "store")
+
+
+def imported(store: LocalStore, name: str) -> Asset:
+    path = store.objects.work / name
+    path.write_text(name)
+    return Asset.from_record(store.add([Addition(path=path, asset=QcReport(kind="raw", sample=name))])[0])
+
+
+def made(store: LocalStore, name: str, *inputs: Asset, **fields: object) -> Asset:
+    path = store.objects.work / name
+    path.write_text(name)
+    entries = [_entry(f"in{number}", asset) for number, asset in enumerate(inputs)]
+    report = QcReport(path=path, kind="made", sample=name)
+    store.commit(Execution(task=f"make_{name}", inputs=entries, **fields), [("report", report)])
+    return report
+
+
+def _entry(role: str, asset: Asset) -> Entry:
+    pairs = asset.keyvalues
+    provenance_cid = pairs.pop("provenance_cid", "")
+    return Entry(role=role, cid=asset.cid or "", keyvalues=pairs, provenance_cid=provenance_cid)
+
+
+def tasks(step: Step) -> dict[str, object]:
+    """The tree of the samples that stand for names."""
+    return {child.entry.keyvalues["sample"]: tasks(child) for child in step.inputs}
+
+
+def test_it_walks_through_executions_to_imports(store):
+    reads = imported(store, "reads")
+    bam = made(store, "bam", reads)
+    vcf = made(store, "vcf", bam)
+
+    step = why(store, vcf.cid)
+
+    assert step.document.task == "make_vcf"
+    assert step.entry.name == "qc_report.txt"
+    assert tasks(step) == {"bam": {"reads": {}}}
+    last = step.inputs[0].inputs[0]
+    assert isinstance(last.document, Import)
+    assert (last.entry.origin, last.entry.role) == ("reads", "in0")
+
+
+def test_every_step_names_its_document(store):
+    reads = imported(store, "reads")
+    bam = made(store, "bam", reads)
+
+    step = why(store, bam.cid)
+
+    assert step.provenance_cid == bam.provenance_cid
+    assert step.inputs[0].provenance_cid == reads.provenance_cid
+
+
+def test_what_is_used_on_several_ways_is_walked_and_shown_once(store):
+    reads = imported(store, "reads")
+    left, right = made(store, "left", reads), made(store, "right", reads)
+    top = made(store, "top", left, right)
+
+    step = why(store, top.cid)
+
+    assert tasks(step) == {"left": {"reads": {}}, "right": {"reads": {}}}
+    assert step.inputs[0].inputs[0] is step.inputs[1].inputs[0]
+    text = render(step)
+    assert text.count("imported from reads") == 1
+    assert text.count("(its lineage is shown above)") == 1
+
+
+def test_sixty_diamonds_on_top_of_each_other_are_sixty_documents(store):
+    top = imported(store, "reads")
+    for number in range(60):
+        top = made(store, f"top{number}", top, top)
+
+    text = render(why(store, top.cid))
+
+    assert text.count("made by") == 60
+
+
+def test_an_output_that_was_handed_on_is_what_made_it_first(store):
+    reads = imported(store, "reads")
+    handed = Execution(task="pass_on", inputs=[_entry("reads", reads)])
+    store.commit(handed, [("reads", reads)])
+
+    step = why(store, reads.cid)
+
+    assert isinstance(step.document, Import)
+    assert step.inputs == []
+    assert step.others == store.documents(reads.cid)[1:]
+
+
+def test_an_output_only_known_as_handed_on_ends_there(store):
+    reads = imported(store, "reads")
+    store.commit(Execution(task="pass_on", inputs=[_entry("reads", reads)]), [("reads", reads)])
+    store.objects.remove(reads.provenance_cid)
+
+    step = why(store, reads.cid)
+
+    assert step.document.task == "pass_on"
+    assert step.inputs == []
+
+
+def test_other_provenance_of_the_same_bytes_is_named(store):
+    reads = imported(store, "reads")
+    first = made(store, "same", reads)
+    made(store, "same", first)
+
+    step = why(store, first.cid)
+
+    assert step.provenance_cid == first.provenance_cid
+    assert step.others == [store.documents(first.cid)[1]]
+    assert f"see also {step.others[0]}" in render(step)
+
+
+def test_bytes_with_two_meanings_keep_them_apart(store, tmp_path):
+    path = tmp_path / "both.txt"
+    path.write_text("both")
+    one, two = store.add(
+        [Addition(path=path, asset=QcReport(kind="raw", sample=name)) for name in ("one", "two")]
+    )
+    result = made(store, "result", Asset.from_record(two))
+
+    assert why(store, result.cid).inputs[0].entry.keyvalues["sample"] == "two"
+    assert why(store, one.cid).entry.keyvalues["sample"] == "one"
+
+
+def test_a_missing_document_ends_the_way_and_says_so(store):
+    reads = imported(store, "reads")
+    bam = made(store, "bam", reads)
+    store.objects.remove(reads.provenance_cid)
+
+    step = why(store, bam.cid)
+
+    assert step.inputs[0].document is None
+    assert step.inputs[0].entry.keyvalues["sample"] == "reads"
+    assert f"not known here: no readable document {reads.provenance_cid}" in render(step)
+
+
+def test_retracted_and_amended_files_are_still_explained(store):
+    reads = imported(store, "reads")
+    bam = made(store, "bam", reads)
+    store.retract(reads.record)
+    changed = store.amend(bam.record, {"sample": "renamed"})
+
+    step = why(store, changed.cid)
+
+    assert step.document.task == "make_bam"
+    assert isinstance(step.inputs[0].document, Import)
+    assert isinstance(why(store, reads.cid).document, Import)
+
+
+def test_a_provenance_document_itself_is_a_file_of_no_known_origin(store):
+    reads = imported(store, "reads")
+
+    assert "how it came to be is not known here" in render(why(store, reads.provenance_cid))
+
+
+@pytest.mark.parametrize("cid", ["bafkrei" + "a" * 52, "nonsense", ""])
+def test_what_the_store_does_not_know_is_an_error(store, cid):
+    with pytest.raises(AssetNotFoundError, match="nothing is known"):
+        why(store, cid)
+
+
+def test_a_thousand_steps_are_walked_and_shown(store):
+    """A chain that deep is past any recursion limit. Written as documents alone, in one transaction."""
+    last = _entry("start", imported(store, "reads"))
+    with store._arriving() as arrived, store.index.transaction():
+        for number in range(1_000):
+            output = Entry(role="out", cid=f"bafkrei{number:052d}", keyvalues={"asset": "qc_report"})
+            document = Execution(task=f"step{number}", inputs=[last], outputs=[output])
+            store._insert_document(store._write(document, arrived), document)
+            last = output
+
+    step = why(store, last.cid)
+    text = render(step)
+
+    assert text.count("made by") == 1_000
+    assert "imported from reads" in text
+    assert len(text) < 1_000_000
+
+
+def test_a_lineage_reads_well(store):
+    reads = imported(store, "reads")
+    report = made(
+        store, "stats", reads,
+        distribution="stargazer-tasks 0.1.0", started="2026-11-02T08:00:00.000001Z", seconds=1.25,
+        tools=[ToolUse(name="samtools", version="1.22", source="pysam 0.24.1"), ToolUse(name="x", version="1")],
+        parameters={"quality": 20}, commands=[["samtools", "stats", "it's here.bam"]],
+    )  # fmt: skip
+    document = store.document(reads.provenance_cid)
+
+    assert render(why(store, report.cid)).splitlines() == [
+        "qc_report qc_report.txt kind=made sample=stats",
+        f"  cid {report.cid}",
+        "  made by make_stats (stargazer-tasks 0.1.0) at 2026-11-02T08:00:00, 1.2 s",
+        "    tool samtools 1.22 (pysam 0.24.1)",
+        "    tool x 1",
+        "    quality = 20",
+        "    $ samtools stats 'it'\"'\"'s here.bam'",
+        "    in0: qc_report reads kind=raw sample=reads",
+        f"      cid {reads.cid}",
+        f"      imported from reads by {document.account} at {document.at[:19]} (add)",
+    ]
+
+
+def test_no_name_moves_the_terminal(store, tmp_path):
+    path = tmp_path / "two\nlines\x1b[2J.txt"
+    path.write_text("x")
+    (record,) = store.add([Addition(path=path, asset=QcReport(kind="raw"))])
+
+    text = render(why(store, record.cid))
+
+    assert "\x1b" not in text
+    assert "two\\nlines\\x1b[2J.txt" in text
+    assert len(text.splitlines()) == 3
