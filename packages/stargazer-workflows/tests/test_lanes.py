@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import os
+import signal
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +228,43 @@ def test_reads_that_do_not_pair(small_lab: Any, genome: Any, tmp_path: Path, dam
     small_lab.add_lane((r1, r2), sample="s")
 
     refused(small_lab, ToolError if aligner == "bwa-mem3" else FormatError, *says, aligner=aligner)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds its children in /proc")
+@pytest.mark.parametrize("engine", ["bwa_mem3.py", "hts.py"])
+def test_a_tool_killed_from_outside(small_lab: Any, genome: Any, tmp_path: Path, engine: str):
+    small_lab.add_lane(genome.write_reads(tmp_path, pairs=3_000), sample="s")
+    killed: list[int] = []
+
+    def aligning() -> bool:
+        return any(event.kind == "started" and "align_with" in event.task for event in small_lab.events)
+
+    async def while_killing() -> Any:
+        killing = asyncio.create_task(kill_child(engine, killed, aligning))
+        try:
+            return await germline_short_variant_discovery(samples=["s"], build="small")
+        finally:
+            killing.cancel()
+
+    with pytest.raises(ToolError, match="was killed by SIGKILL"):
+        small_lab.run(while_killing)
+    assert len(killed) == 1
+    assert "alignment" not in {asset.asset_key for asset in small_lab.made()}
+    assert small_lab.leftovers() == []
+
+    assert small_lab.run(germline_short_variant_discovery, samples=["s"], build="small").variants.samples == ["s"]
+    assert small_lab.computed()["align_with_bwa_mem3"] == 1
+    assert small_lab.computed()["index_for_bwa_mem3"] == 0
+
+
+async def kill_child(script: str, killed: list[int], ready: Callable[[], bool]) -> None:
+    """Kill the first child of this process that runs an engine, once all is ready."""
+    while not killed:
+        await asyncio.sleep(0.001)
+        for children in Path("/proc/self/task").glob("*/children") if ready() else []:
+            for pid in map(int, children.read_text().split()):
+                with contextlib.suppress(OSError):
+                    if script in Path(f"/proc/{pid}/cmdline").read_text():
+                        os.kill(pid, signal.SIGKILL)
+                        killed.append(pid)
+                        return

@@ -77,7 +77,7 @@ def test_too_large_a_reference_is_refused_with_the_ways_out(small_lab: Any, monk
 
     for way in ("STARGAZER_MEMORY", "6,000 bases", "aligner=bwa", "contigs=", "--sha256", "indexer=bwa-mem2"):
         assert way in str(caught.value)
-    assert {asset.asset_key for asset in small_lab.made()} == {"reference_index", "sequence_dict"}
+    assert {asset.asset_key for asset in small_lab.made()} <= {"reference_index", "sequence_dict"}
 
 
 @pytest.mark.debian("bwa")

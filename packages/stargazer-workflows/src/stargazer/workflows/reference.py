@@ -76,19 +76,30 @@ async def prepare_reference(
     reference = await Reference.one(build=build)
     if contigs:
         reference = await select_contigs(reference, contigs, f"{build}[{','.join(contigs)}]")
-    indexed, dictionary = await parallel([samtools_faidx(reference), sequence_dictionary(reference)])
+    indexed = await samtools_faidx(reference)
+    dictionary, aligner_index = await parallel(
+        [sequence_dictionary(reference), _aligner_index(reference, indexed.fai, aligner, indexer)]
+    )
+    return PreparedReference(reference, indexed.fai, dictionary, aligner_index)
+
+
+async def _aligner_index(
+    reference: Reference, index: ReferenceIndex, aligner: Aligner | Literal["none"], indexer: Indexer
+) -> AlignerIndex | None:
+    """The index that is registered, else one made now."""
     if aligner == "none":
-        return PreparedReference(reference, indexed.fai, dictionary, None)
+        return None
     if found := await AlignerIndex.all(reference_cid=reference.cid, aligner=aligner):
-        return PreparedReference(reference, indexed.fai, dictionary, found[0])
+        return found[0]
+    made: AlignerIndex
     if aligner == "bwa":
         made = await index_with_bwa(reference)
     elif indexer == "bwa-mem2":
         made = await index_with_bwa_mem2(reference)
     else:
-        await _refuse_too_large(reference, indexed.fai)
+        await _refuse_too_large(reference, index)
         made = await index_for_bwa_mem3(reference)
-    return PreparedReference(reference, indexed.fai, dictionary, made)
+    return made
 
 
 def index_memory(bases: int) -> int:
