@@ -17,7 +17,7 @@ from stargazer.storage.store import LocalStore
 
 __all__ = ["export", "human_stem"]
 
-NAMING = ("sample", "samples", "lane", "library", "name", "build")
+NAMING = ("sample", "samples", "lane", "name", "build")
 """Fields that name a file for people, in this order."""
 MAX_STEM = 180  # bytes; a file system takes 255 with suffix
 
@@ -25,7 +25,8 @@ MAX_STEM = 180  # bytes; a file system takes 255 with suffix
 def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[tuple[Path, IpFile]]:
     """Copy files and their companions into a folder, which is made if it is missing.
 
-    A file that is there already and holds something else stays: the copy then has a part of its CID in its name.
+    A file that is there already and holds something else stays: the copy then has a part of its CID in its name. Of
+    several that would be called the same, the newest gets the plain name.
 
     Returns:
         Every path with the record of what it holds.
@@ -40,7 +41,10 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
     client = DirectClient(store)
     done: dict[str, tuple[Path, IpFile]] = {}
     assets = [attrs.evolve(Asset.from_record(record), path=store.read(record.cid)) for record in records]
-    for asset in sorted(assets, key=_accompanies):
+    newest_first = sorted(
+        assets, key=lambda asset: asset.record.created_at if asset.record else "", reverse=True
+    )
+    for asset in sorted(newest_first, key=_accompanies):
         if asset.record is None or asset.record.id in done:
             continue
         path = _place(store, asset, folder / _file_name(asset, client))
@@ -61,8 +65,6 @@ def human_stem(asset: Asset) -> str:
     words: list[str] = []
     for name in NAMING:
         value = getattr(asset, name, None)
-        if name == "library" and getattr(asset, "lane", None):
-            continue
         if isinstance(value, list):
             value = value[0] if len(value) == 1 else f"{len(value)}_samples" if value else None
         if value:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+import difflib
+import json
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
+from stargazer.assets.asset import REGISTRY, load_asset_types
 from stargazer.assets.client import IpFile
+from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.query import assemble
 from stargazer.storage.store import LocalStore
 
@@ -27,6 +31,8 @@ def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> lis
     """
     wanted = {key: list(values) for key, values in filters.items()}
     kinds, ids = wanted.pop("asset", None), wanted.pop("id", None)
+    if kinds is None:
+        _refuse_unknown(wanted)
     assets = run_now(assemble(asset=kinds, client=DirectClient(store), **wanted))
     records = [asset.record for asset in assets if asset.record is not None]
     if ids is not None:
@@ -36,6 +42,22 @@ def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> lis
     return records
 
 
+def _refuse_unknown(keys: Iterable[str]) -> None:
+    """Refuse a key that no type has, with the nearest that one has."""
+    load_asset_types()
+    known = {name for cls in REGISTRY.values() for name in cls.fields()} | {
+        "cid",
+        "provenance_cid",
+        "id",
+        "asset",
+    }
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, sorted(known), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+            raise InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
+
+
 def as_dict(record: IpFile) -> dict[str, Any]:
     """A record for programs."""
     return {"id": record.id, "cid": record.cid, "name": record.name, "size": record.size,
@@ -43,12 +65,23 @@ def as_dict(record: IpFile) -> dict[str, Any]:
 
 
 def fields_text(record: IpFile) -> str:
-    """What a record says of its file, links and provenance aside: `sample=NA12878 lane=L001`."""
-    return " ".join(
-        f"{key}={value}"
+    """What a record says of its file, for people: `sample=NA12878 lane=L001`; links and what is false are left out."""
+    pairs = {
+        key: value
         for key, value in record.keyvalues.items()
-        if key not in ("asset", "run_key") and not key.endswith("_cid")
-    )
+        if key not in ("asset", "run_key") and not key.endswith("_cid") and value not in ("false", "[]")
+    }
+    return " ".join(f"{key}={_plain_list(value)}" for key, value in pairs.items())
+
+
+def _plain_list(value: str) -> str:
+    """A list as people write it, with commas; any other value as it is."""
+    if value.startswith('["'):
+        try:
+            return ",".join(map(str, json.loads(value)))
+        except ValueError:
+            pass
+    return value
 
 
 def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
