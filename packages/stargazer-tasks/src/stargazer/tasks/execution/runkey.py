@@ -1,27 +1,29 @@
 """The run key: what a result depends on, as one hash. Equal keys, equal results.
 
 In it: the task's name, its code digest, its inputs (an asset by type, CID and typed fields, not by links or record),
-its parameters and the versions of its tools. Not in it: threads, memory, paths, names of modules, time.
+its parameters, the versions of its tools and the code of our scripts that run them. Not in it: threads, memory, paths, names of modules, time.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from stargazer.assets import Asset, ConfigurationError
+from stargazer.tasks.execution.canonical import canonical, essential
 from stargazer.tasks.execution.code_digest import CodeDigest, Digest
 from stargazer.tasks.execution.values import described
 from stargazer.tasks.tools import ResolvedTool
 
 __all__ = ["code_digest", "run_key"]
 
-INTERFACE = (
-    1  # of the runner that task bodies are written against; raised when the same body would give other bytes
-)
+INTERFACE = 1
+"""Of the runner that task bodies are written against: raised when the same body would give other bytes."""
 RUNNER = ("stargazer.tasks.execution", "stargazer.tasks.tools")
 FREE = {
     "stargazer.assets",
@@ -45,7 +47,7 @@ def run_key(task: str, digest: str, arguments: Mapping[str, Any], tools: Iterabl
         "task": task,
         "code": digest,
         "arguments": {name: described(value, name, _input) for name, value in sorted(arguments.items())},
-        "tools": sorted([tool.name, tool.version] for tool in tools),
+        "tools": sorted([tool.name, tool.version, _script_digest(tool.script)] for tool in tools),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -75,6 +77,17 @@ def _digest(function: Callable[..., Any], package: str) -> Digest:
 
 
 _kept_digest = functools.cache(_digest)
+
+
+@functools.cache
+def _script_digest(script: Path | None) -> str:
+    """A digest of a script's code; comments and formatting aside, as for a task."""
+    if script is None:
+        return ""
+    module = ast.parse(script.read_bytes())
+    documented = ast.get_docstring(module, clean=False) is not None
+    code = [essential(statement) for statement in module.body[documented:]]
+    return hashlib.sha256(canonical(code).encode()).hexdigest()
 
 
 def _distribution_package(module: str) -> str:

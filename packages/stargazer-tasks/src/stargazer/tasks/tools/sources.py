@@ -38,7 +38,8 @@ class ResolvedTool:
 
     `version` is what the engine calls itself; `source` says where it came from without a local path
     (`wheel pysam==0.24.1`, `PATH`): both belong in provenance. `argv` starts the tool and stays on this
-    machine, as does `environment`, which is added to that of its processes.
+    machine, as does `environment`, which is added to that of its processes. `script` is what of ours runs the
+    engine of a wheel; its code counts like a version.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ResolvedTool:
     source: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(factory=dict)
+    script: Path | None = None
 
 
 class Source(Protocol):
@@ -106,6 +108,7 @@ class Wheel:
             source=f"wheel {self.requirement}",
             argv=(*python_command(), "-S", str(self.script), *([name] if self.several else [])),
             environment=python_environment(),
+            script=self.script,
         )
 
     def describe(self) -> str:
