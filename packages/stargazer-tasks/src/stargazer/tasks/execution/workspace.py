@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -82,19 +82,31 @@ async def lay_out(
     Where a parameter has several assets, each is in a numbered folder of its own. A folder asset's path is a link
     to a read-only folder, unpacked once for all tasks.
     """
-    laid: dict[int, Asset] = {}
+    laid: dict[str, Any] = {}
     for name, value in arguments.items():
         found = list(assets_in(value, name))
-        for number, (_, asset) in enumerate(found):
-            place = folder / name if len(found) == 1 else folder / name / str(number)
-            ready = await fetch(asset, place, client=client)
-            if asset.folder and ready.path is not None and asset.cid:
-                async with key_lock(shared.locks, f"unpack-{asset.cid}"):
-                    content = await to_the_end(unpacked, ready.path, shared.unpacked / asset.cid, folder)
-                ready = attrs.evolve(ready, path=place / asset.asset_key)
-                (place / asset.asset_key).symlink_to(content)
-            laid[id(asset)] = ready
-    return {name: replaced(value, lambda asset: laid[id(asset)]) for name, value in arguments.items()}
+        places = (
+            [folder / name]
+            if len(found) == 1
+            else [folder / name / str(number) for number in range(len(found))]
+        )
+        ready = [
+            await _fetched(asset, place, client, shared)
+            for (_, asset), place in zip(found, places, strict=True)
+        ]
+        laid[name] = replaced(value, _one_by_one(ready))
+    return laid
+
+
+async def _fetched(asset: Asset, place: Path, client: StorageClient, shared: Shared) -> Asset:
+    """An asset with its files in this place."""
+    ready = await fetch(asset, place, client=client)
+    if not (asset.folder and asset.cid and ready.path):
+        return ready
+    link = place / asset.asset_key
+    async with key_lock(shared.locks, f"unpack-{asset.cid}"):
+        link.symlink_to(await to_the_end(unpacked, ready.path, shared.unpacked / asset.cid, place))
+    return attrs.evolve(ready, path=link)
 
 
 def claim(outputs: Iterable[tuple[str, Asset]], folder: Path, task: str) -> None:
@@ -132,6 +144,12 @@ def claim(outputs: Iterable[tuple[str, Asset]], folder: Path, task: str) -> None
                 f"{task}: the results {other!r} and {role!r} are the same file {file.name!r}"
             )
         asset.path = file
+
+
+def _one_by_one(assets: Iterable[Asset]) -> Callable[[Asset], Asset]:
+    """A replacement of assets by these, in their order: the same asset may be given twice."""
+    remaining = iter(assets)
+    return lambda _: next(remaining)
 
 
 def _clear(lock: Path) -> None:
