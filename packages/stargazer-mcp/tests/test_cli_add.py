@@ -155,6 +155,13 @@ def test_names_that_look_like_options_and_pairs(here: Path, add: Add) -> None:
     assert add("sample=T", "--", "-x_R1.fq", "a=b_R1.fq")[0]["name"] == "-x_R1.fq"
 
 
+def test_a_file_that_reads_as_a_pair_is_explained(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "a=b_R1.fq")
+    with pytest.raises(SystemExit):
+        main(["add", "a=b_R1.fq", "sample=S"])
+    assert "write './a=b_R1.fq'" in capsys.readouterr().err
+
+
 def test_odd_names_reach_the_terminal_escaped(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "a\n\x1b[31mb_R1.fq"
     write(here / name)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import warnings
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,22 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     os.close(writing)
     assert done.stderr == ""
     assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    command = f"exec {sys.executable} -m stargazer.mcp.cli query --json >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def warns(argv: list[str]) -> int:
+        warnings.warn("record 7 is odd", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("stargazer.mcp.cli.finding.query", warns)
+    assert main(["query"]) == 0
+    assert capsys.readouterr().err == "stargazer: warning: record 7 is odd\n"
 
 
 def test_the_unexpected_is_one_line_and_a_file(

@@ -37,7 +37,10 @@ def add(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     pairs = single(words, parser)
     if not words.plain:
-        parser.error("give at least one file")
+        meant = next((word for word in words.options.words if Path(word).exists()), "")
+        parser.error(
+            f"{meant!r} reads as key=value: write './{meant}'" if meant else "give at least one file"
+        )
     urls = [word for word in words.plain if word.startswith(("http://", "https://"))]
     sums = {name: value for name in ("sha256", "md5") if (value := getattr(words.options, name))}
     if urls and len(words.plain) > 1:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stargazer.assets.errors import StargazerError
-from stargazer.mcp.cli.output import fail, settle_streams
+from stargazer.mcp.cli.output import fail, plain_warnings, settle_streams
 
 __all__ = ["VERBS", "main"]
 
@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     settle_streams()
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
+        with plain_warnings():
+            return _main(list(sys.argv[1:] if argv is None else argv))
     except StargazerError as error:
         if os.environ.get("STARGAZER_DEBUG"):
             raise

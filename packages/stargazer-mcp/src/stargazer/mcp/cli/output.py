@@ -5,26 +5,22 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-__all__ = [
-    "escaped",
-    "fail",
-    "human_size",
-    "note",
-    "print_json",
-    "print_table",
-    "print_text",
-    "settle_streams",
-]
+__all__ = ["escaped", "fail", "human_size", "note", "plain_warnings", "print_json", "print_table", "print_text",
+           "settle_streams"]  # fmt: skip
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def settle_streams() -> None:
-    """Make every file name printable, also one that is no text in this locale."""
+    """Make every file name printable, also one that is no text in this locale; a closed stdout takes everything."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -46,6 +42,17 @@ def note(text: str) -> None:
     """Something people should know, on stderr."""
     with contextlib.suppress(BrokenPipeError):
         sys.stderr.write(escaped(text, keep="\n\t") + "\n")
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings within a `with` block are one line on stderr, without the code that gave them."""
+    shown = warnings.showwarning
+    warnings.showwarning = lambda message, *_, **__: note(f"stargazer: warning: {message}")
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def print_text(text: str) -> None:
