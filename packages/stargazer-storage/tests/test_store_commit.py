@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import attrs
 import pytest
 from stargazer.assets.asset import Asset
@@ -11,9 +13,7 @@ from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore
 
-BAM = bytes.fromhex(
-    "1f8b08040000000000ff060042430200230073720a656160606000923300020098e2a7ac0c000000"
-) + bytes.fromhex("1f8b0804000000000000ff0600424302001b0003000000000000000000")
+BAM = gzip.compress(b"BAM\x01") + bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import random
 import sqlite3
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -57,6 +58,7 @@ _REASONS = {
     "SQLITE_PROTOCOL": "another program holds it: end that program or try again later",
     "SQLITE_LOCKED": "another program holds it: end that program or try again later",
 }
+_UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
 _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
 
 
@@ -75,6 +77,7 @@ class Engine(Storage):
         self._timeout = timeout  # seconds
         self._connection: sqlite3.Connection | None = None
         self._closed = ""
+        self._snapshot = False  # the connection takes the file as it is, for one operation
         self._running = 0  # nested operations of the thread that holds the lock
         self._transactions = 0
         forks.register(self)
@@ -94,6 +97,8 @@ class Engine(Storage):
                 self._refuse(error)
             finally:
                 self._running -= 1
+                if self._snapshot and self._running == 0:
+                    self._disconnect()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -162,9 +167,11 @@ class Engine(Storage):
             raise StorageError(f"The index {self.path!r} cannot be used: {self._closed}.")
         self._make_folder()
         deadline = time.monotonic() + self._timeout
+        self._snapshot = False
         while True:
             connection = sqlite3.connect(
-                self.path,
+                _read_only(self.path) if self._snapshot else self.path,
+                uri=self._snapshot,
                 timeout=self._timeout,
                 isolation_level=None,
                 check_same_thread=False,
@@ -175,6 +182,9 @@ class Engine(Storage):
                 return connection
             except BaseException as error:
                 connection.close()
+                if not self._snapshot and self._is_unwritable() and _kind(error) in _UNWRITABLE:
+                    self._snapshot = True
+                    continue
                 if _kind(error) not in _PASSING or time.monotonic() > deadline:
                     raise
             time.sleep(0.01)  # switching a new file to the write-ahead log does not wait by itself
@@ -214,6 +224,10 @@ class Engine(Storage):
                 "upgrade with `pip install --upgrade stargazer-storage`."
             )
         return version
+
+    def _is_unwritable(self) -> bool:
+        """Whether the index is there but its folder cannot be written: SQLite's files beside it cannot be made."""
+        return os.path.exists(self.path) and not os.access(os.path.dirname(self.path), os.W_OK)
 
     def _make_folder(self) -> None:
         folder = os.path.dirname(self.path)
@@ -260,6 +274,11 @@ class Engine(Storage):
     def _refuse(self, error: sqlite3.Error) -> NoReturn:
         reason = _REASONS.get(_kind(error), "SQLite refused what was asked")
         raise StorageError(f"The index {self.path!r} failed ({error}): {reason}.") from error
+
+
+def _read_only(path: str) -> str:
+    """The URI of a file in a folder where nothing can be written, so that nobody here writes the file either."""
+    return f"file:{urllib.parse.quote(path)}?immutable=1"
 
 
 def _kind(error: BaseException) -> str:
