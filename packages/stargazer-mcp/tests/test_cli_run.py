@@ -141,6 +141,12 @@ def test_reads_in_variants_out(reads: Path) -> None:
     assert "$ bwa-mem3 mem" in stargazer("why", "out/S.variants.vcf.gz").stdout
 
 
+def test_where_nothing_can_be_written_nothing_is_run(reads: Path) -> None:
+    done = stargazer(*GERMLINE, "--outdir", "tiny.fa/out", status=1)
+    assert "cannot make the folder 'tiny.fa/out'" in done.stderr
+    assert not Path(os.environ["STARGAZER_HOME"], "runs").exists()
+
+
 def test_a_second_run_computes_nothing(reads: Path) -> None:
     first = json.loads(stargazer(*GERMLINE, "--json").stdout)
     second = json.loads(stargazer(*GERMLINE, "--json").stdout)

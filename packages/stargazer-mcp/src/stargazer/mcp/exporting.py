@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ from stargazer.mcp.records import DirectClient, run_now
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import LocalStore
 
-__all__ = ["export", "human_stem"]
+__all__ = ["export", "human_stem", "make_folder"]
 
 NAMING = ("sample", "samples", "lane", "name", "build")
 """Fields that name a file for people, in this order."""
@@ -34,10 +35,7 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
     Raises:
         StorageError: bytes are missing, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
+    make_folder(folder)
     client = DirectClient(store)
     done: dict[str, tuple[Path, IpFile]] = {}
     assets = [attrs.evolve(Asset.from_record(record), path=store.read(record.cid)) for record in records]
@@ -58,6 +56,22 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
                 )
                 done[companion.record.id] = (_place(store, companion, wanted), companion.record)
     return list(done.values())
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for copies, if it is missing.
+
+    Raises:
+        StorageError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make the folder {str(folder)!r}: {error.strerror}; name another one"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise StorageError(f"cannot write to the folder {str(folder)!r}: no permission; name another one")
 
 
 def human_stem(asset: Asset) -> str:

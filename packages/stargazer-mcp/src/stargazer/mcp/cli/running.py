@@ -80,8 +80,11 @@ def _describe(workflow: Entry) -> int:
 
 def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
     from stargazer.mcp.cli.supervising import supervise
+    from stargazer.mcp.exporting import make_folder
     from stargazer.workflows.runs import execute
 
+    if options.outdir is not None:
+        make_folder(options.outdir)
     done = supervise(
         workflow.name,
         lambda observer: execute(workflow, arguments, refresh=options.refresh, observer=observer),
