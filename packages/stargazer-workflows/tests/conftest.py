@@ -66,7 +66,7 @@ class Lab:
         }
         return [
             Asset.from_record(record)
-                for record in self.client.store.query({})
+            for record in self.client.store.query({})
             if record.keyvalues.get("provenance_cid") in executions
         ]
 
@@ -91,7 +91,9 @@ def new_lab() -> type[Lab]:
 def by_hand(tool: Tool, *args: Any, stdin: bytes = b"") -> bytes:
     """What a tool of ours prints when it is run without us."""
     found = tool.resolve({})
-    done = subprocess.run([*found.argv, *map(str, args)], input=stdin, capture_output=True, env=dict(found.environment))
+    done = subprocess.run(
+        [*found.argv, *map(str, args)], input=stdin, capture_output=True, env=dict(found.environment)
+    )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
@@ -167,7 +169,9 @@ class Genome:
                 bases = bases[:1500] + CHANGED[bases[1500]] + bases[1501:]
             start, length = draw.randrange(len(bases) - 400), draw.randrange(250, 400)
             fragment = bases[start : start + length]
-            for lines, read in zip(ends, (fragment[:100], fragment.translate(COMPLEMENT)[::-1][:100]), strict=True):
+            for lines, read in zip(
+                ends, (fragment[:100], fragment.translate(COMPLEMENT)[::-1][:100]), strict=True
+            ):
                 lines.append(f"@{stem}:{number}\n{read}\n+\n{'I' * 100}\n")
         paths = folder / f"{stem}_R1.fq.gz", folder / f"{stem}_R2.fq.gz"
         for path, lines in zip(paths, ends, strict=True):

@@ -28,7 +28,10 @@ def write_bam(genome: Any, tmp_path: Path, run_by_hand: Any) -> Any:
     """Writes an alignment of the small genome, of reads that differ from it in one place, with this header."""
 
     def write(
-        lengths: dict[str, int] | None = None, groups: str = GROUP, contig: str = genome.names[0], reverse: bool = False
+        lengths: dict[str, int] | None = None,
+        groups: str = GROUP,
+        contig: str = genome.names[0],
+        reverse: bool = False,
     ) -> Path:
         lengths = lengths or {name: len(bases) for name, bases in genome.contigs.items()}
         bases = genome.contigs[genome.names[0]]
@@ -64,7 +67,9 @@ def test_an_unsorted_alignment_is_sorted(small_lab: Any, write_bam: Any, genome:
     calls = call(small_lab)
 
     assert small_lab.computed()["sort_alignment"] == 1
-    assert [line.split("\t")[:2] for line in records_of(small_lab.path(calls.variants))] == [[genome.names[0], "1501"]]
+    assert [line.split("\t")[:2] for line in records_of(small_lab.path(calls.variants))] == [
+        [genome.names[0], "1501"]
+    ]
 
 
 def test_an_alignment_that_is_not_sorted_as_it_claims(small_lab: Any, write_bam: Any):
@@ -84,18 +89,23 @@ def test_an_alignment_to_another_build(small_lab: Any, write_bam: Any):
 def test_an_alignment_to_contigs_of_other_lengths(small_lab: Any, write_bam: Any, genome: Any):
     small_lab.add(write_bam({genome.names[0]: 9_999}), Alignment(sample="s"))
 
-    refused(small_lab, InvalidAssetError, "another reference than small", "'chr1:1-99' has 9999 bases there and 3000 here")
+    refused(
+        small_lab,
+        InvalidAssetError,
+        "another reference than small",
+        "'chr1:1-99' has 9999 bases there and 3000 here",
+    )
 
 
 def test_reads_on_a_contig_that_the_reference_lacks(small_lab: Any, write_bam: Any, genome: Any):
-    lengths = {name: 3_000 for name in genome.names} | {"chrUn": 5_000}
+    lengths = dict.fromkeys(genome.names, 3000) | {"chrUn": 5_000}
     small_lab.add(write_bam(lengths, contig="chrUn"), Alignment(sample="s"))
 
     refused(small_lab, InvalidAssetError, "has reads on chrUn", "small")
 
 
 def test_a_contig_without_reads_that_the_reference_lacks(small_lab: Any, write_bam: Any, genome: Any):
-    lengths = {name: 3_000 for name in genome.names} | {"chrUn": 5_000}
+    lengths = dict.fromkeys(genome.names, 3000) | {"chrUn": 5_000}
     small_lab.add(write_bam(lengths), Alignment(sample="s"))
 
     assert call(small_lab).variants.samples == ["s"]
@@ -103,7 +113,11 @@ def test_a_contig_without_reads_that_the_reference_lacks(small_lab: Any, write_b
 
 @pytest.mark.parametrize(
     ("groups", "says"),
-    [("@RG\tID:1\tSM:somebody\n", "'somebody'"), (GROUP + "@RG\tID:2\tSM:t\n", "'s', 't'"), ("", "no sample")],
+    [
+        ("@RG\tID:1\tSM:somebody\n", "'somebody'"),
+        (GROUP + "@RG\tID:2\tSM:t\n", "'s', 't'"),
+        ("", "no sample"),
+    ],
     ids=["another's", "two samples", "no read group"],
 )
 def test_read_groups_that_are_not_of_the_sample(small_lab: Any, write_bam: Any, groups: str, says: str):
@@ -128,8 +142,24 @@ def test_a_damaged_alignment(small_lab: Any, write_bam: Any, tmp_path: Path):
     refused(small_lab, ToolError, "samtools")
 
 
+def test_cram_is_refused_with_the_way_out(
+    small_lab: Any, write_bam: Any, genome: Any, tmp_path: Path, run_by_hand: Any
+):
+    reference = genome.write_reference(tmp_path / "for cram.fa")
+    run_by_hand(samtools, "view", "-C", "-T", reference, "-o", tmp_path / "a.cram", write_bam())
+    small_lab.add(tmp_path / "a.cram", Alignment(sample="s"))
+
+    refused(small_lab, InvalidAssetError, "CRAM", "samtools view -b -T")
+
+
 def test_several_alignments_and_none(small_lab: Any, write_bam: Any):
-    refused(small_lab, AssetNotFoundError, "no registered alignment of sample 's'", "asset=alignment", start="alignment")
+    refused(
+        small_lab,
+        AssetNotFoundError,
+        "no registered alignment of sample 's'",
+        "asset=alignment",
+        start="alignment",
+    )
     first = small_lab.add(write_bam(), Alignment(sample="s"))
     second = small_lab.add(write_bam(reverse=True), Alignment(sample="s"))
 
@@ -166,7 +196,9 @@ def test_contigs_are_for_reads(small_lab: Any, write_bam: Any, genome: Any):
         ("chr1:1-99\t10\t10\n", "no region"),
     ],
 )
-def test_intervals_outside_of_the_reference(small_lab: Any, write_bam: Any, tmp_path: Path, bed: str, says: str):
+def test_intervals_outside_of_the_reference(
+    small_lab: Any, write_bam: Any, tmp_path: Path, bed: str, says: str
+):
     small_lab.add(write_bam(), Alignment(sample="s"))
     (tmp_path / "targets.bed").write_text(bed)
     small_lab.add(tmp_path / "targets.bed", Intervals(name="targets"))
@@ -176,7 +208,10 @@ def test_intervals_outside_of_the_reference(small_lab: Any, write_bam: Any, tmp_
 
 def test_intervals_choose_where_to_call(small_lab: Any, write_bam: Any, tmp_path: Path, records_of: Any):
     small_lab.add(write_bam(), Alignment(sample="s"))
-    for name, bed in {"with": "HLA-A*01:01\t0\t10\nchr1:1-99\t1500\t1501\n", "without": "chr1:1-99\t1501\t2000\n"}.items():
+    for name, bed in {
+        "with": "HLA-A*01:01\t0\t10\nchr1:1-99\t1500\t1501\n",
+        "without": "chr1:1-99\t1501\t2000\n",
+    }.items():
         (tmp_path / f"{name}.bed").write_text(bed)
         small_lab.add(tmp_path / f"{name}.bed", Intervals(name=name, build="small"))
 

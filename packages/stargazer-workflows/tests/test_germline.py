@@ -44,7 +44,9 @@ def called(tp53: Path, new_lab: Any, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.debian("bwa")
 def test_the_alignment_is_that_of_bwa(called: Any, tp53: Path, tmp_path: Path, run_by_hand: Any):
-    subprocess.run(["bwa", "index", "-p", tmp_path / "i", tp53 / "GRCh38_TP53.fa"], check=True, capture_output=True)
+    subprocess.run(
+        ["bwa", "index", "-p", tmp_path / "i", tp53 / "GRCh38_TP53.fa"], check=True, capture_output=True
+    )
     reads = [tp53 / f"NA12829_TP53_R{number}.fq.gz" for number in (1, 2)]
     group = read_group(R1(sample="NA12829", lane="L001"))
     bwa = subprocess.run(["bwa", "mem", "-K", "10000000", "-R", group, tmp_path / "i", *reads],
@@ -69,19 +71,26 @@ def test_duplicates_are_those_that_gatk_marks(called: Any, tp53: Path, run_by_ha
         records = run_by_hand(samtools, "view", "-f", DUPLICATE, bam).decode().splitlines()
         return {(name, str(int(flag) & 0xC0)) for name, flag in (line.split("\t")[:2] for line in records)}
 
-    ours, theirs = duplicates(called.path(called.calls.alignments[0])), duplicates(tp53 / "NA12829_TP53_markdup.bam")
+    ours, theirs = (
+        duplicates(called.path(called.calls.alignments[0])),
+        duplicates(tp53 / "NA12829_TP53_markdup.bam"),
+    )
 
     assert len(theirs) == GATK_DUPLICATES
     assert len(ours) == GATK_DUPLICATES
     assert len(ours & theirs) >= GATK_DUPLICATES - 2
 
 
-def test_the_calls_are_those_of_bcftools_by_hand(called: Any, tp53: Path, tmp_path: Path, run_by_hand: Any, records_of: Any):
+def test_the_calls_are_those_of_bcftools_by_hand(
+    called: Any, tp53: Path, tmp_path: Path, run_by_hand: Any, records_of: Any
+):
     reference = tmp_path / "reference.fa"
     reference.write_bytes((tp53 / "GRCh38_TP53.fa").read_bytes())
     bam = called.path(called.calls.alignments[0])
 
-    piled = run_by_hand(bcftools, "mpileup", "-X", "illumina", "-f", reference, "-a", "FORMAT/AD,FORMAT/DP", "-Ou", bam)
+    piled = run_by_hand(
+        bcftools, "mpileup", "-X", "illumina", "-f", reference, "-a", "FORMAT/AD,FORMAT/DP", "-Ou", bam
+    )
     raw = run_by_hand(bcftools, "call", "-m", "-v", "-Ou", "-", stdin=piled)
     normalised = run_by_hand(bcftools, "norm", "-f", reference, "-Ou", "-", stdin=raw)
     (tmp_path / "by_hand.vcf").write_bytes(
@@ -107,7 +116,9 @@ def test_pieces_give_the_same_calls_as_the_whole(called: Any, records_of: Any):
     async def scattered(reference: Reference, size: int) -> Variants:
         pieces = await split_intervals(reference, None, size)
         assert len(pieces) == 10
-        return await gather_variants(await parallel([call_variants(alignments, reference, each) for each in pieces]))
+        return await gather_variants(
+            await parallel([call_variants(alignments, reference, each) for each in pieces])
+        )
 
     alignments = called.calls.alignments
     reference = called.run(Reference.one, build="GRCh38")
@@ -122,7 +133,9 @@ def test_an_alignment_gives_the_same_calls_as_its_reads(called: Any, tp53: Path,
     monkeypatch.setenv("STARGAZER_CORES", "1")
     (tmp_path / "here.bam").write_bytes(called.path(called.calls.alignments[0]).read_bytes())
     lab.add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
-    lab.add(tmp_path / "here.bam", Alignment(sample="NA12829", sorted_by="coordinate", duplicates_marked=True))
+    lab.add(
+        tmp_path / "here.bam", Alignment(sample="NA12829", sorted_by="coordinate", duplicates_marked=True)
+    )
 
     calls = lab.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
 
@@ -131,7 +144,9 @@ def test_an_alignment_gives_the_same_calls_as_its_reads(called: Any, tp53: Path,
     assert records_of(lab.path(calls.variants)) == records_of(called.path(called.calls.variants))
 
 
-def test_the_same_bytes_on_one_core_in_another_home(called: Any, tp53: Path, lab: Any, monkeypatch: pytest.MonkeyPatch):
+def test_the_same_bytes_on_one_core_in_another_home(
+    called: Any, tp53: Path, lab: Any, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("STARGAZER_CORES", "1")
     lab.add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
     lab.add(tp53 / "NA12829_TP53_R1.fq.gz", R1(sample="NA12829", lane="L001"))
@@ -141,7 +156,12 @@ def test_the_same_bytes_on_one_core_in_another_home(called: Any, tp53: Path, lab
 
     assert lab.calls == called.calls
     assert results(lab) <= results(called)
-    assert {key for key, _ in results(lab)} >= {"aligner_index", "alignment_index", "duplicate_metrics", "qc_report"}
+    assert {key for key, _ in results(lab)} >= {
+        "aligner_index",
+        "alignment_index",
+        "duplicate_metrics",
+        "qc_report",
+    }
 
 
 def results(lab: Any) -> set[tuple[str, str]]:
@@ -167,7 +187,9 @@ def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: 
     bed = folder / "test_nist.b37_chr20_100kbp_at_10mb.bed"
     lab.add(bed, Intervals(name="confident"))
 
-    calls = lab.run(germline_short_variant_discovery, samples=["NA12878"], build="hg19", intervals="confident")
+    calls = lab.run(
+        germline_short_variant_discovery, samples=["NA12878"], build="hg19", intervals="confident"
+    )
 
     regions = [line.split("\t") for line in bed.read_text().splitlines()]
 

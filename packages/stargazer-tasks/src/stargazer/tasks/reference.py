@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from stargazer.assets import (
     AlignerIndex,
+    FormatError,
     Intervals,
     Reference,
     ReferenceGzipIndex,
@@ -35,11 +37,18 @@ async def samtools_faidx(reference: Reference) -> IndexedReference:
     """Index a FASTA for random access (`samtools faidx`); a gzip file must be bgzip.
 
     Raises:
-        ToolError: the file is no FASTA, has a contig twice, or is gzip but not bgzip.
+        ToolError: the file is no FASTA, or is gzip but not bgzip.
+        FormatError: it has a contig twice.
     """
     fai, gzi = workspace() / "reference.fai", workspace() / "reference.gzi"
     compressed = reference.path.suffix == ".gz"
-    await samtools("faidx", "--fai-idx", fai, *(["--gzi-idx", gzi] if compressed else []), reference.path)
+    done = await samtools(
+        "faidx", "--fai-idx", fai, *(["--gzi-idx", gzi] if compressed else []), reference.path
+    )
+    if twice := re.search(r"duplicate sequence (\"[^\"]*\")", done.stderr_tail):  # samtools only warns
+        raise FormatError(
+            f"the reference {reference.build} has the contig {twice[1]} twice; remove or rename one"
+        )
     return IndexedReference(
         ReferenceIndex(path=expect(fai, by="samtools faidx"), reference_cid=reference),
         ReferenceGzipIndex(path=gzi, reference_cid=reference) if compressed else None,

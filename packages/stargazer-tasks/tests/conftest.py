@@ -1,0 +1,63 @@
+"""A store to run tasks in, and the tools as they are without us."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stargazer.assets import Asset, use_client
+from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.store import Addition
+from stargazer.tasks.tools import Tool
+
+
+class Bench:
+    """A store, and tasks run in it."""
+
+    def __init__(self, root: Path):
+        self.client = LocalStorageClient(root)
+
+    def add(self, path: Path, asset: Asset) -> Any:
+        """Register a file; return its asset."""
+        return Asset.from_record(self.client.store.add([Addition(path, asset)])[0])
+
+    def run(self, task: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """The result of a task."""
+
+        async def main() -> Any:
+            return await task(*args, **kwargs)
+
+        with use_client(self.client):
+            return asyncio.run(main())
+
+    def path(self, asset: Asset) -> Path:
+        """The stored bytes of an asset."""
+        return self.client.store.read(asset.cid or "")
+
+    def types(self) -> list[str]:
+        """The types of all records, sorted."""
+        return sorted(record.keyvalues["asset"] for record in self.client.store.query({}))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """An empty store to run tasks in."""
+    return Bench(tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def by_hand() -> Callable[..., bytes]:
+    """Runs a tool of ours without us; gives what it prints."""
+
+    def run(tool: Tool, *args: Any, stdin: bytes = b"") -> bytes:
+        found = tool.resolve({})
+        done = subprocess.run([*found.argv, *map(str, args)], input=stdin, capture_output=True,
+                              env=dict(found.environment))  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    return run

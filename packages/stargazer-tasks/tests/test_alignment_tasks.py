@@ -1,0 +1,173 @@
+"""Reads to alignments: read groups, headers, and tasks one by one."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stargazer.assets import R1, R2, Alignment, FormatError, InvalidAssetError, Reference, ToolError
+from stargazer.tasks.germline.alignment import (
+    align_with_bwa,
+    align_with_bwa_mem3,
+    check_pairs,
+    flagstat,
+    index_alignment,
+    mark_duplicates,
+    merge_lanes,
+    read_group,
+    sort_alignment,
+)
+from stargazer.tasks.germline.headers import check_header
+from stargazer.tasks.reference import index_for_bwa_mem3
+from stargazer.tasks.tools.samtools import samtools
+
+HEADER = (
+    "@HD\tVN:1.6\n@SQ\tSN:chr1:1-99\tLN:100\tM5:0\n@SQ\tSN:chrUn\tLN:7\n@RG\tID:1\tSM:s x\n@CO\tSM:other\tx\n"
+)
+name = st.text(
+    st.characters(exclude_categories=("Cc", "Cs", "Z"), exclude_characters="\\"), min_size=1, max_size=20
+)
+
+
+def fields(line: str) -> dict[str, str]:
+    return dict(field.split(":", 1) for field in line.split("\\t")[1:])
+
+
+def test_a_read_group_says_it_all():
+    r1 = R1(sample="NA12878", library="lib", lane="L001", platform="ILLUMINA")
+
+    assert read_group(r1) == "@RG\\tID:NA12878:lib:L001\\tSM:NA12878\\tLB:lib\\tPL:ILLUMINA\\tPU:L001"
+
+
+def test_what_is_not_given_comes_from_the_sample():
+    assert read_group(R1(sample="s")) == "@RG\\tID:s\\tSM:s\\tLB:s\\tPL:ILLUMINA\\tPU:s"
+
+
+def test_odd_names_are_escaped_in_the_id_alone():
+    found = fields(read_group(R1(sample="a b:c", lane="L\u00e9")))
+
+    assert found["ID"] == "a%20b%3Ac:L%C3%A9"
+    assert (found["SM"], found["PU"]) == ("a b:c", "L\u00e9")
+
+
+@given(st.lists(st.tuples(name, st.none() | name, st.none() | name), min_size=2, max_size=2, unique=True))
+def test_read_groups_of_different_lanes_have_different_ids(lanes):
+    first, second = (
+        fields(read_group(R1(sample=s, library=library, lane=lane)))["ID"] for s, library, lane in lanes
+    )
+
+    assert first != second
+    assert first.isascii()
+    assert first.isprintable()
+
+
+def test_a_backslash_is_refused():
+    with pytest.raises(InvalidAssetError, match=r"cannot be the SM of a read group"):
+        read_group(R1(sample="a\\tb"))
+
+
+def test_a_header_that_fits():
+    assert check_header(HEADER, "s x", "b", {"chr1:1-99": 100, "chr2": 5}) == {"chrUn"}
+
+
+@pytest.mark.parametrize(
+    ("header", "sample", "known", "says"),
+    [
+        (HEADER, "s x", {"chr9": 1}, "no contig in common: 'chr1:1-99', 'chrUn' and 'chr9'"),
+        (HEADER, "s x", {"chr1:1-99": 99}, "'chr1:1-99' has 100 bases there and 99 here"),
+        (HEADER, "t", {"chr1:1-99": 100}, "registered for 't' name 's x'"),
+        (HEADER.replace("SM:s x", "PL:x"), "t", {"chr1:1-99": 100}, "name no sample"),
+        ("", "t", {"chr1": 1}, "no contig in common: none and 'chr1'"),
+    ],
+)
+def test_a_header_that_does_not_fit(header: str, sample: str, known: dict[str, int], says: str):
+    with pytest.raises(InvalidAssetError, match=says):
+        check_header(header, sample, "b", known)
+
+
+BASES = "".join(random.Random(1).choices("ACGT", k=2_000))
+
+
+def fastq(path: Path, count: int, end: int) -> Path:
+    """Reads of fragments of 300 bases, all the same from one position to the next."""
+    lines = []
+    for number in range(count):
+        fragment = BASES[number : number + 300]
+        read = fragment[:80] if end == 1 else fragment.translate(str.maketrans("ACGT", "TGCA"))[::-1][:80]
+        lines.append(f"@r{number}/{end}\n{read}\n+\n{'I' * 80}\n")
+    path.write_bytes(gzip.compress("".join(lines).encode()))
+    return path
+
+
+@pytest.fixture
+def aligned(bench, tmp_path: Path):
+    """Two lanes of one sample, aligned."""
+    (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
+    index = bench.run(index_for_bwa_mem3, bench.add(tmp_path / "r.fa", Reference(build="b")))
+    lanes = []
+    for lane, count in (("1", 50), ("2", 60)):
+        r1 = bench.add(fastq(tmp_path / "1.fq.gz", count, 1), R1(sample="s", lane=lane))
+        r2 = bench.add(fastq(tmp_path / "2.fq.gz", count, 2), R2(sample="s", lane=lane))
+        lanes.append(bench.run(align_with_bwa_mem3, r1, r2, index))
+    return lanes
+
+
+def test_lanes_are_aligned_merged_marked_and_counted(bench, aligned, by_hand):
+    assert (aligned[0].sorted_by, aligned[0].lane, aligned[0].duplicates_marked) == ("coordinate", "1", False)
+    merged = bench.run(merge_lanes, aligned)
+    marked = bench.run(mark_duplicates, merged)
+    report = bench.run(flagstat, marked.alignment)
+
+    assert (merged.lane, merged.sample, merged.reference_cid) == (None, "s", aligned[0].reference_cid)
+    assert marked.alignment.duplicates_marked
+    assert marked.metrics.alignment_cid == marked.alignment.cid
+    assert by_hand(samtools, "view", "-c", "-f", 0x400, bench.path(marked.alignment)) == b"100\n"
+    assert "DUPLICATE PAIR: 100" in bench.path(marked.metrics).read_text()
+    assert '"primary duplicates": 100' in bench.path(report).read_text()
+    header = by_hand(samtools, "view", "-H", "--no-PG", bench.path(marked.alignment)).decode()
+    assert "SO:coordinate" in header
+    assert "@PG" not in header
+
+
+def test_lanes_of_two_samples_are_not_merged(bench, aligned, tmp_path: Path):
+    (tmp_path / "o.bam").write_bytes(bench.path(aligned[0]).read_bytes())
+    other = bench.add(tmp_path / "o.bam", Alignment(sample="other"))
+
+    with pytest.raises(InvalidAssetError, match="lanes of one sample, got other, s"):
+        bench.run(merge_lanes, [aligned[1], other])
+
+
+def test_sorting_and_indexing(bench, aligned, tmp_path: Path, by_hand):
+    (tmp_path / "n.bam").write_bytes(by_hand(samtools, "sort", "-n", bench.path(aligned[0])))
+    by_name = bench.add(tmp_path / "n.bam", Alignment(sample="s", sorted_by="queryname"))
+    with pytest.raises(ToolError, match="samtools index failed"):
+        bench.run(index_alignment, by_name)
+
+    in_order = bench.run(sort_alignment, by_name)
+
+    assert in_order.sorted_by == "coordinate"
+    assert bench.path(bench.run(index_alignment, in_order)).read_bytes().startswith(b"BAI\1")
+
+
+def test_pairs_are_checked(tmp_path: Path):
+    r1, r2 = fastq(tmp_path / "1.fq.gz", 20, 1), fastq(tmp_path / "2.fq.gz", 19, 2)
+
+    with pytest.raises(FormatError, match=r"2.fq.gz' ends after record 19, .*1.fq.gz' goes on"):
+        check_pairs(str(r1), str(r2))
+    check_pairs(str(r1), str(fastq(tmp_path / "2.fq.gz", 20, 2)))
+
+
+def test_bwa_that_is_not_on_path(bench, aligned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    r1 = bench.add(fastq(tmp_path / "1.fq.gz", 5, 1), R1(sample="t"))
+    r2 = bench.add(fastq(tmp_path / "2.fq.gz", 5, 2), R2(sample="t"))
+    before = bench.types()
+    index = bench.run(index_for_bwa_mem3, bench.run(Reference.one))
+
+    with pytest.raises(ToolError, match="bwa was not found"):
+        bench.run(align_with_bwa, r1, r2, index)
+    assert bench.types() == before

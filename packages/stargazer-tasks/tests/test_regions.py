@@ -1,0 +1,104 @@
+"""Regions: read from BED, checked against a reference, cut into pieces; contigs chosen from a FASTA."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stargazer.assets.errors import FormatError, InvalidAssetError
+from stargazer.tasks.regions import MOST, contigs_of, pieces, read_bed, write_bed, write_contigs
+
+CONTIGS = {"chr1:1-99": 100, "chr2": 50, "empty": 0, "HLA-A*01:01": 10}
+
+
+def bed(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "a.bed").write_text(text)
+    return tmp_path / "a.bed"
+
+
+def test_contigs_of_an_index(tmp_path: Path):
+    (tmp_path / "a.fai").write_text("chr1:1-99\t100\t11\t60\t61\nchr2\t50\t130\t60\t61\n")
+
+    assert contigs_of(tmp_path / "a.fai") == {"chr1:1-99": 100, "chr2": 50}
+
+
+def test_regions_come_in_the_order_of_the_reference_and_joined(tmp_path: Path):
+    lines = ["track name=x", "#comment", "chr2\t0\t5\textra", "chr1:1-99\t10\t20\r", "", "chr1:1-99\t0\t5"]
+    text = "\n".join([*lines, "chr1:1-99\t15\t30", "chr2\t5\t6", "chr2\t9\t9\n"])
+
+    assert read_bed(bed(tmp_path, text), CONTIGS) == [
+        ("chr1:1-99", 0, 5),
+        ("chr1:1-99", 10, 30),
+        ("chr2", 0, 6),
+    ]
+
+
+def test_gzip_is_read(tmp_path: Path):
+    path = bed(tmp_path, "")
+    path.write_bytes(gzip.compress(b"chr2\t0\t5\n"))
+
+    assert read_bed(path, CONTIGS) == [("chr2", 0, 5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("chr2\t0\t5\nchr3\t0\t5\n", r"line 2: the reference has no contig 'chr3'; it has chr1:1-99, chr2"),
+        ("chr2\t0\t51\n", r"line 1: 0 to 51 is not within 'chr2' \(0 to 50\)"),
+        ("chr2\t9\t5\n", r"line 1: 9 to 5"),
+        ("chr2 0 5\n", r"line 1: not BED: 'chr2 0 5'"),
+        ("chr2\t0\n", r"line 1: not BED"),
+        ("chr2\t5\t5\n", r"no region"),
+        ("# nothing\n", r"no region"),
+    ],
+)
+def test_what_is_wrong_is_named_by_line(tmp_path: Path, text: str, says: str):
+    with pytest.raises(FormatError, match=says):
+        read_bed(bed(tmp_path, text), CONTIGS)
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 10_000), min_size=1), st.integers(1, 5_000))
+def test_pieces_cover_everything_once_in_order(lengths: dict[str, int], size: int):
+    made = pieces(lengths, None, size)
+
+    regions = [region for piece in made for region in piece]
+    bases = [(contig, base) for contig, start, end in regions for base in range(start, end)]
+    assert bases == [(contig, base) for contig, length in lengths.items() for base in range(length)]
+    assert 1 <= len(made) <= MOST
+    assert all(made) or not bases
+
+
+def test_pieces_are_of_about_the_size_asked_for():
+    sizes = [
+        sum(end - start for _, start, end in piece) for piece in pieces({"a": 1_000, "b": 2_500}, None, 500)
+    ]
+
+    assert sizes == [500] * 7
+
+
+def test_bed_that_is_written_can_be_read(tmp_path: Path):
+    regions = [("chr1:1-99", 0, 5), ("chr2", 3, 50)]
+    write_bed(regions, tmp_path / "b.bed")
+
+    assert read_bed(tmp_path / "b.bed", CONTIGS) == regions
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_chosen_contigs_are_copied_in_the_order_of_the_source(tmp_path: Path, compressed: bool):
+    text = b">chr1:1-99 first\nACGT\nAC\n>chr2\nGGG\n>chr3 \xe9\nTTT\n"
+    source = tmp_path / ("a.fa.gz" if compressed else "a.fa")
+    source.write_bytes(gzip.compress(text) if compressed else text)
+
+    write_contigs(str(source), str(tmp_path / "b.fa"), ["chr3", "chr1:1-99"])
+
+    assert (tmp_path / "b.fa").read_bytes() == b">chr1:1-99 first\nACGT\nAC\n>chr3 \xe9\nTTT\n"
+
+
+def test_a_contig_that_is_not_there_is_named(tmp_path: Path):
+    (tmp_path / "a.fa").write_text(">chr1\nACGT\n")
+
+    with pytest.raises(InvalidAssetError, match="no contig 'chr2', 'chrX'"):
+        write_contigs(str(tmp_path / "a.fa"), str(tmp_path / "b.fa"), ["chrX", "chr1", "chr2"])
