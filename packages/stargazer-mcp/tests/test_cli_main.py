@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.mcp.cli import main
-from stargazer.mcp.cli.main import VERBS
+from stargazer.mcp.cli.dispatch import VERBS
 
 HEAVY = {"fastmcp", "flyte", "matplotlib", "numpy", "pysam", "requests", "rich"}
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from stargazer.mcp.cli.main import main
+from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    try:
+        from stargazer.mcp.cli.dispatch import dispatch
+    except KeyboardInterrupt:  # while the first modules are imported
+        return 130
+    return dispatch(argv)

@@ -12,7 +12,7 @@ from typing import Any
 from stargazer.assets.errors import StargazerError
 from stargazer.mcp.cli.output import fail, plain_warnings, settle_streams
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "dispatch"]
 
 FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
 
@@ -39,13 +39,13 @@ for example:
 `stargazer VERB --help` says more."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def dispatch(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; errors are one text on stderr, never a traceback."""
     settle_streams()
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         with plain_warnings():
-            return _main(list(sys.argv[1:] if argv is None else argv))
+            return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except StargazerError as error:
         if os.environ.get("STARGAZER_DEBUG"):
             raise
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _main(argv: list[str]) -> int:
+def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         sys.stdout.write(_help())
         return 0
