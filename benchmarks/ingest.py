@@ -27,7 +27,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        large = folder / "large.bed"
+        large = folder / "large.gff3"
         with open(large, "wb") as file:
             file.write(b"chr1\t0\t1\n")
             for _ in range(int(options.gib * 64)):
@@ -35,7 +35,7 @@ def main() -> None:
         small = []
         (folder / "small").mkdir()
         for number in range(options.files):
-            path = folder / "small" / f"{number}.bed"
+            path = folder / "small" / f"{number}.gff3"
             path.write_text(f"chr1\t{number}\t{number + 1}\n".ljust(199, "#") + "\n")
             small.append(str(path))
         copies, home = folder / "copies", folder / "home"
@@ -61,7 +61,10 @@ def main() -> None:
 
         def add(files: list[str]) -> Run:
             fresh()
-            return run([STARGAZER, "add", *files, "asset=intervals", "name=benchmark"], env=environment)
+            return run(
+                [STARGAZER, "add", *files, "asset=annotation", "name=benchmark", "build=benchmark"],
+                env=environment,
+            )
 
         print(f"one file of {options.gib} GiB")
         report(alternate({"cp, sync, openssl sha256": by_hand, "stargazer add": lambda: add([str(large)])},

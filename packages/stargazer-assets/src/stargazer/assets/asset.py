@@ -36,7 +36,15 @@ ENTRY_POINT_GROUP = "stargazer.assets"
 REGISTRY: dict[str, type[Asset]] = {}
 
 
-@attrs.define(kw_only=True, slots=False)
+C = TypeVar("C", bound=type)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
+def _attributes(cls: C) -> C:
+    return attrs.define(kw_only=True, slots=False)(cls)
+
+
+@_attributes
 class Asset:
     """A file of a known type.
 
@@ -62,7 +70,7 @@ class Asset:
     @classmethod
     def fields(cls) -> dict[str, attrs.Attribute[Any]]:
         """The class's own fields by name, links included."""
-        return {field.name: field for field in attrs.fields(cls) if field.name not in BASE_FIELDS}
+        return {field.name: field for field in attrs.fields(cast(Any, cls)) if field.name not in BASE_FIELDS}
 
     @classmethod
     def links(cls) -> dict[str, Link]:
@@ -147,9 +155,11 @@ class Asset:
 
     def evolve(self, **changes: Any) -> Self:
         """A new asset with these fields changed, not yet stored: bytes and provenance are its own."""
-        return attrs.evolve(
-            self, **{"cid": None, "path": None, "provenance_cid": None, "record": None, **changes}
-        )
+        return self.copy(**{"cid": None, "path": None, "provenance_cid": None, "record": None, **changes})
+
+    def copy(self, **changes: Any) -> Self:
+        """The same asset with some attributes changed, such as its path."""
+        return cast(Self, attrs.evolve(cast(Any, self), **changes))
 
     def settle_links(self) -> None:
         """Replace assets that links point at by their CIDs, now that those are stored."""
@@ -204,9 +214,6 @@ class Asset:
         return await fetch(self, folder, client=client)
 
 
-C = TypeVar("C", bound=type)
-
-
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def asset(
     key: str,
@@ -233,7 +240,7 @@ def asset(
     """
 
     def register(cls: C) -> C:
-        made: Any = attrs.define(kw_only=True, slots=False)(cls)
+        made: Any = _attributes(cls)
         given = {"suffix": suffix, "check": staticmethod(check) if check else None, "folder": folder}
         for name, value in {"asset_key": key, **given}.items():
             if value is not None:

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 from typing import TypeVar
 
-import attrs
 from stargazer.assets.asset import Asset, companions_of
 from stargazer.assets.client import IpFile, StorageClient, current_client
 from stargazer.assets.errors import AssetNotFoundError, StargazerError, StorageError
@@ -38,12 +37,12 @@ async def fetch(asset: A, folder: Path | None = None, *, client: StorageClient |
     view = client.views / asset.cid if folder is None else folder
     view.mkdir(parents=True, exist_ok=True)
     bytes_of = await client.download_file(asset.record or IpFile(cid=asset.cid))
-    found = attrs.evolve(asset, path=bytes_of.path)
+    found = asset.copy(path=bytes_of.path)
     path = view / found.file_name(asset.asset_key or "asset")
     _link(path, bytes_of.path, replace=folder is None)
     for companion in await companions(asset, client=client):
         _link(companion_path(path, companion), companion.path, replace=folder is None)
-    return attrs.evolve(found, path=path)
+    return found.copy(path=path)
 
 
 async def companions(asset: Asset, *, client: StorageClient | None = None) -> list[Asset]:
@@ -60,7 +59,7 @@ async def companions(asset: Asset, *, client: StorageClient | None = None) -> li
             except StargazerError as error:
                 warnings.warn(f"skipping a {cls.asset_key} of {asset.cid}: {error}", stacklevel=2)
                 continue
-            found.append(attrs.evolve(companion, path=bytes_of.path))
+            found.append(companion.copy(path=bytes_of.path))
             break
     return found
 

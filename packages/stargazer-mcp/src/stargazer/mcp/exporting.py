@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import attrs
 from stargazer.assets.asset import Asset
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
@@ -38,7 +37,7 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
     make_folder(folder)
     client = DirectClient(store)
     done: dict[str, tuple[Path, IpFile]] = {}
-    assets = [attrs.evolve(Asset.from_record(record), path=store.read(record.cid)) for record in records]
+    assets = [Asset.from_record(record).copy(path=store.read(record.cid)) for record in records]
     newest_first = sorted(
         assets, key=lambda asset: asset.record.created_at if asset.record else "", reverse=True
     )
@@ -107,7 +106,7 @@ def _file_name(asset: Asset, client: DirectClient) -> str:
     if not records:
         return f"{asset.asset_key}-{target[-9:-1]}{_suffix(asset)}"
     primary = Asset.from_record(records[0])
-    return companion_path(Path(_own_name(attrs.evolve(primary, path=client.store.read(target)))), asset).name
+    return companion_path(Path(_own_name(primary.copy(path=client.store.read(target)))), asset).name
 
 
 def _own_name(asset: Asset) -> str:

@@ -75,11 +75,11 @@ def check_metadata(assets: Sequence[Asset]) -> None:
     """
     together = {id(asset) for asset in assets}
     for asset in assets:
-        copy = attrs.evolve(asset)
+        copy = asset.copy()
         for name in asset.links():
             target = getattr(asset, name)
             if isinstance(target, Asset) and id(target) in together:
-                setattr(copy, name, attrs.evolve(target, cid=_PENDING))
+                setattr(copy, name, target.copy(cid=_PENDING))
         keyvalues_of(copy)
 
 

@@ -106,7 +106,7 @@ async def _fetched(asset: Asset, place: Path, client: StorageClient, shared: Sha
     link = place / asset.asset_key
     async with key_lock(shared.locks, f"unpack-{asset.cid}"):
         link.symlink_to(await to_the_end(unpacked, ready.path, shared.unpacked / asset.cid, place))
-    return attrs.evolve(ready, path=link)
+    return ready.copy(path=link)
 
 
 def claim(outputs: Iterable[tuple[str, Asset]], folder: Path, task: str) -> None:

@@ -221,7 +221,7 @@ class _Call:
         if not asset.cid:
             return asset
         path = self.store.objects.path(asset.cid)
-        return attrs.evolve(asset, path=path if path.exists() else None)
+        return asset.copy(path=path if path.exists() else None)
 
     def _parameters(self) -> dict[str, Any]:
         """The arguments that are more than assets; an asset among other values by its role."""

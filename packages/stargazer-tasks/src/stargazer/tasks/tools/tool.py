@@ -33,7 +33,9 @@ class Tool:
     sources: tuple[Source, ...]
     useful_line: Callable[[str], str | None] = field(default=useful_line, kw_only=True, eq=False)
 
-    def __call__(self, *args: Argument, stdin: Path | None = None, stdout: Path | None = None) -> Command:
+    def __call__(
+        self, *args: Argument | None, stdin: Path | None = None, stdout: Path | None = None
+    ) -> Command:
         """Return the command with these arguments; `stdin` and `stdout` redirect from and to files."""
         return Command(tool=self, args=args, stdin=stdin, stdout=stdout)
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BASES",
     "COMPLEMENT",
-    "N",
     "Contig",
     "Feature",
+    "N",
     "confident_intervals",
     "hidden_copy",
     "make_genome",

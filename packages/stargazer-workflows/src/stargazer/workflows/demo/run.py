@@ -12,12 +12,10 @@ from stargazer.assets import R1, R2, Intervals, Reference, Variants, VariantsInd
 from stargazer.storage import get_client
 from stargazer.storage.settings import Settings
 from stargazer.storage.store import Addition
-
 from stargazer.workflows.demo.simulate import simulate_trio
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Event
-
     from stargazer.workflows.runs import Run
 
 __all__ = ["Demo", "prepare", "run_demo"]
@@ -72,13 +70,15 @@ def prepare(seed: int = 42) -> dict[str, Any]:
 
 async def run_demo(observer: Callable[[Event], None] | None = None, *, refresh: bool = False) -> Demo:
     """Run the demo's workflow on what `prepare` registered."""
+    from stargazer.assets import QcReport
     from stargazer.workflows.catalogue import find_workflow
     from stargazer.workflows.demo.workflow import lineage_steps
-    from stargazer.assets import QcReport
     from stargazer.workflows.runs import execute
 
     run = await execute(find_workflow("demo_trio"), {}, observer=observer, refresh=refresh)
-    comparison, summary = (json.loads(Path(run.results[name]["path"]).read_text()) for name in ("comparison", "summary"))
+    comparison, summary = (
+        json.loads(Path(run.results[name]["path"]).read_text()) for name in ("comparison", "summary")
+    )
     times: dict[str, float] = {}
     for step in await lineage_steps(QcReport(kind="summary", cid=run.results["summary"]["cid"])):
         times[step["task"]] = times.get(step["task"], 0.0) + step["seconds"]

@@ -9,7 +9,6 @@ from stargazer.tasks.environments import report_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.library import Library
-
 from stargazer.workflows.demo.documents import write_comparison, write_coverage, write_demo_report
 
 __all__ = ["compare_calls", "coverage_profile", "demo_report"]
@@ -25,7 +24,13 @@ async def coverage_profile(alignment: Alignment) -> QcReport:
 
 @report_env.task(tools=[Library("numpy"), Library("pysam")])
 async def compare_calls(
-    calls: Variants, truth: Variants, confident: Intervals, reference: Reference, father: str, mother: str, child: str
+    calls: Variants,
+    truth: Variants,
+    confident: Intervals,
+    reference: Reference,
+    father: str,
+    mother: str,
+    child: str,
 ) -> QcReport:
     """Compare a trio's calls with the truth and with inheritance where short reads can be judged, as JSON."""
     comparison = workspace() / "comparison.json"

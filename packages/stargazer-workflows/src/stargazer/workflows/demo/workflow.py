@@ -17,7 +17,6 @@ from stargazer.assets import (
 )
 from stargazer.assets.provenance import Execution
 from stargazer.storage.lineage import Step, why
-
 from stargazer.workflows.demo.tasks import compare_calls, coverage_profile, demo_report
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.germline import germline_short_variant_discovery
@@ -75,12 +74,16 @@ async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
     return [
         {
             "task": execution.task,
-            "samples": sorted({entry.keyvalues["sample"] for entry in execution.inputs if "sample" in entry.keyvalues}),
+            "samples": sorted(
+                {entry.keyvalues["sample"] for entry in execution.inputs if "sample" in entry.keyvalues}
+            ),
             "seconds": execution.seconds,
             "tools": [f"{tool.name} {tool.version}" for tool in execution.tools],
             "commands": execution.commands,
             "provenance": cid,
-            "outputs": [{"role": entry.role, "cid": entry.cid, "name": entry.name} for entry in execution.outputs],
+            "outputs": [
+                {"role": entry.role, "cid": entry.cid, "name": entry.name} for entry in execution.outputs
+            ],
         }
         for cid, execution in ordered
     ]
