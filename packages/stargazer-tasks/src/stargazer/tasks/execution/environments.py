@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_origin
 
 import flyte
 from stargazer.assets import ConfigurationError
@@ -30,7 +30,11 @@ UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 
 
 class _NamedResults(flyte.TaskEnvironment):
-    """Keeps the names of results: Flyte numbers the fields of a named tuple, and makes nested ones bare tuples."""
+    """Keeps the names of results: Flyte numbers the fields of a named tuple, and makes nested ones bare tuples.
+
+    A named tuple is the whole result of a task. Within a list, a dict or another named tuple it works when awaited,
+    but Flyte 2.12 has no type for it if it holds assets: let the result hold lists and dicts of assets there.
+    """
 
     def _template(self, func: Callable[..., Any], **options: Any) -> Any:
         template: Any = super().task(**options)(func) if options else super().task(func)
@@ -99,8 +103,11 @@ def named_outputs(task: Any, outputs: tuple[Any, ...]) -> Any:
     run = flyte.with_runcontext(mode="local").run(germline_short_variant_discovery, samples=[...], build=...)
     calls = named_outputs(germline_short_variant_discovery, run.outputs())
     """
-    if (named := named_tuple(result_type(task.func))) is not None:
+    wanted = result_type(task.func)
+    if (named := named_tuple(wanted)) is not None:
         return named(*outputs)
+    if get_origin(wanted) is tuple:
+        return tuple(outputs)
     return outputs[0] if outputs else None
 
 
