@@ -16,7 +16,7 @@ from stargazer.assets import (
 )
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
-from stargazer.tasks.regions import contigs_of, pieces, write_bed, write_contigs
+from stargazer.tasks.regions import contigs_of, is_bgzf, pieces, write_bed, write_contigs
 from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
 from stargazer.tasks.tools.samtools import samtools
@@ -37,11 +37,14 @@ async def samtools_faidx(reference: Reference) -> IndexedReference:
     """Index a FASTA for random access (`samtools faidx`); a gzip file must be bgzip.
 
     Raises:
-        ToolError: the file is no FASTA, or is gzip but not bgzip.
-        FormatError: it has a contig twice.
+        FormatError: it is gzip but not bgzip, or has a contig twice.
+        ToolError: it is no FASTA.
     """
     fai, gzi = workspace() / "reference.fai", workspace() / "reference.gzi"
     compressed = reference.path.suffix == ".gz"
+    if compressed and not is_bgzf(reference.path):
+        raise FormatError(f"the reference {reference.build} is gzip, which cannot be read in parts; decompress it "
+                          "(`gunzip`) or compress it with `bgzip`, and add that")  # fmt: skip
     done = await samtools(
         "faidx", "--fai-idx", fai, *(["--gzi-idx", gzi] if compressed else []), reference.path
     )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from stargazer.assets.errors import FormatError, InvalidAssetError
 
-__all__ = ["Region", "contigs_of", "pieces", "read_bed", "write_bed", "write_contigs"]
+__all__ = ["Region", "contigs_of", "is_bgzf", "pieces", "read_bed", "write_bed", "write_contigs"]
 
 Region: TypeAlias = tuple[str, int, int]
 
@@ -26,6 +26,13 @@ def contigs_of(fai: Path) -> dict[str, int]:
     """Lengths in bases by contig name, in order, from a FASTA index."""
     lines = fai.read_text().split("\n")
     return {name: int(length) for name, length, *_ in (line.split("\t") for line in lines if line)}
+
+
+def is_bgzf(path: Path) -> bool:
+    """Whether a gzip file consists of blocks that can be read apart (SAM specification, section 4.1)."""
+    with open(path, "rb") as file:
+        head = file.read(18)
+    return head.startswith(GZIP) and head[3:4] == b"\x04" and head[12:14] == b"BC"
 
 
 def read_bed(path: Path, contigs: Mapping[str, int]) -> list[Region]:
