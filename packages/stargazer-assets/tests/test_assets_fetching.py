@@ -57,7 +57,7 @@ def test_a_reference_comes_with_its_index_and_dictionary(client: MemoryClient) -
 
 
 def test_a_bgzip_reference_comes_with_its_block_index(client: MemoryClient) -> None:
-    reference = client.store(Reference(build="b"), gzip.compress(b">chr1\nACGT\n"))
+    reference = client.store(Reference(build="b"), gzip.compress(b">chr1\nACGT\n", mtime=0))
     for made in (ReferenceIndex, ReferenceGzipIndex, SequenceDict):
         client.store(made(reference_cid=reference.cid))
     fetched = asyncio.run(fetch(reference, client=client))
@@ -71,7 +71,7 @@ def test_a_bgzip_reference_comes_with_its_block_index(client: MemoryClient) -> N
 
 @pytest.mark.parametrize(
     ("index", "suffix"),
-    [(b"BAI\x01", ".bai"), (gzip.compress(b"CSI\x01"), ".csi")],
+    [(b"BAI\x01", ".bai"), (gzip.compress(b"CSI\x01", mtime=0), ".csi")],
 )
 def test_an_alignment_comes_with_its_index(client: MemoryClient, index: bytes, suffix: str) -> None:
     alignment = client.store(Alignment(sample="s"), b"bam")
@@ -84,11 +84,15 @@ def test_an_alignment_comes_with_its_index(client: MemoryClient, index: bytes, s
     ("data", "index", "names"),
     [
         (
-            gzip.compress(b"##fileformat=VCF"),
-            gzip.compress(b"TBI\x01"),
+            gzip.compress(b"##fileformat=VCF", mtime=0),
+            gzip.compress(b"TBI\x01", mtime=0),
             ["variants.vcf.gz", "variants.vcf.gz.tbi"],
         ),
-        (gzip.compress(b"BCF\x02\x02"), gzip.compress(b"CSI\x01"), ["variants.bcf", "variants.bcf.csi"]),
+        (
+            gzip.compress(b"BCF\x02\x02", mtime=0),
+            gzip.compress(b"CSI\x01", mtime=0),
+            ["variants.bcf", "variants.bcf.csi"],
+        ),
         (b"##fileformat=VCF", None, ["variants.vcf"]),
     ],
 )
@@ -102,8 +106,8 @@ def test_variants_have_the_suffix_of_their_bytes(
 
 
 def test_first_reads_come_with_their_mates(client: MemoryClient) -> None:
-    r1 = client.store(R1(sample="s"), gzip.compress(b"@r\n"))
-    r2 = client.store(R2(sample="s", r1_cid=r1), gzip.compress(b"@r/2\n"))
+    r1 = client.store(R1(sample="s"), gzip.compress(b"@r\n", mtime=0))
+    r2 = client.store(R2(sample="s", r1_cid=r1), gzip.compress(b"@r/2\n", mtime=0))
     assert names_beside(asyncio.run(fetch(r1, client=client))) == ["r1.fq.gz", "r1_R2.fq.gz"]
     assert names_beside(asyncio.run(fetch(r2, client=client))) == ["r2_R2.fq.gz"]
 
