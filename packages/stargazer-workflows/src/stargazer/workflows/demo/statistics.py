@@ -150,9 +150,10 @@ def _add_genotype(values: Any, tally: dict[str, Any]) -> None:
         tally["missing"] += 1
     elif len(set(genotype)) > 1:
         tally["het"] += 1
-        depths = values.get("AD") or ()
-        if len(depths) == 2 and None not in depths and sum(depths):
-            share = depths[1] / sum(depths)
+        depths: tuple[int | None, ...] = tuple(values.get("AD") or ())
+        known = [depth for depth in depths if depth is not None]
+        if len(known) == len(depths) == 2 and sum(known):
+            share = known[1] / sum(known)
             tally["balance"][min(BALANCE_BINS - 1, int(share * BALANCE_BINS))] += 1
     elif genotype[0]:
         tally["hom_alt"] += 1

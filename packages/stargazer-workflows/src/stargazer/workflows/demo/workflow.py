@@ -62,7 +62,7 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
 async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
     """What was executed for an asset, in the order it started: task, samples, seconds, tools, commands, CIDs."""
     store = current_client().store  # type: ignore[attr-defined]
-    root = await asyncio.to_thread(why, store, asset.cid)
+    root = await asyncio.to_thread(why, store, asset.cid or "")
     executions: dict[str, Execution] = {}
     todo: list[Step] = [root]
     while todo:
