@@ -152,8 +152,9 @@ def _add_genotype(values: Any, tally: dict[str, Any]) -> None:
         tally["het"] += 1
         depths: tuple[int | None, ...] = tuple(values.get("AD") or ())
         known = [depth for depth in depths if depth is not None]
-        if len(known) == len(depths) == 2 and sum(known):
-            share = known[1] / sum(known)
+        total: int = sum(known)
+        if len(known) == len(depths) == 2 and total:
+            share = known[1] / total
             tally["balance"][min(BALANCE_BINS - 1, int(share * BALANCE_BINS))] += 1
     elif genotype[0]:
         tally["hom_alt"] += 1
