@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from stargazer.assets.client import record_id
+from stargazer.assets.provenance import Execution, Import
 from stargazer.storage.store import LocalStore
 
 PRELUDE = """
@@ -53,21 +55,30 @@ def run(code: str, *arguments: object, prefix: tuple[str, ...] = ()) -> str:
 
 
 def assert_sound(store: LocalStore) -> dict[str, list[str]]:
-    """Every record can be read in full and is explained by a document; the kinds of each sample are returned."""
+    """Records, provenance, edges and memo agree, and all bytes are right; the kinds of each sample are returned."""
     with store.index.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        memo = dict(connection.execute("SELECT run_key, provenance_cid FROM memo").fetchall())
+        edges = set(connection.execute("SELECT cid, role, provenance_cid FROM edges").fetchall())
+    records = {record.id: record for record in store.query({})}
     kinds: dict[str, list[str]] = {}
-    for record in store.query({}):
+    executions: dict[str, str] = {}
+    for record in records.values():
         store.objects.verify(record.cid)
-        if record.keyvalues["asset"] == "provenance":
-            store.document(record.cid)
+        if record.keyvalues["asset"] != "provenance":
+            assert (record.cid, "output", record.keyvalues["provenance_cid"]) in edges
+            kinds.setdefault(record.keyvalues["sample"], []).append(record.keyvalues["kind"])
             continue
-        assert record.keyvalues["provenance_cid"] in store.documents(record.cid)
-        kinds.setdefault(record.keyvalues["sample"], []).append(record.keyvalues["kind"])
-    for sample, found in kinds.items():
-        remembered = store.remembered(sample)
-        assert sorted(found) in (["added"], ["one", "two"])
-        assert (remembered is not None) == ("added" not in found)
+        document = store.document(record.cid)
+        assert isinstance(document, Execution | Import)
+        if isinstance(document, Execution):
+            executions[document.run_key] = record.cid
+        for entry in document.outputs if isinstance(document, Execution) else document.files:
+            assert record_id(entry.cid, entry.keyvalues) in records
+            assert (entry.cid, "output", record.cid) in edges
+    assert {cid for _, _, cid in edges} <= {record.cid for record in records.values()}
+    assert memo == executions
+    assert all(sorted(found) in (["added"], ["one", "two"]) for found in kinds.values())
     return kinds
 
 

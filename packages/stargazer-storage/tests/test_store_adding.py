@@ -220,6 +220,7 @@ def test_metadata_that_is_wrong_is_refused_before_anything_is_copied(store, tmp_
     with pytest.raises(InvalidAssetError, match="lane"):
         store.add([reads(write(tmp_path / "1.fq")), Addition(path=write(tmp_path / "2.fq"), asset=wrong)])
 
+    assert not store.root.exists()
     assert state(store) == (set(), [])
 
 
