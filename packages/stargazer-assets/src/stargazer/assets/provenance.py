@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import attrs
 from stargazer.assets.client import IpFile
@@ -143,7 +143,7 @@ def dump(document: Document) -> bytes:
         InvalidAssetError: a parameter or result is no JSON value.
     """
     kind = next(name for name, cls in KINDS.items() if isinstance(document, cls))
-    body = {"stargazer": f"provenance/{SCHEMA}", "kind": kind, **_converter().unstructure(document)}
+    body = {"stargazer": f"provenance/{SCHEMA}", "kind": kind, **attrs.asdict(document, filter=_differs)}
     try:
         return json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii")
     except TypeError as error:
@@ -181,10 +181,16 @@ def load(file: IpFile) -> Document:
         raise FormatError(f"{file.cid}: {error}") from error
 
 
+def _differs(attribute: attrs.Attribute[Any], value: Any) -> bool:
+    """Whether a value is not its field's default, which is not written."""
+    default = attribute.default
+    return bool(value != (default.factory() if isinstance(default, cast(Any, attrs.Factory)) else default))
+
+
 @functools.cache
 def _converter() -> Converter:
     from cattrs import Converter
 
-    converter = Converter(omit_if_default=True)
+    converter = Converter()
     converter.register_structure_hook(Any, lambda value, _: value)
     return converter

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import attrs
 from stargazer.assets.asset import asset_class
@@ -12,6 +12,9 @@ from stargazer.assets.client import IpFile
 from stargazer.storage.store import Addition, LocalStore
 
 __all__ = ["LocalStorageClient"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class LocalStorageClient:
@@ -41,7 +44,7 @@ class LocalStorageClient:
         """
         asset = asset_class(keyvalues.get("asset", "")).from_keyvalues(keyvalues)
         addition = Addition(path=Path(path), asset=asset, name=name or "")
-        return (await asyncio.to_thread(self.store.add, [addition], "upload"))[0]
+        return (await _in_thread(self.store.add, [addition], "upload"))[0]
 
     async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
         """The store's own verified read-only file, or a copy of it in `dest` (a file or an existing folder).
@@ -50,11 +53,11 @@ class LocalStorageClient:
             StorageError: the bytes are not here, or `dest` cannot be written.
             IntegrityError: the bytes are not what the CID says.
         """
-        return attrs.evolve(ipfile, path=await asyncio.to_thread(self._bring, ipfile, dest))
+        return attrs.evolve(ipfile, path=await _in_thread(self._bring, ipfile, dest))
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
         """All records with every one of these pairs, oldest first; `public` has no meaning on one machine."""
-        return await asyncio.to_thread(self.store.query, keyvalues)
+        return await _in_thread(self.store.query, keyvalues)
 
     async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
         """Merge metadata into one record; None removes a key.
@@ -63,7 +66,7 @@ class LocalStorageClient:
             AssetNotFoundError: no such record.
             InvalidAssetError: metadata that its type does not take.
         """
-        return await asyncio.to_thread(self.store.amend, ipfile, keyvalues)
+        return await _in_thread(self.store.amend, ipfile, keyvalues)
 
     async def delete_file(self, ipfile: IpFile) -> None:
         """Remove one record.
@@ -71,7 +74,7 @@ class LocalStorageClient:
         Raises:
             AssetNotFoundError: no such record.
         """
-        await asyncio.to_thread(self.store.retract, ipfile)
+        await _in_thread(self.store.retract, ipfile)
 
     def _bring(self, ipfile: IpFile, dest: Path | None) -> Path:
         if dest is None:
@@ -84,3 +87,9 @@ def _base_name(name: str) -> str:
     """The last part of a record's name: whoever made the record may not choose a folder here."""
     base = name.replace("\0", "").rpartition("/")[2]
     return "" if base in (".", "..") else base
+
+
+async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    import asyncio  # here: the command line uses the store below, and starts without it
+
+    return await asyncio.to_thread(function, *args, **kwargs)
