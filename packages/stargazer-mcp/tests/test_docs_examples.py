@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import inspect
 import linecache
 import re
@@ -72,7 +73,12 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for number, block in enumerate(blocks_of(page), 1):
         name = f"<{named(page)}, block {number}>"
-        linecache.cache[name] = (len(block), None, block.splitlines(keepends=True), name)  # for the code digest
+        linecache.cache[name] = (
+            len(block),
+            None,
+            block.splitlines(keepends=True),
+            name,
+        )  # for the code digest
         made = eval(compile(block, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), vars(module))
         if inspect.iscoroutine(made):
             asyncio.run(made)
@@ -102,8 +108,22 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{named(page)} links to {link}"
         if anchor:
-            slugs = {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in HEADING.findall(target.read_text())}
+            slugs = {
+                re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-")
+                for h in HEADING.findall(target.read_text())
+            }
             assert anchor in slugs, f"{named(page)} links to {link}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_that_is_shown_is_in_the_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        main([verb, "--help"])
+    said = capsys.readouterr().out
+    for page in TEXTS:
+        for words in commands_of(page):
+            options = {word for word in words[1:] if word.startswith("--") and word != "--"}
+            assert words[:1] != [verb] or all(option in said for option in options), f"{named(page)}: {words}"
 
 
 def test_the_index_names_every_page() -> None:
