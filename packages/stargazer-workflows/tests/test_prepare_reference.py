@@ -111,6 +111,7 @@ def test_bwa_indexes_bgzip(lab: Any, genome: Any, tmp_path: Path):
 
 def test_bwa_that_is_not_there(small_lab: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("STARGAZER_TOOLS", "bwa=path")
 
     with pytest.raises(ToolError, match=r"bwa was not found(.|\n)*apt install bwa"):
         small_lab.run(prepare_reference, "small", aligner="bwa")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from stargazer.assets import (
@@ -16,7 +17,7 @@ from stargazer.assets import (
 )
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
-from stargazer.tasks.regions import contigs_of, is_bgzf, pieces, write_bed, write_contigs
+from stargazer.tasks.regions import contigs_of, fai_of, is_bgzf, pieces, write_bed, write_contigs
 from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
 from stargazer.tasks.tools.samtools import samtools
@@ -40,6 +41,7 @@ async def samtools_faidx(reference: Reference) -> IndexedReference:
         FormatError: it is gzip but not bgzip, or has a contig twice.
         ToolError: it is no FASTA.
     """
+    assert reference.path is not None
     fai, gzi = workspace() / "reference.fai", workspace() / "reference.gzi"
     compressed = reference.path.suffix == ".gz"
     if compressed and not is_bgzf(reference.path):
@@ -61,6 +63,7 @@ async def samtools_faidx(reference: Reference) -> IndexedReference:
 @htslib_env.task(tools=[samtools])
 async def sequence_dictionary(reference: Reference) -> SequenceDict:
     """Names, lengths and MD5 of the contigs as a SAM header (`samtools dict`)."""
+    assert reference.path is not None
     dictionary = workspace() / "reference.dict"
     await samtools("dict", "-u", reference.path.name, "-o", dictionary, reference.path)
     return SequenceDict(path=dictionary, reference_cid=reference)
@@ -118,7 +121,7 @@ async def split_intervals(
     Args:
         reference: indexed by samtools_faidx.
     """
-    contigs = contigs_of(reference.path.with_name(reference.path.name + ".fai"))
+    contigs = contigs_of(fai_of(reference))
     made = []
     for number, piece in enumerate(pieces(contigs, intervals.path if intervals else None, size)):
         bed = workspace() / f"piece{number}.bed"

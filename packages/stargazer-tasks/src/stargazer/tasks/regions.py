@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from stargazer.assets import Reference
 from stargazer.assets.errors import FormatError, InvalidAssetError
 
-__all__ = ["Region", "contigs_of", "is_bgzf", "pieces", "read_bed", "write_bed", "write_contigs"]
+__all__ = ["Region", "contigs_of", "fai_of", "is_bgzf", "pieces", "read_bed", "write_bed", "write_contigs"]
 
 Region: TypeAlias = tuple[str, int, int]
 
@@ -20,6 +21,12 @@ MOST = 200
 """Pieces at most: beyond, their number costs more than it gains."""
 
 GZIP = b"\x1f\x8b"
+
+
+def fai_of(reference: Reference) -> Path:
+    """Where the index of a reference in a workspace is: beside it."""
+    assert reference.path is not None
+    return reference.path.with_name(reference.path.name + ".fai")
 
 
 def contigs_of(fai: Path) -> dict[str, int]:

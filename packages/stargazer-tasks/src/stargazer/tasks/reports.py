@@ -6,6 +6,7 @@ from stargazer.assets import QcReport, Reference, Variants
 from stargazer.tasks import quality
 from stargazer.tasks.environments import report_env
 from stargazer.tasks.execution import workspace
+from stargazer.tasks.regions import fai_of
 from stargazer.tasks.tools import call
 
 __all__ = ["summarise_germline"]
@@ -34,6 +35,6 @@ async def summarise_germline(
             {"sample": flags.sample, "flagstat": flags.path, "stats": stats.path}
             for flags, stats in zip(flagstats, alignment_stats, strict=True)
         ],
-        fai=reference.path.with_name(reference.path.name + ".fai"),
+        fai=fai_of(reference),
     )
     return QcReport(path=target, kind="summary", variants_cid=variants)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from stargazer.assets import (
@@ -114,7 +115,8 @@ def _mate(r1: R1, second: list[R2]) -> R2:
 
 
 def _check_distinct(first: list[R1], second: list[R2]) -> None:
-    for reads in (first, second):
+    ends: tuple[Sequence[R1 | R2], ...] = (first, second)
+    for reads in ends:
         for number, one in enumerate(reads):
             for other in reads[:number]:
                 if isinstance(one, R1) and (one.library, one.lane) == (other.library, other.lane):
@@ -124,7 +126,7 @@ def _check_distinct(first: list[R1], second: list[R2]) -> None:
                                             f"{one.cid}; retract the wrong record with `stargazer rm CID`")  # fmt: skip
 
 
-def _several(reads: list[R1] | list[R2]) -> str:
+def _several(reads: Sequence[R1 | R2]) -> str:
     listing = "".join(f"\n  {each.cid}" for each in reads)
     return (
         f"{_named(reads[0])}: {len(reads)} {reads[0].asset_key} files; give each a lane of its own "

@@ -47,7 +47,7 @@ class PreparedReference(NamedTuple):
     """A reference with what tasks need beside it; the aligner index only where reads will be aligned."""
 
     reference: Reference
-    index: ReferenceIndex
+    index: ReferenceIndex  # type: ignore[assignment]  # not tuple.index
     dictionary: SequenceDict
     aligner_index: AlignerIndex | None
 
@@ -56,7 +56,7 @@ class PreparedReference(NamedTuple):
 async def prepare_reference(
     build: str,
     contigs: list[str] | None = None,
-    aligner: Aligner | Literal["none"] = "bwa-mem3",
+    aligner: Literal["bwa-mem3", "bwa", "none"] = "bwa-mem3",
     indexer: Indexer = "wheel",
 ) -> PreparedReference:
     """Index the reference of a build: offsets, dictionary, and the index of an aligner.
@@ -84,7 +84,7 @@ async def prepare_reference(
 
 
 async def _aligner_index(
-    reference: Reference, index: ReferenceIndex, aligner: Aligner | Literal["none"], indexer: Indexer
+    reference: Reference, index: ReferenceIndex, aligner: Literal["bwa-mem3", "bwa", "none"], indexer: Indexer
 ) -> AlignerIndex | None:
     """The index that is registered, else one made now."""
     if aligner == "none":

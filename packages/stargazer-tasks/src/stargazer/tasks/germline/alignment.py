@@ -21,7 +21,7 @@ from stargazer.assets import (
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.headers import check_header
-from stargazer.tasks.regions import contigs_of
+from stargazer.tasks.regions import contigs_of, fai_of
 from stargazer.tasks.tools import Command, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
 from stargazer.tasks.tools.samtools import samtools
@@ -98,17 +98,16 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
     await call(check_pairs, r1=r1.path, r2=r2.path)
     threads = current_session().threads
     mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), r1.path, r2.path)
-    aligned = await _sorted(mem, r1, index)
-    return aligned.evolve(path=await _without_programs(aligned.path))
+    return await _without_programs(await _sorted(mem, r1, index))
 
 
-async def _without_programs(bam: Path) -> Path:
+async def _without_programs(aligned: Alignment) -> Alignment:
     """The same alignment without @PG lines: bwa's holds the number of threads. Provenance has the commands."""
     header, bare = workspace() / "header.sam", workspace() / "bare.bam"
-    lines = (await samtools("view", "-H", "--no-PG", bam).text()).splitlines(keepends=True)
+    lines = (await samtools("view", "-H", "--no-PG", aligned.path).text()).splitlines(keepends=True)
     header.write_text("".join(line for line in lines if not line.startswith("@PG\t")))
-    await samtools("reheader", "--no-PG", header, bam, stdout=bare)
-    return expect(bare, by="samtools reheader")
+    await samtools("reheader", "--no-PG", header, aligned.path, stdout=bare)
+    return aligned.evolve(path=expect(bare, by="samtools reheader"))
 
 
 def check_pairs(r1: str, r2: str) -> None:
@@ -220,11 +219,10 @@ async def check_alignment(alignment: Alignment, reference: Reference) -> Alignme
             in common; read groups of another sample, or none.
     """
     assert alignment.path is not None
-    assert reference.path is not None
     if alignment.path.suffix == ".cram":
         raise InvalidAssetError(f"the alignment of {alignment.sample!r} is CRAM; convert it: `samtools view -b -T "
                                 "reference.fa -o out.bam in.cram`, and add that")  # fmt: skip
-    known = contigs_of(reference.path.with_name(reference.path.name + ".fai"))
+    known = contigs_of(fai_of(reference))
     header = await samtools("view", "-H", alignment.path).text()
     missing = check_header(header, alignment.sample, reference.build, known)
     if missing:
