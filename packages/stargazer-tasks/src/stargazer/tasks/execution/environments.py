@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, get_origin
+from typing import Any, TypeVar, get_origin, overload
 
 import flyte
 from stargazer.assets import ConfigurationError
@@ -25,6 +25,8 @@ from stargazer.tasks.execution.values import named_tuple, result_type
 from stargazer.tasks.execution.wrapper import Declared, TaskCode, execute
 
 __all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 
@@ -59,7 +61,13 @@ class AssetEnvironment(_NamedResults):
 
     tools: Sequence[Declared] = ()
 
-    def task(self, _func: Any = None, /, *, tools: Sequence[Declared] | None = None, **options: Any) -> Any:
+    @overload  # type: ignore[override]  # Flyte's names every option
+    def task(self, _func: F, /) -> F: ...
+
+    @overload
+    def task(self, *, tools: Sequence[Declared] | None = None, **options: Any) -> Callable[[F], F]: ...
+
+    def task(self, _func: F | None = None, *, tools: Sequence[Declared] | None = None, **options: Any) -> Any:
         """Make an async function a task: `@env.task` or `@env.task(tools=[...])`; other options are Flyte's."""
 
         def decorate(func: Callable[..., Any]) -> Any:
@@ -88,7 +96,13 @@ class AssetEnvironment(_NamedResults):
 class WorkflowEnvironment(_NamedResults):
     """A Flyte task environment for workflows: they assemble assets and call tasks, and are never memoised."""
 
-    def task(self, _func: Any = None, /, **options: Any) -> Any:
+    @overload  # type: ignore[override]  # Flyte's names every option
+    def task(self, _func: F, /) -> F: ...
+
+    @overload
+    def task(self, **options: Any) -> Callable[[F], F]: ...
+
+    def task(self, _func: F | None = None, **options: Any) -> Any:
         """Make an async function a workflow: `@env.task`; options are Flyte's."""
 
         def decorate(func: Callable[..., Any]) -> Any:
