@@ -1,7 +1,8 @@
 """The run key: what a result depends on, as one hash. Equal keys, equal results.
 
 In it: the task's name, its code digest, its inputs (an asset by type, CID and typed fields, not by links or record),
-its parameters, the versions of its tools and the code of our scripts that run them. Not in it: threads, memory, paths, names of modules, time.
+its parameters, the versions of its tools and the code of our scripts that run them. Not in it: threads, memory, paths,
+names of modules, time.
 """
 
 from __future__ import annotations
