@@ -175,6 +175,10 @@ def test_a_sample_without_reads(small_lab: Any, genome: Any, tmp_path: Path):
     assert small_lab.made() == []
 
 
+def test_the_hint_is_a_command_that_works(small_lab: Any):
+    refused(small_lab, AssetNotFoundError, "asset=r1 'sample=a b'`", samples=("a b",))
+
+
 def test_no_samples_and_one_sample_twice(small_lab: Any):
     refused(small_lab, InvalidAssetError, "at least one sample", samples=())
     refused(small_lab, InvalidAssetError, "one twice: s, s", samples=("s", "s"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Literal
 
 from stargazer.assets import (
@@ -51,7 +52,7 @@ async def lanes_of(sample: str) -> list[Lane]:
         known = sorted({r1.sample for r1 in await R1.all()})
         raise AssetNotFoundError(
             f"no reads of sample {sample!r}; the store has reads of {', '.join(map(repr, known)) or 'no sample'}. "
-            f"Add them: `stargazer add R1.fq.gz asset=r1 sample={sample}`, and the mates with asset=r2"
+            f"Add them: `stargazer add R1.fq.gz asset=r1 {quote(f'sample={sample}')}`, and the mates with asset=r2"
         )
     first.sort(key=lambda r1: (r1.library or "", r1.lane or ""))
     _check_distinct(first, second)
@@ -74,7 +75,7 @@ async def imported_alignment(sample: str) -> Alignment:
     if not found:
         raise AssetNotFoundError(
             f"no registered alignment of sample {sample!r}; add one with `stargazer add FILE.bam asset=alignment "
-            f"sample={sample}`"
+            f"{quote(f'sample={sample}')}`"
         )
     if len(found) > 1:
         listing = "".join(f"\n  {alignment.cid}" for alignment in found)
@@ -143,7 +144,7 @@ def _named(reads: R1 | R2) -> str:
 
 def _pairs(reads: R1 | R2, key: str) -> str:
     given = {"asset": key, "sample": reads.sample, "library": reads.library, "lane": reads.lane}
-    return " ".join(f"{name}={value}" for name, value in given.items() if value)
+    return " ".join(quote(f"{name}={value}") for name, value in given.items() if value)
 
 
 async def _imported_alignments(sample: str) -> list[Alignment]:
