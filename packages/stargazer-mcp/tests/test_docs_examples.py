@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets.asset import REGISTRY, load_asset_types
+from stargazer.mcp.cli import main
 from stargazer.mcp.cli.dispatch import VERBS
 from stargazer.mcp.cli.words import KEY_VALUE
 from stargazer.workflows.arguments import convert
