@@ -132,14 +132,16 @@ print(json.dumps(report))
 
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory):
-    """A store in which additions and commits died at each of their steps; and which of them died."""
+    """A store in which additions and commits died at each of their steps, a copy of it, and which of them died."""
     folder = tmp_path_factory.mktemp("crashed")
     (folder / "source").mkdir()
-    return folder / "store", json.loads(run(CRASH_AT_EVERY_STEP, folder / "store", folder / "source"))
+    report = json.loads(run(CRASH_AT_EVERY_STEP, folder / "store", folder / "source"))
+    shutil.copytree(folder / "store", folder / "copy")  # while nobody has its index open
+    return folder / "store", folder / "copy", report
 
 
 def test_a_crash_at_any_step_leaves_all_or_nothing(crashed):
-    root, report = crashed
+    root, _, report = crashed
 
     kinds = assert_sound(LocalStore(root))
 
@@ -152,15 +154,14 @@ def test_a_crash_at_any_step_leaves_all_or_nothing(crashed):
             assert found or status, f"{sample} was acknowledged and is gone"
 
 
-def test_what_a_crash_left_does_not_hinder_a_second_try(crashed, tmp_path, source):
-    root, report = crashed
-    shutil.copytree(root, tmp_path / "store")
+def test_what_a_crash_left_does_not_hinder_a_second_try(crashed, source):
+    _, root, report = crashed
     samples = [sample for crashes in report.values() for sample, _ in crashes]
 
     again = "for name in sys.argv[3:]: (add if name.startswith('add') else commit)(name)"
-    run(again, tmp_path / "store", source, *samples)
+    run(again, root, source, *samples)
 
-    assert set(samples) <= set(assert_sound(LocalStore(tmp_path / "store")))
+    assert set(samples) <= set(assert_sound(LocalStore(root)))
 
 
 FOR_EVER = """
