@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import gzip
 import inspect
 import linecache
 import re
@@ -13,18 +14,20 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from stargazer.assets.asset import REGISTRY, load_asset_types
 from stargazer.mcp.cli import main
 from stargazer.mcp.cli.dispatch import VERBS
 from stargazer.mcp.cli.words import KEY_VALUE
+from stargazer.storage.settings import VARIABLES
 from stargazer.workflows.arguments import convert
-from stargazer.workflows.catalogue import find_workflow
+from stargazer.workflows.catalogue import entries, find_workflow
 
-ROOT = Path(__file__).parents[3]
+ROOT = (Path(__file__) / "../../../..").resolve()
 DOCS = ROOT / "docs"
-if not DOCS.is_dir():
+if not (ROOT / "packages").is_dir():
     pytest.skip("docs/ is in the repository alone, not in this distribution", allow_module_level=True)
 
 PAGES = sorted(DOCS.glob("*.md"))
@@ -125,6 +128,57 @@ def test_every_option_that_is_shown_is_in_the_help(verb: str, capsys: pytest.Cap
         for words in commands_of(page):
             options = {word for word in words[1:] if word.startswith("--") and word != "--"}
             assert words[:1] != [verb] or all(option in said for option in options), f"{named(page)}: {words}"
+
+
+BAD_INPUT = {
+    "nowhere.fa": (None, "add nowhere.fa build=x"),
+    "empty_R1.fq": (b"", "add empty_R1.fq sample=S"),
+    "text_R1.fq": (b"hello\n", "add text_R1.fq sample=S"),
+    "short_R1.fq": (b"@r\nACGT\n+\nIII\n", "add short_R1.fq sample=S"),
+    "cut_R1.fq.gz": (gzip.compress(b"@r\nACGT\n+\nIIII\n")[:-9], "add cut_R1.fq.gz sample=S"),
+    "calls.vcf": (b"ID\tx\n", "add calls.vcf samples=S"),
+    "spaces.bed": (b"chr1 0 10\n", "add spaces.bed name=b"),
+    "notes.txt": (b"x\n", "add notes.txt"),
+    "x.bam": (b"x\n", "add x.bam"),
+    "unknown field": (b"x\n", "add x.bam smaple=S"),
+    "unknown type": (b"x\n", "add x.bam asset=alignmnt sample=S"),
+    "value out of range": (b"x\n", "add x.bam sample=S sorted_by=name"),
+    "unknown filter": (None, "query sampel=S"),
+    "unknown workflow": (None, "run germline"),
+    "missing argument": (None, "run germline_short_variant_discovery samples=S"),
+    "no reads": (None, "run germline_short_variant_discovery samples=S build=GRCh38"),
+    "unknown verb": (None, "qeury"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_answered_as_the_page_says(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content, line = BAD_INPUT[name]
+    if content is not None:
+        Path(line.split()[1]).write_bytes(content)
+
+    assert main(line.split()) in (1, 2)
+
+    said = capsys.readouterr().err.removeprefix("stargazer: error: ")
+    shown = re.findall(r"^\|[^|]+\| `([^`]+)`", (DOCS / "errors.md").read_text(), re.MULTILINE)
+    patterns = [".*".join(map(re.escape, message.split("..."))) for message in shown]
+    assert any(re.match(pattern, said, re.DOTALL) for pattern in patterns), said
+
+
+def test_the_page_on_storage_names_every_setting() -> None:
+    text = (DOCS / "storage.md").read_text()
+    assert [variable for variable in VARIABLES.values() if f"| `{variable}` |" not in text] == []
+
+
+@pytest.mark.parametrize("kind", ["task", "workflow"])
+def test_the_readme_of_a_distribution_lists_what_it_has(kind: Literal["task", "workflow"]) -> None:
+    text = (ROOT / f"packages/stargazer-{kind}s/README.md").read_text()
+    summaries = {entry.name: entry.summary.replace("|", "\\|") for entry in entries(kind)}
+    rows = [f"| `{name}` | {summary} |" for name, summary in summaries.items()]
+    assert [row for row in rows if row not in text] == []
 
 
 def test_the_index_names_every_page() -> None:
