@@ -88,9 +88,7 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
     """Hold a folder against other processes and threads that take this lock."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with contextlib.suppress(
-            OSError
-        ):  # no locks on this filesystem: two equal files may replace each other
+        with contextlib.suppress(OSError):  # without locks here, two equal files may replace each other
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
@@ -101,9 +99,8 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
 def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[int, os.stat_result]]:
     name = os.fspath(source)
     try:
-        fd = os.open(
-            source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags
-        )  # a pipe must not hang the open
+        # not blocking: a pipe must not hang here
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     except OSError as error:
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
             raise StorageError(f"{name!r} is a symbolic link: give the file it points to.") from error

@@ -68,9 +68,8 @@ class ObjectStore:
         """
         if not is_cid(cid):
             raise StorageError(f"{cid!r} is not a CID: expected 'bafkrei...' or 'bafybei...', 59 characters.")
-        return (
-            self._objects / cid[-3:-1] / cid
-        )  # every CID begins alike, and its last character has 8 values only
+        # sharded by these two characters: every CID begins alike, and its last character has 8 values only
+        return Path(f"{self._objects}/{cid[-3:-1]}/{cid}")
 
     def stat(self, cid: str) -> StoredObject | None:
         """The object with this CID as its file is now, or None if there is none."""
