@@ -19,6 +19,7 @@ async def after(seconds: float, value: Any) -> Any:
 
 def test_results_come_in_order():
     assert asyncio.run(parallel([after(0.02, "slow"), after(0, "quick")])) == ["slow", "quick"]
+    assert asyncio.run(parallel((after(0.02, 1), after(0, "two")))) == (1, "two")
     assert asyncio.run(parallel([])) == []
 
 

@@ -144,7 +144,7 @@ async def germline_short_variant_discovery(
     gathered = called[0] if len(called) == 1 else await gather_variants(called)
     normalised = await normalise_variants(gathered, reference)
     filtered = await filter_variants(normalised, exclude=FILTER)
-    index, stats = await parallel([index_variants(filtered), variant_stats(filtered)])
+    index, stats = await parallel((index_variants(filtered), variant_stats(filtered)))
     summary = await summarise_germline(
         filtered, stats, [sample.flagstat for sample in ready], [sample.stats for sample in ready], reference
     )
@@ -185,6 +185,6 @@ async def _counted(
     alignment: Alignment, reference: Reference, metrics: list[DuplicateMetrics]
 ) -> PreprocessedSample:
     index, flags, stats = await parallel(
-        [index_alignment(alignment), flagstat(alignment), alignment_stats(alignment, reference)]
+        (index_alignment(alignment), flagstat(alignment), alignment_stats(alignment, reference))
     )
     return PreprocessedSample(alignment, index, metrics, flags, stats)

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeAlias, TypeVar, overload
 
 __all__ = ["parallel"]
 
-T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+Awaited: TypeAlias = Coroutine[Any, Any, A]
 
 
-async def parallel(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of coroutines run at the same time, in order; the first failure cancels the others and is raised."""
+@overload
+async def parallel(coroutines: tuple[Awaited[A], Awaited[B]]) -> tuple[A, B]: ...
+@overload
+async def parallel(coroutines: tuple[Awaited[A], Awaited[B], Awaited[C]]) -> tuple[A, B, C]: ...
+@overload
+async def parallel(coroutines: list[Awaited[A]]) -> list[A]: ...
+async def parallel(coroutines: list[Awaited[Any]] | tuple[Awaited[Any], ...]) -> Any:
+    """The results of coroutines run at the same time, in order: a tuple for a tuple, else a list.
+
+    The first failure cancels the others and is raised as it is.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(coroutine) for coroutine in coroutines]
     except BaseExceptionGroup as failures:
         raise _first(failures) from None
-    return [task.result() for task in running]
+    results = [task.result() for task in running]
+    return tuple(results) if isinstance(coroutines, tuple) else results
 
 
 def _first(error: BaseException) -> BaseException:

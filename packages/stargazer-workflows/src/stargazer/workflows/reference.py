@@ -78,7 +78,7 @@ async def prepare_reference(
         reference = await select_contigs(reference, contigs, f"{build}[{','.join(contigs)}]")
     indexed = await samtools_faidx(reference)
     dictionary, aligner_index = await parallel(
-        [sequence_dictionary(reference), _aligner_index(reference, indexed.fai, aligner, indexer)]
+        (sequence_dictionary(reference), _aligner_index(reference, indexed.fai, aligner, indexer))
     )
     return PreparedReference(reference, indexed.fai, dictionary, aligner_index)
 
