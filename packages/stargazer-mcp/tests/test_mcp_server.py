@@ -160,7 +160,7 @@ def test_a_long_run_is_answered_with_an_id_to_ask_again(
             while done["state"] == "running":
                 await asyncio.sleep(0.05)
                 done = await answer(client, "run_workflow", run_id=done["run"])
-            assert done["results"]["index"]["asset"] == "reference_index"
+            assert done["results"]["reference_index"]["asset"] == "reference_index"
 
     asyncio.run(asyncio.wait_for(run(), 60))
 

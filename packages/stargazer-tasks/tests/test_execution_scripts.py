@@ -20,7 +20,7 @@ def test_a_change_of_a_script_changes_the_key(tmp_path: Path):
 
 
 def test_comments_docstrings_and_formatting_of_a_script_do_not_count(tmp_path: Path):
-    plain = 'def align(reads):\n    return reads + 1\n'
+    plain = "def align(reads):\n    return reads + 1\n"
     dressed = '"""Aligns."""\n\n\ndef align( reads ):  # fast\n    """Align reads."""\n    return reads+1\n'
 
     assert key(tmp_path, plain) == key(tmp_path, dressed)

@@ -47,8 +47,8 @@ def test_a_run_is_recorded_with_results_and_events(reference: None) -> None:
     run = asyncio.run(execute(prepare, {"build": "tiny", "aligner": "none"}, observer=seen.append))
     assert run.state == "succeeded"
     assert (run.computed, run.memo_hits) == (2, 0)
-    assert Path(run.results["index"]["path"]).read_text().startswith("c\t4\t")
-    assert run.results["index"]["keyvalues"]["asset"] == "reference_index"
+    assert Path(run.results["reference_index"]["path"]).read_text().startswith("c\t4\t")
+    assert run.results["reference_index"]["keyvalues"]["asset"] == "reference_index"
     assert only_run().as_dict() == run.as_dict()
     lines = (run.folder / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["kind"] for line in lines] == [event.kind for event in seen]

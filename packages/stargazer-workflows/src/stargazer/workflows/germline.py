@@ -55,7 +55,7 @@ class PreprocessedSample(NamedTuple):
     """
 
     alignment: Alignment
-    index: AlignmentIndex  # type: ignore[assignment]  # not tuple.index
+    alignment_index: AlignmentIndex
     metrics: list[DuplicateMetrics]
     flagstat: QcReport
     stats: QcReport
@@ -65,7 +65,7 @@ class GermlineCalls(NamedTuple):
     """Filtered calls of all samples with their index, the alignments they rest on, and a QC summary."""
 
     variants: Variants
-    index: VariantsIndex  # type: ignore[assignment]  # not tuple.index
+    variants_index: VariantsIndex
     alignments: list[Alignment]
     stats: QcReport
     summary: QcReport

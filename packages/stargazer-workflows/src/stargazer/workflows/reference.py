@@ -47,7 +47,7 @@ class PreparedReference(NamedTuple):
     """A reference with what tasks need beside it; the aligner index only where reads will be aligned."""
 
     reference: Reference
-    index: ReferenceIndex  # type: ignore[assignment]  # not tuple.index
+    reference_index: ReferenceIndex
     dictionary: SequenceDict
     aligner_index: AlignerIndex | None
 

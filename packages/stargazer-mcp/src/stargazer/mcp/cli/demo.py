@@ -53,7 +53,7 @@ def demo(argv: Sequence[str]) -> int:
 
 def _export(done: Demo, folder: Path) -> dict[str, Path]:
     """Copies of the calls and the report, under names people read."""
-    names = {"variants": "demo.vcf.gz", "index": "demo.vcf.gz.tbi", "report": "report.html"}
+    names = {"variants": "demo.vcf.gz", "variants_index": "demo.vcf.gz.tbi", "report": "report.html"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made = {}

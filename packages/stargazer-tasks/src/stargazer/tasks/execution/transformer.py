@@ -95,4 +95,6 @@ def _asset(value: Any, wanted: type[Asset]) -> Asset:
             return Asset.from_record(entry)
         return asset_class(pairs["asset"]).from_keyvalues(pairs, cid=entry.cid, record=entry)
     except (StargazerError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TypeTransformerFailedError(f"not an asset: {error!s}; expected asset_key, cid and keyvalues") from error
+        raise TypeTransformerFailedError(
+            f"not an asset: {error!s}; expected asset_key, cid and keyvalues"
+        ) from error

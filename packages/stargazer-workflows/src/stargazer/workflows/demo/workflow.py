@@ -33,7 +33,7 @@ class DemoResult(NamedTuple):
     """The calls, what they rest on, how they compare with the truth, and a page that shows it."""
 
     variants: Variants
-    index: VariantsIndex
+    variants_index: VariantsIndex
     alignments: list[Alignment]
     summary: QcReport
     comparison: QcReport
@@ -56,7 +56,9 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
     )
     steps = await lineage_steps(calls.summary)
     report = await demo_report(calls.variants, comparison, coverage, steps)
-    return DemoResult(calls.variants, calls.index, calls.alignments, calls.summary, comparison, report)
+    return DemoResult(
+        calls.variants, calls.variants_index, calls.alignments, calls.summary, comparison, report
+    )
 
 
 async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
