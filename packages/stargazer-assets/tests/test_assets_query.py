@@ -178,7 +178,9 @@ def test_several_are_listed_with_what_separates_them(client: MemoryClient) -> No
         True,
     ]
     assert all("2026-01-01T00:00:0" in line and "library" not in line for line in candidates)
-    assert remedy == "add a filter, for example lane=2, or ask for the latest"
+    assert remedy == (
+        "add a filter, for example lane=2, ask for the latest, or take the others back with `stargazer rm CID`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,7 @@ def test_the_filter_to_add_selects_exactly_one(client: MemoryClient, assets: lis
         client.store(made)
     with pytest.raises(AmbiguousAssetError) as error:
         asyncio.run(type(assets[0]).one(client=client))
-    assert f"for example {remedy}, or" in str(error.value)
+    assert f"for example {remedy}, ask" in str(error.value)
     name, value = remedy.split("=")
     assert asyncio.run(type(assets[0]).one(client=client, **{name: value})).cid
 

@@ -81,7 +81,7 @@ def test_the_installed_command_registers_a_file(here: Path) -> None:
     ("name", "data", "words", "asset"),
     [
         ("a.fa", b">c\nACGT\n", ["build=b"], "reference"),
-        ("a.fasta.gz", b">c\nACGT\n", ["build=b"], "reference"),
+        ("a.fasta", b">c\nACGT\n", ["build=b"], "reference"),
         ("a.bed", b"c\t0\t9\n", ["name=n"], "intervals"),
         ("a.vcf", b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", [], "variants"),
         ("a_R1.fastq", READS, ["sample=s"], "r1"),

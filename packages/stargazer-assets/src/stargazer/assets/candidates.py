@@ -33,7 +33,8 @@ async def describe_ambiguous(asked: str, found: Sequence[Asset], client: Storage
     listing = "\n".join([*lines, *_rest(found)])
     return (
         f"{len(found)} assets match {asked}, exactly one is needed:\n{listing}\n"
-        f"add a filter, for example {_separating(found, differing)}, or ask for the latest"
+        f"add a filter, for example {_separating(found, differing)}, ask for the latest, or take the others back with "
+        "`stargazer rm CID`"
     )
 
 
@@ -54,7 +55,8 @@ def _rest(assets: Sequence[Asset]) -> list[str]:
 def _line(asset: Asset, names: Iterable[str]) -> str:
     pairs = [f"{name}={_text(getattr(asset, name))}" for name in names if getattr(asset, name) is not None]
     made = asset.record.created_at[:19] if asset.record else ""
-    return " ".join(filter(None, [asset.cid, made, *pairs]))
+    name = repr(asset.record.name) if asset.record and asset.record.name else ""
+    return " ".join(filter(None, [asset.cid, made, name, *pairs]))
 
 
 def _members(value: Any) -> list[str]:

@@ -19,6 +19,10 @@ __all__ = [
 class StargazerError(Exception):
     """Base of every error meant for the user: its text is complete, a traceback adds nothing."""
 
+    def explain(self) -> str:
+        """The text, and where it happened as far as that was noted."""
+        return "\n".join([str(self), *getattr(self, "__notes__", ())])
+
 
 class InvalidAssetError(StargazerError, ValueError):
     """An asset or its metadata breaks a rule: unknown type or key, value out of range, reserved key."""

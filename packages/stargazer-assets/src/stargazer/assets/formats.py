@@ -61,13 +61,17 @@ def _check_read(record: list[str], where: str) -> None:
 
 
 def check_fasta(path: Path) -> None:
-    """FASTA, plain or gzip: begins with >, and sequences are nucleotides."""
+    """FASTA, plain or BGZF (which can be read in parts): begins with >, and sequences are nucleotides."""
     lines, _ = _lines(path, "FASTA")
     if not lines[0].startswith(">"):
         raise FormatError(f"{path.name!r} is not FASTA: line 1 begins with {lines[0][:20]!r}, expected '>'")
     for number, line in enumerate(lines, 1):
         if not line.startswith(">") and not NUCLEOTIDES.fullmatch(line):
             raise FormatError(f"{path.name!r}, line {number}: not a nucleotide sequence: {line[:40]!r}")
+    if _raw(path).startswith(GZIP) and not _is_bgzf(_raw(path)):
+        raise FormatError(
+            f"{path.name!r} is plain gzip, which cannot be read in parts: add it decompressed (`gunzip`) or as `bgzip`"
+        )
 
 
 def check_vcf(path: Path) -> None:

@@ -25,8 +25,8 @@ MAX_STEM = 180  # bytes; a file system takes 255 with suffix
 def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[tuple[Path, IpFile]]:
     """Copy files and their companions into a folder, which is made if it is missing.
 
-    A file that is there already and holds something else stays: the copy then has a part of its CID in its name. Of
-    several that would be called the same, the newest gets the plain name.
+    An older copy of a stored file is replaced; a file that is there and not in the store stays, and the copy has a part
+    of its CID in its name. Of several that would be called the same, the newest gets the plain name.
 
     Returns:
         Every path with the record of what it holds.
@@ -37,6 +37,7 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
     make_folder(folder)
     client = DirectClient(store)
     done: dict[str, tuple[Path, IpFile]] = {}
+    placed: set[Path] = set()
     assets = [Asset.from_record(record).copy(path=store.read(record.cid)) for record in records]
     newest_first = sorted(
         assets, key=lambda asset: asset.record.created_at if asset.record else "", reverse=True
@@ -44,7 +45,7 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
     for asset in sorted(newest_first, key=_accompanies):
         if asset.record is None or asset.record.id in done:
             continue
-        path = _place(store, asset, folder / _file_name(asset, client))
+        path = _place(store, asset, folder / _file_name(asset, client), placed)
         done[asset.record.id] = (path, asset.record)
         for companion in run_now(companions(asset, client=client)):
             if companion.record is not None and companion.record.id not in done:
@@ -53,7 +54,7 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
                     if _accompanies(companion)
                     else path.with_name(_own_name(companion))
                 )
-                done[companion.record.id] = (_place(store, companion, wanted), companion.record)
+                done[companion.record.id] = (_place(store, companion, wanted, placed), companion.record)
     return list(done.values())
 
 
@@ -119,15 +120,20 @@ def _suffix(asset: Asset) -> str:
     return "." + suffix.split(".", 1)[1] if suffix.startswith("^") and "." in suffix else suffix
 
 
-def _place(store: LocalStore, asset: Asset, path: Path) -> Path:
-    """Copy to this path, or beside it where it holds another file."""
+def _place(store: LocalStore, asset: Asset, path: Path, placed: set[Path]) -> Path:
+    """Copy to this path, or beside it where it holds what only is there or was placed just now."""
     cid = str(asset.cid)
-    if path.exists() and not _holds(path, asset):
+    if path.exists() and not _holds(path, asset) and (path in placed or not _stored(store, path)):
         suffix = _suffix(asset) or path.suffix
         path = path.with_name(f"{path.name.removesuffix(suffix)}.{cid[-9:-1]}{suffix}")
+    placed.add(path)
     if path.exists() and _holds(path, asset):
         return path
     return store.export(cid, path)
+
+
+def _stored(store: LocalStore, path: Path) -> bool:
+    return path.is_file() and bool(store.query({"cid": compute_cid(path)}))
 
 
 def _holds(path: Path, asset: Asset) -> bool:

@@ -17,6 +17,7 @@ from stargazer.assets import (
 )
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
+from stargazer.tasks.index_memory import refuse_too_large
 from stargazer.tasks.regions import contigs_of, fai_of, is_bgzf, pieces, write_bed, write_contigs
 from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
@@ -70,7 +71,15 @@ async def sequence_dictionary(reference: Reference) -> SequenceDict:
 
 @index_env.task(tools=[bwa_index])
 async def index_for_bwa_mem3(reference: Reference) -> AlignerIndex:
-    """The index of bwa-mem3, made with wheels only: 12 to 20 bytes of memory for each base."""
+    """The index of bwa-mem3, made with wheels only: 12 to 20 bytes of memory for each base.
+
+    Args:
+        reference: indexed by samtools_faidx.
+
+    Raises:
+        ConfigurationError: indexing would need more memory than this machine may give; the message says what to do.
+    """
+    refuse_too_large(reference)
     folder = workspace() / "index"
     folder.mkdir()
     await bwa_index(reference.path, folder / "index")

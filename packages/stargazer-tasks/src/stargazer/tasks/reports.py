@@ -37,4 +37,4 @@ async def summarise_germline(
         ],
         fai=fai_of(reference),
     )
-    return QcReport(path=target, kind="summary", variants_cid=variants)
+    return QcReport(path=target, kind="summary", sample=variants.only_sample, variants_cid=variants)

@@ -11,13 +11,14 @@ from stargazer.assets import (
     R2,
     Alignment,
     AmbiguousAssetError,
+    Asset,
     AssetNotFoundError,
     Intervals,
     InvalidAssetError,
     ProvenanceDocument,
 )
 
-__all__ = ["Lane", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of"]
+__all__ = ["Lane", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of", "made_here"]
 
 Lane = tuple[R1, R2]
 Start = Literal["auto", "reads", "alignment"]
@@ -148,8 +149,9 @@ def _pairs(reads: R1 | R2, key: str) -> str:
 
 
 async def _imported_alignments(sample: str) -> list[Alignment]:
-    return [found for found in await Alignment.all(sample=sample) if not await _made_here(found)]
+    return [found for found in await Alignment.all(sample=sample) if not await made_here(found)]
 
 
-async def _made_here(alignment: Alignment) -> bool:
-    return bool(await ProvenanceDocument.all(cid=alignment.provenance_cid or "", kind="execution"))
+async def made_here(asset: Asset) -> bool:
+    """Whether a task made an asset, rather than somebody registered it."""
+    return bool(await ProvenanceDocument.all(cid=asset.provenance_cid or "", kind="execution"))

@@ -37,6 +37,11 @@ class Variants(Asset):
     normalised: bool = False
     filtered: bool = False
 
+    @property
+    def only_sample(self) -> str | None:
+        """The sample of calls of a single one."""
+        return self.samples[0] if len(self.samples) == 1 else None
+
 
 @asset("variants_index", suffix=INDEX_SUFFIX, check=check_index)
 class VariantsIndex(Asset):

@@ -24,8 +24,8 @@ def demo(argv: Sequence[str]) -> int:
     parser = Parser(
         "demo",
         "[--outdir DIR] [--refresh] [--json]",
-        "Simulate a family of three with known variants, register its reads, call the variants, compare with the truth.\n"
-        "The second time nothing is computed.",
+        "Simulate a family of three with known variants, register its reads, call the variants,\n"
+        "compare with the truth. The second time nothing is computed.",
         "  stargazer demo\n  stargazer demo --outdir my-first-run",
     )
     parser.add_argument("--outdir", metavar="DIR", type=Path, default=Path("stargazer-demo"),

@@ -49,7 +49,7 @@ def dispatch(argv: Sequence[str] | None = None) -> int:
     except StargazerError as error:
         if os.environ.get("STARGAZER_DEBUG"):
             raise
-        fail(str(error))
+        fail(error.explain())
         return FAILED
     except KeyboardInterrupt:
         fail("interrupted")

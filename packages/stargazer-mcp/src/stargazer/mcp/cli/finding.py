@@ -50,14 +50,16 @@ def get(argv: Sequence[str]) -> int:
     """Copy files out of the store with their companions."""
     parser = Parser(
         "get",
-        "CID|ID|key=value ... [--to DIR]",
+        "CID|ID|key=value ... [--to DIR] [--latest] [--json]",
         "Copy files, each with its companions (index, dictionary, mates), under names that people read.\n"
-        "A different file of the same name is left alone: the copy gets a part of its CID in its name.",
+        "An older copy is replaced; a file that is not in the store is left alone, and the copy then has a part of its\n"
+        "CID in its name.",
         "  stargazer get asset=variants samples=NA12878 --to results\n  stargazer get bafkrei...",
     )
     parser.add_argument(
         "--to", metavar="DIR", type=Path, default=Path(), help="folder, made if missing (default: here)"
     )
+    parser.add_argument("--latest", action="store_true", help="of several that match, only the newest")
     parser.add_argument("--json", action="store_true", help="print where the copies are as JSON")
     words = parser.sort(argv)
     if not words.plain and not words.pairs:
@@ -66,7 +68,8 @@ def get(argv: Sequence[str]) -> int:
     from stargazer.mcp.records import as_dict
 
     store = _store()
-    exported = export(store, _some(store, words), words.options.to)
+    records = _some(store, words)
+    exported = export(store, records[-1:] if words.options.latest else records, words.options.to)
     if words.options.json:
         print_json([{"path": str(path), **as_dict(record)} for path, record in exported])
     else:
@@ -103,12 +106,13 @@ def why(argv: Sequence[str]) -> int:
     """Show how a file came to be."""
     parser = Parser(
         "why",
-        "CID|ID|FILE|key=value",
+        "CID|ID|FILE|key=value ... [--latest] [--json]",
         "How a file came to be: tasks, commands and versions, back to what was imported.\n"
         "A file of this machine is found by what it holds, whatever it is called.",
         "  stargazer why results/NA12878.variants.vcf.gz\n  stargazer why asset=variants samples=NA12878",
     )
     parser.add_argument("--json", action="store_true", help="print the lineage as JSON")
+    parser.add_argument("--latest", action="store_true", help="of several that match, the newest")
     words = parser.sort(argv)
     if len(words.plain) + bool(words.pairs) != 1:
         parser.error("say which file: a CID, a path, or key=value")
@@ -184,11 +188,11 @@ def _one_cid(store: LocalStore, words: Words) -> str:
             raise StorageError(f"{str(path)!r} is neither a file, nor a CID, nor the id of a record")
         return compute_cid(path)
     records = _some(store, words)
-    if len({record.cid for record in records}) > 1:
+    if len({record.cid for record in records}) > 1 and not words.options.latest:
         raise AmbiguousAssetError(
-            f"{len(records)} records match:\n{_listing(records)}\nadd a filter, or name one by its CID"
+            f"{len(records)} records match:\n{_listing(records)}\nadd a filter, name one by its CID, or give --latest"
         )
-    return records[0].cid
+    return records[-1].cid
 
 
 def _print_records(records: Sequence[IpFile]) -> None:

@@ -45,7 +45,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except StargazerError as error:
-        raise ToolError(str(error)) from error
+        raise ToolError(error.explain()) from error
 
 
 class ExplainInput(Middleware):

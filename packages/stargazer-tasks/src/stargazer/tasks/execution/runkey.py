@@ -68,7 +68,7 @@ def code_digest(function: Callable[..., Any], declared: frozenset[str]) -> Diges
     if undeclared:
         raise ConfigurationError(
             f"{function.__qualname__} uses {', '.join(undeclared)}, which it does not declare: "
-            f"add Library({undeclared[0]!r}) to the task's tools, so that its version counts"
+            f"add Library({undeclared[0]!r}) (of stargazer.tasks.tools) to the task's tools, so that its version counts"
         )
     return digest
 

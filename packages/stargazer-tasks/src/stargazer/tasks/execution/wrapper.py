@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
-from stargazer.assets import Asset, AssetNotFoundError, ConfigurationError, StorageError, current_client
+from stargazer.assets import (
+    Asset,
+    AssetNotFoundError,
+    ConfigurationError,
+    StargazerError,
+    StorageError,
+    current_client,
+)
 from stargazer.assets.client import record_id
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.assets.query import no_assembling
@@ -83,6 +90,8 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
         return await call.result()
     except BaseException as error:
         call.tell("failed", note=str(error) or type(error).__name__)
+        if isinstance(error, StargazerError) and not getattr(error, "__notes__", None):
+            error.add_note(call.place())
         raise
 
 
@@ -108,6 +117,15 @@ class _Call:
                     f"{code.name}: {role} has no CID: only stored assets can be given to a task "
                     "(`stargazer add`, or the result of another task)"
                 )
+
+    def place(self) -> str:
+        """Where an error came from, for people: the task and the files it was given, by the names they came with."""
+        files = (
+            f"  {role} = {asset.record.name!r} ({asset.cid})"
+            for role, asset in self.inputs
+            if asset.record is not None and asset.record.name
+        )
+        return "\n".join([f"in {self.code.name}, given", *files]) if self.inputs else f"in {self.code.name}"
 
     def tell(self, kind: Kind, **details: Any) -> None:
         """Announce what happened to this call."""

@@ -78,4 +78,5 @@ async def variant_stats(variants: Variants) -> QcReport:
     """Counts by type, transitions and transversions, indel lengths, depth, per sample (`bcftools stats -s -`)."""
     report = workspace() / "stats.txt"
     await bcftools("stats", "-s", "-", variants.path, stdout=report)
-    return QcReport(path=expect(report, by="bcftools stats"), kind="variant_stats", variants_cid=variants)
+    return QcReport(path=expect(report, by="bcftools stats"), kind="variant_stats", sample=variants.only_sample,
+                    variants_cid=variants)  # fmt: skip

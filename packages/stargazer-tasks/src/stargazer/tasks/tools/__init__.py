@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stargazer.tasks.tools.command import Command, Pipeline, expect
+from stargazer.tasks.tools.library import Library
 from stargazer.tasks.tools.pipelines import Completed
 from stargazer.tasks.tools.python import call
 from stargazer.tasks.tools.runner import Session, current_session, use_session
@@ -13,6 +14,7 @@ __all__ = [
     "ENGINES",
     "Command",
     "Completed",
+    "Library",
     "OnPath",
     "Pipeline",
     "ResolvedTool",

@@ -1,4 +1,4 @@
-"""`stargazer demo`, the part below the command line: simulate, register, run, and collect what a person wants to see."""
+"""What `stargazer demo` does below the command line: simulate, register, run, collect what a person wants to see."""
 
 from __future__ import annotations
 
@@ -76,10 +76,13 @@ async def run_demo(observer: Callable[[Event], None] | None = None, *, refresh: 
     from stargazer.workflows.runs import execute
 
     run = await execute(find_workflow("demo_trio"), {}, observer=observer, refresh=refresh)
-    comparison, summary = (
-        json.loads(Path(run.results[name]["path"]).read_text()) for name in ("comparison", "summary")
-    )
+    comparison, summary = _read(run, "comparison"), _read(run, "summary")
     times: dict[str, float] = {}
     for step in await lineage_steps(QcReport(kind="summary", cid=run.results["summary"]["cid"])):
         times[step["task"]] = times.get(step["task"], 0.0) + step["seconds"]
     return Demo(run, comparison, summary, times)
+
+
+def _read(run: Run, result: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path(run.results[result]["path"]).read_text())
+    return content

@@ -59,7 +59,9 @@ async def execute(
         raise
     except BaseException as error:
         run.state = "failed"
-        run.error = str(error) if isinstance(error, StargazerError) else f"{type(error).__name__}: {error}"
+        run.error = (
+            error.explain() if isinstance(error, StargazerError) else f"{type(error).__name__}: {error}"
+        )
         raise
     finally:
         run.seconds, run.finished = time.monotonic() - began, now()
