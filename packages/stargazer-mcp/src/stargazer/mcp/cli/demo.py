@@ -93,20 +93,20 @@ def _show(done: Demo, files: dict[str, Path]) -> None:
         ["step", "time"],
         [[task.rpartition(".")[2], f"{seconds:.1f} s"] for task, seconds in done.times.items()],
     )
-    run = done.run
+    run, command = done.run, _command()
     print_text(
-        f"\n{run.computed} tasks computed, {run.memo_hits} had been computed before, {run.seconds:.1f} s (run {run.id})"
+        f"\n{run.computed} tasks computed, {run.memo_hits} remembered, {run.seconds:.1f} s (run {run.id})"
     )
     print_text(f"report  {files['report']}\ncalls   {files['variants']}")
-    cid = run.results["variants"]["cid"]
-    print_text(
-        "\nWhat next:\n"
-        f"  open {files['report']} in a browser\n"
-        f"  {_command()} why {cid}\n"
-        f"  {_command()} demo                  nothing is computed the second time\n"
-        f"  {_command()} add reads_R1.fq.gz reads_R2.fq.gz sample=NAME lane=L001\n"
-        f"  {_command()} run germline_short_variant_discovery samples=NAME build=BUILD"
-    )
+    next_steps = [
+        f"open {files['report']} in a browser",
+        f"{command} why {run.results['variants']['cid']}",
+        *([f"{command} demo      (the second time, nothing is computed)"] if run.computed else []),
+        f"{command} add REFERENCE.fa build=BUILD",
+        f"{command} add reads_R1.fq.gz reads_R2.fq.gz sample=NAME lane=L001",
+        f"{command} run germline_short_variant_discovery samples=NAME build=BUILD --outdir results",
+    ]
+    print_text("\nWhat next:\n" + "\n".join(f"  {step}" for step in next_steps))
 
 
 def _score(score: dict[str, Any]) -> list[str]:

@@ -44,11 +44,11 @@ def write_demo_report(
     shown: list[Step] = []
     sources: list[Provenance] = []
     for step in steps:
-        shown.append({"name": step["task"], "detail": ", ".join(step["samples"]), "seconds": step["seconds"]})
+        shown.append({"name": step["task"], "detail": ", ".join(step["on"]), "seconds": step["seconds"]})
         for output in step["outputs"]:
             sources.append(
                 {
-                    "name": f"{output['name']} ({step['task']})",
+                    "name": f"{output['name']} ({step['task']}: {', '.join(step['on'])})",
                     "cid": output["cid"],
                     "task": step["task"],
                     "commands": [" ".join(command) for command in step["commands"]],
@@ -61,6 +61,15 @@ def write_demo_report(
         {
             "title": "Stargazer demo: the variants of a simulated family",
             "subtitle": "Reads of father, mother and child, two lanes each, from a genome whose variants are known.",
+            "facts": [
+                (
+                    "False calls at high quality",
+                    "expected: the family's genome has a copy of a sequence that the reference "
+                    "lacks, as real genomes do, and its reads align to the one that is there",
+                ),
+                ("Coverage", "without duplicates"),
+                ("Filter", "QUAL below 30 is marked LowQual"),
+            ],
             "comparison": compared["comparison"],
             "inheritance": compared["inheritance"],
             "calls": compared["calls"],

@@ -62,7 +62,7 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
 
 
 async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
-    """What was executed for an asset, in the order it started: task, samples, seconds, tools, commands, CIDs."""
+    """What was executed for an asset, in the order it started, with times, tools, commands and CIDs."""
     store = current_client().store  # type: ignore[attr-defined]
     root = await asyncio.to_thread(why, store, asset.cid or "")
     executions: dict[str, Execution] = {}
@@ -76,9 +76,7 @@ async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
     return [
         {
             "task": execution.task,
-            "samples": sorted(
-                {entry.keyvalues["sample"] for entry in execution.inputs if "sample" in entry.keyvalues}
-            ),
+            "on": _worked_on(execution),
             "seconds": execution.seconds,
             "tools": [f"{tool.name} {tool.version}" for tool in execution.tools],
             "commands": execution.commands,
@@ -89,3 +87,9 @@ async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
         }
         for cid, execution in ordered
     ]
+
+
+def _worked_on(execution: Execution) -> list[str]:
+    """Samples, lanes and interval names of what an execution read."""
+    words = [entry.keyvalues.get(field) for field in ("sample", "lane", "name") for entry in execution.inputs]
+    return list(dict.fromkeys(word for word in words if word))
