@@ -100,7 +100,8 @@ def test_an_output_that_was_handed_on_is_what_made_it_first(store):
 
     assert isinstance(step.document, Import)
     assert step.inputs == []
-    assert step.others == store.documents(reads.cid)[1:]
+    assert [other.provenance_cid for other in step.others] == store.documents(reads.cid)[1:]
+    assert f"  handed on by pass_on from qc_report reads ...{reads.cid[-9:]} at " in render(step)
 
 
 def test_an_output_only_known_as_handed_on_ends_there(store):
@@ -114,16 +115,60 @@ def test_an_output_only_known_as_handed_on_ends_there(store):
     assert step.inputs == []
 
 
-def test_other_provenance_of_the_same_bytes_is_named(store):
+def test_what_else_made_the_same_bytes_is_one_line_that_can_be_followed(store):
+    first, second = imported(store, "one"), imported(store, "two")
+    same = made(store, "same", first)
+    aligner = ToolUse(name="bwa", version="0.7.17")
+    made(store, "same", first, second, tools=[aligner], started="2026-11-02T08:00:00.5Z")
+
+    step = why(store, same.cid)
+    (other,) = step.others
+    (line,) = [line for line in render(step).splitlines() if "also made" in line]
+    followed = why(store, other.provenance_cid)
+
+    assert step.provenance_cid == same.provenance_cid
+    assert line == (
+        f"  also made by make_same (bwa 0.7.17) from qc_report two ...{second.cid[-9:]} at 2026-11-02T08:00:00: "
+        f"stargazer why {store.documents(same.cid)[1]}"
+    )
+    assert tasks(followed) == {"one": {}, "two": {}}
+    assert f"-> report: qc_report qc_report.txt {same.cid}" in render(followed)
+    assert render(followed).count("imported from") == 2
+
+
+def test_the_same_computed_again_is_summed(store):
     reads = imported(store, "reads")
-    first = made(store, "same", reads)
-    made(store, "same", first)
+    for hour in (1, 2, 3, 4):
+        same = made(store, "same", reads, started=f"2026-11-02T0{hour}:00:00Z", seconds=hour)
 
-    step = why(store, first.cid)
+    step = why(store, same.cid)
 
-    assert step.provenance_cid == first.provenance_cid
-    assert step.others == [store.documents(first.cid)[1]]
-    assert f"see also {step.others[0]}" in render(step)
+    assert step.others == []
+    assert "  computed again 3 times, last at 2026-11-02T04:00:00" in render(step).splitlines()
+
+
+def test_other_code_or_parameters_are_not_the_same_again(store):
+    reads = imported(store, "reads")
+    for number in (1, 2):
+        same = made(store, "same", reads, code_digest=f"code {number}")
+        made(store, "same", reads, code_digest=f"code {number}", parameters={"quality": number})
+
+    step = why(store, same.cid)
+
+    assert (step.again, len(step.others)) == ([], 3)
+    assert render(step).count("from the same files") == 3
+
+
+def test_the_same_bytes_imported_as_something_else_are_named(store):
+    path = store.objects.work / "x.txt"
+    path.write_text("x")
+    for name in ("one", "two"):
+        (record,) = store.add([Addition(path=path, asset=QcReport(kind="raw", sample=name))])
+
+    text = render(why(store, record.cid))
+
+    assert text.count("imported from x.txt") == 2
+    assert "as kind=raw sample=two: stargazer why" in text
 
 
 def test_bytes_with_two_meanings_keep_them_apart(store, tmp_path):
@@ -163,10 +208,22 @@ def test_retracted_and_amended_files_are_still_explained(store):
     assert isinstance(why(store, reads.cid).document, Import)
 
 
-def test_a_provenance_document_itself_is_a_file_of_no_known_origin(store):
+def test_the_document_of_an_import_shows_what_it_brought(store):
     reads = imported(store, "reads")
 
-    assert "how it came to be is not known here" in render(why(store, reads.provenance_cid))
+    text = render(why(store, reads.provenance_cid))
+
+    assert text.startswith("provenance import.json kind=import\n")
+    assert f"-> qc_report reads {reads.cid}" in text
+
+
+def test_documents_of_what_was_done_to_records_are_shown(store):
+    reads = imported(store, "reads")
+    store.amend(reads.record, {"sample": "renamed"})
+
+    text = render(why(store, store.documents(reads.cid, "amended")[0]))
+
+    assert f"of a record of {reads.cid}" in text
 
 
 @pytest.mark.parametrize("cid", ["bafkrei" + "a" * 52, "nonsense", ""])

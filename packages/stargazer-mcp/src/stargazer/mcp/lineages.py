@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from stargazer.assets import provenance
-from stargazer.storage.lineage import Step
+from stargazer.storage.lineage import Other, Step
 
 __all__ = ["as_json"]
 
@@ -27,6 +27,14 @@ def as_json(step: Step) -> dict[str, Any]:
             "provenance_cid": here.provenance_cid,
             "inputs": [child.entry.cid for child in here.inputs],
             "made_by": made_by,
+            "again": here.again,
+            "others": [_other(other) for other in here.others],
         }
         waiting += here.inputs
     return {"cid": step.entry.cid, "files": files}
+
+
+def _other(other: Other) -> dict[str, Any]:
+    """What else made the same bytes; `stargazer why CID` follows it."""
+    task = getattr(other.document, "task", "")
+    return {"cid": other.provenance_cid, "task": task, "started": other.started, "again": other.again}

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 
 import attrs
 from stargazer.assets.errors import AssetNotFoundError, StargazerError
-from stargazer.assets.provenance import Document, Entry, Execution, Import
+from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Import, Retraction
+from stargazer.storage.cid import is_cid
 from stargazer.storage.reading import StoreReader
 
-__all__ = ["Step", "render", "why"]
+__all__ = ["Other", "Step", "render", "why"]
 
 _DEEPEST = 24  # columns of indentation: a longer chain goes on below
+_LABELS = ("sample", "samples", "lane", "name", "build")  # fields by which people tell inputs apart
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Other:
+    """Another document that names a file of a lineage as its output.
+
+    Attributes:
+        provenance_cid: of the document.
+        document: an execution or an import.
+        handed_on: it did not make the file, which is among its inputs.
+        again: when the same was done again, ISO 8601 in UTC, oldest first.
+    """
+
+    provenance_cid: str
+    document: Execution | Import
+    handed_on: bool = False
+    again: list[str] = attrs.field(factory=list)
+
+    @property
+    def started(self) -> str:
+        """When it was done, ISO 8601 in UTC."""
+        return _when(self.document)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -23,24 +47,32 @@ class Step:
         entry: the file.
         provenance_cid: the document that says how it was made; empty when none can be read.
         document: that document.
-        others: CIDs of other documents that name it as an output: computed again, handed on, imported twice.
+        again: when the same was done again with the same outcome, ISO 8601 in UTC, oldest first.
+        others: what else made the same bytes, or handed them on.
         inputs: a step for each file that the execution read; the same file in the same role is the same object.
     """
 
     entry: Entry
     provenance_cid: str = ""
     document: Document | None = None
-    others: list[str] = attrs.field(factory=list)
+    again: list[str] = attrs.field(factory=list)
+    others: list[Other] = attrs.field(factory=list)
     inputs: list[Step] = attrs.field(factory=list, repr=False)
 
 
 def why(store: StoreReader, cid: str) -> Step:
-    """The lineage of a file, back to imports.
+    """The lineage of a file, or of what the execution of a provenance document made, back to imports.
 
     Raises:
         AssetNotFoundError: the store knows nothing of this CID.
     """
+    walk = _Walk(store)
     records = store.query({"cid": cid})
+    is_document = all(record.keyvalues.get("asset") == "provenance" for record in records) and is_cid(cid)
+    if is_document and not store.documents(cid) and (document := walk.document(cid)) is not None:
+        kind = {"asset": "provenance", "kind": type(document).__name__.lower()}
+        entry = Entry(cid=cid, keyvalues=kind, name=records[0].name if records else "")
+        return walk.back_from(Step(entry=entry, provenance_cid=cid, document=document))
     if not records and not store.documents(cid):
         raise AssetNotFoundError(f"nothing is known of {cid!r} in {str(store.root)!r}: see `stargazer query`")
     asked = Entry(cid=cid, keyvalues={})
@@ -48,7 +80,7 @@ def why(store: StoreReader, cid: str) -> Step:
         pairs = dict(record.keyvalues)
         made_by = pairs.pop("provenance_cid", "")
         asked = Entry(cid=cid, keyvalues=pairs, name=record.name, size=record.size, provenance_cid=made_by)
-    return _Walk(store).from_file(asked)
+    return walk.back_from(walk.step(asked))
 
 
 class _Walk:
@@ -59,9 +91,8 @@ class _Walk:
         self.documents: dict[str, Document | None] = {}
         self.steps: dict[tuple[str, str, str], Step] = {}
 
-    def from_file(self, entry: Entry) -> Step:
-        """The step of a file, with all steps before it."""
-        first = self._step(entry)
+    def back_from(self, first: Step) -> Step:
+        """A step, with all steps before it."""
         waiting = [first]
         while waiting:
             step = waiting.pop()
@@ -69,29 +100,46 @@ class _Walk:
                 continue
             for read in step.document.inputs:
                 if read.cid != step.entry.cid:  # else it was handed on
-                    step.inputs.append(self._step(read))
+                    step.inputs.append(self.step(read))
             waiting += step.inputs
         return first
 
-    def _step(self, entry: Entry) -> Step:
+    def step(self, entry: Entry) -> Step:
         """The step of a file as far as its own document tells; the same one for the same file and role."""
         key = entry.cid, entry.role, entry.provenance_cid
         if key in self.steps:
             return self.steps[key]
         named = list(dict.fromkeys(filter(None, [entry.provenance_cid, *self.store.documents(entry.cid)])))
-        makers = [cid for cid in named if _output(self._document(cid), entry)]
-        makers.sort(key=lambda cid: _reads(self._document(cid), entry))  # who made it before who handed it on
-        document = self._document(makers[0]) if makers else None
-        made = _output(document, entry)
+        makers = [cid for cid in named if _output(self.document(cid), entry)]
+        makers.sort(key=lambda cid: _reads(self.document(cid), entry))  # who made it before who handed it on
+        groups = self._grouped(makers, entry)
+        first = groups[0] if groups else None
+        made = _output(first.document, entry) if first else None
         self.steps[key] = Step(
             entry=attrs.evolve(made, role=entry.role) if made else entry,
             provenance_cid=[*makers, *named, ""][0],
-            document=document,
-            others=makers[1:],
+            document=first.document if first else None,
+            again=first.again if first else [],
+            others=groups[1:],
         )
         return self.steps[key]
 
-    def _document(self, cid: str) -> Document | None:
+    def _grouped(self, makers: list[str], file: Entry) -> list[Other]:
+        """The documents that name a file as output, each with the times at which the same was done again."""
+        groups: dict[Hashable, Other] = {}
+        for cid in makers:
+            document = self.document(cid)
+            assert isinstance(document, Execution | Import)
+            same = _identity(document, file)
+            if same in groups:
+                groups[same].again.append(_when(document))
+            else:
+                groups[same] = Other(provenance_cid=cid, document=document, handed_on=_reads(document, file))
+        for group in groups.values():
+            group.again.sort()
+        return list(groups.values())
+
+    def document(self, cid: str) -> Document | None:
         """A document; None if it cannot be read here."""
         if cid not in self.documents:
             try:
@@ -112,6 +160,24 @@ def _output(document: Document | None, file: Entry) -> Entry | None:
 
 def _reads(document: Document | None, file: Entry) -> bool:
     return isinstance(document, Execution) and any(entry.cid == file.cid for entry in document.inputs)
+
+
+def _identity(document: Execution | Import, file: Entry) -> Hashable:
+    """What two documents share that say the same of a file, but for when and how fast."""
+    if isinstance(document, Import):
+        entry = _output(document, file) or file
+        return entry.origin, _frozen(entry.keyvalues)
+    inputs = tuple((entry.role, entry.cid, _frozen(entry.keyvalues)) for entry in document.inputs)
+    tools = tuple((tool.name, tool.version, tool.source) for tool in document.tools)
+    return document.task, document.code_digest, inputs, str(sorted(document.parameters.items())), tools
+
+
+def _frozen(pairs: Mapping[str, str]) -> Hashable:
+    return frozenset(pairs.items())
+
+
+def _when(document: Execution | Import) -> str:
+    return document.started if isinstance(document, Execution) else document.at
 
 
 def render(step: Step) -> str:
@@ -139,17 +205,74 @@ def _lines(step: Step, again: bool) -> Iterator[str]:
         yield "  (its lineage is shown above)"
         return
     match document:
+        case Import() if entry.cid == step.provenance_cid:
+            yield f"  import by {document.account} at {document.at[:19]} ({document.command})"
+            yield from _registered(document.files)
         case Import():
-            origin = _shown(entry.origin or entry.name)
-            yield f"  imported from {origin} by {document.account} at {document.at[:19]} ({document.command})"
+            yield f"  {_imported(document, entry)}"
         case Execution():
             yield from _execution(document)
+            if entry.cid == step.provenance_cid:
+                yield from _registered(document.outputs)
+        case Amendment() | Retraction():
+            yield f"  of a record of {document.cid}, by {document.account} at {document.at[:19]}"
         case _ if step.provenance_cid:
             yield f"  how it came to be is not known here: no readable document {step.provenance_cid}"
         case _:
             yield "  how it came to be is not known here"
+    if step.again:
+        yield f"  {_again(document, step.again)}"
     for other in step.others:
-        yield f"  see also {other}"
+        yield f"  {_other(other, step)}: stargazer why {other.provenance_cid}"
+
+
+def _registered(entries: list[Entry]) -> Iterator[str]:
+    """The files that an execution made or an import brought."""
+    for entry in entries:
+        role = f"{entry.role}: " if entry.role else ""
+        yield f"  -> {role}{entry.keyvalues.get('asset', 'file')} {_shown(entry.name)} {entry.cid}"
+
+
+def _imported(document: Import, entry: Entry) -> str:
+    origin = _shown(entry.origin or entry.name)
+    return f"imported from {origin} by {document.account} at {document.at[:19]} ({document.command})"
+
+
+def _again(document: Document | None, times: list[str]) -> str:
+    done = "imported" if isinstance(document, Import) else "computed"
+    count = "once" if len(times) == 1 else f"{len(times)} times, last"
+    return f"{done} again {count} at {times[-1][:19]}"
+
+
+def _other(other: Other, step: Step) -> str:
+    """One line about what else made a file: how it differs from what is shown in full."""
+    document = other.document
+    again = f", {_again(document, other.again)}" if other.again else ""
+    if isinstance(document, Import):
+        entry = _output(document, step.entry) or step.entry
+        pairs = [f"{key}={_shown(value)}" for key, value in entry.keyvalues.items() if _is_field(key)]
+        return " ".join([f"also {_imported(document, entry)}", *(["as", *pairs] if pairs else [])]) + again
+    tools = ", ".join(f"{tool.name} {tool.version}" for tool in document.tools)
+    made = "handed on" if other.handed_on else "also made"
+    return (
+        f"{made} by {document.task}{f' ({tools})' if tools else ''} from {_labels(document, step)} "
+        f"at {document.started[:19]}{again}"
+    )
+
+
+def _labels(document: Execution, step: Step) -> str:
+    """Those inputs of an execution that are not inputs of the one shown in full, for people."""
+    shown = step.document.inputs if isinstance(step.document, Execution) else []
+    others = {entry.cid for entry in shown}
+    fresh = [entry for entry in document.inputs if entry.cid not in others]
+    if not fresh:
+        return "some of the same files" if len(document.inputs) < len(shown) else "the same files"
+    words = []
+    for entry in fresh:
+        values = [entry.keyvalues[key] for key in _LABELS if entry.keyvalues.get(key)]
+        part = f"...{entry.cid[-9:]}" if entry.cid else ""
+        words.append(" ".join([entry.keyvalues.get("asset", "file"), *map(_shown, values), part]).rstrip())
+    return ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
 
 
 def _execution(document: Execution) -> Iterator[str]:
