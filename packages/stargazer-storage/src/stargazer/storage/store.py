@@ -49,9 +49,9 @@ class LocalStore(StoreRecorder):
                 item.asset.cid = found.cid
             for item in additions:
                 item.asset.settle_links()
-            entries = {
-                record_id(entry.cid, entry.keyvalues): entry for entry in map(_entry, additions, stored)
-            }
+            named = [_entry(item, found) for item, found in zip(additions, stored, strict=True)]
+            ids = [record_id(entry.cid, entry.keyvalues) for entry in named]
+            entries = dict(zip(ids, named, strict=True))
             present = self._documents(entries)
             fresh = [entry for id, entry in entries.items() if id not in present]
             document = Import(files=fresh, command=command, account=account(), at=now())
@@ -63,7 +63,7 @@ class LocalStore(StoreRecorder):
                 if written:
                     self._insert_document(written, document)
                 records = self._insert(entries.values(), written.cid if written else "")
-        return [records[record_id(item.asset.cid or "", item.asset.keyvalues)] for item in additions]
+        return [records[id] for id in ids]
 
     def commit(self, execution: Execution, outputs: Sequence[tuple[str, Asset]]) -> Execution:
         """Register what an execution made: the files are moved in from the workspace, with provenance and memo.
