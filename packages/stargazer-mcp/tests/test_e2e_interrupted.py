@@ -62,7 +62,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from stargazer.workflows.demo.simulate import simulate_sample
 
     folder = tmp_path_factory.mktemp("registered")
-    made = simulate_sample(folder / "data", pairs=600, seed=1, genome_length=60000)
+    made = simulate_sample(str(folder / "data"), pairs=600, seed=1, genome_length=60000)
     env = {
         **os.environ,
         "STARGAZER_HOME": str(folder / "home"),

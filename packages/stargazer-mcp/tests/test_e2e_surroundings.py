@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from stargazer.workflows.demo.simulate import simulate_sample
 
     folder = tmp_path_factory.mktemp("data") / "made"
-    made = simulate_sample(folder, pairs=600, seed=1, genome_length=60000)
+    made = simulate_sample(str(folder), pairs=600, seed=1, genome_length=60000)
     lane = made["samples"][0]["lanes"][0]
     return {name: folder / str(file) for name, file in [("reference", made["reference"]), *lane.items()][:4]}
 
@@ -533,7 +533,7 @@ def test_a_full_disk_fails_clearly_and_works_again(
     mount = tmp_path / "small"
     mount.mkdir()
     mounted('mount -t tmpfs -o size=1m none "$1"', mount)
-    words = [str(leave), mount, home, data["r1"], *COMMAND]
+    words = [str(leave), str(mount), str(home), str(data["r1"]), *COMMAND]
     done = subprocess.run(
         [*MOUNT, 'exec "$@"', "sh", sys.executable, "-c", CAMPAIGN, *words],
         capture_output=True,
