@@ -181,7 +181,9 @@ def read_batches(first: str, second: str) -> Iterator[Batch]:
             raise InputError(f"{ended!r} ends after record {number - 1}, {longer!r} goes on")
         name = _template_name(one.id)
         if name != _template_name(two.id):
-            raise InputError(f"{first!r} and {second!r}: record {number}: {one.id!r} and {two.id!r}")
+            what = "these files are not mates" + (", or one of them lacks a read" if number > 1 else "")
+            raise InputError(f"{first!r} and {second!r}: record {number}: the names differ: {one.id!r} and {two.id!r}: "
+                             f"{what}")  # fmt: skip
         if not 0 < len(name) <= MAX_NAME:
             raise InputError(f"{first!r}: record {number}: {len(name)} characters of name, not 1-{MAX_NAME}")
         batch.add(name.encode(), one, two)
