@@ -8,7 +8,13 @@ from typing import Any
 
 from stargazer.tasks.regions import contigs_of
 
-__all__ = ["read_alignment_stats", "read_flagstat", "read_variant_stats", "summarise_germline"]
+__all__ = [
+    "mapped_reads",
+    "read_alignment_stats",
+    "read_flagstat",
+    "read_variant_stats",
+    "summarise_germline",
+]
 
 
 def read_flagstat(path: Path) -> dict[str, Any]:
@@ -27,12 +33,22 @@ def read_flagstat(path: Path) -> dict[str, Any]:
     }
 
 
+def mapped_reads(path: Path) -> int:
+    """How many reads are mapped, each counted once, from `samtools flagstat -O json`."""
+    return int(json.loads(path.read_text())["QC-passed reads"]["primary mapped"])
+
+
 def read_alignment_stats(path: Path, bases: int) -> dict[str, Any]:
-    """Mean coverage of a reference of so many bases, insert size in bases and error rate, from `samtools stats`."""
+    """Coverage, insert size in bases and error rate, from `samtools stats`.
+
+    Args:
+        bases: of the whole reference, over which coverage is the mean. Clipped bases and duplicates do not count.
+    """
     fields = (line.split("\t") for line in path.read_text().splitlines() if line.startswith("SN\t"))
     numbers = {name.rstrip(":"): float(value) for _, name, value, *_ in fields}
+    covering = max(0.0, numbers["bases mapped (cigar)"] - numbers["bases duplicated"])
     return {
-        "mean_coverage": round(numbers["bases mapped (cigar)"] / bases, 3) if bases else 0.0,
+        "mean_coverage_of_reference": round(covering / bases, 3) if bases else 0.0,
         "insert_size": numbers["insert size average"],
         "insert_size_deviation": numbers["insert size standard deviation"],
         "mismatch_rate": numbers["error rate"],

@@ -84,7 +84,7 @@ def _show(done: Demo, files: dict[str, Path]) -> None:
         ["sample", "reads", "mapped", "duplicates", "mean coverage"],
         [
             [name, f"{found['reads']:,}", f"{found['mapped']:.2%}", f"{found['duplicates']:.2%}",
-             f"{found['mean_coverage']:.1f}x"]
+             f"{found['mean_coverage_of_reference']:.1f}x"]
             for name, found in samples.items()
         ],
     )  # fmt: skip
