@@ -22,7 +22,7 @@ from stargazer.tasks.germline.alignment import (
     sort_alignment,
 )
 from stargazer.tasks.germline.headers import check_header
-from stargazer.tasks.reference import index_for_bwa_mem3
+from stargazer.tasks.reference import index_for_bwa_mem3, samtools_faidx
 from stargazer.tasks.tools.samtools import samtools
 
 HEADER = (
@@ -107,7 +107,9 @@ def fastq(path: Path, count: int, end: int) -> Path:
 def aligned(bench, tmp_path: Path):
     """Two lanes of one sample, aligned."""
     (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
-    index = bench.run(index_for_bwa_mem3, bench.add(tmp_path / "r.fa", Reference(build="b")))
+    reference = bench.add(tmp_path / "r.fa", Reference(build="b"))
+    bench.run(samtools_faidx, reference)
+    index = bench.run(index_for_bwa_mem3, reference)
     lanes = []
     for lane, count in (("1", 50), ("2", 60)):
         r1 = bench.add(fastq(tmp_path / "1.fq.gz", count, 1), R1(sample="s", lane=lane))

@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from stargazer.assets import FormatError, Intervals, InvalidAssetError, Reference
+from stargazer.assets import AssetNotFoundError, FormatError, Intervals, InvalidAssetError, Reference
 from stargazer.tasks.reference import (
     index_for_bwa_mem3,
     index_with_bwa,
@@ -67,6 +67,8 @@ def test_dictionary(bench, reference):
     "task", [index_for_bwa_mem3, pytest.param(index_with_bwa, marks=pytest.mark.debian("bwa"))]
 )
 def test_aligner_indexes_are_a_folder_with_fixed_names(bench, reference, task):
+    bench.run(samtools_faidx, reference)
+
     made = bench.run(task, reference)
 
     with tarfile.open(bench.path(made)) as tar:
@@ -77,6 +79,11 @@ def test_aligner_indexes_are_a_folder_with_fixed_names(bench, reference, task):
     assert made.reference_cid == reference.cid
 
 
+def test_a_reference_that_is_not_indexed(bench, reference):
+    with pytest.raises(AssetNotFoundError, match="the reference b is not indexed: call samtools_faidx"):
+        bench.run(split_intervals, reference)
+
+
 def test_chosen_contigs_are_a_reference_of_their_own(bench, reference):
     chosen = bench.run(select_contigs, reference, ["chr2"], "b[chr2]")
 
@@ -85,21 +92,23 @@ def test_chosen_contigs_are_a_reference_of_their_own(bench, reference):
 
 
 def test_an_unknown_contig_is_named_by_the_task(bench, reference):
-    with pytest.raises(InvalidAssetError, match="no contig 'chrX'"):
+    with pytest.raises(InvalidAssetError, match="no contig 'chrX'; it has chr1:1-99, chr2"):
         bench.run(select_contigs, reference, ["chrX"], "b[chrX]")
     assert bench.types() == ["provenance", "reference"]
 
 
-def test_pieces(bench, reference, tmp_path: Path):
+def test_pieces(bench, tmp_path: Path):
+    (tmp_path / "long.fa").write_text(f">chr1:1-99\n{'ACGTTGCATT' * 2_200}\n>chr2\n{'GGATCCATTA' * 1_000}\n")
+    reference = bench.add(tmp_path / "long.fa", Reference(build="b"))
     bench.run(samtools_faidx, reference)
     (tmp_path / "t.bed").write_text("chr2\t0\t20\nchr1:1-99\t50\t60\n")
     targets = bench.add(tmp_path / "t.bed", Intervals(name="targets"))
 
-    whole = bench.run(split_intervals, reference, None, 250)
-    chosen = bench.run(split_intervals, reference, targets)
+    whole = bench.run(split_intervals, reference, None, 2)
+    chosen = bench.run(split_intervals, reference, targets, 2)
 
     assert [bench.path(piece).read_text() for piece in whole] == [
-        "chr1:1-99\t0\t250\n",
-        "chr1:1-99\t250\t300\nchr2\t0\t200\n",
+        "chr1:1-99\t0\t16000\n",
+        "chr1:1-99\t16000\t22000\nchr2\t0\t10000\n",
     ]
     assert [bench.path(piece).read_text() for piece in chosen] == ["chr1:1-99\t50\t60\nchr2\t0\t20\n"]

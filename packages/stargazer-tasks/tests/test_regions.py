@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets.errors import FormatError, InvalidAssetError
-from stargazer.tasks.regions import MOST, contigs_of, pieces, read_bed, write_bed, write_contigs
+from stargazer.tasks.regions import (
+    LEAST,
+    MOST,
+    contigs_of,
+    pieces,
+    read_bed,
+    whole,
+    write_bed,
+    write_contigs,
+)
 
 CONTIGS = {"chr1:1-99": 100, "chr2": 50, "empty": 0, "HLA-A*01:01": 10}
 
@@ -57,26 +66,38 @@ def test_gzip_is_read(tmp_path: Path):
 )
 def test_what_is_wrong_is_named_by_line(tmp_path: Path, text: str, says: str):
     with pytest.raises(FormatError, match=says):
-        read_bed(bed(tmp_path, text), CONTIGS)
+        read_bed(bed(tmp_path, text), CONTIGS, "exome")
 
 
-@given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 10_000), min_size=1), st.integers(1, 5_000))
-def test_pieces_cover_everything_once_in_order(lengths: dict[str, int], size: int):
-    made = pieces(lengths, None, size)
+def test_what_is_wrong_names_the_intervals(tmp_path: Path):
+    path = bed(tmp_path, "chr3\t0\t5\n")
 
-    regions = [region for piece in made for region in piece]
-    bases = [(contig, base) for contig, start, end in regions for base in range(start, end)]
-    assert bases == [(contig, base) for contig, length in lengths.items() for base in range(length)]
-    assert 1 <= len(made) <= MOST
-    assert all(made) or not bases
+    with pytest.raises(FormatError, match="the intervals 'exome', line 1"):
+        read_bed(path, CONTIGS, "exome")
+    with pytest.raises(FormatError, match=r"the intervals 'a\.bed', line 1"):
+        read_bed(path, CONTIGS)
 
 
-def test_pieces_are_of_about_the_size_asked_for():
-    sizes = [
-        sum(end - start for _, start, end in piece) for piece in pieces({"a": 1_000, "b": 2_500}, None, 500)
-    ]
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 10**7), min_size=1), st.integers(0, 300))
+def test_pieces_cover_everything_once_in_order(lengths: dict[str, int], count: int):
+    made = pieces(whole(lengths), count)
 
-    assert sizes == [500] * 7
+    joined: list[tuple[str, int, int]] = []
+    for contig, start, end in (region for piece in made for region in piece):
+        if joined and joined[-1][0] == contig and joined[-1][2] == start:
+            start = joined.pop()[1]
+        joined.append((contig, start, end))
+    assert joined == whole(lengths)
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=20), st.integers(0, 300))
+def test_pieces_are_as_many_as_asked_for_and_of_one_size(lengths: list[int], count: int):
+    made = pieces([(f"c{number}", 0, length) for number, length in enumerate(lengths)], count)
+
+    sizes = [sum(end - start for _, start, end in piece) for piece in made]
+    assert max(sizes) - min(sizes) <= 1
+    assert len(made) == max(1, min(count, MOST, sum(lengths) // LEAST))
+    assert len(made) == 1 or min(sizes) >= LEAST
 
 
 def test_bed_that_is_written_can_be_read(tmp_path: Path):
@@ -98,7 +119,7 @@ def test_chosen_contigs_are_copied_in_the_order_of_the_source(tmp_path: Path, co
 
 
 def test_a_contig_that_is_not_there_is_named(tmp_path: Path):
-    (tmp_path / "a.fa").write_text(">chr1\nACGT\n")
+    (tmp_path / "a.fa").write_text(">chr1\nACGT\n>HLA-A\nACGT\n")
 
-    with pytest.raises(InvalidAssetError, match="no contig 'chr2', 'chrX'"):
+    with pytest.raises(InvalidAssetError, match="no contig 'chr2', 'chrX'; it has chr1, HLA-A"):
         write_contigs(str(tmp_path / "a.fa"), str(tmp_path / "b.fa"), ["chrX", "chr1", "chr2"])

@@ -191,9 +191,15 @@ def test_contigs_are_for_reads(small_lab: Any, write_bam: Any, genome: Any):
 @pytest.mark.parametrize(
     ("bed", "says"),
     [
-        ("chr1:1-99\t0\t10\nchrX\t0\t10\n", "line 2: the reference has no contig 'chrX'; it has chr1:1-99"),
-        ("chr1:1-99\t2990\t3010\n", "line 1: 2990 to 3010 is not within 'chr1:1-99' (0 to 3000)"),
-        ("chr1:1-99\t10\t10\n", "no region"),
+        (
+            "chr1:1-99\t0\t10\nchrX\t0\t10\n",
+            "the intervals 'targets', line 2: the reference has no contig 'chrX'; it has chr1:1-99",
+        ),
+        (
+            "chr1:1-99\t2990\t3010\n",
+            "the intervals 'targets', line 1: 2990 to 3010 is not within 'chr1:1-99' (0 to 3000)",
+        ),
+        ("chr1:1-99\t10\t10\n", "the intervals 'targets' hold no region"),
     ],
 )
 def test_intervals_outside_of_the_reference(

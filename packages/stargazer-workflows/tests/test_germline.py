@@ -18,6 +18,7 @@ from stargazer.tasks.germline.variants import call_variants, gather_variants
 from stargazer.tasks.reference import split_intervals
 from stargazer.tasks.tools.bcftools import bcftools
 from stargazer.tasks.tools.samtools import samtools
+from stargazer.workflows import germline
 from stargazer.workflows.germline import FILTER, germline_short_variant_discovery
 from stargazer.workflows.parallel import parallel
 
@@ -113,19 +114,32 @@ def test_all_snvs_that_gatk_is_sure_of_are_called(called: Any, tp53: Path, recor
 
 
 def test_pieces_give_the_same_calls_as_the_whole(called: Any, records_of: Any):
-    async def scattered(reference: Reference, size: int) -> Variants:
-        pieces = await split_intervals(reference, None, size)
-        assert len(pieces) == 10
+    async def scattered(reference: Reference, count: int) -> Variants:
+        pieces = await split_intervals(reference, None, count)
+        assert len(pieces) == count
         return await gather_variants(
             await parallel([call_variants(alignments, reference, each) for each in pieces])
         )
 
     alignments = called.calls.alignments
     reference = called.run(Reference.one, build="GRCh38")
-    in_pieces = called.run(scattered, reference, 4_000)
+    in_pieces = called.run(scattered, reference, 3)
     whole = called.run(call_variants, alignments, reference)
 
     assert records_of(called.path(in_pieces)) == records_of(called.path(whole)) != []
+
+
+def test_many_reads_are_called_in_several_pieces(
+    called: Any, records_of: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(germline, "READS_A_PIECE", 5_000)  # of 15,977 that are mapped
+
+    calls = called.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
+
+    assert called.computed()["align_with_bwa_mem3"] == 0
+    assert called.computed()["call_variants"] + called.recalled()["call_variants"] == 3
+    assert called.computed()["gather_variants"] + called.recalled()["gather_variants"] == 1
+    assert records_of(called.path(calls.variants)) == records_of(called.path(called.calls.variants))
 
 
 def test_an_alignment_gives_the_same_calls_as_its_reads(called: Any, tp53: Path, lab: Any, tmp_path: Path,
@@ -175,7 +189,9 @@ def test_the_summary_counts_what_there_is(called: Any):
     sample = summary["samples"]["NA12829"]
     assert sample["reads"] == 15_992
     assert round(sample["duplicates"] * sample["reads"]) == GATK_DUPLICATES
-    assert 40 < sample["mean_coverage"] < 80
+    assert (
+        55.0 < sample["mean_coverage_of_reference"] < 55.3
+    )  # 2,156,910 bases by `samtools stats -d`, of 39,070
     assert summary["variants"]["snvs"] >= 25
     assert sample["genotypes"]["het"] + sample["genotypes"]["hom_alt"] > 0
 
@@ -201,3 +217,9 @@ def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: 
     ours = alleles_of(filter(confident, records_of(lab.path(calls.variants))))
     assert len(truth) == 49
     assert ours == truth  # alleles and genotypes: precision and recall of 1
+
+    everywhere = lab.run(germline_short_variant_discovery, samples=["NA12878"], build="hg19")
+
+    assert lab.computed()["call_variants"] == 1  # 52,000 reads, in a contig of 63 Mb
+    assert lab.computed()["split_intervals"] == 0
+    assert alleles_of(filter(confident, records_of(lab.path(everywhere.variants)))) == truth

@@ -18,7 +18,16 @@ from stargazer.assets import (
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
 from stargazer.tasks.index_memory import refuse_too_large
-from stargazer.tasks.regions import contigs_of, fai_of, is_bgzf, pieces, write_bed, write_contigs
+from stargazer.tasks.regions import (
+    contigs_of,
+    fai_of,
+    is_bgzf,
+    pieces,
+    read_bed,
+    whole,
+    write_bed,
+    write_contigs,
+)
 from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
 from stargazer.tasks.tools.samtools import samtools
@@ -122,16 +131,25 @@ async def select_contigs(reference: Reference, contigs: list[str], build: str) -
 
 @htslib_env.task(tools=[])
 async def split_intervals(
-    reference: Reference, intervals: Intervals | None = None, size: int = 250_000
+    reference: Reference, intervals: Intervals | None = None, count: int = 1
 ) -> list[Intervals]:
-    """Cut a reference, or the given intervals of it, into pieces of about `size` bases that can be worked on apart.
+    """Cut a reference, or the given intervals of it, into pieces of as many bases that can be worked on apart.
 
     Args:
         reference: indexed by samtools_faidx.
+        count: how many pieces; fewer where that is above 200, or a piece below 10,000 bases.
+
+    Raises:
+        FormatError: the intervals are no BED, or lie outside the reference.
     """
     contigs = contigs_of(fai_of(reference))
+    if intervals:
+        assert intervals.path is not None
+        regions = read_bed(intervals.path, contigs, intervals.name)
+    else:
+        regions = whole(contigs)
     made = []
-    for number, piece in enumerate(pieces(contigs, intervals.path if intervals else None, size)):
+    for number, piece in enumerate(pieces(regions, count)):
         bed = workspace() / f"piece{number}.bed"
         write_bed(piece, bed)
         made.append(

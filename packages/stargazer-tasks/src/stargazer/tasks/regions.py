@@ -6,27 +6,48 @@ Regions are (contig, start, end), zero-based and half open, as in BED.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from stargazer.assets import Reference
-from stargazer.assets.errors import FormatError, InvalidAssetError
+from stargazer.assets.errors import AssetNotFoundError, FormatError, InvalidAssetError
 
-__all__ = ["Region", "contigs_of", "fai_of", "is_bgzf", "pieces", "read_bed", "write_bed", "write_contigs"]
+__all__ = [
+    "Region",
+    "contigs_of",
+    "fai_of",
+    "is_bgzf",
+    "pieces",
+    "read_bed",
+    "whole",
+    "write_bed",
+    "write_contigs",
+]
 
 Region: TypeAlias = tuple[str, int, int]
 
 MOST = 200
 """Pieces at most: beyond, their number costs more than it gains."""
 
+LEAST = 10_000
+"""Bases of a piece at least, as long as there is more than one."""
+
 GZIP = b"\x1f\x8b"
 
 
 def fai_of(reference: Reference) -> Path:
-    """Where the index of a reference in a workspace is: beside it."""
+    """Where the index of a reference in a workspace is: beside it.
+
+    Raises:
+        AssetNotFoundError: it has none.
+    """
     assert reference.path is not None
-    return reference.path.with_name(reference.path.name + ".fai")
+    fai = reference.path.with_name(reference.path.name + ".fai")
+    if not fai.exists():
+        raise AssetNotFoundError(f"the reference {reference.build} is not indexed: call samtools_faidx first")
+    return fai
 
 
 def contigs_of(fai: Path) -> dict[str, int]:
@@ -42,14 +63,23 @@ def is_bgzf(path: Path) -> bool:
     return head.startswith(GZIP) and head[3:4] == b"\x04" and head[12:14] == b"BC"
 
 
-def read_bed(path: Path, contigs: Mapping[str, int]) -> list[Region]:
+def whole(contigs: Mapping[str, int]) -> list[Region]:
+    """All of a reference: each contig that has bases."""
+    return [(name, 0, length) for name, length in contigs.items() if length]
+
+
+def read_bed(path: Path, contigs: Mapping[str, int], name: str | None = None) -> list[Region]:
     """The regions of a BED (plain or gzip), checked against the contigs of a reference.
 
     They come in the order of the contigs, overlapping and adjoining ones joined, empty ones left out.
 
+    Args:
+        name: what errors call it; the file's name by default.
+
     Raises:
-        FormatError: a line is not BED, or lies outside the reference; the message names the line.
+        FormatError: a line is not BED, or lies outside the reference; the message names the intervals and the line.
     """
+    called = f"the intervals {name or path.name!r}"
     regions = []
     for number, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip() or line.startswith(("#", "track", "browser")):
@@ -58,35 +88,34 @@ def read_bed(path: Path, contigs: Mapping[str, int]) -> list[Region]:
         try:
             contig, start, end = fields[0], int(fields[1]), int(fields[2])
         except (ValueError, IndexError):
-            raise FormatError(f"intervals, line {number}: not BED: {line[:60]!r}") from None
+            raise FormatError(f"{called}, line {number}: not BED: {line[:60]!r}") from None
         if contig not in contigs:
-            raise FormatError(f"intervals, line {number}: the reference has no contig {contig!r}; it has "
-                              f"{', '.join(list(contigs)[:5])}{', ...' if len(contigs) > 5 else ''}")  # fmt: skip
+            raise FormatError(
+                f"{called}, line {number}: the reference has no contig {contig!r}; it has {_some(contigs)}"
+            )
         if not 0 <= start <= end <= contigs[contig]:
-            raise FormatError(f"intervals, line {number}: {start} to {end} is not within {contig!r} "
+            raise FormatError(f"{called}, line {number}: {start} to {end} is not within {contig!r} "
                               f"(0 to {contigs[contig]})")  # fmt: skip
         if start < end:
             regions.append((contig, start, end))
     if not regions:
-        raise FormatError("the intervals hold no region of one base or more")
+        raise FormatError(f"{called} hold no region of one base or more")
     return _joined(regions, list(contigs))
 
 
-def pieces(contigs: Mapping[str, int], bed: Path | None, size: int) -> list[list[Region]]:
-    """The reference, or the regions of a BED, in at most MOST lists of regions of about `size` bases each."""
-    regions = (
-        read_bed(bed, contigs) if bed else [(name, 0, length) for name, length in contigs.items() if length]
-    )
+def pieces(regions: list[Region], count: int) -> list[list[Region]]:
+    """Regions in `count` lists of as many bases each: fewer where that is above MOST, or a list below LEAST bases."""
     total = sum(end - start for _, start, end in regions)
-    count = min(MOST, max(1, round(total / size)))
-    target = -(-total // count)
+    count = max(1, min(count, MOST, total // LEAST))
+    ends = [total * number // count for number in range(count + 1)]
+    sizes = iter([end - start for start, end in itertools.pairwise(ends)])
     made: list[list[Region]] = [[]]
-    room = target
+    room = next(sizes)
     for contig, start, end in regions:
         while start < end:
             if not room:
                 made.append([])
-                room = target
+                room = next(sizes)
             stop = min(end, start + room)
             made[-1].append((contig, start, stop))
             room -= stop - start
@@ -105,7 +134,8 @@ def write_contigs(source: str, target: str, contigs: list[str]) -> None:
     Raises:
         InvalidAssetError: a contig that it does not have.
     """
-    wanted, found, keep = set(contigs), set(), False
+    wanted, keep = set(contigs), False
+    found: dict[str, None] = {}
     with (
         gzip.open(source) if source.endswith(".gz") else open(source, "rb") as lines,
         open(target, "wb") as chosen,
@@ -113,12 +143,19 @@ def write_contigs(source: str, target: str, contigs: list[str]) -> None:
         for line in lines:
             if line.startswith(b">"):
                 name = (line[1:].decode("utf-8", "replace").split() or [""])[0]
-                found.add(name)
+                found[name] = None
                 keep = name in wanted
             if keep:
                 chosen.write(line)
-    if missing := sorted(wanted - found):
-        raise InvalidAssetError(f"the reference has no contig {', '.join(map(repr, missing))}")
+    if missing := sorted(wanted - found.keys()):
+        raise InvalidAssetError(
+            f"the reference has no contig {', '.join(map(repr, missing))}; it has {_some(found)}"
+        )
+
+
+def _some(contigs: Iterable[str]) -> str:
+    names = list(contigs)
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "none"
 
 
 def _text(path: Path) -> str:

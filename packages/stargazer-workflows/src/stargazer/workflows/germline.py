@@ -36,6 +36,7 @@ from stargazer.tasks.germline.variants import (
     normalise_variants,
     variant_stats,
 )
+from stargazer.tasks.quality import mapped_reads
 from stargazer.tasks.reference import split_intervals
 from stargazer.tasks.reports import summarise_germline
 from stargazer.workflows.environments import workflow_env
@@ -46,6 +47,9 @@ from stargazer.workflows.reference import Aligner, Indexer, prepare_reference
 __all__ = ["GermlineCalls", "PreprocessedSample", "germline_short_variant_discovery", "preprocess_sample"]
 
 FILTER = "QUAL<30"
+
+READS_A_PIECE = 100_000
+"""Mapped reads, of all samples, for each piece of the reference that is called apart."""
 
 
 class PreprocessedSample(NamedTuple):
@@ -130,7 +134,8 @@ async def germline_short_variant_discovery(
     chosen = await intervals_of(intervals, build) if intervals else None
     prepared = await prepare_reference(build, contigs, aligner if from_reads else "none", indexer)
     reference = prepared.reference
-    pieces = await split_intervals(reference, chosen)
+    # Intervals are checked here, before the hours of aligning.
+    pieces = await split_intervals(reference, chosen) if chosen else [None]
     ready = await parallel(
         [
             _from_alignment(each, reference)
@@ -139,6 +144,8 @@ async def germline_short_variant_discovery(
             for each in found
         ]
     )
+    if (count := await _pieces([sample.flagstat for sample in ready])) > 1:
+        pieces = await split_intervals(reference, chosen, count)
     alignments = [sample.alignment for sample in ready]
     called = await parallel([call_variants(alignments, reference, piece) for piece in pieces])
     gathered = called[0] if len(called) == 1 else await gather_variants(called)
@@ -188,3 +195,9 @@ async def _counted(
         (index_alignment(alignment), flagstat(alignment), alignment_stats(alignment, reference))
     )
     return PreprocessedSample(alignment, index, metrics, flags, stats)
+
+
+async def _pieces(flagstats: list[QcReport]) -> int:
+    """In how many pieces to call: work follows the reads, not the bases of the reference."""
+    fetched = await parallel([report.fetch() for report in flagstats])
+    return max(1, round(sum(mapped_reads(report.path) for report in fetched if report.path) / READS_A_PIECE))
