@@ -251,6 +251,42 @@ def test_a_read_only_store_is_an_error(here: Path, capsys: pytest.CaptureFixture
     assert "no permission" in capsys.readouterr().err
 
 
+def test_what_the_store_had_before_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*words: str) -> list[str]:
+        assert main(["add", *words]) == 0
+        return capsys.readouterr().err.splitlines()
+
+    write(here / "x_R1.fq")
+    write(here / "a.fa", b">c\nACGT\n")
+    write(here / "b.fa", b">c\nACGTT\n")
+    assert said("x_R1.fq", "sample=S", "lane=L1") == []
+    assert said("x_R1.fq", "sample=S", "lane=L1") == [
+        "already registered: x_R1.fq as sample=S lane=L1 platform=ILLUMINA"
+    ]
+    assert said("x_R1.fq", "sample=T") == [
+        "note: the bytes of x_R1.fq are also registered as sample=S lane=L1 platform=ILLUMINA"
+    ]
+    assert said("a.fa", "build=b") == []
+    (line,) = said("b.fa", "build=b")
+    assert line.startswith("note: there is another reference build=b; workflows need exactly one")
+
+
+def test_notes_about_many_files_stay_few(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [write(here / f"{number}_R1.fq", READS * (number + 1)).name for number in range(30)]
+    for _ in range(2):
+        capsys.readouterr()
+        assert main(["add", *names, "sample=S"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "... and 20 more notes like these"
+
+
+def test_a_folder_is_called_one_whatever_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "reads").mkdir()
+    assert main(["add", "reads", "sample=S"]) == 1
+    assert "'reads' is a folder" in capsys.readouterr().err
+
+
 @pytest.fixture
 def server(here: Path) -> Iterator[str]:
     """A web server on this machine; `/missing` is 404."""

@@ -75,5 +75,27 @@ def test_somebody_elses_stargazer_is_found(tmp_path: Path) -> None:
 def test_a_missing_tool_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     tool = found("tools", "bwa-mem2")
-    assert tool.state == "missing"
+    assert tool.state == "optional"
     assert "conda install" in tool.remedy
+
+
+@pytest.mark.parametrize("variable", ["STARGAZER_HOME", "STARGAZER_LOCAL"])
+def test_a_folder_that_cannot_be_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "below"))
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "BROKEN" in out
+    assert str(tmp_path / "file") in out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_home_of_somebody_else_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o500)
+    monkeypatch.setenv("STARGAZER_HOME", str(tmp_path / "home"))
+    home = found("settings", "home")
+    tmp_path.chmod(0o700)
+    assert home.state == "broken"
+    assert "cannot be written" in home.text

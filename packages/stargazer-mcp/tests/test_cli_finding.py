@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stargazer.assets.catalogue import Variants
 from stargazer.mcp.cli import main
+from stargazer.mcp.exporting import human_stem
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -76,10 +79,19 @@ def test_provenance_is_hidden_unless_asked_for(stargazer: Command, store: dict[s
 
 
 def test_nothing_found_is_an_empty_answer(stargazer: Command) -> None:
-    assert stargazer("query", "--json") == (0, "[]\n", "")
+    assert stargazer("query", "--json")[:2] == (0, "[]\n")
     status, out, err = stargazer("query")
     assert (status, out) == (0, "")
     assert "stargazer add" in err
+
+
+@pytest.mark.parametrize("words", [["query"], ["get", "build=x"], ["rm", "build=x"], ["why", "build=x"]])
+def test_looking_into_a_store_that_is_not_there_makes_none(stargazer: Command, words: list[str]) -> None:
+    folder = Path(os.environ["STARGAZER_LOCAL"])
+    status, out, err = stargazer(*words)
+    assert (status, out) == (0 if words == ["query"] else 1, "")
+    assert f"there is no store at {str(folder)!r} yet" in err
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -100,10 +112,12 @@ def test_wrong_filters_are_errors(
 
 
 def test_get_names_files_for_people_and_brings_companions(stargazer: Command, store: dict[str, Any]) -> None:
-    status, out, _ = stargazer(
-        "get", store["reference"]["cid"], "sample=NA12878", "lane=L1", "--to", "out/put"
-    )
-    assert status == 0
+    answers = [
+        stargazer("get", *words, "--to", "out/put")
+        for words in ([store["reference"]["cid"]], ["sample=NA12878", "lane=L1"])
+    ]
+    assert [status for status, _, _ in answers] == [0, 0]
+    out = "".join(out for _, out, _ in answers)
     names = sorted(path.name for path in Path("out/put").iterdir())
     assert names == ["GRCh38.fa", "GRCh38.fa.fai", "NA12878.L1.r1.fq", "NA12878.L1.r2.fq"]
     assert sorted(out.split()) == [f"out/put/{name}" for name in names]
@@ -146,6 +160,19 @@ def test_a_name_cannot_leave_the_folder(stargazer: Command, store: dict[str, Any
     assert [path.name for path in Path("out").iterdir()] == ["_.._etc_x.fa"]
 
 
+@pytest.mark.parametrize("verb", ["get", "why"])
+@pytest.mark.parametrize(("name", "said"), [("other", "never registered"), ("folder", "is a folder")])
+def test_a_file_nobody_registered_is_named(
+    stargazer: Command, store: dict[str, Any], verb: str, name: str, said: str
+) -> None:
+    Path("other").write_text("other")
+    Path("folder").mkdir()
+    status, out, err = stargazer(verb, name)
+    assert (status, out) == (1, "")
+    assert f"{name!r}" in err
+    assert said in err
+
+
 @pytest.mark.parametrize("verb", ["get", "rm", "why"])
 def test_what_is_not_there_is_an_error(stargazer: Command, store: dict[str, Any], verb: str) -> None:
     for word in ("nonsense", "sample=NA0", "bafkreib6vj3os7l4lqqytaw5vju46iorcknttfiwfnlbizjcqn7xd5hrvy"):
@@ -159,6 +186,34 @@ def test_rm_takes_one_record_back(stargazer: Command, store: dict[str, Any]) -> 
     left = json.loads(stargazer("query", "--json")[1])
     assert store["r1 L1"]["id"] not in [record["id"] for record in left]
     assert len(left) == len(store) - 1
+
+
+def test_rm_says_what_stays(stargazer: Command, store: dict[str, Any]) -> None:
+    assert stargazer("rm", "asset=reference")[2] == (
+        "took back 1 registration; its bytes and other records stay\n"
+    )
+    assert stargazer("rm", "sample=NA12878", "--all")[2] == (
+        "took back 4 registrations; their bytes and other records stay\n"
+    )
+
+
+def test_get_takes_a_file_of_this_machine_by_what_it_holds(stargazer: Command, store: dict[str, Any]) -> None:
+    Path("renamed").write_bytes(Path("g.fa").read_bytes())
+    assert stargazer("get", "renamed", "--to", "out")[1].split() == ["out/GRCh38.fa", "out/GRCh38.fa.fai"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "stem"),
+    [
+        ({"caller": "bcftools"}, "S.variants.raw"),
+        ({"caller": "bcftools", "normalised": True}, "S.variants.normalised"),
+        ({"caller": "bcftools", "normalised": True, "filtered": True}, "S.variants"),
+        ({"kind": "truth"}, "S.truth.variants"),
+        ({}, "S.variants"),
+    ],
+)
+def test_calls_on_the_way_to_filtered_ones_say_so(fields: dict[str, Any], stem: str) -> None:
+    assert human_stem(Variants(samples=["S"], **fields)) == stem
 
 
 def test_rm_takes_an_id(stargazer: Command, store: dict[str, Any]) -> None:
@@ -205,15 +260,31 @@ def test_why_of_several_lists_them(stargazer: Command, store: dict[str, Any]) ->
     assert store["r1 L1"]["cid"] in err
 
 
-def test_why_of_a_file_nobody_registered(stargazer: Command, store: dict[str, Any]) -> None:
-    Path("other").write_text("other")
-    status, _, err = stargazer("why", "other")
-    assert status == 1
-    assert "nothing is known of" in err
+def test_why_of_what_was_registered_twice_names_both_and_follows_each(
+    stargazer: Command, store: dict[str, Any]
+) -> None:
+    added(stargazer, "g.fa", "build=other")
+    cid = store["reference"]["cid"]
+    lines = stargazer("why", cid)[1].splitlines()
+    (line,) = [line for line in lines if "also imported" in line]
+    (other,) = json.loads(stargazer("why", cid, "--json")[1])["files"][cid]["others"]
+    assert "as build=other: stargazer why" in line
+    assert line.endswith(other["cid"])
+    assert stargazer("why", other["cid"])[1].startswith("provenance import.json kind=import\n")
 
 
 @pytest.mark.parametrize(
-    "words", [["query", "x"], ["get"], ["rm"], ["why"], ["why", "a", "b"], ["query", "--no"]]
+    "words",
+    [
+        ["query", "x"],
+        ["get"],
+        ["get", "x", "a=b"],
+        ["rm"],
+        ["rm", "x", "a=b"],
+        ["why"],
+        ["why", "a", "b"],
+        ["query", "--no"],
+    ],
 )
 def test_misuse_is_status_two(stargazer: Command, words: list[str]) -> None:
     with pytest.raises(SystemExit) as raised:

@@ -19,7 +19,8 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from stargazer.mcp.cli import main
 from stargazer.mcp.server import make_server
-from stargazer.workflows.runs import find_run
+from stargazer.mcp.tools.going_on import so_far
+from stargazer.workflows.runs import find_run, new_run
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
 INITIALIZE = {
@@ -133,9 +134,9 @@ def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None)
         assert "did you mean prepare_reference" in await error(
             client, "run_workflow", name="prepare_refrence"
         )
-        assert "no reference build=none" in await error(
-            client, "run_workflow", name="prepare_reference", arguments={"build": "none"}
-        )
+        text = await error(client, "run_workflow", name="prepare_reference", arguments={"build": "none"})
+        assert "no reference build=none" in text
+        assert "logs" not in text
         text = await error(client, "query_files", filters=[1])
         assert 'for example: {"filters": {"asset": "alignment"' in text
         assert "pydantic" not in text
@@ -157,6 +158,9 @@ def test_a_long_run_is_answered_with_an_id_to_ask_again(
             assert done["state"] == "running"
             assert done["run"] in done["next"]
             assert "results" not in done
+            assert done["seconds"] >= 0
+            assert (done["computed"], done["memo_hits"]) == (0, 0)
+            assert isinstance(done["doing"], list)
             while done["state"] == "running":
                 await asyncio.sleep(0.05)
                 done = await answer(client, "run_workflow", run_id=done["run"])
@@ -174,7 +178,19 @@ def test_what_goes_on_ends_with_the_server(monkeypatch: pytest.MonkeyPatch, refe
             return str(done["run"])
 
     assert find_run(asyncio.run(asyncio.wait_for(run(), 60))).state == "cancelled"
-    assert list(Path(os.environ["STARGAZER_LOCAL"], "work").iterdir()) == []
+    work = Path(os.environ["STARGAZER_LOCAL"], "work")  # it may have ended before anything was made
+    assert not work.exists() or list(work.iterdir()) == []
+
+
+def test_how_far_a_run_is_shows_whichever_process_runs_it(tmp_path: Path) -> None:
+    run = new_run("w", {})
+    for call, kind in [(1, "started"), (2, "waiting"), (1, "finished"), (2, "memo hit"), (3, "started")]:
+        run.append({"kind": kind, "task": "align", "call": call, "label": f"L{call}"})
+    with open(run.folder / "events.jsonl", "a") as file:
+        file.write('{"kind": "fini')
+    found = so_far(find_run(run.id))
+    run.release()
+    assert (found["computed"], found["memo_hits"], found["doing"]) == (1, 1, ["align L3"])
 
 
 def test_a_client_that_hangs_up_ends_the_server(reference: None) -> None:

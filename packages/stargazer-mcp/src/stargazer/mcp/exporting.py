@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stargazer.assets.asset import Asset
+from stargazer.assets.catalogue import Variants
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
 from stargazer.assets.fetching import companion_path, companions
@@ -75,7 +76,7 @@ def make_folder(folder: Path) -> None:
 
 
 def human_stem(asset: Asset) -> str:
-    """What a file is called without its suffix: `NA12878.L001.r1`, `NA12878.variants`, `GRCh38`."""
+    """What a file is called without its suffix: `NA12878.L001.r1`, `NA12878.variants.raw`, `GRCh38`."""
     words: list[str] = []
     for name in NAMING:
         value = getattr(asset, name, None)
@@ -89,8 +90,16 @@ def human_stem(asset: Asset) -> str:
     elif asset.asset_key != "reference" or not words:
         words += [str(kind)] if asset.asset_key == "variants" and kind not in (None, "calls") else []
         words.append(asset.asset_key or "file")
+        words += _unfinished(asset)
     stem = re.sub(r"[/\\\x00-\x1f\x7f]", "_", ".".join(words)).lstrip(".-") or "file"
     return stem.encode()[:MAX_STEM].decode(errors="ignore")
+
+
+def _unfinished(asset: Asset) -> list[str]:
+    """What calls are that were made on the way to filtered ones: a word that keeps their names apart."""
+    if not isinstance(asset, Variants) or asset.kind != "calls" or asset.filtered or not asset.caller:
+        return []
+    return ["normalised" if asset.normalised else "raw"]
 
 
 def _accompanies(asset: Asset) -> bool:

@@ -40,14 +40,15 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        state: `broken` makes the command fail, `missing` is something that not everybody needs.
+        state: `broken` makes the command fail; `optional` is something missing that not everybody needs; `low` is
+            what may run out.
         remedy: what to do about it.
     """
 
     topic: str
     name: str
     text: str
-    state: Literal["ok", "missing", "broken"] = "ok"
+    state: Literal["ok", "optional", "low", "broken"] = "ok"
     remedy: str = ""
 
 
@@ -127,7 +128,24 @@ def _settings(settings: Settings) -> Iterator[Finding]:
             value = f"{value / 1e9:.1f} GB"
         inside = any(line.split("=")[0].strip() == name for line in written.splitlines())
         source = variable if os.environ.get(variable) else str(file) if inside else "default"
-        yield Finding("settings", name, f"{value}  [{source}]")
+        if name == "home" and (reason := _unusable(settings.home)):
+            remedy = "ask its owner, or set STARGAZER_HOME to a folder of yours"
+            yield Finding("settings", name, f"{value}  [{source}]: {reason}", "broken", remedy)
+        else:
+            yield Finding("settings", name, f"{value}  [{source}]")
+
+
+def _unusable(folder: Path) -> str:
+    """Why a folder cannot be made or written; empty if it can."""
+    there = _nearest(folder)
+    if not there.is_dir():
+        return f"{there} is no folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder, or of those above it the nearest that exists."""
+    return next(path for path in [folder, *folder.parents] if os.path.exists(path))
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
@@ -138,9 +156,9 @@ def _store(settings: Settings) -> Iterator[Finding]:
     except StargazerError as error:
         yield Finding("store", "store", str(error), "broken", "correct the settings above")
         return
-    there = next(folder for folder in [store.root, *store.root.parents] if folder.exists())
-    if not os.access(there, os.W_OK):
-        yield Finding("store", "folder", f"{store.root} cannot be written", "broken",
+    there = _nearest(store.root)
+    if reason := _unusable(store.root):
+        yield Finding("store", "folder", f"{store.root}: {reason}", "broken",
                       "ask its owner, or set STARGAZER_LOCAL to a folder of yours")  # fmt: skip
     else:
         yield Finding(
@@ -148,8 +166,8 @@ def _store(settings: Settings) -> Iterator[Finding]:
         )
     free = shutil.disk_usage(there).free
     yield Finding("store", "free space", f"{free / 1e9:.1f} GB on {_filesystem(there)}",
-                  *(("ok", "") if free > LITTLE_SPACE else ("missing", "free some space")))  # fmt: skip
-    if there == store.root:
+                  *(("ok", "") if free > LITTLE_SPACE else ("low", "free some space")))  # fmt: skip
+    if (store.root / "index.sqlite").exists():  # else a look would make it
         yield Finding("store", "records", f"{len(store.query({})):,}")
 
 
@@ -177,7 +195,7 @@ def _tools(settings: Settings) -> Iterator[Finding]:
         try:
             found = tool.resolve()
         except StargazerError as error:
-            state: Literal["missing", "broken"] = "broken" if name in ESSENTIAL else "missing"
+            state: Literal["optional", "broken"] = "broken" if name in ESSENTIAL else "optional"
             first, *rest = str(error).splitlines()
             yield Finding("tools", name, first, state, "; ".join(line.strip(" -") for line in rest))
         else:

@@ -27,13 +27,15 @@ def additions(
         there: they are on this machine (a file to be downloaded is not yet).
 
     Raises:
-        FormatError: a file is missing.
+        FormatError: a file is missing, or a folder.
         InvalidAssetError: a type that cannot be guessed, a key that no file's type knows, a missing or wrong value.
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
     for path in paths if there else ():
         if not path.exists():
             raise FormatError(f"no such file: {str(path)!r}")
+        if path.is_dir():
+            raise FormatError(f"{str(path)!r} is a folder: give the files in it")
     pairs = dict(pairs)
     named = pairs.pop("asset", None)
     classes = {path: asset_class(named or guess_type(path.name)) for path in paths}

@@ -19,7 +19,7 @@ Stargazer runs genomics workflows on this machine and keeps every file typed, ve
 2. list_tasks shows workflows with their arguments.
 3. run_workflow starts one and answers within half a minute with its results, or with a run id and the state
    "running": call run_workflow again with that run_id alone until the state changes. Work goes on meanwhile.
-What has been computed before is not computed again, so repeating a call is cheap and safe."""
+What has been computed before is remembered and not computed again, so repeating a call is cheap and safe."""
 
 
 def make_server() -> FastMCP:

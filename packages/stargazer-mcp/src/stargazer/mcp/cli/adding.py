@@ -12,9 +12,11 @@ from stargazer.mcp.cli.words import Parser, single
 
 if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
-    from stargazer.storage.store import Addition
+    from stargazer.storage.store import Addition, LocalStore
 
 __all__ = ["add"]
+
+MOST_NOTES = 10
 
 
 def add(argv: Sequence[str]) -> int:
@@ -59,7 +61,7 @@ def _add_files(paths: list[Path], pairs: Mapping[str, str]) -> list[IpFile]:
     from stargazer.storage import get_client
 
     store = get_client().store
-    return store.add(additions(paths, pairs, store))
+    return _registered(store, additions(paths, pairs, store))
 
 
 def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> list[IpFile]:
@@ -76,7 +78,22 @@ def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> lis
         item: Addition = type(named)(
             path=path, asset=named.asset, name=path.name, origin=without_secrets(url)
         )
-        return store.add([item])
+        return _registered(store, [item])
+
+
+def _registered(store: LocalStore, items: list[Addition]) -> list[IpFile]:
+    """The records of what is added, with notes about what the store had before."""
+    from stargazer.mcp.noticing import notices
+    from stargazer.storage.store import now
+
+    began = now()
+    records = store.add(items)
+    found = notices(store, records, began)
+    for line in found[:MOST_NOTES]:
+        note(line)
+    if len(found) > MOST_NOTES:
+        note(f"... and {len(found) - MOST_NOTES} more notes like these")
+    return records
 
 
 def _report(records: Sequence[IpFile], *, as_json: bool) -> None:

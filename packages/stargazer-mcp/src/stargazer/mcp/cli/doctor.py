@@ -11,7 +11,7 @@ from stargazer.mcp.cli.words import Parser
 
 __all__ = ["doctor"]
 
-MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
+MARKS = {"ok": "ok      ", "optional": "optional", "low": "low     ", "broken": "BROKEN  "}
 
 
 def doctor(argv: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def doctor(argv: Sequence[str]) -> int:
             for finding in group:
                 print_text(f"  {MARKS[finding.state]}  {finding.name:20} {finding.text}")
                 if finding.remedy:
-                    print_text(f"             -> {finding.remedy}")
+                    print_text(f"              -> {finding.remedy}")
     if broken:
         note(
             f"stargazer: {len(broken)} thing{'s' * (len(broken) > 1)} broken: {', '.join(f.name for f in broken)}"

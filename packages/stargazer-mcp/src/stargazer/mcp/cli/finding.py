@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.errors import AmbiguousAssetError, AssetNotFoundError, StorageError
+from stargazer.assets.errors import AmbiguousAssetError, AssetNotFoundError, FormatError, StorageError
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore
 
 __all__ = ["get", "query", "rm", "why"]
+
+ADD_FIRST = "`stargazer add FILE ...` registers files"
 
 
 def query(argv: Sequence[str]) -> int:
@@ -30,19 +32,19 @@ def query(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if words.plain:
         parser.error(f"{words.plain[0]!r} is no filter: write key=value")
-    records = _matching(_store(), words)
+    store = _store()
+    there = _exists(store)
+    records = _matching(store, words) if there else []
     if words.options.json:
         from stargazer.mcp.records import as_dict
 
         print_json([as_dict(record) for record in records])
     elif records:
         _print_records(records)
-    else:
-        note(
-            "no record matches"
-            if words.pairs
-            else "the store is empty: `stargazer add FILE ...` registers files"
-        )
+    elif there:
+        note("no record matches" if words.pairs else f"the store is empty: {ADD_FIRST}")
+    if not there:
+        note(_no_store(store))
     return 0
 
 
@@ -50,11 +52,11 @@ def get(argv: Sequence[str]) -> int:
     """Copy files out of the store with their companions."""
     parser = Parser(
         "get",
-        "CID|ID|key=value ... [--to DIR] [--latest] [--json]",
+        "CID|ID|FILE ... | key=value ... [--to DIR] [--latest] [--json]",
         "Copy files, each with its companions (index, dictionary, mates), under names that people read.\n"
-        "An older copy is replaced; a file that is not in the store is left alone, and the copy then has a part of its\n"
-        "CID in its name.",
-        "  stargazer get asset=variants samples=NA12878 --to results\n  stargazer get bafkrei...",
+        "An older copy is replaced; a file that is not in the store is left alone, and the copy then has\n"
+        "a part of its CID in its name. A file of this machine is found by what it holds.",
+        "  stargazer get asset=variants samples=NA12878 filtered=true --to results\n  stargazer get bafkrei...",
     )
     parser.add_argument(
         "--to", metavar="DIR", type=Path, default=Path(), help="folder, made if missing (default: here)"
@@ -62,12 +64,11 @@ def get(argv: Sequence[str]) -> int:
     parser.add_argument("--latest", action="store_true", help="of several that match, only the newest")
     parser.add_argument("--json", action="store_true", help="print where the copies are as JSON")
     words = parser.sort(argv)
-    if not words.plain and not words.pairs:
-        parser.error("say which files: a CID, or key=value")
+    _one_way(parser, words, "say which files: a CID, or key=value")
     from stargazer.mcp.exporting import export
     from stargazer.mcp.records import as_dict
 
-    store = _store()
+    store = _existing()
     records = _some(store, words)
     exported = export(store, records[-1:] if words.options.latest else records, words.options.to)
     if words.options.json:
@@ -82,16 +83,15 @@ def rm(argv: Sequence[str]) -> int:
     """Take records back."""
     parser = Parser(
         "rm",
-        "CID|ID|key=value ... [--all]",
+        "CID|ID ... | key=value ... [--all]",
         "Take the registration of one file back. Its bytes, other records of them, and what was computed from it stay.",
         "  stargazer rm asset=r1 sample=NA12878 lane=L001\n  stargazer rm bafkrei...",
     )
     parser.add_argument("--all", action="store_true", help="all that match, not exactly one")
     words = parser.sort(argv)
-    if not words.plain and not words.pairs:
-        parser.error("say which record: a CID, an id, or key=value")
-    store = _store()
-    records = _some(store, words)
+    _one_way(parser, words, "say which record: a CID, an id, or key=value")
+    store = _existing()
+    records = _some(store, words, files=False)
     if len(records) > 1 and not words.options.all:
         raise AmbiguousAssetError(
             f"{len(records)} records match:\n{_listing(records)}\nname one by its id, or give --all"
@@ -99,6 +99,10 @@ def rm(argv: Sequence[str]) -> int:
     for record in records:
         store.retract(record)
     _print_records(records)
+    if len(records) == 1:
+        note("took back 1 registration; its bytes and other records stay")
+    else:
+        note(f"took back {len(records)} registrations; their bytes and other records stay")
     return 0
 
 
@@ -108,7 +112,8 @@ def why(argv: Sequence[str]) -> int:
         "why",
         "CID|ID|FILE|key=value ... [--latest] [--json]",
         "How a file came to be: tasks, commands and versions, back to what was imported.\n"
-        "A file of this machine is found by what it holds, whatever it is called.",
+        "A file of this machine is found by what it holds, whatever it is called; the CID of a provenance\n"
+        "document shows that very execution.",
         "  stargazer why results/NA12878.variants.vcf.gz\n  stargazer why asset=variants samples=NA12878",
     )
     parser.add_argument("--json", action="store_true", help="print the lineage as JSON")
@@ -119,7 +124,7 @@ def why(argv: Sequence[str]) -> int:
     from stargazer.storage.lineage import render
     from stargazer.storage.lineage import why as lineage
 
-    store = _store()
+    store = _existing()
     step = lineage(store, _one_cid(store, words))
     if words.options.json:
         from stargazer.mcp.lineages import as_json
@@ -136,14 +141,42 @@ def _store() -> LocalStore:
     return get_client().store
 
 
+def _existing() -> LocalStore:
+    """The store, which searching shall not make.
+
+    Raises:
+        AssetNotFoundError: nothing was ever registered.
+    """
+    store = _store()
+    if not _exists(store):
+        raise AssetNotFoundError(_no_store(store))
+    return store
+
+
+def _exists(store: LocalStore) -> bool:
+    return (store.root / "index.sqlite").exists()
+
+
+def _no_store(store: LocalStore) -> str:
+    return f"there is no store at {str(store.root)!r} yet: {ADD_FIRST}"
+
+
+def _one_way(parser: Parser, words: Words, question: str) -> None:
+    """Refuse no words, and words of both kinds: whether both or either should hold is not said."""
+    if not words.plain and not words.pairs:
+        parser.error(question)
+    if words.plain and words.pairs:
+        parser.error("give CIDs or key=value, not both")
+
+
 def _matching(store: LocalStore, words: Words) -> list[IpFile]:
     from stargazer.mcp.records import find_records
 
     return find_records(store, words.pairs)
 
 
-def _some(store: LocalStore, words: Words) -> list[IpFile]:
-    """The records that CIDs, ids and filters name: at least one for each.
+def _some(store: LocalStore, words: Words, *, files: bool = True) -> list[IpFile]:
+    """The records that CIDs, ids, files of this machine (if `files`) or filters name: at least one for each.
 
     Raises:
         AssetNotFoundError: none; the message says for which word.
@@ -151,6 +184,11 @@ def _some(store: LocalStore, words: Words) -> list[IpFile]:
     found: dict[str, IpFile] = {}
     for word in words.plain:
         records = _named(store, word)
+        if not records and files and Path(word).exists():
+            cid = _cid_of(word)
+            records = store.query({"cid": cid})
+            if not records:
+                raise AssetNotFoundError(f"no record of the file {word!r} ({cid}): it was never registered")
         if not records:
             raise AssetNotFoundError(
                 f"no record {word!r}: give a CID, an id (`stargazer query --json`) or key=value"
@@ -176,23 +214,43 @@ def _named(store: LocalStore, word: str) -> list[IpFile]:
 
 
 def _one_cid(store: LocalStore, words: Words) -> str:
-    from stargazer.storage.cid import compute_cid, is_cid
+    from stargazer.storage.cid import is_cid
 
     if words.plain and is_cid(words.plain[0]):
         return words.plain[0]
     if words.plain and (record := store.get(words.plain[0])):
         return record.cid
     if words.plain:
-        path = Path(words.plain[0])
-        if not path.exists():
-            raise StorageError(f"{str(path)!r} is neither a file, nor a CID, nor the id of a record")
-        return compute_cid(path)
+        name = words.plain[0]
+        if not Path(name).exists():
+            raise StorageError(f"{name!r} is neither a file, nor a CID, nor the id of a record")
+        cid = _cid_of(name)
+        if not store.query({"cid": cid}) and not store.documents(cid):
+            raise AssetNotFoundError(
+                f"nothing is known of {name!r} ({cid}) in {str(store.root)!r}: it was never registered"
+            )
+        return cid
     records = _some(store, words)
     if len({record.cid for record in records}) > 1 and not words.options.latest:
         raise AmbiguousAssetError(
             f"{len(records)} records match:\n{_listing(records)}\nadd a filter, name one by its CID, or give --latest"
         )
     return records[-1].cid
+
+
+def _cid_of(name: str) -> str:
+    """The CID of a file of this machine.
+
+    Raises:
+        FormatError: a folder, or something else without bytes of its own.
+    """
+    from stargazer.storage.cid import compute_cid
+
+    if not Path(name).is_file():
+        raise FormatError(
+            f"{name!r} is {'a folder' if Path(name).is_dir() else 'no regular file'}: name a file"
+        )
+    return compute_cid(Path(name))
 
 
 def _print_records(records: Sequence[IpFile]) -> None:

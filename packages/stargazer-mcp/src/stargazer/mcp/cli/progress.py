@@ -36,18 +36,23 @@ def progress(title: str) -> Iterator[Callable[[Event], None]]:
 
 
 class _Lines:
-    """A line for each task that finished, was known, or failed."""
+    """A line for each task that finished, was remembered, was stopped, or failed."""
 
     def __call__(self, event: Event) -> None:
         what = f"{event.task} {event.label}".strip()
         if event.kind == "finished":
             note(f"{what}: done in {event.seconds:.1f} s")
         elif event.kind == "memo hit":
-            note(f"{what}: known")
+            note(f"{what}: remembered")
         elif event.kind == "failed":
-            note(f"{what}: {'stopped' if event.note == 'CancelledError' else 'failed'}")
+            note(f"{what}: {'stopped' if _stopped(event) else 'failed'}")
         elif event.note:
             note(f"{what}: {event.note}")
+
+
+def _stopped(event: Event) -> bool:
+    """Whether a task failed because it was cancelled: by a signal, or since another one failed."""
+    return event.kind == "failed" and event.note == "CancelledError"
 
 
 @attrs.define
@@ -59,8 +64,9 @@ class _Calls:
     running: dict[int, str] = attrs.field(factory=dict)
     waiting: set[int] = attrs.field(factory=set)
     done: int = 0
-    known: int = 0
+    remembered: int = 0
     failed: int = 0
+    stopped: int = 0
     last: float = 0.0
 
 
@@ -86,8 +92,9 @@ class _Tasks:
                 return
             task.running.pop(event.call, None)
             task.done += event.kind == "finished"
-            task.known += event.kind == "memo hit"
-            task.failed += event.kind == "failed"
+            task.remembered += event.kind == "memo hit"
+            task.failed += event.kind == "failed" and not _stopped(event)
+            task.stopped += _stopped(event)
             task.last = now
 
     def table(self) -> Table:
@@ -103,15 +110,21 @@ class _Tasks:
             for name, task in self.tasks.items():
                 busy = task.running or task.waiting
                 end = time.monotonic() if busy else task.last
-                state = Text("failed", style="red") if task.failed else Text("ok", style="green")
                 table.add_row(
-                    Spinner("dots") if task.running else Text("·") if task.waiting else state,
+                    Spinner("dots") if task.running else Text("·") if task.waiting else Text(*_state(task)),
                     Text(name),
-                    Text(f"{task.done + task.known}/{len(task.calls)}"),
+                    Text(f"{task.done + task.remembered}/{len(task.calls)}"),
                     Text(_doing(task), style="dim"),
                     Text(f"{end - task.first:.1f} s"),
                 )
         return table
+
+
+def _state(task: _Calls) -> tuple[str, str]:
+    """How the calls of a task ended, in a word and its colour."""
+    if task.failed:
+        return "failed", "red"
+    return ("stopped", "yellow") if task.stopped else ("ok", "green")
 
 
 def _doing(task: _Calls) -> str:
@@ -119,6 +132,6 @@ def _doing(task: _Calls) -> str:
     words = [", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")]
     if task.waiting:
         words.append(f"{len(task.waiting)} waiting")
-    if task.known:
-        words.append(f"{task.known} known")
+    if task.remembered:
+        words.append(f"{task.remembered} remembered")
     return "; ".join(word for word in words if word)

@@ -22,7 +22,7 @@ def run(argv: Sequence[str]) -> int:
         "run",
         "[WORKFLOW [key=value ...]] [--outdir DIR] [--refresh] [--json]",
         "Run a workflow. Without a name, list them; `stargazer run WORKFLOW --help` shows its arguments.\n"
-        "What has been computed before is not computed again.",
+        "What has been computed before is remembered and not computed again.",
         "  stargazer run\n  stargazer run germline_short_variant_discovery --help\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results",
         add_help=False,
@@ -138,9 +138,9 @@ def _print_results(record: Mapping[str, Any], *, exported: bool) -> None:
     for name, value in record["results"].items():
         if not isinstance(value, Mapping | list) and value is not None:
             print_text(f"{name} = {value}")
-    done, known = record["computed"], record["memo_hits"]
+    done, remembered = record["computed"], record["memo_hits"]
     note(
-        f"{record['workflow']}: {done} task{'s' * (done != 1)} computed, {known} known from before, "
+        f"{record['workflow']}: {done} task{'s' * (done != 1)} computed, {remembered} remembered, "
         f"{record['seconds']:.1f} s (run {record['run']})"
     )
     if files and not exported:

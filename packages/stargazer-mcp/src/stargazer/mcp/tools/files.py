@@ -15,7 +15,7 @@ from mcp.types import ToolAnnotations
 
 __all__ = ["register"]
 
-SHOWN = 200
+SHOWN = 50
 
 
 def register(server: FastMCP) -> None:

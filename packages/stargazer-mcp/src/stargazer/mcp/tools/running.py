@@ -10,6 +10,7 @@ from fastmcp import FastMCP
 from fastmcp.exceptions import ToolError
 from pydantic import Field
 from stargazer.mcp.tools.answers import JsonObject, told
+from stargazer.mcp.tools.going_on import so_far
 from stargazer.mcp.tools.started import Started
 from stargazer.workflows.arguments import convert, sample_arguments
 from stargazer.workflows.catalogue import Entry, describe_type, entries, find_workflow
@@ -56,7 +57,7 @@ def register(server: FastMCP, started: Started) -> None:
         run_id: Annotated[
             str, Field(description="Ask again for a run that was started; give nothing else.")
         ] = "",
-        refresh: Annotated[bool, Field(description="Compute anew what has been computed before.")] = False,
+        refresh: Annotated[bool, Field(description="Compute anew what is remembered.")] = False,
     ) -> dict[str, Any]:
         """Start a workflow; answers with results, or within half a minute with a run id to ask again for."""
         with told():
@@ -80,6 +81,11 @@ def example_call(entry: Entry) -> str:
     return json.dumps({"name": entry.name, "arguments": sample_arguments(entry)})
 
 
+def _has_logs(run: Run) -> bool:
+    """Whether a tool ran: one that was refused its arguments has printed nothing."""
+    return run.logs.is_dir() and any(path.stat().st_size for path in run.logs.iterdir())
+
+
 def _described(entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
@@ -99,13 +105,15 @@ def _described(entry: Entry) -> dict[str, Any]:
 def _answer(run: Run) -> dict[str, Any]:
     """A run as it is; a failed one as an error."""
     if run.state == "failed":
-        raise ToolError(f"run {run.id} failed: {run.error}\n(what its tools printed: {run.logs})")
+        printed = f"\n(what its tools printed: {run.logs})" if _has_logs(run) else ""
+        raise ToolError(f"run {run.id} failed: {run.error}{printed}")
     record = run.as_dict()
     keys = ["run", "workflow", "state", "seconds", "computed", "memo_hits"]
     answer = {key: record[key] for key in keys}
     if run.state == "running":
         return {
             **answer,
+            **so_far(run),
             "next": f'still running: call run_workflow with {{"run_id": "{run.id}"}} to wait for it',
         }
     return (
