@@ -133,7 +133,7 @@ async def select_contigs(reference: Reference, contigs: list[str], build: str) -
 async def split_intervals(
     reference: Reference, intervals: Intervals | None = None, count: int = 1
 ) -> list[Intervals]:
-    """Cut a reference, or the given intervals of it, into pieces of as many bases that can be worked on apart.
+    """Cut a reference, or the given intervals of it, into `count` pieces of equal size, to be worked on apart.
 
     Args:
         reference: indexed by samtools_faidx.

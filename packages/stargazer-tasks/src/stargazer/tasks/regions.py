@@ -104,7 +104,7 @@ def read_bed(path: Path, contigs: Mapping[str, int], name: str | None = None) ->
 
 
 def pieces(regions: list[Region], count: int) -> list[list[Region]]:
-    """Regions in `count` lists of as many bases each: fewer where that is above MOST, or a list below LEAST bases."""
+    """Regions in `count` lists of equal size: fewer where that is above MOST, or a list below LEAST bases."""
     total = sum(end - start for _, start, end in regions)
     count = max(1, min(count, MOST, total // LEAST))
     ends = [total * number // count for number in range(count + 1)]
