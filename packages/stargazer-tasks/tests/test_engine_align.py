@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pysam
 import pytest
+from stargazer.tasks.tools import ENGINES
 
-ENGINES = Path(__file__).parents[1] / "src/stargazer/tasks/tools/engines"
 READ_GROUP = r"@RG\tID:lane1\tSM:NA12829\tLB:lib1\tPL:ILLUMINA\tPU:unit.1"
 BWA = shutil.which("bwa")
 needs_bwa = pytest.mark.skipif(BWA is None, reason="Debian's bwa, the oracle of this test, is not on PATH")

@@ -14,8 +14,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from stargazer.tasks.tools import ENGINES
 
-ENGINE = Path(__file__).parents[1] / "src/stargazer/tasks/tools/engines/bwa_index.py"
+ENGINE = ENGINES / "bwa_index.py"
 SUFFIXES = (".pac", ".ann", ".amb", ".0123", ".bwt.2bit.64")
 BWA = shutil.which("bwa")
 needs_bwa = pytest.mark.skipif(BWA is None, reason="Debian's bwa, the oracle of this test, is not on PATH")

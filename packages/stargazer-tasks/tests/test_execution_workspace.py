@@ -232,10 +232,6 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(name: str, tmp_path:
         else:
             info.size = 1
             tar.addfile(info, io.BytesIO(b"x"))
-    if name == "/outside":  # taken as a name within
-        unpacked(tmp_path / "evil.tar", tmp_path / "unpacked", tmp_path)
-        assert (tmp_path / "unpacked" / "outside").exists()
-        return
     with pytest.raises(StorageError, match="cannot unpack bafkevil"):
         unpacked(tmp_path / "evil.tar", tmp_path / "unpacked" / "bafkevil", tmp_path)
     assert not (tmp_path / "outside").exists()

@@ -80,7 +80,11 @@ def _link(path: Path, file: Path | None, *, replace: bool) -> None:
     target = file.absolute()
     try:
         path.symlink_to(target)
-    except FileExistsError:
+    except OSError as error:
+        if not isinstance(error, FileExistsError):
+            raise StorageError(
+                f"cannot lay out {path.name!r} in {str(path.parent)!r}: {error.strerror}"
+            ) from error
         if path.resolve() == target.resolve():
             return
         if not replace and path.exists():

@@ -194,7 +194,7 @@ class LocalStore(StoreRecorder):
                 taken[path] = found.cid
                 if not self._sound(found.cid):
                     message = (
-                        f"the bytes of {found.cid} in the store were damaged: they are removed, run again"
+                        f"the bytes of {found.cid} in the store were damaged: they are removed, run again with --refresh"
                     )
                     raise IntegrityError(message)
             asset.cid = taken[path]

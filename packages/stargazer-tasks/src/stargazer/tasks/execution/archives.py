@@ -8,7 +8,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from stargazer.assets import StorageError
 
@@ -48,14 +48,32 @@ def unpacked(archive: Path, target: Path, scratch: Path) -> Path:
             if not _holds(target, members):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 fresh = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=scratch))
-                tar.extractall(fresh, filter="data")
+                for member in members:
+                    _extract(tar, member, fresh)
                 for path in fresh.rglob("*"):
-                    if not path.is_symlink():
-                        path.chmod(0o555 if path.is_dir() else 0o444)
+                    path.chmod(0o555 if path.is_dir() else 0o444)
                 _put(fresh, target, members)
     except (tarfile.TarError, OSError) as error:
         raise StorageError(f"cannot unpack {target.name} in {str(target.parent)!r}: {error}") from error
     return target
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write one file or folder of an archive; extractall's own filter came only with Python 3.11.4.
+
+    Raises:
+        TarError: it is neither, or would lie outside of the folder.
+    """
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+        raise tarfile.TarError(f"it holds {member.name!r}, which is no file or folder within it")
+    path = folder / name
+    (path if member.isdir() else path.parent).mkdir(parents=True, exist_ok=True)
+    source = tar.extractfile(member)
+    if source is not None:
+        with source, open(path, "wb") as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+        os.utime(path, (member.mtime, member.mtime))
 
 
 def remove_tree(folder: Path) -> bool:

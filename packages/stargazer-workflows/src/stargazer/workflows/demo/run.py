@@ -48,6 +48,7 @@ def prepare(seed: int = 42) -> dict[str, Any]:
     """
     from stargazer.workflows.demo.workflow import BUILD, CONFIDENT
 
+    store = get_client().store  # first, for it refuses settings that cannot be used
     made = simulate_trio(str(Settings.load().home / "demo" / "trio"), seed)
     reference = Reference(build=BUILD)
     truth = Variants(samples=[item["sample"] for item in made["samples"]], reference_cid=reference, kind="truth",
@@ -64,7 +65,7 @@ def prepare(seed: int = 42) -> dict[str, Any]:
             r1 = R1(**named)
             additions += [Addition(Path(lane["r1"]), r1), Addition(Path(lane["r2"]), R2(**named, r1_cid=r1))]
     additions = [attrs.evolve(item, origin=f"{item.path.name}, {ORIGIN}, seed {seed}") for item in additions]
-    get_client().store.add(additions, command="demo")
+    store.add(additions, command="demo")
     return made
 
 

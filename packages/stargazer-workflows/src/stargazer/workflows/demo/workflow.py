@@ -24,7 +24,7 @@ from stargazer.workflows.parallel import parallel
 
 __all__ = ["BUILD", "CONFIDENT", "TRIO", "DemoResult", "demo_trio", "lineage_steps"]
 
-BUILD = "demo"
+BUILD = "stargazer-demo"
 CONFIDENT = "demo-confident"
 TRIO = ("demo-father", "demo-mother", "demo-child")
 
