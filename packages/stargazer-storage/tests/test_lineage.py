@@ -104,6 +104,25 @@ def test_an_output_that_was_handed_on_is_what_made_it_first(store):
     assert f"  handed on by pass_on from qc_report reads ...{reads.cid[-9:]} at " in render(step)
 
 
+def test_a_step_that_changed_no_byte_is_a_step(store):
+    raw = imported(store, "raw")
+    path = store.objects.work / "copy"
+    path.write_text("raw")
+    clean = QcReport(path=path, kind="clean", sample="raw")
+    store.commit(Execution(task="clean", inputs=[_entry("in0", raw)]), [("report", clean)])
+    result = made(store, "result", clean)
+
+    step = why(store, result.cid)
+    text = render(step)
+
+    assert clean.cid == raw.cid
+    assert step.inputs[0].document.task == "clean"
+    assert isinstance(step.inputs[0].inputs[0].document, Import)
+    assert "made by clean" in text
+    assert "imported from raw" in text
+    assert "also" not in text.partition("in0: qc_report raw")[0]
+
+
 def test_an_output_only_known_as_handed_on_ends_there(store):
     reads = imported(store, "reads")
     store.commit(Execution(task="pass_on", inputs=[_entry("reads", reads)]), [("reads", reads)])

@@ -14,24 +14,32 @@ __all__ = ["as_json"]
 def as_json(step: Step) -> dict[str, Any]:
     """The file asked for, and all files of its lineage by CID."""
     files: dict[str, Any] = {}
+    seen: set[tuple[str, str]] = set()
     waiting = [step]
     while waiting:
         here = waiting.pop()
-        if here.entry.cid in files:
+        if (here.entry.cid, here.provenance_cid) in seen:
             continue
-        made_by = json.loads(provenance.dump(here.document)) if here.document else None
-        files[here.entry.cid] = {
-            "asset": here.entry.keyvalues.get("asset", ""),
-            "name": here.entry.name,
-            "keyvalues": dict(here.entry.keyvalues),
-            "provenance_cid": here.provenance_cid,
-            "inputs": [child.entry.cid for child in here.inputs],
-            "made_by": made_by,
-            "again": here.again,
-            "others": [_other(other) for other in here.others],
-        }
+        seen.add((here.entry.cid, here.provenance_cid))
+        if here.entry.cid in files:  # the same bytes, before a step that changed only what they are called
+            files[here.entry.cid].setdefault("before", []).append(_file(here))
+        else:
+            files[here.entry.cid] = _file(here)
         waiting += here.inputs
     return {"cid": step.entry.cid, "files": files}
+
+
+def _file(step: Step) -> dict[str, Any]:
+    return {
+        "asset": step.entry.keyvalues.get("asset", ""),
+        "name": step.entry.name,
+        "keyvalues": dict(step.entry.keyvalues),
+        "provenance_cid": step.provenance_cid,
+        "inputs": [child.entry.cid for child in step.inputs],
+        "made_by": json.loads(provenance.dump(step.document)) if step.document else None,
+        "again": step.again,
+        "others": [_other(other) for other in step.others],
+    }
 
 
 def _other(other: Other) -> dict[str, Any]:

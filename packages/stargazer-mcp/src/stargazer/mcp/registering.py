@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,9 +33,9 @@ def additions(
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
     for path in paths if there else ():
-        if not path.exists():
+        if not os.path.exists(path):
             raise FormatError(f"no such file: {str(path)!r}")
-        if path.is_dir():
+        if os.path.isdir(path):
             raise FormatError(f"{str(path)!r} is a folder: give the files in it")
     pairs = dict(pairs)
     named = pairs.pop("asset", None)

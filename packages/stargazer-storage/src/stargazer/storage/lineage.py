@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 
 import attrs
 from stargazer.assets.errors import AssetNotFoundError, StargazerError
@@ -36,7 +36,7 @@ class Other:
     @property
     def started(self) -> str:
         """When it was done, ISO 8601 in UTC."""
-        return _when(self.document)
+        return self.document.started if isinstance(self.document, Execution) else self.document.at
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -68,12 +68,13 @@ def why(store: StoreReader, cid: str) -> Step:
     """
     walk = _Walk(store)
     records = store.query({"cid": cid})
-    is_document = all(record.keyvalues.get("asset") == "provenance" for record in records) and is_cid(cid)
-    if is_document and not store.documents(cid) and (document := walk.document(cid)) is not None:
+    named = store.documents(cid)
+    unlike = [record for record in records if record.keyvalues.get("asset") != "provenance"]
+    if not (named or unlike) and is_cid(cid) and (document := walk.document(cid)):
         kind = {"asset": "provenance", "kind": type(document).__name__.lower()}
         entry = Entry(cid=cid, keyvalues=kind, name=records[0].name if records else "")
         return walk.back_from(Step(entry=entry, provenance_cid=cid, document=document))
-    if not records and not store.documents(cid):
+    if not records and not named:
         raise AssetNotFoundError(f"nothing is known of {cid!r} in {str(store.root)!r}: see `stargazer query`")
     asked = Entry(cid=cid, keyvalues={})
     for record in records[:1]:
@@ -99,7 +100,7 @@ class _Walk:
             if not isinstance(step.document, Execution) or step.inputs:
                 continue
             for read in step.document.inputs:
-                if read.cid != step.entry.cid:  # else it was handed on
+                if (read.cid, read.keyvalues) != (step.entry.cid, step.entry.keyvalues):  # else handed on
                     step.inputs.append(self.step(read))
             waiting += step.inputs
         return first
@@ -111,7 +112,7 @@ class _Walk:
             return self.steps[key]
         named = list(dict.fromkeys(filter(None, [entry.provenance_cid, *self.store.documents(entry.cid)])))
         makers = [cid for cid in named if _output(self.document(cid), entry)]
-        makers.sort(key=lambda cid: _reads(self.document(cid), entry))  # who made it before who handed it on
+        makers.sort(key=lambda cid: (_hands_on(self.document(cid), entry), cid != entry.provenance_cid))
         groups = self._grouped(makers, entry)
         first = groups[0] if groups else None
         made = _output(first.document, entry) if first else None
@@ -120,7 +121,7 @@ class _Walk:
             provenance_cid=[*makers, *named, ""][0],
             document=first.document if first else None,
             again=first.again if first else [],
-            others=groups[1:],
+            others=[other for other in groups[1:] if not _follows(first, other, entry)],
         )
         return self.steps[key]
 
@@ -130,14 +131,11 @@ class _Walk:
         for cid in makers:
             document = self.document(cid)
             assert isinstance(document, Execution | Import)
-            same = _identity(document, file)
-            if same in groups:
-                groups[same].again.append(_when(document))
-            else:
-                groups[same] = Other(provenance_cid=cid, document=document, handed_on=_reads(document, file))
-        for group in groups.values():
-            group.again.sort()
-        return list(groups.values())
+            other = Other(provenance_cid=cid, document=document, handed_on=_hands_on(document, file))
+            first = groups.setdefault(_identity(document, file), other)
+            if first is not other:
+                first.again.append(other.started)
+        return [attrs.evolve(group, again=sorted(group.again)) for group in groups.values()]
 
     def document(self, cid: str) -> Document | None:
         """A document; None if it cannot be read here."""
@@ -158,39 +156,42 @@ def _output(document: Document | None, file: Entry) -> Entry | None:
     return None
 
 
-def _reads(document: Document | None, file: Entry) -> bool:
-    return isinstance(document, Execution) and any(entry.cid == file.cid for entry in document.inputs)
+def _hands_on(document: Document | None, file: Entry) -> bool:
+    """Whether a document gives a file as it was read: the same bytes with the same meaning."""
+    made = _output(document, file)
+    reads = document.inputs if isinstance(document, Execution) else []
+    return made is not None and any(
+        (entry.cid, entry.keyvalues) == (made.cid, made.keyvalues) for entry in reads
+    )
+
+
+def _follows(first: Other | None, other: Other, file: Entry) -> bool:
+    """Whether what made a file read the same bytes as the other made them: a step that changed no byte."""
+    reads = first.document.inputs if first and isinstance(first.document, Execution) else []
+    return any((entry.cid, entry.provenance_cid) == (file.cid, other.provenance_cid) for entry in reads)
 
 
 def _identity(document: Execution | Import, file: Entry) -> Hashable:
     """What two documents share that say the same of a file, but for when and how fast."""
     if isinstance(document, Import):
         entry = _output(document, file) or file
-        return entry.origin, _frozen(entry.keyvalues)
-    inputs = tuple((entry.role, entry.cid, _frozen(entry.keyvalues)) for entry in document.inputs)
+        return entry.origin, frozenset(entry.keyvalues.items())
+    inputs = tuple((entry.role, entry.cid, frozenset(entry.keyvalues.items())) for entry in document.inputs)
     tools = tuple((tool.name, tool.version, tool.source) for tool in document.tools)
     return document.task, document.code_digest, inputs, str(sorted(document.parameters.items())), tools
-
-
-def _frozen(pairs: Mapping[str, str]) -> Hashable:
-    return frozenset(pairs.items())
-
-
-def _when(document: Execution | Import) -> str:
-    return document.started if isinstance(document, Execution) else document.at
 
 
 def render(step: Step) -> str:
     """A lineage as an indented text tree; a file that occurs again is shown in full only once."""
     lines: list[str] = []
-    shown: set[str] = set()
+    shown: set[tuple[str, str]] = set()
     waiting = [(step, 0)]
     while waiting:
         here, depth = waiting.pop()
-        indent = " " * min(depth, _DEEPEST)
-        lines += (f"{indent}{line}" for line in _lines(here, again=here.entry.cid in shown))
-        if here.entry.cid not in shown:
-            shown.add(here.entry.cid)
+        indent, key = " " * min(depth, _DEEPEST), (here.entry.cid, here.provenance_cid)
+        lines += (f"{indent}{line}" for line in _lines(here, again=key in shown))
+        if key not in shown:
+            shown.add(key)
             waiting += [(child, depth + 4) for child in reversed(here.inputs)]
     return "\n".join(lines)
 
@@ -198,8 +199,7 @@ def render(step: Step) -> str:
 def _lines(step: Step, again: bool) -> Iterator[str]:
     entry, document = step.entry, step.document
     pairs = [f"{key}={_shown(value)}" for key, value in entry.keyvalues.items() if _is_field(key)]
-    role = f"{entry.role}: " if entry.role else ""
-    yield " ".join([f"{role}{entry.keyvalues.get('asset', 'file')}", _shown(entry.name), *pairs])
+    yield " ".join([f"{_role(entry)}{entry.keyvalues.get('asset', 'file')}", _shown(entry.name), *pairs])
     yield f"  cid {entry.cid}"
     if again:
         yield "  (its lineage is shown above)"
@@ -229,8 +229,7 @@ def _lines(step: Step, again: bool) -> Iterator[str]:
 def _registered(entries: list[Entry]) -> Iterator[str]:
     """The files that an execution made or an import brought."""
     for entry in entries:
-        role = f"{entry.role}: " if entry.role else ""
-        yield f"  -> {role}{entry.keyvalues.get('asset', 'file')} {_shown(entry.name)} {entry.cid}"
+        yield f"  -> {_role(entry)}{entry.keyvalues.get('asset', 'file')} {_shown(entry.name)} {entry.cid}"
 
 
 def _imported(document: Import, entry: Entry) -> str:
@@ -284,6 +283,10 @@ def _execution(document: Execution) -> Iterator[str]:
         yield f"    {name} = {_shown(str(value))}"
     for command in document.commands:
         yield f"    $ {_shown(shlex.join(command))}"
+
+
+def _role(entry: Entry) -> str:
+    return f"{entry.role}: " if entry.role else ""
 
 
 def _is_field(key: str) -> bool:

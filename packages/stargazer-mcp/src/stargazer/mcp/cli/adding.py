@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ def add(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     pairs = single(words, parser)
     if not words.plain:
-        meant = next((word for word in words.options.words if Path(word).exists()), "")
+        meant = next((word for word in words.options.words if os.path.exists(word)), "")
         parser.error(
             f"{meant!r} reads as key=value: write './{meant}'" if meant else "give at least one file"
         )

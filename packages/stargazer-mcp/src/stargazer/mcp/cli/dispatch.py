@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -15,6 +16,8 @@ from stargazer.mcp.cli.output import fail, plain_warnings, settle_streams
 __all__ = ["VERBS", "dispatch"]
 
 FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 VERBS = {
     "demo": ("demo", "simulate a family, call its variants, compare with the truth: start here"),
@@ -45,7 +48,9 @@ def dispatch(argv: Sequence[str] | None = None) -> int:
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         with plain_warnings():
-            return _dispatch(list(sys.argv[1:] if argv is None else argv))
+            status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+            return status
     except StargazerError as error:
         if os.environ.get("STARGAZER_DEBUG"):
             raise
@@ -58,6 +63,10 @@ def dispatch(argv: Sequence[str] | None = None) -> int:
         _forget_stdout()
         return 128 + signal.SIGPIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            _forget_stdout()
+            fail(f"the answer cannot be written: {error.strerror}")
+            return FAILED
         if os.environ.get("STARGAZER_DEBUG"):
             raise
         fail(f"unexpected {type(error).__name__}: {error}{_kept_traceback()}")
@@ -85,7 +94,6 @@ def _dispatch(argv: list[str]) -> int:
         return MISUSED
     module: Any = importlib.import_module(f"stargazer.mcp.cli.{VERBS[name][0]}")
     status: int | None = getattr(module, name)(rest)
-    sys.stdout.flush()
     return status or 0
 
 

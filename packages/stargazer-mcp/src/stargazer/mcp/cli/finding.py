@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,19 +33,18 @@ def query(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if words.plain:
         parser.error(f"{words.plain[0]!r} is no filter: write key=value")
-    store = _store()
-    there = _exists(store)
-    records = _matching(store, words) if there else []
-    if words.options.json:
-        from stargazer.mcp.records import as_dict
+    from stargazer.mcp.records import as_dict, exists
 
+    store = _store()
+    records = _matching(store, words)
+    if words.options.json:
         print_json([as_dict(record) for record in records])
     elif records:
         _print_records(records)
-    elif there:
-        note("no record matches" if words.pairs else f"the store is empty: {ADD_FIRST}")
-    if not there:
+    elif not exists(store):
         note(_no_store(store))
+    else:
+        note("no record matches" if words.pairs else f"the store is empty: {ADD_FIRST}")
     return 0
 
 
@@ -147,14 +147,12 @@ def _existing() -> LocalStore:
     Raises:
         AssetNotFoundError: nothing was ever registered.
     """
+    from stargazer.mcp.records import exists
+
     store = _store()
-    if not _exists(store):
+    if not exists(store):
         raise AssetNotFoundError(_no_store(store))
     return store
-
-
-def _exists(store: LocalStore) -> bool:
-    return (store.root / "index.sqlite").exists()
 
 
 def _no_store(store: LocalStore) -> str:
@@ -184,7 +182,7 @@ def _some(store: LocalStore, words: Words, *, files: bool = True) -> list[IpFile
     found: dict[str, IpFile] = {}
     for word in words.plain:
         records = _named(store, word)
-        if not records and files and Path(word).exists():
+        if not records and files and os.path.exists(word):
             cid = _cid_of(word)
             records = store.query({"cid": cid})
             if not records:
@@ -222,7 +220,7 @@ def _one_cid(store: LocalStore, words: Words) -> str:
         return record.cid
     if words.plain:
         name = words.plain[0]
-        if not Path(name).exists():
+        if not os.path.exists(name):
             raise StorageError(f"{name!r} is neither a file, nor a CID, nor the id of a record")
         cid = _cid_of(name)
         if not store.query({"cid": cid}) and not store.documents(cid):

@@ -18,9 +18,11 @@ UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def settle_streams() -> None:
-    """Make every file name printable, also one that is no text in this locale; a closed stdout takes everything."""
+    """Make every file name printable, also one that is no text in this locale; closed streams take everything."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -40,7 +42,7 @@ def fail(text: str) -> None:
 
 def note(text: str) -> None:
     """Something people should know, on stderr."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # nobody reads it, or the disk that it goes to is full
         sys.stderr.write(escaped(text, keep="\n\t") + "\n")
 
 
