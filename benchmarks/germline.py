@@ -118,8 +118,9 @@ def main() -> None:
         folder = Path(name)
         if data:
             tp53 = Path(data) / "tp53"
-            compare("tp53, 16,000 reads, against the same wheels in bash", WHEELS, wheels(), tp53 / "GRCh38_TP53.fa",
-                    [tp53 / "NA12829_TP53_R1.fq.gz", tp53 / "NA12829_TP53_R2.fq.gz"], folder, options.rounds)  # fmt: skip
+            reads = [tp53 / "NA12829_TP53_R1.fq.gz", tp53 / "NA12829_TP53_R2.fq.gz"]
+            title = "tp53, 16,000 reads, against the same wheels in bash"
+            compare(title, WHEELS, wheels(), tp53 / "GRCh38_TP53.fa", reads, folder, options.rounds)
         else:
             print("STARGAZER_TEST_DATA is not set: the tp53 comparison is left out", file=sys.stderr)
         if not options.reads:
@@ -136,8 +137,10 @@ def main() -> None:
                 for files in lane:
                     joined.write(Path(files[key]).read_bytes())
         classic = {"SAMTOOLS": "samtools", "BCFTOOLS": "bcftools", "THREADED": "--threads 2"}
-        compare(f"{options.reads:,} simulated reads on {options.bases:,} bases, against bwa, samtools, bcftools", CLASSIC,
-                classic, Path(made["reference"]), reads, folder, max(3, options.rounds // 2))  # fmt: skip
+        title = (
+            f"{options.reads:,} simulated reads on {options.bases:,} bases, against bwa, samtools, bcftools"
+        )
+        compare(title, CLASSIC, classic, Path(made["reference"]), reads, folder, max(3, options.rounds // 2))
 
 
 if __name__ == "__main__":

@@ -193,10 +193,9 @@ class LocalStore(StoreRecorder):
                 arrived.append(found)
                 taken[path] = found.cid
                 if not self._sound(found.cid):
-                    message = (
-                        f"the bytes of {found.cid} in the store were damaged: they are removed, run again with --refresh"
+                    raise IntegrityError(
+                        f"the bytes of {found.cid} in the store were damaged and are removed: run again with --refresh"
                     )
-                    raise IntegrityError(message)
             asset.cid = taken[path]
 
     def _size(self, cid: str) -> int:

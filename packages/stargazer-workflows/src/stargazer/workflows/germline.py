@@ -11,10 +11,12 @@ from stargazer.assets import (
     AlignmentIndex,
     DuplicateMetrics,
     InvalidAssetError,
+    IpFile,
     QcReport,
     Reference,
     Variants,
     VariantsIndex,
+    current_client,
 )
 from stargazer.tasks.germline.alignment import (
     MarkedDuplicates,
@@ -199,5 +201,6 @@ async def _counted(
 
 async def _pieces(flagstats: list[QcReport]) -> int:
     """In how many pieces to call: work follows the reads, not the bases of the reference."""
-    fetched = await parallel([report.fetch() for report in flagstats])
-    return max(1, round(sum(mapped_reads(report.path) for report in fetched if report.path) / READS_A_PIECE))
+    client = current_client()
+    files = await parallel([client.download_file(IpFile(cid=report.cid or "")) for report in flagstats])
+    return max(1, round(sum(mapped_reads(file.path) for file in files if file.path) / READS_A_PIECE))

@@ -44,7 +44,7 @@ def query(argv: Sequence[str]) -> int:
     elif not exists(store):
         note(_no_store(store))
     else:
-        note("no record matches" if words.pairs else f"the store is empty: {ADD_FIRST}")
+        note("no record matches" if words.pairs else _nothing(store))
     return 0
 
 
@@ -153,6 +153,16 @@ def _existing() -> LocalStore:
     if not exists(store):
         raise AssetNotFoundError(_no_store(store))
     return store
+
+
+def _nothing(store: LocalStore) -> str:
+    """Why no record is there at all."""
+    if any((store.root / "objects").glob("*/*")):
+        return (
+            f"the index of {str(store.root)!r} was lost: it has no record, but the store holds files; add them again "
+            "(their bytes are kept), or bring back a copy of index.sqlite"
+        )
+    return f"the store is empty: {ADD_FIRST}"
 
 
 def _no_store(store: LocalStore) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from stargazer.tasks.tools.tool import Tool
 
 __all__ = ["Argument", "Command", "Pipeline", "expect"]
+
+_NO_ROOM = 1 << 16  # bytes
 
 Argument: TypeAlias = str | int | float | Path
 
@@ -128,12 +131,16 @@ def expect(path: str | Path, by: str) -> Path:
     try:
         empty = not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0
     except FileNotFoundError:
-        raise ToolError(
-            f"{by} wrote nothing: it ended without an error, but {path.name!r} does not exist"
-        ) from None
-    if empty:
-        raise ToolError(f"{by} wrote nothing: it ended without an error, but {path.name!r} is empty")
-    return path
+        state = "does not exist"
+    else:
+        if not empty:
+            return path
+        state = "is empty"
+    full = shutil.disk_usage(path.parent).free < _NO_ROOM
+    raise ToolError(
+        f"{by} wrote nothing: it ended without an error, but {path.name!r} {state}"
+        + (f"; the disk is full at {str(path.parent)!r}: free some space" if full else "")
+    )
 
 
 def _rendered(argument: Argument, session: Session) -> str:
