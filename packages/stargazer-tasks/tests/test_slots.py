@@ -108,7 +108,7 @@ def test_a_hundred_holders_of_one_slot_in_one_loop_take_turns(tmp_path):
 
     before = descriptors()
     assert asyncio.run(main()) == [1] * 100
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_threads_with_their_own_event_loops_share_the_pool(tmp_path):
@@ -194,7 +194,7 @@ def test_cancelled_waiters_leave_no_descriptor_and_no_slot(tmp_path, moment):
 
     before = descriptors()
     asyncio.run(main())
-    assert descriptors() == before
+    assert descriptors() <= before
     assert free(pool)
 
 

@@ -273,7 +273,7 @@ def test_descriptors_of_the_session_are_inherited_and_no_others(session: Session
     read_end, write_end = os.pipe()
     session.pass_fds = (write_end,)
 
-    seen = text(script("import os; print([fd for fd in range(3, 100) if os.path.exists(f'/dev/fd/{fd}')])"))
+    seen = text(script("import os; print([fd for fd in range(3, 4096) if os.path.exists(f'/dev/fd/{fd}')])"))
 
     os.close(read_end)
     os.close(write_end)
