@@ -42,8 +42,12 @@ def fail(text: str) -> None:
 
 def note(text: str) -> None:
     """Something people should know, on stderr."""
-    with contextlib.suppress(OSError):  # nobody reads it, or the disk that it goes to is full
+    try:
         sys.stderr.write(escaped(text, keep="\n\t") + "\n")
+    except (
+        OSError
+    ):  # nobody reads it, or the disk that it goes to is full; else Python tries again when it ends
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 @contextlib.contextmanager
