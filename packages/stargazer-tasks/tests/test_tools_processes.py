@@ -119,7 +119,7 @@ def test_a_second_cancellation_does_not_leave_a_process(session: Session):
 
     pids = asyncio.run(main())
 
-    assert not any(map(alive, pids))
+    assert eventually(lambda: not any(map(alive, pids)))
 
 
 def test_a_timeout_leaves_no_process(session: Session):
@@ -130,7 +130,7 @@ def test_a_timeout_leaves_no_process(session: Session):
     with pytest.raises(TimeoutError):
         asyncio.run(main())
 
-    assert not any(map(alive, started(session.folder)))
+    assert eventually(lambda: not any(map(alive, started(session.folder))))
 
 
 def test_a_failing_stage_leaves_no_process(session: Session):
@@ -152,7 +152,7 @@ def test_what_a_tool_leaves_in_the_background_is_ended(session: Session):
 
     asyncio.run(main())
 
-    assert not any(map(alive, started(session.folder)))
+    assert eventually(lambda: not any(map(alive, started(session.folder))))
 
 
 def test_samtools_that_waits_for_its_input_is_cancelled(session: Session):
