@@ -1,0 +1,395 @@
+"""An HTTP/1.1 server on loopback that logs every request by the byte and misbehaves exactly as it is told to.
+
+The standard library only, and nothing of Stargazer: what is tested must not help to test itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+__all__ = ["Answer", "Exchange", "Fault", "Faults", "FaultyServer", "Request", "file_answer", "json_answer"]
+
+PIECE = 256 * 1024
+"""Bytes read or sent at a time."""
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What goes wrong with some requests: those whose "METHOD /path?query" the regular expression `match` finds.
+
+    It starts with the `nth` matching request (from 1) and holds for `times` of them (None: for ever).
+    """
+
+    match: str = ""
+    nth: int = 1
+    times: int | None = 1
+    server: str = ""
+    """Only on the server of this name; empty: on every one."""
+    status: int = 0
+    """Answer this instead of doing the work."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers to set on the answer, real or made up."""
+    body: str = ""
+    """Answer this text instead of doing the work (status 200 if none is given)."""
+    html: bool = False
+    """Answer 200 with a web page, as a captive portal does."""
+    redirect: str = ""
+    """Answer 302 to this URL; "{target}" in it stands for the path and query that were asked for."""
+    cut_request: int | None = None
+    """Drop the connection once so many bytes of the request's body were read."""
+    cut_answer: int | None = None
+    """Drop the connection once so many bytes of the answer's body were sent."""
+    lost: bool = False
+    """Do the work, then drop the connection instead of answering."""
+    corrupt: int | None = None
+    """Flip a bit of this byte of the file (counted from its start also in a range), or of the answer's body."""
+    drip: float = 0.0
+    """Send a byte every so many seconds (slow loris) ..."""
+    drip_after: int = 0
+    """... once so many bytes were sent at full speed."""
+    lie: int = 0
+    """Announce so many bytes more (or fewer) than there are."""
+    patch: dict[str, Any] = field(default_factory=dict)
+    """Overwrite these fields of a JSON answer's `data`."""
+    seen: int = field(default=0, compare=False)
+    """How many requests matched so far."""
+
+    def takes(self, server: str, text: str) -> bool:
+        """Count a request, and say whether it is one that goes wrong."""
+        if (self.server and self.server != server) or not re.search(self.match, text):
+            return False
+        self.seen += 1
+        return self.seen >= self.nth and (self.times is None or self.seen < self.nth + self.times)
+
+    @property
+    def refuses(self) -> bool:
+        return bool(self.status or self.body or self.html or self.redirect)
+
+
+class Faults(list[Fault]):
+    """The faults in force; of those that match a request, the first that is due applies."""
+
+    def take(self, server: str, text: str) -> Fault:
+        due = [fault for fault in self if fault.takes(server, text)]
+        return due[0] if due else Fault()
+
+
+@dataclass
+class Exchange:
+    """One request as the server saw it; `received` and `sent` count bytes of bodies, `status` 0 means no answer."""
+
+    server: str
+    method: str
+    target: str
+    headers: dict[str, str]
+    received: int = 0
+    sent: int = 0
+    status: int = 0
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+
+class Dropped(Exception):
+    """The connection ends here, by a fault or by the client."""
+
+
+class Request:
+    """What a route gets: the parsed request, and its body as a stream that counts."""
+
+    def __init__(self, handler: _Handler, exchange: Exchange, fault: Fault) -> None:
+        self.exchange, self.method, self.headers = exchange, exchange.method, exchange.headers
+        parts = urlsplit(exchange.target)
+        self.path = unquote(parts.path)
+        self.query = parse_qsl(parts.query, keep_blank_values=True)
+        self._source, self._fault = handler.rfile, fault
+        self._chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
+        self._left = 0 if self._chunked else int(self.headers.get("content-length") or 0)
+        self.length = None if self._chunked else self._left
+
+    def read(self, size: int = PIECE) -> bytes:
+        """At most `size` bytes of the body; empty at its end."""
+        if self._chunked and self._left == 0:
+            self._left = int(self._source.readline().split(b";")[0] or b"0", 16)
+            if self._left == 0:
+                self._chunked = False
+                while self._source.readline().strip():
+                    pass
+        limit = self._fault.cut_request
+        size = min(size, self._left)
+        if limit is not None:
+            size = min(size, limit - self.exchange.received)
+            if size <= 0:
+                raise Dropped
+        if size == 0:
+            return b""
+        piece = self._source.read1(size)
+        if not piece:
+            raise Dropped
+        self._left -= len(piece)
+        self.exchange.received += len(piece)
+        if self._chunked and self._left == 0:
+            self._source.readline()
+        return piece
+
+    def body(self, limit: int = 1 << 20) -> bytes:
+        """The whole body, which must be small."""
+        content = bytearray()
+        while piece := self.read():
+            content += piece
+            if len(content) > limit:
+                raise Dropped
+        return bytes(content)
+
+    def drain(self) -> None:
+        """Read what is left and forget it, so that the client gets to read its answer."""
+        while self.read():
+            pass
+
+
+@dataclass
+class Answer:
+    """What a route returns: a status, headers, and a body in memory or a range of a file."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    file: Path | None = None
+    start: int = 0
+    length: int = 0
+
+    def pieces(self) -> Iterator[bytes]:
+        if self.file is None:
+            yield self.body
+            return
+        with self.file.open("rb") as source:
+            source.seek(self.start)
+            left = self.length
+            while left and (piece := source.read(min(PIECE, left))):
+                left -= len(piece)
+                yield piece
+
+    @property
+    def size(self) -> int:
+        return len(self.body) if self.file is None else self.length
+
+
+def json_answer(status: int, value: Any, **headers: str) -> Answer:
+    return Answer(status, {"Content-Type": "application/json", **headers}, json.dumps(value).encode())
+
+
+def file_answer(request: Request, path: Path, etag: str, **headers: str) -> Answer:
+    """A file with Range, If-Range and If-None-Match as IPFS gateways do them: one range, a strong ETag."""
+    size = path.stat().st_size
+    given = {
+        "ETag": f'"{etag}"',
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+        **headers,
+    }
+    if f'"{etag}"' in request.headers.get("if-none-match", ""):
+        return Answer(304, {"ETag": f'"{etag}"'})
+    asked = request.headers.get("range", "")
+    if not asked or request.headers.get("if-range", f'"{etag}"') != f'"{etag}"':
+        return Answer(200, given, file=path, length=size)
+    match = re.match(r"bytes=(\d*)-(\d*)", asked)
+    if match is None or match.groups() == ("", ""):
+        return Answer(400, body=b"invalid range\n")
+    first, last = match.groups()
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    if start >= size or end <= start:
+        return Answer(416, {"Content-Range": f"bytes */{size}"}, b"range not satisfiable\n")
+    given["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return Answer(206, given, file=path, start=start, length=end - start)
+
+
+class FaultyServer:
+    """A server thread of its own on loopback: `route(request)` answers, `faults` spoil, `log` remembers."""
+
+    def __init__(
+        self,
+        name: str,
+        route: Callable[[Request], Answer],
+        faults: Faults,
+        log: list[Exchange],
+        port: int = 0,
+    ) -> None:
+        self.name, self.route, self.faults, self.log, self.port = name, route, faults, log, port
+        self.errors: list[BaseException] = []
+        self.stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._server: _Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.stopping.clear()
+        self._server = _Server(("127.0.0.1", self.port), self)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), name=self.name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop at once, like a machine that loses its power: open connections are dropped."""
+        if self._server is None:
+            return
+        self.stopping.set()
+        self._server.shutdown()
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self._server.server_close()
+        self._server = None
+
+    def begin(self, exchange: Exchange) -> Fault:
+        """Log a request and choose its fault."""
+        with self._lock:
+            self.log.append(exchange)
+            return self.faults.take(self.name, f"{exchange.method} {exchange.target}")
+
+    def opened(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.add(connection)
+
+    def closed(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.discard(connection)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], owner: FaultyServer) -> None:
+        self.owner = owner
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Errors of connections were expected; any other is the equipment's own, and is kept for its owner."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "faulty"
+    disable_nagle_algorithm = True
+    timeout = 120
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.owner.opened(self.connection)
+
+    def finish(self) -> None:
+        self.server.owner.closed(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing: the log is in memory."""
+
+    def _handle(self) -> None:
+        owner = self.server.owner
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        exchange = Exchange(owner.name, self.command, self.path, headers)
+        fault = owner.begin(exchange)
+        request = Request(self, exchange, fault)
+        try:
+            answer = _made_up(fault, self.path) if fault.refuses else owner.route(request)
+            request.drain()
+            if fault.lost:
+                raise Dropped
+            self._send(answer, exchange, fault)
+        except (Dropped, OSError):
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+        except Exception as error:
+            owner.errors.append(error)
+            self.close_connection = True
+            raise
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle  # noqa: N815
+
+    def _send(self, answer: Answer, exchange: Exchange, fault: Fault) -> None:
+        if fault.patch:
+            value = json.loads(answer.body)
+            value["data"].update(fault.patch)
+            answer = dataclasses.replace(answer, body=json.dumps(value).encode())
+        headers = dict(answer.headers)
+        if fault.lie and "Content-Range" in headers:
+            span, _, total = headers["Content-Range"].rpartition("/")
+            headers["Content-Range"] = f"{span}/{int(total) + fault.lie}"
+        headers |= fault.headers
+        if answer.status not in (204, 304):
+            headers["Content-Length"] = str(answer.size + fault.lie)
+        exchange.status = answer.status
+        self.send_response(answer.status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD" and answer.status not in (204, 304):
+            for piece in _spoiled(answer, fault):
+                self._send_piece(piece, exchange, fault)
+        if fault.lie:
+            raise Dropped
+
+    def _send_piece(self, piece: bytes, exchange: Exchange, fault: Fault) -> None:
+        rest = memoryview(piece)
+        while rest:
+            if self.server.owner.stopping.is_set():
+                raise Dropped
+            size = len(rest)
+            if fault.cut_answer is not None:
+                size = min(size, fault.cut_answer - exchange.sent)
+            if fault.drip:
+                full_speed = fault.drip_after - exchange.sent
+                size = min(size, full_speed) if full_speed > 0 else min(size, 1)
+                if full_speed <= 0 and self.server.owner.stopping.wait(fault.drip):
+                    raise Dropped
+            if size <= 0:
+                raise Dropped
+            self.wfile.write(rest[:size])
+            exchange.sent += size
+            rest = rest[size:]
+        if fault.cut_answer is not None and exchange.sent >= fault.cut_answer:
+            raise Dropped
+
+
+def _made_up(fault: Fault, target: str) -> Answer:
+    if fault.redirect:
+        return Answer(fault.status or 302, {"Location": fault.redirect.replace("{target}", target)})
+    if fault.html:
+        page = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Please sign in.</body></html>"
+        return Answer(fault.status or 200, {"Content-Type": "text/html; charset=utf-8"}, page)
+    return Answer(
+        fault.status or 200, {"Content-Type": "text/plain"}, fault.body.encode() or b"made to fail\n"
+    )
+
+
+def _spoiled(answer: Answer, fault: Fault) -> Iterator[bytes]:
+    at = answer.start
+    for piece in answer.pieces():
+        if fault.corrupt is not None and at <= fault.corrupt < at + len(piece):
+            spoiled = bytearray(piece)
+            spoiled[fault.corrupt - at] ^= 0x01
+            piece = bytes(spoiled)
+        at += len(piece)
+        yield piece
