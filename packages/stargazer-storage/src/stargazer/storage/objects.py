@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from attrs import frozen
 from stargazer.assets.errors import IntegrityError, StorageError
 
 from .cid import compute_cid, is_cid
 from .ingest import copy_and_hash, hash_in_place, locked_folder, sync_paths
+from .placing import explained, move_file, place_link, refusal
+from .sharing import make_folder
+from .stored import LAYOUT_SUFFIX, StoredObject, Stray, scan_objects, shard_of
 
-__all__ = ["ObjectStore", "StoredObject"]
+__all__ = ["ObjectStore", "StoredObject", "Stray"]
 
-_REASONS = {
-    errno.ENOSPC: "the disk is full: free some space, or move the store to a larger disk (STARGAZER_LOCAL)",
-    errno.EDQUOT: "your disk quota is used up: free some space, or move the store elsewhere (STARGAZER_LOCAL)",
-    errno.EROFS: "the filesystem is read-only: mount it writable, or use another store (STARGAZER_LOCAL)",
-    errno.EACCES: "no permission: ask the store's owner, or use another store (STARGAZER_LOCAL)",
-    errno.EPERM: "no permission: ask the store's owner, or use another store (STARGAZER_LOCAL)",
-}
-
-
-@frozen
-class StoredObject:
-    """One object and the state of its file: while the four figures stay the same, its bytes are those verified."""
-
-    cid: str
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
+_READ_ONLY = 0o444
 
 
 class ObjectStore:
     """Files by CID below one folder: `objects/<shard>/<cid>`, all read-only.
 
-    `tmp` and `work` lie beside `objects` on the same filesystem, so a finished file is renamed in and never seen
-    half-written. What add(), add_many() and adopt() return is on disk, whatever happens next. Any number of
+    `tmp` and `work` lie beside `objects`, on the same filesystem if they can: a finished file is renamed in and never
+    seen half-written. What add(), keep() and their like return is on disk, whatever happens next. Any number of
     processes and threads may use the same store; the same content arriving twice is kept once, the first one.
 
         >>> store = ObjectStore(tmp_path / "store")
@@ -60,6 +44,8 @@ class ObjectStore:
         """The folder for private workspaces, made when it is missing."""
         return self._folder("work")
 
+    # finding
+
     def path(self, cid: str) -> Path:
         """Where the object with this CID is, or would be.
 
@@ -68,19 +54,41 @@ class ObjectStore:
         """
         if not is_cid(cid):
             raise StorageError(f"{cid!r} is not a CID: expected 'bafkrei...' or 'bafybei...', 59 characters.")
-        # sharded by these two characters: every CID begins alike, and its last character has 8 values only
-        return Path(f"{self._objects}/{cid[-3:-1]}/{cid}")
+        return Path(f"{self._objects}/{shard_of(cid)}/{cid}")
 
     def stat(self, cid: str) -> StoredObject | None:
-        """The object with this CID as its file is now, or None if there is none."""
+        """The object with this CID as its file is now, or None if there is none, or its original is gone."""
         path = self.path(cid)
         try:
-            status = path.lstat()
+            status = path.stat()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._explain(error, f"cannot look up {cid}") from error
-        return _stored(cid, status) if stat.S_ISREG(status.st_mode) else None
+            raise refusal(self.root, error, f"cannot look up {cid}") from error
+        return StoredObject.of(cid, status) if stat.S_ISREG(status.st_mode) else None
+
+    def is_link(self, cid: str) -> bool:
+        """Whether the object is a link to a user's file, which may be gone."""
+        return self.original(cid) is not None
+
+    def original(self, cid: str) -> Path | None:
+        """The user's file that an object links to, there or gone; None for bytes of our own or no object."""
+        path = self.path(cid)
+        try:
+            return Path(os.readlink(path))
+        except OSError:
+            return None
+
+    def scan(self) -> Iterator[StoredObject | Stray]:
+        """Everything below `objects`, by its status alone, in no particular order.
+
+        Raises:
+            StorageError: if a folder cannot be read.
+        """
+        with self._explained("cannot list its objects"):
+            yield from scan_objects(self._objects)
+
+    # taking in
 
     def add(self, source: str | os.PathLike[str]) -> StoredObject:
         """Copy a file into the store, hashing the bytes that are kept.
@@ -117,20 +125,91 @@ class ObjectStore:
         Raises:
             StorageError: if the source is missing, a symbolic link or no regular file, or changes meanwhile.
         """
-        source = Path(source)
         with self._explained(f"cannot take {os.fspath(source)!r} in"):
-            status = os.lstat(source)
-            if stat.S_ISLNK(status.st_mode) or status.st_dev == self._folder("objects").stat().st_dev:
-                (kept,) = self._keep([(hash_in_place(source), source)])
-            else:
-                kept = self.add(source)
-            source.unlink(missing_ok=True)
+            cid = hash_in_place(Path(source))
+        return self.keep(source, cid)
+
+    def keep(self, path: str | os.PathLike[str], cid: str) -> StoredObject:
+        """Take a file of our own (in `work` or `tmp`) whose bytes were just found to be those of `cid`.
+
+        They are not hashed again. The file becomes read-only and moves: `path` is gone afterwards. An object of the
+        same size that is there already stays, so a damaged one is to be removed or put into quarantine before.
+
+        Raises:
+            StorageError: if the file is missing, a symbolic link or no regular file; or if the store cannot be
+                written.
+        """
+        path = Path(path)
+        with self._explained(f"cannot take {os.fspath(path)!r} in"):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise StorageError(
+                    f"{os.fspath(path)!r} is not a regular file: only finished files are kept."
+                )
+            with contextlib.suppress(PermissionError):  # begun by another user of this store
+                path.chmod(_READ_ONLY)
+            (kept,) = self._keep([(cid, path)])
+            path.unlink(missing_ok=True)
         return kept
 
+    def link(self, source: str | os.PathLike[str]) -> StoredObject:
+        """Make an object of a user's file where it is: hashed, but neither copied, moved nor changed.
+
+        The object is a symbolic link to the file's real path. Bytes of our own that are here already stay.
+
+        Raises:
+            StorageError: if the source is missing, not a file, changes while it is read or lies in the store; or if
+                the store cannot be written.
+        """
+        original = Path(os.path.realpath(source))
+        with self._explained(f"cannot link to {os.fspath(source)!r}"):
+            if original.is_relative_to(os.path.realpath(self.root)):
+                raise StorageError(
+                    f"{os.fspath(source)!r} lies in the store itself: give a file of your own."
+                )
+            before = original.stat()
+            cid = compute_cid(original)
+            after = original.stat()
+            if StoredObject.of(cid, before) != StoredObject.of(cid, after):
+                raise StorageError(
+                    f"{os.fspath(source)!r} changed while it was read: try again when it is done."
+                )
+            shard = self._shard(cid)
+            with locked_folder(shard):
+                if not (own := self._own(cid)) or own.size != after.st_size:
+                    place_link(original, self.path(cid))
+            sync_paths([shard, self._objects])
+            return StoredObject.of(cid, self.path(cid).stat())
+
+    # taking out
+
     def remove(self, cid: str) -> None:
-        """Drop the bytes of this CID; it is no error if they are gone already."""
+        """Drop the bytes of this CID; it is no error if they are gone already. Of a link, the user's file stays."""
+        path = self.path(cid)
         with self._explained(f"cannot remove {cid}"):
-            self.path(cid).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            Path(f"{path}{LAYOUT_SUFFIX}").unlink(missing_ok=True)
+
+    def quarantine(self, cid: str) -> Path:
+        """Move damaged bytes out of the way, to `quarantine/<cid>-<n>`, and say where they are.
+
+        Of a link only the link goes; the answer is the user's file, which stays as it is.
+
+        Raises:
+            StorageError: if there is no such object, or it cannot be moved.
+        """
+        original = self.original(cid)
+        if original is not None:
+            self.remove(cid)
+            return original
+        folder = self._folder("quarantine")
+        with self._explained(f"cannot move {cid} into quarantine"), locked_folder(folder):
+            taken = {path.name for path in folder.iterdir()}
+            number = next(n for n in range(1, len(taken) + 2) if f"{cid}-{n}" not in taken)
+            target = folder / f"{cid}-{number}"
+            move_file(self.path(cid), target)
+            sync_paths([folder, self.path(cid).parent])
+        self.remove(cid)
+        return target
 
     def verify(self, cid: str) -> StoredObject:
         """Read the object in full and compare it with its CID.
@@ -139,38 +218,47 @@ class ObjectStore:
             IntegrityError: if the bytes are not those the CID names.
             StorageError: if there is no such object or it cannot be read.
         """
-        stored = self.stat(cid)
+        stored, original = self.stat(cid), self.original(cid)
         if stored is None:
-            raise StorageError(f"{cid} is not in the store {os.fspath(self.root)!r}.")
+            gone = f": the file it was linked to, {os.fspath(original)!r}, is gone" if original else ""
+            raise StorageError(f"{cid} is not in the store {os.fspath(self.root)!r}{gone}.")
         with self._explained(f"cannot verify {cid}"):
             found = compute_cid(self.path(cid))
-        if found != cid:
+        if found == cid:
+            return stored
+        if original is not None:
             raise IntegrityError(
-                f"The bytes of {cid} in the store {os.fspath(self.root)!r} are damaged: they hash to {found}. "
-                f"Remove {os.fspath(self.path(cid))!r} and fetch or add the file again."
+                f"The file {os.fspath(original)!r} was added in place as {cid} and has changed since: its bytes hash "
+                f"to {found}. Restore it, or add it again as what it is now."
             )
-        return stored
+        raise IntegrityError(
+            f"The bytes of {cid} in the store {os.fspath(self.root)!r} are damaged: they hash to {found}. "
+            f"Remove {os.fspath(self.path(cid))!r} and fetch or add the file again."
+        )
 
     def new_temporary(self) -> Path:
         """A path in `tmp` that nobody else uses; nothing is there yet."""
         return self._folder("tmp") / f"{os.getpid()}-{secrets.token_hex(8)}"
 
-    def _keep(self, arrived: list[tuple[str, Path]]) -> list[StoredObject]:
+    # how
+
+    def _keep(self, arrived: Sequence[tuple[str, Path]]) -> list[StoredObject]:
         """Sync finished files, rename each to its CID, sync the folders: in that order power may fail anywhere."""
-        objects = self._folder("objects")
-        shards = sorted({self.path(cid).parent for cid, _ in arrived})
         with self._explained("cannot save the files"):
             new = {path: None for cid, path in arrived if self._present(cid, path) is None}
             sync_paths(list(new))
-            for shard in shards:
-                shard.mkdir(exist_ok=True)
+            shards = {cid: self._shard(cid) for cid, _ in arrived}
             kept = [self._rename(path, cid, synced=path in new) for cid, path in arrived]
-            sync_paths([*shards, objects])
+            sync_paths([*sorted(set(shards.values())), self._folder("objects")])
         return kept
 
+    def _own(self, cid: str) -> StoredObject | None:
+        """The object, if its bytes are our own."""
+        return None if self.is_link(cid) else self.stat(cid)
+
     def _present(self, cid: str, path: Path) -> StoredObject | None:
-        """The object that a finished file would duplicate."""
-        present = self.stat(cid)
+        """The object that a finished file would duplicate; bytes of our own are better than a link."""
+        present = self._own(cid)
         return present if present is not None and present.size == path.stat().st_size else None
 
     def _rename(self, source: Path, cid: str, synced: bool) -> StoredObject:
@@ -181,32 +269,26 @@ class ObjectStore:
                 return present  # the first copy stays: others may have recorded its figures
             if not synced:  # it was there a moment ago, and somebody removed it
                 sync_paths([source])
-            source.rename(target)
-            return _stored(cid, target.lstat())
+            move_file(source, target)
+            return StoredObject.of(cid, target.lstat())
+
+    def _shard(self, cid: str) -> Path:
+        """The folder of this object, made when it is missing."""
+        folder = self.path(cid).parent
+        if not folder.is_dir():
+            make_folder(folder, self._folder("objects").parent)
+        return folder
 
     def _folder(self, name: str) -> Path:
         """One of the store's folders, made when it is missing."""
         folder = self.root / name
         if not folder.is_dir():
             with self._explained(f"cannot make its folder {name!r}"):
-                missing = [path for path in (folder, *folder.parents) if not path.exists()]
-                folder.mkdir(parents=True, exist_ok=True)
-                sync_paths([path.parent for path in missing])
+                missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
+                self.root.mkdir(parents=True, exist_ok=True)
+                make_folder(folder, self.root)
+                sync_paths([self.root, *(path.parent for path in missing)])
         return folder
 
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except StorageError:
-            raise
-        except OSError as error:
-            raise self._explain(error, what) from error
-
-    def _explain(self, error: OSError, what: str) -> StorageError:
-        reason = _REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
-        return StorageError(f"The store {os.fspath(self.root)!r} {what}: {reason}.")
-
-
-def _stored(cid: str, status: os.stat_result) -> StoredObject:
-    return StoredObject(cid, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        return explained(self.root, what)

@@ -1,0 +1,92 @@
+"""Putting a finished file or a link at its final name at once, and what the system's refusals mean to the user."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from stargazer.assets.errors import StorageError
+
+from .cid import compute_cid
+from .ingest import copy_and_hash, sync_paths
+
+__all__ = ["explained", "move_file", "place_link", "refusal"]
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full: free some space, or move the store to a larger disk (STARGAZER_LOCAL)",
+    errno.EDQUOT: "your disk quota is used up: free some space, or move the store elsewhere (STARGAZER_LOCAL)",
+    errno.EROFS: "the filesystem is read-only: mount it writable, or use another store (STARGAZER_LOCAL)",
+    errno.EACCES: "no permission: ask the store's owner, or use another store (STARGAZER_LOCAL)",
+    errno.EPERM: "no permission: ask the store's owner, or use another store (STARGAZER_LOCAL)",
+}
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def refusal(root: Path, error: OSError, what: str) -> StorageError:
+    """What the system refused a store, in the user's words."""
+    reason = _REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
+    return StorageError(f"The store {os.fspath(root)!r} {what}: {reason}.")
+
+
+@contextlib.contextmanager
+def explained(root: Path, what: str) -> Iterator[None]:
+    """Turn an error of the system into a StorageError that says what a store cannot do."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise refusal(root, error, what) from error
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a read-only file, or copy it durably where it lies on another filesystem or behind another mount.
+
+    Raises:
+        OSError: it cannot be moved; the target is as it was.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        new = _beside(target)
+        try:
+            if copy_and_hash(source, new) != compute_cid(source):
+                raise OSError(errno.EIO, "the copy differs from what was copied") from error
+            sync_paths([new])
+            new.replace(target)
+            source.unlink()
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def place_link(original: Path, target: Path) -> None:
+    """Make `target` a symbolic link, in place of what was there.
+
+    Raises:
+        StorageError: the filesystem has no symbolic links.
+        OSError: it cannot be made; the target is as it was.
+    """
+    new = _beside(target)
+    try:
+        new.symlink_to(original)
+        new.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        if error.errno in _NO_LINKS and os.access(target.parent, os.W_OK):
+            raise StorageError(
+                f"{os.fspath(target.parent)!r} is on a filesystem without symbolic links: add the file as a copy, "
+                "without --in-place."
+            ) from error
+        raise
+
+
+def _beside(target: Path) -> Path:
+    return target.parent / f".new-{secrets.token_hex(8)}"
