@@ -106,23 +106,37 @@ class Import:
 
 @attrs.frozen(kw_only=True)
 class Amendment:
-    """New metadata for one record, named by its id and by what made it."""
+    """New metadata for one record.
+
+    Attributes:
+        record: the id of the record that it changes.
+        made_by: the document that first made the file's record.
+        cid, name, size, created_at: of the record, which keeps them.
+        keyvalues: its metadata from now on, without `provenance_cid`.
+        replaces: every document that said so far that there is this record. They are named one by one, so that
+            what holds follows from the documents in any order, without a clock.
+    """
 
     record: str
     made_by: str
     cid: str
     keyvalues: Mapping[str, str]
+    name: str = ""
+    size: int = 0
+    created_at: str = ""
+    replaces: list[str] = attrs.field(factory=list)
     account: str = ""
     at: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Retraction:
-    """One record taken back, named by its id and by what made it."""
+    """One record taken back: `record`, `made_by` and `replaces` as in an amendment."""
 
     record: str
     made_by: str
     cid: str
+    replaces: list[str] = attrs.field(factory=list)
     account: str = ""
     at: str = ""
 

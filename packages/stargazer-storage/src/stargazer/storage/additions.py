@@ -19,12 +19,23 @@ _PENDING = "pending"  # stands for the CID of a file that is registered together
 
 @attrs.frozen
 class Addition:
-    """A file to register: its asset without a CID, and where it came from (a file name or a public URL)."""
+    """A file to register.
+
+    Attributes:
+        path: of the file.
+        asset: what it is, without a CID.
+        name: under which it is registered; the file's own by default.
+        origin: where it came from: a file name or a public URL.
+        in_place: it is not copied; the store points at it, and notices if it changes.
+        public: on the public network, if it goes to one; as the settings say by default.
+    """
 
     path: Path
     asset: Asset
     name: str = ""
     origin: str = ""
+    in_place: bool = False
+    public: bool | None = None
 
     @property
     def title(self) -> str:

@@ -11,31 +11,28 @@ from stargazer.assets.asset import asset_class
 from stargazer.assets.client import IpFile
 from stargazer.storage.store import Addition, LocalStore
 
-__all__ = ["LocalStorageClient"]
+__all__ = ["LocalStorageClient", "StoreClient"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class LocalStorageClient:
-    """Keeps files in one folder of this machine.
-
-    Args:
-        root: the store's folder, made at first use.
+class StoreClient:
+    """The storage contract on a store.
 
     Attributes:
-        store: the store itself, for what only a local one can do.
+        store: the store itself, for what only a store of this machine can do.
         views: folder of the links that `Asset.fetch()` lays out.
     """
 
-    def __init__(self, root: Path):
-        self.store = LocalStore(root)
-        self.views = self.store.root / "views"
+    def __init__(self, store: LocalStore):
+        self.store = store
+        self.views = store.root / "views"
 
     async def upload_file(
         self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None
     ) -> IpFile:
-        """Register a file as an import; `public` has no meaning on one machine.
+        """Register a file as an import; `public` has a meaning where the store has a public network.
 
         Raises:
             InvalidAssetError: an unknown type, or metadata that it does not take.
@@ -43,7 +40,7 @@ class LocalStorageClient:
             StorageError: the store cannot take it.
         """
         asset = asset_class(keyvalues.get("asset", "")).from_keyvalues(keyvalues)
-        addition = Addition(path=Path(path), asset=asset, name=name or "")
+        addition = Addition(path=Path(path), asset=asset, name=name or "", public=public)
         return (await _in_thread(self.store.add, [addition], "upload"))[0]
 
     async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
@@ -56,8 +53,8 @@ class LocalStorageClient:
         return attrs.evolve(ipfile, path=await _in_thread(self._bring, ipfile, dest))
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
-        """All records with every one of these pairs, oldest first; `public` has no meaning on one machine."""
-        return await _in_thread(self.store.query, keyvalues)
+        """All records with every one of these pairs, oldest first; of one network, if `public` is said."""
+        return await _in_thread(self.store.query, keyvalues, public)
 
     async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
         """Merge metadata into one record; None removes a key.
@@ -81,6 +78,18 @@ class LocalStorageClient:
             return self.store.read(ipfile.cid)
         target = dest / (_base_name(ipfile.name) or ipfile.cid) if dest.is_dir() else dest
         return self.store.export(ipfile.cid, target)
+
+
+class LocalStorageClient(StoreClient):
+    """Keeps files in one folder of this machine.
+
+    Args:
+        root: the store's folder, made at first use.
+        index: folder of its index, if that is not to be in the store.
+    """
+
+    def __init__(self, root: Path, index: Path | None = None):
+        super().__init__(LocalStore(root, index))
 
 
 def _base_name(name: str) -> str:

@@ -16,32 +16,35 @@ from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Document, Execution
-from stargazer.storage import statcache, verified
+from stargazer.storage import mirrors, outbox, statcache, statements, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
+    from stargazer.storage.downloading import Progress
     from stargazer.storage.index import Index
+    from stargazer.storage.sources import Source
 
-__all__ = ["StoreReader"]
+__all__ = ["SCHEMA", "StoreReader"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS edges(
-    cid TEXT, role TEXT, provenance_cid TEXT, number INTEGER PRIMARY KEY);
-CREATE INDEX IF NOT EXISTS edges_cid ON edges(cid, role);
-CREATE TABLE IF NOT EXISTS memo(run_key TEXT PRIMARY KEY, provenance_cid TEXT) WITHOUT ROWID;
-"""
+SCHEMA = "".join(part.SCHEMA for part in (verified, statements, statcache, mirrors, outbox))
+"""SQL of the store's own tables in the index."""
 
 
 class StoreReader:
     """Finds and reads files in one folder.
 
+    Args:
+        root: the store's folder, made when something is written to it.
+        index: folder of the index, if it is not to be in the store's own.
+
     Every method blocks; `LocalStorageClient` is the asynchronous face.
     """
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, index: Path | None = None):
         self.root = Path(root)
         self.objects = ObjectStore(self.root)
+        self._index_folder = index
         self._index: Index | None = None
         self._opening = threading.Lock()
 
@@ -52,14 +55,31 @@ class StoreReader:
             if self._index is None:
                 from stargazer.storage.index import Index
 
-                schema = verified.SCHEMA + _SCHEMA + statcache.SCHEMA
-                self._index = Index(self.root / "index.sqlite", schema=schema)
+                self._index = Index(self.index_path, schema=SCHEMA)
             return self._index
+
+    @property
+    def index_path(self) -> Path:
+        """The file of the index: on a local disk, wherever the objects are."""
+        from stargazer.storage.index.location import index_path
+
+        return index_path(self.root, self._index_folder)
+
+    def exists(self) -> bool:
+        """Whether there can be anything to find: looking for a file makes no store."""
+        return self.index_path.exists()
 
     # finding
 
-    def query(self, keyvalues: Mapping[str, str]) -> list[IpFile]:
-        """All records with every one of these pairs (the key `cid` means the record's CID), oldest first."""
+    def query(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
+        """All records with every one of these pairs (the key `cid` means the record's CID), oldest first.
+
+        `public` selects a network, which records of one machine have none of: all of them answer.
+        """
+        return self._search(keyvalues)
+
+    def _search(self, keyvalues: Mapping[str, str]) -> list[IpFile]:
+        """The records of this machine's index, in the order in which they came, whatever the clock said."""
         from tinydb import where
 
         condition: Any = None
@@ -107,22 +127,63 @@ class StoreReader:
     def read(self, cid: str) -> Path:
         """The read-only file of a CID, verified: by its times since it was last hashed, else by hashing it.
 
+        Bytes that are not here are brought from a mirror or service that has them.
+
         Raises:
-            StorageError: it is not here.
+            StorageError: it is not to be had.
             IntegrityError: its bytes are not what the CID says.
         """
         found = self.objects.stat(cid)
         if found is None:
-            raise StorageError(
-                f"the bytes of {cid} are not in the store {str(self.root)!r}: add the file again, "
-                "or run what made it with --refresh"
-            )
+            return self.bring(cid)
         with self.index.reading() as connection:
             verify = not verified.is_verified(connection, found)
         if verify:
             found = self.objects.verify(cid)
             with contextlib.suppress(StorageError), self.index.transaction() as connection:
                 verified.remember(connection, [found])  # a read-only store is verified every time
+        return self.objects.path(cid)
+
+    def sources(self, cid: str) -> list[Source]:
+        """Where the bytes of a CID may be had besides this store: nobody's word is taken for them."""
+        from stargazer.storage.sources import source_of
+
+        return [source_of(url) for url in self.mirrors(cid)]
+
+    def mirrors(self, cid: str) -> list[str]:
+        """URLs that are said to give the bytes of a CID."""
+        with self.index.reading() as connection:
+            return mirrors.known(connection, cid)
+
+    def add_mirrors(self, urls: Mapping[str, Iterable[str]]) -> None:
+        """Remember URLs of CIDs.
+
+        Raises:
+            InvalidAssetError: a URL that holds credentials, which would be shown to others.
+        """
+        with self.index.transaction() as connection:
+            mirrors.remember(connection, urls)
+
+    def bring(self, cid: str, progress: Progress | None = None) -> Path:
+        """The read-only file of a CID, downloaded from a source if it is not here.
+
+        Raises:
+            StorageError: no source has it; the message says what was wrong with each.
+            IntegrityError: what they gave is not what the CID says.
+        """
+        if self.objects.stat(cid) is not None:
+            return self.read(cid)
+        sources = self.sources(cid)
+        if not sources:
+            raise StorageError(
+                f"the bytes of {cid} are not in the store {str(self.root)!r}, and no mirror of them is known: "
+                "add the file again, or run what made it with --refresh"
+            )
+        from stargazer.storage.downloading import fetch_object
+
+        found = fetch_object(cid, sources, self.objects, progress=progress)
+        with contextlib.suppress(StorageError), self.index.transaction() as connection:
+            verified.remember(connection, [found])
         return self.objects.path(cid)
 
     def export(self, cid: str, target: Path) -> Path:

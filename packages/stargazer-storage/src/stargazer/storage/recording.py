@@ -6,19 +6,23 @@ import contextlib
 import datetime
 import getpass
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import types
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-import attrs
 from stargazer.assets import provenance
 from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import AssetNotFoundError, StorageError
-from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Import
+from stargazer.assets.provenance import Document, Entry, Execution
 from stargazer.storage import verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.reading import StoreReader
+from stargazer.storage.statements import Statement, edges_of, ended_by, statements_of, time_of
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = ["StoreRecorder", "account", "now"]
 
@@ -59,16 +63,6 @@ class StoreRecorder(StoreReader):
                 path.unlink(missing_ok=True)
         return arrived[-1]
 
-    @contextlib.contextmanager
-    def _written_down(self, document: Document, current: IpFile) -> Iterator[None]:
-        """A transaction that changes one record, if it is still there, and registers the document that says so."""
-        with self._arriving() as arrived:
-            written = self._write(document, arrived)
-            with self.index.transaction():
-                self._existing(current)
-                self._insert_document(written, document)
-                yield
-
     def _existing(self, ipfile: IpFile) -> IpFile:
         """The record as it is now."""
         current = self.get(ipfile.id or record_id(ipfile.cid, ipfile.keyvalues))
@@ -76,63 +70,141 @@ class StoreRecorder(StoreReader):
             raise AssetNotFoundError(f"no record {ipfile.id or ipfile.cid!r} in the store {str(self.root)!r}")
         return current
 
+    def _is_known(self, cid: str) -> bool:
+        """Whether a provenance document has taken effect."""
+        return any(record.keyvalues.get("asset") == "provenance" for record in self._search({"cid": cid}))
+
+    def _claimants(self, record: str) -> list[str]:
+        """The documents that say that there is this record, in a fixed order."""
+        sql = "SELECT document FROM claims WHERE record = ? AND NOT ended ORDER BY at, document"
+        with self.index.reading() as connection:
+            return [found for (found,) in connection.execute(sql, (record,)).fetchall()]
+
     # inside a transaction
 
-    def _insert(self, entries: Iterable[Entry], provenance_cid: str = "") -> dict[str, IpFile]:
-        """The records of files by id: those that are there, and new ones for the others."""
-        wanted = {record_id(entry.cid, entry.keyvalues): entry for entry in entries}
-        documents = self._documents(wanted)
-        made = {"provenance_cid": provenance_cid} if provenance_cid else {}
-        new: dict[str, dict[str, Any]] = {
-            id: {
-                "id": id,
-                "cid": entry.cid,
-                "name": entry.name,
-                "size": entry.size,
-                "created_at": now(),
-                "keyvalues": {**entry.keyvalues, **made},
-            }
-            for id, entry in wanted.items()
-            if id not in documents
-        }
-        self.index.table("records").insert_multiple(new.values())
-        return {id: self._ipfile(document) for id, document in {**documents, **new}.items()}
+    def _apply(
+        self,
+        stored: StoredObject,
+        document: Document,
+        *,
+        trusted: bool = True,
+        public: Mapping[str, bool | None] = types.MappingProxyType({}),
+    ) -> dict[str, IpFile]:
+        """Let a document take effect: its own record, its edges, its claims, the records that follow, the memo.
 
-    def _insert_document(self, stored: StoredObject, document: Document) -> None:
-        """The record of a provenance document and the edges it draws."""
-        kind = type(document).__name__.lower()
-        pairs = {"asset": "provenance", "kind": kind}
-        if isinstance(document, Execution):
-            pairs |= {"task": document.task} | ({"run_key": document.run_key} if document.run_key else {})
-            edges = [(entry.cid, "input") for entry in document.inputs]
-            edges += [(entry.cid, "output") for entry in document.outputs]
-        elif isinstance(document, Import):
-            edges = [(entry.cid, "output") for entry in document.files]
-        else:
-            edges = [(document.cid, "amended" if isinstance(document, Amendment) else "retracted")]
-        self._insert([Entry(cid=stored.cid, keyvalues=pairs, name=f"{kind}.json", size=stored.size)])
+        Documents may come in any order; one that has taken effect before changes nothing.
+
+        Args:
+            trusted: the memo may answer with what it made.
+            public: of records by id, whether they are to be public where that has a meaning.
+
+        Returns:
+            The records that it claims, as far as they stand, by id.
+        """
+        statements = {statement.id: statement for statement in statements_of(stored.cid, document)}
+        at = time_of(document)
         with self.index.transaction() as connection:
             verified.remember(connection, [stored])
+            own = _document_entry(stored, document)
+            if not self._documents([own.id]):
+                self._insert([own], stored.cid)
+                connection.executemany(
+                    "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
+                    [(*edge, stored.cid) for edge in edges_of(document)],
+                )
             connection.executemany(
-                "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
-                [(*edge, stored.cid) for edge in edges],
+                "INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at",
+                [(id, stored.cid, at) for id in statements],
             )
+            connection.executemany(
+                "INSERT INTO claims VALUES(?, ?, '', 1) ON CONFLICT DO UPDATE SET ended = 1",
+                ended := ended_by(document),
+            )
+            records = self._settle(connection, statements, stored.cid)
+            for record in dict.fromkeys(record for record, _ in ended):
+                self._resettle(connection, record)
+            if isinstance(document, Execution) and document.run_key and trusted:
+                row = (document.run_key, stored.cid)
+                connection.execute("INSERT OR REPLACE INTO memo VALUES(?, ?)", row)
+            if trusted:
+                self._took_effect(connection, own.id, stored.cid, document, records, public)
+        return records
 
-    def _replace(self, current: IpFile, pairs: Mapping[str, str]) -> IpFile:
-        """Give a record other metadata in its place; it goes if such a record is there already."""
+    def _took_effect(
+        self,
+        connection: sqlite3.Connection,
+        id: str,
+        cid: str,
+        document: Document,
+        records: Mapping[str, IpFile],
+        public: Mapping[str, bool | None],
+    ) -> None:
+        """Called within the transaction in which a document of this store's own takes effect.
+
+        Args:
+            id, cid: of the document's record.
+            records: that it claims, by id.
+        """
+
+    def _settle(
+        self, connection: sqlite3.Connection, statements: Mapping[str, Statement], document: str
+    ) -> dict[str, IpFile]:
+        """The records that a document claims: made if they are missing, unless the claim was ended before it came."""
+        sql = "SELECT record FROM claims WHERE document = ? AND ended"
+        ended = (
+            {record for (record,) in connection.execute(sql, (document,)).fetchall()} if statements else ()
+        )
+        wanted = {id: statement for id, statement in statements.items() if id not in ended}
+        present = self._documents(wanted)
+        made = self._insert([wanted[id] for id in wanted if id not in present], document)
+        for id in present:
+            self._resettle(connection, id)
+        again = self._documents(present) if present else {}
+        return {id: self._ipfile({**again, **made}[id]) for id in wanted}
+
+    def _resettle(self, connection: sqlite3.Connection, record: str) -> None:
+        """Let a record follow the earliest claim on it that stands; it goes when there is none."""
         from tinydb import where
 
-        id = record_id(current.cid, pairs)
-        same = self.get(id)
-        if same is not None:
-            self._remove(current)
-            return same
-        made = {key: value for key, value in current.keyvalues.items() if key == "provenance_cid"}
-        keyvalues = {**pairs, **made}
-        self.index.table("records").update({"id": id, "keyvalues": keyvalues}, where("id") == current.id)
-        return attrs.evolve(current, id=id, keyvalues=keyvalues)
+        sql = "SELECT document FROM claims WHERE record = ? AND NOT ended ORDER BY at, document LIMIT 1"
+        first = connection.execute(sql, (record,)).fetchone()
+        records = self.index.table("records")
+        current = records.get(where("id") == record)
+        if current and first and current.get("stated_by", first[0]) == first[0]:  # type: ignore[union-attr]
+            return
+        if current:
+            records.remove(where("id") == record)
+        if first:
+            claimed = statements_of(first[0], self.document(first[0]))
+            self._insert([item for item in claimed if item.id == record][:1], first[0])
 
-    def _remove(self, record: IpFile) -> None:
-        from tinydb import where
+    def _insert(self, statements: Iterable[Statement], document: str) -> dict[str, dict[str, Any]]:
+        """New records of what a document claims, by id."""
+        new: dict[str, dict[str, Any]] = {
+            statement.id: {
+                "id": statement.id,
+                "cid": statement.file.cid,
+                "name": statement.file.name,
+                "size": statement.file.size,
+                "created_at": statement.created_at or now(),
+                "keyvalues": {
+                    **statement.file.keyvalues,
+                    **({"provenance_cid": statement.made_by} if statement.made_by else {}),
+                },
+                "stated_by": document,
+            }
+            for statement in statements
+        }
+        if new:
+            self.index.table("records").insert_multiple(new.values())
+        return new
 
-        self.index.table("records").remove(where("id") == record.id)
+
+def _document_entry(stored: StoredObject, document: Document) -> Statement:
+    """The record of a provenance document itself."""
+    kind = type(document).__name__.lower()
+    pairs = {"asset": "provenance", "kind": kind}
+    if isinstance(document, Execution):
+        pairs |= {"task": document.task} | ({"run_key": document.run_key} if document.run_key else {})
+    file = Entry(cid=stored.cid, keyvalues=pairs, name=f"{kind}.json", size=stored.size)
+    return Statement(file, time_of(document), "")

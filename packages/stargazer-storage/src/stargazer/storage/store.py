@@ -16,8 +16,10 @@ from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetErr
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of
+from stargazer.storage.ingest import hash_in_place
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.recording import StoreRecorder, account, now
+from stargazer.storage.statements import time_of
 
 __all__ = ["Addition", "LocalStore", "account", "now"]
 
@@ -43,7 +45,7 @@ class LocalStore(StoreRecorder):
         check_metadata([item.asset for item in additions])
         with self._arriving() as arrived:
             signatures = [statcache.signature(item.path) for item in additions]
-            stored = self._take_in([item.path for item in additions])
+            stored = self._take_in(additions)
             arrived += stored
             for item, found in zip(additions, stored, strict=True):
                 item.asset.cid = found.cid
@@ -61,9 +63,10 @@ class LocalStore(StoreRecorder):
                 for item, found, signature in zip(additions, stored, signatures, strict=True):
                     statcache.remember(connection, item.path, signature, found.cid)
                 if written:
-                    self._insert_document(written, document)
-                records = self._insert(entries.values(), written.cid if written else "")
-        return [records[id] for id in ids]
+                    public = {id: item.public for id, item in zip(ids, additions, strict=True)}
+                    self._apply(written, document, public=public)
+                records = self._documents(entries)
+        return [self._ipfile(records[id]) for id in ids]
 
     def commit(self, execution: Execution, outputs: Sequence[tuple[str, Asset]]) -> Execution:
         """Register what an execution made: the files are moved in from the workspace, with provenance and memo.
@@ -104,11 +107,7 @@ class LocalStore(StoreRecorder):
             written = self._write(execution, arrived)
             with self.index.transaction() as connection:
                 verified.remember(connection, stored)
-                self._insert_document(written, execution)
-                records = self._insert(entries, written.cid)
-                if execution.run_key:
-                    row = (execution.run_key, written.cid)
-                    connection.execute("INSERT OR REPLACE INTO memo VALUES(?, ?)", row)
+                records = self._apply(written, execution)
         for asset in made:
             asset.record = records[record_id(asset.cid or "", asset.keyvalues)]
             asset.path = asset.record.path
@@ -125,6 +124,7 @@ class LocalStore(StoreRecorder):
             InvalidAssetError: metadata that its type does not take, or that the store sets itself.
         """
         current = self._existing(ipfile)
+        _refuse_provenance(current)
         made_by = current.keyvalues.get("provenance_cid", "")
         if keyvalues.get("provenance_cid", made_by) != made_by:
             raise InvalidAssetError("provenance_cid says how a file was made: it is set by the store alone")
@@ -132,32 +132,77 @@ class LocalStore(StoreRecorder):
         changed = {key: value for key, value in merged.items() if value is not None}
         asset = asset_class(changed.get("asset", "")).from_keyvalues(changed, cid=current.cid)
         pairs = keyvalues_of(asset)
-        if record_id(current.cid, pairs) == current.id:
+        id = record_id(current.cid, pairs)
+        if id == current.id:
             return current
         document = Amendment(
-            record=current.id, made_by=made_by, cid=current.cid, keyvalues=pairs, account=account(), at=now()
+            record=current.id,
+            made_by=made_by,
+            cid=current.cid,
+            keyvalues=pairs,
+            name=current.name,
+            size=current.size,
+            created_at=current.created_at,
+            account=account(),
+            at=now(),
         )
-        with self._written_down(document, current):
-            return self._replace(current, pairs)
+        return self._change(document)[id]
 
     def retract(self, ipfile: IpFile) -> None:
         """Remove one record and write down that it was done; its bytes and other records stay.
 
         Raises:
             AssetNotFoundError: no such record.
+            InvalidAssetError: the record of a provenance document, which stays with what it speaks of.
         """
         current = self._existing(ipfile)
+        _refuse_provenance(current)
         made_by = current.keyvalues.get("provenance_cid", "")
-        document = Retraction(
-            record=current.id, made_by=made_by, cid=current.cid, account=account(), at=now()
+        self._change(
+            Retraction(record=current.id, made_by=made_by, cid=current.cid, account=account(), at=now())
         )
-        with self._written_down(document, current):
-            self._remove(current)
+
+    def replay(self, cids: Iterable[str], *, trusted: bool = True) -> int:
+        """Let provenance documents among the objects take effect, in any order; those that have are passed over.
+
+        Args:
+            trusted: they are this store's own: the memo may answer with what they made.
+
+        Returns:
+            How many took effect.
+
+        Raises:
+            StorageError: one of them is not here.
+            FormatError: one is no provenance document.
+        """
+        documents = [(cid, self.document(cid)) for cid in dict.fromkeys(cids)]
+        documents.sort(key=lambda pair: (time_of(pair[1]), pair[0]))
+        count = 0
+        with self.index.transaction():
+            for cid, document in documents:
+                stored = self.objects.stat(cid)
+                if stored is not None and not self._is_known(cid):
+                    self._apply(stored, document, trusted=trusted)
+                    count += 1
+        return count
+
+    def _change(self, document: Amendment | Retraction) -> dict[str, IpFile]:
+        """Write a document down that ends whatever says now that there is its record, and let it take effect."""
+        with self._arriving() as arrived:
+            while True:
+                document = attrs.evolve(document, replaces=self._claimants(document.record))
+                written = self._write(document, arrived)
+                with self.index.transaction():
+                    self._existing(IpFile(cid=document.cid, id=document.record))
+                    if document.replaces == self._claimants(document.record):
+                        return self._apply(written, document)
 
     # bytes
 
-    def _take_in(self, paths: Sequence[Path]) -> list[StoredObject]:
-        """The objects of files, copied unless they are known and unchanged; what is there is verified."""
+    def _take_in(self, additions: Sequence[Addition]) -> list[StoredObject]:
+        """The objects of files, copied or linked unless they are known and unchanged; what is there is verified."""
+        linked = {item.path: self.objects.link(item.path) for item in additions if item.in_place}
+        paths = [item.path for item in additions if item.path not in linked]
         with self.index.reading() as connection:
             cids = {path: statcache.known_cid(connection, path) for path in paths}
         known = {path: found for path, cid in cids.items() if cid and (found := self._sound(cid))}
@@ -166,7 +211,8 @@ class LocalStore(StoreRecorder):
         for path in fresh:
             if not self._sound(known[path].cid):
                 (known[path],) = self.objects.add_many([path])
-        return [known[path] for path in paths]
+        known |= linked
+        return [known[item.path] for item in additions]
 
     def _sound(self, cid: str) -> StoredObject | None:
         """The object as it is now; None if it is missing, or was damaged and is removed."""
@@ -189,13 +235,10 @@ class LocalStore(StoreRecorder):
         for asset in assets:
             path = Path(asset.path or "")
             if path not in taken:
-                found = self.objects.adopt(path)
-                arrived.append(found)
-                taken[path] = found.cid
-                if not self._sound(found.cid):
-                    raise IntegrityError(
-                        f"the bytes of {found.cid} in the store were damaged and are removed: run again with --refresh"
-                    )
+                cid = hash_in_place(path)
+                self._sound(cid)  # removes a damaged one, which this takes the place of
+                arrived.append(self.objects.keep(path, cid))
+                taken[path] = cid
             asset.cid = taken[path]
 
     def _size(self, cid: str) -> int:
@@ -211,6 +254,13 @@ def _entry(item: Addition, stored: StoredObject) -> Entry:
         size=stored.size,
         origin=item.public_origin,
     )
+
+
+def _refuse_provenance(record: IpFile) -> None:
+    if record.keyvalues.get("asset") == "provenance":
+        raise InvalidAssetError(
+            f"{record.cid} is provenance: it stays as it is, for it says how files came to be"
+        )
 
 
 def _file_name(asset: Asset) -> str:
