@@ -1,4 +1,4 @@
-"""Content identifiers: the IPFS CIDv1 of a file in Pinata's layout, computed here.
+"""Content identifiers: the IPFS CIDv1 of a file in Pinata's layout, or in another one, computed here.
 
 Pinata cuts a file into leaves of 256 KiB, stores each as a raw block, and joins at most 174 of them under one
 UnixFS node, level by level, until one root is left (a balanced tree). A file of one leaf is named by the leaf
@@ -13,31 +13,49 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from stargazer.assets.errors import StorageError
+
+from .profiles import (
+    DAG_PB,
+    PINATA,
+    SHA2_256,
+    UNIXFS_V0_2015,
+    UNIXFS_V1_2025,
+    Child,
+    Profile,
+    Tree,
+    binary_cid,
+    leaf,
+    leaf_frame,
+)
 
 __all__ = [
     "BLOCK_SIZE",
     "LEAF_SIZE",
     "LINKS_PER_NODE",
+    "PINATA",
+    "UNIXFS_V0_2015",
+    "UNIXFS_V1_2025",
+    "Profile",
     "cid_from_leaves",
+    "cid_text",
     "compute_cid",
+    "hash_file",
     "hash_leaves",
     "is_cid",
 ]
 
-LEAF_SIZE = 256 * 1024
-"""Bytes per leaf."""
+LEAF_SIZE = PINATA.leaf_size
+"""Bytes per leaf of Pinata's layout."""
 
-LINKS_PER_NODE = 174
-"""Children of one node, at most."""
+LINKS_PER_NODE = PINATA.links
+"""Children of one node of Pinata's layout, at most."""
 
 BLOCK_SIZE = 16 * LEAF_SIZE
 """Bytes that one thread reads and hashes at a time: in smaller pieces the threads cost more than they give."""
 
-_RAW, _DAG_PB = 0x55, 0x70
-_SHA2_256 = b"\x12\x20"
 _HASHERS = max(2, min(4, os.cpu_count() or 1))
 _PATTERN = re.compile(r"baf(?:kre|ybe)i[a-h][a-z2-7]{50}[aeimquy4]")
 
@@ -47,7 +65,12 @@ def is_cid(text: object) -> bool:
     return isinstance(text, str) and _PATTERN.fullmatch(text) is not None
 
 
-def compute_cid(path: str | os.PathLike[str]) -> str:
+def cid_text(codec: int, digest: bytes) -> str:
+    """The CIDv1 of a block, as text: `codec` is RAW or DAG_PB, `digest` the block's SHA-256."""
+    return "b" + base64.b32encode(binary_cid(codec, digest, 1)).decode("ascii").lower().rstrip("=")
+
+
+def compute_cid(path: str | os.PathLike[str], profile: Profile = PINATA) -> str:
     """The CID of a file's bytes, read once and in bounded memory.
 
     Raises:
@@ -61,7 +84,7 @@ def compute_cid(path: str | os.PathLike[str]) -> str:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise StorageError(f"{os.fspath(path)!r} is not a regular file: only files have a CID.")
-        digests = hash_leaves(fd, status.st_size)
+        cid = hash_file(fd, status.st_size, profile=profile)
         if os.fstat(fd).st_size != status.st_size:
             raise EOFError
     except EOFError:
@@ -70,23 +93,13 @@ def compute_cid(path: str | os.PathLike[str]) -> str:
         ) from None
     finally:
         os.close(fd)
-    return cid_from_leaves(digests, status.st_size)
+    return cid
 
 
-def cid_from_leaves(digests: Iterable[bytes], size: int) -> str:
-    """The CID of a file of `size` bytes whose leaves have these SHA-256 digests, in order.
-
-    Raises:
-        ValueError: if the number of digests does not fit the size.
-    """
-    level = list(_leaves(digests, size))
-    while len(level) > 1:
-        level = [_node(level[i : i + LINKS_PER_NODE]) for i in range(0, len(level), LINKS_PER_NODE)]
-    return "b" + base64.b32encode(level[0][0]).decode("ascii").lower().rstrip("=")
-
-
-def hash_leaves(fd: int, size: int, wait_until: Callable[[int], None] | None = None) -> list[bytes]:
-    """The SHA-256 digests of the leaves of the first `size` bytes of an open file, hashed in parallel.
+def hash_file(
+    fd: int, size: int, wait_until: Callable[[int], None] | None = None, *, profile: Profile = PINATA
+) -> str:
+    """The CID of the first `size` bytes of an open file, hashed in parallel and in bounded memory.
 
     `wait_until(end)` is called before the bytes up to `end` are read: it may block until somebody has written them,
     and may raise to give up.
@@ -94,30 +107,85 @@ def hash_leaves(fd: int, size: int, wait_until: Callable[[int], None] | None = N
     Raises:
         EOFError: if the file is shorter than `size`.
     """
-    if size <= BLOCK_SIZE:
+    tree, left = Tree(profile), size
+
+    def add(digest: bytes) -> None:
+        nonlocal left
+        length = min(left, profile.leaf_size)
+        left -= length
+        tree.add(leaf(profile, digest, length))
+
+    _hash_in_order(fd, size, wait_until, profile, add)
+    return _text(tree.root())
+
+
+def hash_leaves(
+    fd: int, size: int, wait_until: Callable[[int], None] | None = None, *, profile: Profile = PINATA
+) -> list[bytes]:
+    """As hash_file(), but the digests of the leaves themselves: 70 bytes of memory for each of them."""
+    digests: list[bytes] = []
+    _hash_in_order(fd, size, wait_until, profile, digests.append)
+    return digests
+
+
+def cid_from_leaves(digests: Iterable[bytes], size: int, profile: Profile = PINATA) -> str:
+    """The CID of a file of `size` bytes whose leaves have these SHA-256 digests, in order.
+
+    Raises:
+        ValueError: if the number of digests does not fit the size.
+    """
+    tree, left, count = Tree(profile), size, 0
+    for digest in digests:
+        count += 1
+        length = min(left, profile.leaf_size)
+        left -= length
+        tree.add(leaf(profile, digest, length))
+    if count != max(1, -(-size // profile.leaf_size)):
+        raise ValueError(f"{size} bytes do not make {count} leaves of {profile.leaf_size} bytes")
+    return _text(tree.root())
+
+
+def _hash_in_order(
+    fd: int,
+    size: int,
+    wait_until: Callable[[int], None] | None,
+    profile: Profile,
+    take: Callable[[bytes], None],
+) -> None:
+    """Give `take` the digest of each leaf, in the file's order; it is never called by two threads at once."""
+    block_size = max(1, BLOCK_SIZE // profile.leaf_size) * profile.leaf_size
+    if size <= block_size:
         if wait_until is not None:
             wait_until(size)
-        return list(_hash_block(fd, 0, size, bytearray(size)))
+        for digest in _hash_block(fd, 0, size, bytearray(size), profile):
+            take(digest)
+        return
 
-    digests = [b""] * -(-size // LEAF_SIZE)
-    starts = iter(range(0, size, BLOCK_SIZE))
+    starts = iter(range(0, size, block_size))
+    finished: dict[int, list[bytes]] = {}  # blocks that were done before an earlier one
+    taken = 0
     lock = threading.Lock()
     failures: list[BaseException] = []
 
     def hash_blocks() -> None:
-        buffer = bytearray(BLOCK_SIZE)
+        nonlocal taken
+        buffer = bytearray(block_size)
         try:
             while not failures:
                 with lock:
                     start = next(starts, None)
                 if start is None:
                     return
-                end = min(start + BLOCK_SIZE, size)
+                end = min(start + block_size, size)
                 if wait_until is not None:
                     wait_until(end)
-                first = start // LEAF_SIZE
-                for number, digest in enumerate(_hash_block(fd, start, end, buffer), first):
-                    digests[number] = digest
+                digests = _hash_block(fd, start, end, buffer, profile)
+                with lock:
+                    finished[start] = digests
+                    while taken in finished:
+                        for digest in finished.pop(taken):
+                            take(digest)
+                        taken += block_size
         except BaseException as error:  # raised again below, in the caller's thread
             failures.append(error)
 
@@ -135,10 +203,9 @@ def hash_leaves(fd: int, size: int, wait_until: Callable[[int], None] | None = N
         raise
     if failures:
         raise failures[0]
-    return digests
 
 
-def _hash_block(fd: int, start: int, end: int, buffer: bytearray) -> Iterator[bytes]:
+def _hash_block(fd: int, start: int, end: int, buffer: bytearray, profile: Profile) -> list[bytes]:
     block = memoryview(buffer)[: end - start]
     filled = 0
     while filled < len(block):
@@ -146,54 +213,19 @@ def _hash_block(fd: int, start: int, end: int, buffer: bytearray) -> Iterator[by
         if count == 0:
             raise EOFError
         filled += count
-    for offset in range(0, max(len(block), 1), LEAF_SIZE):
-        yield hashlib.sha256(block[offset : offset + LEAF_SIZE]).digest()
+    leaves = (block[at : at + profile.leaf_size] for at in range(0, max(len(block), 1), profile.leaf_size))
+    if profile.raw_leaves:
+        return [hashlib.sha256(data).digest() for data in leaves]
+    digests = []
+    for data in leaves:
+        before, after = leaf_frame(len(data))
+        digest = hashlib.sha256(before)
+        digest.update(data)
+        digest.update(after)
+        digests.append(digest.digest())
+    return digests
 
 
-_Link = tuple[
-    bytes, int, int
-]  # the child's binary CID, the bytes of file below it, the bytes of blocks below it
-
-
-def _leaves(digests: Iterable[bytes], size: int) -> Iterator[_Link]:
-    left, count = size, 0
-    for digest in digests:
-        count += 1
-        length = min(left, LEAF_SIZE)
-        left -= length
-        yield _binary_cid(_RAW, digest), length, length
-    if count != max(1, -(-size // LEAF_SIZE)):
-        raise ValueError(f"{size} bytes do not make {count} leaves of {LEAF_SIZE} bytes")
-
-
-def _node(links: list[_Link]) -> _Link:
-    """One dag-pb node over its children: PBLink{Hash, Name, Tsize}... then Data = UnixFS{Type: File, sizes}."""
-    block = bytearray()
-    unixfs = bytearray(b"\x08\x02")
-    size, total = 0, 0
-    for cid, length, below in links:
-        block += _field(0x12, _field(0x0A, cid) + b"\x12\x00\x18" + _varint(below))
-        size += length
-        total += below
-    unixfs += b"\x18" + _varint(size)
-    for _, length, _ in links:
-        unixfs += b"\x20" + _varint(length)
-    block += _field(0x0A, bytes(unixfs))
-    return _binary_cid(_DAG_PB, hashlib.sha256(block).digest()), size, len(block) + total
-
-
-def _binary_cid(codec: int, digest: bytes) -> bytes:
-    return bytes((1, codec)) + _SHA2_256 + digest
-
-
-def _field(tag: int, value: bytes) -> bytes:
-    return bytes((tag,)) + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+def _text(root: Child) -> str:
+    codec = DAG_PB if root.cid.startswith(SHA2_256) else root.cid[1]
+    return cid_text(codec, root.cid[-32:])
