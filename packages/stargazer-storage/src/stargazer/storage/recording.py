@@ -14,7 +14,7 @@ from stargazer.assets import provenance
 from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import AssetNotFoundError, StorageError
-from stargazer.assets.provenance import Document, Entry, Execution
+from stargazer.assets.provenance import Amendment, Document, Entry, Execution
 from stargazer.storage import verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.objects import StoredObject
@@ -120,6 +120,8 @@ class StoreRecorder(StoreReader):
                 "INSERT INTO claims VALUES(?, ?, '', 1) ON CONFLICT DO UPDATE SET ended = 1",
                 ended := ended_by(document),
             )
+            if isinstance(document, Amendment):
+                self._give_place(document.record, statements, stored.cid)
             records = self._settle(connection, statements, stored.cid)
             for record in dict.fromkeys(record for record, _ in ended):
                 self._resettle(connection, record)
@@ -162,6 +164,16 @@ class StoreRecorder(StoreReader):
         again = self._documents(present) if present else {}
         return {id: self._ipfile({**again, **made}[id]) for id in wanted}
 
+    def _give_place(self, record: str, statements: Mapping[str, Statement], document: str) -> None:
+        """Let what a record was amended to have its place, unless either is elsewhere already."""
+        from tinydb import where
+
+        if self._claimants(record) or self._documents(statements):
+            return
+        for statement in statements.values():
+            changed = _row(statement, document)
+            self.index.table("records").update(changed, where("id") == record)
+
     def _resettle(self, connection: sqlite3.Connection, record: str) -> None:
         """Let a record follow the earliest claim on it that stands; it goes when there is none."""
         from tinydb import where
@@ -170,7 +182,7 @@ class StoreRecorder(StoreReader):
         first = connection.execute(sql, (record,)).fetchone()
         records = self.index.table("records")
         current = records.get(where("id") == record)
-        if current and first and current.get("stated_by", first[0]) == first[0]:  # type: ignore[union-attr]
+        if current and first and current.get("stated_by", first[0]) == first[0]:
             return
         if current:
             records.remove(where("id") == record)
@@ -180,24 +192,24 @@ class StoreRecorder(StoreReader):
 
     def _insert(self, statements: Iterable[Statement], document: str) -> dict[str, dict[str, Any]]:
         """New records of what a document claims, by id."""
-        new: dict[str, dict[str, Any]] = {
-            statement.id: {
-                "id": statement.id,
-                "cid": statement.file.cid,
-                "name": statement.file.name,
-                "size": statement.file.size,
-                "created_at": statement.created_at or now(),
-                "keyvalues": {
-                    **statement.file.keyvalues,
-                    **({"provenance_cid": statement.made_by} if statement.made_by else {}),
-                },
-                "stated_by": document,
-            }
-            for statement in statements
-        }
+        new = {statement.id: _row(statement, document) for statement in statements}
         if new:
             self.index.table("records").insert_multiple(new.values())
         return new
+
+
+def _row(statement: Statement, document: str) -> dict[str, Any]:
+    """A record as the index keeps it."""
+    made = {"provenance_cid": statement.made_by} if statement.made_by else {}
+    return {
+        "id": statement.id,
+        "cid": statement.file.cid,
+        "name": statement.file.name,
+        "size": statement.file.size,
+        "created_at": statement.created_at or now(),
+        "keyvalues": {**statement.file.keyvalues, **made},
+        "stated_by": document,
+    }
 
 
 def _document_entry(stored: StoredObject, document: Document) -> Statement:
