@@ -1,0 +1,56 @@
+"""The equipment of these tests as fixtures: a Pinata account, a real IPFS gateway, a real TUS server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import ipfs_gateway, tus_server
+from .ipfs_gateway import IpfsGateway
+from .pinata_emulator import PinataEmulator, PinataProcess
+
+
+@pytest.fixture
+def pinata(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PinataEmulator]:
+    """An empty Pinata account in this process."""
+    with PinataEmulator(tmp_path_factory.mktemp("pinata")) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def pinata_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PinataProcess]:
+    """An empty Pinata account in a process of its own, which can be killed and started again."""
+    with PinataProcess(tmp_path_factory.mktemp("pinata")) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def _ipfsgw_binary() -> Path:
+    try:
+        return ipfs_gateway.build()
+    except ipfs_gateway.NoGo as reason:
+        pytest.skip(str(reason))
+    except ipfs_gateway.BuildFailed as reason:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def ipfsgw(_ipfsgw_binary: Path) -> Iterator[IpfsGateway]:
+    """The reference importer and gateway; what it serves ends with the test."""
+    gateway = IpfsGateway(_ipfsgw_binary)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def tus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tus_server.TusServer]:
+    """Somebody else's TUS server."""
+    if reason := tus_server.missing():
+        pytest.skip(reason)
+    with tus_server.TusServer(tmp_path_factory.mktemp("tus")) as server:
+        yield server
