@@ -41,13 +41,17 @@ def test_without_anything_set_all_is_local_and_private(monkeypatch, tmp_path):
 
 
 EFFECTS = [
-    ("STARGAZER_MODE", "cloud", "mode", "cloud"),
+    ("STARGAZER_MODE", "local", "mode", "local"),
     ("STARGAZER_LOCAL", "/data/store", "local", Path("/data/store")),
+    ("STARGAZER_INDEX", "/fast/index", "index", Path("/fast/index")),
     ("STARGAZER_CORES", "3", "cores", 3),
     ("STARGAZER_MEMORY", "8G", "memory", 8 * GIB),
     ("PINATA_JWT", "token", "pinata_jwt", "token"),
     ("PINATA_GATEWAY", "mine.mypinata.cloud", "pinata_gateway", "mine.mypinata.cloud"),
+    ("PINATA_GATEWAY_TOKEN", "gateway-token", "pinata_gateway_token", "gateway-token"),
     ("PINATA_VISIBILITY", "public", "pinata_visibility", "public"),
+    ("PINATA_API", "http://127.0.0.1:8080/api/", "pinata_api", "http://127.0.0.1:8080/api"),
+    ("PINATA_UPLOADS", "https://uploads.example.org", "pinata_uploads", "https://uploads.example.org"),
 ]
 
 

@@ -11,84 +11,135 @@ The file is `config.toml` in STARGAZER_HOME and holds the same names, in lower c
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import attrs
 from stargazer.assets.errors import ConfigurationError
 from stargazer.storage.machine import available_cores, available_memory
+from stargazer.storage.modes import Mode, decide
+from stargazer.storage.parsing import HIDDEN, SECRETS, Visibility, is_here, parse
 
-__all__ = ["VARIABLES", "Settings"]
+__all__ = ["PUBLIC_GATEWAY", "SECRETS", "VARIABLES", "Settings"]
 
-Mode = Literal["local", "cloud"]
-Visibility = Literal["private", "public"]
+PUBLIC_GATEWAY = "gateway.pinata.cloud"
+"""The gateway where none is set: anybody's, for public files only."""
 
 VARIABLES = {
     "mode": "STARGAZER_MODE",
     "home": "STARGAZER_HOME",
     "local": "STARGAZER_LOCAL",
+    "index": "STARGAZER_INDEX",
     "cores": "STARGAZER_CORES",
     "memory": "STARGAZER_MEMORY",
     "pinata_jwt": "PINATA_JWT",
     "pinata_gateway": "PINATA_GATEWAY",
+    "pinata_gateway_token": "PINATA_GATEWAY_TOKEN",
     "pinata_visibility": "PINATA_VISIBILITY",
+    "pinata_api": "PINATA_API",
+    "pinata_uploads": "PINATA_UPLOADS",
 }
 """The environment's variable of each setting."""
 
-_CHOICES = {"mode": get_args(Mode), "pinata_visibility": get_args(Visibility)}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)i?B?", re.ASCII | re.IGNORECASE)
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_HIDDEN = "'***'"
+
+def _hidden(secret: str) -> str:
+    return repr(HIDDEN if secret else "")
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Where things are kept and how much of the machine may be used.
+    """Where things are kept, where tasks run, and how much of the machine may be used.
 
     Attributes:
-        mode: `local` or `cloud`.
+        mode: `local` or `cloud`: where Flyte runs tasks.
         home: folder of runs, tools, slots and caches.
-        local: folder of the store.
+        local: folder of the store; with Pinata also the verified cache of what was downloaded.
+        index: folder of the store's index, where it is not beside the objects.
         cores: processor cores that all tasks on this machine share; those of the machine by default.
         memory: bytes of memory that all tasks share; nine tenths of the machine's by default.
         pinata_jwt: secret; never printed, never passed on to tools.
-        pinata_gateway: host of the gateway for public files.
+        pinata_gateway: host or URL of the gateway for public files.
+        pinata_gateway_token: secret; sent to that gateway only.
         pinata_visibility: of what is added and pushed.
+        pinata_api: URL of Pinata's API, for proxies and test servers.
+        pinata_uploads: URL that files are uploaded to, for proxies and test servers.
+        flyte_endpoint: where tasks run in cloud mode; empty in local mode.
+        flyte_config: the file that Flyte is initialised from in cloud mode; None where a variable says it all.
+        mode_reason: why the mode is what it is, for people.
+        origins: where each setting comes from: a variable, a key of the file, or `default`.
     """
 
     mode: Mode = "local"
     home: Path
     local: Path
+    index: Path | None = None
     cores: int
     memory: int
-    pinata_jwt: str = attrs.field(default="", repr=lambda jwt: _HIDDEN if jwt else "''")
-    pinata_gateway: str = "gateway.pinata.cloud"
+    pinata_jwt: str = attrs.field(default="", repr=_hidden)
+    pinata_gateway: str = PUBLIC_GATEWAY
+    pinata_gateway_token: str = attrs.field(default="", repr=_hidden)
     pinata_visibility: Visibility = "private"
+    pinata_api: str = "https://api.pinata.cloud"
+    pinata_uploads: str = "https://uploads.pinata.cloud"
+    flyte_endpoint: str = attrs.field(default="", eq=False)
+    flyte_config: Path | None = attrs.field(default=None, eq=False)
+    mode_reason: str = attrs.field(default="", eq=False)
+    origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False)
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
+    def load(cls, environ: Mapping[str, str] = os.environ, folder: Path | None = None) -> Self:
         """The settings in force; a variable that is empty counts as unset.
 
+        Args:
+            environ: the variables.
+            folder: where to look for the project's .flyte/config.yaml; the current folder by default.
+
         Raises:
-            ConfigurationError: the file cannot be read, or a value is not allowed; the message names variable or key.
+            ConfigurationError: a file cannot be read, or a value is not allowed; the message names variable or key.
+                Cloud without an endpoint is one of these.
         """
-        home = _folder(environ.get("STARGAZER_HOME") or "~/.stargazer", "STARGAZER_HOME")
+        home: Path = parse("home", environ.get("STARGAZER_HOME") or "~/.stargazer", "STARGAZER_HOME")
         path = home / "config.toml"
         file = _read(path)
         values: dict[str, Any] = {}
+        origins = dict.fromkeys(VARIABLES, "default")
         for name, variable in VARIABLES.items():
             if environ.get(variable):
-                values[name] = _parse(name, environ[variable], variable)
+                origins[name] = variable
+                values[name] = parse(name, environ[variable], variable)
             elif name in file:
-                values[name] = _parse(name, file[name], f"{name} in {str(path)!r}")
+                origins[name] = f"{name} in {str(path)!r}"
+                values[name] = parse(name, file[name], origins[name])
+        _keep_token_safe(values, origins)
         values["home"] = home
         values.setdefault("local", home / "local")
         values.setdefault("cores", available_cores())
         values.setdefault("memory", available_memory() * 9 // 10)
-        return cls(**values)
+        decision = decide(values.get("mode"), origins["mode"], environ, folder)
+        values["mode"], origins["mode"] = decision.mode, decision.origin
+        return cls(
+            **values,
+            flyte_endpoint=decision.endpoint,
+            flyte_config=decision.file,
+            mode_reason=decision.reason,
+            origins=origins,
+        )
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway as a URL without a slash at its end."""
+        return self.pinata_gateway if "://" in self.pinata_gateway else f"https://{self.pinata_gateway}"
+
+
+def _keep_token_safe(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    gateway = values.get("pinata_gateway", "")
+    if values.get("pinata_gateway_token") and gateway.lower().startswith("http://") and not is_here(gateway):
+        raise ConfigurationError(
+            f"{origins['pinata_gateway']} is {gateway!r}, which is sent the token of "
+            f"{origins['pinata_gateway_token']} in the clear: use https://, or unset the token"
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -109,40 +160,3 @@ def _read(path: Path) -> dict[str, Any]:
         if name not in known:
             raise ConfigurationError(f"{str(path)!r}: unknown key {name!r}; known: {', '.join(known)}")
     return values
-
-
-def _parse(name: str, value: object, source: str) -> Any:
-    """The value of a setting; what is secret is in no message."""
-    if name == "cores":
-        return _count(value, source)
-    if name == "memory":
-        return _bytes(value, source)
-    shown = _HIDDEN if name == "pinata_jwt" else repr(value)
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{source} is {shown}, expected text in quotes")
-    choices = _CHOICES.get(name, (value,))
-    if value not in choices:
-        raise ConfigurationError(f"{source} is {shown}, expected {' or '.join(choices)}")
-    return _folder(value, source) if name in ("home", "local") else value
-
-
-def _folder(value: str, source: str) -> Path:
-    try:
-        return Path(value).expanduser().absolute()
-    except RuntimeError as error:
-        raise ConfigurationError(f"{source} is {value!r}: {error}; give an absolute path") from None
-
-
-def _count(value: object, source: str) -> int:
-    text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
-        raise ConfigurationError(f"{source} is {value!r}, expected a whole number above 0")
-    return int(text)
-
-
-def _bytes(value: object, source: str) -> int:
-    found = _SIZE.fullmatch(str(value).strip())
-    size = int(float(found[1]) * (1 << _UNITS[found[2].upper()])) if found else 0
-    if isinstance(value, bool) or size < 1:
-        raise ConfigurationError(f"{source} is {value!r}, expected a size such as 8G, or bytes")
-    return size
