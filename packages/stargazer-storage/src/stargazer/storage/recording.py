@@ -7,7 +7,7 @@ import datetime
 import getpass
 import os
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import provenance
@@ -178,11 +178,12 @@ class StoreRecorder(StoreReader):
         """Let a record follow the earliest claim on it that stands; it goes when there is none."""
         from tinydb import where
 
-        sql = "SELECT document FROM claims WHERE record = ? AND NOT ended ORDER BY at, document LIMIT 1"
-        first = connection.execute(sql, (record,)).fetchone()
+        sql = "SELECT document, at FROM claims WHERE record = ? AND NOT ended ORDER BY at, document"
+        standing = connection.execute(sql, (record,)).fetchall()
+        first = standing[0] if standing else None
         records = self.index.table("records")
         current = records.get(where("id") == record)
-        if current and first and current.get("stated_by", first[0]) == first[0]:
+        if current and first and current.get("stated_by") in [*_earliest(standing), None]:
             return
         if current:
             records.remove(where("id") == record)
@@ -196,6 +197,11 @@ class StoreRecorder(StoreReader):
         if new:
             self.index.table("records").insert_multiple(new.values())
         return new
+
+
+def _earliest(claims: Sequence[tuple[str, str]]) -> list[str]:
+    """The documents of those claims (document, time) that are the earliest."""
+    return [document for document, at in claims if at == claims[0][1]]
 
 
 def _row(statement: Statement, document: str) -> dict[str, Any]:
