@@ -66,16 +66,16 @@ def _add_files(paths: list[Path], pairs: Mapping[str, str]) -> list[IpFile]:
 
 
 def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> list[IpFile]:
-    from stargazer.mcp.downloading import download, file_name, without_secrets
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
+    from stargazer.storage.downloading import fetch_file, file_name, without_secrets
 
     store = get_client().store
     named = additions([Path(file_name(url))], pairs, store, there=False)[
         0
     ]  # what is wrong with the words, before the download
     with contextlib.ExitStack() as stack:
-        path = stack.enter_context(download(url, sums, store.objects.work, note))
+        path = stack.enter_context(fetch_file(url, sums, store.objects.work, note))
         item: Addition = type(named)(
             path=path, asset=named.asset, name=path.name, origin=without_secrets(url)
         )

@@ -1,0 +1,203 @@
+"""Downloads that are verified before anybody sees them: objects by CID, and files by a published checksum."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stargazer.assets.errors import IntegrityError, InvalidAssetError, StorageError
+
+from .assembling import Assembly, Fault, Progress, WrongBytesError
+from .cid import BLOCK_SIZE, hash_file
+from .ingest import sync_paths
+from .parts import Compute, Part, WaitUntil, open_part
+from .sources import LocalFile, Mirror, Source, file_name, source_of, without_secrets
+
+if TYPE_CHECKING:
+    from .objects import ObjectStore, StoredObject
+
+__all__ = ["Progress", "fetch_file", "fetch_object", "file_name", "without_secrets"]
+
+_LENGTHS = {"sha256": 64, "md5": 32}
+
+
+def fetch_object(
+    cid: str,
+    sources: Sequence[Source],
+    objects: ObjectStore,
+    *,
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> StoredObject:
+    """The object with this CID, brought from the first source that has its bytes unless it is here already.
+
+    What arrived before a failure, also in a process that was killed, is not asked for again. Two processes that want
+    the same CID bring it once. Nothing is visible in the store before its bytes are verified.
+
+    Args:
+        sources: tried in this order, each again while it makes progress.
+        size: bytes of the file, where they are certain: another figure then refuses a source at once.
+        progress: called with the bytes that are here and those in all (None where unknown).
+
+    Raises:
+        IntegrityError: a source gave wrong bytes, and none the right ones; names the CID and what each source did.
+        StorageError: no source gives it, or the store cannot take it.
+    """
+    found = objects.stat(cid)
+    if found is not None:
+        return found
+    if not sources:
+        raise StorageError(
+            f"{cid} is not in the store {os.fspath(objects.root)!r}, and no source of it is known: "
+            "give a mirror, or set PINATA_JWT if it is on Pinata."
+        )
+    with open_part(objects.new_temporary().with_name(f"{cid}.part")) as part:
+        found = objects.stat(cid)
+        if found is not None:  # somebody else brought it while we waited
+            part.discard()
+            return found
+
+        def judge(hashed: str, size: int) -> None:
+            if hashed != cid:
+                raise WrongBytesError(f"gave other bytes: {_described(part, size)} that hash to {hashed}")
+
+        faults = Assembly(cid, part, size, hash_file, judge, progress).bring(sources)
+        if faults:
+            raise _failed(cid, faults)
+        return objects.keep(part.path, cid)
+
+
+@contextlib.contextmanager
+def fetch_file(
+    url: str,
+    sums: Mapping[str, str],
+    work: Path,
+    tell: Callable[[str], None],
+    *,
+    progress: Progress | None = None,
+) -> Iterator[Path]:
+    """A verified file in a private folder of the store, gone at the end of the block.
+
+    What arrived before the connection or the process died is not asked for again by the next call.
+
+    Args:
+        url: http, https, or file:///path.
+        sums: `sha256` or `md5` to the checksum in hexadecimal; at least one.
+        work: folder of the store for workspaces.
+        tell: told what is being downloaded.
+        progress: called with the bytes that are here and those in all (None where unknown).
+
+    Raises:
+        InvalidAssetError: no checksum, or one that cannot be; no URL of a file.
+        StorageError: the server does not give the file, or the disk does not take it.
+        IntegrityError: the bytes are not what the checksum says.
+    """
+    wanted = _checked_sums(url, sums)
+    name, shown = file_name(url), without_secrets(url)
+    source = source_of(url)
+    if not isinstance(source, LocalFile):
+        source = Mirror(url)
+    key = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()[:32]
+
+    def judge(found: dict[str, str], size: int) -> None:
+        for name, text in wanted.items():
+            if found[name] != text:
+                raise WrongBytesError(f"{name} is {found[name]}, expected {text}: {_described(part, size)}")
+
+    tell(f"downloading {shown}")
+    with open_part(work / f"download-{key}.part") as part, _folder(work) as folder:
+        (fault,) = Assembly("", part, None, _digests(list(wanted)), judge, progress).bring([source]) or (
+            None,
+        )
+        if fault is not None and isinstance(fault.error, WrongBytesError):
+            raise IntegrityError(
+                f"{shown}: {fault.error}: the file has changed or the checksum belongs to another one; "
+                "nothing was registered"
+            )
+        if fault is not None:
+            raise StorageError(f"{shown}: could not be downloaded: the server {fault.error}")
+        path = folder / name
+        try:
+            part.path.rename(path)
+            sync_paths([path])
+        except OSError as error:
+            raise StorageError(f"{shown}: cannot write {os.fspath(path)!r}: {error.strerror}") from error
+        yield path
+
+
+def _failed(cid: str, faults: Sequence[Fault]) -> StorageError:
+    kind = (
+        IntegrityError if any(isinstance(fault.error, WrongBytesError) for fault in faults) else StorageError
+    )
+    if len(faults) == 1:
+        return kind(f"{cid} could not be fetched from {faults[0].source.name}: it {faults[0].error}.")
+    lines = "".join(f"\n  {fault}" for fault in faults)
+    return kind(f"{cid} could not be fetched: none of its {len(faults)} sources gave it.{lines}")
+
+
+def _described(part: Part, size: int) -> str:
+    """What wrong bytes look like."""
+    head = part.head(512).lstrip().lower()
+    page = head.startswith((b"<!doctype html", b"<html"))
+    return f"{'an HTML page of ' if page else ''}{size:,} bytes"
+
+
+def _checked_sums(url: str, sums: Mapping[str, str]) -> dict[str, str]:
+    if not sums:
+        raise InvalidAssetError(
+            f"{without_secrets(url)}: what is downloaded is verified: give --sha256 SUM or --md5 SUM "
+            "as published beside the file (without any, download it yourself and add the file)"
+        )
+    for name, text in sums.items():
+        if name not in _LENGTHS:
+            raise InvalidAssetError(f"checksum {name!r} is not known: expected {' or '.join(_LENGTHS)}")
+        if not re.fullmatch(r"[0-9a-fA-F]+", text) or len(text) != _LENGTHS[name]:
+            raise InvalidAssetError(f"--{name}: expected {_LENGTHS[name]} hexadecimal digits, got {text!r}")
+    return {name: text.lower() for name, text in sums.items()}
+
+
+def _digests(names: Sequence[str]) -> Compute[dict[str, str]]:
+    """Computes these checksums of a file while it arrives."""
+
+    def compute(fd: int, size: int, wait_until: WaitUntil) -> dict[str, str]:
+        digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+        at = 0
+        while at < size:
+            end = min(at + BLOCK_SIZE, size)
+            wait_until(end)
+            block = os.pread(fd, end - at, at)
+            if not block:
+                raise EOFError
+            for digest in digests.values():
+                digest.update(block)
+            at += len(block)
+        return {name: digest.hexdigest() for name, digest in digests.items()}
+
+    return compute
+
+
+@contextlib.contextmanager
+def _folder(work: Path) -> Iterator[Path]:
+    """A private folder whose lock tells that it is in use, as for workspaces of tasks."""
+    folder = work / f"download-{secrets.token_hex(6)}"
+    lock = folder.with_name(f"{folder.name}.lock")
+    try:
+        held = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"cannot write to {os.fspath(work)!r}: {error.strerror}") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(held)
