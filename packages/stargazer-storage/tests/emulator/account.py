@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Account", "Refusal", "check_keyvalues", "unixfs"]
+__all__ = ["Account", "Refusal", "check_keyvalues", "order_of", "unixfs"]
 
 LEAF, LINKS = 256 * 1024, 174
 
@@ -41,6 +41,25 @@ def check_keyvalues(keyvalues: object, allow_null: bool = False) -> dict[str, An
         if not (isinstance(value, str) or (value is None and allow_null)):
             raise Refusal(400, f"keyvalues[{key}] must be a string")
     return keyvalues
+
+
+def order_of(fields: dict[str, str]) -> dict[str, Any]:
+    """What an upload asks for, of a form's fields or of TUS metadata."""
+    network = fields.get("network", "private")
+    if network not in ("public", "private"):
+        raise Refusal(400, "network must be public or private")
+    if fields.get("cid_version", "v1") != "v1":
+        raise Refusal(400, "the emulator knows cid_version v1 only")
+    try:
+        keyvalues = json.loads(fields.get("keyvalues") or "null")
+    except ValueError:
+        raise Refusal(400, "keyvalues must be a JSON string") from None
+    return {
+        "name": fields["name"],
+        "network": network,
+        "keyvalues": check_keyvalues(keyvalues),
+        "group_id": fields.get("group_id"),
+    }
 
 
 def unixfs(path: Path) -> tuple[str, bytes | None, int]:

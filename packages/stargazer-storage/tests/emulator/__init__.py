@@ -1,0 +1,28 @@
+"""The parts of the Pinata emulator, and the misbehaving HTTP server that they run on. The standard library only."""
+
+from __future__ import annotations
+
+from .account import Account, Refusal
+from .faults import Exchange, Fault, Faults, Observed
+from .hosts import DOMAIN, JWT, Api, Gateway, Rules, Uploads
+from .http import Answer, FaultyServer, Request, file_answer, json_answer
+
+__all__ = [
+    "DOMAIN",
+    "JWT",
+    "Account",
+    "Answer",
+    "Api",
+    "Exchange",
+    "Fault",
+    "Faults",
+    "FaultyServer",
+    "Gateway",
+    "Observed",
+    "Refusal",
+    "Request",
+    "Rules",
+    "Uploads",
+    "file_answer",
+    "json_answer",
+]
