@@ -10,7 +10,7 @@ import sys
 import pytest
 from stargazer.assets.errors import StorageError
 from stargazer.storage.index import Index, network_filesystem
-from stargazer.storage.index import engine as engine_module
+from stargazer.storage.index import making as making_module
 from stargazer.storage.index import filesystem as filesystem_module
 from stargazer.storage.index.conditions import compile_condition, select_documents
 from tinydb import Query, where
@@ -162,7 +162,7 @@ def test_ids_are_not_used_again(index):
 def test_an_index_of_a_newer_version_is_refused(path):
     Index(path).close()
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version={engine_module.FORMAT + 1}")
+    connection.execute(f"PRAGMA user_version={making_module.FORMAT + 1}")
     connection.close()
     with pytest.raises(StorageError, match=r"newer Stargazer .*pip install --upgrade"):
         Index(path)
@@ -184,11 +184,11 @@ def test_a_damaged_file_is_named(path):
     content = bytearray(path.read_bytes())
     content[5_000:] = os.urandom(len(content) - 5_000)
     path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"index\.sqlite.* damaged"), Index(path) as index:
+    with pytest.raises(StorageError, match=r"index\.sqlite.* damaged .*`stargazer fsck`"), Index(path) as index:
         index.all()
 
     path.write_bytes(b"not a database, only text" * 100)
-    with pytest.raises(StorageError, match="damaged or not an index"):
+    with pytest.raises(StorageError, match=r"damaged .*run `stargazer fsck`"):
         Index(path)
 
 

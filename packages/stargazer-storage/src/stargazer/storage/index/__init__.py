@@ -9,10 +9,12 @@ from contextlib import AbstractContextManager
 from tinydb import TinyDB
 
 from .engine import Engine
+from .errors import IndexDamaged
 from .filesystem import network_filesystem
+from .making import set_aside
 from .table import IndexTable, drop_tables, table_names
 
-__all__ = ["Index", "network_filesystem"]
+__all__ = ["Index", "IndexDamaged", "network_filesystem", "set_aside"]
 
 
 class Index(TinyDB):
@@ -27,8 +29,9 @@ class Index(TinyDB):
         schema: SQL for tables of our own in the same file, `CREATE ... IF NOT EXISTS` statements.
 
     Raises:
-        StorageError: if the file is damaged, of a newer version or not an index; cannot be written; or lies on a
-            network filesystem.
+        IndexDamaged: if what was written is not what is read.
+        StorageError: if the file is of a newer version or not an index; cannot be written; or lies on a network
+            filesystem.
 
         >>> index = Index(tmp_path / "index.sqlite")
         >>> index.table("records").insert({"id": "r1", "keyvalues": {"asset": "reference", "build": "GRCh38"}})

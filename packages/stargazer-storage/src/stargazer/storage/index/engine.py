@@ -1,11 +1,9 @@
-"""The SQLite file of an index: its connection, schema, transactions, and errors in the user's words."""
+"""The connection to the SQLite file of an index: opened when needed, in turns, inside transactions, safe in forks."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import random
 import sqlite3
 import threading
 import time
@@ -17,25 +15,12 @@ from stargazer.assets.errors import StorageError
 from tinydb.storages import Storage
 
 from . import forks
+from .errors import BadDocument, error_kind, explain
 from .filesystem import network_filesystem
+from .locking import write_lock
+from .making import LOG, SIDE_FILES, complete_schema, make_index, read_version
 
-__all__ = ["FORMAT", "Engine"]
-
-FORMAT = 1
-"""Version of the tables below, kept in the file as SQLite's user_version."""
-
-_TABLES = """
-CREATE TABLE tables(
-    tid INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL UNIQUE,
-    last_id INT NOT NULL DEFAULT 0
-);
-CREATE TABLE docs(seq INTEGER PRIMARY KEY, tid INT NOT NULL, id INT NOT NULL, body TEXT NOT NULL);
-CREATE UNIQUE INDEX docs_id ON docs(tid, id);
-CREATE INDEX docs_seq ON docs(tid);
-CREATE TABLE terms(tid INT, key TEXT, value, seq INT, PRIMARY KEY(tid, key, value, seq)) WITHOUT ROWID;
-CREATE TABLE schemas(sql TEXT PRIMARY KEY);
-"""  # seq is the order of insertion
+__all__ = ["Engine"]
 
 _SETTINGS = (
     "synchronous=FULL",  # a commit returns when the write-ahead log is on the disk
@@ -45,21 +30,11 @@ _SETTINGS = (
     "cache_size=-8000",
     "journal_size_limit=67108864",
 )
-
-_REASONS = {
-    "SQLITE_FULL": "the disk is full: free some space and try again; nothing was changed",
-    "SQLITE_READONLY": "it cannot be written: check the permissions of the file and its folder, and the mount",
-    "SQLITE_CANTOPEN": "it cannot be opened or made: check that its folder exists and can be written",
-    "SQLITE_PERM": "no permission: check the permissions of the file and its folder",
-    "SQLITE_CORRUPT": "it is damaged: move it away; it can be rebuilt from the objects",
-    "SQLITE_NOTADB": "it is damaged or not an index: move it away; it can be rebuilt from the objects",
-    "SQLITE_IOERR": "the disk or filesystem reports an error: check it (dmesg, df) and try again",
-    "SQLITE_BUSY": "another program holds it: end that program or try again later",
-    "SQLITE_PROTOCOL": "another program holds it: end that program or try again later",
-    "SQLITE_LOCKED": "another program holds it: end that program or try again later",
-}
 _UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
 _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
+
+_Identity = tuple[int, int]  # device and inode of a file
+_State = tuple[int, int, int]  # inode, bytes and time of change
 
 
 class Engine(Storage):
@@ -67,7 +42,8 @@ class Engine(Storage):
 
     The lock file beside the database keeps the commits and checkpoints of two processes apart (SQLite up to 3.51.2
     can damage a write-ahead log that one process resets while another writes). The database file itself is never
-    opened in any other way: closing it would drop SQLite's locks on it.
+    opened in any other way: closing it would drop SQLite's locks on it. A file that was deleted or replaced is
+    noticed at the next operation, and the one that has its name now is opened.
     """
 
     def __init__(self, path: str | os.PathLike[str], schema: str = "", timeout: float = 60.0) -> None:
@@ -76,10 +52,13 @@ class Engine(Storage):
         self._schema = schema
         self._timeout = timeout  # seconds
         self._connection: sqlite3.Connection | None = None
+        self._identity: _Identity | None = None  # of the file that is open
+        self._log: _State | None = None  # of the write-ahead log at the end of the last operation
         self._closed = ""
         self._snapshot = False  # the connection takes the file as it is, for one operation
         self._running = 0  # nested operations of the thread that holds the lock
         self._transactions = 0
+        self._writing = False  # that thread holds the lock file
         forks.register(self)
         with self.reading():
             pass
@@ -90,22 +69,23 @@ class Engine(Storage):
         with self.lock:
             self._running += 1
             try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                yield self._connection
-            except sqlite3.Error as error:
-                self._refuse(error)
+                yield self._current()
+            except (sqlite3.Error, BadDocument) as error:
+                raise explain(self.path, error) from error
             finally:
                 self._running -= 1
-                if self._snapshot and self._running == 0:
-                    self._disconnect()
+                if self._running == 0:
+                    self._log = _state(self.path + LOG)
+                    if self._snapshot:
+                        self._disconnect()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """The connection inside a write transaction, or inside a savepoint of the one this thread is in."""
         with self.reading() as connection, contextlib.ExitStack() as stack:
             if self._transactions == 0:
-                stack.enter_context(self._write_lock())
+                stack.enter_context(self._locked())
+                connection = self._current()  # the file may have been replaced while we waited
                 begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
             else:
                 name = f"nested{self._transactions}"
@@ -155,7 +135,26 @@ class Engine(Storage):
             self._closed = (
                 "this process was forked in the middle of an operation; start a new process instead"
             )
-        self._connection, self._running, self._transactions = None, 0, 0
+        self._connection, self._running, self._transactions, self._writing = None, 0, 0, False
+
+    def _current(self) -> sqlite3.Connection:
+        """The connection to the file that has the index's name now."""
+        outermost = self._running == 1 and not self._transactions  # others have results that are being read
+        if self._connection is not None and outermost and _identity(self.path) != self._identity:
+            self._abandon()
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _abandon(self) -> None:
+        """Leave a file that was replaced, with the log of its last changes: SQLite would apply them to the new one."""
+        with self._locked():
+            self._disconnect()
+            log = _state(self.path + LOG)
+            if log is not None and log == self._log and log[1] > 0:
+                for suffix in SIDE_FILES:
+                    with contextlib.suppress(OSError):
+                        os.unlink(self.path + suffix)
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -169,9 +168,11 @@ class Engine(Storage):
         deadline = time.monotonic() + self._timeout
         self._snapshot = False
         while True:
+            self._make_file()
+            before = _identity(self.path)
             connection = sqlite3.connect(
-                _read_only(self.path) if self._snapshot else self.path,
-                uri=self._snapshot,
+                _as_it_is(self.path) if self._snapshot else _as_it_changes(self.path),
+                uri=True,
                 timeout=self._timeout,
                 isolation_level=None,
                 check_same_thread=False,
@@ -179,51 +180,29 @@ class Engine(Storage):
             )
             try:
                 self._prepare(connection)
-                return connection
+                self._identity = _identity(self.path)
+                if before is not None and self._identity == before:
+                    return connection
+                connection.close()  # replaced meanwhile
             except BaseException as error:
                 connection.close()
-                if not self._snapshot and self._is_unwritable() and _kind(error) in _UNWRITABLE:
+                if not self._snapshot and self._is_unwritable() and error_kind(error) in _UNWRITABLE:
                     self._snapshot = True
                     continue
-                if _kind(error) not in _PASSING or time.monotonic() > deadline:
+                gone = _identity(self.path) is None
+                if not (gone or error_kind(error) in _PASSING) or time.monotonic() > deadline:
                     raise
-            time.sleep(0.01)  # switching a new file to the write-ahead log does not wait by itself
+            time.sleep(0.01)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Check the file's version, make what is missing, and set how it is written."""
-        version = self._version(connection)
-        known = version == FORMAT and (
-            not self._schema
-            or connection.execute("SELECT 1 FROM schemas WHERE sql=?", (self._schema,)).fetchone() is not None
-        )
+        """Check the file's version, make the tables that are missing, and set how it is written."""
+        read_version(connection, self.path)
         for setting in _SETTINGS:
             connection.execute(f"PRAGMA {setting}")
-        if known:
-            return
-        with self._write_lock():
-            version = self._version(connection)  # again: now nobody else is making the tables
-            if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
-                raise StorageError(
-                    f"{self.path!r} is a SQLite database of something else: give the index another path."
-                )
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("BEGIN IMMEDIATE")
-            if version == 0:
-                _run(connection, _TABLES)
-                connection.execute(f"PRAGMA user_version={FORMAT}")
-            if self._schema:
-                _run(connection, self._schema)
-                connection.execute("INSERT OR IGNORE INTO schemas(sql) VALUES(?)", (self._schema,))
-            connection.execute("COMMIT")
-
-    def _version(self, connection: sqlite3.Connection) -> int:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > FORMAT:
-            raise StorageError(
-                f"The index {self.path!r} was written by a newer Stargazer (format {version}, not {FORMAT}): "
-                "upgrade with `pip install --upgrade stargazer-storage`."
-            )
-        return version
+        known = "SELECT 1 FROM schemas WHERE sql=?"
+        if self._schema and connection.execute(known, (self._schema,)).fetchone() is None:
+            with self._locked():
+                complete_schema(connection, self._schema)
 
     def _is_unwritable(self) -> bool:
         """Whether the index is there but its folder cannot be written: SQLite's files beside it cannot be made."""
@@ -239,60 +218,56 @@ class Engine(Storage):
         if kind := network_filesystem(folder):
             raise StorageError(
                 f"The index {self.path!r} would lie on a network filesystem ({kind}), where SQLite cannot share it "
-                "between processes safely: keep the index on a local disk."
+                "between processes safely: keep the index on a local disk (STARGAZER_INDEX)."
             )
 
+    def _make_file(self) -> None:
+        if os.path.exists(self.path):
+            return
+        with self._locked():
+            try:
+                make_index(self.path)
+            except OSError as error:
+                if isinstance(error, StorageError):
+                    raise
+                reason = (error.strerror or str(error)).lower()
+                raise StorageError(f"The index {self.path!r} cannot be made: {reason}.") from error
+
     @contextlib.contextmanager
-    def _write_lock(self) -> Iterator[None]:
-        """Hold the lock file: one writer of all processes."""
-        try:
-            fd = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise StorageError(
-                f"The index {self.path!r} cannot be written: {reason}. Check its folder's permissions and the mount."
-            ) from error
-        try:
-            deadline = time.monotonic() + self._timeout
-            pause = 0.0002
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise StorageError(
-                            f"The index {self.path!r} has been held by another writer for {self._timeout:.0f} s: "
-                            "see which process has its .lock file open (`fuser`), end it, and try again."
-                        ) from None
-                time.sleep(pause * random.uniform(0.5, 1))
-                pause = min(2 * pause, 0.005)
+    def _locked(self) -> Iterator[None]:
+        """Hold the write lock, which this thread may hold already."""
+        if self._writing:
             yield
-        finally:
-            os.close(fd)
+            return
+        with write_lock(self.path, self._timeout):
+            self._writing = True
+            try:
+                yield
+            finally:
+                self._writing = False
 
-    def _refuse(self, error: sqlite3.Error) -> NoReturn:
-        reason = _REASONS.get(_kind(error), "SQLite refused what was asked")
-        raise StorageError(f"The index {self.path!r} failed ({error}): {reason}.") from error
+
+def _identity(path: str) -> _Identity | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
-def _read_only(path: str) -> str:
+def _state(path: str) -> _State | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _as_it_changes(path: str) -> str:
+    """The URI of a file that is there: one that vanished is not made again, empty."""
+    return f"file:{urllib.parse.quote(path)}?mode=rw"
+
+
+def _as_it_is(path: str) -> str:
     """The URI of a file in a folder where nothing can be written, so that nobody here writes the file either."""
     return f"file:{urllib.parse.quote(path)}?immutable=1"
-
-
-def _kind(error: BaseException) -> str:
-    """SQLite's primary name for an error: SQLITE_IOERR for SQLITE_IOERR_WRITE and the like."""
-    name = getattr(error, "sqlite_errorname", None) or ""
-    return "_".join(name.split("_")[:2])
-
-
-def _run(connection: sqlite3.Connection, script: str) -> None:
-    """Execute several statements inside the current transaction (executescript() would commit it)."""
-    statement = ""
-    for piece in script.split(";"):
-        statement += piece + ";"
-        if sqlite3.complete_statement(statement):
-            if statement.strip(" \n\t;"):
-                connection.execute(statement)
-            statement = ""

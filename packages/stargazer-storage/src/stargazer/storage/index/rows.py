@@ -1,17 +1,73 @@
-"""One table's documents inside a write transaction, as the mapping that TinyDB's update functions work on."""
+"""Documents as rows: read from their text, added in bulk, and as the mapping that TinyDB's update functions change."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from itertools import islice
 from typing import Any
 
-from .conditions import terms_of
+from .conditions import Term, terms_of
+from .errors import BadDocument
 
-__all__ = ["TableRows"]
+__all__ = ["TableRows", "append_documents", "load_documents"]
 
 Document = dict[str, Any]
+
+_BATCH = 10_000  # documents whose terms are sorted before they are written
+_PLAIN = {str, int, float, bool, type(None)}  # JSON gives back what it was given
+
+
+def load_documents(bodies: Sequence[str]) -> list[Document]:
+    """The documents of these texts: read together, which takes half the time and shares the strings of their keys.
+
+    Raises:
+        BadDocument: one of them is no document.
+    """
+    try:
+        found = json.loads(f"[{','.join(bodies)}]")
+    except (ValueError, RecursionError) as error:
+        raise BadDocument(f"a document cannot be read: {error}") from error
+    if len(found) != len(bodies) or not all(type(document) is dict for document in found):
+        raise BadDocument("a document is none")
+    return found  # type: ignore[no-any-return]
+
+
+def append_documents(
+    connection: sqlite3.Connection, table: int, documents: Sequence[Mapping[str, Any]]
+) -> list[int]:
+    """Insert documents at the end of a table; returns their ids."""
+    (last,) = connection.execute("SELECT last_id FROM tables WHERE tid=?", (table,)).fetchone()
+    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM docs").fetchone()
+    numbered = enumerate(documents, 1)
+    while batch := list(islice(numbered, _BATCH)):
+        rows, terms = [], []
+        for number, document in batch:
+            body = json.dumps(dict(document))
+            rows.append((seq + number, table, last + number, body))
+            terms += [(table, key, value, seq + number) for key, value in _terms(document, body)]
+        # in the order of their keys: the same pages of the index are written once
+        terms.sort(key=lambda term: (term[1], type(term[2]) is str, term[2]))
+        connection.executemany("INSERT INTO docs(seq, tid, id, body) VALUES(?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)", terms)
+    ids = list(range(last + 1, last + len(documents) + 1))
+    if ids:
+        connection.execute("UPDATE tables SET last_id=? WHERE tid=?", (ids[-1], table))
+    return ids
+
+
+def _terms(document: Mapping[str, Any], body: str) -> set[Term]:
+    """The terms of a document as it will be read again: from its text, unless that cannot say anything else."""
+    nested = document.get("keyvalues")
+    plain = (
+        type(document) is dict
+        and type(document.get("id")) in _PLAIN
+        and type(document.get("cid")) in _PLAIN
+        and (nested is None or (type(nested) is dict and {*map(type, nested)} <= {str}))
+        and (nested is None or {*map(type, nested.values())} <= _PLAIN)
+    )
+    return terms_of(document if plain else json.loads(body))
 
 
 class TableRows(MutableMapping[int, Document]):
@@ -40,7 +96,7 @@ class TableRows(MutableMapping[int, Document]):
             row = self._row(doc_id)
             if row is None:
                 raise KeyError(doc_id)
-            self._loaded[doc_id] = json.loads(row[1]), row[1]
+            self._loaded[doc_id] = load_documents([row[1]])[0], row[1]
         return self._loaded[doc_id][0]
 
     def __setitem__(self, doc_id: int, document: Document) -> None:
@@ -92,7 +148,7 @@ class TableRows(MutableMapping[int, Document]):
 
     def _replace_terms(self, seq: int | None, before: str, after: str) -> None:
         """Terms are taken from the JSON text: it holds the keys and values as they will be read again."""
-        old, new = terms_of(json.loads(before)), terms_of(json.loads(after))
+        old, new = map(terms_of, load_documents([before, after]))
         if old - new:
             self._connection.executemany(
                 "DELETE FROM terms WHERE tid=? AND key=? AND value=? AND seq=?",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -13,7 +12,7 @@ from tinydb.table import Document, Table
 
 from .conditions import compile_condition, select_documents
 from .engine import Engine
-from .rows import TableRows
+from .rows import TableRows, append_documents, load_documents
 
 __all__ = ["IndexTable", "drop_tables", "table_names"]
 
@@ -45,13 +44,13 @@ class IndexTable(Table):
                 return self._by_ids(connection, doc_ids)
             if cond is None:
                 raise RuntimeError("You have to pass either cond or doc_id or doc_ids")
-            with closing(self._matches(connection, cond)) as matches:
+            with closing(self._matches(connection, cond, size=1)) as matches:
                 return next(matches, None)
 
     def all(self) -> list[Document]:
         """All documents, as they were at one moment."""
         with self._storage.reading() as connection:
-            return [self._document(doc_id, json.loads(body)) for doc_id, body in self._rows(connection)]
+            return [document for page in self._pages(self._rows(connection), _PAGE) for document in page]
 
     def __iter__(self) -> Iterator[Document]:
         """All documents, page by page: a large table is never in memory as a whole."""
@@ -62,14 +61,14 @@ class IndexTable(Table):
                 if last is None:  # what is inserted meanwhile would never end
                     last = connection.execute("SELECT max(seq) FROM docs WHERE tid=?", (table,)).fetchone()[0]
                 page = connection.execute(
-                    "SELECT seq, id, body FROM docs WHERE tid=? AND seq>? AND seq<=? ORDER BY seq LIMIT ?",
+                    "SELECT id, body, seq FROM docs WHERE tid=? AND seq>? AND seq<=? ORDER BY seq LIMIT ?",
                     (table, after, last, _PAGE),
                 ).fetchall()
-            for _, doc_id, body in page:
-                yield self._document(doc_id, json.loads(body))
+                documents = self._documents(page)
+            yield from documents
             if len(page) < _PAGE:
                 return
-            after = page[-1][0]
+            after = page[-1][2]
 
     def __len__(self) -> int:
         with self._storage.reading() as connection:
@@ -80,14 +79,20 @@ class IndexTable(Table):
 
     def insert(self, document: Mapping[str, Any]) -> int:
         """Insert one document; returns its id."""
-        with self._storage.transaction():
-            return super().insert(document)
+        if isinstance(document, self.document_class):  # with an id of its own
+            with self._storage.transaction():
+                return super().insert(document)
+        return self.insert_multiple([document])[0]
 
     def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
         """Insert documents, all or none; returns their ids."""
         documents = list(documents)  # a slow generator must not hold the write lock
-        with self._storage.transaction():
-            return super().insert_multiple(documents)
+        with self._storage.transaction() as connection:
+            if any(isinstance(document, self.document_class) for document in documents):
+                return super().insert_multiple(documents)
+            if not all(isinstance(document, Mapping) for document in documents):
+                raise ValueError("Document is not a Mapping")
+            return append_documents(connection, _table_id(connection, self.name, create=True), documents)
 
     def update(
         self,
@@ -132,8 +137,17 @@ class IndexTable(Table):
             (last,) = connection.execute("SELECT last_id FROM tables WHERE tid=?", (table,)).fetchone()
             return int(last)
 
-    def _document(self, doc_id: int, content: Mapping[str, Any]) -> Document:
-        return self.document_class(content, self.document_id_class(doc_id))
+    def _documents(self, rows: Sequence[tuple[Any, ...]]) -> list[Document]:
+        """The documents of rows of id and body."""
+        contents = load_documents([row[1] for row in rows])
+        make, number = self.document_class, self.document_id_class
+        return [make(content, number(row[0])) for row, content in zip(rows, contents, strict=True)]
+
+    def _pages(self, rows: sqlite3.Cursor, size: int) -> Generator[list[Document], None, None]:
+        """The documents of rows, the first few at once and then more at a time."""
+        while page := rows.fetchmany(size):
+            yield self._documents(page)
+            size = min(4 * size, _PAGE)
 
     def _rows(self, connection: sqlite3.Connection, cond: QueryLike | None = None) -> sqlite3.Cursor:
         """Id and body of every document that may match, in the order they were inserted."""
@@ -144,18 +158,18 @@ class IndexTable(Table):
         sql, parameters = select_documents(connection, table, plan)
         return connection.execute(f"SELECT id, body FROM docs WHERE seq IN ({sql}) ORDER BY seq", parameters)
 
-    def _matches(self, connection: sqlite3.Connection, cond: QueryLike) -> Generator[Document, None, None]:
+    def _matches(
+        self, connection: sqlite3.Connection, cond: QueryLike, size: int = _PAGE
+    ) -> Generator[Document, None, None]:
         with closing(self._rows(connection, cond)) as rows:
-            for doc_id, body in rows:
-                content = json.loads(body)
-                if cond(content):
-                    yield self._document(doc_id, content)
+            for page in self._pages(rows, size):
+                yield from filter(cond, page)
 
     def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
         table = _table_id(connection, self.name)
-        sql = "SELECT seq, id, body FROM docs WHERE tid=? AND id=?"
+        sql = "SELECT id, body, seq FROM docs WHERE tid=? AND id=?"
         found = [connection.execute(sql, (table, doc_id)).fetchone() for doc_id in set(doc_ids)]
-        return [self._document(doc_id, json.loads(body)) for _, doc_id, body in sorted(filter(None, found))]
+        return self._documents(sorted(filter(None, found), key=lambda row: row[2]))
 
     def _targets(
         self, connection: sqlite3.Connection, cond: QueryLike | None, doc_ids: Iterable[int] | None

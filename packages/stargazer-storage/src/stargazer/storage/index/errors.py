@@ -1,0 +1,53 @@
+"""What can be wrong with an index, in the user's words."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+
+from stargazer.assets.errors import StorageError
+
+__all__ = ["BadDocument", "IndexDamaged", "error_kind", "explain"]
+
+_REASONS = {
+    "SQLITE_FULL": "the disk is full: free some space and try again; nothing was changed",
+    "SQLITE_READONLY": "it cannot be written: check the permissions of the file and its folder, and the mount",
+    "SQLITE_CANTOPEN": "it cannot be opened or made: check that its folder exists and can be written",
+    "SQLITE_PERM": "no permission: check the permissions of the file and its folder",
+    "SQLITE_IOERR": "the disk or filesystem reports an error: check it (dmesg, df) and try again",
+    "SQLITE_BUSY": "another program holds it: end that program or try again later",
+    "SQLITE_PROTOCOL": "another program holds it: end that program or try again later",
+    "SQLITE_LOCKED": "another program holds it: end that program or try again later",
+}
+_DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_UNREADABLE = re.compile(
+    r"Could not decode to UTF-8|no such (table|column): (main\.)?(tables|docs|terms|schemas)\b"
+)
+
+
+class IndexDamaged(StorageError):
+    """The file of an index is not what was written; `stargazer fsck` makes a new one from the objects."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(
+            f"The index {path!r} is damaged ({what}): run `stargazer fsck`, which rebuilds it from the objects."
+        )
+
+
+class BadDocument(ValueError):
+    """A row whose text is no document."""
+
+
+def explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
+    """An error of SQLite, or of what was read, in the user's words."""
+    kind = error_kind(error)
+    if isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)):
+        return IndexDamaged(path, str(error))
+    reason = _REASONS.get(kind, "SQLite refused what was asked")
+    return StorageError(f"The index {path!r} failed ({error}): {reason}.")
+
+
+def error_kind(error: BaseException) -> str:
+    """SQLite's primary name for an error: SQLITE_IOERR for SQLITE_IOERR_WRITE and the like."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return "_".join(name.split("_")[:2])

@@ -1,0 +1,149 @@
+"""The file of an index: made whole, completed, checked for its version, and moved aside when it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+
+from stargazer.assets.errors import StorageError
+from stargazer.storage.ingest import sync_paths
+from stargazer.storage.sharing import share_file
+
+from .errors import IndexDamaged
+from .locking import write_lock
+
+__all__ = ["FORMAT", "LOG", "SIDE_FILES", "complete_schema", "make_index", "read_version", "set_aside"]
+
+FORMAT = 1
+"""Version of the tables below, kept in the file as SQLite's user_version."""
+
+LOG = "-wal"
+"""What SQLite adds to the name of a database for its write-ahead log."""
+
+SIDE_FILES = (LOG, "-shm")
+"""The same, and for the memory that processes share."""
+
+_TABLES = """
+CREATE TABLE tables(
+    tid INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    last_id INT NOT NULL DEFAULT 0
+);
+CREATE TABLE docs(seq INTEGER PRIMARY KEY, tid INT NOT NULL, id INT NOT NULL, body TEXT NOT NULL);
+CREATE UNIQUE INDEX docs_id ON docs(tid, id);
+CREATE INDEX docs_seq ON docs(tid);
+CREATE TABLE terms(tid INT, key TEXT, value, seq INT, PRIMARY KEY(tid, key, value, seq)) WITHOUT ROWID;
+CREATE TABLE schemas(sql TEXT PRIMARY KEY);
+"""  # seq is the order of insertion
+
+
+def make_index(path: str) -> None:
+    """Make an empty index, if there is none; the caller holds its write lock.
+
+    It comes into being whole, so a file without tables is a damaged one. What is left of an older index that was
+    deleted would be taken for the new one's, and goes.
+
+    Raises:
+        StorageError: the filesystem has no memory that processes share.
+        OSError: it cannot be made.
+    """
+    if os.path.exists(path):
+        return
+    for suffix in SIDE_FILES:
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    new = f"{path}.new-{secrets.token_hex(8)}"
+    try:
+        with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            if mode != "wal":
+                raise StorageError(
+                    f"The index {path!r} would lie on a filesystem that has no memory shared between processes: "
+                    "keep it on a local disk (STARGAZER_INDEX)."
+                )
+            connection.execute("PRAGMA synchronous=OFF")  # it is synced below, before it has its name
+            connection.execute("BEGIN IMMEDIATE")
+            _run(connection, _TABLES)
+            connection.execute(f"PRAGMA user_version={FORMAT}")
+            connection.execute("COMMIT")
+        share_file(new, os.path.dirname(path))
+        sync_paths([new])
+        os.rename(new, path)
+        sync_paths([os.path.dirname(path)])
+    finally:
+        for suffix in ("", *SIDE_FILES):
+            Path(f"{new}{suffix}").unlink(missing_ok=True)
+
+
+def read_version(connection: sqlite3.Connection, path: str) -> int:
+    """The version of an index, which is the one that is known here.
+
+    Raises:
+        StorageError: it is newer, or a database of something else.
+        IndexDamaged: it is empty.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > FORMAT:
+        raise StorageError(
+            f"The index {path!r} was written by a newer Stargazer (format {version}, not {FORMAT}): "
+            "upgrade with `pip install --upgrade stargazer-storage`."
+        )
+    if version == FORMAT:
+        return version
+    if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+        raise IndexDamaged(path, "it is empty")
+    raise StorageError(f"{path!r} is a SQLite database of something else: give the index another path.")
+
+
+def complete_schema(connection: sqlite3.Connection, schema: str) -> None:
+    """Make the tables of a schema; the caller holds the write lock."""
+    connection.execute("BEGIN IMMEDIATE")
+    _run(connection, schema)
+    connection.execute("INSERT OR IGNORE INTO schemas(sql) VALUES(?)", (schema,))
+    connection.execute("COMMIT")
+
+
+def set_aside(path: str | os.PathLike[str], timeout: float = 60.0) -> Path | None:
+    """Rename a damaged index to `<path>.damaged-<n>`; who has it open begins anew with the next operation.
+
+    Returns:
+        Where it is now; None if there was none.
+
+    Raises:
+        StorageError: it cannot be renamed.
+    """
+    path = os.path.abspath(path)
+    if not os.path.lexists(path):
+        return None
+    try:
+        with write_lock(path, timeout):
+            if not os.path.lexists(path):
+                return None
+            number = 1
+            while os.path.lexists(f"{path}.damaged-{number}"):
+                number += 1
+            aside = f"{path}.damaged-{number}"
+            os.rename(path, aside)
+            for suffix in SIDE_FILES:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(f"{path}{suffix}", f"{aside}{suffix}")
+            sync_paths([os.path.dirname(path)])
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(f"The index {path!r} cannot be moved aside: {reason}.") from error
+    return Path(aside)
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Execute several statements inside the current transaction (executescript() would commit it)."""
+    statement = ""
+    for piece in script.split(";"):
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            if statement.strip(" \n\t;"):
+                connection.execute(statement)
+            statement = ""
