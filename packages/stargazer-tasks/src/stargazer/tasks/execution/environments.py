@@ -21,6 +21,7 @@ from typing import Any, TypeVar, get_origin, overload
 
 import flyte
 from stargazer.assets import ConfigurationError
+from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
 from stargazer.tasks.execution.values import named_tuple, result_type
 from stargazer.tasks.execution.wrapper import Declared, TaskCode, execute
 
@@ -32,11 +33,18 @@ UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 
 
 class _NamedResults(flyte.TaskEnvironment):
-    """Keeps the names of results: Flyte numbers the fields of a named tuple, and makes nested ones bare tuples.
+    """Runs tasks where the mode says, and keeps the names of their results.
 
+    Flyte numbers the fields of a named tuple, and makes nested ones bare tuples.
     A named tuple is the whole result of a task. Within a list, a dict or another named tuple it works when awaited,
     but Flyte 2.12 has no type for it if it holds assets: let the result hold lists and dicts of assets there.
     """
+
+    def __post_init__(self) -> None:
+        agree()
+        if self.image == "auto" and not in_pod():
+            self.image = default_image()
+        super().__post_init__()
 
     def _template(self, func: Callable[..., Any], **options: Any) -> Any:
         template: Any = super().task(**options)(func) if options else super().task(func)
@@ -46,6 +54,10 @@ class _NamedResults(flyte.TaskEnvironment):
             def __call__(self, *args: Any, **kwargs: Any) -> Any:
                 result = base.__call__(self, *args, **kwargs)
                 return _renamed(result, func) if inspect.isawaitable(result) else result
+
+            async def execute(self, *args: Any, **kwargs: Any) -> Any:
+                must_agree()
+                return await base.execute(self, *args, **kwargs)
 
         Named.__name__ = base.__name__
         template.__class__ = Named
