@@ -1,0 +1,135 @@
+"""The provenance documents of a bundle: which of a stranger's words may take effect here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from stargazer.assets.errors import FormatError
+from stargazer.assets.provenance import Document, Execution
+from stargazer.storage.statements import ended_by, statements_of
+
+if TYPE_CHECKING:
+    from stargazer.assets.client import IpFile
+    from stargazer.storage.reading import StoreReader
+
+__all__ = ["accepted", "documents_of", "is_registered", "needed"]
+
+
+def documents_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Document]:
+    """The documents from which records follow, those of the files that these were made from, and what ended a claim.
+
+    Raises:
+        StorageError: a document is not here.
+    """
+    walk = _Walk(store)
+    for record in records:
+        walk.add_makers(record.cid, record.id)
+    return walk.finish()
+
+
+def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str, Document]:
+    """Those documents of a bundle that may take effect: none may change a record that was here before.
+
+    An import or execution only adds. An amendment or retraction ends claims, so it counts only where all that it ends
+    came in this very bundle and was not known here.
+
+    Raises:
+        FormatError: one ends what the bundle does not hold.
+    """
+    taken: dict[str, Document] = {}
+    for cid, document in documents.items():
+        ended = {claimant for _, claimant in ended_by(document)}
+        if not ended <= documents.keys():
+            missing = sorted(ended - documents.keys())[0]
+            raise FormatError(f"provenance {cid}: ends what {missing} says, which is not in the bundle")
+        if is_registered(store, cid) or not any(is_registered(store, claimant) for claimant in ended):
+            taken[cid] = document
+    return taken
+
+
+def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str]:
+    """The documents that these records rest on, by CID: their own, what ends or is ended by them, those of inputs."""
+    claims: dict[str, set[str]] = {}
+    makers: dict[str, set[str]] = {}
+    endings: dict[str, set[str]] = {}
+    for cid, document in documents.items():
+        for _, claimant in ended_by(document):
+            endings.setdefault(claimant, set()).add(cid)
+        for statement in statements_of(cid, document):
+            claims.setdefault(statement.id, set()).add(cid)
+            makers.setdefault(statement.file.cid, set()).add(cid)
+    found: set[str] = set()
+    waiting = [cid for record in records for cid in claims.get(record, ())]
+    while waiting:
+        cid = waiting.pop()
+        if cid not in found:
+            found.add(cid)
+            waiting += endings.get(cid, ())
+            waiting += _before(documents[cid], documents, makers)
+    return found
+
+
+def is_registered(store: StoreReader, cid: str) -> bool:
+    """Whether a document has taken effect in this store."""
+    return any(record.keyvalues.get("asset") == "provenance" for record in store.query({"cid": cid}))
+
+
+def _before(
+    document: Document, documents: Mapping[str, Document], makers: Mapping[str, set[str]]
+) -> Iterator[str]:
+    yield from (claimant for _, claimant in ended_by(document) if claimant in documents)
+    if isinstance(document, Execution):
+        for entry in document.inputs:
+            yield from makers.get(entry.cid, ())
+
+
+class _Walk:
+    """One walk through the documents of a store."""
+
+    def __init__(self, store: StoreReader):
+        self.store = store
+        self.found: dict[str, Document] = {}
+        self._read: dict[str, Document] = {}
+        self._asked: set[tuple[str, str]] = set()
+        self._waiting: list[str] = []
+
+    def add_makers(self, cid: str, record: str = "") -> None:
+        """The documents that claim a record, or any record of a file."""
+        if (cid, record) in self._asked:
+            return
+        self._asked.add((cid, record))
+        for document in [*self.store.documents(cid), *self.store.documents(cid, "amended")]:
+            claimed = {item.id for item in statements_of(document, self._document(document))}
+            if not record or record in claimed:
+                self._add(document)
+
+    def finish(self) -> dict[str, Document]:
+        """All documents that belong to those found so far."""
+        while self._waiting:
+            cid = self._waiting.pop()
+            document = self.found[cid]
+            for _, claimant in ended_by(document):
+                self._add(claimant)
+            if isinstance(document, Execution):
+                for entry in document.inputs:
+                    self.add_makers(entry.cid)
+            for file in {statement.file.cid for statement in statements_of(cid, document)}:
+                for role in ("amended", "retracted"):
+                    self._add_endings(cid, self.store.documents(file, role))
+        return self.found
+
+    def _add_endings(self, cid: str, candidates: Iterable[str]) -> None:
+        for candidate in candidates:
+            if cid in {claimant for _, claimant in ended_by(self._document(candidate))}:
+                self._add(candidate)
+
+    def _add(self, cid: str) -> None:
+        if cid not in self.found:
+            self.found[cid] = self._document(cid)
+            self._waiting.append(cid)
+
+    def _document(self, cid: str) -> Document:
+        if cid not in self._read:
+            self._read[cid] = self.store.document(cid)
+        return self._read[cid]

@@ -1,0 +1,167 @@
+"""Bringing the bytes of a bundle: its manifest, one file by CID or by published checksums, and what a maker makes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from stargazer.assets.errors import IntegrityError, InvalidAssetError, StargazerError, StorageError
+from stargazer.storage.bundles.mirrors import local_path
+from stargazer.storage.cid import compute_cid
+from stargazer.storage.objects import ObjectStore, StoredObject
+
+if TYPE_CHECKING:
+    from stargazer.storage.bundles.manifest import BundleFile
+    from stargazer.storage.reading import StoreReader
+
+__all__ = [
+    "LARGEST_DOCUMENT",
+    "bring_by_cid",
+    "bring_by_sums",
+    "get_manifest",
+    "present",
+    "take_made",
+    "workspace",
+]
+
+LARGEST_DOCUMENT = 64_000_000
+"""Bytes of a provenance document, at most."""
+
+Progress = Callable[[int, "int | None"], None]
+
+
+def get_manifest(url: str, *, most: int) -> tuple[bytes, str]:
+    """The bytes of a manifest behind a URL, at most `most + 1` of them, and the URL without secrets.
+
+    Raises:
+        InvalidAssetError: not http or https, or with credentials.
+        StorageError: the server does not give it.
+    """
+    from stargazer.storage.http import SourceError, open_url, without_secrets
+
+    try:
+        parts = urlsplit(url)
+        fit, named = (
+            parts.scheme in ("http", "https") and bool(parts.hostname),
+            parts.username or parts.password,
+        )
+    except ValueError:
+        fit, named = False, None
+    if not fit or named is not None:
+        raise InvalidAssetError(
+            f"{url.rpartition('@')[2]!r}: a manifest's URL begins with http:// or https:// and carries no credentials"
+        )
+    place = without_secrets(url)
+    found = bytearray()
+    try:
+        with open_url(url) as body:
+            for piece in body.pieces:
+                found += piece[: most + 1 - len(found)]
+                if len(found) > most:
+                    break
+            if body.size is not None and len(found) < min(body.size, most):
+                raise StorageError(f"{place}: ended after {len(found):,} of {body.size:,} bytes; try again")
+    except SourceError as error:
+        raise StorageError(f"{place}: {error}") from None
+    return bytes(found), place
+
+
+def present(store: StoreReader, cid: str) -> StoredObject | None:
+    """The object, if it is here and sound; a damaged one is put out of the way."""
+    found = store.objects.stat(cid)
+    if found is None:
+        return None
+    try:
+        store.read(cid)
+    except IntegrityError:
+        store.objects.quarantine(cid)
+        return None
+    return found
+
+
+def bring_by_cid(
+    cid: str, targets: Sequence[str], objects: ObjectStore, *, size: int | None, progress: Progress
+) -> StoredObject:
+    """An object from the first of these URLs and paths that gives its bytes.
+
+    Raises:
+        StorageError: none does; the message says what was wrong with each.
+    """
+    from stargazer.storage.downloading import fetch_object
+    from stargazer.storage.sources import source_of
+
+    return fetch_object(cid, [source_of(target) for target in targets], objects, size=size, progress=progress)
+
+
+def bring_by_sums(
+    entry: BundleFile, targets: Sequence[str], objects: ObjectStore, progress: Progress
+) -> StoredObject:
+    """The object of an entry whose checksums alone are known, from the first URL or path that gives those bytes.
+
+    Raises:
+        StorageError: none does; the message says what was wrong with each.
+    """
+    from stargazer.storage.downloading import fetch_file
+
+    def bounded(done: int, size: int | None) -> None:
+        if done > entry.size or size not in (None, entry.size):
+            raise IntegrityError(f"{size or done:,} bytes come, not the {entry.size:,} of the manifest")
+        progress(done, entry.size)
+
+    wrong: list[str] = []
+    for target in targets:
+        local = local_path(target)
+        url = target if local is None else local.absolute().as_uri()
+        try:
+            with fetch_file(url, entry.sums, objects.work, lambda text: None, progress=bounded) as path:
+                if path.stat().st_size != entry.size:
+                    raise IntegrityError(
+                        f"{path.stat().st_size:,} bytes came, not the {entry.size:,} of the manifest"
+                    )
+                return objects.adopt(path)
+        except StargazerError as error:
+            wrong.append(str(error))
+    raise StorageError("\n".join(wrong) or "no mirror says where it can be had")
+
+
+def take_made(entry: BundleFile, path: Path, objects: ObjectStore) -> StoredObject:
+    """The object of an entry that was made here, if it is what the bundle says.
+
+    Raises:
+        IntegrityError: it is not.
+    """
+    if not path.is_file() or path.is_symlink():
+        raise StorageError(f"{entry.name!r} was not made")
+    found = compute_cid(path)
+    if found != entry.cid:
+        raise IntegrityError(
+            f"{entry.name!r} was made as {found}, expected {entry.cid}: other versions of the libraries that made it "
+            "(compression, most often) write other bytes"
+        )
+    return objects.keep(path, found)
+
+
+@contextlib.contextmanager
+def workspace(work: Path) -> Iterator[Path]:
+    """A private folder whose lock tells that it is in use, as for workspaces of tasks; gone at the end."""
+    folder = work / f"bundle-{secrets.token_hex(6)}"
+    lock = folder.with_name(f"{folder.name}.lock")
+    try:
+        held = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"cannot write to {str(work)!r}: {error.strerror}") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(held)

@@ -1,0 +1,184 @@
+"""Registering what a bundle brought: its provenance documents take effect, and what none of them tells is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import attrs
+from stargazer.assets import provenance
+from stargazer.assets.asset import asset_class
+from stargazer.assets.errors import FormatError, StargazerError, StorageError
+from stargazer.assets.provenance import Document, Entry, Import
+from stargazer.storage import verified
+from stargazer.storage.arrivals import arriving
+from stargazer.storage.bundles import getting
+from stargazer.storage.bundles.documents import accepted, is_registered, needed
+from stargazer.storage.bundles.manifest import BundleFile
+from stargazer.storage.bundles.mirrors import fill, is_url, targets_of
+from stargazer.storage.bundles.selecting import settled, settled_id
+from stargazer.storage.objects import ObjectStore
+from stargazer.storage.recording import account, now
+from stargazer.storage.statements import statements_of
+
+if TYPE_CHECKING:
+    from stargazer.assets.client import IpFile
+    from stargazer.storage.bundles.finding import Bundle
+    from stargazer.storage.objects import StoredObject
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["Documents", "Registration", "take_documents"]
+
+
+@attrs.define
+class Documents:
+    """The provenance documents of a bundle that may take effect.
+
+    Attributes:
+        found: by CID.
+        files: of those that are not in the store yet; they are kept when they take effect.
+        failures: of those that could not be had, or that no store should follow.
+    """
+
+    found: dict[str, Document] = attrs.field(factory=dict)
+    files: dict[str, Path] = attrs.field(factory=dict)
+    failures: dict[str, str] = attrs.field(factory=dict)
+
+
+def take_documents(store: LocalStore, bundle: Bundle, folder: Path) -> Documents:
+    """Bring the provenance documents of a bundle into a folder and read them.
+
+    They are not objects of the store before they take effect: whatever is there counts as the store's own word.
+    """
+    taken = Documents()
+    mirrors = [mirror for mirror in bundle.manifest.mirrors if "{cid}" in mirror]
+    aside = ObjectStore(folder)
+    for cid in bundle.manifest.provenance:
+        try:
+            targets = [fill(mirror, bundle.place, cid=cid, name=cid) for mirror in mirrors]
+            path = _document_file(store, aside, cid, list(filter(None, targets)))
+            taken.found[cid] = provenance.parse(path.read_bytes())
+            if not is_registered(store, cid):
+                taken.files[cid] = path
+        except StargazerError as error:
+            taken.failures[cid] = str(error)
+    try:
+        taken.found = accepted(store, taken.found)
+    except FormatError as error:
+        taken.failures.update(dict.fromkeys(taken.found, str(error)))
+        taken.found = {}
+    return taken
+
+
+def _document_file(store: LocalStore, aside: ObjectStore, cid: str, targets: Sequence[str]) -> Path:
+    """The verified file of a document: the store's own, or one brought to a store aside."""
+    if getting.present(store, cid):
+        return store.objects.path(cid)
+    if not targets:
+        raise StorageError("it is not here, and no mirror with {cid} says where it can be had")
+
+    def bounded(done: int, size: int | None) -> None:
+        if max(done, size or 0) > getting.LARGEST_DOCUMENT:
+            raise StorageError(f"larger than {getting.LARGEST_DOCUMENT:,} bytes, which no document is")
+
+    getting.bring_by_cid(cid, targets, aside, size=None, progress=bounded)
+    return aside.path(cid)
+
+
+@attrs.define
+class Registration:
+    """The registering of one fetch.
+
+    Attributes:
+        cids: of the entries that arrived, by name.
+        origins: where each came from.
+        failures: of entries whose file is not of its type.
+    """
+
+    store: LocalStore
+    bundle: Bundle
+    cids: Mapping[str, str]
+    origins: Mapping[str, str]
+    failures: dict[str, str] = attrs.field(factory=dict)
+
+    def register(self, entries: Sequence[BundleFile], documents: Documents) -> list[IpFile]:
+        """The records of the entries that arrived, which all appear together.
+
+        A document that tells of an entry which did not arrive waits for it; until then the others of it count as
+        imported from here.
+        """
+        store = self.store
+        ids = {entry.name: id for entry in entries if (id := settled_id(entry, self.cids))}
+        missing = {entry.cid for entry in entries if entry.name not in ids} - {""}
+        ready = {
+            cid: document
+            for cid, document in documents.found.items()
+            if not any(item.file.cid in missing for item in statements_of(cid, document))
+        }
+        wanted = needed(ready, ids.values())
+        with arriving(store.root, store.objects, lambda: store.index) as kept:
+            kept += [store.objects.keep(path, cid) for cid, path in documents.files.items() if cid in wanted]
+            with store.index.transaction() as connection:
+                verified.remember(connection, kept)
+                store.replay(wanted, trusted=False)
+                fresh = [
+                    entry for entry in entries
+                    if entry.name in ids and store.get(ids[entry.name]) is None and self._is_of_its_type(entry)
+                ]  # fmt: skip
+                if fresh:
+                    kept.append(self._write_import(fresh))
+                    verified.remember(connection, kept[-1:])
+                    store.replay([kept[-1].cid])
+                store.add_mirrors(self._mirrors())
+        found = [store.get(id) for id in ids.values()]
+        return [record for record in found if record is not None]
+
+    def _is_of_its_type(self, entry: BundleFile) -> bool:
+        """Look at the head and tail of a file that is here, as when it is added."""
+        path = self.store.objects.path(self.cids[entry.name])
+        check = asset_class(entry.keyvalues["asset"]).check
+        if check is not None and path.exists():
+            try:
+                check(path)
+            except FormatError as error:
+                self.failures[entry.name] = str(error)
+        return entry.name not in self.failures
+
+    def _write_import(self, entries: Iterable[BundleFile]) -> StoredObject:
+        """The document of an import of these entries, as an object."""
+        files = [
+            Entry(
+                cid=self.cids[entry.name],
+                keyvalues=settled(entry, self.cids) or {},
+                name=entry.name,
+                size=entry.size,
+                origin=self.origins[entry.name],
+            )
+            for entry in entries
+        ]
+        command = f"bundle fetch {self.bundle.manifest.name}"
+        document = Import(files=files, command=command, account=account(), at=now())
+        path = self.store.objects.new_temporary()
+        try:
+            path.write_bytes(provenance.dump(document))
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            root = str(self.store.root)
+            raise StorageError(f"the store {root!r} cannot save provenance: {error.strerror}") from error
+        return self.store.objects.adopt(path)
+
+    def _mirrors(self) -> dict[str, list[str]]:
+        """Where the files may be had again; a URL with a query is left out, for it may be signed."""
+        found: dict[str, list[str]] = {}
+        for entry in self.bundle.manifest.files:
+            cid = self.cids.get(entry.name) or entry.cid
+            targets = (
+                targets_of(self.bundle.manifest, self.bundle.place, attrs.evolve(entry, cid=cid))
+                if cid
+                else []
+            )
+            urls = [target if is_url(target) else Path(target).absolute().as_uri() for target in targets]
+            found.setdefault(cid, []).extend(url for url in urls if not urlsplit(url).query)
+        return {cid: urls for cid, urls in found.items() if cid and urls}

@@ -1,0 +1,86 @@
+"""Which entries of a bundle are wanted, what they need, and whether what is said of them can be registered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from stargazer.assets.asset import asset_class, record_id
+from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
+from stargazer.storage.bundles.manifest import BundleFile, Manifest
+
+__all__ = ["check_entries", "select", "settled", "settled_id"]
+
+_PENDING = "pending"  # stands for a CID that is not known yet
+
+
+def select(manifest: Manifest, only: Mapping[str, Sequence[str]]) -> list[BundleFile]:
+    """The entries whose metadata has one of the values of every key, and the entries that their links need.
+
+    Raises:
+        AssetNotFoundError: there is none.
+    """
+    found = {
+        entry.name: entry
+        for entry in manifest.files
+        if all(_has(entry.keyvalues.get(key), values) for key, values in only.items())
+    }
+    if not found:
+        asked = " ".join(f"{key}={value}" for key, values in only.items() for value in values)
+        have = sorted(
+            {entry.keyvalues[key] for key in only for entry in manifest.files if key in entry.keyvalues}
+        )
+        known = ", ".join(map(repr, have[:20])) or "no such key"
+        raise AssetNotFoundError(f"the bundle {manifest.name!r} has nothing with {asked}; it has {known}")
+    by_name = {entry.name: entry for entry in manifest.files}
+    waiting = list(found.values())
+    while waiting:
+        for target in waiting.pop().links.values():
+            if target not in found:
+                found[target] = by_name[target]
+                waiting.append(by_name[target])
+    return [entry for entry in manifest.files if entry.name in found]
+
+
+def check_entries(entries: Iterable[BundleFile]) -> None:
+    """Look at the types and metadata of entries, before a byte is brought.
+
+    Raises:
+        InvalidAssetError: a type that is not installed, or metadata that it does not take; it names the entry.
+    """
+    for entry in entries:
+        pairs = {**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)}
+        try:
+            asset = asset_class(pairs["asset"]).from_keyvalues(pairs)
+            if asset.keyvalues != pairs:
+                changed = sorted({key for key, _ in asset.keyvalues.items() ^ pairs.items()})
+                raise InvalidAssetError(
+                    f"{', '.join(changed)}: not as this type writes it: {asset.keyvalues!r}"
+                )
+        except InvalidAssetError as error:
+            raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None
+
+
+def settled(entry: BundleFile, cids: Mapping[str, str]) -> dict[str, str] | None:
+    """The metadata of an entry with the CIDs of what it links to; None while one of them is not known."""
+    if any(target not in cids for target in entry.links.values()):
+        return None
+    return {**entry.keyvalues, **{key: cids[target] for key, target in entry.links.items()}}
+
+
+def settled_id(entry: BundleFile, cids: Mapping[str, str]) -> str:
+    """The id of an entry's record; empty while a CID in it is not known."""
+    pairs = settled(entry, cids)
+    return record_id(cids[entry.name], pairs) if pairs is not None and entry.name in cids else ""
+
+
+def _has(text: str | None, values: Sequence[str]) -> bool:
+    """Whether metadata is one of these values, or a list with one of them as a member."""
+    if text is None or text in values:
+        return text is not None
+    if text.startswith("["):
+        try:
+            return any(str(member) in values for member in json.loads(text))
+        except ValueError:
+            pass
+    return False
