@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +17,19 @@ from .pinata_emulator import PinataEmulator, PinataProcess
 @pytest.fixture
 def pinata(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PinataEmulator]:
     """An empty Pinata account in this process."""
-    with PinataEmulator(tmp_path_factory.mktemp("pinata")) as emulator:
+    folder = tmp_path_factory.mktemp("pinata")
+    with PinataEmulator(folder) as emulator:
         yield emulator
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
 def pinata_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PinataProcess]:
     """An empty Pinata account in a process of its own, which can be killed and started again."""
-    with PinataProcess(tmp_path_factory.mktemp("pinata")) as process:
+    folder = tmp_path_factory.mktemp("pinata")
+    with PinataProcess(folder) as process:
         yield process
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
