@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from stargazer.assets.errors import StorageError
 from stargazer.storage import verified
+from stargazer.storage.sharing import open_shared
 
 if TYPE_CHECKING:
     from stargazer.storage.index import Index
@@ -48,7 +49,7 @@ def arriving(root: Path, objects: ObjectStore, index: Callable[[], Index]) -> It
 def _lock_file(root: Path) -> Iterator[int]:
     try:
         root.mkdir(parents=True, exist_ok=True)
-        fd = os.open(root / "arrivals.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        fd = open_shared(root / "arrivals.lock", root)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(

@@ -14,9 +14,12 @@ from stargazer.assets.errors import IntegrityError, StorageError
 
 from .cid import compute_cid, is_cid
 from .ingest import copy_and_hash, hash_in_place, locked_folder, sync_paths
-from .placing import explained, move_file, place_link, refusal
+from .layouts import layout_path
+from .layouts import save as save_layout
+from .layouts import verify as verify_layout
+from .placing import explained, hash_original, move_file, place_link, refusal
 from .sharing import make_folder
-from .stored import LAYOUT_SUFFIX, StoredObject, Stray, scan_objects, shard_of
+from .stored import StoredObject, Stray, scan_objects, shard_of
 
 __all__ = ["ObjectStore", "StoredObject", "Stray"]
 
@@ -129,11 +132,14 @@ class ObjectStore:
             cid = hash_in_place(Path(source))
         return self.keep(source, cid)
 
-    def keep(self, path: str | os.PathLike[str], cid: str) -> StoredObject:
+    def keep(self, path: str | os.PathLike[str], cid: str, *, layout: Path | None = None) -> StoredObject:
         """Take a file of our own (in `work` or `tmp`) whose bytes were just found to be those of `cid`.
 
         They are not hashed again. The file becomes read-only and moves: `path` is gone afterwards. An object of the
         same size that is there already stays, so a damaged one is to be removed or put into quarantine before.
+
+        Args:
+            layout: a finished file in `tmp` that says how the bytes are cut into blocks, where Pinata does otherwise.
 
         Raises:
             StorageError: if the file is missing, a symbolic link or no regular file; or if the store cannot be
@@ -147,6 +153,9 @@ class ObjectStore:
                 )
             with contextlib.suppress(PermissionError):  # begun by another user of this store
                 path.chmod(_READ_ONLY)
+            if layout is not None:  # first: without it the object does not verify
+                self._shard(cid)
+                save_layout(self.path(cid), layout)
             (kept,) = self._keep([(cid, path)])
             path.unlink(missing_ok=True)
         return kept
@@ -161,23 +170,15 @@ class ObjectStore:
                 the store cannot be written.
         """
         original = Path(os.path.realpath(source))
+        if original.is_relative_to(os.path.realpath(self.root)):
+            raise StorageError(f"{os.fspath(source)!r} lies in the store itself: give a file of your own.")
         with self._explained(f"cannot link to {os.fspath(source)!r}"):
-            if original.is_relative_to(os.path.realpath(self.root)):
-                raise StorageError(
-                    f"{os.fspath(source)!r} lies in the store itself: give a file of your own."
-                )
-            before = original.stat()
-            cid = compute_cid(original)
-            after = original.stat()
-            if StoredObject.of(cid, before) != StoredObject.of(cid, after):
-                raise StorageError(
-                    f"{os.fspath(source)!r} changed while it was read: try again when it is done."
-                )
-            shard = self._shard(cid)
-            with locked_folder(shard):
-                if not (own := self._own(cid)) or own.size != after.st_size:
+            cid = hash_original(original)
+            if self._own(cid) is None or self._hash(cid) != cid:
+                shard = self._shard(cid)
+                with locked_folder(shard):
                     place_link(original, self.path(cid))
-            sync_paths([shard, self._objects])
+                sync_paths([shard, self._objects])
             return StoredObject.of(cid, self.path(cid).stat())
 
     # taking out
@@ -187,7 +188,7 @@ class ObjectStore:
         path = self.path(cid)
         with self._explained(f"cannot remove {cid}"):
             path.unlink(missing_ok=True)
-            Path(f"{path}{LAYOUT_SUFFIX}").unlink(missing_ok=True)
+            layout_path(path).unlink(missing_ok=True)
 
     def quarantine(self, cid: str) -> Path:
         """Move damaged bytes out of the way, to `quarantine/<cid>-<n>`, and say where they are.
@@ -223,7 +224,7 @@ class ObjectStore:
             gone = f": the file it was linked to, {os.fspath(original)!r}, is gone" if original else ""
             raise StorageError(f"{cid} is not in the store {os.fspath(self.root)!r}{gone}.")
         with self._explained(f"cannot verify {cid}"):
-            found = compute_cid(self.path(cid))
+            found = self._hash(cid)
         if found == cid:
             return stored
         if original is not None:
@@ -251,6 +252,12 @@ class ObjectStore:
             kept = [self._rename(path, cid, synced=path in new) for cid, path in arrived]
             sync_paths([*sorted(set(shards.values())), self._folder("objects")])
         return kept
+
+    def _hash(self, cid: str) -> str:
+        """The CID of the object's bytes: its own if there is any way of cutting them into blocks that gives it."""
+        path = self.path(cid)
+        found = compute_cid(path)
+        return cid if found == cid or verify_layout(path, cid) else found
 
     def _own(self, cid: str) -> StoredObject | None:
         """The object, if its bytes are our own."""

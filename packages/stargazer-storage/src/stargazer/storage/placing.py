@@ -1,4 +1,4 @@
-"""Putting a finished file or a link at its final name at once, and what the system's refusals mean to the user."""
+"""Putting a finished file or a link at its name at once, and what the system's refusals mean to the user."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from stargazer.assets.errors import StorageError
 
 from .cid import compute_cid
 from .ingest import copy_and_hash, sync_paths
+from .stored import StoredObject
 
-__all__ = ["explained", "move_file", "place_link", "refusal"]
+__all__ = ["explained", "hash_original", "move_file", "place_link", "refusal"]
 
 _REASONS = {
     errno.ENOSPC: "the disk is full: free some space, or move the store to a larger disk (STARGAZER_LOCAL)",
@@ -23,6 +25,7 @@ _REASONS = {
     errno.EACCES: "no permission: ask the store's owner, or use another store (STARGAZER_LOCAL)",
     errno.EPERM: "no permission: ask the store's owner, or use another store (STARGAZER_LOCAL)",
 }
+_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000  # ns; the coarse ones are whole seconds
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -86,6 +89,26 @@ def place_link(original: Path, target: Path) -> None:
                 "without --in-place."
             ) from error
         raise
+
+
+def hash_original(path: Path) -> str:
+    """The CID of a user's file, which is left as it is; any later change of it will show in its times.
+
+    Raises:
+        StorageError: it is no regular file, or changes while it is read.
+        OSError: it cannot be read.
+    """
+    before = path.stat()
+    changed = max(before.st_mtime_ns, before.st_ctime_ns)
+    tick = _COARSE_TICK if changed % 1_000_000_000 == 0 else _TICK
+    if 0 <= time.time_ns() - changed < tick:  # a change within one tick of its clock would not
+        time.sleep(tick / 1e9)
+    cid = compute_cid(path)
+    if StoredObject.of(cid, before) != StoredObject.of(cid, path.stat()):
+        raise StorageError(
+            f"{os.fspath(path)!r} changed while it was read: try again when its writer is done."
+        )
+    return cid
 
 
 def _beside(target: Path) -> Path:
