@@ -27,6 +27,11 @@ VERBS = {
     "rm": ("finding", "take a registration back"),
     "why": ("finding", "how a file came to be, back to what was imported"),
     "run": ("running", "run a workflow; without a name, list them"),
+    "verify": ("upkeep", "read files in full and compare them with their CIDs"),
+    "fsck": ("upkeep", "check the store, repair what can be repaired"),
+    "gc": ("upkeep", "remove bytes that no record refers to"),
+    "evict": ("upkeep", "drop bytes that can be had again, keep their records"),
+    "bundle": ("bundling", "files that travel together: make, list, show, fetch, verify"),
     "doctor": ("doctor", "check this installation"),
     "serve": ("serving", "serve MCP over stdio, for agents"),
 }

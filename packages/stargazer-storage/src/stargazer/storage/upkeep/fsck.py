@@ -1,0 +1,207 @@
+"""fsck: a store is checked against itself, and what can be repaired is repaired; nothing else is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stargazer.storage import verified
+from stargazer.storage.index.errors import IndexDamaged
+from stargazer.storage.stored import StoredObject, Stray
+from stargazer.storage.upkeep import evictions, indexing, known
+from stargazer.storage.upkeep.alone import Tell, silent
+from stargazer.storage.upkeep.hashing import Progress, hash_all
+from stargazer.storage.upkeep.problems import FsckReport, Kind, Problem
+from stargazer.storage.upkeep.repairing import Repairs
+from stargazer.storage.upkeep.sweep import SweepReport, sweep
+
+if TYPE_CHECKING:
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["FsckReport", "Kind", "Problem", "fsck"]
+
+
+def fsck(
+    store: LocalStore,
+    *,
+    full: bool = False,
+    repair: bool = True,
+    tell: Tell = silent,
+    progress: Progress | None = None,
+) -> FsckReport:
+    """Check the index, the objects, and that each record has its bytes; repair what can be repaired.
+
+    Quick, an object is trusted while its size, times and inode are those it was hashed with. Full, every byte is
+    hashed. A damaged or lost index is made again from the provenance among the objects; damaged or missing bytes are
+    fetched from a source that has them. A second run finds nothing but what is lost. Other processes may go on.
+
+    Args:
+        repair: False changes nothing and reports what would be done.
+        tell: told what takes long.
+        progress: called with the bytes that are hashed and those in all.
+
+    Raises:
+        StorageError: the index is of a newer version, or the store cannot be read or (to repair it) written.
+    """
+    if not (store.root / "objects").is_dir() and not store.index_path.exists():
+        return FsckReport(full=full, repair=repair)
+    check = _Check(store, full=full, repair=repair, tell=tell, progress=progress)
+    check.index()
+    try:
+        check.rest()
+    except IndexDamaged as error:  # in a part that was not looked at before
+        check.index(why=str(error.__cause__ or error))
+        check.rest()
+    return check.report(sweep(store, dry_run=not repair))
+
+
+class _Check:
+    """One run: the state of the store as it was found, and the problems so far."""
+
+    def __init__(
+        self, store: LocalStore, *, full: bool, repair: bool, tell: Tell, progress: Progress | None
+    ) -> None:
+        self.store, self.full, self.repair, self.tell, self.progress = store, full, repair, tell, progress
+        self.repairs = Repairs(store, repair=repair, tell=tell)
+        self.problems: list[Problem] = []
+        found = list(store.objects.scan())
+        self.here = {item.cid: item for item in found if isinstance(item, StoredObject)}
+        self.strays = [item for item in found if isinstance(item, Stray)]
+        self.index_is_sound = True
+        self.hashed: dict[str, int] = {}
+        self.damaged: set[str] = set()
+        self.replayed = 0
+        self.unhashed = 0
+
+    def index(self, why: str = "") -> None:
+        """The index: sound, or made again."""
+        store, path = self.store, self.store.index_path
+        there = path.exists()
+        why = why or indexing.damage(store, full=self.full)
+        if there and not why:
+            return
+        if not there and not any(known.looks_like_document(store.objects.path(cid)) for cid in self.here):
+            return
+        found = f"damaged: {why}" if there else "it is missing"
+        if not self.repair:
+            self.index_is_sound = False
+            done = "would be made again from the provenance in the store"
+            self.problems.append(Problem("index", path.name, found, done))
+            return
+        self.tell(f"the index is {'damaged' if there else 'missing'}: making it again")
+        rebuilt = indexing.rebuild(store, self.tell)
+        self.replayed += rebuilt.documents
+        done = f"made again from {rebuilt.documents} provenance documents"
+        kept = f"; the old one is {str(rebuilt.aside.relative_to(store.root))!r}" if rebuilt.aside else ""
+        self.problems.append(Problem("index", path.name, found, done + kept, fixed=True))
+        for cid in rebuilt.damaged:
+            if item := self.here.get(cid):
+                self._damaged(item, "it looks like provenance, and its bytes are not what its CID says")
+
+    def rest(self) -> None:
+        """Everything but the index itself."""
+        if self._is_readable():
+            self.documents()
+        self.objects()
+        if self._is_readable():
+            self.missing()
+
+    def objects(self) -> None:
+        """The objects: in their places, and with the bytes that their CIDs say."""
+        expected = self._recorded()
+        for stray in self.strays:
+            if stray.path.is_symlink() and stray.path.name not in self.here:
+                continue  # a link to a file that is gone: missing, if a record needs it
+            problem = self.repairs.stray(stray, needed=stray.path.name in expected)
+            self.problems += [problem] if problem else []
+        suspicious = self._suspicious()
+        sound: list[StoredObject] = []
+        for item, why in hash_all(self.store.objects, suspicious, self.progress):
+            self.hashed[item.cid] = item.size
+            if why:
+                self._damaged(item, why)
+            else:
+                sound.append(item)
+        if self.repair and self.index_is_sound and sound:
+            with self.store.index.transaction() as connection:
+                known_before = [item for item in sound if item.cid in expected]
+                verified.remember(connection, known_before)
+
+    def missing(self) -> None:
+        """Records whose bytes are not here, unless they were dropped on purpose."""
+        with self.store.index.reading() as connection:
+            evicted = evictions.evicted(connection)
+        expected = self._recorded()
+        if self.repair and (back := evicted & set(self.here)):
+            with self.store.index.transaction() as connection:
+                evictions.forget(
+                    connection, [cid for cid in back if self.store.objects.stat(cid) is not None]
+                )
+        for cid in sorted(expected - set(self.here) - evicted - self.damaged):
+            if self.store.objects.stat(cid) is None:  # it may have arrived meanwhile
+                self.problems.append(self.repairs.missing(cid))
+
+    def documents(self) -> None:
+        """Provenance that the index does not know takes effect."""
+        loose = indexing.unknown(self.store, self.here) - self.damaged
+        sound, _ = indexing.loose_documents(self.store, loose)
+        if not sound:
+            return
+        cids = indexing.replay_loose(self.store, self.tell) if self.repair else [item.cid for item in sound]
+        self.replayed += len(cids) if self.repair else 0
+        done = "it took effect" if self.repair else "it would take effect"
+        for cid in cids:
+            self.problems.append(
+                Problem("document", cid, "provenance that the index did not know", done, self.repair)
+            )
+
+    def report(self, swept: SweepReport) -> FsckReport:
+        """Everything, in one."""
+        return FsckReport(
+            full=self.full,
+            repair=self.repair,
+            objects=len(self.here),
+            bytes=sum(item.size for item in self.here.values()),
+            hashed=len(self.hashed),
+            hashed_bytes=sum(self.hashed.values()),
+            unhashed=self.unhashed,
+            replayed=self.replayed,
+            problems=self.problems,
+            swept=swept,
+        )
+
+    def _damaged(self, item: StoredObject, why: str) -> None:
+        if item.cid not in self.damaged:
+            self.damaged.add(item.cid)
+            needed = item.cid in self._recorded()
+            self.problems.append(self.repairs.damaged(item, why, needed=needed))
+
+    def _recorded(self) -> set[str]:
+        if not self._is_readable():
+            return set()
+        with self.store.index.reading() as connection:
+            return known.recorded(connection)
+
+    def _is_readable(self) -> bool:
+        return self.index_is_sound and self.store.index_path.exists()
+
+    def _suspicious(self) -> list[StoredObject]:
+        """What is to be hashed: everything, or objects that have changed since they were."""
+        items = [item for item in self.here.values() if item.cid not in self.damaged]
+        if self.full:
+            return items
+        if not self._is_readable():
+            return []
+        with self.store.index.reading() as connection:
+            figures = {row[0]: StoredObject(*row) for row in connection.execute("SELECT * FROM objects")}
+            fresh = [item for item in items if item.cid not in figures]
+            self.unhashed = len({item.cid for item in fresh} & known.recorded(connection))
+            sizes = known.record_sizes(connection) if fresh else {}
+        return [
+            item
+            for item in items
+            if (
+                figures[item.cid] != item
+                if item.cid in figures
+                else sizes.get(item.cid, item.size) != item.size
+            )
+        ]

@@ -1,0 +1,88 @@
+"""Hashing many objects on all cores: which of them are not what their CID says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
+
+from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.storage.machine import available_cores
+from stargazer.storage.stored import StoredObject
+
+if TYPE_CHECKING:
+    from stargazer.storage.objects import ObjectStore
+
+__all__ = ["Progress", "hash_all"]
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are done and those in all."""
+
+_BATCH = 64  # small objects that one thread takes at once
+_SMALL = 1 << 20  # bytes
+
+
+def hash_all(
+    objects: ObjectStore, found: Iterable[StoredObject], progress: Progress | None = None
+) -> Iterator[tuple[StoredObject, str]]:
+    """Each object as it was when it was read, and what is wrong with it: nothing, or why it is damaged.
+
+    Objects that vanish meanwhile are left out.
+    """
+    todo = list(found)
+    total = sum(item.size for item in todo)
+    done = 0
+    with ThreadPoolExecutor(available_cores(), thread_name_prefix="stargazer-fsck") as pool:
+        stop = threading.Event()
+        running: set[Future[list[tuple[StoredObject, str]]]] = set()
+        batches = _batches(todo)
+        try:
+            while True:
+                for batch in batches:
+                    running.add(pool.submit(_check, objects, batch, stop))
+                    if len(running) > 2 * available_cores():
+                        break
+                if not running:
+                    return
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    for item, why in future.result():
+                        done += item.size
+                        yield item, why
+                    if progress is not None:
+                        progress(done, total)
+        finally:
+            stop.set()
+
+
+def _batches(todo: list[StoredObject]) -> Iterator[list[StoredObject]]:
+    """Large objects one by one and first, then small ones together."""
+    small: list[StoredObject] = []
+    for item in sorted(todo, key=lambda item: -item.size):
+        if item.size > _SMALL:
+            yield [item]
+            continue
+        small.append(item)
+        if len(small) == _BATCH:
+            yield small
+            small = []
+    if small:
+        yield small
+
+
+def _check(
+    objects: ObjectStore, batch: list[StoredObject], stop: threading.Event
+) -> list[tuple[StoredObject, str]]:
+    judged: list[tuple[StoredObject, str]] = []
+    for item in batch:
+        if stop.is_set():
+            break
+        try:
+            judged.append((objects.verify(item.cid), ""))
+        except IntegrityError as error:
+            judged.append((item, str(error)))
+        except StorageError as error:
+            if objects.stat(item.cid) is not None:
+                judged.append((item, f"it cannot be read: {error}"))
+    return judged

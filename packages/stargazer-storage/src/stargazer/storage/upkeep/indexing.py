@@ -1,0 +1,179 @@
+"""The index under fsck: whether it can be trusted, and making a new one from the documents among the objects."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from stargazer.assets.asset import record_id
+from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.storage import verified
+from stargazer.storage.index.errors import IndexDamaged
+from stargazer.storage.index.making import SIDE_FILES, set_aside
+from stargazer.storage.sharing import make_folder
+from stargazer.storage.stored import StoredObject
+from stargazer.storage.upkeep import evictions, known
+from stargazer.storage.upkeep.alone import Tell, alone
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["Rebuilt", "damage", "loose_documents", "rebuild", "replay_loose", "unknown"]
+
+
+@attrs.frozen
+class Rebuilt:
+    """A new index: of how many documents, which ones are damaged, and where the old one is."""
+
+    documents: int
+    damaged: list[str]
+    aside: Path | None
+
+
+def damage(store: LocalStore, *, full: bool) -> str:
+    """What is wrong with the index; empty if nothing is, or if it is missing.
+
+    Raises:
+        StorageError: it cannot be opened for another reason: of a newer version, no permission, on a network.
+    """
+    if not store.index_path.exists():
+        return ""
+    try:
+        with store.index.reading() as connection:
+            check = "PRAGMA integrity_check(1)" if full else "PRAGMA quick_check(1)"
+            (said,) = connection.execute(check).fetchone()
+            if said != "ok":
+                return str(said).splitlines()[-1]
+            connection.execute("BEGIN")  # one state of it all, whatever others write
+            try:
+                return next(_wrong_records(connection, full=full), "")
+            finally:
+                connection.execute("ROLLBACK")
+    except IndexDamaged as error:
+        cause = error.__cause__
+        return str(cause) if cause else "it cannot be read"
+    except (ValueError, KeyError, TypeError) as error:
+        return f"a record cannot be read: {error}"
+
+
+def loose_documents(store: LocalStore, cids: Iterable[str]) -> tuple[list[StoredObject], list[str]]:
+    """Which of these objects are provenance documents: the sound ones, and those whose bytes are damaged."""
+    sound: list[StoredObject] = []
+    damaged: list[str] = []
+    for cid in sorted(cids):
+        if known.looks_like_document(store.objects.path(cid)):
+            try:
+                found = store.objects.verify(cid)
+            except IntegrityError:
+                damaged.append(cid)
+                continue
+            except StorageError:  # gone
+                continue
+            if known.is_document(store.objects.path(cid)):
+                sound.append(found)
+    return sound, damaged
+
+
+def rebuild(store: LocalStore, tell: Tell) -> Rebuilt:
+    """Move what is left of the index to quarantine, and make a new one of the documents among the objects.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    with alone(store.root, tell):
+        sound, damaged = loose_documents(store, _present(store))
+        aside = set_aside(store.index_path)
+        kept = _quarantined(store.root, aside) if aside else None
+        _replay(store, sound)
+        _restore_evictions(store)
+    return Rebuilt(len(sound), damaged, kept)
+
+
+def replay_loose(store: LocalStore, tell: Tell) -> list[str]:
+    """Let the documents that the index does not know take effect, while none is on its way in; which they were.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    with alone(store.root, tell):
+        sound, _ = loose_documents(store, unknown(store, _present(store)))
+        _replay(store, sound)
+    return [found.cid for found in sound]
+
+
+def unknown(store: LocalStore, cids: Iterable[str]) -> set[str]:
+    """Those of these objects that neither a record refers to, nor the index knows as provenance."""
+    with store.index.reading() as connection:
+        return set(cids) - known.known_documents(connection) - known.recorded(connection)
+
+
+def _present(store: LocalStore) -> list[str]:
+    return [found.cid for found in store.objects.scan() if isinstance(found, StoredObject)]
+
+
+def _replay(store: LocalStore, documents: list[StoredObject]) -> None:
+    if documents:
+        with store.index.transaction() as connection:
+            verified.remember(connection, documents)  # at once, or each is synced on its own when it is read
+        store.replay(found.cid for found in documents)
+
+
+def _wrong_records(connection: sqlite3.Connection, *, full: bool) -> Iterator[str]:
+    """Records whose id does not follow from what they hold, or that searching would not find."""
+    sql = "SELECT seq, body FROM docs JOIN tables USING(tid) WHERE name = 'records'"
+    rows = dict(connection.execute(sql).fetchall())
+    for body in rows.values():
+        record = json.loads(body)
+        if record["id"] != record_id(record["cid"], record["keyvalues"]):
+            yield f"the record {record['id']!r} is not what it was"
+    if full:
+        yield from _wrong_terms(connection, rows)
+
+
+def _wrong_terms(connection: sqlite3.Connection, rows: dict[int, str]) -> Iterator[str]:
+    from stargazer.storage.index.conditions import terms_of
+
+    terms: dict[int, set[tuple[str, Any]]] = {}
+    sql = "SELECT seq, key, value FROM terms JOIN tables USING(tid) WHERE name = 'records'"
+    for seq, key, value in connection.execute(sql):
+        terms.setdefault(seq, set()).add((key, value))
+    if set(terms) - set(rows):
+        yield "terms of records that are not there"
+    for seq, body in rows.items():
+        if terms_of(json.loads(body)) != terms.get(seq, set()):
+            yield f"a record's terms are not those of the record: {json.loads(body)['id']!r}"
+
+
+def _quarantined(root: Path, aside: Path) -> Path:
+    """Move a damaged index, with what SQLite keeps beside it, into the quarantine of the store."""
+    folder = root / "quarantine"
+    try:
+        make_folder(folder, root)
+        number = 1
+        while (target := folder / f"index.sqlite-{number}").exists():
+            number += 1
+        for suffix in ("", *SIDE_FILES):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.move(f"{aside}{suffix}", f"{target}{suffix}")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(
+            f"the damaged index {str(aside)!r} cannot be moved to quarantine: {reason}"
+        ) from error
+    return target
+
+
+def _restore_evictions(store: LocalStore) -> None:
+    """What the notes beside the index say of bytes that are not here."""
+    gone = [found for found in evictions.noted(store.root) if store.objects.stat(found.cid) is None]
+    if gone:
+        store.add_mirrors({found.cid: found.mirrors for found in gone})
+        with store.index.transaction() as connection:
+            evictions.remember(connection, gone)
