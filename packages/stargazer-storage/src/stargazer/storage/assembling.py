@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from attrs import frozen
 from stargazer.assets.errors import StorageError
 
 from .http import SourceError
@@ -35,14 +36,12 @@ class WrongBytesError(SourceError):
     """A source gave all its bytes, and they are not those asked for."""
 
 
+@frozen
 class Fault:
-    """A source and what was wrong with it."""
+    """A source, and what it did instead of giving the bytes: "<name> <error>" is a sentence."""
 
-    def __init__(self, source: Source, error: SourceError) -> None:
-        self.source, self.error = source, error
-
-    def __str__(self) -> str:
-        return f"{self.source.name}: {self.error}"
+    name: str
+    error: SourceError
 
 
 class Assembly(Generic[T]):
@@ -91,7 +90,7 @@ class Assembly(Generic[T]):
                     error = self._bring_from(sources[number])
                     if error is None:
                         return []
-                    faults[number] = Fault(sources[number], error)
+                    faults[number] = Fault(sources[number].name, error)
                     if not error.passing:
                         waiting.remove(number)
                 if not waiting:
@@ -171,12 +170,7 @@ class Assembly(Generic[T]):
         room = self._part.room
         if size is not None and size - self._part.size > room:
             if size == self._certain:
-                self._part.discard()
-                raise StorageError(
-                    f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
-                    f"{os.fspath(self._part.path.parent)!r}; free some space, or move the store to a larger disk "
-                    "(STARGAZER_LOCAL)"
-                )
+                self._part.check_room(size)
             raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
         if size is None and room < RESERVE:
             arrived = self._part.size

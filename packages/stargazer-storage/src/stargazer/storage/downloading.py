@@ -17,8 +17,13 @@ from stargazer.assets.errors import IntegrityError, InvalidAssetError, StorageEr
 
 from .assembling import Assembly, Fault, Progress, WrongBytesError
 from .cid import BLOCK_SIZE, hash_file
+from .foreign import Layout
 from .ingest import sync_paths
+from .layouts import save
+from .links import parse_cid
 from .parts import Compute, Part, WaitUntil, open_part
+from .profiles import RAW
+from .sharing import make_folder
 from .sources import LocalFile, Mirror, Source, file_name, source_of, without_secrets
 
 if TYPE_CHECKING:
@@ -65,14 +70,9 @@ def fetch_object(
             part.discard()
             return found
 
-        def judge(hashed: str, size: int) -> None:
-            if hashed != cid:
-                raise WrongBytesError(f"gave other bytes: {_described(part, size)} that hash to {hashed}")
-
-        faults = Assembly(cid, part, size, hash_file, judge, progress).bring(sources)
-        if faults:
-            raise _failed(cid, faults)
-        return objects.keep(part.path, cid)
+        if parse_cid(cid).codec == RAW:  # one block, however large
+            return _fetch_block(cid, part, sources, objects, size, progress)
+        return _fetch_tree(cid, part, sources, objects, size, progress)
 
 
 @contextlib.contextmanager
@@ -133,14 +133,82 @@ def fetch_file(
         yield path
 
 
+def _fetch_block(
+    cid: str,
+    part: Part,
+    sources: Sequence[Source],
+    objects: ObjectStore,
+    size: int | None,
+    progress: Progress | None,
+) -> StoredObject:
+    """An object whose CID is the SHA-256 of its bytes."""
+    wanted = parse_cid(cid).digest.hex()
+
+    def judge(found: dict[str, str], size: int) -> None:
+        if found["sha256"] != wanted:
+            raise WrongBytesError(
+                f"gave other bytes: {_described(part, size)} with SHA-256 {found['sha256']}"
+            )
+
+    faults = Assembly(cid, part, size, _digests(["sha256"]), judge, progress).bring(sources)
+    if faults:
+        raise _failed(cid, faults)
+    return objects.keep(part.path, cid)
+
+
+def _fetch_tree(
+    cid: str,
+    part: Part,
+    sources: Sequence[Source],
+    objects: ObjectStore,
+    size: int | None,
+    progress: Progress | None,
+) -> StoredObject:
+    """An object whose CID is that of a tree over its bytes: in Pinata's layout, or in a foreign one."""
+    layout = Layout(cid, sources, objects.new_temporary)
+
+    def compute(fd: int, size: int, wait_until: WaitUntil) -> str:
+        return hash_file(fd, size, wait_until, profile=layout.profile)
+
+    def judge(hashed: str, size: int) -> None:
+        if hashed != cid and not layout.recognises(part, size):
+            if layout.unknown:
+                raise _NeedsCar
+            raise WrongBytesError(f"gave other bytes: {_described(part, size)} that hash to {hashed}")
+
+    faults: list[Fault] = []
+    in_car = False
+    try:
+        try:
+            faults = Assembly(cid, part, size, compute, judge, progress).bring(sources)
+        except _NeedsCar:
+            in_car = True
+        if faults or in_car:
+            more = layout.extract(part, progress)
+            if more is not None:
+                raise _failed(cid, [*faults, *more])
+        else:
+            layout.note_profile()
+        if layout.file is not None:
+            make_folder(objects.path(cid).parent, objects.root)
+            save(objects.path(cid), layout.file)
+        return objects.keep(part.path, cid)
+    finally:
+        layout.forget()
+
+
+class _NeedsCar(Exception):
+    """The bytes came, and no profile tells whether they are right."""
+
+
 def _failed(cid: str, faults: Sequence[Fault]) -> StorageError:
     kind = (
         IntegrityError if any(isinstance(fault.error, WrongBytesError) for fault in faults) else StorageError
     )
     if len(faults) == 1:
-        return kind(f"{cid} could not be fetched from {faults[0].source.name}: it {faults[0].error}.")
-    lines = "".join(f"\n  {fault}" for fault in faults)
-    return kind(f"{cid} could not be fetched: none of its {len(faults)} sources gave it.{lines}")
+        return kind(f"{cid} could not be fetched: {faults[0].name} {faults[0].error}.")
+    lines = "".join(f"\n  {fault.name} {fault.error}" for fault in faults)
+    return kind(f"{cid} could not be fetched:{lines}")
 
 
 def _described(part: Part, size: int) -> str:

@@ -38,7 +38,7 @@ PACE_SECONDS = 60.0
 LEAST_RATE = 4096
 """Bytes per second, on average over PACE_SECONDS of waiting for them."""
 
-PIECE = 1 << 20
+PIECE = 1 << 18
 MOST_REDIRECTS = 5
 MOST_PATIENCE = 60.0
 

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from stargazer.assets.errors import StorageError
 
 from .cid import BLOCK_SIZE
+from .sharing import file_permissions
 
 __all__ = ["Compute", "Follower", "Part", "WaitUntil", "open_part"]
 
@@ -56,7 +57,7 @@ class Part:
         Raises:
             StorageError: the disk does not take it; what had arrived is removed, to give the space back.
         """
-        with self._explained():
+        with self.explained():
             left = memoryview(piece)
             while left:
                 count = os.pwrite(self.fd, left, self.size)
@@ -65,7 +66,7 @@ class Part:
 
     def restart(self) -> None:
         """Forget what has arrived."""
-        with self._explained():
+        with self.explained():
             os.ftruncate(self.fd, 0)
         self.size = 0
 
@@ -83,14 +84,27 @@ class Part:
         status = os.fstatvfs(self.fd)
         return status.f_bavail * status.f_frsize if status.f_blocks else 1 << 62
 
+    def check_room(self, size: int) -> None:
+        """Raise StorageError unless a file of this size fits on the disk, the bytes that are here counted."""
+        room = self.room
+        if size - self.size > room:
+            self.discard()
+            raise StorageError(
+                f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
+                f"{os.fspath(self.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
+            )
+
     def head(self, count: int) -> bytes:
         """The first bytes."""
         return os.pread(self.fd, count, 0)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
+        """Say what the disk refuses as a StorageError, and give back what had arrived."""
         try:
             yield
+        except StorageError:
+            raise
         except OSError as error:
             self.discard()
             reason = _FULL.get(error.errno or 0, (error.strerror or str(error)).lower())
@@ -139,6 +153,8 @@ def _lock(path: Path) -> int | None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if _is_at(path, fd):
+                with contextlib.suppress(OSError):  # another user of a shared store may continue it
+                    os.fchmod(fd, 0o600 | file_permissions(path.parent))
                 return fd
         except OSError as error:
             os.close(fd)
