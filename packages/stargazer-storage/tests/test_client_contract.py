@@ -1,9 +1,10 @@
-"""The StorageClient contract: what every client keeps, whatever it stands on. A new client joins in CLIENTS."""
+"""The StorageClient contract: what every client keeps, whatever it stands on. A new client joins in the fixture."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from pathlib import Path
 
 import attrs
@@ -12,8 +13,11 @@ from stargazer.assets.client import IpFile, StorageClient
 from stargazer.assets.errors import AssetNotFoundError, FormatError, InvalidAssetError, StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.pinata.client import PinataClient
+from stargazer.storage.pinata.retrying import Patience
+from stargazer.storage.settings import Settings
 
-CLIENTS = {"local": lambda folder: LocalStorageClient(folder / "store")}
+from .pinata_emulator import PinataEmulator
 
 FASTA = b">chr1\nACGTACGTNN\n"
 REFERENCE = {"asset": "reference", "build": "GRCh38"}
@@ -28,9 +32,26 @@ ODD_NAMES = [
 ]
 
 
-@pytest.fixture(params=CLIENTS)
-def client(request, tmp_path):
-    return CLIENTS[request.param](tmp_path)
+@pytest.fixture(params=["local", "pinata", "pinata down"])
+def client(request, tmp_path, monkeypatch):
+    """Every client, Pinata's also with a service that cannot be reached: nothing here may depend on it."""
+    if request.param == "local":
+        yield LocalStorageClient(tmp_path / "store")
+        return
+    with PinataEmulator(tmp_path / "pinata") as pinata:
+        set_account(monkeypatch, pinata)
+        if request.param == "pinata down":
+            pinata.stop()
+            warnings.simplefilter("ignore")
+        yield PinataClient(Settings.load(), patience=Patience(attempts=1))
+
+
+def set_account(monkeypatch, pinata) -> None:
+    """Let the settings name an emulated account."""
+    monkeypatch.setenv("PINATA_JWT", pinata.jwt)
+    monkeypatch.setenv("PINATA_API", pinata.api)
+    monkeypatch.setenv("PINATA_UPLOADS", pinata.uploads)
+    monkeypatch.setenv("PINATA_GATEWAY", pinata.gateway)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import attrs
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "Waiting", "enqueue", "failed", "is_waiting", "remote_id", "remote_ids", "removed", "resumable",
+__all__ = ["SCHEMA", "Waiting", "enqueue", "failed", "is_known", "remote_id", "remote_ids", "removed", "resumable",
            "sent", "settled", "started", "waiting"]  # fmt: skip
 
 SCHEMA = """
@@ -32,7 +32,7 @@ class Waiting:
     Attributes:
         rank: 0 for files, 1 for provenance, which goes last: it says that the files are complete.
         became: the id under which a record that was amended went on.
-        attempts: how often it was begun.
+        attempts: how often it was begun; after the first, the service is asked what it has.
         error: why the last attempt failed.
         upload_url: of an upload that was cut, to go on with.
         number: its place, a new one each time it was enqueued.
@@ -50,14 +50,24 @@ class Waiting:
 
 
 def enqueue(
-    connection: sqlite3.Connection, record: str, cid: str, *, public: bool, rank: int = 0, became: str = ""
+    connection: sqlite3.Connection,
+    record: str,
+    cid: str,
+    *,
+    public: bool,
+    rank: int = 0,
+    became: str = "",
+    doubtful: bool = False,
 ) -> None:
-    """Let a record wait; one that waits already goes to the end, so that nobody at work on it takes it for done."""
+    """Let a record wait; one that waits already goes to the end, so that nobody at work on it takes it for done.
+
+    `doubtful`: the service may have it already.
+    """
     connection.execute(
         "INSERT INTO outbox(record, public, cid, rank, became, attempts, error, upload_url) "
-        "VALUES(?, ?, ?, ?, ?, 0, '', '') ON CONFLICT DO UPDATE SET became = excluded.became, "
+        "VALUES(?, ?, ?, ?, ?, ?, '', '') ON CONFLICT DO UPDATE SET became = excluded.became, "
         "number = (SELECT max(number) + 1 FROM outbox)",
-        (record, public, cid, rank, became),
+        (record, public, cid, rank, became, int(doubtful)),
     )
 
 
@@ -68,9 +78,13 @@ def waiting(connection: sqlite3.Connection) -> list[Waiting]:
     return [Waiting(row[0], bool(row[1]), *row[2:]) for row in connection.execute(sql).fetchall()]
 
 
-def is_waiting(connection: sqlite3.Connection, record: str) -> bool:
-    """Whether a record waits for any network."""
-    return connection.execute("SELECT 1 FROM outbox WHERE record = ?", (record,)).fetchone() is not None
+def is_known(connection: sqlite3.Connection, record: str, public: bool) -> bool:
+    """Whether a record is on a network, or waits to be."""
+    for table in ("remote", "outbox"):
+        sql = f"SELECT 1 FROM {table} WHERE record = ? AND public = ?"
+        if connection.execute(sql, (record, public)).fetchone():
+            return True
+    return False
 
 
 def started(connection: sqlite3.Connection, item: Waiting) -> None:

@@ -15,7 +15,7 @@ from stargazer.assets import provenance
 from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
-from stargazer.assets.provenance import Document, Execution
+from stargazer.assets.provenance import Amendment, Document, Execution
 from stargazer.storage import mirrors, outbox, statcache, statements, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.objects import ObjectStore
@@ -92,10 +92,7 @@ class StoreReader:
 
     def get(self, id: str) -> IpFile | None:
         """One record by its id."""
-        from tinydb import where
-
-        document = self.index.table("records").get(where("id") == id)
-        return self._ipfile(document) if document else None
+        return self.here(id)
 
     def remembered(self, run_key: str) -> tuple[str, Execution] | None:
         """The provenance CID and the execution that has this run key, if the records of all its outputs are there."""
@@ -122,6 +119,38 @@ class StoreReader:
         with self.index.reading() as connection:
             return [found for (found,) in connection.execute(sql, (cid, role)).fetchall()]
 
+    def explaining(self, records: Iterable[IpFile]) -> list[str]:
+        """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""
+        found: dict[str, None] = {}
+        waiting = [cid for record in records for cid in self._speaking_of(record.id, record.keyvalues)]
+        while waiting:
+            cid = waiting.pop()
+            if cid in found:
+                continue
+            try:
+                document = self.document(cid)
+            except StargazerError:
+                continue
+            found[cid] = None
+            if isinstance(document, Execution):
+                for entry in document.inputs:
+                    id = record_id(entry.cid, entry.keyvalues)
+                    waiting += self._speaking_of(id, {"provenance_cid": entry.provenance_cid})
+            elif isinstance(document, Amendment):
+                waiting += [document.made_by, *document.replaces]
+        return list(found)
+
+    def _speaking_of(self, record: str, keyvalues: Mapping[str, str]) -> list[str]:
+        """The documents that say that there is a record, and the one that its metadata names."""
+        named = keyvalues.get("provenance_cid", "")
+        return [*self._claimants(record), *([named] if named else [])]
+
+    def _claimants(self, record: str) -> list[str]:
+        """The documents that say that there is this record, in a fixed order."""
+        sql = "SELECT document FROM claims WHERE record = ? AND NOT ended ORDER BY at, document"
+        with self.index.reading() as connection:
+            return [found for (found,) in connection.execute(sql, (record,)).fetchall()]
+
     # reading
 
     def read(self, cid: str) -> Path:
@@ -133,9 +162,18 @@ class StoreReader:
             StorageError: it is not to be had.
             IntegrityError: its bytes are not what the CID says.
         """
+        return self.bring(cid) if self.objects.stat(cid) is None else self.read_here(cid)
+
+    def read_here(self, cid: str) -> Path:
+        """The same, of bytes that are here: nothing is downloaded.
+
+        Raises:
+            StorageError: they are not here.
+            IntegrityError: they are not what the CID says.
+        """
         found = self.objects.stat(cid)
         if found is None:
-            return self.bring(cid)
+            raise self._missing(cid)
         with self.index.reading() as connection:
             verify = not verified.is_verified(connection, found)
         if verify:
@@ -172,13 +210,10 @@ class StoreReader:
             IntegrityError: what they gave is not what the CID says.
         """
         if self.objects.stat(cid) is not None:
-            return self.read(cid)
+            return self.read_here(cid)
         sources = self.sources(cid)
         if not sources:
-            raise StorageError(
-                f"the bytes of {cid} are not in the store {str(self.root)!r}, and no mirror of them is known: "
-                "add the file again, or run what made it with --refresh"
-            )
+            raise self._missing(cid)
         from stargazer.storage.downloading import fetch_object
 
         found = fetch_object(cid, sources, self.objects, progress=progress)
@@ -214,7 +249,20 @@ class StoreReader:
         """
         return provenance.load(IpFile(cid=cid, path=self.read(cid)))
 
+    def _missing(self, cid: str) -> StorageError:
+        return StorageError(
+            f"the bytes of {cid} are not in the store {str(self.root)!r}, and no mirror of them is known: "
+            "add the file again, or run what made it with --refresh"
+        )
+
     # records as they are kept
+
+    def here(self, id: str) -> IpFile | None:
+        """One record by its id, if this machine's index has it."""
+        from tinydb import where
+
+        document = self.index.table("records").get(where("id") == id)
+        return self._ipfile(document) if document else None
 
     def _documents(self, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         """Those of these records that are there, by id."""

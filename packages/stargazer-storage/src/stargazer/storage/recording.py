@@ -74,12 +74,6 @@ class StoreRecorder(StoreReader):
         """Whether a provenance document has taken effect."""
         return any(record.keyvalues.get("asset") == "provenance" for record in self._search({"cid": cid}))
 
-    def _claimants(self, record: str) -> list[str]:
-        """The documents that say that there is this record, in a fixed order."""
-        sql = "SELECT document FROM claims WHERE record = ? AND NOT ended ORDER BY at, document"
-        with self.index.reading() as connection:
-            return [found for (found,) in connection.execute(sql, (record,)).fetchall()]
-
     # inside a transaction
 
     def _apply(
@@ -88,6 +82,7 @@ class StoreRecorder(StoreReader):
         document: Document,
         *,
         trusted: bool = True,
+        live: bool = True,
         public: Mapping[str, bool | None] = types.MappingProxyType({}),
     ) -> dict[str, IpFile]:
         """Let a document take effect: its own record, its edges, its claims, the records that follow, the memo.
@@ -96,6 +91,7 @@ class StoreRecorder(StoreReader):
 
         Args:
             trusted: the memo may answer with what it made.
+            live: it was written just now, so that others may have to be told.
             public: of records by id, whether they are to be public where that has a meaning.
 
         Returns:
@@ -128,7 +124,7 @@ class StoreRecorder(StoreReader):
             if isinstance(document, Execution) and document.run_key and trusted:
                 row = (document.run_key, stored.cid)
                 connection.execute("INSERT OR REPLACE INTO memo VALUES(?, ?)", row)
-            if trusted:
+            if live:
                 self._took_effect(connection, own.id, stored.cid, document, records, public)
         return records
 
@@ -141,7 +137,7 @@ class StoreRecorder(StoreReader):
         records: Mapping[str, IpFile],
         public: Mapping[str, bool | None],
     ) -> None:
-        """Called within the transaction in which a document of this store's own takes effect.
+        """Called within the transaction in which a document that was written just now takes effect.
 
         Args:
             id, cid: of the document's record.

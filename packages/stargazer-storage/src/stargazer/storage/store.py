@@ -18,6 +18,7 @@ from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of
 from stargazer.storage.ingest import hash_in_place
 from stargazer.storage.objects import StoredObject
+from stargazer.storage.outbox import Waiting
 from stargazer.storage.recording import StoreRecorder, account, now
 from stargazer.storage.statements import time_of
 
@@ -182,9 +183,35 @@ class LocalStore(StoreRecorder):
             for cid, document in documents:
                 stored = self.objects.stat(cid)
                 if stored is not None and not self._is_known(cid):
-                    self._apply(stored, document, trusted=trusted)
+                    self._apply(stored, document, trusted=trusted, live=False)
                     count += 1
         return count
+
+    def import_record(self, record: IpFile, *, origin: str, command: str) -> IpFile:
+        """Register a file that is somewhere else: its bytes need not be here.
+
+        Args:
+            origin: where it is.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        pairs = {key: value for key, value in record.keyvalues.items() if key != "provenance_cid"}
+        entry = Entry(cid=record.cid, keyvalues=pairs, name=record.name, size=record.size, origin=origin)
+        document = Import(files=[entry], command=command, account=account(), at=now())
+        with self._arriving() as arrived:
+            written = self._write(document, arrived)
+            with self.index.transaction():
+                self._apply(written, document, live=False)
+        id = record_id(record.cid, pairs)
+        return self._existing(IpFile(cid=record.cid, id=id))
+
+    def hand_over(self, records: Iterable[IpFile]) -> None:
+        """Called with the results of what somebody started: where there is somebody to share them with, they go there."""
+
+    def waiting(self) -> Sequence[Waiting]:
+        """What is still to be sent somewhere: of one machine, nothing."""
+        return ()
 
     def _change(self, document: Amendment | Retraction) -> dict[str, IpFile]:
         """Write a document down that ends whatever says now that there is its record, and let it take effect."""

@@ -1,0 +1,312 @@
+"""The local store of an account at Pinata: what is registered here goes there, and what is there is found here.
+
+Everything happens here first, in one transaction, together with an entry of the outbox. Sending comes after: when it
+fails, nothing is lost and nothing else fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+from stargazer.assets.asset import Asset
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.assets.provenance import Amendment, Document, Execution, Retraction
+from stargazer.storage import outbox
+from stargazer.storage.pinata.listing import Listing, as_record
+from stargazer.storage.pinata.private_link import PrivateLink
+from stargazer.storage.pinata.sending import Progress, Sender, Sent
+from stargazer.storage.store import Addition, LocalStore
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from stargazer.storage.pinata.api import PinataApi
+    from stargazer.storage.sources import Source
+
+__all__ = ["PinataStore"]
+
+
+class PinataStore(LocalStore):
+    """A local store that an account at Pinata completes.
+
+    Args:
+        root, index: of the local store, which is also the verified cache of what is downloaded.
+        api: the account.
+        gateway: host or URL for public files.
+        token: of that gateway.
+        private_gateway: host or URL for private files; the account's own, which the service names, if empty.
+        public: whether what is added goes to the public network unless it is said.
+        everything: what a task makes is sent before the task ends, for the next one may run elsewhere.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        index: Path | None,
+        api: PinataApi,
+        *,
+        gateway: str,
+        token: str = "",
+        private_gateway: str = "",
+        public: bool = False,
+        everything: bool = False,
+    ):
+        super().__init__(root, index)
+        self.api = api
+        self.listing = Listing(api)
+        self._gateway, self._token, self._private_gateway = gateway, token, private_gateway
+        self._public, self._everything = public, everything
+        self._unreachable = False
+
+    def exists(self) -> bool:
+        """True: the account can always be asked."""
+        return True
+
+    # what is registered here goes there
+
+    def add(self, additions: Iterable[Addition], command: str = "add") -> list[IpFile]:
+        """Register files here, then send them; what cannot be sent now waits (see `waiting`)."""
+        additions = list(additions)
+        records = super().add(additions, command)
+        with self.index.transaction() as connection:
+            for record, item in zip(records, additions, strict=True):
+                public = self._public if item.public is None else item.public
+                if not outbox.is_known(connection, record.id, public):  # it was here before
+                    outbox.enqueue(connection, record.id, record.cid, public=public, doubtful=True)
+        self._send_what_can_be()
+        return [self._with_network(record) for record in records]
+
+    def commit(self, execution: Execution, outputs: Sequence[tuple[str, Asset]]) -> Execution:
+        """Register what an execution made; in the cloud it is also sent, and an error if it cannot be."""
+        made = super().commit(execution, outputs)
+        if self._everything and (left := self.send().left):
+            raise StorageError(
+                f"{execution.task}: its results are not on Pinata, where the next task would look for them:\n"
+                + "\n".join(f"  {item.record}: {item.error}" for item in left)
+            )
+        return made
+
+    def amend(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
+        """Change metadata here, then there."""
+        record = super().amend(self._here(ipfile), keyvalues)
+        self._send_what_can_be()
+        return self._with_network(record)
+
+    def retract(self, ipfile: IpFile) -> None:
+        """Remove a record here, then there."""
+        super().retract(self._here(ipfile))
+        self._send_what_can_be()
+
+    def hand_over(self, records: Iterable[IpFile]) -> None:
+        """Send the results of what somebody started, with everything that says how they were made."""
+        self.enqueue(records, public=False)
+        self._send_what_can_be()
+
+    def enqueue(self, records: Iterable[IpFile], *, public: bool) -> None:
+        """Let records wait to be sent, with the provenance that leads to them, as far as either is not there."""
+        records = list(records)
+        documents = self.explaining(records)
+        own = [
+            document for cid in documents for document in self._search({"asset": "provenance", "cid": cid})
+        ]
+        with self.index.transaction() as connection:
+            for rank, network, several in ((0, public, records), (1, False, own)):
+                for record in several:
+                    if not outbox.is_known(connection, record.id, network):
+                        outbox.enqueue(
+                            connection, record.id, record.cid, public=network, rank=rank, doubtful=True
+                        )
+
+    def waiting(self) -> list[outbox.Waiting]:
+        """What is not on Pinata yet."""
+        with self.index.reading() as connection:
+            return outbox.waiting(connection)
+
+    def send(self, progress: Progress | None = None) -> Sent:
+        """Send everything that waits, as far as the service takes it; another process at it is waited for."""
+        try:
+            return Sender(self, progress).send()
+        finally:
+            self.listing.forget()
+
+    def _send_what_can_be(self) -> None:
+        sent = self.send()
+        if sent.left:
+            warnings.warn(
+                f"{len(sent.left)} of {sent.count + len(sent.left)} files are not on Pinata yet ({sent.left[0].error}); "
+                "they are safe here, and `stargazer push` sends them",
+                stacklevel=3,
+            )
+
+    def _took_effect(
+        self,
+        connection: sqlite3.Connection,
+        id: str,
+        cid: str,
+        document: Document,
+        records: Mapping[str, IpFile],
+        public: Mapping[str, bool | None],
+    ) -> None:
+        if isinstance(document, Amendment | Retraction):
+            self._follow(connection, document, records)
+        elif self._everything or not isinstance(document, Execution):
+            for record in records.values():
+                wanted = public.get(record.id)
+                outbox.enqueue(
+                    connection,
+                    record.id,
+                    record.cid,
+                    public=self._public_files(document) if wanted is None else wanted,
+                )
+        outbox.enqueue(connection, id, cid, public=False, rank=1)
+
+    def _public_files(self, document: Document) -> bool:
+        """Whether a document's files are public unless it is said: what tasks make never is."""
+        return self._public and not isinstance(document, Execution)
+
+    def _follow(
+        self, connection: sqlite3.Connection, document: Amendment | Retraction, records: Mapping[str, IpFile]
+    ) -> None:
+        """A record is changed or removed there too, wherever it is; what replaces an unsent one waits in its place."""
+        became = next(iter(records), "")
+        unsent = [item for item in outbox.waiting(connection) if item.record == document.record]
+        for public in (False, True):
+            outbox.enqueue(connection, document.record, document.cid, public=public, became=became)
+        for item in unsent:
+            if became:
+                outbox.enqueue(
+                    connection, became, document.cid, public=item.public, doubtful=item.attempts > 0
+                )
+
+    # what is there is found here
+
+    def query(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
+        """The records of both sides, each once; those of one network, if `public` is said.
+
+        Files there whose provenance is not are passed over: they are still on their way. When the service cannot
+        be reached, what is here answers, with a warning.
+        """
+        here = {record.id: self._with_network(record) for record in self._search(keyvalues)}
+        pairs = {key: value for key, value in keyvalues.items() if key != "cid"}
+        there: dict[str, IpFile] = {}
+        with self._reachable():
+            for file in self.listing.files(pairs, cid=keyvalues.get("cid", "")):
+                record = as_record(file)
+                if record.id in here:
+                    here[record.id] = attrs.evolve(
+                        here[record.id], public=here[record.id].public or file.public
+                    )
+                elif self._counts(record):
+                    there[record.id] = attrs.evolve(
+                        there.get(record.id, record),
+                        public=file.public or there.get(record.id, record).public,
+                    )
+        found = list(here.values())
+        if there:
+            local = [attrs.evolve(record, path=self._path(record.cid)) for record in there.values()]
+            found = sorted([*found, *local], key=lambda record: record.created_at)
+        return [record for record in found if public in (None, record.public)]
+
+    def get(self, id: str) -> IpFile | None:
+        """One record by its id; one that is only there is not found by that."""
+        record = self.here(id)
+        return self._with_network(record) if record else None
+
+    def remembered(self, run_key: str) -> tuple[str, Execution] | None:
+        """What the memo knows here, else what the account's provenance says; its records are then known here too."""
+        found = super().remembered(run_key)
+        if found is not None:
+            return found
+        with self._reachable():
+            for cid, file in self.listing.documents().items():
+                if file.keyvalues.get("run_key") != run_key:
+                    continue
+                with contextlib.suppress(StargazerError):  # wrong or missing bytes: computed anew
+                    document = self.document(cid)
+                    if isinstance(document, Execution) and document.run_key == run_key:
+                        self.replay([cid])
+                        return super().remembered(run_key)
+        return None
+
+    def sources(self, cid: str) -> list[Source]:
+        """Mirrors, and Pinata's networks where the account has the file; else the public gateway may find it."""
+        from stargazer.storage.sources import Gateway
+
+        networks: set[bool] = set()
+        with self._reachable():
+            networks = {file.public for file in self.listing.files({}, cid=cid)}
+        found: list[Source] = list(super().sources(cid))
+        if False in networks:
+            found.append(PrivateLink(self.api, self._private_gateway))
+        if True in networks or not networks:
+            found.append(Gateway(self._gateway, self._token))
+        return found
+
+    def take_over(self, record: IpFile) -> IpFile:
+        """A record that is only there, known here too: by its provenance, or else as an import from Pinata.
+
+        Its bytes are not downloaded.
+        """
+        made_by = record.keyvalues.get("provenance_cid", "")
+        if made_by:
+            self.replay(self.explaining([record]))
+        current = self.here(record.id)
+        if current is None:
+            current = self.import_record(record, origin="Pinata", command="pull")
+        with self.index.transaction() as connection, contextlib.suppress(StargazerError):
+            for file in self.listing.files({}, cid=record.cid):
+                if as_record(file).id == record.id:
+                    outbox.sent(connection, record.id, file.public, file.id)
+        return current
+
+    def _here(self, ipfile: IpFile) -> IpFile:
+        """A record that may be only there, so that it can be changed."""
+        if ipfile.id and self.here(ipfile.id) is None:
+            for record in self.query({"cid": ipfile.cid}):
+                if record.id == ipfile.id:
+                    return self.take_over(record)
+        return ipfile
+
+    def _with_network(self, record: IpFile) -> IpFile:
+        with self.index.reading() as connection:
+            networks = outbox.remote_ids(connection, [record.id]).get(record.id, [])
+        return attrs.evolve(record, public=any(public for public, _ in networks))
+
+    def _counts(self, record: IpFile) -> bool:
+        """Whether a file of the account is a complete record that was not taken back here."""
+        if "asset" not in record.keyvalues:
+            return False
+        made_by = record.keyvalues.get("provenance_cid", "")
+        if not made_by:
+            return True
+        if self._search({"asset": "provenance", "cid": made_by}):  # known here, so what it says is
+            return not self._was_claimed(record.id)
+        return made_by in self.listing.documents()
+
+    def _was_claimed(self, record: str) -> bool:
+        with self.index.reading() as connection:
+            sql = "SELECT 1 FROM claims WHERE record = ?"
+            return connection.execute(sql, (record,)).fetchone() is not None
+
+    def _path(self, cid: str) -> Path | None:
+        path = self.objects.path(cid)
+        return path if path.exists() else None
+
+    @contextlib.contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """Go on without the service when it cannot be asked, and say so once."""
+        from stargazer.storage.pinata.retrying import Refused, Unavailable
+
+        try:
+            yield
+            self._unreachable = False
+        except (Unavailable, Refused) as error:
+            if not self._unreachable:
+                warnings.warn(f"Pinata cannot be asked, so only what is here counts: {error}", stacklevel=4)
+            self._unreachable = True
