@@ -64,6 +64,7 @@ class Bundle:
         place: URL or absolute path of its manifest, without secrets; empty if it is built in.
         lock: what its entries turned out to be.
         maker, origin: of a built-in one.
+        fetched: it was found among those that were fetched into this store.
     """
 
     manifest: Manifest
@@ -71,6 +72,7 @@ class Bundle:
     lock: Lock = field(eq=False)
     maker: Maker | None = field(default=None, eq=False)
     origin: str = ""
+    fetched: bool = False
 
     @property
     def where(self) -> str:
@@ -212,9 +214,10 @@ def _remembered(path: Path, root: Path) -> Bundle:
     manifest = parse(json.dumps(body.get("manifest")).encode(), remote=is_url(place))
     here = _lock_here(root, manifest.name, place)
     if is_url(place):
-        return Bundle(manifest=manifest, place=place, lock=here)
+        return Bundle(manifest=manifest, place=place, lock=here, fetched=True)
     beside = Path(place.removesuffix(".json").removesuffix(".bundle") + ".bundle.lock")
-    return Bundle(manifest=manifest, place=place, lock=Lock(beside, here.path) if beside.exists() else here)
+    lock = Lock(beside, here.path) if beside.exists() else here
+    return Bundle(manifest=manifest, place=place, lock=lock, fetched=True)
 
 
 def _lock_here(root: Path, name: str, place: str) -> Lock:

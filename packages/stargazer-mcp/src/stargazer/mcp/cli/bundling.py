@@ -1,0 +1,321 @@
+"""`stargazer bundle`: files that travel together: make, list, show, fetch and verify them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.mcp.cli.output import escaped, human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.words import Parser, Words
+
+if TYPE_CHECKING:
+    from stargazer.assets.client import IpFile
+    from stargazer.storage.bundles.fetching import News
+    from stargazer.storage.bundles.finding import Bundle
+    from stargazer.storage.bundles.verifying import Checked
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["bundle"]
+
+USAGE = """\
+make NAME key=value ... [--to FOLDER] [--manifest-only] [--mirror URL ...]
+       stargazer bundle list
+       stargazer bundle show NAME|FILE|FOLDER|URL
+       stargazer bundle fetch NAME|FILE|FOLDER|URL [--only key=value ...] [--records-only]
+       stargazer bundle verify NAME|FILE|FOLDER|URL [--store] [--download]"""
+
+EXAMPLES = """\
+  stargazer bundle fetch demo
+  stargazer bundle make na12878 sample=NA12878 --to na12878-bundle
+  stargazer bundle make calls asset=variants --manifest-only --mirror 'https://example.org/data/{cid}'
+  stargazer bundle show https://example.org/data/na12878.bundle.json
+  stargazer bundle fetch na12878-bundle --only asset=r1 --only asset=r2
+  stargazer bundle verify na12878-bundle"""
+
+OPTIONS = {
+    "make": {"to", "description", "mirror", "manifest_only"},
+    "list": set(),
+    "show": set(),
+    "fetch": {"only", "records_only"},
+    "verify": {"store", "download"},
+}
+"""Which options each action takes, beside --json."""
+
+
+def bundle(argv: Sequence[str]) -> int:
+    """Make, list, show, fetch or verify bundles."""
+    parser = Parser(
+        "bundle",
+        USAGE,
+        "A bundle is a manifest: files, what they are, and where they can be had. Whatever comes is verified against\n"
+        "its CID (or a published sha256 or md5), so it does not matter from whom. Fetching again goes on where it\n"
+        "stopped.",
+        EXAMPLES,
+    )
+    parser.add_argument(
+        "--to", metavar="FOLDER", type=Path, help="make: where it is written; NAME by default"
+    )
+    parser.add_argument("--description", metavar="TEXT", help="make: what is in it, for people")
+    parser.add_argument("--mirror", metavar="URL", action="append",
+                        help="make: where the files can be had, with {cid} or {name}; may be repeated")  # fmt: skip
+    parser.add_argument("--manifest-only", action="store_true", help="make: copy no files")
+    parser.add_argument("--only", metavar="key=value", action="append",
+                        help="fetch: only these; the same key again means any of them")  # fmt: skip
+    parser.add_argument("--records-only", action="store_true",
+                        help="fetch: register the records, and bring the bytes when they are needed")  # fmt: skip
+    parser.add_argument("--store", action="store_true", help="verify: what is in the store, not the folder")
+    parser.add_argument("--download", action="store_true", help="verify: fetch what is missing, then look")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    words = parser.sort(argv)
+    action, *rest = words.plain or [""]
+    if action not in OPTIONS:
+        parser.error(
+            f"say what to do with bundles: {', '.join(OPTIONS)}" + (f", not {action!r}" if action else "")
+        )
+    given = {name for name, value in vars(words.options).items() if value and name not in ("words", "json")}
+    for name in sorted(given - OPTIONS[action]):
+        parser.error(f"--{name.replace('_', '-')} is not for `bundle {action}`")
+    if len(rest) != (action != "list"):
+        parser.error(
+            f"bundle {action}: expected " + ("nothing more" if action == "list" else "one name, file or URL")
+        )
+    if words.pairs and action != "make":
+        parser.error(
+            f"bundle {action} takes no key=value" + (" (--only key=value)" if action == "fetch" else "")
+        )
+    actions: dict[str, Callable[[Parser, Words, str], int]] = {
+        "make": _make, "list": _list, "show": _show, "fetch": _fetch, "verify": _verify,
+    }  # fmt: skip
+    return actions[action](parser, words, *(rest or [""]))
+
+
+def _store() -> LocalStore:
+    from stargazer.storage import get_client
+
+    return get_client().store
+
+
+def _make(parser: Parser, words: Words, name: str) -> int:
+    from stargazer.mcp.records import find_records
+    from stargazer.storage.bundles.making import make_bundle
+
+    if not words.pairs:
+        parser.error("bundle make: say which files, such as sample=NA12878 or asset=variants")
+    store, options = _store(), words.options
+    made = make_bundle(
+        store,
+        name,
+        find_records(store, words.pairs),
+        options.to or Path(name),
+        description=options.description or "",
+        mirrors=options.mirror or [],
+        manifest_only=options.manifest_only,
+        tell=note,
+    )
+    files, size = len(made.manifest.files), made.manifest.size
+    if options.json:
+        print_json({"name": name, "path": str(made.path), "files": files, "size": size, "copied": made.copied,
+                    "provenance": len(made.manifest.provenance)})  # fmt: skip
+    else:
+        print_text(f"{made.path}: {_count(files, 'file')}, {human_size(size)}, "
+                   f"{_count(len(made.manifest.provenance), 'provenance document')}")  # fmt: skip
+        source = made.path if options.manifest_only else made.path.parent
+        print_text(f"fetch it with: stargazer bundle fetch {source}")
+    return 0
+
+
+def _list(parser: Parser, words: Words, _: str) -> int:
+    from stargazer.storage.bundles.finding import known_bundles
+
+    found = list(known_bundles(_store().root))
+    if words.options.json:
+        print_json([_as_dict(item) for item in found])
+        return 0
+    rows = [
+        [item.manifest.name, str(len(item.manifest.files)), human_size(item.manifest.size), item.where,
+         _first_sentence(item.manifest.description)]
+        for item in found
+    ]  # fmt: skip
+    print_table(["NAME", "FILES", "SIZE", "WHERE", "WHAT"], rows)
+    return 0
+
+
+def _show(parser: Parser, words: Words, word: str) -> int:
+    store = _store()
+    found = _found(word, store)
+    manifest = found.lock.apply(found.manifest)
+    here = [bool(entry.cid) and store.objects.stat(entry.cid) is not None for entry in manifest.files]
+    if words.options.json:
+        files = [
+            {"name": entry.name, "size": entry.size, "cid": entry.cid, **entry.sums, "here": is_here,
+             "keyvalues": dict(entry.keyvalues), "links": dict(entry.links)}
+            for entry, is_here in zip(manifest.files, here, strict=True)
+        ]  # fmt: skip
+        print_json({**_as_dict(found), "mirrors": list(manifest.mirrors), "provenance": list(manifest.provenance),
+                    "entries": files})  # fmt: skip
+        return 0
+    print_text(f"{manifest.name} ({found.where})")
+    if manifest.description:
+        print_text(manifest.description)
+    documents = f", {_count(len(manifest.provenance), 'provenance document')}" if manifest.provenance else ""
+    print_text(f"{_count(len(here), 'file')}, {human_size(manifest.size)}{documents}; {sum(here)} here\n")
+    rows = [
+        [entry.keyvalues["asset"], _what(entry.keyvalues), entry.name, human_size(entry.size),
+         "yes" if is_here else "", entry.cid or next(f"{kind} {text}" for kind, text in entry.sums.items())]
+        for entry, is_here in zip(manifest.files, here, strict=True)
+    ]  # fmt: skip
+    print_table(["TYPE", "WHAT", "NAME", "SIZE", "HERE", "CID"], rows)
+    return 0
+
+
+def _fetch(parser: Parser, words: Words, word: str) -> int:
+    from stargazer.mcp.records import as_dict
+    from stargazer.storage.bundles.fetching import fetch_bundle
+
+    store = _store()
+    found, only = _found(word, store), _only(parser, words.options.only or [])
+    with _progress(found.manifest.name) as observer:
+        done = fetch_bundle(
+            store, found, only=only, records_only=words.options.records_only, observer=observer
+        )
+    if words.options.json:
+        print_json({"name": found.manifest.name, "records": [as_dict(record) for record in done.records],
+                    "failed": [{"name": item.name, "reason": item.reason} for item in done.failed],
+                    "moved": done.moved})  # fmt: skip
+    elif done.records:
+        _table(done.records)
+    done.check(found)
+    return 0
+
+
+def _verify(parser: Parser, words: Words, word: str) -> int:
+    from stargazer.storage.bundles.fetching import fetch_bundle
+    from stargazer.storage.bundles.verifying import is_folder_bundle, verify_folder, verify_store
+
+    store, options = _store(), words.options
+    found = _found(word, store)
+    if options.download:
+        with _progress(found.manifest.name) as observer:
+            fetch_bundle(store, found, observer=observer)
+    in_folder = is_folder_bundle(found) and not (found.fetched or options.store or options.download)
+    checked: list[Checked] = []
+    for item in verify_folder(found) if in_folder else verify_store(found, store):
+        checked.append(item)
+        if item.state != "good":
+            note(f"{item.name}: {item.state}: {item.note}")
+    wrong = [item for item in checked if item.state != "good"]
+    where = str(Path(found.place).parent) if in_folder else "the store"
+    if options.json:
+        files = [attrs.asdict(item) for item in checked]
+        print_json({"name": found.manifest.name, "where": where, "files": files})
+    else:
+        good = len(checked) - len(wrong)
+        size = human_size(sum(item.size for item in checked if item.state == "good"))
+        print_text(
+            f"{found.manifest.name}: {good} of {_count(len(checked), 'file')} good in {where}, {size} read"
+        )
+    if wrong:
+        kind = IntegrityError if any(item.state == "damaged" for item in wrong) else StorageError
+        names = ", ".join(item.name for item in wrong[:5]) + (" ..." if len(wrong) > 5 else "")
+        raise kind(
+            f"{len(wrong)} of the bundle {found.manifest.name!r} damaged or missing in {where}: {names}"
+        )
+    return 0
+
+
+def _found(word: str, store: LocalStore) -> Bundle:
+    from stargazer.storage.bundles.finding import find_bundle
+
+    return find_bundle(word, store.root)
+
+
+def _only(parser: Parser, texts: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        key, mark, value = text.partition("=")
+        if not mark or not key:
+            parser.error(f"--only {text!r}: expected key=value")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def _as_dict(found: Bundle) -> dict[str, Any]:
+    manifest = found.manifest
+    return {"name": manifest.name, "description": manifest.description, "files": len(manifest.files),
+            "size": manifest.size, "where": found.where}  # fmt: skip
+
+
+def _table(records: Sequence[IpFile]) -> None:
+    from stargazer.mcp.records import fields_text
+
+    rows = [
+        [record.keyvalues["asset"], fields_text(record), record.name, human_size(record.size), record.cid]
+        for record in records
+    ]
+    print_table(["TYPE", "WHAT", "NAME", "SIZE", "CID"], rows)
+
+
+def _what(keyvalues: Any) -> str:
+    from stargazer.assets.client import IpFile
+    from stargazer.mcp.records import fields_text
+
+    return fields_text(IpFile(cid="", keyvalues=keyvalues))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _first_sentence(text: str) -> str:
+    return text.replace("\n", " ").partition(". ")[0][:100]
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Callable[[News], None]]:
+    """Show what is fetched, on stderr: bars on a terminal, a line for each finished file elsewhere."""
+    if not sys.stderr.isatty():
+        yield _tell_line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        yield _Bars(shown)
+
+
+def _tell_line(news: News) -> None:
+    if news.state == "done":
+        note(f"{news.name}: {human_size(news.size)}")
+    elif news.state == "failed":
+        note(f"{news.name}: failed")
+
+
+class _Bars:
+    """A bar for each file on its way; finished ones go, so that a bundle of thousands has a few lines."""
+
+    def __init__(self, shown: Any):
+        self._shown = shown
+        self._bars: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, news: News) -> None:
+        from rich.text import Text
+
+        with self._lock:
+            if news.state == "moving" and news.name not in self._bars:
+                label = Text(escaped(news.name)).markup
+                self._bars[news.name] = self._shown.add_task(label, total=news.size)
+            if news.state == "moving":
+                self._shown.update(self._bars[news.name], completed=news.done)
+            elif news.state != "here":
+                if news.name in self._bars:
+                    self._shown.remove_task(self._bars.pop(news.name))
+                mark = human_size(news.size) if news.state == "done" else "failed"
+                self._shown.console.print(Text(f"{escaped(news.name)}: {mark}"))
