@@ -334,6 +334,30 @@ def test_a_cut_patch_keeps_what_arrived(pinata: PinataEmulator, http: requests.S
     assert pinata.received("^PATCH") == len(content), "not a byte twice"
 
 
+def test_a_cut_patch_may_count_for_nothing(pinata: PinataEmulator, http: requests.Session) -> None:
+    pinata.set(keeps_partial=False)
+    url = create(pinata, http, 1000)
+    patch(http, url, 0, bytes(100))
+    pinata.fault("^PATCH", cut_request=500)
+
+    with pytest.raises(requests.ConnectionError):
+        patch(http, url, 100, bytes(900))
+
+    assert offset_of(http, url) == 100
+
+
+def test_the_id_of_an_upload_need_not_be_that_of_its_file(
+    pinata: PinataEmulator, http: requests.Session
+) -> None:
+    pinata.set(upload_ids_differ=True)
+    url = create(pinata, http, 5)
+
+    assert patch(http, url, 0, b"reads").headers["upload-cid"] == pinata.files[0]["cid"]
+
+    assert not url.endswith(pinata.files[0]["id"])
+    assert offset_of(http, url) == 5
+
+
 def test_a_lost_last_answer_leaves_a_finished_upload(pinata: PinataEmulator, http: requests.Session) -> None:
     url = create(pinata, http, 5)
     pinata.fault("^PATCH", lost=True)
@@ -416,6 +440,8 @@ def test_private_files_need_a_signed_link(
     assert requests.get(url.partition("?")[0], timeout=30).status_code == 401
     late = link(f"{pinata.gateway}/files/{cid}", expires=-1).json()["data"]
     assert requests.get(late, timeout=30).status_code == 401
+    pinata.set(link_seconds=-1)
+    assert requests.get(link(f"{pinata.gateway}/files/{cid}").json()["data"], timeout=30).status_code == 401
     assert link(f"https://elsewhere.example/files/{cid}").status_code == 400
     assert link(f"{pinata.gateway}/ipfs/{cid}").status_code == 400
 
@@ -506,6 +532,19 @@ def test_a_slow_answer_drips(pinata: PinataEmulator, upload: Upload) -> None:
         requests.get(f"{pinata.gateway}/ipfs/{cid}", timeout=0.2)
 
     assert pinata.sent("^GET /ipfs/") == 4
+
+
+def test_a_server_that_stops_listening_or_answering(pinata: PinataEmulator, http: requests.Session) -> None:
+    url = create(pinata, http, 50_000_000)
+    pinata.fault("^PATCH", stall_request=1000)
+    pinata.fault("^GET /data/", delay=60.0)
+
+    with pytest.raises(requests.RequestException):
+        http.patch(url, data=bytes(50_000_000), headers={**PATCH, "Upload-Offset": "0"}, timeout=0.2)
+    with pytest.raises(requests.ReadTimeout):
+        http.get(f"{pinata.api}/data/testAuthentication", timeout=0.2)
+
+    assert pinata.received("^PATCH") == 1000
 
 
 def test_web_pages_redirects_and_lies(pinata: PinataEmulator, upload: Upload) -> None:

@@ -111,6 +111,10 @@ class Account:
     """A deleted file stays in so many listings."""
     pending: int = 0
     """The CID of a new file reads "pending" in the answer to its upload and so many reads after that."""
+    upload_ids_differ: bool = False
+    """The id in a TUS upload's URL is not that of the file that comes of it."""
+    keeps_partial: bool = True
+    """A PATCH that is cut counts as far as it came; otherwise it is as if it had not begun."""
     dag_sizes: bool = False
     """Report the size of the DAG, not of the file."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +37,10 @@ class Fault:
     """Drop the connection once so many bytes of the request's body were read."""
     cut_answer: int | None = None
     """Drop the connection once so many bytes of the answer's body were sent."""
+    stall_request: int | None = None
+    """Stop reading once so many bytes of the request's body were read, and keep the connection open."""
+    delay: float = 0.0
+    """Do the work, then wait so many seconds before answering."""
     lost: bool = False
     """Do the work, then drop the connection instead of answering."""
     corrupt: int | None = None
@@ -66,8 +71,13 @@ class Fault:
 class Faults(list[Fault]):
     """The faults in force; of those that match a request, the first that is due applies."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
     def take(self, server: str, text: str) -> Fault:
-        due = [fault for fault in self if fault.takes(server, text)]
+        with self._lock:
+            due = [fault for fault in self if fault.takes(server, text)]
         return due[0] if due else Fault()
 
 

@@ -45,6 +45,8 @@ class Rules:
     """Filters that listings ignore: "keyvalues", "metadata", "name", "cid"."""
     page_limit: int = 1000
     """Files on a page, at most, whatever was asked for."""
+    link_seconds: int | None = None
+    """How long a signed link holds, whatever was asked for."""
     times: collections.deque[float] = field(default_factory=collections.deque)
 
     def admit(self, request: Request) -> None:
@@ -142,7 +144,9 @@ class Api:
         asked = {
             "X-Algorithm": "PINATA1",
             "X-Date": str(order["date"]),
-            "X-Expires": str(order["expires"]),
+            "X-Expires": str(
+                order["expires"] if self.rules.link_seconds is None else self.rules.link_seconds
+            ),
             "X-Method": str(order.get("method", "GET")),
         }
         asked["X-Signature"] = _signature(url.path, asked)

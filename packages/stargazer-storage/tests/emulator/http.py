@@ -40,6 +40,7 @@ class Request:
         self.path = unquote(parts.path)
         self.query = parse_qsl(parts.query, keep_blank_values=True)
         self._source, self._fault = handler.rfile, fault
+        self._stopping = handler.server.owner.stopping
         self._chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
         self._left = 0 if self._chunked else int(self.headers.get("content-length") or 0)
         self.length = None if self._chunked else self._left
@@ -52,12 +53,14 @@ class Request:
                 self._chunked = False
                 while self._source.readline().strip():
                     pass
-        limit = self._fault.cut_request
         size = min(size, self._left)
-        if limit is not None:
-            size = min(size, limit - self.exchange.received)
-            if size <= 0:
-                raise Dropped
+        for limit in (self._fault.cut_request, self._fault.stall_request):
+            if limit is not None:
+                size = min(size, limit - self.exchange.received)
+        if size <= 0 < self._left:
+            if self._fault.cut_request is None:
+                self._stopping.wait()
+            raise Dropped
         if size == 0:
             return b""
         piece = self._source.read1(size)
@@ -184,9 +187,8 @@ class FaultyServer:
 
     def begin(self, exchange: Exchange) -> Fault:
         """Log a request and choose its fault."""
-        with self._lock:
-            self.log.append(exchange)
-            return self.faults.take(self.name, f"{exchange.method} {exchange.target}")
+        self.log.append(exchange)
+        return self.faults.take(self.name, f"{exchange.method} {exchange.target}")
 
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
@@ -238,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             answer = _made_up(fault, self.path) if fault.refuses else owner.route(request)
             request.drain()
-            if fault.lost:
+            if fault.lost or (fault.delay and owner.stopping.wait(fault.delay)):
                 raise Dropped
             self._send(answer, exchange, fault)
         except (Dropped, OSError):

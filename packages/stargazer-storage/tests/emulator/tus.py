@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import collections
 import json
+import os
 import re
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ class TusUploads:
     def __init__(self, account: Account) -> None:
         self.account = account
         self.folder = account.folder / "uploads"
+        self._locks: collections.defaultdict[str, threading.Lock] = collections.defaultdict(threading.Lock)
 
     def create(self, request: Request, host: str, max_file: int) -> Answer:
         length = int(request.headers["upload-length"])
@@ -55,29 +59,44 @@ class TusUploads:
     def patch(self, request: Request, id: str) -> Answer:
         if request.headers.get("content-type") != "application/offset+octet-stream":
             raise Refusal(415, "Content-Type must be application/offset+octet-stream")
-        with self.account.lock:
-            upload, offset = self._find(id)
-            if request.headers.get("upload-offset") != str(offset) or "cid" in upload:
-                raise Refusal(409, f"Upload-Offset must be {offset}")
-            if offset + (request.length or 0) > upload["length"]:
-                raise Refusal(413, "more than Upload-Length")
-            with self._paths(id)[0].open("ab", buffering=0) as out:
-                while piece := request.read():
-                    offset += out.write(piece)
-            headers = {**TUS, "Upload-Offset": str(offset)}
-            if offset == upload["length"]:
-                headers["upload-cid"] = self._finish(id, upload)
-        return Answer(204, headers)
+        lock = self._locks[id]
+        if not lock.acquire(timeout=10):
+            raise Refusal(423, "another request has this upload")
+        try:
+            return self._append(request, id)
+        finally:
+            lock.release()
 
     def expire(self) -> None:
         """Forget every upload."""
         for path in self.folder.iterdir():
             path.unlink()
 
+    def _append(self, request: Request, id: str) -> Answer:
+        upload, offset = self._find(id)
+        if request.headers.get("upload-offset") != str(offset) or "cid" in upload:
+            raise Refusal(409, f"Upload-Offset must be {offset}")
+        if offset + (request.length or 0) > upload["length"]:
+            raise Refusal(413, "more than Upload-Length")
+        body, begun = self._paths(id)[0], offset
+        try:
+            with body.open("ab", buffering=0) as out:
+                while piece := request.read():
+                    offset += out.write(piece)
+        except BaseException:
+            if not self.account.keeps_partial:
+                os.truncate(body, begun)
+            raise
+        headers = {**TUS, "Upload-Offset": str(offset)}
+        if offset == upload["length"]:
+            headers["upload-cid"] = self._finish(id, upload)
+        return Answer(204, headers)
+
     def _finish(self, id: str, upload: dict[str, Any]) -> str:
         body, plan = self._paths(id)
         details = {name: value for name, value in upload.items() if name != "length"}
-        cid = str(self.account.keep(body, id, **details)["cid"])
+        file_id = str(uuid.uuid4()) if self.account.upload_ids_differ else id
+        cid = str(self.account.keep(body, file_id, **details)["cid"])
         plan.write_text(json.dumps({**upload, "cid": cid}))
         return cid
 
