@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from . import ipfs_gateway, tus_server
+from .emulator import Mirror
 from .ipfs_gateway import IpfsGateway
 from .pinata_emulator import PinataEmulator, PinataProcess
 
@@ -30,6 +31,13 @@ def pinata_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PinataP
     with PinataProcess(folder) as process:
         yield process
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+    """A plain web server of what a test puts into its `folder`."""
+    with Mirror(tmp_path_factory.mktemp("mirror")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

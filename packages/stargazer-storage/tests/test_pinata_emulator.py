@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from .emulator import Mirror
 from .emulator.account import LEAF, unixfs
 from .ipfs_gateway import IpfsGateway
 from .pinata_emulator import DOMAIN, PinataEmulator, PinataProcess
@@ -612,6 +613,25 @@ def test_an_account_can_be_stopped_and_started_in_a_test(
         http.get(url, timeout=30)
     pinata.start()
     assert http.get(url, timeout=30).status_code == 200
+
+
+# --- the plain web server
+
+
+def test_a_mirror_serves_its_folder_and_no_more(mirror: Mirror) -> None:
+    (mirror.folder / "a folder").mkdir()
+    (mirror.folder / "a folder/é.bam").write_bytes(b"0123456789")
+    (mirror.folder.parent / "secret").write_bytes(b"secret")
+    url = f"{mirror.url}/a folder/é.bam"
+    mirror.fault("^GET", nth=3, cut_answer=3)
+
+    assert requests.get(url, timeout=30).content == b"0123456789"
+    part = requests.get(url, headers={"Range": "bytes=7-"}, timeout=30)
+    assert (part.status_code, part.content) == (206, b"789")
+    with pytest.raises(requests.RequestException):
+        requests.get(url, timeout=30)
+    assert requests.get(f"{mirror.url}/%2e%2e/secret", timeout=30).status_code == 404
+    assert mirror.sent("%C3%A9") == 16
 
 
 # --- the oracle of its CIDs

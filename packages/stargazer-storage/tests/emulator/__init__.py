@@ -6,6 +6,7 @@ from .account import Account, Refusal
 from .faults import Exchange, Fault, Faults, Observed
 from .hosts import DOMAIN, JWT, Api, Gateway, Rules, Uploads
 from .http import Answer, FaultyServer, Request, file_answer, json_answer
+from .mirror import Mirror
 
 __all__ = [
     "DOMAIN",
@@ -18,6 +19,7 @@ __all__ = [
     "Faults",
     "FaultyServer",
     "Gateway",
+    "Mirror",
     "Observed",
     "Refusal",
     "Request",
