@@ -23,7 +23,6 @@ from .profiles import (
     SHA2_256,
     UNIXFS_V0_2015,
     UNIXFS_V1_2025,
-    Child,
     Profile,
     Tree,
     binary_cid,
@@ -43,7 +42,6 @@ __all__ = [
     "cid_text",
     "compute_cid",
     "hash_file",
-    "hash_leaves",
     "is_cid",
 ]
 
@@ -107,25 +105,9 @@ def hash_file(
     Raises:
         EOFError: if the file is shorter than `size`.
     """
-    tree, left = Tree(profile), size
-
-    def add(digest: bytes) -> None:
-        nonlocal left
-        length = min(left, profile.leaf_size)
-        left -= length
-        tree.add(leaf(profile, digest, length))
-
-    _hash_in_order(fd, size, wait_until, profile, add)
-    return _text(tree.root())
-
-
-def hash_leaves(
-    fd: int, size: int, wait_until: Callable[[int], None] | None = None, *, profile: Profile = PINATA
-) -> list[bytes]:
-    """As hash_file(), but the digests of the leaves themselves: 70 bytes of memory for each of them."""
-    digests: list[bytes] = []
-    _hash_in_order(fd, size, wait_until, profile, digests.append)
-    return digests
+    tree = _LeafTree(profile, size)
+    _hash_in_order(fd, size, wait_until, profile, tree.add)
+    return tree.cid()
 
 
 def cid_from_leaves(digests: Iterable[bytes], size: int, profile: Profile = PINATA) -> str:
@@ -134,15 +116,29 @@ def cid_from_leaves(digests: Iterable[bytes], size: int, profile: Profile = PINA
     Raises:
         ValueError: if the number of digests does not fit the size.
     """
-    tree, left, count = Tree(profile), size, 0
+    tree, count = _LeafTree(profile, size), 0
     for digest in digests:
+        tree.add(digest)
         count += 1
-        length = min(left, profile.leaf_size)
-        left -= length
-        tree.add(leaf(profile, digest, length))
     if count != max(1, -(-size // profile.leaf_size)):
         raise ValueError(f"{size} bytes do not make {count} leaves of {profile.leaf_size} bytes")
-    return _text(tree.root())
+    return tree.cid()
+
+
+class _LeafTree:
+    """The tree over a file of known size, given the digests of its leaves one after the other."""
+
+    def __init__(self, profile: Profile, size: int) -> None:
+        self._profile, self._left, self._tree = profile, size, Tree(profile)
+
+    def add(self, digest: bytes) -> None:
+        length = min(self._left, self._profile.leaf_size)
+        self._left -= length
+        self._tree.add(leaf(self._profile, digest, length))
+
+    def cid(self) -> str:
+        root = self._tree.root().cid
+        return cid_text(DAG_PB if root.startswith(SHA2_256) else root[1], root[-32:])
 
 
 def _hash_in_order(
@@ -224,8 +220,3 @@ def _hash_block(fd: int, start: int, end: int, buffer: bytearray, profile: Profi
         digest.update(after)
         digests.append(digest.digest())
     return digests
-
-
-def _text(root: Child) -> str:
-    codec = DAG_PB if root.cid.startswith(SHA2_256) else root.cid[1]
-    return cid_text(codec, root.cid[-32:])
