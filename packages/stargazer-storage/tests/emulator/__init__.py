@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .account import Account, Refusal
+from .answers import Answer, file_answer, json_answer
 from .faults import Exchange, Fault, Faults, Observed
 from .hosts import DOMAIN, JWT, Api, Gateway, Rules, Uploads
-from .http import Answer, FaultyServer, Request, file_answer, json_answer
+from .http import FaultyServer, Request
 from .mirror import Mirror
 
 __all__ = [

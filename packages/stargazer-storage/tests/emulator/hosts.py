@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from .account import Account, Refusal, order_of
-from .http import Answer, Request, file_answer, json_answer
+from .answers import Answer, file_answer, json_answer
+from .http import Request
 from .multipart import parts
 from .tus import TusUploads
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .answers import Answer, file_answer
 from .faults import Exchange, Fault, Faults, Observed
-from .http import Answer, FaultyServer, Request, file_answer
+from .http import FaultyServer, Request
 
 __all__ = ["Mirror"]
 

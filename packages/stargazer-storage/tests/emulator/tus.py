@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .account import Account, Refusal, order_of
-from .http import Answer, Request
+from .answers import Answer
+from .http import Request
 
 __all__ = ["TusUploads"]
 
