@@ -81,9 +81,10 @@ class PinataApi:
                 "list files", "GET", f"/v3/files/{network_of(public)}", params=dict(query)
             )
             page = answer.get("data")
-            if not isinstance(page, dict):
-                raise Unavailable("Pinata's listing has no `data`: try again later")
-            for row in page.get("files") or []:
+            rows = page.get("files") if isinstance(page, dict) else None
+            if not isinstance(page, dict) or not isinstance(rows, list | None):
+                raise Unavailable("Pinata's listing lists no files: try again later")
+            for row in rows or []:
                 file = _parsed(row, public)
                 if file is None or file.id in seen or file.cid == PENDING or (cid and file.cid != cid):
                     continue
@@ -159,7 +160,7 @@ class PinataApi:
             answer = self.service.call("list gateways", "GET", "/v3/ipfs/gateways")
         data = answer.get("data")
         rows = data.get("rows") if isinstance(data, dict) else None
-        for row in rows or []:
+        for row in rows if isinstance(rows, list) else []:
             domain = row.get("domain") if isinstance(row, dict) else None
             if isinstance(domain, str) and domain:
                 return domain if "." in domain else f"{domain}.mypinata.cloud"

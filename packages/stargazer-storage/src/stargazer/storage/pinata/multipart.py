@@ -29,13 +29,15 @@ class SteadyFile:
     """A file open for an upload, which must not change meanwhile.
 
     Raises:
-        OSError: it cannot be opened.
-        StorageError: it is no regular file.
+        StorageError: it cannot be opened, or is no regular file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise StorageError(f"{self.path!r} cannot be read: {error.strerror}") from error
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)

@@ -42,6 +42,7 @@ class TusUpload:
     def __init__(
         self,
         service: Service,
+        endpoint: str,
         file: SteadyFile,
         metadata: Mapping[str, str],
         *,
@@ -53,7 +54,7 @@ class TusUpload:
         self.cid = ""
         self._service, self._file, self._metadata = service, file, metadata
         self._on_url, self._progress = on_url, progress
-        self._endpoint = f"{service.uploads}/v3/files"
+        self._endpoint = endpoint
         self._chunk = CHUNK
 
     def run(self) -> None:

@@ -73,10 +73,9 @@ def upload(
     Raises:
         InvalidAssetError: the metadata is such that Pinata refuses it; nothing was sent.
         IntegrityError: the service computed another CID.
-        StorageError: the file is too large for Pinata, or changed meanwhile.
+        StorageError: the file cannot be read, is too large for Pinata, or changed meanwhile.
         Unavailable: it did not work now; it may later. `url` continues it.
         Refused: the service said no.
-        OSError: the file cannot be read.
     """
     wanted = _Wanted(cid, name, dict(keyvalues), public)
     with SteadyFile(path) as file:
@@ -136,10 +135,11 @@ def _resumable(
     progress: Progress | None,
 ) -> PinataFile:
     metadata = {"filename": wanted.name, "filetype": _mime_type(wanted.name), **wanted.fields()}
-    if origin(url) != origin(api.service.uploads):
+    endpoint = f"{api.service.uploads}/v3/files"
+    if origin(url) != origin(endpoint):
         url = ""
     for restart in range(_RESTARTS + 1):
-        tus = TusUpload(api.service, file, metadata, url=url, on_url=on_url, progress=progress)
+        tus = TusUpload(api.service, endpoint, file, metadata, url=url, on_url=on_url, progress=progress)
         try:
             tus.run()
         except UploadGone as gone:

@@ -1,0 +1,442 @@
+"""Pinata's API without uploads: listings, changes, links, retries, and what must never be said."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from stargazer.assets.errors import ConfigurationError, InvalidAssetError, StargazerError, StorageError
+from stargazer.storage.cid import compute_cid
+from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
+from stargazer.storage.pinata.limits import MAX_FILE_SIZE, check
+from stargazer.storage.pinata.retrying import Backoff, Pace, Passing, retry_after
+from stargazer.storage.pinata.service import Service
+
+from .pinata_emulator import DOMAIN, JWT, PinataEmulator
+
+SIGNED = "https://x.mypinata.cloud/files/bafy?X-Algorithm=PINATA1&X-Signature=5ec2e7"
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    """The waits that were asked for, none of which was waited."""
+    return []
+
+
+@pytest.fixture
+def api(pinata: PinataEmulator, slept: list[float]) -> PinataApi:
+    return PinataApi(JWT, api=pinata.api, uploads=pinata.uploads, sleep=slept.append)
+
+
+@pytest.fixture
+def add(api: PinataApi, tmp_path: Path) -> Callable[..., PinataFile]:
+    """Upload a few bytes."""
+
+    def add(content: bytes = b"ACGT", *, public: bool = False, **keyvalues: str) -> PinataFile:
+        path = tmp_path / "file.txt"
+        path.write_bytes(content)
+        return api.upload(path, cid=compute_cid(path), name=path.name, keyvalues=keyvalues, public=public)
+
+    return add
+
+
+def test_a_key_that_is_taken_passes_the_check(api: PinataApi) -> None:
+    api.check()
+
+
+def test_a_key_that_is_not_taken_is_named_by_its_variable(pinata: PinataEmulator) -> None:
+    stranger = PinataApi("other.token", api=pinata.api, uploads=pinata.uploads)
+
+    with pytest.raises(Refused, match="401 Not Authorized. Check PINATA_JWT") as caught:
+        stranger.check()
+
+    assert caught.value.status == 401
+    assert "other.token" not in str(caught.value)
+
+
+@pytest.mark.parametrize("jwt", ["", "two words", "line\nbreak", "Schlüssel"])
+def test_what_cannot_be_a_token_is_said_without_showing_it(jwt: str) -> None:
+    with pytest.raises(ConfigurationError, match="PINATA_JWT") as caught:
+        PinataApi(jwt)
+
+    assert not jwt or jwt not in str(caught.value)
+
+
+def test_a_listing_has_every_page_in_order(
+    api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    ids = [add(b"%d" % number, number=str(number)).id for number in range(7)]
+    pinata.rules.page_limit = 3
+
+    assert [file.id for file in api.files(public=False)] == ids
+    assert len(pinata.matching("GET /v3/files/private")) == 3
+
+
+@pytest.mark.parametrize("ignored", [set(), {"keyvalues", "metadata", "cid"}])
+def test_a_listing_is_what_was_asked_also_when_the_service_ignores_filters(
+    ignored: set[str], api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    wanted = add(b"1", asset="r1", sample="a b&c=d")
+    add(b"1", asset="r2", sample="a b&c=d")
+    add(b"2", asset="r1")
+    add(b"3")
+    pinata.rules.ignored_filters = ignored
+
+    found = api.files(public=False, keyvalues={"asset": "r1", "sample": "a b&c=d"}, cid=wanted.cid)
+
+    assert list(found) == [wanted]
+
+
+def test_the_networks_are_apart(api: PinataApi, add: Callable[..., PinataFile]) -> None:
+    private, public = add(b"1"), add(b"1", public=True)
+
+    assert list(api.files(public=False)) == [private]
+    assert list(api.files(public=True)) == [public]
+    assert public.public
+    assert api.file(private.id, public=True) is None
+
+
+def test_a_listing_leaves_out_what_is_pending_or_malformed(
+    api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    file = add()
+    rows = [
+        None,
+        {"id": "1"},
+        {"id": "2", "cid": "pending"},
+        {"id": file.id, "cid": file.cid, "keyvalues": {"n": 3}, "size": None},
+    ]
+    pinata.fault("GET /v3/files/private", patch={"files": rows})
+
+    (found,) = api.files(public=False)
+
+    assert (found.id, found.keyvalues, found.size) == (file.id, {"n": "3"}, 0)
+
+
+def test_a_listing_that_repeats_a_page_ends(api: PinataApi, pinata: PinataEmulator) -> None:
+    pinata.fault("GET /v3/files/private", times=None, patch={"next_page_token": "WyIiLCAiIl0="})
+
+    with pytest.raises(Unavailable, match="repeats a page"):
+        list(api.files(public=False))
+
+
+def test_an_update_merges_and_none_deletes(api: PinataApi, add: Callable[..., PinataFile]) -> None:
+    file = add(asset="r1", sample="s")
+
+    changed = api.update(file.id, public=False, keyvalues={"sample": None, "lane": "2"})
+
+    assert changed.keyvalues == {"asset": "r1", "lane": "2"}
+    assert api.file(file.id, public=False) == changed
+    assert api.update(file.id, public=False, keyvalues={}) == changed
+
+
+def test_an_update_beyond_the_limit_is_not_sent(
+    api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    file = add()
+
+    with pytest.raises(InvalidAssetError, match="11 keyvalues, Pinata takes at most 10"):
+        api.update(file.id, public=False, keyvalues={str(number): "" for number in range(11)})
+
+    assert not pinata.matching("PUT")
+
+
+def test_deleting_twice_is_fine(api: PinataApi, add: Callable[..., PinataFile]) -> None:
+    file = add()
+
+    api.delete(file.id, public=False)
+    api.delete(file.id, public=False)
+
+    assert list(api.files(public=False)) == []
+
+
+def test_a_deletion_whose_answer_is_lost_is_done(
+    api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    file = add()
+    pinata.fault("DELETE", lost=True)
+
+    api.delete(file.id, public=False)
+
+    assert pinata.files == []
+
+
+def test_an_id_is_only_ever_one_part_of_a_path(api: PinataApi, pinata: PinataEmulator) -> None:
+    assert api.file("../../data/testAuthentication?x=", public=False) is None
+    assert pinata.requests[-1].target.startswith("/v3/files/private/..%2F..%2Fdata")
+
+
+def test_a_signed_link_gives_the_bytes_without_the_key(
+    api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    file = add(b"secret reads")
+
+    link = api.private_link(f"{pinata.gateway}/files/{file.cid}")
+
+    assert requests.get(link, timeout=10).content == b"secret reads"
+    assert not pinata.told(JWT, "gateway")
+
+
+def test_the_gateway_is_the_accounts_own(api: PinataApi, pinata: PinataEmulator) -> None:
+    assert api.gateway() == f"{DOMAIN}.mypinata.cloud"
+    pinata.fault("GET /v3/gateways", status=404)
+    assert api.gateway() == f"{DOMAIN}.mypinata.cloud"
+
+
+def test_an_account_without_a_gateway_is_told_what_to_do(api: PinataApi, pinata: PinataEmulator) -> None:
+    pinata.fault("gateways", patch={"rows": []})
+
+    with pytest.raises(Refused, match="PINATA_GATEWAY"):
+        api.gateway()
+
+
+@pytest.mark.parametrize("status", [408, 409, 423, 425, 429, 500, 502, 503, 504, 520])
+def test_what_passes_is_tried_again(
+    status: int, api: PinataApi, pinata: PinataEmulator, slept: list[float]
+) -> None:
+    pinata.fault("testAuth", status=status, times=2)
+
+    api.check()
+
+    assert len(pinata.matching("testAuth")) == 3
+    assert 0.25 <= slept[0] <= 60
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 413, 422])
+def test_what_does_not_pass_is_not_tried_again(status: int, api: PinataApi, pinata: PinataEmulator) -> None:
+    pinata.fault("testAuth", status=status, body='{"error": {"reason": "NO", "details": "not today"}}')
+
+    with pytest.raises(Refused, match=f"did not check the key: {status} not today"):
+        api.check()
+
+    assert len(pinata.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [{"cut_answer": 10}, {"lost": True}, {"html": True}, {"body": "[1]"}, {"lie": 9}]
+)
+def test_a_damaged_answer_is_asked_for_again(
+    fault: dict[str, Any], api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    file = add()
+    pinata.fault("GET", **fault)
+
+    assert list(api.files(public=False)) == [file]
+
+
+def test_patience_ends(api: PinataApi, pinata: PinataEmulator, slept: list[float]) -> None:
+    pinata.fault("testAuth", status=503, times=None)
+
+    with pytest.raises(Unavailable, match=r"cannot check the key now: 503 .*tried 7 times.*later"):
+        api.check()
+
+    assert len(slept) == 6
+    assert sum(slept) < 180
+
+
+def test_nothing_listening_is_unavailable(slept: list[float]) -> None:
+    api = PinataApi(JWT, api="http://127.0.0.1:9", uploads="http://127.0.0.1:9", sleep=slept.append)
+
+    with pytest.raises(Unavailable, match="is there a network"):
+        api.check()
+
+
+def test_retry_after_is_honoured_and_capped(
+    api: PinataApi, pinata: PinataEmulator, slept: list[float]
+) -> None:
+    date = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)
+    for text in ("7", f"{date:%a, %d %b %Y %H:%M:%S} GMT", "86400"):
+        pinata.fault("testAuth", status=503, headers={"Retry-After": text})
+        pinata.faults[-1].nth = 1
+        api.check()
+
+    assert 7 <= slept[0] < 8
+    assert 27 <= slept[1] < 31
+    assert slept[2] == 60
+
+
+def test_after_a_429_everybody_slows_down_for_a_while(
+    api: PinataApi, pinata: PinataEmulator, slept: list[float]
+) -> None:
+    pinata.fault("testAuth", status=429, headers={"Retry-After": "5"})
+    api.check()
+    assert api.service.pace.interval > 0
+    for _ in range(100):
+        api.check()
+    assert api.service.pace.interval == 0
+    assert len(pinata.requests) == 102
+
+
+def test_a_rate_limit_is_kept_to(pinata: PinataEmulator) -> None:
+    pinata.rules.rate_limit, pinata.rules.rate_window = 5, 0.5
+    api = PinataApi(JWT, api=pinata.api, uploads=pinata.uploads)
+
+    for _ in range(7):
+        api.check()
+
+
+def test_the_key_goes_nowhere_else(api: PinataApi, pinata: PinataEmulator) -> None:
+    pinata.fault("GET", redirect=f"{pinata.gateway}{{target}}")
+
+    with pytest.raises(Refused, match="a redirect to http://127.0.0.1"):
+        api.check()
+    with pytest.raises(Refused, match="only, not for"):
+        api.service.once("look", "GET", f"{pinata.gateway}/ipfs/x")
+
+    assert not [exchange for exchange in pinata.requests if exchange.server == "gateway"]
+
+
+def test_a_netrc_does_not_replace_the_key(
+    api: PinataApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+    api.check()
+
+
+def said(error: BaseException) -> str:
+    """Everything that anybody could print of an error."""
+    text = [str(error), repr(error), *getattr(error, "__notes__", []), repr(vars(error))]
+    text += traceback.format_exception(error)
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+        text += [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
+    return "\n".join(text)
+
+
+@pytest.mark.parametrize(
+    "call", ["check", "files", "file", "update", "delete", "link", "gateway", "upload", "tus"]
+)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 400, "body": f"your token {JWT} and {SIGNED} are wrong"},
+        {"status": 401, "body": f'{{"error": {{"details": "Authorization: Bearer {JWT}"}}}}'},
+        {"status": 503, "body": f'{{"message": "{JWT} {SIGNED}"}}'},
+        {"status": 200, "body": f"{JWT} {SIGNED}"},
+        {"redirect": f"{SIGNED}&jwt={JWT}"},
+        {"lost": True},
+        {"cut_answer": 5},
+        {"html": True},
+        {"patch": {"id": None, "files": 3, "rows": 3, "reason": JWT}},
+    ],
+)
+def test_no_secret_is_in_any_error_or_log(
+    call: str,
+    fault: dict[str, Any],
+    api: PinataApi,
+    pinata: PinataEmulator,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+    if call == "tus" and fault.get("patch"):
+        pytest.skip("its answers hold no data")
+    if call == "tus":
+        monkeypatch.setattr("stargazer.storage.pinata.uploads.TUS_ABOVE", 0)
+    calls: dict[str, Callable[[], object]] = {
+        "check": api.check,
+        "files": lambda: list(api.files(public=False)),
+        "file": lambda: api.file("1", public=False),
+        "update": lambda: api.update("1", public=False, keyvalues={"a": "b"}),
+        "delete": lambda: api.delete("1", public=False),
+        "link": lambda: api.private_link(f"{pinata.gateway}/files/x"),
+        "gateway": api.gateway,
+        "upload": lambda: api.upload(path, cid="bafy", name="x", keyvalues={}, public=False),
+        "tus": lambda: api.upload(path, cid="bafy", name="x", keyvalues={}, public=False),
+    }
+    pinata.fault("v3/files(/private)?$|gateways" if "patch" in fault else "", times=None, **fault)
+
+    text = ""
+    try:
+        calls[call]()
+    except StargazerError as error:
+        text = said(error)
+
+    text += caplog.text + repr(api) + repr(api.service) + repr(vars(api.service))
+    assert JWT not in text
+    assert JWT.split(".")[1] not in text
+    assert "5ec2e7" not in text
+
+
+@given(st.text(), st.text(), st.sampled_from([JWT, "opaque-key", SIGNED]))
+def test_what_the_service_says_is_shown_without_secrets(before: str, after: str, secret: str) -> None:
+    service = Service(
+        "opaque-key", api="http://a", uploads="http://b", sleep=lambda _: None, patience=Patience()
+    )
+
+    shown = service.clean(f"{before} {secret} {after}")
+
+    assert not any(part in shown for part in ("opaque-key", JWT, "5ec2e7"))
+    assert shown.isprintable()
+    assert len(shown) <= 303
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    now = datetime.datetime(2026, 11, 23, 12, 0, 0, tzinfo=datetime.UTC)
+
+    assert retry_after(" 120 ") == 120
+    assert retry_after("Mon, 23 Nov 2026 12:01:00 GMT", now) == 60
+    assert retry_after("Mon, 23 Nov 2026 11:00:00 GMT", now) == 0
+    assert retry_after("Monday, 23-Nov-26 12:01:00 GMT", now) == 60
+    for nonsense in ("", "soon", "-5", "1.5", "²", "Mon, 99 Nov 2026"):
+        assert retry_after(nonsense, now) is None
+
+
+def test_back_off_doubles_with_jitter_and_ends() -> None:
+    waits: list[float] = []
+    backoff = Backoff("try", Patience(attempts=100, seconds=50, longest=16), waits.append)
+
+    with pytest.raises(Unavailable, match="why"):
+        while True:
+            backoff.again(Passing("why"))
+
+    assert all(0.25 * 2**n <= wait <= min(16, 0.5 * 2**n) for n, wait in enumerate(waits))
+    assert 34 <= sum(waits) <= 50
+
+
+def test_progress_renews_patience() -> None:
+    backoff = Backoff("try", Patience(attempts=2), lambda _: None)
+
+    for _ in range(5):
+        backoff.again(Passing("why"))
+        backoff.progressed()
+
+
+def test_a_pace_gives_each_thread_a_turn() -> None:
+    waits: list[float] = []
+    pace = Pace(waits.append)
+    pace.wait()
+    pace.slower(3)
+    pace.slower(3)
+
+    for _ in range(3):
+        pace.wait()
+
+    assert [round(wait, 1) for wait in waits] == [3.0, 3.5, 4.0]
+
+
+def test_limits_are_those_of_pinata() -> None:
+    check(MAX_FILE_SIZE, {str(number): "" for number in range(10)}, "name")
+    with pytest.raises(StorageError, match="25,000,000,001 bytes"):
+        check(MAX_FILE_SIZE + 1, {})
+    with pytest.raises(InvalidAssetError, match="11 keyvalues"):
+        check(1, {str(number): "" for number in range(11)})
+    for value in (3, None, True, ["a"], "\udcff"):
+        with pytest.raises(InvalidAssetError, match="lane is "):
+            check(1, {"lane": value})
+    for name in ("a\nb", "\0", "\udcff", "a\x7f"):
+        with pytest.raises(InvalidAssetError, match="rename"):
+            check(1, {}, name)
