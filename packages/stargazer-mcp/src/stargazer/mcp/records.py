@@ -15,7 +15,7 @@ from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.query import assemble
 from stargazer.storage.store import LocalStore
 
-__all__ = ["DirectClient", "as_dict", "exists", "fields_text", "find_records", "run_now"]
+__all__ = ["DirectClient", "as_dict", "fields_text", "find_records", "run_now"]
 
 T = TypeVar("T")
 
@@ -95,11 +95,6 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("this coroutine waits: it needs an event loop")
 
 
-def exists(store: LocalStore) -> bool:
-    """Whether anything was ever registered: searching makes no store."""
-    return (store.root / "index.sqlite").exists()
-
-
 class DirectClient:
     """The part of a storage client that searching and reading need, answered at once."""
 
@@ -108,7 +103,7 @@ class DirectClient:
         self.views: Path = store.root / "views"
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
-        return self.store.query(keyvalues) if exists(self.store) else []
+        return self.store.query(keyvalues) if self.store.exists() else []
 
     async def upload_file(
         self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None

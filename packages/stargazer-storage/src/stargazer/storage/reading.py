@@ -67,7 +67,7 @@ class StoreReader:
 
     def exists(self) -> bool:
         """Whether there can be anything to find: looking for a file makes no store."""
-        return self.index_path.exists()
+        return self.index_path.exists() or (self.root / "objects").is_dir()
 
     # finding
 

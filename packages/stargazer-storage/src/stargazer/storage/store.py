@@ -207,7 +207,7 @@ class LocalStore(StoreRecorder):
         return self._existing(IpFile(cid=record.cid, id=id))
 
     def hand_over(self, records: Iterable[IpFile]) -> None:
-        """Called with the results of what somebody started: where there is somebody to share them with, they go there."""
+        """Called with the results of what somebody started; a store that shares them with others sends them."""
 
     def waiting(self) -> Sequence[Waiting]:
         """What is still to be sent somewhere: of one machine, nothing."""

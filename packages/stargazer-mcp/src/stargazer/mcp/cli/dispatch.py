@@ -27,6 +27,8 @@ VERBS = {
     "rm": ("finding", "take a registration back"),
     "why": ("finding", "how a file came to be, back to what was imported"),
     "run": ("running", "run a workflow; without a name, list them"),
+    "push": ("transferring", "send files to Pinata, with their provenance"),
+    "pull": ("transferring", "bring files from Pinata, with their provenance"),
     "verify": ("upkeep", "read files in full and compare them with their CIDs"),
     "fsck": ("upkeep", "check the store, repair what can be repaired"),
     "gc": ("upkeep", "remove bytes that no record refers to"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
     from stargazer.storage.store import LocalStore
 
-__all__ = ["get", "query", "rm", "why"]
+__all__ = ["get", "query", "rm", "some_records", "why"]
 
 ADD_FIRST = "`stargazer add FILE ...` registers files"
 
@@ -33,7 +33,7 @@ def query(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if words.plain:
         parser.error(f"{words.plain[0]!r} is no filter: write key=value")
-    from stargazer.mcp.records import as_dict, exists
+    from stargazer.mcp.records import as_dict
 
     store = _store()
     records = _matching(store, words)
@@ -41,7 +41,7 @@ def query(argv: Sequence[str]) -> int:
         print_json([as_dict(record) for record in records])
     elif records:
         _print_records(records)
-    elif not exists(store):
+    elif not store.exists():
         note(_no_store(store))
     else:
         note("no record matches" if words.pairs else _nothing(store))
@@ -69,7 +69,7 @@ def get(argv: Sequence[str]) -> int:
     from stargazer.mcp.records import as_dict
 
     store = _existing()
-    records = _some(store, words)
+    records = some_records(store, words)
     exported = export(store, records[-1:] if words.options.latest else records, words.options.to)
     if words.options.json:
         print_json([{"path": str(path), **as_dict(record)} for path, record in exported])
@@ -91,7 +91,7 @@ def rm(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     _one_way(parser, words, "say which record: a CID, an id, or key=value")
     store = _existing()
-    records = _some(store, words, files=False)
+    records = some_records(store, words, files=False)
     if len(records) > 1 and not words.options.all:
         raise AmbiguousAssetError(
             f"{len(records)} records match:\n{_listing(records)}\nname one by its id, or give --all"
@@ -147,10 +147,8 @@ def _existing() -> LocalStore:
     Raises:
         AssetNotFoundError: nothing was ever registered.
     """
-    from stargazer.mcp.records import exists
-
     store = _store()
-    if not exists(store):
+    if not store.exists():
         raise AssetNotFoundError(_no_store(store))
     return store
 
@@ -159,8 +157,8 @@ def _nothing(store: LocalStore) -> str:
     """Why no record is there at all."""
     if any((store.root / "objects").glob("*/*")):
         return (
-            f"the index of {str(store.root)!r} was lost: it has no record, but the store holds files; add them again "
-            "(their bytes are kept), or bring back a copy of index.sqlite"
+            f"the index of {str(store.root)!r} has no record, but the store holds files: `stargazer fsck` makes the "
+            "index again from the provenance among them"
         )
     return f"the store is empty: {ADD_FIRST}"
 
@@ -183,7 +181,7 @@ def _matching(store: LocalStore, words: Words) -> list[IpFile]:
     return find_records(store, words.pairs)
 
 
-def _some(store: LocalStore, words: Words, *, files: bool = True) -> list[IpFile]:
+def some_records(store: LocalStore, words: Words, *, files: bool = True) -> list[IpFile]:
     """The records that CIDs, ids, files of this machine (if `files`) or filters name: at least one for each.
 
     Raises:
@@ -238,7 +236,7 @@ def _one_cid(store: LocalStore, words: Words) -> str:
                 f"nothing is known of {name!r} ({cid}) in {str(store.root)!r}: it was never registered"
             )
         return cid
-    records = _some(store, words)
+    records = some_records(store, words)
     if len({record.cid for record in records}) > 1 and not words.options.latest:
         raise AmbiguousAssetError(
             f"{len(records)} records match:\n{_listing(records)}\nadd a filter, name one by its CID, or give --latest"

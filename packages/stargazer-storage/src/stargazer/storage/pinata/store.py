@@ -64,6 +64,11 @@ class PinataStore(LocalStore):
         self._public, self._everything = public, everything
         self._unreachable = False
 
+    @property
+    def publishes(self) -> bool:
+        """Whether what is added and pushed goes to the public network unless it is said."""
+        return self._public
+
     def exists(self) -> bool:
         """True: the account can always be asked."""
         return True
@@ -138,9 +143,10 @@ class PinataStore(LocalStore):
     def _send_what_can_be(self) -> None:
         sent = self.send()
         if sent.left:
+            count = f"{len(sent.left)} of {sent.count + len(sent.left)} files"
             warnings.warn(
-                f"{len(sent.left)} of {sent.count + len(sent.left)} files are not on Pinata yet ({sent.left[0].error}); "
-                "they are safe here, and `stargazer push` sends them",
+                f"{count} are not on Pinata yet ({sent.left[0].error}); they are safe here, "
+                "and `stargazer push` sends them",
                 stacklevel=3,
             )
 
@@ -248,29 +254,46 @@ class PinataStore(LocalStore):
             found.append(Gateway(self._gateway, self._token))
         return found
 
-    def take_over(self, record: IpFile) -> IpFile:
-        """A record that is only there, known here too: by its provenance, or else as an import from Pinata.
+    def take_over(self, records: Iterable[IpFile]) -> list[IpFile]:
+        """Records that are only there, known here too: by their provenance, or else as imports from Pinata.
 
-        Its bytes are not downloaded.
+        What was changed or taken back there is so here as well. No bytes are downloaded but those of provenance.
         """
-        made_by = record.keyvalues.get("provenance_cid", "")
-        if made_by:
-            self.replay(self.explaining([record]))
-        current = self.here(record.id)
-        if current is None:
-            current = self.import_record(record, origin="Pinata", command="pull")
-        with self.index.transaction() as connection, contextlib.suppress(StargazerError):
-            for file in self.listing.files({}, cid=record.cid):
-                if as_record(file).id == record.id:
-                    outbox.sent(connection, record.id, file.public, file.id)
-        return current
+        records = list(records)
+        changes = [
+            cid
+            for cid, file in self.listing.documents().items()
+            if file.keyvalues.get("kind") in ("amendment", "retraction") and self.objects.stat(cid) is None
+        ]
+        self.replay([*map(self._fetched, changes), *self.explaining(records)])
+        found: list[IpFile] = []
+        for record in records:
+            current = self.here(record.id)
+            if current is None and not self._was_claimed(record.id):
+                current = self.import_record(record, origin="Pinata", command="pull")
+            if current is not None:  # else it was taken back there
+                self._find_there(current)
+                found.append(self._with_network(current))
+        return found
+
+    def _fetched(self, cid: str) -> str:
+        """The CID of a file that is here now."""
+        self.read(cid)
+        return cid
+
+    def _find_there(self, record: IpFile) -> None:
+        """Remember where in the account a record is."""
+        files = [file for file in self.listing.files({}, cid=record.cid) if as_record(file).id == record.id]
+        with self.index.transaction() as connection:
+            for file in files:
+                outbox.sent(connection, record.id, file.public, file.id)
 
     def _here(self, ipfile: IpFile) -> IpFile:
         """A record that may be only there, so that it can be changed."""
         if ipfile.id and self.here(ipfile.id) is None:
             for record in self.query({"cid": ipfile.cid}):
                 if record.id == ipfile.id:
-                    return self.take_over(record)
+                    return self.take_over([record])[0]
         return ipfile
 
     def _with_network(self, record: IpFile) -> IpFile:

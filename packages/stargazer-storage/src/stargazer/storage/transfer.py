@@ -1,0 +1,116 @@
+"""push and pull: records with their provenance, and bytes, between the store of this machine and Pinata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import attrs
+from stargazer.assets.asset import Asset, companions_of
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import ConfigurationError, StargazerError
+from stargazer.storage.reading import StoreReader
+
+if TYPE_CHECKING:
+    from stargazer.storage.pinata.sending import Sent
+    from stargazer.storage.pinata.store import PinataStore
+
+__all__ = ["Pulled", "companion_records", "pinata_store", "pull", "push"]
+
+AT_ONCE = 3
+
+Progress = Callable[[str, int, "int | None"], None]
+"""Told a file's name, the bytes of it that are there, and how many it has."""
+
+
+@attrs.frozen
+class Pulled:
+    """What came of a pull.
+
+    Attributes:
+        records: known here now.
+        fetched: CIDs whose bytes came.
+        failed: CIDs whose bytes could not be had, with why.
+    """
+
+    records: list[IpFile]
+    fetched: list[str]
+    failed: dict[str, str]
+
+
+def pinata_store(store: StoreReader) -> PinataStore:
+    """The same store, as one that has an account.
+
+    Raises:
+        ConfigurationError: it has none.
+    """
+    from stargazer.storage.pinata.store import PinataStore
+
+    if not isinstance(store, PinataStore):
+        raise ConfigurationError(
+            "this needs an account at Pinata: set PINATA_JWT to a token of it (https://app.pinata.cloud/developers)"
+        )
+    return store
+
+
+def push(
+    store: PinataStore,
+    records: Sequence[IpFile] = (),
+    *,
+    public: bool = False,
+    progress: Progress | None = None,
+) -> Sent:
+    """Send records with their companions and the provenance that leads to them, and whatever waits besides.
+
+    What is there already is not sent again. A cut upload goes on where it stopped.
+
+    Args:
+        public: to the public network, for ever; provenance is always private.
+    """
+    chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
+    store.enqueue(chosen.values(), public=public)
+    return store.send(progress)
+
+
+def pull(
+    store: PinataStore,
+    records: Sequence[IpFile],
+    *,
+    bytes_too: bool = True,
+    progress: Progress | None = None,
+) -> Pulled:
+    """Bring records that Pinata has, with companions and provenance; nothing that is here is brought again.
+
+    One file that cannot be had does not keep the others; the same command goes on where it stopped.
+
+    Raises:
+        Unavailable: the service cannot be asked for the provenance now.
+    """
+    chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
+    known = store.take_over(chosen.values())
+    failed: dict[str, str] = {}
+
+    def bring(record: IpFile) -> None:
+        try:
+            store.bring(
+                record.cid, lambda done, total: progress(record.name, done, total) if progress else None
+            )
+        except StargazerError as error:
+            failed[record.cid] = error.explain()
+
+    missing = {record.cid: record for record in known if store.objects.stat(record.cid) is None}
+    if bytes_too:
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stargazer-pull") as pool:
+            list(pool.map(bring, missing.values()))
+    return Pulled(known, [cid for cid in missing if bytes_too and cid not in failed], failed)
+
+
+def companion_records(store: StoreReader, records: Iterable[IpFile]) -> list[IpFile]:
+    """The records that accompany these: indexes, dictionaries, mates."""
+    return [
+        companion
+        for record in records
+        for cls, link in companions_of(type(Asset.from_record(record)))
+        for companion in store.query({"asset": cls.asset_key, link: record.cid})
+    ]

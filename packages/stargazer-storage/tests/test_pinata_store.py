@@ -1,0 +1,472 @@
+"""A store and its account: local first, one identity on both sides, nothing lost or doubled whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from pathlib import Path
+
+import attrs
+import pytest
+from stargazer.assets import Alignment, Asset, Reference
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import ConfigurationError, StorageError
+from stargazer.assets.provenance import Entry, Execution
+from stargazer.storage.cid import compute_cid
+from stargazer.storage.lineage import why
+from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.retrying import Patience
+from stargazer.storage.pinata.store import PinataStore
+from stargazer.storage.store import Addition
+from stargazer.storage.transfer import pinata_store, pull, push
+
+FASTA = b">chr1\nACGTACGTNN\n"
+
+
+def make_store(root: Path, pinata, **options) -> PinataStore:
+    api = PinataApi(pinata.jwt, api=pinata.api, uploads=pinata.uploads, patience=Patience(attempts=1))
+    return PinataStore(root, None, api, gateway=pinata.gateway, private_gateway=pinata.gateway, **options)
+
+
+@pytest.fixture
+def here(tmp_path, pinata):
+    return make_store(tmp_path / "here", pinata)
+
+
+@pytest.fixture
+def there(tmp_path, pinata):
+    """Another machine with the same account."""
+    return make_store(tmp_path / "there", pinata)
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def add(store, content: bytes = FASTA, name: str = "GRCh38.fa", build: str = "GRCh38", **options) -> IpFile:
+    path = store.root.parent / f"{store.root.name}-{name}"
+    path.write_bytes(content)
+    (record,) = store.add([Addition(path, Reference(build=build), name=name, **options)])
+    return record
+
+
+def run(store, source: IpFile, content: bytes = b"BAM", key: str = "key") -> Alignment:
+    """What a task makes of a reference."""
+    path = store.objects.work / f"made-{threading.get_ident()}.bam"
+    path.write_bytes(content)
+    pairs = dict(source.keyvalues)
+    made_by = pairs.pop("provenance_cid", "")
+    made = Alignment(sample="NA12878", reference_cid=source.cid, path=path)
+    execution = Execution(
+        task="align",
+        run_key=key,
+        inputs=[Entry(role="reference", cid=source.cid, keyvalues=pairs, provenance_cid=made_by)],
+        started="2026-11-23T10:00:00Z",
+        finished="2026-11-23T10:00:01Z",
+        result=0,
+    )
+    store.commit(execution, [("alignment", made)])
+    return made
+
+
+def kinds(pinata) -> list[str]:
+    return sorted(file["keyvalues"]["asset"] for file in pinata.files)
+
+
+def listed(store, **filters) -> list[str]:
+    store.listing.forget()
+    return [record.id for record in store.query(filters)]
+
+
+def test_what_is_added_is_there_with_its_provenance_under_the_same_cid(here, pinata):
+    record = add(here)
+
+    assert kinds(pinata) == ["provenance", "reference"]
+    (file,) = [file for file in pinata.files if file["keyvalues"]["asset"] == "reference"]
+    assert file["cid"] == record.cid
+    assert file["keyvalues"] == dict(record.keyvalues)
+    assert file["network"] == "private"
+    assert here.waiting() == []
+
+
+def test_provenance_goes_last(here, pinata):
+    add(here)
+
+    uploads = [e.headers for e in pinata.matching("POST /v3/files$")]
+    assert len(uploads) == 2
+    assert [file["keyvalues"]["asset"] for file in pinata.files] == ["reference", "provenance"]
+
+
+def test_another_machine_finds_it_and_reads_verified_bytes(here, there, pinata):
+    record = add(here)
+
+    (found,) = there.query({"asset": "reference", "build": "GRCh38"})
+    path = there.read(found.cid)
+
+    assert (found.id, found.cid, found.path) == (record.id, record.cid, None)
+    assert path.read_bytes() == FASTA
+    assert compute_cid(path) == record.cid
+
+
+def test_what_is_here_is_never_downloaded_nor_asked_for(here, pinata):
+    record = add(here)
+    before = len(pinata.requests)
+
+    assert here.read(record.cid).read_bytes() == FASTA
+    assert len(pinata.requests) == before
+
+
+def test_public_is_said_for_each_file(here, there, pinata):
+    private, public = add(here), add(here, b">chr2\nA\n", "b.fa", "b", public=True)
+
+    there.listing.forget()
+    assert [record.cid for record in there.query({"asset": "reference"}, public=True)] == [public.cid]
+    assert [record.cid for record in there.query({"asset": "reference"}, public=False)] == [private.cid]
+    assert {record.cid for record in here.query({"asset": "reference"})} == {private.cid, public.cid}
+    assert there.read(public.cid).exists()
+    assert pinata.matching(f"GET /ipfs/{public.cid}")
+
+
+def test_adding_again_as_public_publishes_the_same_record(here, pinata):
+    first = add(here)
+    again = add(here, public=True)
+
+    networks = sorted(file["network"] for file in pinata.files if file["cid"] == first.cid)
+    assert networks == ["private", "public"]
+    assert again.id == first.id
+    assert again.public
+
+
+def test_provenance_is_private_even_if_files_are_public(tmp_path, pinata):
+    store = make_store(tmp_path / "s", pinata, public=True)
+    add(store)
+
+    assert {(file["keyvalues"]["asset"], file["network"]) for file in pinata.files} == {
+        ("reference", "public"),
+        ("provenance", "private"),
+    }
+
+
+def test_nothing_fails_because_the_service_is_down_and_push_completes_it(here, there, pinata):
+    pinata.stop()
+    record = add(here)
+    made = run(here, record)
+    here.hand_over([made.record])
+    assert here.query({"asset": "reference"})[0].id == record.id
+    assert {item.rank for item in here.waiting()} == {0, 1}
+    assert kinds(pinata) == []
+
+    pinata.start()
+    sent = push(here)
+
+    assert sent.left == []
+    assert kinds(pinata) == ["alignment", "provenance", "provenance", "reference"]
+    assert listed(there, asset="alignment") == [made.record.id]
+
+
+def test_an_outage_in_the_middle_loses_and_doubles_nothing(here, pinata):
+    pinata.fault("POST /v3/files$", lost=True)  # done, but the answer never came
+    record = add(here)
+    assert here.waiting()
+
+    sent = push(here)
+
+    assert sent.left == []
+    assert kinds(pinata) == ["provenance", "reference"]
+    assert pinata.content(record.cid) == FASTA
+
+
+def test_a_refused_upload_keeps_no_other(here, pinata):
+    pinata.fault("POST /v3/files$", status=403, times=1)
+    first = add(here)
+    assert [item.error for item in here.waiting() if item.record == first.id] != [""]
+
+    add(here, b">chr2\nA\n", "b.fa", "b")  # sends everything that waits
+
+    assert here.waiting() == []
+    assert kinds(pinata) == ["provenance", "provenance", "reference", "reference"]
+
+
+def test_provenance_waits_for_files_that_could_not_be_sent(here, there, pinata):
+    pinata.fault("POST /v3/files$", status=403, times=1)
+    add(here)
+
+    assert kinds(pinata) == []
+    assert listed(there) == []
+
+
+def test_a_file_whose_provenance_is_still_on_its_way_is_passed_over(here, there, pinata):
+    pinata.fault("POST /v3/files$", status=503, nth=2, times=None)
+    record = add(here)
+
+    assert kinds(pinata) == ["reference"]
+    assert listed(there, asset="reference") == []
+    pinata.faults.clear()
+    push(here)
+    assert listed(there, asset="reference") == [record.id]
+
+
+def test_intermediates_stay_and_results_go(here, pinata):
+    source = add(here)
+    made = run(here, source)
+    assert kinds(pinata) == ["provenance", "reference"]
+
+    here.hand_over([made.record])
+
+    assert kinds(pinata) == ["alignment", "provenance", "provenance", "reference"]
+    intermediate = run(here, source, b"other", key="other")
+    here.send()
+    assert kinds(pinata).count("alignment") == 1
+    assert kinds(pinata).count("provenance") == 3
+    assert intermediate.cid not in {file["cid"] for file in pinata.files}
+
+
+def test_in_the_cloud_a_task_ends_only_when_its_results_are_up(tmp_path, pinata):
+    store = make_store(tmp_path / "cloud", pinata, everything=True)
+    source = add(store)
+    made = run(store, source)
+    assert made.cid in {file["cid"] for file in pinata.files}
+
+    pinata.stop()
+    with pytest.raises(StorageError, match="its results are not on Pinata"):
+        run(store, source, b"other", key="other")
+
+
+def test_the_memo_of_another_machine_answers(here, there, pinata):
+    source = add(here)
+    made = run(here, source)
+    here.hand_over([made.record])
+    (found,) = there.query({"asset": "reference"})
+
+    cid, execution = there.remembered("key")
+
+    assert cid == made.provenance_cid
+    assert [entry.cid for entry in execution.outputs] == [made.cid]
+    assert there.objects.stat(made.cid) is None
+    assert there.read(made.cid).read_bytes() == b"BAM"
+    assert there.remembered("another") is None
+
+
+def test_why_is_answered_from_the_account(here, there):
+    made = run(here, add(here))
+    here.hand_over([made.record])
+
+    step = why(there, made.cid)
+
+    assert step.document.task == "align"
+    assert step.inputs[0].document.command == "add"
+
+
+def test_metadata_changed_here_is_changed_there_without_sending_bytes(here, there, pinata):
+    record = add(here)
+    sent = pinata.received("POST /v3/files$")
+    changed = here.amend(record, {"build": "hg38"})
+
+    assert listed(there, asset="reference") == [changed.id]
+    assert there.query({"build": "hg38"})[0].keyvalues == changed.keyvalues
+    assert pinata.received("POST /v3/files$") - sent < 2000  # the amendment itself
+    assert kinds(pinata) == ["provenance", "provenance", "reference"]
+
+
+def test_a_record_taken_back_here_is_removed_there_and_no_other(here, there, pinata):
+    first = add(here)
+    second = add(here, build="hg38")
+    here.retract(first)
+
+    assert listed(there, asset="reference") == [second.id]
+    assert [file["keyvalues"]["build"] for file in pinata.files if "build" in file["keyvalues"]] == ["hg38"]
+
+
+def test_what_is_taken_back_while_the_service_is_down_is_gone_here_at_once_and_there_later(
+    here, there, pinata
+):
+    first, second = add(here), add(here, b">chr2\nA\n", "b.fa", "b")
+    pinata.stop()
+    here.retract(first)
+    changed = here.amend(second, {"build": "c"})
+    assert listed(here, asset="reference") == [changed.id]
+    pinata.start()
+    here.listing.forget()
+    assert listed(here, asset="reference") == [changed.id]  # though the account still lists the old ones
+
+    push(here)
+
+    assert listed(there, asset="reference") == [changed.id]
+
+
+def test_stale_listings_bring_nothing_back(here, pinata):
+    record = add(here)
+    pinata.set(stale_deleted=5)
+    here.retract(record)
+
+    assert listed(here, asset="reference") == []
+
+
+def test_another_machines_record_can_be_changed_and_removed(here, there, pinata):
+    add(here)
+    (found,) = there.query({"asset": "reference"})
+
+    changed = there.amend(found, {"build": "hg38"})
+    assert listed(there, asset="reference") == [changed.id]
+    there.retract(changed)
+
+    assert listed(there, asset="reference") == []
+    assert "reference" not in kinds(pinata)
+
+
+def test_files_of_other_programs_in_the_account_are_no_records(here, pinata, tmp_path):
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(b"jpg")
+    here.api.upload(path, cid=compute_cid(path), name="holiday.jpg", keyvalues={"album": "x"}, public=False)
+
+    assert listed(here) == []
+
+
+def test_a_record_of_another_client_without_provenance_is_found_and_pulled(here, pinata, tmp_path):
+    path = tmp_path / "x.fa"
+    path.write_bytes(FASTA)
+    pairs = {"asset": "reference", "build": "T2T"}
+    here.api.upload(path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
+
+    (found,) = here.query({"build": "T2T"})
+    pulled = pull(here, [found])
+
+    assert pulled.failed == {}
+    assert here.read_here(found.cid).read_bytes() == FASTA
+    pinata.stop()
+    assert listed(here, build="T2T") == [found.id]
+
+
+def test_pull_brings_records_provenance_companions_and_bytes_once(here, there, pinata):
+    source = add(here)
+    made = run(here, source)
+    push(here, [made.record, source])
+
+    there.listing.forget()
+    pulled = pull(there, there.query({"asset": "alignment"}))
+    pinata.stop()
+
+    assert pulled.fetched == [made.cid]
+    assert there.read_here(made.cid).read_bytes() == b"BAM"
+    assert there.here(made.record.id).keyvalues == made.record.keyvalues
+    assert there.here(source.id).keyvalues == source.keyvalues
+    assert why(there, made.cid).inputs[0].document.command == "add"
+    assert there.remembered("key")
+
+
+def test_pull_says_what_could_not_be_had_and_goes_on_later(here, there, pinata):
+    first, second = add(here), add(here, b">chr2\nA\n", "b.fa", "b")
+    pinata.fault(f"GET /files/{first.cid}", status=404, times=None)
+    there.listing.forget()
+
+    pulled = pull(there, there.query({"asset": "reference"}))
+    assert list(pulled.failed) == [first.cid]
+    assert pulled.fetched == [second.cid]
+
+    pinata.faults.clear()
+    assert pull(there, there.query({"asset": "reference"})).fetched == [first.cid]
+
+
+def test_what_was_amended_and_taken_back_there_is_so_after_a_pull(here, there):
+    first, second, third = (add(here, b">%d\nA\n" % n, f"{n}.fa", f"b{n}") for n in (1, 2, 3))
+    pull(there, there.query({"asset": "reference"}))
+    changed = here.amend(second, {"build": "changed"})
+    here.retract(third)
+
+    there.listing.forget()
+    pull(there, there.query({"asset": "reference"}))
+    there.api.service.api = "http://127.0.0.1:1"  # from here on, alone
+    there.listing.forget()
+
+    assert sorted(record.id for record in there.query({"asset": "reference"})) == sorted(
+        [first.id, changed.id]
+    )
+
+
+def test_push_sends_what_was_registered_before_there_was_an_account(tmp_path, pinata):
+    local = LocalStorageClient(tmp_path / "here").store
+    record = add(local)
+    made = run(local, record)
+
+    store = make_store(tmp_path / "here", pinata)
+    assert push(store).count == 0
+    assert push(store, [store.here(made.record.id)]).left == []
+
+    assert kinds(pinata) == ["alignment", "provenance", "provenance"]
+    assert push(store, [store.here(made.record.id)]).left == []
+    assert kinds(pinata) == ["alignment", "provenance", "provenance"]
+
+
+def test_push_needs_an_account(tmp_path):
+    with pytest.raises(ConfigurationError, match="PINATA_JWT"):
+        pinata_store(LocalStorageClient(tmp_path / "here").store)
+
+
+def test_two_processes_send_each_file_once(here, pinata, tmp_path):
+    pinata.stop()
+    for number in range(6):
+        add(here, b">%d\nA\n" % number, f"{number}.fa", f"b{number}")
+    pinata.start()
+    again = make_store(here.root, pinata)
+
+    threads = [threading.Thread(target=store.send) for store in (here, again)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert kinds(pinata) == ["provenance"] * 6 + ["reference"] * 6
+    assert here.waiting() == []
+
+
+def test_the_service_that_keeps_one_record_for_the_same_bytes_is_noticed(here, pinata):
+    pinata.set(duplicates="existing")
+    add(here)
+    add(here, build="hg38")
+
+    (item,) = [item for item in here.waiting() if item.rank == 0]
+    assert "hg38" not in str(pinata.files)
+    assert item.error
+
+
+def test_a_name_that_the_service_does_not_take_is_sent_escaped(here, there):
+    record = add(here, name="two\nlines.fa")
+
+    assert here.waiting() == []
+    assert [found.id for found in there.query({"asset": "reference"})] == [record.id]
+
+
+def test_the_token_is_told_to_the_service_alone_and_shown_to_nobody(here, there, pinata, caplog):
+    record = add(here, public=True)
+    there.read(record.cid)
+    pinata.stop()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        add(here, b">2\nA\n", "2.fa", "2")
+        here.listing.forget()
+        here.query({})
+    texts = [str(warning.message) for warning in said] + [item.error for item in here.waiting()]
+
+    assert said
+    assert not any(pinata.jwt in text for text in [*texts, caplog.text, repr(here.api), repr(vars(here))])
+    assert not pinata.told(pinata.jwt, "gateway")
+
+
+def test_assets_fetch_across_machines(here, there, monkeypatch):
+    record = add(here)
+
+    async def fetch() -> Asset:
+        from stargazer.storage.local import StoreClient
+
+        found = await Reference.one(build="GRCh38", client=StoreClient(there))
+        return await found.fetch(client=StoreClient(there))
+
+    asset = asyncio.run(fetch())
+    assert asset.cid == record.cid
+    assert asset.path.read_bytes() == FASTA
+    assert attrs.evolve(asset.record, path=None, public=False, created_at="").keyvalues == record.keyvalues
