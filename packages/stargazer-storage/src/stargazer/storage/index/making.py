@@ -82,7 +82,7 @@ def read_version(connection: sqlite3.Connection, path: str) -> int:
 
     Raises:
         StorageError: it is newer, or a database of something else.
-        IndexDamaged: it is empty.
+        IndexDamaged: it is empty or cut short.
     """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > FORMAT:
@@ -91,6 +91,7 @@ def read_version(connection: sqlite3.Connection, path: str) -> int:
             "upgrade with `pip install --upgrade stargazer-storage`."
         )
     if version == FORMAT:
+        _check_size(connection, path)
         return version
     if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
         raise IndexDamaged(path, "it is empty")
@@ -136,6 +137,16 @@ def set_aside(path: str | os.PathLike[str], timeout: float = 60.0) -> Path | Non
         reason = (error.strerror or str(error)).lower()
         raise StorageError(f"The index {path!r} cannot be moved aside: {reason}.") from error
     return Path(aside)
+
+
+def _check_size(connection: sqlite3.Connection, path: str) -> None:
+    """SQLite itself reads what is missing of a last page as zeros."""
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    log = f"{path}{LOG}"
+    if os.path.getsize(path) % page and not (
+        os.path.exists(log) and os.path.getsize(log)
+    ):  # a log would mend it
+        raise IndexDamaged(path, "it ends within a page")
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:

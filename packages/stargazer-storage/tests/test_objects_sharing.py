@@ -1,0 +1,234 @@
+"""A store shared by two users: what either makes, the other can use, whatever their umasks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stargazer.storage.index import Index
+from stargazer.storage.objects import ObjectStore
+from stargazer.storage.sharing import make_folder, open_shared, share_file
+
+ALICE, BOB, GROUP = 64_101, 64_102, 64_200
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="NOT TESTED: only root can be two users; run these tests as root"
+)
+
+AS_USER = """
+import os, sys
+from pathlib import Path
+b"x".decode("unicode_escape")  # whatever Python imports late, it may read now
+import stargazer.assets.catalogue, stargazer.assets.provenance, stargazer.storage.index.making
+from stargazer.assets.catalogue import QcReport
+from stargazer.storage import layouts, lineage
+from stargazer.storage.arrivals import arriving
+from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.sharing import open_shared
+from tinydb import where
+root, name, uid, group = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+os.umask(int(sys.argv[5], 8))
+os.setgroups([group] if group else [])
+os.setgid(uid)
+os.setuid(uid)
+store = LocalStore(root)
+def add(name, text=None):
+    path = root.parent / f"{name}.txt"
+    path.write_text(text or name)
+    return store.add([Addition(path=path, asset=QcReport(kind="added", sample=name))])[0]
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user reaches, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="stargazer-shared-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["group", "everybody"])
+def shared(request, folder) -> tuple[Path, int]:
+    """The root of a store shared with a group or with everybody, and that group."""
+    root = folder / "store"
+    root.mkdir()
+    if request.param == "everybody":
+        root.chmod(0o757)
+        return root, 0
+    os.chown(root, ALICE, GROUP)
+    root.chmod(0o2770)
+    return root, GROUP
+
+
+def start(code: str, root: Path, name: str, uid: int, group: int, umask: int) -> subprocess.Popen[str]:
+    arguments = [str(root), name, str(uid), str(group), f"{umask:o}"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(root.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-c", AS_USER + code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def run(code: str, root: Path, name: str, uid: int, group: int, umask: int) -> str:
+    process = start(code, root, name, uid, group, umask)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out
+
+
+IN_TURN = """
+record = add(name)
+add(f"{name}-again")
+assert len(store.query({})) == int(os.environ["EXPECTED"]), store.query({})
+for record in store.query({"asset": "qc_report"}):
+    assert store.read(record.cid).read_text().startswith(record.keyvalues["sample"])
+store.amend(record, {"kind": "amended by " + name})
+with store.index.transaction() as connection:
+    assert {p.name for p in root.iterdir() if "-wal" in p.name}
+    connection.execute("CREATE TABLE IF NOT EXISTS odd(x)")
+os.close(open_shared(root / "own.lock", root))
+"""
+
+
+@needs_root
+def test_two_users_take_turns(shared, monkeypatch):
+    root, group = shared
+    for number, (name, uid, umask) in enumerate(
+        [("alice", ALICE, 0o077), ("bob", BOB, 0o022), ("alice2", ALICE, 0o077), ("bob2", BOB, 0o027)]
+    ):
+        monkeypatch.setenv("EXPECTED", str(5 * number + 4))
+        run(IN_TURN, root, name, uid, group, umask)
+
+    write = stat.S_IWGRP if group else stat.S_IWOTH
+    made = (
+        [path for path in root.rglob("*") if path.is_dir()]
+        + list(root.glob("*.lock"))
+        + list(root.glob("index*"))
+    )
+    assert len(made) > 8
+    assert [path for path in made if not path.stat().st_mode & write] == []
+    if group:
+        assert {path.stat().st_gid for path in made} == {GROUP}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (root / "objects").glob("*/baf*")} == {0o444}
+
+
+AT_ONCE = """
+for number in range(25):
+    add(f"{name}-{number}")
+    add(f"both-{name}-{number}", f"both-{number}")  # the same bytes from both
+print(len(store.query({"asset": "qc_report"})))
+"""
+
+
+@needs_root
+def test_two_users_at_once_in_a_new_store(shared):
+    root, group = shared
+    users = [("alice", ALICE, 0o077), ("bob", BOB, 0o022)]
+    processes = [start(AT_ONCE, root, name, uid, group, umask) for name, uid, umask in users]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+
+    check = "print(len(store.query({'asset': 'qc_report'}))); [store.read(r.cid) for r in store.query({})]"
+    assert run(check, root, "bob", BOB, group, 0o077) == "100\n"
+
+
+HOLD = """
+with store.index.transaction() as connection:
+    store.index.table("records").insert({"id": name})
+print("open", flush=True)
+sys.stdin.read()
+"""
+KILLED = """
+with store.index.transaction() as connection:
+    store.index.table("records").insert({"id": name})
+os.kill(os.getpid(), 9)
+"""
+
+
+@needs_root
+def test_what_a_killed_user_leaves_open_the_other_goes_on_with(shared):
+    root, group = shared
+    killed = start(KILLED, root, "alice", ALICE, group, 0o077)
+    killed.communicate(timeout=60)
+    assert killed.returncode == -9
+    assert (root / "index.sqlite-wal").exists()
+
+    check = "with store.index.transaction(): print(len(store.index.table('records')))"
+    assert run(check, root, "bob", BOB, group, 0o077) == "1\n"
+
+
+@needs_root
+def test_a_store_that_is_not_shared_stays_its_owners(folder):
+    root = folder / "store"
+    run("add(name)", root, "alice", ALICE, 0, 0o022)
+    process = start("add(name)", root, "bob", BOB, 0, 0o022)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "StorageError" in err
+    assert "permission" in err.lower()
+    assert not [path for path in root.rglob("*") if path.stat().st_mode & 0o022]
+
+
+# one user: the permissions alone
+
+
+@pytest.mark.parametrize(
+    ("root_mode", "folder_mode", "file_mode"),
+    [(0o755, 0o700, 0o600), (0o700, 0o700, 0o600), (0o2770, 0o2770, 0o660), (0o775, 0o770, 0o660),
+     (0o757, 0o707, 0o606), (0o2777, 0o2777, 0o666)],
+)  # fmt: skip
+@pytest.mark.parametrize("umask", [0o077])
+def test_what_is_made_takes_the_permissions_of_a_shared_root(
+    folder, root_mode, folder_mode, file_mode, umask
+):
+    root = folder / "root"
+    root.mkdir()
+    root.chmod(root_mode)
+    before = os.umask(umask)
+    try:
+        assert make_folder(root / "sub", root)
+        assert not make_folder(root / "sub", root)
+        os.close(open_shared(root / "lock", root))
+        (root / "file").touch()
+        share_file(root / "file", root)
+        store = ObjectStore(root)
+        store.adopt(_file(store.work))
+        with Index(root / "index.sqlite") as index:
+            index.insert({"id": "x"})
+            sides = {path.name: stat.S_IMODE(path.stat().st_mode) for path in root.glob("index*")}
+    finally:
+        os.umask(before)
+
+    assert {stat.S_IMODE(path.stat().st_mode) for path in root.rglob("*") if path.is_dir()} == {folder_mode}
+    assert {stat.S_IMODE((root / name).stat().st_mode) for name in ("lock", "file")} == {file_mode}
+    assert sides == dict.fromkeys(
+        ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite.lock"], file_mode
+    )
+    assert not list(root.rglob(".new*"))
+
+
+def test_a_file_in_the_place_of_a_folder_is_an_error(folder):
+    for mode in (0o755, 0o2775):
+        folder.chmod(mode)
+        (folder / "taken").touch()
+        with pytest.raises(OSError, match="taken"):
+            make_folder(folder / "taken", folder)
+    assert [path.name for path in folder.iterdir()] == ["taken"]
+
+
+def _file(folder: Path) -> Path:
+    path = folder / "finished"
+    path.write_bytes(b"x")
+    return path
