@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets.errors import IntegrityError, StorageError
-from stargazer.mcp.cli.output import escaped, human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.bars import moving
+from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
-    from stargazer.storage.bundles.fetching import News
     from stargazer.storage.bundles.finding import Bundle
     from stargazer.storage.bundles.verifying import Checked
     from stargazer.storage.store import LocalStore
@@ -180,7 +177,7 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
 
     store = _store()
     found, only = _found(word, store), _only(parser, words.options.only or [])
-    with _progress(found.manifest.name) as observer:
+    with moving() as observer:
         done = fetch_bundle(
             store, found, only=only, records_only=words.options.records_only, observer=observer
         )
@@ -201,7 +198,7 @@ def _verify(parser: Parser, words: Words, word: str) -> int:
     store, options = _store(), words.options
     found = _found(word, store)
     if options.download:
-        with _progress(found.manifest.name) as observer:
+        with moving() as observer:
             fetch_bundle(store, found, observer=observer)
     in_folder = is_folder_bundle(found) and not (found.fetched or options.store or options.download)
     checked: list[Checked] = []
@@ -274,48 +271,3 @@ def _count(number: int, what: str) -> str:
 
 def _first_sentence(text: str) -> str:
     return text.replace("\n", " ").partition(". ")[0][:100]
-
-
-@contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[News], None]]:
-    """Show what is fetched, on stderr: bars on a terminal, a line for each finished file elsewhere."""
-    if not sys.stderr.isatty():
-        yield _tell_line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as shown:
-        yield _Bars(shown)
-
-
-def _tell_line(news: News) -> None:
-    if news.state == "done":
-        note(f"{news.name}: {human_size(news.size)}")
-    elif news.state == "failed":
-        note(f"{news.name}: failed")
-
-
-class _Bars:
-    """A bar for each file on its way; finished ones go, so that a bundle of thousands has a few lines."""
-
-    def __init__(self, shown: Any):
-        self._shown = shown
-        self._bars: dict[str, Any] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, news: News) -> None:
-        from rich.text import Text
-
-        with self._lock:
-            if news.state == "moving" and news.name not in self._bars:
-                label = Text(escaped(news.name)).markup
-                self._bars[news.name] = self._shown.add_task(label, total=news.size)
-            if news.state == "moving":
-                self._shown.update(self._bars[news.name], completed=news.done)
-            elif news.state != "here":
-                if news.name in self._bars:
-                    self._shown.remove_task(self._bars.pop(news.name))
-                mark = human_size(news.size) if news.state == "done" else "failed"
-                self._shown.console.print(Text(f"{escaped(news.name)}: {mark}"))

@@ -97,15 +97,15 @@ def find_bundle(word: str, root: Path) -> Bundle:
     if "://" in word:
         return _from_url(word, root)
     path = Path(word)
-    if path.is_dir() and (os.sep in word or word in (".", "..") or not _named(word, root)):
+    bundles = [] if os.sep in word or word in (".", "..") or word.endswith(".json") else _named(word, root)
+    if path.is_dir() and not bundles:
         manifests = sorted(path.glob(f"*{SUFFIX}"))
         if len(manifests) != 1:
-            names = ", ".join(repr(item.name) for item in manifests[:5]) or "none"
-            raise AssetNotFoundError(f"expected one file *{SUFFIX} in the folder {word!r}, found {names}")
+            shown = ", ".join(repr(item.name) for item in manifests[:5]) or "none"
+            raise AssetNotFoundError(f"expected one file *{SUFFIX} in the folder {word!r}, found {shown}")
         path = manifests[0]
-    if path.is_file() or word.endswith(".json") or os.sep in word:
+    if not bundles and (path.is_file() or word.endswith(".json") or os.sep in word):
         return _from_file(path, root)
-    bundles = _named(word, root)
     if len(bundles) > 1:
         places = "\n".join(f"  {bundle.place}" for bundle in bundles)
         raise InvalidAssetError(

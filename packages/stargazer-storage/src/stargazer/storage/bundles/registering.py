@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import provenance
-from stargazer.assets.asset import asset_class
+from stargazer.assets.asset import asset_class, record_id
 from stargazer.assets.errors import FormatError, StargazerError, StorageError
 from stargazer.assets.provenance import Document, Entry, Import
 from stargazer.storage import verified
@@ -18,7 +18,7 @@ from stargazer.storage.bundles import getting
 from stargazer.storage.bundles.documents import accepted, is_registered, needed
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.bundles.mirrors import fill, is_url, targets_of
-from stargazer.storage.bundles.selecting import settled, settled_id
+from stargazer.storage.bundles.selecting import as_stored, settled
 from stargazer.storage.objects import ObjectStore
 from stargazer.storage.recording import account, now
 from stargazer.storage.statements import statements_of
@@ -110,8 +110,10 @@ class Registration:
         imported from here.
         """
         store = self.store
-        ids = {entry.name: id for entry in entries if (id := settled_id(entry, self.cids))}
-        missing = {entry.cid for entry in entries if entry.name not in ids} - {""}
+        told = {entry.name: pairs for entry in entries if entry.name in self.cids
+                and (pairs := settled(entry, self.cids)) is not None}  # fmt: skip
+        ids = {name: record_id(self.cids[name], pairs) for name, pairs in told.items()}
+        missing = {entry.cid for entry in entries if entry.name not in told} - {""}
         ready = {
             cid: document
             for cid, document in documents.found.items()
@@ -123,17 +125,27 @@ class Registration:
             with store.index.transaction() as connection:
                 verified.remember(connection, kept)
                 store.replay(wanted, trusted=False)
-                fresh = [
-                    entry for entry in entries
-                    if entry.name in ids and store.get(ids[entry.name]) is None and self._is_of_its_type(entry)
-                ]  # fmt: skip
+                fresh = self._untold([entry for entry in entries if entry.name in told], told, ids)
                 if fresh:
-                    kept.append(self._write_import(fresh))
+                    kept.append(self._write_import(fresh, told))
                     verified.remember(connection, kept[-1:])
                     store.replay([kept[-1].cid])
                 store.add_mirrors(self._mirrors())
         found = [store.get(id) for id in ids.values()]
         return [record for record in found if record is not None]
+
+    def _untold(
+        self, entries: Iterable[BundleFile], told: dict[str, dict[str, str]], ids: dict[str, str]
+    ) -> list[BundleFile]:
+        """The entries that no document told of; they get the metadata that adding them would give them."""
+        fresh = []
+        for entry in entries:
+            if self.store.get(ids[entry.name]) is None:
+                told[entry.name] = as_stored(told[entry.name])
+                ids[entry.name] = record_id(self.cids[entry.name], told[entry.name])
+                if self.store.get(ids[entry.name]) is None and self._is_of_its_type(entry):
+                    fresh.append(entry)
+        return fresh
 
     def _is_of_its_type(self, entry: BundleFile) -> bool:
         """Look at the head and tail of a file that is here, as when it is added."""
@@ -146,12 +158,14 @@ class Registration:
                 self.failures[entry.name] = str(error)
         return entry.name not in self.failures
 
-    def _write_import(self, entries: Iterable[BundleFile]) -> StoredObject:
+    def _write_import(
+        self, entries: Iterable[BundleFile], told: Mapping[str, Mapping[str, str]]
+    ) -> StoredObject:
         """The document of an import of these entries, as an object."""
         files = [
             Entry(
                 cid=self.cids[entry.name],
-                keyvalues=settled(entry, self.cids) or {},
+                keyvalues=told[entry.name],
                 name=entry.name,
                 size=entry.size,
                 origin=self.origins[entry.name],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from stargazer.assets.asset import asset_class, record_id
+from stargazer.assets.asset import asset_class
 from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
 from stargazer.storage.bundles.manifest import BundleFile, Manifest
 
-__all__ = ["check_entries", "select", "settled", "settled_id"]
+__all__ = ["as_stored", "check_entries", "select", "settled"]
 
 _PENDING = "pending"  # stands for a CID that is not known yet
 
@@ -49,16 +49,19 @@ def check_entries(entries: Iterable[BundleFile]) -> None:
         InvalidAssetError: a type that is not installed, or metadata that it does not take; it names the entry.
     """
     for entry in entries:
-        pairs = {**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)}
         try:
-            asset = asset_class(pairs["asset"]).from_keyvalues(pairs)
-            if asset.keyvalues != pairs:
-                changed = sorted({key for key, _ in asset.keyvalues.items() ^ pairs.items()})
-                raise InvalidAssetError(
-                    f"{', '.join(changed)}: not as this type writes it: {asset.keyvalues!r}"
-                )
+            as_stored({**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)})
         except InvalidAssetError as error:
             raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None
+
+
+def as_stored(pairs: Mapping[str, str]) -> dict[str, str]:
+    """Metadata as its type writes it: with the defaults of fields that somebody left out.
+
+    Raises:
+        InvalidAssetError: a type that is not installed, or metadata that it does not take.
+    """
+    return asset_class(pairs["asset"]).from_keyvalues(pairs).keyvalues
 
 
 def settled(entry: BundleFile, cids: Mapping[str, str]) -> dict[str, str] | None:
@@ -66,12 +69,6 @@ def settled(entry: BundleFile, cids: Mapping[str, str]) -> dict[str, str] | None
     if any(target not in cids for target in entry.links.values()):
         return None
     return {**entry.keyvalues, **{key: cids[target] for key, target in entry.links.items()}}
-
-
-def settled_id(entry: BundleFile, cids: Mapping[str, str]) -> str:
-    """The id of an entry's record; empty while a CID in it is not known."""
-    pairs = settled(entry, cids)
-    return record_id(cids[entry.name], pairs) if pairs is not None and entry.name in cids else ""
 
 
 def _has(text: str | None, values: Sequence[str]) -> bool:

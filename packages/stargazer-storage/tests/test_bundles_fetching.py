@@ -1,0 +1,595 @@
+"""Bundles made, moved and fetched: the same records arrive, and nothing of what is wrong."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stargazer.assets import R1, R2, Reference, ReferenceIndex
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetError, StorageError
+from stargazer.assets.provenance import Import, Retraction, dump
+from stargazer.storage.bundles import finding
+from stargazer.storage.bundles.fetching import Fetched, News, fetch_bundle
+from stargazer.storage.bundles.finding import BuiltinBundle, find_bundle, known_bundles
+from stargazer.storage.bundles.locks import Lock
+from stargazer.storage.bundles.making import make_bundle
+from stargazer.storage.bundles.manifest import LARGEST, parse
+from stargazer.storage.bundles.verifying import verify_folder, verify_store
+from stargazer.storage.cid import compute_cid
+from stargazer.storage.store import Addition, LocalStore
+
+READS = "@{0}\nACGT\n+\nIIII\n"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "mine")
+
+
+@pytest.fixture
+def yours(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "yours")
+
+
+@pytest.fixture
+def records(mine: LocalStore, tmp_path: Path) -> list[IpFile]:
+    """A reference with its index, and a pair of reads."""
+    names = {
+        "g.fa": ">c\nACGT\n",
+        "g.fa.fai": "c\t4\t3\t4\t5\n",
+        "1.fq": READS.format(1),
+        "2.fq": READS.format(2),
+    }
+    for name, text in names.items():
+        (tmp_path / name).write_text(text)
+    reference, r1 = Reference(build="b"), R1(sample="S")
+    assets = [reference, ReferenceIndex(reference_cid=reference), r1, R2(sample="S", r1_cid=r1)]
+    return mine.add([Addition(tmp_path / name, asset) for name, asset in zip(names, assets, strict=True)])
+
+
+@pytest.fixture
+def folder(mine: LocalStore, records: list[IpFile], tmp_path: Path) -> Path:
+    """A bundle of all of them."""
+    return make_bundle(mine, "small", records, tmp_path / "out").path.parent
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The test's folder over HTTP."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))
+    )
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def fetch(store: LocalStore, place: Path | str, **options: Any) -> Fetched:
+    return fetch_bundle(store, find_bundle(str(place), store.root), **options)
+
+
+def state(store: LocalStore) -> set[str]:
+    """The ids of all records, provenance included."""
+    return {record.id for record in store.query({})}
+
+
+def objects(store: LocalStore) -> set[str]:
+    return {path.name for path in (store.root / "objects").rglob("ba*")}
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change the manifest of a bundle by hand."""
+    (path,) = folder.glob("*.bundle.json")
+    body = json.loads(path.read_bytes())
+    change(body)
+    path.write_text(json.dumps(body))
+    return path
+
+
+def test_a_folder_arrives_with_the_same_records_and_provenance(
+    folder: Path, mine: LocalStore, yours: LocalStore, records: list[IpFile]
+) -> None:
+    done = fetch(yours, folder)
+
+    assert done.failed == []
+    assert done.moved == sum(record.size for record in records)
+    assert state(yours) == state(mine)
+    assert {record.id for record in done.records} == {record.id for record in records}
+    assert all(
+        yours.read(record.cid).read_bytes() == mine.read(record.cid).read_bytes() for record in records
+    )
+    assert [yours.documents(record.cid) for record in records] == [
+        mine.documents(record.cid) for record in records
+    ]
+
+
+def test_a_second_fetch_moves_nothing_and_adds_nothing(folder: Path, yours: LocalStore) -> None:
+    first = fetch(yours, folder)
+    before = state(yours)
+
+    again = fetch(yours, "small")  # by name, from what the store remembers
+
+    assert (again.moved, again.failed, again.records, state(yours)) == (0, [], first.records, before)
+
+
+def test_a_url_is_fetched_with_relative_mirrors(
+    folder: Path, web: str, mine: LocalStore, yours: LocalStore, records: list[IpFile]
+) -> None:
+    done = fetch(yours, f"{web}/out/small.bundle.json")
+
+    assert done.failed == []
+    assert state(yours) == state(mine)
+    assert yours.mirrors(records[0].cid) == [f"{web}/out/{records[0].cid}"]
+    assert [bundle.place for bundle in known_bundles(yours.root) if bundle.fetched] == [
+        f"{web}/out/small.bundle.json"
+    ]
+
+
+def test_amended_and_retracted_records_arrive_as_they_are_now(
+    mine: LocalStore, yours: LocalStore, records: list[IpFile], tmp_path: Path
+) -> None:
+    amended = mine.amend(records[2], {"lane": "L1"})
+    mine.retract(records[3])
+    made = make_bundle(mine, "now", [amended], tmp_path / "out")
+
+    fetch(yours, made.path)
+
+    assert state(yours) == state(mine)
+    assert [dict(record.keyvalues) for record in yours.query({"asset": "r2"})] == []
+
+
+def test_companions_travel_along(mine: LocalStore, records: list[IpFile], tmp_path: Path) -> None:
+    made = make_bundle(mine, "reference", records[:1], tmp_path / "out")
+    assert [entry.name for entry in made.manifest.files] == ["g.fa", "g.fa.fai"]
+
+
+def test_files_of_one_name_get_names_of_their_own(mine: LocalStore, tmp_path: Path) -> None:
+    found = []
+    for number in (1, 2, 3):
+        path = tmp_path / str(number) / "x.fq.gz"
+        path.parent.mkdir()
+        path.write_text(READS.format(number if number < 3 else 1))
+        found += mine.add([Addition(path, R1(sample=f"S{number}"))])
+
+    made = make_bundle(mine, "same", found, tmp_path / "out")
+
+    names = [entry.name for entry in made.manifest.files]
+    assert names[0] == "x.fq.gz"
+    assert len(set(names)) == 3
+    assert all(name.endswith(".fq.gz") for name in names)
+
+
+def test_only_some_are_brought_and_the_others_when_they_are_needed(
+    folder: Path, yours: LocalStore, records: list[IpFile]
+) -> None:
+    done = fetch(yours, folder, only={"asset": ["r1", "r2"]})
+
+    assert {record.keyvalues["asset"] for record in done.records} == {"r1", "r2"}
+    assert yours.objects.stat(records[0].cid) is None
+    assert yours.read(records[0].cid).read_text() == ">c\nACGT\n"
+
+
+def test_records_alone_are_registered_and_their_bytes_come_later(
+    folder: Path, mine: LocalStore, yours: LocalStore, records: list[IpFile]
+) -> None:
+    done = fetch(yours, folder, records_only=True)
+
+    assert (done.moved, done.failed) == (0, [])
+    assert state(yours) == state(mine)
+    assert not objects(yours) & {record.cid for record in records}
+    assert yours.read(records[2].cid).read_text() == READS.format(1)
+
+
+def test_a_missing_and_a_damaged_file_fail_and_the_others_arrive(
+    folder: Path, mine: LocalStore, yours: LocalStore, records: list[IpFile]
+) -> None:
+    missing, damaged = folder / records[0].cid, folder / records[2].cid
+    kept = {path: path.read_bytes() for path in (missing, damaged)}
+    missing.unlink()
+    os.chmod(damaged, 0o644)
+    damaged.write_bytes(kept[damaged].replace(b"ACGT", b"ACGA"))
+
+    done = fetch(yours, folder)
+
+    assert [item.name for item in done.failed] == ["g.fa", "1.fq"]
+    assert {record.name for record in done.records} == {"g.fa.fai", "2.fq"}
+    assert yours.query({"cid": records[0].cid}) == yours.query({"cid": records[2].cid}) == []
+    assert not objects(yours) & {records[0].cid, records[2].cid}
+    with pytest.raises(StorageError, match=r"(?s)2 of the bundle 'small'.*g\.fa: .*1\.fq: .*bafk"):
+        done.check(find_bundle(str(folder), yours.root))
+
+    for path, data in kept.items():
+        path.write_bytes(data)
+    assert fetch(yours, folder).failed == []
+    assert {record.id for record in records} <= state(yours)
+    assert mine.documents(records[0].cid)[0] in yours.documents(records[0].cid)
+
+
+def test_a_lie_about_the_size_is_an_error_of_that_entry(folder: Path, yours: LocalStore) -> None:
+    edit(folder, lambda body: body["files"][0].update(size=7))
+    done = fetch(yours, folder)
+    assert [item.name for item in done.failed] == ["g.fa"]
+    assert "7" in done.failed[0].reason
+    assert yours.query({"asset": "reference"}) == []
+
+
+def test_a_lie_about_the_cid_is_an_error_of_that_entry(
+    folder: Path, yours: LocalStore, records: list[IpFile]
+) -> None:
+    os.replace(folder / records[3].cid, folder / records[2].cid)
+    done = fetch(yours, folder)
+    assert {item.name for item in done.failed} >= {"1.fq"}
+    assert yours.objects.stat(records[2].cid) is None
+
+
+def test_a_damaged_object_is_replaced(folder: Path, yours: LocalStore, records: list[IpFile]) -> None:
+    fetch(yours, folder)
+    path = yours.objects.path(records[0].cid)
+    os.chmod(path, 0o644)
+    path.write_text(">c\nAAAA\n")
+
+    done = fetch(yours, folder)
+
+    assert done.failed == []
+    assert path.read_text() == ">c\nACGT\n"
+
+
+def test_what_does_not_fit_is_refused_before_anything_moves(folder: Path, yours: LocalStore) -> None:
+    edit(folder, lambda body: body["files"][0].update(size=1 << 49))
+    with pytest.raises(StorageError, match="free"):
+        fetch(yours, folder)
+    assert objects(yours) == set()
+
+
+def test_an_unknown_type_is_refused_before_anything_moves(folder: Path, yours: LocalStore) -> None:
+    edit(folder, lambda body: body["files"][0]["keyvalues"].update(asset="nothing"))
+    with pytest.raises(InvalidAssetError, match=r"entry 'g\.fa'"):
+        fetch(yours, folder)
+    assert objects(yours) == set()
+
+
+def test_a_file_that_is_not_of_its_type_is_not_registered(yours: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "x.fq").write_text("no reads\n")
+    place = archive(tmp_path, "x.fq", "sha256", {"asset": "r1", "sample": "S"})
+    done = fetch(yours, place)
+    assert [item.name for item in done.failed] == ["x.fq"]
+    assert state(yours) == set()
+
+
+# checksums and locks
+
+
+def archive(folder: Path, name: str, kind: str, keyvalues: dict[str, str], **changes: Any) -> Path:
+    """The manifest of one file that a public archive publishes with a checksum."""
+    data = (folder / name).read_bytes()
+    entry = {"name": name, "size": len(data), kind: hashlib.new(kind, data).hexdigest(), "mirrors": [name],
+             "keyvalues": keyvalues, **changes}  # fmt: skip
+    path = folder / "archive.bundle.json"
+    files = json.loads(path.read_bytes())["files"] if path.exists() else []
+    path.write_text(json.dumps({"stargazer": "bundle/1", "name": "archive", "files": [*files, entry]}))
+    return path
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A pair of reads with checksums, the mate linked by name."""
+    for mate in "12":
+        (tmp_path / f"{mate}.fq").write_text(READS.format(mate))
+    archive(tmp_path, "2.fq", "md5", {"asset": "r2", "sample": "S"}, links={"r1_cid": "1.fq"})
+    return archive(tmp_path, "1.fq", "sha256", {"asset": "r1", "sample": "S"})
+
+
+@pytest.mark.parametrize("how", ["file", "url"])
+def test_published_checksums_become_cids_and_are_locked(
+    how: str, published: Path, web: str, yours: LocalStore, tmp_path: Path
+) -> None:
+    place = str(published) if how == "file" else f"{web}/archive.bundle.json"
+
+    done = fetch(yours, place)
+
+    assert done.failed == []
+    cids = {mate: compute_cid(tmp_path / f"{mate}.fq") for mate in "12"}
+    assert {record.name: record.cid for record in done.records} == {"1.fq": cids["1"], "2.fq": cids["2"]}
+    assert yours.query({"asset": "r2"})[0].keyvalues["r1_cid"] == cids["1"]
+    document = yours.document(yours.documents(cids["1"])[0])
+    assert isinstance(document, Import)
+    assert (document.command, {entry.origin for entry in document.files}) == (
+        "bundle fetch archive", {"1.fq", "2.fq"} if how == "file" else {f"{web}/1.fq", f"{web}/2.fq"},
+    )  # fmt: skip
+    (lock,) = (
+        [tmp_path / "archive.bundle.lock"]
+        if how == "file"
+        else (yours.root / "bundles").glob("*.bundle.lock")
+    )
+    assert {name: item.cid for name, item in Lock(lock).read().items()} == {
+        "1.fq": cids["1"],
+        "2.fq": cids["2"],
+    }
+    assert fetch(yours, place).moved == 0
+
+
+def test_wrong_checksums_register_nothing_and_leave_the_mate_behind(
+    published: Path, yours: LocalStore
+) -> None:
+    edit(published.parent, lambda body: body["files"][1].update(sha256="00" * 32))
+    done = fetch(yours, published)
+    assert {item.name: item.reason.split()[0] for item in done.failed}.keys() == {"1.fq", "2.fq"}
+    assert "linked to '1.fq'" in next(item.reason for item in done.failed if item.name == "2.fq")
+    assert state(yours) == set()
+
+
+def test_other_bytes_than_the_lock_says_are_an_error(
+    published: Path, yours: LocalStore, mine: LocalStore
+) -> None:
+    fetch(yours, published)
+    (published.parent / "1.fq").write_text(READS.format(7))
+
+    done = fetch(mine, published)
+
+    assert [item.name for item in done.failed] == ["1.fq", "2.fq"]
+    lines = {item.name: item.reason for item in done.failed}
+    assert "other bytes" in lines["1.fq"]
+    edit(published.parent, lambda body: body["files"][1].update(sha256="00" * 32))
+    with pytest.raises(IntegrityError, match="another sha256"):
+        fetch(mine, published)
+
+
+def test_a_mirror_that_sends_more_than_its_size_is_cut_off(
+    published: Path, web: str, yours: LocalStore
+) -> None:
+    edit(published.parent, lambda body: body["files"][1].update(size=3))
+    done = fetch(yours, f"{web}/archive.bundle.json", only={"asset": ["r1"]})
+    assert "not the 3 of the manifest" in done.failed[0].reason
+
+
+def test_records_alone_need_a_cid(published: Path, yours: LocalStore) -> None:
+    done = fetch(yours, published, records_only=True)
+    assert [item.name for item in done.failed] == ["2.fq", "1.fq"]
+    assert "CID is not known" in done.failed[0].reason
+
+
+# hostile provenance
+
+
+def test_no_bundle_changes_what_was_here_before(
+    folder: Path, mine: LocalStore, yours: LocalStore, records: list[IpFile], tmp_path: Path
+) -> None:
+    """Given a store that has the records, a bundle that carries their document and takes one back changes nothing."""
+    fetch(yours, folder)
+    before = state(yours)
+    mine.retract(records[0])
+    made = make_bundle(mine, "hostile", records[2:3], tmp_path / "hostile")
+    assert len(made.manifest.provenance) == 2
+
+    done = fetch(yours, made.path)
+
+    assert done.failed == []
+    assert before <= state(yours)
+    assert not any(
+        isinstance(yours.document(cid), Retraction) for cid in yours.documents(records[0].cid, "retracted")
+    )
+
+
+def test_a_document_that_ends_what_the_bundle_does_not_hold_is_refused(
+    folder: Path, yours: LocalStore, records: list[IpFile], tmp_path: Path
+) -> None:
+    strange = Retraction(
+        record=records[0].id, made_by=records[1].cid, cid=records[0].cid, replaces=[records[1].cid]
+    )
+    (tmp_path / "strange").write_bytes(dump(strange))
+    cid = compute_cid(tmp_path / "strange")
+    (tmp_path / "strange").rename(folder / cid)
+    edit(folder, lambda body: body["provenance"].append(cid))
+
+    done = fetch(yours, folder)
+
+    assert any("which is not in the bundle" in item.reason for item in done.failed)
+    assert len(done.records) == 4
+    assert cid not in objects(yours)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"no provenance"])
+def test_what_is_no_provenance_document_is_not_kept(
+    data: bytes, folder: Path, yours: LocalStore, tmp_path: Path
+) -> None:
+    (tmp_path / "strange").write_bytes(data)
+    cid = compute_cid(tmp_path / "strange")
+    (tmp_path / "strange").rename(folder / cid)
+    edit(folder, lambda body: body["provenance"].append(cid))
+
+    done = fetch(yours, folder)
+
+    assert [item.name for item in done.failed] == [f"provenance {cid}"]
+    assert len(done.records) == 4
+    assert cid not in objects(yours)
+
+
+# making, finding, verifying
+
+
+def test_a_manifest_alone_needs_a_mirror_and_no_bytes(
+    mine: LocalStore, yours: LocalStore, folder: Path, web: str, records: list[IpFile], tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidAssetError, match="--mirror"):
+        make_bundle(mine, "alone", records, tmp_path / "alone", manifest_only=True)
+    made = make_bundle(
+        mine, "alone", records, tmp_path / "alone", manifest_only=True, mirrors=[f"{web}/out/{{cid}}"]
+    )
+
+    assert [path.name for path in made.path.parent.iterdir()] == ["alone.bundle.json"]
+    assert fetch(yours, made.path).failed == []
+    assert state(yours) == state(mine)
+
+
+def test_making_again_copies_what_is_missing_or_damaged(
+    mine: LocalStore, folder: Path, records: list[IpFile], tmp_path: Path
+) -> None:
+    assert make_bundle(mine, "small", records, folder).copied == 0
+    damaged = folder / records[0].cid
+    os.chmod(damaged, 0o644)
+    damaged.write_text("x")
+    assert make_bundle(mine, "small", records, folder).copied == records[0].size
+
+
+@pytest.mark.parametrize(
+    "mirror", ["https://me:secret@example.org/{cid}", "https://example.org/", "ftp://x/{cid}"]
+)
+def test_a_mirror_that_no_manifest_takes_is_refused(
+    mirror: str, mine: LocalStore, records: list[IpFile], tmp_path: Path
+) -> None:
+    with pytest.raises(FormatError):
+        make_bundle(mine, "x", records, tmp_path / "x", mirrors=[mirror])
+    assert not (tmp_path / "x").exists()
+
+
+def test_verifying_reads_every_byte_and_downloads_nothing(
+    folder: Path, yours: LocalStore, records: list[IpFile]
+) -> None:
+    bundle = find_bundle(str(folder), yours.root)
+    assert {item.state for item in verify_store(bundle, yours)} == {"missing"}
+    fetch(yours, folder)
+    assert {item.state for item in verify_store(bundle, yours)} == {"good"}
+    (folder / records[0].cid).unlink()
+    for path in (folder / records[1].cid, yours.objects.path(records[1].cid)):
+        os.chmod(path, 0o644)
+        path.write_text("c\t4\t3\t4\t6\n")
+
+    in_folder = {item.name: item.state for item in verify_folder(bundle)}
+    in_store = {item.name: item.state for item in verify_store(bundle, yours)}
+
+    assert {name: state for name, state in in_folder.items() if state != "good"} == {
+        "g.fa": "missing", "g.fa.fai": "damaged",
+    }  # fmt: skip
+    assert {name: state for name, state in in_store.items() if state != "good"} == {"g.fa.fai": "damaged"}
+
+
+def test_a_manifest_behind_a_url_is_read_up_to_a_limit(web: str, tmp_path: Path) -> None:
+    with open(tmp_path / "huge.bundle.json", "wb") as file:
+        file.truncate(50 * LARGEST)
+    with pytest.raises(FormatError, match="larger than 10,000,000 bytes"):
+        find_bundle(f"{web}/huge.bundle.json", tmp_path)
+    with pytest.raises(StorageError, match=r"nothing\.bundle\.json: answered 404"):
+        find_bundle(f"{web}/nothing.bundle.json?token=secret", tmp_path)
+
+
+def test_two_bundles_of_one_name_are_told_apart(
+    mine: LocalStore, yours: LocalStore, records: list[IpFile], tmp_path: Path
+) -> None:
+    for place in ("one", "two"):
+        fetch(yours, make_bundle(mine, "twice", records[2:3], tmp_path / place).path)
+    with pytest.raises(
+        InvalidAssetError, match=r"(?s)several bundles named 'twice'.*(one|two)/twice\.bundle\.json"
+    ):
+        find_bundle("twice", yours.root)
+
+
+def builtin(monkeypatch: pytest.MonkeyPatch, manifest: Path, maker: Callable[[Path], object]) -> None:
+    class Entry:
+        name, value = "made", "test:made"
+
+        def load(self) -> BuiltinBundle:
+            return BuiltinBundle(manifest, maker, "made by a test")
+
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points",
+        lambda group: [Entry()] if group == finding.ENTRY_POINT_GROUP else [],
+    )
+
+
+def test_a_built_in_bundle_is_made_and_verified(
+    folder: Path, yours: LocalStore, mine: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = edit(folder, lambda body: (body.update(name="made"), body.pop("mirrors"), body.pop("provenance")))
+    sound = True
+
+    def make(into: Path) -> None:
+        into.mkdir()
+        for entry in parse(path.read_bytes(), remote=False).files:
+            data = mine.read(entry.cid).read_bytes()
+            (into / entry.name).write_bytes(data if sound or entry.name != "2.fq" else b"other bytes")
+
+    builtin(monkeypatch, path, make)
+    sound = False
+    done = fetch(yours, "made")
+    assert [item.name for item in done.failed] == ["2.fq"]
+    assert "was made as bafk" in done.failed[0].reason
+
+    sound = True
+    assert fetch(yours, "made").failed == []
+    (document,) = {cid for record in yours.query({"asset": "r2"}) for cid in yours.documents(record.cid)}
+    assert yours.document(document).files[0].origin == "2.fq, made by a test"
+
+
+# interruption
+
+
+def test_news_comes_for_every_file(folder: Path, yours: LocalStore) -> None:
+    told: list[News] = []
+    fetch(yours, folder, observer=told.append)
+    fetch(yours, folder, observer=told.append)
+    states = [(news.name, news.state) for news in told if news.state != "moving"]
+    assert sorted(states) == sorted(
+        (name, state) for name in ("g.fa", "g.fa.fai", "1.fq", "2.fq") for state in ("done", "here")
+    )
+
+
+@pytest.mark.slow
+def test_a_fetch_that_was_killed_goes_on_where_it_stopped(
+    mine: LocalStore, yours: LocalStore, tmp_path: Path, web: str
+) -> None:
+    """Given kill -9 in the middle, no file is visible that is not whole, and the next fetch ends with all of them."""
+    found = []
+    for number in range(6):
+        path = tmp_path / f"{number}.fq"
+        path.write_text(f"@{number}\n{'ACGT' * 2_000_000}\n+\n{'IIII' * 2_000_000}\n")
+        found += mine.add([Addition(path, R1(sample=f"S{number}"))])
+    make_bundle(mine, "large", found, tmp_path / "out")
+    url = f"{web}/out/large.bundle.json"
+    code = (
+        "import sys; from pathlib import Path; from stargazer.storage.store import LocalStore\n"
+        "from stargazer.storage.bundles.finding import find_bundle\n"
+        "from stargazer.storage.bundles.fetching import fetch_bundle\n"
+        "store = LocalStore(Path(sys.argv[1]))\n"
+        "fetch_bundle(store, find_bundle(sys.argv[2], store.root), observer=lambda news: print(news, flush=True))\n"
+    )
+    for lines in (3, 12, 40):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, str(yours.root), url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdout is not None
+        for _ in range(lines):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        for cid in objects(yours):
+            assert compute_cid(yours.objects.path(cid)) == cid
+    time.sleep(0.1)
+
+    done = fetch(yours, url)
+
+    assert done.failed == []
+    assert state(yours) == state(mine)
+    assert list((yours.root / "tmp").glob("*.part")) == []
