@@ -6,6 +6,7 @@ import datetime
 import logging
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.limits import MAX_FILE_SIZE, check
 from stargazer.storage.pinata.retrying import Backoff, Pace, Passing, retry_after
-from stargazer.storage.pinata.service import Service
+from stargazer.storage.pinata.service import Service, is_safe, origin
 
 from .pinata_emulator import DOMAIN, JWT, PinataEmulator
 
@@ -55,7 +56,7 @@ def test_a_key_that_is_taken_passes_the_check(api: PinataApi) -> None:
 def test_a_key_that_is_not_taken_is_named_by_its_variable(pinata: PinataEmulator) -> None:
     stranger = PinataApi("other.token", api=pinata.api, uploads=pinata.uploads)
 
-    with pytest.raises(Refused, match="401 Not Authorized. Check PINATA_JWT") as caught:
+    with pytest.raises(Refused, match=r"401 Not Authorized\. Check PINATA_JWT") as caught:
         stranger.check()
 
     assert caught.value.status == 401
@@ -286,12 +287,72 @@ def test_a_rate_limit_is_kept_to(pinata: PinataEmulator) -> None:
 def test_the_key_goes_nowhere_else(api: PinataApi, pinata: PinataEmulator) -> None:
     pinata.fault("GET", redirect=f"{pinata.gateway}{{target}}")
 
-    with pytest.raises(Refused, match="a redirect to http://127.0.0.1"):
+    with pytest.raises(Refused, match=r"a redirect to http://127\.0\.0\.1"):
         api.check()
     with pytest.raises(Refused, match="only, not for"):
         api.service.once("look", "GET", f"{pinata.gateway}/ipfs/x")
 
     assert not [exchange for exchange in pinata.requests if exchange.server == "gateway"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://api.pinata.cloud", "ftp://x", "api.pinata.cloud", "", "http://127.0.0.1.evil.org", "https://"],
+)
+def test_the_key_goes_nowhere_in_clear(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="no address to tell a key"):
+        PinataApi(JWT, api=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://Uploads.Pinata.cloud:443/v3/files", "https://uploads.pinata.cloud"),
+        ("http://localhost:8080/x?y", "http://localhost:8080"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://user:word@host/", "https://host"),
+        ("/v3/files", ""),
+        ("http://[", ""),
+        ("http://host:port", ""),
+    ],
+)
+def test_the_origin_of_a_url(url: str, expected: str) -> None:
+    assert origin(url) == expected
+    assert is_safe(url) is bool(expected)
+
+
+def test_an_answer_that_drips_is_given_up(
+    api: PinataApi, pinata: PinataEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stargazer.storage.pinata.service._ANSWER_SECONDS", 0.2)
+    pinata.fault("testAuth", drip=0.05)
+
+    api.check()
+
+    assert len(pinata.requests) == 2
+
+
+def test_an_answer_without_end_is_given_up(
+    api: PinataApi, pinata: PinataEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stargazer.storage.pinata.service._ANSWER_BYTES", 10_000)
+    pinata.fault("testAuth", body="x" * 200_000)
+
+    api.check()
+
+    assert len(pinata.requests) == 2
+
+
+def test_threads_share_one_account(
+    api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    file = add()
+    pinata.fault("GET", nth=5, times=3, status=429)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: list(api.files(public=False)), range(40)))
+
+    assert found == [[file]] * 40
 
 
 def test_a_netrc_does_not_replace_the_key(
@@ -303,10 +364,10 @@ def test_a_netrc_does_not_replace_the_key(
     api.check()
 
 
-def said(error: BaseException) -> str:
-    """Everything that anybody could print of an error."""
+def said(error: BaseException, variables: bool) -> str:
+    """Everything that anybody could print of an error, the variables of its frames included if so."""
     text = [str(error), repr(error), *getattr(error, "__notes__", []), repr(vars(error))]
-    text += traceback.format_exception(error)
+    text += traceback.TracebackException.from_exception(error, capture_locals=variables).format()
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
         text += [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
@@ -342,8 +403,6 @@ def test_no_secret_is_in_any_error_or_log(
     caplog.set_level(logging.DEBUG)
     path = tmp_path / "x"
     path.write_bytes(b"x")
-    if call == "tus" and fault.get("patch"):
-        pytest.skip("its answers hold no data")
     if call == "tus":
         monkeypatch.setattr("stargazer.storage.pinata.uploads.TUS_ABOVE", 0)
     calls: dict[str, Callable[[], object]] = {
@@ -357,13 +416,14 @@ def test_no_secret_is_in_any_error_or_log(
         "upload": lambda: api.upload(path, cid="bafy", name="x", keyvalues={}, public=False),
         "tus": lambda: api.upload(path, cid="bafy", name="x", keyvalues={}, public=False),
     }
-    pinata.fault("v3/files(/private)?$|gateways" if "patch" in fault else "", times=None, **fault)
+    answered = "POST /v3/files$" if call == "upload" else r"GET /v3/(files/private\?|gateways)"
+    pinata.fault(answered if "patch" in fault else "", times=None, **fault)
 
     text = ""
     try:
         calls[call]()
     except StargazerError as error:
-        text = said(error)
+        text = said(error, variables=JWT not in str(fault))
 
     text += caplog.text + repr(api) + repr(api.service) + repr(vars(api.service))
     assert JWT not in text
@@ -399,9 +459,12 @@ def test_back_off_doubles_with_jitter_and_ends() -> None:
     waits: list[float] = []
     backoff = Backoff("try", Patience(attempts=100, seconds=50, longest=16), waits.append)
 
-    with pytest.raises(Unavailable, match="why"):
+    def never_ends() -> None:
         while True:
             backoff.again(Passing("why"))
+
+    with pytest.raises(Unavailable, match="why"):
+        never_ends()
 
     assert all(0.25 * 2**n <= wait <= min(16, 0.5 * 2**n) for n, wait in enumerate(waits))
     assert 34 <= sum(waits) <= 50

@@ -340,6 +340,20 @@ def test_a_file_that_is_replaced_meanwhile_is_uploaded_as_it_was(
     assert pinata.content(file.cid) == content
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError, StorageError, ValueError, KeyboardInterrupt])
+def test_who_is_told_of_the_progress_may_fail(
+    error: type[BaseException], upload: Callable[..., PinataFile], pinata: PinataEmulator
+) -> None:
+    def fail(done: int, total: int | None) -> None:
+        raise error("enough")
+
+    with pytest.raises(error, match="enough"):
+        upload(progress=fail)
+
+    assert pinata.files == []
+    assert len(pinata.matching("POST")) <= 1
+
+
 def test_progress_ends_with_everything(upload: Callable[..., PinataFile], path: Path) -> None:
     told: list[tuple[int, int | None]] = []
 

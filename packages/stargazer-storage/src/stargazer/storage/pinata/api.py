@@ -12,7 +12,7 @@ from stargazer.assets.errors import ConfigurationError
 from stargazer.storage.pinata.files import PENDING, PinataFile, network_of
 from stargazer.storage.pinata.limits import check_keyvalues
 from stargazer.storage.pinata.retrying import PATIENCE, Patience, Refused, Unavailable
-from stargazer.storage.pinata.service import Service, origin
+from stargazer.storage.pinata.service import Service, is_safe, origin
 from stargazer.storage.pinata.uploads import upload
 
 __all__ = ["PinataApi", "PinataFile"]
@@ -49,8 +49,10 @@ class PinataApi:
         if not jwt or not jwt.isascii() or not jwt.isprintable() or " " in jwt:
             raise ConfigurationError("PINATA_JWT is no token: expected one line of letters, digits and dots")
         for url in (api, uploads):
-            if not origin(url).startswith(("https://", "http://")):
-                raise ConfigurationError(f"{url!r} is not the address of Pinata's API: expected https://HOST")
+            if not is_safe(url):
+                raise ConfigurationError(
+                    f"{url!r} is no address to tell a key: expected https://HOST (http only on this machine)"
+                )
         self.service = Service(jwt, api=api, uploads=uploads, sleep=sleep, patience=patience)
 
     def __repr__(self) -> str:

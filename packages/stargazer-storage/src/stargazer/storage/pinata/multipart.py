@@ -14,7 +14,7 @@ from typing import Self
 
 from stargazer.assets.errors import StorageError
 
-__all__ = ["FileChanged", "Multipart", "Slice", "SteadyFile"]
+__all__ = ["FileChanged", "Multipart", "Slice", "SteadyFile", "Stopped"]
 
 _PIECE = 256 * 1024
 
@@ -22,7 +22,15 @@ Progress = Callable[[int, "int | None"], object]
 
 
 class FileChanged(Exception):
-    """The file got shorter while it was sent; no OSError, or urllib3 would take it for the network's."""
+    """The file got shorter, or cannot be read any more; no OSError, which urllib3 would take for the network's."""
+
+
+class Stopped(Exception):
+    """Whoever is told of the progress failed; no OSError, for the same reason."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class SteadyFile:
@@ -65,7 +73,10 @@ class SteadyFile:
         """
         end = start + length
         while start < end:
-            piece = os.pread(self._fd, min(_PIECE, end - start), start)
+            try:
+                piece = os.pread(self._fd, min(_PIECE, end - start), start)
+            except OSError as error:
+                raise FileChanged(f"cannot be read: {error.strerror}") from None
             if not piece:
                 raise FileChanged
             start += len(piece)
@@ -87,7 +98,10 @@ class Slice:
             yield piece
             done += len(piece)
             if self._progress is not None:
-                self._progress(done, self._file.size)
+                try:
+                    self._progress(done, self._file.size)
+                except OSError as error:
+                    raise Stopped(error) from None
 
 
 class Multipart:

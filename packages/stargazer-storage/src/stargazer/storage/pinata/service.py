@@ -24,7 +24,7 @@ from stargazer.storage.pinata.retrying import (
     retry_after,
 )
 
-__all__ = ["Answer", "Service", "origin"]
+__all__ = ["Answer", "Service", "is_safe", "origin"]
 
 _Result = TypeVar("_Result")
 
@@ -36,6 +36,7 @@ _ANSWER_BYTES = 64 << 20
 _SHOWN = 300
 
 _TOKEN = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*)*|(?i:bearer)\s+[^\s\"',}]+|(?<=https://)[^\s/\"'@]+@")
+_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
 _QUERY = re.compile(r"\?[^\s\"'<>]*=[^\s\"'<>]*")
 
 
@@ -44,7 +45,7 @@ class Answer:
     """An answer below 400, read to its end."""
 
     status: int
-    headers: Any
+    headers: Any = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
 
     def document(self) -> dict[str, Any]:
@@ -218,10 +219,20 @@ def origin(url: str) -> str:
     """Scheme, host and port of a URL; empty if it has none."""
     try:
         parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
+        port = parts.port
     except ValueError:
         return ""
-    return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else ""
+    if not parts.hostname:
+        return ""
+    shown = "" if port in (None, {"https": 443, "http": 80}.get(parts.scheme)) else f":{port}"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def is_safe(url: str) -> bool:
+    """Whether what is sent to a URL is read by nobody on the way."""
+    scheme, _, host = origin(url).partition("://")
+    return scheme == "https" or (scheme == "http" and _LOOPBACK.fullmatch(host) is not None)
 
 
 def _read(response: requests.Response) -> bytes:
@@ -232,7 +243,7 @@ def _read(response: requests.Response) -> bytes:
     body = bytearray()
     while True:
         try:
-            piece = read(1 << 16)
+            piece = read(1 << 16, decode_content=True)
         except Exception as error:  # urllib3's, which are not of requests
             raise requests.ConnectionError(type(error).__name__) from None
         if not piece:

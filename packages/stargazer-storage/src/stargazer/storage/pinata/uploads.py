@@ -12,7 +12,7 @@ import attrs
 from stargazer.assets.errors import IntegrityError, StorageError
 from stargazer.storage.pinata.files import PENDING, PinataFile, network_of
 from stargazer.storage.pinata.limits import check
-from stargazer.storage.pinata.multipart import FileChanged, Multipart, Progress, SteadyFile
+from stargazer.storage.pinata.multipart import FileChanged, Multipart, Progress, SteadyFile, Stopped
 from stargazer.storage.pinata.retrying import Passing, Refused, Unavailable
 from stargazer.storage.pinata.service import origin
 from stargazer.storage.pinata.tus import TusUpload, UploadGone, upload_id
@@ -86,9 +86,13 @@ def upload(
             else:
                 made, duplicate = _at_once(api, file, wanted, progress)
             changed = file.changed
-        except FileChanged:
+        except FileChanged as trouble:
+            if str(trouble):
+                raise StorageError(f"{file.path!r} {trouble}") from None
             changed = True
             made = None
+        except Stopped as stopped:
+            raise stopped.error from None
         if made is None or (changed and made.cid != cid):
             gone = "" if made is None else f" {_undo(api, made, duplicate)}"
             raise StorageError(f"{file.path!r} changed while it was uploaded: add it again.{gone}")
