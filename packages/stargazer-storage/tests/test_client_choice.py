@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 import threading
+from importlib.util import find_spec
 
 import pytest
 from stargazer.assets.client import current_client
@@ -76,20 +77,72 @@ def test_settings_can_be_given(tmp_path):
     assert get_client(settings).store.root == tmp_path / "local"
 
 
-def test_cloud_mode_is_a_clear_error(monkeypatch):
-    monkeypatch.setenv("STARGAZER_MODE", "cloud")
+def test_an_index_elsewhere_is_another_client(tmp_path, monkeypatch):
+    beside = get_client()
+    monkeypatch.setenv("STARGAZER_INDEX", str(tmp_path / "index"))
 
-    with pytest.raises(ConfigurationError, match=r"STARGAZER_MODE.*unset"):
+    assert get_client() is not beside
+    assert get_client() is get_client()
+
+
+def test_the_index_is_where_it_is_asked_to_be(tmp_path, monkeypatch):
+    monkeypatch.setenv("STARGAZER_LOCAL", str(tmp_path / "store"))
+    monkeypatch.setenv("STARGAZER_INDEX", str(tmp_path / "index"))
+
+    get_client().store.query({})
+
+    assert list((tmp_path / "index").iterdir())
+    assert not list((tmp_path / "store").glob("index.sqlite*"))
+
+
+@pytest.fixture
+def cloud(tmp_path, monkeypatch):
+    file = tmp_path / "project" / ".flyte" / "config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("admin: {endpoint: dns:///flyte.example.org}\n")
+    monkeypatch.chdir(tmp_path / "project")
+
+
+@pytest.mark.parametrize("mode", ["cloud", ""])
+def test_cloud_mode_without_a_token_is_a_clear_error(cloud, monkeypatch, mode):
+    monkeypatch.setenv("STARGAZER_MODE", mode)
+
+    with pytest.raises(
+        ConfigurationError, match=r"PINATA_JWT is not set.*flyte\.example\.org.*STARGAZER_MODE=local"
+    ):
         get_client()
 
 
-def test_a_token_is_a_clear_error_without_the_token(monkeypatch):
+def test_cloud_mode_without_an_endpoint_is_a_clear_error(monkeypatch):
+    monkeypatch.setenv("STARGAZER_MODE", "cloud")
     monkeypatch.setenv("PINATA_JWT", TOKEN)
 
-    with pytest.raises(ConfigurationError, match=r"PINATA_JWT.*unset") as error:
+    with pytest.raises(ConfigurationError, match=r"\.flyte/config\.yaml") as error:
         get_client()
 
     assert TOKEN not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["local", "cloud"])
+def test_a_token_gives_pinata_in_both_modes(cloud, monkeypatch, mode):
+    pinata = pytest.importorskip("stargazer.storage.pinata.client")
+    monkeypatch.setenv("STARGAZER_MODE", mode)
+    monkeypatch.setenv("PINATA_JWT", TOKEN)
+
+    client = get_client()
+
+    assert type(client) is pinata.PinataClient
+    assert get_client() is client
+    assert TOKEN not in repr(client)
+
+
+def test_another_token_gets_another_client(monkeypatch):
+    pytest.importorskip("stargazer.storage.pinata.client")
+    monkeypatch.setenv("PINATA_JWT", TOKEN)
+    first = get_client()
+    monkeypatch.setenv("PINATA_JWT", "another-token")
+
+    assert get_client() is not first
 
 
 def test_nothing_opens_a_socket(tmp_path, monkeypatch):
@@ -104,8 +157,8 @@ def test_nothing_opens_a_socket(tmp_path, monkeypatch):
     source = tmp_path / "x.fa"
     source.write_bytes(b">c\nA\n")
     asyncio.run(get_client().upload_file(source, {"asset": "reference", "build": "x"}, public=True))
-    monkeypatch.setenv("PINATA_JWT", TOKEN)
-    with pytest.raises(ConfigurationError):
+    if find_spec("stargazer.storage.pinata.client"):
+        monkeypatch.setenv("PINATA_JWT", TOKEN)
         get_client()
     assert opened == []
 

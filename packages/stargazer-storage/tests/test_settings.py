@@ -188,17 +188,103 @@ def test_a_file_that_cannot_be_read_is_named(home):
         load(home)
 
 
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("mine.mypinata.cloud", "https://mine.mypinata.cloud"),
+        ("https://mine.mypinata.cloud/", "https://mine.mypinata.cloud"),
+        ("localhost:8080", "https://localhost:8080"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://ipfs.lan", "http://ipfs.lan"),
+    ],
+)
+def test_a_gateway_is_a_host_or_its_url(home, value, url):
+    assert load(home, PINATA_GATEWAY=value).gateway_url == url
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["https://mine.mypinata.cloud/ipfs", "mine.mypinata.cloud/ipfs/", "ftp://mine.cloud", "https://", "a b", "x:y",
+     "https://mine.cloud:99999", "mine.cloud\r\nX: y", "-", "https://[::1", "file:///etc/passwd", "ex\u00e4mple.org"],
+)  # fmt: skip
+def test_a_gateway_that_is_none_is_named_with_its_value(home, value):
+    with pytest.raises(ConfigurationError, match=r"^PINATA_GATEWAY is ") as error:
+        load(home, PINATA_GATEWAY=value)
+
+    assert repr(value) in str(error.value)
+
+
+@pytest.mark.parametrize("variable", ["PINATA_GATEWAY", "PINATA_API", "PINATA_UPLOADS"])
+@pytest.mark.parametrize(
+    "value",
+    ["https://user:very-secret@mine.cloud", "https://very-secret@mine.cloud", "https://mine.cloud?token=very-secret",
+     "https://mine.cloud/#very-secret", "https://mine.cloud/?pinataGatewayToken=very-secret"],
+)  # fmt: skip
+def test_credentials_in_an_address_are_refused_and_not_shown(home, variable, value):
+    with pytest.raises(ConfigurationError, match=f"^{variable} is .*PINATA_GATEWAY_TOKEN") as error:
+        load(home, **{variable: value})
+
+    assert "very-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("variable", ["PINATA_API", "PINATA_UPLOADS"])
+@pytest.mark.parametrize(
+    "value", ["http://api.pinata.cloud", "HTTP://127.0.0.1.example.org", "api.pinata.cloud", "https://"]
+)
+def test_a_service_gets_the_token_by_https_or_on_this_machine(home, variable, value):
+    with pytest.raises(ConfigurationError, match=f"^{variable} is "):
+        load(home, **{variable: value})
+
+
+def test_a_service_may_be_behind_a_path(home):
+    assert (
+        load(home, PINATA_API="https://proxy.example.org/pinata/").pinata_api
+        == "https://proxy.example.org/pinata"
+    )
+
+
+def test_a_gateway_gets_its_token_by_https_or_on_this_machine(home):
+    with pytest.raises(ConfigurationError, match="in the clear") as error:
+        load(home, PINATA_GATEWAY="http://ipfs.lan", PINATA_GATEWAY_TOKEN="very-secret")
+
+    assert "very-secret" not in str(error.value)
+    assert (
+        load(home, PINATA_GATEWAY="http://localhost:1", PINATA_GATEWAY_TOKEN="t").pinata_gateway_token == "t"
+    )
+
+
+@pytest.mark.parametrize("variable", ["PINATA_JWT", "PINATA_GATEWAY_TOKEN"])
+def test_a_token_is_one_word_and_not_shown_if_it_is_none(home, variable):
+    assert getattr(load(home, **{variable: " token\n"}), variable.lower()) == "token"
+
+    for value in ("very secret", "very\nsecret", "very-secr\u00e9t", "   "):
+        with pytest.raises(ConfigurationError, match=f"^{variable} is no token") as error:
+            load(home, **{variable: value})
+        assert "secr" not in str(error.value)
+
+
+def test_it_is_known_where_each_setting_comes_from(home):
+    configure(home, "cores = 3\n")
+
+    origins = load(home, PINATA_JWT="token").origins
+
+    assert set(origins) == set(VARIABLES)
+    assert (origins["pinata_jwt"], origins["local"]) == ("PINATA_JWT", "default")
+    assert "config.toml" in origins["cores"]
+
+
 def test_secrets_are_in_no_text(home):
     configure(home, "pinata_jwt = 12345678987654321")
     with pytest.raises(ConfigurationError, match="pinata_jwt") as error:
         load(home)
     assert "12345678987654321" not in str(error.value)
 
-    settings = load(home, PINATA_JWT="a-very-secret-token")
+    settings = load(home, PINATA_JWT="a-very-secret-token", PINATA_GATEWAY_TOKEN="a-very-secret-token-too")
 
     for text in (repr(settings), str(settings), f"{settings}"):
         assert "a-very-secret-token" not in text
-        assert "'***'" in text
+        assert text.count("'***'") == 2
 
 
 def test_settings_cannot_be_changed_and_can_be_keys(home):

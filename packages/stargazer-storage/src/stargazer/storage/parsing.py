@@ -70,21 +70,21 @@ def _secret(value: str, source: str) -> str:
 
 def _gateway(value: str, source: str) -> str:
     """A host (`mine.mypinata.cloud`) or the URL of one; paths are those of IPFS, made where they are asked for."""
-    text = value.strip().rstrip("/")
+    text = value.strip()
     _check_url(text if "://" in text else f"https://{text}", source, _shown(value), paths=False)
-    return text
+    return text.rstrip("/")
 
 
 def _service(value: str, source: str) -> str:
     """The URL of a service that is sent the token."""
-    text, shown = value.strip().rstrip("/"), _shown(value)
+    text, shown = value.strip(), _shown(value)
     _check_url(text, source, shown, paths=True)
     if text.lower().startswith("http://") and not is_here(text):
         raise ConfigurationError(
             f"{source} is {shown}, which is sent the token in the clear: expected https:// "
             "(http:// is for servers on this machine)"
         )
-    return text
+    return text.rstrip("/")
 
 
 def is_here(url: str) -> bool:
@@ -107,7 +107,7 @@ def _check_url(url: str, source: str, shown: str, paths: bool) -> None:
         )
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or not url.isprintable():
         raise ConfigurationError(f"{source} is {shown}, {expected}")
-    if parts.path and not paths:
+    if parts.path not in ("", "/") and not paths:
         raise ConfigurationError(f"{source} is {shown}, {expected} without the path {parts.path!r}")
 
 

@@ -100,7 +100,7 @@ def _disconnect(settings: Settings) -> None:
 
 
 def _file_endpoint() -> str:
-    """The endpoint of the file that Flyte found by itself; one that code gave to `flyte.init()` is the code's matter."""
+    """The endpoint of the file that Flyte finds by itself; one that code gave to `flyte.init()` stays."""
     try:
         return flyte.config.auto().platform.endpoint or ""
     except (OSError, ValueError):
