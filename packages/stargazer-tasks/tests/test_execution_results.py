@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flyte
 import pytest
 from attrs import frozen
 from stargazer.assets import (
@@ -23,6 +24,7 @@ from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport, Refe
 from stargazer.assets.errors import ConfigurationError
 from stargazer.assets.provenance import Execution
 from stargazer.storage import get_client
+from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.store import LocalStore
 from stargazer.tasks.execution import AssetEnvironment, Event, WorkflowEnvironment, log_to, observe, workspace
 from stargazer.tasks.tools import OnPath, ResolvedTool, Tool
@@ -50,6 +52,18 @@ class Here:
 
 
 writer = Tool("writer", (Here(),))
+
+
+@env.task
+async def step(text: str, before: QcReport | None) -> QcReport:
+    name = "second" if before else "first"
+    (workspace() / name).write_text(text)
+    return QcReport(path=workspace() / name, kind=name)
+
+
+@flow.task
+async def two_steps(text: str) -> QcReport:
+    return await step(text, await step(text, None))
 
 
 class Two(NamedTuple):
@@ -557,3 +571,27 @@ def test_a_reference_of_other_fields_is_another_input() -> None:
 
     assert run(build, Reference(cid=made.cid, build="a"))[0] == "a"
     assert run(build, Reference(cid=made.cid, build="b"))[0] == "b"
+
+
+class HandingOver(LocalStore):
+    """A store that says what it was handed."""
+
+    def hand_over(self, records):
+        self.handed = [*getattr(self, "handed", []), *(record.keyvalues["kind"] for record in records)]
+
+
+@pytest.mark.parametrize("way", ["awaited", "flyte.run"])
+def test_only_what_the_outermost_call_returns_is_handed_over(tmp_path, way):
+    client = LocalStorageClient(tmp_path / "store")
+    client.store = HandingOver(tmp_path / "store")
+
+    with use_client(client):
+        if way == "awaited":
+            asyncio.run(two_steps("a"))
+        else:
+            flyte.with_runcontext(mode="local").run(two_steps, "a")
+    assert client.store.handed == ["second"]
+
+    with use_client(client):
+        asyncio.run(step("b", None))
+    assert client.store.handed[1:] == ["first"]

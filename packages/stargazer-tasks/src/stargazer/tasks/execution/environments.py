@@ -22,6 +22,7 @@ from typing import Any, TypeVar, get_origin, overload
 import flyte
 from stargazer.assets import ConfigurationError
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
+from stargazer.tasks.execution.handing_over import handing_over
 from stargazer.tasks.execution.values import named_tuple, result_type
 from stargazer.tasks.execution.wrapper import Declared, TaskCode, execute
 
@@ -98,7 +99,7 @@ class AssetEnvironment(_NamedResults):
 
             @functools.wraps(func)
             async def run(*args: Any, **kwargs: Any) -> Any:
-                return await execute(code, args, kwargs)
+                return await handing_over(execute(code, args, kwargs))
 
             return self._template(run, **options)
 
@@ -118,7 +119,11 @@ class WorkflowEnvironment(_NamedResults):
         """Make an async function a workflow: `@env.task`; options are Flyte's."""
 
         def decorate(func: Callable[..., Any]) -> Any:
-            return self._template(func, **options)
+            @functools.wraps(func)
+            async def run(*args: Any, **kwargs: Any) -> Any:
+                return await handing_over(func(*args, **kwargs))
+
+            return self._template(run, **options)
 
         return decorate if _func is None else decorate(_func)
 
