@@ -29,7 +29,8 @@ MOST_CUTS = 1000
 RESERVE = 256 << 20
 """Bytes of the disk that a download of unknown size leaves free."""
 
-_CHECK_ROOM = 64 << 20
+CHECK_ROOM = 64 << 20
+"""Bytes of such a download between two looks at the disk."""
 
 
 class WrongBytesError(SourceError):
@@ -126,7 +127,7 @@ class Assembly(Generic[T]):
                 cuts += 1
                 if not error.passing or self._part.size <= before or cuts > MOST_CUTS:
                     return error
-                if self._part.size - before < _CHECK_ROOM and cuts > 3:
+                if self._part.size - before < CHECK_ROOM and cuts > 3:
                     time.sleep(min(0.01 * cuts, 1.0))
 
     def _visit(self, source: Source) -> int:
@@ -142,14 +143,15 @@ class Assembly(Generic[T]):
             self._visits += 1
             size = self._agreed(body.size)
             self._follow(size)
-            self._check_room(size)
+            if size is not None:
+                self._check_room(size)
             checked = part.size
             for piece in body.pieces:
                 if size is not None and part.size + len(piece) > size:
                     self._restart()
                     raise SourceError(f"sends more than the {size:,} bytes of the file")
                 part.write(piece)
-                if size is None and part.size - checked >= _CHECK_ROOM:
+                if size is None and part.size - checked >= CHECK_ROOM:
                     self._check_room(None)
                     checked = part.size
                 if self._follower is not None:

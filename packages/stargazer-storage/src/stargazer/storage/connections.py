@@ -36,8 +36,9 @@ def session() -> requests.Session:
     return found
 
 
-def _cut(connected: socket.socket) -> None:
+def _cut(connected: socket.socket, late: threading.Event) -> None:
     """Wake whoever waits for this connection; of a TLS one the socket below it, which is safe from another thread."""
+    late.set()
     try:
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
     except OSError:
@@ -50,13 +51,18 @@ class _HeadersInTime(HTTPConnection):
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         if self.sock is None:
             return super().getresponse()
-        timer = threading.Timer(HEADERS_SECONDS, _cut, [self.sock])
+        late = threading.Event()
+        timer = threading.Timer(HEADERS_SECONDS, _cut, [self.sock, late])
         timer.daemon = True
         timer.start()
         try:
-            return super().getresponse()
+            response = super().getresponse()
         finally:
             timer.cancel()
+        if late.is_set():  # half a head reads like a whole one
+            response.close()
+            raise TimeoutError("the headers do not end")
+        return response
 
 
 class _TlsHeadersInTime(_HeadersInTime, HTTPSConnection):

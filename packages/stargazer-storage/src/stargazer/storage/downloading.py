@@ -190,11 +190,18 @@ def _fetch_tree(
         else:
             layout.note_profile()
         if layout.file is not None:
-            make_folder(objects.path(cid).parent, objects.root)
-            save(objects.path(cid), layout.file)
+            with part.explained():
+                _save_layout(layout.file, objects.path(cid), objects.root)
         return objects.keep(part.path, cid)
     finally:
         layout.forget()
+
+
+def _save_layout(layout: Path, path: Path, root: Path) -> None:
+    """Put a layout where the object will be."""
+    for folder in (path.parent.parent, path.parent):
+        make_folder(folder, root)
+    save(path, layout)
 
 
 class _NeedsCar(Exception):

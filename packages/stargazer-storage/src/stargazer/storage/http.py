@@ -193,7 +193,7 @@ def _ask(url: str, headers: dict[str, str]) -> requests.Response:
             timeout=(CONNECT_SECONDS, SILENT_SECONDS),
         )
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        failure = _failure(error)
+        failure = _failure(error, "gave no answer in time")
     raise failure  # here, so that the error with the full address in it is no context of ours
 
 
@@ -254,7 +254,7 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
         try:
             piece = response.raw.read1(PIECE, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            failure = _failure(error)
+            failure = _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
         else:
             waited, got = waited + time.monotonic() - began, got + len(piece)
             if not piece:
@@ -269,7 +269,7 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
         raise failure
 
 
-def _failure(error: BaseException) -> SourceError:
+def _failure(error: BaseException, late: str) -> SourceError:
     """What a failed request comes to, in words that hold nothing of the request."""
     import requests
     import urllib3
@@ -277,7 +277,7 @@ def _failure(error: BaseException) -> SourceError:
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
         if isinstance(error, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError):
             return SourceError(f"does not answer within {CONNECT_SECONDS:.0f} s", passing=True)
-        return SourceError(f"sent nothing for {SILENT_SECONDS:.0f} s", passing=True)
+        return SourceError(late, passing=True)
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
         return SourceError("cannot be trusted: no valid TLS certificate")
     if isinstance(error, requests.exceptions.ProxyError):
