@@ -454,10 +454,8 @@ def test_a_real_tus_server_that_is_killed_is_gone_on_with(tus: TusServer, path: 
 
 LARGE = """
 import resource, sys
-from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import PinataApi
-path, api, up, jwt = sys.argv[1:]
-cid = compute_cid(path)
+path, cid, api, up, jwt = sys.argv[1:]
 pinata = PinataApi(jwt, api=api, uploads=up)
 pinata.check()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -479,12 +477,13 @@ def test_200_megabytes_cut_five_times_in_bounded_memory(tmp_path: Path, pinata: 
         pinata.fault("PATCH", nth=nth, cut_request=20_000_000)
 
     child = subprocess.run(
-        [sys.executable, "-c", LARGE, path, pinata.api, pinata.uploads, JWT],
+        [sys.executable, "-c", LARGE, path, compute_cid(path), pinata.api, pinata.uploads, JWT],
         check=True,
         capture_output=True,
         text=True,
     )
 
+    print(f"{child.stdout.strip()} more for {size} bytes, {pinata.received('PATCH')} sent")
     kilobytes = int(child.stdout) * (1 if sys.platform == "linux" else 1 / 1024)
     assert kilobytes < 20_000
     assert size <= pinata.received("PATCH") <= 1.05 * size
