@@ -163,10 +163,11 @@ class LocalFile:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SourceError(f"cannot be read: {reason.lower()}") from None
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise SourceError("is not a regular file")
         with open(fd, "rb", buffering=0) as file:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise SourceError("is not a regular file")
             start = offset if offset <= status.st_size else 0
             file.seek(start)
             yield Body(start, status.st_size, _pieces(file))
