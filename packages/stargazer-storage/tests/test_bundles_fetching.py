@@ -27,6 +27,7 @@ from stargazer.storage.bundles.finding import BuiltinBundle, find_bundle, known_
 from stargazer.storage.bundles.locks import Lock
 from stargazer.storage.bundles.making import make_bundle
 from stargazer.storage.bundles.manifest import LARGEST, parse
+from stargazer.storage.bundles.parallel import run_parallel
 from stargazer.storage.bundles.verifying import verify_folder, verify_store
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore
@@ -551,6 +552,27 @@ def test_news_comes_for_every_file(folder: Path, yours: LocalStore) -> None:
     assert sorted(states) == sorted(
         (name, state) for name in ("g.fa", "g.fa.fai", "1.fq", "2.fq") for state in ("done", "here")
     )
+
+
+def test_an_interrupt_stops_running_jobs_and_begins_no_others() -> None:
+    stop, begun = threading.Event(), []
+
+    def job() -> None:
+        begun.append(True)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_parallel([job] * 9, 1, stop)
+    assert len(begun) == 1
+
+
+def test_what_is_unexpected_in_a_job_is_raised() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_parallel([fail, fail], 2, threading.Event())
 
 
 @pytest.mark.slow

@@ -175,8 +175,8 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
     from stargazer.mcp.records import as_dict
     from stargazer.storage.bundles.fetching import fetch_bundle
 
-    store = _store()
-    found, only = _found(word, store), _only(parser, words.options.only or [])
+    only, store = _only(parser, words.options.only or []), _store()
+    found = _found(word, store)
     with moving() as observer:
         done = fetch_bundle(
             store, found, only=only, records_only=words.options.records_only, observer=observer
