@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 from stargazer.assets.errors import StargazerError
-from stargazer.storage.settings import VARIABLES, Settings
+from stargazer.storage.settings import Settings
 
 if TYPE_CHECKING:
     from stargazer.tasks.tools import Tool
@@ -29,7 +29,6 @@ DISTRIBUTIONS = (
     "stargazer-workflows",
     "stargazer-mcp",
 )
-SECRETS = {"pinata_jwt"}
 LITTLE_SPACE = 5e9  # bytes
 ESSENTIAL = {"samtools", "bcftools", "bwa-mem3", "bwa-index"}
 """The tools of the path from reads to variants that needs nothing but wheels."""
@@ -118,16 +117,12 @@ def _foreign() -> list[str]:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    file = settings.home / "config.toml"
-    written = file.read_text() if file.exists() else ""
-    for name, variable in VARIABLES.items():
-        value = getattr(settings, name)
-        if name in SECRETS:
-            value = "*** (set)" if value else "(not set)"
-        elif name == "memory":
-            value = f"{value / 1e9:.1f} GB"
-        inside = any(line.split("=")[0].strip() == name for line in written.splitlines())
-        source = variable if os.environ.get(variable) else str(file) if inside else "default"
+    yield Finding("settings", "why this mode", settings.mode_reason)
+    if settings.mode == "cloud" and not settings.pinata_jwt:
+        yield Finding("settings", "cloud", "cloud mode keeps files on Pinata, and PINATA_JWT is not set", "broken",
+                      "set PINATA_JWT to a token of your account, or STARGAZER_MODE=local")  # fmt: skip
+    for name, source in settings.origins.items():
+        value = settings.shown(name)
         if name == "home" and (reason := _unusable(settings.home)):
             remedy = "ask its owner, or set STARGAZER_HOME to a folder of yours"
             yield Finding("settings", name, f"{value}  [{source}]: {reason}", "broken", remedy)
@@ -149,13 +144,9 @@ def _nearest(folder: Path) -> Path:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    from stargazer.storage import get_client
+    from stargazer.storage.local import LocalStorageClient
 
-    try:
-        store = get_client(settings).store
-    except StargazerError as error:
-        yield Finding("store", "store", str(error), "broken", "correct the settings above")
-        return
+    store = LocalStorageClient(settings.local, index=settings.index).store
     there = _nearest(store.root)
     if reason := _unusable(store.root):
         yield Finding("store", "folder", f"{store.root}: {reason}", "broken",
@@ -167,7 +158,10 @@ def _store(settings: Settings) -> Iterator[Finding]:
     free = shutil.disk_usage(there).free
     yield Finding("store", "free space", f"{free / 1e9:.1f} GB on {_filesystem(there)}",
                   *(("ok", "") if free > LITTLE_SPACE else ("low", "free some space")))  # fmt: skip
-    if (store.root / "index.sqlite").exists():  # else a look would make it
+    index = store.index_path
+    if index.parent != store.root:
+        yield Finding("store", "index", str(index))
+    if index.exists():  # else a look would make it
         yield Finding("store", "records", f"{len(store.query({})):,}")
 
 

@@ -20,43 +20,41 @@ class Decision:
     """Which mode, and why.
 
     Attributes:
-        origin: the variable, key or file that decided; `default` if nothing did.
         endpoint: where tasks run in cloud mode; empty in local mode.
         file: what Flyte is initialised from in cloud mode; None where a variable says it all.
     """
 
     mode: Mode
-    origin: str
     reason: str
     endpoint: str = ""
     file: Path | None = None
 
 
-def decide(mode: Mode | None, origin: str, environ: Mapping[str, str], folder: Path | None) -> Decision:
-    """The mode in force: as set at `origin`; unset, that of the project's own .flyte/config.yaml; else local.
+def decide(mode: Mode | None, said_by: str, environ: Mapping[str, str], folder: Path | None) -> Decision:
+    """The mode in force: as set by `said_by`; unset, that of the project's own .flyte/config.yaml; else local.
 
     Raises:
         ConfigurationError: cloud is asked for and there is no endpoint; or the file that decides is damaged.
     """
     if mode == "local":
-        return Decision("local", origin, f"{origin} is 'local'{_unused(environ, folder)}")
+        return Decision("local", f"{said_by} is 'local'{_unused(environ, folder)}")
     if mode == "cloud":
         asked = asked_endpoint(folder, environ)
         if asked is None:
             raise ConfigurationError(
-                f"{origin} is 'cloud', but nothing names a Flyte endpoint. Write it to .flyte/config.yaml in the "
+                f"{said_by} is 'cloud', but nothing names a Flyte endpoint. Write it to .flyte/config.yaml in the "
                 f"current folder or in the root of its git repository:\n\n{EXAMPLE}\n"
                 "or set FLYTE_API_KEY; or set STARGAZER_MODE=local to run here. "
                 "(A file in HOME, or another config.yaml, does not count.)"
             )
-        reason = f"{origin} is 'cloud'; the endpoint {asked.address} is that of {asked.origin}"
-        return Decision("cloud", origin, reason, asked.address, asked.file)
+        reason = f"{said_by} is 'cloud'; the endpoint {asked.address} is that of {asked.origin}"
+        return Decision("cloud", reason, asked.address, asked.file)
     named = project_endpoint(folder, environ)
     if named is None:
         reason = "STARGAZER_MODE is not set, and no .flyte/config.yaml of this project names an endpoint"
-        return Decision("local", "default", reason)
+        return Decision("local", reason)
     reason = f"STARGAZER_MODE is not set, and {named.origin} names the endpoint {named.address}"
-    return Decision("cloud", str(named.file), reason, named.address, named.file)
+    return Decision("cloud", reason, named.address, named.file)
 
 
 def _unused(environ: Mapping[str, str], folder: Path | None) -> str:

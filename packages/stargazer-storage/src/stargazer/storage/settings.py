@@ -68,7 +68,7 @@ class Settings:
         flyte_endpoint: where tasks run in cloud mode; empty in local mode.
         flyte_config: the file that Flyte is initialised from in cloud mode; None where a variable says it all.
         mode_reason: why the mode is what it is, for people.
-        origins: where each setting comes from: a variable, a key of the file, or `default`.
+        origins: where each setting comes from: a variable, a file, or `default`.
     """
 
     mode: Mode = "local"
@@ -110,15 +110,17 @@ class Settings:
                 origins[name] = variable
                 values[name] = parse(name, environ[variable], variable)
             elif name in file:
-                origins[name] = f"{name} in {str(path)!r}"
-                values[name] = parse(name, file[name], origins[name])
+                origins[name] = str(path)
+                values[name] = parse(name, file[name], f"{name} in {str(path)!r}")
         _keep_token_safe(values, origins)
         values["home"] = home
         values.setdefault("local", home / "local")
         values.setdefault("cores", available_cores())
         values.setdefault("memory", available_memory() * 9 // 10)
-        decision = decide(values.get("mode"), origins["mode"], environ, folder)
-        values["mode"], origins["mode"] = decision.mode, decision.origin
+        said_by = f"mode in {str(path)!r}" if origins["mode"] == str(path) else "STARGAZER_MODE"
+        decision = decide(values.get("mode"), said_by, environ, folder)
+        if "mode" not in values:
+            values["mode"], origins["mode"] = decision.mode, str(decision.file or "default")
         return cls(
             **values,
             flyte_endpoint=decision.endpoint,
@@ -131,6 +133,15 @@ class Settings:
     def gateway_url(self) -> str:
         """The gateway as a URL without a slash at its end."""
         return self.pinata_gateway if "://" in self.pinata_gateway else f"https://{self.pinata_gateway}"
+
+    def shown(self, name: str) -> str:
+        """The value of a setting for people: whether a secret is set, and not what it is."""
+        value = getattr(self, name)
+        if name in SECRETS:
+            return "set" if value else "not set"
+        if name == "memory":
+            return f"{value / 1e9:.1f} GB"
+        return "not set" if value is None else str(value)
 
 
 def _keep_token_safe(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:

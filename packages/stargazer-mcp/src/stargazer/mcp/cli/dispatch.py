@@ -34,6 +34,7 @@ VERBS = {
     "gc": ("upkeep", "remove bytes that no record refers to"),
     "evict": ("upkeep", "drop bytes that can be had again, keep their records"),
     "bundle": ("bundling", "files that travel together: make, list, show, fetch, verify"),
+    "config": ("configuring", "every setting, where it comes from, and what follows from it"),
     "doctor": ("doctor", "check this installation"),
     "serve": ("serving", "serve MCP over stdio, for agents"),
 }
