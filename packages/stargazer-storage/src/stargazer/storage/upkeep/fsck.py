@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.storage import verified
+from stargazer.storage.cid import is_cid
 from stargazer.storage.index.errors import IndexDamaged
-from stargazer.storage.stored import StoredObject, Stray
+from stargazer.storage.stored import StoredObject, Stray, shard_of
 from stargazer.storage.upkeep import evictions, indexing, known
 from stargazer.storage.upkeep.alone import Tell, silent
 from stargazer.storage.upkeep.hashing import Progress, hash_all
@@ -54,6 +57,18 @@ def fsck(
     return check.report(sweep(store, dry_run=not repair))
 
 
+def _within(strays: Iterable[Stray], here: Collection[str]) -> list[Stray]:
+    """Strays that are the store's own: of a folder that leads out of it, the link, and nothing behind it."""
+    own: dict[Path, Stray] = {}
+    for stray in strays:
+        folder = stray.path.parent
+        if not folder.is_symlink():
+            own[stray.path] = stray
+        elif not any(shard_of(cid) == folder.name for cid in here):
+            own[folder] = Stray(folder, "a link out of the store")
+    return list(own.values())
+
+
 class _Check:
     """One run: the state of the store as it was found, and the problems so far."""
 
@@ -65,12 +80,13 @@ class _Check:
         self.problems: list[Problem] = []
         found = list(store.objects.scan())
         self.here = {item.cid: item for item in found if isinstance(item, StoredObject)}
-        self.strays = [item for item in found if isinstance(item, Stray)]
+        self.strays = _within([item for item in found if isinstance(item, Stray)], self.here)
         self.index_is_sound = True
         self.hashed: dict[str, int] = {}
         self.damaged: set[str] = set()
         self.replayed = 0
         self.unhashed = 0
+        self.elsewhere = 0
 
     def index(self, why: str = "") -> None:
         """The index: sound, or made again."""
@@ -109,7 +125,7 @@ class _Check:
         """The objects: in their places, and with the bytes that their CIDs say."""
         expected = self._recorded()
         for stray in self.strays:
-            if stray.path.is_symlink() and stray.path.name not in self.here:
+            if is_cid(stray.path.name) and stray.path.is_symlink():
                 continue  # a link to a file that is gone: missing, if a record needs it
             problem = self.repairs.stray(stray, needed=stray.path.name in expected)
             self.problems += [problem] if problem else []
@@ -130,6 +146,7 @@ class _Check:
         """Records whose bytes are not here, unless they were dropped on purpose."""
         with self.store.index.reading() as connection:
             evicted = evictions.evicted(connection)
+            were_here, on_pinata = known.hashed(connection), known.on_pinata(connection)
         expected = self._recorded()
         if self.repair and (back := evicted & set(self.here)):
             with self.store.index.transaction() as connection:
@@ -137,7 +154,11 @@ class _Check:
                     connection, [cid for cid in back if self.store.objects.stat(cid) is not None]
                 )
         for cid in sorted(expected - set(self.here) - evicted - self.damaged):
-            if self.store.objects.stat(cid) is None:  # it may have arrived meanwhile
+            if self.store.objects.stat(cid) is not None:  # it has arrived meanwhile
+                continue
+            if cid not in were_here and (cid in on_pinata or self.store.sources(cid)):
+                self.elsewhere += 1
+            else:
                 self.problems.append(self.repairs.missing(cid))
 
     def documents(self) -> None:
@@ -164,6 +185,7 @@ class _Check:
             hashed=len(self.hashed),
             hashed_bytes=sum(self.hashed.values()),
             unhashed=self.unhashed,
+            elsewhere=self.elsewhere,
             replayed=self.replayed,
             problems=self.problems,
             swept=swept,

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets.asset import record_id
 from stargazer.assets.errors import IntegrityError, StorageError
 from stargazer.storage import verified
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
 from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import StoredObject
-from stargazer.storage.upkeep import evictions, known
+from stargazer.storage.upkeep import evictions, judging, known
 from stargazer.storage.upkeep.alone import Tell, alone
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from stargazer.storage.store import LocalStore
 
 __all__ = ["Rebuilt", "damage", "loose_documents", "rebuild", "replay_loose", "unknown"]
@@ -53,9 +49,10 @@ def damage(store: LocalStore, *, full: bool) -> str:
                 return str(said).splitlines()[-1]
             connection.execute("BEGIN")  # one state of it all, whatever others write
             try:
-                return next(_wrong_records(connection, full=full), "")
+                wrong = next(judging.wrong_records(connection, full=full), "")
             finally:
                 connection.execute("ROLLBACK")
+        return wrong or (next(judging.wrong_documents(store), "") if full else "")
     except IndexDamaged as error:
         cause = error.__cause__
         return str(cause) if cause else "it cannot be read"
@@ -123,32 +120,6 @@ def _replay(store: LocalStore, documents: list[StoredObject]) -> None:
         with store.index.transaction() as connection:
             verified.remember(connection, documents)  # at once, or each is synced on its own when it is read
         store.replay(found.cid for found in documents)
-
-
-def _wrong_records(connection: sqlite3.Connection, *, full: bool) -> Iterator[str]:
-    """Records whose id does not follow from what they hold, or that searching would not find."""
-    sql = "SELECT seq, body FROM docs JOIN tables USING(tid) WHERE name = 'records'"
-    rows = dict(connection.execute(sql).fetchall())
-    for body in rows.values():
-        record = json.loads(body)
-        if record["id"] != record_id(record["cid"], record["keyvalues"]):
-            yield f"the record {record['id']!r} is not what it was"
-    if full:
-        yield from _wrong_terms(connection, rows)
-
-
-def _wrong_terms(connection: sqlite3.Connection, rows: dict[int, str]) -> Iterator[str]:
-    from stargazer.storage.index.conditions import terms_of
-
-    terms: dict[int, set[tuple[str, Any]]] = {}
-    sql = "SELECT seq, key, value FROM terms JOIN tables USING(tid) WHERE name = 'records'"
-    for seq, key, value in connection.execute(sql):
-        terms.setdefault(seq, set()).add((key, value))
-    if set(terms) - set(rows):
-        yield "terms of records that are not there"
-    for seq, body in rows.items():
-        if terms_of(json.loads(body)) != terms.get(seq, set()):
-            yield f"a record's terms are not those of the record: {json.loads(body)['id']!r}"
 
 
 def _quarantined(root: Path, aside: Path) -> Path:

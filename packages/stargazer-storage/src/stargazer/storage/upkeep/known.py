@@ -11,7 +11,15 @@ from stargazer.assets.provenance import parse
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["is_document", "known_documents", "looks_like_document", "record_sizes", "recorded"]
+__all__ = [
+    "hashed",
+    "is_document",
+    "known_documents",
+    "looks_like_document",
+    "on_pinata",
+    "record_sizes",
+    "recorded",
+]
 
 _HEAD, _SIGN = b'{"', b'"stargazer":"provenance/'
 _LARGEST = 256 << 20  # bytes; a document of a million files is smaller
@@ -36,7 +44,21 @@ def known_documents(connection: sqlite3.Connection) -> set[str]:
     """The CIDs of the provenance documents that have taken effect."""
     sql = (
         "SELECT json_extract(body, '$.cid') FROM terms JOIN tables USING(tid) JOIN docs USING(seq) "
-        "WHERE name = 'records' AND key = '.asset' AND value = 'provenance' UNION SELECT provenance_cid FROM edges"
+        "WHERE name = 'records' AND key = '.asset' AND value = 'provenance'"
+    )
+    return {cid for (cid,) in connection.execute(sql)}
+
+
+def hashed(connection: sqlite3.Connection) -> set[str]:
+    """The CIDs of objects that were here and right at some time."""
+    return {cid for (cid,) in connection.execute("SELECT cid FROM objects")}
+
+
+def on_pinata(connection: sqlite3.Connection) -> set[str]:
+    """The CIDs of records that are known to be on Pinata."""
+    sql = (
+        "SELECT json_extract(body, '$.cid') FROM docs JOIN tables USING(tid) WHERE name = 'records' "
+        "AND json_extract(body, '$.id') IN (SELECT record FROM remote)"
     )
     return {cid for (cid,) in connection.execute(sql)}
 

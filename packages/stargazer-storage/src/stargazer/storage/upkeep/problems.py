@@ -44,6 +44,7 @@ class FsckReport:
         objects, bytes: what the store holds; links to users' files with them.
         hashed, hashed_bytes: what of it was read.
         unhashed: objects of records that were not hashed since the index was made.
+        elsewhere: records whose bytes were never here, and can be brought.
         replayed: provenance documents that the index did not know.
         swept: what killed processes had left.
     """
@@ -55,6 +56,7 @@ class FsckReport:
     hashed: int = 0
     hashed_bytes: int = 0
     unhashed: int = 0
+    elsewhere: int = 0
     replayed: int = 0
     problems: list[Problem] = attrs.field(factory=list)
     swept: SweepReport = attrs.field(factory=SweepReport)

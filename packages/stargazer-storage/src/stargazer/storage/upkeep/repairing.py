@@ -54,7 +54,6 @@ class Repairs:
             return Problem("damaged", cid, why, "", not needed, self._todo(cid) if needed else "", names)
         aside = self.store.objects.quarantine(cid)
         kept = f"what was here is in {str(aside.relative_to(self.store.root))!r}" if original is None else ""
-        self._forget(cid)
         fetched = self._fetched(cid) if sources else ""
         if fetched and not fetched.startswith("!"):
             return Problem("damaged", cid, why, "; ".join(filter(None, [fetched, kept])), True, "", names)
@@ -128,10 +127,6 @@ class Repairs:
                 origins = {entry.origin or entry.name for entry in document.files if entry.cid == cid}
                 ways.append(f"add {' or '.join(sorted(origins))!r} again")
         return "; or ".join(dict.fromkeys(ways)) or "add the same file again, if you have a copy"
-
-    def _forget(self, cid: str) -> None:
-        with contextlib.suppress(StorageError), self.store.index.transaction() as connection:
-            connection.execute("DELETE FROM objects WHERE cid = ?", (cid,))
 
     def _half_made(self, path: Path, name: str) -> Problem | None:
         """What was to get its name in a moment: nobody's, if nobody is at work."""
