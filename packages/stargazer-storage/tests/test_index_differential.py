@@ -5,13 +5,17 @@ The index knows a query by TinyDB's private description of it, so this test is w
 
 from __future__ import annotations
 
+import enum
 import json
 import random
+import re
+from collections import OrderedDict
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import pytest
-from stargazer.storage.index import Index
+from stargazer.storage.index import Index, rows
 from tinydb import Query, TinyDB, where
 from tinydb.operations import delete, increment
 from tinydb.table import Document
@@ -78,6 +82,15 @@ class Chance:
             )
         if draw.random() < 0.05:
             del document["keyvalues"]
+        if draw.random() < 0.3:
+            tags = [self.value(), [self.value()], [{"t": "b"}, {"asset": "a"}], "ab", {"t": "b"}]
+            document["tags"] = draw.choice(tags)
+        if draw.random() < 0.1:
+            document["deep"] = draw.choice([{"a": {"b": self.value()}}, {"a": [1]}, {}, None])
+        if draw.random() < 0.1:
+            document |= draw.choice(
+                [{1: "one"}, {None: "none", True: 1}, {"a.b": 1}, {"日": "é"}, {"": {"": ""}}]
+            )
         return document
 
     def leaf(self) -> Any:
@@ -100,11 +113,73 @@ class Chance:
         ]
         return draw.choice(tests)
 
+    def operation(self) -> Any:
+        """One of every other operation that tinydb.queries has, on paths that are indexed, nested, odd or missing."""
+        draw, nested = self.random, where("keyvalues")
+        path = draw.choice(
+            [
+                where("cid"),
+                where("id"),
+                where("tags"),
+                nested,
+                nested["cid"],
+                nested["k.k"],
+                nested["asset"],
+                where("日"),
+                where("deep")["a"]["b"],
+                Query()["keyvalues"][""],
+                where("tags").map(list),
+                where("a.b"),
+            ]
+        )
+        values = [self.value() for _ in range(draw.randrange(4))]
+        texts = ["", "a", "^a", "[ab]", "É", "x+$", "日.", "\\d"]
+        conditions = [where("t") == "b", where("asset") == "a", Query().noop(), lambda value: value == "a"]
+        number = draw.randrange(4)
+        return draw.choice(
+            [
+                where("size") < number,
+                where("size") <= number,
+                where("size") > number,
+                where("size") >= number,
+                where("size").map(lambda size: size * 2) == number,
+                path.exists(),
+                path.matches(draw.choice(texts)),
+                path.matches(draw.choice(texts), draw.choice([0, re.IGNORECASE])),
+                path.search(draw.choice(texts)),
+                path.search(draw.choice(texts), re.IGNORECASE | re.DOTALL),
+                path.any(values),
+                path.any(draw.choice(conditions)),
+                path.all(values),
+                path.all(draw.choice(conditions)),
+                path.one_of(tuple(values)),
+                path.one_of("abc"),
+                path.one_of(dict.fromkeys(["a", 1])),
+                path.test(lambda value, *more: value in more, *values),
+                path.map(lambda value: type(value).__name__) == "str",
+                path.map(str).map(len) >= number,
+                path.map(str) == "a",
+                path.fragment({"asset": self.value()}),
+                nested.fragment({}),
+                Query().fragment({"cid": self.value(), "size": number}),
+                Query().fragment({"keyvalues": {"asset": "a"}}),
+                Query().noop(),
+                path == values,
+                path == {"a": "b"},
+                path == {"asset": self.value()},
+                path != None,  # noqa: E711  # TinyDB's operator
+                lambda document: "id" in document,
+            ]
+        )
+
     def condition(self, depth: int = 0) -> Any:
         kind = self.random.random()
         if depth > 3 or kind < 0.4:
             return self.leaf()
-        if kind < 0.65:
+        if kind < 0.55:
+            drawn = self.operation()
+            return drawn if depth == 0 or hasattr(drawn, "_hash") else self.leaf()
+        if kind < 0.72:
             return self.condition(depth + 1) & self.condition(depth + 1)
         if kind < 0.9:
             return self.condition(depth + 1) | self.condition(depth + 1)
@@ -165,6 +240,71 @@ def comparable(result: Any) -> Any:
     if isinstance(result, (list, tuple)):
         return [comparable(item) for item in result]
     return result
+
+
+class Name(str):
+    """Text of a type of its own."""
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"id": Name("a"), "cid": Level.LOW, "keyvalues": {Name("asset"): Name("a"), "n": Level.LOW}},
+        {Name("keyvalues"): {"asset": "a"}, "id": True},
+        OrderedDict(id="a", keyvalues=OrderedDict(asset="a")),
+        MappingProxyType({"id": "a", "cid": 1}),
+        {"id": "a", "keyvalues": {1: "x", "1": "y", None: "z", False: "t", 1.5: "f"}},
+        {"id": ("a",), "keyvalues": {"asset": ("a", "b")}},
+        {"id": -0.0, "cid": 1e22, "keyvalues": {"asset": 2**53, "n": 0.1 + 0.2}},
+        {},
+    ],
+)
+@pytest.mark.parametrize("many", [False, True])
+def test_values_of_other_types_are_found_as_json_gives_them_back(tmp_path, document, many):
+    stock, index = TinyDB(tmp_path / "stock.json"), Index(tmp_path / "index.sqlite")
+    for database in (stock, index):
+        if many:
+            database.insert_multiple([document, {"id": "other"}, document])
+        else:
+            database.insert(document)
+    keyvalues = where("keyvalues")
+    paths = [
+        where("id"),
+        where("cid"),
+        keyvalues["asset"],
+        keyvalues["n"],
+        keyvalues["1"],
+        keyvalues["null"],
+        keyvalues["false"],
+    ]
+    values = ["a", 1, True, "y", "x", "z", "t", ["a"], ["a", "b"], 0, 1e22, 2**53, 0.1 + 0.2, "f", None]
+    assert comparable(index.all()) == comparable(stock.all())
+    for path in paths:
+        for value in values:
+            assert comparable(index.search(path == value)) == comparable(stock.search(path == value))
+
+
+def test_bulk_inserts_of_any_size_answer_like_stock_tinydb(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "_BATCH", 7)
+    chance = Chance(3)
+    stock, index = TinyDB(tmp_path / "stock.json"), Index(tmp_path / "index.sqlite")
+    for count in (0, 1, 6, 7, 8, 30, 2_500):
+        documents = [chance.document() for _ in range(count)]
+        assert index.insert_multiple(documents) == stock.insert_multiple(documents)
+    assert index.remove(doc_ids=[5]) == stock.remove(doc_ids=[5])
+    assert comparable(index.all()) == comparable(stock.all())
+    for _ in range(40):
+        condition = chance.condition()
+        assert outcome(lambda t, c=condition: t.search(c), index) == outcome(
+            lambda t, c=condition: t.search(c), stock
+        )
+        assert outcome(lambda t, c=condition: t.get(c), index) == outcome(
+            lambda t, c=condition: t.get(c), stock
+        )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
