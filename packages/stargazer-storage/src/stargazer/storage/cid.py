@@ -54,6 +54,7 @@ LINKS_PER_NODE = PINATA.links
 BLOCK_SIZE = 16 * LEAF_SIZE
 """Bytes that one thread reads and hashes at a time: in smaller pieces the threads cost more than they give."""
 
+_MANY_LEAVES = 4096  # in one piece of work: their digests are held together
 _HASHERS = max(2, min(4, os.cpu_count() or 1))
 _PATTERN = re.compile(r"baf(?:kre|ybe)i[a-h][a-z2-7]{50}[aeimquy4]")
 
@@ -149,7 +150,7 @@ def _hash_in_order(
     take: Callable[[bytes], None],
 ) -> None:
     """Give `take` the digest of each leaf, in the file's order; it is never called by two threads at once."""
-    block_size = max(1, BLOCK_SIZE // profile.leaf_size) * profile.leaf_size
+    block_size = min(max(1, BLOCK_SIZE // profile.leaf_size), _MANY_LEAVES) * profile.leaf_size
     if size <= block_size:
         if wait_until is not None:
             wait_until(size)

@@ -34,7 +34,7 @@ _REMEMBERED = (
     200_000  # blocks found a second time without being sent again: 60 MB, 50 GB of file in 256 KiB leaves
 )
 _MAX_LINKS = 8192
-_LEAST_OVERHEAD, _MOST_OVERHEAD = 40, 120  # bytes of blocks beside those of the file, a leaf
+_LEAST_OVERHEAD, _MOST_OVERHEAD = 40, 160  # bytes of blocks beside those of the file, a leaf
 _KINDS = {1: "a folder", 3: "metadata", 4: "a symbolic link", 5: "a (sharded) folder"}
 
 

@@ -141,7 +141,8 @@ class _Comparison:
         before, length, after = (int.from_bytes(numbers[at : at + 4], "big") for at in (0, 4, 8))
         if len(numbers) < 12 or before + length + after > MAX_BLOCK:
             return None
-        return self._nodes.read(before), length, self._nodes.read(after)
+        frame = self._nodes.read(before + after)
+        return (frame[:before], length, frame[before:]) if len(frame) == before + after else None
 
     def _pieces(self, start: int, size: int) -> Iterator[bytes]:
         for at in range(start, start + size, _PIECE):

@@ -82,7 +82,7 @@ def parse_binary(cid: bytes) -> Link:
 def _decode_text(text: str) -> bytes:
     if not isinstance(text, str) or not _TEXT.fullmatch(text):
         raise FormatError("no CID has such characters or such a length")
-    if text.startswith("Qm") and len(text) == 46:
+    if text.startswith("Qm"):
         return _from_digits(text, _BASE58)
     base, body = text[0], text[1:]
     if base in "bB":
