@@ -10,8 +10,8 @@ import sys
 import pytest
 from stargazer.assets.errors import StorageError
 from stargazer.storage.index import Index, network_filesystem
-from stargazer.storage.index import making as making_module
 from stargazer.storage.index import filesystem as filesystem_module
+from stargazer.storage.index import making as making_module
 from stargazer.storage.index.conditions import compile_condition, select_documents
 from tinydb import Query, where
 
