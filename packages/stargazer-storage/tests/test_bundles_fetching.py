@@ -277,6 +277,35 @@ def test_a_file_that_is_not_of_its_type_is_not_registered(yours: LocalStore, tmp
     assert state(yours) == set()
 
 
+@pytest.mark.parametrize(
+    "profile", [{}, {"chunker": "rabin-16384-65536-131072"}, {"leaves": "dag-pb", "version": 0}]
+)
+def test_a_real_gateway_is_a_mirror_whatever_the_layout(
+    profile: dict[str, Any], ipfsgw: Any, yours: LocalStore, tmp_path: Path
+) -> None:
+    path, blocks = tmp_path / "long.fq", tmp_path / "blocks"
+    path.write_text(f"@long\n{'ACGT' * 100_000}\n+\n{'IIII' * 100_000}\n")
+    (cid,) = ipfsgw.add(path, store=blocks, **profile)
+    entry = {
+        "name": "long.fq",
+        "size": path.stat().st_size,
+        "cid": cid,
+        "keyvalues": {"asset": "r1", "sample": "S"},
+    }
+    body = {
+        "stargazer": "bundle/1",
+        "name": "g",
+        "files": [entry],
+        "mirrors": [f"{ipfsgw.serve(blocks)}/ipfs/{{cid}}"],
+    }
+    (tmp_path / "g.bundle.json").write_text(json.dumps(body))
+
+    done = fetch(yours, tmp_path / "g.bundle.json")
+
+    assert done.failed == []
+    assert yours.read(done.records[0].cid).read_bytes() == path.read_bytes()
+
+
 # checksums and locks
 
 
@@ -347,7 +376,7 @@ def test_other_bytes_than_the_lock_says_are_an_error(
 
     done = fetch(mine, published)
 
-    assert [item.name for item in done.failed] == ["1.fq", "2.fq"]
+    assert [item.name for item in done.failed] == ["2.fq", "1.fq"]
     lines = {item.name: item.reason for item in done.failed}
     assert "other bytes" in lines["1.fq"]
     edit(published.parent, lambda body: body["files"][1].update(sha256="00" * 32))
@@ -423,6 +452,20 @@ def test_what_is_no_provenance_document_is_not_kept(
     assert [item.name for item in done.failed] == [f"provenance {cid}"]
     assert len(done.records) == 4
     assert cid not in objects(yours)
+
+
+def test_a_provenance_document_is_no_file_of_a_bundle(
+    yours: LocalStore, records: list[IpFile], tmp_path: Path
+) -> None:
+    """Else an index that is rebuilt from the objects would take its word."""
+    strange = Retraction(record=records[0].id, made_by=records[1].cid, cid=records[0].cid)
+    (tmp_path / "report.json").write_bytes(dump(strange))
+    place = archive(tmp_path, "report.json", "sha256", {"asset": "qc_report", "kind": "summary"})
+
+    done = fetch(yours, place)
+
+    assert "is a provenance document" in done.failed[0].reason
+    assert (objects(yours), state(yours)) == (set(), set())
 
 
 # making, finding, verifying
@@ -573,6 +616,22 @@ def test_what_is_unexpected_in_a_job_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_parallel([fail, fail], 2, threading.Event())
+
+
+def test_several_that_fetch_at_once_register_it_once(
+    folder: Path, web: str, mine: LocalStore, yours: LocalStore
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from stargazer.storage.store import LocalStore\n"
+        "from stargazer.storage.bundles.finding import find_bundle\n"
+        "from stargazer.storage.bundles.fetching import fetch_bundle\n"
+        "store = LocalStore(Path(sys.argv[1]))\n"
+        "print(len(fetch_bundle(store, find_bundle(sys.argv[2], store.root)).records))\n"
+    )
+    command = [sys.executable, "-c", code, str(yours.root), f"{web}/out/small.bundle.json"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0] for process in running] == ["4\n", "4\n"]
+    assert state(yours) == state(mine)
 
 
 @pytest.mark.slow

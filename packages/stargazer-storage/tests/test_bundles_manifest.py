@@ -114,6 +114,8 @@ def test_a_malformed_manifest_is_refused(data: bytes, said: str) -> None:
         ({"size": True}, "size is True"),
         ({"size": None}, "size is None"),
         ({"cid": "bafkrei"}, "is not a CID"),
+        ({"cid": 5}, "cid is 5, expected text"),
+        ({"cid": "Qm"}, "is not a CID"),
         ({"cid": None}, "either a cid or a checksum"),
         ({"sha256": SHA256}, "either a cid or a checksum"),
         ({"cid": None, "sha256": "xyz"}, "64 hexadecimal digits"),
@@ -138,6 +140,11 @@ def test_a_malformed_entry_is_refused_by_name(changes: dict[str, Any], said: str
         parse(with_entry(**changes), remote=True)
     assert said in str(caught.value)
     assert "entry 1" in str(caught.value) or "entry 'x.fa'" in str(caught.value)
+
+
+def test_a_cid_of_another_version_is_written_as_ours() -> None:
+    found = parse(with_entry(cid="QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH"), remote=True)
+    assert found.files[0].cid == "bafybeif7ztnhq65lumvvtr4ekcwd2ifwgm3awq4zfr3srh462rwyinlb4y"
 
 
 def test_a_file_of_this_machine_is_a_mirror_in_a_manifest_of_this_machine_only() -> None:

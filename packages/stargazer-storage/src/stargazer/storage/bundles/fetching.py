@@ -22,6 +22,7 @@ from stargazer.storage.bundles.parallel import run_parallel
 from stargazer.storage.bundles.registering import Registration, take_documents
 from stargazer.storage.bundles.selecting import check_entries, select, settled
 from stargazer.storage.recording import now
+from stargazer.storage.upkeep.known import is_document
 
 if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
@@ -125,7 +126,8 @@ def fetch_bundle(
         registration = Registration(store, fetch.bundle, fetch.cids, fetch.origins)
         records = registration.register(entries, documents)
     remember_bundle(bundle, store.root, now())
-    failed = [Failure(name, reason) for name, reason in {**fetch.failures, **registration.failures}.items()]
+    wrong = {**fetch.failures, **registration.failures}
+    failed = [Failure(entry.name, wrong[entry.name]) for entry in entries if entry.name in wrong]
     failed += [Failure(f"provenance {cid}", reason) for cid, reason in documents.failures.items()]
     return Fetched(records=records, failed=failed, moved=fetch.moved)
 
@@ -210,6 +212,9 @@ class _Fetch:
         else:
             found = getting.bring_by_sums(entry, targets, objects, progress)
             self.bundle.lock.pin(entry.name, Pinned(found.cid, found.size, entry.sums))
+        if is_document(objects.path(found.cid)):  # an index that is rebuilt would take its word
+            objects.remove(found.cid)
+            raise FormatError("it is a provenance document, which belongs in provenance, not in files")
         with self.store.index.transaction() as connection:
             verified.remember(connection, [found])
         with self._telling:

@@ -181,7 +181,7 @@ def _entry(item: object, number: int, remote: bool) -> BundleFile:
     if bool(cid) == bool(sums):
         raise FormatError(f"{title}: expected either a cid or a checksum (sha256, md5)")
     if cid and not is_cid(cid):
-        raise FormatError(f"{title}: {cid!r:.100} is not a CID")
+        cid = _normal(cid, title)
     for kind, text in sums.items():
         if not isinstance(text, str) or not re.fullmatch(f"[0-9a-fA-F]{{{SUMS[kind]}}}", text):
             raise FormatError(f"{title}: {kind} is {text!r:.100}, expected {SUMS[kind]} hexadecimal digits")
@@ -197,6 +197,16 @@ def _entry(item: object, number: int, remote: bool) -> BundleFile:
         mirrors=_mirrors(item.get("mirrors", []), title, remote=remote, template=False),
         links=links,
     )
+
+
+def _normal(cid: object, title: str) -> str:
+    """A CID of another version or base, as Stargazer writes it."""
+    from stargazer.storage.links import normal
+
+    try:
+        return normal(_text(cid, f"{title}: cid", most=200))
+    except FormatError as error:
+        raise FormatError(f"{title}: {cid!r:.100} is not a CID: {error}") from None
 
 
 def _check_keys(keyvalues: Mapping[str, str], links: Mapping[str, str], title: str) -> None:
