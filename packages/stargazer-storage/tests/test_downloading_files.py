@@ -81,6 +81,15 @@ def test_other_bytes_are_refused(host: Host, work: Path) -> None:
     assert list(work.iterdir()) == []
 
 
+def test_another_size_than_the_certain_one_is_refused_at_once(host: Host, work: Path) -> None:
+    with (
+        pytest.raises(StorageError, match="offers 3,000,000 bytes, not the 5"),
+        fetch_file(f"{host.url}/a.fa", SUMS, work, silent, size=5),
+    ):
+        pass
+    assert list(work.iterdir()) == []
+
+
 def test_every_checksum_counts(host: Host, work: Path) -> None:
     with (
         pytest.raises(IntegrityError, match="md5"),

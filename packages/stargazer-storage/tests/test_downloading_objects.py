@@ -605,3 +605,22 @@ def test_a_part_that_cannot_be_locked_is_left_alone(hosts: Hosts, store: ObjectS
 
     assert victim.read_bytes() == b"precious"
     assert store.path(cid).read_bytes() == content
+
+
+def test_control_c_keeps_what_arrived_and_ends_every_thread(
+    hosts: Hosts, store: ObjectStore, tmp_path: Path
+) -> None:
+    content = content_of(SIZE)
+    cid, host = cid_of(content, tmp_path), hosts(content)
+
+    def interrupt(done: int, total: int | None) -> None:
+        if done > SIZE // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_object(cid, [Gateway(host.url)], store, progress=interrupt)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("stargazer")]
+    assert left(store) == [f"{cid}.part"]
+
+    fetch_object(cid, [Gateway(host.url)], store)
+    assert host.starts[1] > SIZE // 2

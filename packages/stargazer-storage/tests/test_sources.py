@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from stargazer.assets.errors import InvalidAssetError
-from stargazer.storage.http import anywhere, open_url, same_site
+from stargazer.storage.addresses import anywhere, never, same_site
+from stargazer.storage.http import open_url
 from stargazer.storage.sources import (
     Gateway,
     LocalFile,
@@ -114,12 +115,9 @@ def test_nobody_public_leads_into_a_private_network(there: str) -> None:
 
 
 def test_encryption_is_not_given_up() -> None:
-    from stargazer.storage.http import (
-        _never,  # the rule itself: a TLS server of our own would need a certificate
-    )
 
     first, here = urlsplit("https://93.184.216.34/a"), urlsplit("https://93.184.216.34/b")
-    assert _never(first, here, urlsplit("http://93.184.216.34/c")) == "without encryption"
+    assert never(first, here, urlsplit("http://93.184.216.34/c")) == "without encryption"
 
 
 def test_the_token_goes_to_the_gateway_alone() -> None:

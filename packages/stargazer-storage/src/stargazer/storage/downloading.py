@@ -82,6 +82,7 @@ def fetch_file(
     work: Path,
     tell: Callable[[str], None],
     *,
+    size: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Path]:
     """A verified file in a private folder of the store, gone at the end of the block.
@@ -93,6 +94,7 @@ def fetch_file(
         sums: `sha256` or `md5` to the checksum in hexadecimal; at least one.
         work: folder of the store for workspaces.
         tell: told what is being downloaded.
+        size: bytes of the file, where they are certain: a server that offers another figure is refused at once.
         progress: called with the bytes that are here and those in all (None where unknown).
 
     Raises:
@@ -114,7 +116,7 @@ def fetch_file(
 
     tell(f"downloading {shown}")
     with open_part(work / f"download-{key}.part") as part, _folder(work) as folder:
-        (fault,) = Assembly("", part, None, _digests(list(wanted)), judge, progress).bring([source]) or (
+        (fault,) = Assembly("", part, size, _digests(list(wanted)), judge, progress).bring([source]) or (
             None,
         )
         if fault is not None and isinstance(fault.error, WrongBytesError):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
@@ -15,20 +13,12 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from attrs import frozen
 from stargazer.assets.errors import StorageError
 
+from .addresses import Follow, anywhere, never, parse_url, same_site, without_secrets
+
 if TYPE_CHECKING:
     import requests
 
-__all__ = [
-    "Body",
-    "Follow",
-    "SourceError",
-    "anywhere",
-    "is_loopback",
-    "open_url",
-    "parse_url",
-    "same_site",
-    "without_secrets",
-]
+__all__ = ["Body", "Follow", "SourceError", "anywhere", "open_url", "same_site", "without_secrets"]
 
 CONNECT_SECONDS = 20.0
 SILENT_SECONDS = 60.0
@@ -45,7 +35,6 @@ MOST_PATIENCE = 60.0
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _COMPRESSED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zst")
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+")
 
 
 class SourceError(StorageError):
@@ -70,10 +59,6 @@ class Body:
     size: int | None
     """Bytes of the whole file, where the source says so."""
     pieces: Iterator[bytes]
-
-
-Follow = Callable[[SplitResult, SplitResult], str]
-"""Judges a redirect from the address first asked: why not to follow it, or nothing."""
 
 
 @contextlib.contextmanager
@@ -106,49 +91,6 @@ def open_url(
         yield Body(start, size, _pieces(response))
 
 
-def same_site(first: SplitResult, there: SplitResult) -> str:
-    """Follow to the same host or its subdomains, on the same port or from http to https."""
-    host, target = first.hostname or "", there.hostname or ""
-    if target != host and not target.endswith(f".{host}"):
-        return "another site"
-    upgraded = (first.scheme, there.scheme) == ("http", "https")
-    if there.port != first.port and not (upgraded and there.port in (None, 443)):
-        return "another port"
-    return ""
-
-
-def anywhere(first: SplitResult, there: SplitResult) -> str:
-    """Follow to any public host, and from a private one to private ones."""
-    if _is_private(there.hostname or "") and not _is_private(first.hostname or ""):
-        return "an address of a private network"
-    return ""
-
-
-def parse_url(url: str) -> SplitResult | None:
-    """The parts of an http or https URL; None if it is none."""
-    try:
-        parts = urlsplit(url)
-        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return None
-    return parts if fit and not re.search(r"[\x00-\x20\x7f]", url) else None
-
-
-def without_secrets(url: str) -> str:
-    """A URL without credentials, parameters, query, fragment and tokens."""
-    parts = urlsplit(url)
-    path = _TOKEN.sub("...", parts.path.partition(";")[0])
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", ""))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _get(url: str, offset: int, headers: dict[str, str], follow: Follow) -> requests.Response:
     """The answer after redirects: its status is 200, 206 or 416."""
     first = here = _split(url)
@@ -161,7 +103,7 @@ def _get(url: str, offset: int, headers: dict[str, str], follow: Follow) -> requ
             break
         response.close()
         there = _split(urljoin(urlunsplit(here), response.headers.get("Location", "")), "redirects to")
-        why = _never(first, here, there) or follow(first, there)
+        why = never(first, here, there) or follow(first, there)
         if why:
             raise SourceError(f"redirects to {without_secrets(urlunsplit(there))!r}, {why}: not followed")
         here = there
@@ -202,26 +144,6 @@ def _split(url: str, what: str = "the address is") -> SplitResult:
     if parts is None:
         raise SourceError(f"{what} no http or https URL")
     return parts
-
-
-def _never(first: SplitResult, here: SplitResult, there: SplitResult) -> str:
-    """What no redirect may do, whoever asked."""
-    if "https" in (first.scheme, here.scheme) and there.scheme != "https":
-        return "without encryption"
-    if there.username is not None or there.password is not None:
-        return "with credentials"
-    return anywhere(first, there)
-
-
-def _is_private(host: str) -> bool:
-    """Whether a host is, or is resolved to, an address that the public cannot reach."""
-    if is_loopback(host):
-        return True
-    try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError):
-        return False
-    return any(not ipaddress.ip_address(address.partition("%")[0]).is_global for address in found)
 
 
 def _extent(response: requests.Response, offset: int) -> tuple[int, int | None]:

@@ -16,7 +16,8 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 from attrs import field, frozen
 from stargazer.assets.errors import InvalidAssetError
 
-from .http import Body, SourceError, anywhere, is_loopback, open_url, parse_url, same_site, without_secrets
+from .addresses import anywhere, is_loopback, parse_url, same_site, without_secrets
+from .http import Body, SourceError, open_url
 
 __all__ = [
     "Body",
