@@ -32,10 +32,16 @@ def add(argv: Sequence[str]) -> int:
         "  stargazer add GRCh38.fa build=GRCh38\n"
         "  stargazer add NA12878_R1.fq.gz NA12878_R2.fq.gz sample=NA12878 lane=L001\n"
         "  stargazer add NA12878.bam sample=NA12878 sorted_by=coordinate\n"
+        "  stargazer add --in-place /archive/NA12878.bam sample=NA12878\n"
         "  stargazer add https://example.org/GRCh38.fa.gz --sha256 SUM build=GRCh38",
     )
     parser.add_argument("--sha256", metavar="SUM", help="checksum of the file behind the URL")
     parser.add_argument("--md5", metavar="SUM", help="the same as MD5, where nothing better is published")
+    parser.add_argument(
+        "--in-place",
+        action="store_true",
+        help="do not copy: the store points at the files, which must stay where and as they are",
+    )
     parser.add_argument("--json", action="store_true", help="print the records as JSON")
     words = parser.sort(argv)
     pairs = single(words, parser)
@@ -50,19 +56,23 @@ def add(argv: Sequence[str]) -> int:
         parser.error("give one URL alone, so that the checksum is clear")
     if sums and not urls:
         parser.error("--sha256 and --md5 are for a URL")
-    records = (
-        _add_url(urls[0], sums, pairs) if urls else _add_files([Path(word) for word in words.plain], pairs)
-    )
+    in_place = words.options.in_place
+    if urls and in_place:
+        parser.error("--in-place is for files of this machine: a URL is downloaded into the store")
+    paths = [Path(word) for word in words.plain]
+    records = _add_url(urls[0], sums, pairs) if urls else _add_files(paths, pairs, in_place=in_place)
     _report(records, as_json=words.options.json)
     return 0
 
 
-def _add_files(paths: list[Path], pairs: Mapping[str, str]) -> list[IpFile]:
+def _add_files(paths: list[Path], pairs: Mapping[str, str], *, in_place: bool) -> list[IpFile]:
+    import attrs
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
 
     store = get_client().store
-    return _registered(store, additions(paths, pairs, store))
+    items = [attrs.evolve(item, in_place=in_place) for item in additions(paths, pairs, store)]
+    return _registered(store, items)
 
 
 def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> list[IpFile]:
