@@ -33,7 +33,7 @@ def extract(
     again or not (`order=dfs;dups=y` or `n`). `out` is an empty file open for writing and reading, and worthless if
     this raises. Where the size is known, `size` spares the disk what is larger. `keep_node` is given each UnixFS
     node once it is verified, see layouts.recorder(). Memory stays below 100 MB at any size; with `dups=n`, a repeated
-    block is known for files up to about 50 GB.
+    block is known for files up to about 28 GB.
 
     Raises:
         IntegrityError: if the stream is not exactly the blocks of this file: cut short, altered, another file's.

@@ -30,7 +30,7 @@ MAX_DEPTH = 64
 """Levels of nodes, at most; a balanced tree of 4 EiB has 8."""
 
 _MAX_SIZE = 1 << 63
-_REMEMBERED = (
+_REMEMBERED = 110_000  # blocks found again without being sent again: 35 MB, 28 GB of file in 256 KiB leaves
     200_000  # blocks found a second time without being sent again: 60 MB, 50 GB of file in 256 KiB leaves
 )
 _MAX_LINKS = 8192
