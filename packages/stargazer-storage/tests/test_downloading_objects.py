@@ -123,7 +123,7 @@ def test_a_cut_connection_is_continued_where_it_stopped(
     assert host.starts == [number << 20 for number in range(6)]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 400_000), max_size=12), ranges=st.booleans(), seed=st.integers(0, 99))
 def test_any_sequence_of_cuts_ends_in_the_right_bytes(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[int], ranges: bool, seed: int
@@ -447,6 +447,24 @@ def test_no_range_on_offer_means_from_the_start(hosts: Hosts, store: ObjectStore
     fetch_object(cid_of(content, tmp_path), [Gateway(host.url)], store)
 
     assert host.sent == SIZE + (1 << 20)
+
+
+def test_a_server_that_gives_less_than_the_rest_is_asked_on(
+    hosts: Hosts, store: ObjectStore, tmp_path: Path
+) -> None:
+    content = content_of(SIZE)
+
+    def a_mebibyte(request: Request) -> None:
+        data = content[request.start : request.start + (1 << 20)]
+        end = request.start + len(data) - 1
+        request.begin(206, len(data), Content_Range=f"bytes {request.start}-{end}/{SIZE}")
+        request.send(data)
+
+    host = hosts(content, a_mebibyte, [cut_after(1 << 20)])
+
+    fetch_object(cid_of(content, tmp_path), [Gateway(host.url)], store)
+
+    assert host.sent == SIZE
 
 
 @pytest.mark.parametrize("extra", [b"", b"x"], ids=["complete", "too long"])
