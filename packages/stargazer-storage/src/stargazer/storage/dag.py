@@ -31,8 +31,6 @@ MAX_DEPTH = 64
 
 _MAX_SIZE = 1 << 63
 _REMEMBERED = 110_000  # blocks found again without being sent again: 35 MB, 28 GB of file in 256 KiB leaves
-    200_000  # blocks found a second time without being sent again: 60 MB, 50 GB of file in 256 KiB leaves
-)
 _MAX_LINKS = 8192
 _LEAST_OVERHEAD, _MOST_OVERHEAD = 40, 160  # bytes of blocks beside those of the file, a leaf
 _KINDS = {1: "a folder", 3: "metadata", 4: "a symbolic link", 5: "a (sharded) folder"}
