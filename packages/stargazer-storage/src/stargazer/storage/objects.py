@@ -12,14 +12,12 @@ from pathlib import Path
 
 from stargazer.assets.errors import IntegrityError, StorageError
 
+from . import layouts
 from .cid import compute_cid, is_cid
 from .ingest import copy_and_hash, hash_in_place, locked_folder, sync_paths
-from .layouts import layout_path
-from .layouts import save as save_layout
-from .layouts import verify as verify_layout
 from .placing import explained, hash_original, move_file, place_link, refusal
 from .sharing import make_folder
-from .stored import StoredObject, Stray, scan_objects, shard_of
+from .stored import LAYOUT_SUFFIX, StoredObject, Stray, scan_objects, shard_of
 
 __all__ = ["ObjectStore", "StoredObject", "Stray"]
 
@@ -154,8 +152,7 @@ class ObjectStore:
             with contextlib.suppress(PermissionError):  # begun by another user of this store
                 path.chmod(_READ_ONLY)
             if layout is not None:  # first: without it the object does not verify
-                self._shard(cid)
-                save_layout(self.path(cid), layout)
+                layouts.save(self._shard(cid) / cid, layout)
             (kept,) = self._keep([(cid, path)])
             path.unlink(missing_ok=True)
         return kept
@@ -188,7 +185,7 @@ class ObjectStore:
         path = self.path(cid)
         with self._explained(f"cannot remove {cid}"):
             path.unlink(missing_ok=True)
-            layout_path(path).unlink(missing_ok=True)
+            Path(f"{path}{LAYOUT_SUFFIX}").unlink(missing_ok=True)
 
     def quarantine(self, cid: str) -> Path:
         """Move damaged bytes out of the way, to `quarantine/<cid>-<n>`, and say where they are.
@@ -257,7 +254,7 @@ class ObjectStore:
         """The CID of the object's bytes: its own if there is any way of cutting them into blocks that gives it."""
         path = self.path(cid)
         found = compute_cid(path)
-        return cid if found == cid or verify_layout(path, cid) else found
+        return cid if found == cid or layouts.verify(path, cid) else found
 
     def _own(self, cid: str) -> StoredObject | None:
         """The object, if its bytes are our own."""
