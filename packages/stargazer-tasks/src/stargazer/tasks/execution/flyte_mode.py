@@ -27,6 +27,8 @@ IN_POD = ("_U_EP_OVERRIDE", "FLYTE_INTERNAL_EXECUTION_PROJECT")
 
 _agreeing = threading.Lock()
 _problem: ConfigurationError | None = None
+_connected_to = ""
+"""The endpoint that we connected Flyte to."""
 
 
 def agree() -> None:
@@ -68,6 +70,7 @@ def default_image() -> str:
 
 
 def _connect(settings: Settings) -> None:
+    global _connected_to
     if os.environ.get(ENDPOINT) == "":  # left by a process in local mode that started this one
         del os.environ[ENDPOINT]
     if flyte.is_control_plane_available():
@@ -82,6 +85,7 @@ def _connect(settings: Settings) -> None:
             f"Flyte cannot be set up for the endpoint {settings.flyte_endpoint} ({settings.mode_reason}): "
             f"{type(error).__name__}: {error}"
         ) from error
+    _connected_to = settings.flyte_endpoint
     # Flyte says "Service is unavailable" of an endpoint, and not which one
     logging.getLogger(__name__).warning(
         "stargazer: flyte.run runs tasks at %s: %s", settings.flyte_endpoint, settings.mode_reason
@@ -89,12 +93,13 @@ def _connect(settings: Settings) -> None:
 
 
 def _disconnect(settings: Settings) -> None:
-    from_file = flyte.is_control_plane_available() and _file_endpoint()
-    os.environ[ENDPOINT] = ""
-    if from_file:
+    global _connected_to
+    connected = flyte.is_control_plane_available() and (_connected_to or _file_endpoint())
+    os.environ[ENDPOINT], _connected_to = "", ""
+    if connected:
         flyte.init(log_format="json")
         warnings.warn(
-            f"Flyte was connected to {from_file}, and is no more: tasks run here ({settings.mode_reason})",
+            f"Flyte was connected to {connected}, and is no more: tasks run here ({settings.mode_reason})",
             stacklevel=4,
         )
 
