@@ -470,3 +470,23 @@ def test_assets_fetch_across_machines(here, there, monkeypatch):
     assert asset.cid == record.cid
     assert asset.path.read_bytes() == FASTA
     assert attrs.evolve(asset.record, path=None, public=False, created_at="").keyvalues == record.keyvalues
+
+
+def test_a_small_account_is_asked_once_for_many_questions(here, pinata):
+    add(here)
+    before = len(pinata.matching("GET /v3/files"))
+    here.listing.forget()
+
+    for number in range(50):
+        here.query({"asset": "alignment_index", "alignment_cid": f"bafkrei{number}"})
+
+    assert len(pinata.matching("GET /v3/files")) - before == 2
+
+
+def test_a_large_account_is_asked_with_filters_and_paged_fully(here, there, pinata, monkeypatch):
+    monkeypatch.setattr("stargazer.storage.pinata.listing.FEW", 3)
+    pinata.set(page_limit=2, ignored_filters=["keyvalues"])
+    records = [add(here, b">%d\nA\n" % n, f"{n}.fa", f"b{n}") for n in range(5)]
+
+    assert sorted(listed(there, asset="reference")) == sorted(record.id for record in records)
+    assert listed(there, asset="reference", build="b3") == [records[3].id]

@@ -91,6 +91,8 @@ class _Check:
     def index(self, why: str = "") -> None:
         """The index: sound, or made again."""
         store, path = self.store, self.store.index_path
+        if self.repair:
+            indexing.set_aside_before(store)
         there = path.exists()
         why = why or indexing.damage(store, full=self.full)
         if there and not why:

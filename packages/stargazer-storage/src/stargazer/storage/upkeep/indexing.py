@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +22,7 @@ from stargazer.storage.upkeep.alone import Tell, alone
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore
 
-__all__ = ["Rebuilt", "damage", "loose_documents", "rebuild", "replay_loose", "unknown"]
+__all__ = ["Rebuilt", "damage", "loose_documents", "rebuild", "replay_loose", "set_aside_before", "unknown"]
 
 
 @attrs.frozen
@@ -120,6 +121,13 @@ def _replay(store: LocalStore, documents: list[StoredObject]) -> None:
         with store.index.transaction() as connection:
             verified.remember(connection, documents)  # at once, or each is synced on its own when it is read
         store.replay(found.cid for found in documents)
+
+
+def set_aside_before(store: LocalStore) -> list[Path]:
+    """Move indexes to quarantine that were set aside by a process that was killed before it did so."""
+    index = store.index_path
+    found = sorted(index.parent.glob(f"{glob.escape(index.name)}.damaged-*"))
+    return [_quarantined(store.root, path) for path in found if not path.name.endswith(SIDE_FILES)]
 
 
 def _quarantined(root: Path, aside: Path) -> Path:

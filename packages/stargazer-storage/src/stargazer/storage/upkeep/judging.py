@@ -25,13 +25,15 @@ def wrong_records(connection: sqlite3.Connection, *, full: bool) -> Iterator[str
     """Records whose id does not follow from what they hold, or that searching would not find."""
     sql = "SELECT seq, body FROM docs JOIN tables USING(tid) WHERE name = 'records'"
     rows = dict(connection.execute(sql).fetchall())
+    ids = set()
     for body in rows.values():
         record = json.loads(body)
+        ids.add(record["id"])
         if record["id"] != record_id(record["cid"], record["keyvalues"]):
             yield f"the record {record['id']!r} is not what it was"
     claims = "SELECT DISTINCT record FROM claims WHERE NOT ended"
     stated = {record for (record,) in connection.execute(claims)}
-    if missing := stated - {json.loads(body)["id"] for body in rows.values()}:
+    if missing := stated - ids:
         yield f"there is no record {min(missing)!r}, and provenance says that there is"
     if full:
         yield from _wrong_terms(connection, rows)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+from stargazer.storage.index.locking import write_lock
 from stargazer.storage.upkeep import leftovers
 from stargazer.storage.upkeep.alone import try_alone
 
@@ -20,6 +22,8 @@ __all__ = ["PART_GRACE", "SweepReport", "sweep", "sweep_alone"]
 
 PART_GRACE = 14 * leftovers.DAY
 """Seconds for which a download that was cut can be continued."""
+
+_PATIENCE = 30.0  # seconds to wait for whoever writes the index
 
 
 @attrs.frozen
@@ -48,7 +52,9 @@ def sweep(store: LocalStore, *, grace: float = PART_GRACE, dry_run: bool = False
     if not store.root.is_dir():
         return SweepReport()
     with try_alone(store.root) as nobody_else:
-        return sweep_alone(store.root, grace, alone=nobody_else, dry_run=dry_run)
+        swept = sweep_alone(store.root, grace, alone=nobody_else, dry_run=dry_run)
+    indexes = _half_made_indexes(store.index_path, dry_run)
+    return SweepReport(swept.removed + indexes.removed, swept.freed + indexes.freed)
 
 
 def sweep_alone(root: Path, grace: float, *, alone: bool, dry_run: bool) -> SweepReport:
@@ -70,11 +76,26 @@ def sweep_alone(root: Path, grace: float, *, alone: bool, dry_run: bool) -> Swee
     return SweepReport(removed, freed)
 
 
+def _half_made_indexes(index: Path, dry_run: bool) -> SweepReport:
+    """Indexes whose maker was killed before they had their name: whoever makes one holds the index's write lock."""
+    pattern = f"{glob.escape(index.name)}.new-*"
+    if not any(index.parent.glob(pattern)):
+        return SweepReport()
+    with write_lock(str(index), _PATIENCE):
+        found = sorted(index.parent.glob(pattern))
+        freed = sum(map(leftovers.size_of, found))
+        for path in found:
+            if not dry_run:
+                leftovers.remove_tree(path)
+    return SweepReport([path.name for path in found], freed)
+
+
 def _leftovers(root: Path, grace: float, alone: bool) -> Iterator[Path]:
     yield from leftovers.temporaries(root, grace, alone)
     yield from list(leftovers.dangling_views(root))
     if alone:  # folders that were being made, under another name until they were ready
-        yield from [*root.glob(".new-*"), *(root / "objects").glob(".new-*")]
+        for folder in (root, root / "objects", root / "evictions"):
+            yield from folder.glob(".new-*")
 
 
 def _clear(folder: Path, lock: Path | None) -> bool:
