@@ -116,6 +116,21 @@ def test_a_time_in_the_future_is_not_trusted(store, settled):
     assert times_opened(store, settled) == 1
 
 
+@pytest.mark.parametrize("hours", [-30_000, -1, 1])
+def test_a_clock_that_is_set_otherwise_does_not_matter(store, settled, monkeypatch, hours):
+    cid = add(store, settled)
+    clock = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: clock() + hours * 3600 * 10**9)
+    monkeypatch.setattr(time, "time", lambda: clock() / 1e9 + hours * 3600)
+
+    assert add(store, settled) == cid
+    settled.write_text("other")
+    assert add(store, settled) == compute_cid(settled) != cid
+    settled.write_text("again")
+    assert store.read(store.objects.link(settled).cid).read_text() == "again"
+    assert [record.cid for record in store.query({})].count(cid) == 1
+
+
 def test_a_file_whose_object_is_gone_is_read(store, settled):
     cid = add(store, settled)
     store.objects.remove(cid)
