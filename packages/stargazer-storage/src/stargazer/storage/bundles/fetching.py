@@ -80,7 +80,7 @@ class Fetched:
         """
         if not self.failed:
             return
-        lines = [f"  {item.name}: {item.reason}" for item in self.failed]
+        lines = [f"  {item.name}: {item.reason}".replace("\n", "\n    ") for item in self.failed]
         raise StorageError(
             f"{len(self.failed)} of the bundle {bundle.manifest.name!r} could not be had; the rest is registered; "
             "fetching it again continues:\n" + "\n".join(lines)

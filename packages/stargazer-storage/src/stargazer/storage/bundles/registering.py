@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Documents", "Registration", "take_documents"]
 
+_AT_ONCE = 200  # TinyDB looks through the list for each answer
+
 
 @attrs.define
 class Documents:
@@ -131,21 +133,28 @@ class Registration:
                     verified.remember(connection, kept[-1:])
                     store.replay([kept[-1].cid])
                 store.add_mirrors(self._mirrors())
-        found = [store.get(id) for id in ids.values()]
+        found = [store.here(id) for id in ids.values()]
         return [record for record in found if record is not None]
 
     def _untold(
-        self, entries: Iterable[BundleFile], told: dict[str, dict[str, str]], ids: dict[str, str]
+        self, entries: Sequence[BundleFile], told: dict[str, dict[str, str]], ids: dict[str, str]
     ) -> list[BundleFile]:
         """The entries that no document told of; they get the metadata that adding them would give them."""
-        fresh = []
-        for entry in entries:
-            if self.store.get(ids[entry.name]) is None:
-                told[entry.name] = as_stored(told[entry.name])
-                ids[entry.name] = record_id(self.cids[entry.name], told[entry.name])
-                if self.store.get(ids[entry.name]) is None and self._is_of_its_type(entry):
-                    fresh.append(entry)
-        return fresh
+        here = self._here(ids.values())
+        untold = [entry for entry in entries if ids[entry.name] not in here]
+        for entry in untold:
+            told[entry.name] = as_stored(told[entry.name])
+            ids[entry.name] = record_id(self.cids[entry.name], told[entry.name])
+        here = self._here(ids[entry.name] for entry in untold)
+        return [entry for entry in untold if ids[entry.name] not in here and self._is_of_its_type(entry)]
+
+    def _here(self, ids: Iterable[str]) -> set[str]:
+        """Those of these records that this store has."""
+        from tinydb import where
+
+        table, asked = self.store.index.table("records"), list(ids)
+        groups = (asked[at : at + _AT_ONCE] for at in range(0, len(asked), _AT_ONCE))
+        return {document["id"] for group in groups for document in table.search(where("id").one_of(group))}
 
     def _is_of_its_type(self, entry: BundleFile) -> bool:
         """Look at the head and tail of a file that is here, as when it is added."""
