@@ -14,7 +14,8 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1] / "packages" / "stargazer-storage" / "tests"
 sys.path.insert(0, str(TESTS))
 
-from kill_campaign import DiskFull, campaign, disk_full, namespace, table  # noqa: E402
+from kill_campaign import DiskFull, campaign, disk_full, namespace, remote_campaign, table  # noqa: E402
+from pinata_emulator import PinataProcess  # noqa: E402
 
 
 def main(points: int = 20, seed: int = 20) -> int:
@@ -22,6 +23,9 @@ def main(points: int = 20, seed: int = 20) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         outcomes = campaign(Path(folder) / "killed", points, seed)
+        with PinataProcess(Path(folder) / "account") as pinata:
+            urls = {name: getattr(pinata, name) for name in ("jwt", "api", "uploads", "gateway")}
+            outcomes += remote_campaign(Path(folder) / "remote", points, seed, urls)
         if namespace():
             (Path(folder) / "small").mkdir()
             outcomes += disk_full(Path(folder) / "small", DiskFull())

@@ -15,8 +15,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets.catalogue import QcReport
@@ -29,8 +30,12 @@ from stargazer.storage.upkeep.evict import evict
 from stargazer.storage.upkeep.fsck import fsck
 from stargazer.storage.upkeep.gc import gc
 
-__all__ = ["DiskFull", "Outcome", "campaign", "disk_full", "namespace", "table"]
+if TYPE_CHECKING:
+    from stargazer.storage.pinata.store import PinataStore
 
+__all__ = ["DiskFull", "Outcome", "campaign", "disk_full", "namespace", "remote_campaign", "table"]
+
+ACCOUNT = "STARGAZER_CAMPAIGN_ACCOUNT"
 SMALL, LARGE = 50, 700_000  # bytes of the files that come and go
 
 
@@ -207,6 +212,71 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
+def account(root: Path) -> PinataStore:
+    """A store with the account that the campaign runs against (its addresses are in the environment)."""
+    from stargazer.storage.pinata.api import PinataApi
+    from stargazer.storage.pinata.retrying import Patience
+    from stargazer.storage.pinata.store import PinataStore
+
+    urls = json.loads(os.environ[ACCOUNT])
+    api = PinataApi(urls["jwt"], api=urls["api"], uploads=urls["uploads"], patience=Patience(attempts=1))
+    return PinataStore(root, None, api, gateway=urls["gateway"], private_gateway=urls["gateway"])
+
+
+def _push(work: Work) -> Callable[[], object]:
+    from stargazer.storage.transfer import push
+
+    records = [work.add(f"near-{work.number}"), work.add(f"near-large-{work.number}", LARGE)]
+    store = account(work.store.root)
+    return lambda: push(store, records)
+
+
+def _pull(work: Work) -> Callable[[], object]:
+    from stargazer.storage.transfer import pull
+
+    origin = account(work.store.root.parent / "origin" / "store")
+    origin.root.parent.mkdir(exist_ok=True)
+    theirs = Work(origin, Journal(work.store.root.parent / "their-journal"), work.number)
+    samples = (f"theirs-{work.number}", f"theirs-large-{work.number}")
+    for name, size in zip(samples, (SMALL, LARGE), strict=True):
+        theirs.add(name, size)
+    store = account(work.store.root)
+    there = [record for name in samples for record in store.query({"sample": name})]
+    assert len(there) == 2
+
+    def bring() -> None:
+        for record in pull(store, there).records:
+            work.journal.write("there", record)
+
+    return bring
+
+
+REMOTE: dict[str, Operation] = {"push": _push, "pull": _pull}
+
+
+def remote_campaign(folder: Path, points: int, seed: int, urls: Mapping[str, str]) -> list[Outcome]:
+    """As `campaign`, for what goes to and comes from an account; in the end all of it is on both sides, and right."""
+    from stargazer.storage.transfer import push
+
+    os.environ[ACCOUNT] = json.dumps(dict(urls))
+    try:
+        outcomes = campaign(folder, points, seed, list(REMOTE))
+        for outcome in outcomes:
+            place = folder / outcome.operation
+            store = account(place / "store")
+            push(store, LocalStore(store.root).query({"asset": "qc_report"}))
+            elsewhere = account(place / "elsewhere")
+            for id, (word, cid) in Journal(place / "journal").promised().items():
+                try:
+                    if word == "there":
+                        elsewhere.read(cid)
+                except StorageError as error:
+                    outcome.lost.append(f"not on Pinata: {id}: {error}")
+        return outcomes
+    finally:
+        del os.environ[ACCOUNT]
+
+
 def campaign(folder: Path, points: int, seed: int, operations: list[str] | None = None) -> list[Outcome]:
     """Kill each operation at so many points of its run, one process each, all on one store per operation."""
     chosen = random.Random(seed)
@@ -300,7 +370,7 @@ def _victim(root: Path, operation: str, number: str, last: int) -> tuple[int, st
 def _work(root: Path, operation: str, number: str, last: int) -> None:
     """One victim."""
     store = LocalStore(root)
-    act = OPERATIONS[operation](Work(store, Journal(root.parent / "journal"), number))
+    act = {**OPERATIONS, **REMOTE}[operation](Work(store, Journal(root.parent / "journal"), number))
     count = 0
 
     def step(*_: object) -> None:
@@ -313,7 +383,9 @@ def _work(root: Path, operation: str, number: str, last: int) -> None:
         with store.index.reading() as connection:
             connection.set_trace_callback(step)
     sys.addaudithook(
-        lambda event, _: step() if event.startswith(("os.", "open", "fcntl.", "sqlite3.")) else None
+        lambda event, _: (
+            step() if event.startswith(("os.", "open", "fcntl.", "sqlite3.", "socket.")) else None
+        )
     )
     act()
     print(count)

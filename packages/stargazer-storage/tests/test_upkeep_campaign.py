@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .kill_campaign import OPERATIONS, DiskFull, campaign, disk_full, namespace
+from .kill_campaign import OPERATIONS, DiskFull, campaign, disk_full, namespace, remote_campaign
 
 
 @pytest.mark.parametrize("operation", list(OPERATIONS))
@@ -13,6 +13,13 @@ def test_killed_anywhere_it_loses_nothing_that_was_acknowledged(tmp_path, operat
 
     assert outcome.stopped == outcome.points == 3
     assert outcome.ok, outcome
+
+
+def test_killed_while_it_pushes_or_pulls_it_loses_nothing_and_goes_on(tmp_path, pinata_process):
+    urls = {name: getattr(pinata_process, name) for name in ("jwt", "api", "uploads", "gateway")}
+
+    for outcome in remote_campaign(tmp_path, points=3, seed=7, urls=urls):
+        assert outcome.ok, outcome
 
 
 def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path):

@@ -158,7 +158,7 @@ class _Check:
         for cid in sorted(expected - set(self.here) - evicted - self.damaged):
             if self.store.objects.stat(cid) is not None:  # it has arrived meanwhile
                 continue
-            if cid not in were_here and (cid in on_pinata or self.store.sources(cid)):
+            if cid not in were_here and (cid in on_pinata or self.store.mirrors(cid)):
                 self.elsewhere += 1
             else:
                 self.problems.append(self.repairs.missing(cid))

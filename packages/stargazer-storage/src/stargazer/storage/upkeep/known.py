@@ -11,15 +11,8 @@ from stargazer.assets.provenance import parse
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = [
-    "hashed",
-    "is_document",
-    "known_documents",
-    "looks_like_document",
-    "on_pinata",
-    "record_sizes",
-    "recorded",
-]
+__all__ = ["hashed", "is_document", "known_documents", "looks_like_document", "names", "on_pinata",
+           "record_sizes", "recorded"]  # fmt: skip
 
 _HEAD, _SIGN = b'{"', b'"stargazer":"provenance/'
 _LARGEST = 256 << 20  # bytes; a document of a million files is smaller
@@ -61,6 +54,15 @@ def on_pinata(connection: sqlite3.Connection) -> set[str]:
         "AND json_extract(body, '$.id') IN (SELECT record FROM remote)"
     )
     return {cid for (cid,) in connection.execute(sql)}
+
+
+def names(connection: sqlite3.Connection, cid: str) -> list[str]:
+    """The file names of the records of a CID."""
+    sql = (
+        "SELECT DISTINCT json_extract(body, '$.name') FROM terms JOIN tables USING(tid) JOIN docs USING(seq) "
+        "WHERE name = 'records' AND key = 'cid' AND value = ?"
+    )
+    return sorted(name for (name,) in connection.execute(sql, (cid,)) if name)
 
 
 def looks_like_document(path: Path) -> bool:

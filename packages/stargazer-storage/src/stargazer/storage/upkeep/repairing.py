@@ -14,7 +14,7 @@ from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.placing import place_link
 from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import LAYOUT_SUFFIX, StoredObject, Stray
-from stargazer.storage.upkeep import leftovers
+from stargazer.storage.upkeep import known, leftovers
 from stargazer.storage.upkeep.alone import Tell, try_alone
 from stargazer.storage.upkeep.problems import Problem
 
@@ -104,8 +104,8 @@ class Repairs:
             return []
 
     def _names(self, cid: str) -> list[str]:
-        with contextlib.suppress(StargazerError):
-            return sorted({record.name for record in self.store.query({"cid": cid}) if record.name})
+        with contextlib.suppress(StorageError), self.store.index.reading() as connection:
+            return known.names(connection, cid)
         return []
 
     def _todo(self, cid: str) -> str:
