@@ -52,9 +52,7 @@ def make_folder(folder: str | os.PathLike[str], root: str | os.PathLike[str]) ->
 
 
 def open_shared(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> int:
-    """Open a file for reading and writing, making it where it is missing; for reading only if no more is allowed.
-
-    A lock can be taken on either.
+    """Open a file for reading and writing, such as one to lock, making it where it is missing.
 
     Raises:
         OSError: it cannot be opened or made.
@@ -62,10 +60,7 @@ def open_shared(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> i
     while True:
         # not O_CREAT at once: it is refused for the files of others in some folders that all may write
         with contextlib.suppress(FileNotFoundError):
-            try:
-                return os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            except PermissionError:
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
         with contextlib.suppress(FileExistsError):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             share_file(fd, root)
