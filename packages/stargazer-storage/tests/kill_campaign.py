@@ -291,7 +291,11 @@ def campaign(folder: Path, points: int, seed: int, operations: list[str] | None 
             status, _ = _victim(root, operation, f"{outcome.points}", point)
             outcome.points += 1
             outcome.stopped += status == -signal.SIGKILL
-            judge(LocalStore(root), outcome, f"step {point} of {steps}")
+            judge(
+                account(root) if operation in REMOTE else LocalStore(root),
+                outcome,
+                f"step {point} of {steps}",
+            )
         outcomes.append(outcome)
     return outcomes
 
@@ -309,7 +313,7 @@ def judge(store: LocalStore, outcome: Outcome, where: str) -> None:
         outcome.unsound += [f"{where}: {attempt}: {problem}" for problem in left]
     promised = Journal(store.root.parent / "journal").promised()
     outcome.acknowledged = len(promised)
-    records = {record.id: record for record in store.query({})}
+    records = {record.id: record for record in LocalStore(store.root).query({})}
     for id, (word, cid) in promised.items():
         if (id in records) != (word == "there"):
             outcome.lost.append(f"{where}: {word} {id}")
