@@ -1,7 +1,8 @@
 """The durable upload queue: records whose state here is still to be made true on Pinata.
 
-An entry names a record and says nothing of what to do: whoever sends it looks at the record as it is then. So an
-entry may be handled twice, by anybody, after any crash.
+An entry names a record and a network and says nothing of what to do: whoever sends it looks at the record as it is
+then. So an entry may be handled twice, by anybody, after any crash. Only one that is `wanted` puts a record where it
+is not yet.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["SCHEMA", "Waiting", "enqueue", "failed", "is_known", "remote_id", "remote_ids", "removed", "resumable",
-           "sent", "settled", "started", "waiting"]  # fmt: skip
+           "sent", "settled", "started", "successor", "waiting"]  # fmt: skip
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox(
-    record TEXT, public INT, cid TEXT, rank INT, became TEXT, attempts INT, error TEXT, upload_url TEXT,
+    record TEXT, public INT, cid TEXT, rank INT, wanted INT, became TEXT, attempts INT, error TEXT, upload_url TEXT,
     number INTEGER PRIMARY KEY, UNIQUE(record, public));
 CREATE TABLE IF NOT EXISTS remote(record TEXT, public INT, file_id TEXT, PRIMARY KEY(record, public)) WITHOUT ROWID;
 """
@@ -31,6 +32,7 @@ class Waiting:
 
     Attributes:
         rank: 0 for files, 1 for provenance, which goes last: it says that the files are complete.
+        wanted: the record is to be on this network; else only what is there of it already follows it.
         became: the id under which a record that was amended went on.
         attempts: how often it was begun; after the first, the service is asked what it has.
         error: why the last attempt failed.
@@ -42,6 +44,7 @@ class Waiting:
     public: bool
     cid: str
     rank: int
+    wanted: bool
     became: str
     attempts: int
     error: str
@@ -56,6 +59,7 @@ def enqueue(
     *,
     public: bool,
     rank: int = 0,
+    wanted: bool = True,
     became: str = "",
     doubtful: bool = False,
 ) -> None:
@@ -64,27 +68,37 @@ def enqueue(
     `doubtful`: the service may have it already.
     """
     connection.execute(
-        "INSERT INTO outbox(record, public, cid, rank, became, attempts, error, upload_url) "
-        "VALUES(?, ?, ?, ?, ?, ?, '', '') ON CONFLICT DO UPDATE SET became = excluded.became, "
-        "number = (SELECT max(number) + 1 FROM outbox)",
-        (record, public, cid, rank, became, int(doubtful)),
+        "INSERT INTO outbox(record, public, cid, rank, wanted, became, attempts, error, upload_url) "
+        "VALUES(?, ?, ?, ?, ?, ?, ?, '', '') ON CONFLICT DO UPDATE SET wanted = excluded.wanted, "
+        "became = excluded.became, number = (SELECT max(number) + 1 FROM outbox)",
+        (record, public, cid, rank, wanted, became, int(doubtful)),
     )
 
 
 def waiting(connection: sqlite3.Connection) -> list[Waiting]:
     """Everything that waits, in the order in which it is to be sent."""
-    columns = "record, public, cid, rank, became, attempts, error, upload_url, number"
+    columns = "record, public, cid, rank, wanted, became, attempts, error, upload_url, number"
     sql = f"SELECT {columns} FROM outbox ORDER BY rank, number"
-    return [Waiting(row[0], bool(row[1]), *row[2:]) for row in connection.execute(sql).fetchall()]
+    return [
+        Waiting(row[0], bool(row[1]), *row[2:4], bool(row[4]), *row[5:])
+        for row in connection.execute(sql).fetchall()
+    ]
 
 
 def is_known(connection: sqlite3.Connection, record: str, public: bool) -> bool:
     """Whether a record is on a network, or waits to be."""
-    for table in ("remote", "outbox"):
-        sql = f"SELECT 1 FROM {table} WHERE record = ? AND public = ?"
+    for table in ("remote WHERE", "outbox WHERE wanted AND"):
+        sql = f"SELECT 1 FROM {table} record = ? AND public = ?"
         if connection.execute(sql, (record, public)).fetchone():
             return True
     return False
+
+
+def successor(connection: sqlite3.Connection, record: str, public: bool) -> str:
+    """The id under which a record that was amended went on, as far as that waits to be told; else empty."""
+    sql = "SELECT became FROM outbox WHERE record = ? AND public = ?"
+    row = connection.execute(sql, (record, public)).fetchone()
+    return row[0] if row else ""
 
 
 def started(connection: sqlite3.Connection, item: Waiting) -> None:

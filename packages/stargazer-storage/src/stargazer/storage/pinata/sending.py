@@ -19,11 +19,13 @@ from stargazer.storage.pinata.retrying import Unavailable
 from stargazer.storage.sharing import open_shared
 
 if TYPE_CHECKING:
+    from stargazer.storage.pinata.api import PinataFile
     from stargazer.storage.pinata.store import PinataStore
 
 __all__ = ["Progress", "Sender", "Sent"]
 
 AT_ONCE = 4
+NOT_US = 401  # HTTP status: the token is refused, whatever is asked
 
 Progress = Callable[[str, int, "int | None"], None]
 """Told what is being sent, the bytes of it that are up, and how many it has."""
@@ -60,8 +62,8 @@ class Sender:
                 ready = [item for item in items if item.cid not in held]
                 with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stargazer-send") as pool:
                     list(pool.map(self._try, _in_sequence(ready)))
-            still = {(item.record, item.public): item for item in self._store.waiting()}
-        left = [still[key] for item in before if (key := (item.record, item.public)) in still]
+            still = {item.number: item for item in self._store.waiting()}
+        left = [still[item.number] for item in before if item.number in still]
         return Sent(
             len(before) - len(left), [attrs.evolve(item, error=item.error or self._down) for item in left]
         )
@@ -82,7 +84,7 @@ class Sender:
             try:
                 self._settle(item)
             except StargazerError as error:
-                if isinstance(error, Unavailable):
+                if isinstance(error, Unavailable) or getattr(error, "status", 0) == NOT_US:
                     self._down = str(error)
                 with self._store.index.transaction() as connection:
                     outbox.failed(connection, item, str(error))
@@ -93,24 +95,70 @@ class Sender:
     def _settle(self, item: Waiting) -> None:
         """Make the account agree with the record as it is here now."""
         record = self._store.here(item.record)
-        file_id = self._file_id(item, gone=record is None)
         if record is None:
-            self._follow(item, file_id)
-        elif not file_id:
+            self._follow(item)
+        elif known := self._known(item.record, item.public):
+            self._correct(item, record, known)
+        elif item.wanted and not (item.attempts and self._found(item, record)):
             self._upload(item, record)
 
-    def _follow(self, item: Waiting, file_id: str) -> None:
-        """The record is gone here: its file there gets the metadata that it was changed to, or goes as well."""
-        became = self._store.here(item.became) if item.became else None
-        if file_id and became is not None and not self._known(became.id, item.public):
-            old = self._store.api.file(file_id, public=item.public)
-            gone = dict.fromkeys((old.keyvalues if old else {}).keys() - became.keyvalues.keys())
-            self._store.api.update(file_id, public=item.public, keyvalues={**became.keyvalues, **gone})
-            self._note(became.id, item.public, file_id)
-        elif file_id:
-            self._store.api.delete(file_id, public=item.public)
-        with self._store.index.transaction() as connection:
-            outbox.removed(connection, item.record, item.public)
+    def _correct(self, item: Waiting, record: IpFile, file_id: str) -> None:
+        """The record's file is there already: it says how the record came to be, which may have changed."""
+        file = self._store.api.file(file_id, public=item.public)
+        if file is None:  # somebody removed it
+            self._forget(item)
+            if item.wanted:
+                self._upload(item, record)
+        elif dict(file.keyvalues) != dict(record.keyvalues):
+            self._update(file, record)
+
+    def _follow(self, item: Waiting) -> None:
+        """The record is gone here: its file there gets the metadata that it was changed to, or goes as well.
+
+        Files that other machines made of the same record stay, if they did so unbeknown to this one.
+        """
+        became = self._became(item)
+        for file in self._files(item):
+            if became is not None and not self._known(became.id, item.public):
+                self._update(file, became)
+                self._note(became.id, item.public, file.id)
+            else:
+                self._store.api.delete(file.id, public=item.public)
+        self._forget(item)
+
+    def _became(self, item: Waiting) -> IpFile | None:
+        """The record that stands here for one that was amended, maybe several times."""
+        seen, id = {item.record}, item.became
+        while id and id not in seen:
+            if (record := self._store.here(id)) is not None:
+                return record
+            seen.add(id)
+            with self._store.index.reading() as connection:
+                id = outbox.successor(connection, id, item.public)
+        return None
+
+    def _files(self, item: Waiting) -> list[PinataFile]:
+        """The files of a record that is gone here, as far as it is known here that they were made."""
+        made_by = {"", *self._store.makers_of(item.record)}
+        listed = self._store.api.files(public=item.public, cid=item.cid)
+        found = {
+            file.id: file
+            for file in listed
+            if as_record(file).id == item.record and file.keyvalues.get("provenance_cid", "") in made_by
+        }
+        for id in {*found, self._known(item.record, item.public)} - {
+            ""
+        }:  # listings are late in both directions
+            file = self._store.api.file(id, public=item.public)
+            if file is not None:
+                found[id] = file
+            else:
+                found.pop(id, None)
+        return list(found.values())
+
+    def _update(self, file: PinataFile, record: IpFile) -> None:
+        gone = dict.fromkeys(file.keyvalues.keys() - record.keyvalues.keys())
+        self._store.api.update(file.id, public=file.public, keyvalues={**record.keyvalues, **gone})
 
     def _upload(self, item: Waiting, record: IpFile) -> None:
         path = self._store.read_here(record.cid)
@@ -131,16 +179,14 @@ class Sender:
         )
         self._note(record.id, item.public, file.id)
 
-    def _file_id(self, item: Waiting, *, gone: bool) -> str:
-        """The id of a record's file on its network, if it is there already."""
-        known = self._known(item.record, item.public)
-        if known or (item.attempts == 0 and not gone):
-            return known
-        for file in self._store.api.files(public=item.public, cid=item.cid):
-            if as_record(file).id == item.record:
-                self._note(item.record, item.public, file.id)
-                return file.id
-        return ""
+    def _found(self, item: Waiting, record: IpFile) -> bool:
+        """Whether the record's file is on its network already, and if so remember it."""
+        files = self._store.api.files(public=item.public, cid=item.cid)
+        same = [file for file in files if as_record(file).id == item.record]
+        same.sort(key=lambda file: dict(file.keyvalues) != dict(record.keyvalues))
+        for file in same[:1]:
+            self._note(item.record, item.public, file.id)
+        return bool(same)
 
     def _known(self, record: str, public: bool) -> str:
         with self._store.index.reading() as connection:
@@ -149,6 +195,10 @@ class Sender:
     def _note(self, record: str, public: bool, file_id: str) -> None:
         with self._store.index.transaction() as connection:
             outbox.sent(connection, record, public, file_id)
+
+    def _forget(self, item: Waiting) -> None:
+        with self._store.index.transaction() as connection:
+            outbox.removed(connection, item.record, item.public)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:

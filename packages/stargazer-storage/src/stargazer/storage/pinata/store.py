@@ -21,6 +21,7 @@ from stargazer.storage import outbox
 from stargazer.storage.pinata.listing import Listing, as_record
 from stargazer.storage.pinata.private_link import PrivateLink
 from stargazer.storage.pinata.sending import Progress, Sender, Sent
+from stargazer.storage.statements import statements_of
 from stargazer.storage.store import Addition, LocalStore
 
 if TYPE_CHECKING:
@@ -179,16 +180,17 @@ class PinataStore(LocalStore):
     def _follow(
         self, connection: sqlite3.Connection, document: Amendment | Retraction, records: Mapping[str, IpFile]
     ) -> None:
-        """A record is changed or removed there too, wherever it is; what replaces an unsent one waits in its place."""
+        """A record is changed or removed there too, wherever it is; what replaces it belongs where it was to be."""
         became = next(iter(records), "")
-        unsent = [item for item in outbox.waiting(connection) if item.record == document.record]
+        networks = [
+            public for public in (False, True) if outbox.is_known(connection, document.record, public)
+        ]
         for public in (False, True):
-            outbox.enqueue(connection, document.record, document.cid, public=public, became=became)
-        for item in unsent:
-            if became:
-                outbox.enqueue(
-                    connection, became, document.cid, public=item.public, doubtful=item.attempts > 0
-                )
+            outbox.enqueue(
+                connection, document.record, document.cid, public=public, wanted=False, became=became
+            )
+        for public in networks if became else ():
+            outbox.enqueue(connection, became, document.cid, public=public, doubtful=True)
 
     # what is there is found here
 
@@ -312,10 +314,23 @@ class PinataStore(LocalStore):
             return not self._was_claimed(record.id)
         return made_by in self.listing.documents()
 
+    def makers_of(self, record: str) -> set[str]:
+        """The CIDs of provenance with which a record was here, or is."""
+        found: set[str] = set()
+        for cid in self._claims(record):
+            with contextlib.suppress(StargazerError):
+                statements = statements_of(cid, self.document(cid))
+                found |= {statement.made_by for statement in statements if statement.id == record}
+        return found
+
     def _was_claimed(self, record: str) -> bool:
+        return bool(self._claims(record))
+
+    def _claims(self, record: str) -> list[str]:
+        """The documents that say or said that there is this record."""
         with self.index.reading() as connection:
-            sql = "SELECT 1 FROM claims WHERE record = ?"
-            return connection.execute(sql, (record,)).fetchone() is not None
+            sql = "SELECT document FROM claims WHERE record = ?"
+            return [document for (document,) in connection.execute(sql, (record,)).fetchall()]
 
     def _path(self, cid: str) -> Path | None:
         path = self.objects.path(cid)

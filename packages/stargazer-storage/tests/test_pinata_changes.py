@@ -1,0 +1,326 @@
+"""Records that change while the service is down, slow, forgetful or busy: the account ends as the store is."""
+
+from __future__ import annotations
+
+import random
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+from stargazer.assets import Reference
+from stargazer.assets.asset import record_id
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import AssetNotFoundError
+from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.retrying import Patience
+from stargazer.storage.pinata.store import PinataStore
+from stargazer.storage.store import Addition
+from stargazer.storage.transfer import pull, push
+
+FASTA = b">chr1\nACGTACGTNN\n"
+
+
+def make_store(root: Path, pinata) -> PinataStore:
+    api = PinataApi(
+        pinata.jwt,
+        api=pinata.api,
+        uploads=pinata.uploads,
+        patience=Patience(attempts=1),
+        sleep=lambda seconds: None,
+    )
+    return PinataStore(root, None, api, gateway=pinata.gateway, private_gateway=pinata.gateway)
+
+
+@pytest.fixture
+def here(tmp_path, pinata):
+    return make_store(tmp_path / "here", pinata)
+
+
+@pytest.fixture
+def there(tmp_path, pinata):
+    """Another machine with the same account."""
+    return make_store(tmp_path / "there", pinata)
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def add(store, build: str, content: bytes = FASTA, name: str = "GRCh38.fa", **options) -> IpFile:
+    path = store.root.parent / f"{store.root.name}-{threading.get_ident()}-{name}"
+    path.write_bytes(content)
+    (record,) = store.add([Addition(path, Reference(build=build), name=name, **options)])
+    return record
+
+
+def on_account(pinata) -> list[tuple[str, str, str]]:
+    """Network, record id and provenance of every file that is no provenance."""
+    return sorted(
+        (file["network"], record_id(file["cid"], file["keyvalues"]), file["keyvalues"]["provenance_cid"])
+        for file in pinata.files
+        if file["keyvalues"]["asset"] != "provenance"
+    )
+
+
+def here_as_private(store) -> list[tuple[str, str, str]]:
+    return sorted(
+        ("private", record.id, record.keyvalues["provenance_cid"])
+        for record in store._search({"asset": "reference"})
+    )
+
+
+def assert_agree(store, pinata, *others) -> None:
+    """Everything is sent, each record once, as it is here; other machines find just that."""
+    assert push(store).left == []
+    assert store.waiting() == []
+    assert on_account(pinata) == here_as_private(store)
+    documents = [file["cid"] for file in pinata.files if file["keyvalues"]["asset"] == "provenance"]
+    assert sorted(documents) == sorted(record.cid for record in store._search({"asset": "provenance"}))
+    for other in others:
+        other.listing.forget()
+        found = other.query({"asset": "reference"})
+        pulled = pull(other, found)
+        assert pulled.failed == {}
+        other.listing.forget()
+        assert sorted(record.id for record in other.query({"asset": "reference"})) == sorted(
+            record.id for record in store._search({"asset": "reference"})
+        )
+
+
+def test_amended_three_times_while_the_service_is_down(here, there, pinata):
+    record = add(here, "a", b">1\n" + 100_000 * b"A")
+    pinata.stop()
+    for build in "bcd":
+        record = here.amend(record, {"build": build})
+    pinata.start()
+    sent = pinata.received("POST /v3/files$")
+
+    assert_agree(here, pinata, there)
+    assert [file["keyvalues"].get("build") for file in pinata.files if "build" in file["keyvalues"]] == ["d"]
+    assert pinata.received("POST /v3/files$") - sent < 10_000  # three amendments, no reference
+
+
+def test_never_sent_and_amended_three_times(here, there, pinata):
+    pinata.stop()
+    record = add(here, "a")
+    for build in "bcd":
+        record = here.amend(record, {"build": build})
+    pinata.start()
+
+    assert_agree(here, pinata, there)
+
+
+def test_amended_there_and_back_while_the_service_is_down(here, there, pinata):
+    record = add(here, "a")
+    pinata.stop()
+    here.amend(here.amend(record, {"build": "b"}), {"build": "a"})
+    pinata.start()
+
+    assert_agree(here, pinata, there)
+
+
+def test_amended_and_added_again_while_the_service_is_down(here, there, pinata):
+    record = add(here, "a")
+    pinata.stop()
+    here.amend(record, {"build": "b"})
+    add(here, "a")
+    pinata.start()
+
+    assert_agree(here, pinata, there)
+
+
+def test_deleted_and_added_again_while_the_service_is_down(here, there, pinata):
+    record = add(here, "a")
+    pinata.stop()
+    here.retract(record)
+    add(here, "a")
+    pinata.start()
+
+    assert_agree(here, pinata, there)
+
+
+def test_deleted_and_added_again_with_the_service_up(here, there, pinata):
+    here.retract(add(here, "a"))
+    add(here, "a")
+
+    assert_agree(here, pinata, there)
+
+
+def test_two_meanings_of_the_same_bytes_change_apart(here, there, pinata):
+    first, second = add(here, "a"), add(here, "b")
+    pinata.stop()
+    here.amend(first, {"build": "c"})
+    here.retract(second)
+    pinata.start()
+
+    assert_agree(here, pinata, there)
+
+
+def test_two_meanings_become_one(here, there, pinata):
+    first, second = add(here, "a"), add(here, "b")
+    assert here.amend(first, {"build": "b"}).id == second.id
+
+    assert_agree(here, pinata, there)
+
+
+def test_two_machines_add_the_same_and_one_takes_it_back(here, there, pinata):
+    here.retract(add(here, "a"))
+    add(there, "a")
+    add(here, "a")
+    push(here)
+    here.listing.forget()
+    assert len(here.query({"asset": "reference"})) == 1
+
+
+@pytest.mark.parametrize(
+    "oddity",
+    [
+        {},
+        {"pending": 2},
+        {"dag_sizes": True},
+        {"upload_ids_differ": True},
+        {"stale_new": 1},
+        {"stale_deleted": 3},
+        {"ignored_filters": ["keyvalues", "cid"], "page_limit": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("tus", [False, True], ids=["multipart", "tus"])
+def test_any_sequence_of_changes_and_outages(here, there, pinata, monkeypatch, oddity, tus):
+    """Seeded: adds, amendments, deletions, lost answers, refusals and outages in any order."""
+    if tus:
+        monkeypatch.setattr("stargazer.storage.pinata.uploads.TUS_ABOVE", 0)
+    pinata.set(**oddity)
+    chosen = random.Random(f"{oddity} {tus}")
+    up = True
+    for _ in range(40):
+        records = here._search({"asset": "reference"})
+        match chosen.choice(["add", "add", "amend", "amend", "retract", "switch", "lost", "busy", "push"]):
+            case "add":
+                add(here, chosen.choice("abc"), b">chr1\n%s\n" % chosen.choice([b"A", b"C"]))
+            case "amend" if records:
+                here.amend(chosen.choice(records), {"build": chosen.choice("abcd")})
+            case "retract" if records:
+                here.retract(chosen.choice(records))
+            case "switch":
+                pinata.stop() if up else pinata.start()
+                up = not up
+            case "lost" if not oddity.keys() & {"stale_new", "pending"}:  # nobody could know of it
+                pinata.fault("POST|PUT|DELETE|PATCH", lost=True, nth=chosen.randint(1, 3))
+            case "busy":
+                pinata.fault("POST|PUT|DELETE|PATCH", status=503, nth=chosen.randint(1, 3))
+            case "push":
+                push(here)
+    if not up:
+        pinata.start()
+    pinata.faults.clear()
+
+    assert_agree(here, pinata)
+
+
+def test_amended_and_deleted_while_a_push_is_running(here, there, pinata):
+    pinata.stop()
+    records = [add(here, f"b{n}", b">%d\nA\n" % n) for n in range(8)]
+    pinata.start()
+    pinata.fault("POST /v3/files$", delay=0.2, times=None)
+    pushing = threading.Thread(target=push, args=[make_store(here.root, pinata)])
+    pushing.start()
+    while len(pinata.files) < 2:
+        pass
+    again = make_store(here.root, pinata)
+    for number, record in enumerate(records):
+        if number % 2:
+            again.amend(record, {"build": f"c{number}"})
+        else:
+            again.retract(record)
+    pushing.join()
+    pinata.faults.clear()
+
+    assert_agree(here, pinata, there)
+
+
+def test_one_that_was_taken_back_cannot_be_changed(here, pinata):
+    record = add(here, "a")
+    here.retract(record)
+    with pytest.raises(AssetNotFoundError):
+        here.amend(record, {"build": "b"})
+
+
+def test_nothing_private_becomes_public_because_it_was_changed(here, pinata):
+    record = add(here, "a")
+    pinata.stop()
+    record = here.amend(here.amend(record, {"build": "b"}), {"build": "a"})
+    here.retract(record)
+    add(here, "a")
+    pinata.start()
+
+    push(here)
+
+    assert {file["network"] for file in pinata.files} == {"private"}
+
+
+def test_what_is_on_both_networks_changes_on_both(here, pinata):
+    add(here, "a")
+    record = add(here, "a", public=True)
+    pinata.stop()
+    changed = here.amend(record, {"build": "b"})
+    pinata.start()
+    push(here)
+    assert [(network, id) for network, id, _ in on_account(pinata)] == [
+        ("private", changed.id),
+        ("public", changed.id),
+    ]
+
+    here.retract(changed)
+    assert on_account(pinata) == []
+
+
+def test_what_was_sent_twice_is_removed_wholly(here, pinata):
+    pinata.set(stale_new=1)
+    pinata.fault("POST /v3/files$", lost=True)
+    record = add(here, "a")
+    push(here)
+    assert len(on_account(pinata)) == 2  # done, not answered, not listed: nobody could know
+
+    here.retract(record)
+
+    assert on_account(pinata) == []
+
+
+def test_what_another_machine_added_too_stays_its_own(here, there, pinata):
+    mine = add(here, "a")
+    theirs = add(there, "a")
+    assert mine.id == theirs.id
+    here.retract(mine)
+
+    assert [made_by for _, _, made_by in on_account(pinata)] == [theirs.keyvalues["provenance_cid"]]
+
+
+def test_what_somebody_removed_from_the_account_by_hand_is_followed(here, pinata):
+    record = add(here, "a")
+    for file in pinata.files:
+        here.api.delete(file["id"], public=False)
+
+    here.retract(here.amend(record, {"build": "b"}))
+
+    assert here.waiting() == []
+    assert on_account(pinata) == []
+
+
+def test_a_refused_token_is_asked_once(here, pinata):
+    pinata.stop()
+    for number in range(10):
+        add(here, f"b{number}", b">%d\nA\n" % number)
+    pinata.start()
+    pinata.fault("", status=401, times=None)
+    before = len(pinata.requests)
+
+    sent = push(here)
+
+    assert len(sent.left) == 20
+    assert "401" in sent.left[0].error or "token" in sent.left[0].error
+    assert len(pinata.requests) - before <= 4  # as many as go at once
