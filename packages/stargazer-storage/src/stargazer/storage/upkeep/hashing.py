@@ -81,7 +81,8 @@ def _check(
         try:
             judged.append((objects.verify(item.cid), ""))
         except IntegrityError as error:
-            judged.append((item, str(error)))
+            in_place = objects.is_link(item.cid)  # then the text names the user's file
+            judged.append((item, str(error) if in_place else "its bytes are not those that its CID says"))
         except StorageError as error:
             if objects.stat(item.cid) is not None:
                 judged.append((item, f"it cannot be read: {error}"))
