@@ -173,6 +173,16 @@ class PinataProcess(emulator.Observed):
         self.api, self.uploads, self.gateway = urls["api"], urls["uploads"], urls["gateway"]
         self._ports = ",".join(str(urlsplit(url).port) for url in (self.api, self.uploads, self.gateway))
 
+    @property
+    def pid(self) -> int:
+        """The process's number, for somebody else to kill it."""
+        return self._process.pid if self._process else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is dead, whoever did it."""
+        return self._process is None or self._process.poll() is not None
+
     def kill(self) -> None:
         """kill -9."""
         if self._process is not None:

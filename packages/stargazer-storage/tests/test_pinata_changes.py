@@ -17,6 +17,7 @@ from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.store import Addition
 from stargazer.storage.transfer import pull, push
+from stargazer.storage.upkeep.fsck import fsck
 
 FASTA = b">chr1\nACGTACGTNN\n"
 
@@ -324,3 +325,21 @@ def test_a_refused_token_is_asked_once(here, pinata):
     assert len(sent.left) == 20
     assert "401" in sent.left[0].error or "token" in sent.left[0].error
     assert len(pinata.requests) - before <= 4  # as many as go at once
+
+
+def test_a_change_that_was_written_down_but_not_enqueued_is_sent_after_fsck(here, there, pinata, monkeypatch):
+    record = add(here, "a")
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt  # after the document became durable, before the index knew
+
+    monkeypatch.setattr("stargazer.storage.store.LocalStore._apply", killed)
+    monkeypatch.setattr("stargazer.storage.objects.ObjectStore.remove", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        here.retract(record)
+    monkeypatch.undo()
+    again = make_store(here.root, pinata)
+    fsck(again)
+
+    assert_agree(again, pinata, there)
+    assert on_account(pinata) == []

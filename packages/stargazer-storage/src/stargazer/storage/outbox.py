@@ -80,8 +80,8 @@ def waiting(connection: sqlite3.Connection) -> list[Waiting]:
     columns = "record, public, cid, rank, wanted, became, attempts, error, upload_url, number"
     sql = f"SELECT {columns} FROM outbox ORDER BY rank, number"
     return [
-        Waiting(row[0], bool(row[1]), *row[2:4], bool(row[4]), *row[5:])
-        for row in connection.execute(sql).fetchall()
+        Waiting(record, bool(public), cid, rank, bool(wanted), *rest)
+        for record, public, cid, rank, wanted, *rest in connection.execute(sql).fetchall()
     ]
 
 

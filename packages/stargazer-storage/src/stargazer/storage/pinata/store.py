@@ -192,6 +192,29 @@ class PinataStore(LocalStore):
         for public in networks if became else ():
             outbox.enqueue(connection, became, document.cid, public=public, doubtful=True)
 
+    def replay(self, cids: Iterable[str], *, trusted: bool = True) -> int:
+        """As every store does; changes of our own that the account has not seen wait to be sent."""
+        fresh = [cid for cid in dict.fromkeys(cids) if not self._is_known(cid)]
+        count = super().replay(fresh, trusted=trusted)
+        if trusted and fresh:
+            self._follow_again(fresh)
+        return count
+
+    def _follow_again(self, cids: Iterable[str]) -> None:
+        """Let changes wait that were written down but not enqueued, or were forgotten with an index."""
+        there: set[str] = set()
+        with self._reachable():
+            there = set(self.listing.documents())
+        for cid in cids:
+            document = None if cid in there else self.document(cid)
+            if isinstance(document, Amendment | Retraction):
+                ids = [statement.id for statement in statements_of(cid, document)]
+                records = {id: record for id in ids if (record := self.here(id))}
+                (own,) = self._search({"asset": "provenance", "cid": cid})
+                with self.index.transaction() as connection:
+                    self._follow(connection, document, records)
+                    outbox.enqueue(connection, own.id, cid, public=False, rank=1, doubtful=True)
+
     # what is there is found here
 
     def query(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
@@ -267,7 +290,7 @@ class PinataStore(LocalStore):
             for cid, file in self.listing.documents().items()
             if file.keyvalues.get("kind") in ("amendment", "retraction") and self.objects.stat(cid) is None
         ]
-        self.replay([*map(self._fetched, changes), *self.explaining(records)])
+        super().replay([*map(self._fetched, changes), *self.explaining(records)])
         found: list[IpFile] = []
         for record in records:
             current = self.here(record.id)
