@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stargazer.storage.pinata.sending import Sent
     from stargazer.storage.pinata.store import PinataStore
 
-__all__ = ["Pulled", "companion_records", "pinata_store", "pull", "push"]
+__all__ = ["Pulled", "companion_records", "pinata_store", "publishes", "pull", "push"]
 
 AT_ONCE = 3
 
@@ -52,6 +52,17 @@ def pinata_store(store: StoreReader) -> PinataStore:
             "this needs an account at Pinata: set PINATA_JWT to a token of it (https://app.pinata.cloud/developers)"
         )
     return store
+
+
+def publishes(store: StoreReader) -> bool:
+    """Whether what is added to a store goes to the public network unless it is said."""
+    from stargazer.storage.store import LocalStore
+
+    if type(store) is LocalStore:  # without the account's modules, which take a while to import
+        return False
+    from stargazer.storage.pinata.store import PinataStore
+
+    return isinstance(store, PinataStore) and store.publishes
 
 
 def push(

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table
 from stargazer.mcp.cli.words import Parser, single
@@ -42,6 +42,10 @@ def add(argv: Sequence[str]) -> int:
         action="store_true",
         help="do not copy: the store points at the files, which must stay where and as they are",
     )
+    parser.add_argument(
+        "--public", action="store_true", help="send it to the public IPFS network: for everybody, for ever"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask before publishing")
     parser.add_argument("--json", action="store_true", help="print the records as JSON")
     words = parser.sort(argv)
     pairs = single(words, parser)
@@ -60,22 +64,56 @@ def add(argv: Sequence[str]) -> int:
     if urls and in_place:
         parser.error("--in-place is for files of this machine: a URL is downloaded into the store")
     paths = [Path(word) for word in words.plain]
-    records = _add_url(urls[0], sums, pairs) if urls else _add_files(paths, pairs, in_place=in_place)
+    consent = _Consent(words.options.public, words.options.yes)
+    records = (
+        _add_url(urls[0], sums, pairs, consent)
+        if urls
+        else _add_files(paths, pairs, consent, in_place=in_place)
+    )
     _report(records, as_json=words.options.json)
     return 0
 
 
-def _add_files(paths: list[Path], pairs: Mapping[str, str], *, in_place: bool) -> list[IpFile]:
+class _Consent(NamedTuple):
+    """What was said of publishing: that it is meant, and that nobody needs to be asked."""
+
+    public: bool
+    yes: bool
+
+    def ask(self, store: LocalStore, items: list[Addition]) -> list[Addition]:
+        """The same files, marked as public if they are to be.
+
+        Raises:
+            ConfigurationError: there is no account, or it was not agreed to.
+        """
+        import attrs
+        from stargazer.storage.transfer import pinata_store, publishes
+
+        if not self.public and not publishes(store):
+            return items
+        from stargazer.mcp.cli.transferring import confirm_public
+        from stargazer.storage.additions import check_files, check_metadata
+
+        pinata_store(store)
+        check_files(items)  # before anybody is asked
+        check_metadata([item.asset for item in items])
+        confirm_public([(item.title, os.path.getsize(item.path)) for item in items], yes=self.yes)
+        return [attrs.evolve(item, public=True) for item in items]
+
+
+def _add_files(
+    paths: list[Path], pairs: Mapping[str, str], consent: _Consent, *, in_place: bool
+) -> list[IpFile]:
     import attrs
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
 
     store = get_client().store
     items = [attrs.evolve(item, in_place=in_place) for item in additions(paths, pairs, store)]
-    return _registered(store, items)
+    return _registered(store, items, consent)
 
 
-def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> list[IpFile]:
+def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str], consent: _Consent) -> list[IpFile]:
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
     from stargazer.storage.downloading import fetch_file, file_name, without_secrets
@@ -89,14 +127,15 @@ def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str]) -> lis
         item: Addition = type(named)(
             path=path, asset=named.asset, name=path.name, origin=without_secrets(url)
         )
-        return _registered(store, [item])
+        return _registered(store, [item], consent)
 
 
-def _registered(store: LocalStore, items: list[Addition]) -> list[IpFile]:
+def _registered(store: LocalStore, items: list[Addition], consent: _Consent) -> list[IpFile]:
     """The records of what is added, with notes about what the store had before."""
     from stargazer.mcp.noticing import notices
     from stargazer.storage.store import now
 
+    items = consent.ask(store, items)
     began = now()
     records = store.add(items)
     found = notices(store, records, began)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["confirm_public", "pull", "push"]
 
+MOST_NAMES = 10
+
 
 def push(argv: Sequence[str]) -> int:
     """Send files to Pinata."""
@@ -43,7 +45,7 @@ def push(argv: Sequence[str]) -> int:
     records = _chosen(store, words)
     public = words.options.public or store.publishes
     if records and public:
-        confirm_public(records, yes=words.options.yes)
+        confirm_public([(record.name, record.size) for record in records], yes=words.options.yes)
     with _progress("sending") as progress:
         sent = send(store, records, public=public, progress=progress)
     _report_sent(sent, as_json=words.options.json)
@@ -96,21 +98,23 @@ def pull(argv: Sequence[str]) -> int:
     return 1 if pulled.failed else 0
 
 
-def confirm_public(records: Sequence[IpFile], *, yes: bool) -> None:
-    """Ask before anything is published, for that cannot be undone.
+def confirm_public(files: Sequence[tuple[str, int]], *, yes: bool) -> None:
+    """Ask before files, of these names and sizes in bytes, are published, for that cannot be undone.
 
     Raises:
         ConfigurationError: the answer is no, or there is nobody to ask.
     """
-    what = f"{count(len(records), 'file')} ({human_size(sum(record.size for record in records))})"
+    what = f"{count(len(files), 'file')} ({human_size(sum(size for _, size in files))})"
     if yes:
         return
     if not sys.stdin or not sys.stdin.isatty():
         raise ConfigurationError(
             f"{what} would become public, which cannot be undone: say --yes if that is meant; nothing was sent"
         )
-    for record in records[:10]:
-        note(f"  {record.name} {record.cid}")
+    for name, size in files[:MOST_NAMES]:
+        note(f"  {name} ({human_size(size)})")
+    if len(files) > MOST_NAMES:
+        note(f"  and {len(files) - MOST_NAMES} more")
     note(f"{what} will be public, for everybody and for ever. Continue? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigurationError("nothing was published")
