@@ -1,10 +1,11 @@
-"""What every test stands on: isolation, test data, and loud reasons for what was not run."""
+"""What every test stands on: isolation, test data, and a loud account of the equipment that ran and that did not."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,27 @@ DEBIAN_TOOLS = ("bwa", "samtools", "bcftools", "bgzip", "tabix")
 FOREIGN_PREFIXES = ("STARGAZER_", "PINATA_", "FLYTE_", "FLYTECTL_", "UNION_")
 NO_DATA = f"no test data: set {DATA_VARIABLE} to the folder that holds tp53/ and na12878_chr20/"
 NO_TOOLS = "no Debian tools on PATH"
+EQUIPMENT = {
+    "test_data": ("the real reads", (DATA_VARIABLE,), NO_DATA),
+    "debian": ("Debian's tools", (NO_TOOLS,), f"{NO_TOOLS}: apt-get install bwa samtools bcftools tabix"),
+    "ipfsgw": (
+        "the real IPFS gateway (boxo)",
+        ("real IPFS gateway", "build the IPFS gateway"),
+        "no IPFS gateway: install Go 1.26 (https://go.dev/dl), or see why it could not be built",
+    ),
+    "tus": (
+        "the real TUS server (tuspyserver)",
+        ("no TUS server",),
+        "no TUS server: pip install tuspyserver uvicorn",
+    ),
+    "mounts": (
+        "read-only, full and foreign filesystems",
+        ("NOT TESTED", "cannot be mounted here", "cannot be made here", "no unshare"),
+        "no mounts: run the tests as root, or where user namespaces are allowed",
+    ),
+}
+"""What some tests need and not every machine has: by the fixture or marker that asks for it, what it is called, what
+the reasons to skip say, and what would make it run."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,8 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose oracles are not installed, naming them."""
+    """Note which equipment a test asks for; skip one whose oracles are not installed, naming them."""
     marker = item.get_closest_marker("debian")
+    asked = [*getattr(item, "fixturenames", ()), *(["debian"] if marker else [])]
+    item.user_properties += [("equipment", name) for name in asked if name in EQUIPMENT]
     if marker is None:
         return
     missing = [tool for tool in marker.args or DEBIAN_TOOLS if shutil.which(tool) is None]
@@ -42,13 +66,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how much was not tested, and what would test it."""
+    """Say which equipment ran, how much was not tested, and what would test it."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    ran = Counter(name for report in reports for key, name in report.user_properties if key == "equipment")
+    if ran:
+        told = ", ".join(f"{EQUIPMENT[name][0]} in {count} tests" for name, count in sorted(ran.items()))
+        terminalreporter.write_sep("-", f"equipment that ran: {told}")
     skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
-    for sign, remedy in (
-        (DATA_VARIABLE, NO_DATA),
-        (NO_TOOLS, f"{NO_TOOLS}: apt-get install bwa samtools bcftools tabix"),
-    ):
-        count = sum(sign in reason for reason in skipped)
+    for _, signs, remedy in EQUIPMENT.values():
+        count = sum(any(sign in reason for sign in signs) for reason in skipped)
         if count:
             terminalreporter.write_sep("!", f"not run: {count}", red=True, bold=True)
             terminalreporter.write_line(remedy, red=True)
