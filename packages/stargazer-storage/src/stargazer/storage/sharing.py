@@ -12,7 +12,7 @@ import os
 import secrets
 from pathlib import Path
 
-__all__ = ["file_permissions", "make_folder", "open_shared", "share_file"]
+__all__ = ["file_permissions", "make_folder", "make_folders", "open_shared", "share_file"]
 
 _GROUP, _OTHER, _SET_GROUP = 0o070, 0o007, 0o2000
 _WRITE = 0o022
@@ -49,6 +49,18 @@ def make_folder(folder: str | os.PathLike[str], root: str | os.PathLike[str]) ->
         if os.path.isdir(folder):  # somebody else was first, and has put something into it
             return False
         raise
+
+
+def make_folders(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it that are missing; each may be used by whoever may write where it is made.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    if not os.path.isdir(folder):
+        parent = Path(os.path.abspath(folder)).parent
+        make_folders(parent)
+        make_folder(folder, parent)
 
 
 def open_shared(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> int:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from stargazer.assets import StorageError
+from stargazer.storage.sharing import make_folders
 
 __all__ = ["pack", "remove_tree", "unpacked"]
 
@@ -46,7 +47,7 @@ def unpacked(archive: Path, target: Path, scratch: Path) -> Path:
         with tarfile.open(archive, "r:") as tar:
             members = tar.getmembers()
             if not _holds(target, members):
-                target.parent.mkdir(parents=True, exist_ok=True)
+                make_folders(target.parent)
                 fresh = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=scratch))
                 for member in members:
                     _extract(tar, member, fresh)
@@ -103,6 +104,7 @@ def _holds(folder: Path, members: list[tarfile.TarInfo]) -> bool:
 
 def _put(fresh: Path, target: Path, members: list[tarfile.TarInfo]) -> None:
     """Rename a folder to its place, unless another process did; what is there and incomplete is moved aside."""
+    fresh.chmod(0o755)  # before it has its name: another user of the store may look at once
     while True:
         try:
             fresh.rename(target)

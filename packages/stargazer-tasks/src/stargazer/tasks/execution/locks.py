@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stargazer.assets.errors import StorageError
+from stargazer.storage.sharing import make_folders, open_shared
 
 __all__ = ["key_lock", "poll", "release_flock", "try_flock"]
 
@@ -96,12 +97,11 @@ def release_flock(descriptor: int) -> None:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        return os.open(path, flags, 0o600)
+        return open_shared(path, path.parent)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o600)
+        make_folders(path.parent)
+        return open_shared(path, path.parent)
 
 
 def _try_named(path: Path) -> int | None:

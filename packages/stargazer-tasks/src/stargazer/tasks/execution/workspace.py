@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 from stargazer.assets import Asset, InvalidAssetError, StorageClient, StorageError, fetch
+from stargazer.storage.sharing import make_folder, make_folders, share_file
 from stargazer.tasks.execution.archives import remove_tree, unpacked
 from stargazer.tasks.execution.locks import key_lock
 from stargazer.tasks.execution.threads import to_the_end
@@ -48,17 +49,18 @@ def workspace() -> Path:
 def open_workspace(parent: Path, name: str) -> Iterator[Path]:
     """A new folder, the current workspace within a `with` block, removed at its end.
 
-    A lock on `<folder>.lock` tells others that it is in use; `sweep` removes what a killed process left.
+    A lock on `<folder>.lock` tells others that it is in use; `sweep` removes what a killed process left. Other users
+    of a shared store can see what it links to, for gc leaves that alone.
     """
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        make_folders(parent)
         lock, held = _locked_name(parent, name)
     except OSError as error:
         raise StorageError(f"cannot make a workspace in {str(parent)!r}: {error.strerror}") from error
     folder = lock.with_suffix("")
     token = _current.set(folder)
     try:
-        folder.mkdir()
+        make_folder(folder, parent)
         yield folder
     finally:
         _current.reset(token)
@@ -90,12 +92,22 @@ async def lay_out(
             if len(found) == 1
             else [folder / name / str(number) for number in range(len(found))]
         )
+        _make_places(places)
         ready = [
             await _fetched(asset, place, client, shared)
             for (_, asset), place in zip(found, places, strict=True)
         ]
         laid[name] = replaced(value, _one_by_one(ready))
     return laid
+
+
+def _make_places(places: Iterable[Path]) -> None:
+    """Make the folders of inputs, so that other users of a shared store see what is in use."""
+    for place in places:
+        try:
+            make_folders(place)
+        except OSError as error:
+            raise StorageError(f"cannot lay out inputs in {str(place)!r}: {error.strerror}") from error
 
 
 async def _fetched(asset: Asset, place: Path, client: StorageClient, shared: Shared) -> Asset:
@@ -166,5 +178,6 @@ def _locked_name(parent: Path, name: str) -> tuple[Path, int]:
         held = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         fcntl.flock(held, fcntl.LOCK_EX)
         if lock.exists():
+            share_file(held, parent)
             return lock, held
         os.close(held)
