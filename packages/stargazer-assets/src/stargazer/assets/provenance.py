@@ -66,7 +66,8 @@ class Execution:
         distribution: name and version of the distribution that holds it.
         code_digest: digest of the code the result depends on.
         run_key: hash of task, code digest, inputs, parameters and tool versions: the key of the memo.
-        parameters: the values that are no assets, as JSON.
+        parameters: the values that are no assets, as JSON; an asset among others stands there by its role.
+        assets: the shapes of parameters that hold assets alone and are not just one: a list of roles, and the like.
         commands: the argument list of every command, in the order they started.
         started, finished: ISO 8601 in UTC.
         peak_memory: bytes, of the largest process.
@@ -78,6 +79,7 @@ class Execution:
     code_digest: str = ""
     run_key: str = ""
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    assets: Mapping[str, Any] = attrs.field(factory=dict)
     inputs: list[Entry] = attrs.field(factory=list)
     outputs: list[Entry] = attrs.field(factory=list)
     tools: list[ToolUse] = attrs.field(factory=list)
@@ -96,10 +98,16 @@ class Execution:
 
 @attrs.frozen(kw_only=True)
 class Import:
-    """Files registered by one command."""
+    """Files registered by one command.
+
+    Attributes:
+        foreign: provenance documents that came along from somebody else: known here, but the memo does not answer
+            with what they say.
+    """
 
     files: list[Entry]
     command: str = "add"
+    foreign: list[str] = attrs.field(factory=list)
     account: str = ""
     at: str = ""
 

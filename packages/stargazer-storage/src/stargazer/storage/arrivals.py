@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from stargazer.storage.objects import ObjectStore, StoredObject
 
 __all__ = ["arriving"]
+
+_TICK = 50_000_000  # ns: a filesystem's clock may be a little behind
 
 
 @contextlib.contextmanager
@@ -33,13 +36,18 @@ def arriving(root: Path, objects: ObjectStore, index: Callable[[], Index]) -> It
     """
     with _lock_file(root) as fd:
         arrived: list[StoredObject] = []
+        began = time.time_ns() - _TICK
         try:
             yield arrived
         except BaseException:
             with contextlib.suppress(OSError):  # somebody else is at work, or nothing can be removed
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 with index().reading() as connection:
-                    unknown = [found.cid for found in arrived if not verified.is_known(connection, found.cid)]
+                    unknown = [
+                        found.cid
+                        for found in arrived
+                        if found.ctime_ns >= began and not verified.is_known(connection, found.cid)
+                    ]
                 for cid in unknown:
                     objects.remove(cid)
             raise

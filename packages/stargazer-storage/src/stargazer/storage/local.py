@@ -9,6 +9,8 @@ from typing import ParamSpec, TypeVar
 import attrs
 from stargazer.assets.asset import asset_class
 from stargazer.assets.client import IpFile
+from stargazer.assets.errors import StorageError
+from stargazer.storage.remaking import made_again
 from stargazer.storage.store import Addition, LocalStore
 
 __all__ = ["LocalStorageClient", "StoreClient"]
@@ -46,11 +48,21 @@ class StoreClient:
     async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
         """The store's own verified read-only file, or a copy of it in `dest` (a file or an existing folder).
 
+        Bytes that are not here come from a source that has them, or are computed again where provenance says how.
+
         Raises:
-            StorageError: the bytes are not here, or `dest` cannot be written.
+            StorageError: the bytes are not to be had, or `dest` cannot be written.
             IntegrityError: the bytes are not what the CID says.
         """
-        return attrs.evolve(ipfile, path=await _in_thread(self._bring, ipfile, dest))
+        try:
+            path = await _in_thread(self._bring, ipfile, dest)
+        except StorageError as error:
+            if self.store.objects.stat(ipfile.cid) is not None or not await made_again(
+                self, ipfile.cid, error
+            ):
+                raise
+            path = await _in_thread(self._bring, ipfile, dest)
+        return attrs.evolve(ipfile, path=path)
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
         """All records with every one of these pairs, oldest first; of one network, if `public` is said."""

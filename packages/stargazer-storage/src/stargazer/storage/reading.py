@@ -30,6 +30,8 @@ __all__ = ["SCHEMA", "StoreReader"]
 SCHEMA = "".join(part.SCHEMA for part in (verified, statements, statcache, mirrors, outbox))
 """SQL of the store's own tables in the index."""
 
+_AT_ONCE = 200  # records asked for by id: each that is found is compared with all that were asked for
+
 
 class StoreReader:
     """Finds and reads files in one folder.
@@ -250,6 +252,11 @@ class StoreReader:
         return provenance.load(IpFile(cid=cid, path=self.read(cid)))
 
     def _missing(self, cid: str) -> StorageError:
+        if (original := self.objects.original(cid)) is not None:
+            return StorageError(
+                f"the bytes of {cid} were added in place, and their file {str(original)!r} is gone: "
+                "put it back, or add a copy of it"
+            )
         return StorageError(
             f"the bytes of {cid} are not in the store {str(self.root)!r}, and no mirror of them is known: "
             "add the file again, or run what made it with --refresh"
@@ -268,8 +275,12 @@ class StoreReader:
         """Those of these records that are there, by id."""
         from tinydb import where
 
-        found = self.index.table("records").search(where("id").one_of(list(ids)))
-        return {document["id"]: document for document in found}
+        records, ids = self.index.table("records"), list(ids)
+        found: dict[str, Mapping[str, Any]] = {}
+        for start in range(0, len(ids), _AT_ONCE):
+            wanted = where("id").one_of(ids[start : start + _AT_ONCE])
+            found |= {document["id"]: document for document in records.search(wanted)}
+        return found
 
     def _ipfile(self, document: Mapping[str, Any]) -> IpFile:
         cid = document["cid"]

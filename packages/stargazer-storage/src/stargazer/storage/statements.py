@@ -67,7 +67,8 @@ def edges_of(document: Document) -> list[tuple[str, str]]:
             edges = [(entry.cid, "input") for entry in document.inputs]
             return edges + [(entry.cid, "output") for entry in document.outputs]
         case Import():
-            return [(entry.cid, "output") for entry in document.files]
+            edges = [(entry.cid, "output") for entry in document.files]
+            return edges + [(cid, "foreign") for cid in document.foreign]
         case Amendment():
             return [(document.cid, "amended")]
         case Retraction():

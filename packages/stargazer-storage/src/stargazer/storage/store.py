@@ -167,7 +167,8 @@ class LocalStore(StoreRecorder):
         """Let provenance documents among the objects take effect, in any order; those that have are passed over.
 
         Args:
-            trusted: they are this store's own: the memo may answer with what they made.
+            trusted: they are this store's own: the memo may answer with what they made. That those of others are
+                not is written down, so that an index which is made again knows it too.
 
         Returns:
             How many took effect.
@@ -178,14 +179,20 @@ class LocalStore(StoreRecorder):
         """
         documents = [(cid, self.document(cid)) for cid in dict.fromkeys(cids)]
         documents.sort(key=lambda pair: (time_of(pair[1]), pair[0]))
-        count = 0
-        with self.index.transaction():
-            for cid, document in documents:
-                stored = self.objects.stat(cid)
-                if stored is not None and not self._is_known(cid):
-                    self._apply(stored, document, trusted=trusted, live=False)
-                    count += 1
-        return count
+        new = [(cid, document) for cid, document in documents if not self._is_known(cid)]
+        foreign = {cid for _, document in new if isinstance(document, Import) for cid in document.foreign}
+        with self._arriving() as arrived:
+            if new and not trusted:
+                note = Import(
+                    files=[], command="fetch", foreign=[cid for cid, _ in new], account=account(), at=now()
+                )
+                new.append((self._write(note, arrived).cid, note))
+            with self.index.transaction():
+                for cid, document in new:
+                    if (stored := self.objects.stat(cid)) is not None:
+                        own = trusted and cid not in foreign and not self.documents(cid, "foreign")
+                        self._apply(stored, document, trusted=own, live=False)
+        return len(new)
 
     def import_record(self, record: IpFile, *, origin: str, command: str) -> IpFile:
         """Register a file that is somewhere else: its bytes need not be here.
@@ -205,6 +212,19 @@ class LocalStore(StoreRecorder):
                 self._apply(written, document, live=False)
         id = record_id(record.cid, pairs)
         return self._existing(IpFile(cid=record.cid, id=id))
+
+    def restore(self, files: Mapping[Path, str]) -> None:
+        """Take in files of the work folder whose bytes were just found to be those of CIDs: records are as they were.
+
+        Raises:
+            StorageError: the store cannot take them.
+        """
+        with self._arriving() as arrived:
+            for path, cid in files.items():
+                self._sound(cid)
+                arrived.append(self.objects.keep(path, cid))
+            with self.index.transaction() as connection:
+                verified.remember(connection, arrived)
 
     def hand_over(self, records: Iterable[IpFile]) -> None:
         """Called with the results of what somebody started; a store that shares them with others sends them."""
@@ -228,7 +248,7 @@ class LocalStore(StoreRecorder):
 
     def _take_in(self, additions: Sequence[Addition]) -> list[StoredObject]:
         """The objects of files, copied or linked unless they are known and unchanged; what is there is verified."""
-        linked = {item.path: self.objects.link(item.path) for item in additions if item.in_place}
+        linked = {item.path: self._link(item.path) for item in additions if item.in_place}
         paths = [item.path for item in additions if item.path not in linked]
         with self.index.reading() as connection:
             cids = {path: statcache.known_cid(connection, path) for path in paths}
@@ -240,6 +260,15 @@ class LocalStore(StoreRecorder):
                 (known[path],) = self.objects.add_many([path])
         known |= linked
         return [known[item.path] for item in additions]
+
+    def _link(self, path: Path) -> StoredObject:
+        """The object that is a link to a user's file, hashed unless it is known and unchanged."""
+        with self.index.reading() as connection:
+            cid = statcache.known_cid(connection, path)
+            found = self.objects.stat(cid) if cid and self.objects.original(cid) == path.resolve() else None
+            if found is not None and verified.is_verified(connection, found):
+                return found
+        return self.objects.link(path)
 
     def _sound(self, cid: str) -> StoredObject | None:
         """The object as it is now; None if it is missing, or was damaged and is removed."""

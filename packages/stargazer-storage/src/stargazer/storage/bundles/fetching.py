@@ -21,8 +21,8 @@ from stargazer.storage.bundles.mirrors import is_url, targets_of
 from stargazer.storage.bundles.parallel import run_parallel
 from stargazer.storage.bundles.registering import Registration, take_documents
 from stargazer.storage.bundles.selecting import check_entries, select, settled
+from stargazer.storage.documents import is_document
 from stargazer.storage.recording import now
-from stargazer.storage.upkeep.known import is_document
 
 if TYPE_CHECKING:
     from stargazer.assets.client import IpFile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TypeVar
 
 from stargazer.assets.asset import record_id
@@ -15,7 +16,8 @@ from stargazer.storage.pinata.retrying import Unavailable
 __all__ = ["Listing", "as_record"]
 
 T = TypeVar("T")
-FRESH = 20.0  # seconds: a workflow asks the same many times, and the service allows 60 requests a minute
+FRESH = 20.0  # seconds: a workflow asks much, and the service allows 60 requests a minute
+FEW = 1000  # files of a network that are listed whole: a page
 
 
 class Listing:
@@ -38,16 +40,21 @@ class Listing:
         self, keyvalues: Mapping[str, str], *, cid: str = "", public: bool | None = None
     ) -> list[PinataFile]:
         """The files with every one of these pairs (and this CID, if one is given)."""
-        networks = (False, True) if public is None else (public,)
-        pairs = tuple(sorted(keyvalues.items()))
         return [
             file
-            for network in networks
-            for file in self._remembered(
-                (pairs, cid, network),
-                lambda network=network: list(self._api.files(public=network, keyvalues=keyvalues, cid=cid)),  # type: ignore[misc]
-            )
+            for network in ((False, True) if public is None else (public,))
+            for file in self._network(network, keyvalues, cid)
         ]
+
+    def _network(self, public: bool, keyvalues: Mapping[str, str], cid: str) -> list[PinataFile]:
+        """The same of one network: out of all its files if they are few, for that is one question for many."""
+        few = self._remembered(public, lambda: list(islice(self._api.files(public=public), FEW + 1)))
+        if len(few) <= FEW:
+            return [file for file in few if _fits(file, keyvalues, cid)]
+        key = tuple(sorted(keyvalues.items())), cid, public
+        return self._remembered(
+            key, lambda: list(self._api.files(public=public, keyvalues=keyvalues, cid=cid))
+        )
 
     def documents(self) -> dict[str, PinataFile]:
         """The provenance documents by CID."""
@@ -74,6 +81,10 @@ class Listing:
                     raise
                 self._known[key] = (time.monotonic(), value)
             return value  # type: ignore[return-value]
+
+
+def _fits(file: PinataFile, keyvalues: Mapping[str, str], cid: str) -> bool:
+    return cid in ("", file.cid) and all(file.keyvalues.get(key) == value for key, value in keyvalues.items())
 
 
 def as_record(file: PinataFile) -> IpFile:

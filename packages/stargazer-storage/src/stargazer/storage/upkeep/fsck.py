@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stargazer.storage import verified
 from stargazer.storage.cid import is_cid
+from stargazer.storage.documents import looks_like_document
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.stored import StoredObject, Stray, shard_of
 from stargazer.storage.upkeep import evictions, indexing, known
@@ -97,7 +98,7 @@ class _Check:
         why = why or indexing.damage(store, full=self.full)
         if there and not why:
             return
-        if not there and not any(known.looks_like_document(store.objects.path(cid)) for cid in self.here):
+        if not there and not any(looks_like_document(store.objects.path(cid)) for cid in self.here):
             return
         found = f"damaged: {why}" if there else "it is missing"
         if not self.repair:

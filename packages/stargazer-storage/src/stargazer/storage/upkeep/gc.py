@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
+from stargazer.storage.documents import is_document
 from stargazer.storage.stored import StoredObject
 from stargazer.storage.upkeep import known, leftovers
 from stargazer.storage.upkeep.alone import Tell, alone, silent
@@ -121,7 +122,7 @@ def _unreferenced(store: LocalStore) -> tuple[list[StoredObject], list[Path]]:
             loose += [found] if found.cid not in expected else []
         elif found.path.is_symlink() and found.path.name not in expected:
             dead.append(found.path)
-    unknown = [found.cid for found in loose if known.is_document(store.objects.path(found.cid))]
+    unknown = [found.cid for found in loose if is_document(store.objects.path(found.cid))]
     if unknown:
         raise StorageError(
             f"the index of {str(store.root)!r} does not know {len(unknown)} provenance document(s) of the store "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.assets.errors import IntegrityError, StorageError
 from stargazer.storage import verified
+from stargazer.storage.documents import is_document, looks_like_document
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
 from stargazer.storage.sharing import make_folder
@@ -66,7 +67,7 @@ def loose_documents(store: LocalStore, cids: Iterable[str]) -> tuple[list[Stored
     sound: list[StoredObject] = []
     damaged: list[str] = []
     for cid in sorted(cids):
-        if known.looks_like_document(store.objects.path(cid)):
+        if looks_like_document(store.objects.path(cid)):
             try:
                 found = store.objects.verify(cid)
             except IntegrityError:
@@ -74,7 +75,7 @@ def loose_documents(store: LocalStore, cids: Iterable[str]) -> tuple[list[Stored
                 continue
             except StorageError:  # gone
                 continue
-            if known.is_document(store.objects.path(cid)):
+            if is_document(store.objects.path(cid)):
                 sound.append(found)
     return sound, damaged
 

@@ -1,21 +1,13 @@
-"""What the index knows, as sets: the CIDs of records and of documents; and which objects are documents."""
+"""What the index knows, as sets: the CIDs of records and of documents."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from stargazer.assets.provenance import parse
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["hashed", "is_document", "known_documents", "looks_like_document", "names", "on_pinata",
-           "record_sizes", "recorded"]  # fmt: skip
-
-_HEAD, _SIGN = b'{"', b'"stargazer":"provenance/'
-_LARGEST = 256 << 20  # bytes; a document of a million files is smaller
+__all__ = ["hashed", "known_documents", "names", "on_pinata", "record_sizes", "recorded"]
 
 
 def recorded(connection: sqlite3.Connection) -> set[str]:
@@ -63,28 +55,3 @@ def names(connection: sqlite3.Connection, cid: str) -> list[str]:
         "WHERE name = 'records' AND key = 'cid' AND value = ?"
     )
     return sorted(name for (name,) in connection.execute(sql, (cid,)) if name)
-
-
-def looks_like_document(path: Path) -> bool:
-    """Whether a file begins like a provenance document and is signed like one."""
-    return bool(_signed(path))
-
-
-def is_document(path: Path) -> bool:
-    """Whether a file is a provenance document that can be read here: told cheaply of files that are not."""
-    try:
-        return bool(parse(_signed(path)))
-    except ValueError:
-        return False
-
-
-def _signed(path: Path) -> bytes:
-    """The bytes of a file that looks like a document; none of any other."""
-    try:
-        with open(path, "rb") as file:
-            if file.read(len(_HEAD)) != _HEAD or os.fstat(file.fileno()).st_size > _LARGEST:
-                return b""
-            data = _HEAD + file.read()
-    except OSError:
-        return b""
-    return data if _SIGN in data else b""

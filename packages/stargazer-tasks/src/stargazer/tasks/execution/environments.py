@@ -24,7 +24,7 @@ from stargazer.assets import ConfigurationError
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
 from stargazer.tasks.execution.handing_over import handing_over
 from stargazer.tasks.execution.values import named_tuple, result_type
-from stargazer.tasks.execution.wrapper import Declared, TaskCode, execute
+from stargazer.tasks.execution.wrapper import TASKS, Declared, TaskCode, execute
 
 __all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs"]
 
@@ -96,6 +96,8 @@ class AssetEnvironment(_NamedResults):
                 cores=cores,
                 memory=memory,
             )
+
+            TASKS[code.name] = code
 
             @functools.wraps(func)
             async def run(*args: Any, **kwargs: Any) -> Any:

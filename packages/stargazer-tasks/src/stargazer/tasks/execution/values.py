@@ -6,12 +6,13 @@ import contextlib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from stargazer.assets import Asset, InvalidAssetError
 
 __all__ = ["assets_in", "described", "leaves", "named_tuple", "rebuilt", "replaced", "result_type"]
 
+Assets: TypeAlias = Sequence[Asset] | Mapping[str, Asset]
 ASSET, MAPPING = "asset", "mapping"  # the keys that mark what is no plain JSON
 
 
@@ -75,8 +76,8 @@ def described(value: Any, name: str, asset: Callable[[Asset], Any]) -> Any:
     )
 
 
-def rebuilt(shape: Any, assets: Sequence[Asset], annotation: Any) -> Any:
-    """A value from its JSON, in which `{"asset": n}` stands for the n-th asset.
+def rebuilt(shape: Any, assets: Assets, annotation: Any) -> Any:
+    """A value from its JSON, in which `{"asset": n}` stands for the n-th asset, or the one of that role.
 
     Tuples, named tuples and enums are made as the annotation says; without one they are lists and plain values.
     """
@@ -105,7 +106,7 @@ def named_tuple(annotation: Any) -> Any:
     return annotation if is_tuple and hasattr(annotation, "_fields") else None
 
 
-def _sequence(shape: list[Any], assets: Sequence[Asset], annotation: Any) -> Any:
+def _sequence(shape: list[Any], assets: Assets, annotation: Any) -> Any:
     if (named := named_tuple(annotation)) is not None:
         hints = get_type_hints(named)
         return named(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from stargazer.assets import (
     Asset,
     AssetNotFoundError,
     ConfigurationError,
+    IntegrityError,
     StargazerError,
     StorageError,
     current_client,
@@ -26,11 +28,13 @@ from stargazer.assets import (
 from stargazer.assets.client import record_id
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.assets.query import no_assembling
+from stargazer.storage.ingest import hash_in_place
 from stargazer.storage.settings import Settings
 from stargazer.storage.store import LocalStore, account, now
 from stargazer.tasks.execution.code_digest import Undigestable
 from stargazer.tasks.execution.events import Event, Kind, announce
 from stargazer.tasks.execution.locks import key_lock
+from stargazer.tasks.execution.obtaining import obtain, what_changed
 from stargazer.tasks.execution.options import log_folder, refresh_wanted
 from stargazer.tasks.execution.runkey import code_digest, run_key
 from stargazer.tasks.execution.slots import Slots
@@ -39,7 +43,7 @@ from stargazer.tasks.execution.values import assets_in, described, leaves, named
 from stargazer.tasks.execution.workspace import Shared, claim, lay_out, open_workspace, sweep
 from stargazer.tasks.tools import ResolvedTool, Session, use_session
 
-__all__ = ["Declared", "TaskCode", "execute"]
+__all__ = ["TASKS", "Declared", "TaskCode", "execute", "restore"]
 
 
 class Declared(Protocol):
@@ -72,7 +76,12 @@ class TaskCode:
         return _distribution(self.function.__module__)
 
 
+TASKS: dict[str, TaskCode] = {}
+"""Every task that was declared, by its full name."""
+
 _calls = itertools.count(1)
+_restoring: ContextVar[frozenset[str]] = ContextVar("stargazer_restoring", default=frozenset())
+_holding: ContextVar[bool] = ContextVar("stargazer_holding", default=False)
 _running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
 
 
@@ -93,6 +102,40 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
         if isinstance(error, StargazerError) and not getattr(error, "__notes__", None):
             error.add_note(call.place())
         raise
+
+
+@contextlib.asynccontextmanager
+async def _holding_slots() -> AsyncIterator[None]:
+    """Within the block, nothing that waits for slots may be started."""
+    token = _holding.set(True)
+    try:
+        yield
+    finally:
+        _holding.reset(token)
+
+
+async def restore(execution: Execution, arguments: Mapping[str, Any]) -> None:
+    """Compute the bytes of an earlier execution's results again.
+
+    Raises:
+        ConfigurationError: its task is not declared here, or another task is running, which holds slots.
+        IntegrityError: it makes other bytes now.
+    """
+    if _holding.get():
+        raise ConfigurationError(
+            f"{execution.task} cannot run while a task is waiting for it, which holds slots"
+        )
+    code = TASKS.get(execution.task)
+    if code is None:
+        raise ConfigurationError(
+            f"{execution.task} is not installed here ({execution.distribution or 'it was part of a script'})"
+        )
+    try:
+        bound = inspect.signature(code.function).bind(**arguments)
+    except TypeError as error:
+        raise ConfigurationError(f"{execution.task} takes other parameters now: {error}") from None
+    bound.apply_defaults()
+    await _Call(code, bound).restore(execution)
 
 
 class _Call:
@@ -172,10 +215,71 @@ class _Call:
         return (rebuilt(execution.result, assets, result_type(self.code.function)),)
 
     async def _run(self, tools: list[ResolvedTool], digest: str, key: str) -> Any:
-        """Run the body on slots of the machine and in a workspace of its own, and register what it returns."""
+        """Run the body and register what it returns."""
+        parameters, assets = self._described()
+        await self._obtain()
+        async with self._computed(tools) as (session, value, began):
+            execution = Execution(
+                task=self.code.name,
+                distribution=self.code.distribution,
+                code_digest=digest,
+                run_key=key,
+                parameters=parameters,
+                assets=assets,
+                inputs=[_entry(role, asset) for role, asset in self.inputs],
+                tools=[ToolUse(name=tool.name, version=tool.version, source=tool.source) for tool in tools],
+                commands=session.commands,
+                platform=f"{platform.system()} {platform.machine()}",
+                python=platform.python_version(),
+                account=account(),
+                started=began,
+                finished=now(),
+                seconds=round(time.monotonic() - self.started, 3),
+                peak_memory=session.peak_memory,
+                forced=refresh_wanted(),
+            )
+            return await to_the_end(self._commit, execution, value, session.folder)
+
+    async def restore(self, execution: Execution) -> None:
+        """Run the body again for the bytes that an earlier execution made, and register nothing.
+
+        Raises:
+            IntegrityError: it makes other bytes now; the message says what is not as it was then.
+        """
+        key = f"restore-{execution.run_key or execution.started}"
+        if key in _restoring.get():
+            raise StorageError(
+                f"{execution.task} makes what it needs itself"
+            )  # an index of the file that it indexes
+        token = _restoring.set(_restoring.get() | {key})
+        try:
+            await self._obtain()
+        finally:
+            _restoring.reset(token)
+        async with key_lock(
+            self.locks, key
+        ):  # only now: who waits for a lock while it holds one may wait for ever
+            if all(self.store.objects.stat(entry.cid) for entry in execution.outputs):
+                return  # somebody else was first
+            self.tell("waiting", note="computed again, for its bytes are not here")
+            tools = [tool.resolve() for tool in self.code.tools]
+            async with self._computed(tools) as (session, value, _):
+                await to_the_end(self._restore, execution, value, session.folder, tools)
+
+    async def _obtain(self) -> None:
+        """Bring the inputs here before slots are taken: that may take long, and may need slots itself."""
+        for _, asset in self.inputs:
+            await obtain(asset, self.client, self.store)
+
+    @contextlib.asynccontextmanager
+    async def _computed(self, tools: list[ResolvedTool]) -> AsyncIterator[tuple[Session, Any, str]]:
+        """The session, result and start of the body, run on slots of the machine and in a workspace of its own.
+
+        The workspace is there within the block.
+        """
         pool, work = _pool(self.settings), self.store.objects.work
         await to_the_end(sweep, work)
-        async with pool.hold(cores=self.code.cores, memory=self.code.memory) as grant:
+        async with pool.hold(cores=self.code.cores, memory=self.code.memory) as grant, _holding_slots():
             self.started, began = time.monotonic(), now()
             self.tell("started", cores=grant.cores)
             with open_workspace(work, self.code.function.__name__) as folder:
@@ -186,32 +290,10 @@ class _Call:
                     pass_fds=grant.fds,  # type: ignore[arg-type]  # mypy and converter=tuple
                     tools={tool.name: tool for tool in tools if tool.argv},
                 )
-                value = await self._body(session)
-                execution = Execution(
-                    task=self.code.name,
-                    distribution=self.code.distribution,
-                    code_digest=digest,
-                    run_key=key,
-                    parameters=self._parameters(),
-                    inputs=[_entry(role, asset) for role, asset in self.inputs],
-                    tools=[
-                        ToolUse(name=tool.name, version=tool.version, source=tool.source) for tool in tools
-                    ],
-                    commands=session.commands,
-                    platform=f"{platform.system()} {platform.machine()}",
-                    python=platform.python_version(),
-                    account=account(),
-                    started=began,
-                    finished=now(),
-                    seconds=round(time.monotonic() - self.started, 3),
-                    peak_memory=session.peak_memory,
-                    forced=refresh_wanted(),
-                )
-                result = await to_the_end(self._commit, execution, value, folder)
+                yield session, await self._body(session), began
                 if not log_folder():
                     session.log.unlink(missing_ok=True)
         self.tell("finished")
-        return result
 
     async def _body(self, session: Session) -> Any:
         """What the task's function returns for the arguments, laid out in the session's folder."""
@@ -234,6 +316,20 @@ class _Call:
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
 
+    def _restore(self, execution: Execution, value: Any, folder: Path, tools: Sequence[ResolvedTool]) -> None:
+        """Keep the results of the body, if they are those of an earlier execution."""
+        outputs = [(role, asset) for role, asset in assets_in(value, _result_role(value)) if not asset.cid]
+        claim(outputs, folder, self.code.name)
+        expected = {entry.role: entry.cid for entry in execution.outputs}
+        made = {role: (hash_in_place(Path(asset.path or "")), asset.path) for role, asset in outputs}
+        for role, (cid, _) in made.items():
+            if cid != expected.get(role):
+                raise IntegrityError(
+                    f"{execution.task} computed again gives other bytes for {role!r}: {cid}, not {expected.get(role)}"
+                    f" ({what_changed(execution, self.code.distribution, tools)}); nothing was kept"
+                )
+        self.store.restore({Path(path or ""): cid for cid, path in made.values()})
+
     def _handed_on(self, asset: Asset) -> Asset:
         """An input among the results with the store's path, for its workspace goes; a new asset as it is."""
         if not asset.cid:
@@ -241,13 +337,17 @@ class _Call:
         path = self.store.objects.path(asset.cid)
         return asset.copy(path=path if path.exists() else None)
 
-    def _parameters(self) -> dict[str, Any]:
-        """The arguments that are more than assets; an asset among other values by its role."""
+    def _described(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments that are more than assets, and those that are several assets; an asset by its role."""
         roles = (role for role, _ in self.inputs)
         shapes = {
             name: described(value, name, lambda _: next(roles)) for name, value in self.arguments.items()
         }
-        return {name: shape for name, shape in shapes.items() if not _only_assets(self.arguments[name])}
+        plain = {name: shape for name, shape in shapes.items() if not _only_assets(self.arguments[name])}
+        several = {
+            name: shape for name, shape in shapes.items() if name not in plain and shape != {"asset": name}
+        }
+        return plain, several
 
     def _log(self) -> Path:
         folder = log_folder() or self.settings.home / "logs"
