@@ -11,7 +11,7 @@ import pytest
 from stargazer.assets import Reference
 from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError
+from stargazer.assets.errors import AssetNotFoundError, StorageError
 from stargazer.storage.pinata.api import PinataApi
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.store import PinataStore
@@ -343,3 +343,20 @@ def test_a_change_that_was_written_down_but_not_enqueued_is_sent_after_fsck(here
 
     assert_agree(again, pinata, there)
     assert on_account(pinata) == []
+
+
+def test_no_provenance_is_made_up_because_the_true_one_cannot_be_had_now(here, there, pinata):
+    record = add(here, "a")
+    found = there.query({"asset": "reference"})
+    made_by = record.keyvalues["provenance_cid"]
+    fault = pinata.fault(f"GET /files/{made_by}", status=503, times=None)
+
+    pulled = pull(there, found)
+
+    assert list(pulled.failed) == [record.cid]
+    assert pulled.records == []
+    with pytest.raises(StorageError, match=made_by):
+        there.amend(record, {"build": "b"})
+    pinata.faults.remove(fault)
+    assert [taken.keyvalues for taken in pull(there, found).records] == [record.keyvalues]
+    assert [document.cid for document in there._search({"asset": "provenance"})] == [made_by]

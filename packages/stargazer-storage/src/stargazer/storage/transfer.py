@@ -31,7 +31,7 @@ class Pulled:
     Attributes:
         records: known here now.
         fetched: CIDs whose bytes came.
-        failed: CIDs whose bytes could not be had, with why.
+        failed: CIDs whose bytes or provenance could not be had, with why.
     """
 
     records: list[IpFile]
@@ -99,8 +99,8 @@ def pull(
         Unavailable: the service cannot be asked for the provenance now.
     """
     chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
-    known = store.take_over(chosen.values())
     failed: dict[str, str] = {}
+    known = store.take_over(chosen.values(), failed)
 
     def bring(record: IpFile) -> None:
         try:

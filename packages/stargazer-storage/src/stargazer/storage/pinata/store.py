@@ -206,7 +206,8 @@ class PinataStore(LocalStore):
         with self._reachable():
             there = set(self.listing.documents())
         for cid in cids:
-            document = None if cid in there else self.document(cid)
+            ours = cid not in there and not self.documents(cid, "foreign")
+            document = self.document(cid) if ours else None
             if isinstance(document, Amendment | Retraction):
                 ids = [statement.id for statement in statements_of(cid, document)]
                 records = {id: record for id in ids if (record := self.here(id))}
@@ -279,10 +280,16 @@ class PinataStore(LocalStore):
             found.append(Gateway(self._gateway, self._token))
         return found
 
-    def take_over(self, records: Iterable[IpFile]) -> list[IpFile]:
-        """Records that are only there, known here too: by their provenance, or else as imports from Pinata.
+    def take_over(self, records: Iterable[IpFile], failed: dict[str, str] | None = None) -> list[IpFile]:
+        """Records that are only there, known here too: by their provenance; those without any as imports from Pinata.
 
         What was changed or taken back there is so here as well. No bytes are downloaded but those of provenance.
+
+        Args:
+            failed: is told the CIDs of records whose provenance cannot be had, with why.
+
+        Raises:
+            StorageError: provenance cannot be had, and there is no `failed`.
         """
         records = list(records)
         changes = [
@@ -295,11 +302,27 @@ class PinataStore(LocalStore):
         for record in records:
             current = self.here(record.id)
             if current is None and not self._was_claimed(record.id):
+                try:
+                    self._explained(record)
+                except StorageError as error:
+                    if failed is None:
+                        raise
+                    failed[record.cid] = error.explain()
+                    continue
                 current = self.import_record(record, origin="Pinata", command="pull")
             if current is not None:  # else it was taken back there
                 self._find_there(current)
                 found.append(self._with_network(current))
         return found
+
+    def _explained(self, record: IpFile) -> None:
+        """Make sure that provenance which does not speak of a record was read: none is made up in its place.
+
+        Raises:
+            StorageError: what the record's metadata names cannot be read now.
+        """
+        if made_by := record.keyvalues.get("provenance_cid"):
+            self.read(made_by)
 
     def _fetched(self, cid: str) -> str:
         """The CID of a file that is here now."""
