@@ -57,7 +57,7 @@ def test_what_a_task_made_can_be_made_again(store):
 
     (dropped,) = evict(store, [made]).evicted
 
-    assert dropped.again == "run summarise again with --refresh"
+    assert dropped.again == "summarise computes it again when it is needed"
     assert store.objects.stat(made.cid) is None
 
 

@@ -120,7 +120,7 @@ def test_what_is_lost_names_the_task_that_makes_it(store):
 
     (problem,) = fsck(store).problems
 
-    assert problem.todo == "run summarise again with --refresh"
+    assert problem.todo == "`stargazer get` it: summarise computes it again"
 
 
 def test_adding_the_file_again_heals(store):

@@ -259,7 +259,7 @@ class StoreReader:
             )
         return StorageError(
             f"the bytes of {cid} are not in the store {str(self.root)!r}, and no mirror of them is known: "
-            "add the file again, or run what made it with --refresh"
+            "add the file again"
         )
 
     # records as they are kept

@@ -7,6 +7,7 @@ index. A crash in between leaves objects that nothing refers to, and nothing els
 from __future__ import annotations
 
 import contextlib
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 

@@ -138,7 +138,7 @@ class _Origins:
                 continue
             inputs = {entry.cid for entry in document.inputs}
             if cid not in inputs and all(map(self._stays, inputs)):
-                return f"run {document.task} again with --refresh"
+                return f"{document.task} computes it again when it is needed"
         return ""
 
     def _stays(self, cid: str) -> bool:

@@ -122,7 +122,7 @@ class Repairs:
             except StargazerError:
                 continue
             if isinstance(document, Execution):
-                ways.append(f"run {document.task} again with --refresh")
+                ways.append(f"`stargazer get` it: {document.task} computes it again")
             elif isinstance(document, Import):
                 origins = {entry.origin or entry.name for entry in document.files if entry.cid == cid}
                 ways.append(f"add {' or '.join(sorted(origins))!r} again")
