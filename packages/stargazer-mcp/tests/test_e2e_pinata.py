@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -240,6 +241,33 @@ def test_an_unexpected_failure_keeps_no_key_in_its_traceback(here, pinata):
     here.run("add", str(written(here)), "build=a")
     here.run("push", status=1)
     here.assert_no_secret()
+
+
+@pytest.mark.parametrize("verb", ["add", "pull"])
+def test_ctrl_c_ends_a_transfer_that_stalls(here, there, pinata, verb):
+    record = here.add("build=a")
+    pinata.fault("POST /v3/files$", stall_request=100, times=None)
+    pinata.fault(f"GET /files/{record['cid']}", drip=1.0, drip_after=10, times=None)
+    if verb == "add":
+        path = here.folder / "large.fa"
+        path.write_text(">1\n" + 30_000_000 * "A" + "\n")
+        words, match = ("add", path, "build=b"), "POST /v3/files$"
+    else:
+        words, match = ("pull", record["cid"]), f"GET /files/{record['cid']}"
+    before = len(pinata.matching(match))
+    process = (here if verb == "add" else there).start(*words)
+    while len(pinata.matching(match)) == before:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)  # nothing of it answers for minutes
+
+    assert process.returncode == 130
+    assert "interrupted" in error
+    pinata.clear_faults()
+    here.run("push")
+    there.run("pull", "--all")
 
 
 @pytest.mark.slow

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets.asset import Asset, companions_of
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import ConfigurationError, StargazerError
+from stargazer.storage.at_once import each
 from stargazer.storage.reading import StoreReader
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def pull(
 
     missing = {record.cid: record for record in known if store.objects.stat(record.cid) is None}
     if bytes_too:
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stargazer-pull") as pool:
-            list(pool.map(bring, missing.values()))
+        each(bring, missing.values(), AT_ONCE, "stargazer-pull")
     return Pulled(known, [cid for cid in missing if bytes_too and cid not in failed], failed)
 
 

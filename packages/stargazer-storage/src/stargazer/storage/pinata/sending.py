@@ -6,13 +6,13 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError
 from stargazer.storage import outbox
+from stargazer.storage.at_once import each
 from stargazer.storage.outbox import Waiting
 from stargazer.storage.pinata.listing import as_record
 from stargazer.storage.pinata.retrying import Unavailable
@@ -60,8 +60,7 @@ class Sender:
                 items = [item for item in self._store.waiting() if item.rank == rank]
                 held = self._incomplete() if rank else frozenset()
                 ready = [item for item in items if item.cid not in held]
-                with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="stargazer-send") as pool:
-                    list(pool.map(self._try, _in_sequence(ready)))
+                each(self._try, _in_sequence(ready), AT_ONCE, "stargazer-send")
             still = {item.number: item for item in self._store.waiting()}
         left = [still[item.number] for item in before if item.number in still]
         return Sent(

@@ -1,0 +1,51 @@
+"""Several transfers at once, in threads that do not keep an interrupted command from ending."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+__all__ = ["each"]
+
+T = TypeVar("T")
+
+
+def each(work: Callable[[T], object], items: Iterable[T], at_once: int, name: str) -> None:
+    """Do `work` with every item, so many at once.
+
+    Whatever interrupts the caller (Ctrl-C, SIGTERM) goes on at once: nothing new is begun, and what is under way ends
+    with the process, which it survives as it does any kill.
+
+    Raises:
+        Exception: the first that `work` raised; nothing new is begun after it.
+    """
+    waiting = deque(items)
+    failures: list[BaseException] = []
+
+    def loop() -> None:
+        while True:
+            try:
+                item = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                work(item)
+            except BaseException as error:
+                failures.append(error)
+                waiting.clear()
+
+    threads = [
+        threading.Thread(target=loop, name=f"{name}-{number}", daemon=True)
+        for number in range(min(at_once, len(waiting)))
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        waiting.clear()
+    if failures:
+        raise failures[0]
