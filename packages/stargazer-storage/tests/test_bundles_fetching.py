@@ -91,7 +91,12 @@ def fetch(store: LocalStore, place: Path | str, **options: Any) -> Fetched:
 
 def state(store: LocalStore) -> set[str]:
     """The ids of all records, provenance included."""
-    return {record.id for record in store.query({})}
+    return {record.id for record in store.query({}) if not is_note(store, record)}
+
+
+def is_note(store: LocalStore, record: IpFile) -> bool:
+    """Whether a record is the store's own note that it got provenance from somebody else."""
+    return record.name == "import.json" and bool(getattr(store.document(record.cid), "foreign", []))
 
 
 def objects(store: LocalStore) -> set[str]:

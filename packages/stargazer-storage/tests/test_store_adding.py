@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stargazer.assets.catalogue import R1, R2, Reference
+from stargazer.assets.catalogue import R1, R2, QcReport, Reference
 from stargazer.assets.errors import FormatError, InvalidAssetError, StorageError
 from stargazer.assets.provenance import Import
 from stargazer.storage.cid import compute_cid
@@ -287,3 +287,16 @@ def test_threads_may_add_the_same_and_different_files_at_once(store, tmp_path):
 
     assert len(store.query({"asset": "r1"})) == 5
     assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_a_provenance_document_is_no_ordinary_file(store, tmp_path):
+    """An index that is made again would take its word for what there is."""
+    (record,) = store.add([reads(write(tmp_path / "a.fq"))])
+    genuine = store.read(record.keyvalues["provenance_cid"]).read_bytes()
+    forged = tmp_path / "forged.txt"
+    forged.write_bytes(genuine.replace(b"NA12878", b"NA12879"))
+
+    for in_place in (False, True):
+        with pytest.raises(FormatError, match="is a provenance document"):
+            store.add([Addition(path=forged, asset=QcReport(kind="x"), in_place=in_place)])
+    assert store.query({"asset": "qc_report"}) == []

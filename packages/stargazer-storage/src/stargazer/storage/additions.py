@@ -11,7 +11,6 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 from stargazer.assets.asset import Asset
 from stargazer.assets.errors import FormatError
-from stargazer.storage.documents import is_document
 
 __all__ = ["Addition", "check_files", "check_metadata", "keyvalues_of"]
 
@@ -74,11 +73,6 @@ def check_files(additions: Sequence[Addition]) -> None:
             raise FormatError(f"{name!r} cannot be read: check its permissions")
         if status.st_size == 0:
             raise FormatError(f"{name!r} is empty")
-        if is_document(item.path):  # an index that is made again would take its word
-            raise FormatError(
-                f"{name!r} is a provenance document: it belongs to the files that it speaks of, and comes with them "
-                "(`stargazer bundle`, `stargazer pull`)"
-            )
         check = type(item.asset).check
         if check is not None:
             check(item.path)

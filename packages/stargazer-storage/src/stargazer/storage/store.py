@@ -7,7 +7,6 @@ index. A crash in between leaves objects that nothing refers to, and nothing els
 from __future__ import annotations
 
 import contextlib
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetErr
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of
+from stargazer.storage.documents import is_document
 from stargazer.storage.ingest import hash_in_place
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.outbox import Waiting
@@ -50,6 +50,7 @@ class LocalStore(StoreRecorder):
             signatures = [statcache.signature(item.path) for item in additions]
             stored = self._take_in(additions)
             arrived += stored
+            self._refuse_documents(additions, stored)
             for item, found in zip(additions, stored, strict=True):
                 item.asset.cid = found.cid
             for item in additions:
@@ -263,6 +264,21 @@ class LocalStore(StoreRecorder):
                 (known[path],) = self.objects.add_many([path])
         known |= linked
         return [known[item.path] for item in additions]
+
+    def _refuse_documents(self, additions: Sequence[Addition], stored: Sequence[StoredObject]) -> None:
+        """Refuse files that are provenance documents: an index that is made again would take their word."""
+        with self.index.reading() as connection:
+            fresh = [
+                (item, found)
+                for item, found in zip(additions, stored, strict=True)
+                if not verified.is_known(connection, found.cid) or self._is_known(found.cid)
+            ]
+        for item, found in fresh:
+            if is_document(self.objects.path(found.cid)):
+                raise FormatError(
+                    f"{str(item.path)!r} is a provenance document: it belongs to the files that it speaks of, and comes "
+                    "with them (`stargazer bundle`, `stargazer pull`)"
+                )
 
     def _link(self, path: Path) -> StoredObject:
         """The object that is a link to a user's file, hashed unless it is known and unchanged."""

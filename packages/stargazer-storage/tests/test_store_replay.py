@@ -1,0 +1,169 @@
+"""What there is follows from the provenance documents alone: in any order, on any machine, whatever the clock said."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stargazer.assets.catalogue import QcReport
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets.provenance import Execution
+from stargazer.storage import recording
+from stargazer.storage.store import Addition, LocalStore
+
+KINDS = ("a", "b", "c")
+
+
+def add(store: LocalStore, text: str, kind: str) -> IpFile:
+    path = store.root.parent / f"{text}.txt"
+    path.write_text(text)
+    return store.add([Addition(path=path, asset=QcReport(kind=kind))])[0]
+
+
+def run(store: LocalStore, text: str, kind: str, key: str = "") -> None:
+    path = store.objects.work / "out.txt"
+    path.write_text(text)
+    when = recording.now()
+    store.commit(
+        Execution(task="t", run_key=key, started=when, finished=when), [("r", QcReport(kind=kind, path=path))]
+    )
+
+
+def state(store: LocalStore) -> list[tuple[object, ...]]:
+    """All that is known of files, but for the order in which it came to be known."""
+    found = [
+        (record.id, record.cid, record.name, record.size, record.created_at, sorted(record.keyvalues.items()))
+        for record in store.query({})
+    ]
+    return sorted(found)
+
+
+def documents(store: LocalStore) -> list[str]:
+    return [record.cid for record in store.query({"asset": "provenance"})]
+
+
+def replayed(store: LocalStore, folder: Path, cids: list[str], at_once: int = 1_000) -> LocalStore:
+    """Another store that knows nothing but these documents, read a few at a time."""
+    other = LocalStore(folder)
+    for cid in cids:
+        shutil.copyfile(store.objects.path(cid), other.objects.new_temporary().with_name(cid))
+        other.objects.keep(folder / "tmp" / cid, cid)
+    for start in range(0, len(cids), at_once):
+        other.replay(cids[start : start + at_once])
+    return other
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "run", "amend", "retract"]),
+        st.sampled_from(["1", "2"]),
+        st.sampled_from(KINDS),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, seed=st.integers(0, 1000))
+def test_any_history_is_what_its_documents_say_in_any_order(tmp_path_factory, steps, seed):
+    folder = tmp_path_factory.mktemp("history")
+    store = LocalStore(folder / "store")
+    chooser = random.Random(seed)
+    for action, text, kind in steps:
+        records = [r for r in store.query({"asset": "qc_report"}) if r.keyvalues["kind"] == kind]
+        if action == "add":
+            add(store, text, kind)
+        elif action == "run":
+            run(store, text, kind)
+        elif records and action == "amend":
+            store.amend(records[0], {"kind": chooser.choice(KINDS)})
+        elif records:
+            store.retract(records[0])
+    cids = documents(store)
+    chooser.shuffle(cids)
+
+    assert state(replayed(store, folder / "at-once", cids)) == state(store)
+    assert state(replayed(store, folder / "one-by-one", cids, at_once=1)) == state(store)
+    shutil.rmtree(folder)
+
+
+def test_back_to_what_it_was_is_no_circle(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    record = add(store, "1", "a")
+    back = store.amend(store.amend(record, {"kind": "b"}), {"kind": "a"})
+    assert back.id == record.id
+
+    for number, order in enumerate((documents(store), documents(store)[::-1])):
+        other = replayed(store, tmp_path / f"other{number}", order, at_once=1)
+        assert [found.id for found in other.query({"asset": "qc_report"})] == [record.id]
+
+
+def test_what_was_taken_back_stays_so_though_it_was_made_twice(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    record = add(store, "1", "a")
+    run(store, "1", "a")
+    store.retract(record)
+    assert store.query({"asset": "qc_report"}) == []
+
+    assert replayed(store, tmp_path / "other", documents(store)).query({"asset": "qc_report"}) == []
+
+
+def test_a_retraction_ends_only_what_it_knew_of(tmp_path):
+    """Two machines with the same file: one takes it back, the other, which made it anew, keeps it."""
+    first, second = LocalStore(tmp_path / "first"), LocalStore(tmp_path / "second")
+    record = add(first, "1", "a")
+    run(second, "1", "a")
+    first.retract(record)
+
+    merged = replayed(first, tmp_path / "merged", documents(first))
+    for cid in documents(second):
+        shutil.copyfile(second.objects.path(cid), merged.objects.new_temporary().with_name(cid))
+        merged.objects.keep(tmp_path / "merged" / "tmp" / cid, cid)
+        merged.replay([cid])
+
+    assert [found.id for found in merged.query({"asset": "qc_report"})] == [record.id]
+    assert merged.document(merged.query({"asset": "qc_report"})[0].keyvalues["provenance_cid"]).task == "t"
+
+
+def test_a_document_takes_effect_once(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    run(store, "1", "a")
+    before = state(store)
+
+    assert store.replay(documents(store)) == 0
+    assert state(store) == before
+
+
+def test_the_memo_answers_with_what_was_replayed_but_not_with_what_strangers_said(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    run(store, "1", "a", key="key")
+    mine = replayed(store, tmp_path / "mine", documents(store))
+    assert mine.remembered("key")
+
+    theirs = LocalStore(tmp_path / "theirs")
+    for cid in documents(store):
+        shutil.copyfile(store.objects.path(cid), theirs.objects.new_temporary().with_name(cid))
+        theirs.objects.keep(tmp_path / "theirs" / "tmp" / cid, cid)
+    theirs.replay(documents(store), trusted=False)
+    assert theirs.query({"asset": "qc_report"})
+    assert theirs.remembered("key") is None
+
+    again = replayed(theirs, tmp_path / "again", documents(theirs)[::-1])  # as if the index had been lost
+    assert again.query({"asset": "qc_report"})
+    assert again.remembered("key") is None
+
+
+def test_provenance_cannot_be_taken_back_or_changed(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    add(store, "1", "a")
+    (record,) = store.query({"asset": "provenance"})
+
+    with pytest.raises(InvalidAssetError, match="is provenance"):
+        store.retract(record)
+    with pytest.raises(InvalidAssetError, match="is provenance"):
+        store.amend(record, {"task": "x"})
