@@ -268,16 +268,12 @@ class LocalStore(StoreRecorder):
     def _refuse_documents(self, additions: Sequence[Addition], stored: Sequence[StoredObject]) -> None:
         """Refuse files that are provenance documents: an index that is made again would take their word."""
         with self.index.reading() as connection:
-            fresh = [
-                (item, found)
-                for item, found in zip(additions, stored, strict=True)
-                if not verified.is_known(connection, found.cid) or self._is_known(found.cid)
-            ]
-        for item, found in fresh:
-            if is_document(self.objects.path(found.cid)):
+            known = [verified.is_known(connection, found.cid) for found in stored]
+        for item, found, is_known in zip(additions, stored, known, strict=True):
+            if not is_known and is_document(self.objects.path(found.cid)):
                 raise FormatError(
-                    f"{str(item.path)!r} is a provenance document: it belongs to the files that it speaks of, and comes "
-                    "with them (`stargazer bundle`, `stargazer pull`)"
+                    f"{str(item.path)!r} is a provenance document: it belongs to the files that it speaks of, and "
+                    "comes with them (`stargazer bundle`, `stargazer pull`)"
                 )
 
     def _link(self, path: Path) -> StoredObject:
