@@ -30,9 +30,14 @@ EQUIPMENT = {
         ("no TUS server",),
         "no TUS server: pip install tuspyserver uvicorn",
     ),
+    "emulator": (
+        "the Pinata emulator",
+        ("no Pinata emulator",),
+        "no Pinata emulator: it is in the repository, packages/stargazer-storage/tests",
+    ),
     "mounts": (
         "read-only, full and foreign filesystems",
-        ("NOT TESTED", "cannot be mounted here", "cannot be made here", "no unshare"),
+        ("user namespaces", "be mounted here", "mount cannot be made here", "no unshare"),
         "no mounts: run the tests as root, or where user namespaces are allowed",
     ),
 }
