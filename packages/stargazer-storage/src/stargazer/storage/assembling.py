@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -12,6 +11,7 @@ from attrs import frozen
 from stargazer.assets.errors import StorageError
 
 from .http import SourceError
+from .interrupting import check_interrupted, pause
 from .parts import Compute, Follower, Part
 from .sources import Source
 
@@ -82,11 +82,11 @@ class Assembly(Generic[T]):
             waiting = list(range(len(sources)))
             if self._certain is not None and self._part.size == self._certain and self._complete_before():
                 return []
-            for pause in (0.0, *PAUSES):
+            for seconds in (0.0, *PAUSES):
                 asked = max(
                     (faults[number].error.wait for number in waiting if number in faults), default=0.0
                 )
-                time.sleep(max(pause * random.uniform(0.75, 1.25), asked))
+                pause(max(seconds * random.uniform(0.75, 1.25), asked))
                 for number in list(waiting):
                     error = self._bring_from(sources[number])
                     if error is None:
@@ -113,6 +113,7 @@ class Assembly(Generic[T]):
         """Why this source did not bring the file to its end, or None if the right bytes are there."""
         cuts, once_more = 0, True
         while True:
+            check_interrupted()
             before = self._part.size
             try:
                 self._conclude(self._visit(source))
@@ -128,7 +129,7 @@ class Assembly(Generic[T]):
                 if not error.passing or self._part.size <= before or cuts > MOST_CUTS:
                     return error
                 if self._part.size - before < CHECK_ROOM and cuts > 3:
-                    time.sleep(min(0.01 * cuts, 1.0))
+                    pause(min(0.01 * cuts, 1.0))
 
     def _visit(self, source: Source) -> int:
         """Append what the source gives: the size of the file, which is complete now."""
@@ -147,6 +148,7 @@ class Assembly(Generic[T]):
                 self._check_room(size)
             checked = part.size
             for piece in body.pieces:
+                check_interrupted()
                 if size is not None and part.size + len(piece) > size:
                     self._restart()
                     raise SourceError(f"sends more than the {size:,} bytes of the file")

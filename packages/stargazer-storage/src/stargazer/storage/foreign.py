@@ -13,6 +13,7 @@ from stargazer.assets.errors import FormatError, IntegrityError, StorageError
 from .assembling import Fault, Progress, WrongBytesError
 from .cid import PINATA, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, hash_file
 from .http import SourceError
+from .interrupting import check_interrupted
 from .parts import Part
 from .sources import Source, TrustlessSource
 
@@ -157,6 +158,7 @@ class _Reader:
     def read(self, count: int) -> bytes:
         """At most so many bytes; none at the end."""
         while not self._piece:
+            check_interrupted()
             piece = next(self._pieces, None)
             if piece is None:
                 return b""
