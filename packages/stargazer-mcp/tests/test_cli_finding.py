@@ -1,4 +1,4 @@
-"""`stargazer query`, `get`, `rm` and `why` on files that were added."""
+"""`stargazer query`, `get` and `rm` on files that were added."""
 
 from __future__ import annotations
 
@@ -237,42 +237,6 @@ def test_a_retracted_file_can_be_added_again(stargazer: Command, store: dict[str
     assert len(json.loads(stargazer("query", "asset=reference", "--json")[1])) == 1
 
 
-def test_why_takes_a_cid_a_file_or_filters(stargazer: Command, store: dict[str, Any]) -> None:
-    cid = store["reference"]["cid"]
-    Path("renamed").write_bytes(Path("g.fa").read_bytes())
-    answers = {
-        stargazer("why", word)[1] for word in (cid, "renamed", "asset=reference", store["reference"]["id"])
-    }
-    assert len(answers) == 1
-    assert "imported from g.fa" in answers.pop()
-
-
-def test_why_as_json_names_what_made_it(stargazer: Command, store: dict[str, Any]) -> None:
-    answer = json.loads(stargazer("why", "asset=reference", "--json")[1])
-    made = answer["files"][answer["cid"]]
-    assert made["made_by"]["kind"] == "import"
-    assert made["made_by"]["files"][0]["origin"] == "g.fa"
-
-
-def test_why_of_several_lists_them(stargazer: Command, store: dict[str, Any]) -> None:
-    status, _, err = stargazer("why", "asset=r1")
-    assert status == 1
-    assert store["r1 L1"]["cid"] in err
-
-
-def test_why_of_what_was_registered_twice_names_both_and_follows_each(
-    stargazer: Command, store: dict[str, Any]
-) -> None:
-    added(stargazer, "g.fa", "build=other")
-    cid = store["reference"]["cid"]
-    lines = stargazer("why", cid)[1].splitlines()
-    (line,) = [line for line in lines if "also imported" in line]
-    (other,) = json.loads(stargazer("why", cid, "--json")[1])["files"][cid]["others"]
-    assert "as build=other: stargazer why" in line
-    assert line.endswith(other["cid"])
-    assert stargazer("why", other["cid"])[1].startswith("provenance import.json kind=import\n")
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -281,8 +245,6 @@ def test_why_of_what_was_registered_twice_names_both_and_follows_each(
         ["get", "x", "a=b"],
         ["rm"],
         ["rm", "x", "a=b"],
-        ["why"],
-        ["why", "a", "b"],
         ["query", "--no"],
     ],
 )

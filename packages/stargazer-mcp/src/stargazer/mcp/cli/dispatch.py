@@ -25,7 +25,7 @@ VERBS = {
     "query": ("finding", "list registered files"),
     "get": ("finding", "copy files out, under names people read"),
     "rm": ("finding", "take a registration back"),
-    "why": ("finding", "how a file came to be, back to what was imported"),
+    "why": ("lineage", "how a file came to be, back to what was imported"),
     "run": ("running", "run a workflow; without a name, list them"),
     "push": ("transferring", "send files to Pinata, with their provenance"),
     "pull": ("transferring", "bring files from Pinata, with their provenance"),

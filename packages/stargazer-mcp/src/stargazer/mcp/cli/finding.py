@@ -1,4 +1,4 @@
-"""`stargazer query`, `get`, `rm` and `why`: what there is, copies of it, less of it, and how it was made."""
+"""`stargazer query`, `get` and `rm`: what there is, copies of it, and less of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
     from stargazer.storage.store import LocalStore
 
-__all__ = ["get", "query", "rm", "some_records", "why"]
+__all__ = ["existing", "get", "one_cid", "query", "rm", "some_records"]
 
 ADD_FIRST = "`stargazer add FILE ...` registers files"
 
@@ -68,7 +68,7 @@ def get(argv: Sequence[str]) -> int:
     from stargazer.mcp.exporting import export
     from stargazer.mcp.records import as_dict
 
-    store = _existing()
+    store = existing()
     records = some_records(store, words)
     chosen = records[-1:] if words.options.latest else records
     _bring(store, chosen)
@@ -92,7 +92,7 @@ def rm(argv: Sequence[str]) -> int:
     parser.add_argument("--all", action="store_true", help="all that match, not exactly one")
     words = parser.sort(argv)
     _one_way(parser, words, "say which record: a CID, an id, or key=value")
-    store = _existing()
+    store = existing()
     records = some_records(store, words, files=False)
     if len(records) > 1 and not words.options.all:
         raise AmbiguousAssetError(
@@ -105,35 +105,6 @@ def rm(argv: Sequence[str]) -> int:
         note("took back 1 registration; its bytes and other records stay")
     else:
         note(f"took back {len(records)} registrations; their bytes and other records stay")
-    return 0
-
-
-def why(argv: Sequence[str]) -> int:
-    """Show how a file came to be."""
-    parser = Parser(
-        "why",
-        "CID|ID|FILE|key=value ... [--latest] [--json]",
-        "How a file came to be: tasks, commands and versions, back to what was imported.\n"
-        "A file of this machine is found by what it holds, whatever it is called; the CID of a provenance\n"
-        "document shows that very execution.",
-        "  stargazer why results/NA12878.variants.vcf.gz\n  stargazer why asset=variants samples=NA12878",
-    )
-    parser.add_argument("--json", action="store_true", help="print the lineage as JSON")
-    parser.add_argument("--latest", action="store_true", help="of several that match, the newest")
-    words = parser.sort(argv)
-    if len(words.plain) + bool(words.pairs) != 1:
-        parser.error("say which file: a CID, a path, or key=value")
-    from stargazer.storage.lineage import render
-    from stargazer.storage.lineage import why as lineage
-
-    store = _existing()
-    step = lineage(store, _one_cid(store, words))
-    if words.options.json:
-        from stargazer.mcp.lineages import as_json
-
-        print_json(as_json(step))
-    else:
-        print_text(render(step))
     return 0
 
 
@@ -165,7 +136,7 @@ def _store() -> LocalStore:
     return get_client().store
 
 
-def _existing() -> LocalStore:
+def existing() -> LocalStore:
     """The store, which searching shall not make.
 
     Raises:
@@ -243,7 +214,14 @@ def _named(store: LocalStore, word: str) -> list[IpFile]:
     return [record] if record else []
 
 
-def _one_cid(store: LocalStore, words: Words) -> str:
+def one_cid(store: LocalStore, words: Words) -> str:
+    """The one CID that a CID, an id, a file of this machine or filters name; with `--latest`, of the newest match.
+
+    Raises:
+        StorageError: a word is none of these.
+        AssetNotFoundError: nothing is known of it.
+        AmbiguousAssetError: several files match.
+    """
     from stargazer.storage.cid import is_cid
 
     if words.plain and is_cid(words.plain[0]):

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from stargazer.assets import provenance
-from stargazer.storage.lineage import Other, Step
+from stargazer.storage.lineage.walking import Other, Step
 
 __all__ = ["as_json"]
 
