@@ -38,7 +38,9 @@ def state(store: LocalStore) -> list[tuple[object, ...]]:
     """All that is known of files, but for the order in which it came to be known."""
     found = [
         (record.id, record.cid, record.name, record.size, record.created_at, sorted(record.keyvalues.items()))
-        for record in store.query({})
+        + (store.successor(record.id),)
+        for superseded in ("false", "true")
+        for record in store.query({"superseded": superseded})
     ]
     return sorted(found)
 
@@ -60,11 +62,11 @@ def replayed(store: LocalStore, folder: Path, cids: list[str], at_once: int = 1_
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["add", "run", "amend", "retract"]),
+        st.sampled_from(["add", "run", "amend", "retract", "supersede", "reinstate"]),
         st.sampled_from(["1", "2"]),
         st.sampled_from(KINDS),
     ),
-    max_size=14,
+    max_size=20,
 )
 
 
@@ -75,14 +77,23 @@ def test_any_history_is_what_its_documents_say_in_any_order(tmp_path_factory, st
     store = LocalStore(folder / "store")
     chooser = random.Random(seed)
     for action, text, kind in steps:
-        records = [r for r in store.query({"asset": "qc_report"}) if r.keyvalues["kind"] == kind]
+        current = store.query({"asset": "qc_report"})
+        records = [r for r in current if r.keyvalues["kind"] == kind]
+        others = [r for r in current if r.keyvalues["kind"] != kind]
+        hidden = store.query({"asset": "qc_report", "superseded": "true"})
         if action == "add":
             add(store, text, kind)
         elif action == "run":
             run(store, text, kind)
         elif records and action == "amend":
             store.amend(records[0], {"kind": chooser.choice(KINDS)})
-        elif records:
+        elif hidden and action == "reinstate":
+            store.reinstate(chooser.choice(hidden))
+        elif hidden and action == "amend":
+            store.amend(hidden[0], {"kind": kind})
+        elif records and others and action == "supersede":
+            store.supersede(records[0], chooser.choice(others))
+        elif records and action == "retract":
             store.retract(records[0])
     cids = documents(store)
     chooser.shuffle(cids)

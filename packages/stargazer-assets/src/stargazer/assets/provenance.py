@@ -1,4 +1,4 @@
-"""The provenance schema: one JSON document for each import, execution, amendment and retraction.
+"""The provenance schema: one JSON document for each import, execution, amendment, retraction and supersession.
 
 An execution names what it read and wrote in full, the code and tools that did it and every command, so that a
 result can be walked back to the files it came from with nothing but the documents. No document holds a secret,
@@ -19,8 +19,8 @@ from stargazer.assets.errors import FormatError, InvalidAssetError
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["SCHEMA", "Amendment", "Document", "Entry", "Execution", "Import", "Retraction", "ToolUse", "dump",
-           "load", "parse"]  # fmt: skip
+__all__ = ["SCHEMA", "Amendment", "Document", "Entry", "Execution", "Import", "Retraction",
+           "Supersession", "ToolUse", "dump", "load", "parse"]  # fmt: skip
 
 SCHEMA = 1
 
@@ -103,11 +103,15 @@ class Import:
     Attributes:
         foreign: provenance documents that came along from somebody else: known here, but the memo does not answer
             with what they say.
+        checks: the checks of installed distributions that looked at the files: name, distribution and version.
+        forced: why some of the files were refused by one; they were registered all the same, because it was asked for.
     """
 
     files: list[Entry]
     command: str = "add"
     foreign: list[str] = attrs.field(factory=list)
+    checks: list[str] = attrs.field(factory=list)
+    forced: list[str] = attrs.field(factory=list)
     account: str = ""
     at: str = ""
 
@@ -149,12 +153,34 @@ class Retraction:
     at: str = ""
 
 
-Document: TypeAlias = Execution | Import | Amendment | Retraction
+@attrs.frozen(kw_only=True)
+class Supersession:
+    """One record that another takes the place of: it stays, and searches pass it over.
+
+    Attributes:
+        record, cid: the id of the record that is superseded, and its file.
+        successor, successor_cid: the same of the record to use instead; empty if the record counts again.
+        reason: why, in the words of whoever said so.
+        replaces: the supersessions that said so far what this says anew, one by one.
+    """
+
+    record: str
+    cid: str
+    successor: str = ""
+    successor_cid: str = ""
+    reason: str = ""
+    replaces: list[str] = attrs.field(factory=list)
+    account: str = ""
+    at: str = ""
+
+
+Document: TypeAlias = Execution | Import | Amendment | Retraction | Supersession
 KINDS: dict[str, type[Document]] = {
     "execution": Execution,
     "import": Import,
     "amendment": Amendment,
     "retraction": Retraction,
+    "supersession": Supersession,
 }
 
 

@@ -16,7 +16,7 @@ from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution
-from stargazer.storage import mirrors, outbox, statcache, statements, verified
+from stargazer.storage import mirrors, outbox, stale, statcache, statements, superseding, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.objects import ObjectStore
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "StoreReader"]
 
-SCHEMA = "".join(part.SCHEMA for part in (verified, statements, statcache, mirrors, outbox))
+SCHEMA = "".join(p.SCHEMA for p in (verified, statements, superseding, stale, statcache, mirrors, outbox))
 """SQL of the store's own tables in the index."""
 
 _AT_ONCE = 200  # records asked for by id: each that is found is compared with all that were asked for
@@ -76,6 +76,7 @@ class StoreReader:
     def query(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
         """All records with every one of these pairs (the key `cid` means the record's CID), oldest first.
 
+        Of superseded records, those alone whose CID is named; with `superseded=true`, only superseded ones.
         `public` selects a network, which records of one machine have none of: all of them answer.
         """
         return self._search(keyvalues)
@@ -84,12 +85,16 @@ class StoreReader:
         """The records of this machine's index, in the order in which they came, whatever the clock said."""
         from tinydb import where
 
+        pairs = dict(keyvalues)
+        superseded = pairs.pop("superseded", None if "cid" in pairs else "false")
         condition: Any = None
-        for key, value in keyvalues.items():
+        for key, value in pairs.items():
             part = where("cid") == value if key == "cid" else where("keyvalues")[key] == value
             condition = part if condition is None else condition & part
         records = self.index.table("records")
         found: Iterable[Any] = records.all() if condition is None else records.search(condition)
+        with self.index.reading() as connection:
+            found = superseding.selected(connection, found, superseded)
         return [self._ipfile(document) for document in found]
 
     def get(self, id: str) -> IpFile | None:
@@ -144,8 +149,7 @@ class StoreReader:
 
     def _speaking_of(self, record: str, keyvalues: Mapping[str, str]) -> list[str]:
         """The documents that say that there is a record, and the one that its metadata names."""
-        named = keyvalues.get("provenance_cid", "")
-        return [*self._claimants(record), *([named] if named else [])]
+        return [*self._claimants(record), *filter(None, [keyvalues.get("provenance_cid", "")])]
 
     def _claimants(self, record: str) -> list[str]:
         """The documents that say that there is this record, in a fixed order."""

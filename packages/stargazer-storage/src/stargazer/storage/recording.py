@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from stargazer.assets import provenance
 from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError, StorageError
-from stargazer.assets.provenance import Amendment, Document, Entry, Execution
-from stargazer.storage import verified
+from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError, StorageError
+from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Supersession
+from stargazer.storage import stale, superseding, verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.reading import StoreReader
@@ -42,6 +42,61 @@ def account() -> str:
 
 class StoreRecorder(StoreReader):
     """What every change of a store is made of."""
+
+    def successor(self, id: str) -> str:
+        """The id of the record that takes the place of this one; empty if it is not superseded."""
+        with self.index.reading() as connection:
+            return superseding.successor(connection, id)
+
+    def supersede(self, old: IpFile, new: IpFile, reason: str = "") -> None:
+        """Let one record take the place of another, and write down that it does: searches pass the old one over.
+
+        Nothing is removed, and whatever was computed from the old one stays (see `stale`). Of a record that was
+        superseded before, this holds instead.
+
+        Raises:
+            AssetNotFoundError: no such record.
+            InvalidAssetError: the same record, another type, provenance, or a new one that is superseded itself.
+        """
+        before, after = self._existing(old), self._existing(new)
+        kinds = [record.keyvalues.get("asset", "") for record in (before, after)]
+        if "provenance" in kinds:
+            raise InvalidAssetError("provenance is not superseded: it says how files came to be")
+        if before.id == after.id:
+            raise InvalidAssetError(f"the record {before.id!r} cannot take its own place: name two records")
+        if kinds[0] != kinds[1]:
+            raise InvalidAssetError(f"{kinds[1]!r} cannot take the place of {kinds[0]!r}: name two of a type")
+        if instead := self.successor(after.id):
+            raise InvalidAssetError(
+                f"the record {after.id!r} is superseded itself, by {instead!r}: name that"
+            )
+        self._supersede(before, after, reason)
+
+    def reinstate(self, record: IpFile, reason: str = "") -> None:
+        """Let a record that is superseded count again, and write down that it does.
+
+        Raises:
+            AssetNotFoundError: no such record.
+            InvalidAssetError: it is not superseded.
+        """
+        current = self._existing(record)
+        if not self.successor(current.id):
+            raise InvalidAssetError(f"the record {current.id!r} is not superseded")
+        self._supersede(current, None, reason)
+
+    def _supersede(self, old: IpFile, new: IpFile | None, reason: str) -> None:
+        with self._arriving() as arrived, self.index.transaction() as connection:
+            document = Supersession(
+                record=old.id,
+                cid=old.cid,
+                successor=new.id if new else "",
+                successor_cid=new.cid if new else "",
+                reason=reason,
+                replaces=superseding.standing(connection, old.id),
+                account=account(),
+                at=now(),
+            )
+            self._apply(self._write(document, arrived), document)
 
     def _arriving(self) -> contextlib.AbstractContextManager[list[StoredObject]]:
         """A list for the objects of one change, which are removed again if it fails."""
@@ -108,6 +163,8 @@ class StoreRecorder(StoreReader):
                     "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
                     [(*edge, stored.cid) for edge in edges_of(document)],
                 )
+            superseding.note(connection, stored.cid, document)
+            stale.note(connection, stored.cid, document)
             connection.executemany(
                 "INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at",
                 [(id, stored.cid, at) for id in statements],

@@ -12,13 +12,22 @@ from collections.abc import Iterator
 
 import attrs
 from stargazer.assets.asset import record_id
-from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Import, Retraction
+from stargazer.assets.provenance import (
+    Amendment,
+    Document,
+    Entry,
+    Execution,
+    Import,
+    Retraction,
+    Supersession,
+)
 
 __all__ = ["SCHEMA", "Statement", "edges_of", "ended_by", "statements_of", "time_of"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS claims(
     record TEXT, document TEXT, at TEXT, ended INT, PRIMARY KEY(record, document)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_document ON claims(document);
 CREATE TABLE IF NOT EXISTS edges(
     cid TEXT, role TEXT, provenance_cid TEXT, number INTEGER PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS edges_cid ON edges(cid, role);
@@ -73,6 +82,9 @@ def edges_of(document: Document) -> list[tuple[str, str]]:
             return [(document.cid, "amended")]
         case Retraction():
             return [(document.cid, "retracted")]
+        case Supersession():
+            edges = [(document.cid, "superseded")]
+            return edges + ([(document.successor_cid, "superseding")] if document.successor else [])
 
 
 def time_of(document: Document) -> str:
