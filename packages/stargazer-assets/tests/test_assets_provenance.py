@@ -50,6 +50,7 @@ documents: st.SearchStrategy[Document] = st.one_of(
         code_digest=text,
         run_key=text,
         parameters=st.dictionaries(text, json_values, max_size=3),
+        assets=st.dictionaries(text, json_values, max_size=3),
         inputs=st.lists(entries, max_size=2),
         outputs=st.lists(entries, max_size=2),
         tools=st.lists(st.builds(ToolUse, name=text, version=text, source=text), max_size=2),
@@ -65,14 +66,52 @@ documents: st.SearchStrategy[Document] = st.one_of(
         result=json_values,
         forced=st.booleans(),
     ),
-    st.builds(Import, files=st.lists(entries, max_size=2), command=text, account=text, at=text),
-    st.builds(Amendment, record=text, made_by=text, cid=text, keyvalues=pairs, account=text, at=text),
-    st.builds(Retraction, record=text, made_by=text, cid=text, account=text, at=text),
+    st.builds(
+        Import,
+        files=st.lists(entries, max_size=2),
+        command=text,
+        foreign=st.lists(text, max_size=2),
+        account=text,
+        at=text,
+    ),
+    st.builds(
+        Amendment,
+        record=text,
+        made_by=text,
+        cid=text,
+        keyvalues=pairs,
+        name=text,
+        size=st.integers(0),
+        created_at=text,
+        replaces=st.lists(text, max_size=2),
+        account=text,
+        at=text,
+    ),
+    st.builds(
+        Retraction,
+        record=text,
+        made_by=text,
+        cid=text,
+        replaces=st.lists(text, max_size=2),
+        account=text,
+        at=text,
+    ),
 )
 
 
 def test_every_field_is_tried_below() -> None:
-    tried = {"parameters", "inputs", "outputs", "tools", "commands", "image", "platform", "python", "account"}
+    tried = {
+        "parameters",
+        "assets",
+        "inputs",
+        "outputs",
+        "tools",
+        "commands",
+        "image",
+        "platform",
+        "python",
+        "account",
+    }
     tried |= {"task", "distribution", "code_digest", "run_key", "started", "finished", "seconds"}
     assert {field.name for field in attrs.fields(Execution)} == tried | {"peak_memory", "result", "forced"}
 

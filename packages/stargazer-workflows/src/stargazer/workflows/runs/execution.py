@@ -46,13 +46,13 @@ async def execute(
         run.append(attrs.asdict(event))
 
     try:
-        with observe(record), log_to(run.logs), refreshing(refresh):
-            if observer is None:
+        with contextlib.ExitStack() as watching:
+            watching.enter_context(observe(record))
+            if observer is not None:
+                watching.enter_context(observe(observer))
+            with log_to(run.logs), refreshing(refresh):
                 value = await workflow.call(**arguments)
-            else:
-                with observe(observer):
-                    value = await workflow.call(**arguments)
-        run.results = await _described(value)
+            run.results = await _described(value)  # watched, for bytes that are gone are computed again
         run.state = "succeeded"
     except asyncio.CancelledError:
         run.state, run.error = "cancelled", "interrupted"
