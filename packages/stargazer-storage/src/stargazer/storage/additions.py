@@ -28,6 +28,7 @@ class Addition:
         origin: where it came from: a file name or a public URL.
         in_place: it is not copied; the store points at it, and notices if it changes.
         public: on the public network, if it goes to one; as the settings say by default.
+        force: it is registered even if it does not fit what is said of it, and provenance says why it does not.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Addition:
     origin: str = ""
     in_place: bool = False
     public: bool | None = None
+    force: bool = False
 
     @property
     def title(self) -> str:

@@ -17,6 +17,7 @@ from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetErr
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of
+from stargazer.storage.checking import run_checks
 from stargazer.storage.documents import is_document
 from stargazer.storage.ingest import hash_in_place
 from stargazer.storage.objects import StoredObject
@@ -36,16 +37,18 @@ class LocalStore(StoreRecorder):
     def add(self, additions: Iterable[Addition], command: str = "add") -> list[IpFile]:
         """Register files as an import: copied, hashed, checked, with one provenance document for all that is new.
 
-        All or nothing: a file that cannot be registered leaves the store as it was.
+        All or nothing: a file that cannot be registered leaves the store as it was. Installed checks look at the
+        files first (`stargazer.storage.checking`); provenance names those that did.
 
         Raises:
-            FormatError: a file is missing, empty, or not of its type.
+            FormatError: a file is missing, empty, not of its type, or does not fit what it is said to belong to.
             InvalidAssetError: metadata that its type does not take.
             StorageError: the store cannot take it.
         """
         additions = list(additions)
         check_files(additions)
         check_metadata([item.asset for item in additions])
+        checked = run_checks(additions, self._search)
         with self._arriving() as arrived:
             signatures = [statcache.signature(item.path) for item in additions]
             stored = self._take_in(additions)
@@ -60,7 +63,14 @@ class LocalStore(StoreRecorder):
             entries = dict(zip(ids, named, strict=True))
             present = self._documents(entries)
             fresh = [entry for id, entry in entries.items() if id not in present]
-            document = Import(files=fresh, command=command, account=account(), at=now())
+            document = Import(
+                files=fresh,
+                command=command,
+                checks=checked.ran,
+                forced=checked.forced,
+                account=account(),
+                at=now(),
+            )
             written = self._write(document, arrived) if fresh else None
             with self.index.transaction() as connection:
                 verified.remember(connection, stored)

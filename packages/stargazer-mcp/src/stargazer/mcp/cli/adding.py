@@ -26,6 +26,7 @@ def add(argv: Sequence[str]) -> int:
         "add",
         "FILE|URL ... [asset=TYPE] [key=value ...]",
         "Register files with what they are: copied into the store, checked and hashed; all of them or none.\n"
+        "A file that contradicts its metadata, or the file that it is said to belong to, is refused.\n"
         "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it.\n"
         "R1 and R2 given together are linked. A file whose name looks like key=value is written ./key=value;\n"
         "every word after -- is a file.",
@@ -44,6 +45,11 @@ def add(argv: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--public", action="store_true", help="send it to the public IPFS network: for everybody, for ever"
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="register what a check refuses; provenance says that it was forced",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask before publishing")
     parser.add_argument("--json", action="store_true", help="print the records as JSON")
@@ -65,10 +71,11 @@ def add(argv: Sequence[str]) -> int:
         parser.error("--in-place is for files of this machine: a URL is downloaded into the store")
     paths = [Path(word) for word in words.plain]
     consent = _Consent(words.options.public, words.options.yes)
+    force = words.options.force
     records = (
-        _add_url(urls[0], sums, pairs, consent)
+        _add_url(urls[0], sums, pairs, consent, force=force)
         if urls
-        else _add_files(paths, pairs, consent, in_place=in_place)
+        else _add_files(paths, pairs, consent, in_place=in_place, force=force)
     )
     _report(records, as_json=words.options.json)
     return 0
@@ -102,18 +109,20 @@ class _Consent(NamedTuple):
 
 
 def _add_files(
-    paths: list[Path], pairs: Mapping[str, str], consent: _Consent, *, in_place: bool
+    paths: list[Path], pairs: Mapping[str, str], consent: _Consent, *, in_place: bool, force: bool
 ) -> list[IpFile]:
     import attrs
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
 
     store = get_client().store
-    items = [attrs.evolve(item, in_place=in_place) for item in additions(paths, pairs, store)]
+    items = [attrs.evolve(item, in_place=in_place, force=force) for item in additions(paths, pairs, store)]
     return _registered(store, items, consent)
 
 
-def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str], consent: _Consent) -> list[IpFile]:
+def _add_url(
+    url: str, sums: Mapping[str, str], pairs: Mapping[str, str], consent: _Consent, *, force: bool
+) -> list[IpFile]:
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
     from stargazer.storage.downloading import fetch_file, file_name, without_secrets
@@ -125,7 +134,7 @@ def _add_url(url: str, sums: Mapping[str, str], pairs: Mapping[str, str], consen
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(fetch_file(url, sums, store.objects.work, note))
         item: Addition = type(named)(
-            path=path, asset=named.asset, name=path.name, origin=without_secrets(url)
+            path=path, asset=named.asset, name=path.name, origin=without_secrets(url), force=force
         )
         return _registered(store, [item], consent)
 

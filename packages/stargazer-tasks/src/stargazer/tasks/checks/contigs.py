@@ -1,0 +1,111 @@
+"""Whether alignments and variants fit the reference that they claim, and variants the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from stargazer.assets import Alignment, KnownSites, Variants
+from stargazer.assets.errors import FormatError
+from stargazer.storage.checking import Lookup
+from stargazer.tasks.checks.headers import Contig, alignment_header, variants_header
+from stargazer.tasks.checks.sequences import sequences_of
+
+__all__ = ["alignment", "order", "samples", "some", "variants"]
+
+
+def alignment(asset: Alignment, path: Path, lookup: Lookup) -> bool:
+    """Names, lengths and checksums (M5) of the contigs of a BAM or CRAM against the reference it claims.
+
+    Raises:
+        FormatError: it was aligned to another one.
+    """
+    known = lookup.target(asset, "reference_cid") if asset.reference_cid else None
+    reference = sequences_of(known, lookup) if known else None
+    if known is None or not reference:
+        return False
+    _compare(path.name, alignment_header(path).contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
+    return True
+
+
+def order(asset: Alignment, path: Path, lookup: Lookup) -> bool:
+    """The order of an alignment as its header and its metadata say.
+
+    Raises:
+        FormatError: they contradict each other.
+    """
+    said = alignment_header(path).order
+    sorted_orders = ("coordinate", "queryname")
+    if said not in sorted_orders or asset.sorted_by not in sorted_orders:
+        return False
+    if said != asset.sorted_by:
+        raise FormatError(
+            f"{path.name!r} is sorted by {said} according to its header, and sorted_by={asset.sorted_by} was given: "
+            f"give sorted_by={said}, or sort it"
+        )
+    return True
+
+
+def variants(asset: Variants | KnownSites, path: Path, lookup: Lookup) -> bool:
+    """Names, lengths and checksums of the contigs of a VCF or BCF against the reference it claims.
+
+    Raises:
+        FormatError: its variants were called, or are placed, on another one.
+    """
+    known = lookup.target(asset, "reference_cid") if asset.reference_cid else None
+    reference = sequences_of(known, lookup) if known else None
+    if known is None or not reference:
+        return False
+    header = variants_header(path)
+    contigs = header.contigs or ({header.first: Contig()} if header.first else {})
+    if contigs:
+        _compare(path.name, contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
+    return bool(contigs)
+
+
+def samples(asset: Variants, path: Path, lookup: Lookup) -> bool:
+    """The samples that a VCF or BCF is said to hold against the columns that it has.
+
+    Raises:
+        FormatError: they are others.
+    """
+    if not asset.samples:
+        return False
+    found = variants_header(path).samples
+    if sorted(found) != sorted(asset.samples):
+        given = ",".join(found)
+        raise FormatError(
+            f"{path.name!r} holds calls of {len(found)} samples ({some(found)}), and "
+            f"samples={','.join(asset.samples)} was given: "
+            + (f"give samples={given}" if found else "leave that out, for it is a list of sites")
+        )
+    return True
+
+
+def _compare(name: str, contigs: Mapping[str, Contig], title: str, reference: Mapping[str, Contig]) -> None:
+    """Raise FormatError where contigs contradict those of a reference, which may hold some of them alone."""
+    common = contigs.keys() & reference.keys()
+    if not common:
+        raise FormatError(
+            f"{name!r} and {title} have no contig in common: {some(contigs)} and {some(reference)}; "
+            "it belongs to another build, or to none"
+        )
+    for contig in (contig for contig in contigs if contig in common):
+        here, there = contigs[contig], reference[contig]
+        if None not in (here.length, there.length) and here.length != there.length:
+            raise FormatError(
+                f"{name!r} does not belong to {title}: contig {contig!r} has {here.length:,} bases in its header and "
+                f"{there.length:,} in the reference; give the reference_cid of the one that it was made with"
+            )
+        if here.md5 and there.md5 and here.md5 != there.md5:
+            raise FormatError(
+                f"{name!r} does not belong to {title}: the sequence of contig {contig!r} has another checksum (M5) in "
+                f"its header, {here.md5}, than in the reference, {there.md5}; give the reference_cid of the one that "
+                "it was made with"
+            )
+
+
+def some(names: Iterable[str]) -> str:
+    """The first three of some names, quoted."""
+    names = list(names)
+    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "") if names else "none"

@@ -1,0 +1,166 @@
+"""What the headers of alignments and variants say, read without the file's records: contigs, samples, order."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+from stargazer.assets.errors import FormatError
+from stargazer.tasks.checks.bgzf import opened
+
+__all__ = ["Contig", "Header", "alignment_header", "is_cram", "sam_contigs", "variants_header"]
+
+LARGEST = 256 << 20
+"""Bytes of a header at most: one that is larger is damaged."""
+
+GZIP = b"\x1f\x8b"
+FIELD = re.compile(r'(?:^|,)\s*(ID|length|md5|M5)=("[^"]*"|[^,]*)')
+
+
+@attrs.frozen
+class Contig:
+    """What is known of a contig: bases (None: not said) and the MD5 of its sequence in capitals ("": not said)."""
+
+    length: int | None = None
+    md5: str = ""
+
+
+@attrs.frozen
+class Header:
+    """Of an alignment or of variants.
+
+    Attributes:
+        contigs: by name, in order.
+        samples: of the columns of variants.
+        order: of an alignment, as `@HD SO` says.
+        first: the contig of the first record of variants, as far as that is text.
+    """
+
+    contigs: Mapping[str, Contig]
+    samples: list[str] = attrs.field(factory=list)
+    order: str = ""
+    first: str = ""
+
+
+def is_cram(path: Path) -> bool:
+    """Whether an alignment is CRAM."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"CRAM"
+
+
+def alignment_header(path: Path) -> Header:
+    """The header of a BAM or CRAM.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    if is_cram(path):
+        return _cram_header(path)
+    try:
+        with opened(open(path, "rb")) as file:
+            file.read(4)
+            text = _read(file, _number(file)).rstrip(b"\0").decode("utf-8", "replace")
+            said = sam_contigs(text)
+            contigs = {}
+            for _ in range(_number(file)):
+                name = _read(file, _number(file)).rstrip(b"\0").decode("utf-8", "replace")
+                contigs[name] = Contig(_number(file), said.get(name, Contig()).md5)
+    except (FormatError, struct.error) as error:
+        raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
+    return Header(contigs, order=_order(text))
+
+
+def variants_header(path: Path) -> Header:
+    """The header of a VCF (plain or BGZF) or BCF.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    try:
+        with _plain(path) as file:
+            if file.peek(5)[:4] == b"BCF\x02":
+                file.read(5)
+                text = io.BytesIO(_read(file, _number(file)).rstrip(b"\0"))
+                return _vcf_header(text)
+            return _vcf_header(file)
+    except (FormatError, struct.error) as error:
+        raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
+
+
+def sam_contigs(text: str) -> dict[str, Contig]:
+    """The contigs of a SAM header's text.
+
+    Raises:
+        FormatError: a length that is no number.
+    """
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("@SQ"):
+            fields = dict(field.split(":", 1) for field in line.split("\t")[1:] if ":" in field)
+            length = fields.get("LN", "")
+            if not length.isascii() or not length.isdigit():
+                raise FormatError(f"@SQ {fields.get('SN', '')!r}: expected LN to be a number, got {length!r}")
+            found[fields.get("SN", "")] = Contig(int(length), fields.get("M5", "").lower())
+    return found
+
+
+def _vcf_header(lines: BinaryIO) -> Header:
+    contigs: dict[str, Contig] = {}
+    for line in iter(lambda: lines.readline(LARGEST), b""):
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        if text.startswith("##contig=<"):
+            fields = {key: value.strip('"') for key, value in FIELD.findall(text[10:].removesuffix(">"))}
+            length = fields.get("length", "")
+            md5 = (fields.get("md5") or fields.get("M5") or "").lower()
+            contigs[fields.get("ID", "")] = Contig(int(length) if _is_number(length) else None, md5)
+        elif text.startswith("#CHROM"):
+            first = lines.readline(LARGEST).split(b"\t")[0].decode("utf-8", "replace").strip()
+            return Header(contigs, text.split("\t")[9:], first=first)
+        elif not text.startswith("#"):
+            break
+    raise FormatError("it has no line that begins with #CHROM")
+
+
+def _cram_header(path: Path) -> Header:
+    import pysam
+
+    try:
+        with pysam.AlignmentFile(str(path), "rc", check_sq=False) as file:
+            text = str(file.header)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
+    return Header(sam_contigs(text), order=_order(text))
+
+
+def _order(text: str) -> str:
+    match = re.match(r"@HD\t(?:[^\n]*\t)?SO:(\w+)", text)
+    return match[1] if match else ""
+
+
+def _plain(path: Path) -> io.BufferedReader:
+    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    is_gzip = file.peek(2)[:2] == GZIP
+    return opened(file) if is_gzip else file
+
+
+def _number(file: BinaryIO) -> int:
+    (number,) = struct.unpack("<i", file.read(4))
+    if not 0 <= number <= 0x7FFFFFFF:
+        raise FormatError(f"a count of {number:,}")
+    return int(number)
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size) if size <= LARGEST else b""
+    if len(data) != size:
+        raise FormatError(f"{size:,} bytes are announced, {len(data):,} follow")
+    return data
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

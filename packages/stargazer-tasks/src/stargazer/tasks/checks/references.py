@@ -1,0 +1,167 @@
+"""Whether the index, the block index and the dictionary of a reference belong to it."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from stargazer.assets import Asset, ReferenceGzipIndex, ReferenceIndex, SequenceDict
+from stargazer.assets.errors import FormatError
+from stargazer.assets.formats import first_bytes
+from stargazer.storage.checking import Lookup
+from stargazer.tasks.checks.contigs import some
+from stargazer.tasks.checks.headers import sam_contigs
+from stargazer.tasks.checks.sequences import SMALL, fai_rows, sequences_of
+
+__all__ = ["dictionary", "gzip_index", "index"]
+
+GZIP = b"\x1f\x8b"
+BGZF_START = b"\x1f\x8b\x08\x04"
+PROBES = 24
+TITLE = 4096  # bytes of a title line that are looked at
+
+T = TypeVar("T")
+
+
+def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool:
+    """Some contigs of a FASTA index, the first and last among them, against the reference.
+
+    Raises:
+        FormatError: a contig does not begin or end there.
+    """
+    rows = fai_rows(path)
+    known = lookup.target(asset, "reference_cid")
+    if known is None or known.path is None:
+        return False
+    rows = [row for row in rows if row[1]]
+    rows.sort(key=lambda row: row[2])
+    with _fasta(known.path) as (file, whole):
+        size = file.seek(0, io.SEEK_END)
+        for name, length, offset, bases, width in _some_of(rows):
+            end = offset + length // max(bases, 1) * width + length % max(bases, 1)
+            if end > size and not whole:
+                continue
+            last = (name, length, offset, bases, width) == rows[-1] and whole
+            if wrong := _wrong(file, name, offset, end, last=last):
+                raise FormatError(
+                    f"{path.name!r} is not the index of {_called(known.asset)}: {wrong}; "
+                    "make it again: `samtools faidx`"
+                )
+    return True
+
+
+def gzip_index(asset: ReferenceGzipIndex, path: Path, lookup: Lookup) -> bool:
+    """Some blocks of a bgzip index against the reference.
+
+    Raises:
+        FormatError: it is damaged, or no block begins there.
+    """
+    data = path.read_bytes()
+    count = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or len(data) != 8 + 16 * count:
+        raise FormatError(
+            f"{path.name!r} is not a bgzip index, or is truncated: make it with `samtools faidx`"
+        )
+    known = lookup.target(asset, "reference_cid")
+    if known is None or known.path is None:
+        return False
+    with open(known.path, "rb") as file:
+        for number in _some_of(range(count)):
+            offset = int.from_bytes(data[8 + 16 * number : 16 + 16 * number], "little")
+            file.seek(offset)
+            if file.read(len(BGZF_START)) != BGZF_START:
+                raise FormatError(
+                    f"{path.name!r} is not the block index of {_called(known.asset)}: no block begins at "
+                    f"byte {offset:,}; make it again: `samtools faidx`"
+                )
+    return True
+
+
+def dictionary(asset: SequenceDict, path: Path, lookup: Lookup) -> bool:
+    """The contigs of a sequence dictionary against those of the reference.
+
+    Raises:
+        FormatError: they are others, or have other lengths or checksums.
+    """
+    found = sam_contigs(path.read_text(errors="replace"))
+    if not found:
+        raise FormatError(f"{path.name!r} is no sequence dictionary: expected lines that begin with @SQ")
+    known = lookup.target(asset, "reference_cid")
+    contigs = sequences_of(known, lookup, dictionary=False) if known else None
+    if known is None or not contigs:
+        return False
+    title = f"{path.name!r} is not the dictionary of {_called(known.asset)}"
+    remedy = "make it again: `samtools dict`"
+    if found.keys() != contigs.keys():
+        extra, missing = [name for name in found if name not in contigs], contigs.keys() - found.keys()
+        raise FormatError(
+            f"{title}: it has {some(extra)} too many and lacks {some(sorted(missing))}; {remedy}"
+        )
+    for name, contig in found.items():
+        there = contigs[name]
+        if contig.length != there.length:
+            raise FormatError(
+                f"{title}: contig {name!r} has {contig.length:,} bases in it, {there.length:,} there; {remedy}"
+            )
+        if contig.md5 and there.md5 and contig.md5 != there.md5:
+            raise FormatError(
+                f"{title}: contig {name!r} has the checksum (M5) {contig.md5} in it, {there.md5} there; {remedy}"
+            )
+    return True
+
+
+@contextlib.contextmanager
+def _fasta(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
+    """The text of a FASTA to seek in, and whether that is all of it: of a large bgzip one only the beginning."""
+    with open(path, "rb") as file:
+        if file.peek(2)[:2] != GZIP:
+            yield file, True
+            return
+    data = _decompressed(path)
+    yield io.BytesIO(data), path.stat().st_size <= SMALL and len(data) <= SMALL
+
+
+def _decompressed(path: Path) -> bytes:
+    if path.stat().st_size > SMALL:
+        return first_bytes(path)[1]
+    try:
+        with gzip.open(path) as file:
+            return file.read(SMALL + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"{path.name!r} is a damaged gzip file: {error}; copy it again") from None
+
+
+def _wrong(file: BinaryIO, name: str, offset: int, end: int, *, last: bool) -> str:
+    """What is wrong with where a sequence begins and ends; "" if nothing is."""
+    file.seek(max(0, offset - TITLE))
+    before = file.read(offset - file.tell())
+    title = before.removesuffix(b"\n").rpartition(b"\n")[2]
+    found = (title[1:].decode("utf-8", "replace").split() or [""])[0]
+    is_cut = len(title) >= TITLE - 1
+    if not is_cut and (not before.endswith(b"\n") or not title.startswith(b">") or found != name):
+        return f"the sequence of {name!r} does not begin at byte {offset:,} there"
+    file.seek(end - 1)
+    after = file.read(TITLE)
+    here, rest = after[:1], after[1:].lstrip()
+    if not here.strip() and here != b"\n":
+        return f"{name!r} ends at byte {end:,}, where the file has ended"
+    ends = rest == b"" if last else rest[:1] in (b">", b"")
+    if not ends or after[1:2] not in (b"", b"\n", b"\r", b">"):
+        return f"the sequence of {name!r} does not end at byte {end:,} there"
+    return ""
+
+
+def _some_of(items: Sequence[T]) -> list[T]:
+    """A few of many items, evenly spread, the first and last among them."""
+    if len(items) <= PROBES:
+        return list(items)
+    return [items[number * (len(items) - 1) // (PROBES - 1)] for number in range(PROBES)]
+
+
+def _called(asset: Asset) -> str:
+    return f"the reference {getattr(asset, 'build', '')}".rstrip()
