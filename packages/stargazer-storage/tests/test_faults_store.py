@@ -340,6 +340,75 @@ print(sum(refused.values()))
 """
 
 
+CHECK_READ_ONLY = """
+from stargazer.storage.upkeep.fsck import fsck
+from stargazer.storage.upkeep.gc import gc
+report = fsck(store, full=True)
+print(report.problems, gc(store, dry_run=True).removed)
+"""
+
+
+def test_a_store_on_a_read_only_mount_is_checked(tmp_path, source):
+    root = tmp_path / "store"
+    run("add('first')", root, source)
+
+    prefix = mounted('mount --bind "$1" "$1" && mount -o remount,ro,bind "$1"', root)
+    assert run(CHECK_READ_ONLY, root, source, prefix=prefix) == "[] []\n"
+
+
+LAST_PAGE = """
+import os
+from stargazer.storage.upkeep.fsck import fsck
+from stargazer.storage.upkeep.gc import gc
+add("first")
+root = store.root
+small = root.parent
+left = root / "tmp" / "999999999-abc"  # of a process that is gone
+left.write_bytes(bytes(100_000))
+store.index.close()
+ballast = open(small / "ballast", "wb", buffering=0)
+def fill(size=1 << 20):
+    try:
+        while size >= 4096:
+            ballast.write(bytes(size))
+    except OSError:
+        fill(size // 2)
+fill()
+try:
+    LocalStore(root).query({})
+except StorageError as error:
+    assert "the disk is full" in str(error), error
+else:
+    raise AssertionError("there was room")
+last = LocalStore(root)
+assert [found.kind for found in gc(last).removed] == ["leftover"]
+assert len(last.query({"asset": "qc_report"})) == 1
+last.index.close()
+for name in os.listdir(root):
+    if name.startswith("index.sqlite"):
+        os.unlink(root / name)
+for pages in range(40):  # an index is made whole or not at all, wherever the disk ends
+    fill()
+    ballast.truncate(os.fstat(ballast.fileno()).st_size - 4096 * pages)
+    ballast.seek(0, 2)
+    try:
+        LocalStore(root).query({})
+    except StorageError as error:
+        assert "damaged" not in str(error), error
+ballast.truncate(0)
+fsck(LocalStore(root))
+print(len(LocalStore(root).query({"asset": "qc_report"})))
+"""
+
+
+def test_a_disk_without_a_page_left(tmp_path, source):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    prefix = mounted('mount -t tmpfs -o size=2m none "$1"', mount)
+
+    assert run(LAST_PAGE, mount / "store", source, prefix=prefix) == "1\n"
+
+
 def test_a_full_disk_leaves_the_store_as_it_was(tmp_path, source):
     mount = tmp_path / "small"
     mount.mkdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from stargazer.storage.index import Index
 from stargazer.storage.objects import ObjectStore
-from stargazer.storage.sharing import make_folder, open_shared, share_file
+from stargazer.storage.sharing import make_folder, make_folders, open_shared, share_file
 
 ALICE, BOB, GROUP = 64_101, 64_102, 64_200
 
@@ -31,7 +31,8 @@ from stargazer.assets.catalogue import QcReport
 from stargazer.storage import layouts, lineage
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.sharing import open_shared
+from stargazer.storage.sharing import make_folders, open_shared
+from stargazer.storage.upkeep.gc import gc
 from tinydb import where
 root, name, uid, group = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 os.umask(int(sys.argv[5], 8))
@@ -169,6 +170,25 @@ def test_what_a_killed_user_leaves_open_the_other_goes_on_with(shared):
     assert run(check, root, "bob", BOB, group, 0o077) == "1\n"
 
 
+UNPACK = """
+add(name)
+folder = root / "unpacked" / store.query({})[0].cid
+make_folders(folder)
+(folder / "part").touch(mode=0o444)
+folder.chmod(0o555)
+"""
+COLLECT = "print([found.kind for found in gc(store, grace=-1).removed])"
+
+
+@needs_root
+def test_gc_leaves_what_only_the_other_user_can_remove(shared):
+    root, group = shared
+    run(UNPACK, root, "alice", ALICE, group, 0o077)
+
+    assert run(COLLECT, root, "bob", BOB, group, 0o022) == "[]\n"
+    assert run(COLLECT, root, "alice", ALICE, group, 0o022) == "['unpacked']\n"
+
+
 @needs_root
 def test_a_store_that_is_not_shared_stays_its_owners(folder):
     root = folder / "store"
@@ -217,6 +237,20 @@ def test_what_is_made_takes_the_permissions_of_a_shared_root(
         ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite.lock"], file_mode
     )
     assert not list(root.rglob(".new*"))
+
+
+def test_missing_folders_take_the_permissions_of_where_they_are_made(folder):
+    root = folder / "root"
+    root.mkdir()
+    root.chmod(0o2770)
+    before = os.umask(0o077)
+    try:
+        make_folders(root / "a" / "b")
+        make_folders(root / "a" / "b")
+    finally:
+        os.umask(before)
+
+    assert {stat.S_IMODE(path.stat().st_mode) for path in root.rglob("*")} == {0o2770}
 
 
 def test_a_file_in_the_place_of_a_folder_is_an_error(folder):

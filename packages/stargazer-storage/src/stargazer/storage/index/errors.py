@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 
@@ -43,8 +44,19 @@ def explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
     kind = error_kind(error)
     if isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)):
         return IndexDamaged(path, str(error))
+    if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
+        kind = "SQLITE_FULL"
     reason = _REASONS.get(kind, "SQLite refused what was asked")
     return StorageError(f"The index {path!r} failed ({error}): {reason}.")
+
+
+def _is_full(path: str) -> bool:
+    """Whether the disk of an index has no room for the memory that processes share, of 32 KiB."""
+    try:
+        status = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return status.f_blocks > 0 and status.f_bavail * status.f_frsize < 1 << 16
 
 
 def error_kind(error: BaseException) -> str:

@@ -57,17 +57,20 @@ def make_index(path: str) -> None:
     new = f"{path}.new-{secrets.token_hex(8)}"
     try:
         with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous=OFF")  # it is synced below, before it has its name
+            connection.execute(
+                "PRAGMA journal_mode=MEMORY"
+            )  # a log could not be emptied on a full disk, silently
+            connection.execute("BEGIN IMMEDIATE")
+            _run(connection, _TABLES)
+            connection.execute(f"PRAGMA user_version={FORMAT}")
+            connection.execute("COMMIT")
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             if mode != "wal":
                 raise StorageError(
                     f"The index {path!r} would lie on a filesystem that has no memory shared between processes: "
                     "keep it on a local disk (STARGAZER_INDEX)."
                 )
-            connection.execute("PRAGMA synchronous=OFF")  # it is synced below, before it has its name
-            connection.execute("BEGIN IMMEDIATE")
-            _run(connection, _TABLES)
-            connection.execute(f"PRAGMA user_version={FORMAT}")
-            connection.execute("COMMIT")
         share_file(new, os.path.dirname(path))
         sync_paths([new])
         os.rename(new, path)

@@ -44,8 +44,14 @@ def try_alone(root: Path) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def _opened(root: Path) -> Iterator[int]:
+    path = root / "arrivals.lock"
     try:
-        fd = open_shared(root / "arrivals.lock", root)
+        try:
+            fd = open_shared(path, root)
+        except OSError:
+            if not path.exists():
+                raise
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a store that we may only read can be checked
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StorageError(f"the store {str(root)!r} cannot be locked: {reason}") from error

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stargazer.assets.errors import StorageError
 from stargazer.storage import verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import looks_like_document
@@ -141,9 +142,14 @@ class _Check:
             else:
                 sound.append(item)
         if self.repair and self.index_is_sound and sound:
-            with self.store.index.transaction() as connection:
-                known_before = [item for item in sound if item.cid in expected]
-                verified.remember(connection, known_before)
+            known_before = [item for item in sound if item.cid in expected]
+            try:
+                with self.store.index.transaction() as connection:
+                    verified.remember(connection, known_before)
+            except IndexDamaged:
+                raise
+            except StorageError:  # a store that can only be read is hashed every time
+                pass
 
     def missing(self) -> None:
         """Records whose bytes are not here, unless they were dropped on purpose."""

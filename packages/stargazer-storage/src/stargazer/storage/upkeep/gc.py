@@ -17,7 +17,7 @@ from stargazer.storage.documents import is_document
 from stargazer.storage.stored import StoredObject
 from stargazer.storage.upkeep import known, leftovers
 from stargazer.storage.upkeep.alone import Tell, alone, silent
-from stargazer.storage.upkeep.sweep import sweep_alone
+from stargazer.storage.upkeep.sweep import SweepReport, sweep_alone
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore
@@ -81,6 +81,10 @@ def gc(store: LocalStore, *, dry_run: bool = False, grace: float = GRACE, tell: 
     if not store.root.is_dir():
         return GcReport(dry_run=dry_run, removed=[], waiting=0, waiting_bytes=0)
     with alone(store.root, tell):
+        # first what needs no index: on a full disk that cannot even be read
+        swept_first = (
+            sweep_alone(store.root, grace, alone=True, dry_run=False) if not dry_run else SweepReport()
+        )
         used = leftovers.cids_in_use(store.root)
         unreferenced, dead_links = _unreferenced(store)
         old = [found for found in unreferenced if found.cid not in used and _idle(store, found) > grace]
@@ -95,8 +99,8 @@ def gc(store: LocalStore, *, dry_run: bool = False, grace: float = GRACE, tell: 
         ]
         removed += [_removed(store.root, "link", path, dry_run) for path in dead_links]
         swept = sweep_alone(store.root, grace, alone=True, dry_run=dry_run)
-    if swept.removed:
-        removed.append(Garbage("leftover", ", ".join(swept.removed), swept.freed))
+    if names := [*swept_first.removed, *swept.removed]:
+        removed.append(Garbage("leftover", ", ".join(names), swept_first.freed + swept.freed))
     gone = {found.cid for found in old}
     waiting = [found for found in unreferenced if found.cid not in gone]
     return GcReport(
@@ -170,9 +174,10 @@ def _drop(store: LocalStore, cids: list[str]) -> None:
 
 
 def _unpacked(root: Path, used: set[str], grace: float) -> Iterator[Path]:
-    """Unpacked folders that no task has read for the grace."""
+    """Unpacked folders that no task has read for the grace; of another user, who alone can remove them, none."""
     for path in leftovers.entries(root / "unpacked"):
-        if path.name not in used and _unread(path) > grace:
+        removable = os.geteuid() in (0, path.lstat().st_uid)
+        if path.name not in used and removable and _unread(path) > grace:
             yield path
 
 
