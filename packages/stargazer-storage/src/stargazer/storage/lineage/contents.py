@@ -1,0 +1,177 @@
+"""How the contents of two files differ, in a few lines: text, tables and JSON here, other formats by entry point."""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from stargazer.assets.errors import StargazerError
+from stargazer.assets.provenance import Entry
+from stargazer.storage.lineage.text import one_line
+from stargazer.storage.reading import StoreReader
+
+__all__ = ["ENTRY_POINT_GROUP", "Reader", "contents", "plain"]
+
+ENTRY_POINT_GROUP = "stargazer.differences"
+"""Functions `(a: Path, b: Path) -> list[str]` by type of asset: what differs in two files, one line each."""
+
+Reader: TypeAlias = Callable[[Path, Path], list[str]]
+
+_LINES = 2_000_000  # lines compared: a summary is not worth more
+_SHOWN = 5  # examples
+_WIDEST = 160  # characters of an example
+_JSON = 16 * 1024 * 1024  # bytes; more is compared as text
+
+
+def contents(store: StoreReader, a: Entry, b: Entry) -> list[str]:
+    """What differs in two files whose bytes are here; nothing is downloaded.
+
+    Raises:
+        IntegrityError: the bytes are not what a CID says.
+    """
+    if a.cid == b.cid:
+        return []
+    missing = [name for name, entry in (("A", a), ("B", b)) if store.objects.stat(entry.cid) is None]
+    if missing:
+        return [f"the bytes of {' and '.join(missing)} are not here: `stargazer get CID` brings them"]
+    paths = store.read_here(a.cid), store.read_here(b.cid)
+    kinds = {entry.keyvalues.get("asset", "") for entry in (a, b)}
+    reader = _reader(kinds.pop()) if len(kinds) == 1 else None
+    if reader is not None:
+        try:
+            return reader(*paths)
+        except (StargazerError, OSError, ValueError) as error:
+            return [f"not read as what it is registered as: {one_line(str(error))}", *plain(*paths)]
+    return plain(*paths)
+
+
+def _reader(kind: str) -> Reader | None:
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=kind):
+        reader: Reader = entry.load()
+        return reader
+    return None
+
+
+def plain(a: Path, b: Path) -> list[str]:
+    """What differs in two files of a format that nobody is known to read: JSON, a table, text, or just bytes."""
+    heads = [_head(path) for path in (a, b)]
+    if any(b"\0" in head for head in heads):
+        return _bytes(a, b)
+    if all(head.lstrip()[:1] in (b"{", b"[") for head in heads):
+        values = [_json(path) for path in (a, b)]
+        if None not in values:
+            return _values(*values)
+    columns = [head.split(b"\n", 1)[0].split(b"\t") for head in heads]
+    return (_columns(*columns) if all(len(names) > 1 for names in columns) else []) + _text(a, b)
+
+
+def _head(path: Path) -> bytes:
+    with _opened(path) as file:
+        found: bytes = file.read(65536)
+        return found
+
+
+def _opened(path: Path) -> Any:
+    """A file, decompressed if it is gzip."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if compressed else path.open("rb")
+
+
+def _bytes(a: Path, b: Path) -> list[str]:
+    sizes = [path.stat().st_size for path in (a, b)]
+    lines = [] if sizes[0] == sizes[1] else [f"size: {sizes[0]:,} bytes in A, {sizes[1]:,} in B"]
+    with a.open("rb") as one, b.open("rb") as other:
+        offset = 0
+        while True:
+            pieces = one.read(1 << 20), other.read(1 << 20)
+            if pieces[0] != pieces[1]:
+                common = (i for i, (x, y) in enumerate(zip(*pieces, strict=False)) if x != y)
+                return [*lines, f"first different byte: {offset + next(common, min(map(len, pieces))):,}"]
+            if not pieces[0]:
+                return lines
+            offset += len(pieces[0])
+
+
+def _json(path: Path) -> Any:
+    try:
+        with _opened(path) as file:
+            text = file.read(_JSON + 1)
+        return json.loads(text) if len(text) <= _JSON else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _values(a: Any, b: Any) -> list[str]:
+    flat = [dict(_flat(value)) for value in (a, b)]
+    names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name, ...) != flat[1].get(name, ...)]
+    shown = [
+        f"{name}: {_short(flat[0].get(name, 'absent'))} in A, {_short(flat[1].get(name, 'absent'))} in B"
+        for name in names[: 4 * _SHOWN]
+    ]
+    more = [f"and {len(names) - len(shown):,} more values"] if len(names) > len(shown) else []
+    return [*shown, *more] or ["the same values, written in another way"]
+
+
+def _flat(value: Any) -> Iterator[tuple[str, Any]]:
+    """The values of a JSON document, each with its path."""
+    waiting = [("", value)]
+    while waiting:
+        path, here = waiting.pop()
+        if isinstance(here, dict) and here:
+            waiting += reversed([(f"{path}.{key}" if path else key, item) for key, item in here.items()])
+        elif isinstance(here, list) and here:
+            waiting += reversed([(f"{path}[{number}]", item) for number, item in enumerate(here)])
+        else:
+            yield path, here
+
+
+def _columns(a: list[bytes], b: list[bytes]) -> list[str]:
+    """How the first lines of two tables differ."""
+    lines = []
+    for side, names, others in (("A", a, b), ("B", b, a)):
+        if only := [name.decode(errors="replace").strip() for name in names if name not in others]:
+            lines.append(_short(f"columns only in {side}: {', '.join(only)}"))
+    return lines
+
+
+def _text(a: Path, b: Path) -> list[str]:
+    """Lines that only one file has, however they are ordered; where the two part first."""
+    counts: collections.Counter[bytes] = collections.Counter()
+    totals, first, limited = [0, 0], "", False
+    with _opened(a) as one, _opened(b) as other:
+        pairs: Iterable[tuple[bytes | None, bytes | None]] = itertools.zip_longest(one, other)
+        for number, (left, right) in enumerate(pairs, 1):
+            if number > _LINES:
+                limited = True
+                break
+            totals = [totals[0] + (left is not None), totals[1] + (right is not None)]
+            if left == right:
+                continue
+            first = first or f"first different line: {number:,}"
+            for line, sign in ((left, 1), (right, -1)):
+                if line is not None:
+                    counts[line] += sign
+                    if not counts[line]:
+                        del counts[line]
+    only = [sum(counts[line] for line in counts if counts[line] > 0),
+            -sum(counts[line] for line in counts if counts[line] < 0)]  # fmt: skip
+    lines = [f"lines: {totals[0]:,} in A, {totals[1]:,} in B; {only[0]:,} only in A, {only[1]:,} only in B"]
+    if first and not any(only):
+        lines[0] += " (another order)"
+    lines += [first] if first else ["the same lines, compressed in another way"]
+    for side, sign in (("A", 1), ("B", -1)):
+        examples = itertools.islice((line for line in counts if counts[line] * sign > 0), _SHOWN)
+        lines += [f"  only in {side}: {_short(line.decode(errors='replace').rstrip())}" for line in examples]
+    return lines + ([f"compared: the first {_LINES:,} lines"] if limited else [])
+
+
+def _short(value: Any) -> str:
+    text = one_line(value if isinstance(value, str) else json.dumps(value))
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."

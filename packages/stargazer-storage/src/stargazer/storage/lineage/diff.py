@@ -1,0 +1,233 @@
+"""Comparing two lineages: the first points upstream at which they part, not everything that follows from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import attrs
+from stargazer.assets.provenance import Entry, Execution, Import
+from stargazer.storage.lineage.walking import Step, output_of, why
+from stargazer.storage.reading import StoreReader
+
+__all__ = ["Difference", "Divergence", "Kind", "Place", "between", "diff"]
+
+Kind = Literal[
+    "file", "input", "parameter", "code", "tool", "platform", "metadata", "task", "result", "unexplained",
+    "unknown",
+]  # fmt: skip
+
+
+@attrs.frozen
+class Place:
+    """Where two lineages part: a task, and the provenance documents of its two executions."""
+
+    task: str
+    a: str
+    b: str
+
+
+@attrs.frozen(kw_only=True)
+class Divergence:
+    """One thing that differs although nothing before it explains that.
+
+    Attributes:
+        kind: `file`: an import, `input`: a file that only one read, `parameter`, `code`, `tool`, `platform` (also
+            Python and the image), `metadata` of the same bytes, `task`: made in different ways, `result`: two results
+            of the same task, `unexplained`: the same was done with the same, and `unknown`: no readable document says
+            how a file was made.
+        name: of the parameter, tool, role of the input and the like.
+        a, b: what it was on either side; empty where there was none.
+        cids: of the two files, for kinds that are about files.
+        places: the executions it was seen in; the one next to the imports first.
+    """
+
+    kind: Kind
+    name: str
+    a: str
+    b: str
+    cids: tuple[str, str] = ("", "")
+    places: list[Place] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class Difference:
+    """Two files, and where their lineages part; nothing if they are the same bytes, made in the same way."""
+
+    a: Step
+    b: Step
+    divergences: list[Divergence]
+
+    @property
+    def same_bytes(self) -> bool:
+        """Whether the two are one file."""
+        return self.a.entry.cid == self.b.entry.cid
+
+
+def diff(store: StoreReader, a: str, b: str) -> Difference:
+    """What differed upstream of two files, or of two executions named by their provenance documents.
+
+    Raises:
+        AssetNotFoundError: the store knows nothing of one of these CIDs.
+    """
+    left, right = why(store, a), why(store, b)
+    found: dict[tuple[Any, ...], Divergence] = {}
+    waiting, seen = [(left, right)], set()
+    for here, there in waiting:
+        if (id(here), id(there)) in seen:
+            continue
+        seen.add((id(here), id(there)))
+        place = Place(_made_by(here), here.provenance_cid, there.provenance_cid)
+        divergences, deeper = _parted(here, there)
+        for divergence in divergences:
+            name = "" if divergence.kind in ("file", "unknown") else divergence.name  # read in several roles
+            key = divergence.kind, name, divergence.a, divergence.b, divergence.cids
+            found.setdefault(key, divergence).places.append(place)
+        waiting += deeper
+    for divergence in found.values():
+        divergence.places.reverse()
+    return Difference(left, right, list(reversed(found.values())))
+
+
+def between(a: Execution, b: Execution) -> Iterator[Divergence]:
+    """What differs between two executions of a task besides their inputs."""
+    if a.code_digest != b.code_digest:
+        told = a.distribution != b.distribution
+        yield Divergence(
+            kind="code",
+            name=a.task,
+            a=a.distribution if told else f"code {a.code_digest[:12]}",
+            b=b.distribution if told else f"code {b.code_digest[:12]}",
+        )
+    for name in sorted({*a.parameters, *b.parameters}):
+        values = [_json(side.parameters, name) for side in (a, b)]
+        if values[0] != values[1]:
+            yield Divergence(kind="parameter", name=name, a=values[0], b=values[1])
+    tools = [_tools(side) for side in (a, b)]
+    for name in sorted({*tools[0], *tools[1]}):
+        used = [side.get(name, "") for side in tools]
+        if used[0] != used[1]:
+            yield Divergence(kind="tool", name=name, a=used[0], b=used[1])
+    for name in ("platform", "python", "image"):
+        if getattr(a, name) != getattr(b, name):
+            yield Divergence(kind="platform", name=name, a=getattr(a, name), b=getattr(b, name))
+
+
+def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
+    """What differs at two steps, and the pairs of steps before them that are not the same bytes."""
+    cids = here.entry.cid, there.entry.cid
+    one, other = here.document, there.document
+    if here.provenance_cid == there.provenance_cid and cids[0] == cids[1]:
+        return [], []
+    if isinstance(one, Execution) and isinstance(other, Execution):
+        if one.task != other.task:
+            return [Divergence(kind="task", name=here.entry.role, a=one.task, b=other.task, cids=cids)], []
+        return _executions(here, there)
+    if cids[0] == cids[1]:
+        return [], []
+    if isinstance(one, Import) and isinstance(other, Import):
+        name = here.entry.role or here.entry.keyvalues.get("asset", "file")
+        return [Divergence(kind="file", name=name, a=_told(here), b=_told(there), cids=cids)], []
+    if one is None or other is None:
+        return [
+            Divergence(kind="unknown", name=here.entry.role, a=_told(here), b=_told(there), cids=cids)
+        ], []
+    made = [_made_by(step) for step in (here, there)]
+    return [Divergence(kind="task", name=here.entry.role, a=made[0], b=made[1], cids=cids)], []
+
+
+def _executions(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
+    """The same for two executions of one task."""
+    assert isinstance(here.document, Execution)
+    assert isinstance(there.document, Execution)
+    found = list(between(here.document, there.document))
+    deeper: list[tuple[Step, Step]] = []
+    pairs, alone = _paired(here.inputs, there.inputs)
+    for one, other in pairs:
+        if one.entry.cid != other.entry.cid:
+            deeper.append((one, other))
+        elif (fields := _fields(one.entry)) != (others := _fields(other.entry)):
+            name = one.entry.role
+            for key in sorted(key for key in {*fields, *others} if fields.get(key) != others.get(key)):
+                values = fields.get(key, ""), others.get(key, "")
+                found.append(Divergence(kind="metadata", name=f"{key} of {name}", a=values[0], b=values[1]))
+    for step, only_here in alone:
+        told = (_told(step), "") if only_here else ("", _told(step))
+        cids = (step.entry.cid, "") if only_here else ("", step.entry.cid)
+        name = step.entry.role.partition("[")[0]
+        found.append(Divergence(kind="input", name=name, a=told[0], b=told[1], cids=cids))
+    if here.entry.cid != there.entry.cid:
+        cids = here.entry.cid, there.entry.cid
+        results = [_result(step) for step in (here, there)]
+        if results[0] != results[1]:
+            found.append(
+                Divergence(kind="result", name=_made_by(here), a=results[0], b=results[1], cids=cids)
+            )
+        elif not found and not deeper:
+            found.append(Divergence(kind="unexplained", name=_made_by(here), a="", b="", cids=cids))
+    return found, deeper
+
+
+def _paired(a: list[Step], b: list[Step]) -> tuple[list[tuple[Step, Step]], list[tuple[Step, bool]]]:
+    """Inputs that stand for each other, parameter by parameter, and those without a partner (and if they are a's).
+
+    Within a list, first the same bytes, then the same fields (sample, lane), then what is left in its order: a lane
+    more in the middle of a list is one input more, not a change of all that follow.
+    """
+    pairs: list[tuple[Step, Step]] = []
+    alone: list[tuple[Step, bool]] = []
+    for name in dict.fromkeys(step.entry.role.partition("[")[0] for step in [*a, *b]):
+        left, right = (
+            [step for step in side if step.entry.role.partition("[")[0] == name] for side in (a, b)
+        )
+        is_list = any("[" in step.entry.role for step in left + right)
+        for same in (lambda step: step.entry.cid, lambda step: sorted(_fields(step.entry).items())):
+            for step in list(left):
+                partner = next((other for other in right if same(other) == same(step)), None)
+                if partner is not None:
+                    pairs.append((step, partner))
+                    left.remove(step)
+                    right.remove(partner)
+        rest = min(len(left), len(right)) if not is_list or len(left) == len(right) else 0
+        pairs += zip(left[:rest], right[:rest], strict=True)
+        alone += [(step, True) for step in left[rest:]] + [(step, False) for step in right[rest:]]
+    return pairs, alone
+
+
+def _result(step: Step) -> str:
+    """Which of its execution's results a file is."""
+    made = output_of(step.document, step.entry)
+    return made.role if made else step.entry.keyvalues.get("kind", "")
+
+
+def _fields(entry: Entry) -> dict[str, str]:
+    """The metadata of a file but for links to others, which change with those."""
+    return {key: value for key, value in entry.keyvalues.items() if not key.endswith("_cid")}
+
+
+def _json(values: Any, name: str) -> str:
+    return json.dumps(values[name], sort_keys=True) if name in values else ""
+
+
+def _tools(execution: Execution) -> dict[str, str]:
+    tools: dict[str, list[str]] = {}
+    for tool in execution.tools:
+        tools.setdefault(tool.name, []).append(tool.version + (f" ({tool.source})" if tool.source else ""))
+    return {name: ", ".join(sorted(versions)) for name, versions in tools.items()}
+
+
+def _made_by(step: Step) -> str:
+    match step.document:
+        case Execution(task=task):
+            return task
+        case Import(command=command):
+            return command
+    return "unknown"
+
+
+def _told(step: Step) -> str:
+    """A file in a few words."""
+    entry = step.entry
+    pairs = [f"{key}={value}" for key, value in _fields(entry).items() if key != "asset"]
+    return " ".join([entry.keyvalues.get("asset", "file"), entry.origin or entry.name, *pairs]).strip()

@@ -1,0 +1,144 @@
+"""A lineage as a picture: files and what made them, for Graphviz (DOT) and Mermaid."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+import attrs
+from stargazer.assets.provenance import Entry, Execution, Import
+from stargazer.storage.lineage.text import LABELS, one_line
+from stargazer.storage.lineage.walking import Step
+
+__all__ = ["as_dot", "as_mermaid"]
+
+_LONGEST = 60  # characters of one line in a node
+
+
+@attrs.frozen
+class _Node:
+    """A file or an execution: its key in the graph, its lines, and the CID that it stands for."""
+
+    key: str
+    lines: list[str]
+    cid: str
+    kind: str  # "file", "imported" or "execution"
+
+
+def as_dot(step: Step) -> str:
+    """A lineage in Graphviz' language: `dot -Tsvg` draws it; boxes are executions, the rest files."""
+    nodes, edges = _drawn(step)
+    shapes = {
+        "execution": 'shape=box, style=filled, fillcolor="#dbe7f5"',
+        "file": "shape=box, style=rounded",
+        "imported": 'shape=cylinder, style=filled, fillcolor="#f4ead2"',
+    }
+    body = [
+        f"  {node.key} [label={_quoted(node.lines)}, tooltip={_quoted([node.cid])}, {shapes[node.kind]}];"
+        for node in nodes
+    ]
+    body += [
+        f"  {begin} -> {end}" + (f" [label={_quoted([role])}]" if role else "") + ";"
+        for begin, end, role in edges
+    ]
+    return "\n".join(
+        [
+            "digraph lineage {",
+            "  rankdir=LR;",
+            '  node [fontname="sans-serif"]; edge [fontname="sans-serif"];',
+            *body,
+            "}",
+        ]
+    )
+
+
+def as_mermaid(step: Step) -> str:
+    """A lineage in Mermaid's language, which GitHub and many editors draw."""
+    nodes, edges = _drawn(step)
+    brackets = {"execution": ("[", "]"), "file": ("(", ")"), "imported": ("[(", ")]")}
+    body = [
+        f"  {node.key}{brackets[node.kind][0]}{_mermaid(node.lines)}{brackets[node.kind][1]}"
+        for node in nodes
+    ]
+    body += [
+        f"  {begin} -->" + (f"|{_mermaid([role])}|" if role else "") + f" {end}" for begin, end, role in edges
+    ]
+    return "\n".join(["flowchart LR", *body])
+
+
+def _drawn(step: Step) -> tuple[list[_Node], list[tuple[str, str, str]]]:
+    """The nodes, the file asked for first, and the edges from what was read to what read it, with its role."""
+    nodes: dict[str, _Node] = {}
+    edges: dict[tuple[str, str, str], None] = {}
+    keys: dict[tuple[str, str], str] = {}
+
+    def key(letter: str, *identity: str) -> str:
+        return keys.setdefault((letter, "\0".join(identity)), f"{letter}{len(keys)}")
+
+    waiting, seen = [step], set()
+    while waiting:
+        here = waiting.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        file = key("f", here.entry.cid, here.provenance_cid)
+        kind = "imported" if isinstance(here.document, Import) else "file"
+        nodes.setdefault(file, _Node(file, list(_of_file(here.entry)), here.entry.cid, kind))
+        if isinstance(here.document, Execution):
+            made_by = key("x", here.provenance_cid)
+            lines = list(_of_execution(here.document))
+            nodes.setdefault(made_by, _Node(made_by, lines, here.provenance_cid, "execution"))
+            edges.setdefault((made_by, file, ""))
+            for child in here.inputs:
+                read = key("f", child.entry.cid, child.provenance_cid)
+                edges.setdefault((read, made_by, _role(child.entry)))
+        waiting += reversed(here.inputs)
+    return list(nodes.values()), list(edges)
+
+
+def _of_file(entry: Entry) -> Iterator[str]:
+    yield entry.keyvalues.get("asset", "file")
+    if values := [_plain(entry.keyvalues[key]) for key in LABELS if entry.keyvalues.get(key)]:
+        yield " ".join(values)
+    yield f"...{entry.cid[-9:]}"
+
+
+def _of_execution(document: Execution) -> Iterator[str]:
+    yield document.task.rpartition(".")[2]
+    yield from (f"{tool.name} {tool.version}" for tool in document.tools)
+
+
+def _role(entry: Entry) -> str:
+    """What a file was read as, where its type does not say so."""
+    role, asset = entry.role.partition("[")[0], entry.keyvalues.get("asset", "")
+    return "" if role in (asset, f"{asset}s") else role
+
+
+def _plain(value: str) -> str:
+    """A list of texts without JSON's signs; any other value as it is."""
+    with contextlib.suppress(ValueError):
+        values = json.loads(value)
+        if isinstance(values, list):
+            return ", ".join(map(str, values))
+    return value
+
+
+def _quoted(lines: list[str]) -> str:
+    """A string of DOT."""
+    cut = (_cut(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
+    return '"' + "\\n".join(cut) + '"'
+
+
+def _mermaid(lines: list[str]) -> str:
+    """A string of Mermaid: everything but letters, digits and a few signs as its code."""
+    return '"' + "<br>".join("".join(map(_entity, _cut(line))) for line in lines) + '"'
+
+
+def _entity(char: str) -> str:
+    return char if char.isalnum() or char in " .,_-/:+=()" else f"#{ord(char)};"
+
+
+def _cut(line: str) -> str:
+    line = one_line(line)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

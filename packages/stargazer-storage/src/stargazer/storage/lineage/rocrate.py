@@ -1,0 +1,236 @@
+"""A lineage as an RO-Crate, for repositories and readers that know nothing of Stargazer.
+
+The profile is Process Run Crate 0.5, of the Workflow Run RO-Crate collection (https://w3id.org/ro/wfrun/process):
+every execution is an action with its software, what it read, its parameters and what it made. Data are named by
+`ipfs://CID`, so that the crate is one small file that is true wherever the bytes are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from stargazer.assets.errors import StorageError
+from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
+from stargazer.storage.lineage.walking import Step
+
+__all__ = ["METADATA", "as_rocrate", "write_rocrate"]
+
+METADATA = "ro-crate-metadata.json"
+"""The name that RO-Crate gives its one file of metadata."""
+
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+CONTEXT = "https://w3id.org/ro/crate/1.1/context"
+LICENSE: dict[str, Any] = {
+    "@id": "#license",
+    "@type": "CreativeWork",
+    "name": "Not stated",
+    "description": "What holds is the licence of each file that was imported.",
+}
+PYPI = "https://pypi.org/project"
+FORMATS = {
+    ".bam": "application/vnd.ga4gh.bam", ".cram": "application/vnd.ga4gh.cram", ".gz": "application/gzip",
+    ".bed": "text/plain", ".fa": "text/plain", ".fai": "text/plain", ".html": "text/html", ".json": "application/json",
+    ".tar": "application/x-tar", ".tsv": "text/tab-separated-values", ".txt": "text/plain", ".vcf": "text/plain",
+}  # fmt: skip
+
+Entity: TypeAlias = dict[str, Any]
+
+
+def as_rocrate(step: Step) -> Entity:
+    """The metadata of a crate about a file and everything it was made from, as JSON-LD; same lineage, same text."""
+    files, executions = _walked(step)
+    entities: dict[str, Entity] = {}
+    for file in files.values():
+        entities |= {entity["@id"]: entity for entity in _file(file)}
+    for cid, execution in sorted(executions.items(), key=lambda item: (item[1].started, item[0])):
+        entities |= {entity["@id"]: entity for entity in _action(cid, execution, files)}
+    documents = [file.document for file in files.values()]
+    times = [document.finished for document in executions.values()]
+    times += [document.at for document in documents if isinstance(document, Import)]
+    name = step.entry.name or step.entry.keyvalues.get("asset", "file")
+    people = [{"@id": entity["@id"]} for entity in entities.values() if entity["@type"] == "Person"]
+    root: Entity = {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": f"How {name} came to be",
+        "description": f"{name} ({step.entry.cid}) and what it was made from, as Stargazer recorded it.",
+        "datePublished": _time(max(filter(None, times), default="1970-01-01T00:00:00Z")),
+        "license": {"@id": LICENSE["@id"]},
+        "conformsTo": {"@id": PROFILE},
+        "hasPart": [_to(cid) for cid in files],
+        "mentions": [{"@id": f"#{cid}"} for cid in executions],
+        "author": people,
+    }
+    descriptor: Entity = {
+        "@id": METADATA,
+        "@type": "CreativeWork",
+        "about": {"@id": "./"},
+        "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+    }
+    profile: Entity = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
+    graph: list[Entity] = [descriptor, root, profile, LICENSE, *entities.values()]
+    return {"@context": CONTEXT, "@graph": [_compact(entity) for entity in graph]}
+
+
+def write_rocrate(step: Step, folder: Path) -> Path:
+    """Write the crate of a file into a folder, made if it is missing, and return the path of its metadata.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    path = folder / METADATA
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(as_rocrate(step), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    return path
+
+
+def _walked(step: Step) -> tuple[dict[str, Step], dict[str, Execution]]:
+    """The files and executions of a lineage by CID."""
+    files: dict[str, Step] = {}
+    executions: dict[str, Execution] = {}
+    waiting, seen = [step], set()
+    while waiting:
+        here = waiting.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        files.setdefault(here.entry.cid, here)
+        if isinstance(here.document, Execution):
+            executions.setdefault(here.provenance_cid, here.document)
+        waiting += here.inputs
+    return files, executions
+
+
+def _file(step: Step) -> Iterator[Entity]:
+    entry = step.entry
+    pairs = " ".join(f"{key}={value}" for key, value in sorted(entry.keyvalues.items()))
+    entity: Entity = {
+        "@id": f"ipfs://{entry.cid}",
+        "@type": "File",
+        "name": entry.name or entry.keyvalues.get("asset", "file"),
+        "description": pairs,
+        "identifier": entry.cid,
+        "encodingFormat": FORMATS.get(Path(entry.name).suffix, "application/octet-stream"),
+    }
+    if entry.size:
+        entity["contentSize"] = str(entry.size)
+    if isinstance(step.document, Import):
+        by, at = step.document.account, step.document.at
+        entity["description"] = (
+            f"{pairs} (imported from {entry.origin or entry.name} by {by} at {at})".strip()
+        )
+        if entry.origin.startswith(("https://", "http://")):
+            entity["isBasedOn"] = entry.origin
+        if by:
+            yield _person(by)
+    yield entity
+
+
+def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterator[Entity]:
+    software = _software(execution)
+    parameters = list(_parameters(cid, execution))
+    commands = "\n".join(shlex.join(command) for command in execution.commands)
+    action: Entity = {
+        "@id": f"#{cid}",
+        "@type": "CreateAction",
+        "name": f"Run of {execution.task}",
+        "description": "\n".join(filter(None, [_place(execution), commands])),
+        "identifier": cid,
+        "instrument": {"@id": software["@id"]},
+        "object": [_to(entry.cid) for entry in _known(execution.inputs, files)]
+        + [{"@id": parameter["@id"]} for parameter in parameters],
+        "result": [_to(entry.cid) for entry in _known(execution.outputs, files)],
+        "startTime": _time(execution.started),
+        "endTime": _time(execution.finished),
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+    }
+    if execution.account:
+        person = _person(execution.account)
+        action["agent"] = {"@id": person["@id"]}
+        yield person
+    yield action
+    yield software
+    yield from map(_tool, execution.tools)
+    yield from parameters
+
+
+def _known(entries: list[Entry], files: Mapping[str, Step]) -> list[Entry]:
+    """Those files that are part of the crate, each once."""
+    return list({entry.cid: entry for entry in entries if entry.cid in files}.values())
+
+
+def _software(execution: Execution) -> Entity:
+    """The task, as one program: its code, and the tools that it needs."""
+    name, _, version = execution.distribution.rpartition(" ")
+    tools = [_tool(tool) for tool in execution.tools]
+    digest = hashlib.sha256("\n".join([execution.code_digest, *(tool["@id"] for tool in tools)]).encode())
+    page = f"{PYPI}/{quote(name, safe='')}/{quote(version, safe='')}/" if name else ""
+    entity = {
+        "@id": f"{page}#{quote(execution.task, safe='')}-{digest.hexdigest()[:16]}",
+        "@type": "SoftwareApplication",
+        "name": execution.task,
+        "description": f"{execution.distribution or execution.task}, code {execution.code_digest or 'unknown'}",
+        "softwareVersion": version or execution.code_digest or "unknown",
+        "softwareRequirements": [{"@id": tool["@id"]} for tool in tools],
+    }
+    return entity | ({"url": page} if page else {})
+
+
+def _tool(tool: ToolUse) -> Entity:
+    wheel = re.fullmatch(r"wheel ([\w.-]+)==([\w.+!-]+)", tool.source)
+    page = f"{PYPI}/{wheel[1]}/{quote(wheel[2], safe='')}/" if wheel else ""
+    entity = {
+        "@id": f"{page}#tool-{quote(f'{tool.name}-{tool.version}', safe='')}",
+        "@type": "SoftwareApplication",
+        "name": tool.name,
+        "description": f"{tool.name} {tool.version}" + (f" ({tool.source})" if tool.source else ""),
+        "softwareVersion": tool.version,
+    }
+    return entity | ({"url": page} if page else {})
+
+
+def _person(account: str) -> Entity:
+    return {"@id": f"#person-{quote(account, safe='')}", "@type": "Person", "name": account}
+
+
+def _parameters(cid: str, execution: Execution) -> Iterator[Entity]:
+    for name, value in execution.parameters.items():
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        yield {"@id": f"#{cid}-{quote(name, safe='')}", "@type": "PropertyValue", "name": name, "value": text}
+
+
+def _place(execution: Execution) -> str:
+    python = f"Python {execution.python}" if execution.python else ""
+    return ", ".join(filter(None, [execution.platform, python, execution.image]))
+
+
+def _to(cid: str) -> Entity:
+    return {"@id": f"ipfs://{cid}"}
+
+
+def _time(text: str) -> str:
+    """A time in the one spelling of ISO 8601 that validators of the profile take: milliseconds, and +00:00."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="milliseconds")
+    except ValueError:
+        return text
+
+
+def _compact(entity: Mapping[str, Any]) -> Entity:
+    """An entity without empty lists and texts, and single values for lists of one, as RO-Crate wants them."""
+    values = {
+        key: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for key, value in entity.items()
+    }
+    return {key: value for key, value in values.items() if value not in ("", [])}
