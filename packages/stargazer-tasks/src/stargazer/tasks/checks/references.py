@@ -43,7 +43,8 @@ def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool:
     with _fasta(known.path) as (file, whole):
         size = file.seek(0, io.SEEK_END)
         for name, length, offset, bases, width in _some_of(rows):
-            end = offset + length // max(bases, 1) * width + length % max(bases, 1)
+            full, rest = divmod(length - 1, max(bases, 1))
+            end = offset + full * width + rest + 1
             if end > size and not whole:
                 continue
             last = (name, length, offset, bases, width) == rows[-1] and whole
@@ -147,11 +148,11 @@ def _wrong(file: BinaryIO, name: str, offset: int, end: int, *, last: bool) -> s
         return f"the sequence of {name!r} does not begin at byte {offset:,} there"
     file.seek(end - 1)
     after = file.read(TITLE)
-    here, rest = after[:1], after[1:].lstrip()
-    if not here.strip() and here != b"\n":
+    residue, following, rest = after[:1], after[1:2], after[1:].lstrip()
+    if not residue:
         return f"{name!r} ends at byte {end:,}, where the file has ended"
-    ends = rest == b"" if last else rest[:1] in (b">", b"")
-    if not ends or after[1:2] not in (b"", b"\n", b"\r", b">"):
+    goes_on = rest != b"" if last else rest[:1] not in (b">", b"")
+    if residue.isspace() or following.strip() or goes_on:
         return f"the sequence of {name!r} does not end at byte {end:,} there"
     return ""
 
