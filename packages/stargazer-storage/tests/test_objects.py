@@ -305,3 +305,21 @@ def test_a_full_and_a_read_only_disk_are_named_and_leave_the_store_as_it_was(tmp
     assert all("small disk' cannot add" in line and "disk is full" in line for line in full)
     assert unchanged == "True True"
     assert "read-only" in read_only
+
+
+@pytest.mark.parametrize("spoilt", ["object", "shard"])
+def test_what_lies_in_the_place_of_an_object_is_said_with_what_helps(tmp_path, spoilt):
+    store = ObjectStore(tmp_path / "store")
+    source = tmp_path / "source"
+    source.write_text("content")
+    place = store.path(store.add(source).cid)
+    place.unlink()
+    if spoilt == "object":
+        place.mkdir()
+    else:
+        place.parent.rmdir()
+        place.parent.touch()
+
+    with pytest.raises(StorageError, match="stargazer fsck"):
+        store.add(source)
+    assert not list((store.root / "tmp").iterdir())

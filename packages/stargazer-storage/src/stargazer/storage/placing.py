@@ -24,6 +24,8 @@ _REASONS = {
     errno.EROFS: "the filesystem is read-only: mount it writable, or use another store (STARGAZER_LOCAL)",
     errno.EACCES: "no permission: ask the store's owner, or use another store (STARGAZER_LOCAL)",
     errno.EPERM: "no permission: ask the store's owner, or use another store (STARGAZER_LOCAL)",
+    errno.EISDIR: "a folder is in the place of an object: `stargazer fsck` moves it away",
+    errno.ENOTDIR: "a file is in the place of a folder: `stargazer fsck` moves it away",
 }
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000  # ns; the coarse ones are whole seconds
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
