@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import (
+from stargazer.storage.store import Addition
     Alignment,
     AmbiguousAssetError,
     AssetNotFoundError,
@@ -177,7 +178,8 @@ def test_an_alignment_made_here_is_not_one_from_elsewhere(small_lab: Any, genome
 def test_an_alignment_of_another_registered_reference(small_lab: Any, write_bam: Any, tmp_path: Path):
     (tmp_path / "other.fa").write_text(">other\nACGT\n")
     other = small_lab.add(tmp_path / "other.fa", Reference(build="other"))
-    small_lab.add(write_bam(), Alignment(sample="s", reference_cid=other))
+    alignment = Alignment(sample="s", reference_cid=other)
+    small_lab.client.store.add([Addition(write_bam(), alignment, force=True)])
 
     refused(small_lab, InvalidAssetError, other.cid, "small is")
 

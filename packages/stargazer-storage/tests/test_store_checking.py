@@ -1,0 +1,178 @@
+"""Checks that distributions provide: which are called, what they can look at, what is written down of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from stargazer.assets import R1, R2, Asset, FormatError, asset
+from stargazer.assets.asset import REGISTRY
+from stargazer.assets.provenance import Import, dump, parse
+from stargazer.storage import checking
+from stargazer.storage.checking import Check, Lookup
+from stargazer.storage.store import Addition, LocalStore
+
+READS = b"@read/1\nACGTACGT\n+\nIIIIIIII\n"
+Install = Callable[[dict[str, Check]], None]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Install a distribution with these checks, and no other."""
+
+    def run(checks: dict[str, Check]) -> None:
+        module = types.ModuleType("labchecks")
+        lines = ["[stargazer.checks]"]
+        for number, (name, check) in enumerate(checks.items()):
+            setattr(module, f"check{number}", check)
+            lines.append(f"{name} = labchecks:check{number}")
+        monkeypatch.setitem(sys.modules, "labchecks", module)
+        folder = tmp_path / "site" / "labchecks-1.2.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: labchecks\nVersion: 1.2\n")
+        (folder / "entry_points.txt").write_text("\n".join([*lines, "x.broken = labchecks:absent", ""]))
+        from importlib.metadata import entry_points
+
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        found = [
+            entry for entry in entry_points(group=checking.ENTRY_POINT_GROUP) if "labchecks" in entry.value
+        ]
+        monkeypatch.setattr(checking, "entry_points", lambda group: found)
+        _forget()
+
+    _forget()
+    yield run
+    _forget()
+
+
+def _forget() -> None:
+    checking._registered.cache_clear()
+    checking._checks_of.cache_clear()
+
+
+def write(path: Path, data: bytes = READS) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def import_of(store: LocalStore, cid: str) -> Import:
+    document = store.document(store.documents(cid)[0])
+    assert isinstance(document, Import)
+    return document
+
+
+def refuse(asset: Asset, path: Path, lookup: Lookup) -> None:
+    raise FormatError(f"{path.name!r} is odd")
+
+
+def test_the_checks_of_a_type_run_and_are_named_with_their_version(
+    tmp_path: Path, store: LocalStore, install: Install
+) -> None:
+    install(
+        {
+            "r1.good": lambda asset, path, lookup: None,
+            "r1.idle": lambda asset, path, lookup: False,
+            "r2": refuse,
+        }
+    )
+    (record,) = store.add([Addition(write(tmp_path / "x.fq"), R1(sample="S"))])
+    assert import_of(store, record.cid).checks == ["r1.good (labchecks 1.2)"]
+
+
+def test_a_type_that_extends_another_is_checked_as_both(
+    tmp_path: Path, store: LocalStore, install: Install
+) -> None:
+    @asset("umi_r1")
+    class UmiR1(R1):
+        umi: str
+
+    try:
+        install({"r1": refuse})
+        with pytest.raises(FormatError, match="is odd"):
+            store.add([Addition(write(tmp_path / "x.fq"), UmiR1(sample="S", umi="8M"))])
+    finally:
+        del REGISTRY["umi_r1"]
+
+
+def test_a_refused_file_leaves_nothing_and_all_others_out(
+    tmp_path: Path, store: LocalStore, install: Install
+) -> None:
+    install({"r2": refuse})
+    r1 = R1(sample="S")
+    items = [
+        Addition(write(tmp_path / "1.fq"), r1),
+        Addition(write(tmp_path / "2.fq", READS.replace(b"A", b"C")), R2(sample="S", r1_cid=r1)),
+    ]
+    with pytest.raises(FormatError, match=r"'2\.fq' is odd \(`stargazer add --force`"):
+        store.add(items)
+    assert store.query({}) == []
+    assert not list((store.root / "objects").rglob("ba*"))
+
+
+def test_a_forced_file_is_registered_with_the_reason(
+    tmp_path: Path, store: LocalStore, install: Install
+) -> None:
+    install({"r1": refuse})
+    (record,) = store.add([Addition(write(tmp_path / "x.fq"), R1(sample="S"), force=True)])
+    document = import_of(store, record.cid)
+    assert document.forced == ["'x.fq' is odd"]
+    assert document.checks == ["r1 (labchecks 1.2)"]
+
+
+def test_a_check_that_fails_itself_keeps_nothing_out(
+    tmp_path: Path, store: LocalStore, install: Install
+) -> None:
+    install({"r1.bad": lambda asset, path, lookup: bool(1 // 0)})
+    with pytest.warns(UserWarning, match="r1.bad .* could not look at 'x.fq': ZeroDivisionError"):
+        (record,) = store.add([Addition(write(tmp_path / "x.fq"), R1(sample="S"))])
+    assert import_of(store, record.cid).checks == []
+
+
+def test_a_check_finds_what_is_registered_together_and_what_the_store_has(
+    tmp_path: Path, store: LocalStore, install: Install
+) -> None:
+    seen: list[tuple[bytes | None, int]] = []
+
+    def look(asset: Asset, path: Path, lookup: Lookup) -> None:
+        known = lookup.target(asset, "r1_cid")
+        assert known is not None
+        assert known.path is not None
+        mates = lookup.companions(known.asset, "r2", "r1_cid")
+        seen.append((known.path.read_bytes(), len(mates)))
+
+    install({"r2": look})
+    r1 = R1(sample="S")
+    mate = write(tmp_path / "2.fq", READS.replace(b"A", b"C"))
+    store.add([Addition(write(tmp_path / "1.fq"), r1), Addition(mate, R2(sample="S", r1_cid=r1))])
+    again = R2(sample="S", lane="L2", r1_cid=r1.cid)
+    store.add([Addition(mate, again)])
+    assert seen == [(READS, 1), (READS, 2)]
+
+
+def test_bytes_that_are_not_here_are_not_brought(tmp_path: Path, store: LocalStore, install: Install) -> None:
+    found: list[Path | None] = []
+
+    def look(asset: Asset, path: Path, lookup: Lookup) -> None:
+        known = lookup.target(asset, "r1_cid")
+        found.append(known.path if known else tmp_path)
+
+    install({"r2": look})
+    (first,) = store.add([Addition(write(tmp_path / "1.fq"), R1(sample="S"))])
+    store.objects.remove(first.cid)
+    store.add([Addition(write(tmp_path / "2.fq", READS * 2), R2(sample="S", r1_cid=first.cid))])
+    assert found == [None]
+
+
+def test_a_document_of_before_the_checks_reads_as_one_without() -> None:
+    old = Import(files=[])
+    assert "checks" not in json.loads(dump(old))
+    assert parse(dump(old)) == old
