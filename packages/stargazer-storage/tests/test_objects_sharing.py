@@ -26,7 +26,11 @@ AS_USER = """
 import os, sys
 from pathlib import Path
 b"x".decode("unicode_escape")  # whatever Python imports late, it may read now
-import stargazer.assets.catalogue, stargazer.assets.provenance, stargazer.storage.index.making
+import importlib, pkgutil
+import stargazer.assets.catalogue, stargazer.assets.provenance, stargazer.storage
+for module in pkgutil.walk_packages(stargazer.storage.__path__, "stargazer.storage."):
+    importlib.import_module(module.name)
+import cattrs, requests
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage import layouts, lineage
 from stargazer.storage.arrivals import arriving

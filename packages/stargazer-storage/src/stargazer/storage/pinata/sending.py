@@ -62,10 +62,13 @@ class Sender:
                 ready = [item for item in items if item.cid not in held]
                 each(self._try, _in_sequence(ready), AT_ONCE, "stargazer-send")
             still = {item.number: item for item in self._store.waiting()}
-        left = [still[item.number] for item in before if item.number in still]
-        return Sent(
-            len(before) - len(left), [attrs.evolve(item, error=item.error or self._down) for item in left]
-        )
+        left = [
+            attrs.evolve(there, error=there.error or self._down)
+            for item in before
+            if (there := still.get(item.number)) is not None
+        ]
+        # provenance without an error waits for files that somebody enqueued meanwhile, and sends
+        return Sent(len(before) - len(left), left if any(item.error for item in left) else [])
 
     def _incomplete(self) -> frozenset[str]:
         """The provenance of files that are still to come."""
