@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from stargazer.assets import (
-from stargazer.storage.store import Addition
     Alignment,
     AmbiguousAssetError,
     AssetNotFoundError,
@@ -18,6 +17,7 @@ from stargazer.storage.store import Addition
     StargazerError,
     ToolError,
 )
+from stargazer.storage.store import Addition
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows.germline import germline_short_variant_discovery
 
