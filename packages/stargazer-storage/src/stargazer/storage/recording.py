@@ -223,9 +223,9 @@ class StoreRecorder(StoreReader):
 
         if self._claimants(record) or self._documents(statements):
             return
-        for statement in statements.values():
-            changed = _row(statement, document)
-            self.index.table("records").update(changed, where("id") == record)
+        for id, statement in statements.items():
+            if document in self._claimants(id):  # else it was amended again, or taken back
+                self.index.table("records").update(_row(statement, document), where("id") == record)
 
     def _resettle(self, connection: sqlite3.Connection, record: str) -> None:
         """Let a record follow the earliest claim on it that stands; it goes when there is none."""

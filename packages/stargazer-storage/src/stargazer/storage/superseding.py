@@ -38,6 +38,8 @@ WITH RECURSIVE hidden(record) AS (
 SELECT record FROM hidden
 """
 
+_FEW = 8  # records that are looked up one by one
+
 
 def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
     """Let a document with this CID count, within a transaction; one that counts already changes nothing."""
@@ -71,7 +73,9 @@ def selected(
     """Those records that are superseded, if that is `true`; those that are not, if it is anything else but None."""
     if superseded is None:
         return list(records)
-    passed_over = hidden(connection)
+    records = list(records)
+    few = [record["id"] for record in records] if len(records) <= _FEW else []
+    passed_over = {id for id in few if standing(connection, id)} if few else hidden(connection)
     return [record for record in records if (record["id"] in passed_over) == (superseded == "true")]
 
 

@@ -1,0 +1,173 @@
+"""Superseded records: passed over by searches, never removed, and back when that was a mistake."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from stargazer.assets.catalogue import Reference
+from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
+from stargazer.assets.provenance import Supersession
+from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.upkeep.fsck import fsck
+from stargazer.storage.upkeep.gc import gc
+
+from .upkeep_store import add, lose_index
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
+
+
+def reports(store: LocalStore, **pairs: str) -> list[str]:
+    """The ids of the reports that a search finds."""
+    return [record.id for record in store.query({"asset": "qc_report", **pairs})]
+
+
+def test_searches_pass_the_old_record_over_unless_asked(store):
+    old, new = add(store, "old"), add(store, "new")
+
+    store.supersede(old, new, "wrong chemistry")
+
+    assert reports(store) == [new.id]
+    assert reports(store, superseded="false") == [new.id]
+    assert reports(store, superseded="true") == [old.id]
+    assert reports(store, cid=old.cid) == [old.id]
+    assert store.get(old.id) is not None
+    assert store.successor(old.id) == new.id
+    assert store.successor(new.id) == ""
+
+
+def test_the_client_finds_one_asset_again(store):
+    old, new = add(store, "x", text="old"), add(store, "x", text="new")
+    client = LocalStorageClient(store.root)
+    store.supersede(old, new)
+
+    (found,) = asyncio.run(client.query_files({"asset": "qc_report", "sample": "x"}))
+    assert found.cid == new.cid
+
+
+def test_it_is_written_down_with_who_and_why(store):
+    old, new = add(store, "old"), add(store, "new")
+    store.supersede(old, new, "wrong chemistry")
+
+    (cid,) = store.documents(old.cid, "superseded")
+    document = store.document(cid)
+    assert isinstance(document, Supersession)
+    assert (document.record, document.cid) == (old.id, old.cid)
+    assert (document.successor, document.successor_cid) == (new.id, new.cid)
+    assert document.reason == "wrong chemistry"
+    assert document.account
+    assert store.documents(new.cid, "superseding") == [cid]
+
+
+def test_nothing_is_removed(store):
+    old, new = add(store, "old"), add(store, "new")
+    store.supersede(old, new)
+
+    gc(store, grace=0)
+
+    assert store.read(old.cid).read_text() == "old"
+
+
+def test_it_can_be_taken_back_and_said_anew(store):
+    old, new, newest = add(store, "old"), add(store, "new"), add(store, "newest")
+    store.supersede(old, new)
+    store.supersede(old, newest)
+    assert store.successor(old.id) == newest.id
+
+    store.reinstate(old)
+    assert reports(store) == [old.id, new.id, newest.id]
+    with pytest.raises(InvalidAssetError, match="not superseded"):
+        store.reinstate(old)
+
+    store.supersede(old, new)
+    assert store.successor(old.id) == new.id
+
+
+def test_what_it_is_amended_into_is_superseded_too(store):
+    old, new = add(store, "old"), add(store, "new")
+    store.supersede(old, new)
+
+    amended = store.amend(old, {"kind": "better"})
+
+    assert reports(store) == [new.id]
+    assert store.successor(amended.id) == new.id
+    store.reinstate(amended)
+    assert reports(store) == [amended.id, new.id]
+
+
+def test_other_records_of_the_same_bytes_stay(store):
+    old, twin, new = add(store, "old", text="same"), add(store, "twin", text="same"), add(store, "new")
+    assert old.cid == twin.cid
+
+    store.supersede(old, new)
+
+    assert reports(store) == [twin.id, new.id]
+
+
+def test_adding_the_same_again_does_not_bring_it_back(store):
+    old, new = add(store, "old"), add(store, "new")
+    store.supersede(old, new)
+    store.retract(old)
+
+    add(store, "old")
+
+    assert reports(store) == [new.id]
+
+
+def test_what_makes_no_sense_is_refused_and_writes_nothing(store, tmp_path):
+    old, new, third = add(store, "old"), add(store, "new"), add(store, "third")
+    path = tmp_path / "r.fa"
+    path.write_text(">1\nACGT\n")
+    (reference,) = store.add([Addition(path=path, asset=Reference(build="x"))])
+    (provenance,) = store.query({"cid": old.keyvalues["provenance_cid"]})
+    gone = add(store, "gone")
+    store.retract(gone)
+    store.supersede(old, new)
+    count = len(store.query({"asset": "provenance"}))
+
+    for wrong, right, said in (
+        (new, new, "two records"),
+        (new, reference, "two of a type"),
+        (provenance, provenance, "is not superseded"),
+        (third, old, "superseded itself"),
+        (new, old, "superseded itself"),
+    ):
+        with pytest.raises(InvalidAssetError, match=said):
+            store.supersede(wrong, right)
+    with pytest.raises(AssetNotFoundError):
+        store.supersede(gone, new)
+    with pytest.raises(AssetNotFoundError):
+        store.supersede(new, gone)
+    assert len(store.query({"asset": "provenance"})) == count
+
+
+def test_it_holds_after_the_index_was_lost(store):
+    old, new, mistaken = add(store, "old"), add(store, "new"), add(store, "mistaken")
+    store.supersede(old, new)
+    store.supersede(mistaken, new)
+    store.reinstate(mistaken)
+    before = reports(store), reports(store, superseded="true"), store.successor(old.id)
+    lose_index(store)
+
+    assert fsck(store).ok
+    assert (reports(store), reports(store, superseded="true"), store.successor(old.id)) == before
+    assert fsck(store, full=True).problems == []
+
+
+def test_a_store_made_before_there_were_supersessions_takes_them(store):
+    old, new = add(store, "old"), add(store, "new")
+    with store.index.transaction() as connection:
+        for table in ("superseded", "amended", "runs", "files", "reads", "makes", "tools"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("DELETE FROM schemas")
+    store.index.close()
+    store = LocalStore(store.root)
+
+    store.supersede(old, new)
+
+    assert reports(store) == [new.id]
