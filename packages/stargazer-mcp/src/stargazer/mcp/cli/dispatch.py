@@ -26,6 +26,7 @@ VERBS = {
     "get": ("finding", "copy files out, under names people read"),
     "rm": ("finding", "take a registration back"),
     "why": ("lineage", "how a file came to be, back to what was imported"),
+    "diff": ("lineage", "where the ways of two files part, and how they differ"),
     "run": ("running", "run a workflow; without a name, list them"),
     "push": ("transferring", "send files to Pinata, with their provenance"),
     "pull": ("transferring", "bring files from Pinata, with their provenance"),

@@ -145,7 +145,7 @@ def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterat
         "@id": f"#{cid}",
         "@type": "CreateAction",
         "name": f"Run of {execution.task}",
-        "description": "\n".join(filter(None, [_place(execution), commands])),
+        "description": "\n".join(filter(None, [_place(execution), commands])) or execution.task,
         "identifier": cid,
         "instrument": {"@id": software["@id"]},
         "object": [_to(entry.cid) for entry in _known(execution.inputs, files)]
