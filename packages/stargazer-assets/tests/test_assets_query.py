@@ -17,6 +17,7 @@ from stargazer.assets import (
     AnnData,
     AssetNotFoundError,
     InvalidAssetError,
+    QcReport,
     Reference,
     Variants,
     assemble,
@@ -233,3 +234,9 @@ def test_companions_are_no_candidates(client: MemoryClient) -> None:
     alignment = client.store(Alignment(sample="a"))
     client.store(AlignmentIndex(alignment_cid=alignment))
     assert asyncio.run(Alignment.one(client=client)) == alignment
+
+
+def test_a_value_that_only_one_of_several_types_takes_selects_its_assets(client: MemoryClient) -> None:
+    """`kind` of variants is one of a few words, of a report any text."""
+    report = client.store(QcReport(kind="flagstat"))
+    assert found(client, kind="flagstat") == [report]

@@ -12,6 +12,7 @@ import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.errors import AssetNotFoundError, FormatError, IntegrityError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
+from stargazer.storage.index import IndexDamaged
 from stargazer.storage.store import Addition, LocalStore
 
 
@@ -227,3 +228,11 @@ def test_an_object_that_is_as_it_was_is_not_read(store, record):
     store.read(record.cid)
     watching = False
     assert str(path) in opened
+
+
+def test_a_record_that_is_not_whole_is_damage_and_says_so(store, record):
+    with store.index.transaction() as connection:
+        connection.execute("UPDATE docs SET body = replace(body, '\"created_at\"', '\"created_bt\"')")
+
+    with pytest.raises(IndexDamaged, match="stargazer fsck"):
+        store.query({})

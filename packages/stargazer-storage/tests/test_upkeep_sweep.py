@@ -142,12 +142,12 @@ def test_the_lock_of_another_users_running_task_is_respected(store):
 
 def test_dangling_views_go_and_others_stay(store):
     (record,) = store.query({"asset": "qc_report"})
-    view = store.root / "views" / record.cid
+    view = store.views / record.cid
     view.mkdir(parents=True)
     (view / "good.txt").symlink_to(store.objects.path(record.cid))
     (view / "gone.txt").symlink_to(store.objects.path(CID[:-3] + "aaa"))
 
-    assert sweep(store).removed == [f"views/{record.cid}/gone.txt"]
+    assert sweep(store).removed == [f"{store.views.name}/{record.cid}/gone.txt"]
     assert [path.name for path in view.iterdir()] == ["good.txt"]
 
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 import attrs
 from stargazer.assets.client import IpFile, StorageClient, record_id
 from stargazer.assets.declaring import MAX_KEYVALUES, check_declaration, hints_of, unknown_key
-from stargazer.assets.errors import FormatError, InvalidAssetError
+from stargazer.assets.errors import FormatError, InvalidAssetError, StorageError
 from stargazer.assets.formats import first_bytes
 from stargazer.assets.keyvalues import decode, encode, optional
 from stargazer.assets.links import Link, LinkKind, link_of
@@ -177,10 +177,14 @@ class Asset:
 
         Raises:
             FormatError: it begins with none of those that its type allows.
+            StorageError: its file is gone.
         """
         if isinstance(self.suffix, str):
             return self.suffix
-        heads = first_bytes(self.path) if self.path is not None else (b"", b"")
+        try:
+            heads = first_bytes(self.path) if self.path is not None else (b"", b"")
+        except OSError as error:
+            raise StorageError(f"{str(self.path)!r} cannot be read: {error.strerror}") from error
         for magic, suffix in self.suffix.items():
             if any(head.startswith(magic) for head in heads):
                 return suffix

@@ -45,7 +45,7 @@ async def assemble(
     A type that lacks a filtered field has no matching assets; a filter that no named type knows is an error.
 
     Raises:
-        InvalidAssetError: an unknown type, a filter that no type knows, or a value its field does not take.
+        InvalidAssetError: an unknown type, a filter that no type knows, or a value that no type's field takes.
     """
     if asset is None:
         load_asset_types()
@@ -60,9 +60,15 @@ async def assemble(
                 unknown_key(classes[0], name) if len(classes) == 1 else f"{kinds} has a field {name!r}"
             )
     found: list[Asset] = []
-    for cls in classes:
-        if all(_knows(cls, name) for name in filters):
+    refusals: list[InvalidAssetError] = []
+    asked = [cls for cls in classes if all(_knows(cls, name) for name in filters)]
+    for cls in asked:
+        try:
             found += await find(cls, client=client, **filters)
+        except InvalidAssetError as error:  # of several types, one may take a value that another does not
+            refusals.append(error)
+    if refusals and len(refusals) == len(asked):
+        raise refusals[0]
     return sorted(found, key=_age)
 
 

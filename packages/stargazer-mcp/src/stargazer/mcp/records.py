@@ -100,7 +100,7 @@ class DirectClient:
 
     def __init__(self, store: LocalStore):
         self.store = store
-        self.views: Path = store.root / "views"
+        self.views: Path = store.views
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
         return self.store.query(keyvalues) if self.store.exists() else []

@@ -10,6 +10,7 @@ import attrs
 from stargazer.assets.asset import asset_class
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
+from stargazer.storage.interrupting import in_thread
 from stargazer.storage.remaking import made_again
 from stargazer.storage.store import Addition, LocalStore
 
@@ -24,12 +25,12 @@ class StoreClient:
 
     Attributes:
         store: the store itself, for what only a store of this machine can do.
-        views: folder of the links that `Asset.fetch()` lays out.
+        views: folder of the links that `Asset.fetch()` lays out, of this user.
     """
 
     def __init__(self, store: LocalStore):
         self.store = store
-        self.views = store.root / "views"
+        self.views = store.views
 
     async def upload_file(
         self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None
@@ -55,13 +56,13 @@ class StoreClient:
             IntegrityError: the bytes are not what the CID says.
         """
         try:
-            path = await _in_thread(self._bring, ipfile, dest)
+            path = await in_thread(self._bring, ipfile, dest)
         except StorageError as error:
             if self.store.objects.stat(ipfile.cid) is not None or not await made_again(
                 self, ipfile.cid, error
             ):
                 raise
-            path = await _in_thread(self._bring, ipfile, dest)
+            path = await in_thread(self._bring, ipfile, dest)
         return attrs.evolve(ipfile, path=path)
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:

@@ -30,6 +30,7 @@ __all__ = ["SCHEMA", "StoreReader"]
 SCHEMA = "".join(p.SCHEMA for p in (verified, statements, superseding, stale, statcache, mirrors, outbox))
 """SQL of the store's own tables in the index."""
 
+_FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
 _AT_ONCE = 200  # records asked for by id: each that is found is compared with all that were asked for
 
 
@@ -49,6 +50,11 @@ class StoreReader:
         self._index_folder = index
         self._index: Index | None = None
         self._opening = threading.Lock()
+
+    @property
+    def views(self) -> Path:
+        """Folder of the links that are laid out for this user: others of a shared store have their own."""
+        return self.root / f"views-{os.getuid()}"
 
     @property
     def index(self) -> Index:
@@ -287,7 +293,11 @@ class StoreReader:
         return found
 
     def _ipfile(self, document: Mapping[str, Any]) -> IpFile:
-        cid = document["cid"]
+        cid = str(document.get("cid"))
+        if not document.keys() >= _FIELDS:
+            from stargazer.storage.index import IndexDamaged
+
+            raise IndexDamaged(str(self.index_path), f"the record {document.get('id')!r} is not whole")
         path = self.objects.path(cid) if is_cid(cid) else None
         return IpFile(
             id=document["id"],

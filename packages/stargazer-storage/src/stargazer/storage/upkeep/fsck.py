@@ -165,7 +165,8 @@ class _Check:
         for cid in sorted(expected - set(self.here) - evicted - self.damaged):
             if self.store.objects.stat(cid) is not None:  # it has arrived meanwhile
                 continue
-            if cid not in were_here and (cid in on_pinata or self.store.mirrors(cid)):
+            elsewhere = cid in on_pinata or self.store.mirrors(cid) or self.repairs.is_computed(cid)
+            if cid not in were_here and elsewhere:
                 self.elsewhere += 1
             else:
                 self.problems.append(self.repairs.missing(cid))

@@ -51,8 +51,8 @@ def free_workspaces(root: Path) -> Iterator[tuple[Path, Path | None]]:
 
 
 def dangling_views(root: Path) -> Iterator[Path]:
-    """Links below `views` whose object is gone, and what a killed process left of replacing one."""
-    for folder, _, names in os.walk(root / "views"):
+    """Links below somebody's views whose object is gone, and what a killed process left of replacing one."""
+    for folder, _, names in (entry for views in root.glob("views-*") for entry in os.walk(views)):
         for name in names:
             path = Path(folder, name)
             half_done = re.fullmatch(r"\..+\.[0-9a-f]{32}", name) and age(path) > SETTLED

@@ -108,6 +108,17 @@ class Repairs:
             return known.names(connection, cid)
         return []
 
+    def is_computed(self, cid: str) -> bool:
+        """Whether a task made these bytes, so that they can be made again."""
+        for document_cid in self.store.documents(cid, "output"):
+            try:
+                document = self.store.document(document_cid)
+            except StargazerError:
+                continue
+            if isinstance(document, Execution) and cid not in {entry.cid for entry in document.inputs}:
+                return True
+        return False
+
     def _todo(self, cid: str) -> str:
         """How people can have the bytes again: by what made them."""
         original = self.store.objects.original(cid)

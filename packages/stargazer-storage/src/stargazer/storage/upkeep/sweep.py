@@ -120,7 +120,8 @@ def _clear(folder: Path, lock: Path | None) -> bool:
 
 def _remove_empty_views(root: Path) -> None:
     """Folders of views in which nothing is left; a recent one may be about to be filled."""
-    for folder in leftovers.entries(root / "views"):
-        if leftovers.age(folder) > leftovers.SETTLED:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+    for views in root.glob("views-*"):
+        for folder in leftovers.entries(views):
+            if leftovers.age(folder) > leftovers.SETTLED:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
