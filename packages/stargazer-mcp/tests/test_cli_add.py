@@ -272,6 +272,30 @@ def test_what_the_store_had_before_is_said(here: Path, capsys: pytest.CaptureFix
     assert line.startswith("note: there is another reference build=b; workflows need exactly one")
 
 
+def test_what_a_check_refuses_can_be_forced(here: Path, add: Add, capsys: pytest.CaptureFixture[str]) -> None:
+    from stargazer.storage import get_client
+
+    write(here / "x_R1.fq")
+    error = refused(capsys, "x_R1.fq", "sample=S", "platform=ILUMINA")
+    assert "give one of CAPILLARY" in error
+    assert "stargazer add --force" in error
+    (record,) = add("--force", "x_R1.fq", "sample=S", "platform=ILUMINA")
+    store = get_client().store
+    document: Any = store.document(store.documents(record["cid"])[0])
+    assert "platform=ILUMINA" in document.forced[0]
+    assert [check.split()[0] for check in document.checks] == ["r1.encoding", "r1.platform"]
+
+
+def test_reads_are_added_without_the_libraries_of_other_files(here: Path) -> None:
+    write(here / "x_R1.fq.gz")
+    code = (
+        "import sys; from stargazer.mcp.cli import main; main(['add', 'x_R1.fq.gz', 'sample=S']); "
+        "sys.exit(f'{loaded}' if (loaded := {'pysam', 'numpy', 'flyte', 'h5py'} & sys.modules.keys()) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_notes_about_many_files_stay_few(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [write(here / f"{number}_R1.fq", READS * (number + 1)).name for number in range(30)]
     for _ in range(2):

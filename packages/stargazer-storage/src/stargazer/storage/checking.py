@@ -45,7 +45,7 @@ class Lookup:
     """
 
     def __init__(self, additions: Iterable[Addition], find: Callable[[dict[str, str]], list[IpFile]]):
-        self._together = [Known(item.asset, item.path) for item in additions]
+        self._together = {id(item.asset): Known(item.asset, item.path) for item in additions}
         self._find = find
 
     def target(self, asset: Asset, link: str) -> Known | None:
@@ -53,9 +53,8 @@ class Lookup:
         value = getattr(asset, link)
         wanted = asset.links()[link].target.asset_key
         if isinstance(value, Asset):
-            for known in self._together:
-                if known.asset is value:
-                    return known
+            if known := self._together.get(id(value)):
+                return known
             value = value.cid
         records = self._find({"cid": value, "asset": wanted}) if value else []
         return _known(records[0]) if records else None
@@ -64,7 +63,7 @@ class Lookup:
         """The assets of one type whose link points at an asset: those registered with it, then the store's."""
         together = [
             known
-            for known in self._together
+            for known in self._together.values()
             if known.asset.asset_key == kind and _points_at(getattr(known.asset, link), asset)
         ]
         records = self._find({"asset": kind, link: asset.cid}) if asset.cid else []
