@@ -11,6 +11,7 @@ from stargazer.assets import IpFile, StorageError, fetch
 from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport
 from stargazer.storage import get_client
 from stargazer.tasks.execution import AssetEnvironment, Event, observe, workspace
+from stargazer.tasks.execution.wrapper import TASKS
 
 env = AssetEnvironment(name="again")
 
@@ -162,7 +163,7 @@ def test_other_bytes_are_refused_and_said():
 def test_a_task_that_is_not_installed_is_said(monkeypatch):
     made = asyncio.run(aligned("a"))
     lose(made.alignment)
-    monkeypatch.delitem(__import__("stargazer.tasks.execution.wrapper", fromlist=["TASKS"]).TASKS, "again.aligned")
+    monkeypatch.delitem(TASKS, "again.aligned")
 
     with pytest.raises(StorageError) as caught:
         texts(made.alignment)
