@@ -24,16 +24,20 @@ def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> lis
     """The records that typed filters select, oldest first; provenance only when it is asked for.
 
     Args:
-        filters: the values of each key, any of which will do; the key `asset` names types, `id` a record.
+        filters: the values of each key, any of which will do; the key `asset` names types, `id` a record, and
+            `superseded` is `true` for what others took the place of, which is found by that, `cid` and `id` alone.
 
     Raises:
         InvalidAssetError: an unknown type or key, or a value that its field does not take.
     """
     wanted = {key: list(values) for key, values in filters.items()}
     kinds, ids = wanted.pop("asset", None), wanted.pop("id", None)
+    superseded = [str(value).lower() for value in wanted.pop("superseded", ["true", "false"] if ids else [])]
+    if not {"true", "false"}.issuperset(superseded):
+        raise InvalidAssetError(f"superseded is true or false, not {', '.join(map(repr, superseded))}")
     if kinds is None:
         _refuse_unknown(wanted)
-    assets = run_now(assemble(asset=kinds, client=DirectClient(store), **wanted))
+    assets = run_now(assemble(asset=kinds, client=DirectClient(store, superseded), **wanted))
     records = [asset.record for asset in assets if asset.record is not None]
     if ids is not None:
         records = [record for record in records if record.id in ids]
@@ -50,6 +54,7 @@ def _refuse_unknown(keys: Iterable[str]) -> None:
         "provenance_cid",
         "id",
         "asset",
+        "superseded",
     }
     for key in keys:
         if key not in known:
@@ -96,14 +101,22 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class DirectClient:
-    """The part of a storage client that searching and reading need, answered at once."""
+    """The part of a storage client that searching and reading need, answered at once.
 
-    def __init__(self, store: LocalStore):
+    Args:
+        superseded: which of `true` and `false` to find; those that the store shows by itself if there are none.
+    """
+
+    def __init__(self, store: LocalStore, superseded: Sequence[str] = ()):
         self.store = store
+        self.superseded = superseded
         self.views: Path = store.views
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
-        return self.store.query(keyvalues) if self.store.exists() else []
+        if not self.store.exists():
+            return []
+        asked = [{**keyvalues, "superseded": value} for value in self.superseded] or [dict(keyvalues)]
+        return [record for pairs in asked for record in self.store.query(pairs)]
 
     async def upload_file(
         self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None

@@ -27,6 +27,8 @@ VERBS = {
     "rm": ("finding", "take a registration back"),
     "why": ("lineage", "how a file came to be, back to what was imported"),
     "diff": ("lineage", "where the ways of two files part, and how they differ"),
+    "stale": ("staleness", "what was computed from a file, with a tool or by a task"),
+    "supersede": ("staleness", "use one file instead of another from now on"),
     "run": ("running", "run a workflow; without a name, list them"),
     "push": ("transferring", "send files to Pinata, with their provenance"),
     "pull": ("transferring", "bring files from Pinata, with their provenance"),
@@ -107,7 +109,7 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:8} {line}" for name, (_, line) in VERBS.items()]
+    lines = [f"  {name:9} {line}" for name, (_, line) in VERBS.items()]
     return "\n".join(
         [
             "usage: stargazer VERB ...",

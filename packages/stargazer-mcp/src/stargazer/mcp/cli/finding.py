@@ -24,15 +24,21 @@ def query(argv: Sequence[str]) -> int:
     """List the records that filters select."""
     parser = Parser(
         "query",
-        "[asset=TYPE] [key=value ...]",
-        "List registered files. Filters are equalities, all of which hold; a key given twice means either value.",
+        "[asset=TYPE] [key=value ...] [--superseded] [--json]",
+        "List registered files. Filters are equalities, all of which hold; a key given twice means either value.\n"
+        "Files that others took the place of (`stargazer supersede`) are passed over.",
         "  stargazer query\n  stargazer query sample=NA12878\n"
         "  stargazer query asset=alignment duplicates_marked=true --json",
     )
     parser.add_argument("--json", action="store_true", help="print the records as JSON")
+    parser.add_argument(
+        "--superseded", action="store_true", help="superseded ones as well (superseded=true: only those)"
+    )
     words = parser.sort(argv)
     if words.plain:
         parser.error(f"{words.plain[0]!r} is no filter: write key=value")
+    if words.options.superseded:
+        words.pairs["superseded"] = ["false", "true"]
     from stargazer.mcp.records import as_dict
 
     store = _store()
@@ -44,7 +50,7 @@ def query(argv: Sequence[str]) -> int:
     elif not store.exists():
         note(_no_store(store))
     else:
-        note("no record matches" if words.pairs else _nothing(store))
+        note("no record matches" if words.pairs.keys() - {"superseded"} else _nothing(store))
     return 0
 
 
