@@ -10,7 +10,6 @@ import attrs
 from stargazer.assets.asset import asset_class
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
-from stargazer.storage.interrupting import in_thread
 from stargazer.storage.remaking import made_again
 from stargazer.storage.store import Addition, LocalStore
 
@@ -55,6 +54,8 @@ class StoreClient:
             StorageError: the bytes are not to be had, or `dest` cannot be written.
             IntegrityError: the bytes are not what the CID says.
         """
+        from stargazer.storage.interrupting import in_thread  # here: with it comes asyncio
+
         try:
             path = await in_thread(self._bring, ipfile, dest)
         except StorageError as error:

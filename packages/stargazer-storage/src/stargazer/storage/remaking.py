@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from stargazer.assets.errors import StargazerError, StorageError
@@ -18,6 +17,8 @@ ENTRY_POINT_GROUP = "stargazer.recompute"
 
 async def made_again(client: StoreClient, cid: str, missing: StorageError) -> bool:
     """Whether the bytes of a CID are here now; why not, as a note of `missing`, if there was a way that failed."""
+    from importlib.metadata import entry_points
+
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             if await entry.load()(client, cid):
