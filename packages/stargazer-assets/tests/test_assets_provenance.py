@@ -147,6 +147,7 @@ def test_the_least_document_of_each_kind_has_a_fixed_form(kind: str) -> None:
         "amendment": b'{"cid":"c","keyvalues":{},"kind":"amendment","made_by":"m","record":"r",'
         b'"stargazer":"provenance/1"}',
         "retraction": b'{"cid":"c","kind":"retraction","made_by":"m","record":"r","stargazer":"provenance/1"}',
+        "supersession": b'{"cid":"c","kind":"supersession","record":"r","stargazer":"provenance/1"}',
     }
     assert dump(parse(fixed[kind])) == fixed[kind]
 
