@@ -1,4 +1,4 @@
-"""`stargazer add` against copying and hashing by hand: one file of 1 GiB, and 1,000 files of 200 bytes.
+"""`stargazer add` against copying and hashing by hand: one file of 1 GiB, 1,000 files of 200 bytes, these once more.
 
     python benchmarks/ingest.py [--gib 1] [--files 1000] [--rounds 5] [--folder FOLDER]
 
@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from _measure import STARGAZER, Run, alternate, report, run
@@ -104,6 +105,14 @@ def main() -> None:
         print(f"{options.files} files of 200 bytes")
         report(alternate({"cp, sha256sum": by_hand_small, "stargazer add": lambda: add(small)}, options.rounds),
                "cp, sha256sum")  # fmt: skip
+        print(f"{options.files} files of 200 bytes that were added before and have not changed")
+        again = [STARGAZER, "add", *small, "asset=annotation", "name=benchmark", "build=benchmark"]
+        add(small)
+        time.sleep(2.5)  # a file that changed just now is read again
+        run(again, env=environment)
+        listing = {"find -ls": lambda: run(["find", str(folder / "small"), "-ls"])}
+        report(alternate({**listing, "stargazer add, again": lambda: run(again, env=environment)}, options.rounds),
+               "find -ls")  # fmt: skip
 
 
 if __name__ == "__main__":
