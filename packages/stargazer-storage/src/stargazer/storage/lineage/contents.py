@@ -168,8 +168,12 @@ def _text(a: Path, b: Path) -> list[str]:
     lines += [first] if first else ["the same lines, compressed in another way"]
     for side, sign in (("A", 1), ("B", -1)):
         examples = itertools.islice((line for line in counts if counts[line] * sign > 0), _SHOWN)
-        lines += [f"  only in {side}: {_short(line.decode(errors='replace').rstrip())}" for line in examples]
+        lines += [f"  only in {side}: {_example(line)}" for line in examples]
     return lines + ([f"compared: the first {_LINES:,} lines"] if limited else [])
+
+
+def _example(line: bytes) -> str:
+    return _short(line.decode(errors="replace").rstrip().replace("\t", " "))
 
 
 def _short(value: Any) -> str:

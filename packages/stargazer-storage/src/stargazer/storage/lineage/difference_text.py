@@ -88,5 +88,4 @@ def _told(divergence: Divergence) -> Iterator[str]:
         yield f"  in {', '.join(map(one_line, tasks[:_SHOWN]))}{more}"
     for place in divergence.places[:1]:
         if place.a and place.b and divergence.kind not in ("file", "unknown"):
-            yield f"  stargazer why {place.a}"
-            yield f"  stargazer why {place.b}"
+            yield from (f"  stargazer why {cid}" for cid in dict.fromkeys([place.a, place.b]))

@@ -46,7 +46,7 @@ def as_dot(step: Step) -> str:
         [
             "digraph lineage {",
             "  rankdir=LR;",
-            '  node [fontname="sans-serif"]; edge [fontname="sans-serif"];',
+            '  node [fontname="Helvetica"]; edge [fontname="Helvetica"];',
             *body,
             "}",
         ]
@@ -112,7 +112,7 @@ def _of_execution(document: Execution) -> Iterator[str]:
 def _role(entry: Entry) -> str:
     """What a file was read as, where its type does not say so."""
     role, asset = entry.role.partition("[")[0], entry.keyvalues.get("asset", "")
-    return "" if role in (asset, f"{asset}s") else role
+    return "" if role in (asset, f"{asset}s") or asset.endswith(f"_{role}") else role
 
 
 def _plain(value: str) -> str:
