@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,6 +19,8 @@ from stargazer.assets.errors import FormatError
 from stargazer.storage.additions import Addition
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from stargazer.assets.client import IpFile
 
 __all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "run_checks"]
@@ -129,6 +130,8 @@ def _checks_of(keys: frozenset[str]) -> tuple[tuple[str, Check], ...]:
 
 @functools.cache
 def _registered() -> tuple[EntryPoint, ...]:
+    from importlib.metadata import entry_points  # here: it takes a while to import
+
     return tuple(sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)))
 
 
