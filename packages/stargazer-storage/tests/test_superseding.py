@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,16 @@ def test_a_store_made_before_there_were_supersessions_takes_them(store):
     store.supersede(old, new)
 
     assert reports(store) == [new.id]
+
+
+def test_several_that_say_so_at_once_leave_one_answer(store):
+    """Each knows of those before it, or none of them does: one supersession stands, and one undo is enough."""
+    old, *others = (add(store, name) for name in "abcdef")
+    with ThreadPoolExecutor(len(others)) as pool:
+        list(pool.map(lambda new: LocalStore(store.root).supersede(old, new), others))
+
+    assert store.successor(old.id) in {record.id for record in others}
+    assert reports(store, superseded="true") == [old.id]
+    store.reinstate(old)
+    assert reports(store) == [record.id for record in (old, *others)]
+    assert fsck(store).problems == []
