@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pysam
 import pysam.bcftools
@@ -27,7 +29,9 @@ from stargazer.assets import (
     VariantsIndex,
 )
 from stargazer.assets.provenance import Import
+from stargazer.storage.checking import Lookup
 from stargazer.storage.store import Addition, LocalStore
+from stargazer.tasks.checks.indexes import alignment_index, variants_index
 
 SEQUENCES = {"chr1": "ACGTN" * 8000, "chr2": "GATTACA" * 3000, "chr3": "TTGCA" * 400}
 LENGTHS = {name: len(sequence) for name, sequence in SEQUENCES.items()}
@@ -349,6 +353,28 @@ def test_a_damaged_index_is_refused_without_a_traceback(
     index = tmp_path / "a.bam.bai"
     write(index, index.read_bytes()[:cut])
     assert "is not the index" in refused(store, index, AlignmentIndex(alignment_cid=first))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("suffix", ["bai", "csi", "tbi"])
+def test_no_byte_of_an_index_leads_astray(tmp_path: Path, suffix: str) -> None:
+    is_bam = suffix in ("bai", "csi")
+    primary: Asset = Alignment(sample="S") if is_bam else Variants()
+    path = bam(tmp_path / "a.bam") if is_bam else vcf(tmp_path / "a.vcf.gz")
+    if is_bam:
+        pysam.index(*(["-c"] if suffix == "csi" else []), str(path))
+    else:
+        pysam.tabix_index(str(path), preset="vcf")
+    raw = Path(f"{path}.{suffix}").read_bytes()
+    data = gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+    lookup = Lookup([Addition(path, primary)], lambda pairs: [])
+    check = alignment_index if is_bam else variants_index
+    index: Any = AlignmentIndex(alignment_cid=primary) if is_bam else VariantsIndex(variants_cid=primary)
+    for at in range(4, min(len(data), 160)):
+        for byte in (0, 127, 128, 255):
+            damaged = data[:at] + bytes([byte]) + data[at + 1 :]
+            with contextlib.suppress(FormatError):
+                check(index, write(tmp_path / "damaged", damaged), lookup)
 
 
 # what accompanies a reference

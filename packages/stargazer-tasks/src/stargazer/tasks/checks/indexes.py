@@ -20,7 +20,8 @@ from stargazer.tasks.checks.headers import alignment_header, is_cram, variants_h
 
 __all__ = ["alignment_index", "variants_index"]
 
-LARGEST = 256 << 20
+LARGEST = 256 << 20  # bytes, decompressed
+MOST_BITS = 62  # of a position on a contig
 CONTIGS = 3  # with records, that are looked at
 PROBES = 8  # of each of them
 TBI_HEADER = struct.Struct(
@@ -64,6 +65,8 @@ def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: L
         return False
     with _explained(path, "variants", "`bcftools index`"):
         index = _read(path)
+        if index.names and index.count != len(index.names):
+            raise FormatError(f"it has {index.count:,} contigs and the names of {len(index.names):,}")
         contigs = list(variants_header(known.path).contigs)
         if contigs and (unknown := [name for name in index.names if name not in contigs]):
             raise FormatError(f"it has the contigs {some(unknown)}, which the variants lack")
@@ -136,7 +139,7 @@ class _Index:
 
     def _bins(self, at: int) -> tuple[list[tuple[int, int]], int]:
         """Number and first offset of the bins of a contig, and where the next contig begins."""
-        (count,) = struct.unpack_from("<i", self.data, at)
+        count = _count(self.data, at)
         at += 4
         head = struct.Struct("<IQi" if self.is_csi else "<Ii")
         limit = ((1 << 3 * (self.depth + 1)) - 1) // 7  # the number of bins; beyond are counts
@@ -145,13 +148,12 @@ class _Index:
             number, *_, chunks = head.unpack_from(self.data, at)
             at += head.size
             if chunks < 0:
-                raise FormatError(f"a bin of it has {chunks:,} chunks")
+                raise FormatError(f"it is damaged: a bin of {chunks:,} chunks")
             if number < limit and chunks > 0:
                 found.append((number, struct.unpack_from("<Q", self.data, at)[0]))
             at += 16 * chunks
         if not self.is_csi:
-            (intervals,) = struct.unpack_from("<I", self.data, at)
-            at += 4 + 8 * intervals
+            at += 4 + 8 * _count(self.data, at)
         return found, at
 
     def _place(self, number: int) -> tuple[int, int]:
@@ -172,20 +174,29 @@ def _read(path: Path) -> _Index:
         with gzip.open(path) as file:
             data = file.read(LARGEST)
     if data.startswith(b"BAI\x01"):
-        return _Index(data, 8, struct.unpack_from("<i", data, 4)[0], [])
+        return _Index(data, 8, _count(data, 4), [])
     if data.startswith(b"TBI\x01"):
         names, end = _names(data, 8)
-        return _Index(data, end, struct.unpack_from("<i", data, 4)[0], names)
-    shift, depth, auxiliary = struct.unpack_from("<3i", data, 4)
+        return _Index(data, end, _count(data, 4), names)
+    shift, depth, auxiliary = (_count(data, at) for at in (4, 8, 12))
+    if shift + 3 * depth > MOST_BITS:
+        raise FormatError(f"it is damaged: bins of {shift} bits in {depth} levels")
     names = _names(data, 16)[0] if auxiliary >= TBI_HEADER.size + 4 else []
     at = 16 + auxiliary
-    return _Index(data, at + 4, struct.unpack_from("<i", data, at)[0], names, shift, depth, is_csi=True)
+    return _Index(data, at + 4, _count(data, at), names, shift, depth, is_csi=True)
+
+
+def _count(data: bytes, at: int) -> int:
+    (count,) = struct.unpack_from("<i", data, at)
+    if count < 0:
+        raise FormatError(f"it is damaged: a count of {count:,}")
+    return int(count)
 
 
 def _names(data: bytes, at: int) -> tuple[list[str], int]:
     """The names of contigs behind a tabix header, and where they end."""
     at += TBI_HEADER.size
-    (size,) = struct.unpack_from("<i", data, at)
+    size = _count(data, at)
     names = data[at + 4 : at + 4 + size].rstrip(b"\0").decode("utf-8", "replace")
     return names.split("\0") if names else [], at + 4 + size
 

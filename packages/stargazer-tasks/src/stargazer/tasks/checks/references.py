@@ -48,7 +48,12 @@ def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool:
             if end > size and not whole:
                 continue
             last = (name, length, offset, bases, width) == rows[-1] and whole
-            if wrong := _wrong(file, name, offset, end, last=last):
+            wrong = (
+                _wrong(file, name, offset, end, last=last)
+                if end <= size
+                else f"{name!r} ends at byte {end:,}, and the file at byte {size:,}"
+            )
+            if wrong:
                 raise FormatError(
                     f"{path.name!r} is not the index of {_called(known.asset)}: {wrong}; "
                     "make it again: `samtools faidx`"
@@ -72,9 +77,10 @@ def gzip_index(asset: ReferenceGzipIndex, path: Path, lookup: Lookup) -> bool:
     if known is None or known.path is None:
         return False
     with open(known.path, "rb") as file:
+        size = file.seek(0, io.SEEK_END)
         for number in _some_of(range(count)):
             offset = int.from_bytes(data[8 + 16 * number : 16 + 16 * number], "little")
-            file.seek(offset)
+            file.seek(min(offset, size))
             if file.read(len(BGZF_START)) != BGZF_START:
                 raise FormatError(
                     f"{path.name!r} is not the block index of {_called(known.asset)}: no block begins at "
@@ -149,8 +155,6 @@ def _wrong(file: BinaryIO, name: str, offset: int, end: int, *, last: bool) -> s
     file.seek(end - 1)
     after = file.read(TITLE)
     residue, following, rest = after[:1], after[1:2], after[1:].lstrip()
-    if not residue:
-        return f"{name!r} ends at byte {end:,}, where the file has ended"
     goes_on = rest != b"" if last else rest[:1] not in (b">", b"")
     if residue.isspace() or following.strip() or goes_on:
         return f"the sequence of {name!r} does not end at byte {end:,} there"

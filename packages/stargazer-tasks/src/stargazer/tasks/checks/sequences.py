@@ -50,6 +50,8 @@ def fai_rows(path: Path) -> list[tuple[str, int, int, int, int]]:
         fields = line.split("\t")
         try:
             name, (length, offset, bases, width) = fields[0], map(int, fields[1:])
+            if min(length, offset, bases, width) < 0:
+                raise ValueError
         except ValueError:
             raise FormatError(
                 f"{path.name!r}, line {number}: not a FASTA index (name, length, offset, bases and bytes of a line, "
