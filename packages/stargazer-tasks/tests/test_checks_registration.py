@@ -359,7 +359,7 @@ def test_a_damaged_index_is_refused_without_a_traceback(
 @pytest.mark.parametrize("suffix", ["bai", "csi", "tbi"])
 def test_no_byte_of_an_index_leads_astray(tmp_path: Path, suffix: str) -> None:
     is_bam = suffix in ("bai", "csi")
-    primary: Asset = Alignment(sample="S") if is_bam else Variants()
+    primary: Any = Alignment(sample="S") if is_bam else Variants()
     path = bam(tmp_path / "a.bam") if is_bam else vcf(tmp_path / "a.vcf.gz")
     if is_bam:
         pysam.index(*(["-c"] if suffix == "csi" else []), str(path))
