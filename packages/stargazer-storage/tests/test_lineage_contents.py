@@ -55,6 +55,10 @@ def test_a_table_by_its_columns_too(compared):
     assert lines[:2] == ["columns only in A: depth", "columns only in B: mean"]
 
 
+def test_a_table_without_names_has_no_columns_to_compare(compared):
+    assert compared(b"chr1\t0\t10\n", b"chr1\t0\t11\n")[0].startswith("lines: 1 in A, 1 in B")
+
+
 def test_json_by_its_values(compared):
     a, b = (
         b'{"x": {"n": 1, "list": [1, 2]}, "same": 0}',

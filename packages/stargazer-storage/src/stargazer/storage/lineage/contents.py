@@ -133,10 +133,13 @@ def _flat(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _columns(a: list[bytes], b: list[bytes]) -> list[str]:
-    """How the first lines of two tables differ."""
+    """How the first lines of two tables differ; a line with a number in it is none of names."""
+    sides = [[name.decode(errors="replace").strip() for name in names] for names in (a, b)]
+    if any(name.lstrip("-").replace(".", "", 1).isdigit() for names in sides for name in names):
+        return []
     lines = []
-    for side, names, others in (("A", a, b), ("B", b, a)):
-        if only := [name.decode(errors="replace").strip() for name in names if name not in others]:
+    for side, names, others in (("A", *sides), ("B", *reversed(sides))):
+        if only := [name for name in names if name not in others]:
             lines.append(_short(f"columns only in {side}: {', '.join(only)}"))
     return lines
 
