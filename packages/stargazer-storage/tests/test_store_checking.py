@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import sys
 import types
@@ -40,13 +41,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         folder.mkdir(parents=True)
         (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: labchecks\nVersion: 1.2\n")
         (folder / "entry_points.txt").write_text("\n".join([*lines, "x.broken = labchecks:absent", ""]))
-        from importlib.metadata import entry_points
-
         monkeypatch.syspath_prepend(str(tmp_path / "site"))
-        found = [
-            entry for entry in entry_points(group=checking.ENTRY_POINT_GROUP) if "labchecks" in entry.value
-        ]
-        monkeypatch.setattr(checking, "entry_points", lambda group: found)
+        real = importlib.metadata.entry_points
+        group = checking.ENTRY_POINT_GROUP
+        found = [entry for entry in real(group=group) if "labchecks" in entry.value]
+        monkeypatch.setattr(
+            importlib.metadata, "entry_points", lambda **of: found if of == {"group": group} else real(**of)
+        )
         _forget()
 
     _forget()
