@@ -303,3 +303,16 @@ def test_no_name_moves_the_terminal(store, tmp_path):
     assert "\x1b" not in text
     assert "two\\nlines\\x1b[2J.txt" in text
     assert len(text.splitlines()) == 3
+
+
+def test_a_supersession_says_what_counts_instead_and_why(store):
+    old, new = imported(store, "old"), imported(store, "new")
+    records = [store.query({"cid": asset.cid})[0] for asset in (old, new)]
+    store.supersede(*records, "wrong chemistry")
+    (cid,) = store.documents(old.cid, "superseded")
+
+    lines = render(why(store, cid)).splitlines()
+
+    assert lines[2].startswith(f"  a record of {old.cid} superseded by {new.cid}, by ")
+    assert lines[3] == "    wrong chemistry"
+    assert why(store, old.cid).document is not None

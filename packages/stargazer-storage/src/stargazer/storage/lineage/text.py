@@ -5,7 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Import, Retraction
+from stargazer.assets.provenance import (
+    Amendment,
+    Document,
+    Entry,
+    Execution,
+    Import,
+    Retraction,
+    Supersession,
+)
 from stargazer.storage.lineage.walking import Other, Step, output_of
 
 __all__ = ["LABELS", "is_field", "one_line", "render"]
@@ -51,6 +59,11 @@ def _lines(step: Step, again: bool) -> Iterator[str]:
                 yield from _registered(document.outputs)
         case Amendment() | Retraction():
             yield f"  of a record of {document.cid}, by {document.account} at {document.at[:19]}"
+        case Supersession():
+            instead = f"superseded by {document.successor_cid}" if document.successor else "counts again"
+            yield f"  a record of {document.cid} {instead}, by {document.account} at {document.at[:19]}"
+            if document.reason:
+                yield f"    {one_line(document.reason)}"
         case _ if step.provenance_cid:
             yield f"  how it came to be is not known here: no readable document {step.provenance_cid}"
         case _:
