@@ -489,3 +489,14 @@ def test_a_large_account_is_asked_with_filters_and_paged_fully(here, there, pina
 
     assert sorted(listed(there, asset="reference")) == sorted(record.id for record in records)
     assert listed(there, asset="reference", build="b3") == [records[3].id]
+
+
+def test_what_was_superseded_there_is_so_after_a_pull(here, there):
+    old, new = add(here), add(here, b">chr1\nACGTACGTAA\n", "new.fa", "GRCh38")
+    pull(there, there.query({"asset": "reference"}))
+    here.supersede(old, new, reason="N replaced")
+
+    there.listing.forget()
+    pull(there, there.query({"asset": "reference"}))
+
+    assert listed(there, asset="reference") == [new.id]

@@ -134,7 +134,7 @@ class AccountReader(LocalStore):
         changes = [
             cid
             for cid, file in self.listing.documents().items()
-            if file.keyvalues.get("kind") in ("amendment", "retraction") and self.objects.stat(cid) is None
+            if file.keyvalues.get("kind") in ("amendment", "retraction", "supersession") and self.objects.stat(cid) is None
         ]
         LocalStore.replay(self, [*map(self._fetched, changes), *self.explaining(records)])
         found: list[IpFile] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stargazer.assets.asset import Asset
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
-from stargazer.assets.provenance import Amendment, Document, Execution, Retraction
+from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
 from stargazer.storage import outbox
 from stargazer.storage.pinata.finding import AccountReader
 from stargazer.storage.pinata.sending import Progress, Sender, Sent
@@ -89,6 +89,16 @@ class PinataStore(AccountReader):
     def retract(self, ipfile: IpFile) -> None:
         """Remove a record here, then there."""
         super().retract(self._here(ipfile))
+        self._send_what_can_be()
+
+    def supersede(self, old: IpFile, new: IpFile, reason: str = "") -> None:
+        """Let another record stand for one here, and tell the account."""
+        super().supersede(self._here(old), self._here(new), reason)
+        self._send_what_can_be()
+
+    def reinstate(self, record: IpFile, reason: str = "") -> None:
+        """Let a superseded record count again here, and tell the account."""
+        super().reinstate(record, reason)
         self._send_what_can_be()
 
     def hand_over(self, records: Iterable[IpFile]) -> None:
@@ -190,10 +200,16 @@ class PinataStore(AccountReader):
         for cid in cids:
             ours = cid not in there and not self.documents(cid, "foreign")
             document = self.document(cid) if ours else None
-            if isinstance(document, Amendment | Retraction):
+            if isinstance(document, Supersession):
+                self._enqueue_document(cid)
+            elif isinstance(document, Amendment | Retraction):
                 ids = [statement.id for statement in statements_of(cid, document)]
                 records = {id: record for id in ids if (record := self.here(id))}
-                (own,) = self._search({"asset": "provenance", "cid": cid})
                 with self.index.transaction() as connection:
                     self._follow(connection, document, records)
-                    outbox.enqueue(connection, own.id, cid, public=False, rank=1, doubtful=True)
+                    self._enqueue_document(cid)
+
+    def _enqueue_document(self, cid: str) -> None:
+        (own,) = self._search({"asset": "provenance", "cid": cid})
+        with self.index.transaction() as connection:
+            outbox.enqueue(connection, own.id, cid, public=False, rank=1, doubtful=True)
