@@ -12,7 +12,7 @@ import attrs
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Execution
-from stargazer.storage import outbox
+from stargazer.storage import outbox, superseding
 from stargazer.storage.pinata.listing import Listing, as_record
 from stargazer.storage.pinata.private_link import PrivateLink
 from stargazer.storage.pinata.retrying import Refused, Unavailable
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from stargazer.storage.sources import Source
 
 __all__ = ["AccountReader"]
+
+_CHANGES = ("amendment", "retraction", "supersession")
+"""Kinds of provenance that say what is not as it was."""
+
+_CHANGES = ("amendment", "retraction", "supersession")
+"""The kinds of provenance that say of records what has become of them."""
 
 
 class AccountReader(LocalStore):
@@ -64,7 +70,7 @@ class AccountReader(LocalStore):
         be reached, what is here answers, with a warning.
         """
         here = {record.id: self._with_network(record) for record in self._search(keyvalues)}
-        pairs = {key: value for key, value in keyvalues.items() if key != "cid"}
+        pairs = {key: value for key, value in keyvalues.items() if key not in ("cid", "superseded")}
         there: dict[str, IpFile] = {}
         with self._reachable():
             for file in self.listing.files(pairs, cid=keyvalues.get("cid", "")):
@@ -80,6 +86,10 @@ class AccountReader(LocalStore):
                     )
         found = list(here.values())
         if there:
+            superseded = keyvalues.get("superseded", None if "cid" in keyvalues else "false")
+            with self.index.reading() as connection:
+                rows = superseding.selected(connection, [{"id": id} for id in there], superseded)
+            there = {row["id"]: there[row["id"]] for row in rows}
             local = [attrs.evolve(record, path=self._path(record.cid)) for record in there.values()]
             found = sorted([*found, *local], key=lambda record: record.created_at)
         return [record for record in found if public in (None, record.public)]
@@ -104,6 +114,14 @@ class AccountReader(LocalStore):
                         self.replay([cid])
                         return super().remembered(run_key)
         return None
+
+    def _comes_alone(self, cid: str) -> bool:
+        """Also the provenance of the account: others of it may have sent it."""
+        if super()._comes_alone(cid):
+            return True
+        with self._reachable():
+            return cid in self.listing.documents()
+        return False
 
     def sources(self, cid: str) -> list[Source]:
         """Mirrors, and Pinata's networks where the account has the file; else the public gateway may find it."""
@@ -134,7 +152,7 @@ class AccountReader(LocalStore):
         changes = [
             cid
             for cid, file in self.listing.documents().items()
-            if file.keyvalues.get("kind") in ("amendment", "retraction", "supersession") and self.objects.stat(cid) is None
+            if file.keyvalues.get("kind") in _CHANGES and self.objects.stat(cid) is None
         ]
         LocalStore.replay(self, [*map(self._fetched, changes), *self.explaining(records)])
         found: list[IpFile] = []

@@ -186,7 +186,7 @@ class PinataStore(AccountReader):
 
     def replay(self, cids: Iterable[str], *, trusted: bool = True) -> int:
         """As every store does; changes of our own that the account has not seen wait to be sent."""
-        fresh = [cid for cid in dict.fromkeys(cids) if not self._is_known(cid)]
+        fresh = [cid for cid in dict.fromkeys(cids) if not self.is_registered(cid)]
         count = super().replay(fresh, trusted=trusted)
         if trusted and fresh:
             self._follow_again(fresh)
