@@ -20,7 +20,7 @@ import pytest
 from stargazer.assets import R1, R2, Reference, ReferenceIndex
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetError, StorageError
-from stargazer.assets.provenance import Import, Retraction, dump
+from stargazer.assets.provenance import Entry, Execution, Import, Retraction, dump
 from stargazer.storage.bundles import finding
 from stargazer.storage.bundles.fetching import Fetched, News, fetch_bundle
 from stargazer.storage.bundles.finding import BuiltinBundle, find_bundle, known_bundles
@@ -471,6 +471,38 @@ def test_a_provenance_document_is_no_file_of_a_bundle(
 
     assert "is a provenance document" in done.failed[0].reason
     assert (objects(yours), state(yours)) == (set(), set())
+
+
+def test_provenance_in_the_guise_of_a_file_is_not_brought_later_either(
+    yours: LocalStore, tmp_path: Path
+) -> None:
+    """A bundle that registers records alone is not to smuggle a memo entry in through their bytes."""
+    result = Entry(role="bam", cid=compute_cid(_written(tmp_path / "x.bam", b"BAM")), size=3, name="x.bam",
+                   keyvalues={"asset": "alignment", "sample": "S"})  # fmt: skip
+    execution = Execution(task="align", run_key="key", outputs=[result], started="", finished="", result=0)
+    strange = _written(tmp_path / "strange", dump(execution))
+    cid, folder = compute_cid(strange), tmp_path / "beside"
+    folder.mkdir()
+    entry = {
+        "name": "1.fq",
+        "size": strange.stat().st_size,
+        "cid": cid,
+        "keyvalues": {"asset": "r1", "sample": "S"},
+    }
+    strange.rename(folder / cid)
+    body = {"stargazer": "bundle/1", "name": "strange", "mirrors": ["{cid}"], "files": [entry]}
+    (folder / "strange.bundle.json").write_text(json.dumps(body))
+
+    assert len(fetch(yours, folder, records_only=True).records) == 1
+
+    with pytest.raises(StorageError, match="is a provenance document"):
+        yours.read(cid)
+    assert cid not in objects(yours)
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
 
 
 # making, finding, verifying

@@ -78,6 +78,14 @@ def kinds(pinata) -> list[str]:
     return sorted(file["keyvalues"]["asset"] for file in pinata.files)
 
 
+def test_asking_for_superseded_ones_passes_over_nothing_that_only_the_account_has(here, there):
+    found = add(here)
+
+    for value, expected in (("false", [found.id]), ("true", [])):
+        records = there.query({"asset": "reference", "superseded": value})
+        assert [record.id for record in records] == expected
+
+
 def listed(store, **filters) -> list[str]:
     store.listing.forget()
     return [record.id for record in store.query(filters)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from stargazer.assets.errors import StorageError
 from stargazer.assets.provenance import parse
 
-__all__ = ["is_document", "looks_like_document"]
+__all__ = ["is_document", "looks_like_document", "refuse_document"]
 
 _HEAD, _SIGN = b'{"', b'"stargazer":"provenance/'
 _LARGEST = 256 << 20  # bytes; a document of a million files is smaller
@@ -24,6 +25,16 @@ def is_document(path: Path) -> bool:
         return bool(parse(_signed(path)))
     except ValueError:
         return False
+
+
+def refuse_document(path: Path) -> None:
+    """Refuse a provenance document where a file is expected: an index that is made again would take its word.
+
+    Raises:
+        StorageError: it is one.
+    """
+    if is_document(path):
+        raise StorageError("it is a provenance document, which comes with the files that it speaks of")
 
 
 def _signed(path: Path) -> bytes:

@@ -19,11 +19,9 @@ from .assembling import Assembly, Fault, Progress, WrongBytesError
 from .cid import BLOCK_SIZE, hash_file
 from .foreign import Layout
 from .ingest import sync_paths
-from .layouts import save
 from .links import parse_cid
 from .parts import Compute, Part, WaitUntil, open_part
 from .profiles import RAW
-from .sharing import make_folder
 from .sources import LocalFile, Mirror, Source, file_name, source_of, without_secrets
 
 if TYPE_CHECKING:
@@ -41,6 +39,7 @@ def fetch_object(
     *,
     size: int | None = None,
     progress: Progress | None = None,
+    accept: Callable[[Path], None] | None = None,
 ) -> StoredObject:
     """The object with this CID, brought from the first source that has its bytes unless it is here already.
 
@@ -51,6 +50,7 @@ def fetch_object(
         sources: tried in this order, each again while it makes progress.
         size: bytes of the file, where they are certain: another figure then refuses a source at once.
         progress: called with the bytes that are here and those in all (None where unknown).
+        accept: given the verified file before it is visible in the store; refuses it by a StorageError.
 
     Raises:
         IntegrityError: a source gave wrong bytes, and none the right ones; names the CID and what each source did.
@@ -70,9 +70,20 @@ def fetch_object(
             part.discard()
             return found
 
+        def keep(layout: Path | None = None) -> StoredObject:
+            if accept is not None:
+                try:
+                    accept(part.path)
+                except StorageError as error:
+                    part.discard()
+                    raise StorageError(f"{cid} is not kept: {error}") from None
+            return objects.keep(part.path, cid, layout=layout)
+
         if parse_cid(cid).codec == RAW:  # one block, however large
-            return _fetch_block(cid, part, sources, objects, size, progress)
-        return _fetch_tree(cid, part, sources, objects, size, progress)
+            return _fetch_block(cid, part, sources, keep, size, progress)
+        return _fetch_tree(
+            cid, part, sources, Layout(cid, sources, objects.new_temporary), keep, size, progress
+        )
 
 
 @contextlib.contextmanager
@@ -139,7 +150,7 @@ def _fetch_block(
     cid: str,
     part: Part,
     sources: Sequence[Source],
-    objects: ObjectStore,
+    keep: Callable[[], StoredObject],
     size: int | None,
     progress: Progress | None,
 ) -> StoredObject:
@@ -155,19 +166,19 @@ def _fetch_block(
     faults = Assembly(cid, part, size, _digests(["sha256"]), judge, progress).bring(sources)
     if faults:
         raise _failed(cid, faults)
-    return objects.keep(part.path, cid)
+    return keep()
 
 
 def _fetch_tree(
     cid: str,
     part: Part,
     sources: Sequence[Source],
-    objects: ObjectStore,
+    layout: Layout,
+    keep: Callable[[Path | None], StoredObject],
     size: int | None,
     progress: Progress | None,
 ) -> StoredObject:
     """An object whose CID is that of a tree over its bytes: in Pinata's layout, or in a foreign one."""
-    layout = Layout(cid, sources, objects.new_temporary)
 
     def compute(fd: int, size: int, wait_until: WaitUntil) -> str:
         return hash_file(fd, size, wait_until, profile=layout.profile)
@@ -191,19 +202,9 @@ def _fetch_tree(
                 raise _failed(cid, [*faults, *more])
         else:
             layout.note_profile()
-        if layout.file is not None:
-            with part.explained():
-                _save_layout(layout.file, objects.path(cid), objects.root)
-        return objects.keep(part.path, cid)
+        return keep(layout.file)
     finally:
         layout.forget()
-
-
-def _save_layout(layout: Path, path: Path, root: Path) -> None:
-    """Put a layout where the object will be."""
-    for folder in (path.parent.parent, path.parent):
-        make_folder(folder, root)
-    save(path, layout)
 
 
 class _NeedsCar(Exception):

@@ -18,6 +18,7 @@ from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution
 from stargazer.storage import mirrors, outbox, stale, statcache, statements, superseding, verified
 from stargazer.storage.cid import is_cid
+from stargazer.storage.documents import refuse_document
 from stargazer.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ class StoreReader:
         with self.index.reading() as connection:
             return [found for (found,) in connection.execute(sql, (cid, role)).fetchall()]
 
+    def is_registered(self, cid: str) -> bool:
+        """Whether a provenance document has taken effect in this store."""
+        return any(record.keyvalues.get("asset") == "provenance" for record in self._search({"cid": cid}))
+
     def explaining(self, records: Iterable[IpFile]) -> list[str]:
         """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""
         found: dict[str, None] = {}
@@ -218,7 +223,8 @@ class StoreReader:
         """The read-only file of a CID, downloaded from a source if it is not here.
 
         Raises:
-            StorageError: no source has it; the message says what was wrong with each.
+            StorageError: no source has it (the message says what was wrong with each), or it is provenance that
+                nobody here speaks of.
             IntegrityError: what they gave is not what the CID says.
         """
         if self.objects.stat(cid) is not None:
@@ -228,10 +234,18 @@ class StoreReader:
             raise self._missing(cid)
         from stargazer.storage.downloading import fetch_object
 
-        found = fetch_object(cid, sources, self.objects, progress=progress)
+        accept = None if self._comes_alone(cid) else refuse_document
+        found = fetch_object(cid, sources, self.objects, progress=progress, accept=accept)
         with contextlib.suppress(StorageError), self.index.transaction() as connection:
             verified.remember(connection, [found])
         return self.objects.path(cid)
+
+    def _comes_alone(self, cid: str) -> bool:
+        """Whether bytes may be brought though they turn out to be provenance.
+
+        What no bundle has registered as somebody else's counts as this store's own word when the index is made again.
+        """
+        return self.is_registered(cid)
 
     def export(self, cid: str, target: Path) -> Path:
         """A copy of verified bytes for the user to keep; an existing file is replaced only by the whole copy.

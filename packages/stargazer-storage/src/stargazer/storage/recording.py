@@ -125,10 +125,6 @@ class StoreRecorder(StoreReader):
             raise AssetNotFoundError(f"no record {ipfile.id or ipfile.cid!r} in the store {str(self.root)!r}")
         return current
 
-    def _is_known(self, cid: str) -> bool:
-        """Whether a provenance document has taken effect."""
-        return any(record.keyvalues.get("asset") == "provenance" for record in self._search({"cid": cid}))
-
     # inside a transaction
 
     def _apply(

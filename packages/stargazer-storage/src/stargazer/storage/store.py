@@ -192,7 +192,7 @@ class LocalStore(StoreRecorder):
         """
         documents = [(cid, self.document(cid)) for cid in dict.fromkeys(cids)]
         documents.sort(key=lambda pair: (time_of(pair[1]), pair[0]))
-        new = [(cid, document) for cid, document in documents if not self._is_known(cid)]
+        new = [(cid, document) for cid, document in documents if not self.is_registered(cid)]
         foreign = {cid for _, document in new if isinstance(document, Import) for cid in document.foreign}
         noting = self._arriving() if new and not trusted else contextlib.nullcontext([])  # fsck has the lock
         with noting as arrived:

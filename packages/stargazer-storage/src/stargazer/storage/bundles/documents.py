@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
     from stargazer.storage.reading import StoreReader
 
-__all__ = ["accepted", "documents_of", "is_registered", "needed"]
+__all__ = ["accepted", "documents_of", "needed"]
 
 
 def documents_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Document]:
@@ -43,7 +43,7 @@ def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str,
         if not ended <= documents.keys():
             missing = sorted(ended - documents.keys())[0]
             raise FormatError(f"provenance {cid}: ends what {missing} says, which is not in the bundle")
-        if is_registered(store, cid) or not any(is_registered(store, claimant) for claimant in ended):
+        if store.is_registered(cid) or not any(map(store.is_registered, ended)):
             taken[cid] = document
     return taken
 
@@ -68,11 +68,6 @@ def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str
             waiting += endings.get(cid, ())
             waiting += _before(documents[cid], documents, makers)
     return found
-
-
-def is_registered(store: StoreReader, cid: str) -> bool:
-    """Whether a document has taken effect in this store."""
-    return any(record.keyvalues.get("asset") == "provenance" for record in store.query({"cid": cid}))
 
 
 def _before(

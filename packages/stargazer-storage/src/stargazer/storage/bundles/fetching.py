@@ -21,7 +21,7 @@ from stargazer.storage.bundles.mirrors import is_url, targets_of
 from stargazer.storage.bundles.parallel import run_parallel
 from stargazer.storage.bundles.registering import Registration, take_documents
 from stargazer.storage.bundles.selecting import check_entries, select, settled
-from stargazer.storage.documents import is_document
+from stargazer.storage.documents import refuse_document
 from stargazer.storage.recording import now
 
 if TYPE_CHECKING:
@@ -208,13 +208,12 @@ class _Fetch:
         elif entry.cid:
             if not targets:
                 raise StorageError("it is not here, and no mirror says where it can be had")
-            found = getting.bring_by_cid(entry.cid, targets, objects, size=entry.size, progress=progress)
+            found = getting.bring_by_cid(
+                entry.cid, targets, objects, size=entry.size, progress=progress, accept=refuse_document
+            )
         else:
             found = getting.bring_by_sums(entry, targets, objects, progress)
             self.bundle.lock.pin(entry.name, Pinned(found.cid, found.size, entry.sums))
-        if is_document(objects.path(found.cid)):  # an index that is rebuilt would take its word
-            objects.remove(found.cid)
-            raise FormatError("it is a provenance document, which belongs in provenance, not in files")
         with self.store.index.transaction() as connection:
             verified.remember(connection, [found])
         with self._telling:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from stargazer.assets.errors import IntegrityError, InvalidAssetError, StargazerError, StorageError
 from stargazer.storage.bundles.mirrors import local_path
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.documents import refuse_document
 from stargazer.storage.objects import ObjectStore, StoredObject
 
 if TYPE_CHECKING:
@@ -87,9 +88,18 @@ def present(store: StoreReader, cid: str) -> StoredObject | None:
 
 
 def bring_by_cid(
-    cid: str, targets: Sequence[str], objects: ObjectStore, *, size: int | None, progress: Progress
+    cid: str,
+    targets: Sequence[str],
+    objects: ObjectStore,
+    *,
+    size: int | None,
+    progress: Progress,
+    accept: Callable[[Path], None] | None = None,
 ) -> StoredObject:
     """An object from the first of these URLs and paths that gives its bytes.
+
+    Args:
+        accept: as that of fetch_object().
 
     Raises:
         StorageError: none does; the message says what was wrong with each.
@@ -97,7 +107,8 @@ def bring_by_cid(
     from stargazer.storage.downloading import fetch_object
     from stargazer.storage.sources import source_of
 
-    return fetch_object(cid, [source_of(target) for target in targets], objects, size=size, progress=progress)
+    sources = [source_of(target) for target in targets]
+    return fetch_object(cid, sources, objects, size=size, progress=progress, accept=accept)
 
 
 def bring_by_sums(
@@ -125,6 +136,7 @@ def bring_by_sums(
                     raise IntegrityError(
                         f"{path.stat().st_size:,} bytes came, not the {entry.size:,} of the manifest"
                     )
+                refuse_document(path)
                 return objects.adopt(path)
         except StargazerError as error:
             wrong.append(str(error))
@@ -145,6 +157,7 @@ def take_made(entry: BundleFile, path: Path, objects: ObjectStore) -> StoredObje
             f"{entry.name!r} was made as {found}, expected {entry.cid}: other versions of the libraries that made it "
             "(compression, most often) write other bytes"
         )
+    refuse_document(path)
     return objects.keep(path, found)
 
 

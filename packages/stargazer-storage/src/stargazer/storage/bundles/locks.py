@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 from stargazer.assets.errors import FormatError, IntegrityError, StorageError
 from stargazer.storage.bundles.manifest import LARGEST, SUMS, BundleFile, Manifest, loads
 from stargazer.storage.cid import is_cid
+from stargazer.storage.ingest import locked_folder, sync_paths
 
 __all__ = ["Lock", "Pinned", "write_file"]
 
@@ -98,7 +98,7 @@ class Lock:
 
     def _pin(self, path: Path, name: str, pinned: Pinned) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.parent):
+        with locked_folder(path.parent):  # one writer at a time
             known = _read(path)
             if name in known and known[name].cid != pinned.cid:
                 raise IntegrityError(
@@ -128,11 +128,7 @@ def write_file(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_paths([path.parent])
 
 
 def _read(path: Path) -> dict[str, Pinned]:
@@ -165,15 +161,3 @@ def _pinned(item: object, title: str) -> Pinned:
 
 def _unwritable(path: Path, error: OSError) -> StorageError:
     return StorageError(f"the lock {str(path)!r} cannot be written: {error.strerror}")
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One writer at a time in a folder."""
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(OSError):  # no locks on this filesystem
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

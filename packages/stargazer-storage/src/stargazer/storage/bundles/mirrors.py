@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["check_mirror", "fill", "is_url", "local_path", "targets_of"]
 
 _FIELD = re.compile(r"\{[^{}]*\}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SECRET = re.compile(
     r"token|signature|^sig$|secret|passw|credential|api_?key|access_?key|^auth", re.IGNORECASE
 )

@@ -15,7 +15,7 @@ from stargazer.assets.provenance import Document, Entry, Import
 from stargazer.storage import verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.bundles import getting
-from stargazer.storage.bundles.documents import accepted, is_registered, needed
+from stargazer.storage.bundles.documents import accepted, needed
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.bundles.mirrors import fill, is_url, targets_of
 from stargazer.storage.bundles.selecting import as_stored, settled
@@ -62,7 +62,7 @@ def take_documents(store: LocalStore, bundle: Bundle, folder: Path) -> Documents
             targets = [fill(mirror, bundle.place, cid=cid, name=cid) for mirror in mirrors]
             path = _document_file(store, aside, cid, list(filter(None, targets)))
             taken.found[cid] = provenance.parse(path.read_bytes())
-            if not is_registered(store, cid):
+            if not store.is_registered(cid):
                 taken.files[cid] = path
         except StargazerError as error:
             taken.failures[cid] = str(error)

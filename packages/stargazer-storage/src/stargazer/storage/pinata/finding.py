@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["AccountReader"]
 
 _CHANGES = ("amendment", "retraction", "supersession")
-"""Kinds of provenance that say what is not as it was."""
-
-_CHANGES = ("amendment", "retraction", "supersession")
 """The kinds of provenance that say of records what has become of them."""
 
 
@@ -117,11 +114,11 @@ class AccountReader(LocalStore):
 
     def _comes_alone(self, cid: str) -> bool:
         """Also the provenance of the account: others of it may have sent it."""
-        if super()._comes_alone(cid):
-            return True
-        with self._reachable():
-            return cid in self.listing.documents()
-        return False
+        found = super()._comes_alone(cid)
+        if not found:
+            with self._reachable():
+                found = cid in self.listing.documents()
+        return found
 
     def sources(self, cid: str) -> list[Source]:
         """Mirrors, and Pinata's networks where the account has the file; else the public gateway may find it."""
