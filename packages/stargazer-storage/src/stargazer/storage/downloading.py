@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +20,7 @@ from .links import parse_cid
 from .parts import Compute, Part, WaitUntil, open_part
 from .profiles import RAW
 from .sources import LocalFile, Mirror, Source, file_name, source_of, without_secrets
+from .workspaces import private_folder
 
 if TYPE_CHECKING:
     from .objects import ObjectStore, StoredObject
@@ -126,7 +124,7 @@ def fetch_file(
                 raise WrongBytesError(f"{name} is {found[name]}, expected {text}: {_described(part, size)}")
 
     tell(f"downloading {shown}")
-    with open_part(work / f"download-{key}.part") as part, _folder(work) as folder:
+    with open_part(work / f"download-{key}.part") as part, private_folder(work, "download") as folder:
         (fault,) = Assembly("", part, size, _digests(list(wanted)), judge, progress).bring([source]) or (
             None,
         )
@@ -260,22 +258,3 @@ def _digests(names: Sequence[str]) -> Compute[dict[str, str]]:
         return {name: digest.hexdigest() for name, digest in digests.items()}
 
     return compute
-
-
-@contextlib.contextmanager
-def _folder(work: Path) -> Iterator[Path]:
-    """A private folder whose lock tells that it is in use, as for workspaces of tasks."""
-    folder = work / f"download-{secrets.token_hex(6)}"
-    lock = folder.with_name(f"{folder.name}.lock")
-    try:
-        held = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"cannot write to {os.fspath(work)!r}: {error.strerror}") from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        folder.mkdir()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        os.close(held)

@@ -23,6 +23,7 @@ from stargazer.storage.bundles.registering import Registration, take_documents
 from stargazer.storage.bundles.selecting import check_entries, select, settled
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.recording import now
+from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
@@ -121,7 +122,7 @@ def fetch_bundle(
         fetch.know(entries)
     else:
         fetch.bring(entries)
-    with getting.workspace(store.objects.work) as folder:
+    with private_folder(store.objects.work, "bundle") as folder:
         documents = take_documents(store, fetch.bundle, folder)
         registration = Registration(store, fetch.bundle, fetch.cids, fetch.origins)
         records = registration.register(entries, documents)
@@ -272,5 +273,5 @@ def _making(bundle: Bundle, work: Path) -> Iterator[_Making | None]:
     if bundle.maker is None:
         yield None
         return
-    with getting.workspace(work) as folder:
+    with private_folder(work, "bundle") as folder:
         yield _Making(bundle.maker, folder / "made")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -29,7 +24,6 @@ __all__ = [
     "get_manifest",
     "present",
     "take_made",
-    "workspace",
 ]
 
 LARGEST_DOCUMENT = 64_000_000
@@ -159,22 +153,3 @@ def take_made(entry: BundleFile, path: Path, objects: ObjectStore) -> StoredObje
         )
     refuse_document(path)
     return objects.keep(path, found)
-
-
-@contextlib.contextmanager
-def workspace(work: Path) -> Iterator[Path]:
-    """A private folder whose lock tells that it is in use, as for workspaces of tasks; gone at the end."""
-    folder = work / f"bundle-{secrets.token_hex(6)}"
-    lock = folder.with_name(f"{folder.name}.lock")
-    try:
-        held = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"cannot write to {str(work)!r}: {error.strerror}") from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        folder.mkdir()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        os.close(held)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
-from stargazer.assets.provenance import Execution
+from stargazer.storage.remaking import makers
 from stargazer.storage.upkeep import evictions, leftovers
 from stargazer.storage.upkeep.alone import Tell, alone, silent
 
@@ -129,16 +129,9 @@ class _Origins:
         return ""
 
     def _made(self, cid: str) -> str:
-        for document_cid in self.store.documents(cid, "output"):
-            try:
-                document = self.store.document(document_cid)
-            except StargazerError:
-                continue
-            if not isinstance(document, Execution):
-                continue
-            inputs = {entry.cid for entry in document.inputs}
-            if cid not in inputs and all(map(self._stays, inputs)):
-                return f"{document.task} computes it again when it is needed"
+        for execution in makers(self.store, cid):
+            if all(map(self._stays, {entry.cid for entry in execution.inputs})):
+                return f"{execution.task} computes it again when it is needed"
         return ""
 
     def _stays(self, cid: str) -> bool:
@@ -155,24 +148,9 @@ def _judge(record: IpFile, used: bool, origins: _Origins) -> tuple[str, bool, st
     again = origins.again(record.cid)
     if again:
         return "", True, again
-    return (
-        "it was imported, and no mirror of it answers"
-        if _imported(record, origins)
-        else ("what made it cannot be run again: not all of its inputs can be had"),
-        True,
-        "",
-    )
-
-
-def _imported(record: IpFile, origins: _Origins) -> bool:
-    store = origins.store
-    for cid in store.documents(record.cid, "output"):
-        try:
-            if isinstance(store.document(cid), Execution):
-                return False
-        except StargazerError:
-            continue
-    return True
+    if makers(origins.store, record.cid):
+        return "what made it cannot be run again: not all of its inputs can be had", True, ""
+    return "it was imported, and no mirror of it answers", True, ""
 
 
 def _has(source: Source, cid: str) -> bool:

@@ -12,6 +12,7 @@ from stargazer.assets.provenance import Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.placing import place_link
+from stargazer.storage.remaking import makers
 from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import LAYOUT_SUFFIX, StoredObject, Stray
 from stargazer.storage.upkeep import known, leftovers
@@ -110,14 +111,7 @@ class Repairs:
 
     def is_computed(self, cid: str) -> bool:
         """Whether a task made these bytes, so that they can be made again."""
-        for document_cid in self.store.documents(cid, "output"):
-            try:
-                document = self.store.document(document_cid)
-            except StargazerError:
-                continue
-            if isinstance(document, Execution) and cid not in {entry.cid for entry in document.inputs}:
-                return True
-        return False
+        return bool(makers(self.store, cid))
 
     def _todo(self, cid: str) -> str:
         """How people can have the bytes again: by what made them."""

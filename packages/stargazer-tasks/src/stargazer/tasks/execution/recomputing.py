@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 from stargazer.assets import Asset, StargazerError, StorageClient, use_client
 from stargazer.assets.asset import asset_class
 from stargazer.assets.provenance import Entry, Execution
+from stargazer.storage.remaking import makers
 from stargazer.tasks.execution.values import rebuilt
 from stargazer.tasks.execution.wrapper import TASKS, restore
 
@@ -49,21 +50,9 @@ async def recompute(client: StorageClient, cid: str) -> bool:
 
 
 def _makers(store: LocalStore, cid: str) -> list[Execution]:
-    """The executions that made a file, oldest first: those that read it too only hand it on."""
+    """The executions that made a file, those that its records alone name among them."""
     named = [record.keyvalues.get("provenance_cid", "") for record in store.query({"cid": cid})]
-    found: list[Execution] = []
-    for document_cid in dict.fromkeys([*store.documents(cid), *filter(None, named)]):
-        try:
-            document = store.document(document_cid)
-        except StargazerError:
-            continue
-        if isinstance(document, Execution) and _makes(document, cid):
-            found.append(document)
-    return found
-
-
-def _makes(execution: Execution, cid: str) -> bool:
-    return cid in {entry.cid for entry in execution.outputs} - {entry.cid for entry in execution.inputs}
+    return makers(store, cid, filter(None, named))
 
 
 def _arguments(execution: Execution) -> dict[str, Any]:

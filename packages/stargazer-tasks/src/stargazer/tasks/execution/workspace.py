@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 
 import attrs
 from stargazer.assets import Asset, InvalidAssetError, StorageClient, StorageError, fetch
-from stargazer.storage.sharing import make_folder, make_folders, share_file
+from stargazer.storage.sharing import make_folder, make_folders
+from stargazer.storage.workspaces import new_lock
 from stargazer.tasks.execution.archives import remove_tree, unpacked
 from stargazer.tasks.execution.locks import key_lock
 from stargazer.tasks.execution.threads import to_the_end
@@ -54,7 +54,7 @@ def open_workspace(parent: Path, name: str) -> Iterator[Path]:
     """
     try:
         make_folders(parent)
-        lock, held = _locked_name(parent, name)
+        lock, held = new_lock(parent, name)
     except OSError as error:
         raise StorageError(f"cannot make a workspace in {str(parent)!r}: {error.strerror}") from error
     folder = lock.with_suffix("")
@@ -169,15 +169,3 @@ def _clear(lock: Path) -> None:
     if remove_tree(lock.with_suffix("")):
         with contextlib.suppress(OSError):
             lock.unlink()
-
-
-def _locked_name(parent: Path, name: str) -> tuple[Path, int]:
-    """A new lock file, held before anybody can sweep it."""
-    while True:
-        lock = parent / f"{name[:40]}-{secrets.token_hex(6)}.lock"
-        held = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if lock.exists():
-            share_file(held, parent)
-            return lock, held
-        os.close(held)
