@@ -184,7 +184,10 @@ def test_a_damaged_file_is_named(path):
     content = bytearray(path.read_bytes())
     content[5_000:] = os.urandom(len(content) - 5_000)
     path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"index\.sqlite.* damaged .*`stargazer fsck`"), Index(path) as index:
+    with (
+        pytest.raises(StorageError, match=r"index\.sqlite.* damaged .*`stargazer fsck`"),
+        Index(path) as index,
+    ):
         index.all()
 
     path.write_bytes(b"not a database, only text" * 100)

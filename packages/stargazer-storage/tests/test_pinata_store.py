@@ -21,6 +21,7 @@ from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.store import Addition
 from stargazer.storage.transfer import pinata_store, pull, push
+from stargazer.storage.upkeep.fsck import fsck
 
 FASTA = b">chr1\nACGTACGTNN\n"
 
@@ -508,3 +509,35 @@ def test_what_was_superseded_there_is_so_after_a_pull(here, there):
     pull(there, there.query({"asset": "reference"}))
 
     assert listed(there, asset="reference") == [new.id]
+
+
+def test_what_is_changed_while_there_is_no_token_is_told_when_there_is_one(here, there, pinata):
+    first, second = add(here), add(here, b">chr2\nA\n", "b.fa", "b")
+    local = LocalStorageClient(here.root).store
+    local.retract(first)
+    changed = local.amend(second, {"build": "c"})
+
+    push(make_store(here.root, pinata))
+
+    assert listed(there, asset="reference") == [changed.id]
+
+
+def test_bytes_that_are_on_pinata_say_so_while_there_is_no_token(here, pinata):
+    record = add(here)
+    here.objects.remove(record.cid)
+
+    with pytest.raises(StorageError, match=r"on Pinata.*PINATA_JWT"):
+        LocalStorageClient(here.root).store.read(record.cid)
+
+
+def test_what_is_known_from_provenance_alone_is_neither_missing_nor_pulled(here, there, pinata):
+    source = add(here)
+    made = run(here, source)
+    here.hand_over([made.record])
+    here.api.delete(next(f["id"] for f in pinata.files if f["cid"] == source.cid), public=False)
+    there.listing.forget()
+
+    for _ in range(2):
+        assert pull(there, there.query({})).failed == {}
+    assert fsck(there).ok
+    assert there.objects.stat(source.cid) is None

@@ -114,7 +114,7 @@ def test_a_cancelled_waiter_leaves_nothing_behind(tmp_path):
         await take(tmp_path)
         return len(os.listdir("/dev/fd")) - before
 
-    assert asyncio.run(main()) == 0
+    assert asyncio.run(main()) <= 0  # what else is open in this process may be closed meanwhile
     assert list(tmp_path.iterdir()) == []
 
 

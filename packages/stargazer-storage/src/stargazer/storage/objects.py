@@ -231,7 +231,7 @@ class ObjectStore:
             )
         raise IntegrityError(
             f"The bytes of {cid} in the store {os.fspath(self.root)!r} are damaged: they hash to {found}. "
-            f"Remove {os.fspath(self.path(cid))!r} and fetch or add the file again."
+            "`stargazer fsck` fetches them again from where they are, or moves them out of the way."
         )
 
     def new_temporary(self) -> Path:

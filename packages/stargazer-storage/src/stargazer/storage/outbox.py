@@ -70,7 +70,8 @@ def enqueue(
     connection.execute(
         "INSERT INTO outbox(record, public, cid, rank, wanted, became, attempts, error, upload_url) "
         "VALUES(?, ?, ?, ?, ?, ?, ?, '', '') ON CONFLICT DO UPDATE SET wanted = excluded.wanted, "
-        "became = excluded.became, number = (SELECT max(number) + 1 FROM outbox)",
+        "became = excluded.became, attempts = max(attempts, excluded.attempts), "
+        "number = (SELECT max(number) + 1 FROM outbox)",
         (record, public, cid, rank, wanted, became, int(doubtful)),
     )
 

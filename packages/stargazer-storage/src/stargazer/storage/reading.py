@@ -281,6 +281,13 @@ class StoreReader:
                 f"the bytes of {cid} were added in place, and their file {str(original)!r} is gone: "
                 "put it back, or add a copy of it"
             )
+        records = [record.id for record in self._search({"cid": cid})]
+        with self.index.reading() as connection:
+            if outbox.remote_ids(connection, records):
+                return StorageError(
+                    f"the bytes of {cid} are on Pinata and not in the store {str(self.root)!r}: set PINATA_JWT to a "
+                    "token of the account"
+                )
         return StorageError(
             f"the bytes of {cid} are not in the store {str(self.root)!r}, and no mirror of them is known: "
             "add the file again"

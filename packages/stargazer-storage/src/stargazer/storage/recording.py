@@ -14,8 +14,8 @@ from stargazer.assets import provenance
 from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError, StorageError
-from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Supersession
-from stargazer.storage import stale, superseding, verified
+from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Retraction, Supersession
+from stargazer.storage import outbox, stale, superseding, verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.reading import StoreReader
@@ -195,7 +195,30 @@ class StoreRecorder(StoreReader):
         Args:
             id, cid: of the document's record.
             records: that it claims, by id.
+
+        What becomes of a record that is in an account waits to be told there, also while there is no token.
         """
+        if not isinstance(document, Amendment | Retraction | Supersession):
+            return
+        if outbox.remote_ids(connection, [document.record]):
+            if isinstance(document, Amendment | Retraction):
+                self._follow(connection, document, records)
+            outbox.enqueue(connection, id, cid, public=False, rank=1)
+
+    def _follow(
+        self, connection: sqlite3.Connection, document: Amendment | Retraction, records: Mapping[str, IpFile]
+    ) -> None:
+        """A record is changed or removed there too, wherever it is; what replaces it belongs where it was to be."""
+        became = next(iter(records), "")
+        networks = [
+            public for public in (False, True) if outbox.is_known(connection, document.record, public)
+        ]
+        for public in (False, True):
+            outbox.enqueue(
+                connection, document.record, document.cid, public=public, wanted=False, became=became
+            )
+        for public in networks if became else ():
+            outbox.enqueue(connection, became, document.cid, public=public, doubtful=True)
 
     def _settle(
         self, connection: sqlite3.Connection, statements: Mapping[str, Statement], document: str

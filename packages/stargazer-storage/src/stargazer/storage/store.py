@@ -316,6 +316,8 @@ class LocalStore(StoreRecorder):
         for asset in assets:
             path = Path(asset.path or "")
             if path not in taken:
+                if is_document(path):
+                    raise InvalidAssetError(f"{path.name!r} is a provenance document: no task makes one")
                 cid = hash_in_place(path)
                 self._sound(cid)  # removes a damaged one, which this takes the place of
                 arrived.append(self.objects.keep(path, cid))

@@ -110,7 +110,11 @@ def pull(
         except StargazerError as error:
             failed[record.cid] = error.explain()
 
-    missing = {record.cid: record for record in known if store.objects.stat(record.cid) is None}
+    missing = {
+        record.cid: record
+        for record in known
+        if store.objects.stat(record.cid) is None and store.is_to_be_had(record.cid)
+    }
     if bytes_too:
         each(bring, missing.values(), AT_ONCE, "stargazer-pull")
     return Pulled(known, [cid for cid in missing if bytes_too and cid not in failed], failed)

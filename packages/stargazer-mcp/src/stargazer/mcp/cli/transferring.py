@@ -26,12 +26,13 @@ def push(argv: Sequence[str]) -> int:
     """Send files to Pinata."""
     parser = Parser(
         "push",
-        "[CID|ID ... | key=value ...] [--public] [--yes] [--json]",
+        "[CID|ID ... | key=value ... | --all] [--public] [--yes] [--json]",
         "Send files to Pinata, with their companions and everything that says how they were made. Without words, what\n"
         "could not be sent before. Nothing changes its CID; what is there already is not sent again, and an upload\n"
         "that was cut goes on where it stopped. Exit status 1: something is not there yet.",
         "  stargazer push\n  stargazer push asset=variants samples=NA12878\n  stargazer push bafkrei... --public",
     )
+    parser.add_argument("--all", action="store_true", help="everything that is registered and here")
     parser.add_argument(
         "--public", action="store_true", help="to the public IPFS network: for everybody, for ever"
     )
@@ -39,10 +40,12 @@ def push(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print what came of it as JSON")
     words = parser.sort(argv)
     _one_kind(parser, words)
+    from stargazer.mcp.records import find_records
     from stargazer.storage.transfer import push as send
 
     store = _account()
-    records = _chosen(store, words)
+    everything = [record for record in find_records(store, {}) if record.path] if words.options.all else []
+    records = everything or _chosen(store, words)
     public = words.options.public or store.publishes
     if records and public:
         confirm_public([(record.name, record.size) for record in records], yes=words.options.yes)

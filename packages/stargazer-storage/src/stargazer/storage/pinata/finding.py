@@ -121,7 +121,7 @@ class AccountReader(LocalStore):
         return found
 
     def sources(self, cid: str) -> list[Source]:
-        """Mirrors, and Pinata's networks where the account has the file; else the public gateway may find it."""
+        """Mirrors, and Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
         from stargazer.storage.sources import Gateway
 
         networks: set[bool] = set()
@@ -130,9 +130,13 @@ class AccountReader(LocalStore):
         found: list[Source] = list(super().sources(cid))
         if False in networks:
             found.append(PrivateLink(self.api, self._private_gateway))
-        if True in networks or not networks:
+        if True in networks:
             found.append(Gateway(self._gateway, self._token))
         return found
+
+    def is_to_be_had(self, cid: str) -> bool:
+        """Whether the account has these bytes, or a mirror of them is known; others are known from provenance alone."""
+        return bool(self.mirrors(cid) or self.listing.files({}, cid=cid))
 
     def take_over(self, records: Iterable[IpFile], failed: dict[str, str] | None = None) -> list[IpFile]:
         """Records that are only there, known here too: by their provenance; those without any as imports from Pinata.

@@ -169,21 +169,6 @@ class PinataStore(AccountReader):
         """Whether a document's files are public unless it is said: what tasks make never is."""
         return self._public and not isinstance(document, Execution)
 
-    def _follow(
-        self, connection: sqlite3.Connection, document: Amendment | Retraction, records: Mapping[str, IpFile]
-    ) -> None:
-        """A record is changed or removed there too, wherever it is; what replaces it belongs where it was to be."""
-        became = next(iter(records), "")
-        networks = [
-            public for public in (False, True) if outbox.is_known(connection, document.record, public)
-        ]
-        for public in (False, True):
-            outbox.enqueue(
-                connection, document.record, document.cid, public=public, wanted=False, became=became
-            )
-        for public in networks if became else ():
-            outbox.enqueue(connection, became, document.cid, public=public, doubtful=True)
-
     def replay(self, cids: Iterable[str], *, trusted: bool = True) -> int:
         """As every store does; changes of our own that the account has not seen wait to be sent."""
         fresh = [cid for cid in dict.fromkeys(cids) if not self.is_registered(cid)]

@@ -155,7 +155,7 @@ class _Check:
         """Records whose bytes are not here, unless they were dropped on purpose."""
         with self.store.index.reading() as connection:
             evicted = evictions.evicted(connection)
-            were_here, on_pinata = known.hashed(connection), known.on_pinata(connection)
+            were_here = known.hashed(connection)
         expected = self._recorded()
         if self.repair and (back := evicted & set(self.here)):
             with self.store.index.transaction() as connection:
@@ -165,8 +165,9 @@ class _Check:
         for cid in sorted(expected - set(self.here) - evicted - self.damaged):
             if self.store.objects.stat(cid) is not None:  # it has arrived meanwhile
                 continue
-            elsewhere = cid in on_pinata or self.store.mirrors(cid) or self.repairs.is_computed(cid)
-            if cid not in were_here and elsewhere:
+            if (
+                cid not in were_here
+            ):  # known from provenance: of another machine, a bundle, or before the index was lost
                 self.elsewhere += 1
             else:
                 self.problems.append(self.repairs.missing(cid))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["hashed", "known_documents", "names", "on_pinata", "record_sizes", "recorded"]
+__all__ = ["hashed", "known_documents", "names", "record_sizes", "recorded"]
 
 
 def recorded(connection: sqlite3.Connection) -> set[str]:
@@ -37,15 +37,6 @@ def known_documents(connection: sqlite3.Connection) -> set[str]:
 def hashed(connection: sqlite3.Connection) -> set[str]:
     """The CIDs of objects that were here and right at some time."""
     return {cid for (cid,) in connection.execute("SELECT cid FROM objects")}
-
-
-def on_pinata(connection: sqlite3.Connection) -> set[str]:
-    """The CIDs of records that are known to be on Pinata."""
-    sql = (
-        "SELECT json_extract(body, '$.cid') FROM docs JOIN tables USING(tid) WHERE name = 'records' "
-        "AND json_extract(body, '$.id') IN (SELECT record FROM remote)"
-    )
-    return {cid for (cid,) in connection.execute(sql)}
 
 
 def names(connection: sqlite3.Connection, cid: str) -> list[str]:

@@ -12,7 +12,6 @@ from stargazer.assets.provenance import Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.placing import place_link
-from stargazer.storage.remaking import makers
 from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import LAYOUT_SUFFIX, StoredObject, Stray
 from stargazer.storage.upkeep import known, leftovers
@@ -108,10 +107,6 @@ class Repairs:
         with contextlib.suppress(StorageError), self.store.index.reading() as connection:
             return known.names(connection, cid)
         return []
-
-    def is_computed(self, cid: str) -> bool:
-        """Whether a task made these bytes, so that they can be made again."""
-        return bool(makers(self.store, cid))
 
     def _todo(self, cid: str) -> str:
         """How people can have the bytes again: by what made them."""
