@@ -269,7 +269,10 @@ def test_no_descriptor_and_no_thread_is_left(session: Session):
                 await python("-c", "import sys; sys.exit(1)")
 
     asyncio.run(main())
-    before = (len(os.listdir("/dev/fd")), threading.active_count())
+    descriptors, threads = len(os.listdir("/dev/fd")), threading.active_count()
     asyncio.run(main())
 
-    assert eventually(lambda: (len(os.listdir("/dev/fd")), threading.active_count()) == before)
+    # fewer is fine: what other tests left may end meanwhile
+    assert eventually(
+        lambda: len(os.listdir("/dev/fd")) <= descriptors and threading.active_count() <= threads
+    )
