@@ -21,13 +21,13 @@ from stargazer.assets import R1, R2, Reference, ReferenceIndex
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetError, StorageError
 from stargazer.assets.provenance import Entry, Execution, Import, Retraction, dump
+from stargazer.storage.at_once import each
 from stargazer.storage.bundles import finding
 from stargazer.storage.bundles.fetching import Fetched, News, fetch_bundle
 from stargazer.storage.bundles.finding import BuiltinBundle, find_bundle, known_bundles
 from stargazer.storage.bundles.locks import Lock
 from stargazer.storage.bundles.making import make_bundle
 from stargazer.storage.bundles.manifest import LARGEST, parse
-from stargazer.storage.bundles.parallel import run_parallel
 from stargazer.storage.bundles.verifying import verify_folder, verify_store
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore
@@ -637,22 +637,22 @@ def test_news_comes_for_every_file(folder: Path, yours: LocalStore) -> None:
 def test_an_interrupt_stops_running_jobs_and_begins_no_others() -> None:
     stop, begun = threading.Event(), []
 
-    def job() -> None:
-        begun.append(True)
+    def job(number: int) -> None:
+        begun.append(number)
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.wait(10)
 
     with pytest.raises(KeyboardInterrupt):
-        run_parallel([job] * 9, 1, stop)
+        each(job, range(9), 1, "job", stop)
     assert len(begun) == 1
 
 
 def test_what_is_unexpected_in_a_job_is_raised() -> None:
-    def fail() -> None:
+    def fail(number: int) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run_parallel([fail, fail], 2, threading.Event())
+        each(fail, range(2), 2, "job")
 
 
 def test_several_that_fetch_at_once_register_it_once(

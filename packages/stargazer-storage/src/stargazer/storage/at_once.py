@@ -10,13 +10,23 @@ from typing import TypeVar
 __all__ = ["each"]
 
 T = TypeVar("T")
+_PATIENCE = 3.0  # seconds for what is under way to notice that it is to stop
 
 
-def each(work: Callable[[T], object], items: Iterable[T], at_once: int, name: str) -> None:
+def each(
+    work: Callable[[T], object],
+    items: Iterable[T],
+    at_once: int,
+    name: str,
+    stop: threading.Event | None = None,
+) -> None:
     """Do `work` with every item, so many at once.
 
     Whatever interrupts the caller (Ctrl-C, SIGTERM) goes on at once: nothing new is begun, and what is under way ends
     with the process, which it survives as it does any kill.
+
+    Args:
+        stop: set when the caller is interrupted; work that looks at it is given a moment to end by itself.
 
     Raises:
         Exception: the first that `work` raised; nothing new is begun after it.
@@ -45,7 +55,13 @@ def each(work: Callable[[T], object], items: Iterable[T], at_once: int, name: st
             thread.start()
         for thread in threads:
             thread.join()
-    finally:
+    except BaseException:
         waiting.clear()
+        if stop is not None:
+            stop.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(_PATIENCE)
+        raise
     if failures:
         raise failures[0]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer.assets.errors import FormatError, IntegrityError, StargazerError, StorageError
 from stargazer.storage import verified
+from stargazer.storage.at_once import each
 from stargazer.storage.bundles import getting
 from stargazer.storage.bundles.finding import Bundle, remember_bundle
 from stargazer.storage.bundles.locks import Pinned
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.bundles.mirrors import is_url, targets_of
-from stargazer.storage.bundles.parallel import run_parallel
 from stargazer.storage.bundles.registering import Registration, take_documents
 from stargazer.storage.bundles.selecting import check_entries, select, settled
 from stargazer.storage.documents import refuse_document
@@ -163,8 +163,8 @@ class _Fetch:
             groups.setdefault(entry.cid or f"name {entry.name}", []).append(entry)
         self._check_room([group[0] for group in groups.values()])
         with _making(self.bundle, self.store.objects.work) as making:
-            jobs = [functools.partial(self._bring_group, group, making) for group in groups.values()]
-            run_parallel(jobs, AT_ONCE, self._stopped)
+            bring = functools.partial(self._bring_group, making=making)
+            each(bring, groups.values(), AT_ONCE, "stargazer-bundle", self._stopped)
         for entry in entries:
             self._check_links(entry)
 
