@@ -171,6 +171,19 @@ def test_with_a_word_files_are_published_and_provenance_never(here, there, pinat
     assert len(there.json("get", "asset=reference")) == 3
 
 
+def test_what_was_added_before_there_was_an_account_is_pushed_as_a_whole(here, there, pinata):
+    (here.folder / "early.fa").write_text(">c\nACGT\n")
+    here.run("add", "early.fa", "build=early", PINATA_JWT="")
+    assert networks(pinata) == []
+
+    here.run("push")
+    assert networks(pinata) == []
+    here.run("push", "--all")
+
+    assert "early.fa" in there.run("query", "build=early")[0]
+    here.run("push", "--all", "build=early", status=2)
+
+
 def test_public_means_nothing_without_an_account(here):
     (here.folder / "a.fa").write_text(FASTA)
     _, error = here.run("add", "a.fa", "build=a", "--public", "--yes", status=1, PINATA_JWT="")

@@ -179,3 +179,24 @@ def test_imports_are_not_made_again(tmp_path):
 
     with pytest.raises(StorageError, match="add the file again"):
         asyncio.run(client.download_file(IpFile(cid=record.cid)))
+
+
+@env.task
+async def several(counted: str) -> list[QcReport]:
+    with open(counted) as file:
+        count = int(file.read())
+    for number in range(count):
+        (workspace() / f"{number}").write_text(f"report {number}")
+    return [QcReport(path=workspace() / f"{number}", kind=f"report {number}") for number in range(count)]
+
+
+def test_a_result_that_does_not_come_any_more_is_said(tmp_path):
+    (tmp_path / "count").write_text("2")
+    made = asyncio.run(several(str(tmp_path / "count")))
+    lose(*made)
+    (tmp_path / "count").write_text("1")
+
+    with pytest.raises(StorageError) as caught:
+        texts(made[1])
+    assert "does not give 'result[1]' any more" in caught.value.explain()
+    assert get_client().store.objects.stat(made[0].cid) is None

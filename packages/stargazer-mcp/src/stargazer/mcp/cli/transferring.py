@@ -40,12 +40,16 @@ def push(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print what came of it as JSON")
     words = parser.sort(argv)
     _one_kind(parser, words)
+    if words.options.all and (words.plain or words.pairs):
+        parser.error("give --all or say which files, not both")
     from stargazer.mcp.records import find_records
     from stargazer.storage.transfer import push as send
 
     store = _account()
-    everything = [record for record in find_records(store, {}) if record.path] if words.options.all else []
-    records = everything or _chosen(store, words)
+    if words.options.all:
+        records = [record for record in find_records(store, {}) if record.path]
+    else:
+        records = _chosen(store, words)
     public = words.options.public or store.publishes
     if records and public:
         confirm_public([(record.name, record.size) for record in records], yes=words.options.yes)

@@ -318,9 +318,15 @@ class _Call:
 
     def _restore(self, execution: Execution, value: Any, folder: Path, tools: Sequence[ResolvedTool]) -> None:
         """Keep the results of the body, if they are those of an earlier execution."""
-        outputs = [(role, asset) for role, asset in assets_in(value, _result_role(value)) if not asset.cid]
+        results = list(assets_in(value, _result_role(value)))
+        outputs = [(role, asset) for role, asset in results if not asset.cid]
         claim(outputs, folder, self.code.name)
         expected = {entry.role: entry.cid for entry in execution.outputs}
+        if missing := sorted(expected.keys() - {role for role, _ in results}):
+            raise IntegrityError(
+                f"{execution.task} computed again does not give {', '.join(map(repr, missing))} any more"
+                f" ({what_changed(execution, self.code.distribution, tools)}); nothing was kept"
+            )
         made = {role: (hash_in_place(Path(asset.path or "")), asset.path) for role, asset in outputs}
         for role, (cid, _) in made.items():
             if cid != expected.get(role):
