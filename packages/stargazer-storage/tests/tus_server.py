@@ -34,6 +34,7 @@ class TusServer:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.port = 0
+        self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> TusServer:
@@ -56,6 +57,7 @@ class TusServer:
                 self.port = probe.getsockname()[1]
         command = [sys.executable, __file__, "--folder", str(self.folder), "--port", str(self.port)]
         self._process = subprocess.Popen(command)
+        self.starts += 1
         deadline = time.monotonic() + 60
         while not _listens(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
