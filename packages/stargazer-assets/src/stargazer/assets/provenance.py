@@ -50,11 +50,18 @@ class Entry:
 
 @attrs.frozen(kw_only=True)
 class ToolUse:
-    """An external program or library that an execution used: its version and where it came from."""
+    """An external program or library that an execution used.
+
+    Attributes:
+        version: what it calls itself.
+        source: where it came from.
+        script: digest of the code of ours that runs it, which counts like a version; empty if there is none.
+    """
 
     name: str
     version: str
     source: str = ""
+    script: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +72,7 @@ class Execution:
         task: its full name.
         distribution: name and version of the distribution that holds it.
         code_digest: digest of the code the result depends on.
+        code: a short digest of each function, class and constant in it, by name: tells what differs between two.
         run_key: hash of task, code digest, inputs, parameters and tool versions: the key of the memo.
         parameters: the values that are no assets, as JSON; an asset among others stands there by its role.
         assets: the shapes of parameters that hold assets alone and are not just one: a list of roles, and the like.
@@ -77,6 +85,7 @@ class Execution:
     task: str
     distribution: str = ""
     code_digest: str = ""
+    code: Mapping[str, str] = attrs.field(factory=dict)
     run_key: str = ""
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     assets: Mapping[str, Any] = attrs.field(factory=dict)
@@ -103,6 +112,7 @@ class Import:
     Attributes:
         foreign: provenance documents that came along from somebody else: known here, but the memo does not answer
             with what they say.
+        trusted: those of them with which it answers all the same, because it was asked for.
         checks: the checks of installed distributions that looked at the files: name, distribution and version.
         forced: why some of the files were refused by one; they were registered all the same, because it was asked for.
     """
@@ -110,6 +120,7 @@ class Import:
     files: list[Entry]
     command: str = "add"
     foreign: list[str] = attrs.field(factory=list)
+    trusted: list[str] = attrs.field(factory=list)
     checks: list[str] = attrs.field(factory=list)
     forced: list[str] = attrs.field(factory=list)
     account: str = ""

@@ -137,6 +137,18 @@ class StoreReader:
         """Whether a provenance document has taken effect in this store."""
         return any(record.keyvalues.get("asset") == "provenance" for record in self._search({"cid": cid}))
 
+    def is_foreign(self, cid: str) -> bool:
+        """Whether a provenance document came from somebody else."""
+        return bool(self.documents(cid, "foreign"))
+
+    def is_vouched(self, cid: str) -> bool:
+        """Whether this store was told to trust a provenance document."""
+        return any(not self.is_foreign(note) for note in self.documents(cid, "trusted"))
+
+    def is_trusted(self, cid: str) -> bool:
+        """Whether the memo may answer with an execution: this store's own, or one of others that was vouched for."""
+        return not self.is_foreign(cid) or self.is_vouched(cid)
+
     def explaining(self, records: Iterable[IpFile]) -> list[str]:
         """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""
         found: dict[str, None] = {}

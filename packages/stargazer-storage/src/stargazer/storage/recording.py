@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 from stargazer.assets import provenance
 from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError, StorageError
-from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Retraction, Supersession
+from stargazer.assets.errors import AssetNotFoundError, StargazerError, StorageError
+from stargazer.assets.provenance import (
+    Amendment,
+    Document,
+    Entry,
+    Execution,
+    Import,
+    Retraction,
+    Supersession,
+)
 from stargazer.storage import outbox, stale, superseding, verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.objects import StoredObject
@@ -42,61 +50,6 @@ def account() -> str:
 
 class StoreRecorder(StoreReader):
     """What every change of a store is made of."""
-
-    def successor(self, id: str) -> str:
-        """The id of the record that takes the place of this one; empty if it is not superseded."""
-        with self.index.reading() as connection:
-            return superseding.successor(connection, id)
-
-    def supersede(self, old: IpFile, new: IpFile, reason: str = "") -> None:
-        """Let one record take the place of another, and write down that it does: searches pass the old one over.
-
-        Nothing is removed, and whatever was computed from the old one stays (see `stale`). Of a record that was
-        superseded before, this holds instead.
-
-        Raises:
-            AssetNotFoundError: no such record.
-            InvalidAssetError: the same record, another type, provenance, or a new one that is superseded itself.
-        """
-        before, after = self._existing(old), self._existing(new)
-        kinds = [record.keyvalues.get("asset", "") for record in (before, after)]
-        if "provenance" in kinds:
-            raise InvalidAssetError("provenance is not superseded: it says how files came to be")
-        if before.id == after.id:
-            raise InvalidAssetError(f"the record {before.id!r} cannot take its own place: name two records")
-        if kinds[0] != kinds[1]:
-            raise InvalidAssetError(f"{kinds[1]!r} cannot take the place of {kinds[0]!r}: name two of a type")
-        if instead := self.successor(after.id):
-            raise InvalidAssetError(
-                f"the record {after.id!r} is superseded itself, by {instead!r}: name that"
-            )
-        self._supersede(before, after, reason)
-
-    def reinstate(self, record: IpFile, reason: str = "") -> None:
-        """Let a record that is superseded count again, and write down that it does.
-
-        Raises:
-            AssetNotFoundError: no such record.
-            InvalidAssetError: it is not superseded.
-        """
-        current = self._existing(record)
-        if not self.successor(current.id):
-            raise InvalidAssetError(f"the record {current.id!r} is not superseded")
-        self._supersede(current, None, reason)
-
-    def _supersede(self, old: IpFile, new: IpFile | None, reason: str) -> None:
-        with self._arriving() as arrived, self.index.transaction() as connection:
-            document = Supersession(
-                record=old.id,
-                cid=old.cid,
-                successor=new.id if new else "",
-                successor_cid=new.cid if new else "",
-                reason=reason,
-                replaces=superseding.standing(connection, old.id),
-                account=account(),
-                at=now(),
-            )
-            self._apply(self._write(document, arrived), document)
 
     def _arriving(self) -> contextlib.AbstractContextManager[list[StoredObject]]:
         """A list for the objects of one change, which are removed again if it fails."""
@@ -174,12 +127,21 @@ class StoreRecorder(StoreReader):
             records = self._settle(connection, statements, stored.cid)
             for record in dict.fromkeys(record for record, _ in ended):
                 self._resettle(connection, record)
-            if isinstance(document, Execution) and document.run_key and trusted:
-                row = (document.run_key, stored.cid)
-                connection.execute("INSERT OR REPLACE INTO memo VALUES(?, ?)", row)
+            if isinstance(document, Execution) and trusted:
+                _remember(connection, stored.cid, document)
+            if isinstance(document, Import) and trusted:
+                self._remember_trusted(connection, document.trusted)
             if live:
                 self._took_effect(connection, own.id, stored.cid, document, records, public)
         return records
+
+    def _remember_trusted(self, connection: sqlite3.Connection, cids: Iterable[str]) -> None:
+        """Let the memo answer with executions of others, as far as they are known here already."""
+        for cid in cids:
+            if self.is_registered(cid):
+                with contextlib.suppress(StargazerError):  # it cannot be read: it answers nothing
+                    if isinstance(document := self.document(cid), Execution):
+                        _remember(connection, cid, document)
 
     def _took_effect(
         self,
@@ -269,6 +231,12 @@ class StoreRecorder(StoreReader):
         if new:
             self.index.table("records").insert_multiple(new.values())
         return new
+
+
+def _remember(connection: sqlite3.Connection, cid: str, execution: Execution) -> None:
+    """Let the memo answer with an execution, if it has a run key; the last one counts."""
+    if execution.run_key:
+        connection.execute("INSERT OR REPLACE INTO memo VALUES(?, ?)", (execution.run_key, cid))
 
 
 def _earliest(claims: Sequence[tuple[str, str]]) -> list[str]:

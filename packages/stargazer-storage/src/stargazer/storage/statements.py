@@ -77,7 +77,8 @@ def edges_of(document: Document) -> list[tuple[str, str]]:
             return edges + [(entry.cid, "output") for entry in document.outputs]
         case Import():
             edges = [(entry.cid, "output") for entry in document.files]
-            return edges + [(cid, "foreign") for cid in document.foreign]
+            edges += [(cid, "foreign") for cid in document.foreign]
+            return edges + [(cid, "trusted") for cid in document.trusted]
         case Amendment():
             return [(document.cid, "amended")]
         case Retraction():

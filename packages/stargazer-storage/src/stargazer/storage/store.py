@@ -18,17 +18,18 @@ from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Ret
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of
 from stargazer.storage.checking import run_checks
+from stargazer.storage.deciding import StoreDecider
 from stargazer.storage.documents import is_document
 from stargazer.storage.ingest import hash_in_place
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.outbox import Waiting
-from stargazer.storage.recording import StoreRecorder, account, now
+from stargazer.storage.recording import account, now
 from stargazer.storage.statements import time_of
 
 __all__ = ["Addition", "LocalStore", "account", "now"]
 
 
-class LocalStore(StoreRecorder):
+class LocalStore(StoreDecider):
     """Registers, finds and reads files in one folder; safe with several processes and threads.
 
     Every method blocks; `LocalStorageClient` is its asynchronous face.
@@ -193,7 +194,14 @@ class LocalStore(StoreRecorder):
         documents = [(cid, self.document(cid)) for cid in dict.fromkeys(cids)]
         documents.sort(key=lambda pair: (time_of(pair[1]), pair[0]))
         new = [(cid, document) for cid, document in documents if not self.is_registered(cid)]
-        foreign = {cid for _, document in new if isinstance(document, Import) for cid in document.foreign}
+        imports = {cid: document for cid, document in new if isinstance(document, Import)}
+        foreign = {cid for document in imports.values() for cid in document.foreign}
+        vouched = {
+            cid
+            for note, document in imports.items()
+            if trusted and note not in foreign and not self.is_foreign(note)
+            for cid in document.trusted
+        }
         noting = self._arriving() if new and not trusted else contextlib.nullcontext([])  # fsck has the lock
         with noting as arrived:
             if new and not trusted:
@@ -204,8 +212,9 @@ class LocalStore(StoreRecorder):
             with self.index.transaction():
                 for cid, document in new:
                     if (stored := self.objects.stat(cid)) is not None:
-                        own = trusted and cid not in foreign and not self.documents(cid, "foreign")
-                        self._apply(stored, document, trusted=own, live=False)
+                        own = trusted and not (cid in foreign or self.is_foreign(cid))
+                        counts = own or cid in vouched or self.is_vouched(cid)
+                        self._apply(stored, document, trusted=counts, live=False)
         return len(new)
 
     def import_record(self, record: IpFile, *, origin: str, command: str) -> IpFile:

@@ -11,7 +11,7 @@ from stargazer.assets.provenance import Entry, Execution, Import
 from stargazer.storage.lineage.walking import Step, output_of, why
 from stargazer.storage.reading import StoreReader
 
-__all__ = ["Difference", "Divergence", "Kind", "Place", "between", "diff"]
+__all__ = ["Difference", "Divergence", "Kind", "Place", "between", "diff", "inputs_between", "told"]
 
 Kind = Literal[
     "file", "input", "parameter", "code", "tool", "platform", "metadata", "task", "result", "unexplained",
@@ -40,6 +40,7 @@ class Divergence:
         name: of the parameter, tool, role of the input and the like.
         a, b: what it was on either side; empty where there was none.
         cids: of the two files, for kinds that are about files.
+        parts: the functions and constants that differ, for `code`, where both sides have written them down.
         places: the executions it was seen in; the one next to the imports first.
     """
 
@@ -48,6 +49,7 @@ class Divergence:
     a: str
     b: str
     cids: tuple[str, str] = ("", "")
+    parts: list[str] = attrs.field(factory=list)
     places: list[Place] = attrs.field(factory=list)
 
 
@@ -93,12 +95,13 @@ def diff(store: StoreReader, a: str, b: str) -> Difference:
 def between(a: Execution, b: Execution) -> Iterator[Divergence]:
     """What differs between two executions of a task besides their inputs."""
     if a.code_digest != b.code_digest:
-        told = a.distribution != b.distribution
+        told_apart = a.distribution != b.distribution
         yield Divergence(
             kind="code",
             name=a.task,
-            a=a.distribution if told else f"code {a.code_digest[:12]}",
-            b=b.distribution if told else f"code {b.code_digest[:12]}",
+            a=a.distribution if told_apart else f"code {a.code_digest[:12]}",
+            b=b.distribution if told_apart else f"code {b.code_digest[:12]}",
+            parts=_other_parts(a, b),
         )
     for name in sorted({*a.parameters, *b.parameters}):
         values = [_json(side.parameters, name) for side in (a, b)]
@@ -109,6 +112,10 @@ def between(a: Execution, b: Execution) -> Iterator[Divergence]:
         used = [side.get(name, "") for side in tools]
         if used[0] != used[1]:
             yield Divergence(kind="tool", name=name, a=used[0], b=used[1])
+        elif all(scripts := [_scripts(side, name) for side in (a, b)]) and scripts[0] != scripts[1]:
+            yield Divergence(
+                kind="code", name=f"what runs {name}", a=f"code {scripts[0]}", b=f"code {scripts[1]}"
+            )
     for name in ("platform", "python", "image"):
         if getattr(a, name) != getattr(b, name):
             yield Divergence(kind="platform", name=name, a=getattr(a, name), b=getattr(b, name))
@@ -128,10 +135,10 @@ def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step,
         return [], []
     if isinstance(one, Import) and isinstance(other, Import):
         name = here.entry.role or here.entry.keyvalues.get("asset", "file")
-        return [Divergence(kind="file", name=name, a=_told(here), b=_told(there), cids=cids)], []
+        return [Divergence(kind="file", name=name, a=told(here), b=told(there), cids=cids)], []
     if one is None or other is None:
         return [
-            Divergence(kind="unknown", name=here.entry.role, a=_told(here), b=_told(there), cids=cids)
+            Divergence(kind="unknown", name=here.entry.role, a=told(here), b=told(there), cids=cids)
         ], []
     made = [_made_by(step) for step in (here, there)]
     return [Divergence(kind="task", name=here.entry.role, a=made[0], b=made[1], cids=cids)], []
@@ -142,21 +149,8 @@ def _executions(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[S
     assert isinstance(here.document, Execution)
     assert isinstance(there.document, Execution)
     found = list(between(here.document, there.document))
-    deeper: list[tuple[Step, Step]] = []
-    pairs, alone = _paired(here.inputs, there.inputs)
-    for one, other in pairs:
-        if one.entry.cid != other.entry.cid:
-            deeper.append((one, other))
-        elif (fields := _fields(one.entry)) != (others := _fields(other.entry)):
-            name = one.entry.role
-            for key in sorted(key for key in {*fields, *others} if fields.get(key) != others.get(key)):
-                values = fields.get(key, ""), others.get(key, "")
-                found.append(Divergence(kind="metadata", name=f"{key} of {name}", a=values[0], b=values[1]))
-    for step, only_here in alone:
-        told = (_told(step), "") if only_here else ("", _told(step))
-        cids = (step.entry.cid, "") if only_here else ("", step.entry.cid)
-        name = step.entry.role.partition("[")[0]
-        found.append(Divergence(kind="input", name=name, a=told[0], b=told[1], cids=cids))
+    differing, deeper = inputs_between(here.inputs, there.inputs)
+    found += differing
     if here.entry.cid != there.entry.cid:
         cids = here.entry.cid, there.entry.cid
         results = [_result(step) for step in (here, there)]
@@ -166,6 +160,27 @@ def _executions(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[S
             )
         elif not found and not deeper:
             found.append(Divergence(kind="unexplained", name=_made_by(here), a="", b="", cids=cids))
+    return found, deeper
+
+
+def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
+    """How the inputs of two executions of a task differ, and the pairs that stand for each other with other bytes."""
+    found: list[Divergence] = []
+    deeper: list[tuple[Step, Step]] = []
+    pairs, alone = _paired(a, b)
+    for one, other in pairs:
+        if one.entry.cid != other.entry.cid:
+            deeper.append((one, other))
+        elif (fields := _fields(one.entry)) != (others := _fields(other.entry)):
+            name = one.entry.role
+            for key in sorted(key for key in {*fields, *others} if fields.get(key) != others.get(key)):
+                values = fields.get(key, ""), others.get(key, "")
+                found.append(Divergence(kind="metadata", name=f"{key} of {name}", a=values[0], b=values[1]))
+    for step, only_here in alone:
+        sides = (told(step), "") if only_here else ("", told(step))
+        cids = (step.entry.cid, "") if only_here else ("", step.entry.cid)
+        name = step.entry.role.partition("[")[0]
+        found.append(Divergence(kind="input", name=name, a=sides[0], b=sides[1], cids=cids))
     return found, deeper
 
 
@@ -217,6 +232,18 @@ def _tools(execution: Execution) -> dict[str, str]:
     return {name: ", ".join(sorted(versions)) for name, versions in tools.items()}
 
 
+def _scripts(execution: Execution, name: str) -> str:
+    """The digest of the code of ours that runs a tool, where it was written down."""
+    return ", ".join(sorted(tool.script for tool in execution.tools if tool.name == name))
+
+
+def _other_parts(a: Execution, b: Execution) -> list[str]:
+    """The names of what differs in the code of two executions; none where one of them did not write it down."""
+    if not (a.code and b.code):
+        return []
+    return sorted(name for name in {*a.code, *b.code} if a.code.get(name) != b.code.get(name))
+
+
 def _made_by(step: Step) -> str:
     match step.document:
         case Execution(task=task):
@@ -226,7 +253,7 @@ def _made_by(step: Step) -> str:
     return "unknown"
 
 
-def _told(step: Step) -> str:
+def told(step: Step) -> str:
     """A file in a few words."""
     entry = step.entry
     pairs = [f"{key}={value}" for key, value in _fields(entry).items() if key != "asset"]

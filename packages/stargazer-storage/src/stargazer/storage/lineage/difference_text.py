@@ -71,7 +71,8 @@ def _told(divergence: Divergence) -> Iterator[str]:
             yield f"  A {a} {divergence.cids[0]}"
             yield f"  B {b} {divergence.cids[1]}"
         case "code":
-            yield f"code of {name}: {a} in A, {b} in B"
+            parts = f" ({', '.join(map(one_line, divergence.parts))})" if divergence.parts else ""
+            yield f"code of {name}{parts}: {a} in A, {b} in B"
         case "task":
             yield f"{name or 'the file'} made by {a} in A, by {b} in B"
         case "result":

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from stargazer.tasks.execution.code_walk import Reach, Walk, is_flyte_task
@@ -28,12 +28,22 @@ from stargazer.tasks.execution.sources import Undigestable, home_of
 
 __all__ = ["CodeDigest", "Digest", "Undigestable"]
 
+_TELLING = {"code", "value", "assigned"}
+"""Kinds of lines of a walk that hold what may differ under the same name."""
+
 
 class Digest(NamedTuple):
-    """The digest as hexadecimal text, and the top-level packages used that are neither own nor standard."""
+    """What a result depends on in code.
+
+    Attributes:
+        hex: the digest as hexadecimal text.
+        externals: the top-level packages used that are neither own nor standard.
+        parts: a short digest of each function, class and constant by the name that the code has for it.
+    """
 
     hex: str
     externals: frozenset[str]
+    parts: Mapping[str, str]
 
 
 class CodeDigest:
@@ -67,4 +77,14 @@ class CodeDigest:
         walk = Walk(self.reach, home=home_of(function))
         walk.function("task", function)
         content = "\n".join(walk.lines).encode()
-        return Digest(hashlib.sha256(content).hexdigest(), frozenset(walk.externals))
+        return Digest(hashlib.sha256(content).hexdigest(), frozenset(walk.externals), _parts(walk.lines))
+
+
+def _parts(lines: list[str]) -> dict[str, str]:
+    """The lines of a digest by the name they are about; what only names something says nothing of itself."""
+    about: dict[str, list[str]] = {}
+    for line in lines:
+        kind, name, *_ = line.split("\0")
+        if kind in _TELLING:
+            about.setdefault(name, []).append(line)
+    return {name: hashlib.sha256("\n".join(found).encode()).hexdigest()[:8] for name, found in about.items()}

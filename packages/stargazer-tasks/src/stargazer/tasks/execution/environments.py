@@ -21,10 +21,11 @@ from typing import Any, TypeVar, get_origin, overload
 
 import flyte
 from stargazer.assets import ConfigurationError
+from stargazer.tasks.execution.declared import TASKS, Declared, TaskCode
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
 from stargazer.tasks.execution.handing_over import handing_over
 from stargazer.tasks.execution.values import named_tuple, result_type
-from stargazer.tasks.execution.wrapper import TASKS, Declared, TaskCode, execute
+from stargazer.tasks.execution.wrapper import execute
 
 __all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs"]
 

@@ -3,24 +3,76 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["log_folder", "log_to", "refresh_wanted", "refreshing"]
+import attrs
 
-_refresh: ContextVar[bool] = ContextVar("stargazer_refresh", default=False)
+if TYPE_CHECKING:
+    from stargazer.tasks.execution.misses import Miss
+
+__all__ = ["Refresh", "asking_why", "log_folder", "log_to", "misses_told", "refresh_wanted", "refreshing"]
+
+
+@attrs.define
+class Refresh:
+    """What is computed anew, whatever the memo knows.
+
+    Attributes:
+        tasks: full names of tasks; every task if there are none.
+        below: also what reads their results, and so on.
+        made: the CIDs of what was computed anew so far.
+    """
+
+    tasks: frozenset[str] = frozenset()
+    below: bool = False
+    made: set[str] = attrs.field(factory=set)
+
+    def wants(self, task: str, inputs: Iterable[str]) -> bool:
+        """Whether a call of a task with inputs of these CIDs is computed anew."""
+        return not self.tasks or task in self.tasks or (self.below and not self.made.isdisjoint(inputs))
+
+
+_refresh: ContextVar[Refresh | None] = ContextVar("stargazer_refresh", default=None)
 _logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
+_misses: ContextVar[list[Miss] | None] = ContextVar("stargazer_misses", default=None)
 
 
 @contextlib.contextmanager
-def refreshing(enabled: bool = True) -> Iterator[None]:
-    """Compute every task anew within a `with` block, whatever the memo knows."""
-    token = _refresh.set(enabled)
+def refreshing(enabled: bool = True, *, tasks: Iterable[str] = (), below: bool = False) -> Iterator[None]:
+    """Compute tasks anew within a `with` block, whatever the memo knows.
+
+    Args:
+        tasks: only these, by full name or that of their function.
+        below: also every task that reads what they made, and so on.
+
+    Raises:
+        InvalidAssetError: there is no such task.
+    """
+    from stargazer.tasks.execution.declared import full_names
+
+    names = frozenset(full for name in tasks for full in full_names(name))
+    token = _refresh.set(Refresh(names, below) if enabled else None)
     try:
         yield
     finally:
         _refresh.reset(token)
+
+
+@contextlib.contextmanager
+def asking_why() -> Iterator[list[Miss]]:
+    """Compute nothing within a `with` block: a call that the memo does not answer raises NotRemembered.
+
+    The list then says of each such call why it is not remembered.
+    """
+    misses: list[Miss] = []
+    token = _misses.set(misses)
+    try:
+        yield misses
+    finally:
+        _misses.reset(token)
 
 
 @contextlib.contextmanager
@@ -33,9 +85,14 @@ def log_to(folder: Path) -> Iterator[None]:
         _logs.reset(token)
 
 
-def refresh_wanted() -> bool:
-    """Whether the memo is to be passed by."""
+def refresh_wanted() -> Refresh | None:
+    """What of the memo is to be passed by, if anything is."""
     return _refresh.get()
+
+
+def misses_told() -> list[Miss] | None:
+    """Where calls that the memo does not answer are told, if nothing is to be computed."""
+    return _misses.get()
 
 
 def log_folder() -> Path | None:

@@ -10,8 +10,9 @@ from stargazer.assets import Asset, StargazerError, StorageClient, use_client
 from stargazer.assets.asset import asset_class
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.remaking import makers
+from stargazer.tasks.execution.declared import TASKS
+from stargazer.tasks.execution.restoring import restore
 from stargazer.tasks.execution.values import rebuilt
-from stargazer.tasks.execution.wrapper import TASKS, restore
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

@@ -21,7 +21,7 @@ from stargazer.tasks.execution.code_digest import CodeDigest, Digest
 from stargazer.tasks.execution.values import described
 from stargazer.tasks.tools import ResolvedTool
 
-__all__ = ["code_digest", "run_key"]
+__all__ = ["code_digest", "run_key", "script_digest"]
 
 INTERFACE = 1
 """Of the runner that task bodies are written against: raised when the same body would give other bytes."""
@@ -48,7 +48,7 @@ def run_key(task: str, digest: str, arguments: Mapping[str, Any], tools: Iterabl
         "task": task,
         "code": digest,
         "arguments": {name: described(value, name, _input) for name, value in sorted(arguments.items())},
-        "tools": sorted([tool.name, tool.version, _script_digest(tool.script)] for tool in tools),
+        "tools": sorted([tool.name, tool.version, script_digest(tool.script)] for tool in tools),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -81,7 +81,7 @@ _kept_digest = functools.cache(_digest)
 
 
 @functools.cache
-def _script_digest(script: Path | None) -> str:
+def script_digest(script: Path | None) -> str:
     """A digest of a script's code; comments and formatting aside, as for a task."""
     if script is None:
         return ""

@@ -10,17 +10,16 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from stargazer.assets import (
     Asset,
     AssetNotFoundError,
     ConfigurationError,
-    IntegrityError,
     StargazerError,
     StorageError,
     current_client,
@@ -28,59 +27,26 @@ from stargazer.assets import (
 from stargazer.assets.client import record_id
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.assets.query import no_assembling
-from stargazer.storage.ingest import hash_in_place
+from stargazer.storage.lineage.nearest import Nearest, find_nearest
 from stargazer.storage.settings import Settings
 from stargazer.storage.store import LocalStore, account, now
-from stargazer.tasks.execution.code_digest import Undigestable
+from stargazer.tasks.execution.code_digest import Digest, Undigestable
+from stargazer.tasks.execution.declared import TaskCode
 from stargazer.tasks.execution.events import Event, Kind, announce
 from stargazer.tasks.execution.locks import key_lock
-from stargazer.tasks.execution.obtaining import obtain, what_changed
-from stargazer.tasks.execution.options import log_folder, refresh_wanted
-from stargazer.tasks.execution.runkey import code_digest, run_key
+from stargazer.tasks.execution.misses import Miss, NotRemembered
+from stargazer.tasks.execution.obtaining import obtain
+from stargazer.tasks.execution.options import log_folder, misses_told, refresh_wanted
+from stargazer.tasks.execution.runkey import code_digest, run_key, script_digest
 from stargazer.tasks.execution.slots import Slots
 from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import assets_in, described, leaves, named_tuple, rebuilt, result_type
 from stargazer.tasks.execution.workspace import Shared, claim, lay_out, open_workspace, sweep
 from stargazer.tasks.tools import ResolvedTool, Session, use_session
 
-__all__ = ["TASKS", "Declared", "TaskCode", "execute", "restore"]
-
-
-class Declared(Protocol):
-    """A tool or a library: something with a name and a version that a task uses."""
-
-    @property
-    def name(self) -> str: ...
-
-    def resolve(self) -> ResolvedTool: ...
-
-
-@attrs.frozen
-class TaskCode:
-    """A task as it was declared.
-
-    Attributes:
-        name: environment and function.
-        cores, memory: the slots it holds; memory in bytes.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    tools: tuple[Declared, ...]
-    cores: int
-    memory: int
-
-    @property
-    def distribution(self) -> str:
-        """Name and version of the distribution that holds the function; empty for a notebook or script."""
-        return _distribution(self.function.__module__)
-
-
-TASKS: dict[str, TaskCode] = {}
-"""Every task that was declared, by its full name."""
+__all__ = ["Call", "execute", "holds_slots", "result_role"]
 
 _calls = itertools.count(1)
-_restoring: ContextVar[frozenset[str]] = ContextVar("stargazer_restoring", default=frozenset())
 _holding: ContextVar[bool] = ContextVar("stargazer_holding", default=False)
 _running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
 
@@ -94,7 +60,7 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
     """
     bound = inspect.signature(code.function).bind(*args, **kwargs)
     bound.apply_defaults()
-    call = _Call(code, bound)
+    call = Call(code, bound)
     try:
         return await call.result()
     except BaseException as error:
@@ -102,6 +68,11 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
         if isinstance(error, StargazerError) and not getattr(error, "__notes__", None):
             error.add_note(call.place())
         raise
+
+
+def holds_slots() -> bool:
+    """Whether a task is running here, so that nothing which waits for slots may be started."""
+    return _holding.get()
 
 
 @contextlib.asynccontextmanager
@@ -114,31 +85,7 @@ async def _holding_slots() -> AsyncIterator[None]:
         _holding.reset(token)
 
 
-async def restore(execution: Execution, arguments: Mapping[str, Any]) -> None:
-    """Compute the bytes of an earlier execution's results again.
-
-    Raises:
-        ConfigurationError: its task is not declared here, or another task is running, which holds slots.
-        IntegrityError: it makes other bytes now.
-    """
-    if _holding.get():
-        raise ConfigurationError(
-            f"{execution.task} cannot run while a task is waiting for it, which holds slots"
-        )
-    code = TASKS.get(execution.task)
-    if code is None:
-        raise ConfigurationError(
-            f"{execution.task} is not installed here ({execution.distribution or 'it was part of a script'})"
-        )
-    try:
-        bound = inspect.signature(code.function).bind(**arguments)
-    except TypeError as error:
-        raise ConfigurationError(f"{execution.task} takes other parameters now: {error}") from None
-    bound.apply_defaults()
-    await _Call(code, bound).restore(execution)
-
-
-class _Call:
+class Call:
     """One call of a task, from its arguments to its result."""
 
     def __init__(self, code: TaskCode, bound: inspect.BoundArguments):
@@ -160,6 +107,16 @@ class _Call:
                     f"{code.name}: {role} has no CID: only stored assets can be given to a task "
                     "(`stargazer add`, or the result of another task)"
                 )
+        refresh = refresh_wanted()
+        self.forced = refresh is not None and refresh.wants(code.name, self._input_cids())
+
+    @functools.cached_property
+    def tools(self) -> list[ResolvedTool]:
+        """The tools of the task as they are on this machine."""
+        return [tool.resolve() for tool in self.code.tools]
+
+    def _input_cids(self) -> set[str]:
+        return {asset.cid or "" for _, asset in self.inputs}
 
     def place(self) -> str:
         """Where an error came from, for people: the task and the files it was given, by the names they came with."""
@@ -179,29 +136,46 @@ class _Call:
         )
 
     async def result(self) -> Any:
-        """What the memo knows, else what the body returns; the second of two equal calls waits for the first."""
-        tools = [tool.resolve() for tool in self.code.tools]
+        """What the memo knows, else what the body returns; the second of two equal calls waits for the first.
+
+        Raises:
+            NotRemembered: the memo does not know it, and nothing is to be computed.
+        """
+        tools = self.tools
         try:
-            digest = code_digest(self.code.function, frozenset(tool.name for tool in self.code.tools)).hex
+            digest = code_digest(self.code.function, frozenset(tool.name for tool in self.code.tools))
         except Undigestable as error:
             run_key(self.code.name, "", self.arguments, tools)  # refuses the same arguments
-            self.tell("waiting", note=f"not memoised: {error}")
-            return await self._run(tools, "", "")
-        key = run_key(self.code.name, digest, self.arguments, tools)
+            note = f"not memoised: {error}"
+            self._refuse_to_compute(note)
+            self.tell("waiting", note=note)
+            return await self._run(self._planned())
+        key = run_key(self.code.name, digest.hex, self.arguments, tools)
         if (found := await self._remembered(key)) is not None:
             return found[0]
+        planned = self._planned(digest, key)
+        if misses_told() is not None:
+            nearest = await asyncio.to_thread(find_nearest, self.store, planned)
+            self._refuse_to_compute("it is to be computed anew" if self.forced else "", nearest)
         async with key_lock(self.locks, key):
             if (found := await self._remembered(key)) is not None:
                 return found[0]
             self.tell("waiting")
-            return await self._run(tools, digest, key)
+            return await self._run(planned)
 
     async def _remembered(self, key: str) -> tuple[Any] | None:
         """The result that the memo has for this key, in a tuple of one; None if it has none, or shall be refreshed."""
-        if refresh_wanted() or (found := await asyncio.to_thread(self._recall, key)) is None:
+        if self.forced or (found := await asyncio.to_thread(self._recall, key)) is None:
             return None
         self.tell("memo hit")
         return found
+
+    def _refuse_to_compute(self, note: str, nearest: Nearest | None = None) -> None:
+        """Tell why it is not remembered, where only that was asked."""
+        if (told := misses_told()) is not None:
+            label = _label(asset for _, asset in self.inputs)
+            told.append(Miss(task=self.code.name, label=label, note=note, nearest=nearest))
+            raise NotRemembered(f"{self.code.name} {label} is not remembered, and nothing is to be computed")
 
     def _recall(self, key: str) -> tuple[Any] | None:
         found = self.store.remembered(key)
@@ -214,65 +188,54 @@ class _Call:
             return None  # retracted just now
         return (rebuilt(execution.result, assets, result_type(self.code.function)),)
 
-    async def _run(self, tools: list[ResolvedTool], digest: str, key: str) -> Any:
-        """Run the body and register what it returns."""
+    def _planned(self, digest: Digest | None = None, key: str = "") -> Execution:
+        """What is known of the execution before it: what it does with what, and nothing of what comes of it."""
         parameters, assets = self._described()
-        await self._obtain()
-        async with self._computed(tools) as (session, value, began):
-            execution = Execution(
-                task=self.code.name,
-                distribution=self.code.distribution,
-                code_digest=digest,
-                run_key=key,
-                parameters=parameters,
-                assets=assets,
-                inputs=[_entry(role, asset) for role, asset in self.inputs],
-                tools=[ToolUse(name=tool.name, version=tool.version, source=tool.source) for tool in tools],
+        return Execution(
+            task=self.code.name,
+            distribution=self.code.distribution,
+            code_digest=digest.hex if digest else "",
+            code=digest.parts if digest else {},
+            run_key=key,
+            parameters=parameters,
+            assets=assets,
+            inputs=[_entry(role, asset) for role, asset in self.inputs],
+            tools=[
+                ToolUse(
+                    name=tool.name,
+                    version=tool.version,
+                    source=tool.source,
+                    script=script_digest(tool.script)[:16],
+                )
+                for tool in self.tools
+            ],
+            platform=f"{platform.system()} {platform.machine()}",
+            python=platform.python_version(),
+            account=account(),
+            forced=self.forced,
+        )
+
+    async def _run(self, planned: Execution) -> Any:
+        """Run the body and register what it returns."""
+        await self.obtain_inputs()
+        async with self.computed() as (session, value, began):
+            execution = attrs.evolve(
+                planned,
                 commands=session.commands,
-                platform=f"{platform.system()} {platform.machine()}",
-                python=platform.python_version(),
-                account=account(),
                 started=began,
                 finished=now(),
                 seconds=round(time.monotonic() - self.started, 3),
                 peak_memory=session.peak_memory,
-                forced=refresh_wanted(),
             )
             return await to_the_end(self._commit, execution, value, session.folder)
 
-    async def restore(self, execution: Execution) -> None:
-        """Run the body again for the bytes that an earlier execution made, and register nothing.
-
-        Raises:
-            IntegrityError: it makes other bytes now; the message says what is not as it was then.
-        """
-        key = f"restore-{execution.run_key or execution.started}"
-        if key in _restoring.get():
-            raise StorageError(
-                f"{execution.task} makes what it needs itself"
-            )  # an index of the file that it indexes
-        token = _restoring.set(_restoring.get() | {key})
-        try:
-            await self._obtain()
-        finally:
-            _restoring.reset(token)
-        async with key_lock(
-            self.locks, key
-        ):  # only now: who waits for a lock while it holds one may wait for ever
-            if all(self.store.objects.stat(entry.cid) for entry in execution.outputs):
-                return  # somebody else was first
-            self.tell("waiting", note="computed again, for its bytes are not here")
-            tools = [tool.resolve() for tool in self.code.tools]
-            async with self._computed(tools) as (session, value, _):
-                await to_the_end(self._restore, execution, value, session.folder, tools)
-
-    async def _obtain(self) -> None:
+    async def obtain_inputs(self) -> None:
         """Bring the inputs here before slots are taken: that may take long, and may need slots itself."""
         for _, asset in self.inputs:
             await obtain(asset, self.client, self.store)
 
     @contextlib.asynccontextmanager
-    async def _computed(self, tools: list[ResolvedTool]) -> AsyncIterator[tuple[Session, Any, str]]:
+    async def computed(self) -> AsyncIterator[tuple[Session, Any, str]]:
         """The session, result and start of the body, run on slots of the machine and in a workspace of its own.
 
         The workspace is there within the block.
@@ -288,7 +251,7 @@ class _Call:
                     log=self._log(),
                     threads=grant.cores,
                     pass_fds=grant.fds,  # type: ignore[arg-type]  # mypy and converter=tuple
-                    tools={tool.name: tool for tool in tools if tool.argv},
+                    tools={tool.name: tool for tool in self.tools if tool.argv},
                 )
                 yield session, await self._body(session), began
                 if not log_folder():
@@ -311,30 +274,12 @@ class _Call:
         """Register the results of the body; the value is made anew of its JSON, as a memo hit makes it."""
         numbers = itertools.count()
         shape = described(value, f"{self.code.name}: the result", lambda _: next(numbers))
-        outputs = [(role, self._handed_on(asset)) for role, asset in assets_in(value, _result_role(value))]
+        outputs = [(role, self._handed_on(asset)) for role, asset in assets_in(value, result_role(value))]
         claim(outputs, folder, self.code.name)
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
+        if execution.forced and (refresh := refresh_wanted()) is not None:
+            refresh.made |= {asset.cid or "" for _, asset in outputs} - self._input_cids()
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
-
-    def _restore(self, execution: Execution, value: Any, folder: Path, tools: Sequence[ResolvedTool]) -> None:
-        """Keep the results of the body, if they are those of an earlier execution."""
-        results = list(assets_in(value, _result_role(value)))
-        outputs = [(role, asset) for role, asset in results if not asset.cid]
-        claim(outputs, folder, self.code.name)
-        expected = {entry.role: entry.cid for entry in execution.outputs}
-        if missing := sorted(expected.keys() - {role for role, _ in results}):
-            raise IntegrityError(
-                f"{execution.task} computed again does not give {', '.join(map(repr, missing))} any more"
-                f" ({what_changed(execution, self.code.distribution, tools)}); nothing was kept"
-            )
-        made = {role: (hash_in_place(Path(asset.path or "")), asset.path) for role, asset in outputs}
-        for role, (cid, _) in made.items():
-            if cid != expected.get(role):
-                raise IntegrityError(
-                    f"{execution.task} computed again gives other bytes for {role!r}: {cid}, not {expected.get(role)}"
-                    f" ({what_changed(execution, self.code.distribution, tools)}); nothing was kept"
-                )
-        self.store.restore({Path(path or ""): cid for cid, path in made.values()})
 
     def _handed_on(self, asset: Asset) -> Asset:
         """An input among the results with the store's path, for its workspace goes; a new asset as it is."""
@@ -382,25 +327,13 @@ def _pool(settings: Settings) -> Slots:
     return Slots(settings.home / "slots" / platform.node(), cores=settings.cores, memory=settings.memory)
 
 
-@functools.cache
-def _distribution(module: str) -> str:
-    from importlib import metadata
-
-    parts = module.split(".")
-    name = "-".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
-    try:
-        return f"{name} {metadata.version(name)}"
-    except metadata.PackageNotFoundError:
-        return ""
-
-
 def _entry(role: str, asset: Asset) -> Entry:
     pairs = asset.keyvalues
     provenance_cid = pairs.pop("provenance_cid", "")
     return Entry(role=role, cid=asset.cid or "", keyvalues=pairs, provenance_cid=provenance_cid)
 
 
-def _result_role(value: Any) -> str:
+def result_role(value: Any) -> str:
     return "" if named_tuple(type(value)) else "result"
 
 

@@ -1,0 +1,95 @@
+"""What people decide of what a store knows: a record takes the place of another, others' executions are trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from stargazer.assets.client import IpFile
+from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
+from stargazer.assets.provenance import Import, Supersession
+from stargazer.storage import superseding
+from stargazer.storage.recording import StoreRecorder, account, now
+
+__all__ = ["StoreDecider"]
+
+
+class StoreDecider(StoreRecorder):
+    """Writes decisions down like everything else, so that an index which is made again knows them."""
+
+    def successor(self, id: str) -> str:
+        """The id of the record that takes the place of this one; empty if it is not superseded."""
+        with self.index.reading() as connection:
+            return superseding.successor(connection, id)
+
+    def supersede(self, old: IpFile, new: IpFile, reason: str = "") -> None:
+        """Let one record take the place of another, and write down that it does: searches pass the old one over.
+
+        Nothing is removed, and whatever was computed from the old one stays (see `stale`). Of a record that was
+        superseded before, this holds instead.
+
+        Raises:
+            AssetNotFoundError: no such record.
+            InvalidAssetError: the same record, another type, provenance, or a new one that is superseded itself.
+        """
+        before, after = self._existing(old), self._existing(new)
+        kinds = [record.keyvalues.get("asset", "") for record in (before, after)]
+        if "provenance" in kinds:
+            raise InvalidAssetError("provenance is not superseded: it says how files came to be")
+        if before.id == after.id:
+            raise InvalidAssetError(f"the record {before.id!r} cannot take its own place: name two records")
+        if kinds[0] != kinds[1]:
+            raise InvalidAssetError(f"{kinds[1]!r} cannot take the place of {kinds[0]!r}: name two of a type")
+        if instead := self.successor(after.id):
+            raise InvalidAssetError(
+                f"the record {after.id!r} is superseded itself, by {instead!r}: name that"
+            )
+        self._supersede(before, after, reason)
+
+    def reinstate(self, record: IpFile, reason: str = "") -> None:
+        """Let a record that is superseded count again, and write down that it does.
+
+        Raises:
+            AssetNotFoundError: no such record.
+            InvalidAssetError: it is not superseded.
+        """
+        current = self._existing(record)
+        if not self.successor(current.id):
+            raise InvalidAssetError(f"the record {current.id!r} is not superseded")
+        self._supersede(current, None, reason)
+
+    def _supersede(self, old: IpFile, new: IpFile | None, reason: str) -> None:
+        with self._arriving() as arrived, self.index.transaction() as connection:
+            document = Supersession(
+                record=old.id,
+                cid=old.cid,
+                successor=new.id if new else "",
+                successor_cid=new.cid if new else "",
+                reason=reason,
+                replaces=superseding.standing(connection, old.id),
+                account=account(),
+                at=now(),
+            )
+            self._apply(self._write(document, arrived), document)
+
+    def trust(self, cids: Iterable[str], command: str = "trust") -> list[str]:
+        """Let the memo answer with executions that others did, and write down that it may.
+
+        Args:
+            cids: of provenance documents that are known here; those that are trusted already are passed over.
+
+        Returns:
+            Those of them that were not trusted before.
+
+        Raises:
+            AssetNotFoundError: one of them is not known here.
+        """
+        cids = list(dict.fromkeys(cids))
+        for cid in cids:
+            if not self.is_registered(cid):
+                raise AssetNotFoundError(f"no provenance {cid!r} in the store {str(self.root)!r}")
+        new = [cid for cid in cids if not self.is_trusted(cid)]
+        if new:
+            with self._arriving() as arrived, self.index.transaction():
+                document = Import(files=[], command=command, trusted=new, account=account(), at=now())
+                self._apply(self._write(document, arrived), document)
+        return new

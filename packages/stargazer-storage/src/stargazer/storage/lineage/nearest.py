@@ -1,0 +1,146 @@
+"""Why a call is not remembered: the earlier execution that is nearest to it, and what of the run key differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+from stargazer.assets.asset import record_id
+from stargazer.assets.errors import StargazerError
+from stargazer.assets.provenance import Entry, Execution
+from stargazer.storage.lineage.diff import Divergence, between, inputs_between, told
+from stargazer.storage.lineage.text import one_line
+from stargazer.storage.lineage.walking import Step
+
+if TYPE_CHECKING:
+    from stargazer.storage.reading import StoreReader
+
+__all__ = ["Nearest", "find_nearest"]
+
+_LOOKED_AT = 40
+"""Executions that are compared in full: those that read most of the same files, then the latest."""
+
+_MOST_FILES = 500  # of a call, by which others that read them are found
+
+_SHARING = """
+SELECT runs.document FROM files JOIN reads ON reads.file = files.number JOIN runs ON runs.number = reads.run
+WHERE files.cid IN ({marks}) AND runs.task = ? GROUP BY runs.number ORDER BY count(*) DESC, runs.at DESC LIMIT ?
+"""
+_LATEST = "SELECT document FROM runs WHERE task = ? ORDER BY at DESC LIMIT ?"
+
+
+@attrs.frozen
+class Nearest:
+    """The earlier execution of a task whose run key differs least from that of a call.
+
+    Attributes:
+        provenance_cid: of its document.
+        note: why it does not answer although its run key is the same; empty if that differs.
+        divergences: what differs: `a` is what it was then, `b` what it is now.
+    """
+
+    provenance_cid: str
+    note: str = ""
+    divergences: list[Divergence] = attrs.field(factory=list)
+
+    def explain(self) -> str:
+        """What differs, a line each."""
+        if self.note:
+            return f"{self.note}: stargazer why {self.provenance_cid}"
+        lines = [line for divergence in self.divergences for line in _lines(divergence)]
+        lines = lines or ["nothing that provenance tells differs: an older version wrote it down otherwise"]
+        return "\n".join([*lines, f"the nearest execution: stargazer why {self.provenance_cid}"])
+
+
+def find_nearest(store: StoreReader, call: Execution) -> Nearest | None:
+    """The nearest earlier execution of a call that the memo does not answer; None if its task was never executed.
+
+    Args:
+        call: what is known of the execution before it.
+    """
+    for cid in _with_key(store, call.run_key):
+        if note := _why_it_does_not_count(store, cid):
+            return Nearest(cid, note)
+    found: list[Nearest] = []
+    for cid in _candidates(store, call):
+        try:
+            document = store.document(cid)
+        except StargazerError:
+            continue
+        if isinstance(document, Execution):
+            found.append(Nearest(cid, divergences=list(_differing(document, call))))
+    return min(found, key=lambda nearest: len(nearest.divergences), default=None)
+
+
+def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
+    """What of the run key differs; the machine and where a tool comes from are no part of it."""
+    yield from between(_keyed(then), _keyed(now))
+    differing, others = inputs_between(_steps(then.inputs), _steps(now.inputs))
+    yield from differing
+    for one, other in others:
+        yield Divergence(
+            kind="input",
+            name=one.entry.role,
+            a=told(one),
+            b=told(other),
+            cids=(one.entry.cid, other.entry.cid),
+        )
+
+
+def _keyed(execution: Execution) -> Execution:
+    tools = [attrs.evolve(tool, source="") for tool in execution.tools]
+    return attrs.evolve(execution, tools=tools, platform="", python="", image="")
+
+
+def _steps(entries: Sequence[Entry]) -> list[Step]:
+    return [Step(entry=entry) for entry in entries]
+
+
+def _with_key(store: StoreReader, run_key: str) -> list[str]:
+    if not run_key:
+        return []
+    return [record.cid for record in store.query({"asset": "provenance", "run_key": run_key})]
+
+
+def _why_it_does_not_count(store: StoreReader, cid: str) -> str:
+    """Why an execution with the same run key is no answer."""
+    try:
+        document = store.document(cid)
+    except StargazerError:
+        return "its provenance cannot be read"
+    outputs = document.outputs if isinstance(document, Execution) else []
+    for entry in outputs:
+        if store.here(record_id(entry.cid, entry.keyvalues)) is None:
+            return f"its result {entry.role!r} was taken back"
+    if not store.is_trusted(cid):
+        return "it was done by somebody else, who is not trusted here (`stargazer bundle fetch --trust`)"
+    return ""
+
+
+def _candidates(store: StoreReader, call: Execution) -> list[str]:
+    """Executions of the same task, those that read most of the same files first."""
+    cids = list(dict.fromkeys(entry.cid for entry in call.inputs))[:_MOST_FILES]
+    sharing = _SHARING.format(marks=", ".join("?" * len(cids)))
+    with store.index.reading() as connection:
+        found = connection.execute(sharing, (*cids, call.task, _LOOKED_AT)).fetchall()
+        found += connection.execute(_LATEST, (call.task, _LOOKED_AT)).fetchall()
+    return list(dict.fromkeys(cid for (cid,) in found))[:_LOOKED_AT]
+
+
+def _lines(divergence: Divergence) -> Iterator[str]:
+    then, now = one_line(divergence.a) or "absent", one_line(divergence.b) or "absent"
+    match divergence.kind:
+        case "code":
+            parts = f" ({', '.join(map(one_line, divergence.parts))})" if divergence.parts else ""
+            yield f"code of {divergence.name}{parts}: {then} then, {now} now"
+        case "input" if all(divergence.cids):
+            yield f"input {divergence.name}:"
+            yield f"  then {then} {divergence.cids[0]}"
+            yield f"  now {now} {divergence.cids[1]}"
+        case "input" if divergence.cids[1]:
+            yield f"input {divergence.name} was not read then: {now} {divergence.cids[1]}"
+        case "input":
+            yield f"input {divergence.name} is not read now: {then} {divergence.cids[0]}"
+        case kind:
+            yield f"{kind} {one_line(divergence.name)}: {then} then, {now} now"
