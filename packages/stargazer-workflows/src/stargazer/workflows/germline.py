@@ -11,12 +11,10 @@ from stargazer.assets import (
     AlignmentIndex,
     DuplicateMetrics,
     InvalidAssetError,
-    IpFile,
     QcReport,
     Reference,
     Variants,
     VariantsIndex,
-    current_client,
 )
 from stargazer.tasks.germline.alignment import (
     MarkedDuplicates,
@@ -38,7 +36,6 @@ from stargazer.tasks.germline.variants import (
     normalise_variants,
     variant_stats,
 )
-from stargazer.tasks.quality import mapped_reads
 from stargazer.tasks.reference import split_intervals
 from stargazer.tasks.reports import summarise_germline
 from stargazer.workflows.environments import workflow_env
@@ -146,7 +143,7 @@ async def germline_short_variant_discovery(
             for each in found
         ]
     )
-    if (count := await _pieces([sample.flagstat for sample in ready])) > 1:
+    if (count := _pieces([sample.flagstat for sample in ready])) > 1:
         pieces = await split_intervals(reference, chosen, count)
     alignments = [sample.alignment for sample in ready]
     called = await parallel([call_variants(alignments, reference, piece) for piece in pieces])
@@ -199,8 +196,6 @@ async def _counted(
     return PreprocessedSample(alignment, index, metrics, flags, stats)
 
 
-async def _pieces(flagstats: list[QcReport]) -> int:
+def _pieces(flagstats: list[QcReport]) -> int:
     """In how many pieces to call: work follows the reads, not the bases of the reference."""
-    client = current_client()
-    files = await parallel([client.download_file(IpFile(cid=report.cid or "")) for report in flagstats])
-    return max(1, round(sum(mapped_reads(file.path) for file in files if file.path) / READS_A_PIECE))
+    return max(1, round(sum(report.mapped_reads or 0 for report in flagstats) / READS_A_PIECE))

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeAlias, TypeVar, overload
 
+from stargazer.tasks.execution.misses import NotRemembered
+from stargazer.tasks.execution.options import misses_told
+
 __all__ = ["parallel"]
 
 A = TypeVar("A")
@@ -23,8 +26,15 @@ async def parallel(coroutines: list[Awaited[A]]) -> list[A]: ...
 async def parallel(coroutines: list[Awaited[Any]] | tuple[Awaited[Any], ...]) -> Any:
     """The results of coroutines run at the same time, in order: a tuple for a tuple, else a list.
 
-    The first failure cancels the others and is raised as it is.
+    The first failure cancels the others and is raised as it is. Where it was only asked what is remembered, all are
+    asked first.
     """
+    if misses_told() is not None:
+        asked = await asyncio.gather(*coroutines, return_exceptions=True)
+        failures = [result for result in asked if isinstance(result, BaseException)]
+        if failures:
+            raise min(failures, key=lambda failure: isinstance(failure, NotRemembered))
+        return tuple(asked) if isinstance(coroutines, tuple) else asked
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(coroutine) for coroutine in coroutines]

@@ -31,10 +31,14 @@ class BqsrReport(Asset):
 
 @asset("qc_report", suffix={b"{": ".json", b"<": ".html", b"": ".txt"})
 class QcReport(Asset):
-    """A tool's statistics about a file: `flagstat`, `samtools_stats`, `variant_stats`, or a run's summary."""
+    """A tool's statistics about a file: `flagstat`, `samtools_stats`, `variant_stats`, or a run's summary.
+
+    `mapped_reads` is what a flagstat counts, each read once: workflows decide by it without the report's bytes.
+    """
 
     kind: str
     sample: str | None = attrs.field(default=None, validator=header_text)
+    mapped_reads: int | None = attrs.field(default=None, validator=not_negative)
     alignment_cid: Derived[Alignment] | None = None
     variants_cid: Derived[Variants] | None = None
 

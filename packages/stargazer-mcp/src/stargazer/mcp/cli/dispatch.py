@@ -36,6 +36,7 @@ VERBS = {
     "fsck": ("upkeep", "check the store, repair what can be repaired"),
     "gc": ("upkeep", "remove bytes that no record refers to"),
     "evict": ("upkeep", "drop bytes that can be had again, keep their records"),
+    "replay": ("reproducing", "compute a capsule again from its imports, and compare"),
     "bundle": ("bundling", "files that travel together: make, list, show, fetch, verify"),
     "config": ("configuring", "every setting, where it comes from, and what follows from it"),
     "doctor": ("doctor", "check this installation"),

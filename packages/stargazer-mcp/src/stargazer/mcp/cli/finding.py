@@ -71,13 +71,14 @@ def get(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print where the copies are as JSON")
     words = parser.sort(argv)
     _one_way(parser, words, "say which files: a CID, or key=value")
+    from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.exporting import export
     from stargazer.mcp.records import as_dict
 
     store = existing()
     records = some_records(store, words)
     chosen = records[-1:] if words.options.latest else records
-    _bring(store, chosen)
+    bring(store, chosen)
     exported = export(store, chosen, words.options.to)
     if words.options.json:
         print_json([{"path": str(path), **as_dict(record)} for path, record in exported])
@@ -112,28 +113,6 @@ def rm(argv: Sequence[str]) -> int:
     else:
         note(f"took back {len(records)} registrations; their bytes and other records stay")
     return 0
-
-
-def _bring(store: LocalStore, records: Sequence[IpFile]) -> None:
-    """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
-    from stargazer.storage.transfer import companion_records
-
-    wanted = [*records, *companion_records(store, records)]
-    missing = {record.cid: record for record in wanted if store.objects.stat(record.cid) is None}
-    if not missing:
-        return
-    import asyncio
-
-    from stargazer.mcp.cli.progress import progress
-    from stargazer.storage import get_client
-    from stargazer.tasks.execution import observe
-
-    async def bring() -> None:
-        for record in missing.values():
-            await get_client().download_file(record)
-
-    with progress("bringing back what is not here") as watch, observe(watch):
-        asyncio.run(bring())
 
 
 def _store() -> LocalStore:

@@ -20,10 +20,12 @@ def run(argv: Sequence[str]) -> int:
     """Run a workflow, list them, or describe one."""
     parser = Parser(
         "run",
-        "[WORKFLOW [key=value ...]] [--outdir DIR] [--refresh] [--json]",
+        "[WORKFLOW [key=value ...]] [--outdir DIR] [--why-not]\n"
+        "       [--refresh | --refresh-task TASK ... | --refresh-from TASK ...] [--json]",
         "Run a workflow. Without a name, list them; `stargazer run WORKFLOW --help` shows its arguments.\n"
         "What has been computed before is remembered and not computed again.",
         "  stargazer run\n  stargazer run germline_short_variant_discovery --help\n"
+        "  stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --why-not\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results",
         add_help=False,
     )
@@ -36,8 +38,19 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--refresh", action="store_true", help="compute everything anew, whatever has been computed"
     )
+    parser.add_argument("--refresh-task", metavar="TASK", action="append", default=[],
+                        help="compute this task anew, and what its results change")  # fmt: skip
+    parser.add_argument("--refresh-from", metavar="TASK", action="append", default=[],
+                        help="compute this task anew, and everything that reads its results")  # fmt: skip
+    parser.add_argument("--why-not", action="store_true",
+                        help="compute nothing: say what would be computed first, and why it is not remembered")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     words = parser.sort(argv)
+    options = words.options
+    if bool(options.refresh) + bool(options.refresh_task) + bool(options.refresh_from) > 1:
+        parser.error("give one of --refresh, --refresh-task and --refresh-from")
+    if options.why_not and options.outdir:
+        parser.error("--why-not computes nothing, so there is nothing to copy to --outdir")
     if words.options.help and not words.plain:
         parser.print_help()
         return 0
@@ -54,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
     if words.options.help:
         return _describe(workflow)
     arguments = convert(workflow, words.pairs)
-    return _run(workflow, arguments, words.options)
+    return (_why_not if words.options.why_not else _run)(workflow, arguments, words.options)
 
 
 def _list(*, as_json: bool) -> int:
@@ -87,7 +100,7 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
         make_folder(options.outdir)
     done = supervise(
         workflow.name,
-        lambda observer: execute(workflow, arguments, refresh=options.refresh, observer=observer),
+        lambda observer: execute(workflow, arguments, observer=observer, **_refresh(options)),
     )
     if isinstance(done, int):
         return done
@@ -103,8 +116,38 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
     return 0
 
 
+def _refresh(options: argparse.Namespace) -> dict[str, Any]:
+    """What is to be computed anew, as `execute` and `why_not` take it."""
+    return {"refresh": options.refresh, "refresh_tasks": [*options.refresh_task, *options.refresh_from],
+            "refresh_below": bool(options.refresh_from)}  # fmt: skip
+
+
+def _why_not(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
+    """Say which calls are not remembered, and why."""
+    import asyncio
+
+    import attrs
+    from stargazer.workflows.asking import why_not
+
+    asked = asyncio.run(why_not(workflow, arguments, **_refresh(options)))
+    if options.json:
+        print_json({"workflow": workflow.name, **attrs.asdict(asked)})
+        return 0
+    for miss in asked.misses:
+        print_text(f"{miss.task} {miss.label}".strip())
+        print_text("\n".join(f"  {line}" for line in miss.explain().splitlines()))
+    if not asked.misses:
+        print_text("nothing would be computed")
+    else:
+        note("what reads their results is not known before they are computed")
+    note(f"{workflow.name}: {asked.remembered} task call{'s' * (asked.remembered != 1)} remembered, "
+         f"{len(asked.misses)} not")  # fmt: skip
+    return 0
+
+
 def _export(results: Mapping[str, Any], folder: Path) -> None:
     """Copy every file of the results; each then says where its copy is."""
+    from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.exporting import export
     from stargazer.storage import get_client
 
@@ -112,6 +155,7 @@ def _export(results: Mapping[str, Any], folder: Path) -> None:
     store = get_client().store
     records = {file["cid"]: record for file in files for record in store.query({"cid": file["cid"]})
                if dict(record.keyvalues) == file["keyvalues"]}  # fmt: skip
+    bring(store, list(records.values()))
     paths = {record.cid: path for path, record in export(store, records.values(), folder)}
     for file in files:
         if file["cid"] in paths:

@@ -152,10 +152,13 @@ def verify(argv: Sequence[str]) -> int:
     """Read files in full and compare them with their CIDs."""
     parser = Parser(
         "verify",
-        "CID|ID ... | key=value ... [--json]",
-        "Read the bytes of files in full and compare them with their CIDs. Exit status 1 if any is damaged or missing.",
-        "  stargazer verify bafkrei...\n  stargazer verify asset=variants samples=NA12878",
+        "CID|ID ... | key=value ... [--recompute] [--json]",
+        "Read the bytes of files in full and compare them with their CIDs. Exit status 1 if any is damaged or missing.\n"
+        "With --recompute, do again what made them instead, and compare what comes of it; nothing is registered.",
+        "  stargazer verify bafkrei...\n  stargazer verify asset=variants samples=NA12878\n"
+        "  stargazer verify bafkrei... --recompute",
     )
+    parser.add_argument("--recompute", action="store_true", help="run the task that made each file again")
     parser.add_argument("--json", action="store_true", help="print the answers as JSON")
     words = parser.sort(argv)
     if bool(words.plain) == bool(words.pairs):
@@ -163,6 +166,10 @@ def verify(argv: Sequence[str]) -> int:
     from stargazer.storage.upkeep.verify import verify as check
 
     store = _store()
+    if words.options.recompute:
+        from stargazer.mcp.cli.reproducing import verify_again
+
+        return verify_again(_cids(store, words), as_json=words.options.json)
     answers: list[dict[str, Any]] = []
     for cid, name in _cids(store, words).items():
         answer: dict[str, Any] = {"cid": cid, "name": name, "ok": True}

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets.asset import Asset, companions_of
 from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError, StorageError
+from stargazer.storage.bundles.capsules import with_companions, with_lineage
 from stargazer.storage.bundles.documents import documents_of
+from stargazer.storage.bundles.environment import Environment, environment_here
 from stargazer.storage.bundles.locks import write_file
 from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, parse
 from stargazer.storage.bundles.mirrors import is_url
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.lineage.executions import executions_of
 
 if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
@@ -51,6 +53,8 @@ def make_bundle(
     description: str = "",
     mirrors: Sequence[str] = (),
     manifest_only: bool = False,
+    lineage: bool = False,
+    intermediates: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Made:
     """Write a bundle of records, with the companions and the provenance of each.
@@ -58,16 +62,21 @@ def make_bundle(
     Args:
         mirrors: URL templates with `{cid}` or `{name}` at which the files can be had too.
         manifest_only: write no files: they are at the mirrors.
+        lineage: a capsule: also the imports that the records were made from, and the environment, so that all can be
+            computed again.
+        intermediates: of a capsule: also the files on the way.
         tell: told which file is being copied.
 
     Raises:
-        AssetNotFoundError: no records.
+        AssetNotFoundError: no records, or a lineage that is not known here.
         InvalidAssetError: nobody could fetch it: no mirror.
         FormatError: a name or mirror that no manifest takes.
         StorageError: bytes or provenance are missing, or the folder cannot be written.
     """
     check_name(name)
-    chosen = _with_companions(store, records)
+    chosen = with_companions(store, records)
+    if chosen and lineage:
+        chosen = with_lineage(store, chosen, intermediates=intermediates)
     if not chosen:
         raise AssetNotFoundError(
             f"the bundle {name!r} would be empty: no record is selected; see `stargazer query`"
@@ -79,6 +88,7 @@ def make_bundle(
         mirrors=tuple(dict.fromkeys([*([] if manifest_only else [BESIDE]), *mirrors])),
         files=tuple(_entries(store, chosen)),
         provenance=tuple(sorted(documents)),
+        environment=_environment(store, chosen) if lineage else None,
     )
     if manifest_only and not mirrors:
         lost = next((entry.name for entry in manifest.files if not entry.mirrors), "")
@@ -104,18 +114,8 @@ def make_bundle(
     return Made(manifest, path, copied)
 
 
-def _with_companions(store: LocalStore, records: Iterable[IpFile]) -> list[IpFile]:
-    """Records and those of what accompanies them, each once; no provenance, which travels as such."""
-    found: dict[str, IpFile] = {}
-    waiting = [record for record in records if record.keyvalues.get("asset") != "provenance"]
-    while waiting:
-        record = waiting.pop(0)
-        if record.id not in found:
-            found[record.id] = record
-            kind = type(Asset.from_record(record))
-            for cls, link in companions_of(kind) if kind.asset_key else ():
-                waiting += store.query({"asset": cls.asset_key, link: record.cid})
-    return list(found.values())
+def _environment(store: LocalStore, records: Iterable[IpFile]) -> Environment:
+    return environment_here(executions_of(store, [record.cid for record in records]).values())
 
 
 def _entries(store: LocalStore, records: Sequence[IpFile]) -> list[BundleFile]:

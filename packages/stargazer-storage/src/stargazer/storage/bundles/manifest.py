@@ -10,6 +10,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 from stargazer.assets.asset import MAX_KEYVALUES
 from stargazer.assets.errors import FormatError
+from stargazer.storage.bundles.environment import Environment, parse_environment
 from stargazer.storage.bundles.mirrors import check_mirror
 from stargazer.storage.cid import is_cid
 
@@ -62,6 +63,7 @@ class Manifest:
     Attributes:
         mirrors: URL templates with `{cid}` or `{name}`; relative ones are relative to the manifest's own place.
         provenance: CIDs of provenance documents, found at the mirrors with `{cid}`.
+        environment: of a capsule: what is needed to compute its files again.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Manifest:
     mirrors: tuple[str, ...] = ()
     files: tuple[BundleFile, ...]
     provenance: tuple[str, ...] = ()
+    environment: Environment | None = None
 
     @property
     def size(self) -> int:
@@ -89,7 +92,7 @@ def parse(data: bytes, *, remote: bool) -> Manifest:
     if not isinstance(body, dict) or body.get("stargazer") != SCHEMA:
         found = body.get("stargazer") if isinstance(body, dict) else type(body).__name__
         raise FormatError(f'not a bundle: expected "stargazer": "{SCHEMA}", got {found!r:.100}')
-    allowed = {"stargazer", "name", "description", "mirrors", "files", "provenance"}
+    allowed = {"stargazer", "name", "description", "mirrors", "files", "provenance", "environment"}
     _refuse_unknown(body, allowed, "the manifest")
     name = check_name(body.get("name"))
     files = body.get("files")
@@ -105,6 +108,7 @@ def parse(data: bytes, *, remote: bool) -> Manifest:
         mirrors=_mirrors(body.get("mirrors", []), f"bundle {name!r}", remote=remote, template=True),
         files=tuple(_entry(item, number, remote) for number, item in enumerate(files, 1)),
         provenance=_cids(body.get("provenance", []), f"bundle {name!r}: provenance"),
+        environment=_environment(body.get("environment"), f"bundle {name!r}: environment"),
     )
     _check_together(manifest)
     return manifest
@@ -164,6 +168,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(text: str) -> None:
     raise FormatError(f"{text} is no number")
+
+
+def _environment(value: object, title: str) -> Environment | None:
+    return None if value is None else parse_environment(value, title)
 
 
 def _entry(item: object, number: int, remote: bool) -> BundleFile:

@@ -257,4 +257,5 @@ def told(step: Step) -> str:
     """A file in a few words."""
     entry = step.entry
     pairs = [f"{key}={value}" for key, value in _fields(entry).items() if key != "asset"]
-    return " ".join([entry.keyvalues.get("asset", "file"), entry.origin or entry.name, *pairs]).strip()
+    words = [entry.keyvalues.get("asset", "file"), entry.origin or entry.name, *pairs]
+    return " ".join(filter(None, words))

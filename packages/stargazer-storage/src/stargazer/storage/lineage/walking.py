@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import attrs
 from stargazer.assets.errors import AssetNotFoundError, StargazerError
@@ -10,7 +10,7 @@ from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage.cid import is_cid
 from stargazer.storage.reading import StoreReader
 
-__all__ = ["Other", "Step", "output_of", "why"]
+__all__ = ["Other", "Step", "output_of", "why", "why_each"]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -62,14 +62,27 @@ def why(store: StoreReader, cid: str) -> Step:
     Raises:
         AssetNotFoundError: the store knows nothing of this CID.
     """
+    return why_each(store, [cid])[0]
+
+
+def why_each(store: StoreReader, cids: Iterable[str]) -> list[Step]:
+    """The lineages of several files, which share the steps that they have in common.
+
+    Raises:
+        AssetNotFoundError: the store knows nothing of one of these CIDs.
+    """
     walk = _Walk(store)
+    return [walk.back_from(_first_step(store, walk, cid)) for cid in cids]
+
+
+def _first_step(store: StoreReader, walk: _Walk, cid: str) -> Step:
     records = store.query({"cid": cid})
     named = store.documents(cid)
     unlike = [record for record in records if record.keyvalues.get("asset") != "provenance"]
     if not (named or unlike) and is_cid(cid) and (document := walk.document(cid)):
         kind = {"asset": "provenance", "kind": type(document).__name__.lower()}
         entry = Entry(cid=cid, keyvalues=kind, name=records[0].name if records else "")
-        return walk.back_from(Step(entry=entry, provenance_cid=cid, document=document))
+        return Step(entry=entry, provenance_cid=cid, document=document)
     if not records and not named:
         raise AssetNotFoundError(f"nothing is known of {cid!r} in {str(store.root)!r}: see `stargazer query`")
     asked = Entry(cid=cid, keyvalues={})
@@ -77,7 +90,7 @@ def why(store: StoreReader, cid: str) -> Step:
         pairs = dict(record.keyvalues)
         made_by = pairs.pop("provenance_cid", "")
         asked = Entry(cid=cid, keyvalues=pairs, name=record.name, size=record.size, provenance_cid=made_by)
-    return walk.back_from(walk.step(asked))
+    return walk.step(asked)
 
 
 class _Walk:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from stargazer.tasks.execution.archives import pack
 from stargazer.tasks.execution.environments import AssetEnvironment, WorkflowEnvironment, named_outputs
 from stargazer.tasks.execution.events import Event, observe
-from stargazer.tasks.execution.options import log_to, refreshing
+from stargazer.tasks.execution.options import asking_why, log_to, refreshing
 from stargazer.tasks.execution.workspace import workspace
 
 __all__ = [
     "AssetEnvironment",
     "Event",
     "WorkflowEnvironment",
+    "asking_why",
     "log_to",
     "named_outputs",
     "observe",

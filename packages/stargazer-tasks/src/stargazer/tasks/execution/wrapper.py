@@ -334,6 +334,7 @@ def _entry(role: str, asset: Asset) -> Entry:
 
 
 def result_role(value: Any) -> str:
+    """The role that results are named by: that of a field, if they have names, else `result`."""
     return "" if named_tuple(type(value)) else "result"
 
 

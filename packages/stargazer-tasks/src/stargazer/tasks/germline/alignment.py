@@ -21,6 +21,7 @@ from stargazer.assets import (
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.headers import check_header
+from stargazer.tasks.quality import mapped_reads
 from stargazer.tasks.regions import contigs_of, fai_of
 from stargazer.tasks.tools import Command, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
@@ -239,11 +240,11 @@ async def check_alignment(alignment: Alignment, reference: Reference) -> Alignme
 
 @htslib_env.task(tools=[samtools])
 async def flagstat(alignment: Alignment) -> QcReport:
-    """Counts of reads by flag (`samtools flagstat`), as JSON."""
+    """Counts of reads by flag (`samtools flagstat`), as JSON; that of the mapped ones is in the metadata too."""
     report = workspace() / "flagstat.json"
     await samtools("flagstat", "-O", "json", alignment.path, stdout=report)
     return QcReport(path=expect(report, by="samtools flagstat"), kind="flagstat", sample=alignment.sample,
-                    alignment_cid=alignment)  # fmt: skip
+                    mapped_reads=mapped_reads(report), alignment_cid=alignment)  # fmt: skip
 
 
 @htslib_env.task(tools=[samtools])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets import R1, R2, Intervals, Reference, Variants, VariantsIndex
+from stargazer.assets import R1, R2, Intervals, IpFile, Reference, Variants, VariantsIndex
 from stargazer.storage import get_client
 from stargazer.storage.settings import Settings
 from stargazer.storage.store import Addition
@@ -70,18 +71,29 @@ def prepare(seed: int = 42) -> dict[str, Any]:
 
 
 async def run_demo(observer: Callable[[Event], None] | None = None, *, refresh: bool = False) -> Demo:
-    """Run the demo's workflow on what `prepare` registered."""
+    """Run the demo's workflow on what `prepare` registered, and have the bytes of its results here."""
     from stargazer.assets import QcReport
+    from stargazer.tasks.execution import observe
     from stargazer.workflows.catalogue import find_workflow
     from stargazer.workflows.demo.workflow import lineage_steps
     from stargazer.workflows.runs import execute
 
     run = await execute(find_workflow("demo_trio"), {}, observer=observer, refresh=refresh)
+    with observe(observer) if observer else contextlib.nullcontext():
+        await _bring(run)
     comparison, summary = _read(run, "comparison"), _read(run, "summary")
     times: dict[str, float] = {}
     for step in await lineage_steps(QcReport(kind="summary", cid=run.results["summary"]["cid"])):
         times[step["task"]] = times.get(step["task"], 0.0) + step["seconds"]
     return Demo(run, comparison, summary, times)
+
+
+async def _bring(run: Run) -> None:
+    """Let every single result say where its bytes are; what was evicted is computed again."""
+    client = get_client()
+    for result in run.results.values():
+        if isinstance(result, dict):
+            result["path"] = str((await client.download_file(IpFile(cid=result["cid"]))).path)
 
 
 def _read(run: Run, result: str) -> dict[str, Any]:

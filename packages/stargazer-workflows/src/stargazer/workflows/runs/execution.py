@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets import Asset, current_client
+from stargazer.assets import Asset
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.workflows.runs.record import Run, new_run, now
 
@@ -25,6 +25,8 @@ async def execute(
     arguments: Mapping[str, Any],
     *,
     refresh: bool = False,
+    refresh_tasks: Sequence[str] = (),
+    refresh_below: bool = False,
     observer: Callable[[Event], None] | None = None,
     run: Run | None = None,
 ) -> Run:
@@ -34,6 +36,8 @@ async def execute(
         workflow: from the catalogue.
         arguments: typed, as `arguments.convert` gives them.
         refresh: compute everything anew, whatever the memo knows.
+        refresh_tasks: compute these tasks anew.
+        refresh_below: also what reads their results, and so on.
         observer: called, possibly in other threads, with every event of a task.
         run: its record, if that was made before (`new_run`).
     """
@@ -50,9 +54,12 @@ async def execute(
             watching.enter_context(observe(record))
             if observer is not None:
                 watching.enter_context(observe(observer))
-            with log_to(run.logs), refreshing(refresh):
+            refreshed = refreshing(
+                refresh or bool(refresh_tasks), tasks=() if refresh else refresh_tasks, below=refresh_below
+            )
+            with log_to(run.logs), refreshed:
                 value = await workflow.call(**arguments)
-            run.results = await _described(value)  # watched, for bytes that are gone are computed again
+            run.results = _described(value)
         run.state = "succeeded"
     except asyncio.CancelledError:
         run.state, run.error = "cancelled", "interrupted"
@@ -73,29 +80,24 @@ async def execute(
     return run
 
 
-async def _described(value: Any) -> dict[str, Any]:
-    """Named results as JSON: of a named tuple by its fields, else `result`."""
+def _described(value: Any) -> dict[str, Any]:
+    """Named results as JSON: of a named tuple by its fields, else `result`; what is not here has no path."""
     named = value._asdict() if hasattr(value, "_asdict") else {} if value is None else {"result": value}
-    client = current_client()
+    return {name: _one(member) for name, member in named.items()}
 
-    async def one(member: Any) -> Any:
-        if isinstance(member, Asset):
-            path = member.path
-            if member.record is not None:
-                path = (await client.download_file(member.record)).path
-            keyvalues = member.keyvalues
-            return {
-                "asset": member.asset_key,
-                "cid": member.cid,
-                "path": str(path) if path else None,
-                "keyvalues": keyvalues,
-            }
-        if hasattr(member, "_asdict"):
-            return {name: await one(part) for name, part in member._asdict().items()}
-        if isinstance(member, list | tuple):
-            return [await one(part) for part in member]
-        if isinstance(member, Mapping):
-            return {str(name): await one(part) for name, part in member.items()}
-        return member if member is None or isinstance(member, str | int | float | bool) else str(member)
 
-    return {name: await one(member) for name, member in named.items()}
+def _one(member: Any) -> Any:
+    if isinstance(member, Asset):
+        return {
+            "asset": member.asset_key,
+            "cid": member.cid,
+            "path": str(member.path) if member.path else None,
+            "keyvalues": member.keyvalues,
+        }
+    if hasattr(member, "_asdict"):
+        return {name: _one(part) for name, part in member._asdict().items()}
+    if isinstance(member, list | tuple):
+        return [_one(part) for part in member]
+    if isinstance(member, Mapping):
+        return {str(name): _one(part) for name, part in member.items()}
+    return member if member is None or isinstance(member, str | int | float | bool) else str(member)

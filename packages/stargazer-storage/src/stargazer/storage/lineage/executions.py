@@ -1,0 +1,44 @@
+"""The steps of several lineages, each once: what replaying, locking and carrying a lineage go by."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from stargazer.assets.provenance import Execution
+from stargazer.storage.lineage.walking import Step, why_each
+
+if TYPE_CHECKING:
+    from stargazer.storage.reading import StoreReader
+
+__all__ = ["executions_of", "steps_of"]
+
+
+def steps_of(store: StoreReader, cids: Iterable[str]) -> list[Step]:
+    """The steps of files and of everything that they were made from, those asked for first.
+
+    Raises:
+        AssetNotFoundError: the store knows nothing of one of these CIDs.
+    """
+    found: dict[tuple[str, str], Step] = {}
+    waiting = deque(why_each(store, dict.fromkeys(cids)))
+    while waiting:
+        step = waiting.popleft()
+        if (key := (step.entry.cid, step.provenance_cid)) not in found:
+            found[key] = step
+            waiting += step.inputs
+    return list(found.values())
+
+
+def executions_of(store: StoreReader, cids: Iterable[str]) -> dict[str, Execution]:
+    """The executions among those steps, by the CIDs of their documents.
+
+    Raises:
+        AssetNotFoundError: the store knows nothing of one of these CIDs.
+    """
+    return {
+        step.provenance_cid: step.document
+        for step in steps_of(store, cids)
+        if isinstance(step.document, Execution)
+    }

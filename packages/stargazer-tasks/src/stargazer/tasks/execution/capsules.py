@@ -1,0 +1,75 @@
+"""Replaying a capsule: its lineage is computed again from its imports, on whatever machine, and compared."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import attrs
+from stargazer.assets import AssetNotFoundError
+from stargazer.storage.bundles.environment import differences, environment_here
+from stargazer.storage.bundles.fetching import fetch_bundle
+from stargazer.storage.bundles.finding import Bundle
+from stargazer.storage.lineage.executions import executions_of
+from stargazer.storage.local import StoreClient
+from stargazer.tasks.execution.replaying import Replayed, replay
+
+__all__ = ["Replay", "replay_bundle"]
+
+
+@attrs.frozen
+class Replay:
+    """What came of replaying a bundle.
+
+    Attributes:
+        executions: what came of each.
+        environment: how what is installed here differs from where the capsule was made, a line each.
+        trusted: the provenance with which the memo answers from now on, because it came out the same.
+    """
+
+    executions: list[Replayed]
+    environment: list[str]
+    trusted: list[str]
+
+    @property
+    def same(self) -> bool:
+        """Whether all of it came out the same."""
+        return all(replayed.state == "same" for replayed in self.executions)
+
+
+async def replay_bundle(
+    client: StoreClient,
+    bundle: Bundle,
+    *,
+    begun: Callable[[int, list[str]], None] = lambda number, environment: None,
+    observer: Callable[[Replayed], None] = lambda replayed: None,
+) -> Replay:
+    """Compute all that a bundle's files were made by again, and compare; its records are known here afterwards.
+
+    Only imports are brought from the bundle, when they are read. What came out the same is as good as computed here,
+    so the memo answers with it.
+
+    Args:
+        begun: told how many executions there are, and how the environment differs, before the first is done.
+        observer: told of each that has ended.
+
+    Raises:
+        AssetNotFoundError: nothing in it was computed.
+        StorageError: a record or provenance document of it cannot be had.
+    """
+    store = client.store
+    fetched = await asyncio.to_thread(fetch_bundle, store, bundle, records_only=True)
+    fetched.check(bundle)
+    executions = await asyncio.to_thread(executions_of, store, [record.cid for record in fetched.records])
+    if not executions:
+        raise AssetNotFoundError(
+            f"nothing in the bundle {bundle.manifest.name!r} was computed, as far as its provenance tells: a capsule is "
+            "made with `stargazer bundle make NAME CID --with-lineage`"
+        )
+    then = bundle.manifest.environment
+    environment = differences(then, environment_here()) if then else []
+    begun(len(executions), environment)
+    done = await replay(client, executions, observer)
+    confirmed = [replayed.provenance_cid for replayed in done if replayed.state == "same"]
+    trusted = await asyncio.to_thread(store.trust, confirmed, f"replay {bundle.manifest.name}")
+    return Replay(done, environment, trusted)
