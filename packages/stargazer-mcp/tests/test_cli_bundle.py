@@ -106,6 +106,28 @@ def test_a_failure_names_what_is_missing_and_fetching_again_continues(
     assert len(listed(stargazer, "query", "sample=S")) == 2
 
 
+def test_what_a_check_refuses_is_held_back_unless_it_is_forced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stargazer: Command
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x_R1.fq").write_text("@x\nACGT\n+\nIIII\n")
+    assert stargazer("add", "x_R1.fq", "sample=S", "platform=ILUMINA", "--force")[0] == 0
+    assert stargazer("bundle", "make", "reads", "sample=S", "--to", "out")[0] == 0
+    monkeypatch.setenv("STARGAZER_LOCAL", str(tmp_path / "other"))
+
+    status, out, err = stargazer("bundle", "fetch", "out")
+
+    assert (status, out) == (1, "")
+    assert "x_R1.fq: 'x_R1.fq': platform=ILUMINA is none that read groups can name" in err
+    assert "`stargazer bundle fetch --force` registers it all the same" in err
+    assert listed(stargazer, "query", "sample=S") == []
+    assert [item["name"] for item in listed(stargazer, "bundle", "fetch", "out", "--force")["records"]] == [
+        "x_R1.fq"
+    ]
+    assert len(listed(stargazer, "query", "sample=S")) == 1
+    assert stargazer("bundle", "show", "out", "--force")[0] == 2
+
+
 def test_a_damaged_copy_is_named(folder: Path, stargazer: Command) -> None:
     (cid,) = [
         entry["cid"]

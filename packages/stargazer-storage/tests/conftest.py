@@ -1,13 +1,18 @@
-"""The equipment of these tests as fixtures: a Pinata account, a real IPFS gateway, a real TUS server."""
+"""The equipment of these tests: a Pinata account, an IPFS gateway, a TUS server, a distribution that brings checks."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from stargazer.storage import checking
+from stargazer.storage.checking import Check
 
 from . import ipfs_gateway, tus_server
 from .emulator import Mirror
@@ -67,3 +72,37 @@ def tus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tus_server.TusServ
         pytest.skip(reason)
     with tus_server.TusServer(tmp_path_factory.mktemp("tus")) as server:
         yield server
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, Check]], None]]:
+    """Install a distribution with these checks, and no other."""
+
+    def run(checks: dict[str, Check]) -> None:
+        module = types.ModuleType("labchecks")
+        lines = ["[stargazer.checks]"]
+        for number, (name, check) in enumerate(checks.items()):
+            setattr(module, f"check{number}", check)
+            lines.append(f"{name} = labchecks:check{number}")
+        monkeypatch.setitem(sys.modules, "labchecks", module)
+        folder = tmp_path / "site" / "labchecks-1.2.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: labchecks\nVersion: 1.2\n")
+        (folder / "entry_points.txt").write_text("\n".join([*lines, "x.broken = labchecks:absent", ""]))
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        real = importlib.metadata.entry_points
+        group = checking.ENTRY_POINT_GROUP
+        found = [entry for entry in real(group=group) if "labchecks" in entry.value]
+        monkeypatch.setattr(
+            importlib.metadata, "entry_points", lambda **of: found if of == {"group": group} else real(**of)
+        )
+        _forget()
+
+    _forget()
+    yield run
+    _forget()
+
+
+def _forget() -> None:
+    checking._registered.cache_clear()
+    checking._checks_of.cache_clear()

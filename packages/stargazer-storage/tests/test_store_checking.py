@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import sys
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from stargazer.assets import R1, R2, Asset, FormatError, asset
 from stargazer.assets.asset import REGISTRY
 from stargazer.assets.provenance import Import, dump, parse
-from stargazer.storage import checking
 from stargazer.storage.checking import Check, Lookup
 from stargazer.storage.store import Addition, LocalStore
 
@@ -24,40 +20,6 @@ Install = Callable[[dict[str, Check]], None]
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install a distribution with these checks, and no other."""
-
-    def run(checks: dict[str, Check]) -> None:
-        module = types.ModuleType("labchecks")
-        lines = ["[stargazer.checks]"]
-        for number, (name, check) in enumerate(checks.items()):
-            setattr(module, f"check{number}", check)
-            lines.append(f"{name} = labchecks:check{number}")
-        monkeypatch.setitem(sys.modules, "labchecks", module)
-        folder = tmp_path / "site" / "labchecks-1.2.dist-info"
-        folder.mkdir(parents=True)
-        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: labchecks\nVersion: 1.2\n")
-        (folder / "entry_points.txt").write_text("\n".join([*lines, "x.broken = labchecks:absent", ""]))
-        monkeypatch.syspath_prepend(str(tmp_path / "site"))
-        real = importlib.metadata.entry_points
-        group = checking.ENTRY_POINT_GROUP
-        found = [entry for entry in real(group=group) if "labchecks" in entry.value]
-        monkeypatch.setattr(
-            importlib.metadata, "entry_points", lambda **of: found if of == {"group": group} else real(**of)
-        )
-        _forget()
-
-    _forget()
-    yield run
-    _forget()
-
-
-def _forget() -> None:
-    checking._registered.cache_clear()
-    checking._checks_of.cache_clear()
 
 
 def write(path: Path, data: bytes = READS) -> Path:

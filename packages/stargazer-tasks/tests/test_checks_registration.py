@@ -29,6 +29,9 @@ from stargazer.assets import (
     VariantsIndex,
 )
 from stargazer.assets.provenance import Import
+from stargazer.storage.bundles.fetching import fetch_bundle
+from stargazer.storage.bundles.finding import find_bundle
+from stargazer.storage.bundles.making import make_bundle
 from stargazer.storage.checking import Lookup
 from stargazer.storage.store import Addition, LocalStore
 from stargazer.tasks.checks.indexes import alignment_index, variants_index
@@ -533,6 +536,39 @@ def test_real_files_are_taken_with_what_they_belong_to(
     add(next(gatk.glob("dbsnp*.vcf")), KnownSites(name="dbsnp", reference_cid=b37))
     add(next(gatk.glob("*.bam")), Alignment(sample="NA12878"))
     assert len([record for record in store.query({}) if record.keyvalues["asset"] != "provenance"]) == 14
+
+
+def test_a_real_alignment_to_another_reference_is_held_back_when_a_bundle_brings_it(
+    tmp_path: Path, store: LocalStore, test_data: Path
+) -> None:
+    """Given somebody who forced the BAM of one build onto another, their bundle registers the reference alone."""
+    chr20 = test_data / "na12878_chr20"
+    theirs = LocalStore(tmp_path / "theirs")
+    reference = Reference(build="GRCh38")
+    (build,) = theirs.add([Addition(test_data / "tp53" / "GRCh38_TP53.fa", reference)])
+    path = next(chr20.glob("*.bam"))
+    alignment = Alignment(sample="NA12878", reference_cid=build.cid)
+    records = [build, *theirs.add([Addition(path, alignment, force=True)])]
+    bundle = find_bundle(str(make_bundle(theirs, "wrong", records, tmp_path / "out").path), store.root)
+
+    done = fetch_bundle(store, bundle)
+
+    assert [record.cid for record in done.records] == [build.cid]
+    (failure,) = done.failed
+    assert failure.name == path.name
+    assert "'chr17:7658421-7697490'" in failure.reason
+    assert f"{path.name!r} and the reference GRCh38 have no contig in common" in failure.reason
+    assert store.query({"asset": "alignment"}) == []
+
+    forced = fetch_bundle(store, bundle, force=True)
+
+    assert forced.failed == []
+    (record,) = store.query({"asset": "alignment"})
+    (note,) = store.documents(store.documents(record.cid)[0], "foreign")
+    document = store.document(note)
+    assert isinstance(document, Import)
+    assert [reason for reason in document.forced if "no contig in common" in reason]
+    assert [name.split()[0] for name in document.checks] == ["alignment.contigs"]
 
 
 def write(path: Path, data: bytes) -> Path:

@@ -23,7 +23,7 @@ class Addition:
 
     Attributes:
         path: of the file.
-        asset: what it is, without a CID.
+        asset: what it is, without a CID unless its bytes are in the store.
         name: under which it is registered; the file's own by default.
         origin: where it came from: a file name or a public URL.
         in_place: it is not copied; the store points at it, and notices if it changes.

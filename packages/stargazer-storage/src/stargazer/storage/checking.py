@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from stargazer.assets.client import IpFile
 
-__all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "run_checks"]
+__all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "checked_one_by_one", "run_checks"]
 
 ENTRY_POINT_GROUP = "stargazer.checks"
 
@@ -47,6 +47,7 @@ class Lookup:
 
     def __init__(self, additions: Iterable[Addition], find: Callable[[dict[str, str]], list[IpFile]]):
         self._together = {id(item.asset): Known(item.asset, item.path) for item in additions}
+        self._by_cid = {(known.asset.asset_key, known.asset.cid): known for known in self._together.values()}
         self._find = find
 
     def target(self, asset: Asset, link: str) -> Known | None:
@@ -57,6 +58,8 @@ class Lookup:
             if known := self._together.get(id(value)):
                 return known
             value = value.cid
+        if value and (known := self._by_cid.get((wanted, value))):
+            return known
         records = self._find({"cid": value, "asset": wanted}) if value else []
         return _known(records[0]) if records else None
 
@@ -81,11 +84,18 @@ class Checked:
 
     Attributes:
         ran: the checks that looked at a file: `alignment.contigs (stargazer-tasks 0.1.0)`.
-        forced: the reasons of those that would have refused one that is registered all the same.
+        forced: the reasons of those that refuse one; it is registered all the same only if that is asked for.
     """
 
     ran: list[str] = attrs.field(factory=list)
     forced: list[str] = attrs.field(factory=list)
+
+    @classmethod
+    def together(cls, parts: Iterable[Checked]) -> Checked:
+        """What came of the checks of several files, each check named once."""
+        parts = list(parts)
+        ran = {name for part in parts for name in part.ran}
+        return cls(sorted(ran), [reason for part in parts for reason in part.forced])
 
 
 def run_checks(additions: Sequence[Addition], find: Callable[[dict[str, str]], list[IpFile]]) -> Checked:
@@ -94,25 +104,38 @@ def run_checks(additions: Sequence[Addition], find: Callable[[dict[str, str]], l
     Raises:
         FormatError: a file does not fit, and it is not forced.
     """
+    parts = []
+    for item, checked in checked_one_by_one(additions, find):
+        if checked.forced and not item.force:
+            hint = "`stargazer add --force` registers it all the same, and provenance says so"
+            raise FormatError(f"{checked.forced[0]} ({hint})")
+        parts.append(checked)
+    return Checked.together(parts)
+
+
+def checked_one_by_one(
+    additions: Sequence[Addition], find: Callable[[dict[str, str]], list[IpFile]]
+) -> Iterator[tuple[Addition, Checked]]:
+    """What came of the checks of each of these files, which are compared with one another and with the store.
+
+    Args:
+        find: the records with every one of these pairs.
+    """
     lookup = Lookup(additions, find)
-    ran: dict[str, None] = {}
-    forced = []
     for item in additions:
+        checked = Checked()
         for name, check in _checks_of(_keys(item.asset)):
             try:
                 looked = check(item.asset, item.path, lookup) is not False
             except FormatError as error:
-                if not item.force:
-                    hint = "`stargazer add --force` registers it all the same, and provenance says so"
-                    raise FormatError(f"{error} ({hint})") from error
-                forced.append(str(error))
+                checked.forced.append(str(error))
                 looked = True
             except Exception as error:  # somebody else's code: it must not keep files out
-                warnings.warn(f"the check {name} could not look at {item.title!r}: {error!r}", stacklevel=2)
+                warnings.warn(f"the check {name} could not look at {item.title!r}: {error!r}", stacklevel=3)
                 looked = False
             if looked:
-                ran[name] = None
-    return Checked(sorted(ran), forced)
+                checked.ran.append(name)
+        yield item, checked
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetErr
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of
-from stargazer.storage.checking import run_checks
+from stargazer.storage.checking import Checked, run_checks
 from stargazer.storage.deciding import StoreDecider
 from stargazer.storage.documents import is_document
 from stargazer.storage.ingest import hash_in_place
@@ -177,12 +177,13 @@ class LocalStore(StoreDecider):
             Retraction(record=current.id, made_by=made_by, cid=current.cid, account=account(), at=now())
         )
 
-    def replay(self, cids: Iterable[str], *, trusted: bool = True) -> int:
+    def replay(self, cids: Iterable[str], *, trusted: bool = True, checked: Checked | None = None) -> int:
         """Let provenance documents among the objects take effect, in any order; those that have are passed over.
 
         Args:
             trusted: they are this store's own: the memo may answer with what they made. That those of others are
                 not is written down, so that an index which is made again knows it too.
+            checked: what came of the checks of the files that those of others tell of, written down beside that.
 
         Returns:
             How many took effect.
@@ -205,8 +206,15 @@ class LocalStore(StoreDecider):
         noting = self._arriving() if new and not trusted else contextlib.nullcontext([])  # fsck has the lock
         with noting as arrived:
             if new and not trusted:
+                checked = checked or Checked()
                 note = Import(
-                    files=[], command="fetch", foreign=[cid for cid, _ in new], account=account(), at=now()
+                    files=[],
+                    command="fetch",
+                    foreign=[cid for cid, _ in new],
+                    checks=checked.ran,
+                    forced=checked.forced,
+                    account=account(),
+                    at=now(),
                 )
                 new.append((self._write(note, arrived).cid, note))
             with self.index.transaction():

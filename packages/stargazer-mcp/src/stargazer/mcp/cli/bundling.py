@@ -24,7 +24,7 @@ USAGE = """\
 make NAME key=value ... [--to FOLDER] [--manifest-only] [--mirror URL ...]
        stargazer bundle list
        stargazer bundle show NAME|FILE|FOLDER|URL
-       stargazer bundle fetch NAME|FILE|FOLDER|URL [--only key=value ...] [--records-only]
+       stargazer bundle fetch NAME|FILE|FOLDER|URL [--only key=value ...] [--records-only] [--force]
        stargazer bundle verify NAME|FILE|FOLDER|URL [--store] [--download]"""
 
 EXAMPLES = """\
@@ -39,7 +39,7 @@ OPTIONS = {
     "make": {"to", "description", "mirror", "manifest_only"},
     "list": set(),
     "show": set(),
-    "fetch": {"only", "records_only"},
+    "fetch": {"only", "records_only", "force"},
     "verify": {"store", "download"},
 }
 """Which options each action takes, beside --json."""
@@ -66,6 +66,8 @@ def bundle(argv: Sequence[str]) -> int:
                         help="fetch: only these; the same key again means any of them")  # fmt: skip
     parser.add_argument("--records-only", action="store_true",
                         help="fetch: register the records, and bring the bytes when they are needed")  # fmt: skip
+    parser.add_argument("--force", action="store_true",
+                        help="fetch: register what a check refuses; provenance says that it was forced")  # fmt: skip
     parser.add_argument("--store", action="store_true", help="verify: what is in the store, not the folder")
     parser.add_argument("--download", action="store_true", help="verify: fetch what is missing, then look")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
@@ -179,7 +181,12 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
     found = _found(word, store)
     with moving() as observer:
         done = fetch_bundle(
-            store, found, only=only, records_only=words.options.records_only, observer=observer
+            store,
+            found,
+            only=only,
+            records_only=words.options.records_only,
+            force=words.options.force,
+            observer=observer,
         )
     if words.options.json:
         print_json({"name": found.manifest.name, "records": [as_dict(record) for record in done.records],

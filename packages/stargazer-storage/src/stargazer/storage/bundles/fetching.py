@@ -97,15 +97,19 @@ def fetch_bundle(
     *,
     only: Mapping[str, Sequence[str]] | None = None,
     records_only: bool = False,
+    force: bool = False,
     observer: Observer = lambda news: None,
 ) -> Fetched:
     """Bring the files of a bundle that are not here, verify them, and register them with what the bundle says.
 
-    A file that fails leaves nothing visible; the others are registered. Fetching again continues.
+    A file that fails leaves nothing visible; the others are registered. Fetching again continues. Installed checks look
+    at the files first (`stargazer.storage.checking`), and hold back what contradicts the file it belongs to; provenance
+    names those that did.
 
     Args:
         only: values of metadata keys, any of which will do: other files stay where they are.
         records_only: register the records; the bytes come from a mirror when they are needed.
+        force: register what a check refuses, too; provenance says why it does.
         observer: told what happens, from several threads, one at a time.
 
     Raises:
@@ -124,7 +128,9 @@ def fetch_bundle(
         fetch.bring(entries)
     with private_folder(store.objects.work, "bundle") as folder:
         documents = take_documents(store, fetch.bundle, folder)
-        registration = Registration(store, fetch.bundle, fetch.cids, fetch.origins)
+        registration = Registration(
+            store, fetch.bundle, fetch.cids, fetch.origins, folder, brought=fetch.brought, force=force
+        )
         records = registration.register(entries, documents)
     remember_bundle(bundle, store.root, now())
     wrong = {**fetch.failures, **registration.failures}
@@ -134,11 +140,12 @@ def fetch_bundle(
 
 
 class _Fetch:
-    """One fetch: the CIDs of what is here, and why the rest is not."""
+    """One fetch: the CIDs of what is here, which of them were brought just now, and why the rest is not."""
 
     def __init__(self, store: LocalStore, bundle: Bundle, observer: Observer):
         self.store, self.bundle = store, bundle
         self.cids: dict[str, str] = {}
+        self.brought: set[str] = set()
         self.origins: dict[str, str] = {}
         self.failures: dict[str, str] = {}
         self.moved = 0
@@ -218,6 +225,7 @@ class _Fetch:
         with self.store.index.transaction() as connection:
             verified.remember(connection, [found])
         with self._telling:
+            self.brought.add(found.cid)
             self.moved += found.size
         self._tell(News(entry.name, "done", entry.size, entry.size))
         return found

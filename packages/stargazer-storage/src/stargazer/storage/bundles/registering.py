@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,7 +18,9 @@ from stargazer.storage.bundles import getting
 from stargazer.storage.bundles.documents import accepted, needed
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.bundles.mirrors import fill, is_url, targets_of
+from stargazer.storage.bundles.screening import screened
 from stargazer.storage.bundles.selecting import as_stored, settled
+from stargazer.storage.checking import Checked
 from stargazer.storage.objects import ObjectStore
 from stargazer.storage.recording import account, now
 from stargazer.storage.statements import statements_of
@@ -96,26 +98,37 @@ class Registration:
     Attributes:
         cids: of the entries that arrived, by name.
         origins: where each came from.
-        failures: of entries whose file is not of its type.
+        folder: of the store's work, for this fetch alone.
+        brought: the CIDs of what was not here before.
+        force: entries that a check refuses are registered, too.
+        failures: of entries whose file is not of its type, or that a check refuses.
+        checked: what came of the checks, by name of the entry.
     """
 
     store: LocalStore
     bundle: Bundle
     cids: Mapping[str, str]
     origins: Mapping[str, str]
+    folder: Path
+    brought: Collection[str] = frozenset()
+    force: bool = False
     failures: dict[str, str] = attrs.field(factory=dict)
+    checked: dict[str, Checked] = attrs.field(factory=dict)
 
     def register(self, entries: Sequence[BundleFile], documents: Documents) -> list[IpFile]:
         """The records of the entries that arrived, which all appear together.
 
-        A document that tells of an entry which did not arrive waits for it; until then the others of it count as
-        imported from here.
+        A document that tells of an entry which did not arrive, or is held back, waits for it; until then the others of
+        it count as imported from here.
         """
         store = self.store
         told = {entry.name: pairs for entry in entries if entry.name in self.cids
                 and (pairs := settled(entry, self.cids)) is not None}  # fmt: skip
         ids = {name: record_id(self.cids[name], pairs) for name, pairs in told.items()}
-        missing = {entry.cid for entry in entries if entry.name not in told} - {""}
+        self._check(told, ids)
+        for name in self.failures:
+            del told[name], ids[name]
+        missing = {self.cids.get(entry.name, entry.cid) for entry in entries if entry.name not in told} - {""}
         ready = {
             cid: document
             for cid, document in documents.found.items()
@@ -126,7 +139,7 @@ class Registration:
             kept += [store.objects.keep(path, cid) for cid, path in documents.files.items() if cid in wanted]
             with store.index.transaction() as connection:
                 verified.remember(connection, kept)
-                store.replay(wanted, trusted=False)
+                store.replay(wanted, trusted=False, checked=self._checked_of(ready, wanted, ids))
                 fresh = self._untold([entry for entry in entries if entry.name in told], told, ids)
                 if fresh:
                     kept.append(self._write_import(fresh, told))
@@ -135,6 +148,31 @@ class Registration:
                 store.add_mirrors(self._mirrors())
         found = [store.here(id) for id in ids.values()]
         return [record for record in found if record is not None]
+
+    def _check(self, told: Mapping[str, Mapping[str, str]], ids: Mapping[str, str]) -> None:
+        """Let installed checks look at the entries that are here, but for those that were registered with their bytes.
+
+        Of these there is nothing left to hold back.
+        """
+        as_added = {name: record_id(self.cids[name], as_stored(pairs)) for name, pairs in told.items()}
+        here = self._here({*ids.values(), *as_added.values()})
+        new = {
+            name: pairs
+            for name, pairs in told.items()
+            if self.cids[name] in self.brought or not here & {ids[name], as_added[name]}
+        }
+        self.checked = screened(self.store, new, self.cids, self.folder / "named")
+        if not self.force:
+            hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
+            refused = {name: checked.forced[0] for name, checked in self.checked.items() if checked.forced}
+            self.failures.update({name: f"{reason} ({hint})" for name, reason in refused.items()})
+
+    def _checked_of(
+        self, documents: Mapping[str, Document], wanted: Iterable[str], ids: Mapping[str, str]
+    ) -> Checked:
+        """What came of the checks of the entries that these documents tell of."""
+        told = {statement.id for cid in wanted for statement in statements_of(cid, documents[cid])}
+        return Checked.together(checked for name, checked in self.checked.items() if ids.get(name) in told)
 
     def _untold(
         self, entries: Sequence[BundleFile], told: dict[str, dict[str, str]], ids: dict[str, str]
@@ -168,7 +206,7 @@ class Registration:
         return entry.name not in self.failures
 
     def _write_import(
-        self, entries: Iterable[BundleFile], told: Mapping[str, Mapping[str, str]]
+        self, entries: Sequence[BundleFile], told: Mapping[str, Mapping[str, str]]
     ) -> StoredObject:
         """The document of an import of these entries, as an object."""
         files = [
@@ -182,7 +220,17 @@ class Registration:
             for entry in entries
         ]
         command = f"bundle fetch {self.bundle.manifest.name}"
-        document = Import(files=files, command=command, account=account(), at=now())
+        checked = Checked.together(
+            self.checked[entry.name] for entry in entries if entry.name in self.checked
+        )
+        document = Import(
+            files=files,
+            command=command,
+            checks=checked.ran,
+            forced=checked.forced,
+            account=account(),
+            at=now(),
+        )
         path = self.store.objects.new_temporary()
         try:
             path.write_bytes(provenance.dump(document))

@@ -16,6 +16,7 @@ from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
 from stargazer.storage import outbox
+from stargazer.storage.checking import Checked
 from stargazer.storage.pinata.finding import AccountReader
 from stargazer.storage.pinata.sending import Progress, Sender, Sent
 from stargazer.storage.statements import statements_of
@@ -169,10 +170,10 @@ class PinataStore(AccountReader):
         """Whether a document's files are public unless it is said: what tasks make never is."""
         return self._public and not isinstance(document, Execution)
 
-    def replay(self, cids: Iterable[str], *, trusted: bool = True) -> int:
+    def replay(self, cids: Iterable[str], *, trusted: bool = True, checked: Checked | None = None) -> int:
         """As every store does; changes of our own that the account has not seen wait to be sent."""
         fresh = [cid for cid in dict.fromkeys(cids) if not self.is_registered(cid)]
-        count = super().replay(fresh, trusted=trusted)
+        count = super().replay(fresh, trusted=trusted, checked=checked)
         if trusted and fresh:
             self._follow_again(fresh)
         return count
