@@ -80,6 +80,13 @@ def install(layer: str, wheels: dict[str, Path], venv: Path, python: str) -> Pat
     return interpreter
 
 
+def needed_by_tests(layer: str) -> list[str]:
+    """What the tests of a distribution need beside it, as the environment `package` of hatch.toml has it."""
+    package = tomllib.loads((ROOT / "hatch.toml").read_text())["envs"]["package"]
+    own = package["overrides"]["matrix"]["package"]["dependencies"]
+    return [*package["dependencies"], *(item["value"] for item in own if layer in item["if"])]
+
+
 def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
     """Run the tests that the sdist carries against the installed wheel."""
     with tarfile.open(sdist) as archive:
@@ -88,8 +95,7 @@ def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
     shutil.rmtree(unpacked / "src")
     if not (unpacked / "conftest.py").exists():
         raise CheckError(f"{sdist.name} has no conftest.py: its tests would run in the user's own store")
-    tests = tomllib.loads((ROOT / "hatch.toml").read_text())["envs"]["package"]
-    run("uv", "pip", "install", "--quiet", "--python", interpreter, *tests["dependencies"])
+    run("uv", "pip", "install", "--quiet", "--python", interpreter, *needed_by_tests(layer))
     options = ["--import-mode=importlib", "-q", "-n", "2", "--dist", "loadfile"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(

@@ -121,6 +121,15 @@ def vcf(path: Path, lengths: dict[str, int] = LENGTHS, *, columns: str = "A\tB",
     return path
 
 
+def large(path: Path, end: bytes = b"") -> Path:
+    """A file that goes on with nothing up to 10 GB, without taking up space."""
+    with open(path, "r+b") as file:
+        file.truncate(10 << 30)
+        file.seek(0, os.SEEK_END)
+        file.write(end)
+    return path
+
+
 # alignments
 
 
@@ -183,11 +192,7 @@ def test_ten_gigabytes_of_another_build_are_refused_within_a_second(
     tmp_path: Path, store: LocalStore, add: Callable[..., str]
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
-    path = bam(tmp_path / "big.bam", LENGTHS | {"chr2": 5})
-    with open(path, "r+b") as file:
-        file.truncate(10 << 30)
-        file.seek(0, os.SEEK_END)
-        file.write(BGZF_END)
+    path = large(bam(tmp_path / "big.bam", LENGTHS | {"chr2": 5}), BGZF_END)
     began = time.process_time()
     assert "contig 'chr2' has 5 bases" in refused(store, path, Alignment(sample="S", reference_cid=reference))
     assert time.process_time() - began < 1, "it read more than the header"
@@ -280,6 +285,17 @@ def test_sites_without_contig_lines_are_judged_by_their_first_record(
     assert "no contig in common" in refused(store, there, KnownSites(name="x", reference_cid=reference))
 
 
+def test_ten_gigabytes_of_other_samples_or_another_build_are_refused_within_a_second(
+    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+) -> None:
+    reference = add(fasta(tmp_path / "r.fa", SEQUENCES | {"chr3": "A"}), Reference(build="T"))
+    path = large(vcf(tmp_path / "v.vcf.gz"), BGZF_END)
+    began = time.process_time()
+    assert "samples=A,C was given" in refused(store, path, Variants(samples=["A", "C"]))
+    assert "contig 'chr3' has 2,000" in refused(store, path, Variants(reference_cid=reference))
+    assert time.process_time() - began < 1, "it read more than the header"
+
+
 # indices
 
 
@@ -316,6 +332,22 @@ def test_an_index_may_come_together_with_what_it_belongs_to(tmp_path: Path, stor
         Addition(tmp_path / "a.bam.bai", AlignmentIndex(alignment_cid=alignment)),
     ]
     assert len(store.add(right)) == 2
+
+
+def test_the_index_of_another_alignment_of_ten_gigabytes_is_refused_within_a_second(
+    tmp_path: Path, store: LocalStore
+) -> None:
+    paths = [bam(tmp_path / f"{name}.bam", seed=seed) for seed, name in enumerate("ab")]
+    pysam.index(str(paths[1]))
+    alignment = Alignment(sample="S")
+    wrong = [
+        Addition(large(paths[0], BGZF_END), alignment),
+        Addition(tmp_path / "b.bam.bai", AlignmentIndex(alignment_cid=alignment)),
+    ]
+    began = time.process_time()
+    with pytest.raises(FormatError, match="is not the index of the alignment"):
+        store.add(wrong)
+    assert time.process_time() - began < 1, "it read more than the index and what it points at"
 
 
 @pytest.mark.parametrize("suffix", ["tbi", "csi"])
@@ -493,22 +525,64 @@ def test_possible_qualities_are_taken(
     assert add(fastq(tmp_path / "x_R1.fq.gz", quality), R1(sample="S", platform=platform))
 
 
+@pytest.mark.parametrize(
+    ("quality", "platform", "reason"), [("I", "ILUMINA", "give one of"), ("hhgfeB", "ILLUMINA", "Phred+64")]
+)
+def test_ten_gigabytes_of_impossible_reads_are_refused_within_a_second(
+    tmp_path: Path, store: LocalStore, quality: str, platform: str, reason: str
+) -> None:
+    path = large(fastq(tmp_path / "x_R1.fq.gz", quality, count=1000), BGZF_END)
+    began = time.process_time()
+    assert reason in refused(store, path, R1(sample="S", platform=platform))
+    assert time.process_time() - began < 1, "it read more than the first reads"
+
+
 # matrices
 
 
 def test_a_matrix_without_the_claimed_layer_is_refused(
     tmp_path: Path, store: LocalStore, add: Callable[..., str]
 ) -> None:
+    path = matrix(tmp_path / "m.h5ad")
+    assert "has no layer 'raw'; it has 'counts'" in refused(store, path, AnnData(layers=["raw"]))
+    assert "has n_vars=3, and n_vars=4 was given" in refused(store, path, AnnData(n_vars=4))
+    assert what_ran(store, add(path, AnnData(layers=["counts"], n_obs=1, n_vars=3))) == ["anndata.matrix"]
+
+
+def test_a_matrix_of_ten_gigabytes_without_the_claimed_layer_is_refused_within_a_second(
+    tmp_path: Path, store: LocalStore
+) -> None:
+    path = large(matrix(tmp_path / "m.h5ad"))
+    began = time.process_time()
+    assert "has no layer 'raw'; it has 'counts'" in refused(store, path, AnnData(layers=["raw"]))
+    assert time.process_time() - began < 1, "it read more than the structure"
+
+
+def test_a_damaged_matrix_is_refused(tmp_path: Path, store: LocalStore) -> None:
+    path = matrix(tmp_path / "m.h5ad")
+    write(path, path.read_bytes()[:900])
+    assert "'m.h5ad' cannot be read as h5ad" in refused(store, path, AnnData(layers=["counts"]))
+
+
+def test_a_real_matrix_is_taken_as_what_it_is(
+    store: LocalStore, add: Callable[..., str], test_data: Path
+) -> None:
+    pytest.importorskip("h5py")
+    path = test_data / "scrna" / "celltypist_sample.h5ad"
+    assert "has no layer 'counts'; it has none" in refused(store, path, AnnData(layers=["counts"]))
+    assert "was given" in refused(store, path, AnnData(n_obs=1))
+    assert what_ran(store, add(path, AnnData())) == ["anndata.matrix"]
+
+
+def matrix(path: Path) -> Path:
+    """One cell and three genes, with one layer."""
     h5py = pytest.importorskip("h5py")
-    path = tmp_path / "m.h5ad"
     with h5py.File(path, "w") as file:
         file.create_group("layers")["counts"] = [[1, 2, 3]]
         for table, size in (("obs", 1), ("var", 3)):
             file.create_group(table).attrs["_index"] = "name"
             file[table]["name"] = [b"x"] * size
-    assert "has no layer 'raw'; it has 'counts'" in refused(store, path, AnnData(layers=["raw"]))
-    assert "has n_vars=3, and n_vars=4 was given" in refused(store, path, AnnData(n_vars=4))
-    assert what_ran(store, add(path, AnnData(layers=["counts"], n_obs=1, n_vars=3))) == ["anndata.matrix"]
+    return path
 
 
 # real files

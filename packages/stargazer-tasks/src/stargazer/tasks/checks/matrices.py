@@ -19,7 +19,7 @@ def anndata(asset: AnnData, path: Path, lookup: Lookup) -> bool:
         FormatError: it is damaged, lacks a layer, or has another size.
     """
     try:
-        import h5py  # type: ignore[import-not-found,unused-ignore]
+        import h5py
     except ImportError:
         return False
     try:
