@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.assets.errors import AssetNotFoundError, IntegrityError, StorageError
 from stargazer.mcp.cli.bars import moving
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
@@ -21,25 +21,27 @@ if TYPE_CHECKING:
 __all__ = ["bundle"]
 
 USAGE = """\
-make NAME key=value ... [--to FOLDER] [--manifest-only] [--mirror URL ...]
+make NAME CID ...|key=value ... [--with-lineage [--intermediates]] [--to FOLDER]
+                        [--manifest-only] [--mirror URL ...]
        stargazer bundle list
-       stargazer bundle show NAME|FILE|FOLDER|URL
-       stargazer bundle fetch NAME|FILE|FOLDER|URL [--only key=value ...] [--records-only] [--force]
+       stargazer bundle show NAME|FILE|FOLDER|URL [--requirements]
+       stargazer bundle fetch NAME|FILE|FOLDER|URL [--only key=value ...] [--records-only] [--trust] [--force]
        stargazer bundle verify NAME|FILE|FOLDER|URL [--store] [--download]"""
 
 EXAMPLES = """\
   stargazer bundle fetch demo
   stargazer bundle make na12878 sample=NA12878 --to na12878-bundle
+  stargazer bundle make na12878-calls bafkrei... --with-lineage
   stargazer bundle make calls asset=variants --manifest-only --mirror 'https://example.org/data/{cid}'
   stargazer bundle show https://example.org/data/na12878.bundle.json
   stargazer bundle fetch na12878-bundle --only asset=r1 --only asset=r2
   stargazer bundle verify na12878-bundle"""
 
 OPTIONS = {
-    "make": {"to", "description", "mirror", "manifest_only"},
+    "make": {"to", "description", "mirror", "manifest_only", "with_lineage", "intermediates"},
     "list": set(),
-    "show": set(),
-    "fetch": {"only", "records_only", "force"},
+    "show": {"requirements"},
+    "fetch": {"only", "records_only", "trust", "force"},
     "verify": {"store", "download"},
 }
 """Which options each action takes, beside --json."""
@@ -62,10 +64,18 @@ def bundle(argv: Sequence[str]) -> int:
     parser.add_argument("--mirror", metavar="URL", action="append",
                         help="make: where the files can be had, with {cid} or {name}; may be repeated")  # fmt: skip
     parser.add_argument("--manifest-only", action="store_true", help="make: copy no files")
+    parser.add_argument("--with-lineage", action="store_true", help="make: a capsule, which `stargazer replay` computes "
+                        "again: with the imports that the files were made from, and the environment")  # fmt: skip
+    parser.add_argument("--intermediates", action="store_true",
+                        help="make: with the files on the way as well")  # fmt: skip
+    parser.add_argument("--requirements", action="store_true",
+                        help="show: the packages of a capsule's environment, for `pip install -r`")  # fmt: skip
     parser.add_argument("--only", metavar="key=value", action="append",
                         help="fetch: only these; the same key again means any of them")  # fmt: skip
     parser.add_argument("--records-only", action="store_true",
                         help="fetch: register the records, and bring the bytes when they are needed")  # fmt: skip
+    parser.add_argument("--trust", action="store_true",
+                        help="fetch: what its provenance says was computed is not computed here again")  # fmt: skip
     parser.add_argument("--force", action="store_true",
                         help="fetch: register what a check refuses; provenance says that it was forced")  # fmt: skip
     parser.add_argument("--store", action="store_true", help="verify: what is in the store, not the folder")
@@ -80,10 +90,9 @@ def bundle(argv: Sequence[str]) -> int:
     given = {name for name, value in vars(words.options).items() if value and name not in ("words", "json")}
     for name in sorted(given - OPTIONS[action]):
         parser.error(f"--{name.replace('_', '-')} is not for `bundle {action}`")
-    if len(rest) != (action != "list"):
-        parser.error(
-            f"bundle {action}: expected " + ("nothing more" if action == "list" else "one name, file or URL")
-        )
+    if len(rest) != (action != "list") and not (action == "make" and rest):
+        expected = {"list": "nothing more", "make": "a name"}
+        parser.error(f"bundle {action}: expected {expected.get(action, 'one name, file or URL')}")
     if words.pairs and action != "make":
         parser.error(
             f"bundle {action} takes no key=value" + (" (--only key=value)" if action == "fetch" else "")
@@ -91,7 +100,7 @@ def bundle(argv: Sequence[str]) -> int:
     actions: dict[str, Callable[[Parser, Words, str], int]] = {
         "make": _make, "list": _list, "show": _show, "fetch": _fetch, "verify": _verify,
     }  # fmt: skip
-    return actions[action](parser, words, *(rest or [""]))
+    return actions[action](parser, Words(rest[1:], words.pairs, words.options), (rest or [""])[0])
 
 
 def _store() -> LocalStore:
@@ -101,20 +110,28 @@ def _store() -> LocalStore:
 
 
 def _make(parser: Parser, words: Words, name: str) -> int:
-    from stargazer.mcp.records import find_records
+    from stargazer.mcp.cli.bringing import bring
+    from stargazer.mcp.cli.finding import some_records
     from stargazer.storage.bundles.making import make_bundle
 
-    if not words.pairs:
-        parser.error("bundle make: say which files, such as sample=NA12878 or asset=variants")
+    if bool(words.plain) == bool(words.pairs):
+        parser.error("bundle make: say which files: CIDs, or key=value such as sample=NA12878 or asset=variants")
     store, options = _store(), words.options
+    if options.intermediates and not options.with_lineage:
+        parser.error("--intermediates goes with --with-lineage")
+    records = some_records(store, words)
+    if not options.manifest_only:
+        bring(store, records)
     made = make_bundle(
         store,
         name,
-        find_records(store, words.pairs),
+        records,
         options.to or Path(name),
         description=options.description or "",
         mirrors=options.mirror or [],
         manifest_only=options.manifest_only,
+        lineage=options.with_lineage,
+        intermediates=options.intermediates,
         tell=note,
     )
     files, size = len(made.manifest.files), made.manifest.size
@@ -125,7 +142,8 @@ def _make(parser: Parser, words: Words, name: str) -> int:
         print_text(f"{made.path}: {_count(files, 'file')}, {human_size(size)}, "
                    f"{_count(len(made.manifest.provenance), 'provenance document')}")  # fmt: skip
         source = made.path if options.manifest_only else made.path.parent
-        print_text(f"fetch it with: stargazer bundle fetch {source}")
+        again = f"; compute it again with: stargazer replay {source}" if options.with_lineage else ""
+        print_text(f"fetch it with: stargazer bundle fetch {source}{again}")
     return 0
 
 
@@ -149,6 +167,8 @@ def _show(parser: Parser, words: Words, word: str) -> int:
     store = _store()
     found = _found(word, store)
     manifest = found.lock.apply(found.manifest)
+    if words.options.requirements:
+        return _print_requirements(found)
     here = [bool(entry.cid) and store.objects.stat(entry.cid) is not None for entry in manifest.files]
     if words.options.json:
         files = [
@@ -173,6 +193,17 @@ def _show(parser: Parser, words: Words, word: str) -> int:
     return 0
 
 
+def _print_requirements(found: Bundle) -> int:
+    from stargazer.storage.bundles.environment import requirements
+
+    if found.manifest.environment is None:
+        raise AssetNotFoundError(
+            f"the bundle {found.manifest.name!r} has no environment: it was not made --with-lineage"
+        )
+    print_text(requirements(found.manifest.environment).rstrip())
+    return 0
+
+
 def _fetch(parser: Parser, words: Words, word: str) -> int:
     from stargazer.mcp.records import as_dict
     from stargazer.storage.bundles.fetching import fetch_bundle
@@ -186,14 +217,17 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
             only=only,
             records_only=words.options.records_only,
             force=words.options.force,
+            trust=words.options.trust,
             observer=observer,
         )
     if words.options.json:
         print_json({"name": found.manifest.name, "records": [as_dict(record) for record in done.records],
                     "failed": [{"name": item.name, "reason": item.reason} for item in done.failed],
-                    "moved": done.moved})  # fmt: skip
+                    "moved": done.moved, "trusted": done.trusted})  # fmt: skip
     elif done.records:
         _table(done.records)
+    if done.trusted and not words.options.json:
+        note(f"{_count(len(done.trusted), 'provenance document')} trusted: what they say is not computed here again")
     done.check(found)
     return 0
 

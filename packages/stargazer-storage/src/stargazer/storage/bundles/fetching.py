@@ -67,11 +67,13 @@ class Fetched:
         records: of the files that are registered now, in the order of the manifest.
         failed: the files that are not, and provenance documents.
         moved: bytes that were downloaded, copied or made.
+        trusted: CIDs of the bundle's provenance documents that are trusted from now on.
     """
 
     records: list[IpFile]
     failed: list[Failure]
     moved: int
+    trusted: list[str] = attrs.field(factory=list)
 
     def check(self, bundle: Bundle) -> None:
         """Raise an error if something is missing.
@@ -98,6 +100,7 @@ def fetch_bundle(
     only: Mapping[str, Sequence[str]] | None = None,
     records_only: bool = False,
     force: bool = False,
+    trust: bool = False,
     observer: Observer = lambda news: None,
 ) -> Fetched:
     """Bring the files of a bundle that are not here, verify them, and register them with what the bundle says.
@@ -110,6 +113,7 @@ def fetch_bundle(
         only: values of metadata keys, any of which will do: other files stay where they are.
         records_only: register the records; the bytes come from a mirror when they are needed.
         force: register what a check refuses, too; provenance says why it does.
+        trust: the memo answers with what the bundle's provenance says was computed, as if that had been done here.
         observer: told what happens, from several threads, one at a time.
 
     Raises:
@@ -132,11 +136,15 @@ def fetch_bundle(
             store, fetch.bundle, fetch.cids, fetch.origins, folder, brought=fetch.brought, force=force
         )
         records = registration.register(entries, documents)
+    trusted: list[str] = []
+    if trust:
+        known = [cid for cid in documents.found if store.is_registered(cid)]
+        trusted = store.trust(known, f"bundle fetch {manifest.name} --trust")
     remember_bundle(bundle, store.root, now())
     wrong = {**fetch.failures, **registration.failures}
     failed = [Failure(entry.name, wrong[entry.name]) for entry in entries if entry.name in wrong]
     failed += [Failure(f"provenance {cid}", reason) for cid, reason in documents.failures.items()]
-    return Fetched(records=records, failed=failed, moved=fetch.moved)
+    return Fetched(records=records, failed=failed, moved=fetch.moved, trusted=trusted)
 
 
 class _Fetch:
