@@ -203,6 +203,7 @@ class LocalStore(StoreDecider):
             if trusted and note not in foreign and not self.is_foreign(note)
             for cid in document.trusted
         }
+        vouched |= {cid for cid, _ in new if self.is_vouched(cid)}
         noting = self._arriving() if new and not trusted else contextlib.nullcontext([])  # fsck has the lock
         with noting as arrived:
             if new and not trusted:
@@ -221,8 +222,7 @@ class LocalStore(StoreDecider):
                 for cid, document in new:
                     if (stored := self.objects.stat(cid)) is not None:
                         own = trusted and not (cid in foreign or self.is_foreign(cid))
-                        counts = own or cid in vouched or self.is_vouched(cid)
-                        self._apply(stored, document, trusted=counts, live=False)
+                        self._apply(stored, document, trusted=own or cid in vouched, live=False)
         return len(new)
 
     def import_record(self, record: IpFile, *, origin: str, command: str) -> IpFile:

@@ -64,8 +64,9 @@ def bundle(argv: Sequence[str]) -> int:
     parser.add_argument("--mirror", metavar="URL", action="append",
                         help="make: where the files can be had, with {cid} or {name}; may be repeated")  # fmt: skip
     parser.add_argument("--manifest-only", action="store_true", help="make: copy no files")
-    parser.add_argument("--with-lineage", action="store_true", help="make: a capsule, which `stargazer replay` computes "
-                        "again: with the imports that the files were made from, and the environment")  # fmt: skip
+    parser.add_argument("--with-lineage", action="store_true",
+                        help="make: a capsule, which `stargazer replay` computes again: with all that was imported for it, "
+                        "and the environment")  # fmt: skip
     parser.add_argument("--intermediates", action="store_true",
                         help="make: with the files on the way as well")  # fmt: skip
     parser.add_argument("--requirements", action="store_true",

@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--refresh-from", metavar="TASK", action="append", default=[],
                         help="compute this task anew, and everything that reads its results")  # fmt: skip
     parser.add_argument("--why-not", action="store_true",
-                        help="compute nothing: say what would be computed first, and why it is not remembered")  # fmt: skip
+                        help="compute nothing: say what would be computed first, and why")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     words = parser.sort(argv)
     options = words.options

@@ -153,7 +153,7 @@ def verify(argv: Sequence[str]) -> int:
     parser = Parser(
         "verify",
         "CID|ID ... | key=value ... [--recompute] [--json]",
-        "Read the bytes of files in full and compare them with their CIDs. Exit status 1 if any is damaged or missing.\n"
+        "Read the bytes of files in full and compare them with their CIDs. Exit status 1: one is damaged or missing.\n"
         "With --recompute, do again what made them instead, and compare what comes of it; nothing is registered.",
         "  stargazer verify bafkrei...\n  stargazer verify asset=variants samples=NA12878\n"
         "  stargazer verify bafkrei... --recompute",

@@ -66,8 +66,8 @@ def _record(store: StoreReader, step: Step) -> IpFile:
     entry = step.entry
     if step.document is None:
         raise AssetNotFoundError(
-            f"how {entry.name or entry.keyvalues.get('asset', 'a file')} ({entry.cid}) came to be is not known here, so "
-            "its lineage cannot be carried: bring its provenance (`stargazer pull`, `stargazer bundle fetch`)"
+            f"how {entry.name or entry.keyvalues.get('asset', 'a file')} ({entry.cid}) came to be is not known here, "
+            "so its lineage cannot be carried: bring its provenance (`stargazer pull`, `stargazer bundle fetch`)"
         )
     record = store.here(record_id(entry.cid, entry.keyvalues))
     if record is None:

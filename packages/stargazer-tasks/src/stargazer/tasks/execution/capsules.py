@@ -63,8 +63,8 @@ async def replay_bundle(
     executions = await asyncio.to_thread(executions_of, store, [record.cid for record in fetched.records])
     if not executions:
         raise AssetNotFoundError(
-            f"nothing in the bundle {bundle.manifest.name!r} was computed, as far as its provenance tells: a capsule is "
-            "made with `stargazer bundle make NAME CID --with-lineage`"
+            f"nothing in the bundle {bundle.manifest.name!r} was computed, as far as its provenance tells: a capsule "
+            "is made with `stargazer bundle make NAME CID --with-lineage`"
         )
     then = bundle.manifest.environment
     environment = differences(then, environment_here()) if then else []

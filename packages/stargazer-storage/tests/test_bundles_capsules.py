@@ -1,0 +1,176 @@
+"""Capsules: bundles that carry what is needed to compute their files again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from stargazer.assets.asset import Asset
+from stargazer.assets.catalogue import Alignment, AlignmentIndex
+from stargazer.assets.errors import AssetNotFoundError, FormatError
+from stargazer.assets.provenance import Execution, ToolUse
+from stargazer.storage.bundles.environment import (
+    Environment,
+    differences,
+    environment_here,
+    parse_environment,
+    requirements,
+)
+from stargazer.storage.bundles.fetching import fetch_bundle
+from stargazer.storage.bundles.finding import find_bundle
+from stargazer.storage.bundles.making import Made, make_bundle
+from stargazer.storage.bundles.manifest import dump, parse
+from stargazer.storage.lineage.executions import executions_of
+from stargazer.storage.store import LocalStore
+
+from .lineage_store import entry_of, imported, made
+
+
+class History(NamedTuple):
+    """raw -> aligned (with an index beside it) -> counted; and a file that has nothing to do with it."""
+
+    store: LocalStore
+    raw: Asset
+    aligned: Asset
+    index: Asset
+    counted: Asset
+    other: Asset
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    store = LocalStore(tmp_path / "store")
+    raw, other = imported(store, "raw"), imported(store, "other")
+    aligned = Alignment(path=_written(store, "bam"), sample="s")
+    store.commit(
+        Execution(task="lab.align", inputs=[entry_of("reads", raw)], run_key="k1"), [("result", aligned)]
+    )
+    index = AlignmentIndex(path=_written(store, "bai"), alignment_cid=aligned)
+    store.commit(
+        Execution(task="lab.index", inputs=[entry_of("alignment", aligned)], run_key="k2"),
+        [("result", index)],
+    )
+    tools = [ToolUse(name="counter", version="2.0", source="PATH")]
+    counted = made(store, "lab.count", "count", {"alignment": aligned}, tools=tools, run_key="k3")
+    return History(store, raw, aligned, index, counted, other)
+
+
+def _written(store: LocalStore, text: str) -> Path:
+    path = store.objects.work / text
+    path.write_text(text)
+    return path
+
+
+def capsule(history: History, folder: Path, **options: bool) -> Made:
+    records = history.store.query({"cid": history.counted.cid or ""})
+    return make_bundle(history.store, "counts", records, folder, lineage=True, **options)
+
+
+def test_it_carries_imports_and_companions_and_not_what_is_made_on_the_way(
+    history: History, tmp_path: Path
+) -> None:
+    manifest = capsule(history, tmp_path / "out").manifest
+
+    assert {entry.cid for entry in manifest.files} == {
+        history.counted.cid,
+        history.raw.cid,
+        history.index.cid,
+    }
+    assert not (tmp_path / "out" / str(history.aligned.cid)).exists()
+
+
+def test_what_is_made_on_the_way_comes_too_where_that_is_asked(history: History, tmp_path: Path) -> None:
+    manifest = capsule(history, tmp_path / "out", intermediates=True).manifest
+
+    assert {entry.cid for entry in manifest.files} >= {history.aligned.cid, history.raw.cid}
+    assert history.other.cid not in {entry.cid for entry in manifest.files}
+
+
+def test_whoever_fetches_it_knows_the_same_executions(history: History, tmp_path: Path) -> None:
+    made_at = capsule(history, tmp_path / "out").path.parent
+    yours = LocalStore(tmp_path / "yours")
+
+    done = fetch_bundle(yours, find_bundle(str(made_at), yours.root), records_only=True)
+
+    cids = [record.cid for record in done.records]
+    assert done.failed == []
+    assert executions_of(yours, cids) == executions_of(history.store, cids)
+    assert sorted(execution.task for execution in executions_of(yours, cids).values()) == [
+        "lab.align", "lab.count", "lab.index",
+    ]  # fmt: skip
+
+
+def test_it_locks_the_environment(history: History, tmp_path: Path) -> None:
+    made_at = capsule(history, tmp_path / "out")
+    environment = parse(made_at.path.read_bytes(), remote=True).environment
+
+    assert environment == environment_here(
+        executions_of(history.store, [history.counted.cid or ""]).values()
+    )
+    assert environment is not None
+    assert environment.tools == ("counter 2.0 (PATH)",)
+    assert any(package.startswith("attrs==") for package in environment.packages)
+    assert dump(parse(dump(made_at.manifest), remote=True)) == dump(made_at.manifest)
+
+
+def test_a_bundle_without_lineage_has_none(history: History, tmp_path: Path) -> None:
+    records = history.store.query({"cid": history.counted.cid or ""})
+    assert make_bundle(history.store, "plain", records, tmp_path / "out").manifest.environment is None
+
+
+def test_an_import_that_was_taken_back_is_an_error_that_says_so(history: History, tmp_path: Path) -> None:
+    (record,) = history.store.query({"cid": history.raw.cid or ""})
+    history.store.retract(record)
+
+    with pytest.raises(AssetNotFoundError, match=r"raw .* its record was taken back: add it again"):
+        capsule(history, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lineage_with_a_gap_is_an_error_that_says_where(history: History, tmp_path: Path) -> None:
+    for cid in history.store.documents(history.raw.cid or ""):
+        history.store.objects.remove(cid)
+
+    with pytest.raises(AssetNotFoundError, match="came to be is not known here"):
+        capsule(history, tmp_path / "out")
+
+
+THEN = Environment(python="3.11.7", platform="Linux x86_64", packages=("attrs==26.1.0", "Foo_Bar==1.0"))
+
+
+def test_what_is_not_the_same_is_said_by_package() -> None:
+    now = Environment(python="3.12.1", platform="Linux x86_64", packages=("attrs==25.1.0", "extra==1"))
+
+    assert differences(THEN, now) == [
+        "Python: 3.11.7 then, 3.12.1 now",
+        "attrs: 26.1.0 then, 25.1.0 now",
+        "foo-bar: 1.0 then, not installed now",
+    ]
+    assert differences(THEN, THEN) == []
+    assert differences(environment_here(), environment_here()) == []
+
+
+def test_requirements_are_what_pip_takes() -> None:
+    assert requirements(THEN) == "# Python 3.11.7, Linux x86_64\nattrs==26.1.0\nFoo_Bar==1.0\n"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        {"python": 3},
+        {"packages": "attrs==1"},
+        {"packages": ["attrs==1; echo"]},
+        {"packages": ["-r https://example.org/x"]},
+        {"packages": ["attrs @ file:///x"]},
+        {"tools": ["a\nb==1"]},
+        {"surprise": 1},
+        {"packages": ["a==1"] * 10_001},
+    ],
+    ids=repr,
+)
+def test_an_environment_that_is_none_is_refused(wrong: object) -> None:
+    with pytest.raises(FormatError):
+        parse_environment(json.loads(json.dumps(wrong)), "the manifest")
