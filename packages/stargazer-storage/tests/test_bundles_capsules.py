@@ -106,9 +106,7 @@ def test_it_locks_the_environment(history: History, tmp_path: Path) -> None:
     made_at = capsule(history, tmp_path / "out")
     environment = parse(made_at.path.read_bytes(), remote=True).environment
 
-    assert environment == environment_here(
-        executions_of(history.store, [history.counted.cid or ""]).values()
-    )
+    assert environment == environment_here(executions_of(history.store, [history.counted.cid or ""]).values())
     assert environment is not None
     assert environment.tools == ("counter 2.0 (PATH)",)
     assert any(package.startswith("attrs==") for package in environment.packages)

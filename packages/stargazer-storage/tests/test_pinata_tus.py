@@ -445,7 +445,10 @@ def test_a_real_tus_server_that_is_killed_is_gone_on_with(tus: TusServer, path: 
 
     def kill(done: int, total: int | None) -> None:
         told.append(done)
-        if told[-2:] == [4 * MIB, 4 * MIB]:  # sent, and then acknowledged: this server writes a chunk down at its end
+        if told[-2:] == [
+            4 * MIB,
+            4 * MIB,
+        ]:  # sent, and then acknowledged: this server writes a chunk down at its end
             tus.kill()
             tus.start()
 

@@ -103,7 +103,9 @@ def test_what_reads_other_bytes_than_before_is_computed_in_any_case() -> None:
 def test_provenance_says_that_it_was_forced_and_of_what() -> None:
     computed(tasks=["second"])
     store = get_client().store
-    documents = [store.document(record.cid) for record in store.query({"asset": "provenance", "kind": "execution"})]
+    documents = [
+        store.document(record.cid) for record in store.query({"asset": "provenance", "kind": "execution"})
+    ]
     forced = [document.task for document in documents if getattr(document, "forced", False)]
     assert forced == ["fresh.second"]
 

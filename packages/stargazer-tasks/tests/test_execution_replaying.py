@@ -214,7 +214,9 @@ def test_a_task_that_raises_stops_no_other(made: Made, monkeypatch: pytest.Monke
     }
     monkeypatch.setenv(VARIABLE, "")
     assert {item.state for item in asyncio.run(replay(get_client(), executions))} == {"same"}
-    only = {cid: item for cid, item in executions.items() if item.task in ("repeat.failing", "repeat.indexed")}
+    only = {
+        cid: item for cid, item in executions.items() if item.task in ("repeat.failing", "repeat.indexed")
+    }
     monkeypatch.setenv(VARIABLE, "!")
 
     done = asyncio.run(replay(get_client(), only))

@@ -65,8 +65,8 @@ def bundle(argv: Sequence[str]) -> int:
                         help="make: where the files can be had, with {cid} or {name}; may be repeated")  # fmt: skip
     parser.add_argument("--manifest-only", action="store_true", help="make: copy no files")
     parser.add_argument("--with-lineage", action="store_true",
-                        help="make: a capsule, which `stargazer replay` computes again: with all that was imported for it, "
-                        "and the environment")  # fmt: skip
+                        help="make: a capsule, which `stargazer replay` computes again: with all that was imported "
+                        "for it, and the environment")  # fmt: skip
     parser.add_argument("--intermediates", action="store_true",
                         help="make: with the files on the way as well")  # fmt: skip
     parser.add_argument("--requirements", action="store_true",
@@ -116,7 +116,9 @@ def _make(parser: Parser, words: Words, name: str) -> int:
     from stargazer.storage.bundles.making import make_bundle
 
     if bool(words.plain) == bool(words.pairs):
-        parser.error("bundle make: say which files: CIDs, or key=value such as sample=NA12878 or asset=variants")
+        parser.error(
+            "bundle make: say which files: CIDs, or key=value such as sample=NA12878 or asset=variants"
+        )
     store, options = _store(), words.options
     if options.intermediates and not options.with_lineage:
         parser.error("--intermediates goes with --with-lineage")
@@ -228,7 +230,9 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
     elif done.records:
         _table(done.records)
     if done.trusted and not words.options.json:
-        note(f"{_count(len(done.trusted), 'provenance document')} trusted: what they say is not computed here again")
+        note(
+            f"{_count(len(done.trusted), 'provenance document')} trusted: what they say is not computed here again"
+        )
     done.check(found)
     return 0
 

@@ -67,8 +67,8 @@ def replay(argv: Sequence[str]) -> int:
         "replay",
         "NAME|FILE|FOLDER|URL [--json]",
         "Compute everything that led to the files of a bundle again, from its imports, and compare every file with\n"
-        "what it was. On an empty machine as on any other: only imports are taken from the bundle. What comes out the same\n"
-        "counts as computed here from then on. Exit status 1: something does not, or could not be done.",
+        "what it was. On an empty machine as on any other: only imports are taken from the bundle. What comes out the\n"
+        "same counts as computed here from then on. Exit status 1: something does not, or could not be done.",
         "  stargazer bundle make na12878-calls bafkrei... --with-lineage\n  stargazer replay na12878-calls",
     )
     parser.add_argument("--json", action="store_true", help="print what came of it as JSON")

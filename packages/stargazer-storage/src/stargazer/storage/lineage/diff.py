@@ -137,9 +137,7 @@ def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step,
         name = here.entry.role or here.entry.keyvalues.get("asset", "file")
         return [Divergence(kind="file", name=name, a=told(here), b=told(there), cids=cids)], []
     if one is None or other is None:
-        return [
-            Divergence(kind="unknown", name=here.entry.role, a=told(here), b=told(there), cids=cids)
-        ], []
+        return [Divergence(kind="unknown", name=here.entry.role, a=told(here), b=told(there), cids=cids)], []
     made = [_made_by(step) for step in (here, there)]
     return [Divergence(kind="task", name=here.entry.role, a=made[0], b=made[1], cids=cids)], []
 

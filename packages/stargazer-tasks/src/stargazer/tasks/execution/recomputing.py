@@ -64,7 +64,9 @@ async def reproduce(client: StorageClient, cid: str) -> Again:
     document = await asyncio.to_thread(_document, store, cid)
     executions = [document] if document else await asyncio.to_thread(_makers, store, cid)
     if not executions:
-        raise AssetNotFoundError(f"no execution is known that made {cid}: it was imported, or never registered here")
+        raise AssetNotFoundError(
+            f"no execution is known that made {cid}: it was imported, or never registered here"
+        )
     return await repeat(client, executions[0])
 
 

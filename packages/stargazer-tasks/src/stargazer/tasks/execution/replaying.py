@@ -57,13 +57,17 @@ async def replay(
     running: dict[str, asyncio.Task[Replayed]] = {}
     making: dict[str, list[asyncio.Task[Replayed]]] = {}
 
-    async def one(cid: str, execution: Execution, makers: Mapping[str, list[asyncio.Task[Replayed]]]) -> Replayed:
+    async def one(
+        cid: str, execution: Execution, makers: Mapping[str, list[asyncio.Task[Replayed]]]
+    ) -> Replayed:
         missing = ""
         for file, before in makers.items():
             done = [await task for task in before]
             if before and not any(item.state == "same" for item in done) and not await _is_here(store, file):
                 missing = missing or f"it reads {file}, which {done[0].execution.task} did not make"
-        replayed = await _replayed(client, cid, execution) if not missing else _failed(cid, execution, missing)
+        replayed = (
+            await _replayed(client, cid, execution) if not missing else _failed(cid, execution, missing)
+        )
         observer(replayed)
         return replayed
 

@@ -172,9 +172,7 @@ class _Repeated(Call):
         files = dict(self._files(results))
         made = {role: asset.cid or files[role][0] for role, asset in results.items()}
         expected = {entry.role: entry.cid for entry in self.execution.outputs}
-        compared = [
-            Result(role, expected.get(role, ""), made.get(role, "")) for role in {**expected, **made}
-        ]
+        compared = [Result(role, expected.get(role, ""), made.get(role, "")) for role in {**expected, **made}]
         changed = what_changed(self.execution, self.code.distribution, self.tools)
         again = Again(self.execution, compared, changed)
         if again.same:
