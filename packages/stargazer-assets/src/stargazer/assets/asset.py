@@ -20,11 +20,11 @@ from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import attrs
 from stargazer.assets.client import IpFile, StorageClient, record_id
-from stargazer.assets.declaring import MAX_KEYVALUES, check_declaration, hints_of, unknown_key
+from stargazer.assets.declaring import MAX_KEYVALUES, check_declaration, columns_of, hints_of, unknown_key
 from stargazer.assets.errors import FormatError, InvalidAssetError, StorageError
 from stargazer.assets.formats import first_bytes
-from stargazer.assets.keyvalues import decode, encode, optional
-from stargazer.assets.links import Link, LinkKind, link_of
+from stargazer.assets.keyvalues import decode, encode
+from stargazer.assets.links import Link, LinkKind
 
 __all__ = ["MAX_KEYVALUES", "REGISTRY", "Asset", "asset", "asset_class", "companions_of", "load_asset_types",
            "record_id"]  # fmt: skip
@@ -75,9 +75,7 @@ class Asset:
     @classmethod
     def links(cls) -> dict[str, Link]:
         """The declared links by field name."""
-        hints = hints_of(cls)
-        found = {name: link_of(hints[name]) for name in cls.fields()}
-        return {name: link for name, link in found.items() if link}
+        return {column.name: column.link for column in columns_of(cls) if column.link}
 
     @property
     def keyvalues(self) -> dict[str, str]:
@@ -90,13 +88,12 @@ class Asset:
         if self.asset_key and self.extra:
             raise InvalidAssetError(unknown_key(type(self), next(iter(self.extra))))
         pairs = {"asset": self.asset_key} if self.asset_key else dict(self.extra)
-        hints = hints_of(type(self))
-        for name in self.fields():
-            value, hint = getattr(self, name), hints[name]
-            if value is None and optional(hint):
+        for name, hint, link, optional in columns_of(type(self)):
+            value = getattr(self, name)
+            if value is None and optional:
                 continue
             try:
-                pairs[name] = encode(_link_target(value, link_of(hint)), hint)
+                pairs[name] = encode(_link_target(value, link), hint)
             except InvalidAssetError as error:
                 raise InvalidAssetError(f"{self.asset_key}: {name}: {error}") from None
         if self.provenance_cid:

@@ -83,10 +83,10 @@ class StorageClient(Protocol):
 def record_id(cid: str, keyvalues: Mapping[str, str]) -> str:
     """The identity of a record: same bytes, type, fields and links (provenance aside) are the same record."""
     pairs = {key: value for key, value in keyvalues.items() if key != "provenance_cid"}
-    text = json.dumps([cid, pairs], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_canonical([cid, pairs]).encode()).hexdigest()[:32]
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _client: ContextVar[StorageClient | None] = ContextVar("stargazer_client", default=None)
 
 

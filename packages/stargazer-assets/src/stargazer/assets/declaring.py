@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import attrs
 from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.keyvalues import optional, storable
-from stargazer.assets.links import LinkKind, link_of
+from stargazer.assets.links import Link, LinkKind, link_of
 
-__all__ = ["MAX_FIELDS", "MAX_KEYVALUES", "check_declaration", "hints_of", "unknown_key"]
+__all__ = ["MAX_FIELDS", "MAX_KEYVALUES", "Column", "check_declaration", "columns_of", "hints_of", "unknown_key"]
 
 MAX_KEYVALUES = 10  # Pinata's limit for one file
 MAX_FIELDS = MAX_KEYVALUES - 2  # beside `asset` and `provenance_cid`
@@ -30,6 +31,22 @@ def hints_of(cls: type, scope: Mapping[str, Any] | None = None) -> dict[str, Any
                 raise
             _hints[cls] = get_type_hints(cls, localns=dict(scope), include_extras=True)
     return _hints[cls]
+
+
+class Column(NamedTuple):
+    """What a class declares of one of its fields."""
+
+    name: str
+    hint: Any
+    link: Link | None
+    optional: bool
+
+
+@functools.cache  # else half the time of reading an asset's metadata goes into reading its declaration
+def columns_of(cls: Any) -> tuple[Column, ...]:
+    """The class's own fields, links included."""
+    hints = hints_of(cls)
+    return tuple(Column(name, hints[name], link_of(hints[name]), optional(hints[name])) for name in cls.fields())
 
 
 def check_declaration(key: str, cls: Any, base: type) -> None:

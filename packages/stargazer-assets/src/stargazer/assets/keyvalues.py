@@ -104,7 +104,9 @@ def _is_enum(kind: Any) -> TypeGuard[type[Enum]]:
 
 def _check(value: Any, kind: Any) -> None:
     """Refuse a value that is not exactly of a plain type."""
-    if get_origin(kind) is Literal:
+    if kind is str:  # first: most fields are
+        good = isinstance(value, str)
+    elif get_origin(kind) is Literal:
         good = any(type(value) is type(allowed) and value == allowed for allowed in get_args(kind))
     elif _is_sequence(kind):
         good = isinstance(value, get_origin(kind))
@@ -126,6 +128,8 @@ def _check(value: Any, kind: Any) -> None:
 
 
 def _write(value: Any, kind: Any) -> str:
+    if kind is str:
+        return str.__str__(value)
     if kind is bool:
         return "true" if value else "false"
     if kind is float:
