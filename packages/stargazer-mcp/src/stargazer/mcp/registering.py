@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,13 @@ __all__ = ["additions"]
 
 
 def additions(
-    paths: Sequence[Path], pairs: Mapping[str, str], store: LocalStore, *, there: bool = True
+    paths: Sequence[Path],
+    pairs: Mapping[str, str],
+    store: LocalStore,
+    *,
+    there: bool = True,
+    in_place: bool = False,
+    force: bool = False,
 ) -> list[Addition]:
     """What to register of these files.
 
@@ -26,6 +33,7 @@ def additions(
 
     Args:
         there: they are on this machine (a file to be downloaded is not yet).
+        in_place, force: of each of them (see `Addition`).
 
     Raises:
         FormatError: a file is missing, or a folder.
@@ -33,9 +41,11 @@ def additions(
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
     for path in paths if there else ():
-        if not os.path.exists(path):
-            raise FormatError(f"no such file: {str(path)!r}")
-        if os.path.isdir(path):
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            raise FormatError(f"no such file: {str(path)!r}") from None
+        if stat.S_ISDIR(status.st_mode):
             raise FormatError(f"{str(path)!r} is a folder: give the files in it")
     pairs = dict(pairs)
     named = pairs.pop("asset", None)
@@ -46,11 +56,16 @@ def additions(
             raise InvalidAssetError("\n".join(unknown_key(cls, key) for cls in kinds))
     for cls in kinds:
         _check_links(cls, pairs, store)
-    assets = {path: _asset(cls, path, pairs) for path, cls in classes.items()}
+    first_of = {cls: path for path, cls in reversed(classes.items())}
+    meant = {cls: _asset(cls, first_of[cls], pairs) for cls in kinds}  # the words are read once for all files
+    assets = {path: meant[cls].copy() for path, cls in classes.items()}
     if named is None and "r1_cid" not in pairs:
         for second, first in mates(paths).items():
             assets[second].r1_cid = assets[first]  # type: ignore[attr-defined]
-    return [Addition(path=path, asset=assets[path], name=_text(path.name)) for path in assets]
+    return [
+        Addition(path=path, asset=asset, name=_text(path.name), in_place=in_place, force=force)
+        for path, asset in assets.items()
+    ]
 
 
 def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, str]) -> Asset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,7 +12,7 @@ import attrs
 from stargazer.assets.asset import Asset
 from stargazer.assets.errors import FormatError
 
-__all__ = ["Addition", "check_files", "check_metadata", "keyvalues_of"]
+__all__ = ["Addition", "check_files", "check_metadata", "keyvalues_of", "with_links"]
 
 _PENDING = "pending"  # stands for the CID of a file that is registered together with the one that names it
 
@@ -86,14 +86,24 @@ def check_metadata(assets: Sequence[Asset]) -> None:
     Raises:
         InvalidAssetError: a field's value is not of its type, or a link points at what is neither stored nor here.
     """
-    together = {id(asset) for asset in assets}
+    together = {id(asset): _PENDING for asset in assets}
     for asset in assets:
-        copy = asset.copy()
-        for name in asset.links():
-            target = getattr(asset, name)
-            if isinstance(target, Asset) and id(target) in together:
-                setattr(copy, name, target.copy(cid=_PENDING))
-        keyvalues_of(copy)
+        keyvalues_of(with_links(asset.copy(), together))
+
+
+def with_links(asset: Asset, cids: Mapping[int, str]) -> Asset:
+    """An asset whose links point at assets as if these were stored; it is itself where there are no such links.
+
+    Args:
+        cids: of the assets that are registered together, by the id() of each.
+    """
+    targets = {name: getattr(asset, name) for name in asset.links()}
+    found = {
+        name: target.copy(cid=cids[id(target)])
+        for name, target in targets.items()
+        if isinstance(target, Asset) and id(target) in cids
+    }
+    return asset.copy(**found) if found else asset
 
 
 def keyvalues_of(asset: Asset) -> dict[str, str]:

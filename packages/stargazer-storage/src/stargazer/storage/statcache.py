@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "Signature", "known_cid", "remember", "signature"]
+__all__ = ["SCHEMA", "Signature", "known_cids", "remember", "signature"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sources(
     path BLOB PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT, cid TEXT) WITHOUT ROWID;
 """
+_AT_ONCE = 500  # paths of one look-up
 SETTLED = 2_000_000_000  # ns: a file changed more recently may change again without its times telling
 
 Signature: TypeAlias = tuple[int, int, int, int]
@@ -23,16 +26,19 @@ Signature: TypeAlias = tuple[int, int, int, int]
 
 def signature(path: Path) -> Signature | None:
     """What changes when a file does; None for one that changed so recently that it may change again unseen."""
-    found = path.stat()
-    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED:
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return _settled(path.stat(), time.time_ns())
 
 
-def known_cid(connection: sqlite3.Connection, path: Path) -> str | None:
-    """The CID of a file that has not changed since it was remembered."""
-    row = connection.execute("SELECT * FROM sources WHERE path = ?", (_key(path),)).fetchone()
-    return row[5] if row and tuple(row[1:5]) == signature(path) else None
+def known_cids(connection: sqlite3.Connection, paths: Sequence[Path]) -> list[str | None]:
+    """The CID of each file that has not changed since it was remembered; None for any other, also a missing one."""
+    states = list(_states(paths))
+    rows: dict[bytes, tuple[Signature, str]] = {}
+    for start in range(0, len(states), _AT_ONCE):
+        keys = [key for key, signature in states[start : start + _AT_ONCE] if signature]
+        sql = f"SELECT * FROM sources WHERE path IN ({','.join('?' * len(keys))})"
+        rows |= {path: (tuple(state), cid) for path, *state, cid in connection.execute(sql, keys).fetchall()}
+    found = [(rows.get(key), signature) for key, signature in states]
+    return [row[1] if row and row[0] == signature else None for row, signature in found]
 
 
 def remember(connection: sqlite3.Connection, path: Path, before: Signature | None, cid: str) -> None:
@@ -41,6 +47,32 @@ def remember(connection: sqlite3.Connection, path: Path, before: Signature | Non
         connection.execute(
             "INSERT OR REPLACE INTO sources VALUES(?, ?, ?, ?, ?, ?)", (_key(path), *before, cid)
         )
+
+
+def _states(paths: Sequence[Path]) -> Iterator[tuple[bytes, Signature | None]]:
+    """The key and the signature of each file; a folder's real path is found once for all that are in it."""
+    folders: dict[str, str] = {}
+    now = time.time_ns()  # before the first look: what changes meanwhile changed more recently
+    for path in paths:
+        folder, name = os.path.split(path)
+        try:
+            status = os.lstat(path)
+            if stat.S_ISREG(status.st_mode):
+                if folder not in folders:
+                    folders[folder] = os.path.realpath(folder)
+                key = os.fsencode(os.path.join(folders[folder], name))
+            else:
+                status, key = os.stat(path), _key(path)
+        except (OSError, ValueError):
+            yield b"", None
+            continue
+        yield key, _settled(status, now)
+
+
+def _settled(found: os.stat_result, now: int) -> Signature | None:
+    if now - max(found.st_mtime_ns, found.st_ctime_ns) < SETTLED:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def _key(path: Path) -> bytes:

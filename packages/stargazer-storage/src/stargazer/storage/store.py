@@ -25,6 +25,7 @@ from stargazer.storage.objects import StoredObject
 from stargazer.storage.outbox import Waiting
 from stargazer.storage.recording import account, now
 from stargazer.storage.statements import time_of
+from stargazer.storage.unchanged import registered_ids
 
 __all__ = ["Addition", "LocalStore", "account", "now"]
 
@@ -39,7 +40,8 @@ class LocalStore(StoreDecider):
         """Register files as an import: copied, hashed, checked, with one provenance document for all that is new.
 
         All or nothing: a file that cannot be registered leaves the store as it was. Installed checks look at the
-        files first (`stargazer.storage.checking`); provenance names those that did.
+        files first (`stargazer.storage.checking`); provenance names those that did. Where all of them are registered
+        already as what they are said to be, and none has changed, nothing is checked again and nothing is written.
 
         Raises:
             FormatError: a file is missing, empty, not of its type, or does not fit what it is said to belong to.
@@ -47,6 +49,8 @@ class LocalStore(StoreDecider):
             StorageError: the store cannot take it.
         """
         additions = list(additions)
+        if (present := self._registered(additions)) is not None:
+            return present
         check_files(additions)
         check_metadata([item.asset for item in additions])
         checked = run_checks(additions, self._search)
@@ -275,6 +279,19 @@ class LocalStore(StoreDecider):
                     if document.replaces == self._claimants(document.record):
                         return self._apply(written, document)
 
+    def _registered(self, additions: Sequence[Addition]) -> list[IpFile] | None:
+        """The records of files that are all registered already and unchanged; else None, and nothing has happened."""
+        ids = registered_ids(self, additions)
+        records = self._documents(dict.fromkeys(ids)) if ids else {}
+        if ids is None or not records.keys() >= set(ids):
+            return None
+        found = [self._ipfile(records[id]) for id in ids]
+        for item, record in zip(additions, found, strict=True):
+            item.asset.cid = record.cid
+        for item in additions:
+            item.asset.settle_links()
+        return found
+
     # bytes
 
     def _take_in(self, additions: Sequence[Addition]) -> list[StoredObject]:
@@ -282,7 +299,7 @@ class LocalStore(StoreDecider):
         linked = {item.path: self._link(item.path) for item in additions if item.in_place}
         paths = [item.path for item in additions if item.path not in linked]
         with self.index.reading() as connection:
-            cids = {path: statcache.known_cid(connection, path) for path in paths}
+            cids = dict(zip(paths, statcache.known_cids(connection, paths), strict=True))
         known = {path: found for path, cid in cids.items() if cid and (found := self._sound(cid))}
         fresh = [path for path in cids if path not in known]
         known.update(zip(fresh, self.objects.add_many(fresh), strict=True))
@@ -306,7 +323,7 @@ class LocalStore(StoreDecider):
     def _link(self, path: Path) -> StoredObject:
         """The object that is a link to a user's file, hashed unless it is known and unchanged."""
         with self.index.reading() as connection:
-            cid = statcache.known_cid(connection, path)
+            (cid,) = statcache.known_cids(connection, [path])
             found = self.objects.stat(cid) if cid and self.objects.original(cid) == path.resolve() else None
             if found is not None and verified.is_verified(connection, found):
                 return found

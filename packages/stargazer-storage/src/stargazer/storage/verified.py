@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,12 +10,15 @@ if TYPE_CHECKING:
 
     from stargazer.storage.objects import StoredObject
 
-__all__ = ["SCHEMA", "is_known", "is_verified", "remember"]
+__all__ = ["SCHEMA", "are_verified", "is_known", "is_verified", "remember"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects(
     cid TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT) WITHOUT ROWID;
 """
+
+
+_AT_ONCE = 500  # objects of one look-up
 
 
 def remember(connection: sqlite3.Connection, objects: Iterable[StoredObject]) -> None:
@@ -27,6 +30,16 @@ def is_verified(connection: sqlite3.Connection, stored: StoredObject) -> bool:
     """Whether the object is as it was when it was hashed."""
     found = connection.execute("SELECT * FROM objects WHERE cid = ?", (stored.cid,)).fetchone()
     return found is not None and tuple(found) == _row(stored)
+
+
+def are_verified(connection: sqlite3.Connection, stored: Sequence[StoredObject]) -> bool:
+    """Whether every one of these objects is as it was when it was hashed."""
+    for start in range(0, len(stored), _AT_ONCE):
+        rows = {found.cid: _row(found) for found in stored[start : start + _AT_ONCE]}
+        sql = f"SELECT * FROM objects WHERE cid IN ({','.join('?' * len(rows))})"
+        if {tuple(row) for row in connection.execute(sql, list(rows)).fetchall()} != set(rows.values()):
+            return False
+    return True
 
 
 def is_known(connection: sqlite3.Connection, cid: str) -> bool:

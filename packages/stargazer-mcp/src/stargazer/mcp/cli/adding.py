@@ -111,12 +111,11 @@ class _Consent(NamedTuple):
 def _add_files(
     paths: list[Path], pairs: Mapping[str, str], consent: _Consent, *, in_place: bool, force: bool
 ) -> list[IpFile]:
-    import attrs
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
 
     store = get_client().store
-    items = [attrs.evolve(item, in_place=in_place, force=force) for item in additions(paths, pairs, store)]
+    items = additions(paths, pairs, store, in_place=in_place, force=force)
     return _registered(store, items, consent)
 
 
