@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from stargazer.assets import R1, R2, Asset, FormatError, asset
 from stargazer.assets.asset import REGISTRY
+from stargazer.assets.client import IpFile
 from stargazer.assets.provenance import Import, dump, parse
+from stargazer.storage import statcache
 from stargazer.storage.checking import Check, Lookup
 from stargazer.storage.store import Addition, LocalStore
 
@@ -139,3 +141,53 @@ def test_a_document_of_before_the_checks_reads_as_one_without() -> None:
     old = Import(files=[])
     assert "checks" not in json.loads(dump(old))
     assert parse(dump(old)) == old
+
+
+@pytest.fixture
+def asked(install: Install, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The names of files that a check was asked about, and of those that it is to refuse; no file is too young."""
+    monkeypatch.setattr(statcache, "SETTLED", 0)
+    said: dict[str, list[str]] = {"asked": [], "refused": []}
+
+    def check(asset: Asset, path: Path, lookup: Lookup) -> None:
+        said["asked"].append(path.name)
+        if path.name in said["refused"]:
+            raise FormatError(f"{path.name!r} is odd")
+
+    install({"r1.odd": check})
+    return said
+
+
+def test_what_is_registered_and_unchanged_is_not_checked_again(
+    tmp_path: Path, store: LocalStore, asked: dict[str, list[str]]
+) -> None:
+    def added(sample: str = "S", force: bool = False) -> list[IpFile]:
+        return store.add([Addition(path, R1(sample=sample), force=force) for path in paths])
+
+    paths = [write(tmp_path / f"{name}.fq", READS.replace(b"read", name.encode())) for name in "ab"]
+    records = added()
+    assert asked["asked"] == ["a.fq", "b.fq"]
+
+    asked["refused"] = ["a.fq"]  # a newer version of the check: it speaks of what is registered from now on
+    assert added() == added(force=True) == records
+    assert asked["asked"] == ["a.fq", "b.fq"]
+
+    with pytest.raises(FormatError, match=r"'a\.fq' is odd"):
+        added(sample="T")
+    paths[0].write_bytes(READS)
+    with pytest.raises(FormatError, match=r"'a\.fq' is odd"):
+        added()
+
+
+def test_files_that_come_with_a_new_one_are_checked_with_it(
+    tmp_path: Path, store: LocalStore, asked: dict[str, list[str]]
+) -> None:
+    old, new = (
+        write(tmp_path / f"{name}.fq", READS.replace(b"read", name.encode())) for name in ("old", "new")
+    )
+    store.add([Addition(old, R1(sample="S"))])
+    asked["asked"].clear()
+
+    store.add([Addition(old, R1(sample="S")), Addition(new, R1(sample="S"))])
+
+    assert asked["asked"] == ["old.fq", "new.fq"]

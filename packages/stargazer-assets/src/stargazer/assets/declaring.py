@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple, get_type_hints
 
@@ -12,13 +11,22 @@ from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.keyvalues import optional, storable
 from stargazer.assets.links import Link, LinkKind, link_of
 
-__all__ = ["MAX_FIELDS", "MAX_KEYVALUES", "Column", "check_declaration", "columns_of", "hints_of", "unknown_key"]
+__all__ = [
+    "MAX_FIELDS",
+    "MAX_KEYVALUES",
+    "Column",
+    "check_declaration",
+    "columns_of",
+    "hints_of",
+    "unknown_key",
+]
 
 MAX_KEYVALUES = 10  # Pinata's limit for one file
 MAX_FIELDS = MAX_KEYVALUES - 2  # beside `asset` and `provenance_cid`
 WORDS_OF_QUERIES = frozenset({"asset", "client", "latest"})
 
 _hints: dict[type, dict[str, Any]] = {}
+_columns: dict[type, tuple[Column, ...]] = {}
 
 
 def hints_of(cls: type, scope: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -42,11 +50,16 @@ class Column(NamedTuple):
     optional: bool
 
 
-@functools.cache  # else half the time of reading an asset's metadata goes into reading its declaration
 def columns_of(cls: Any) -> tuple[Column, ...]:
     """The class's own fields, links included."""
-    hints = hints_of(cls)
-    return tuple(Column(name, hints[name], link_of(hints[name]), optional(hints[name])) for name in cls.fields())
+    if (
+        cls not in _columns
+    ):  # else half the time of reading an asset's metadata goes into reading its declaration
+        hints = {name: hints_of(cls)[name] for name in cls.fields()}
+        _columns[cls] = tuple(
+            Column(name, hint, link_of(hint), optional(hint)) for name, hint in hints.items()
+        )
+    return _columns[cls]
 
 
 def check_declaration(key: str, cls: Any, base: type) -> None:

@@ -12,7 +12,7 @@ import attrs
 from stargazer.assets.asset import Asset
 from stargazer.assets.errors import FormatError
 
-__all__ = ["Addition", "check_files", "check_metadata", "keyvalues_of", "with_links"]
+__all__ = ["Addition", "check_files", "check_metadata", "keyvalues_of", "settle", "with_links"]
 
 _PENDING = "pending"  # stands for the CID of a file that is registered together with the one that names it
 
@@ -104,6 +104,14 @@ def with_links(asset: Asset, cids: Mapping[int, str]) -> Asset:
         if isinstance(target, Asset) and id(target) in cids
     }
     return asset.copy(**found) if found else asset
+
+
+def settle(additions: Sequence[Addition], cids: Sequence[str]) -> None:
+    """Set the CIDs of what was registered, and in the links that point at it."""
+    for item, cid in zip(additions, cids, strict=True):
+        item.asset.cid = cid
+    for item in additions:
+        item.asset.settle_links()
 
 
 def keyvalues_of(asset: Asset) -> dict[str, str]:

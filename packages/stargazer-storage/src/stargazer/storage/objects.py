@@ -13,11 +13,11 @@ from pathlib import Path
 from stargazer.assets.errors import IntegrityError, StorageError
 
 from . import layouts
-from .cid import compute_cid, is_cid
+from .cid import compute_cid
 from .ingest import copy_and_hash, hash_in_place, locked_folder, sync_paths
 from .placing import explained, hash_original, move_file, place_link, refusal
 from .sharing import make_folder
-from .stored import LAYOUT_SUFFIX, StoredObject, Stray, scan_objects, shard_of
+from .stored import LAYOUT_SUFFIX, StoredObject, Stray, place_of, scan_objects
 
 __all__ = ["ObjectStore", "StoredObject", "Stray"]
 
@@ -53,11 +53,11 @@ class ObjectStore:
         Raises:
             StorageError: if `cid` is not a CID.
         """
-        return Path(self._where(cid))
+        return Path(place_of(self._objects, cid))
 
     def stat(self, cid: str) -> StoredObject | None:
         """The object with this CID as its file is now, or None if there is none, or its original is gone."""
-        path = self._where(cid)
+        path = place_of(self._objects, cid)
         try:
             status = os.stat(path)
         except FileNotFoundError:
@@ -237,12 +237,6 @@ class ObjectStore:
         return self._folder("tmp") / f"{os.getpid()}-{secrets.token_hex(8)}"
 
     # how
-
-    def _where(self, cid: str) -> str:
-        """The same as text: making a Path takes longer than asking for a file's status."""
-        if not is_cid(cid):
-            raise StorageError(f"{cid!r} is not a CID: expected 'bafkrei...' or 'bafybei...', 59 characters.")
-        return f"{self._objects}/{shard_of(cid)}/{cid}"
 
     def _keep(self, arrived: Sequence[tuple[str, Path]]) -> list[StoredObject]:
         """Sync finished files, rename each to its CID, sync the folders: in that order power may fail anywhere."""

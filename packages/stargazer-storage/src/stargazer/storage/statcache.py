@@ -32,13 +32,12 @@ def signature(path: Path) -> Signature | None:
 def known_cids(connection: sqlite3.Connection, paths: Sequence[Path]) -> list[str | None]:
     """The CID of each file that has not changed since it was remembered; None for any other, also a missing one."""
     states = list(_states(paths))
-    rows: dict[bytes, tuple[Signature, str]] = {}
+    known: dict[tuple[bytes, Signature | None], str] = {}
     for start in range(0, len(states), _AT_ONCE):
         keys = [key for key, signature in states[start : start + _AT_ONCE] if signature]
         sql = f"SELECT * FROM sources WHERE path IN ({','.join('?' * len(keys))})"
-        rows |= {path: (tuple(state), cid) for path, *state, cid in connection.execute(sql, keys).fetchall()}
-    found = [(rows.get(key), signature) for key, signature in states]
-    return [row[1] if row and row[0] == signature else None for row, signature in found]
+        known.update(((row[0], row[1:5]), row[5]) for row in connection.execute(sql, keys).fetchall())
+    return [known.get(state) for state in states]
 
 
 def remember(connection: sqlite3.Connection, path: Path, before: Signature | None, cid: str) -> None:
@@ -53,7 +52,7 @@ def _states(paths: Sequence[Path]) -> Iterator[tuple[bytes, Signature | None]]:
     """The key and the signature of each file; a folder's real path is found once for all that are in it."""
     folders: dict[str, str] = {}
     now = time.time_ns()  # before the first look: what changes meanwhile changed more recently
-    for path in paths:
+    for path in map(os.fspath, paths):
         folder, name = os.path.split(path)
         try:
             status = os.lstat(path)
@@ -75,5 +74,5 @@ def _settled(found: os.stat_result, now: int) -> Signature | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _key(path: Path) -> bytes:
+def _key(path: Path | str) -> bytes:
     return os.fsencode(os.path.realpath(path))

@@ -16,7 +16,7 @@ from stargazer.assets.client import IpFile
 from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetError
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
-from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of
+from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of, settle
 from stargazer.storage.checking import Checked, run_checks
 from stargazer.storage.deciding import StoreDecider
 from stargazer.storage.documents import is_document
@@ -49,8 +49,8 @@ class LocalStore(StoreDecider):
             StorageError: the store cannot take it.
         """
         additions = list(additions)
-        if (present := self._registered(additions)) is not None:
-            return present
+        if (registered := self._registered(additions)) is not None:
+            return registered
         check_files(additions)
         check_metadata([item.asset for item in additions])
         checked = run_checks(additions, self._search)
@@ -59,10 +59,7 @@ class LocalStore(StoreDecider):
             stored = self._take_in(additions)
             arrived += stored
             self._refuse_documents(additions, stored)
-            for item, found in zip(additions, stored, strict=True):
-                item.asset.cid = found.cid
-            for item in additions:
-                item.asset.settle_links()
+            settle(additions, [found.cid for found in stored])
             named = [_entry(item, found) for item, found in zip(additions, stored, strict=True)]
             ids = [record_id(entry.cid, entry.keyvalues) for entry in named]
             entries = dict(zip(ids, named, strict=True))
@@ -286,10 +283,7 @@ class LocalStore(StoreDecider):
         if ids is None or not records.keys() >= set(ids):
             return None
         found = [self._ipfile(records[id]) for id in ids]
-        for item, record in zip(additions, found, strict=True):
-            item.asset.cid = record.cid
-        for item in additions:
-            item.asset.settle_links()
+        settle(additions, [record.cid for record in found])
         return found
 
     # bytes

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
+from stargazer.assets.errors import StorageError
 
 from .cid import is_cid
 
-__all__ = ["LAYOUT_SUFFIX", "StoredObject", "Stray", "scan_objects", "shard_of"]
+__all__ = ["LAYOUT_SUFFIX", "StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]
 
 LAYOUT_SUFFIX = ".layout"
 """Of the file beside an object that says how its bytes were cut into blocks, where that is not Pinata's way."""
@@ -48,6 +49,17 @@ class Stray:
 def shard_of(cid: str) -> str:
     """The name of the folder of an object: every CID begins alike, and its last character has 8 values only."""
     return cid[-3:-1]
+
+
+def place_of(folder: Path, cid: str) -> str:
+    """Where the object with this CID is below a folder of objects: as text, for a Path takes longer than a status.
+
+    Raises:
+        StorageError: if `cid` is not a CID.
+    """
+    if not is_cid(cid):
+        raise StorageError(f"{cid!r} is not a CID: expected 'bafkrei...' or 'bafybei...', 59 characters.")
+    return f"{folder}/{shard_of(cid)}/{cid}"
 
 
 def scan_objects(folder: Path) -> Iterator[StoredObject | Stray]:
