@@ -325,7 +325,8 @@ class StoreReader:
             found |= {document["id"]: document for document in records.search(wanted)}
         return found
 
-    def _ipfile(self, document: Mapping[str, Any]) -> IpFile:
+    def _ipfile(self, document: Mapping[str, Any], *, there: bool = False) -> IpFile:
+        """A record for others; `there`: its object was found just now, and need not be looked for."""
         cid = str(document.get("cid"))
         if not document.keys() >= _FIELDS:
             from stargazer.storage.index import IndexDamaged
@@ -339,5 +340,5 @@ class StoreReader:
             size=document["size"],
             created_at=document["created_at"],
             keyvalues=document["keyvalues"],
-            path=path if path is not None and os.path.exists(path) else None,
+            path=path if path is not None and (there or os.path.exists(path)) else None,
         )

@@ -282,7 +282,7 @@ class LocalStore(StoreDecider):
         records = self._documents(dict.fromkeys(ids)) if ids else {}
         if ids is None or not records.keys() >= set(ids):
             return None
-        found = [self._ipfile(records[id]) for id in ids]
+        found = [self._ipfile(records[id], there=True) for id in ids]
         settle(additions, [record.cid for record in found])
         return found
 
