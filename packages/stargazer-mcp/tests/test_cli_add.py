@@ -241,6 +241,29 @@ def test_the_same_file_again_adds_nothing(here: Path, add: Add) -> None:
     assert (add("x_R1.fq", "sample=S"), state()) == before
 
 
+def test_unchanged_files_again_give_the_same_answer(
+    here: Path, add: Add, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stargazer.storage.statcache.SETTLED", 0)  # ns: they need not be old to be known
+    words = ["x_R2.fq", "x_R1.fq", "./y.bed", "sample=S", "name=panel", "build=b"]
+    for number, name in enumerate(words[:3]):
+        bed = b"chr1\t1\t2\n"
+        write(here / name, bed if name.endswith("bed") else READS * (number + 1))
+    before = add(*words), state()
+    assert add(*words) == before[0]
+    assert add(*reversed(words)) == before[0][::-1]
+    assert state() == before[1]
+    capsys.readouterr()
+    assert main(["add", *words]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 4
+    assert captured.err.splitlines() == [
+        "already registered: x_R2.fq as sample=S platform=ILLUMINA",
+        "already registered: x_R1.fq as sample=S platform=ILLUMINA",
+        "already registered: y.bed as name=panel build=b",
+    ]
+
+
 def test_a_read_only_store_is_an_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     if os.geteuid() == 0:
         pytest.skip("root writes everywhere")
