@@ -91,9 +91,10 @@ def syncs() -> int | None:
     for number in (1, 2):
         with tempfile.TemporaryDirectory(prefix="stargazer-memo-") as folder:
             log = Path(folder, "log")
-            subprocess.run(["strace", "-f", "-e", "trace=fsync,fdatasync,sync_file_range", "-o", str(log), sys.executable,
-                            __file__, "--executions", str(number)], check=True, capture_output=True,
-                           env={**os.environ, **home(folder)})  # fmt: skip
+            traced = ["strace", "-f", "-e", "trace=fsync,fdatasync,sync_file_range", "-o", str(log)]
+            command = [*traced, sys.executable, __file__, "--executions", str(number)]
+            env = {**os.environ, **home(folder)}
+            subprocess.run(command, check=True, capture_output=True, env=env)
             counts.append(sum("sync" in line for line in log.read_text().splitlines()))
     return counts[1] - counts[0]
 

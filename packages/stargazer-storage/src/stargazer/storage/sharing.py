@@ -74,9 +74,32 @@ def open_shared(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> i
         with contextlib.suppress(FileNotFoundError):
             return os.open(path, os.O_RDWR | os.O_CLOEXEC)
         with contextlib.suppress(FileExistsError):
+            if file_permissions(root) and _linked(path, root):
+                continue
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             share_file(fd, root)
             return fd
+
+
+def _linked(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
+    """Make an empty file that all may use as soon as it has its name; False where the filesystem has no links.
+
+    Raises:
+        FileExistsError: somebody else was first.
+        OSError: it cannot be made.
+    """
+    new = Path(path).parent / f".new-{secrets.token_hex(8)}"
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    try:
+        share_file(new, root)
+        os.link(new, path)
+        return True
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    finally:
+        os.unlink(new)
 
 
 def share_file(file: int | str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
