@@ -1,12 +1,14 @@
-"""What every test stands on: isolation, test data, and a loud account of the equipment that ran and that did not."""
+"""What every test stands on: isolation, test data, no secret in any provenance, and a loud account of what ran."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,20 @@ EQUIPMENT = {
 }
 """What some tests need and not every machine has: by the fixture or marker that asks for it, what it is called, what
 the reasons to skip say, and what would make it run."""
+SECRET_VARIABLES = ("PINATA_JWT", "PINATA_GATEWAY_TOKEN")
+SECRETS = re.compile(rb"eyJ[\w-]{5,}|(?i:x-amz-|\b(?:signature|token)=)|\b\w+-secret\b|\bhush\b")
+"""What looks like a token or a signed link, and what tests call their secrets."""
+PROVENANCE_HEAD, PROVENANCE_SIGN = b'{"', b'"stargazer":"provenance/'
+PROVENANCE_LARGEST = 64 << 20  # bytes
+MOST_FOLDERS = 1000  # of a test that are looked through for stores
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers here, so that a distribution's tests also run from its sdist."""
+    config.pluginmanager.register(ProvenanceWatch(config.rootpath), "stargazer-provenance-watch")
+    config.addinivalue_line(
+        "markers", "planted_secret: a secret or path is put into provenance here, to see what becomes of it"
+    )
     config.addinivalue_line("markers", "slow: takes more than a few seconds; runs after everything else")
     config.addinivalue_line("markers", "debian(*tools): compares with Debian's tools (default: all of them)")
 
@@ -74,15 +86,153 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say which equipment ran, how much was not tested, and what would test it."""
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
     ran = Counter(name for report in reports for key, name in report.user_properties if key == "equipment")
-    if ran:
-        told = ", ".join(f"{EQUIPMENT[name][0]} in {count} tests" for name, count in sorted(ran.items()))
-        terminalreporter.write_sep("-", f"equipment that ran: {told}")
+    told = [f"{EQUIPMENT[name][0]} in {count} tests" for name, count in sorted(ran.items())]
+    ends = [
+        report
+        for found in terminalreporter.stats.values()
+        for report in found
+        if getattr(report, "when", "") == "teardown"
+    ]
+    looked = sum(count for report in ends for key, count in report.user_properties if key == "provenance")
+    if looked:
+        told.append(f"a look for secrets and local paths in {looked:,} provenance documents")
+    if told:
+        terminalreporter.write_sep("-", f"equipment that ran: {', '.join(told)}")
     skipped = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
     for _, signs, remedy in EQUIPMENT.values():
         count = sum(any(sign in reason for sign in signs) for reason in skipped)
         if count:
             terminalreporter.write_sep("!", f"not run: {count}", red=True, bold=True)
             terminalreporter.write_line(remedy, red=True)
+
+
+class ProvenanceWatch:
+    """After each test, looks through the provenance documents of the stores that it made in pytest's folders.
+
+    A document goes to accounts and strangers with the files that it speaks of, so none may hold a secret or a path of
+    the machine. A test that puts one there on purpose is marked `planted_secret`.
+    """
+
+    def __init__(self, checkout: Path):
+        self._private = {"the checkout's path": str(checkout), "the home's path": os.path.expanduser("~")}
+        self._scopes: list[str] = []
+        self._fresh: list[Path] = []
+        self._shared: list[Path] = []
+        self._secrets: set[str] = set()
+        self._seen: set[str] = set()
+
+    def follow(self, factory: pytest.TempPathFactory) -> None:
+        """Take note of every folder that pytest makes from now on."""
+        self._private["the path of pytest's folder"] = str(factory.getbasetemp())
+        make = factory.mktemp
+
+        def mktemp(basename: str, numbered: bool = True) -> Path:
+            folder = make(basename, numbered)
+            is_shared = self._scopes and self._scopes[-1] != "function"
+            (self._shared if is_shared else self._fresh).append(folder)
+            return folder
+
+        factory.mktemp = mktemp  # type: ignore[method-assign]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        """Know whether a folder is that of one test."""
+        self._scopes.append(fixturedef.scope)
+        try:
+            return (yield)
+        finally:
+            self._scopes.pop()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """Learn which secrets a test had set."""
+        try:
+            return (yield)
+        finally:
+            self._secrets |= {
+                os.environ[name] for name in SECRET_VARIABLES if len(os.environ.get(name, "")) > 5
+            }
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Look when all is put back: what a test patched or made unreadable is as it was.
+
+        Folders that tests of a module share are looked through after the last of them.
+        """
+        result = yield
+        folders, self._fresh = self._fresh, []
+        if nextitem is None or nextitem.path != item.path:
+            folders = [*folders, *self._shared]
+        private = {**self._private, **{f"the secret {value!r}": value for value in self._secrets}}
+        wrong, count = [], 0
+        for path, data in documents_below(folders, self._seen):
+            count += 1
+            if what := private_in(data, private):
+                wrong.append(f"{path} holds {what}")
+        if count:
+            item.user_properties.append(("provenance", count))
+        if wrong and item.get_closest_marker("planted_secret") is None:
+            remedy = "leave it out of provenance, which anybody may read, or mark the test planted_secret"
+            pytest.fail("\n".join([*wrong, remedy]), pytrace=False)
+        return result
+
+
+def documents_below(folders: Iterable[Path], seen: set[str]) -> Iterator[tuple[str, bytes]]:
+    """The provenance documents among the objects of all stores in these folders, but for those seen before."""
+    waiting = [str(folder) for folder in folders]
+    for _ in range(MOST_FOLDERS):
+        if not waiting:
+            break
+        for folder in _folders_in(waiting.pop()):
+            if os.path.basename(folder) != "objects":
+                waiting.append(folder)
+                continue
+            for shard in _folders_in(folder):
+                for path in _entries_of(shard, folders=False):
+                    if path not in seen and (data := _signed(path)):
+                        seen.add(path)
+                        yield path, data
+
+
+def private_in(data: bytes, private: dict[str, str]) -> str:
+    """What a document holds that is nobody else's business, with its surroundings; "" if nothing.
+
+    Args:
+        private: values that it must not hold, by what they are called.
+    """
+    for title, value in private.items():
+        at = data.find(json.dumps(value)[1:-1].encode())
+        if value != "/" and at >= 0:
+            return f"{title}: {data[max(0, at - 60) : at + 100]!r}"
+    found = SECRETS.search(data)
+    return f"a secret: {data[max(0, found.start() - 60) : found.end() + 40]!r}" if found else ""
+
+
+def _signed(path: str) -> bytes:
+    """The bytes of a provenance document; none of any other file, or of one that cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(PROVENANCE_HEAD))
+            data = head + file.read(PROVENANCE_LARGEST) if head == PROVENANCE_HEAD else b""
+    except OSError:
+        return b""
+    return data if PROVENANCE_SIGN in data else b""
+
+
+def _folders_in(folder: str) -> list[str]:
+    return _entries_of(folder, folders=True)
+
+
+def _entries_of(folder: str, *, folders: bool) -> list[str]:
+    """The folders, or the regular files, in a folder; links are not followed."""
+    try:
+        with os.scandir(folder) as entries:
+            wanted = os.DirEntry.is_dir if folders else os.DirEntry.is_file
+            return [entry.path for entry in entries if wanted(entry, follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def _isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
@@ -95,8 +245,13 @@ def _isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _isolated_session(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Fixtures wider than a test must not see the user's store either."""
+    watch = pytestconfig.pluginmanager.get_plugin("stargazer-provenance-watch")
+    assert watch is not None
+    watch.follow(tmp_path_factory)
     with pytest.MonkeyPatch.context() as monkeypatch:
         _isolate(monkeypatch, tmp_path_factory.mktemp("stargazer-session"))
         yield
