@@ -46,10 +46,12 @@ EQUIPMENT = {
 """What some tests need and not every machine has: by the fixture or marker that asks for it, what it is called, what
 the reasons to skip say, and what would make it run."""
 SECRET_VARIABLES = ("PINATA_JWT", "PINATA_GATEWAY_TOKEN")
+SHORTEST_SECRET = 8  # letters: a shorter word may be there for another reason
 SECRETS = re.compile(rb"eyJ[\w-]{5,}|(?i:x-amz-|\b(?:signature|token)=)|\b\w+-secret\b|\bhush\b")
 """What looks like a token or a signed link, and what tests call their secrets."""
 PROVENANCE_HEAD, PROVENANCE_SIGN = b'{"', b'"stargazer":"provenance/'
 PROVENANCE_LARGEST = 64 << 20  # bytes
+MOST_TOLD = 5
 MOST_FOLDERS = 1000  # of a test that are looked through for stores
 
 
@@ -149,9 +151,8 @@ class ProvenanceWatch:
         try:
             return (yield)
         finally:
-            self._secrets |= {
-                os.environ[name] for name in SECRET_VARIABLES if len(os.environ.get(name, "")) > 5
-            }
+            values = {os.environ.get(name, "") for name in SECRET_VARIABLES}
+            self._secrets = {value for value in values if len(value) >= SHORTEST_SECRET}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(
@@ -175,7 +176,8 @@ class ProvenanceWatch:
             item.user_properties.append(("provenance", count))
         if wrong and item.get_closest_marker("planted_secret") is None:
             remedy = "leave it out of provenance, which anybody may read, or mark the test planted_secret"
-            pytest.fail("\n".join([*wrong, remedy]), pytrace=False)
+            more = [f"and {len(wrong) - MOST_TOLD} more documents"] if len(wrong) > MOST_TOLD else []
+            pytest.fail("\n".join([*wrong[:MOST_TOLD], *more, remedy]), pytrace=False)
         return result
 
 

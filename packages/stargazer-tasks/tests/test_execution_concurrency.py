@@ -27,6 +27,9 @@ from stargazer.tasks.execution.workspace import open_workspace, sweep
 from stargazer.tasks.tools import ResolvedTool, Tool
 from stargazer.tasks.tools.sources import launched
 
+# The tasks take the paths of files as text, in which they tell the test what they do.
+pytestmark = pytest.mark.planted_secret
+
 
 @frozen
 class Shell:

@@ -131,6 +131,7 @@ def test_without_its_provenance_nothing_is_remembered(alignment: Alignment) -> N
     assert kinds(copied, alignment)[1][-1] == "finished"
 
 
+@pytest.mark.planted_secret  # a path is a parameter
 def test_a_failing_task_leaves_no_memo(tmp_path: Path) -> None:
     switch = tmp_path / "switch"
 

@@ -190,6 +190,7 @@ async def several(counted: str) -> list[QcReport]:
     return [QcReport(path=workspace() / f"{number}", kind=f"report {number}") for number in range(count)]
 
 
+@pytest.mark.planted_secret  # a path is a parameter
 def test_a_result_that_does_not_come_any_more_is_said(tmp_path):
     (tmp_path / "count").write_text("2")
     made = asyncio.run(several(str(tmp_path / "count")))
