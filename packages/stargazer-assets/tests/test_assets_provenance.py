@@ -48,12 +48,13 @@ documents: st.SearchStrategy[Document] = st.one_of(
         task=text,
         distribution=text,
         code_digest=text,
+        code=pairs,
         run_key=text,
         parameters=st.dictionaries(text, json_values, max_size=3),
         assets=st.dictionaries(text, json_values, max_size=3),
         inputs=st.lists(entries, max_size=2),
         outputs=st.lists(entries, max_size=2),
-        tools=st.lists(st.builds(ToolUse, name=text, version=text, source=text), max_size=2),
+        tools=st.lists(st.builds(ToolUse, name=text, version=text, source=text, script=text), max_size=2),
         commands=st.lists(st.lists(text, max_size=3), max_size=2),
         image=text,
         platform=text,
@@ -71,6 +72,9 @@ documents: st.SearchStrategy[Document] = st.one_of(
         files=st.lists(entries, max_size=2),
         command=text,
         foreign=st.lists(text, max_size=2),
+        trusted=st.lists(text, max_size=2),
+        checks=st.lists(text, max_size=2),
+        forced=st.lists(text, max_size=2),
         account=text,
         at=text,
     ),
@@ -112,7 +116,7 @@ def test_every_field_is_tried_below() -> None:
         "python",
         "account",
     }
-    tried |= {"task", "distribution", "code_digest", "run_key", "started", "finished", "seconds"}
+    tried |= {"task", "distribution", "code_digest", "code", "run_key", "started", "finished", "seconds"}
     assert {field.name for field in attrs.fields(Execution)} == tried | {"peak_memory", "result", "forced"}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from stargazer.assets.errors import StorageError
+from stargazer.storage.sharing import file_permissions
 from tinydb.storages import Storage
 
 from . import forks
@@ -32,6 +33,7 @@ _SETTINGS = (
 )
 _UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
 _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
+_SETTLING = 1.0  # seconds in which the files beside the database may not have their permissions yet
 
 _Identity = tuple[int, int]  # device and inode of a file
 _State = tuple[int, int, int]  # inode, bytes and time of change
@@ -165,7 +167,7 @@ class Engine(Storage):
         if self._closed:
             raise StorageError(f"The index {self.path!r} cannot be used: {self._closed}.")
         self._make_folder()
-        deadline = time.monotonic() + self._timeout
+        began = time.monotonic()
         self._snapshot = False
         while True:
             self._make_file()
@@ -189,8 +191,13 @@ class Engine(Storage):
                 if not self._snapshot and self._is_unwritable() and error_kind(error) in _UNWRITABLE:
                     self._snapshot = True
                     continue
-                gone = _identity(self.path) is None
-                if not (gone or error_kind(error) in _PASSING) or time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                passing = (
+                    _identity(self.path) is None
+                    or error_kind(error) in _PASSING
+                    or (error_kind(error) in _UNWRITABLE and waited < _SETTLING and self._is_shared())
+                )
+                if not passing or waited > self._timeout:
                     raise
             time.sleep(0.01)
 
@@ -207,6 +214,10 @@ class Engine(Storage):
     def _is_unwritable(self) -> bool:
         """Whether the index is there but its folder cannot be written: SQLite's files beside it cannot be made."""
         return os.path.exists(self.path) and not os.access(os.path.dirname(self.path), os.W_OK)
+
+    def _is_shared(self) -> bool:
+        """Whether other users write here: SQLite makes a file first, and gives it the database's permissions then."""
+        return bool(file_permissions(os.path.dirname(self.path))) and os.access(self.path, os.W_OK)
 
     def _make_folder(self) -> None:
         folder = os.path.dirname(self.path)
