@@ -37,10 +37,15 @@ def execution(number: int, inputs: list[Asset]) -> Execution:
         for at, asset in enumerate(inputs)
     ]
     return Execution(
-        task="bench.made", run_key=f"{number:064}", code_digest="d" * 64,
-        code={f"part{at}": "c" * 8 for at in range(20)}, inputs=entries, tools=[ToolUse(name="samtools", version="1.24", source="wheel pysam==0.24.1")],
-        commands=[["samtools", "view", "-b", "-o", "out.bam", f"in/{number}.bam"]] * 3, finished="2026-11-29T12:00:00Z",
-    )  # fmt: skip
+        task="bench.made",
+        run_key=f"{number:064}",
+        code_digest="d" * 64,
+        code={f"part{at}": "c" * 8 for at in range(20)},
+        inputs=entries,
+        tools=[ToolUse(name="samtools", version="1.24", source="wheel pysam==0.24.1")],
+        commands=[["samtools", "view", "-b", "-o", "out.bam", f"in/{number}.bam"]] * 3,
+        finished="2026-11-29T12:00:00Z",
+    )
 
 
 def recorded(store: LocalStore, rounds: int) -> list[float]:

@@ -21,7 +21,7 @@ NO_DATA = f"no test data: set {DATA_VARIABLE} to the folder that holds tp53/ and
 NO_TOOLS = "no Debian tools on PATH"
 EQUIPMENT = {
     "test_data": ("the real reads", (DATA_VARIABLE,), NO_DATA),
-    "debian": ("Debian's tools", (NO_TOOLS,), f"{NO_TOOLS}: apt-get install bwa samtools bcftools tabix"),
+    "debian": ("Debian's tools", (NO_TOOLS,), f"{NO_TOOLS}: apt-get install bwa samtools bcftools tabix strace"),
     "ipfsgw": (
         "the real IPFS gateway (boxo)",
         ("real IPFS gateway", "build the IPFS gateway"),
@@ -80,7 +80,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     missing = [tool for tool in marker.args or DEBIAN_TOOLS if shutil.which(tool) is None]
     if missing:
-        pytest.skip(f"{NO_TOOLS}: {', '.join(missing)} (apt-get install bwa samtools bcftools tabix)")
+        pytest.skip(f"{NO_TOOLS}: {', '.join(missing)} (apt-get install bwa samtools bcftools tabix strace)")
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
+from pathlib import Path
 
 import attrs
 import pytest
@@ -217,3 +220,33 @@ def test_another_process_remembers(store):
 
     assert LocalStore(store.root).remembered("key") == store.remembered("key")
     assert LocalStore(store.root).remembered("other") is None
+
+
+COMMIT = """
+import sys
+from pathlib import Path
+from stargazer.assets.catalogue import QcReport
+from stargazer.assets.provenance import Execution
+from stargazer.storage.store import LocalStore
+
+store = LocalStore(Path(sys.argv[1]))
+for number in range(int(sys.argv[2])):
+    results = []
+    for name in ("one", "two"):
+        path = store.objects.work / f"{name}{number}"
+        path.write_text(path.name)
+        results.append((name, QcReport(path=path, kind=name)))
+    store.commit(Execution(task="t", run_key=str(number)), results)
+"""
+
+
+@pytest.mark.debian("strace")
+def test_an_execution_with_two_results_is_durable_after_ten_syncs_of_the_disk(tmp_path: Path) -> None:
+    def syncs(executions: int) -> int:
+        log = tmp_path / f"log{executions}"
+        traced = ["strace", "-f", "-e", "trace=fsync,fdatasync,sync_file_range,syncfs", "-o", str(log)]
+        store = tmp_path / f"store{executions}"
+        subprocess.run([*traced, sys.executable, "-c", COMMIT, str(store), str(executions)], check=True)
+        return sum("sync" in line for line in log.read_text().splitlines())
+
+    assert 4 <= syncs(3) - syncs(2) <= 10
