@@ -1,4 +1,4 @@
-"""A memo hit, and writing down an execution: milliseconds, and fsyncs as strace counts them: python benchmarks/memo.py."""
+"""A memo hit, and writing down an execution: milliseconds, and fsyncs as strace counts: python benchmarks/memo.py."""
 
 from __future__ import annotations
 

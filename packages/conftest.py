@@ -21,7 +21,11 @@ NO_DATA = f"no test data: set {DATA_VARIABLE} to the folder that holds tp53/ and
 NO_TOOLS = "no Debian tools on PATH"
 EQUIPMENT = {
     "test_data": ("the real reads", (DATA_VARIABLE,), NO_DATA),
-    "debian": ("Debian's tools", (NO_TOOLS,), f"{NO_TOOLS}: apt-get install bwa samtools bcftools tabix strace"),
+    "debian": (
+        "Debian's tools",
+        (NO_TOOLS,),
+        f"{NO_TOOLS}: apt-get install bwa samtools bcftools tabix strace",
+    ),
     "ipfsgw": (
         "the real IPFS gateway (boxo)",
         ("real IPFS gateway", "build the IPFS gateway"),

@@ -157,7 +157,7 @@ def test_a_damaged_copy_is_named(folder: Path, stargazer: Command) -> None:
         (["list", "--to", "x"], 2, "--to is not for `bundle list`"),
         (["make", "x"], 2, "say which files"),
         (["make", "../x", "asset=r1"], 1, "cannot name a bundle"),
-        (["make", "x", "asset=r1"], 1, "would be empty"),
+        (["make", "x", "asset=r1"], 1, "no record matches asset=r1"),
         (["make", "x", "asset=nothing"], 1, "unknown asset type 'nothing'"),
         (["fetch", "nothing"], 1, "no bundle, file or folder 'nothing'"),
         (["fetch", "nothing.bundle.json"], 1, "'nothing.bundle.json' cannot be read"),

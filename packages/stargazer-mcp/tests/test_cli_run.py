@@ -6,10 +6,8 @@ import gzip
 import io
 import json
 import os
-import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,33 +17,7 @@ from rich.console import Console
 from stargazer.mcp.cli.progress import _Tasks
 from stargazer.tasks.execution import Event
 
-COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
-GERMLINE = ["run", "germline_short_variant_discovery", "samples=S", "build=tiny"]
-
-
-def stargazer(*words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, ended with the status expected."""
-    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120)
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def simulate(folder: Path) -> None:
-    """A reference of 6,000 bases with 300 read pairs of a sample that differs from it in one place."""
-    draw = random.Random(7)
-    genome = "".join(draw.choices("ACGT", k=6000))
-    sample = genome[:3000] + {"A": "C", "C": "G", "G": "T", "T": "A"}[genome[3000]] + genome[3001:]
-    complement = str.maketrans("ACGT", "TGCA")
-    first, second = [], []
-    for number in range(300):
-        start = draw.randrange(len(sample) - 300)
-        mates = sample[start : start + 100], sample[start + 200 : start + 300].translate(complement)[::-1]
-        for reads, bases in zip((first, second), mates, strict=True):
-            reads.append(f"@r{number}\n{bases}\n+\n{'I' * 100}\n")
-    (folder / "tiny.fa").write_text(f">c:1-9\n{genome}\n")
-    for mate, reads in (("1", first), ("2", second)):
-        (folder / f"S_R{mate}.fq.gz").write_bytes(gzip.compress("".join(reads).encode()))
+from .command import COMMAND, GERMLINE, simulate, stargazer
 
 
 @pytest.fixture

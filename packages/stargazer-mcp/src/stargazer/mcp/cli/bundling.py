@@ -114,6 +114,7 @@ def _make(parser: Parser, words: Words, name: str) -> int:
     from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.cli.finding import some_records
     from stargazer.storage.bundles.making import make_bundle
+    from stargazer.storage.bundles.manifest import check_name
 
     if bool(words.plain) == bool(words.pairs):
         parser.error(
@@ -122,6 +123,7 @@ def _make(parser: Parser, words: Words, name: str) -> int:
     store, options = _store(), words.options
     if options.intermediates and not options.with_lineage:
         parser.error("--intermediates goes with --with-lineage")
+    check_name(name)
     records = some_records(store, words)
     if not options.manifest_only:
         bring(store, records)
