@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import Asset, use_client
+from stargazer.assets import Asset, Intervals, use_client
+from stargazer.storage import get_client
 from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.store import Addition
 from stargazer.tasks.tools import Tool
+
+from .changing_tasks import ChangingTasks
 
 
 class Bench:
@@ -61,3 +64,13 @@ def by_hand() -> Callable[..., bytes]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> ChangingTasks:
+    """Two tasks of which one thing can be changed, and two files to read: intervals of build `one` and `two`."""
+    for build, end in (("one", 10), ("two", 11)):
+        path = tmp_path / f"{build}.bed"
+        path.write_text(f"c\t0\t{end}\n")
+        asyncio.run(get_client().upload_file(path, Intervals(name="i", build=build).keyvalues))
+    return ChangingTasks(tmp_path)
