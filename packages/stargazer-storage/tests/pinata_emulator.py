@@ -116,6 +116,10 @@ class PinataEmulator(emulator.Observed):
         """Forget every TUS upload."""
         self._uploads.tus.expire()
 
+    def end_uploads(self) -> None:
+        """Wait until what killed clients had sent is dealt with: no connection for uploads is open then."""
+        self._servers["uploads"].wait_for_ends()
+
     def _control(self, request: emulator.Request) -> emulator.Answer | None:
         """What PinataProcess asks for from outside; no part of Pinata."""
         if request.path != "/_emulator":
@@ -128,6 +132,8 @@ class PinataEmulator(emulator.Observed):
             self.fault(**order["fault"])
         if "expire_uploads" in order:
             self.expire_uploads()
+        if "end_uploads" in order:
+            self.end_uploads()
         self.set(**order.get("set", {}))
         state = {"files": self.files, "requests": [dataclasses.asdict(e) for e in self.requests]}
         return emulator.json_answer(200, state)
@@ -205,6 +211,9 @@ class PinataProcess(emulator.Observed):
 
     def expire_uploads(self) -> None:
         self._tell(expire_uploads=True)
+
+    def end_uploads(self) -> None:
+        self._tell(end_uploads=True)
 
     @property
     def files(self) -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ def test_killed_five_times_it_sends_hardly_more_than_the_file(waiting, pinata_pr
         command = [sys.executable, "-c", code, str(store.root), json.dumps(address_of(pinata_process))]
         done = subprocess.run([*command, str(last)], capture_output=True, text=True, env=env, check=False)
         assert done.returncode == (-9 if last else 0), done.stderr
+        pinata_process.end_uploads()
 
     assert json.loads(done.stdout) == []
     assert store.waiting() == []

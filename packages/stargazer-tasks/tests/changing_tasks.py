@@ -1,4 +1,4 @@
-"""Two tasks of which one thing can be changed, run in processes of their own, with a count of the tool that they use."""
+"""Two tasks of which one thing can be changed, run in processes of their own, which count the tool they use."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -122,6 +123,14 @@ class FaultyServer:
                     connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
         self._server = None
+
+    def wait_for_ends(self, seconds: float = 30) -> None:
+        """Wait until no connection is open: what a killed client had sent is dealt with then."""
+        deadline = time.monotonic() + seconds
+        while self._open:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name}: {len(self._open)} connections are still open")
+            time.sleep(0.01)
 
     def begin(self, exchange: Exchange) -> Fault:
         """Log a request and choose its fault."""

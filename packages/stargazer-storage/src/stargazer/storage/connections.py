@@ -57,6 +57,10 @@ class _HeadersInTime(HTTPConnection):
         timer.start()
         try:
             response = super().getresponse()
+        except Exception:
+            if late.is_set():  # it was we who broke the connection
+                raise TimeoutError("the headers do not end") from None
+            raise
         finally:
             timer.cancel()
         if late.is_set():  # half a head reads like a whole one

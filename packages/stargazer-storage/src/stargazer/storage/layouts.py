@@ -112,7 +112,6 @@ class _Comparison:
 
     def __init__(self, file: io.FileIO, nodes: BinaryIO) -> None:
         self._file, self._nodes = file, nodes
-        self._next: tuple[bytes, int, bytes] | None = None
 
     def visit(self, link: Link, position: int, size: int | None, earlier: int | None) -> Node | int:
         if link.codec == RAW and size is not None:
@@ -122,19 +121,21 @@ class _Comparison:
             if digest.digest() != link.digest:
                 raise _Otherwise
             return size
-        self._next = self._next or self._read_node()
-        if self._next is not None:
-            before, length, after = self._next
-            block = b"".join([before, *self._pieces(position, length), after])
-            if hashlib.sha256(block).digest() == link.digest:
-                self._next = None
-                return decode(block)
-        if earlier is None or size is None:
+        if (
+            earlier is not None and size is not None
+        ):  # a node that stands again is kept once, where it came first
+            for one, other in zip(self._pieces(earlier, size), self._pieces(position, size), strict=True):
+                if one != other:
+                    raise _Otherwise
+            return size
+        frame = self._read_node()
+        if frame is None:
             raise _Otherwise
-        for one, other in zip(self._pieces(earlier, size), self._pieces(position, size), strict=True):
-            if one != other:
-                raise _Otherwise
-        return size
+        before, length, after = frame
+        block = b"".join([before, *self._pieces(position, length), after])
+        if hashlib.sha256(block).digest() != link.digest:
+            raise _Otherwise
+        return decode(block)
 
     def _read_node(self) -> tuple[bytes, int, bytes] | None:
         numbers = self._nodes.read(12)

@@ -85,7 +85,9 @@ def _list(*, as_json: bool) -> int:
 def _describe(workflow: Entry) -> int:
     from stargazer.workflows.arguments import command_line, usage
 
-    print_text(f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--refresh] [--why-not] [--json]\n")
+    print_text(
+        f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--refresh] [--why-not] [--json]\n"
+    )
     print_text(workflow.summary + (f"\n\n{workflow.text}" if workflow.text else "") + "\n")
     print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {command_line(workflow)}")
     return 0
