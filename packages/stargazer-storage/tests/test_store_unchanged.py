@@ -223,3 +223,15 @@ def test_asking_makes_no_store(store, tmp_path):
     with pytest.raises(FormatError, match="no such file"):
         store.add(annotations([tmp_path / "absent.gff3"]))
     assert not store.root.exists()
+
+
+def test_a_file_that_was_added_in_place_is_copied_when_it_is_added_without_that(store, files):
+    annotation = Annotation(name="genes", build="GRCh38")
+    (record,) = store.add([Addition(files[0], annotation, in_place=True)])
+    assert store.objects.is_link(record.cid)
+
+    for also_new in ([], [Addition(files[1], Annotation(name="more", build="GRCh38"))]):
+        assert store.add([Addition(files[0], annotation.copy(cid=None)), *also_new])[0].id == record.id
+        assert not store.objects.is_link(record.cid)
+        store.objects.remove(record.cid)
+        store.objects.link(files[0])

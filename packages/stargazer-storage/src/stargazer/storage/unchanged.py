@@ -38,7 +38,7 @@ def registered_ids(store: StoreReader, additions: Sequence[Addition]) -> list[st
     together = {id(item.asset): cid for item, cid in zip(additions, cids, strict=True)}
     ids = []
     for item, found in zip(additions, stored, strict=True):
-        if not os.access(item.path, os.R_OK) or (item.in_place and not _links(store, found, item.path)):
+        if not os.access(item.path, os.R_OK) or not _is_kept(store, found, item):
             return None
         try:
             ids.append(record_id(found.cid, keyvalues_of(with_links(item.asset, together))))
@@ -47,6 +47,8 @@ def registered_ids(store: StoreReader, additions: Sequence[Addition]) -> list[st
     return ids
 
 
-def _links(store: StoreReader, stored: StoredObject, path: Path) -> bool:
-    """Whether an object is a link to this very file."""
-    return store.objects.original(stored.cid) == path.resolve()
+def _is_kept(store: StoreReader, stored: StoredObject, item: Addition) -> bool:
+    """Whether an object is what adding makes of a file: in place a link to this very one, else bytes of our own."""
+    if item.in_place:
+        return store.objects.original(stored.cid) == item.path.resolve()
+    return not store.objects.is_link(stored.cid)
