@@ -13,13 +13,16 @@ from stargazer.assets import Alignment, Asset, Reference
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import ConfigurationError, StorageError
 from stargazer.assets.provenance import Entry, Execution
+from stargazer.storage.bundles.fetching import fetch_bundle
+from stargazer.storage.bundles.finding import find_bundle
+from stargazer.storage.bundles.making import make_bundle
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.lineage import why
 from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.pinata.api import PinataApi
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.store import PinataStore
-from stargazer.storage.store import Addition
+from stargazer.storage.store import Addition, LocalStore
 from stargazer.storage.transfer import pinata_store, pull, push
 from stargazer.storage.upkeep.fsck import fsck
 
@@ -258,6 +261,33 @@ def test_the_memo_of_another_machine_answers(here, there, pinata):
     assert there.objects.stat(made.cid) is None
     assert there.read(made.cid).read_bytes() == b"BAM"
     assert there.remembered("another") is None
+
+
+def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_trusted(
+    here, there, tmp_path
+):
+    stranger = LocalStore(tmp_path / "stranger")
+    theirs = run(stranger, add(stranger), key="theirs")
+    make_bundle(stranger, "calls", [theirs.record], tmp_path / "out")
+    bundle = find_bundle(str(tmp_path / "out"), here.root)
+    (record,) = fetch_bundle(here, bundle, records_only=True).records
+    mine = run(here, record, b"from theirs", key="mine")
+    here.hand_over([mine.record])
+
+    assert there.remembered("mine") is not None
+    assert there.remembered("theirs") is None
+    there.take_over(there.query({"cid": mine.cid}))
+    assert there.remembered("theirs") is None
+    document = record.keyvalues["provenance_cid"]
+    assert not there.is_trusted(document)
+
+    here.trust([document])
+    here.send()
+    there.listing.forget()
+    there.take_over(there.query({"cid": mine.cid}))
+
+    assert there.is_trusted(document)
+    assert there.remembered("theirs") is not None
 
 
 def test_why_is_answered_from_the_account(here, there):

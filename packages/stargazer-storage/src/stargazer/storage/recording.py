@@ -32,7 +32,10 @@ from stargazer.storage.statements import Statement, edges_of, ended_by, statemen
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["StoreRecorder", "account", "now"]
+__all__ = ["NOTE", "StoreRecorder", "account", "now"]
+
+NOTE = "note"
+"""The kind of an import without files: it says which documents are somebody else's, and which are trusted."""
 
 
 def now() -> str:
@@ -261,6 +264,8 @@ def _row(statement: Statement, document: str) -> dict[str, Any]:
 def _document_entry(stored: StoredObject, document: Document) -> Statement:
     """The record of a provenance document itself."""
     kind = type(document).__name__.lower()
+    if isinstance(document, Import) and not document.files:  # it says only whose documents others are
+        kind = NOTE
     pairs = {"asset": "provenance", "kind": kind}
     if isinstance(document, Execution):
         pairs |= {"task": document.task} | ({"run_key": document.run_key} if document.run_key else {})

@@ -16,6 +16,7 @@ from stargazer.storage import outbox, superseding
 from stargazer.storage.pinata.listing import Listing, as_record
 from stargazer.storage.pinata.private_link import PrivateLink
 from stargazer.storage.pinata.retrying import Refused, Unavailable
+from stargazer.storage.recording import NOTE
 from stargazer.storage.statements import statements_of
 from stargazer.storage.store import LocalStore
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AccountReader"]
 
-_CHANGES = ("amendment", "retraction", "supersession")
-"""The kinds of provenance that say of records what has become of them."""
+_CHANGES = ("amendment", "retraction", "supersession", NOTE)
+"""The kinds of provenance that say what has become of records, and whose documents others are."""
 
 
 class AccountReader(LocalStore):
@@ -108,7 +109,7 @@ class AccountReader(LocalStore):
                 with contextlib.suppress(StargazerError):  # wrong or missing bytes: computed anew
                     document = self.document(cid)
                     if isinstance(document, Execution) and document.run_key == run_key:
-                        self.replay([cid])
+                        self.replay([*self._missing_changes(NOTE), cid])
                         return super().remembered(run_key)
         return None
 
@@ -150,12 +151,7 @@ class AccountReader(LocalStore):
             StorageError: provenance cannot be had, and there is no `failed`.
         """
         records = list(records)
-        changes = [
-            cid
-            for cid, file in self.listing.documents().items()
-            if file.keyvalues.get("kind") in _CHANGES and self.objects.stat(cid) is None
-        ]
-        LocalStore.replay(self, [*map(self._fetched, changes), *self.explaining(records)])
+        LocalStore.replay(self, [*self._missing_changes(*_CHANGES), *self.explaining(records)])
         found: list[IpFile] = []
         for record in records:
             current = self.here(record.id)
@@ -181,6 +177,16 @@ class AccountReader(LocalStore):
         """
         if made_by := record.keyvalues.get("provenance_cid"):
             self.read(made_by)
+
+    def _missing_changes(self, *kinds: str) -> list[str]:
+        """The documents of these kinds that the account has and this store had not: they are here now.
+
+        Raises:
+            StorageError: one of them cannot be had.
+        """
+        listed = self.listing.documents().items()
+        changes = [cid for cid, file in listed if file.keyvalues.get("kind") in kinds]
+        return [self._fetched(cid) for cid in changes if self.objects.stat(cid) is None]
 
     def _fetched(self, cid: str) -> str:
         """The CID of a file that is here now."""

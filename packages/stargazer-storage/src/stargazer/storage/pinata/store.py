@@ -111,6 +111,8 @@ class PinataStore(AccountReader):
         """Let records wait to be sent, with the provenance that leads to them, as far as either is not there."""
         records = list(records)
         documents = self.explaining(records)
+        roles = ("foreign", "trusted")
+        documents += [note for cid in documents for role in roles for note in self.documents(cid, role)]
         own = [
             document for cid in documents for document in self._search({"asset": "provenance", "cid": cid})
         ]
