@@ -150,7 +150,7 @@ def test_what_came_out_the_same_is_remembered_and_so_is_what_is_trusted(
                        "untrusted": ["bundle", "fetch", "capsule"]}.items():  # fmt: skip
         home(monkeypatch, tmp_path / way)
         done = stargazer(*words)
-        assert ("trusted: what they say is not computed here again" in done.stderr) == (way == "trusted")
+        assert ("trusted: what they made is not computed here again" in done.stderr) == (way == "trusted")
         assert (computed() == everything) == (way == "untrusted")
 
 

@@ -58,7 +58,7 @@ def assert_sound(store: LocalStore) -> dict[str, list[str]]:
     """Records, provenance, edges and memo agree, and all bytes are right; the kinds of each sample are returned."""
     with store.index.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        memo = dict(connection.execute("SELECT run_key, provenance_cid FROM memo").fetchall())
+        memo = dict(connection.execute("SELECT run_key, document FROM attempts ORDER BY number").fetchall())
         edges = set(connection.execute("SELECT cid, role, provenance_cid FROM edges").fetchall())
     records = {record.id: record for record in store.query({})}
     kinds: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets.errors import AssetNotFoundError
-from stargazer.assets.provenance import Import, dump
+from stargazer.assets.provenance import Entry, Import, dump
 from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.making import make_bundle
@@ -131,6 +131,44 @@ def test_nobody_elses_word_makes_anything_trusted(mine: LocalStore, theirs: Loca
     assert mine.remembered(KEY) is None
 
 
+def test_what_is_trusted_of_a_stranger_is_executions_and_not_whom_they_trust(
+    mine: LocalStore, theirs: LocalStore, tmp_path: Path
+) -> None:
+    """An import of theirs comes with the file that it registered, and says that another execution is trusted."""
+    forged = tmp_path / "forged"
+    made(LocalStore(forged), "lab.count", "forged", {"given": imported(LocalStore(forged), "raw")}, run_key="b" * 64)
+    other = execution(LocalStore(forged))
+    (raw,) = theirs.query({"asset": "qc_report", "kind": "raw"})
+    entry = Entry(cid=raw.cid, keyvalues={"asset": "qc_report", "kind": "raw", "sample": "again"}, name="raw", size=raw.size)
+    work = theirs.objects.work / "import"
+    work.write_bytes(dump(Import(files=[entry], trusted=[other], at="2026-11-29T10:00:00Z")))
+    theirs.replay([theirs.objects.adopt(work).cid])
+    for number, store in enumerate([theirs, LocalStore(forged)]):
+        records = store.query({"asset": "qc_report"})
+        folder = make_bundle(store, f"bundle{number}", records, tmp_path / f"out{number}").path.parent
+        fetch(mine, folder, trust=store is theirs)
+
+    assert mine.remembered(KEY) is not None
+    assert mine.remembered("b" * 64) is None
+    lose_index(mine)
+    assert fsck(mine).ok
+    assert mine.remembered(KEY) is not None
+    assert mine.remembered("b" * 64) is None
+
+
+def test_what_this_store_did_itself_comes_before_what_it_trusts(mine: LocalStore, bundle: Path) -> None:
+    fetch(mine, bundle, trust=True)
+    given = imported(mine, "raw")
+    own = made(mine, "lab.count", "4", {"given": given}, run_key=KEY, finished="2026-11-29T09:00:00Z")
+
+    for _ in range(2):
+        found = mine.remembered(KEY)
+        assert found is not None
+        assert found[0] == own.provenance_cid
+        lose_index(mine)
+        assert fsck(mine).ok
+
+
 def test_what_is_not_known_here_cannot_be_trusted(mine: LocalStore, theirs: LocalStore) -> None:
-    with pytest.raises(AssetNotFoundError, match="no provenance"):
+    with pytest.raises(AssetNotFoundError, match="no execution"):
         mine.trust([execution(theirs)])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.provenance import Import, Supersession
-from stargazer.storage import superseding
+from stargazer.storage import memo, stale, superseding
 from stargazer.storage.recording import StoreRecorder, account, now
 
 __all__ = ["StoreDecider"]
@@ -75,7 +75,7 @@ class StoreDecider(StoreRecorder):
         """Let the memo answer with executions that others did, and write down that it may.
 
         Args:
-            cids: of provenance documents that are known here; those that are trusted already are passed over.
+            cids: of executions that are known here; those that are trusted already are passed over.
 
         Returns:
             Those of them that were not trusted before.
@@ -83,11 +83,14 @@ class StoreDecider(StoreRecorder):
         Raises:
             AssetNotFoundError: one of them is not known here.
         """
-        cids = list(dict.fromkeys(cids))
-        for cid in cids:
-            if not self.is_registered(cid):
-                raise AssetNotFoundError(f"no provenance {cid!r} in the store {str(self.root)!r}")
-        new = [cid for cid in cids if not self.is_trusted(cid)]
+        new = []
+        for cid in dict.fromkeys(cids):
+            with self.index.reading() as connection:
+                known = stale.is_execution(connection, cid)
+                counts = not memo.is_foreign(connection, cid) or memo.is_vouched(connection, cid)
+            if not known:
+                raise AssetNotFoundError(f"no execution {cid!r} is known in the store {str(self.root)!r}")
+            new += [] if counts else [cid]
         if new:
             with self._arriving() as arrived, self.index.transaction():
                 document = Import(files=[], command=command, trusted=new, account=account(), at=now())

@@ -16,7 +16,7 @@ from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution
-from stargazer.storage import mirrors, outbox, stale, statcache, statements, superseding, verified
+from stargazer.storage import memo, mirrors, outbox, stale, statcache, statements, superseding, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.objects import ObjectStore
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "StoreReader"]
 
-SCHEMA = "".join(p.SCHEMA for p in (verified, statements, superseding, stale, statcache, mirrors, outbox))
+SCHEMA = "".join(p.SCHEMA for p in (verified, statements, superseding, stale, memo, statcache, mirrors, outbox))
 """SQL of the store's own tables in the index."""
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
@@ -111,18 +111,17 @@ class StoreReader:
     def remembered(self, run_key: str) -> tuple[str, Execution] | None:
         """The provenance CID and the execution that has this run key, if the records of all its outputs are there."""
         with self.index.reading() as connection:
-            sql = "SELECT provenance_cid FROM memo WHERE run_key = ?"
-            row = connection.execute(sql, (run_key,)).fetchone()
-        if row is None:
+            cid = memo.answer(connection, run_key)
+        if not cid:
             return None
         try:
-            document = self.document(row[0])
+            document = self.document(cid)
         except StargazerError:
             return None
         if not isinstance(document, Execution):
             return None
         ids = {record_id(entry.cid, entry.keyvalues) for entry in document.outputs}
-        return (row[0], document) if ids == set(self._documents(ids)) else None
+        return (cid, document) if ids == set(self._documents(ids)) else None
 
     def documents(self, cid: str, role: str = "output") -> list[str]:
         """CIDs of the provenance documents that name a file as `output` (made, imported) or `input`, oldest first.
@@ -139,15 +138,18 @@ class StoreReader:
 
     def is_foreign(self, cid: str) -> bool:
         """Whether a provenance document came from somebody else."""
-        return bool(self.documents(cid, "foreign"))
-
-    def is_vouched(self, cid: str) -> bool:
-        """Whether this store was told to trust a provenance document."""
-        return any(not self.is_foreign(note) for note in self.documents(cid, "trusted"))
+        with self.index.reading() as connection:
+            return memo.is_foreign(connection, cid)
 
     def is_trusted(self, cid: str) -> bool:
         """Whether the memo may answer with an execution: this store's own, or one of others that was vouched for."""
-        return not self.is_foreign(cid) or self.is_vouched(cid)
+        with self.index.reading() as connection:
+            return not memo.is_foreign(connection, cid) or memo.is_vouched(connection, cid)
+
+    def executions_with(self, run_key: str) -> list[str]:
+        """CIDs of the provenance of all executions with a run key, trusted or not, the last one first."""
+        with self.index.reading() as connection:
+            return memo.executions(connection, run_key)
 
     def explaining(self, records: Iterable[IpFile]) -> list[str]:
         """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""

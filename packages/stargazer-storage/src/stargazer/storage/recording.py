@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stargazer.assets import provenance
 from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError, StargazerError, StorageError
+from stargazer.assets.errors import AssetNotFoundError, StorageError
 from stargazer.assets.provenance import (
     Amendment,
     Document,
@@ -23,7 +23,7 @@ from stargazer.assets.provenance import (
     Retraction,
     Supersession,
 )
-from stargazer.storage import outbox, stale, superseding, verified
+from stargazer.storage import memo, outbox, stale, superseding, verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.reading import StoreReader
@@ -88,7 +88,6 @@ class StoreRecorder(StoreReader):
         stored: StoredObject,
         document: Document,
         *,
-        trusted: bool = True,
         live: bool = True,
         public: Mapping[str, bool | None] = types.MappingProxyType({}),
     ) -> dict[str, IpFile]:
@@ -97,7 +96,6 @@ class StoreRecorder(StoreReader):
         Documents may come in any order; one that has taken effect before changes nothing.
 
         Args:
-            trusted: the memo may answer with what it made.
             live: it was written just now, so that others may have to be told.
             public: of records by id, whether they are to be public where that has a meaning.
 
@@ -117,6 +115,7 @@ class StoreRecorder(StoreReader):
                 )
             superseding.note(connection, stored.cid, document)
             stale.note(connection, stored.cid, document)
+            memo.note(connection, stored.cid, document)
             connection.executemany(
                 "INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at",
                 [(id, stored.cid, at) for id in statements],
@@ -130,21 +129,9 @@ class StoreRecorder(StoreReader):
             records = self._settle(connection, statements, stored.cid)
             for record in dict.fromkeys(record for record, _ in ended):
                 self._resettle(connection, record)
-            if isinstance(document, Execution) and trusted:
-                _remember(connection, stored.cid, document)
-            if isinstance(document, Import) and trusted:
-                self._remember_trusted(connection, document.trusted)
             if live:
                 self._took_effect(connection, own.id, stored.cid, document, records, public)
         return records
-
-    def _remember_trusted(self, connection: sqlite3.Connection, cids: Iterable[str]) -> None:
-        """Let the memo answer with executions of others, as far as they are known here already."""
-        for cid in cids:
-            if self.is_registered(cid):
-                with contextlib.suppress(StargazerError):  # it cannot be read: it answers nothing
-                    if isinstance(document := self.document(cid), Execution):
-                        _remember(connection, cid, document)
 
     def _took_effect(
         self,
@@ -234,12 +221,6 @@ class StoreRecorder(StoreReader):
         if new:
             self.index.table("records").insert_multiple(new.values())
         return new
-
-
-def _remember(connection: sqlite3.Connection, cid: str, execution: Execution) -> None:
-    """Let the memo answer with an execution, if it has a run key; the last one counts."""
-    if execution.run_key:
-        connection.execute("INSERT OR REPLACE INTO memo VALUES(?, ?)", (execution.run_key, cid))
 
 
 def _earliest(claims: Sequence[tuple[str, str]]) -> list[str]:

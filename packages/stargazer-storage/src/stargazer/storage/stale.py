@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from stargazer.storage.reading import StoreReader
 
-__all__ = ["SCHEMA", "Run", "Stale", "note", "stale"]
+__all__ = ["SCHEMA", "Run", "Stale", "is_execution", "note", "stale"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs(number INTEGER PRIMARY KEY, document TEXT UNIQUE, task TEXT, at TEXT);
@@ -120,6 +120,11 @@ def stale(store: StoreReader, what: str) -> Stale:
             runs.append(Run(document, task, at, [cid] if cid else [], not is_read))
             last = document
     return Stale(what=what, runs=runs)
+
+
+def is_execution(connection: sqlite3.Connection, cid: str) -> bool:
+    """Whether a provenance document tells of an execution that is known here."""
+    return connection.execute(_ITSELF, (cid,)).fetchone() is not None
 
 
 def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:

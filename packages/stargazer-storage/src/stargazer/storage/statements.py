@@ -31,7 +31,6 @@ CREATE INDEX IF NOT EXISTS claims_document ON claims(document);
 CREATE TABLE IF NOT EXISTS edges(
     cid TEXT, role TEXT, provenance_cid TEXT, number INTEGER PRIMARY KEY);
 CREATE INDEX IF NOT EXISTS edges_cid ON edges(cid, role);
-CREATE TABLE IF NOT EXISTS memo(run_key TEXT PRIMARY KEY, provenance_cid TEXT) WITHOUT ROWID;
 """
 
 

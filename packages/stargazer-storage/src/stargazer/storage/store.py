@@ -193,15 +193,6 @@ class LocalStore(StoreIntake):
         documents = [(cid, self.document(cid)) for cid in dict.fromkeys(cids)]
         documents.sort(key=lambda pair: (time_of(pair[1]), pair[0]))
         new = [(cid, document) for cid, document in documents if not self.is_registered(cid)]
-        imports = {cid: document for cid, document in new if isinstance(document, Import)}
-        foreign = {cid for document in imports.values() for cid in document.foreign}
-        vouched = {
-            cid
-            for note, document in imports.items()
-            if trusted and note not in foreign and not self.is_foreign(note)
-            for cid in document.trusted
-        }
-        vouched |= {cid for cid, _ in new if self.is_vouched(cid)}
         noting = self._arriving() if new and not trusted else contextlib.nullcontext([])  # fsck has the lock
         with noting as arrived:
             if new and not trusted:
@@ -219,8 +210,7 @@ class LocalStore(StoreIntake):
             with self.index.transaction():
                 for cid, document in new:
                     if (stored := self.objects.stat(cid)) is not None:
-                        own = trusted and not (cid in foreign or self.is_foreign(cid))
-                        self._apply(stored, document, trusted=own or cid in vouched, live=False)
+                        self._apply(stored, document, live=False)
         return len(new)
 
     def import_record(self, record: IpFile, *, origin: str, command: str) -> IpFile:

@@ -232,9 +232,7 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
     elif done.records:
         _table(done.records)
     if done.trusted and not words.options.json:
-        note(
-            f"{_count(len(done.trusted), 'provenance document')} trusted: what they say is not computed here again"
-        )
+        note(f"{_count(len(done.trusted), 'execution')} trusted: what they made is not computed here again")
     done.check(found)
     return 0
 

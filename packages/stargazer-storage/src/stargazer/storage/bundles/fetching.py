@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 from stargazer.assets.errors import FormatError, IntegrityError, StargazerError, StorageError
+from stargazer.assets.provenance import Execution
 from stargazer.storage import verified
 from stargazer.storage.at_once import each
 from stargazer.storage.bundles import getting
@@ -67,7 +68,7 @@ class Fetched:
         records: of the files that are registered now, in the order of the manifest.
         failed: the files that are not, and provenance documents.
         moved: bytes that were downloaded, copied or made.
-        trusted: CIDs of the bundle's provenance documents that are trusted from now on.
+        trusted: CIDs of the provenance of executions that are trusted from now on.
     """
 
     records: list[IpFile]
@@ -138,7 +139,8 @@ def fetch_bundle(
         records = registration.register(entries, documents)
     trusted: list[str] = []
     if trust:
-        known = [cid for cid in documents.found if store.is_registered(cid)]
+        done = [cid for cid, document in documents.found.items() if isinstance(document, Execution)]
+        known = [cid for cid in done if store.is_registered(cid)]
         trusted = store.trust(known, f"bundle fetch {manifest.name} --trust")
     remember_bundle(bundle, store.root, now())
     wrong = {**fetch.failures, **registration.failures}

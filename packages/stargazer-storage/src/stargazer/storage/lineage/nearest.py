@@ -59,7 +59,7 @@ def find_nearest(store: StoreReader, call: Execution) -> Nearest | None:
     Args:
         call: what is known of the execution before it.
     """
-    for cid in _with_key(store, call.run_key):
+    for cid in store.executions_with(call.run_key) if call.run_key else ():
         if note := _why_it_does_not_count(store, cid):
             return Nearest(cid, note)
     found: list[Nearest] = []
@@ -95,12 +95,6 @@ def _keyed(execution: Execution) -> Execution:
 
 def _steps(entries: Sequence[Entry]) -> list[Step]:
     return [Step(entry=entry) for entry in entries]
-
-
-def _with_key(store: StoreReader, run_key: str) -> list[str]:
-    if not run_key:
-        return []
-    return [record.cid for record in store.query({"asset": "provenance", "run_key": run_key})]
 
 
 def _why_it_does_not_count(store: StoreReader, cid: str) -> str:

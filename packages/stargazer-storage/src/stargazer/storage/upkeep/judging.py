@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stargazer.assets.asset import record_id
 from stargazer.assets.errors import StargazerError
 from stargazer.assets.provenance import Document, Execution
+from stargazer.storage import memo
 from stargazer.storage.statements import edges_of, ended_by, statements_of, time_of
 from stargazer.storage.upkeep import known
 
@@ -96,8 +97,7 @@ def _is_told(connection: sqlite3.Connection, cid: str, document: Document) -> bo
         if told != (*(record.get(key) for key in ("cid", "name", "size", "created_at")), made_by):
             return False
     if isinstance(document, Execution) and document.run_key:
-        sql = "SELECT 1 FROM memo WHERE provenance_cid = ? AND run_key != ?"
-        return connection.execute(sql, (cid, document.run_key)).fetchone() is None
+        return cid in memo.executions(connection, document.run_key)
     return True
 
 
