@@ -56,7 +56,6 @@ SECRETS = re.compile(rb"eyJ[\w-]{5,}|(?i:x-amz-|\b(?:signature|token)=)|\b\w+-se
 PROVENANCE_HEAD, PROVENANCE_SIGN = b'{"', b'"stargazer":"provenance/'
 PROVENANCE_LARGEST = 64 << 20  # bytes
 MOST_TOLD = 5
-MOST_FOLDERS = 1000  # of a test that are looked through for stores
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -188,9 +187,7 @@ class ProvenanceWatch:
 def documents_below(folders: Iterable[Path], seen: set[str]) -> Iterator[tuple[str, bytes]]:
     """The provenance documents among the objects of all stores in these folders, but for those seen before."""
     waiting = [str(folder) for folder in folders]
-    for _ in range(MOST_FOLDERS):
-        if not waiting:
-            break
+    while waiting:
         for folder in _folders_in(waiting.pop()):
             if os.path.basename(folder) != "objects":
                 waiting.append(folder)

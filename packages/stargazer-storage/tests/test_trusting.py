@@ -136,10 +136,17 @@ def test_what_is_trusted_of_a_stranger_is_executions_and_not_whom_they_trust(
 ) -> None:
     """An import of theirs comes with the file that it registered, and says that another execution is trusted."""
     forged = tmp_path / "forged"
-    made(LocalStore(forged), "lab.count", "forged", {"given": imported(LocalStore(forged), "raw")}, run_key="b" * 64)
+    made(
+        LocalStore(forged),
+        "lab.count",
+        "forged",
+        {"given": imported(LocalStore(forged), "raw")},
+        run_key="b" * 64,
+    )
     other = execution(LocalStore(forged))
     (raw,) = theirs.query({"asset": "qc_report", "kind": "raw"})
-    entry = Entry(cid=raw.cid, keyvalues={"asset": "qc_report", "kind": "raw", "sample": "again"}, name="raw", size=raw.size)
+    pairs = {"asset": "qc_report", "kind": "raw", "sample": "again"}
+    entry = Entry(cid=raw.cid, keyvalues=pairs, name="raw", size=raw.size)
     work = theirs.objects.work / "import"
     work.write_bytes(dump(Import(files=[entry], trusted=[other], at="2026-11-29T10:00:00Z")))
     theirs.replay([theirs.objects.adopt(work).cid])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,13 @@ from stargazer.tasks.checks.indexes import alignment_index, variants_index
 
 SEQUENCES = {"chr1": "ACGTN" * 8000, "chr2": "GATTACA" * 3000, "chr3": "TTGCA" * 400}
 LENGTHS = {name: len(sequence) for name, sequence in SEQUENCES.items()}
+LITTLE = 16 << 20  # bytes that a check reads of a file of any size
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+def bytes_read() -> int:
+    """What this process has read so far, through whatever library."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 @pytest.fixture
@@ -193,9 +198,9 @@ def test_ten_gigabytes_of_another_build_are_refused_within_a_second(
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = large(bam(tmp_path / "big.bam", LENGTHS | {"chr2": 5}), BGZF_END)
-    began = time.process_time()
+    before = bytes_read()
     assert "contig 'chr2' has 5 bases" in refused(store, path, Alignment(sample="S", reference_cid=reference))
-    assert time.process_time() - began < 1, "it read more than the header"
+    assert bytes_read() - before < LITTLE, "it read more than the header"
 
 
 def test_a_large_reference_speaks_through_its_dictionary_or_its_index(
@@ -290,10 +295,10 @@ def test_ten_gigabytes_of_other_samples_or_another_build_are_refused_within_a_se
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa", SEQUENCES | {"chr3": "A"}), Reference(build="T"))
     path = large(vcf(tmp_path / "v.vcf.gz"), BGZF_END)
-    began = time.process_time()
+    before = bytes_read()
     assert "samples=A,C was given" in refused(store, path, Variants(samples=["A", "C"]))
     assert "contig 'chr3' has 2,000" in refused(store, path, Variants(reference_cid=reference))
-    assert time.process_time() - began < 1, "it read more than the header"
+    assert bytes_read() - before < LITTLE, "it read more than the header"
 
 
 # indices
@@ -344,10 +349,10 @@ def test_the_index_of_another_alignment_of_ten_gigabytes_is_refused_within_a_sec
         Addition(large(paths[0], BGZF_END), alignment),
         Addition(tmp_path / "b.bam.bai", AlignmentIndex(alignment_cid=alignment)),
     ]
-    began = time.process_time()
+    before = bytes_read()
     with pytest.raises(FormatError, match="is not the index of the alignment"):
         store.add(wrong)
-    assert time.process_time() - began < 1, "it read more than the index and what it points at"
+    assert bytes_read() - before < LITTLE, "it read more than the index and what it points at"
 
 
 @pytest.mark.parametrize("suffix", ["tbi", "csi"])
@@ -532,9 +537,9 @@ def test_ten_gigabytes_of_impossible_reads_are_refused_within_a_second(
     tmp_path: Path, store: LocalStore, quality: str, platform: str, reason: str
 ) -> None:
     path = large(fastq(tmp_path / "x_R1.fq.gz", quality, count=1000), BGZF_END)
-    began = time.process_time()
+    before = bytes_read()
     assert reason in refused(store, path, R1(sample="S", platform=platform))
-    assert time.process_time() - began < 1, "it read more than the first reads"
+    assert bytes_read() - before < LITTLE, "it read more than the first reads"
 
 
 # matrices
@@ -553,9 +558,9 @@ def test_a_matrix_of_ten_gigabytes_without_the_claimed_layer_is_refused_within_a
     tmp_path: Path, store: LocalStore
 ) -> None:
     path = large(matrix(tmp_path / "m.h5ad"))
-    began = time.process_time()
+    before = bytes_read()
     assert "has no layer 'raw'; it has 'counts'" in refused(store, path, AnnData(layers=["raw"]))
-    assert time.process_time() - began < 1, "it read more than the structure"
+    assert bytes_read() - before < LITTLE, "it read more than the structure"
 
 
 def test_a_damaged_matrix_is_refused(tmp_path: Path, store: LocalStore) -> None:

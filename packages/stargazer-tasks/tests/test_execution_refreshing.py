@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections import Counter
 from typing import Any
@@ -57,12 +58,14 @@ async def flow() -> QcReport:
     return made
 
 
-def computed(work: Any = flow, **options: Any) -> Counter[str]:
+def computed(*tasks: str, work: Any = flow, remembering: bool = False, below: bool = False) -> Counter[str]:
     """The tasks that a run computes, and how often."""
     events: list[Event] = []
 
     async def main() -> None:
-        with observe(events.append), refreshing(**options):
+        with observe(events.append), contextlib.ExitStack() as stack:
+            if not remembering:
+                stack.enter_context(refreshing(*tasks, below=below))
             await work()
 
     asyncio.run(main())
@@ -71,8 +74,8 @@ def computed(work: Any = flow, **options: Any) -> Counter[str]:
 
 @pytest.fixture(autouse=True)
 def _done_before() -> None:
-    assert computed(enabled=False) == Counter(["first", "second", "third"])
-    assert computed(enabled=False) == Counter()
+    assert computed(remembering=True) == Counter(["first", "second", "third"])
+    assert computed(remembering=True) == Counter()
 
 
 def test_all_of_a_run() -> None:
@@ -80,28 +83,28 @@ def test_all_of_a_run() -> None:
 
 
 def test_one_task_and_not_what_reads_the_same_bytes_of_it() -> None:
-    assert computed(tasks=["second"]) == Counter(["second"])
-    assert computed(tasks=["fresh.second"]) == Counter(["second"])
-    assert computed(enabled=False) == Counter()
+    assert computed("second") == Counter(["second"])
+    assert computed("fresh.second") == Counter(["second"])
+    assert computed(remembering=True) == Counter()
 
 
 def test_one_task_and_everything_below_it() -> None:
-    assert computed(tasks=["second"], below=True) == Counter(["second", "third"])
-    assert computed(tasks=["first"], below=True) == Counter(["first", "second", "third"])
-    assert computed(tasks=["third"], below=True) == Counter(["third"])
+    assert computed("second", below=True) == Counter(["second", "third"])
+    assert computed("first", below=True) == Counter(["first", "second", "third"])
+    assert computed("third", below=True) == Counter(["third"])
 
 
 def test_what_reads_other_bytes_than_before_is_computed_in_any_case() -> None:
     async def work() -> None:
         await second(await unstable(await first()))
 
-    computed(work, enabled=False)
-    assert computed(work, enabled=False) == Counter()
-    assert computed(work, tasks=["unstable"]) == Counter(["unstable", "second"])
+    computed(work=work, remembering=True)
+    assert computed(work=work, remembering=True) == Counter()
+    assert computed("unstable", work=work) == Counter(["unstable", "second"])
 
 
 def test_provenance_says_that_it_was_forced_and_of_what() -> None:
-    computed(tasks=["second"])
+    computed("second")
     store = get_client().store
     documents = [
         store.document(record.cid) for record in store.query({"asset": "provenance", "kind": "execution"})
@@ -112,4 +115,11 @@ def test_provenance_says_that_it_was_forced_and_of_what() -> None:
 
 def test_a_task_that_is_not_there_is_an_error_that_says_what_is_near() -> None:
     with pytest.raises(InvalidAssetError, match="no task 'secnd'; did you mean 'second'"):
-        computed(tasks=["secnd"])
+        computed("secnd")
+
+
+def test_two_equal_calls_at_once_are_computed_anew_once() -> None:
+    async def work() -> None:
+        await asyncio.gather(first(), first())
+
+    assert computed(work=work) == Counter(["first"])

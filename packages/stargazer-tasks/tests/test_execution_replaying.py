@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import attrs
 import pytest
-from stargazer.assets import AssetNotFoundError, ToolError
+from stargazer.assets import ToolError
 from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport
+from stargazer.assets.provenance import Execution, dump
 from stargazer.storage import get_client
 from stargazer.storage.bundles.finding import Bundle, find_bundle
 from stargazer.storage.bundles.making import make_bundle
 from stargazer.tasks.execution import AssetEnvironment, Event, observe, workspace
+from stargazer.tasks.execution.again import Again, Compared
 from stargazer.tasks.execution.capsules import Replay, replay_bundle
 from stargazer.tasks.execution.declared import TASKS
-from stargazer.tasks.execution.recomputing import reproduce
+from stargazer.tasks.execution.recomputing import execution_of, repeat
 from stargazer.tasks.execution.replaying import replay
+from stargazer.tasks.execution.runkey import _kept_digest
 
 env = AssetEnvironment(name="repeat")
+FACTOR = 2
 VARIABLE = "REPEAT_TEST_NOISE"  # what a task reads that no run key knows
 
 
@@ -44,7 +50,9 @@ async def indexed(alignment: Alignment) -> AlignmentIndex:
 @env.task
 async def counted(alignment: Alignment, times: int) -> QcReport:
     index = alignment.path.with_name(alignment.path.name + ".bai")
-    (workspace() / "txt").write_text(f"{times} x {alignment.path.read_text()} with {index.read_text()}")
+    (workspace() / "txt").write_text(
+        f"{times * FACTOR} x {alignment.path.read_text()} with {index.read_text()}"
+    )
     return QcReport(path=workspace() / "txt", kind="count")
 
 
@@ -77,8 +85,14 @@ def made(tmp_path: Path) -> Made:
     return asyncio.run(run())
 
 
-def again(cid: str | None) -> Any:
-    return asyncio.run(reproduce(get_client(), cid or ""))
+def again(cid: str | None) -> Again:
+    found = execution_of(get_client().store, cid or "")
+    assert found is not None
+    return asyncio.run(repeat(get_client(), found[1]))
+
+
+def files(done: Again) -> list[Compared]:
+    return [result for result in done.results if result.kind == "file"]
 
 
 def test_the_same_comes_of_it_and_nothing_is_registered(made: Made) -> None:
@@ -88,9 +102,13 @@ def test_the_same_comes_of_it_and_nothing_is_registered(made: Made) -> None:
     done = again(made.bam.cid)
 
     assert done.same
-    assert [(result.role, result.cid) for result in done.results] == [
+    assert [(result.name, result.now) for result in files(done)] == [
         ("bam", made.bam.cid),
         ("report", done.execution.outputs[1].cid),
+    ]
+    assert [result.name for result in done.results if result.kind == "field"][:2] == [
+        "asset of bam",
+        "sample of bam",
     ]
     assert {record.id for record in store.query({})} == before
 
@@ -101,12 +119,22 @@ def test_other_bytes_are_said_and_not_kept(made: Made, monkeypatch: pytest.Monke
     done = again(made.bam.cid)
 
     assert not done.same
-    bam, report = done.results
+    bam, report = files(done)
     assert report.same
-    assert (bam.same, bam.cid) == (False, made.bam.cid)
-    assert bam.explain() == f"gives other bytes for 'bam': {bam.again}, not {made.bam.cid}"
-    assert get_client().store.objects.stat(bam.again) is None
-    assert done.changed == "with the same tools: it does not make the same bytes every time"
+    assert (bam.same, bam.then) == (False, made.bam.cid)
+    assert bam.explain() == f"gives other bytes for 'bam': {bam.now}, not {made.bam.cid}"
+    assert get_client().store.objects.stat(bam.now) is None
+    assert done.explain() == f"{bam.explain()} (all that is recorded is as it was: it is not deterministic)"
+
+
+def test_what_changed_since_is_named(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 3)
+    _kept_digest.cache_clear()
+
+    done = again(made.count.cid)
+
+    assert not done.same
+    assert done.reasons[0].startswith("code of repeat.counted (FACTOR): ")
 
 
 def test_an_execution_is_named_by_its_document_too(made: Made) -> None:
@@ -114,8 +142,7 @@ def test_an_execution_is_named_by_its_document_too(made: Made) -> None:
 
 
 def test_an_import_has_nothing_to_do_again(made: Made) -> None:
-    with pytest.raises(AssetNotFoundError, match="it was imported, or never registered here"):
-        again(made.raw.cid)
+    assert execution_of(get_client().store, made.raw.cid or "") is None
 
 
 # capsules
@@ -160,7 +187,7 @@ def test_on_an_empty_machine_every_file_comes_out_the_same(empty: Bundle, made: 
     assert set(ran) == {"repeat.aligned", "repeat.indexed", "repeat.counted"}
     assert done.environment == []
     store = get_client().store
-    assert store.read(made.count.cid or "").read_text() == "2 x bam of raw with bai of bam of raw"
+    assert store.read(made.count.cid or "").read_text() == "4 x bam of raw with bai of bam of raw"
 
 
 def test_what_was_confirmed_is_remembered(empty: Bundle, made: Made) -> None:
@@ -176,7 +203,9 @@ def test_what_was_confirmed_is_remembered(empty: Bundle, made: Made) -> None:
 
     assert asyncio.run(run()).cid == made.count.cid
     assert {event.kind for event in events} == {"memo hit"}
-    assert len(done.trusted) == 3
+    store = get_client().store
+    foreign = [item.provenance_cid for item in done.executions]
+    assert not any(store.is_trusted(cid) for cid in foreign)  # it is what was done here that answers
 
 
 def test_what_differs_is_named_and_what_reads_it_is_not_done(
@@ -186,11 +215,77 @@ def test_what_differs_is_named_and_what_reads_it_is_not_done(
 
     done, _ = replayed(empty)
 
-    assert states(done) == {"aligned": "differs", "indexed": "failed", "counted": "failed"}
+    assert states(done) == {"aligned": "differs", "indexed": "skipped", "counted": "skipped"}
     notes = {item.execution.task.rpartition(".")[2]: item.note for item in done.executions}
     assert notes["aligned"].startswith("gives other bytes for 'bam'")
     assert "which repeat.aligned did not make" in notes["counted"]
-    assert done.trusted == []
+    assert [event for event in again_remembered() if event == "memo hit"] == []
+
+
+def again_remembered() -> list[str]:
+    """The events of doing the first step as a run does it."""
+    events: list[Event] = []
+
+    async def run() -> None:
+        raw = await QcReport.one(kind="raw")
+        with observe(events.append):
+            await aligned(raw)
+
+    asyncio.run(run())
+    return [event.kind for event in events]
+
+
+def test_a_file_that_comes_out_otherwise_is_taken_as_it_was_where_the_bundle_has_it(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = get_client().store
+    records = store.query({"cid": made.count.cid or ""})
+    folder = make_bundle(
+        store, "all", records, tmp_path / "all", lineage=True, intermediates=True
+    ).path.parent
+    monkeypatch.setenv("STARGAZER_HOME", str(tmp_path / "new"))
+    monkeypatch.setenv("STARGAZER_LOCAL", str(tmp_path / "new" / "local"))
+    monkeypatch.setenv(VARIABLE, "!")
+
+    done, _ = replayed(find_bundle(str(folder), get_client().store.root))
+
+    assert states(done) == {"aligned": "differs", "indexed": "same", "counted": "same"}
+
+
+@pytest.mark.parametrize("forged", ["field", "value", "run key"])
+def test_what_a_stranger_says_beside_the_bytes_is_compared_or_not_believed(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
+) -> None:
+    """Given a capsule whose execution tells the bytes right and something else wrong."""
+    store = get_client().store
+    (document,) = [
+        found
+        for record in store.query({"asset": "provenance", "kind": "execution"})
+        if isinstance(found := store.document(record.cid), Execution) and found.task == "repeat.aligned"
+    ]
+    bam, report = document.outputs
+    changed = {
+        "field": attrs.evolve(
+            document, outputs=[attrs.evolve(bam, keyvalues={**bam.keyvalues, "sample": "forged"}), report]
+        ),
+        "value": attrs.evolve(document, result=["forged", *document.result]),
+        "run key": attrs.evolve(document, run_key="f" * 64),
+    }[forged]
+    monkeypatch.setenv("STARGAZER_LOCAL", str(tmp_path / "other"))
+    monkeypatch.setenv("STARGAZER_HOME", str(tmp_path / "other-home"))
+    other = get_client().store
+    path = tmp_path / "raw.txt"
+    asyncio.run(get_client().upload_file(path, QcReport(kind="raw").keyvalues))
+    work = other.objects.work / "document"
+    work.write_bytes(dump(changed))
+    cid = other.objects.adopt(work).cid
+    other.replay([cid], trusted=False)
+
+    (done,) = asyncio.run(replay(get_client(), {cid: changed}, register=True))
+
+    assert done.state == ("same" if forged == "run key" else "differs")
+    assert other.remembered("f" * 64) is None
+    assert again_remembered() == (["memo hit"] if forged == "run key" else ["waiting", "started", "finished"])
 
 
 def test_a_task_that_fails_or_is_not_installed_is_one_that_could_not_be_done(

@@ -121,7 +121,7 @@ def test_what_was_taken_back_is_said() -> None:
 def test_what_is_to_be_refreshed_is_said() -> None:
     asyncio.run(made("a"))
 
-    with refreshing(tasks=["made"]):
+    with refreshing("made"):
         (miss,) = asked(lambda: made("a"))
 
     assert miss.explain() == "it is to be computed anew"

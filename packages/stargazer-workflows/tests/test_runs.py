@@ -16,7 +16,7 @@ import pytest
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, Reference, StorageError
 from stargazer.storage import get_client
 from stargazer.storage.store import Addition
-from stargazer.tasks.execution import Event
+from stargazer.tasks.execution import Event, Refresh
 from stargazer.workflows.catalogue import Entry, Parameter, find_workflow
 from stargazer.workflows.runs import Run, execute, find_run, new_run
 
@@ -59,7 +59,7 @@ def test_a_second_run_hits_the_memo_and_refresh_does_not(reference: None) -> Non
     prepare, arguments = find_workflow("prepare_reference"), {"build": "tiny", "aligner": "none"}
     asyncio.run(execute(prepare, arguments))
     assert asyncio.run(execute(prepare, arguments)).memo_hits == 2
-    assert asyncio.run(execute(prepare, arguments, refresh=True)).computed == 2
+    assert asyncio.run(execute(prepare, arguments, refresh=Refresh())).computed == 2
 
 
 def test_plain_nested_and_listed_results_are_kept() -> None:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "StoreReader"]
 
-SCHEMA = "".join(p.SCHEMA for p in (verified, statements, superseding, stale, memo, statcache, mirrors, outbox))
+SCHEMA = "".join(
+    p.SCHEMA for p in (verified, statements, superseding, stale, memo, statcache, mirrors, outbox)
+)
 """SQL of the store's own tables in the index."""
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stargazer.storage.local import StoreClient
     from stargazer.storage.reading import StoreReader
 
-__all__ = ["ENTRY_POINT_GROUP", "made_again", "makers"]
+__all__ = ["ENTRY_POINT_GROUP", "made_again", "makers", "makes"]
 
 ENTRY_POINT_GROUP = "stargazer.recompute"
 """Functions `async (client, cid) -> bool`: whether there was a way; they raise a StargazerError if it failed."""
@@ -30,12 +30,13 @@ def makers(store: StoreReader, cid: str, named: Iterable[str] = ()) -> list[Exec
             document = store.document(document_cid)
         except StargazerError:
             continue
-        if isinstance(document, Execution) and _makes(document, cid):
+        if isinstance(document, Execution) and makes(document, cid):
             found.append(document)
     return found
 
 
-def _makes(execution: Execution, cid: str) -> bool:
+def makes(execution: Execution, cid: str) -> bool:
+    """Whether an execution made a file, and did not only hand it on."""
     return cid in {entry.cid for entry in execution.outputs} - {entry.cid for entry in execution.inputs}
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution import Event
+    from stargazer.tasks.execution import Event, Refresh
     from stargazer.tasks.execution.misses import Miss
     from stargazer.workflows.catalogue import Entry
 
@@ -33,27 +32,26 @@ async def why_not(
     workflow: Entry,
     arguments: Mapping[str, Any],
     *,
-    refresh: bool = False,
-    refresh_tasks: Sequence[str] = (),
-    refresh_below: bool = False,
+    refresh: Refresh | None = None,
 ) -> Asked:
     """The task calls that a workflow would have to compute first, each with what differs from the nearest earlier one.
 
     Args:
         workflow: from the catalogue.
         arguments: typed, as `arguments.convert` gives them.
-        refresh, refresh_tasks, refresh_below: as for a run.
+        refresh: as for a run.
 
     Raises:
         StargazerError: what the workflow raises before it has called all that it can call.
     """
-    from stargazer.tasks.execution import asking_why, observe, refreshing
+    from stargazer.tasks.execution import asking_why, observe
     from stargazer.tasks.execution.misses import NotRemembered
+    from stargazer.tasks.execution.options import refreshed
 
     events: list[Event] = []
-    refreshed = refreshing(
-        refresh or bool(refresh_tasks), tasks=() if refresh else refresh_tasks, below=refresh_below
-    )
-    with observe(events.append), refreshed, asking_why() as misses, contextlib.suppress(NotRemembered):
-        await workflow.call(**arguments)
+    with observe(events.append), refreshed(refresh), asking_why() as misses:
+        try:
+            await workflow.call(**arguments)
+        except* NotRemembered:
+            pass
     return Asked(misses, sum(event.kind == "memo hit" for event in events))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from stargazer.assets.errors import AssetNotFoundError, IntegrityError, StorageError
 from stargazer.mcp.cli.bars import moving
+from stargazer.mcp.cli.measures import count
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["bundle"]
 
 USAGE = """\
-make NAME CID ...|key=value ... [--with-lineage [--intermediates]] [--to FOLDER]
+make NAME CID ...|key=value ...|--run RUN [--with-lineage [--intermediates]] [--to FOLDER]
                         [--manifest-only] [--mirror URL ...]
        stargazer bundle list
        stargazer bundle show NAME|FILE|FOLDER|URL [--requirements]
@@ -38,7 +39,7 @@ EXAMPLES = """\
   stargazer bundle verify na12878-bundle"""
 
 OPTIONS = {
-    "make": {"to", "description", "mirror", "manifest_only", "with_lineage", "intermediates"},
+    "make": {"to", "description", "mirror", "manifest_only", "run", "with_lineage", "intermediates"},
     "list": set(),
     "show": {"requirements"},
     "fetch": {"only", "records_only", "trust", "force"},
@@ -64,6 +65,7 @@ def bundle(argv: Sequence[str]) -> int:
     parser.add_argument("--mirror", metavar="URL", action="append",
                         help="make: where the files can be had, with {cid} or {name}; may be repeated")  # fmt: skip
     parser.add_argument("--manifest-only", action="store_true", help="make: copy no files")
+    parser.add_argument("--run", metavar="RUN", help="make: all results of a run, by the id that it printed")
     parser.add_argument("--with-lineage", action="store_true",
                         help="make: a capsule, which `stargazer replay` computes again: with all that was imported "
                         "for it, and the environment")  # fmt: skip
@@ -113,20 +115,21 @@ def _store() -> LocalStore:
 def _make(parser: Parser, words: Words, name: str) -> int:
     from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.cli.finding import some_records
+    from stargazer.storage.bundles.capsules import with_lineage
     from stargazer.storage.bundles.making import make_bundle
     from stargazer.storage.bundles.manifest import check_name
 
-    if bool(words.plain) == bool(words.pairs):
-        parser.error(
-            "bundle make: say which files: CIDs, or key=value such as sample=NA12878 or asset=variants"
-        )
     store, options = _store(), words.options
+    if bool(words.plain) + bool(words.pairs) + bool(options.run) != 1:
+        parser.error(
+            "bundle make: say which files: CIDs, key=value such as sample=NA12878 or asset=variants, or --run RUN"
+        )
     if options.intermediates and not options.with_lineage:
         parser.error("--intermediates goes with --with-lineage")
     check_name(name)
-    records = some_records(store, words)
+    records = _of_run(store, options.run) if options.run else some_records(store, words)
     if not options.manifest_only:
-        bring(store, records)
+        bring(store, with_lineage(store, records, intermediates=True) if options.intermediates else records)
     made = make_bundle(
         store,
         name,
@@ -144,12 +147,27 @@ def _make(parser: Parser, words: Words, name: str) -> int:
         print_json({"name": name, "path": str(made.path), "files": files, "size": size, "copied": made.copied,
                     "provenance": len(made.manifest.provenance)})  # fmt: skip
     else:
-        print_text(f"{made.path}: {_count(files, 'file')}, {human_size(size)}, "
-                   f"{_count(len(made.manifest.provenance), 'provenance document')}")  # fmt: skip
+        print_text(f"{made.path}: {count(files, 'file')}, {human_size(size)}, "
+                   f"{count(len(made.manifest.provenance), 'provenance document')}")  # fmt: skip
         source = made.path if options.manifest_only else made.path.parent
         again = f"; compute it again with: stargazer replay {source}" if options.with_lineage else ""
         print_text(f"fetch it with: stargazer bundle fetch {source}{again}")
     return 0
+
+
+def _of_run(store: LocalStore, id: str) -> list[IpFile]:
+    """The records of a run's results.
+
+    Raises:
+        AssetNotFoundError: no such run here, or it has none.
+    """
+    from stargazer.mcp.cli.running import records_of
+    from stargazer.workflows.runs import find_run
+
+    records = records_of(store, find_run(id).results)
+    if not records:
+        raise AssetNotFoundError(f"the run {id!r} has no results that are registered here")
+    return records
 
 
 def _list(parser: Parser, words: Words, _: str) -> int:
@@ -187,8 +205,8 @@ def _show(parser: Parser, words: Words, word: str) -> int:
     print_text(f"{manifest.name} ({found.where})")
     if manifest.description:
         print_text(manifest.description)
-    documents = f", {_count(len(manifest.provenance), 'provenance document')}" if manifest.provenance else ""
-    print_text(f"{_count(len(here), 'file')}, {human_size(manifest.size)}{documents}; {sum(here)} here\n")
+    documents = f", {count(len(manifest.provenance), 'provenance document')}" if manifest.provenance else ""
+    print_text(f"{count(len(here), 'file')}, {human_size(manifest.size)}{documents}; {sum(here)} here\n")
     rows = [
         [entry.keyvalues["asset"], _what(entry.keyvalues), entry.name, human_size(entry.size),
          "yes" if is_here else "", entry.cid or next(f"{kind} {text}" for kind, text in entry.sums.items())]
@@ -232,7 +250,7 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
     elif done.records:
         _table(done.records)
     if done.trusted and not words.options.json:
-        note(f"{_count(len(done.trusted), 'execution')} trusted: what they made is not computed here again")
+        note(f"{count(len(done.trusted), 'execution')} trusted: what they made is not computed here again")
     done.check(found)
     return 0
 
@@ -261,7 +279,7 @@ def _verify(parser: Parser, words: Words, word: str) -> int:
         good = len(checked) - len(wrong)
         size = human_size(sum(item.size for item in checked if item.state == "good"))
         print_text(
-            f"{found.manifest.name}: {good} of {_count(len(checked), 'file')} good in {where}, {size} read"
+            f"{found.manifest.name}: {good} of {count(len(checked), 'file')} good in {where}, {size} read"
         )
     if wrong:
         kind = IntegrityError if any(item.state == "damaged" for item in wrong) else StorageError
@@ -309,10 +327,6 @@ def _what(keyvalues: Any) -> str:
     from stargazer.mcp.records import fields_text
 
     return fields_text(IpFile(cid="", keyvalues=keyvalues))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _first_sentence(text: str) -> str:

@@ -35,11 +35,13 @@ def demo(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if words.plain or words.pairs:
         parser.error("the demo takes no arguments")
+    from stargazer.tasks.execution import Refresh
     from stargazer.workflows.demo.run import prepare, run_demo
 
     note("simulating a father, a mother and a child, and registering their reads ...")
     prepare()
-    done = supervise("demo", lambda observer: run_demo(observer, refresh=words.options.refresh))
+    refresh = Refresh() if words.options.refresh else None
+    done = supervise("demo", lambda observer: run_demo(observer, refresh=refresh))
     if isinstance(done, int):
         return done
     files = _export(done, words.options.outdir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.errors import StargazerError
+from stargazer.assets.errors import AssetNotFoundError
 from stargazer.mcp.cli.measures import count
 from stargazer.mcp.cli.output import escaped, note, print_json, print_text
 from stargazer.mcp.cli.supervising import supervise
@@ -14,10 +14,10 @@ from stargazer.mcp.cli.words import Parser
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stargazer.assets.provenance import Execution
     from stargazer.tasks.execution import Event
     from stargazer.tasks.execution.capsules import Replay
     from stargazer.tasks.execution.replaying import Replayed
-    from stargazer.tasks.execution.restoring import Again
 
 __all__ = ["replay", "verify_again"]
 
@@ -25,40 +25,65 @@ SHOWN = 10  # differences of the environment
 
 
 def verify_again(files: Mapping[str, str], *, as_json: bool) -> int:
-    """Do again what made files (names by CID) and say whether the same came of it; the exit status."""
+    """Do again what made files (names by CID) and say whether the same came of it; the exit status.
+
+    Raises:
+        AssetNotFoundError: none of them was computed, as far as is known here.
+    """
     from stargazer.storage import get_client
     from stargazer.tasks.execution import observe
-    from stargazer.tasks.execution.recomputing import reproduce
+    from stargazer.tasks.execution.recomputing import execution_of
+    from stargazer.tasks.execution.replaying import replay as do_again
 
-    async def main(observer: Callable[[Event], None]) -> list[dict[str, Any]]:
-        answers = []
-        for cid, name in files.items():
-            try:
-                with observe(observer):
-                    answers.append(_answer(cid, name, await reproduce(get_client(), cid)))
-            except StargazerError as error:
-                answers.append({"cid": cid, "name": name, "ok": False, "error": error.explain()})
-        return answers
+    client = get_client()
+    found = {cid: execution_of(client.store, cid) for cid in files}
+    executions = dict(filter(None, found.values()))
+    if not executions:
+        raise AssetNotFoundError(
+            f"no execution is known that made {', '.join(name or cid for cid, name in files.items())}: imported, or "
+            "never registered here, so there is nothing to compute again"
+        )
 
-    answers = supervise("verify", main)
-    if isinstance(answers, int):
-        return answers
+    async def main(observer: Callable[[Event], None]) -> list[Replayed]:
+        with observe(observer):
+            return await do_again(client, executions)
+
+    done = supervise("verify", main)
+    if isinstance(done, int):
+        return done
+    by_file = {cid: _done_of(cid, found[cid], done) for cid in files}
     if as_json:
-        print_json(answers)
+        print_json([{"cid": cid, "name": name, **_as_dict(by_file[cid])} for cid, name in files.items()])
     else:
-        for answer in answers:
-            state = f"the same again by {answer['task']}" if answer["ok"] else f"NOT ok: {answer['error']}"
-            print_text(escaped(" ".join(filter(None, [answer["cid"], answer["name"], state])), keep="\n"))
-    return 0 if all(answer["ok"] for answer in answers) else 1
+        for cid, name in files.items():
+            print_text(" ".join(filter(None, [cid, escaped(name), _told(by_file[cid])])))
+    return 0 if all(replayed.state == "same" for replayed in done) else 1
 
 
-def _answer(cid: str, name: str, again: Again) -> dict[str, Any]:
-    import attrs
+def _done_of(cid: str, made: tuple[str, Execution] | None, done: Sequence[Replayed]) -> Replayed | None:
+    """What came of the execution that made a file: of several that say the same, one was done."""
+    if made is None:
+        return None
+    return next(
+        (
+            replayed
+            for replayed in done
+            if replayed.provenance_cid == made[0]
+            or (
+                replayed.execution.run_key == made[1].run_key
+                and cid in {entry.cid for entry in replayed.execution.outputs}
+            )
+        ),
+        None,
+    )
 
-    said = "; ".join(result.explain() for result in again.results if not result.same)
-    answer = {"cid": cid, "name": name, "ok": again.same, "task": again.execution.task,
-              "results": [attrs.asdict(result) for result in again.results]}  # fmt: skip
-    return answer if again.same else {**answer, "error": f"{again.execution.task} {said} ({again.changed})"}
+
+def _told(replayed: Replayed | None) -> str:
+    if replayed is None:
+        return "imported: nothing to compute again"
+    if replayed.state == "same":
+        return f"the same again by {replayed.execution.task}"
+    return f"NOT ok: {replayed.execution.task} {replayed.note}"
 
 
 def replay(argv: Sequence[str]) -> int:
@@ -67,8 +92,9 @@ def replay(argv: Sequence[str]) -> int:
         "replay",
         "NAME|FILE|FOLDER|URL [--json]",
         "Compute everything that led to the files of a bundle again, from its imports, and compare every file with\n"
-        "what it was. On an empty machine as on any other: only imports are taken from the bundle. What comes out the\n"
-        "same counts as computed here from then on. Exit status 1: something does not, or could not be done.",
+        "what it was. What was imported is taken from the bundle, and so is a file that does not come out the same,\n"
+        "where the bundle has it. What comes out the same is registered as computed here. Exit status 1: something\n"
+        "does not, or could not be done.",
         "  stargazer bundle make na12878-calls bafkrei... --with-lineage\n  stargazer replay na12878-calls",
     )
     parser.add_argument("--json", action="store_true", help="print what came of it as JSON")
@@ -94,7 +120,7 @@ def replay(argv: Sequence[str]) -> int:
         print_json({"name": bundle.manifest.name, "same": done.same, "environment": done.environment,
                     "executions": [_as_dict(replayed) for replayed in done.executions]})  # fmt: skip
     else:
-        _print_replay(done)
+        _print_replay(done, is_capsule=bundle.manifest.environment is not None)
     return 0 if done.same else 1
 
 
@@ -107,23 +133,33 @@ def _begun(number: int, environment: list[str]) -> None:
     note(f"{count(number, 'execution')} to do again")
 
 
-def _as_dict(replayed: Replayed) -> dict[str, Any]:
+def _as_dict(replayed: Replayed | None) -> dict[str, Any]:
     import attrs
 
+    if replayed is None:
+        return {"state": "imported"}
     results = replayed.again.results if replayed.again else []
     return {"provenance_cid": replayed.provenance_cid, "task": replayed.execution.task, "state": replayed.state,
             "note": replayed.note, "results": [attrs.asdict(result) for result in results]}  # fmt: skip
 
 
-def _print_replay(done: Replay) -> None:
+def _print_replay(done: Replay, *, is_capsule: bool) -> None:
+    """What did not come out the same, with the reason; what was skipped for that is only counted."""
     for replayed in done.executions:
-        if replayed.state != "same":
+        if replayed.state in ("differs", "failed"):
             print_text(f"{replayed.execution.task}: {replayed.state}: {replayed.note}")
             print_text(f"  stargazer why {replayed.provenance_cid}")
     states = [replayed.state for replayed in done.executions]
-    files = sum(len(replayed.again.results) for replayed in done.executions if replayed.again)
+    files = sum(
+        result.kind == "file"
+        for replayed in done.executions
+        if replayed.again
+        for result in replayed.again.results
+    )
     print_text(
-        f"{count(len(states), 'execution')} done again: {states.count('same')} the same, "
-        f"{states.count('differs')} not, {states.count('failed')} could not be done; "
+        f"{count(len(states), 'execution')}: {states.count('same')} gave the same again, {states.count('differs')} did "
+        f"not, {states.count('failed')} could not be done, {states.count('skipped')} skipped for that; "
         f"{count(files, 'file')} compared"
     )
+    if not (done.same or is_capsule):
+        note("it was not made --with-lineage, so what its files were computed from may be missing")

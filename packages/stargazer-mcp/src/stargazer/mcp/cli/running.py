@@ -7,13 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stargazer.mcp.cli.measures import count
 from stargazer.mcp.cli.output import note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
+    from stargazer.assets.client import IpFile
+    from stargazer.storage.store import LocalStore
+    from stargazer.tasks.execution import Refresh
     from stargazer.workflows.catalogue import Entry
 
-__all__ = ["run"]
+__all__ = ["records_of", "run"]
 
 
 def run(argv: Sequence[str]) -> int:
@@ -39,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
         "--refresh", action="store_true", help="compute everything anew, whatever has been computed"
     )
     parser.add_argument("--refresh-task", metavar="TASK", action="append", default=[],
-                        help="compute this task anew, and what its results change")  # fmt: skip
+                        help="compute this task anew; what reads its results only if they are other bytes")  # fmt: skip
     parser.add_argument("--refresh-from", metavar="TASK", action="append", default=[],
                         help="compute this task anew, and everything that reads its results")  # fmt: skip
     parser.add_argument("--why-not", action="store_true",
@@ -86,7 +90,8 @@ def _describe(workflow: Entry) -> int:
     from stargazer.workflows.arguments import command_line, usage
 
     print_text(
-        f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--refresh] [--why-not] [--json]\n"
+        f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--why-not] [--json]\n"
+        "       [--refresh | --refresh-task TASK ... | --refresh-from TASK ...]\n"
     )
     print_text(workflow.summary + (f"\n\n{workflow.text}" if workflow.text else "") + "\n")
     print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {command_line(workflow)}")
@@ -102,7 +107,7 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
         make_folder(options.outdir)
     done = supervise(
         workflow.name,
-        lambda observer: execute(workflow, arguments, observer=observer, **_refresh(options)),
+        lambda observer: execute(workflow, arguments, observer=observer, refresh=_refresh(options)),
     )
     if isinstance(done, int):
         return done
@@ -118,10 +123,14 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
     return 0
 
 
-def _refresh(options: argparse.Namespace) -> dict[str, Any]:
-    """What is to be computed anew, as `execute` and `why_not` take it."""
-    return {"refresh": options.refresh, "refresh_tasks": [*options.refresh_task, *options.refresh_from],
-            "refresh_below": bool(options.refresh_from)}  # fmt: skip
+def _refresh(options: argparse.Namespace) -> Refresh | None:
+    """What is to be computed anew."""
+    tasks = (*options.refresh_task, *options.refresh_from)
+    if not (options.refresh or tasks):
+        return None
+    from stargazer.tasks.execution import Refresh
+
+    return Refresh(tasks, below=bool(options.refresh_from))
 
 
 def _why_not(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
@@ -131,7 +140,7 @@ def _why_not(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Na
     import attrs
     from stargazer.workflows.asking import why_not
 
-    asked = asyncio.run(why_not(workflow, arguments, **_refresh(options)))
+    asked = asyncio.run(why_not(workflow, arguments, refresh=_refresh(options)))
     if options.json:
         print_json({"workflow": workflow.name, **attrs.asdict(asked)})
         return 0
@@ -140,11 +149,19 @@ def _why_not(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Na
         print_text("\n".join(f"  {line}" for line in miss.explain().splitlines()))
     if not asked.misses:
         print_text("nothing would be computed")
-    else:
-        note("what reads their results is not known before they are computed")
-    note(f"{workflow.name}: {asked.remembered} task call{'s' * (asked.remembered != 1)} remembered, "
-         f"{len(asked.misses)} not")  # fmt: skip
+    rest = ", and whatever reads their results" if asked.misses else ""
+    note(f"{workflow.name}: {count(asked.remembered, 'task call')} remembered, {len(asked.misses)} not{rest}")
     return 0
+
+
+def records_of(store: LocalStore, results: Mapping[str, Any]) -> list[IpFile]:
+    """The records of a run's results."""
+    return [
+        record
+        for _, file in _files(results)
+        for record in store.query({"cid": file["cid"]})
+        if dict(record.keyvalues) == file["keyvalues"]
+    ]
 
 
 def _export(results: Mapping[str, Any], folder: Path) -> None:
@@ -153,13 +170,11 @@ def _export(results: Mapping[str, Any], folder: Path) -> None:
     from stargazer.mcp.exporting import export
     from stargazer.storage import get_client
 
-    files = [file for _, file in _files(results)]
     store = get_client().store
-    records = {file["cid"]: record for file in files for record in store.query({"cid": file["cid"]})
-               if dict(record.keyvalues) == file["keyvalues"]}  # fmt: skip
-    bring(store, list(records.values()))
-    paths = {record.cid: path for path, record in export(store, records.values(), folder)}
-    for file in files:
+    records = records_of(store, results)
+    bring(store, records)
+    paths = {record.cid: path for path, record in export(store, records, folder)}
+    for _, file in _files(results):
         if file["cid"] in paths:
             file["path"] = str(paths[file["cid"]])
 

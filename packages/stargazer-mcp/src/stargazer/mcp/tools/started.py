@@ -20,8 +20,11 @@ class Started:
 
     def start(self, workflow: Entry, arguments: Mapping[str, Any], *, refresh: bool) -> Run:
         """Start a workflow and give its record, which changes as it goes on."""
+        from stargazer.tasks.execution import Refresh  # here: with it comes Flyte
+
         run = new_run(workflow.name, arguments)
-        task = asyncio.create_task(execute(workflow, arguments, refresh=refresh, run=run), name=run.id)
+        asked = Refresh() if refresh else None
+        task = asyncio.create_task(execute(workflow, arguments, refresh=asked, run=run), name=run.id)
         self._running[run.id] = (run, task)
         task.add_done_callback(lambda done: self._ended(run.id, done))
         return run

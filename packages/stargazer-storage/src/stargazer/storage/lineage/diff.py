@@ -103,7 +103,12 @@ def between(a: Execution, b: Execution) -> Iterator[Divergence]:
             b=b.distribution if told_apart else f"code {b.code_digest[:12]}",
             parts=_other_parts(a, b),
         )
+    files = {
+        entry.role.partition("[")[0] for entry in (*a.inputs, *b.inputs)
+    }  # of a parameter that may be none
     for name in sorted({*a.parameters, *b.parameters}):
+        if name in files and not (name in a.parameters and name in b.parameters):
+            continue
         values = [_json(side.parameters, name) for side in (a, b)]
         if values[0] != values[1]:
             yield Divergence(kind="parameter", name=name, a=values[0], b=values[1])

@@ -16,7 +16,7 @@ from stargazer.storage.lineage.walking import Step
 if TYPE_CHECKING:
     from stargazer.storage.reading import StoreReader
 
-__all__ = ["Nearest", "find_nearest"]
+__all__ = ["Nearest", "find_nearest", "then_and_now"]
 
 _LOOKED_AT = 40
 """Executions that are compared in full: those that read most of the same files, then the latest."""
@@ -38,17 +38,19 @@ class Nearest:
         provenance_cid: of its document.
         note: why it does not answer although its run key is the same; empty if that differs.
         divergences: what differs: `a` is what it was then, `b` what it is now.
+        shares: how many files both read.
     """
 
     provenance_cid: str
     note: str = ""
     divergences: list[Divergence] = attrs.field(factory=list)
+    shares: int = 0
 
     def explain(self) -> str:
         """What differs, a line each."""
         if self.note:
             return f"{self.note}: stargazer why {self.provenance_cid}"
-        lines = [line for divergence in self.divergences for line in _lines(divergence)]
+        lines = [line for divergence in self.divergences for line in then_and_now(divergence)]
         lines = lines or ["nothing that provenance tells differs: an older version wrote it down otherwise"]
         return "\n".join([*lines, f"the nearest execution: stargazer why {self.provenance_cid}"])
 
@@ -69,8 +71,9 @@ def find_nearest(store: StoreReader, call: Execution) -> Nearest | None:
         except StargazerError:
             continue
         if isinstance(document, Execution):
-            found.append(Nearest(cid, divergences=list(_differing(document, call))))
-    return min(found, key=lambda nearest: len(nearest.divergences), default=None)
+            shares = len({entry.cid for entry in document.inputs} & {entry.cid for entry in call.inputs})
+            found.append(Nearest(cid, divergences=list(_differing(document, call)), shares=shares))
+    return min(found, key=lambda nearest: (nearest.shares == 0, len(nearest.divergences)), default=None)
 
 
 def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
@@ -122,7 +125,8 @@ def _candidates(store: StoreReader, call: Execution) -> list[str]:
     return list(dict.fromkeys(cid for (cid,) in found))[:_LOOKED_AT]
 
 
-def _lines(divergence: Divergence) -> Iterator[str]:
+def then_and_now(divergence: Divergence) -> Iterator[str]:
+    """One difference of an execution and a later call, in lines."""
     then, now = one_line(divergence.a) or "absent", one_line(divergence.b) or "absent"
     match divergence.kind:
         case "code":

@@ -24,12 +24,10 @@ class Replay:
     Attributes:
         executions: what came of each.
         environment: how what is installed here differs from where the capsule was made, a line each.
-        trusted: the provenance with which the memo answers from now on, because it came out the same.
     """
 
     executions: list[Replayed]
     environment: list[str]
-    trusted: list[str]
 
     @property
     def same(self) -> bool:
@@ -42,16 +40,14 @@ async def replay_bundle(
     bundle: Bundle,
     *,
     begun: Callable[[int, list[str]], None] = lambda number, environment: None,
-    observer: Callable[[Replayed], None] = lambda replayed: None,
 ) -> Replay:
     """Compute all that a bundle's files were made by again, and compare; its records are known here afterwards.
 
-    Only imports are brought from the bundle, when they are read. What came out the same is as good as computed here,
-    so the memo answers with it.
+    Imports are brought from the bundle when they are read. What came out the same is registered as an execution of this
+    store's own, so the memo answers with it; nothing that the bundle says is trusted for that.
 
     Args:
         begun: told how many executions there are, and how the environment differs, before the first is done.
-        observer: told of each that has ended.
 
     Raises:
         AssetNotFoundError: nothing in it was computed.
@@ -69,7 +65,4 @@ async def replay_bundle(
     then = bundle.manifest.environment
     environment = differences(then, environment_here()) if then else []
     begun(len(executions), environment)
-    done = await replay(client, executions, observer)
-    confirmed = [replayed.provenance_cid for replayed in done if replayed.state == "same"]
-    trusted = await asyncio.to_thread(store.trust, confirmed, f"replay {bundle.manifest.name}")
-    return Replay(done, environment, trusted)
+    return Replay(await replay(client, executions, register=True), environment)

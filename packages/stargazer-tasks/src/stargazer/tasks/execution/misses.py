@@ -22,15 +22,17 @@ class Miss:
         label: what it works on, for people: sample, lane, interval.
         note: why, where that is not a matter of the run key: refreshed, or not memoised at all.
         nearest: the earlier execution whose run key differs least, and in what; None if there is none.
+        absent: the inputs whose bytes are not here, role and CID: they are brought, or computed again, first.
     """
 
     task: str
     label: str = ""
     note: str = ""
     nearest: Nearest | None = None
+    absent: list[str] = attrs.field(factory=list)
 
     def explain(self) -> str:
         """Why, in lines for people."""
-        if self.note or self.nearest is None:
-            return self.note or "it was never executed here"
-        return self.nearest.explain()
+        why = self.note or (self.nearest.explain() if self.nearest else "it was never executed here")
+        absent = [f"not here, and brought or computed again first: {item}" for item in self.absent]
+        return "\n".join([why, *absent])

@@ -1,20 +1,17 @@
-"""Having the bytes of a task's inputs before it starts, and saying why a result cannot be made again."""
+"""Having the bytes of a task's inputs before it starts."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from stargazer.assets import Asset, IpFile, StargazerError, StorageClient
 from stargazer.assets.asset import companions_of
 
 if TYPE_CHECKING:
-    from stargazer.assets.provenance import Execution
     from stargazer.storage.store import LocalStore
-    from stargazer.tasks.tools import ResolvedTool
 
-__all__ = ["obtain", "what_changed"]
+__all__ = ["obtain"]
 
 
 async def obtain(asset: Asset, client: StorageClient, store: LocalStore) -> None:
@@ -37,17 +34,3 @@ async def obtain(asset: Asset, client: StorageClient, store: LocalStore) -> None
 
 def _is_here(store: LocalStore, cid: str) -> bool:
     return store.objects.stat(cid) is not None
-
-
-def what_changed(execution: Execution, distribution: str, tools: Iterable[ResolvedTool]) -> str:
-    """How what computes now differs from what computed then, in a few words."""
-    then = {tool.name: tool.version for tool in execution.tools}
-    now = {tool.name: tool.version for tool in tools}
-    differing = [
-        f"{name} {then.get(name, 'none')} then, {now.get(name, 'none')} now"
-        for name in sorted(then.keys() | now.keys())
-        if then.get(name) != now.get(name)
-    ]
-    if execution.distribution != distribution:
-        differing.append(f"{execution.distribution} then, {distribution} now")
-    return "; ".join(differing) or "with the same tools: it does not make the same bytes every time"

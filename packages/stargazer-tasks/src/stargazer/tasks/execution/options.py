@@ -13,48 +13,82 @@ import attrs
 if TYPE_CHECKING:
     from stargazer.tasks.execution.misses import Miss
 
-__all__ = ["Refresh", "asking_why", "log_folder", "log_to", "misses_told", "refresh_wanted", "refreshing"]
+__all__ = [
+    "Refresh",
+    "Refreshing",
+    "asking_why",
+    "log_folder",
+    "log_to",
+    "misses_told",
+    "refresh_wanted",
+    "refreshed",
+    "refreshing",
+]
+
+
+@attrs.frozen
+class Refresh:
+    """What is to be computed anew, whatever the memo knows.
+
+    Attributes:
+        tasks: by full name or that of their function; every task if there are none.
+        below: also every task that reads what these made, and so on.
+    """
+
+    tasks: tuple[str, ...] = ()
+    below: bool = False
 
 
 @attrs.define
-class Refresh:
-    """What is computed anew, whatever the memo knows.
+class Refreshing:
+    """The refresh of one block: the full names of its tasks, and what was computed anew so far.
 
     Attributes:
-        tasks: full names of tasks; every task if there are none.
-        below: also what reads their results, and so on.
-        made: the CIDs of what was computed anew so far.
+        made: CIDs of results.
+        keys: run keys.
     """
 
-    tasks: frozenset[str] = frozenset()
-    below: bool = False
+    tasks: frozenset[str]
+    below: bool
     made: set[str] = attrs.field(factory=set)
+    keys: set[str] = attrs.field(factory=set)
 
     def wants(self, task: str, inputs: Iterable[str]) -> bool:
         """Whether a call of a task with inputs of these CIDs is computed anew."""
         return not self.tasks or task in self.tasks or (self.below and not self.made.isdisjoint(inputs))
 
 
-_refresh: ContextVar[Refresh | None] = ContextVar("stargazer_refresh", default=None)
+_refresh: ContextVar[Refreshing | None] = ContextVar("stargazer_refresh", default=None)
 _logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
 _misses: ContextVar[list[Miss] | None] = ContextVar("stargazer_misses", default=None)
 
 
 @contextlib.contextmanager
-def refreshing(enabled: bool = True, *, tasks: Iterable[str] = (), below: bool = False) -> Iterator[None]:
+def refreshing(*tasks: str, below: bool = False) -> Iterator[None]:
     """Compute tasks anew within a `with` block, whatever the memo knows.
 
     Args:
-        tasks: only these, by full name or that of their function.
-        below: also every task that reads what they made, and so on.
+        tasks: by full name or that of their function; every task if there are none.
+        below: also every task that reads what these made, and so on.
+
+    Raises:
+        InvalidAssetError: there is no such task.
+    """
+    with refreshed(Refresh(tasks, below)):
+        yield
+
+
+@contextlib.contextmanager
+def refreshed(refresh: Refresh | None) -> Iterator[None]:
+    """The same, of what somebody asked for; None is nothing.
 
     Raises:
         InvalidAssetError: there is no such task.
     """
     from stargazer.tasks.execution.declared import full_names
 
-    names = frozenset(full for name in tasks for full in full_names(name))
-    token = _refresh.set(Refresh(names, below) if enabled else None)
+    names = frozenset(full for name in refresh.tasks for full in full_names(name)) if refresh else frozenset()
+    token = _refresh.set(Refreshing(names, refresh.below) if refresh else None)
     try:
         yield
     finally:
@@ -85,8 +119,8 @@ def log_to(folder: Path) -> Iterator[None]:
         _logs.reset(token)
 
 
-def refresh_wanted() -> Refresh | None:
-    """What of the memo is to be passed by, if anything is."""
+def refresh_wanted() -> Refreshing | None:
+    """What is computed anew here, if anything is."""
     return _refresh.get()
 
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from stargazer.assets import Asset, AssetNotFoundError, StargazerError, StorageClient, use_client
+from stargazer.assets import Asset, StargazerError, use_client
 from stargazer.assets.asset import asset_class
 from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.remaking import makers
-from stargazer.tasks.execution import restoring
+from stargazer.storage.remaking import makers, makes
+from stargazer.tasks.execution.again import Again, compute_again, restore
 from stargazer.tasks.execution.declared import TASKS
-from stargazer.tasks.execution.restoring import Again, restore
 from stargazer.tasks.execution.values import rebuilt
 
 if TYPE_CHECKING:
+    from stargazer.storage.local import StoreClient
     from stargazer.storage.store import LocalStore
 
-__all__ = ["recompute", "repeat", "reproduce"]
+__all__ = ["execution_of", "recompute", "repeat"]
 
 _GROUPS = ("stargazer.tasks", "stargazer.workflows")
 
 
-async def recompute(client: StorageClient, cid: str) -> bool:
+async def recompute(client: StoreClient, cid: str) -> bool:
     """Compute the bytes of a CID again, if an execution is known that made them.
 
     Their inputs are brought first, if need be in the same way. Nothing is registered.
@@ -34,8 +35,7 @@ async def recompute(client: StorageClient, cid: str) -> bool:
     Raises:
         StargazerError: none of them makes the bytes here now; the message says why the first does not.
     """
-    store = cast("LocalStore", getattr(client, "store", None))
-    executions = await asyncio.to_thread(_makers, store, cid)
+    executions = await asyncio.to_thread(_makers, client.store, cid)
     failure: StargazerError | None = None
     for execution in executions:
         try:
@@ -50,35 +50,29 @@ async def recompute(client: StorageClient, cid: str) -> bool:
     return False
 
 
-async def reproduce(client: StorageClient, cid: str) -> Again:
-    """Do again what made a file, whether its bytes are here or not, and compare; nothing is registered.
-
-    Args:
-        cid: of the file, of which the execution that its record names is meant, or of an execution's document.
-
-    Raises:
-        AssetNotFoundError: no execution of it is known: it was imported.
-        StargazerError: it cannot be done here: its task is not installed, or an input is not to be had.
-    """
-    store = cast("LocalStore", getattr(client, "store", None))
-    document = await asyncio.to_thread(_document, store, cid)
-    executions = [document] if document else await asyncio.to_thread(_makers, store, cid)
-    if not executions:
-        raise AssetNotFoundError(
-            f"no execution is known that made {cid}: it was imported, or never registered here"
-        )
-    return await repeat(client, executions[0])
-
-
-async def repeat(client: StorageClient, execution: Execution) -> Again:
-    """Do an execution again and compare.
+async def repeat(client: StoreClient, execution: Execution, *, register: bool = False) -> Again:
+    """Do an execution again and compare; `register` as of compute_again().
 
     Raises:
         StargazerError: it cannot be done here.
     """
     arguments = await _ready(execution)
     with use_client(client):
-        return await restoring.reproduce(execution, arguments)
+        return await compute_again(execution, arguments, register=register)
+
+
+def execution_of(store: LocalStore, cid: str) -> tuple[str, Execution] | None:
+    """The execution that made a file, or that a provenance document tells of, with the document's CID.
+
+    Of several that made a file, the one that its record names, else the first. None if it was imported.
+    """
+    named = [record.keyvalues.get("provenance_cid", "") for record in store.query({"cid": cid})]
+    for document_cid in dict.fromkeys([cid, *filter(None, named), *store.documents(cid)]):
+        with contextlib.suppress(StargazerError):
+            document = store.document(document_cid) if store.is_registered(document_cid) else None
+            if isinstance(document, Execution) and (document_cid == cid or makes(document, cid)):
+                return document_cid, document
+    return None
 
 
 async def _ready(execution: Execution) -> dict[str, Any]:
@@ -86,14 +80,6 @@ async def _ready(execution: Execution) -> dict[str, Any]:
     if execution.task not in TASKS:
         await asyncio.to_thread(_load_tasks)
     return _arguments(execution)
-
-
-def _document(store: LocalStore, cid: str) -> Execution | None:
-    """The execution that a provenance document tells of; None if the CID is that of a file."""
-    if not store.is_registered(cid):
-        return None
-    document = store.document(cid)
-    return document if isinstance(document, Execution) else None
 
 
 def _makers(store: LocalStore, cid: str) -> list[Execution]:

@@ -107,8 +107,8 @@ class Call:
                     f"{code.name}: {role} has no CID: only stored assets can be given to a task "
                     "(`stargazer add`, or the result of another task)"
                 )
-        refresh = refresh_wanted()
-        self.forced = refresh is not None and refresh.wants(code.name, self._input_cids())
+        self.refresh = refresh_wanted()
+        self.forced = self.refresh is not None and self.refresh.wants(code.name, self._input_cids())
 
     @functools.cached_property
     def tools(self) -> list[ResolvedTool]:
@@ -141,40 +141,59 @@ class Call:
         Raises:
             NotRemembered: the memo does not know it, and nothing is to be computed.
         """
-        tools = self.tools
-        try:
-            digest = code_digest(self.code.function, frozenset(tool.name for tool in self.code.tools))
-        except Undigestable as error:
-            run_key(self.code.name, "", self.arguments, tools)  # refuses the same arguments
-            note = f"not memoised: {error}"
+        digest, key, unstable = self.keyed()
+        if unstable:
+            note = f"not memoised: {unstable}"
             self._refuse_to_compute(note)
             self.tell("waiting", note=note)
-            return await self._run(self._planned())
-        key = run_key(self.code.name, digest.hex, self.arguments, tools)
+            return await self._run(self.planned(digest, key))
         if (found := await self._remembered(key)) is not None:
             return found[0]
-        planned = self._planned(digest, key)
+        planned = self.planned(digest, key)
         if misses_told() is not None:
-            nearest = await asyncio.to_thread(find_nearest, self.store, planned)
-            self._refuse_to_compute("it is to be computed anew" if self.forced else "", nearest)
+            if self.forced:
+                self._refuse_to_compute("it is to be computed anew")
+            self._refuse_to_compute("", await asyncio.to_thread(find_nearest, self.store, planned))
         async with key_lock(self.locks, key):
             if (found := await self._remembered(key)) is not None:
                 return found[0]
             self.tell("waiting")
             return await self._run(planned)
 
+    def keyed(self) -> tuple[Digest | None, str, str]:
+        """The digest of the code and the run key; or neither, and why the code has no digest."""
+        names = frozenset(tool.name for tool in self.code.tools)
+        try:
+            digest = code_digest(self.code.function, names)
+        except Undigestable as error:
+            run_key(self.code.name, "", self.arguments, self.tools)  # refuses the same arguments
+            return None, "", str(error)
+        return digest, run_key(self.code.name, digest.hex, self.arguments, self.tools), ""
+
     async def _remembered(self, key: str) -> tuple[Any] | None:
         """The result that the memo has for this key, in a tuple of one; None if it has none, or shall be refreshed."""
-        if self.forced or (found := await asyncio.to_thread(self._recall, key)) is None:
+        refreshed = self.refresh is not None and key in self.refresh.keys  # by an equal call, just now
+        if self.forced and not refreshed:
+            return None
+        if (found := await asyncio.to_thread(self._recall, key)) is None:
             return None
         self.tell("memo hit")
         return found
 
     def _refuse_to_compute(self, note: str, nearest: Nearest | None = None) -> None:
-        """Tell why it is not remembered, where only that was asked."""
+        """Tell why it is not remembered, where only that was asked.
+
+        Raises:
+            NotRemembered: it was.
+        """
         if (told := misses_told()) is not None:
             label = _label(asset for _, asset in self.inputs)
-            told.append(Miss(task=self.code.name, label=label, note=note, nearest=nearest))
+            absent = [
+                f"{role} {asset.cid}"
+                for role, asset in self.inputs
+                if asset.cid and self.store.objects.stat(asset.cid) is None
+            ]
+            told.append(Miss(task=self.code.name, label=label, note=note, nearest=nearest, absent=absent))
             raise NotRemembered(f"{self.code.name} {label} is not remembered, and nothing is to be computed")
 
     def _recall(self, key: str) -> tuple[Any] | None:
@@ -188,7 +207,7 @@ class Call:
             return None  # retracted just now
         return (rebuilt(execution.result, assets, result_type(self.code.function)),)
 
-    def _planned(self, digest: Digest | None = None, key: str = "") -> Execution:
+    def planned(self, digest: Digest | None, key: str) -> Execution:
         """What is known of the execution before it: what it does with what, and nothing of what comes of it."""
         parameters, assets = self._described()
         return Execution(
@@ -219,15 +238,19 @@ class Call:
         """Run the body and register what it returns."""
         await self.obtain_inputs()
         async with self.computed() as (session, value, began):
-            execution = attrs.evolve(
-                planned,
-                commands=session.commands,
-                started=began,
-                finished=now(),
-                seconds=round(time.monotonic() - self.started, 3),
-                peak_memory=session.peak_memory,
-            )
-            return await to_the_end(self._commit, execution, value, session.folder)
+            execution = self.finished_execution(planned, session, began)
+            return await to_the_end(self.commit, execution, value, session.folder)
+
+    def finished_execution(self, planned: Execution, session: Session, began: str) -> Execution:
+        """What is known of an execution after its body ended."""
+        return attrs.evolve(
+            planned,
+            commands=session.commands,
+            started=began,
+            finished=now(),
+            seconds=round(time.monotonic() - self.started, 3),
+            peak_memory=session.peak_memory,
+        )
 
     async def obtain_inputs(self) -> None:
         """Bring the inputs here before slots are taken: that may take long, and may need slots itself."""
@@ -270,15 +293,16 @@ class Call:
         finally:
             _running.reset(token)
 
-    def _commit(self, execution: Execution, value: Any, folder: Path) -> Any:
+    def commit(self, execution: Execution, value: Any, folder: Path) -> Any:
         """Register the results of the body; the value is made anew of its JSON, as a memo hit makes it."""
         numbers = itertools.count()
         shape = described(value, f"{self.code.name}: the result", lambda _: next(numbers))
         outputs = [(role, self._handed_on(asset)) for role, asset in assets_in(value, result_role(value))]
         claim(outputs, folder, self.code.name)
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
-        if execution.forced and (refresh := refresh_wanted()) is not None:
-            refresh.made |= {asset.cid or "" for _, asset in outputs} - self._input_cids()
+        if self.forced and self.refresh is not None:
+            self.refresh.keys.add(execution.run_key)
+            self.refresh.made |= {asset.cid or "" for _, asset in outputs} - self._input_cids()
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
 
     def _handed_on(self, asset: Asset) -> Asset:

@@ -16,7 +16,7 @@ from stargazer.storage.store import Addition
 from stargazer.workflows.demo.simulate import simulate_trio
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution import Event
+    from stargazer.tasks.execution import Event, Refresh
     from stargazer.workflows.runs import Run
 
 __all__ = ["Demo", "prepare", "run_demo"]
@@ -70,7 +70,9 @@ def prepare(seed: int = 42) -> dict[str, Any]:
     return made
 
 
-async def run_demo(observer: Callable[[Event], None] | None = None, *, refresh: bool = False) -> Demo:
+async def run_demo(
+    observer: Callable[[Event], None] | None = None, *, refresh: Refresh | None = None
+) -> Demo:
     """Run the demo's workflow on what `prepare` registered, and have the bytes of its results here."""
     from stargazer.assets import QcReport
     from stargazer.tasks.execution import observe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,7 +14,7 @@ from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.workflows.runs.record import Run, new_run, now
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution import Event
+    from stargazer.tasks.execution import Event, Refresh
     from stargazer.workflows.catalogue import Entry
 
 __all__ = ["execute"]
@@ -24,9 +24,7 @@ async def execute(
     workflow: Entry,
     arguments: Mapping[str, Any],
     *,
-    refresh: bool = False,
-    refresh_tasks: Sequence[str] = (),
-    refresh_below: bool = False,
+    refresh: Refresh | None = None,
     observer: Callable[[Event], None] | None = None,
     run: Run | None = None,
 ) -> Run:
@@ -35,13 +33,12 @@ async def execute(
     Args:
         workflow: from the catalogue.
         arguments: typed, as `arguments.convert` gives them.
-        refresh: compute everything anew, whatever the memo knows.
-        refresh_tasks: compute these tasks anew.
-        refresh_below: also what reads their results, and so on.
+        refresh: what is to be computed anew, whatever the memo knows.
         observer: called, possibly in other threads, with every event of a task.
         run: its record, if that was made before (`new_run`).
     """
-    from stargazer.tasks.execution import log_to, observe, refreshing
+    from stargazer.tasks.execution import log_to, observe
+    from stargazer.tasks.execution.options import refreshed
 
     run = run or new_run(workflow.name, arguments)
     began = time.monotonic()
@@ -54,10 +51,7 @@ async def execute(
             watching.enter_context(observe(record))
             if observer is not None:
                 watching.enter_context(observe(observer))
-            refreshed = refreshing(
-                refresh or bool(refresh_tasks), tasks=() if refresh else refresh_tasks, below=refresh_below
-            )
-            with log_to(run.logs), refreshed:
+            with log_to(run.logs), refreshed(refresh):
                 value = await workflow.call(**arguments)
             run.results = _described(value)
         run.state = "succeeded"

@@ -1,0 +1,241 @@
+"""Doing again what an execution did: for its bytes, to see whether the same comes of it, or to have done it here."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from stargazer.assets import Asset, ConfigurationError, IntegrityError, StorageError
+from stargazer.assets.asset import asset_class
+from stargazer.assets.provenance import Entry, Execution
+from stargazer.storage.ingest import hash_in_place
+from stargazer.storage.lineage.diff import between
+from stargazer.storage.lineage.nearest import then_and_now
+from stargazer.tasks.execution.declared import TASKS
+from stargazer.tasks.execution.locks import key_lock
+from stargazer.tasks.execution.misses import NotRemembered
+from stargazer.tasks.execution.options import misses_told
+from stargazer.tasks.execution.threads import to_the_end
+from stargazer.tasks.execution.values import assets_in, described
+from stargazer.tasks.execution.workspace import claim
+from stargazer.tasks.execution.wrapper import Call, holds_slots, result_role
+from stargazer.tasks.tools import Session
+
+__all__ = ["Again", "Compared", "compute_again", "restore"]
+
+_restoring: ContextVar[frozenset[str]] = ContextVar("stargazer_restoring", default=frozenset())
+
+
+@attrs.frozen
+class Compared:
+    """One thing that an execution gave, and what it gives now.
+
+    Attributes:
+        kind: a `file` by its CID, a `field` of its metadata, or a `value` that is no file.
+        name: the role of the file, `field of role`, or `result`.
+        then, now: as text; empty where there was nothing.
+    """
+
+    kind: Literal["file", "field", "value"]
+    name: str
+    then: str
+    now: str
+
+    @property
+    def same(self) -> bool:
+        """Whether it is what it was."""
+        return self.then == self.now
+
+    def explain(self) -> str:
+        """How it differs, after the name of the task."""
+        if not self.now:
+            return f"does not give {self.name!r} any more"
+        if not self.then:
+            return f"gives {self.name!r} as well"
+        what = "other bytes" if self.kind == "file" else f"another {self.kind}"
+        return f"gives {what} for {self.name!r}: {self.now}, not {self.then}"
+
+
+@attrs.frozen
+class Again:
+    """An execution that was done again.
+
+    Attributes:
+        results: its files, their fields, and values that are no files.
+        reasons: what is not as it was then: code, parameters, tools, platform, a line each.
+    """
+
+    execution: Execution
+    results: list[Compared]
+    reasons: list[str]
+
+    @property
+    def same(self) -> bool:
+        """Whether the same came of it."""
+        return all(result.same for result in self.results)
+
+    def explain(self) -> str:
+        """What differs, and what is not as it was then."""
+        differing = "; ".join(result.explain() for result in self.results if not result.same)
+        reasons = "; ".join(self.reasons) or "all that is recorded is as it was: it is not deterministic"
+        return f"{differing} ({reasons})"
+
+
+async def restore(execution: Execution, arguments: Mapping[str, Any]) -> None:
+    """Compute the bytes of an earlier execution's results again, if they are not here; nothing is registered.
+
+    Raises:
+        ConfigurationError: its task is not declared here, or another task is running, which holds slots.
+        IntegrityError: it makes other bytes now; the message says what is not as it was then.
+    """
+    await _Repeated(execution, arguments).restore()
+
+
+async def compute_again(
+    execution: Execution, arguments: Mapping[str, Any], *, register: bool = False
+) -> Again:
+    """Do again what an execution did, whatever is here, and compare.
+
+    Args:
+        register: if the same came of it, register that as an execution of our own, with which the memo answers;
+            otherwise nothing is kept.
+
+    Raises:
+        ConfigurationError: its task is not declared here, or another task is running, which holds slots.
+        StargazerError: an input is not to be had, or the task fails.
+    """
+    return await _Repeated(execution, arguments).compare(register=register)
+
+
+class _Repeated(Call):
+    """A call that repeats an execution."""
+
+    def __init__(self, execution: Execution, arguments: Mapping[str, Any]):
+        if misses_told() is not None:
+            raise NotRemembered(
+                f"{execution.task} would have to be computed again, and nothing is to be computed"
+            )
+        if holds_slots():
+            raise ConfigurationError(
+                f"{execution.task} cannot run while a task is waiting for it, which holds slots"
+            )
+        code = TASKS.get(execution.task)
+        if code is None:
+            raise ConfigurationError(
+                f"{execution.task} is not installed here ({execution.distribution or 'it was part of a script'})"
+            )
+        try:
+            bound = inspect.signature(code.function).bind(**arguments)
+        except TypeError as error:
+            raise ConfigurationError(f"{execution.task} takes other parameters now: {error}") from None
+        bound.apply_defaults()
+        super().__init__(code, bound)
+        self.execution = execution
+        self.key = f"restore-{execution.run_key or execution.started}"
+
+    async def restore(self) -> None:
+        """Have the bytes of the results here."""
+        await self._obtain_once()
+        async with key_lock(
+            self.locks, self.key
+        ):  # only now: who waits for a lock while it holds one may wait for ever
+            if all(self.store.objects.stat(entry.cid) for entry in self.execution.outputs):
+                return  # somebody else was first
+            self.tell("waiting", note="computed again, for its bytes are not here")
+            await self._repeat(self._restored)
+
+    async def compare(self, *, register: bool) -> Again:
+        """What comes of doing it again."""
+        await self._obtain_once()
+        async with key_lock(self.locks, self.key):
+            self.tell("waiting", note="computed again, to be compared")
+            return await self._repeat(self._registered if register else self._compared)
+
+    async def _obtain_once(self) -> None:
+        """Bring the inputs here; what needs itself for that cannot be computed."""
+        if self.key in _restoring.get():
+            raise StorageError(
+                f"{self.execution.task} makes what it needs itself"
+            )  # an index of the file that it indexes
+        token = _restoring.set(_restoring.get() | {self.key})
+        try:
+            await self.obtain_inputs()
+        finally:
+            _restoring.reset(token)
+
+    async def _repeat(self, use: Any) -> Again:
+        planned = self.planned(*self.keyed()[:2])
+        async with self.computed() as (session, value, began):
+            made = self.finished_execution(planned, session, began)
+            again: Again = await to_the_end(use, made, value, session)
+        return again
+
+    def _restored(self, made: Execution, value: Any, session: Session) -> Again:
+        """Keep the bytes, whatever else differs.
+
+        Raises:
+            IntegrityError: they are other ones.
+        """
+        again, files = self._looked_at(made, value, session)
+        wrong = [result for result in again.results if result.kind == "file" and not result.same]
+        if wrong:
+            raise IntegrityError(
+                f"{self.execution.task} computed again {attrs.evolve(again, results=wrong).explain()}; nothing was kept"
+            )
+        self.store.restore({path: cid for cid, path in files.values()})
+        return again
+
+    def _compared(self, made: Execution, value: Any, session: Session) -> Again:
+        """Keep nothing."""
+        return self._looked_at(made, value, session)[0]
+
+    def _registered(self, made: Execution, value: Any, session: Session) -> Again:
+        """Register it as an execution of our own if all is the same."""
+        again, _ = self._looked_at(made, value, session)
+        if again.same:
+            self.commit(made, value, session.folder)
+        return again
+
+    def _looked_at(
+        self, made: Execution, value: Any, session: Session
+    ) -> tuple[Again, dict[str, tuple[str, Path]]]:
+        """The comparison, and CID and file of every new result by its role."""
+        results = dict(assets_in(value, result_role(value)))
+        new = [(role, asset) for role, asset in results.items() if not asset.cid]
+        claim(new, session.folder, self.code.name)
+        files = {role: (hash_in_place(Path(asset.path or "")), Path(asset.path or "")) for role, asset in new}
+        now = {role: asset.cid or files[role][0] for role, asset in results.items()}
+        then = {entry.role: entry for entry in self.execution.outputs}
+        compared = [
+            Compared("file", role, then[role].cid if role in then else "", now.get(role, ""))
+            for role in {**then, **now}
+        ]
+        for role, asset in results.items():
+            compared += _fields(then[role], asset) if role in then else []
+        numbers = itertools.count()
+        shape = described(value, self.code.name, lambda _: next(numbers))
+        texts = [json.dumps(each, sort_keys=True) for each in (self.execution.result, shape)]
+        compared.append(Compared("value", "result", *texts))
+        return Again(self.execution, compared, list(_reasons(self.execution, made))), files
+
+
+def _fields(then: Entry, now: Asset) -> Iterator[Compared]:
+    """The fields of a result's metadata; links follow from files."""
+    before = asset_class(then.keyvalues.get("asset", "")).from_keyvalues(then.keyvalues, cid=then.cid)
+    sides = [{"asset": side.asset_key, **side.values()} for side in (before, now)]
+    for name in dict.fromkeys([*sides[0], *sides[1]]):
+        values = ["" if side.get(name) is None else str(side[name]) for side in sides]
+        yield Compared("field", f"{name} of {then.role}", *values)
+
+
+def _reasons(then: Execution, now: Execution) -> Iterator[str]:
+    if not now.code_digest:  # it has no digest here, so there is nothing to compare
+        now = attrs.evolve(now, code_digest=then.code_digest)
+    for divergence in between(then, now):
+        yield from then_and_now(divergence)
