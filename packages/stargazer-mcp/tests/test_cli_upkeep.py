@@ -121,7 +121,7 @@ def test_gc_frees_what_was_taken_back(stargazer: Command, records: list[Any], ro
 def test_evict_refuses_what_cannot_be_had_again(stargazer: Command, records: list[Any], root: Path) -> None:
     status, out, err = stargazer("evict", records[0]["cid"])
     assert status == 1
-    assert "it was imported, and no mirror of it answers" in out
+    assert "it was imported, and no mirror of it gives it now" in out
     assert "nothing was dropped" in err
 
     status, out, _ = stargazer("evict", records[0]["cid"], "--force")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import types
 
 import pytest
 from stargazer.assets.errors import StorageError
+from stargazer.assets.provenance import Entry, Execution, dump
+from stargazer.storage import remaking
+from stargazer.storage.recording import now
 from stargazer.storage.store import LocalStore
 from stargazer.storage.upkeep.evict import evict
 from stargazer.storage.upkeep.fsck import fsck
@@ -17,6 +21,16 @@ from .upkeep_store import add, commit, lose_index
 @pytest.fixture
 def store(tmp_path):
     return LocalStore(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    """The names of tasks that are installed."""
+    names = {"summarise"}
+    monkeypatch.setattr(
+        remaking, "_recomputers", lambda: [types.SimpleNamespace(can_run=names.__contains__)]
+    )
+    return names
 
 
 @pytest.fixture
@@ -47,7 +61,7 @@ def test_a_mirror_that_does_not_answer_is_none(store, mirrored, tmp_path):
 
     (refused,) = evict(store, [mirrored]).refused
 
-    assert refused.why == "it was imported, and no mirror of it answers"
+    assert refused.why == "it was imported, and no mirror of it gives it now"
     assert store.objects.stat(mirrored.cid) is not None
 
 
@@ -59,6 +73,50 @@ def test_what_a_task_made_can_be_made_again(store):
 
     assert dropped.again == "summarise computes it again when it is needed"
     assert store.objects.stat(made.cid) is None
+
+
+@pytest.mark.parametrize("text", ["MIRRORED", "mirrore", "mirrored!", ""])
+def test_a_mirror_that_gives_other_bytes_is_none(store, mirrored, tmp_path, text):
+    (tmp_path / "mirror.txt").write_text(text)
+
+    assert evict(store, [mirrored]).refused
+    assert store.objects.stat(mirrored.cid) is not None
+
+
+def test_a_mirror_is_asked_for_both_ends_of_a_large_file(store, tmp_path):
+    record = add(store, "large", "line\n" * 100_000)
+    mirror = tmp_path / "mirror.txt"
+    store.add_mirrors({record.cid: [mirror.as_uri()]})
+
+    mirror.write_text("line\n" * 99_999 + "LINE\n")
+    assert evict(store, [record]).refused
+    mirror.write_text("line\n" * 100_000)
+    assert evict(store, [record]).freed == 500_000
+
+
+def test_what_is_not_installed_is_not_counted_on(store, installed):
+    made = commit(store, "made", add(store, "read"))
+    installed.clear()
+
+    (refused,) = evict(store, [made]).refused
+
+    assert refused.why == "summarise, which made it, is not installed here"
+
+
+def test_what_somebody_else_says_is_not_counted_on_unless_it_is_trusted(store):
+    record, read = add(store, "mine"), add(store, "read")
+    entry = Entry(role="report", cid=record.cid, keyvalues=record.keyvalues)
+    source = Entry(role="report", cid=read.cid, keyvalues=read.keyvalues)
+    claimed = Execution(task="summarise", run_key="theirs", inputs=[source], outputs=[entry], finished=now())
+    path = store.objects.new_temporary()
+    path.write_bytes(dump(claimed))
+    cid = store.objects.adopt(path).cid
+    store.replay([cid], trusted=False)
+
+    (refused,) = evict(store, [record]).refused
+    assert refused.why.startswith("somebody else says that summarise made it")
+    store.trust([cid])
+    assert evict(store, [record]).evicted
 
 
 def test_an_import_without_a_mirror_is_refused_and_nothing_is_dropped(store, mirrored):

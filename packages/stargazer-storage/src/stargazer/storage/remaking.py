@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Execution
@@ -12,26 +12,45 @@ if TYPE_CHECKING:
     from stargazer.storage.local import StoreClient
     from stargazer.storage.reading import StoreReader
 
-__all__ = ["ENTRY_POINT_GROUP", "made_again", "makers", "makes"]
+__all__ = ["ENTRY_POINT_GROUP", "Recomputer", "can_run", "made_again", "makers", "makes"]
 
 ENTRY_POINT_GROUP = "stargazer.recompute"
-"""Functions `async (client, cid) -> bool`: whether there was a way; they raise a StargazerError if it failed."""
+"""Each is a `Recomputer`: a module or an object."""
 
 
-def makers(store: StoreReader, cid: str, named: Iterable[str] = ()) -> list[Execution]:
-    """The executions that made a file, oldest first: those that read it too only hand it on.
+class Recomputer(Protocol):
+    """What can compute files again."""
+
+    async def recompute(self, client: StoreClient, cid: str) -> bool:
+        """Have the bytes of a CID here, and tell whether there was a way.
+
+        Raises:
+            StargazerError: there was one, and it failed.
+        """
+
+    def can_run(self, task: str) -> bool:
+        """Whether a task, by its full name, is installed here."""
+
+
+def can_run(task: str) -> bool:
+    """Whether any installed distribution can run a task."""
+    return any(recomputer.can_run(task) for recomputer in _recomputers())
+
+
+def makers(store: StoreReader, cid: str, named: Iterable[str] = ()) -> dict[str, Execution]:
+    """The executions that made a file, oldest first, by the CIDs of their documents: who reads it too only hands it on.
 
     Args:
         named: CIDs of provenance that is to be looked at besides what the index knows.
     """
-    found: list[Execution] = []
+    found: dict[str, Execution] = {}
     for document_cid in dict.fromkeys([*store.documents(cid, "output"), *named]):
         try:
             document = store.document(document_cid)
         except StargazerError:
             continue
         if isinstance(document, Execution) and makes(document, cid):
-            found.append(document)
+            found[document_cid] = document
     return found
 
 
@@ -42,12 +61,16 @@ def makes(execution: Execution, cid: str) -> bool:
 
 async def made_again(client: StoreClient, cid: str, missing: StorageError) -> bool:
     """Whether the bytes of a CID are here now; why not, as a note of `missing`, if there was a way that failed."""
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
+    for recomputer in _recomputers():
         try:
-            if await entry.load()(client, cid):
+            if await recomputer.recompute(client, cid):
                 return True
         except StargazerError as error:
             missing.add_note(f"and it could not be computed again: {error.explain()}")
     return False
+
+
+def _recomputers() -> list[Recomputer]:
+    from importlib.metadata import entry_points
+
+    return [entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP)]

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
-from stargazer.storage.remaking import makers
+from stargazer.storage.remaking import can_run, makers
 from stargazer.storage.upkeep import evictions, leftovers
 from stargazer.storage.upkeep.alone import Tell, alone, silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stargazer.assets.provenance import Execution
+    from stargazer.storage.objects import StoredObject
     from stargazer.storage.sources import Source
     from stargazer.storage.store import LocalStore
 
 __all__ = ["EvictReport", "Evicted", "Refused", "evict"]
+
+_LOOK = 64 << 10  # bytes at either end of a file that a source is asked for
 
 
 @attrs.frozen
@@ -71,8 +77,9 @@ def evict(
 ) -> EvictReport:
     """Drop the bytes of records, which stay; of all of them, or of none if any cannot be had again.
 
-    Bytes can be had again from a source that has them now, or by running what made them, if its inputs stay or can
-    be had again. Of a file that was added in place, the link goes and the file stays.
+    Bytes can be had again from a source that gives them now, or by running what made them: an installed task whose
+    inputs stay or can be had again, by our own word or that of somebody who is trusted. Of a file that was added in
+    place, the link goes and the file stays.
 
     Args:
         force: also what cannot be had again. Provenance and what a running task reads stay all the same.
@@ -123,15 +130,26 @@ class _Origins:
         return self._known[cid]
 
     def _source(self, cid: str) -> str:
+        found = self.store.objects.stat(cid)
         for source in self.store.sources(cid):
-            if _has(source, cid):
+            if _has(source, found, self.store.objects.path(cid)) if found else _answers(source, cid):
                 return f"from {source.name}"
         return ""
 
     def _made(self, cid: str) -> str:
-        for execution in makers(self.store, cid):
-            if all(map(self._stays, {entry.cid for entry in execution.inputs})):
+        for document, execution in makers(self.store, cid).items():
+            if not self.why_not(document, execution):
                 return f"{execution.task} computes it again when it is needed"
+        return ""
+
+    def why_not(self, document: str, execution: Execution) -> str:
+        """Why an execution is not counted on to make its files again; empty if it is."""
+        if not self.store.is_trusted(document):
+            return f"somebody else says that {execution.task} made it, and is not trusted (`stargazer trust`)"
+        if not can_run(execution.task):
+            return f"{execution.task}, which made it, is not installed here"
+        if not all(map(self._stays, {entry.cid for entry in execution.inputs})):
+            return "what made it cannot be run again: not all of its inputs can be had"
         return ""
 
     def _stays(self, cid: str) -> bool:
@@ -148,16 +166,40 @@ def _judge(record: IpFile, used: bool, origins: _Origins) -> tuple[str, bool, st
     again = origins.again(record.cid)
     if again:
         return "", True, again
-    if makers(origins.store, record.cid):
-        return "what made it cannot be run again: not all of its inputs can be had", True, ""
-    return "it was imported, and no mirror of it answers", True, ""
+    for document, execution in makers(origins.store, record.cid).items():
+        return origins.why_not(document, execution), True, ""
+    return "it was imported, and no mirror of it gives it now", True, ""
 
 
-def _has(source: Source, cid: str) -> bool:
-    """Whether a source gives the first bytes of a file now."""
+def _answers(source: Source, cid: str) -> bool:
+    """Whether a source gives any bytes of a file now, with which there is nothing here to compare."""
     try:
         with source.open(cid, 0) as body:
             return next(iter(body.pieces), None) is not None
+    except (StargazerError, OSError):
+        return False
+
+
+def _has(source: Source, found: StoredObject, path: Path) -> bool:
+    """Whether a source gives the first and last bytes of a file now; what is between is not looked at."""
+    starts = dict.fromkeys([0, max(0, found.size - _LOOK)])
+    return all(_gives(source, found, path, start) for start in starts)
+
+
+def _gives(source: Source, found: StoredObject, path: Path, start: int) -> bool:
+    """Whether a source gives some bytes of a file from an offset on, or from where it begins to give any."""
+    try:
+        with source.open(found.cid, start) as body, open(path, "rb") as file:
+            if body.size not in (None, found.size):
+                return False
+            got = b""
+            wanted = min(_LOOK, found.size - body.start)
+            for piece in body.pieces:
+                got += piece
+                if len(got) >= wanted:
+                    break
+            file.seek(body.start)
+            return got[:wanted] == file.read(wanted)
     except (StargazerError, OSError):
         return False
 

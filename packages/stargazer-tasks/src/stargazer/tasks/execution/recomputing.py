@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stargazer.storage.local import StoreClient
     from stargazer.storage.store import LocalStore
 
-__all__ = ["execution_of", "recompute", "repeat"]
+__all__ = ["can_run", "execution_of", "recompute", "repeat"]
 
 _GROUPS = ("stargazer.tasks", "stargazer.workflows")
 
@@ -37,7 +37,7 @@ async def recompute(client: StoreClient, cid: str) -> bool:
     """
     executions = await asyncio.to_thread(_makers, client.store, cid)
     failure: StargazerError | None = None
-    for execution in executions:
+    for execution in executions.values():
         try:
             arguments = await _ready(execution)
             with use_client(client):
@@ -48,6 +48,13 @@ async def recompute(client: StoreClient, cid: str) -> bool:
     if failure is not None:
         raise failure
     return False
+
+
+def can_run(task: str) -> bool:
+    """Whether a task is declared here, or by any installed distribution."""
+    if task not in TASKS:
+        _load_tasks()
+    return task in TASKS
 
 
 async def repeat(client: StoreClient, execution: Execution, *, register: bool = False) -> Again:
@@ -77,12 +84,11 @@ def execution_of(store: LocalStore, cid: str) -> tuple[str, Execution] | None:
 
 async def _ready(execution: Execution) -> dict[str, Any]:
     """The arguments of an execution's call, once the task is declared if any distribution has it."""
-    if execution.task not in TASKS:
-        await asyncio.to_thread(_load_tasks)
+    await asyncio.to_thread(can_run, execution.task)
     return _arguments(execution)
 
 
-def _makers(store: LocalStore, cid: str) -> list[Execution]:
+def _makers(store: LocalStore, cid: str) -> dict[str, Execution]:
     """The executions that made a file, those that its records alone name among them."""
     named = [record.keyvalues.get("provenance_cid", "") for record in store.query({"cid": cid})]
     return makers(store, cid, filter(None, named))
