@@ -27,9 +27,7 @@ def store(tmp_path):
 def installed(monkeypatch):
     """The names of tasks that are installed."""
     names = {"summarise"}
-    monkeypatch.setattr(
-        remaking, "_recomputers", lambda: [types.SimpleNamespace(can_run=names.__contains__)]
-    )
+    monkeypatch.setattr(remaking, "_recomputers", lambda: [types.SimpleNamespace(can_run=names.__contains__)])
     return names
 
 
