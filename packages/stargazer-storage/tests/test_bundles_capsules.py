@@ -94,19 +94,30 @@ def test_whoever_fetches_it_knows_the_same_executions(history: History, tmp_path
 
     done = fetch_bundle(yours, find_bundle(str(made_at), yours.root), records_only=True)
 
-    cids = [record.cid for record in done.records]
     assert done.failed == []
-    assert executions_of(yours, cids) == executions_of(history.store, cids)
-    assert sorted(execution.task for execution in executions_of(yours, cids).values()) == [
+    found = executions_of(yours, done.records)
+    assert found == executions_of(history.store, done.records)
+    assert sorted(execution.task for execution in found.values()) == [
         "lab.align", "lab.count", "lab.index",
     ]  # fmt: skip
+
+
+def test_of_several_meanings_of_the_same_bytes_the_one_asked_for_is_followed(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    for name in ("first", "second"):
+        given = imported(store, name)
+        made(store, f"lab.{name}", "the same", {"given": given}, finished="2026-11-29T12:00:00Z")
+    for record in store.query({"asset": "qc_report", "kind": "made"}):
+        (execution,) = executions_of(store, [record]).values()
+        assert execution.task == record.keyvalues["sample"]
 
 
 def test_it_locks_the_environment(history: History, tmp_path: Path) -> None:
     made_at = capsule(history, tmp_path / "out")
     environment = parse(made_at.path.read_bytes(), remote=True).environment
 
-    assert environment == environment_here(executions_of(history.store, [history.counted.cid or ""]).values())
+    counted = history.store.query({"cid": history.counted.cid or ""})
+    assert environment == environment_here(executions_of(history.store, counted).values())
     assert environment is not None
     assert environment.tools == ("counter 2.0 (PATH)",)
     assert any(package.startswith("attrs==") for package in environment.packages)

@@ -96,7 +96,7 @@ def state(store: LocalStore) -> set[str]:
 
 def is_note(store: LocalStore, record: IpFile) -> bool:
     """Whether a record is the store's own note that it got provenance from somebody else."""
-    return record.name == "import.json" and bool(getattr(store.document(record.cid), "foreign", []))
+    return record.name == "note.json" and bool(getattr(store.document(record.cid), "foreign", []))
 
 
 def objects(store: LocalStore) -> set[str]:

@@ -127,7 +127,8 @@ def test_what_others_did(store: LocalStore, call: Execution, tmp_path: Path) -> 
         copy = other.objects.work / "copy"
         copy.write_bytes(store.objects.path(cid).read_bytes())
         other.objects.adopt(copy)
-    other.replay(documents, trusted=False)
+    other.note_foreign(documents)
+    other.replay(documents)
 
     found = find_nearest(other, call)
 

@@ -171,7 +171,8 @@ def test_the_memo_answers_with_what_was_replayed_but_not_with_what_strangers_sai
     for cid in documents(store):
         shutil.copyfile(store.objects.path(cid), theirs.objects.new_temporary().with_name(cid))
         theirs.objects.keep(tmp_path / "theirs" / "tmp" / cid, cid)
-    theirs.replay(documents(store), trusted=False)
+    theirs.note_foreign(documents(store))
+    theirs.replay(documents(store))
     assert theirs.query({"asset": "qc_report"})
     assert theirs.remembered("key") is None
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
+from stargazer.assets.catalogue import QcReport, Reference, ReferenceIndex
 from stargazer.assets.errors import AssetNotFoundError
 from stargazer.assets.provenance import Entry, Import, dump
 from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.making import make_bundle
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import Addition, LocalStore
 from stargazer.storage.upkeep.fsck import fsck
 
 from .lineage_store import imported, made
@@ -122,7 +124,8 @@ def test_nobody_elses_word_makes_anything_trusted(mine: LocalStore, theirs: Loca
     work.write_bytes(dump(Import(files=[], trusted=[execution(mine)], command="trust me", at="2026")))
     note = mine.objects.adopt(work).cid
 
-    mine.replay([note], trusted=False)
+    mine.note_foreign([note])
+    mine.replay([note])
 
     assert mine.remembered(KEY) is None
     assert not mine.is_trusted(execution(mine))
@@ -131,36 +134,101 @@ def test_nobody_elses_word_makes_anything_trusted(mine: LocalStore, theirs: Loca
     assert mine.remembered(KEY) is None
 
 
-def test_what_is_trusted_of_a_stranger_is_executions_and_not_whom_they_trust(
-    mine: LocalStore, theirs: LocalStore, tmp_path: Path
-) -> None:
-    """An import of theirs comes with the file that it registered, and says that another execution is trusted."""
-    forged = tmp_path / "forged"
-    made(
-        LocalStore(forged),
-        "lab.count",
-        "forged",
-        {"given": imported(LocalStore(forged), "raw")},
-        run_key="b" * 64,
-    )
-    other = execution(LocalStore(forged))
+def test_whom_a_stranger_believes_is_not_heard(mine: LocalStore, theirs: LocalStore, tmp_path: Path) -> None:
+    """An import of theirs comes with the file that it registered, and says whose executions to believe."""
     (raw,) = theirs.query({"asset": "qc_report", "kind": "raw"})
     pairs = {"asset": "qc_report", "kind": "raw", "sample": "again"}
     entry = Entry(cid=raw.cid, keyvalues=pairs, name="raw", size=raw.size)
-    work = theirs.objects.work / "import"
-    work.write_bytes(dump(Import(files=[entry], trusted=[other], at="2026-11-29T10:00:00Z")))
-    theirs.replay([theirs.objects.adopt(work).cid])
-    for number, store in enumerate([theirs, LocalStore(forged)]):
-        records = store.query({"asset": "qc_report"})
-        folder = make_bundle(store, f"bundle{number}", records, tmp_path / f"out{number}").path.parent
-        fetch(mine, folder, trust=store is theirs)
+    for words in ({"trusted": [execution(theirs)]}, {"foreign": [execution(theirs)]}):
+        work = theirs.objects.work / "import"
+        work.write_bytes(dump(Import(files=[entry], **words, at="2026-11-29T10:00:00Z")))
+        theirs.replay([theirs.objects.adopt(work).cid])
+    records = theirs.query({"asset": "qc_report"})
+    folder = make_bundle(theirs, "counts", records, tmp_path / "out").path.parent
 
-    assert mine.remembered(KEY) is not None
-    assert mine.remembered("b" * 64) is None
+    done = fetch_bundle(mine, find_bundle(str(folder), mine.root))
+
+    reason = "it says whom to believe, which everybody says for himself"
+    assert [failure.reason for failure in done.failed] == [reason, reason]
+    assert len(done.records) == 3
+    assert mine.remembered(KEY) is None
+
+
+def test_a_fetch_that_was_killed_leaves_nothing_that_counts_as_our_own(
+    mine: LocalStore, bundle: Path
+) -> None:
+    mine.query({})
+    pid = os.fork()
+    if pid == 0:
+        LocalStore.replay = lambda *_: os._exit(9)  # type: ignore[method-assign, assignment]
+        fetch(mine, bundle)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert len(list(mine.objects.scan())) == 4  # the result, two documents and a note
+
     lose_index(mine)
     assert fsck(mine).ok
-    assert mine.remembered(KEY) is not None
-    assert mine.remembered("b" * 64) is None
+
+    assert mine.executions_with(KEY) == [execution(mine)]
+    assert mine.remembered(KEY) is None
+
+
+def test_a_result_that_was_taken_back_stays_so_when_somebody_else_imports_it(
+    mine: LocalStore, theirs: LocalStore, tmp_path: Path
+) -> None:
+    own = made(mine, "lab.count", "4", {"given": imported(mine, "raw")}, run_key=KEY)
+    record = own.record
+    assert record is not None
+    mine.retract(record)
+    pairs = {key: value for key, value in record.keyvalues.items() if key != "provenance_cid"}
+    path = tmp_path / record.name
+    path.write_bytes(mine.objects.path(record.cid).read_bytes())
+    theirs.add([Addition(path=path, asset=QcReport.from_keyvalues(pairs))])
+    records = theirs.query({"cid": record.cid})
+    folder = make_bundle(theirs, "again", records, tmp_path / "again").path.parent
+
+    fetch(mine, folder)
+
+    assert [item.id for item in mine.query({"cid": record.cid})] == [record.id]
+    assert mine.remembered(KEY) is None
+
+
+def test_what_accompanies_a_file_by_our_own_word_comes_first(mine: LocalStore, tmp_path: Path) -> None:
+    theirs = LocalStore(tmp_path / "others")
+    for number, store in enumerate([theirs, mine]):
+        (tmp_path / "a.fa").write_text(">a\nACGT\n")
+        (tmp_path / "a.fai").write_text(f"a\t4\t3\t4\t{5 + number}\n")
+        reference = Reference(build="x")
+        index = ReferenceIndex(reference_cid=reference)
+        if store is mine:
+            folder = make_bundle(theirs, "r", theirs.query({"build": "x"}), tmp_path / "r").path.parent
+            fetch(mine, folder)
+        store.add([Addition(tmp_path / "a.fa", reference), Addition(tmp_path / "a.fai", index, force=True)])
+
+    found = mine.query({"asset": "reference_index", "reference_cid": reference.cid or ""})
+
+    assert len(found) == 2
+    assert found[0].cid == index.cid
+
+
+def test_a_record_follows_our_own_word_whatever_the_clocks_of_others_say(
+    mine: LocalStore, theirs: LocalStore, tmp_path: Path
+) -> None:
+    (before,) = mine.query({"cid": imported(mine, "raw").cid or ""})
+    pairs = {"asset": "qc_report", "kind": "raw", "sample": "raw"}
+    entry = Entry(cid=before.cid, keyvalues=pairs, name="another name", size=1)
+    older = dump(Import(files=[entry], at="1999-01-01T00:00:00Z"))
+    work = mine.objects.work / "older"
+    work.write_bytes(older)
+    cid = mine.objects.adopt(work).cid
+
+    mine.note_foreign([cid])
+    mine.replay([cid])
+
+    assert mine.here(before.id) == before
+    lose_index(mine)
+    assert fsck(mine).ok
+    assert mine.here(before.id) == before
 
 
 def test_what_this_store_did_itself_comes_before_what_it_trusts(mine: LocalStore, bundle: Path) -> None:

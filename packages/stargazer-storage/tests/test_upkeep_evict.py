@@ -109,7 +109,8 @@ def test_what_somebody_else_says_is_not_counted_on_unless_it_is_trusted(store):
     path = store.objects.new_temporary()
     path.write_bytes(dump(claimed))
     cid = store.objects.adopt(path).cid
-    store.replay([cid], trusted=False)
+    store.note_foreign([cid])
+    store.replay([cid])
 
     (refused,) = evict(store, [record]).refused
     assert refused.why.startswith("somebody else says that summarise made it")

@@ -279,7 +279,8 @@ def test_what_a_stranger_says_beside_the_bytes_is_compared_or_not_believed(
     work = other.objects.work / "document"
     work.write_bytes(dump(changed))
     cid = other.objects.adopt(work).cid
-    other.replay([cid], trusted=False)
+    other.note_foreign([cid])
+    other.replay([cid])
 
     (done,) = asyncio.run(replay(get_client(), {cid: changed}, register=True))
 

@@ -8,13 +8,17 @@ from stargazer.assets.client import IpFile
 from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.provenance import Import, Supersession
 from stargazer.storage import memo, stale, superseding
+from stargazer.storage.checking import Checked
 from stargazer.storage.recording import StoreRecorder, account, now
 
 __all__ = ["StoreDecider"]
 
 
 class StoreDecider(StoreRecorder):
-    """Writes decisions down like everything else, so that an index which is made again knows them."""
+    """Writes decisions down like everything else, so that an index which is made again knows them.
+
+    Whose word a document is follows from a note, which is an object before that document is one.
+    """
 
     def successor(self, id: str) -> str:
         """The id of the record that takes the place of this one; empty if it is not superseded."""
@@ -71,6 +75,35 @@ class StoreDecider(StoreRecorder):
             )
             self._apply(self._write(document, arrived), document)
 
+    def note_foreign(self, cids: Iterable[str], checked: Checked | None = None) -> None:
+        """Write down that documents are somebody else's, before they are kept: an index that is made again knows it.
+
+        Args:
+            cids: of documents; those that are known here already stay what they are.
+            checked: what came of the checks of the files that they tell of, written down beside that.
+
+        Raises:
+            StorageError: the store cannot be written.
+        """
+        checked = checked or Checked()
+        with self._arriving() as arrived, self.index.transaction() as connection:
+            new = [
+                cid
+                for cid in sorted(cids)
+                if not self.is_registered(cid) and not memo.is_foreign(connection, cid)
+            ]
+            if new:
+                document = Import(
+                    files=[],
+                    command="fetch",
+                    foreign=new,
+                    checks=checked.ran,
+                    forced=checked.forced,
+                    account=account(),
+                    at=now(),
+                )
+                self._apply(self._write(document, arrived), document, live=False)
+
     def trust(self, cids: Iterable[str], command: str = "trust") -> list[str]:
         """Let the memo answer with executions that others did, and write down that it may.
 
@@ -87,7 +120,7 @@ class StoreDecider(StoreRecorder):
         for cid in dict.fromkeys(cids):
             with self.index.reading() as connection:
                 known = stale.is_execution(connection, cid)
-                counts = not memo.is_foreign(connection, cid) or memo.is_vouched(connection, cid)
+                counts = memo.is_believed(connection, cid)
             if not known:
                 raise AssetNotFoundError(f"no execution {cid!r} is known in the store {str(self.root)!r}")
             new += [] if counts else [cid]

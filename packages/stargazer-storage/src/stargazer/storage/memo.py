@@ -14,7 +14,7 @@ from stargazer.assets.provenance import Document, Execution
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "answer", "executions", "is_foreign", "is_vouched", "note"]
+__all__ = ["SCHEMA", "answer", "executions", "is_believed", "is_foreign", "is_vouched", "note"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts(number INTEGER PRIMARY KEY, run_key TEXT, document TEXT UNIQUE);
@@ -59,6 +59,11 @@ def executions(connection: sqlite3.Connection, run_key: str) -> list[str]:
 def is_foreign(connection: sqlite3.Connection, cid: str) -> bool:
     """Whether a provenance document came from somebody else."""
     return bool(connection.execute(_FOREIGN, (cid,)).fetchone()[0])
+
+
+def is_believed(connection: sqlite3.Connection, cid: str) -> bool:
+    """Whether a provenance document is this store's own, or was vouched for."""
+    return not is_foreign(connection, cid) or is_vouched(connection, cid)
 
 
 def is_vouched(connection: sqlite3.Connection, cid: str) -> bool:

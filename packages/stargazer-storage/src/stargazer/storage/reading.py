@@ -85,6 +85,7 @@ class StoreReader:
     def query(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
         """All records with every one of these pairs (the key `cid` means the record's CID), oldest first.
 
+        Of what accompanies a file (a key like `alignment_cid`), what others say comes last if it is not trusted.
         Of superseded records, those alone whose CID is named; with `superseded=true`, only superseded ones.
         `public` selects a network, which records of one machine have none of: all of them answer.
         """
@@ -104,6 +105,8 @@ class StoreReader:
         found: Iterable[Any] = records.all() if condition is None else records.search(condition)
         with self.index.reading() as connection:
             found = superseding.selected(connection, found, superseded)
+            if len(found) > 1 and any(key.endswith("_cid") for key in pairs):
+                found.sort(key=lambda record: not memo.is_believed(connection, record.get("stated_by", "")))
         return [self._ipfile(document) for document in found]
 
     def get(self, id: str) -> IpFile | None:
@@ -111,7 +114,7 @@ class StoreReader:
         return self.here(id)
 
     def remembered(self, run_key: str) -> tuple[str, Execution] | None:
-        """The provenance CID and the execution that has this run key, if the records of all its outputs are there."""
+        """The provenance CID and the execution that has this run key, if none of its results was taken back."""
         with self.index.reading() as connection:
             cid = memo.answer(connection, run_key)
         if not cid:
@@ -123,7 +126,10 @@ class StoreReader:
         if not isinstance(document, Execution):
             return None
         ids = {record_id(entry.cid, entry.keyvalues) for entry in document.outputs}
-        return (cid, document) if ids == set(self._documents(ids)) else None
+        sql = "SELECT record FROM claims WHERE document = ? AND NOT ended"
+        with self.index.reading() as connection:
+            standing = {record for (record,) in connection.execute(sql, (cid,)).fetchall()}
+        return (cid, document) if ids <= standing and ids == set(self._documents(ids)) else None
 
     def documents(self, cid: str, role: str = "output") -> list[str]:
         """CIDs of the provenance documents that name a file as `output` (made, imported) or `input`, oldest first.
@@ -146,7 +152,7 @@ class StoreReader:
     def is_trusted(self, cid: str) -> bool:
         """Whether the memo may answer with an execution: this store's own, or one of others that was vouched for."""
         with self.index.reading() as connection:
-            return not memo.is_foreign(connection, cid) or memo.is_vouched(connection, cid)
+            return memo.is_believed(connection, cid)
 
     def executions_with(self, run_key: str) -> list[str]:
         """CIDs of the provenance of all executions with a run key, trusted or not, the last one first."""

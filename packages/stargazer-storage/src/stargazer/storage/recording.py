@@ -32,15 +32,25 @@ from stargazer.storage.statements import Statement, edges_of, ended_by, statemen
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["NOTE", "StoreRecorder", "account", "now"]
+__all__ = ["NOTE", "StoreRecorder", "account", "is_note", "now"]
 
 NOTE = "note"
 """The kind of an import without files: it says which documents are somebody else's, and which are trusted."""
+
+_STANDING = """
+SELECT document, at, EXISTS(SELECT 1 FROM edges WHERE cid = document AND role = 'foreign') AS foreign_word
+FROM claims WHERE record = ? AND NOT ended ORDER BY foreign_word, at, document
+"""
 
 
 def now() -> str:
     """The time as every record holds it: ISO 8601 in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def is_note(document: Document) -> bool:
+    """Whether a document says only which documents are somebody else's, and which are trusted."""
+    return isinstance(document, Import) and not document.files
 
 
 def account() -> str:
@@ -127,7 +137,10 @@ class StoreRecorder(StoreReader):
             if isinstance(document, Amendment):
                 self._give_place(document.record, statements, stored.cid)
             records = self._settle(connection, statements, stored.cid)
-            for record in dict.fromkeys(record for record, _ in ended):
+            touched = [record for record, _ in ended]
+            if isinstance(document, Import):
+                touched += [record for cid in document.foreign for record in _claimed(connection, cid)]
+            for record in dict.fromkeys(touched):
                 self._resettle(connection, record)
             if live:
                 self._took_effect(connection, own.id, stored.cid, document, records, public)
@@ -199,11 +212,10 @@ class StoreRecorder(StoreReader):
                 self.index.table("records").update(_row(statement, document), where("id") == record)
 
     def _resettle(self, connection: sqlite3.Connection, record: str) -> None:
-        """Let a record follow the earliest claim on it that stands; it goes when there is none."""
+        """Let a record follow the earliest claim on it that stands, our own first; it goes if there is none."""
         from tinydb import where
 
-        sql = "SELECT document, at FROM claims WHERE record = ? AND NOT ended ORDER BY at, document"
-        standing = connection.execute(sql, (record,)).fetchall()
+        standing = connection.execute(_STANDING, (record,)).fetchall()
         first = standing[0] if standing else None
         records = self.index.table("records")
         current = records.get(where("id") == record)
@@ -223,9 +235,15 @@ class StoreRecorder(StoreReader):
         return new
 
 
-def _earliest(claims: Sequence[tuple[str, str]]) -> list[str]:
-    """The documents of those claims (document, time) that are the earliest."""
-    return [document for document, at in claims if at == claims[0][1]]
+def _earliest(claims: Sequence[tuple[str, str, int]]) -> list[str]:
+    """The documents of those claims (document, time, whether it is foreign) that are as early as the first."""
+    return [document for document, *rank in claims if rank == list(claims[0][1:])]
+
+
+def _claimed(connection: sqlite3.Connection, document: str) -> list[str]:
+    """The ids of the records that a document claims."""
+    sql = "SELECT record FROM claims WHERE document = ?"
+    return [record for (record,) in connection.execute(sql, (document,)).fetchall()]
 
 
 def _row(statement: Statement, document: str) -> dict[str, Any]:
@@ -244,9 +262,7 @@ def _row(statement: Statement, document: str) -> dict[str, Any]:
 
 def _document_entry(stored: StoredObject, document: Document) -> Statement:
     """The record of a provenance document itself."""
-    kind = type(document).__name__.lower()
-    if isinstance(document, Import) and not document.files:  # it says only whose documents others are
-        kind = NOTE
+    kind = NOTE if is_note(document) else type(document).__name__.lower()
     pairs = {"asset": "provenance", "kind": kind}
     if isinstance(document, Execution):
         pairs |= {"task": document.task} | ({"run_key": document.run_key} if document.run_key else {})

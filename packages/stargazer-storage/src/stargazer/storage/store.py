@@ -6,7 +6,6 @@ index. A crash in between leaves objects that nothing refers to, and nothing els
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
@@ -16,11 +15,11 @@ from stargazer.assets.errors import FormatError, InvalidAssetError
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of, settle
-from stargazer.storage.checking import Checked, run_checks
+from stargazer.storage.checking import run_checks
 from stargazer.storage.intake import StoreIntake
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.outbox import Waiting
-from stargazer.storage.recording import account, now
+from stargazer.storage.recording import account, is_note, now
 from stargazer.storage.statements import time_of
 from stargazer.storage.unchanged import registered_ids
 
@@ -175,13 +174,10 @@ class LocalStore(StoreIntake):
             Retraction(record=current.id, made_by=made_by, cid=current.cid, account=account(), at=now())
         )
 
-    def replay(self, cids: Iterable[str], *, trusted: bool = True, checked: Checked | None = None) -> int:
+    def replay(self, cids: Iterable[str]) -> int:
         """Let provenance documents among the objects take effect, in any order; those that have are passed over.
 
-        Args:
-            trusted: they are this store's own: the memo may answer with what they made. That those of others are
-                not is written down, so that an index which is made again knows it too.
-            checked: what came of the checks of the files that those of others tell of, written down beside that.
+        They are this store's own unless it was noted before that they are not (`note_foreign`).
 
         Returns:
             How many took effect.
@@ -191,26 +187,12 @@ class LocalStore(StoreIntake):
             FormatError: one is no provenance document.
         """
         documents = [(cid, self.document(cid)) for cid in dict.fromkeys(cids)]
-        documents.sort(key=lambda pair: (time_of(pair[1]), pair[0]))
+        documents.sort(key=lambda pair: (not is_note(pair[1]), time_of(pair[1]), pair[0]))
         new = [(cid, document) for cid, document in documents if not self.is_registered(cid)]
-        noting = self._arriving() if new and not trusted else contextlib.nullcontext([])  # fsck has the lock
-        with noting as arrived:
-            if new and not trusted:
-                checked = checked or Checked()
-                note = Import(
-                    files=[],
-                    command="fetch",
-                    foreign=[cid for cid, _ in new],
-                    checks=checked.ran,
-                    forced=checked.forced,
-                    account=account(),
-                    at=now(),
-                )
-                new.append((self._write(note, arrived).cid, note))
-            with self.index.transaction():
-                for cid, document in new:
-                    if (stored := self.objects.stat(cid)) is not None:
-                        self._apply(stored, document, live=False)
+        with self.index.transaction():
+            for cid, document in new:
+                if (stored := self.objects.stat(cid)) is not None:
+                    self._apply(stored, document, live=False)
         return len(new)
 
     def import_record(self, record: IpFile, *, origin: str, command: str) -> IpFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ __all__ = ["with_companions", "with_lineage"]
 def with_companions(store: StoreReader, records: Iterable[IpFile]) -> list[IpFile]:
     """Records and those of what accompanies them, each once; no provenance, which travels as such."""
     found: dict[str, IpFile] = {}
-    waiting = [record for record in records if record.keyvalues.get("asset") != "provenance"]
+    waiting = deque(record for record in records if record.keyvalues.get("asset") != "provenance")
     while waiting:
-        record = waiting.pop(0)
+        record = waiting.popleft()
         if record.id not in found:
             found[record.id] = record
             kind = type(Asset.from_record(record))
@@ -45,13 +46,12 @@ def with_lineage(
     """
     chosen = with_companions(store, records)
     while True:
-        steps = steps_of(store, [record.cid for record in chosen])
+        steps = steps_of(store, chosen)
         made = [step for step in steps if isinstance(step.document, Execution)]
         imports = [_record(store, step) for step in steps if not isinstance(step.document, Execution)]
         between = [_record(store, step) for step in made]
-        accompanying = [
-            record for record in with_companions(store, between) if record.id not in {r.id for r in between}
-        ]
+        on_the_way = {record.id for record in between}
+        accompanying = [record for record in with_companions(store, between) if record.id not in on_the_way]
         found = {
             record.id: record
             for record in [*chosen, *imports, *accompanying, *(between if intermediates else [])]

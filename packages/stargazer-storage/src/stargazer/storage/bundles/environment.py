@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import re
 from collections.abc import Iterable, Mapping
@@ -37,11 +36,12 @@ class Environment:
 
 def environment_here(executions: Iterable[Execution] = ()) -> Environment:
     """The environment of this process, with the tools of these executions."""
-    found = {
-        _normal(distribution.metadata["Name"]): distribution.version
+    import importlib.metadata
+
+    found = [
+        f"{_normal(distribution.metadata['Name'] or '')}=={distribution.version}"
         for distribution in importlib.metadata.distributions()
-        if distribution.metadata["Name"]
-    }
+    ]
     tools = {
         f"{tool.name} {tool.version}" + (f" ({tool.source})" if tool.source else "")
         for execution in executions
@@ -50,7 +50,7 @@ def environment_here(executions: Iterable[Execution] = ()) -> Environment:
     return Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
-        packages=tuple(f"{name}=={version}" for name, version in sorted(found.items())),
+        packages=tuple(sorted({package for package in found if _PACKAGE.fullmatch(package)})),
         tools=tuple(sorted(tools)),
     )
 

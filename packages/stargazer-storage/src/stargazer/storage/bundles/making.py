@@ -115,7 +115,7 @@ def make_bundle(
 
 
 def _environment(store: LocalStore, records: Iterable[IpFile]) -> Environment:
-    return environment_here(executions_of(store, [record.cid for record in records]).values())
+    return environment_here(executions_of(store, records).values())
 
 
 def _entries(store: LocalStore, records: Sequence[IpFile]) -> list[BundleFile]:

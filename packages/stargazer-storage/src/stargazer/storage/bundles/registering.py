@@ -19,6 +19,7 @@ from stargazer.storage.bundles.documents import accepted, needed
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.bundles.mirrors import fill, is_url, targets_of
 from stargazer.storage.bundles.screening import screened
+from stargazer.storage.bundles.scrutiny import scrutinised
 from stargazer.storage.bundles.selecting import as_stored, settled
 from stargazer.storage.checking import Checked
 from stargazer.storage.objects import ObjectStore
@@ -63,7 +64,7 @@ def take_documents(store: LocalStore, bundle: Bundle, folder: Path) -> Documents
         try:
             targets = [fill(mirror, bundle.place, cid=cid, name=cid) for mirror in mirrors]
             path = _document_file(store, aside, cid, list(filter(None, targets)))
-            taken.found[cid] = provenance.parse(path.read_bytes())
+            taken.found[cid] = scrutinised(path.read_bytes())
             if not store.is_registered(cid):
                 taken.files[cid] = path
         except StargazerError as error:
@@ -125,7 +126,7 @@ class Registration:
         told = {entry.name: pairs for entry in entries if entry.name in self.cids
                 and (pairs := settled(entry, self.cids)) is not None}  # fmt: skip
         ids = {name: record_id(self.cids[name], pairs) for name, pairs in told.items()}
-        self._check(told, ids)
+        self._check(entries, told, ids)
         for name in self.failures:
             del told[name], ids[name]
         missing = {self.cids.get(entry.name, entry.cid) for entry in entries if entry.name not in told} - {""}
@@ -136,10 +137,11 @@ class Registration:
         }
         wanted = needed(ready, ids.values())
         with arriving(store.root, store.objects, lambda: store.index) as kept:
+            store.note_foreign(wanted, self._checked_of(ready, wanted, ids))
             kept += [store.objects.keep(path, cid) for cid, path in documents.files.items() if cid in wanted]
             with store.index.transaction() as connection:
                 verified.remember(connection, kept)
-                store.replay(wanted, trusted=False, checked=self._checked_of(ready, wanted, ids))
+                store.replay(wanted)
                 fresh = self._untold([entry for entry in entries if entry.name in told], told, ids)
                 if fresh:
                     kept.append(self._write_import(fresh, told))
@@ -149,10 +151,15 @@ class Registration:
         found = [store.here(id) for id in ids.values()]
         return [record for record in found if record is not None]
 
-    def _check(self, told: Mapping[str, Mapping[str, str]], ids: Mapping[str, str]) -> None:
-        """Let installed checks look at the entries that are here, but for those that were registered with their bytes.
+    def _check(
+        self,
+        entries: Sequence[BundleFile],
+        told: Mapping[str, Mapping[str, str]],
+        ids: Mapping[str, str],
+    ) -> None:
+        """Look at the entries that are here, as when they are added.
 
-        Of these there is nothing left to hold back.
+        Of those that were registered with their bytes before there is nothing left to hold back.
         """
         as_added = {name: record_id(self.cids[name], as_stored(pairs)) for name, pairs in told.items()}
         here = self._here({*ids.values(), *as_added.values()})
@@ -161,6 +168,8 @@ class Registration:
             for name, pairs in told.items()
             if self.cids[name] in self.brought or not here & {ids[name], as_added[name]}
         }
+        new = {entry.name: new[entry.name] for entry in entries
+               if entry.name in new and self._is_of_its_type(entry)}  # fmt: skip
         self.checked = screened(self.store, new, self.cids, self.folder / "named")
         if not self.force:
             hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
@@ -184,7 +193,7 @@ class Registration:
             told[entry.name] = as_stored(told[entry.name])
             ids[entry.name] = record_id(self.cids[entry.name], told[entry.name])
         here = self._here(ids[entry.name] for entry in untold)
-        return [entry for entry in untold if ids[entry.name] not in here and self._is_of_its_type(entry)]
+        return [entry for entry in untold if ids[entry.name] not in here]
 
     def _here(self, ids: Iterable[str]) -> set[str]:
         """Those of these records that this store has."""

@@ -1,4 +1,4 @@
-"""The steps of several lineages, each once: what replaying, locking and carrying a lineage go by."""
+"""The steps of several lineages, each once: what replaying and carrying a lineage go by."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from stargazer.assets.provenance import Execution
 from stargazer.storage.lineage.walking import Step, why_each
 
 if TYPE_CHECKING:
+    from stargazer.assets.client import IpFile
     from stargazer.storage.reading import StoreReader
 
 __all__ = ["executions_of", "steps_of"]
 
 
-def steps_of(store: StoreReader, cids: Iterable[str]) -> list[Step]:
-    """The steps of files and of everything that they were made from, those asked for first.
-
-    Raises:
-        AssetNotFoundError: the store knows nothing of one of these CIDs.
-    """
+def steps_of(store: StoreReader, records: Iterable[IpFile]) -> list[Step]:
+    """The steps of records and of everything that they were made from, those asked for first."""
     found: dict[tuple[str, str], Step] = {}
-    waiting = deque(why_each(store, dict.fromkeys(cids)))
+    waiting = deque(why_each(store, {record.id: record for record in records}.values()))
     while waiting:
         step = waiting.popleft()
         if (key := (step.entry.cid, step.provenance_cid)) not in found:
@@ -31,14 +28,10 @@ def steps_of(store: StoreReader, cids: Iterable[str]) -> list[Step]:
     return list(found.values())
 
 
-def executions_of(store: StoreReader, cids: Iterable[str]) -> dict[str, Execution]:
-    """The executions among those steps, by the CIDs of their documents.
-
-    Raises:
-        AssetNotFoundError: the store knows nothing of one of these CIDs.
-    """
+def executions_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Execution]:
+    """The executions among those steps, by the CIDs of their documents."""
     return {
         step.provenance_cid: step.document
-        for step in steps_of(store, cids)
+        for step in steps_of(store, records)
         if isinstance(step.document, Execution)
     }

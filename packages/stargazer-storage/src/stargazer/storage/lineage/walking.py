@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 
 import attrs
+from stargazer.assets.client import IpFile
 from stargazer.assets.errors import AssetNotFoundError, StargazerError
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage.cid import is_cid
@@ -65,14 +66,27 @@ def why(store: StoreReader, cid: str) -> Step:
     return why_each(store, [cid])[0]
 
 
-def why_each(store: StoreReader, cids: Iterable[str]) -> list[Step]:
+def why_each(store: StoreReader, files: Iterable[str | IpFile]) -> list[Step]:
     """The lineages of several files, which share the steps that they have in common.
+
+    Args:
+        files: CIDs, or records where bytes may have several.
 
     Raises:
         AssetNotFoundError: the store knows nothing of one of these CIDs.
     """
     walk = _Walk(store)
-    return [walk.back_from(_first_step(store, walk, cid)) for cid in cids]
+    firsts = [
+        _first_step(store, walk, file) if isinstance(file, str) else walk.step(_entry_of(file))
+        for file in files
+    ]
+    return [walk.back_from(first) for first in firsts]
+
+
+def _entry_of(record: IpFile) -> Entry:
+    pairs = dict(record.keyvalues)
+    made_by = pairs.pop("provenance_cid", "")
+    return Entry(cid=record.cid, keyvalues=pairs, name=record.name, size=record.size, provenance_cid=made_by)
 
 
 def _first_step(store: StoreReader, walk: _Walk, cid: str) -> Step:
@@ -85,12 +99,7 @@ def _first_step(store: StoreReader, walk: _Walk, cid: str) -> Step:
         return Step(entry=entry, provenance_cid=cid, document=document)
     if not records and not named:
         raise AssetNotFoundError(f"nothing is known of {cid!r} in {str(store.root)!r}: see `stargazer query`")
-    asked = Entry(cid=cid, keyvalues={})
-    for record in records[:1]:
-        pairs = dict(record.keyvalues)
-        made_by = pairs.pop("provenance_cid", "")
-        asked = Entry(cid=cid, keyvalues=pairs, name=record.name, size=record.size, provenance_cid=made_by)
-    return walk.step(asked)
+    return walk.step(_entry_of(records[0]) if records else Entry(cid=cid, keyvalues={}))
 
 
 class _Walk:

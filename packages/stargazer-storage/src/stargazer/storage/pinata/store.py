@@ -16,7 +16,6 @@ from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
 from stargazer.storage import outbox
-from stargazer.storage.checking import Checked
 from stargazer.storage.pinata.finding import AccountReader
 from stargazer.storage.pinata.sending import Progress, Sender, Sent
 from stargazer.storage.statements import statements_of
@@ -172,12 +171,12 @@ class PinataStore(AccountReader):
         """Whether a document's files are public unless it is said: what tasks make never is."""
         return self._public and not isinstance(document, Execution)
 
-    def replay(self, cids: Iterable[str], *, trusted: bool = True, checked: Checked | None = None) -> int:
+    def replay(self, cids: Iterable[str]) -> int:
         """As every store does; changes of our own that the account has not seen wait to be sent."""
         fresh = [cid for cid in dict.fromkeys(cids) if not self.is_registered(cid)]
-        count = super().replay(fresh, trusted=trusted, checked=checked)
-        if trusted and fresh:
-            self._follow_again(fresh)
+        count = super().replay(fresh)
+        if own := [cid for cid in fresh if not self.is_foreign(cid)]:
+            self._follow_again(own)
         return count
 
     def _follow_again(self, cids: Iterable[str]) -> None:
@@ -186,8 +185,7 @@ class PinataStore(AccountReader):
         with self._reachable():
             there = set(self.listing.documents())
         for cid in cids:
-            ours = cid not in there and not self.documents(cid, "foreign")
-            document = self.document(cid) if ours else None
+            document = self.document(cid) if cid not in there else None
             if isinstance(document, Supersession):
                 self._enqueue_document(cid)
             elif isinstance(document, Amendment | Retraction):

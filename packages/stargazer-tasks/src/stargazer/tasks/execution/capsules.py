@@ -56,7 +56,7 @@ async def replay_bundle(
     store = client.store
     fetched = await asyncio.to_thread(fetch_bundle, store, bundle, records_only=True)
     fetched.check(bundle)
-    executions = await asyncio.to_thread(executions_of, store, [record.cid for record in fetched.records])
+    executions = await asyncio.to_thread(executions_of, store, fetched.records)
     if not executions:
         raise AssetNotFoundError(
             f"nothing in the bundle {bundle.manifest.name!r} was computed, as far as its provenance tells: a capsule "
