@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from stargazer.assets.catalogue import QcReport, Reference, ReferenceIndex
 from stargazer.assets.errors import AssetNotFoundError
-from stargazer.assets.provenance import Entry, Import, dump
+from stargazer.assets.provenance import Entry, Execution, Import, dump
 from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.making import make_bundle
+from stargazer.storage.lineage.nearest import find_nearest
 from stargazer.storage.store import Addition, LocalStore
 from stargazer.storage.upkeep.fsck import fsck
 
@@ -191,6 +192,9 @@ def test_a_result_that_was_taken_back_stays_so_when_somebody_else_imports_it(
 
     assert [item.id for item in mine.query({"cid": record.cid})] == [record.id]
     assert mine.remembered(KEY) is None
+    nearest = find_nearest(mine, Execution(task="lab.count", run_key=KEY))
+    assert nearest is not None
+    assert nearest.note == "its result 'report' was taken back"
 
 
 def test_what_accompanies_a_file_by_our_own_word_comes_first(mine: LocalStore, tmp_path: Path) -> None:

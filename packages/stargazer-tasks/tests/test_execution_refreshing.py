@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import InvalidAssetError
-from stargazer.assets.catalogue import QcReport
+from stargazer.assets.catalogue import QcReport, Reference, ReferenceIndex
 from stargazer.storage import get_client
 from stargazer.tasks.execution import (
     AssetEnvironment,
@@ -72,6 +72,34 @@ def computed(*tasks: str, work: Any = flow, remembering: bool = False, below: bo
     return Counter(event.task.rpartition(".")[2] for event in events if event.kind == "finished")
 
 
+@env.task
+async def sequence() -> Reference:
+    path = workspace() / "a.fa"
+    path.write_text(">a\nACGT\n")
+    return Reference(path=path, build="tiny")
+
+
+@env.task
+async def offsets(reference: Reference) -> ReferenceIndex:
+    path = workspace() / "a.fai"
+    path.write_text("a\t4\t3\t4\t5\n")
+    return ReferenceIndex(path=path, reference_cid=reference)
+
+
+@env.task
+async def length(reference: Reference) -> QcReport:
+    index = reference.path.with_name(reference.path.name + ".fai")
+    return report(index.read_text().split("\t")[1], "length")
+
+
+@flow_env.task
+async def indexed() -> QcReport:
+    reference = await sequence()
+    await offsets(reference)
+    made: QcReport = await length(reference)
+    return made
+
+
 @pytest.fixture(autouse=True)
 def _done_before() -> None:
     assert computed(remembering=True) == Counter(["first", "second", "third"])
@@ -92,6 +120,12 @@ def test_one_task_and_everything_below_it() -> None:
     assert computed("second", below=True) == Counter(["second", "third"])
     assert computed("first", below=True) == Counter(["first", "second", "third"])
     assert computed("third", below=True) == Counter(["third"])
+
+
+def test_what_reads_a_file_reads_its_index_too() -> None:
+    asyncio.run(indexed())
+    assert computed("offsets", work=indexed) == {"offsets": 1}
+    assert computed("offsets", below=True, work=indexed) == {"offsets": 1, "length": 1}
 
 
 def test_what_reads_other_bytes_than_before_is_computed_in_any_case() -> None:

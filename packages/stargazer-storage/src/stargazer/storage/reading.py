@@ -125,11 +125,16 @@ class StoreReader:
             return None
         if not isinstance(document, Execution):
             return None
-        ids = {record_id(entry.cid, entry.keyvalues) for entry in document.outputs}
+        return None if self.taken_back(cid, document) else (cid, document)
+
+    def taken_back(self, cid: str, execution: Execution) -> list[str]:
+        """The roles of those results of an execution that it does not stand for any more, or that have no record."""
         sql = "SELECT record FROM claims WHERE document = ? AND NOT ended"
         with self.index.reading() as connection:
             standing = {record for (record,) in connection.execute(sql, (cid,)).fetchall()}
-        return (cid, document) if ids <= standing and ids == set(self._documents(ids)) else None
+        ids = {entry.role: record_id(entry.cid, entry.keyvalues) for entry in execution.outputs}
+        there = standing & self._documents(ids.values()).keys()
+        return [role for role, id in ids.items() if id not in there]
 
     def documents(self, cid: str, role: str = "output") -> list[str]:
         """CIDs of the provenance documents that name a file as `output` (made, imported) or `input`, oldest first.

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets.asset import record_id
 from stargazer.assets.errors import StargazerError
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.lineage.diff import Divergence, between, inputs_between, told
@@ -106,10 +105,8 @@ def _why_it_does_not_count(store: StoreReader, cid: str) -> str:
         document = store.document(cid)
     except StargazerError:
         return "its provenance cannot be read"
-    outputs = document.outputs if isinstance(document, Execution) else []
-    for entry in outputs:
-        if store.here(record_id(entry.cid, entry.keyvalues)) is None:
-            return f"its result {entry.role!r} was taken back"
+    for role in store.taken_back(cid, document) if isinstance(document, Execution) else ():
+        return f"its result {role!r} was taken back"
     if not store.is_trusted(cid):
         return "it was done by somebody else, who is not trusted here (`stargazer bundle fetch --trust`)"
     return ""

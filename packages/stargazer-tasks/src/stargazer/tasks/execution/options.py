@@ -44,7 +44,7 @@ class Refreshing:
     """The refresh of one block: the full names of its tasks, and what was computed anew so far.
 
     Attributes:
-        made: CIDs of results.
+        made: CIDs of results, and of what they accompany: whoever reads a file reads its index as well.
         keys: run keys.
     """
 

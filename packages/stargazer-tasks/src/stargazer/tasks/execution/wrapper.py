@@ -25,6 +25,7 @@ from stargazer.assets import (
     current_client,
 )
 from stargazer.assets.client import record_id
+from stargazer.assets.links import LinkKind
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.assets.query import no_assembling
 from stargazer.storage.lineage.nearest import Nearest, find_nearest
@@ -302,7 +303,8 @@ class Call:
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
         if self.forced and self.refresh is not None:
             self.refresh.keys.add(execution.run_key)
-            self.refresh.made |= {asset.cid or "" for _, asset in outputs} - self._input_cids()
+            made = {asset.cid or "": asset for _, asset in outputs if asset.cid not in self._input_cids()}
+            self.refresh.made |= {cid for new, asset in made.items() for cid in [new, *_accompanied(asset)]}
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
 
     def _handed_on(self, asset: Asset) -> Asset:
@@ -372,3 +374,9 @@ def _label(assets: Iterable[Asset]) -> str:
     found = (getattr(asset, field, None) for asset in assets for field in ("sample", "lane", "name"))
     words = dict.fromkeys(word for word in found if isinstance(word, str))
     return " ".join(itertools.islice(words, 4))
+
+
+def _accompanied(asset: Asset) -> list[str]:
+    """The CIDs of the files beside which an asset is laid."""
+    kinds = {name: link.kind for name, link in asset.links().items()}
+    return [cid for name, cid in asset.keyvalues.items() if kinds.get(name) is LinkKind.COMPANION]
