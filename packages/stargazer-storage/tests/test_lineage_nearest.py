@@ -87,6 +87,19 @@ def test_one_input(store: LocalStore, call: Execution) -> None:
     assert f"  now qc_report kind=raw sample=other {other.cid}" in found.explain().splitlines()
 
 
+def test_the_order_of_a_list(store: LocalStore, raw: Asset) -> None:
+    lanes = [raw, imported(store, "another")]
+    made(store, "lab.merge", "m", {"lanes[0]": lanes[0], "lanes[1]": lanes[1]}, run_key="k1")
+    turned = [entry_of("lanes[0]", lanes[1]), entry_of("lanes[1]", lanes[0])]
+
+    found = find_nearest(store, Execution(task="lab.merge", inputs=turned, run_key="k2"))
+
+    assert found is not None
+    ((kind, name, then, now),) = kinds(found)
+    assert (kind, name) == ("parameter", "order of lanes")
+    assert then.split(", ") == now.split(", ")[::-1]
+
+
 def test_what_is_no_part_of_the_key_is_no_reason(store: LocalStore, call: Execution) -> None:
     elsewhere = attrs.evolve(TOOL, source="PATH")
     found = nearest(store, call, tools=[elsewhere], platform="Darwin arm64", python="3.13.0")

@@ -184,7 +184,24 @@ def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list
         cids = (step.entry.cid, "") if only_here else ("", step.entry.cid)
         name = step.entry.role.partition("[")[0]
         found.append(Divergence(kind="input", name=name, a=sides[0], b=sides[1], cids=cids))
+    if not (found or deeper):
+        found += _reordered(a, b)
     return found, deeper
+
+
+def _reordered(a: list[Step], b: list[Step]) -> Iterator[Divergence]:
+    """The lists that hold the same files in another order."""
+    orders = []
+    for side in (a, b):
+        lists: dict[str, list[Step]] = {}
+        for step in side:
+            lists.setdefault(step.entry.role.partition("[")[0], []).append(step)
+        orders.append(lists)
+    for name in orders[0]:
+        left, right = (lists.get(name, []) for lists in orders)
+        if [step.entry.cid for step in left] != [step.entry.cid for step in right]:
+            texts = [", ".join(f"{told(step)} {step.entry.cid}" for step in side) for side in (left, right)]
+            yield Divergence(kind="parameter", name=f"order of {name}", a=texts[0], b=texts[1])
 
 
 def _paired(a: list[Step], b: list[Step]) -> tuple[list[tuple[Step, Step]], list[tuple[Step, bool]]]:
