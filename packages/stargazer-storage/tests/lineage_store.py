@@ -7,7 +7,7 @@ from typing import Any
 from stargazer.assets.asset import Asset
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, LocalStore, now
 
 __all__ = ["entry_of", "imported", "made"]
 
@@ -26,6 +26,7 @@ def made(store: LocalStore, task: str, content: str, inputs: dict[str, Asset], *
     path.write_text(content)
     entries = [entry_of(role, asset) for role, asset in inputs.items()]
     report = QcReport(path=path, kind="made", sample=task)
+    fields = {"finished": now()} | fields
     store.commit(Execution(task=task, inputs=entries, **fields), [("report", report)])
     return report
 

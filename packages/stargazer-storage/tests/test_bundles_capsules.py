@@ -23,7 +23,8 @@ from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.making import Made, make_bundle
 from stargazer.storage.bundles.manifest import dump, parse
 from stargazer.storage.lineage.executions import executions_of
-from stargazer.storage.store import LocalStore
+from stargazer.storage.lineage.walking import why_each
+from stargazer.storage.store import LocalStore, now
 
 from .lineage_store import entry_of, imported, made
 
@@ -45,11 +46,12 @@ def history(tmp_path: Path) -> History:
     raw, other = imported(store, "raw"), imported(store, "other")
     aligned = Alignment(path=_written(store, "bam"), sample="s")
     store.commit(
-        Execution(task="lab.align", inputs=[entry_of("reads", raw)], run_key="k1"), [("result", aligned)]
+        Execution(task="lab.align", inputs=[entry_of("reads", raw)], run_key="k1", finished=now()),
+        [("result", aligned)],
     )
     index = AlignmentIndex(path=_written(store, "bai"), alignment_cid=aligned)
     store.commit(
-        Execution(task="lab.index", inputs=[entry_of("alignment", aligned)], run_key="k2"),
+        Execution(task="lab.index", inputs=[entry_of("alignment", aligned)], run_key="k2", finished=now()),
         [("result", index)],
     )
     tools = [ToolUse(name="counter", version="2.0", source="PATH")]
@@ -110,6 +112,9 @@ def test_of_several_meanings_of_the_same_bytes_the_one_asked_for_is_followed(tmp
     for record in store.query({"asset": "qc_report", "kind": "made"}):
         (execution,) = executions_of(store, [record]).values()
         assert execution.task == record.keyvalues["sample"]
+    records = store.query({"asset": "qc_report", "kind": "made"})
+    steps = why_each(store, records)
+    assert [step.entry.keyvalues["sample"] for step in steps] == ["lab.first", "lab.second"]
 
 
 def test_it_locks_the_environment(history: History, tmp_path: Path) -> None:

@@ -429,7 +429,11 @@ def test_a_document_that_ends_what_the_bundle_does_not_hold_is_refused(
     folder: Path, yours: LocalStore, records: list[IpFile], tmp_path: Path
 ) -> None:
     strange = Retraction(
-        record=records[0].id, made_by=records[1].cid, cid=records[0].cid, replaces=[records[1].cid]
+        record=records[0].id,
+        made_by=records[1].cid,
+        cid=records[0].cid,
+        replaces=[records[1].cid],
+        at="2026-11-29T12:00:00Z",
     )
     (tmp_path / "strange").write_bytes(dump(strange))
     cid = compute_cid(tmp_path / "strange")

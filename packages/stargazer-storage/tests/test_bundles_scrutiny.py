@@ -16,10 +16,12 @@ from .lineage_store import imported, made
 
 CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 FILE = {"cid": CID, "keyvalues": {"asset": "qc_report"}, "name": "a.txt", "size": 3}
+OTHER = FILE | {"keyvalues": {"asset": "r1"}}
 
 
 def written(kind: str, **body: Any) -> bytes:
-    whole = {"stargazer": "provenance/1", "kind": kind, **body}
+    when = {"finished" if kind == "execution" else "at": "2026-11-29T12:00:00Z"}
+    whole = {"stargazer": "provenance/1", "kind": kind} | when | body
     return json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -58,7 +60,10 @@ def test_what_a_newer_version_says_besides_is_no_reason_to_refuse_it() -> None:
         (written("import", files=[FILE | {"keyvalues": {"asset": "r1", "cid": "x"}}]), "reserved name: cid"),
         (written("import", files=[FILE], foreign=[CID]), "whom to believe"),
         (written("import", files=[FILE], trusted=[CID]), "whom to believe"),
-        (written("execution", task="t", outputs=[FILE, FILE]), "the same role"),
+        (written("execution", task="t", outputs=[FILE, OTHER]), "the same role"),
+        (written("execution", task="t", outputs=[FILE, FILE | {"role": "b"}]), "names a file twice"),
+        (written("import", files=[FILE], at=""), "not done at a time in UTC"),
+        (written("execution", task="t", finished="2026-11-29"), "not done at a time in UTC"),
         (written("execution", task="t\nsame"), "cannot be printed"),
         (written("execution", task="t", inputs=[FILE | {"cid": "x"}]), "has no CID"),
         (

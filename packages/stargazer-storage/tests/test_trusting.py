@@ -155,8 +155,9 @@ def test_whom_a_stranger_believes_is_not_heard(mine: LocalStore, theirs: LocalSt
     assert mine.remembered(KEY) is None
 
 
+@pytest.mark.parametrize("again", [False, True])
 def test_a_fetch_that_was_killed_leaves_nothing_that_counts_as_our_own(
-    mine: LocalStore, bundle: Path
+    mine: LocalStore, bundle: Path, again: bool
 ) -> None:
     mine.query({})
     pid = os.fork()
@@ -167,9 +168,13 @@ def test_a_fetch_that_was_killed_leaves_nothing_that_counts_as_our_own(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
     assert len(list(mine.objects.scan())) == 4  # the result, two documents and a note
 
-    lose_index(mine)
-    assert fsck(mine).ok
+    if again:
+        fetch(mine, bundle)
+    else:
+        lose_index(mine)
+        assert fsck(mine).ok
 
+    assert len(list(mine.objects.scan())) == 4
     assert mine.executions_with(KEY) == [execution(mine)]
     assert mine.remembered(KEY) is None
 
@@ -233,6 +238,49 @@ def test_a_record_follows_our_own_word_whatever_the_clocks_of_others_say(
     lose_index(mine)
     assert fsck(mine).ok
     assert mine.here(before.id) == before
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_which_of_several_answers_does_not_depend_on_which_came_first(
+    mine: LocalStore, tmp_path: Path, trusted: bool
+) -> None:
+    given = imported(mine, "raw")
+    for hour in (14, 12, 13):
+        made(
+            mine, "lab.count", str(hour), {"given": given}, run_key=KEY, finished=f"2026-11-29T{hour}:00:00Z"
+        )
+    yours = LocalStore(tmp_path / "yours")
+    for record in mine.query({"asset": "qc_report", "kind": "made"}):
+        folder = tmp_path / record.cid
+        fetch(yours, make_bundle(mine, "one", [record], folder).path.parent, trust=trusted)
+
+    for store in (mine, yours):
+        found = store.remembered(KEY)
+        lose_index(store)
+        assert fsck(store).ok
+        assert store.remembered(KEY) == found
+        expected = "2026-11-29T14" if store is mine else "2026-11-29T12"
+        assert (found[1].finished[:13] if found else "") == (expected if trusted or store is mine else "")
+
+
+def test_no_amendment_of_somebody_else_hides_a_record_that_is_here(mine: LocalStore, tmp_path: Path) -> None:
+    old, new = imported(mine, "old"), imported(mine, "new")
+    records = {record.cid: record for record in mine.query({"asset": "qc_report"})}
+    pairs = {"asset": "qc_report", "kind": "raw", "sample": "old"}
+    better = pairs | {"sample": "better"}
+    (tmp_path / "old").write_text("old")
+    mine.supersede(records[old.cid or ""], records[new.cid or ""])
+    theirs = LocalStore(tmp_path / "others")
+    added = theirs.add([Addition(tmp_path / "old", QcReport.from_keyvalues(pairs))])[0]
+    amended = theirs.amend(added, better)
+    (mine_too,) = mine.add([Addition(tmp_path / "old", QcReport.from_keyvalues(better))])
+    assert mine_too.id == amended.id
+    before = mine.query({"asset": "qc_report"})
+
+    fetch(mine, make_bundle(theirs, "r", [amended], tmp_path / "r").path.parent)
+
+    assert mine_too in before
+    assert mine.query({"asset": "qc_report"}) == before
 
 
 def test_what_this_store_did_itself_comes_before_what_it_trusts(mine: LocalStore, bundle: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import types
 
 import pytest
+from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StorageError
 from stargazer.assets.provenance import Entry, Execution, dump
 from stargazer.storage import remaking
@@ -159,6 +160,19 @@ def test_provenance_stays_even_when_forced(store):
 
     assert not refused.forcible
     assert store.objects.stat(document.cid) is not None
+
+
+def test_provenance_in_the_guise_of_a_file_stays_too(store):
+    add(store, "a")
+    (document,) = store.query({"asset": "provenance"})
+    disguise = IpFile(
+        cid=document.cid, keyvalues={"asset": "qc_report", "kind": "x"}, name="x.txt", size=document.size
+    )
+    record = store.import_record(disguise, origin="somewhere", command="test")
+
+    (refused,) = evict(store, [record], force=True).refused
+
+    assert not refused.forcible
 
 
 def test_what_a_running_task_reads_stays_even_when_forced(store, mirrored):

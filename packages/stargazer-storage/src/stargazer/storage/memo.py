@@ -39,7 +39,7 @@ def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
 def answer(connection: sqlite3.Connection, run_key: str) -> str:
     """The CID of the execution that answers for a run key; empty if none does.
 
-    Of several of our own the last one counts, of several of others the first that came.
+    Of several of our own the last one counts, of several of others the first.
     """
     vouched = ""
     for cid in executions(connection, run_key):
@@ -51,8 +51,8 @@ def answer(connection: sqlite3.Connection, run_key: str) -> str:
 
 
 def executions(connection: sqlite3.Connection, run_key: str) -> list[str]:
-    """The CIDs of all executions with a run key, whoever did them; the last one first."""
-    sql = "SELECT document FROM attempts WHERE run_key = ? ORDER BY number DESC"
+    """The CIDs of all executions with a run key, whoever did them; the one that was finished last first."""
+    sql = "SELECT document FROM attempts JOIN runs USING(document) WHERE run_key = ? ORDER BY at DESC, document DESC"
     return [cid for (cid,) in connection.execute(sql, (run_key,)).fetchall()]
 
 

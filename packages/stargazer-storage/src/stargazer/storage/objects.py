@@ -131,7 +131,8 @@ class ObjectStore:
     def keep(self, path: str | os.PathLike[str], cid: str, *, layout: Path | None = None) -> StoredObject:
         """Take a file of our own (in `work` or `tmp`) whose bytes were just found to be those of `cid`.
 
-        They are not hashed again. The file becomes read-only and moves: `path` is gone afterwards. An object of the
+        They are not hashed again. The file becomes read-only and moves: `path` is gone afterwards, unless it is the
+        object itself. An object of the
         same size that is there already stays, so a damaged one is to be removed or put into quarantine before.
 
         Args:
@@ -152,7 +153,8 @@ class ObjectStore:
             if layout is not None:  # first: without it the object does not verify
                 layouts.save(self._shard(cid) / cid, layout)
             (kept,) = self._keep([(cid, path)])
-            path.unlink(missing_ok=True)
+            if path != self.path(cid):
+                path.unlink(missing_ok=True)
         return kept
 
     def link(self, source: str | os.PathLike[str]) -> StoredObject:

@@ -105,9 +105,20 @@ class StoreReader:
         found: Iterable[Any] = records.all() if condition is None else records.search(condition)
         with self.index.reading() as connection:
             found = superseding.selected(connection, found, superseded)
-            if len(found) > 1 and any(key.endswith("_cid") for key in pairs):
-                found.sort(key=lambda record: not memo.is_believed(connection, record.get("stated_by", "")))
-        return [self._ipfile(document) for document in found]
+        return self._own_words_first([self._ipfile(document) for document in found], pairs)
+
+    def _own_words_first(self, records: list[IpFile], pairs: Mapping[str, str]) -> list[IpFile]:
+        """Records that accompany a file (if a link is asked for): last those that only somebody else speaks of."""
+        if len(records) < 2 or not any(key.endswith("_cid") for key in pairs):
+            return records
+        known = self._documents(record.id for record in records)
+        with self.index.reading() as connection:
+            others = {
+                id
+                for id, document in known.items()
+                if not memo.is_believed(connection, document.get("stated_by", ""))
+            }
+        return sorted(records, key=lambda record: record.id in others)
 
     def get(self, id: str) -> IpFile | None:
         """One record by its id."""

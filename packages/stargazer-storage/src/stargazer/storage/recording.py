@@ -225,7 +225,7 @@ class StoreRecorder(StoreReader):
             records.remove(where("id") == record)
         if first:
             claimed = statements_of(first[0], self.document(first[0]))
-            self._insert([item for item in claimed if item.id == record][:1], first[0])
+            self._insert([item for item in claimed if item.id == record][-1:], first[0])
 
     def _insert(self, statements: Iterable[Statement], document: str) -> dict[str, dict[str, Any]]:
         """New records of what a document claims, by id."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from stargazer.assets.errors import FormatError
-from stargazer.assets.provenance import Document, Execution
+from stargazer.assets.provenance import Amendment, Document, Execution, Retraction
 from stargazer.storage.statements import ended_by, statements_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str,
     """Those documents of a bundle that may take effect: none may change a record that was here before.
 
     An import or execution only adds. An amendment or retraction ends claims, so it counts only where all that it ends
-    came in this very bundle and was not known here.
+    came in this very bundle and was not known here, and speaks of the same record. What an amendment makes of a record
+    must not be one that is here, which would be superseded where the other is.
 
     Raises:
         FormatError: one ends what the bundle does not hold.
@@ -43,9 +44,28 @@ def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str,
         if not ended <= documents.keys():
             missing = sorted(ended - documents.keys())[0]
             raise FormatError(f"provenance {cid}: ends what {missing} says, which is not in the bundle")
-        if store.is_registered(cid) or not any(map(store.is_registered, ended)):
+        if store.is_registered(cid) or not (
+            any(map(store.is_registered, ended)) or _touches_others(store, cid, document, documents)
+        ):
             taken[cid] = document
     return taken
+
+
+def _touches_others(
+    store: StoreReader, cid: str, document: Document, documents: Mapping[str, Document]
+) -> bool:
+    """Whether an amendment or retraction speaks of other files than what it ends, or makes a record that is here."""
+    files = {
+        item.file.cid
+        for record, claimant in ended_by(document)
+        for item in statements_of(claimant, documents[claimant])
+        if item.id == record
+    }
+    if isinstance(document, Amendment | Retraction) and files != {document.cid}:
+        return True
+    return isinstance(document, Amendment) and any(
+        store.here(item.id) is not None for item in statements_of(cid, document)
+    )
 
 
 def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str]:

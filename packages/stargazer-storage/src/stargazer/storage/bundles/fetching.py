@@ -207,6 +207,7 @@ class _Fetch:
     def _here(self, entry: BundleFile) -> StoredObject | None:
         found = getting.present(self.store, entry.cid) if entry.cid else None
         if found:
+            refuse_document(self.store.objects.path(found.cid))
             self._tell(News(entry.name, "here", entry.size, entry.size))
         return found
 

@@ -11,14 +11,14 @@ import attrs
 from stargazer.assets import provenance
 from stargazer.assets.asset import asset_class, record_id
 from stargazer.assets.errors import FormatError, StargazerError, StorageError
-from stargazer.assets.provenance import Document, Entry, Import
+from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.bundles import getting
 from stargazer.storage.bundles.documents import accepted, needed
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.bundles.mirrors import fill, is_url, targets_of
-from stargazer.storage.bundles.screening import screened
+from stargazer.storage.bundles.screening import named, screened
 from stargazer.storage.bundles.scrutiny import scrutinised
 from stargazer.storage.bundles.selecting import as_stored, settled
 from stargazer.storage.checking import Checked
@@ -65,7 +65,7 @@ def take_documents(store: LocalStore, bundle: Bundle, folder: Path) -> Documents
             targets = [fill(mirror, bundle.place, cid=cid, name=cid) for mirror in mirrors]
             path = _document_file(store, aside, cid, list(filter(None, targets)))
             taken.found[cid] = scrutinised(path.read_bytes())
-            if not store.is_registered(cid):
+            if path != store.objects.path(cid):
                 taken.files[cid] = path
         except StargazerError as error:
             taken.failures[cid] = str(error)
@@ -126,7 +126,7 @@ class Registration:
         told = {entry.name: pairs for entry in entries if entry.name in self.cids
                 and (pairs := settled(entry, self.cids)) is not None}  # fmt: skip
         ids = {name: record_id(self.cids[name], pairs) for name, pairs in told.items()}
-        self._check(entries, told, ids)
+        self._check(entries, told, ids, documents.found)
         for name in self.failures:
             del told[name], ids[name]
         missing = {self.cids.get(entry.name, entry.cid) for entry in entries if entry.name not in told} - {""}
@@ -156,6 +156,7 @@ class Registration:
         entries: Sequence[BundleFile],
         told: Mapping[str, Mapping[str, str]],
         ids: Mapping[str, str],
+        documents: Mapping[str, Document],
     ) -> None:
         """Look at the entries that are here, as when they are added.
 
@@ -168,8 +169,10 @@ class Registration:
             for name, pairs in told.items()
             if self.cids[name] in self.brought or not here & {ids[name], as_added[name]}
         }
-        new = {entry.name: new[entry.name] for entry in entries
-               if entry.name in new and self._is_of_its_type(entry)}  # fmt: skip
+        made = _made(documents)
+        for number, entry in enumerate(entries):  # what a task made is taken as the task's own store took it
+            if entry.name in new and ids[entry.name] not in made and not self._is_of_its_type(entry, number):
+                del new[entry.name]
         self.checked = screened(self.store, new, self.cids, self.folder / "named")
         if not self.force:
             hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
@@ -203,13 +206,13 @@ class Registration:
         groups = (asked[at : at + _AT_ONCE] for at in range(0, len(asked), _AT_ONCE))
         return {document["id"] for group in groups for document in table.search(where("id").one_of(group))}
 
-    def _is_of_its_type(self, entry: BundleFile) -> bool:
+    def _is_of_its_type(self, entry: BundleFile, number: int) -> bool:
         """Look at the head and tail of a file that is here, as when it is added."""
         path = self.store.objects.path(self.cids[entry.name])
         check = asset_class(entry.keyvalues["asset"]).check
         if check is not None and path.exists():
             try:
-                check(path)
+                check(named(path, self.folder / "typed" / str(number), entry.name))
             except FormatError as error:
                 self.failures[entry.name] = str(error)
         return entry.name not in self.failures
@@ -262,3 +265,13 @@ class Registration:
             urls = [target if is_url(target) else Path(target).absolute().as_uri() for target in targets]
             found.setdefault(cid, []).extend(url for url in urls if not urlsplit(url).query)
         return {cid: urls for cid, urls in found.items() if cid and urls}
+
+
+def _made(documents: Mapping[str, Document]) -> set[str]:
+    """The ids of the records of what tasks made."""
+    return {
+        item.id
+        for cid, document in documents.items()
+        if isinstance(document, Execution)
+        for item in statements_of(cid, document)
+    }

@@ -16,7 +16,7 @@ from stargazer.storage.reading import StoreReader
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore
 
-__all__ = ["screened"]
+__all__ = ["named", "screened"]
 
 
 def screened(
@@ -36,12 +36,12 @@ def screened(
         path = store.objects.path(cids[name])
         if path.exists():
             asset = asset_class(pairs["asset"]).from_keyvalues(pairs, cid=cids[name])
-            additions.append(Addition(_named(path, folder / str(number), name), asset, name=name))
+            additions.append(Addition(named(path, folder / str(number), name), asset, name=name))
     find = functools.partial(StoreReader.query, store)  # this machine's records: no account is asked
     return {item.name: checked for item, checked in checked_one_by_one(additions, find)}
 
 
-def _named(path: Path, folder: Path, name: str) -> Path:
+def named(path: Path, folder: Path, name: str) -> Path:
     """An object under the name of its file, by which checks call it; as it is where links cannot be made."""
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True)

@@ -18,10 +18,12 @@ from stargazer.assets.provenance import (
     parse,
 )
 from stargazer.storage.cid import is_cid
+from stargazer.storage.statements import statements_of, time_of
 
 __all__ = ["scrutinised"]
 
 _RECORD = re.compile(r"[0-9a-f]{32}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _LARGEST = 1 << 62  # bytes
 
 
@@ -49,6 +51,14 @@ def scrutinised(data: bytes) -> Document:
 
 def _wrong(document: Document) -> Iterator[str]:
     """What keeps a document out."""
+    created = document.created_at if isinstance(document, Amendment) else ""
+    for time in [time_of(document), *filter(None, [created])]:
+        if not _TIME.fullmatch(time):
+            yield f"it was not done at a time in UTC: {time!r:.40}"
+    if isinstance(document, Import | Execution):
+        ids = [item.id for item in statements_of("", document)]
+        if len(set(ids)) < len(ids):
+            yield "it names a file twice"
     match document:
         case Import():
             if document.foreign or document.trusted:

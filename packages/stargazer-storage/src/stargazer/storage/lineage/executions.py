@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
 
 from stargazer.assets.provenance import Execution
@@ -18,11 +18,12 @@ __all__ = ["executions_of", "steps_of"]
 
 def steps_of(store: StoreReader, records: Iterable[IpFile]) -> list[Step]:
     """The steps of records and of everything that they were made from, those asked for first."""
-    found: dict[tuple[str, str], Step] = {}
+    found: dict[Hashable, Step] = {}
     waiting = deque(why_each(store, {record.id: record for record in records}.values()))
     while waiting:
         step = waiting.popleft()
-        if (key := (step.entry.cid, step.provenance_cid)) not in found:
+        key = step.entry.cid, frozenset(step.entry.keyvalues.items()), step.provenance_cid
+        if key not in found:
             found[key] = step
             waiting += step.inputs
     return list(found.values())

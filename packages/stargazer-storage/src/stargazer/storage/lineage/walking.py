@@ -108,7 +108,7 @@ class _Walk:
     def __init__(self, store: StoreReader):
         self.store = store
         self.documents: dict[str, Document | None] = {}
-        self.steps: dict[tuple[str, str, str], Step] = {}
+        self.steps: dict[Hashable, Step] = {}
 
     def back_from(self, first: Step) -> Step:
         """A step, with all steps before it."""
@@ -125,7 +125,7 @@ class _Walk:
 
     def step(self, entry: Entry) -> Step:
         """The step of a file as far as its own document tells; the same one for the same file and role."""
-        key = entry.cid, entry.role, entry.provenance_cid
+        key = entry.cid, frozenset(entry.keyvalues.items()), entry.role, entry.provenance_cid
         if key in self.steps:
             return self.steps[key]
         named = list(dict.fromkeys(filter(None, [entry.provenance_cid, *self.store.documents(entry.cid)])))

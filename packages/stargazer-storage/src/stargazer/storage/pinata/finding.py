@@ -90,6 +90,7 @@ class AccountReader(LocalStore):
             there = {row["id"]: there[row["id"]] for row in rows}
             local = [attrs.evolve(record, path=self._path(record.cid)) for record in there.values()]
             found = sorted([*found, *local], key=lambda record: record.created_at)
+            found = self._own_words_first(found, keyvalues)
         return [record for record in found if public in (None, record.public)]
 
     def get(self, id: str) -> IpFile | None:
@@ -109,17 +110,26 @@ class AccountReader(LocalStore):
                 with contextlib.suppress(StargazerError):  # wrong or missing bytes: computed anew
                     document = self.document(cid)
                     if isinstance(document, Execution) and document.run_key == run_key:
-                        self.replay([*self._missing_changes(NOTE), cid])
+                        self.replay([cid])
                         return super().remembered(run_key)
         return None
 
     def _comes_alone(self, cid: str) -> bool:
         """Also the provenance of the account: others of it may have sent it."""
-        found = super()._comes_alone(cid)
-        if not found:
-            with self._reachable():
-                found = cid in self.listing.documents()
-        return found
+        if super()._comes_alone(cid):
+            return True
+        taken = False
+        with self._reachable():
+            file = self.listing.documents().get(cid)
+            if file is not None:
+                if file.keyvalues.get("kind") != NOTE:
+                    self._take_notes()  # before it is an object: it must not count as ours if it is not
+                taken = True
+        return taken
+
+    def _take_notes(self) -> None:
+        """Know whose documents those of the account are."""
+        LocalStore.replay(self, self._missing_changes(NOTE))
 
     def sources(self, cid: str) -> list[Source]:
         """Mirrors, and Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
@@ -179,14 +189,14 @@ class AccountReader(LocalStore):
             self.read(made_by)
 
     def _missing_changes(self, *kinds: str) -> list[str]:
-        """The documents of these kinds that the account has and this store had not: they are here now.
+        """The documents of these kinds that the account has and this store did not know: they are here now.
 
         Raises:
             StorageError: one of them cannot be had.
         """
         listed = self.listing.documents().items()
         changes = [cid for cid, file in listed if file.keyvalues.get("kind") in kinds]
-        return [self._fetched(cid) for cid in changes if self.objects.stat(cid) is None]
+        return [self._fetched(cid) for cid in changes if not self.is_registered(cid)]
 
     def _fetched(self, cid: str) -> str:
         """The CID of a file that is here now."""

@@ -159,7 +159,7 @@ class _Origins:
 
 def _judge(record: IpFile, used: bool, origins: _Origins) -> tuple[str, bool, str]:
     """Why a file is not to be dropped, whether that can be forced, and how it can be had again."""
-    if record.keyvalues.get("asset") == "provenance":
+    if record.keyvalues.get("asset") == "provenance" or origins.store.is_registered(record.cid):
         return "provenance stays: what is known of files follows from it", False, ""
     if used:
         return "a running task reads it", False, ""
@@ -181,7 +181,7 @@ def _answers(source: Source, cid: str) -> bool:
 
 
 def _has(source: Source, found: StoredObject, path: Path) -> bool:
-    """Whether a source gives the first and last bytes of a file now; what is between is not looked at."""
+    """Whether a source gives the first bytes of a file now, and the last ones if it gives parts; nothing in between."""
     starts = dict.fromkeys([0, max(0, found.size - _LOOK)])
     return all(_gives(source, found, path, start) for start in starts)
 

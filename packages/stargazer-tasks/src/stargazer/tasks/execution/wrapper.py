@@ -303,8 +303,8 @@ class Call:
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
         if self.forced and self.refresh is not None:
             self.refresh.keys.add(execution.run_key)
-            made = {asset.cid or "": asset for _, asset in outputs if asset.cid not in self._input_cids()}
-            self.refresh.made |= {cid for new, asset in made.items() for cid in [new, *_accompanied(asset)]}
+            made = [asset for _, asset in outputs if asset.cid not in self._input_cids()]
+            self.refresh.made |= {cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)]}
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
 
     def _handed_on(self, asset: Asset) -> Asset:
