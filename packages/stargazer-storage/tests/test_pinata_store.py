@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import warnings
 from pathlib import Path
@@ -11,7 +12,7 @@ import attrs
 import pytest
 from stargazer.assets import Alignment, Asset, Reference
 from stargazer.assets.client import IpFile
-from stargazer.assets.errors import ConfigurationError, StorageError
+from stargazer.assets.errors import ConfigurationError, StargazerError, StorageError
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
@@ -288,6 +289,29 @@ def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_
 
     assert there.is_trusted(document)
     assert there.remembered("theirs") is not None
+
+
+def test_what_a_stranger_did_is_not_even_kept_while_nobody_can_say_that_it_is_his(
+    here, there, tmp_path, pinata
+):
+    stranger = LocalStore(tmp_path / "stranger")
+    theirs = run(stranger, add(stranger), key="theirs")
+    make_bundle(stranger, "calls", [theirs.record], tmp_path / "out")
+    (record,) = fetch_bundle(here, find_bundle(str(tmp_path / "out"), here.root), records_only=True).records
+    here.hand_over([run(here, record, b"from theirs", key="mine").record])
+    document = record.keyvalues["provenance_cid"]
+    (note,) = here.documents(document, "foreign")
+    pinata.fault(note, status=404, times=None)
+
+    for _ in range(2):
+        assert there.remembered("theirs") is None
+        with contextlib.suppress(StargazerError):
+            why(there, document)
+        assert there.objects.stat(document) is None
+        assert fsck(there).ok
+    pinata.faults.clear()
+    assert there.remembered("theirs") is None
+    assert there.remembered("mine") is not None
 
 
 def test_why_is_answered_from_the_account(here, there):
