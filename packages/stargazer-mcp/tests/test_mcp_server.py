@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -211,7 +212,8 @@ def test_a_client_that_hangs_up_ends_the_server(reference: None) -> None:
     assert len(answers[1]["result"]["tools"]) == 3
 
 
-def test_sigterm_ends_the_server() -> None:
+@pytest.mark.parametrize("wait", [0, 0.0001, 0.0003, 0.001, 0.003])
+def test_sigterm_ends_the_server_whatever_it_is_at(wait: float) -> None:
     process = subprocess.Popen(
         [*COMMAND, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -220,6 +222,7 @@ def test_sigterm_ends_the_server() -> None:
     process.stdin.write(json.dumps({"jsonrpc": "2.0", **INITIALIZE}) + "\n")
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["id"] == 1
+    time.sleep(wait)  # its answer is out, and it is about to wait for the next request
     process.send_signal(signal.SIGTERM)
     _, text = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM, text

@@ -14,7 +14,7 @@ from stargazer.assets.catalogue import Alignment, DuplicateMetrics, QcReport, Re
 from stargazer.assets.errors import InvalidAssetError, StorageError
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, LocalStore, now
 
 BAM = gzip.compress(b"BAM\x01") + bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
@@ -39,7 +39,7 @@ def result(store: LocalStore, text: str, **fields: object) -> QcReport:
 
 def execution(*inputs: Asset, key: str = "key", task: str = "flagstat") -> Execution:
     entries = [Entry(role=f"in{n}", cid=a.cid or "", keyvalues=a.keyvalues) for n, a in enumerate(inputs)]
-    return Execution(task=task, run_key=key, inputs=entries)
+    return Execution(task=task, run_key=key, inputs=entries, finished=now())
 
 
 def state(store: LocalStore) -> tuple[list[str], list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Sequence
 
 from stargazer.mcp.cli.words import Parser
@@ -20,7 +22,17 @@ def serve(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if words.plain or words.pairs:
         parser.error("serve takes no words")
+    import asyncio
+
+    asyncio.run(_serve())
+    return 0
+
+
+async def _serve() -> None:
+    """Serve; SIGTERM ends it between two steps of the event loop, where no task takes it for an error of its own."""
+    import asyncio
+
     from stargazer.mcp.server import make_server
 
-    make_server().run("stdio", show_banner=False, log_level="WARNING")
-    return 0
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
+    await make_server().run_async("stdio", show_banner=False, log_level="WARNING")
