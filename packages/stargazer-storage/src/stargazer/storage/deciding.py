@@ -73,7 +73,7 @@ class StoreDecider(StoreRecorder):
                 account=account(),
                 at=now(),
             )
-            self._apply(self._write(document, arrived), document)
+            self._apply(self.write_document(document, arrived), document)
 
     def note_foreign(self, cids: Iterable[str], checked: Checked | None = None) -> None:
         """Write down that documents are somebody else's, before they are kept: an index that is made again knows it.
@@ -102,7 +102,7 @@ class StoreDecider(StoreRecorder):
                     account=account(),
                     at=now(),
                 )
-                self._apply(self._write(document, arrived), document, live=False)
+                self._apply(self.write_document(document, arrived), document, live=False)
 
     def trust(self, cids: Iterable[str], command: str = "trust") -> list[str]:
         """Let the memo answer with executions that others did, and write down that it may.
@@ -127,5 +127,5 @@ class StoreDecider(StoreRecorder):
         if new:
             with self._arriving() as arrived, self.index.transaction():
                 document = Import(files=[], command=command, trusted=new, account=account(), at=now())
-                self._apply(self._write(document, arrived), document)
+                self._apply(self.write_document(document, arrived), document)
         return new

@@ -68,8 +68,12 @@ class StoreRecorder(StoreReader):
         """A list for the objects of one change, which are removed again if it fails."""
         return arriving(self.root, self.objects, lambda: self.index)
 
-    def _write(self, document: Document, arrived: list[StoredObject]) -> StoredObject:
-        """A provenance document as an object."""
+    def write_document(self, document: Document, arrived: list[StoredObject]) -> StoredObject:
+        """A provenance document as an object, which is added to those that arrived.
+
+        Raises:
+            StorageError: the store cannot take it.
+        """
         path = self.objects.new_temporary()
         try:
             path.write_bytes(provenance.dump(document))

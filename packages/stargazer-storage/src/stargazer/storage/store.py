@@ -69,7 +69,7 @@ class LocalStore(StoreIntake):
                 account=account(),
                 at=now(),
             )
-            written = self._write(document, arrived) if fresh else None
+            written = self.write_document(document, arrived) if fresh else None
             with self.index.transaction() as connection:
                 verified.remember(connection, stored)
                 for item, found, signature in zip(additions, stored, signatures, strict=True):
@@ -116,7 +116,7 @@ class LocalStore(StoreIntake):
             ]
             execution = attrs.evolve(execution, outputs=entries)
             stored = list(arrived)
-            written = self._write(execution, arrived)
+            written = self.write_document(execution, arrived)
             with self.index.transaction() as connection:
                 verified.remember(connection, stored)
                 records = self._apply(written, execution)
@@ -208,7 +208,7 @@ class LocalStore(StoreIntake):
         entry = Entry(cid=record.cid, keyvalues=pairs, name=record.name, size=record.size, origin=origin)
         document = Import(files=[entry], command=command, account=account(), at=now())
         with self._arriving() as arrived:
-            written = self._write(document, arrived)
+            written = self.write_document(document, arrived)
             with self.index.transaction():
                 self._apply(written, document, live=False)
         id = record_id(record.cid, pairs)
@@ -226,7 +226,7 @@ class LocalStore(StoreIntake):
         with self._arriving() as arrived:
             while True:
                 document = attrs.evolve(document, replaces=self._claimants(document.record))
-                written = self._write(document, arrived)
+                written = self.write_document(document, arrived)
                 with self.index.transaction():
                     self._existing(IpFile(cid=document.cid, id=document.record))
                     if document.replaces == self._claimants(document.record):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets import provenance
 from stargazer.assets.asset import asset_class, record_id
 from stargazer.assets.errors import FormatError, StargazerError, StorageError
 from stargazer.assets.provenance import Document, Entry, Execution, Import
@@ -144,9 +143,9 @@ class Registration:
                 store.replay(wanted)
                 fresh = self._untold([entry for entry in entries if entry.name in told], told, ids)
                 if fresh:
-                    kept.append(self._write_import(fresh, told))
-                    verified.remember(connection, kept[-1:])
-                    store.replay([kept[-1].cid])
+                    written = self._write_import(fresh, told, kept)
+                    verified.remember(connection, [written])
+                    store.replay([written.cid])
                 store.add_mirrors(self._mirrors())
         found = [store.here(id) for id in ids.values()]
         return [record for record in found if record is not None]
@@ -218,7 +217,10 @@ class Registration:
         return entry.name not in self.failures
 
     def _write_import(
-        self, entries: Sequence[BundleFile], told: Mapping[str, Mapping[str, str]]
+        self,
+        entries: Sequence[BundleFile],
+        told: Mapping[str, Mapping[str, str]],
+        kept: list[StoredObject],
     ) -> StoredObject:
         """The document of an import of these entries, as an object."""
         files = [
@@ -243,14 +245,7 @@ class Registration:
             account=account(),
             at=now(),
         )
-        path = self.store.objects.new_temporary()
-        try:
-            path.write_bytes(provenance.dump(document))
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            root = str(self.store.root)
-            raise StorageError(f"the store {root!r} cannot save provenance: {error.strerror}") from error
-        return self.store.objects.adopt(path)
+        return self.store.write_document(document, kept)
 
     def _mirrors(self) -> dict[str, list[str]]:
         """Where the files may be had again; a URL with a query is left out, for it may be signed."""
