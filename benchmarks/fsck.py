@@ -50,7 +50,7 @@ def fill_with_many(store: LocalStore, count: int) -> None:
             entries.append(Entry(cid=cid, keyvalues=pairs, name=f"s{number}.txt", size=len(text)))
         document = Import(files=entries, command="benchmark", at=now())
         with store._arriving() as arrived:
-            written = store._write(document, arrived)
+            written = store.write_document(document, arrived)
             with store.index.transaction() as connection:
                 verified.remember(connection, kept)
                 store._apply(written, document)

@@ -258,7 +258,7 @@ def test_a_thousand_steps_are_walked_and_shown(store):
         for number in range(1_000):
             output = Entry(role="out", cid=f"bafkrei{number:052d}", keyvalues={"asset": "qc_report"})
             document = Execution(task=f"step{number}", inputs=[last], outputs=[output])
-            store._apply(store._write(document, arrived), document)
+            store._apply(store.write_document(document, arrived), document)
             last = output
 
     step = why(store, last.cid)
