@@ -93,6 +93,7 @@ class Alignment(Asset):
     sorted_by: Literal["coordinate", "queryname", "unsorted"] = "unsorted"
     duplicates_marked: bool = False
     recalibrated: bool = False
+    build: str | None = attrs.field(default=None, validator=header_text)
 
 
 @asset(

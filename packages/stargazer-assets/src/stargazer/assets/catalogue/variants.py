@@ -36,6 +36,7 @@ class Variants(Asset):
     kind: Literal["calls", "gvcf", "truth"] = "calls"
     normalised: bool = False
     filtered: bool = False
+    build: str | None = attrs.field(default=None, validator=header_text)
 
     @property
     def only_sample(self) -> str | None:

@@ -19,6 +19,13 @@ LARGEST = 256 << 20
 """Bytes of a header at most: one that is larger is damaged."""
 
 GZIP = b"\x1f\x8b"
+MARKING_PROGRAM = re.compile(
+    r"mark_?dup|dedup|rmdup|samblaster|streammd|doppelmark|bammarkduplicates|bamsormadup|dragen",
+    re.IGNORECASE,
+)
+"""In the names of programs that mark or remove duplicates (`@PG` of a SAM header: ID, PN)."""
+MARKING_COMMAND = re.compile(r"(?:^|\s|/)(?:markdup|rmdup|dedup|MarkDuplicates\w*)(?=\s|$)")
+"""In their command lines, as a word of its own, not a part of a file's name."""
 FIELD = re.compile(r'(?:^|,)\s*(ID|length|md5|M5)=("[^"]*"|[^,]*)')
 
 
@@ -36,15 +43,36 @@ class Header:
 
     Attributes:
         contigs: by name, in order.
-        samples: of the columns of variants.
+        samples: of the columns of variants, or of the read groups of an alignment; each once.
         order: of an alignment, as `@HD SO` says.
         first: the contig of the first record of variants, as far as that is text.
+        read_groups: of an alignment: the fields of each `@RG` line by tag.
+        programs: that made an alignment: the fields of each `@PG` line by tag.
     """
 
     contigs: Mapping[str, Contig]
     samples: list[str] = attrs.field(factory=list)
     order: str = ""
     first: str = ""
+    read_groups: list[Mapping[str, str]] = attrs.field(factory=list)
+    programs: list[Mapping[str, str]] = attrs.field(factory=list)
+
+    @property
+    def libraries(self) -> list[str]:
+        """Of the read groups of an alignment, each once."""
+        return _each(self.read_groups, "LB")
+
+    @property
+    def platforms(self) -> list[str]:
+        """Of the read groups of an alignment, in capitals, each once."""
+        return list(dict.fromkeys(name.upper() for name in _each(self.read_groups, "PL")))
+
+    @property
+    def duplicates_marked(self) -> bool:
+        """Whether a program that marks duplicates is among those that made an alignment."""
+        return any(
+            MARKING_PROGRAM.search(program.get(tag, "")) for program in self.programs for tag in ("ID", "PN")
+        ) or any(MARKING_COMMAND.search(program.get("CL", "")) for program in self.programs)
 
 
 def is_cram(path: Path) -> bool:
@@ -72,7 +100,7 @@ def alignment_header(path: Path) -> Header:
                 contigs[name] = Contig(_number(file), said.get(name, Contig()).md5)
     except (FormatError, struct.error) as error:
         raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
-    return Header(contigs, order=_order(text))
+    return _alignment_header(contigs, text)
 
 
 def variants_header(path: Path) -> Header:
@@ -134,7 +162,25 @@ def _cram_header(path: Path) -> Header:
             text = str(file.header)
     except (OSError, ValueError) as error:
         raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
-    return Header(sam_contigs(text), order=_order(text))
+    return _alignment_header(sam_contigs(text), text)
+
+
+def _alignment_header(contigs: Mapping[str, Contig], text: str) -> Header:
+    groups, programs = (_sam_lines(text, tag) for tag in ("@RG", "@PG"))
+    return Header(contigs, _each(groups, "SM"), _order(text), read_groups=groups, programs=programs)
+
+
+def _sam_lines(text: str, tag: str) -> list[Mapping[str, str]]:
+    """The fields of each line of a SAM header of one kind, by their tags."""
+    lines = (line.split("\t") for line in text.splitlines())
+    return [
+        dict(field.split(":", 1) for field in rest if ":" in field) for kind, *rest in lines if kind == tag
+    ]
+
+
+def _each(lines: list[Mapping[str, str]], tag: str) -> list[str]:
+    """The values of a tag, each once, in order; those that are not given left out."""
+    return list(dict.fromkeys(value for line in lines if (value := line.get(tag, ""))))
 
 
 def _order(text: str) -> str:
