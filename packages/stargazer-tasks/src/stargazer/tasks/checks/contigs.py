@@ -11,7 +11,7 @@ from stargazer.storage.checking import Lookup
 from stargazer.tasks.checks.headers import Contig, alignment_header, variants_header
 from stargazer.tasks.checks.sequences import sequences_of
 
-__all__ = ["alignment", "order", "samples", "some", "variants"]
+__all__ = ["alignment", "compare", "order", "samples", "some", "variants"]
 
 
 def alignment(asset: Alignment, path: Path, lookup: Lookup) -> bool:
@@ -24,7 +24,7 @@ def alignment(asset: Alignment, path: Path, lookup: Lookup) -> bool:
     reference = sequences_of(known, lookup) if known else None
     if known is None or not reference:
         return False
-    _compare(path.name, alignment_header(path).contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
+    compare(repr(path.name), alignment_header(path).contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
     return True
 
 
@@ -59,7 +59,7 @@ def variants(asset: Variants | KnownSites, path: Path, lookup: Lookup) -> bool:
     header = variants_header(path)
     contigs = header.contigs or ({header.first: Contig()} if header.first else {})
     if contigs:
-        _compare(path.name, contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
+        compare(repr(path.name), contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
     return bool(contigs)
 
 
@@ -82,26 +82,33 @@ def samples(asset: Variants, path: Path, lookup: Lookup) -> bool:
     return True
 
 
-def _compare(name: str, contigs: Mapping[str, Contig], title: str, reference: Mapping[str, Contig]) -> None:
-    """Raise FormatError where contigs contradict those of a reference, which may hold some of them alone."""
+def compare(title: str, contigs: Mapping[str, Contig], of: str, reference: Mapping[str, Contig]) -> None:
+    """See that contigs do not contradict those of a reference, which may hold some of them alone.
+
+    Args:
+        title, of: what the file and the reference are called in errors.
+
+    Raises:
+        FormatError: no contig in common, or one of another length or checksum (M5).
+    """
     common = contigs.keys() & reference.keys()
     if not common:
         raise FormatError(
-            f"{name!r} and {title} have no contig in common: {some(contigs)} and {some(reference)}; "
+            f"{title} and {of} have no contig in common: {some(contigs)} and {some(reference)}; "
             "it belongs to another build, or to none"
         )
+    way_out = "use the reference that it was made with (`stargazer add` it, with a build= of its own)"
     for contig in (contig for contig in contigs if contig in common):
         here, there = contigs[contig], reference[contig]
         if None not in (here.length, there.length) and here.length != there.length:
             raise FormatError(
-                f"{name!r} does not belong to {title}: contig {contig!r} has {here.length:,} bases in its header and "
-                f"{there.length:,} in the reference; give the reference_cid of the one that it was made with"
+                f"{title} does not belong to {of}: contig {contig!r} has {here.length:,} bases in its header and "
+                f"{there.length:,} in the reference; {way_out}"
             )
         if here.md5 and there.md5 and here.md5 != there.md5:
             raise FormatError(
-                f"{name!r} does not belong to {title}: the sequence of contig {contig!r} has another checksum (M5) in "
-                f"its header, {here.md5}, than in the reference, {there.md5}; give the reference_cid of the one that "
-                "it was made with"
+                f"{title} does not belong to {of}: the sequence of contig {contig!r} has another checksum (M5) in "
+                f"its header, {here.md5}, than in the reference, {there.md5}; {way_out}"
             )
 
 
