@@ -117,7 +117,10 @@ def summarise_germline(
         for item in samples
     }
     reference = json.loads(Path(reference_report).read_text())
-    notes = [*reference.pop("notes"), *(note for path in checks for note in json.loads(Path(path).read_text())["notes"])]
+    notes = [
+        *reference.pop("notes"),
+        *(note for path in checks for note in json.loads(Path(path).read_text())["notes"]),
+    ]
     notes += _notes(settings, contigs, by_sample, counts)
     summary = {
         "notes": notes,
@@ -136,7 +139,9 @@ def _notes(
     """What was not done, or was done otherwise than one might think, in sentences."""
     notes = []
     if marked := settings["marked_elsewhere"]:
-        notes.append(f"Duplicates of {', '.join(marked)} were not marked here: header or metadata say that they are.")
+        notes.append(
+            f"Duplicates of {', '.join(marked)} were not marked here: header or metadata say that they are."
+        )
     named = [item.rpartition(":")[0] for item in settings["ploidy"] or []]
     doubtful = [
         name
@@ -146,14 +151,16 @@ def _notes(
         and not set(settings["ploidy"] or []) & {"GRCh37", "GRCh38"}
     ]
     if doubtful:
-        notes.append(f"Two copies were assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name: "
+        notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "
                      "give ploidy=chrM:1, and for males ploidy=GRCh38 sex=SAMPLE:M.")  # fmt: skip
     deep = [f"{name} ({found['deepest']:,} reads)" for name, found in samples.items()
             if found["deepest"] > settings["max_depth"]]  # fmt: skip
     if deep:
-        notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Depths and "
-                     "allele depths there are of that many reads; give a higher max_depth.")  # fmt: skip
+        notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Reads were "
+                     "left out there, and depths and allele depths are too low: give a higher max_depth.")  # fmt: skip
     if inside := counts["filtered"]["by_filter"].get(IN_DELETION, 0):
-        notes.append(f"{inside:,} calls lie in a deletion of all copies of their samples: FILTER {IN_DELETION}.")
+        notes.append(
+            f"{inside:,} calls lie in a deletion of all copies of their samples: FILTER {IN_DELETION}."
+        )
     notes.append("Base qualities were not recalibrated, and adapters were not trimmed.")
     return notes

@@ -30,8 +30,8 @@ from stargazer.tasks.tools.aligners import bwa, bwa_mem3
 from stargazer.tasks.tools.samtools import samtools
 
 __all__ = ["CheckedAlignment", "MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats",
-           "check_alignment", "check_pairs", "flagstat", "index_alignment", "mark_duplicates", "merge_lanes", "read_group",
-           "sort_alignment", "split_libraries"]  # fmt: skip
+           "check_alignment", "check_pairs", "flagstat", "index_alignment", "mark_duplicates", "merge_lanes",
+           "read_group", "sort_alignment", "split_libraries"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
 """Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
@@ -188,7 +188,9 @@ async def merge_lanes(alignments: list[Alignment]) -> Alignment:
         raise InvalidAssetError(f"merge_lanes takes lanes of one sample, got {', '.join(sorted(samples))}")
     libraries = {alignment.library for alignment in alignments}
     merged = workspace() / "merged.bam"
-    await samtools("merge", "--no-PG", "-c", "-l", 1, "-o", merged, *(alignment.path for alignment in alignments))
+    await samtools(
+        "merge", "--no-PG", "-c", "-l", 1, "-o", merged, *(alignment.path for alignment in alignments)
+    )
     library = libraries.pop() if len(libraries) == 1 else None
     return alignments[0].evolve(path=expect(merged, by="samtools merge"), lane=None, library=library)
 
@@ -229,7 +231,7 @@ async def index_alignment(alignment: Alignment) -> AlignmentIndex:
 async def check_alignment(
     alignment: Alignment, reference: Reference, dictionary: SequenceDict
 ) -> CheckedAlignment:
-    """See that an alignment from elsewhere belongs to a reference and a sample, and give it the contigs of the reference.
+    """See that an alignment from elsewhere belongs to a reference and a sample; give it the contigs of the reference.
 
     Callers number contigs by the header, and take those of the first file for those of all: so the contigs of every
     alignment have to be those of the reference, in its order. Where they differ in order alone, or in contigs without
@@ -244,7 +246,8 @@ async def check_alignment(
         InvalidAssetError: CRAM; reads on a contig that the reference lacks; read groups of another sample, or of a
             platform with long reads.
     """
-    assert alignment.path is not None and dictionary.path is not None
+    assert alignment.path is not None
+    assert dictionary.path is not None
     if alignment.path.suffix == ".cram":
         raise InvalidAssetError(f"the alignment of {alignment.sample!r} is CRAM; convert it: `samtools view -b -T "
                                 "reference.fa -o out.bam in.cram`, and add that")  # fmt: skip
@@ -291,7 +294,9 @@ async def check_alignment(
             sorted_by=alignment.sorted_by if keeps_order else "unsorted",
         )
     report = workspace() / "check.json"
-    report.write_text(json.dumps({"sample": alignment.sample, "build": reference.build, "notes": fit.notes}, indent=1))
+    report.write_text(
+        json.dumps({"sample": alignment.sample, "build": reference.build, "notes": fit.notes}, indent=1)
+    )
     return CheckedAlignment(
         checked,
         alignment.duplicates_marked or header.duplicates_marked,
@@ -323,7 +328,9 @@ async def split_libraries(alignment: Alignment) -> list[Alignment]:
             samtools("view", "--no-PG", "-u", *chosen, alignment.path)
             | samtools("collate", "--no-PG", "-u", "-O", "-T", workspace() / f"collate{number}", "-")
             | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
-            | samtools("sort", "--no-PG", "-l", 1, "-m", "512M", "-T", workspace() / f"sort{number}", "-o", bam, "-")
+            | samtools(
+                "sort", "--no-PG", "-l", 1, "-m", "512M", "-T", workspace() / f"sort{number}", "-o", bam, "-"
+            )
         )
         parts.append(
             alignment.evolve(

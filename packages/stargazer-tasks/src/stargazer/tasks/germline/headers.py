@@ -56,7 +56,9 @@ def check_header(header: Header, sample: str, build: str, reference: Mapping[str
         notes.append(f"{title} was made without {_count(absent)} of the reference {build} ({some(absent)}): "
                      "no variant of this sample can be called there.")  # fmt: skip
     if not in_order:
-        notes.append(f"{title} has its contigs in another order than the reference {build}; it was put in that order.")
+        notes.append(
+            f"{title} has its contigs in another order than the reference {build}; it was put in that order."
+        )
     if not header.read_groups:
         notes.append(f"{title} has no read groups: all its reads were taken for those of {sample!r}.")
     elif any(not group.get("SM") for group in header.read_groups):
@@ -85,8 +87,8 @@ def conformed_header(text: str, sample: str, reference: Mapping[str, Contig]) ->
 def _check_groups(header: Header, sample: str, title: str) -> None:
     if len(header.samples) > 1:
         raise InvalidAssetError(
-            f"{title} holds reads of {len(header.samples)} samples ({some(header.samples)}), and an alignment is of one: "
-            "split it by read group (`samtools split -f '%!.bam' in.bam`), merge the parts of each sample "
+            f"{title} holds reads of {len(header.samples)} samples ({some(header.samples)}), and an alignment is of "
+            "one: split it by read group (`samtools split -f '%!.bam' in.bam`), merge the parts of each sample "
             "(`samtools merge`), and add them one by one"
         )
     if header.samples not in ([], [sample]):

@@ -1,8 +1,8 @@
 """How many copies of a contig a sample has: from what people write to the tables of `bcftools call`.
 
-An item is `CONTIG:COPIES`, for all samples, or `CONTIG:SEX:COPIES`, for those of a sex (M or F); between them may stand
-a part of the contig, `CONTIG:FROM-TO:SEX:COPIES`, one-based and inclusive. `GRCh37` and `GRCh38` stand for the tables of
-bcftools: chrM with one copy; chrX and chrY by sex, with the pseudoautosomal regions. What no item names has two copies.
+An item is `CONTIG:COPIES`, for all samples, or `CONTIG:SEX:COPIES`, for those of a sex (M or F); a part of the contig
+may follow its name, `CONTIG:FROM-TO:SEX:COPIES`, one-based and inclusive. `GRCh37` and `GRCh38` stand for the tables of
+bcftools: chrM with one copy; chrX and chrY by sex, but for the pseudoautosomal regions. What no item names has two.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def read_ploidy(
 
 
 def _sexes(sexes: Sequence[str], samples: Collection[str]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for item in sexes:
         sample, _, sex = item.rpartition(":")
         word = sex.upper()[:1]

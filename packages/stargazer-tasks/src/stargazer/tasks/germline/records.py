@@ -15,7 +15,7 @@ IN_DELETION = "InDeletion"
 POS, REF, ALT, FILTER, FORMAT = 1, 3, 4, 6, 8
 HEADER = (
     f'##FILTER=<ID={IN_DELETION},Description="Every sample with the alternative allele has lost this place: it lies in '
-    'a deletion of all of the sample\'s copies">\n'
+    "a deletion of all of the sample's copies\">\n"
     '##FORMAT=<ID=FT,Number=1,Type=String,Description="Filter of the genotype">\n'
 )
 BASES = "ACGTN"
@@ -71,11 +71,18 @@ def count_records(path: str) -> dict[str, Any]:
         alleles = [fields[REF], *fields[ALT].split(",")]
         found = counts["pass" if passes else "filtered"]
         found["records"] += 1
-        found["snvs"] += any(len(allele) == 1 == len(fields[REF]) and allele in BASES for allele in alleles[1:])
-        found["indels"] += any(len(allele) != len(fields[REF]) and allele[0] not in "<*" for allele in alleles[1:])
+        found["snvs"] += any(
+            len(allele) == 1 == len(fields[REF]) and allele in BASES for allele in alleles[1:]
+        )
+        found["indels"] += any(
+            len(allele) != len(fields[REF]) and allele[0] not in "<*" for allele in alleles[1:]
+        )
         if not passes:
             filters.update(fields[FILTER].split(";"))
-    return {"pass": dict(counts["pass"]), "filtered": {**counts["filtered"], "by_filter": dict(sorted(filters.items()))}}
+    return {
+        "pass": dict(counts["pass"]),
+        "filtered": {**counts["filtered"], "by_filter": dict(sorted(filters.items()))},
+    }
 
 
 @attrs.frozen
@@ -96,7 +103,9 @@ def _flagged(fields: list[str], lost: dict[int, list[_Part]]) -> list[str]:
     carriers, inside = [], []
     for number, call in enumerate(fields[FORMAT + 1 :]):
         alleles = [int(each) for each in _genotype(call) if each.isdigit()]
-        altered = [changes[each - 1] for each in alleles if each and alternatives[each - 1] not in ("*", "<*>")]
+        altered = [
+            changes[each - 1] for each in alleles if each and alternatives[each - 1] not in ("*", "<*>")
+        ]
         if not altered:
             continue
         carriers.append(number)
@@ -114,7 +123,9 @@ def _flagged(fields: list[str], lost: dict[int, list[_Part]]) -> list[str]:
     fields[FORMAT] += ":FT"
     for number, call in enumerate(fields[FORMAT + 1 :]):
         missing = fields[FORMAT].count(":") - call.count(":") - 1  # fields at the end may be left out
-        fields[FORMAT + 1 + number] = call + ":." * missing + (f":{IN_DELETION}" if number in inside else ":PASS")
+        fields[FORMAT + 1 + number] = (
+            call + ":." * missing + (f":{IN_DELETION}" if number in inside else ":PASS")
+        )
     return fields
 
 

@@ -28,8 +28,8 @@ from stargazer.tasks.tools.bcftools import bcftools
 __all__ = ["MAX_DEPTH", "call_variants", "check_ploidy", "filter_variants", "gather_variants", "index_variants",
            "normalise_variants", "variant_stats"]  # fmt: skip
 
-PROFILE = ("-X", "illumina")
-"""Of `bcftools mpileup`."""
+INDELS = ("--indels-2.0", "-p", "--indel-size", 80, "-h", 300)
+"""How `bcftools mpileup` looks for indels: benchmarks/accuracy.py measures it; docs/workflows.md says why."""
 
 MAX_DEPTH = 100_000
 """Reads of an alignment at a place that are looked at: enough not to bite in whole genomes, exomes or panels, and
@@ -37,7 +37,9 @@ little enough to keep a piled-up repeat within memory."""
 
 
 @htslib_env.task(tools=[])
-async def check_ploidy(reference: Reference, samples: list[str], ploidy: list[str], sex: list[str]) -> dict[str, Any]:
+async def check_ploidy(
+    reference: Reference, samples: list[str], ploidy: list[str], sex: list[str]
+) -> dict[str, Any]:
     """See that ploidies and sexes can be read, before hours of work; give them as a report has them.
 
     Args:
@@ -72,7 +74,7 @@ async def call_variants(
         ploidy: copies of contigs, as `CONTIG:COPIES` or `CONTIG:SEX:COPIES`; `GRCh37` and `GRCh38` stand for their sex
             chromosomes and chrM. Two copies by default.
         sex: of the samples, as `SAMPLE:M` or `SAMPLE:F`.
-        max_depth: reads of an alignment that are looked at in one place; further ones are passed over.
+        max_depth: reads of an alignment in one place, beyond which those that begin at one position are left out.
 
     Raises:
         FormatError: an alignment has contigs of other lengths or checksums than the reference.
@@ -92,7 +94,7 @@ async def call_variants(
         names.write_text(tables.samples)
         copies = ["--ploidy-file", table, "--samples-file", names]
     await (
-        bcftools("mpileup", "--no-version", *PROFILE, "-d", max_depth, "-L", max_depth, "-f", reference.path,
+        bcftools("mpileup", "--no-version", *INDELS, "-d", max_depth, "-L", max_depth, "-f", reference.path,
                  "-a", "FORMAT/AD,FORMAT/DP", *regions, "-Ou", *(alignment.path for alignment in alignments))
         | bcftools("call", "--no-version", "-m", "-v", *copies, "-Ov", "-o", raw)
     )  # fmt: skip
@@ -116,7 +118,9 @@ def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: d
         assert alignment.path is not None
         title = f"the alignment of {alignment.sample!r}"
         if is_cram(alignment.path):
-            raise InvalidAssetError(f"{title} is CRAM: convert it to BAM (`samtools view -b -T reference.fa`)")
+            raise InvalidAssetError(
+                f"{title} is CRAM: convert it to BAM (`samtools view -b -T reference.fa`)"
+            )
         found = bam_header(alignment.path).contigs
         if not dictionary.exists() and any(contig.md5 for contig in found.values()):
             raise AssetNotFoundError(
@@ -125,7 +129,9 @@ def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: d
             )
         compare(title, found, f"the reference {reference.build}", known)
         if list(found) != list(contigs):
-            other = [name for name in found if name not in contigs] or [name for name in contigs if name not in found]
+            other = [name for name in found if name not in contigs] or [
+                name for name in contigs if name not in found
+            ]
             what = f"not the same: {some(other)}" if other else f"in another order: {some(found)}"
             raise InvalidAssetError(
                 f"the contigs of {title} and those of the reference {reference.build} are {what}; call it through "
@@ -163,10 +169,12 @@ async def normalise_variants(variants: Variants, reference: Reference) -> Varian
 async def filter_variants(variants: Variants, exclude: str = "QUAL<30", name: str = "LowQual") -> Variants:
     """Mark calls that meet an expression with a name in FILTER, and the others PASS (`bcftools filter -s -e`).
 
-    Calls that lie in a deletion of all copies of each sample that has them are marked InDeletion: callers make them from
-    reads that belong elsewhere. Genotypes in a deletion are marked so in FT.
+    Calls in a deletion of all copies of each sample that has them are marked InDeletion: callers make them from reads
+    that belong elsewhere. Genotypes in a deletion are marked so in FT.
     """
-    filtered, flagged, target = (workspace() / each for each in ("marked.vcf", "flagged.vcf", "filtered.vcf.gz"))
+    filtered, flagged, target = (
+        workspace() / each for each in ("marked.vcf", "flagged.vcf", "filtered.vcf.gz")
+    )
     await bcftools("filter", "--no-version", "-s", name, "-e", exclude, "-Ov", "-o", filtered, variants.path)
     await call(flag_calls_in_deletions, source=expect(filtered, by="bcftools filter"), target=flagged)
     await bcftools("view", "--no-version", "-Oz", "-o", target, flagged)
