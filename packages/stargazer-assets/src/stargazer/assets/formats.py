@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stargazer.assets.errors import FormatError
+from stargazer.assets.fasta import check_beginning, small_contigs
 
 __all__ = ["GZIP", "check_alignment", "check_bed", "check_fasta", "check_fastq", "check_json", "check_magic",
            "check_tar", "check_vcf", "first_bytes"]  # fmt: skip
@@ -61,17 +62,14 @@ def _check_read(record: list[str], where: str) -> None:
 
 
 def check_fasta(path: Path) -> None:
-    """FASTA, plain or BGZF (which can be read in parts): begins with >, and sequences are nucleotides."""
-    lines, _ = _lines(path, "FASTA")
-    if not lines[0].startswith(">"):
-        raise FormatError(f"{path.name!r} is not FASTA: line 1 begins with {lines[0][:20]!r}, expected '>'")
-    for number, line in enumerate(lines, 1):
-        if not line.startswith(">") and not NUCLEOTIDES.fullmatch(line):
-            raise FormatError(f"{path.name!r}, line {number}: not a nucleotide sequence: {line[:40]!r}")
+    """FASTA, plain or BGZF (which can be read in parts), as `stargazer.assets.fasta` has it: all of a small file."""
+    head = _head(path, "FASTA")
     if _raw(path).startswith(GZIP) and not _is_bgzf(_raw(path)):
         raise FormatError(
             f"{path.name!r} is plain gzip, which cannot be read in parts: add it decompressed (`gunzip`) or as `bgzip`"
         )
+    if small_contigs(path) is None:
+        check_beginning(head, path.name)
 
 
 def check_vcf(path: Path) -> None:

@@ -12,11 +12,12 @@ from typing import BinaryIO, TypeVar
 
 from stargazer.assets import Asset, ReferenceGzipIndex, ReferenceIndex, SequenceDict
 from stargazer.assets.errors import FormatError
+from stargazer.assets.fasta import SMALL
 from stargazer.assets.formats import first_bytes
 from stargazer.storage.checking import Lookup
 from stargazer.tasks.checks.contigs import some
 from stargazer.tasks.checks.headers import sam_contigs
-from stargazer.tasks.checks.sequences import SMALL, fai_rows, sequences_of
+from stargazer.tasks.checks.sequences import fai_rows, sequences_of
 
 __all__ = ["dictionary", "gzip_index", "index"]
 
