@@ -304,6 +304,7 @@ def test_a_cap_on_depth_is_said_where_it_bites(small_lab: Any, write_bam: Any, r
         ({"ploidy": ["chr1:1-99=1"]}, "1"),
         ({"ploidy": ["chr1:1-99:M:1"], "sex": ["s:M"]}, "1"),
         ({"ploidy": ["chr1:1-99:M:1"], "sex": ["s:female"]}, "1/1"),
+        ({"ploidy": ["chr1:1-99:M:1"], "sex": ["male"]}, "1"),
         ({"ploidy": ["chr1:1-99:1-1500:1"]}, "1/1"),
         ({"ploidy": ["chr1:1-99:1501-1501:1"]}, "1"),
         ({"ploidy": ["GRCh38"]}, "1/1"),
@@ -333,6 +334,7 @@ def test_ploidy_of_a_contig_for_all_or_by_sex(
         ({"ploidy": ["chr1:1-99:M:1"]}, "that of s is not given: give sex=s:M"),
         ({"ploidy": ["chr1:1-99:1"], "sex": ["t:M"]}, "expected SAMPLE:M or SAMPLE:F, of s; got 't:M'"),
         ({"ploidy": ["chr1:1-99:1"], "sex": ["s:M", "s:F"]}, "both M and F"),
+        ({"sex": ["s:M"]}, "sex=s:M changes nothing without ploidy="),
     ],
 )
 def test_ploidies_that_cannot_be_read(small_lab: Any, write_bam: Any, options: dict[str, Any], says: str):

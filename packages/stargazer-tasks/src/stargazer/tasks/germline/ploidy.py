@@ -50,7 +50,7 @@ def read_ploidy(
 
     Args:
         items: as above.
-        sexes: `SAMPLE:SEX`.
+        sexes: `SAMPLE:SEX`; of a single sample, SEX alone.
         samples: in the order in which they are called.
         contigs: of the reference: their lengths in bases.
 
@@ -59,6 +59,11 @@ def read_ploidy(
             not given; the message shows an example.
     """
     sex_of = _sexes(sexes, samples)
+    if sexes and not items:
+        raise InvalidAssetError(
+            f"sex={','.join(sexes)} changes nothing without ploidy=: give ploidy=GRCh38 (or GRCh37), or copies by "
+            f"contig and sex (for example: {EXAMPLE})"
+        )
     rows = [row for item in items for row in _rows(item, contigs)]
     by_sex = {contig for contig, _, _, sex, _ in rows if sex}
     if by_sex and (unknown := [sample for sample in samples if sample not in sex_of]):
@@ -81,7 +86,7 @@ def read_ploidy(
 def _sexes(sexes: Sequence[str], samples: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for item in sexes:
-        sample, _, sex = item.rpartition(":")
+        sample, _, sex = item.rpartition(":") if ":" in item or len(samples) > 1 else (*samples, "", item)
         word = sex.upper()[:1]
         if sample not in samples or word not in SEXES or sex.lower() not in ("m", "f", "male", "female"):
             raise InvalidAssetError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from stargazer.assets import (
     Alignment,
@@ -37,10 +36,8 @@ little enough to keep a piled-up repeat within memory."""
 
 
 @htslib_env.task(tools=[])
-async def check_ploidy(
-    reference: Reference, samples: list[str], ploidy: list[str], sex: list[str]
-) -> dict[str, Any]:
-    """See that ploidies and sexes can be read, before hours of work; give them as a report has them.
+async def check_ploidy(reference: Reference, samples: list[str], ploidy: list[str], sex: list[str]) -> None:
+    """See that ploidies and sexes can be read, before hours of work.
 
     Args:
         reference: indexed by samtools_faidx.
@@ -50,7 +47,6 @@ async def check_ploidy(
         InvalidAssetError: one cannot be read, or a contig or sample is not there; the message shows an example.
     """
     read_ploidy(ploidy, sex, samples, contigs_of(fai_of(reference)))
-    return {"ploidy": ploidy, "sex": sex}
 
 
 @htslib_env.task(tools=[bcftools])
@@ -134,8 +130,9 @@ def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: d
             ]
             what = f"not the same: {some(other)}" if other else f"in another order: {some(found)}"
             raise InvalidAssetError(
-                f"the contigs of {title} and those of the reference {reference.build} are {what}; call it through "
-                "germline_short_variant_discovery, or give it the contigs of the reference with check_alignment"
+                f"the contigs of {title} and those of the reference {reference.build} are {what}: give it the contigs of "
+                "the reference with check_alignment; if it was made with an aligner index from elsewhere, that index is of "
+                "another reference (`stargazer rm` it)"
             )
 
 
