@@ -130,8 +130,8 @@ def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: d
             ]
             what = f"not the same: {some(other)}" if other else f"in another order: {some(found)}"
             raise InvalidAssetError(
-                f"the contigs of {title} and those of the reference {reference.build} are {what}: give it the contigs of "
-                "the reference with check_alignment; if it was made with an aligner index from elsewhere, that index is of "
+                f"the contigs of {title} and of the reference {reference.build} are {what}: give it those of the "
+                "reference with check_alignment; if it was made with an aligner index from elsewhere, that index is of "
                 "another reference (`stargazer rm` it)"
             )
 
