@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 from stargazer.assets.asset import Asset
 from stargazer.assets.errors import FormatError
+from stargazer.assets.links import LinkKind
 from stargazer.storage.additions import Addition
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from stargazer.assets.client import IpFile
 
-__all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "checked_one_by_one", "run_checks"]
+__all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "check_companions", "checked_one_by_one",
+           "run_checks"]  # fmt: skip
 
 ENTRY_POINT_GROUP = "stargazer.checks"
 
@@ -113,6 +115,28 @@ def run_checks(additions: Sequence[Addition], find: Callable[[dict[str, str]], l
     return Checked.together(parts)
 
 
+def check_companions(
+    made: Sequence[Asset], find: Callable[[dict[str, str]], list[IpFile]], maker: str
+) -> None:
+    """Look at files that a task made to lie beside others, as at such files from elsewhere.
+
+    Args:
+        made: all results of the task, with their paths.
+        find: the records with every one of these pairs.
+        maker: the task.
+
+    Raises:
+        FormatError: one does not belong to the file that it is to accompany.
+    """
+    companions = {id(asset) for asset in made if _is_companion(asset)}
+    if not companions:
+        return
+    additions = [Addition(asset.path, asset) for asset in made if asset.path is not None]
+    for item, checked in checked_one_by_one(additions, find):
+        if checked.forced and id(item.asset) in companions:
+            raise FormatError(f"{maker}: {checked.forced[0]} (nothing was registered)")
+
+
 def checked_one_by_one(
     additions: Sequence[Addition], find: Callable[[dict[str, str]], list[IpFile]]
 ) -> Iterator[tuple[Addition, Checked]]:
@@ -170,6 +194,13 @@ def _title(entry: EntryPoint) -> str:
 
 def _known(record: IpFile) -> Known:
     return Known(Asset.from_record(record), record.path)
+
+
+def _is_companion(asset: Asset) -> bool:
+    return any(
+        link.kind is LinkKind.COMPANION and getattr(asset, name) is not None
+        for name, link in asset.links().items()
+    )
 
 
 def _points_at(value: object, asset: Asset) -> bool:

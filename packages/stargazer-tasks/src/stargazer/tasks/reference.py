@@ -36,7 +36,8 @@ from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
 from stargazer.tasks.tools.samtools import samtools
 
-__all__ = ["IndexedReference", "check_reference", "count_bases", "index_for_bwa_mem3", "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",
+__all__ = ["IndexedReference", "check_reference", "count_bases", "index_for_bwa_mem3",
+           "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",
            "select_contigs", "sequence_dictionary", "split_intervals"]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from stargazer.assets import (
     SequenceDict,
 )
 from stargazer.tasks.checks.headers import sam_contigs, sam_header
+from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.headers import check_header, conformed_header
@@ -217,13 +218,15 @@ async def sort_alignment(alignment: Alignment) -> Alignment:
 
 @htslib_env.task(tools=[samtools])
 async def index_alignment(alignment: Alignment) -> AlignmentIndex:
-    """Offsets for random access to a coordinate-sorted alignment (`samtools index`).
+    """Offsets for random access to a coordinate-sorted alignment (`samtools index`): BAI, or CSI for long contigs.
 
     Raises:
         ToolError: it is not sorted by coordinate, or damaged.
     """
-    index = workspace() / "alignment.bai"
-    await samtools("index", "-o", index, alignment.path)
+    index = workspace() / "alignment.index"
+    header = await samtools("view", "-H", alignment.path).text()
+    kind = ["-c"] if needs_csi(sam_contigs(header)) else []
+    await samtools("index", *kind, "-o", index, alignment.path)
     return AlignmentIndex(path=expect(index, by="samtools index"), alignment_cid=alignment)
 
 

@@ -15,7 +15,8 @@ from stargazer.assets import (
     VariantsIndex,
 )
 from stargazer.tasks.checks.contigs import compare, some
-from stargazer.tasks.checks.headers import Contig, bam_header, is_cram, sam_contigs
+from stargazer.tasks.checks.headers import Contig, bam_header, is_cram, sam_contigs, variants_header
+from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.environments import htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.ploidy import read_ploidy
@@ -180,9 +181,11 @@ async def filter_variants(variants: Variants, exclude: str = "QUAL<30", name: st
 
 @htslib_env.task(tools=[bcftools])
 async def index_variants(variants: Variants) -> VariantsIndex:
-    """Offsets for random access to calls (`bcftools index --tbi`)."""
-    index = workspace() / "variants.tbi"
-    await bcftools("index", "--tbi", "-o", index, variants.path)
+    """Offsets for random access to calls (`bcftools index`): TBI, or CSI for long contigs."""
+    assert variants.path is not None
+    index = workspace() / "variants.index"
+    kind = "--csi" if needs_csi(variants_header(variants.path).contigs) else "--tbi"
+    await bcftools("index", kind, "-o", index, variants.path)
     return VariantsIndex(path=expect(index, by="bcftools index"), variants_cid=variants)
 
 
