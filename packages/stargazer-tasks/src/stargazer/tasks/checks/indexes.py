@@ -15,7 +15,7 @@ from stargazer.assets import AlignmentIndex, KnownSitesIndex, VariantsIndex
 from stargazer.assets.errors import FormatError
 from stargazer.storage.checking import Lookup
 from stargazer.tasks.checks.bgzf import opened
-from stargazer.tasks.checks.contigs import some
+from stargazer.tasks.checks.contigs import not_here, some
 from stargazer.tasks.checks.headers import alignment_header, is_cram, variants_header
 
 __all__ = ["alignment_index", "variants_index"]
@@ -29,7 +29,7 @@ TBI_HEADER = struct.Struct(
 )  # format, columns of sequence, begin and end, comment character, lines to skip
 
 
-def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool:
+def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool | str:
     """The number of contigs of a BAI or CSI, and some of its offsets, against the BAM.
 
     Raises:
@@ -37,7 +37,7 @@ def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool:
     """
     known = lookup.target(asset, "alignment_cid")
     if known is None or known.path is None:
-        return False
+        return not_here(asset, "alignment_cid", "the bytes of that alignment are not on this machine")
     with _explained(path, "alignment", "`samtools index`"):
         if is_cram(known.path):
             raise FormatError("that is CRAM, whose index is CRAI")
@@ -53,7 +53,7 @@ def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool:
     return True
 
 
-def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: Lookup) -> bool:
+def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: Lookup) -> bool | str:
     """The contigs of a TBI or CSI, and some of its offsets, against the VCF or BCF.
 
     Raises:
@@ -62,7 +62,7 @@ def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: L
     link = "variants_cid" if isinstance(asset, VariantsIndex) else "known_sites_cid"
     known = lookup.target(asset, link)
     if known is None or known.path is None:
-        return False
+        return not_here(asset, link, "the bytes of those variants are not on this machine")
     with _explained(path, "variants", "`bcftools index`"):
         index = _read(path)
         if index.names and index.count != len(index.names):
