@@ -20,15 +20,14 @@ from stargazer.assets.formats import (
     BGZF_END,
     WHOLE,
     check_alignment,
-    check_bed,
     check_fasta,
     check_fastq,
     check_json,
     check_magic,
     check_tar,
-    check_vcf,
     first_bytes,
 )
+from stargazer.assets.tables import check_bed, check_vcf
 
 CHECKS = sorted({cls.check for cls in REGISTRY.values() if cls.check}, key=str)
 check_index = check_magic(b"BAI\x01", b"CSI\x01", what="a BAM index")
@@ -36,7 +35,8 @@ check_index = check_magic(b"BAI\x01", b"CSI\x01", what="a BAM index")
 READ = b"@r1 1:N:0\nACGTN\n+\nIIII#\n"
 FASTA = b">chr1 description\nACGTNacgtn\nRYSWKM\n"
 MANY_CONTIGS = b"".join(FASTA.replace(b"chr1", b"chr%d" % number) for number in range(9_999))
-VCF = b"##fileformat=VCFv4.2\n#CHROM\tPOS\n"
+VCF = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+SITE = b"chr1\t5\t.\tA\tC\t50\t.\t%b\n"
 BED = b"#comment\ntrack name=x\nchr1\t0\t100\nHLA:A*01\t5\t5\tname\t0\t+\n"
 BAM = b"BAM\x01" + bytes(8)
 
@@ -198,8 +198,12 @@ def test_small_gzip_is_read_to_its_end(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def large_bgzf() -> bytes:
     """Blocks without the end marker, more than is decompressed to the end."""
-    block = bgzf(random.Random(1).randbytes(30_000).hex().encode(), end=False)
-    return bgzf(READ * 99, end=False) + block * (WHOLE // len(block) + 2)
+    return large(READ * 99, random.Random(1).randbytes(30_000).hex().encode())
+
+
+def large(head: bytes, more: bytes) -> bytes:
+    block = bgzf(more, end=False)
+    return bgzf(head, end=False) + block * (WHOLE // len(block) + 2)
 
 
 @pytest.mark.parametrize("end", [BGZF_END, b""], ids=["with end marker", "without, as Illumina writes it"])
@@ -217,13 +221,20 @@ def test_a_large_bgzf_file_cut_in_a_block_is_refused(large_bgzf: bytes, lost: in
         check_fastq(tmp_path / "x")
 
 
-@pytest.mark.parametrize(("check", "head"), [(check_alignment, BAM), (check_vcf, VCF)])
+@pytest.mark.parametrize(
+    ("check", "head", "more"),
+    [
+        (check_alignment, BAM, random.Random(1).randbytes(30_000)),
+        (check_vcf, VCF, SITE % random.Random(1).randbytes(30_000).hex().encode()),
+    ],
+)
 def test_a_large_bam_or_vcf_needs_its_end_marker(
-    check: Callable[[Path], None], head: bytes, large_bgzf: bytes, tmp_path: Path
+    check: Callable[[Path], None], head: bytes, more: bytes, tmp_path: Path
 ) -> None:
-    (tmp_path / "x").write_bytes(bgzf(head, end=False) + large_bgzf + BGZF_END)
+    data = large(head, more)
+    (tmp_path / "x").write_bytes(data + BGZF_END)
     check(tmp_path / "x")
-    (tmp_path / "x").write_bytes(bgzf(head, end=False) + large_bgzf)
+    (tmp_path / "x").write_bytes(data)
     with pytest.raises(FormatError, match="'x' is truncated: it lacks the BGZF end marker"):
         check(tmp_path / "x")
 
@@ -284,6 +295,8 @@ REAL = {
     "intervals": "na12878_chr20/test_nist.b37_chr20_100kbp_at_10mb.bed",
     "variants_index": "na12878_chr20/test_nist.b37_chr20_100kbp_at_10mb.vcf.gz.tbi",
     "anndata": "scrna/celltypist_sample.h5ad",
+    "sequence_dict": "gatk_bqsr/human_g1k_v37.chr17_1Mb.dict",
+    "reference_index": "gatk_bqsr/human_g1k_v37.chr17_1Mb.fasta.fai",
 }
 
 

@@ -7,7 +7,8 @@ from stargazer.assets.asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text, not_negative
 from stargazer.assets.catalogue.sequencing import Alignment, Reference
 from stargazer.assets.catalogue.variants import Variants
-from stargazer.assets.formats import check_json, check_magic
+from stargazer.assets.formats import check_json
+from stargazer.assets.hdf5 import check_hdf5
 from stargazer.assets.links import Derived
 
 __all__ = ["AnnData", "BqsrReport", "DuplicateMetrics", "ProvenanceDocument", "QcReport"]
@@ -44,7 +45,7 @@ class QcReport(Asset):
     reference_cid: Derived[Reference] | None = None
 
 
-@asset("anndata", suffix=".h5ad", check=check_magic(b"\x89HDF", what="HDF5"))
+@asset("anndata", suffix=".h5ad", check=check_hdf5)
 class AnnData(Asset):
     """A matrix of cells and genes with its annotation."""
 

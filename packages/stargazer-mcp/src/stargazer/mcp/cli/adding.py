@@ -27,12 +27,13 @@ def add(argv: Sequence[str]) -> int:
         "FILE|URL ... [asset=TYPE] [key=value ...]",
         "Register files with what they are: copied into the store, checked and hashed; all of them or none.\n"
         "A file that contradicts its metadata, or the file that it is said to belong to, is refused.\n"
-        "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it.\n"
+        "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it, and\n"
+        "what a BAM, CRAM, VCF, BCF, h5ad or .dict says of itself (sample, order, reference ...) off its header.\n"
         "R1 and R2 given together are linked. A file whose name looks like key=value is written ./key=value;\n"
         "every word after -- is a file.",
         "  stargazer add GRCh38.fa build=GRCh38\n"
         "  stargazer add NA12878_R1.fq.gz NA12878_R2.fq.gz sample=NA12878 lane=L001\n"
-        "  stargazer add NA12878.bam sample=NA12878 sorted_by=coordinate\n"
+        "  stargazer add NA12878.bam\n"
         "  stargazer add --in-place /archive/NA12878.bam sample=NA12878\n"
         "  stargazer add https://example.org/GRCh38.fa.gz --sha256 SUM build=GRCh38",
     )
@@ -122,20 +123,19 @@ def _add_files(
 def _add_url(
     url: str, sums: Mapping[str, str], pairs: Mapping[str, str], consent: _Consent, *, force: bool
 ) -> list[IpFile]:
+    import attrs
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
     from stargazer.storage.downloading import fetch_file, file_name, without_secrets
 
     store = get_client().store
-    named = additions([Path(file_name(url))], pairs, store, there=False)[
-        0
-    ]  # what is wrong with the words, before the download
+    additions(
+        [Path(file_name(url))], pairs, store, there=False
+    )  # what is wrong with the words, before the download
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(fetch_file(url, sums, store.objects.work, note))
-        item: Addition = type(named)(
-            path=path, asset=named.asset, name=path.name, origin=without_secrets(url), force=force
-        )
-        return _registered(store, [item], consent)
+        (item,) = additions([path], pairs, store, force=force)
+        return _registered(store, [attrs.evolve(item, origin=without_secrets(url))], consent)
 
 
 def _registered(store: LocalStore, items: list[Addition], consent: _Consent) -> list[IpFile]:

@@ -16,7 +16,7 @@ from stargazer.assets.errors import FormatError
 from stargazer.assets.formats import first_bytes
 from stargazer.storage.checking import Lookup
 from stargazer.tasks.checks.bgzf import opened
-from stargazer.tasks.checks.contigs import some
+from stargazer.tasks.checks.contigs import not_here, some
 from stargazer.tasks.checks.headers import Contig, alignment_header, is_cram, variants_header
 
 __all__ = ["alignment_index", "needs_csi", "variants_index"]
@@ -36,14 +36,16 @@ def needs_csi(contigs: Mapping[str, Contig]) -> bool:
     return any(contig.length is not None and contig.length >= END for contig in contigs.values())
 
 
-def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool:
+def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool | str:
     """The number of contigs of a BAI or CSI, and some of its offsets, against the BAM.
 
     Raises:
         FormatError: it is the index of another file, or damaged.
     """
     known = lookup.target(asset, "alignment_cid")
-    if known is None or known.path is None or not _is_alignment(known.path):
+    if known is None or known.path is None:
+        return not_here(asset, "alignment_cid", "the bytes of that alignment are not on this machine")
+    if not _is_alignment(known.path):
         return False
     with _explained(path, "alignment", "`samtools index`"):
         if is_cram(known.path):
@@ -62,7 +64,7 @@ def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool:
     return True
 
 
-def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: Lookup) -> bool:
+def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: Lookup) -> bool | str:
     """The contigs of a TBI or CSI, and some of its offsets, against the VCF or BCF.
 
     Raises:
@@ -71,7 +73,7 @@ def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: L
     link = "variants_cid" if isinstance(asset, VariantsIndex) else "known_sites_cid"
     known = lookup.target(asset, link)
     if known is None or known.path is None:
-        return False
+        return not_here(asset, link, "the bytes of those variants are not on this machine")
     with _explained(path, "variants", "`bcftools index`"):
         index = _read(path)
         if index.names and index.count != len(index.names):
