@@ -10,7 +10,7 @@ from stargazer.assets.errors import FormatError
 from stargazer.assets.formats import first_bytes
 from stargazer.storage.checking import Lookup
 
-__all__ = ["encoding", "platform"]
+__all__ = ["encoding", "is_phred64", "platform"]
 
 PLATFORMS = ("CAPILLARY", "DNBSEQ", "ELEMENT", "HELICOS", "ILLUMINA", "IONTORRENT", "LS454", "ONT", "PACBIO",
              "SINGULAR", "SOLID", "ULTIMA")  # fmt: skip
@@ -26,9 +26,9 @@ NAMES = {
 LONG = ("ONT", "PACBIO")
 LONGEST = 600  # bases; of a read that Illumina's naming and length tell apart from a long one
 FIRST, LAST = 33, 126  # of the characters that can be a quality: ! to ~
-SOLEXA = 59  # ;, the least quality character of Phred+64 and of Solexa's scale
-BEYOND = 80  # P: Q47 in Phred+33, which no Illumina instrument gives
-MOST_64 = 105  # i: Q41 in Phred+64
+SOLEXA = 59 - FIRST  # of ;, the least quality character of Phred+64 and of Solexa's scale
+BEYOND = 80 - FIRST  # of P: Q47, which no Illumina instrument gives
+MOST_64 = 105 - FIRST  # of i: Q41 in Phred+64; HiFi and consensus reads go beyond it
 ENOUGH = 1000  # qualities, fewer of which tell nothing of their encoding
 
 
@@ -70,14 +70,21 @@ def encoding(asset: R1 | R2, path: Path, lookup: Lookup) -> bool:
                 f"{path.name!r}, record {number} (line {4 * number}): {wrong!r} is no quality: expected '!' to '~'"
             )
     letters = "".join(quality for _, _, quality in reads).encode("latin-1")
-    if asset.platform.upper() != "ILLUMINA" or len(letters) < ENOUGH:
-        return bool(reads)
-    if min(letters) >= SOLEXA and BEYOND <= max(letters) <= MOST_64:
+    if letters and is_phred64(min(letters) - FIRST, max(letters) - FIRST, len(letters)):
         raise FormatError(
             f"{path.name!r}: its qualities are Phred+64 (from {chr(min(letters))!r} to {chr(max(letters))!r}), which "
             "would be read as far too good: convert them to Phred+33 (`seqtk seq -Q64 -V`), and add that"
         )
-    return True
+    return bool(reads)
+
+
+def is_phred64(lowest: int, highest: int, count: int) -> bool:
+    """Whether scores that were read as Phred+33 are Phred+64: none is low, and the best are what no instrument gives.
+
+    `lowest` and `highest` are the scores of `count` bases (a character less 33). Fewer than 1,000 tell nothing. Good
+    data stay: any with a score below 26, all bases at Q40 alike, and HiFi and consensus reads, which go above Q72.
+    """
+    return count >= ENOUGH and lowest >= SOLEXA and BEYOND <= highest <= MOST_64
 
 
 def _reads(path: Path) -> list[tuple[str, str, str]]:
