@@ -8,6 +8,7 @@ first used.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import zlib
@@ -15,12 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stargazer.assets.errors import FormatError
+from stargazer.assets.fastq import Record, last_record, read_fastq
 
 __all__ = ["GZIP", "check_alignment", "check_bed", "check_fasta", "check_fastq", "check_json", "check_magic",
-           "check_tar", "check_vcf", "first_bytes"]  # fmt: skip
+           "check_tar", "check_vcf", "first_bytes", "first_reads", "last_read"]  # fmt: skip
 
 HEAD = 1 << 16
 WHOLE = 8 << 20  # files up to this size are decompressed or parsed to the end
+RECORD = 4  # lines of FASTQ
 GZIP = b"\x1f\x8b"
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 BGZF_START = b"\x1f\x8b\x08\x04"
@@ -33,31 +36,16 @@ BED_INTERVAL = re.compile(r"[^\t]+\t([0-9]{1,18})\t([0-9]{1,18})(\t.*)?")
 
 
 def check_fastq(path: Path) -> None:
-    """FASTQ, plain or gzip: four-line records that begin with @."""
-    lines, whole = _lines(path, "FASTQ")
-    if not lines[0].startswith("@"):
-        raise FormatError(f"{path.name!r} is not FASTQ: line 1 begins with {lines[0][:20]!r}, expected '@'")
-    if whole:
-        while len(lines) % 4 and not lines[-1]:
-            lines.pop()
-    for first in range(0, len(lines), 4):
-        record = lines[first : first + 4]
-        if len(record) == 4:
-            _check_read(record, f"{path.name!r}, record {first // 4 + 1} (line {first + 1})")
-        elif whole:
-            where = f"record {first // 4 + 1} (line {first + 1})"
-            raise FormatError(f"{path.name!r} is truncated: {where} has {len(record)} of 4 lines")
-
-
-def _check_read(record: list[str], where: str) -> None:
-    name, sequence, plus, quality = record
-    if not name.startswith("@") or not plus.startswith("+"):
-        got = f"{name[:40]!r} ... {plus[:40]!r}"
-        raise FormatError(f"{where}: not FASTQ: expected '@name', sequence, '+', quality, got {got}")
-    if not NUCLEOTIDES.fullmatch(sequence):
-        raise FormatError(f"{where}: not a nucleotide sequence: {sequence[:40]!r}")
-    if len(sequence) != len(quality):
-        raise FormatError(f"{where}: sequence has {len(sequence)} letters, quality {len(quality)}")
+    """FASTQ, plain or gzip: a small file to its end; of a large one the first records and, if it is plain, the last."""
+    _head(path, "FASTQ")
+    if path.stat().st_size > WHOLE:
+        first_reads(path)
+        if not _raw(path).startswith(GZIP):
+            last_read(path)
+        return
+    with gzip.open(path) if _raw(path).startswith(GZIP) else open(path, "rb") as file:
+        for _ in read_fastq(file, path.name):
+            pass
 
 
 def check_fasta(path: Path) -> None:
@@ -152,6 +140,37 @@ def first_bytes(path: Path) -> tuple[bytes, bytes]:
     return raw, _inflate(raw, path) if raw.startswith(GZIP) else raw
 
 
+def first_reads(path: Path) -> list[Record]:
+    """The whole records in the first bytes of FASTQ.
+
+    Raises:
+        FormatError: it is no FASTQ.
+    """
+    raw, head = first_bytes(path)
+    return list(read_fastq(io.BytesIO(head), path.name, whole=max(len(raw), len(head)) < HEAD))
+
+
+def last_read(path: Path) -> Record | None:
+    """The last record of FASTQ; None of a large file that has to be decompressed from its beginning.
+
+    Raises:
+        FormatError: it does not end with a whole record.
+    """
+    raw, size = _raw(path), HEAD
+    if not raw.startswith(GZIP):
+        while (end := _tail(path, size)).count(b"\n") < 2 * RECORD and size < WHOLE:
+            size <<= RECORD
+        return last_record(end, path.name)
+    if path.stat().st_size > WHOLE:
+        end = _last_blocks(_tail(path, WHOLE >> 3)) if _is_bgzf(raw) else b""
+        return last_record(end, path.name) if end else None
+    end = b""
+    with gzip.open(path) as file:
+        while block := file.read(WHOLE):
+            end = (end + block)[-WHOLE:]
+    return last_record(end, path.name)
+
+
 def _raw(path: Path) -> bytes:
     with open(path, "rb") as file:
         return file.read(HEAD)
@@ -219,15 +238,26 @@ def _is_bgzf(block: bytes) -> bool:
 
 def _ends_with_block(tail: bytes) -> bool:
     """Whether a chain of BGZF blocks reaches the end: Illumina's FASTQ files lack the end marker."""
+    return _first_block(tail) is not None
+
+
+def _first_block(tail: bytes) -> int | None:
+    """Where in the end of a file a chain of BGZF blocks begins that reaches its end."""
     start = tail.find(BGZF_START)
     while start >= 0:
         end = start
         while _is_bgzf(block := tail[end : end + BGZF_HEADER]) and len(block) == BGZF_HEADER:
             end += int.from_bytes(block[16:18], "little") + 1
         if end == len(tail):
-            return True
+            return start
         start = tail.find(BGZF_START, start + 1)
-    return False
+    return None
+
+
+def _last_blocks(tail: bytes) -> bytes:
+    """What the BGZF blocks hold that the end of a file consists of."""
+    start = _first_block(tail)
+    return b"" if start is None else gzip.decompress(tail[start:])
 
 
 def _check_bgzf(path: Path) -> None:
