@@ -7,7 +7,7 @@ A record has four lines, as bwa reads them: `@name comment`, bases, `+` with any
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import Protocol
 
 from stargazer.assets.errors import FormatError
 
@@ -21,6 +21,14 @@ __all__ = [
     "template_name",
 ]
 
+class Readable(Protocol):
+    """What bytes can be read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
+
+
 Record = tuple[bytes, bytes, bytes]
 """The first line of a read without its `@` (name and comment), its bases and its qualities."""
 
@@ -32,7 +40,7 @@ LONGEST_LINE = 1 << 25  # a read is shorter by far: what has no line ends is no 
 BLOCK = 1 << 18  # bytes that are read at once; both more and fewer are slower
 
 
-def read_fastq(file: BinaryIO, title: str, *, whole: bool = True) -> Iterator[Record]:
+def read_fastq(file: Readable, title: str, *, whole: bool = True) -> Iterator[Record]:
     """The records of FASTQ, decompressed.
 
     Args:
@@ -128,7 +136,7 @@ def _without_number(name: bytes) -> bytes:
     return name[:-2] if name[-2:-1] == b"/" and name[-1:].isdigit() and len(name) > 2 else name
 
 
-def _lines(file: BinaryIO, title: str, whole: bool) -> Iterator[list[bytes]]:
+def _lines(file: Readable, title: str, whole: bool) -> Iterator[list[bytes]]:
     """The lines of a file without their ends, many at once: of whole records, and at last what is left."""
     lines: list[bytes] = []
     rest, windows, before = b"", False, 0

@@ -16,6 +16,7 @@ from stargazer.storage.checking import Known, Lookup
 __all__ = ["mates"]
 
 NUMBERS = {1: "first", 2: "second"}
+ENOUGH = 30  # bases; fewer can be the same by chance
 
 
 def mates(asset: R1 | R2, path: Path, lookup: Lookup) -> bool:
@@ -60,12 +61,13 @@ def _compare(one: tuple[str, Path], two: tuple[str, Path]) -> None:
     for number, (a, b) in enumerate(both, 1):
         if template_name(name_of(a[0]), name_of(b[0])) is None:
             _refuse_names(titles, f"record {number}", a, b, first, second)
-    last = _last(one[1]), _last(two[1])
-    if last[0] and last[1]:
-        both.append((last[0], last[1]))
-        if template_name(name_of(last[0][0]), name_of(last[1][0])) is None:
-            _refuse_names(titles, "the last record", *last, first, second)
-    if both and all(a[1:] == b[1:] for a, b in both):
+    if (a_last := _last(one[1])) and (b_last := _last(two[1])):
+        both.append((a_last, b_last))
+        if template_name(name_of(a_last[0]), name_of(b_last[0])) is None:
+            _refuse_names(titles, "the last record", a_last, b_last, first, second)
+    if sum(len(bases) for (_, bases, _), _ in both) < ENOUGH:
+        return
+    if all(a[1:] == b[1:] for a, b in both):
         raise FormatError(
             f"{titles}: r1 and r2 hold the same reads ({_names([both[0][0]])} and all others that were compared have "
             "the same bases and qualities in both): give the file of second reads as r2"
