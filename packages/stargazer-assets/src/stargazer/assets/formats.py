@@ -8,6 +8,7 @@ first used.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import zlib
@@ -17,13 +18,15 @@ from pathlib import Path
 import attrs
 from stargazer.assets.errors import FormatError
 from stargazer.assets.fasta import check_beginning, small_contigs
+from stargazer.assets.fastq import Record, last_record, read_fastq
 
 __all__ = ["GZIP", "Text", "check_alignment", "check_bgzf", "check_fasta", "check_fastq", "check_json", "check_magic",
-           "check_tar", "first_bytes", "text_of"]  # fmt: skip
+           "check_tar", "first_bytes", "first_reads", "last_read", "text_of"]  # fmt: skip
 
 HEAD = 1 << 16
 WHOLE = 8 << 20  # files up to this size are decompressed or parsed to the end
 EDGE = 1 << 20  # bytes of text at either end of a larger file
+RECORD = 4  # lines of FASTQ
 GZIP = b"\x1f\x8b"
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 BGZF_START = b"\x1f\x8b\x08\x04"
@@ -35,31 +38,16 @@ NUCLEOTIDES = re.compile(r"[ACGTUNRYSWKMBDHVXacgtunryswkmbdhvx.*-]*")
 
 
 def check_fastq(path: Path) -> None:
-    """FASTQ, plain or gzip: four-line records that begin with @."""
-    lines, whole = _lines(path, "FASTQ")
-    if not lines[0].startswith("@"):
-        raise FormatError(f"{path.name!r} is not FASTQ: line 1 begins with {lines[0][:20]!r}, expected '@'")
-    if whole:
-        while len(lines) % 4 and not lines[-1]:
-            lines.pop()
-    for first in range(0, len(lines), 4):
-        record = lines[first : first + 4]
-        if len(record) == 4:
-            _check_read(record, f"{path.name!r}, record {first // 4 + 1} (line {first + 1})")
-        elif whole:
-            where = f"record {first // 4 + 1} (line {first + 1})"
-            raise FormatError(f"{path.name!r} is truncated: {where} has {len(record)} of 4 lines")
-
-
-def _check_read(record: list[str], where: str) -> None:
-    name, sequence, plus, quality = record
-    if not name.startswith("@") or not plus.startswith("+"):
-        got = f"{name[:40]!r} ... {plus[:40]!r}"
-        raise FormatError(f"{where}: not FASTQ: expected '@name', sequence, '+', quality, got {got}")
-    if not NUCLEOTIDES.fullmatch(sequence):
-        raise FormatError(f"{where}: not a nucleotide sequence: {sequence[:40]!r}")
-    if len(sequence) != len(quality):
-        raise FormatError(f"{where}: sequence has {len(sequence)} letters, quality {len(quality)}")
+    """FASTQ, plain or gzip: a small file to its end; of a large one the first records and, if it is plain, the last."""
+    _head(path, "FASTQ")
+    if path.stat().st_size > WHOLE:
+        first_reads(path)
+        if not _raw(path).startswith(GZIP):
+            last_read(path)
+        return
+    with gzip.open(path) if _raw(path).startswith(GZIP) else open(path, "rb") as file:
+        for _ in read_fastq(file, path.name):
+            pass
 
 
 def check_fasta(path: Path) -> None:
@@ -176,6 +164,37 @@ def _split(data: bytes) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
+def first_reads(path: Path) -> list[Record]:
+    """The whole records in the first bytes of FASTQ.
+
+    Raises:
+        FormatError: it is no FASTQ.
+    """
+    raw, head = first_bytes(path)
+    return list(read_fastq(io.BytesIO(head), path.name, whole=max(len(raw), len(head)) < HEAD))
+
+
+def last_read(path: Path) -> Record | None:
+    """The last record of FASTQ; None of a large file that has to be decompressed from its beginning.
+
+    Raises:
+        FormatError: it does not end with a whole record.
+    """
+    raw, size = _raw(path), HEAD
+    if not raw.startswith(GZIP):
+        while (end := _tail(path, size)).count(b"\n") < 2 * RECORD and size < WHOLE:
+            size <<= RECORD
+        return last_record(end, path.name)
+    if path.stat().st_size > WHOLE:
+        end = _last_blocks(_tail(path, EDGE)) if _is_bgzf(raw) else b""
+        return last_record(end, path.name) if end else None
+    end = b""
+    with gzip.open(path) as file:
+        while block := file.read(WHOLE):
+            end = (end + block)[-WHOLE:]
+    return last_record(end, path.name)
+
+
 def _raw(path: Path) -> bytes:
     with open(path, "rb") as file:
         return file.read(HEAD)
@@ -279,7 +298,7 @@ def _chain(tail: bytes) -> list[bytes]:
 def _last_blocks(tail: bytes) -> bytes:
     """What the BGZF blocks at the end hold; nothing where there are none, or one is damaged."""
     try:
-        return b"".join(zlib.decompress(block, wbits=31) for block in _chain(tail))[-EDGE:]
+        return b"".join(zlib.decompress(block, wbits=31) for block in _chain(tail))[-WHOLE:]
     except zlib.error:
         return b""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -87,6 +87,17 @@ class Lookup:
         ]
         records = self._find({"asset": kind, link: asset.cid}) if asset.cid else []
         return together + [_known(record) for record in records]
+
+    def alike(self, kind: str, fields: Mapping[str, str | None]) -> list[Known]:
+        """The assets of one type whose fields have these values (or None): those registered now, then the store's."""
+        pairs = {name: value for name, value in fields.items() if value is not None}
+        stored = [_known(record) for record in self._find({"asset": kind, **pairs})]
+        return [
+            known
+            for known in [*self._together.values(), *stored]
+            if known.asset.asset_key == kind
+            and all(getattr(known.asset, name) == value for name, value in fields.items())
+        ]
 
 
 Check: TypeAlias = Callable[[Asset, Path, Lookup], bool | str | None]

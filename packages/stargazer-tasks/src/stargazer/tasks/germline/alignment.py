@@ -20,8 +20,10 @@ from stargazer.assets import (
     Reference,
     SequenceDict,
 )
+from stargazer.assets.fastq import name_of
 from stargazer.tasks.checks.headers import sam_contigs, sam_header
 from stargazer.tasks.checks.indexes import needs_csi
+from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.headers import check_header, conformed_header
@@ -95,8 +97,9 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
     Raises:
         ToolError: the reads are no FASTQ, are truncated, or do not pair; the message names file and record.
         FormatError: the index is not one of bwa-mem3.
-        InvalidAssetError: a name that cannot be in a read group.
+        InvalidAssetError: long reads; a name that cannot be in a read group.
     """
+    _refuse_long_reads(r1)
     mem = bwa_mem3(
         "mem", "-t", current_session().threads, "-R", read_group(r1), _prefix(index), r1.path, r2.path
     )
@@ -111,12 +114,16 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
 
     Raises:
         FormatError: the reads are no FASTQ, are truncated, or do not pair; or the index is not one of bwa.
-        InvalidAssetError: a name that cannot be in a read group.
+        InvalidAssetError: long reads; a name that cannot be in a read group.
         ToolError: bwa is not on PATH, or failed.
     """
-    await call(check_pairs, r1=r1.path, r2=r2.path)
+    _refuse_long_reads(r1)
+    pairs = r1.path, r2.path
+    if not await call(check_pairs, r1=r1.path, r2=r2.path):
+        pairs = workspace() / "plain_R1.fq", workspace() / "plain_R2.fq"
+        await call(write_plain, r1=r1.path, r2=r2.path, plain_r1=pairs[0], plain_r2=pairs[1])
     threads = current_session().threads
-    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), r1.path, r2.path)
+    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), *pairs)
     return await _without_programs(await _sorted(mem, r1, index))
 
 
@@ -129,19 +136,53 @@ async def _without_programs(aligned: Alignment) -> Alignment:
     return aligned.evolve(path=expect(bare, by="samtools reheader"))
 
 
-def check_pairs(r1: str, r2: str) -> None:
-    """Read two FASTQ files to the end.
+def check_pairs(r1: str, r2: str) -> bool:
+    """Read two FASTQ files to the end: whether bwa reads them as they are meant (see `write_plain`).
 
     Raises:
         FormatError: they are no FASTQ, are truncated, or differ in length or names; the message names file and record.
     """
-    from stargazer.tasks.tools.engines.bwa_mem3 import InputError, read_batches
+    from stargazer.tasks.tools.engines.bwa_mem3 import InputError, read_pairs
 
+    plain = True
     try:
-        for _ in read_batches(r1, r2):
-            pass
+        for name, one, two in read_pairs(r1, r2):
+            plain = plain and all(_is_plain(name, line, bases) for line, bases, _ in (one, two))
     except InputError as error:
         raise FormatError(str(error)) from None
+    return plain
+
+
+def write_plain(r1: str, r2: str, plain_r1: str, plain_r2: str) -> None:
+    """Write read pairs for bwa: mates get their common name, of which it drops /1 and /2 alone, and - becomes N.
+
+    With a - among the bases its lines end there.
+    """
+    from stargazer.tasks.tools.engines.bwa_mem3 import read_pairs
+
+    with open(plain_r1, "wb") as first, open(plain_r2, "wb") as second:
+        for name, *mates in read_pairs(r1, r2):
+            for file, (_, bases, qualities) in zip((first, second), mates, strict=True):
+                file.write(b"@%b\n%b\n+\n%b\n" % (name, bases.replace(b"-", b"N"), qualities))
+
+
+def _is_plain(name: bytes, line: bytes, bases: bytes) -> bool:
+    given = name_of(line)
+    return given in (name, name + b"/" + given[-1:]) and b"-" not in bases
+
+
+def _refuse_long_reads(r1: R1) -> None:
+    """Refuse what BWA-MEM, as it is set for short reads, would align badly.
+
+    Raises:
+        InvalidAssetError: the reads are of a platform that makes long ones.
+    """
+    if r1.platform.upper() in LONG_READS:
+        raise InvalidAssetError(
+            f"the reads of {r1.sample!r} are of {r1.platform}, and BWA-MEM is set for short reads here: align them "
+            "with minimap2, and add the sorted BAM: `stargazer add FILE.bam sample=... sorted_by=coordinate`. If they "
+            f"are short, correct their platform: `stargazer amend {r1.cid} platform=ILLUMINA`"
+        )
 
 
 def _prefix(index: AlignerIndex) -> Path:

@@ -8,11 +8,9 @@ import attrs
 from stargazer.assets.errors import InvalidAssetError
 from stargazer.tasks.checks.contigs import compare, some
 from stargazer.tasks.checks.headers import Contig, Header
+from stargazer.tasks.checks.reads import LONG_READS
 
-__all__ = ["LONG_READS", "Fit", "check_header", "conformed_header"]
-
-LONG_READS = ("ONT", "PACBIO")
-"""Platforms whose reads need other aligners and callers than those of short reads."""
+__all__ = ["Fit", "check_header", "conformed_header"]
 
 
 @attrs.frozen
