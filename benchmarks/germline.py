@@ -57,8 +57,9 @@ bwa mem -t 2 -R '{READ_GROUP}' ref.fa "$R1" "$R2" 2> /dev/null | $SAMTOOLS fixma
     .replace("$SAMTOOLS index", "$SAMTOOLS index -@ 2")
     .replace("flagstat -O", "flagstat -@ 2 -O")
     .replace("stats -r", "stats -@ 2 -r")
-    .replace(" --indels-2.0", "")  # not in bcftools 1.16, which Debian has
+    .replace(" --indels-2.0", "")
 }"""
+"""With bcftools 1.16, as Debian has it, which knows no --indels-2.0."""
 
 
 def wheels() -> dict[str, str]:

@@ -295,6 +295,15 @@ def test_what_the_store_had_before_is_said(here: Path, capsys: pytest.CaptureFix
     assert line.startswith("note: there is another reference build=b; workflows need exactly one")
 
 
+def test_ambiguity_codes_of_a_reference_are_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "r.fa", b">chrT\nACKNac\n>c2\nGR\n")
+    assert main(["add", "r.fa", "build=R"]) == 0
+
+    assert capsys.readouterr().err.splitlines() == [
+        "note: 2 bases of the reference R are ambiguity codes (K at chrT:3, R at c2:2): no variant can be called there"
+    ]
+
+
 def test_what_a_check_refuses_can_be_forced(here: Path, add: Add, capsys: pytest.CaptureFixture[str]) -> None:
     from stargazer.storage import get_client
 
