@@ -38,8 +38,8 @@ def alignment(asset: Alignment, path: Path, lookup: Lookup) -> bool:
     if count and is_phred64(lowest, highest, count):
         raise FormatError(
             f"{path.name!r}: its base qualities are Phred+64 that were read as Phred+33: Q{lowest} to Q{highest} in "
-            f"its first {reads:,} reads, {OFFSET} too high: correct them (`gatk FixMisencodedBaseQualityReads`), or align "
-            "again from FASTQ in Phred+33, and add that"
+            f"its first {reads:,} reads, {OFFSET} too high: correct them (`gatk FixMisencodedBaseQualityReads`), or "
+            "align again from FASTQ in Phred+33, and add that"
         )
     return bool(count)
 
