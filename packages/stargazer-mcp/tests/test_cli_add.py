@@ -19,6 +19,7 @@ from stargazer.mcp.cli import main
 
 ABSENT = "bafkreib6vj3os7l4lqqytaw5vju46iorcknttfiwfnlbizjcqn7xd5hrvy"
 READS = b"@read/1\nACGTACGT\n+\nIIIIIIII\n"
+COLUMNS = b"CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 Add = Callable[..., list[dict[str, Any]]]
 
 
@@ -83,7 +84,7 @@ def test_the_installed_command_registers_a_file(here: Path) -> None:
         ("a.fa", b">c\nACGT\n", ["build=b"], "reference"),
         ("a.fasta", b">c\nACGT\n", ["build=b"], "reference"),
         ("a.bed", b"c\t0\t9\n", ["name=n"], "intervals"),
-        ("a.vcf", b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", [], "variants"),
+        ("a.vcf", b"##fileformat=VCFv4.2\n#" + COLUMNS + b"\n", [], "variants"),
         ("a_R1.fastq", READS, ["sample=s"], "r1"),
         ("S1_L001_R2_001.fastq.gz", READS, ["sample=s"], "r2"),
         ("a_1.fq", READS, ["sample=s"], "r1"),
