@@ -14,7 +14,7 @@ from stargazer.mcp.guessing import guess_type, mates
 from stargazer.storage.cid import is_cid
 from stargazer.storage.store import Addition, LocalStore
 
-__all__ = ["additions"]
+__all__ = ["additions", "check_links", "field_text"]
 
 
 def additions(
@@ -55,7 +55,7 @@ def additions(
         if not any(key in cls.fields() for cls in kinds):
             raise InvalidAssetError("\n".join(unknown_key(cls, key) for cls in kinds))
     for cls in kinds:
-        _check_links(cls, pairs, store)
+        check_links(cls, pairs, store)
     first_of = {cls: path for path, cls in reversed(classes.items())}
     meant = {cls: _asset(cls, first_of[cls], pairs) for cls in kinds}  # the words are read once for all files
     assets = {path: meant[cls].copy() for path, cls in classes.items()}
@@ -69,14 +69,14 @@ def additions(
 
 
 def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, str]) -> Asset:
-    known = {key: _field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
+    known = {key: field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
     try:
         return cls.from_keyvalues(known)
     except InvalidAssetError as error:
         raise InvalidAssetError(f"{path.name!r}: {error}") from None
 
 
-def _field_text(cls: type[Asset], key: str, value: str) -> str:
+def field_text(cls: type[Asset], key: str, value: str) -> str:
     """A value as the type's text form: a list may be written with commas."""
     from typing import get_origin
 
@@ -90,7 +90,8 @@ def _field_text(cls: type[Asset], key: str, value: str) -> str:
     return value
 
 
-def _check_links(cls: type[Asset], pairs: Mapping[str, str], store: LocalStore) -> None:
+def check_links(cls: type[Asset], pairs: Mapping[str, str], store: LocalStore) -> None:
+    """Raise where a link points at no registered file of its type."""
     for name, link in cls.links().items():
         cid, wanted = pairs.get(name), link.target.asset_key
         if cid is None:
