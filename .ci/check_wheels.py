@@ -99,7 +99,7 @@ def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
     if not (unpacked / "conftest.py").exists():
         raise CheckError(f"{sdist.name} has no conftest.py: its tests would run in the user's own store")
     run("uv", "pip", "install", "--quiet", "--python", interpreter, *needed_by_tests(layer))
-    options = ["--import-mode=importlib", "-q", "-n", "2", "--dist", "loadfile"]
+    options = ["-c", ROOT / "pyproject.toml", "--rootdir", unpacked, "-q", "-n", "2", "--dist", "worksteal"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [interpreter, "-m", "pytest", "tests", *options], cwd=unpacked, env=environment, check=False

@@ -1,12 +1,14 @@
-"""What every test stands on: isolation, test data, no secret in any provenance, and a loud account of what ran."""
+"""What every test stands on: isolation, limits, test data, no secret in provenance, and a loud account of what ran."""
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import re
 import shutil
 import socket
+import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -56,11 +58,14 @@ SECRETS = re.compile(rb"eyJ[\w-]{5,}|(?i:x-amz-|\b(?:signature|token)=)|\b\w+-se
 PROVENANCE_HEAD, PROVENANCE_SIGN = b'{"', b'"stargazer":"provenance/'
 PROVENANCE_LARGEST = 64 << 20  # bytes
 MOST_TOLD = 5
+LAST_LIMIT = 2  # times the limit of a test
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers here, so that a distribution's tests also run from its sdist."""
     config.pluginmanager.register(ProvenanceWatch(config.rootpath), "stargazer-provenance-watch")
+    config.pluginmanager.register(LastLimit(), "stargazer-last-limit")
+    config.pluginmanager.register(Unheard(), "stargazer-unheard")
     config.addinivalue_line(
         "markers", "planted_secret: a secret or path is put into provenance here, to see what becomes of it"
     )
@@ -109,6 +114,77 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         if count:
             terminalreporter.write_sep("!", f"not run: {count}", red=True, bold=True)
             terminalreporter.write_line(remedy, red=True)
+
+
+class LastLimit:
+    """Ends the process of a test that still runs at twice its limit; xdist then names the test and replaces the worker.
+
+    pytest-timeout interrupts by signal, in vain if a call into C never returns or a thread is waited for; and it lets
+    go of a test that failed, whose teardown may hang.
+    """
+
+    def __init__(self) -> None:
+        self._stderr = (
+            os.dup(sys.__stderr__.fileno()) if sys.__stderr__ else 2
+        )  # not what a test has captured
+        self._seconds = 0.0
+
+    def _set(self) -> None:
+        if self._seconds:
+            faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._stderr)
+
+    @pytest.hookimpl(tryfirst=True, optionalhook=True)
+    def pytest_timeout_set_timer(self, settings: Any) -> None:
+        """Set the last limit with the first."""
+        self._seconds = LAST_LIMIT * settings.timeout
+        self._set()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Generator[None, object, object]:
+        """Set it again: pytest itself cancels it where a test fails."""
+        self._set()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        """Cancel it when all of the test is over."""
+        try:
+            return (yield)
+        finally:
+            self._seconds = 0.0
+            faulthandler.cancel_dump_traceback_later()
+
+
+class Unheard:
+    """Names the tests that ended unheard, because xdist replaces only so many lost workers."""
+
+    def __init__(self) -> None:
+        self._collected: dict[str, None] = {}
+        self._heard: set[str] = set()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Learn what is to be run."""
+        self._collected |= dict.fromkeys(ids)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Hear the outcome of a test: more than that its fixtures are made."""
+        if report.when != "setup" or not report.passed:
+            self._heard.add(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Let no run pass of which a test is missing."""
+        if session.exitstatus == pytest.ExitCode.OK and self._collected.keys() - self._heard:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        """Name them, unless somebody asked for an early end (`-x`, Ctrl-C)."""
+        unheard = [name for name in self._collected if name not in self._heard]
+        if unheard and exitstatus != pytest.ExitCode.INTERRUPTED:
+            terminalreporter.write_sep("!", f"ended unheard: {len(unheard)}", red=True, bold=True)
+            for name in unheard:
+                terminalreporter.write_line(f"UNHEARD {name}", red=True)
 
 
 class ProvenanceWatch:

@@ -20,22 +20,23 @@ from stargazer.assets.formats import (
     BGZF_END,
     WHOLE,
     check_alignment,
-    check_bed,
     check_fasta,
     check_fastq,
     check_json,
     check_magic,
     check_tar,
-    check_vcf,
     first_bytes,
 )
+from stargazer.assets.tables import check_bed, check_vcf
 
 CHECKS = sorted({cls.check for cls in REGISTRY.values() if cls.check}, key=str)
 check_index = check_magic(b"BAI\x01", b"CSI\x01", what="a BAM index")
 
 READ = b"@r1 1:N:0\nACGTN\n+\nIIII#\n"
 FASTA = b">chr1 description\nACGTNacgtn\nRYSWKM\n"
-VCF = b"##fileformat=VCFv4.2\n#CHROM\tPOS\n"
+MANY_CONTIGS = b"".join(FASTA.replace(b"chr1", b"chr%d" % number) for number in range(9_999))
+VCF = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+SITE = b"chr1\t5\t.\tA\tC\t50\t.\t%b\n"
 BED = b"#comment\ntrack name=x\nchr1\t0\t100\nHLA:A*01\t5\t5\tname\t0\t+\n"
 BAM = b"BAM\x01" + bytes(8)
 
@@ -86,9 +87,9 @@ GOOD: dict[str, tuple[Callable[[Path], None], bytes]] = {
     "fasta": (check_fasta, FASTA),
     "fasta of one base": (check_fasta, b">a\nA"),
     "fasta with Windows line ends": (check_fasta, FASTA.replace(b"\n", b"\r\n")),
-    "fasta with empty lines": (check_fasta, b">a\n\n>b\nACGT\n\n"),
+    "fasta with empty lines": (check_fasta, b"\n>a\nAC\n\n>b\nACGT\n\n"),
     "fasta on one long line": (check_fasta, b">a\n" + b"ACGT" * 99_999),
-    "bgzip fasta": (check_fasta, bgzf(FASTA * 9_999)),
+    "bgzip fasta": (check_fasta, bgzf(MANY_CONTIGS)),
     "vcf": (check_vcf, VCF),
     "bgzip vcf": (check_vcf, bgzf(VCF)),
     "bcf": (check_vcf, bgzf(b"BCF\x02\x02")),
@@ -197,8 +198,12 @@ def test_small_gzip_is_read_to_its_end(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def large_bgzf() -> bytes:
     """Blocks without the end marker, more than is decompressed to the end."""
-    block = bgzf(random.Random(1).randbytes(30_000).hex().encode(), end=False)
-    return bgzf(READ * 99, end=False) + block * (WHOLE // len(block) + 2)
+    return large(READ * 99, random.Random(1).randbytes(30_000).hex().encode())
+
+
+def large(head: bytes, more: bytes) -> bytes:
+    block = bgzf(more, end=False)
+    return bgzf(head, end=False) + block * (WHOLE // len(block) + 2)
 
 
 @pytest.mark.parametrize("end", [BGZF_END, b""], ids=["with end marker", "without, as Illumina writes it"])
@@ -216,13 +221,20 @@ def test_a_large_bgzf_file_cut_in_a_block_is_refused(large_bgzf: bytes, lost: in
         check_fastq(tmp_path / "x")
 
 
-@pytest.mark.parametrize(("check", "head"), [(check_alignment, BAM), (check_vcf, VCF)])
+@pytest.mark.parametrize(
+    ("check", "head", "more"),
+    [
+        (check_alignment, BAM, random.Random(1).randbytes(30_000)),
+        (check_vcf, VCF, SITE % random.Random(1).randbytes(30_000).hex().encode()),
+    ],
+)
 def test_a_large_bam_or_vcf_needs_its_end_marker(
-    check: Callable[[Path], None], head: bytes, large_bgzf: bytes, tmp_path: Path
+    check: Callable[[Path], None], head: bytes, more: bytes, tmp_path: Path
 ) -> None:
-    (tmp_path / "x").write_bytes(bgzf(head, end=False) + large_bgzf + BGZF_END)
+    data = large(head, more)
+    (tmp_path / "x").write_bytes(data + BGZF_END)
     check(tmp_path / "x")
-    (tmp_path / "x").write_bytes(bgzf(head, end=False) + large_bgzf)
+    (tmp_path / "x").write_bytes(data)
     with pytest.raises(FormatError, match="'x' is truncated: it lacks the BGZF end marker"):
         check(tmp_path / "x")
 
@@ -230,13 +242,14 @@ def test_a_large_bam_or_vcf_needs_its_end_marker(
 HUGE = 1 << 40
 HEADS = {
     check_fastq: READ * 9_999,
-    check_fasta: FASTA * 9_999,
+    check_fasta: MANY_CONTIGS,
     check_vcf: VCF,
     check_bed: BED * 9_999,
     check_json: b"{",
     check_tar: tar_of(a=b"1"),
     check_index: b"BAI\x01",
 }
+TAILS = {check_fastq: b"\n" + READ * 2}
 
 
 @pytest.mark.parametrize("check", HEADS, ids=lambda check: check.__name__)
@@ -247,6 +260,8 @@ def test_a_huge_file_is_read_in_part(check: Any, tmp_path: Path) -> None:
             file.truncate(HUGE)
         except OSError:
             pytest.skip("no sparse files of 1 TiB here")
+        file.seek(0, os.SEEK_END)
+        file.write(TAILS.get(check, b""))
     check(tmp_path / "huge")
 
 
@@ -283,6 +298,8 @@ REAL = {
     "intervals": "na12878_chr20/test_nist.b37_chr20_100kbp_at_10mb.bed",
     "variants_index": "na12878_chr20/test_nist.b37_chr20_100kbp_at_10mb.vcf.gz.tbi",
     "anndata": "scrna/celltypist_sample.h5ad",
+    "sequence_dict": "gatk_bqsr/human_g1k_v37.chr17_1Mb.dict",
+    "reference_index": "gatk_bqsr/human_g1k_v37.chr17_1Mb.fasta.fai",
 }
 
 

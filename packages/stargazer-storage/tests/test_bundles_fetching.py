@@ -32,7 +32,7 @@ from stargazer.storage.bundles.verifying import verify_folder, verify_store
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore
 
-READS = "@{0}\nACGT\n+\nIIII\n"
+READS = "@r/{0}\nACGT\n+\nIIII\n"
 
 
 @pytest.fixture

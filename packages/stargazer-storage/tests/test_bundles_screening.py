@@ -18,7 +18,7 @@ from stargazer.storage.checking import Check, Lookup
 from stargazer.storage.store import Addition, LocalStore
 from stargazer.storage.upkeep.indexing import rebuild
 
-READS = "@{0}\nACGT\n+\nIIII\n"
+READS = "@r/{0}\nACGT\n+\nIIII\n"
 Install = Callable[[dict[str, Check]], None]
 
 

@@ -242,7 +242,7 @@ def test_a_file_that_grows_while_it_is_added_is_refused(store, tmp_path):
     def grow() -> None:
         with open(path, "ab", buffering=0) as file:
             while not growing.is_set():
-                file.write(b"ACGT\n")
+                file.write(b"ACGTACGTACGTACG\n")
                 time.sleep(0.0005)
 
     writer = threading.Thread(target=grow)

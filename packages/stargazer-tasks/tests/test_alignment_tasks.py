@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import R1, R2, Alignment, FormatError, InvalidAssetError, Reference, ToolError
+from stargazer.tasks.checks.headers import Contig, sam_header
 from stargazer.tasks.germline.alignment import (
     align_with_bwa,
     align_with_bwa_mem3,
@@ -21,7 +22,7 @@ from stargazer.tasks.germline.alignment import (
     read_group,
     sort_alignment,
 )
-from stargazer.tasks.germline.headers import check_header
+from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
 from stargazer.tasks.reference import index_for_bwa_mem3, samtools_faidx
 from stargazer.tasks.tools.samtools import samtools
 
@@ -70,23 +71,68 @@ def test_a_backslash_is_refused():
         read_group(R1(sample="a\\tb"))
 
 
+def fit(text: str, sample: str, **lengths: int) -> Fit:
+    return check_header(
+        sam_header(text), sample, "b", {name: Contig(bases) for name, bases in lengths.items()}
+    )
+
+
 def test_a_header_that_fits():
-    assert check_header(HEADER, "s x", "b", {"chr1:1-99": 100, "chr2": 5}) == {"chrUn"}
+    found = fit(HEADER, "s x", **{"chr1:1-99": 100, "chr2": 5})
+
+    assert (found.missing, found.in_order) == ({"chrUn"}, True)
+    assert [("'chrUn'" in note, "'chr2'" in note) for note in found.notes] == [(True, False), (False, True)]
+
+
+def test_a_header_without_a_sample_takes_that_of_the_alignment():
+    text = HEADER.replace("\tSM:s x", "")
+
+    assert "name no sample" in fit(text, "t", **{"chr1:1-99": 100, "chrUn": 7}).notes[0]
+    assert "\n@RG\tID:1\tSM:t\n" in conformed_header(text, "t", {"chr1:1-99": Contig(100)})
+
+
+def test_the_contigs_of_a_header_become_those_of_the_reference():
+    contigs = {"new": Contig(9), "chrUn": Contig(7), "chr1:1-99": Contig(100)}
+    changed = conformed_header(HEADER, "s x", contigs)
+
+    assert [line for line in changed.splitlines() if line.startswith("@SQ")] == [
+        "@SQ\tSN:new\tLN:9",
+        "@SQ\tSN:chrUn\tLN:7",
+        "@SQ\tSN:chr1:1-99\tLN:100\tM5:0",
+    ]
+    assert set(HEADER.splitlines()) < set(changed.splitlines())
+    assert not fit(HEADER, "s x", **{"chrUn": 7, "chr1:1-99": 100}).in_order
 
 
 @pytest.mark.parametrize(
     ("header", "sample", "known", "says"),
     [
         (HEADER, "s x", {"chr9": 1}, "no contig in common: 'chr1:1-99', 'chrUn' and 'chr9'"),
-        (HEADER, "s x", {"chr1:1-99": 99}, "'chr1:1-99' has 100 bases there and 99 here"),
+        (HEADER, "s x", {"chr1:1-99": 99}, "'chr1:1-99' has 100 bases in its header and 99 in the reference"),
         (HEADER, "t", {"chr1:1-99": 100}, "registered for 't' name 's x'"),
-        (HEADER.replace("SM:s x", "PL:x"), "t", {"chr1:1-99": 100}, "name no sample"),
+        (HEADER + "@RG\tID:2\tSM:t\n", "t", {"chr1:1-99": 100}, "2 samples .*split it by read group"),
+        (HEADER.replace("SM:s x", "SM:t\tPL:Ont"), "t", {"chr1:1-99": 100}, "reads of ONT"),
         ("", "t", {"chr1": 1}, "no contig in common: none and 'chr1'"),
     ],
 )
 def test_a_header_that_does_not_fit(header: str, sample: str, known: dict[str, int], says: str):
     with pytest.raises(InvalidAssetError, match=says):
-        check_header(header, sample, "b", known)
+        fit(header, sample, **known)
+
+
+@pytest.mark.parametrize(
+    ("line", "marked"),
+    [
+        ("@PG\tID:MarkDuplicates\tPN:MarkDuplicates", True),
+        ("@PG\tID:samtools.4\tPN:samtools\tCL:samtools markdup - out.bam", True),
+        ("@PG\tID:SAMBLASTER\tCL:samblaster -i stdin", True),
+        ("@PG\tID:x\tPN:sambamba\tCL:sambamba markdup -t 8 a.bam b.bam", True),
+        ("@PG\tID:bwa\tPN:bwa\tCL:bwa mem ref.fa my.dedup.R1.fq markdup_R2.fq", False),
+        ("@CO\tMarkDuplicates was not run", False),
+    ],
+)
+def test_a_header_says_whether_duplicates_were_marked(line: str, marked: bool):
+    assert sam_header(line + "\n").duplicates_marked is marked
 
 
 BASES = "".join(random.Random(1).choices("ACGT", k=2_000))

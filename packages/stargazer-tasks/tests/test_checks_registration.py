@@ -206,7 +206,7 @@ def test_ten_gigabytes_of_another_build_are_refused_within_a_second(
 def test_a_large_reference_speaks_through_its_dictionary_or_its_index(
     tmp_path: Path, store: LocalStore, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stargazer.tasks.checks.sequences.SMALL", 100)
+    monkeypatch.setattr("stargazer.assets.fasta.SMALL", 100)
     path = fasta(tmp_path / "r.fa")
     reference = add(path, Reference(build="T"))
     wrong = bam(tmp_path / "a.bam", LENGTHS | {"chr2": 20999})
@@ -471,7 +471,7 @@ def test_what_is_no_index_at_all_is_refused(
 def test_the_index_of_a_reference_with_odd_line_ends_is_taken(
     tmp_path: Path, store: LocalStore, add: Callable[..., str], ending: str, tail: str
 ) -> None:
-    lines = [">a b", "ACGT", "ACGT", "AC", ">empty", ">c", "ACGT" + tail]
+    lines = [">a b", "ACGT", "ACGT", "AC", "", ">c", "ACGT" + tail]
     path = write(tmp_path / "r.fa", "\n".join(lines).replace("\n", ending).encode())
     pysam.faidx(str(path))
     reference = add(path, Reference(build="T"))

@@ -219,20 +219,38 @@ def test_names_lose_their_mate_number_and_comment(prefix: Path, pairs: list[Pair
         ("c\tx", "c\ty"),
         ("d", "d"),
         ("e/1 x", "e/2 y"),
+        ("SRR1.7.1", "SRR1.7.2"),
+        ("SRR1.7", "SRR1.7"),
+        ("f_1", "f_2"),
+        ("g_1", "g_1"),
+        ("h \u00fc", "h \u00e9"),
     ]
     first = write_fastq(tmp_path / "r1.fq", [(name, one) for name, _ in styles])
     second = write_fastq(tmp_path / "r2.fq", [(name, two) for _, name in styles])
 
-    assert [record[0] for record in records(align(prefix, first, second), tmp_path)] == list("aabbccddee")
+    assert [record[0] for record in records(align(prefix, first, second), tmp_path)] == [
+        name for name in ["a", "b", "c", "d", "e", "SRR1.7", "SRR1.7", "f", "g_1", "h"] for _ in "12"
+    ]
 
 
-def test_windows_line_ends_change_nothing(prefix: Path, pairs: list[Pair], tmp_path: Path) -> None:
-    unix = write_pairs(tmp_path, pairs)
-    windows = [path.with_suffix(".win") for path in unix]
-    for path, converted in zip(unix, windows, strict=True):
-        converted.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+@pytest.mark.parametrize(
+    ("old", "new", "end"),
+    [
+        pytest.param(b"\n", b"\r\n", b"", id="Windows line ends"),
+        pytest.param(b"\n+\n", b"\n+ any text\n", b"", id="text after +"),
+        pytest.param(b"", b"", b"\n\n\n\n\n", id="blank lines at the end"),
+        pytest.param(b"/1\n", b"/1 \xc3\xa9\xff\n", b"", id="a comment that is no ASCII"),
+    ],
+)
+def test_what_carries_no_meaning_changes_nothing(
+    old: bytes, new: bytes, end: bytes, prefix: Path, pairs: list[Pair], tmp_path: Path
+) -> None:
+    plain = write_pairs(tmp_path, pairs)
+    other = [path.with_suffix(".other") for path in plain]
+    for path, converted in zip(plain, other, strict=True):
+        converted.write_bytes(path.read_bytes().replace(old, new) + end)
 
-    assert align(prefix, *windows) == align(prefix, *unix)
+    assert align(prefix, *other) == align(prefix, *plain)
 
 
 def test_odd_paths_are_only_paths(prefix: Path, pairs: list[Pair], tmp_path: Path) -> None:
@@ -246,12 +264,19 @@ def test_odd_paths_are_only_paths(prefix: Path, pairs: list[Pair], tmp_path: Pat
 
 GOOD = b"@a\nACGT\n+\nIIII\n@b\nACGT\n+\nIIII\n@c\nACGT\n+\nIIII\n"
 BAD = {
-    "FASTA": (b">a\nACGT\n>b\nACGT\n", "not FASTQ: record 1, line 1"),
-    "text": (b"sample,fastq\n1,2\n", "not FASTQ: record 1"),
-    "lengths differ": (GOOD.replace(b"@b\nACGT\n", b"@b\nACG\n"), "record 2, line 8: Length of sequence"),
+    "FASTA": (b">a\nACGT\n>b\nACGT\n", "is not FASTQ: line 1 begins with '>a'"),
+    "text": (b"sample,fastq\n1,2\n", "is not FASTQ: line 1 begins with 'sample,fastq'"),
+    "lengths differ": (
+        GOOD.replace(b"@b\nACGT\n", b"@b\nACG\n"),
+        "record 2 (line 5): sequence has 3 letters",
+    ),
     "cut off": (GOOD[:-8], "record 3"),
-    "no ASCII": (GOOD.replace(b"@b", b"@\xff"), "record 2, line 5: Non-ASCII"),
-    "no ASCII in gzip": (gzip.compress(GOOD.replace(b"@c", b"@\xff")), "record 3, line 9: Non-ASCII"),
+    "no ASCII": (GOOD.replace(b"@b", b"@\xff"), "record 2 (line 5): '\ufffd' cannot be in the name"),
+    "no ASCII in gzip": (
+        gzip.compress(GOOD.replace(b"@c", b"@\xff")),
+        "record 3 (line 9): '\ufffd' cannot be",
+    ),
+    "a blank line within": (GOOD.replace(b"@b", b"\n@b"), "line 5: a blank line among the records"),
     "truncated gzip": (gzip.compress(GOOD * 999)[:-20], "truncated or damaged gzip"),
     "damaged gzip": (gzip.compress(GOOD * 99)[:60] + b"damaged!" * 9, "gzip"),
     "checksum": (gzip.compress(GOOD)[:-8] + b"12345678", "gzip"),
@@ -263,7 +288,7 @@ BAD = {
     ),
     "other lane": (
         GOOD.replace(b"@a", b"@x"),
-        "record 1: the names differ: 'a' and 'x': these files are not mates\n",
+        "record 1: the names differ: 'a' and 'x': these files are not mates: give the files of one run",
     ),
     "empty": (b"", "no reads"),
     "empty gzip": (gzip.compress(b""), "no reads"),
@@ -297,7 +322,7 @@ def test_two_empty_files_hold_no_reads(prefix: Path, tmp_path: Path) -> None:
 def test_names_longer_than_bam_allows_are_refused(prefix: Path, tmp_path: Path) -> None:
     reads = write_fastq(tmp_path / "r.fq", [("ok", "ACGT"), ("n" * 255, "ACGT")])
 
-    assert "record 2: 255 characters" in fail(prefix, reads, reads)
+    assert "record 2 (line 5): 255 characters" in fail(prefix, reads, reads)
 
 
 @pytest.mark.parametrize("suffix", [".pac", ".ann", ".amb", ".0123", ".bwt.2bit.64"])

@@ -53,8 +53,8 @@ async def reports(texts: list[str]) -> list[QcReport]:
 
 @env.task
 async def reference() -> tuple[Reference, ReferenceIndex, SequenceDict]:
-    for name in ("fa", "fai", "dict"):
-        (workspace() / name).write_text(f">{name}\n")
+    for name, text in (("fa", ">c\nACGT\n"), ("fai", "c\t4\t3\t4\t5\n"), ("dict", "@SQ\tSN:c\tLN:4\n")):
+        (workspace() / name).write_text(text)
     made = Reference(path=workspace() / "fa", build="b")
     return (
         made,

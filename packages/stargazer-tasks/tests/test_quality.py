@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from stargazer.tasks.quality import (
     mapped_reads,
     read_alignment_stats,
@@ -70,9 +72,9 @@ def test_alignment_stats(tmp_path: Path, by_hand):
 def test_variant_stats(tmp_path: Path, by_hand):
     counted = read_variant_stats(report(tmp_path / "v", by_hand, bcftools, "stats", "-s", "-", stdin=VCF))
 
-    assert (counted["records"], counted["snvs"], counted["indels"], counted["ts_tv"]) == (3, 2, 1, 1.0)
-    assert {name: sample["het"] for name, sample in counted["samples"].items()} == {"a": 1, "b": 1}
-    assert counted["samples"]["b"]["hom_alt"] == 1
+    assert (counted["multiallelic_sites"], counted["ts_tv"]) == (0, 1.0)
+    assert {name: sample["snvs_het"] for name, sample in counted["samples"].items()} == {"a": 1, "b": 1}
+    assert counted["samples"]["b"]["snvs_hom_alt"] == 1
 
 
 def test_variant_stats_of_no_variants(tmp_path: Path, by_hand):
@@ -80,19 +82,73 @@ def test_variant_stats_of_no_variants(tmp_path: Path, by_hand):
 
     counted = read_variant_stats(report(tmp_path / "v", by_hand, bcftools, "stats", "-s", "-", stdin=text))
 
-    assert (counted["records"], counted["snvs"], counted["ts_tv"]) == (0, 0, 0.0)
+    assert (counted["multiallelic_sites"], counted["ts_tv"]) == (0, 0.0)
 
 
-def test_a_summary_of_all(tmp_path: Path, by_hand):
-    (tmp_path / "fai").write_text("c\t100\t3\t60\t61\n")
-    flags = report(tmp_path / "f", by_hand, samtools, "flagstat", "-O", "json", stdin=SAM)
-    stats = report(tmp_path / "s", by_hand, samtools, "stats", stdin=SAM)
-    variants = report(tmp_path / "v", by_hand, bcftools, "stats", "-s", "-", stdin=VCF)
+SETTINGS = {"ploidy": None, "sex": None, "max_depth": 100, "marked_elsewhere": []}
 
-    samples = [{"sample": name, "flagstat": str(flags), "stats": str(stats)} for name in ("a", "b")]
-    summarise_germline(str(tmp_path / "out"), str(variants), samples, str(tmp_path / "fai"))
 
-    summary = json.loads((tmp_path / "out").read_text())
-    assert summary["variants"]["records"] == 3
-    assert summary["samples"]["b"]["genotypes"]["hom_alt"] == 1
+@pytest.fixture
+def summarise(tmp_path: Path, by_hand):
+    """Writes a summary of two samples with these settings, contigs and records; gives it."""
+
+    def write(vcf: str = VCF, contig: str = "c", **settings: Any) -> dict[str, Any]:
+        (tmp_path / "fai").write_text(f"{contig}\t100\t3\t60\t61\n")
+        (tmp_path / "calls.vcf").write_text(vcf)
+        (tmp_path / "reference").write_text('{"bases": 100, "notes": ["two codes"]}')
+        (tmp_path / "check").write_text('{"notes": ["put in order"]}')
+        flags = report(tmp_path / "f", by_hand, samtools, "flagstat", "-O", "json", stdin=SAM)
+        in_order = by_hand(samtools, "sort", "-O", "sam", "-", stdin=SAM.encode()).decode()
+        stats = report(tmp_path / "s", by_hand, samtools, "stats", stdin=in_order)
+        variants = report(tmp_path / "v", by_hand, bcftools, "stats", "-f", ".,PASS", "-s", "-", stdin=vcf)
+        summarise_germline(
+            str(tmp_path / "out"),
+            str(tmp_path / "calls.vcf"),
+            str(variants),
+            [{"sample": name, "flagstat": str(flags), "stats": str(stats)} for name in ("a", "b")],
+            str(tmp_path / "fai"),
+            str(tmp_path / "reference"),
+            [str(tmp_path / "check")],
+            {**SETTINGS, **settings},
+        )
+        return json.loads((tmp_path / "out").read_text())
+
+    return write
+
+
+def test_a_summary_of_all(summarise: Any):
+    summary = summarise()
+
+    assert summary["variants"]["pass"] | {"ts_tv": 1.0} == {
+        "records": 3, "snvs": 2, "indels": 1, "multiallelic_sites": 0, "ts_tv": 1.0
+    }  # fmt: skip
+    assert summary["variants"]["filtered"] == {"records": 0, "snvs": 0, "indels": 0, "by_filter": {}}
+    assert summary["samples"]["b"]["calls_that_pass"]["snvs_hom_alt"] == 1
     assert summary["samples"]["a"]["reads"] == 6
+    assert summary["reference"] == {"bases": 100}
+    assert summary["ploidy"] == {"default": 2, "given": None, "sex": None}
+    assert summary["notes"][:2] == ["two codes", "put in order"]
+
+
+def test_a_summary_counts_what_passes_and_what_does_not_apart(summarise: Any):
+    lines = VCF.splitlines(keepends=True)
+    first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    fields = lines[first].split("\t")
+    lines[first] = "\t".join([*fields[:6], "LowQual;InDeletion", *fields[7:]])
+
+    counted = summarise("".join(lines))["variants"]
+
+    assert (counted["pass"]["records"], counted["filtered"]["records"]) == (2, 1)
+    assert counted["filtered"]["by_filter"] == {"InDeletion": 1, "LowQual": 1}
+
+
+def test_a_summary_says_what_was_assumed_or_left_out(summarise: Any):
+    def said(**options: Any) -> str:
+        return "\n".join(summarise(**options)["notes"])
+
+    assert "Two copies are assumed of chrM" in said(contig="chrM")
+    assert "Two copies are assumed" not in said(contig="chrM", ploidy=["chrM:1"])
+    assert "Two copies are assumed" not in said(contig="chrX", ploidy=["GRCh38"], sex=["a:M", "b:F"])
+    assert "deeper than max_depth=1: a (2 reads), b (2 reads)" in said(max_depth=1)
+    assert "deeper" not in said(max_depth=2)
+    assert "Duplicates of b were not marked here" in said(marked_elsewhere=["b"])

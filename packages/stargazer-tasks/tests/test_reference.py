@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import AssetNotFoundError, FormatError, Intervals, InvalidAssetError, Reference
 from stargazer.tasks.reference import (
+    check_reference,
     index_for_bwa_mem3,
     index_with_bwa,
     samtools_faidx,
@@ -46,10 +47,13 @@ def test_faidx_of_bgzip_gives_its_blocks_too(bench, tmp_path: Path):
 
 
 def test_a_contig_twice_is_refused(bench, tmp_path: Path):
-    (tmp_path / "r.fa").write_text(">a\n" + "ACGT\n" * 20_000 + ">a\nACGT\n")
+    (tmp_path / "r.fa").write_text(">a\n" + "ACGT\n" * 7_000_000 + ">a\nACGT\n")
+    reference = bench.add(tmp_path / "r.fa", Reference(build="b"))  # too large to be read whole there
 
+    with pytest.raises(FormatError, match="line 7000002: the contig 'a' is there twice"):
+        bench.run(check_reference, reference)
     with pytest.raises(FormatError, match='has the contig "a" twice'):
-        bench.run(samtools_faidx, bench.add(tmp_path / "r.fa", Reference(build="b")))
+        bench.run(samtools_faidx, reference)
     assert "reference_index" not in bench.types()
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +37,26 @@ def write_bam(genome: Any, tmp_path: Path, run_by_hand: Any) -> Any:
         groups: str = GROUP,
         contig: str = genome.names[0],
         reverse: bool = False,
+        checksum: str = "",
+        copies: Mapping[int, tuple[str, str]] | None = None,
+        times: int = 1,
     ) -> Path:
+        """Every read so many times; with `copies`, that at a place and a copy of it in these read groups ("": none)."""
         lengths = lengths or {name: len(bases) for name, bases in genome.contigs.items()}
         bases = genome.contigs[genome.names[0]]
         changed = bases[:1500] + ("A" if bases[1500] != "A" else "C") + bases[1501:]
         lines = [f"r{start}\t0\t{contig}\t{start + 1}\t60\t100M\t*\t0\t0\t{changed[start : start + 100]}\t{'I' * 100}"
                  + ("\tRG:Z:1" if groups else "") for start in range(1000, 2000, 10)]  # fmt: skip
-        sam = "".join(f"@SQ\tSN:{name}\tLN:{length}\n" for name, length in lengths.items()) + groups
+        for start, (group, other) in (copies or {}).items():
+            at = next(number for number, line in enumerate(lines) if line.startswith(f"r{start}\t"))
+            lines[at] = lines[at].replace("RG:Z:1", f"RG:Z:{group}")
+            copied = lines[at].replace(f"r{start}\t", f"copy{start}\t").removesuffix(f"\tRG:Z:{group}")
+            lines.insert(at + 1, copied + (f"\tRG:Z:{other}" if other else ""))
+        lines = [line.replace("\t", f".{number}\t", 1) if number else line
+                 for line in lines for number in range(times)]  # fmt: skip
+        m5 = f"\tM5:{checksum}" if checksum else ""
+        sam = "".join(f"@SQ\tSN:{name}\tLN:{length}{m5 if name == contig else ''}\n"
+                      for name, length in lengths.items()) + groups  # fmt: skip
         sam += "\n".join(reversed(lines) if reverse else lines) + "\n"
         bam = tmp_path / "from elsewhere.bam"
         bam.write_bytes(run_by_hand(samtools, "view", "-b", "--no-PG", "-", stdin=sam.encode()))
@@ -58,23 +75,32 @@ def refused(lab: Any, kind: type[StargazerError], *says: str, **options: Any) ->
         call(lab, **options)
     for text in says:
         assert text in str(caught.value)
-    assert {asset.asset_key for asset in lab.made()} <= {"reference_index", "sequence_dict", "intervals"}
+    assert {asset.asset_key for asset in lab.made()} - {"qc_report"} <= {
+        "reference_index",
+        "sequence_dict",
+        "intervals",
+    }
+    assert {asset.kind for asset in lab.made() if asset.asset_key == "qc_report"} <= {"reference"}
     assert lab.leftovers() == []
 
 
-def test_an_unsorted_alignment_is_sorted(small_lab: Any, write_bam: Any, genome: Any, records_of: Any):
-    small_lab.add(write_bam(reverse=True), Alignment(sample="s"))
+@pytest.mark.parametrize("marked", [True, False], ids=["sorted", "sorted while duplicates are marked"])
+def test_an_unsorted_alignment_is_sorted(
+    small_lab: Any, write_bam: Any, genome: Any, records_of: Any, marked: bool
+):
+    small_lab.add(write_bam(reverse=True), Alignment(sample="s", duplicates_marked=marked))
 
     calls = call(small_lab)
 
-    assert small_lab.computed()["sort_alignment"] == 1
+    assert small_lab.computed()["sort_alignment"] == marked
     assert [line.split("\t")[:2] for line in records_of(small_lab.path(calls.variants))] == [
         [genome.names[0], "1501"]
     ]
 
 
 def test_an_alignment_that_is_not_sorted_as_it_claims(small_lab: Any, write_bam: Any):
-    small_lab.add(write_bam(reverse=True), Alignment(sample="s", sorted_by="coordinate"))
+    claims = Alignment(sample="s", sorted_by="coordinate", duplicates_marked=True)
+    small_lab.add(write_bam(reverse=True), claims)
 
     with pytest.raises(ToolError, match=r"samtools index failed.*(?i:unsorted)"):
         call(small_lab)
@@ -93,8 +119,8 @@ def test_an_alignment_to_contigs_of_other_lengths(small_lab: Any, write_bam: Any
     refused(
         small_lab,
         InvalidAssetError,
-        "another reference than small",
-        "'chr1:1-99' has 9999 bases there and 3000 here",
+        "does not belong to the reference small",
+        "'chr1:1-99' has 9,999 bases in its header and 3,000 in the reference",
     )
 
 
@@ -105,26 +131,216 @@ def test_reads_on_a_contig_that_the_reference_lacks(small_lab: Any, write_bam: A
     refused(small_lab, InvalidAssetError, "has reads on chrUn", "small")
 
 
-def test_a_contig_without_reads_that_the_reference_lacks(small_lab: Any, write_bam: Any, genome: Any):
-    lengths = dict.fromkeys(genome.names, 3000) | {"chrUn": 5_000}
-    small_lab.add(write_bam(lengths), Alignment(sample="s"))
+def notes_of(lab: Any, calls: Any) -> str:
+    return "\n".join(json.loads(lab.path(calls.summary).read_text())["notes"])
 
-    assert call(small_lab).variants.samples == ["s"]
+
+def sites(lab: Any, calls: Any, records_of: Any) -> list[list[str]]:
+    return [line.split("\t")[:2] for line in records_of(lab.path(calls.variants))]
+
+
+def contigs_of(lab: Any, alignment: Alignment, run_by_hand: Any) -> list[str]:
+    header = run_by_hand(samtools, "view", "-H", lab.path(alignment)).decode()
+    return [line.split("\t")[1][3:] for line in header.splitlines() if line.startswith("@SQ")]
+
+
+@pytest.mark.parametrize("kind", ["reversed", "one more before", "one more behind", "one less"])
+def test_contigs_that_differ_in_order_or_without_reads_become_those_of_the_reference(
+    small_lab: Any, write_bam: Any, genome: Any, records_of: Any, run_by_hand: Any, kind: str
+):
+    whole = {name: len(bases) for name, bases in genome.contigs.items()}
+    lengths = {
+        "reversed": dict(reversed(whole.items())),
+        "one more before": {"chrUn": 5_000, **whole},
+        "one more behind": {**whole, "chrUn": 5_000},
+        "one less": dict(list(whole.items())[:1]),
+    }[kind]
+    small_lab.add(write_bam(lengths), Alignment(sample="s", sorted_by="coordinate", duplicates_marked=True))
+
+    calls = call(small_lab)
+
+    assert sites(small_lab, calls, records_of) == [[genome.names[0], "1501"]]
+    assert contigs_of(small_lab, calls.alignments[0], run_by_hand) == list(whole)
+    assert calls.alignments[0].build == calls.variants.build == "small"
+    said = {"reversed": "another order", "one less": "made without 1 contig"}.get(kind, "left out: 'chrUn'")
+    assert said in notes_of(small_lab, calls)
+
+
+def test_an_alignment_with_the_contigs_of_the_reference_is_handed_on(small_lab: Any, write_bam: Any):
+    given = small_lab.add(write_bam(), Alignment(sample="s", sorted_by="coordinate", duplicates_marked=True))
+
+    calls = call(small_lab)
+
+    assert calls.alignments[0].cid == given.cid
+    assert "Duplicates of s were not marked here" in notes_of(small_lab, calls)
+
+
+def test_joint_calls_of_alignments_with_their_contigs_in_other_orders(
+    small_lab: Any, write_bam: Any, genome: Any, records_of: Any
+):
+    whole = {name: len(bases) for name, bases in genome.contigs.items()}
+    small_lab.add(write_bam(dict(reversed(whole.items()))), Alignment(sample="s", sorted_by="coordinate"))
+    small_lab.add(write_bam(groups=GROUP.replace("SM:s", "SM:t")), Alignment(sample="t"))
+
+    calls = small_lab.run(germline_short_variant_discovery, samples=["s", "t"], build="small")
+
+    (line,) = records_of(small_lab.path(calls.variants))
+    assert [each.split(":")[0] for each in line.split("\t")[9:]] == ["1/1", "1/1"]
+
+
+def test_a_checksum_that_contradicts_the_reference(small_lab: Any, write_bam: Any, genome: Any):
+    bases = genome.contigs[genome.names[0]]
+    right, wrong = (hashlib.md5(text.upper().encode()).hexdigest() for text in (bases, bases[::-1]))
+    small_lab.add(write_bam(checksum=wrong), Alignment(sample="s"))
+
+    refused(small_lab, FormatError, "'chr1:1-99' has another checksum", wrong, right)
+
+
+def test_a_checksum_that_agrees(small_lab: Any, write_bam: Any, genome: Any, records_of: Any):
+    bases = genome.contigs[genome.names[0]]
+    small_lab.add(write_bam(checksum=hashlib.md5(bases.upper().encode()).hexdigest()), Alignment(sample="s"))
+
+    assert sites(small_lab, call(small_lab), records_of) == [[genome.names[0], "1501"]]
+
+
+@pytest.mark.parametrize("field", ["build", "reference_cid"])
+def test_an_alignment_of_another_build_by_its_metadata(
+    small_lab: Any, write_bam: Any, tmp_path: Path, field: str
+):
+    (tmp_path / "other.fa").write_text(">other\nACGT\n")
+    other = small_lab.add(tmp_path / "other.fa", Reference(build="other"))
+    given = {"build": "other"} if field == "build" else {"reference_cid": other}
+    small_lab.client.store.add([Addition(write_bam(), Alignment(sample="s", **given), force=True)])
+
+    refused(
+        small_lab, InvalidAssetError, f"registered with {field}={'other' if field == 'build' else other.cid}"
+    )
 
 
 @pytest.mark.parametrize(
     ("groups", "says"),
     [
-        ("@RG\tID:1\tSM:somebody\n", "'somebody'"),
-        (GROUP + "@RG\tID:2\tSM:t\n", "'s', 't'"),
-        ("", "no sample"),
+        ("@RG\tID:1\tSM:somebody\n", ["registered for 's' name 'somebody'"]),
+        (GROUP + "@RG\tID:2\tSM:t\n", ["2 samples ('s', 't')", "split it by read group"]),
+        (GROUP.strip() + "\tPL:PACBIO\n", ["reads of PACBIO", "long reads"]),
+        (GROUP.strip() + "\tPL:ont\n", ["reads of ONT", "long reads"]),
     ],
-    ids=["another's", "two samples", "no read group"],
+    ids=["another's", "two samples", "PacBio", "Nanopore"],
 )
-def test_read_groups_that_are_not_of_the_sample(small_lab: Any, write_bam: Any, groups: str, says: str):
+def test_read_groups_that_are_not_of_the_sample_or_not_short_reads(
+    small_lab: Any, write_bam: Any, groups: str, says: list[str]
+):
+    bam = write_bam(groups=groups)
+    small_lab.client.store.add([Addition(bam, Alignment(sample="s"), force=True)])
+
+    refused(small_lab, InvalidAssetError, *says)
+
+
+@pytest.mark.parametrize("groups", ["", "@RG\tID:1\n"], ids=["no read group", "no sample in it"])
+def test_reads_of_no_named_sample_are_those_of_the_alignments_sample(
+    small_lab: Any, write_bam: Any, genome: Any, records_of: Any, groups: str
+):
     small_lab.add(write_bam(groups=groups), Alignment(sample="s"))
 
-    refused(small_lab, InvalidAssetError, "registered for 's'", says, "samtools addreplacerg")
+    calls = call(small_lab)
+
+    assert sites(small_lab, calls, records_of) == [[genome.names[0], "1501"]]
+    assert b"FORMAT\ts\n" in gzip.decompress(small_lab.path(calls.variants).read_bytes())
+    assert "taken for those of 's'" in notes_of(small_lab, calls)
+
+
+def flags(lab: Any, alignment: Alignment, run_by_hand: Any) -> dict[str, bool]:
+    lines = run_by_hand(samtools, "view", lab.path(alignment)).decode().splitlines()
+    return {line.split("\t")[0]: bool(int(line.split("\t")[1]) & 0x400) for line in lines}
+
+
+def test_duplicates_are_marked_within_each_library(small_lab: Any, write_bam: Any, run_by_hand: Any):
+    """Every second read is a copy of the one before, of the same library or of another."""
+    groups = "@RG\tID:1\tSM:s\tLB:a\n@RG\tID:2\tSM:s\tLB:b\n@RG\tID:3\tSM:s\n"
+    copies = {1000: ("1", "1"), 1010: ("1", "2"), 1020: ("3", "3"), 1030: ("2", "3"), 1040: ("1", "")}
+    small_lab.add(write_bam(groups=groups, copies=copies), Alignment(sample="s"))
+
+    calls = call(small_lab)
+
+    found = flags(small_lab, calls.alignments[0], run_by_hand)
+    marked = {start for start in copies if found[f"r{start}"] or found[f"copy{start}"]}
+    assert marked == {1000, 1020}
+    assert len(found) == 100 + len(copies)  # none is lost
+
+
+@pytest.mark.parametrize("how", ["by its header", "by its metadata"])
+def test_duplicates_that_were_marked_elsewhere_stay_as_they_are(
+    small_lab: Any, write_bam: Any, run_by_hand: Any, how: str
+):
+    program = "@PG\tID:MarkDuplicates\tPN:MarkDuplicates\n" if how == "by its header" else ""
+    bam = write_bam(groups=GROUP + program, copies={1000: ("1", "1")})
+    small_lab.add(bam, Alignment(sample="s", duplicates_marked=not program))
+
+    calls = call(small_lab)
+
+    assert not any(flags(small_lab, calls.alignments[0], run_by_hand).values())
+    assert small_lab.computed()["mark_duplicates"] == 0
+
+
+def test_a_cap_on_depth_is_said_where_it_bites(small_lab: Any, write_bam: Any, records_of: Any):
+    small_lab.add(write_bam(times=40), Alignment(sample="s", duplicates_marked=True))
+
+    free, capped = call(small_lab), call(small_lab, max_depth=50)
+
+    depths = [
+        int(records_of(small_lab.path(calls.variants))[0].split("\t")[9].split(":")[2])
+        for calls in (free, capped)
+    ]
+    assert depths[0] == 400 > depths[1]  # above the 250 of bcftools
+    assert "deeper than max_depth" not in notes_of(small_lab, free)
+    assert "deeper than max_depth=50: s (400 reads)" in notes_of(small_lab, capped)
+
+
+@pytest.mark.parametrize(
+    ("options", "genotype"),
+    [
+        ({}, "1/1"),
+        ({"ploidy": ["chr1:1-99:1"]}, "1"),
+        ({"ploidy": ["chr1:1-99=1"]}, "1"),
+        ({"ploidy": ["chr1:1-99:M:1"], "sex": ["s:M"]}, "1"),
+        ({"ploidy": ["chr1:1-99:M:1"], "sex": ["s:female"]}, "1/1"),
+        ({"ploidy": ["chr1:1-99:M:1"], "sex": ["male"]}, "1"),
+        ({"ploidy": ["chr1:1-99:1-1500:1"]}, "1/1"),
+        ({"ploidy": ["chr1:1-99:1501-1501:1"]}, "1"),
+        ({"ploidy": ["GRCh38"]}, "1/1"),
+    ],
+)
+def test_ploidy_of_a_contig_for_all_or_by_sex(
+    small_lab: Any, write_bam: Any, records_of: Any, options: dict[str, Any], genotype: str
+):
+    small_lab.add(write_bam(), Alignment(sample="s", duplicates_marked=True))
+
+    calls = call(small_lab, **options)
+
+    (line,) = records_of(small_lab.path(calls.variants))
+    assert line.split("\t")[9].split(":")[0] == genotype
+    given = json.loads(small_lab.path(calls.summary).read_text())["ploidy"]
+    assert given == {"default": 2, "given": options.get("ploidy"), "sex": options.get("sex")}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"ploidy": ["chrM:1"]}, "names no contig of the reference"),
+        ({"ploidy": ["chr1:1-99"]}, "names no contig of the reference"),
+        ({"ploidy": ["chr1:1-99:3"]}, "0 to 2 copies"),
+        ({"ploidy": ["chr1:1-99:X:1"]}, "M or F"),
+        ({"ploidy": ["haploid"]}, "expected CONTIG:COPIES"),
+        ({"ploidy": ["chr1:1-99:M:1"]}, "that of s is not given: give sex=s:M"),
+        ({"ploidy": ["chr1:1-99:1"], "sex": ["t:M"]}, "expected SAMPLE:M or SAMPLE:F, of s; got 't:M'"),
+        ({"ploidy": ["chr1:1-99:1"], "sex": ["s:M", "s:F"]}, "both M and F"),
+        ({"sex": ["s:M"]}, "sex=s:M changes nothing without ploidy="),
+    ],
+)
+def test_ploidies_that_cannot_be_read(small_lab: Any, write_bam: Any, options: dict[str, Any], says: str):
+    small_lab.add(write_bam(), Alignment(sample="s"))
+
+    refused(small_lab, InvalidAssetError, says, **options)
 
 
 def test_a_damaged_alignment(small_lab: Any, write_bam: Any, tmp_path: Path):
@@ -173,15 +389,6 @@ def test_an_alignment_made_here_is_not_one_from_elsewhere(small_lab: Any, genome
 
     with pytest.raises(AssetNotFoundError, match="no registered alignment"):
         call(small_lab, start="alignment")
-
-
-def test_an_alignment_of_another_registered_reference(small_lab: Any, write_bam: Any, tmp_path: Path):
-    (tmp_path / "other.fa").write_text(">other\nACGT\n")
-    other = small_lab.add(tmp_path / "other.fa", Reference(build="other"))
-    alignment = Alignment(sample="s", reference_cid=other)
-    small_lab.client.store.add([Addition(write_bam(), alignment, force=True)])
-
-    refused(small_lab, InvalidAssetError, other.cid, "small is")
 
 
 def test_contigs_are_for_reads(small_lab: Any, write_bam: Any, genome: Any):

@@ -38,7 +38,12 @@ def bgzip(path: Path) -> Path:
 
 def test_a_reference_is_prepared_once(small_lab: Any):
     first = small_lab.run(prepare_reference, "small")
-    assert set(small_lab.computed()) == {"samtools_faidx", "sequence_dictionary", "index_for_bwa_mem3"}
+    assert set(small_lab.computed()) == {
+        "check_reference",
+        "samtools_faidx",
+        "sequence_dictionary",
+        "index_for_bwa_mem3",
+    }
 
     assert small_lab.run(prepare_reference, "small") == first
     assert small_lab.computed().total() == 0
@@ -82,7 +87,11 @@ def test_too_large_a_reference_is_refused_with_the_ways_out(small_lab: Any, monk
 
     for way in ("STARGAZER_MEMORY", "6,000 bases", "aligner=bwa", "contigs=", "--sha256", "indexer=bwa-mem2"):
         assert way in str(caught.value)
-    assert {asset.asset_key for asset in small_lab.made()} <= {"reference_index", "sequence_dict"}
+    assert {asset.asset_key for asset in small_lab.made()} <= {
+        "qc_report",
+        "reference_index",
+        "sequence_dict",
+    }
 
 
 @pytest.mark.debian("bwa")

@@ -8,19 +8,25 @@ first used.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 from stargazer.assets.errors import FormatError
+from stargazer.assets.fasta import check_beginning, small_contigs
+from stargazer.assets.fastq import Record, last_record, read_fastq
 
-__all__ = ["GZIP", "check_alignment", "check_bed", "check_fasta", "check_fastq", "check_json", "check_magic",
-           "check_tar", "check_vcf", "first_bytes"]  # fmt: skip
+__all__ = ["GZIP", "Text", "check_alignment", "check_bgzf", "check_fasta", "check_fastq", "check_json", "check_magic",
+           "check_tar", "first_bytes", "first_reads", "last_read", "text_of"]  # fmt: skip
 
 HEAD = 1 << 16
 WHOLE = 8 << 20  # files up to this size are decompressed or parsed to the end
+EDGE = 1 << 20  # bytes of text at either end of a larger file
+RECORD = 4  # lines of FASTQ
 GZIP = b"\x1f\x8b"
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 BGZF_START = b"\x1f\x8b\x08\x04"
@@ -29,58 +35,30 @@ BGZF_BLOCK = 1 << 16
 CRAM_END = 38  # bytes; those of CRAM 2 are fewer
 TAR_END = bytes(1024)
 NUCLEOTIDES = re.compile(r"[ACGTUNRYSWKMBDHVXacgtunryswkmbdhvx.*-]*")
-BED_INTERVAL = re.compile(r"[^\t]+\t([0-9]{1,18})\t([0-9]{1,18})(\t.*)?")
 
 
 def check_fastq(path: Path) -> None:
-    """FASTQ, plain or gzip: four-line records that begin with @."""
-    lines, whole = _lines(path, "FASTQ")
-    if not lines[0].startswith("@"):
-        raise FormatError(f"{path.name!r} is not FASTQ: line 1 begins with {lines[0][:20]!r}, expected '@'")
-    if whole:
-        while len(lines) % 4 and not lines[-1]:
-            lines.pop()
-    for first in range(0, len(lines), 4):
-        record = lines[first : first + 4]
-        if len(record) == 4:
-            _check_read(record, f"{path.name!r}, record {first // 4 + 1} (line {first + 1})")
-        elif whole:
-            where = f"record {first // 4 + 1} (line {first + 1})"
-            raise FormatError(f"{path.name!r} is truncated: {where} has {len(record)} of 4 lines")
-
-
-def _check_read(record: list[str], where: str) -> None:
-    name, sequence, plus, quality = record
-    if not name.startswith("@") or not plus.startswith("+"):
-        got = f"{name[:40]!r} ... {plus[:40]!r}"
-        raise FormatError(f"{where}: not FASTQ: expected '@name', sequence, '+', quality, got {got}")
-    if not NUCLEOTIDES.fullmatch(sequence):
-        raise FormatError(f"{where}: not a nucleotide sequence: {sequence[:40]!r}")
-    if len(sequence) != len(quality):
-        raise FormatError(f"{where}: sequence has {len(sequence)} letters, quality {len(quality)}")
+    """FASTQ, plain or gzip: a small file to its end; of a large one the first records and, if it is plain, the last."""
+    _head(path, "FASTQ")
+    if path.stat().st_size > WHOLE:
+        first_reads(path)
+        if not _raw(path).startswith(GZIP):
+            last_read(path)
+        return
+    with gzip.open(path) if _raw(path).startswith(GZIP) else open(path, "rb") as file:
+        for _ in read_fastq(file, path.name):
+            pass
 
 
 def check_fasta(path: Path) -> None:
-    """FASTA, plain or BGZF (which can be read in parts): begins with >, and sequences are nucleotides."""
-    lines, _ = _lines(path, "FASTA")
-    if not lines[0].startswith(">"):
-        raise FormatError(f"{path.name!r} is not FASTA: line 1 begins with {lines[0][:20]!r}, expected '>'")
-    for number, line in enumerate(lines, 1):
-        if not line.startswith(">") and not NUCLEOTIDES.fullmatch(line):
-            raise FormatError(f"{path.name!r}, line {number}: not a nucleotide sequence: {line[:40]!r}")
+    """FASTA, plain or BGZF (which can be read in parts), as `stargazer.assets.fasta` has it: all of a small file."""
+    head = _head(path, "FASTA")
     if _raw(path).startswith(GZIP) and not _is_bgzf(_raw(path)):
         raise FormatError(
             f"{path.name!r} is plain gzip, which cannot be read in parts: add it decompressed (`gunzip`) or as `bgzip`"
         )
-
-
-def check_vcf(path: Path) -> None:
-    """VCF, plain or BGZF, or BCF."""
-    head = _head(path, "VCF")
-    if not head.startswith((b"##fileformat=VCF", b"BCF\x02")):
-        raise FormatError(f"{path.name!r} is not VCF: expected '##fileformat=VCF' first, got {head[:20]!r}")
-    if _raw(path).startswith(GZIP):
-        _check_bgzf(path)
+    if small_contigs(path) is None:
+        check_beginning(head, path.name)
 
 
 def check_alignment(path: Path) -> None:
@@ -91,25 +69,7 @@ def check_alignment(path: Path) -> None:
         return
     if not _head(path, "BAM or CRAM").startswith(b"BAM\x01") or not _raw(path).startswith(GZIP):
         raise FormatError(f"{path.name!r} is neither BAM nor CRAM (convert SAM with `samtools view -b`)")
-    _check_bgzf(path)
-
-
-def check_bed(path: Path) -> None:
-    """BED: tab-separated contig, start, end, zero-based and half open."""
-    lines, whole = _lines(path, "BED")
-    found = False
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith(("#", "track", "browser")):
-            continue
-        interval = BED_INTERVAL.fullmatch(line)
-        if not interval or int(interval[1]) > int(interval[2]):
-            where = f"{path.name!r}, line {number}"
-            raise FormatError(f"{where}: not BED (contig, start, end, separated by tabs): {line[:60]!r}")
-        found = True
-    if whole and not found:
-        raise FormatError(
-            f"{path.name!r} holds no interval: expected lines of contig, start, end, separated by tabs"
-        )
+    check_bgzf(path)
 
 
 def check_json(path: Path) -> None:
@@ -152,9 +112,97 @@ def first_bytes(path: Path) -> tuple[bytes, bytes]:
     return raw, _inflate(raw, path) if raw.startswith(GZIP) else raw
 
 
+@attrs.frozen
+class Text:
+    """The lines of a text file, without their ends: all of them, or those at either end of a large file.
+
+    Attributes:
+        first, last: whole lines; all lines in both where the file is small, `last` empty where it is out of reach.
+        whole: these are all lines of the file.
+        ended: the last line has a line end.
+    """
+
+    first: list[str]
+    last: list[str]
+    whole: bool
+    ended: bool
+
+
+def text_of(path: Path, what: str) -> Text:
+    """The lines of a text file, decompressed if it is gzip.
+
+    Raises:
+        FormatError: it is empty, or a gzip file that is cut or damaged.
+    """
+    raw, size = _raw(path), path.stat().st_size
+    if not raw:
+        raise FormatError(f"{path.name!r} is empty, expected {what}")
+    if not raw.startswith(GZIP):
+        whole = size <= WHOLE
+        first, last = (path.read_bytes(), b"") if whole else (_start(path, EDGE), _tail(path, EDGE))
+    elif size <= WHOLE:
+        first, last, whole = _decompressed(path)
+    else:
+        _check_gzip_end(path)
+        first, last, whole = _inflate(raw, path), _last_blocks(_tail(path, EDGE)), False
+    if not first:
+        raise FormatError(f"{path.name!r} holds nothing, expected {what}")
+    if whole:
+        lines = _split(first)
+        return Text(lines, lines, whole=True, ended=first.endswith(b"\n"))
+    inside = last.partition(b"\n")[2]
+    return Text(
+        _split(first.rpartition(b"\n")[0]),
+        _split(inside),
+        whole=False,
+        ended=not inside or inside.endswith(b"\n"),
+    )
+
+
+def _split(data: bytes) -> list[str]:
+    lines = [line.removesuffix("\r") for line in data.decode("latin-1").split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
+def first_reads(path: Path) -> list[Record]:
+    """The whole records in the first bytes of FASTQ.
+
+    Raises:
+        FormatError: it is no FASTQ.
+    """
+    raw, head = first_bytes(path)
+    return list(read_fastq(io.BytesIO(head), path.name, whole=max(len(raw), len(head)) < HEAD))
+
+
+def last_read(path: Path) -> Record | None:
+    """The last record of FASTQ; None of a large file that has to be decompressed from its beginning.
+
+    Raises:
+        FormatError: it does not end with a whole record.
+    """
+    raw, size = _raw(path), HEAD
+    if not raw.startswith(GZIP):
+        while (end := _tail(path, size)).count(b"\n") < 2 * RECORD and size < WHOLE:
+            size <<= RECORD
+        return last_record(end, path.name)
+    if path.stat().st_size > WHOLE:
+        end = _last_blocks(_tail(path, EDGE)) if _is_bgzf(raw) else b""
+        return last_record(end, path.name) if end else None
+    end = b""
+    with gzip.open(path) as file:
+        while block := file.read(WHOLE):
+            end = (end + block)[-WHOLE:]
+    return last_record(end, path.name)
+
+
 def _raw(path: Path) -> bytes:
     with open(path, "rb") as file:
         return file.read(HEAD)
+
+
+def _start(path: Path, size: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(size)
 
 
 def _tail(path: Path, size: int) -> bytes:
@@ -202,15 +250,25 @@ def _inflate(raw: bytes, path: Path) -> bytes:
 
 def _check_gzip_end(path: Path) -> None:
     if path.stat().st_size <= WHOLE:
-        try:
-            with gzip.open(path) as file:
-                while file.read(1 << 20):
-                    pass
-        except (EOFError, OSError, zlib.error) as error:
-            problem = f"is a truncated or damaged gzip file: {error}; copy it again"
-            raise FormatError(f"{path.name!r} {problem}") from None
+        _decompressed(path)
     elif _is_bgzf(_raw(path)) and not _ends_with_block(_tail(path, 2 * BGZF_BLOCK)):
         raise FormatError(f"{path.name!r} is truncated in a BGZF block; copy it again")
+
+
+def _decompressed(path: Path) -> tuple[bytes, bytes, bool]:
+    """What a gzip file begins with, what it ends with, and whether the first is all of it; decompressed to the end."""
+    first, last, size = bytearray(), b"", 0
+    try:
+        with gzip.open(path) as file:
+            while piece := file.read(EDGE):
+                size += len(piece)
+                last = (last + piece)[-EDGE:]
+                if len(first) < WHOLE:
+                    first += piece
+    except (EOFError, OSError, zlib.error) as error:
+        problem = f"is a truncated or damaged gzip file: {error}; copy it again"
+        raise FormatError(f"{path.name!r} {problem}") from None
+    return bytes(first), last, len(first) == size
 
 
 def _is_bgzf(block: bytes) -> bool:
@@ -219,18 +277,34 @@ def _is_bgzf(block: bytes) -> bool:
 
 def _ends_with_block(tail: bytes) -> bool:
     """Whether a chain of BGZF blocks reaches the end: Illumina's FASTQ files lack the end marker."""
+    return bool(_chain(tail))
+
+
+def _chain(tail: bytes) -> list[bytes]:
+    """The BGZF blocks that reach the end without a gap."""
     start = tail.find(BGZF_START)
     while start >= 0:
-        end = start
+        end, blocks = start, []
         while _is_bgzf(block := tail[end : end + BGZF_HEADER]) and len(block) == BGZF_HEADER:
-            end += int.from_bytes(block[16:18], "little") + 1
+            size = int.from_bytes(block[16:18], "little") + 1
+            blocks.append(tail[end : end + size])
+            end += size
         if end == len(tail):
-            return True
+            return blocks
         start = tail.find(BGZF_START, start + 1)
-    return False
+    return []
 
 
-def _check_bgzf(path: Path) -> None:
+def _last_blocks(tail: bytes) -> bytes:
+    """What the BGZF blocks at the end hold; nothing where there are none, or one is damaged."""
+    try:
+        return b"".join(zlib.decompress(block, wbits=31) for block in _chain(tail))[-WHOLE:]
+    except zlib.error:
+        return b""
+
+
+def check_bgzf(path: Path) -> None:
+    """BGZF, whole to the end marker."""
     if not _is_bgzf(_raw(path)):
         raise FormatError(f"{path.name!r} is plain gzip, expected BGZF: compress it with `bgzip`")
     if _tail(path, len(BGZF_END)) != BGZF_END:

@@ -17,12 +17,12 @@ ENDINGS = {
     "intervals": (".bed", ".bed.gz"),
     "variants": (".vcf", ".vcf.gz", ".bcf"),
     "anndata": (".h5ad",),
+    "sequence_dict": (".dict",),
 }
 COMPANIONS = {
     ".bai": ("alignment_index", "alignment_cid"),
     ".fai": ("reference_index", "reference_cid"),
     ".gzi": ("reference_gzi", "reference_cid"),
-    ".dict": ("sequence_dict", "reference_cid"),
     ".tbi": ("variants_index", "variants_cid"),
     ".csi": ("variants_index", "variants_cid"),
 }

@@ -1,10 +1,12 @@
-"""What people should know about files they have just registered: what the store had of them before."""
+"""What people should know about files they have just registered: what the store had of them, and what is in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from stargazer.assets.client import IpFile
+from stargazer.assets.errors import FormatError
+from stargazer.assets.fasta import ambiguity_notes, small_contigs
 from stargazer.mcp.records import fields_text
 from stargazer.storage.store import LocalStore
 
@@ -12,7 +14,7 @@ __all__ = ["notices"]
 
 
 def notices(store: LocalStore, records: Sequence[IpFile], began: str) -> list[str]:
-    """A line for each build given twice, and for each file that was registered before, as it is now or otherwise.
+    """A line for each build given twice or with ambiguity codes, and for each file that was registered before.
 
     Args:
         records: of the files that were added.
@@ -26,7 +28,7 @@ def notices(store: LocalStore, records: Sequence[IpFile], began: str) -> list[st
         else:
             lines += _elsewhere(store, record)
         if record.keyvalues.get("asset") == "reference":
-            doubtful += _same_build(store, record)
+            doubtful += _same_build(store, record) + _ambiguity(record)
     return doubtful + lines
 
 
@@ -49,6 +51,17 @@ def _same_build(store: LocalStore, record: IpFile) -> list[str]:
         f"note: there is another reference build={build}; workflows need exactly one: "
         f"`stargazer rm {others[0].id}` takes the other back"
     ]
+
+
+def _ambiguity(record: IpFile) -> list[str]:
+    """What the ambiguity codes of a small reference mean; of a large one, prepare_reference says it."""
+    if record.path is None:
+        return []
+    try:
+        contigs = small_contigs(record.path) or ()
+    except FormatError:  # of a file that was registered by an earlier version
+        return []
+    return [f"note: {note}" for note in ambiguity_notes(contigs, record.keyvalues.get("build", ""))]
 
 
 def _what(record: IpFile) -> str:

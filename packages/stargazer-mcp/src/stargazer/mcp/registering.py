@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stargazer.assets.asset import Asset, asset_class
+from stargazer.assets.client import IpFile
 from stargazer.assets.declaring import unknown_key
 from stargazer.assets.errors import AssetNotFoundError, FormatError, InvalidAssetError
 from stargazer.mcp.guessing import guess_type, mates
+from stargazer.storage.additions import check_files
+from stargazer.storage.checking import Lookup
 from stargazer.storage.cid import is_cid
+from stargazer.storage.reading import StoreReader
 from stargazer.storage.store import Addition, LocalStore
+from stargazer.tasks.checks.builds import References
+from stargazer.tasks.checks.fields import Said, fields_of
 
 __all__ = ["additions"]
 
@@ -29,7 +36,8 @@ def additions(
     """What to register of these files.
 
     Each pair goes to the files whose type knows the key. Without `asset`, types are read off the names, and first
-    and second reads whose names differ in nothing but 1 and 2 are linked.
+    and second reads whose names differ in nothing but 1 and 2 are linked. What a file says of itself (the sample of an
+    alignment) need not be among the pairs.
 
     Args:
         there: they are on this machine (a file to be downloaded is not yet).
@@ -37,7 +45,8 @@ def additions(
 
     Raises:
         FormatError: a file is missing, or a folder.
-        InvalidAssetError: a type that cannot be guessed, a key that no file's type knows, a missing or wrong value.
+        InvalidAssetError: a type that cannot be guessed, a key that no file's type knows, a missing or wrong value that
+            the file does not say either.
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
     for path in paths if there else ():
@@ -59,6 +68,8 @@ def additions(
     first_of = {cls: path for path, cls in reversed(classes.items())}
     meant = {cls: _asset(cls, first_of[cls], pairs) for cls in kinds}  # the words are read once for all files
     assets = {path: meant[cls].copy() for path, cls in classes.items()}
+    if there:
+        _add_fields(assets, pairs, store, force=force)
     if named is None and "r1_cid" not in pairs:
         for second, first in mates(paths).items():
             assets[second].r1_cid = assets[first]  # type: ignore[attr-defined]
@@ -68,12 +79,61 @@ def additions(
     ]
 
 
-def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, str]) -> Asset:
-    known = {key: _field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
+def _add_fields(
+    assets: dict[Path, Asset], pairs: Mapping[str, str], store: LocalStore, *, force: bool
+) -> None:
+    """Let assets have the fields that their files say and nobody gave."""
+    readers = {path: read for path, asset in assets.items() if (read := fields_of(type(asset)))}
+    if not readers:
+        return
+    lookup = Lookup(
+        [Addition(path, asset) for path, asset in assets.items()], functools.partial(_here, store)
+    )
+    references = References(lookup)
+    for path, fields in readers.items():
+        cls = type(assets[path])
+        try:
+            said = fields.read(path, _given(cls, pairs), references)
+        except FormatError:
+            check_files([Addition(path, assets[path])])  # this may know better what is wrong
+            if not force:
+                raise
+            said = {}
+        assets[path] = _asset(
+            cls, path, pairs, {key: value for key, value in said.items() if key in cls.fields()}
+        )
+
+
+def _here(store: LocalStore, pairs: dict[str, str]) -> list[IpFile]:
+    """This machine's records: no account is asked, and no store is made."""
+    return StoreReader.query(store, pairs) if store.exists() else []
+
+
+def _given(cls: type[Asset], pairs: Mapping[str, str]) -> dict[str, str]:
+    return {key: _field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
+
+
+def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, str], said: Said | None = None) -> Asset:
+    """An asset with what is given and what its file says.
+
+    Args:
+        said: by the file; None if it was not asked, so that what it may say need not be given.
+    """
+    known = _given(cls, pairs)
+    if said is None and (fields := fields_of(cls)):
+        known = dict.fromkeys(fields.required, "...") | known
+    links = {
+        key: value for key, value in (said or {}).items() if isinstance(value, Asset) and key not in known
+    }
+    texts = {key: value for key, value in (said or {}).items() if isinstance(value, str)}
+    known = dict.fromkeys(links, "...") | texts | known
     try:
-        return cls.from_keyvalues(known)
+        asset = cls.from_keyvalues(known)
     except InvalidAssetError as error:
         raise InvalidAssetError(f"{path.name!r}: {error}") from None
+    for link, target in links.items():
+        setattr(asset, link, target.cid or target)
+    return asset
 
 
 def _field_text(cls: type[Asset], key: str, value: str) -> str:

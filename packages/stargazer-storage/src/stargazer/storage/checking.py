@@ -2,20 +2,22 @@
 
 A distribution registers a check as an entry point of the group `stargazer.checks`, named after the asset type and what
 is looked at (`alignment.contigs`). It is called before a byte is copied, reads heads and indices alone, and raises
-FormatError with the reason where a file cannot be what it is registered as.
+FormatError with the reason where a file cannot be what it is registered as. Where something is said of a file that the
+check cannot compare with anything here, it returns what that is and why.
 """
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 from stargazer.assets.asset import Asset
 from stargazer.assets.errors import FormatError
+from stargazer.assets.links import LinkKind
 from stargazer.storage.additions import Addition
 
 if TYPE_CHECKING:
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 
     from stargazer.assets.client import IpFile
 
-__all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "checked_one_by_one", "run_checks"]
+__all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "check_companions", "checked_one_by_one",
+           "run_checks"]  # fmt: skip
 
 ENTRY_POINT_GROUP = "stargazer.checks"
+
+MOST_WARNINGS = 10
 
 
 @attrs.frozen
@@ -63,6 +68,16 @@ class Lookup:
         records = self._find({"cid": value, "asset": wanted}) if value else []
         return _known(records[0]) if records else None
 
+    def find(self, kind: str, **pairs: str) -> list[Known]:
+        """The assets of one type with these values: those registered together, then the store's, not superseded."""
+        together = [
+            known
+            for known in self._together.values()
+            if known.asset.asset_key == kind
+            and all(getattr(known.asset, key) == value for key, value in pairs.items())
+        ]
+        return together + [_known(record) for record in self._find({"asset": kind, **pairs})]
+
     def companions(self, asset: Asset, kind: str, link: str) -> list[Known]:
         """The assets of one type whose link points at an asset: those registered with it, then the store's."""
         together = [
@@ -73,9 +88,21 @@ class Lookup:
         records = self._find({"asset": kind, link: asset.cid}) if asset.cid else []
         return together + [_known(record) for record in records]
 
+    def alike(self, kind: str, fields: Mapping[str, str | None]) -> list[Known]:
+        """The assets of one type whose fields have these values (or None): those registered now, then the store's."""
+        pairs = {name: value for name, value in fields.items() if value is not None}
+        stored = [_known(record) for record in self._find({"asset": kind, **pairs})]
+        return [
+            known
+            for known in [*self._together.values(), *stored]
+            if known.asset.asset_key == kind
+            and all(getattr(known.asset, name) == value for name, value in fields.items())
+        ]
 
-Check: TypeAlias = Callable[[Asset, Path, Lookup], bool | None]
-"""A check of one file: raises FormatError; False says that there was nothing to compare it with."""
+
+Check: TypeAlias = Callable[[Asset, Path, Lookup], bool | str | None]
+"""A check of one file: raises FormatError; False says that nothing was said of the file that it could look at, a text
+what was said and could not be compared, and why: `n_obs=500: h5py is not installed`."""
 
 
 @attrs.frozen
@@ -85,21 +112,29 @@ class Checked:
     Attributes:
         ran: the checks that looked at a file: `alignment.contigs (stargazer-tasks 0.1.0)`.
         forced: the reasons of those that refuse one; it is registered all the same only if that is asked for.
+        unchecked: what is said of the files and could not be compared with anything, and why.
     """
 
     ran: list[str] = attrs.field(factory=list)
     forced: list[str] = attrs.field(factory=list)
+    unchecked: list[str] = attrs.field(factory=list)
 
     @classmethod
     def together(cls, parts: Iterable[Checked]) -> Checked:
         """What came of the checks of several files, each check named once."""
         parts = list(parts)
         ran = {name for part in parts for name in part.ran}
-        return cls(sorted(ran), [reason for part in parts for reason in part.forced])
+        return cls(
+            sorted(ran),
+            [reason for part in parts for reason in part.forced],
+            [text for part in parts for text in part.unchecked],
+        )
 
 
 def run_checks(additions: Sequence[Addition], find: Callable[[dict[str, str]], list[IpFile]]) -> Checked:
     """Call the checks that are installed for the types of these files, and for what those extend.
+
+    What they could not compare with anything is said in warnings.
 
     Raises:
         FormatError: a file does not fit, and it is not forced.
@@ -110,7 +145,34 @@ def run_checks(additions: Sequence[Addition], find: Callable[[dict[str, str]], l
             hint = "`stargazer add --force` registers it all the same, and provenance says so"
             raise FormatError(f"{checked.forced[0]} ({hint})")
         parts.append(checked)
-    return Checked.together(parts)
+    checked = Checked.together(parts)
+    for text in checked.unchecked[:MOST_WARNINGS]:
+        warnings.warn(text, stacklevel=3)
+    if (more := len(checked.unchecked) - MOST_WARNINGS) > 0:
+        warnings.warn(f"{more} more like these could not be checked", stacklevel=3)
+    return checked
+
+
+def check_companions(
+    made: Sequence[Asset], find: Callable[[dict[str, str]], list[IpFile]], maker: str
+) -> None:
+    """Look at files that a task made to lie beside others, as at such files from elsewhere.
+
+    Args:
+        made: all results of the task, with their paths.
+        find: the records with every one of these pairs.
+        maker: the task.
+
+    Raises:
+        FormatError: one does not belong to the file that it is to accompany.
+    """
+    companions = {id(asset) for asset in made if _is_companion(asset)}
+    if not companions:
+        return
+    additions = [Addition(asset.path, asset) for asset in made if asset.path is not None]
+    for item, checked in checked_one_by_one(additions, find):
+        if checked.forced and id(item.asset) in companions:
+            raise FormatError(f"{maker}: {checked.forced[0]} (nothing was registered)")
 
 
 def checked_one_by_one(
@@ -126,7 +188,10 @@ def checked_one_by_one(
         checked = Checked()
         for name, check in _checks_of(_keys(item.asset)):
             try:
-                looked = check(item.asset, item.path, lookup) is not False
+                said = check(item.asset, item.path, lookup)
+                looked = said is not False and not isinstance(said, str)
+                if isinstance(said, str):
+                    checked.unchecked.append(f"{item.title!r} is registered without a check of {said}")
             except FormatError as error:
                 checked.forced.append(str(error))
                 looked = True
@@ -170,6 +235,13 @@ def _title(entry: EntryPoint) -> str:
 
 def _known(record: IpFile) -> Known:
     return Known(Asset.from_record(record), record.path)
+
+
+def _is_companion(asset: Asset) -> bool:
+    return any(
+        link.kind is LinkKind.COMPANION and getattr(asset, name) is not None
+        for name, link in asset.links().items()
+    )
 
 
 def _points_at(value: object, asset: Asset) -> bool:

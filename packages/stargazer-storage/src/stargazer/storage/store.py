@@ -15,7 +15,7 @@ from stargazer.assets.errors import FormatError, InvalidAssetError
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of, settle
-from stargazer.storage.checking import run_checks
+from stargazer.storage.checking import check_companions, run_checks
 from stargazer.storage.intake import StoreIntake
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.outbox import Waiting
@@ -92,7 +92,7 @@ class LocalStore(StoreIntake):
             The execution as it was written, with its outputs.
 
         Raises:
-            FormatError: a result whose file is missing.
+            FormatError: a result whose file is missing, or does not belong to the file that it is to accompany.
             InvalidAssetError: a result without a path, or with metadata that its type does not take.
             StorageError: the store cannot take it.
         """
@@ -103,6 +103,7 @@ class LocalStore(StoreIntake):
             if not asset.cid and asset.path is not None and not asset.path.is_file():
                 raise FormatError(f"{title} has no file: nothing was written to {asset.path.name!r}")
         check_metadata([asset for _, asset in outputs])
+        check_companions([asset for _, asset in outputs if not asset.cid], self._search, execution.task)
         with self._arriving() as arrived:
             names = [_file_name(asset) for _, asset in outputs]
             made = [asset for _, asset in outputs if not asset.cid]

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stargazer.tasks.germline.ploidy import MALE_NAMES, SINGLE_NAMES
+from stargazer.tasks.germline.records import IN_DELETION, count_records
 from stargazer.tasks.regions import contigs_of
 
 __all__ = [
@@ -43,12 +45,22 @@ def read_alignment_stats(path: Path, bases: int) -> dict[str, Any]:
 
     Args:
         bases: of the whole reference, over which coverage is the mean. Clipped bases and duplicates do not count.
+
+    Returns:
+        Among others `deepest`: the reads at the place that has most of them, duplicates included.
     """
-    fields = (line.split("\t") for line in path.read_text().splitlines() if line.startswith("SN\t"))
-    numbers = {name.rstrip(":"): float(value) for _, name, value, *_ in fields}
+    numbers, deepest = {}, 0
+    with path.open() as lines:
+        for line in lines:
+            kind, *fields = line.rstrip("\n").split("\t")
+            if kind == "SN":
+                numbers[fields[0].rstrip(":")] = float(fields[1])
+            elif kind == "COV":
+                deepest = max(deepest, int(fields[1]))
     covering = max(0.0, numbers["bases mapped (cigar)"] - numbers["bases duplicated"])
     return {
         "mean_coverage_of_reference": round(covering / bases, 3) if bases else 0.0,
+        "deepest": deepest,
         "insert_size": numbers["insert size average"],
         "insert_size_deviation": numbers["insert size standard deviation"],
         "mismatch_rate": numbers["error rate"],
@@ -56,41 +68,99 @@ def read_alignment_stats(path: Path, bases: int) -> dict[str, Any]:
 
 
 def read_variant_stats(path: Path) -> dict[str, Any]:
-    """Records, SNVs, indels and transitions over transversions, and counts by sample, from `bcftools stats -s -`."""
+    """Transitions over transversions, multiallelic sites, and genotypes by sample, from `bcftools stats -s -`."""
     lines = [line.split("\t") for line in path.read_text().splitlines() if line and not line.startswith("#")]
     numbers = {line[2].rstrip(":"): int(line[3]) for line in lines if line[0] == "SN"}
     ratio = next((float(line[4]) for line in lines if line[0] == "TSTV"), 0.0)
     samples = {
         line[2]: {
-            "hom_ref": int(line[3]),
-            "hom_alt": int(line[4]),
-            "het": int(line[5]),
-            "depth": float(line[9]),
+            "snvs_hom_alt": int(line[4]),
+            "snvs_het": int(line[5]),
+            "snvs_haploid_alt": int(line[12]),
+            "indels": int(line[8]),
+            "mean_depth_at_calls": float(line[9]),
         }
         for line in lines
         if line[0] == "PSC"
     }
-    return {
-        "records": numbers["number of records"],
-        "snvs": numbers["number of SNPs"],
-        "indels": numbers["number of indels"],
-        "multiallelic_sites": numbers["number of multiallelic sites"],
-        "ts_tv": ratio,
-        "samples": samples,
-    }
+    return {"multiallelic_sites": numbers["number of multiallelic sites"], "ts_tv": ratio, "samples": samples}
 
 
-def summarise_germline(target: str, variant_stats: str, samples: list[dict[str, str]], fai: str) -> None:
-    """Write the summary of a germline run as JSON."""
-    bases = sum(contigs_of(Path(fai)).values())
+def summarise_germline(
+    target: str,
+    calls: str,
+    variant_stats: str,
+    samples: list[dict[str, str]],
+    fai: str,
+    reference_report: str,
+    checks: list[str],
+    settings: dict[str, Any],
+) -> None:
+    """Write the summary of a germline run as JSON.
+
+    Args:
+        calls: the filtered VCF.
+        samples: of each its name, and where its flagstat and stats are.
+        reference_report, checks: JSON documents with `notes`: of the reference, and of alignments from elsewhere.
+        settings: `ploidy`, `sex`, `max_depth`, and `marked_elsewhere`: samples whose duplicates were marked before.
+    """
+    contigs = contigs_of(Path(fai))
     variants = read_variant_stats(Path(variant_stats))
     called = variants.pop("samples")
+    counts = count_records(calls)
     by_sample = {
         item["sample"]: {
             **read_flagstat(Path(item["flagstat"])),
-            **read_alignment_stats(Path(item["stats"]), bases),
-            "genotypes": called.get(item["sample"], {}),
+            **read_alignment_stats(Path(item["stats"]), sum(contigs.values())),
+            "calls_that_pass": called.get(item["sample"], {}),
         }
         for item in samples
     }
-    Path(target).write_text(json.dumps({"variants": variants, "samples": by_sample}, indent=1) + "\n")
+    reference = json.loads(Path(reference_report).read_text())
+    notes = [
+        *reference.pop("notes"),
+        *(note for path in checks for note in json.loads(Path(path).read_text())["notes"]),
+    ]
+    notes += _notes(settings, contigs, by_sample, counts)
+    summary = {
+        "notes": notes,
+        "reference": reference,
+        "ploidy": {"default": 2, "given": settings["ploidy"], "sex": settings["sex"]},
+        "max_depth": settings["max_depth"],
+        "variants": {"pass": {**counts["pass"], **variants}, "filtered": counts["filtered"]},
+        "samples": by_sample,
+    }
+    Path(target).write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def _notes(
+    settings: dict[str, Any], contigs: dict[str, int], samples: dict[str, Any], counts: dict[str, Any]
+) -> list[str]:
+    """What was not done, or was done otherwise than one might think, in sentences."""
+    notes = []
+    if marked := settings["marked_elsewhere"]:
+        notes.append(
+            f"Duplicates of {', '.join(marked)} were not marked here: header or metadata say that they are."
+        )
+    named = [item.rpartition(":")[0] for item in settings["ploidy"] or []]
+    doubtful = [
+        name
+        for name in contigs
+        if name in SINGLE_NAMES | MALE_NAMES
+        and not any(item.startswith(name) for item in named)
+        and not set(settings["ploidy"] or []) & {"GRCh37", "GRCh38"}
+    ]
+    if doubtful:
+        notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "
+                     "give ploidy=chrM:1, and for males ploidy=GRCh38 sex=SAMPLE:M.")  # fmt: skip
+    deep = [f"{name} ({found['deepest']:,} reads)" for name, found in samples.items()
+            if found["deepest"] > settings["max_depth"]]  # fmt: skip
+    if deep:
+        notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Reads were "
+                     "left out there, and depths and allele depths are too low: give a higher max_depth.")  # fmt: skip
+    if inside := counts["filtered"]["by_filter"].get(IN_DELETION, 0):
+        notes.append(
+            f"{inside:,} calls lie in a deletion of all copies of their samples: FILTER {IN_DELETION}."
+        )
+    notes.append("Base qualities were not recalibrated, and adapters were not trimmed.")
+    return notes

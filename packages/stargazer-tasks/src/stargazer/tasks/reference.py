@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +12,13 @@ from stargazer.assets import (
     AlignerIndex,
     FormatError,
     Intervals,
+    QcReport,
     Reference,
     ReferenceGzipIndex,
     ReferenceIndex,
     SequenceDict,
 )
+from stargazer.assets.fasta import ambiguity_notes, read_contigs
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
 from stargazer.tasks.index_memory import refuse_too_large
@@ -32,7 +36,8 @@ from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
 from stargazer.tasks.tools.samtools import samtools
 
-__all__ = ["IndexedReference", "index_for_bwa_mem3", "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",
+__all__ = ["IndexedReference", "check_reference", "count_bases", "index_for_bwa_mem3",
+           "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",
            "select_contigs", "sequence_dictionary", "split_intervals"]  # fmt: skip
 
 
@@ -41,6 +46,52 @@ class IndexedReference(NamedTuple):
 
     fai: ReferenceIndex
     gzi: ReferenceGzipIndex | None
+
+
+PLACES = 10
+"""Of ambiguity codes, that a report tells."""
+
+
+@htslib_env.task(tools=[])
+async def check_reference(reference: Reference) -> QcReport:
+    """Read a reference from beginning to end before anything is made of it, and count its bases.
+
+    The report, JSON, has under `notes` what there is to know before variants are called on it.
+
+    Raises:
+        FormatError: it breaks a rule of `stargazer.assets.fasta`: which, in which line, and what mends it.
+    """
+    report = workspace() / "reference.json"
+    name = reference.record.name if reference.record is not None else ""
+    await call(count_bases, source=reference.path, target=report, build=reference.build, name=name)
+    return QcReport(path=report, kind="reference", reference_cid=reference)
+
+
+def count_bases(source: str, target: str, build: str, name: str) -> None:
+    """Write what a reference holds as JSON.
+
+    Args:
+        name: what errors call it.
+
+    Raises:
+        FormatError: it is no valid reference.
+    """
+    contigs = list(read_contigs(Path(source), name))
+    longest = max(contigs, key=lambda contig: contig.length)
+    codes = sum((Counter(contig.codes) for contig in contigs), Counter())
+    places = [f"{contig.name}:{place}" for contig in contigs for place, _ in contig.places]
+    counted = {
+        "build": build,
+        "contigs": len(contigs),
+        "bases": sum(contig.length for contig in contigs),
+        "n": sum(contig.n for contig in contigs),
+        "soft_masked": sum(contig.soft_masked for contig in contigs),
+        "ambiguity_codes": dict(sorted(codes.items())),
+        "ambiguity_places": places[:PLACES],
+        "longest": {"contig": longest.name, "bases": longest.length},
+        "notes": ambiguity_notes(contigs, build),
+    }
+    Path(target).write_text(json.dumps(counted, indent=1) + "\n")
 
 
 @htslib_env.task(tools=[samtools])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stargazer.assets import QcReport, Reference, Variants
 from stargazer.tasks import quality
 from stargazer.tasks.environments import report_env
@@ -19,22 +21,32 @@ async def summarise_germline(
     flagstats: list[QcReport],
     alignment_stats: list[QcReport],
     reference: Reference,
+    reference_report: QcReport,
+    checks: list[QcReport],
+    settings: dict[str, Any],
 ) -> QcReport:
-    """One JSON document of a germline run: reads, duplicates and coverage by sample, variants by type.
+    """One JSON document of a germline run: what to know of it, reads, duplicates and coverage by sample, calls by type.
 
     Args:
         flagstats, alignment_stats: one for each sample, in the same order.
         reference: indexed by samtools_faidx.
+        reference_report: of check_reference.
+        checks: of check_alignment, for each alignment from elsewhere.
+        settings: `ploidy`, `sex`, `max_depth`, `marked_elsewhere`, as the run had them.
     """
     target = workspace() / "summary.json"
     await call(
         quality.summarise_germline,
         target=target,
+        calls=variants.path,
         variant_stats=variant_stats.path,
         samples=[
             {"sample": flags.sample, "flagstat": flags.path, "stats": stats.path}
             for flags, stats in zip(flagstats, alignment_stats, strict=True)
         ],
         fai=fai_of(reference),
+        reference_report=reference_report.path,
+        checks=[check.path for check in checks],
+        settings=settings,
     )
     return QcReport(path=target, kind="summary", sample=variants.only_sample, variants_cid=variants)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from stargazer.assets import (
@@ -12,7 +13,6 @@ from stargazer.assets import (
     DuplicateMetrics,
     InvalidAssetError,
     QcReport,
-    Reference,
     Variants,
     VariantsIndex,
 )
@@ -27,9 +27,12 @@ from stargazer.tasks.germline.alignment import (
     mark_duplicates,
     merge_lanes,
     sort_alignment,
+    split_libraries,
 )
 from stargazer.tasks.germline.variants import (
+    MAX_DEPTH,
     call_variants,
+    check_ploidy,
     filter_variants,
     gather_variants,
     index_variants,
@@ -41,7 +44,7 @@ from stargazer.tasks.reports import summarise_germline
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
 from stargazer.workflows.parallel import parallel
-from stargazer.workflows.reference import Aligner, Indexer, prepare_reference
+from stargazer.workflows.reference import Aligner, Indexer, PreparedReference, prepare_reference
 
 __all__ = ["GermlineCalls", "PreprocessedSample", "germline_short_variant_discovery", "preprocess_sample"]
 
@@ -54,7 +57,8 @@ READS_A_PIECE = 100_000
 class PreprocessedSample(NamedTuple):
     """One alignment of all lanes of a sample, indexed, duplicates marked, with its statistics.
 
-    `metrics` has an item for each library; none for an alignment from elsewhere, whose duplicates stay as they are.
+    `metrics` has an item for each library whose duplicates were marked here: none where an alignment from elsewhere
+    says that they are. `checks` has what was changed in an alignment from elsewhere, and what it lacks.
     """
 
     alignment: Alignment
@@ -62,6 +66,7 @@ class PreprocessedSample(NamedTuple):
     metrics: list[DuplicateMetrics]
     flagstat: QcReport
     stats: QcReport
+    checks: list[QcReport]
 
 
 class GermlineCalls(NamedTuple):
@@ -95,7 +100,7 @@ async def preprocess_sample(
     """
     lanes = await lanes_of(sample)
     prepared = await prepare_reference(build, contigs, aligner, indexer)
-    return await _from_reads(lanes, prepared.reference, prepared.aligner_index)
+    return await _from_reads(lanes, prepared)
 
 
 @workflow_env.task
@@ -107,6 +112,9 @@ async def germline_short_variant_discovery(
     contigs: list[str] | None = None,
     aligner: Aligner = "bwa-mem3",
     indexer: Indexer = "wheel",
+    ploidy: list[str] | None = None,
+    sex: list[str] | None = None,
+    max_depth: int = MAX_DEPTH,
 ) -> GermlineCalls:
     """Call, normalise and filter SNVs and indels of one or several samples, jointly.
 
@@ -116,9 +124,14 @@ async def germline_short_variant_discovery(
         start: from reads, from a registered alignment, or (auto) from reads where a sample has any.
         intervals: name of registered intervals to call in; the whole reference by default.
         contigs, aligner, indexer: as for prepare_reference.
+        ploidy: copies of a contig where they are not two: chrM:1, by sex chrX:M:1,chrY:M:1,chrY:F:0, or GRCh37 or
+            GRCh38 for chrM, chrX and chrY of these.
+        sex: of the samples, as NA12891:M,NA12892:F.
+        max_depth: reads of a sample that are looked at in one place; where there are more, the summary says so.
 
     Raises:
-        InvalidAssetError: no sample, or an alignment that does not fit the reference.
+        InvalidAssetError: no sample, or an alignment that does not fit the reference or the build; a ploidy or sex that
+            cannot be read.
         AssetNotFoundError, AmbiguousAssetError: a sample, reference or intervals that cannot be found, or not one only.
     """
     if not samples:
@@ -133,40 +146,47 @@ async def germline_short_variant_discovery(
     chosen = await intervals_of(intervals, build) if intervals else None
     prepared = await prepare_reference(build, contigs, aligner if from_reads else "none", indexer)
     reference = prepared.reference
-    # Intervals are checked here, before the hours of aligning.
+    # Intervals and ploidies are checked here, before the hours of aligning.
     pieces = await split_intervals(reference, chosen) if chosen else [None]
+    if ploidy or sex:
+        await check_ploidy(reference, samples, ploidy or [], sex or [])
     ready = await parallel(
         [
-            _from_alignment(each, reference)
-            if isinstance(each, Alignment)
-            else _from_reads(each, reference, prepared.aligner_index)
+            _from_alignment(each, prepared) if isinstance(each, Alignment) else _from_reads(each, prepared)
             for each in found
         ]
     )
     if (count := _pieces([sample.flagstat for sample in ready])) > 1:
         pieces = await split_intervals(reference, chosen, count)
     alignments = [sample.alignment for sample in ready]
-    called = await parallel([call_variants(alignments, reference, piece) for piece in pieces])
+    called = await parallel(
+        [call_variants(alignments, reference, piece, ploidy, sex, max_depth) for piece in pieces]
+    )
     gathered = called[0] if len(called) == 1 else await gather_variants(called)
     normalised = await normalise_variants(gathered, reference)
     filtered = await filter_variants(normalised, exclude=FILTER)
     index, stats = await parallel((index_variants(filtered), variant_stats(filtered)))
+    marked_elsewhere = [sample.alignment.sample for sample in ready if sample.checks and not sample.metrics]
     summary = await summarise_germline(
-        filtered, stats, [sample.flagstat for sample in ready], [sample.stats for sample in ready], reference
+        filtered,
+        stats,
+        [sample.flagstat for sample in ready],
+        [sample.stats for sample in ready],
+        reference,
+        prepared.report,
+        [check for sample in ready for check in sample.checks],
+        {"ploidy": ploidy, "sex": sex, "max_depth": max_depth, "marked_elsewhere": marked_elsewhere},
     )
     return GermlineCalls(filtered, index, alignments, stats, summary)
 
 
-async def _from_reads(
-    lanes: list[Lane], reference: Reference, index: AlignerIndex | None
-) -> PreprocessedSample:
-    assert index is not None
+async def _from_reads(lanes: list[Lane], prepared: PreparedReference) -> PreprocessedSample:
+    assert prepared.aligner_index is not None
+    index: AlignerIndex = prepared.aligner_index
     align = align_with_bwa if index.aligner == "bwa" else align_with_bwa_mem3
     aligned = await parallel([align(r1, r2, index) for r1, r2 in lanes])
     libraries = [list(group) for _, group in itertools.groupby(aligned, key=lambda lane: lane.library)]
-    marked = await parallel([_marked(library) for library in libraries])
-    alignment = await _merged([library.alignment for library in marked])
-    return await _counted(alignment, reference, [library.metrics for library in marked])
+    return await _ready(libraries, prepared)
 
 
 async def _marked(library: list[Alignment]) -> MarkedDuplicates:
@@ -178,22 +198,41 @@ async def _merged(alignments: list[Alignment]) -> Alignment:
     return alignments[0] if len(alignments) == 1 else await merge_lanes(alignments)
 
 
-async def _from_alignment(alignment: Alignment, reference: Reference) -> PreprocessedSample:
-    if alignment.reference_cid not in (None, reference.cid):
-        raise InvalidAssetError(f"the alignment of {alignment.sample!r} names {alignment.reference_cid} as its "
-                                f"reference, {reference.build} is {reference.cid}")  # fmt: skip
-    checked = await check_alignment(alignment, reference)
+async def _from_alignment(alignment: Alignment, prepared: PreparedReference) -> PreprocessedSample:
+    reference = prepared.reference
+    for field, wanted in (("reference_cid", reference.cid), ("build", reference.build)):
+        if (given := getattr(alignment, field)) not in (None, wanted):
+            raise InvalidAssetError(
+                f"the alignment of {alignment.sample!r} is registered with {field}={given}, and the reference "
+                f"{reference.build} has {wanted}: run with build= of the reference that it was aligned to"
+            )
+    checked, duplicates_marked, report = await check_alignment(alignment, reference, prepared.dictionary)
+    if not duplicates_marked:
+        libraries = [[library] for library in await split_libraries(checked)]
+        return await _ready(libraries, prepared, [report])
     ready = checked if checked.sorted_by == "coordinate" else await sort_alignment(checked)
-    return await _counted(ready, reference, [])
+    return await _counted(ready, prepared, [], [report])
+
+
+async def _ready(
+    libraries: list[list[Alignment]], prepared: PreparedReference, checks: Sequence[QcReport] = ()
+) -> PreprocessedSample:
+    """Libraries of one sample with their duplicates marked, as one alignment."""
+    marked = await parallel([_marked(library) for library in libraries])
+    alignment = await _merged([library.alignment for library in marked])
+    return await _counted(alignment, prepared, [library.metrics for library in marked], checks)
 
 
 async def _counted(
-    alignment: Alignment, reference: Reference, metrics: list[DuplicateMetrics]
+    alignment: Alignment,
+    prepared: PreparedReference,
+    metrics: list[DuplicateMetrics],
+    checks: Sequence[QcReport],
 ) -> PreprocessedSample:
     index, flags, stats = await parallel(
-        (index_alignment(alignment), flagstat(alignment), alignment_stats(alignment, reference))
+        (index_alignment(alignment), flagstat(alignment), alignment_stats(alignment, prepared.reference))
     )
-    return PreprocessedSample(alignment, index, metrics, flags, stats)
+    return PreprocessedSample(alignment, index, metrics, flags, stats, list(checks))
 
 
 def _pieces(flagstats: list[QcReport]) -> int:

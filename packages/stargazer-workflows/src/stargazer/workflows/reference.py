@@ -6,11 +6,13 @@ from typing import Literal, NamedTuple
 
 from stargazer.assets import (
     AlignerIndex,
+    QcReport,
     Reference,
     ReferenceIndex,
     SequenceDict,
 )
 from stargazer.tasks.reference import (
+    check_reference,
     index_for_bwa_mem3,
     index_with_bwa,
     index_with_bwa_mem2,
@@ -29,12 +31,16 @@ Indexer = Literal["wheel", "bwa-mem2"]
 
 
 class PreparedReference(NamedTuple):
-    """A reference with what tasks need beside it; the aligner index only where reads will be aligned."""
+    """A reference with what tasks need beside it; the aligner index only where reads will be aligned.
+
+    `report` says what the reference holds, and what to know before variants are called on it.
+    """
 
     reference: Reference
     reference_index: ReferenceIndex
     dictionary: SequenceDict
     aligner_index: AlignerIndex | None
+    report: QcReport
 
 
 @workflow_env.task
@@ -44,7 +50,7 @@ async def prepare_reference(
     aligner: Literal["bwa-mem3", "bwa", "none"] = "bwa-mem3",
     indexer: Indexer = "wheel",
 ) -> PreparedReference:
-    """Index the reference of a build: offsets, dictionary, and the index of an aligner.
+    """Check the reference of a build as a whole, then index it: offsets, dictionary, and the index of an aligner.
 
     Args:
         build: of the one reference to prepare, such as GRCh38.
@@ -54,18 +60,20 @@ async def prepare_reference(
 
     Raises:
         AssetNotFoundError, AmbiguousAssetError: not exactly one reference of this build.
+        FormatError: the reference breaks a rule; the message names the line and what mends it.
         InvalidAssetError: a contig that the reference does not have.
         ConfigurationError: indexing would need more memory than this machine may give; the message says what to do.
-        ToolError: the reference is no FASTA or plain gzip, or a tool is missing or failed.
+        ToolError: a tool is missing or failed.
     """
     reference = await Reference.one(build=build)
     if contigs:
         reference = await select_contigs(reference, contigs, f"{build}[{','.join(contigs)}]")
+    report = await check_reference(reference)
     indexed = await samtools_faidx(reference)
     dictionary, aligner_index = await parallel(
         (sequence_dictionary(reference), _aligner_index(reference, aligner, indexer))
     )
-    return PreparedReference(reference, indexed.fai, dictionary, aligner_index)
+    return PreparedReference(reference, indexed.fai, dictionary, aligner_index, report)
 
 
 async def _aligner_index(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import attrs
 from stargazer.assets.asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text, not_negative
-from stargazer.assets.catalogue.sequencing import Alignment
+from stargazer.assets.catalogue.sequencing import Alignment, Reference
 from stargazer.assets.catalogue.variants import Variants
-from stargazer.assets.formats import check_json, check_magic
+from stargazer.assets.formats import check_json
+from stargazer.assets.hdf5 import check_hdf5
 from stargazer.assets.links import Derived
 
 __all__ = ["AnnData", "BqsrReport", "DuplicateMetrics", "ProvenanceDocument", "QcReport"]
@@ -31,7 +32,7 @@ class BqsrReport(Asset):
 
 @asset("qc_report", suffix={b"{": ".json", b"<": ".html", b"": ".txt"})
 class QcReport(Asset):
-    """A tool's statistics about a file: `flagstat`, `samtools_stats`, `variant_stats`, or a run's summary.
+    """What was counted in a file: `flagstat`, `samtools_stats`, `variant_stats`, `reference`, or a run's summary.
 
     `mapped_reads` is what a flagstat counts, each read once: workflows decide by it without the report's bytes.
     """
@@ -41,9 +42,10 @@ class QcReport(Asset):
     mapped_reads: int | None = attrs.field(default=None, validator=not_negative)
     alignment_cid: Derived[Alignment] | None = None
     variants_cid: Derived[Variants] | None = None
+    reference_cid: Derived[Reference] | None = None
 
 
-@asset("anndata", suffix=".h5ad", check=check_magic(b"\x89HDF", what="HDF5"))
+@asset("anndata", suffix=".h5ad", check=check_hdf5)
 class AnnData(Asset):
     """A matrix of cells and genes with its annotation."""
 

@@ -10,13 +10,13 @@ from stargazer.assets.catalogue.names import header_text
 from stargazer.assets.formats import (
     GZIP,
     check_alignment,
-    check_bed,
     check_fasta,
     check_fastq,
     check_magic,
     check_tar,
 )
 from stargazer.assets.links import Companion, Derived
+from stargazer.assets.tables import check_bed, check_dict, check_fai
 
 __all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "Intervals", "Reference",
            "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict"]  # fmt: skip
@@ -32,7 +32,7 @@ class Reference(Asset):
     species: str | None = None
 
 
-@asset("reference_index", suffix=".fai")
+@asset("reference_index", suffix=".fai", check=check_fai)
 class ReferenceIndex(Asset):
     """Offsets of the contigs of a reference (`samtools faidx`)."""
 
@@ -46,7 +46,7 @@ class ReferenceGzipIndex(Asset):
     reference_cid: Companion[Reference]
 
 
-@asset("sequence_dict", suffix="^.dict")
+@asset("sequence_dict", suffix="^.dict", check=check_dict)
 class SequenceDict(Asset):
     """Names, lengths and checksums of the contigs of a reference, as a SAM header."""
 

@@ -8,8 +8,9 @@ import attrs
 from stargazer.assets.asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text
 from stargazer.assets.catalogue.sequencing import Reference
-from stargazer.assets.formats import GZIP, check_magic, check_vcf
+from stargazer.assets.formats import GZIP, check_magic
 from stargazer.assets.links import Companion, Derived
+from stargazer.assets.tables import check_annotation, check_vcf
 
 __all__ = [
     "Annotation",
@@ -83,9 +84,9 @@ class VqsrTranches(Asset):
     variants_cid: Derived[Variants]
 
 
-@asset("annotation", suffix={GZIP: ".gff3.gz", b"": ".gff3"})
+@asset("annotation", suffix={GZIP: ".gff3.gz", b"": ".gff3"}, check=check_annotation)
 class Annotation(Asset):
-    """Genes and transcripts of a build, as GFF3."""
+    """Genes and transcripts of a build, as GFF3 or GTF."""
 
     name: str = attrs.field(validator=header_text)
     build: str

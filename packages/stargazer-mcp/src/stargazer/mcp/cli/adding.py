@@ -27,12 +27,14 @@ def add(argv: Sequence[str]) -> int:
         "FILE|URL ... [asset=TYPE] [key=value ...]",
         "Register files with what they are: copied into the store, checked and hashed; all of them or none.\n"
         "A file that contradicts its metadata, or the file that it is said to belong to, is refused.\n"
-        "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it.\n"
+        "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it, and\n"
+        "what a BAM, CRAM, VCF, BCF, h5ad or .dict says of itself (sample, order, reference ...) off its header.\n"
         "R1 and R2 given together are linked. A file whose name looks like key=value is written ./key=value;\n"
         "every word after -- is a file.",
         "  stargazer add GRCh38.fa build=GRCh38\n"
         "  stargazer add NA12878_R1.fq.gz NA12878_R2.fq.gz sample=NA12878 lane=L001\n"
-        "  stargazer add NA12878.bam sample=NA12878 sorted_by=coordinate\n"
+        "  stargazer add NA12878.bam\n"
+        "  stargazer add --interleaved both.fq.gz sample=NA12878\n"
         "  stargazer add --in-place /archive/NA12878.bam sample=NA12878\n"
         "  stargazer add https://example.org/GRCh38.fa.gz --sha256 SUM build=GRCh38",
     )
@@ -42,6 +44,11 @@ def add(argv: Sequence[str]) -> int:
         "--in-place",
         action="store_true",
         help="do not copy: the store points at the files, which must stay where and as they are",
+    )
+    parser.add_argument(
+        "--interleaved",
+        action="store_true",
+        help="each FASTQ file holds first and second reads by turns: it becomes an r1 and an r2",
     )
     parser.add_argument(
         "--public", action="store_true", help="send it to the public IPFS network: for everybody, for ever"
@@ -69,12 +76,17 @@ def add(argv: Sequence[str]) -> int:
     in_place = words.options.in_place
     if urls and in_place:
         parser.error("--in-place is for files of this machine: a URL is downloaded into the store")
+    interleaved = words.options.interleaved
+    if interleaved and (urls or in_place or "asset" in pairs):
+        parser.error("--interleaved is for files of this machine, which are copied, as r1 and r2")
     paths = [Path(word) for word in words.plain]
     consent = _Consent(words.options.public, words.options.yes)
     force = words.options.force
     records = (
         _add_url(urls[0], sums, pairs, consent, force=force)
         if urls
+        else _add_interleaved(paths, pairs, consent, force=force)
+        if interleaved
         else _add_files(paths, pairs, consent, in_place=in_place, force=force)
     )
     _report(records, as_json=words.options.json)
@@ -119,23 +131,47 @@ def _add_files(
     return _registered(store, items, consent)
 
 
+def _add_interleaved(
+    paths: list[Path], pairs: Mapping[str, str], consent: _Consent, *, force: bool
+) -> list[IpFile]:
+    """The records of what the first and second reads of files become, in files of their own."""
+    import attrs
+    from stargazer.assets.errors import FormatError
+    from stargazer.mcp.interleaved import names_of_mates, split
+    from stargazer.mcp.registering import additions
+    from stargazer.storage import get_client
+    from stargazer.storage.workspaces import private_folder
+
+    store = get_client().store
+    for path in paths:  # what is wrong with the words, before anything is written
+        if not path.is_file():
+            raise FormatError(f"no such file: {str(path)!r}")
+        additions([Path(name) for name in names_of_mates(path.name)], pairs, store, there=False)
+    with private_folder(store.objects.work, "interleaved") as folder:
+        items = []
+        for number, path in enumerate(paths):
+            (own := folder / str(number)).mkdir()
+            for item in additions(split(path, own), pairs, store, force=force):
+                items.append(attrs.evolve(item, origin=path.name))
+        return _registered(store, items, consent)
+
+
 def _add_url(
     url: str, sums: Mapping[str, str], pairs: Mapping[str, str], consent: _Consent, *, force: bool
 ) -> list[IpFile]:
+    import attrs
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
     from stargazer.storage.downloading import fetch_file, file_name, without_secrets
 
     store = get_client().store
-    named = additions([Path(file_name(url))], pairs, store, there=False)[
-        0
-    ]  # what is wrong with the words, before the download
+    additions(
+        [Path(file_name(url))], pairs, store, there=False
+    )  # what is wrong with the words, before the download
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(fetch_file(url, sums, store.objects.work, note))
-        item: Addition = type(named)(
-            path=path, asset=named.asset, name=path.name, origin=without_secrets(url), force=force
-        )
-        return _registered(store, [item], consent)
+        (item,) = additions([path], pairs, store, force=force)
+        return _registered(store, [attrs.evolve(item, origin=without_secrets(url))], consent)
 
 
 def _registered(store: LocalStore, items: list[Addition], consent: _Consent) -> list[IpFile]:

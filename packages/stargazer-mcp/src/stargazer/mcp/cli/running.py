@@ -116,7 +116,10 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
         _export(record["results"], options.outdir)
     if options.json:
         print_json(
-            {key: record[key] for key in ("run", "workflow", "seconds", "computed", "memo_hits", "results")}
+            {
+                key: record[key]
+                for key in ("run", "workflow", "seconds", "computed", "memo_hits", "notes", "results")
+            }
         )
     else:
         _print_results(record, exported=options.outdir is not None)
@@ -199,6 +202,8 @@ def _print_results(record: Mapping[str, Any], *, exported: bool) -> None:
     for name, value in record["results"].items():
         if not isinstance(value, Mapping | list) and value is not None:
             print_text(f"{name} = {value}")
+    for sentence in record["notes"]:
+        note(f"note: {sentence}")
     done, remembered = record["computed"], record["memo_hits"]
     note(
         f"{record['workflow']}: {done} task{'s' * (done != 1)} computed, {remembered} remembered, "

@@ -117,7 +117,7 @@ def _answer(run: Run) -> dict[str, Any]:
             "next": f'still running: call run_workflow with {{"run_id": "{run.id}"}} to wait for it',
         }
     return (
-        {**answer, "results": record["results"]}
+        {**answer, "notes": record["notes"], "results": record["results"]}
         if run.state == "succeeded"
         else {**answer, "error": run.error}
     )

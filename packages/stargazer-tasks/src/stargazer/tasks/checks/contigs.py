@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stargazer.assets import Alignment, KnownSites, Variants
+from stargazer.assets import Alignment, Asset, KnownSites, Variants
 from stargazer.assets.errors import FormatError
 from stargazer.storage.checking import Lookup
 from stargazer.tasks.checks.headers import Contig, alignment_header, variants_header
 from stargazer.tasks.checks.sequences import sequences_of
 
-__all__ = ["alignment", "order", "samples", "some", "variants"]
+__all__ = ["CONTIGS_UNKNOWN", "alignment", "compare", "not_here", "order", "samples", "some", "variants"]
+
+CONTIGS_UNKNOWN = (
+    "the contigs of that reference are not known on this machine (its dictionary or index tells them)"
+)
 
 
-def alignment(asset: Alignment, path: Path, lookup: Lookup) -> bool:
+def alignment(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
     """Names, lengths and checksums (M5) of the contigs of a BAM or CRAM against the reference it claims.
 
     Raises:
@@ -23,12 +27,12 @@ def alignment(asset: Alignment, path: Path, lookup: Lookup) -> bool:
     known = lookup.target(asset, "reference_cid") if asset.reference_cid else None
     reference = sequences_of(known, lookup) if known else None
     if known is None or not reference:
-        return False
-    _compare(path.name, alignment_header(path).contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
+        return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
+    compare(repr(path.name), alignment_header(path).contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
     return True
 
 
-def order(asset: Alignment, path: Path, lookup: Lookup) -> bool:
+def order(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
     """The order of an alignment as its header and its metadata say.
 
     Raises:
@@ -36,8 +40,10 @@ def order(asset: Alignment, path: Path, lookup: Lookup) -> bool:
     """
     said = alignment_header(path).order
     sorted_orders = ("coordinate", "queryname")
-    if said not in sorted_orders or asset.sorted_by not in sorted_orders:
+    if asset.sorted_by not in sorted_orders:
         return False
+    if said not in sorted_orders:
+        return f"sorted_by={asset.sorted_by}: its header names no order (@HD SO)"
     if said != asset.sorted_by:
         raise FormatError(
             f"{path.name!r} is sorted by {said} according to its header, and sorted_by={asset.sorted_by} was given: "
@@ -46,7 +52,7 @@ def order(asset: Alignment, path: Path, lookup: Lookup) -> bool:
     return True
 
 
-def variants(asset: Variants | KnownSites, path: Path, lookup: Lookup) -> bool:
+def variants(asset: Variants | KnownSites, path: Path, lookup: Lookup) -> bool | str:
     """Names, lengths and checksums of the contigs of a VCF or BCF against the reference it claims.
 
     Raises:
@@ -55,12 +61,12 @@ def variants(asset: Variants | KnownSites, path: Path, lookup: Lookup) -> bool:
     known = lookup.target(asset, "reference_cid") if asset.reference_cid else None
     reference = sequences_of(known, lookup) if known else None
     if known is None or not reference:
-        return False
+        return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
     header = variants_header(path)
     contigs = header.contigs or ({header.first: Contig()} if header.first else {})
     if contigs:
-        _compare(path.name, contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
-    return bool(contigs)
+        compare(repr(path.name), contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
+    return bool(contigs) or f"reference_cid={asset.reference_cid}: its header names no contig"
 
 
 def samples(asset: Variants, path: Path, lookup: Lookup) -> bool:
@@ -82,26 +88,40 @@ def samples(asset: Variants, path: Path, lookup: Lookup) -> bool:
     return True
 
 
-def _compare(name: str, contigs: Mapping[str, Contig], title: str, reference: Mapping[str, Contig]) -> None:
-    """Raise FormatError where contigs contradict those of a reference, which may hold some of them alone."""
+def not_here(asset: Asset, link: str, what: str) -> bool | str:
+    """Why what a link points at cannot be looked at; False if there is no link."""
+    value = getattr(asset, link)
+    cid = value.cid if isinstance(value, Asset) else value
+    return f"{link}={cid}: {what}" if cid else False
+
+
+def compare(title: str, contigs: Mapping[str, Contig], of: str, reference: Mapping[str, Contig]) -> None:
+    """See that contigs do not contradict those of a reference, which may hold some of them alone.
+
+    Args:
+        title, of: what the file and the reference are called in errors.
+
+    Raises:
+        FormatError: no contig in common, or one of another length or checksum (M5).
+    """
     common = contigs.keys() & reference.keys()
     if not common:
         raise FormatError(
-            f"{name!r} and {title} have no contig in common: {some(contigs)} and {some(reference)}; "
+            f"{title} and {of} have no contig in common: {some(contigs)} and {some(reference)}; "
             "it belongs to another build, or to none"
         )
+    way_out = "use the reference that it was made with (`stargazer add` it, with a build= of its own)"
     for contig in (contig for contig in contigs if contig in common):
         here, there = contigs[contig], reference[contig]
         if None not in (here.length, there.length) and here.length != there.length:
             raise FormatError(
-                f"{name!r} does not belong to {title}: contig {contig!r} has {here.length:,} bases in its header and "
-                f"{there.length:,} in the reference; give the reference_cid of the one that it was made with"
+                f"{title} does not belong to {of}: contig {contig!r} has {here.length:,} bases in its header and "
+                f"{there.length:,} in the reference; {way_out}"
             )
         if here.md5 and there.md5 and here.md5 != there.md5:
             raise FormatError(
-                f"{name!r} does not belong to {title}: the sequence of contig {contig!r} has another checksum (M5) in "
-                f"its header, {here.md5}, than in the reference, {there.md5}; give the reference_cid of the one that "
-                "it was made with"
+                f"{title} does not belong to {of}: the sequence of contig {contig!r} has another checksum (M5) in "
+                f"its header, {here.md5}, than in the reference, {there.md5}; {way_out}"
             )
 
 

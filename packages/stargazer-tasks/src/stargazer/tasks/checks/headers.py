@@ -13,7 +13,8 @@ import attrs
 from stargazer.assets.errors import FormatError
 from stargazer.tasks.checks.bgzf import opened
 
-__all__ = ["Contig", "Header", "alignment_header", "is_cram", "sam_contigs", "variants_header"]
+__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "sam_contigs", "sam_header",
+           "variants_header"]  # fmt: skip
 
 LARGEST = 256 << 20
 """Bytes of a header at most: one that is larger is damaged."""
@@ -87,8 +88,15 @@ def alignment_header(path: Path) -> Header:
     Raises:
         FormatError: it is damaged.
     """
-    if is_cram(path):
-        return _cram_header(path)
+    return _cram_header(path) if is_cram(path) else bam_header(path)
+
+
+def bam_header(path: Path) -> Header:
+    """The header of a BAM.
+
+    Raises:
+        FormatError: it is damaged, or no BAM.
+    """
     try:
         with opened(open(path, "rb")) as file:
             file.read(4)
@@ -100,7 +108,21 @@ def alignment_header(path: Path) -> Header:
                 contigs[name] = Contig(_number(file), said.get(name, Contig()).md5)
     except (FormatError, struct.error) as error:
         raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
-    return _alignment_header(contigs, text)
+    return sam_header(text, contigs)
+
+
+def sam_header(text: str, contigs: Mapping[str, Contig] | None = None) -> Header:
+    """The header of an alignment from its text.
+
+    Args:
+        contigs: if they are known otherwise.
+
+    Raises:
+        FormatError: a length that is no number.
+    """
+    groups, programs = (_sam_lines(text, tag) for tag in ("@RG", "@PG"))
+    found = sam_contigs(text) if contigs is None else contigs
+    return Header(found, _each(groups, "SM"), _order(text), read_groups=groups, programs=programs)
 
 
 def variants_header(path: Path) -> Header:
@@ -162,12 +184,7 @@ def _cram_header(path: Path) -> Header:
             text = str(file.header)
     except (OSError, ValueError) as error:
         raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
-    return _alignment_header(sam_contigs(text), text)
-
-
-def _alignment_header(contigs: Mapping[str, Contig], text: str) -> Header:
-    groups, programs = (_sam_lines(text, tag) for tag in ("@RG", "@PG"))
-    return Header(contigs, _each(groups, "SM"), _order(text), read_groups=groups, programs=programs)
+    return sam_header(text)
 
 
 def _sam_lines(text: str, tag: str) -> list[Mapping[str, str]]:

@@ -7,20 +7,22 @@ import gzip
 import itertools
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
 from stargazer.assets import AlignmentIndex, KnownSitesIndex, VariantsIndex
 from stargazer.assets.errors import FormatError
+from stargazer.assets.formats import first_bytes
 from stargazer.storage.checking import Lookup
 from stargazer.tasks.checks.bgzf import opened
-from stargazer.tasks.checks.contigs import some
-from stargazer.tasks.checks.headers import alignment_header, is_cram, variants_header
+from stargazer.tasks.checks.contigs import not_here, some
+from stargazer.tasks.checks.headers import Contig, alignment_header, is_cram, variants_header
 
-__all__ = ["alignment_index", "variants_index"]
+__all__ = ["alignment_index", "needs_csi", "variants_index"]
 
 LARGEST = 256 << 20  # bytes, decompressed
+END = 1 << 29  # bases of a contig that a BAI or TBI reaches (SAM specification, section 5.1.1)
 MOST_BITS = 62  # of a position on a contig
 CONTIGS = 3  # with records, that are looked at
 PROBES = 8  # of each of them
@@ -29,7 +31,12 @@ TBI_HEADER = struct.Struct(
 )  # format, columns of sequence, begin and end, comment character, lines to skip
 
 
-def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool:
+def needs_csi(contigs: Mapping[str, Contig]) -> bool:
+    """Whether there is a contig that a BAI or TBI does not reach the end of."""
+    return any(contig.length is not None and contig.length >= END for contig in contigs.values())
+
+
+def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool | str:
     """The number of contigs of a BAI or CSI, and some of its offsets, against the BAM.
 
     Raises:
@@ -37,12 +44,15 @@ def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool:
     """
     known = lookup.target(asset, "alignment_cid")
     if known is None or known.path is None:
+        return not_here(asset, "alignment_cid", "the bytes of that alignment are not on this machine")
+    if not _is_alignment(known.path):
         return False
     with _explained(path, "alignment", "`samtools index`"):
         if is_cram(known.path):
             raise FormatError("that is CRAM, whose index is CRAI")
         index = _read(path)
-        contigs = list(alignment_header(known.path).contigs)
+        lengths = alignment_header(known.path).contigs
+        contigs = list(lengths)
         if index.count != len(contigs):
             raise FormatError(f"it has {index.count:,} contigs, the alignment {len(contigs):,}")
         for chunk in index.chunks():
@@ -50,10 +60,11 @@ def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool:
             _, contig, position = struct.unpack("<3i", record)
             if contig != chunk.contig or not chunk.holds(position):
                 raise _elsewhere(contigs[chunk.contig], chunk)
+    _check_reach(path, index, lengths, "BAI", "samtools index -c")
     return True
 
 
-def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: Lookup) -> bool:
+def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: Lookup) -> bool | str:
     """The contigs of a TBI or CSI, and some of its offsets, against the VCF or BCF.
 
     Raises:
@@ -62,12 +73,13 @@ def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: L
     link = "variants_cid" if isinstance(asset, VariantsIndex) else "known_sites_cid"
     known = lookup.target(asset, link)
     if known is None or known.path is None:
-        return False
+        return not_here(asset, link, "the bytes of those variants are not on this machine")
     with _explained(path, "variants", "`bcftools index`"):
         index = _read(path)
         if index.names and index.count != len(index.names):
             raise FormatError(f"it has {index.count:,} contigs and the names of {len(index.names):,}")
-        contigs = list(variants_header(known.path).contigs)
+        lengths = variants_header(known.path).contigs
+        contigs = list(lengths)
         if contigs and (unknown := [name for name in index.names if name not in contigs]):
             raise FormatError(f"it has the contigs {some(unknown)}, which the variants lack")
         names = index.names or contigs
@@ -81,6 +93,7 @@ def variants_index(asset: VariantsIndex | KnownSitesIndex, path: Path, lookup: L
                 is_there = contig == chunk.contig
             if not is_there or not chunk.holds(max(position, 0)):
                 raise _elsewhere(name, chunk)
+    _check_reach(path, index, lengths, "TBI", "bcftools index --csi")
     return True
 
 
@@ -184,6 +197,22 @@ def _read(path: Path) -> _Index:
     names = _names(data, 16)[0] if auxiliary >= TBI_HEADER.size + 4 else []
     at = 16 + auxiliary
     return _Index(data, at + 4, _count(data, at), names, shift, depth, is_csi=True)
+
+
+def _is_alignment(path: Path) -> bool:
+    return first_bytes(path)[1].startswith((b"BAM\x01", b"CRAM"))
+
+
+def _check_reach(path: Path, index: _Index, contigs: Mapping[str, Contig], kind: str, tool: str) -> None:
+    """Raise FormatError where contigs are longer than an index of this kind can be."""
+    if index.is_csi:
+        return
+    for name, contig in contigs.items():
+        if contig.length is not None and contig.length > END:
+            raise FormatError(
+                f"{path.name!r} is a {kind}, which ends at base {END:,} of a contig, and {name!r} has "
+                f"{contig.length:,}: make a CSI index: `{tool}`, and add that"
+            )
 
 
 def _count(data: bytes, at: int) -> int:

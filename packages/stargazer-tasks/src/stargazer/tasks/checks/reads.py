@@ -7,28 +7,30 @@ from pathlib import Path
 
 from stargazer.assets import R1, R2
 from stargazer.assets.errors import FormatError
-from stargazer.assets.formats import first_bytes
+from stargazer.assets.formats import first_reads
 from stargazer.storage.checking import Lookup
 
-__all__ = ["encoding", "platform"]
+__all__ = ["encoding", "is_phred64", "platform"]
 
 PLATFORMS = ("CAPILLARY", "DNBSEQ", "ELEMENT", "HELICOS", "ILLUMINA", "IONTORRENT", "LS454", "ONT", "PACBIO",
              "SINGULAR", "SOLID", "ULTIMA")  # fmt: skip
 """Of the SAM specification, section 1.3, @RG PL."""
 
 NAMES = {
-    "PACBIO": re.compile(r"@m\d{5}[eU]?_\d{6}_\d{6}(_s\d+)?/\d+/"),
-    "ONT": re.compile(r"@[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
-    "ILLUMINA": re.compile(r"@[\w-]+:\d+:[\w-]+:\d+:\d+:\d+:\d+(:|\s|/|$)"),
+    "PACBIO": re.compile(rb"m\d{5}[eU]?_\d{6}_\d{6}(_s\d+)?/\d+/"),
+    "ONT": re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"),
+    "ILLUMINA": re.compile(rb"[\w-]+:\d+:[\w-]+:\d+:\d+:\d+:\d+(:|\s|/|$)"),
 }
 """How the instruments of a platform name reads."""
 
-LONG = ("ONT", "PACBIO")
+LONG_READS = ("ONT", "PACBIO")
+"""Platforms whose reads the short-read profiles of aligners do not fit."""
+
 LONGEST = 600  # bases; of a read that Illumina's naming and length tell apart from a long one
-FIRST, LAST = 33, 126  # of the characters that can be a quality: ! to ~
-SOLEXA = 59  # ;, the least quality character of Phred+64 and of Solexa's scale
-BEYOND = 80  # P: Q47 in Phred+33, which no Illumina instrument gives
-MOST_64 = 105  # i: Q41 in Phred+64
+FIRST = 33  # of the characters that can be a quality: !
+SOLEXA = 59 - FIRST  # of ;, the least quality character of Phred+64 and of Solexa's scale
+BEYOND = 80 - FIRST  # of P: Q47, which no Illumina instrument gives
+MOST_64 = 105 - FIRST  # of i: Q41 in Phred+64; HiFi and consensus reads go beyond it
 ENOUGH = 1000  # qualities, fewer of which tell nothing of their encoding
 
 
@@ -44,45 +46,40 @@ def platform(asset: R1 | R2, path: Path, lookup: Lookup) -> bool:
             f"{path.name!r}: platform={asset.platform} is none that read groups can name (SAM specification, @RG PL): "
             f"give one of {', '.join(PLATFORMS)}"
         )
-    reads = _reads(path)
+    reads = first_reads(path)
     for other, pattern in NAMES.items():
-        if not reads or other == given or not all(pattern.match(name) for name, _, _ in reads):
+        if not reads or other == given or not all(pattern.match(line) for line, _, _ in reads):
             continue
-        if other in LONG or (given in LONG and all(len(sequence) <= LONGEST for _, sequence, _ in reads)):
+        if other in LONG_READS or (
+            given in LONG_READS and all(len(sequence) <= LONGEST for _, sequence, _ in reads)
+        ):
+            shown = reads[0][0][:40].decode("ascii", "backslashreplace")
             raise FormatError(
-                f"{path.name!r}: its reads are named as those of {other} are ({reads[0][0][:40]!r}), and "
+                f"{path.name!r}: its reads are named as those of {other} are ({shown!r}), and "
                 f"platform={asset.platform} was given or is the default: give platform={other}"
             )
     return True
 
 
 def encoding(asset: R1 | R2, path: Path, lookup: Lookup) -> bool:
-    """The characters of the first qualities: Phred+33, as the SAM specification has it.
+    """The first qualities: Phred+33, as the SAM specification has it.
 
     Raises:
-        FormatError: a character that is no quality, or qualities in Phred+64 (Illumina before 1.8).
+        FormatError: they are Phred+64 (Illumina before 1.8).
     """
-    reads = _reads(path)
-    for number, (_, _, quality) in enumerate(reads, 1):
-        wrong = next((letter for letter in quality if not FIRST <= ord(letter) <= LAST), "")
-        if wrong:
-            raise FormatError(
-                f"{path.name!r}, record {number} (line {4 * number}): {wrong!r} is no quality: expected '!' to '~'"
-            )
-    letters = "".join(quality for _, _, quality in reads).encode("latin-1")
-    if asset.platform.upper() != "ILLUMINA" or len(letters) < ENOUGH:
-        return bool(reads)
-    if min(letters) >= SOLEXA and BEYOND <= max(letters) <= MOST_64:
+    letters = b"".join(qualities for _, _, qualities in first_reads(path))
+    if letters and is_phred64(min(letters) - FIRST, max(letters) - FIRST, len(letters)):
         raise FormatError(
             f"{path.name!r}: its qualities are Phred+64 (from {chr(min(letters))!r} to {chr(max(letters))!r}), which "
             "would be read as far too good: convert them to Phred+33 (`seqtk seq -Q64 -V`), and add that"
         )
-    return True
+    return bool(letters)
 
 
-def _reads(path: Path) -> list[tuple[str, str, str]]:
-    """Name line, sequence and qualities of the whole records in the first bytes."""
-    _, data = first_bytes(path)
-    lines = [line.removesuffix("\r") for line in data.decode("latin-1").split("\n")]
-    lines.pop()  # cut, or empty
-    return [(lines[at], lines[at + 1], lines[at + 3]) for at in range(0, len(lines) - 3, 4)]
+def is_phred64(lowest: int, highest: int, count: int) -> bool:
+    """Whether scores that were read as Phred+33 are Phred+64: none is low, and the best are what no instrument gives.
+
+    `lowest` and `highest` are the scores of `count` bases (a character less 33). Fewer than 1,000 tell nothing. Good
+    data stay: any with a score below 26, all bases at Q40 alike, and HiFi and consensus reads, which go above Q72.
+    """
+    return count >= ENOUGH and lowest >= SOLEXA and BEYOND <= highest <= MOST_64

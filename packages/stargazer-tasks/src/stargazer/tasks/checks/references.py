@@ -12,11 +12,12 @@ from typing import BinaryIO, TypeVar
 
 from stargazer.assets import Asset, ReferenceGzipIndex, ReferenceIndex, SequenceDict
 from stargazer.assets.errors import FormatError
+from stargazer.assets.fasta import SMALL
 from stargazer.assets.formats import first_bytes
 from stargazer.storage.checking import Lookup
-from stargazer.tasks.checks.contigs import some
+from stargazer.tasks.checks.contigs import CONTIGS_UNKNOWN, not_here, some
 from stargazer.tasks.checks.headers import sam_contigs
-from stargazer.tasks.checks.sequences import SMALL, fai_rows, sequences_of
+from stargazer.tasks.checks.sequences import fai_rows, sequences_of
 
 __all__ = ["dictionary", "gzip_index", "index"]
 
@@ -28,7 +29,7 @@ TITLE = 4096  # bytes of a title line that are looked at
 T = TypeVar("T")
 
 
-def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool:
+def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool | str:
     """Some contigs of a FASTA index, the first and last among them, against the reference.
 
     Raises:
@@ -37,7 +38,7 @@ def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool:
     rows = fai_rows(path)
     known = lookup.target(asset, "reference_cid")
     if known is None or known.path is None:
-        return False
+        return not_here(asset, "reference_cid", "the bytes of that reference are not on this machine")
     rows = [row for row in rows if row[1]]
     rows.sort(key=lambda row: row[2])
     with _fasta(known.path) as (file, whole):
@@ -61,7 +62,7 @@ def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool:
     return True
 
 
-def gzip_index(asset: ReferenceGzipIndex, path: Path, lookup: Lookup) -> bool:
+def gzip_index(asset: ReferenceGzipIndex, path: Path, lookup: Lookup) -> bool | str:
     """Some blocks of a bgzip index against the reference.
 
     Raises:
@@ -75,7 +76,7 @@ def gzip_index(asset: ReferenceGzipIndex, path: Path, lookup: Lookup) -> bool:
         )
     known = lookup.target(asset, "reference_cid")
     if known is None or known.path is None:
-        return False
+        return not_here(asset, "reference_cid", "the bytes of that reference are not on this machine")
     with open(known.path, "rb") as file:
         size = file.seek(0, io.SEEK_END)
         for number in _some_of(range(count)):
@@ -89,7 +90,7 @@ def gzip_index(asset: ReferenceGzipIndex, path: Path, lookup: Lookup) -> bool:
     return True
 
 
-def dictionary(asset: SequenceDict, path: Path, lookup: Lookup) -> bool:
+def dictionary(asset: SequenceDict, path: Path, lookup: Lookup) -> bool | str:
     """The contigs of a sequence dictionary against those of the reference.
 
     Raises:
@@ -101,7 +102,7 @@ def dictionary(asset: SequenceDict, path: Path, lookup: Lookup) -> bool:
     known = lookup.target(asset, "reference_cid")
     contigs = sequences_of(known, lookup, dictionary=False) if known else None
     if known is None or not contigs:
-        return False
+        return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
     title = f"{path.name!r} is not the dictionary of {_called(known.asset)}"
     remedy = "make it again: `samtools dict`"
     if found.keys() != contigs.keys():

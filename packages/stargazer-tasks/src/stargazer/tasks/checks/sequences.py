@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import gzip
-import hashlib
-import zlib
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from stargazer.assets.errors import FormatError
+from stargazer.assets.fasta import small_contigs
 from stargazer.storage.checking import Known, Lookup
 from stargazer.tasks.checks.headers import Contig, sam_contigs
 
-__all__ = ["SMALL", "fai_rows", "sequences_of"]
-
-SMALL = 32 << 20
-"""Bytes, as they are and decompressed, of a FASTA that is read whole: a fraction of a second."""
-
-GZIP = b"\x1f\x8b"
+__all__ = ["fai_rows", "sequences_of"]
 
 
 def sequences_of(reference: Known, lookup: Lookup, *, dictionary: bool = True) -> Mapping[str, Contig] | None:
@@ -62,26 +55,8 @@ def fai_rows(path: Path) -> list[tuple[str, int, int, int, int]]:
 
 
 def _of_fasta(path: Path) -> Mapping[str, Contig] | None:
-    status = path.stat()
-    return _scan(path, status.st_size, status.st_mtime_ns) if status.st_size <= SMALL else None
-
-
-@functools.lru_cache(maxsize=4)
-def _scan(path: Path, size: int, modified: int) -> Mapping[str, Contig] | None:
-    """Names, lengths and checksums of the sequences of a FASTA; None if it decompresses to more than is read."""
-    data = path.read_bytes()
-    if data.startswith(GZIP):
-        try:
-            with gzip.open(path) as file:
-                data = file.read(SMALL + 1)
-        except (OSError, EOFError, zlib.error):
-            return None
-        if len(data) > SMALL:
-            return None
-    found = {}
-    for part in (b"\n" + data.replace(b"\r", b"")).split(b"\n>")[1:]:
-        title, _, lines = part.partition(b"\n")
-        sequence = lines.translate(None, b"\n \t").upper()
-        name = (title.decode("utf-8", "replace").split() or [""])[0]
-        found[name] = Contig(len(sequence), hashlib.md5(sequence, usedforsecurity=False).hexdigest())
-    return found
+    """The contigs of a small FASTA; None of a large one, and of one that is no valid reference."""
+    with contextlib.suppress(FormatError):
+        if found := small_contigs(path):
+            return {contig.name: Contig(contig.length, contig.md5) for contig in found}
+    return None

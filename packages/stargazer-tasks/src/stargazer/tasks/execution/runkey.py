@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,24 @@ _kept_digest = functools.cache(_digest)
 
 @functools.cache
 def script_digest(script: Path | None) -> str:
-    """A digest of a script's code; comments and formatting aside, as for a task."""
+    """A digest of the code of a script and of what it imports of ours; comments and formatting aside, as for a task."""
     if script is None:
         return ""
-    module = ast.parse(script.read_bytes())
-    documented = ast.get_docstring(module, clean=False) is not None
-    code = [essential(statement) for statement in module.body[documented:]]
+    code: list[ast.AST] = []
+    files = [script]
+    for file in files:  # grows
+        module = ast.parse(file.read_bytes())
+        documented = ast.get_docstring(module, clean=False) is not None
+        code += [essential(statement) for statement in module.body[documented:]]
+        files += [imported for imported in _imported(module) if imported not in files]
     return hashlib.sha256(canonical(code).encode()).hexdigest()
+
+
+def _imported(module: ast.Module) -> list[Path]:
+    """The files of our own modules that a module imports names from."""
+    names = [node.module for node in ast.walk(module) if isinstance(node, ast.ImportFrom) and node.module]
+    specs = [find_spec(name) for name in names if name.startswith("stargazer.")]
+    return [Path(spec.origin) for spec in specs if spec is not None and spec.origin]
 
 
 def _distribution_package(module: str) -> str:

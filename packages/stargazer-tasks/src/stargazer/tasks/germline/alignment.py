@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -17,25 +18,44 @@ from stargazer.assets import (
     InvalidAssetError,
     QcReport,
     Reference,
+    SequenceDict,
 )
+from stargazer.assets.fastq import name_of
+from stargazer.tasks.checks.headers import sam_contigs, sam_header
+from stargazer.tasks.checks.indexes import needs_csi
+from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.germline.headers import check_header
+from stargazer.tasks.germline.headers import check_header, conformed_header
 from stargazer.tasks.quality import mapped_reads
-from stargazer.tasks.regions import contigs_of, fai_of
 from stargazer.tasks.tools import Command, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
 from stargazer.tasks.tools.samtools import samtools
 
-__all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_alignment",
-           "check_pairs", "flagstat", "index_alignment", "mark_duplicates", "merge_lanes", "read_group",
-           "sort_alignment"]  # fmt: skip
+__all__ = ["CheckedAlignment", "MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats",
+           "check_alignment", "check_pairs", "flagstat", "index_alignment", "mark_duplicates", "merge_lanes",
+           "read_group", "sort_alignment", "split_libraries"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
 """Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
 
 ID_CHARACTERS = "!#$&'()*+,/;<=>?@[]^_`{|}~\""
 """Allowed in the ID of a read group, beside letters, digits and `.-_`; others, and what parts the ID, are escaped."""
+
+
+DEEPEST = 1_000_000
+"""Reads at a place up to which `samtools stats` counts each depth apart."""
+
+
+class CheckedAlignment(NamedTuple):
+    """An alignment from elsewhere that fits a reference.
+
+    `duplicates_marked` also where its header alone says so; `report` tells what was changed, and what is missing.
+    """
+
+    alignment: Alignment
+    duplicates_marked: bool
+    report: QcReport
 
 
 class MarkedDuplicates(NamedTuple):
@@ -77,8 +97,9 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
     Raises:
         ToolError: the reads are no FASTQ, are truncated, or do not pair; the message names file and record.
         FormatError: the index is not one of bwa-mem3.
-        InvalidAssetError: a name that cannot be in a read group.
+        InvalidAssetError: long reads; a name that cannot be in a read group.
     """
+    _refuse_long_reads(r1)
     mem = bwa_mem3(
         "mem", "-t", current_session().threads, "-R", read_group(r1), _prefix(index), r1.path, r2.path
     )
@@ -93,12 +114,16 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
 
     Raises:
         FormatError: the reads are no FASTQ, are truncated, or do not pair; or the index is not one of bwa.
-        InvalidAssetError: a name that cannot be in a read group.
+        InvalidAssetError: long reads; a name that cannot be in a read group.
         ToolError: bwa is not on PATH, or failed.
     """
-    await call(check_pairs, r1=r1.path, r2=r2.path)
+    _refuse_long_reads(r1)
+    pairs = r1.path, r2.path
+    if not await call(check_pairs, r1=r1.path, r2=r2.path):
+        pairs = workspace() / "plain_R1.fq", workspace() / "plain_R2.fq"
+        await call(write_plain, r1=r1.path, r2=r2.path, plain_r1=pairs[0], plain_r2=pairs[1])
     threads = current_session().threads
-    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), r1.path, r2.path)
+    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), *pairs)
     return await _without_programs(await _sorted(mem, r1, index))
 
 
@@ -111,19 +136,53 @@ async def _without_programs(aligned: Alignment) -> Alignment:
     return aligned.evolve(path=expect(bare, by="samtools reheader"))
 
 
-def check_pairs(r1: str, r2: str) -> None:
-    """Read two FASTQ files to the end.
+def check_pairs(r1: str, r2: str) -> bool:
+    """Read two FASTQ files to the end: whether bwa reads them as they are meant (see `write_plain`).
 
     Raises:
         FormatError: they are no FASTQ, are truncated, or differ in length or names; the message names file and record.
     """
-    from stargazer.tasks.tools.engines.bwa_mem3 import InputError, read_batches
+    from stargazer.tasks.tools.engines.bwa_mem3 import InputError, read_pairs
 
+    plain = True
     try:
-        for _ in read_batches(r1, r2):
-            pass
+        for name, one, two in read_pairs(r1, r2):
+            plain = plain and all(_is_plain(name, line, bases) for line, bases, _ in (one, two))
     except InputError as error:
         raise FormatError(str(error)) from None
+    return plain
+
+
+def write_plain(r1: str, r2: str, plain_r1: str, plain_r2: str) -> None:
+    """Write read pairs for bwa: mates get their common name, of which it drops /1 and /2 alone, and - becomes N.
+
+    With a - among the bases its lines end there.
+    """
+    from stargazer.tasks.tools.engines.bwa_mem3 import read_pairs
+
+    with open(plain_r1, "wb") as first, open(plain_r2, "wb") as second:
+        for name, *mates in read_pairs(r1, r2):
+            for file, (_, bases, qualities) in zip((first, second), mates, strict=True):
+                file.write(b"@%b\n%b\n+\n%b\n" % (name, bases.replace(b"-", b"N"), qualities))
+
+
+def _is_plain(name: bytes, line: bytes, bases: bytes) -> bool:
+    given = name_of(line)
+    return given in (name, name + b"/" + given[-1:]) and b"-" not in bases
+
+
+def _refuse_long_reads(r1: R1) -> None:
+    """Refuse what BWA-MEM, as it is set for short reads, would align badly.
+
+    Raises:
+        InvalidAssetError: the reads are of a platform that makes long ones.
+    """
+    if r1.platform.upper() in LONG_READS:
+        raise InvalidAssetError(
+            f"the reads of {r1.sample!r} are of {r1.platform}, and BWA-MEM is set for short reads here: align them "
+            "with minimap2, and add the sorted BAM: `stargazer add FILE.bam sample=... sorted_by=coordinate`. If they "
+            f"are short, correct their platform: `stargazer amend {r1.cid} platform=ILLUMINA`"
+        )
 
 
 def _prefix(index: AlignerIndex) -> Path:
@@ -171,7 +230,9 @@ async def merge_lanes(alignments: list[Alignment]) -> Alignment:
         raise InvalidAssetError(f"merge_lanes takes lanes of one sample, got {', '.join(sorted(samples))}")
     libraries = {alignment.library for alignment in alignments}
     merged = workspace() / "merged.bam"
-    await samtools("merge", "--no-PG", "-l", 1, "-o", merged, *(alignment.path for alignment in alignments))
+    await samtools(
+        "merge", "--no-PG", "-c", "-l", 1, "-o", merged, *(alignment.path for alignment in alignments)
+    )
     library = libraries.pop() if len(libraries) == 1 else None
     return alignments[0].evolve(path=expect(merged, by="samtools merge"), lane=None, library=library)
 
@@ -198,44 +259,131 @@ async def sort_alignment(alignment: Alignment) -> Alignment:
 
 @htslib_env.task(tools=[samtools])
 async def index_alignment(alignment: Alignment) -> AlignmentIndex:
-    """Offsets for random access to a coordinate-sorted alignment (`samtools index`).
+    """Offsets for random access to a coordinate-sorted alignment (`samtools index`): BAI, or CSI for long contigs.
 
     Raises:
         ToolError: it is not sorted by coordinate, or damaged.
     """
-    index = workspace() / "alignment.bai"
-    await samtools("index", "-o", index, alignment.path)
+    index = workspace() / "alignment.index"
+    header = await samtools("view", "-H", alignment.path).text()
+    kind = ["-c"] if needs_csi(sam_contigs(header)) else []
+    await samtools("index", *kind, "-o", index, alignment.path)
     return AlignmentIndex(path=expect(index, by="samtools index"), alignment_cid=alignment)
 
 
 @htslib_env.task(tools=[samtools])
-async def check_alignment(alignment: Alignment, reference: Reference) -> Alignment:
-    """Hand on an alignment from elsewhere, once it fits the reference and the sample it claims (`samtools view -H`).
+async def check_alignment(
+    alignment: Alignment, reference: Reference, dictionary: SequenceDict
+) -> CheckedAlignment:
+    """See that an alignment from elsewhere belongs to a reference and a sample; give it the contigs of the reference.
+
+    Callers number contigs by the header, and take those of the first file for those of all: so the contigs of every
+    alignment have to be those of the reference, in its order. Where they differ in order alone, or in contigs without
+    reads, the header and the records are rewritten. Read groups that name no sample get the alignment's. An alignment
+    that needs no change is handed on.
 
     Args:
-        reference: indexed by samtools_faidx.
+        dictionary: of the reference, with the MD5 of each contig.
 
     Raises:
-        InvalidAssetError: CRAM; contigs of other lengths than in the reference, or with reads but not in it, or none
-            in common; read groups of another sample, or none.
+        FormatError: contigs of other lengths or checksums than in the reference, or none in common.
+        InvalidAssetError: CRAM; reads on a contig that the reference lacks; read groups of another sample, or of a
+            platform with long reads.
     """
     assert alignment.path is not None
+    assert dictionary.path is not None
     if alignment.path.suffix == ".cram":
         raise InvalidAssetError(f"the alignment of {alignment.sample!r} is CRAM; convert it: `samtools view -b -T "
                                 "reference.fa -o out.bam in.cram`, and add that")  # fmt: skip
-    known = contigs_of(fai_of(reference))
-    header = await samtools("view", "-H", alignment.path).text()
-    missing = check_header(header, alignment.sample, reference.build, known)
-    if missing:
-        counts = [
-            line.split("\t") for line in (await samtools("idxstats", alignment.path).text()).splitlines()
-        ]
-        if strange := [contig for contig, _, mapped, *_ in counts if contig in missing and int(mapped)]:
+    text = await samtools("view", "-H", "--no-PG", alignment.path).text()
+    header, contigs = sam_header(text), sam_contigs(dictionary.path.read_text())
+    fit = check_header(header, alignment.sample, reference.build, contigs)
+    placed: dict[str, int] = {}
+    if fit.missing:
+        counts = (await samtools("idxstats", alignment.path).text()).splitlines()
+        for contig, _, mapped, unmapped in (line.split("\t") for line in counts):
+            if contig in fit.missing and (int(mapped) or int(unmapped)):
+                placed[contig] = int(mapped)
+        if strange := [contig for contig in placed if placed[contig]]:
             raise InvalidAssetError(
                 f"the alignment of {alignment.sample!r} has reads on {', '.join(strange[:3])}, which the reference "
-                f"{reference.build} does not have; add the reference that it was aligned to"
+                f"{reference.build} does not have; add the reference that it was aligned to, with a build= of its own"
             )
-    return alignment
+    checked = alignment
+    rewritten = conformed_header(text, alignment.sample, contigs)
+    bam = alignment.path
+    if list(header.contigs) != list(contigs):
+        names, bam = workspace() / "contigs.tsv", workspace() / "renumbered.bam"
+        names.write_text("".join(f"{name}\t{contig.length}\n" for name, contig in contigs.items()))
+        await (
+            samtools("view", "--no-PG", alignment.path)
+            | samtools("view", "--no-PG", "-b", "-t", names, "-o", bam, "-")
+        )
+    if rewritten != text:
+        conformed = workspace() / "conformed.bam"
+        (workspace() / "header.sam").write_text(rewritten)
+        await samtools("reheader", "--no-PG", workspace() / "header.sam", bam, stdout=conformed)
+        bam = expect(conformed, by="samtools reheader")
+    if not header.read_groups:
+        grouped = workspace() / "grouped.bam"
+        await samtools("addreplacerg", "--no-PG", "-r", f"ID:{quote(alignment.sample, safe=ID_CHARACTERS)}",
+                       "-r", f"SM:{alignment.sample}", "-o", grouped, bam)  # fmt: skip
+        bam = expect(grouped, by="samtools addreplacerg")
+    if bam != alignment.path:
+        keeps_order = fit.in_order and not placed
+        checked = alignment.evolve(
+            path=bam,
+            reference_cid=reference,
+            build=reference.build,
+            sorted_by=alignment.sorted_by if keeps_order else "unsorted",
+        )
+    report = workspace() / "check.json"
+    report.write_text(
+        json.dumps({"sample": alignment.sample, "build": reference.build, "notes": fit.notes}, indent=1)
+    )
+    return CheckedAlignment(
+        checked,
+        alignment.duplicates_marked or header.duplicates_marked,
+        QcReport(path=report, kind="alignment_check", sample=alignment.sample, alignment_cid=checked),
+    )
+
+
+@htslib_env.task(tools=[samtools])
+async def split_libraries(alignment: Alignment) -> list[Alignment]:
+    """One alignment for each library of an alignment from elsewhere, with what marking duplicates needs.
+
+    Duplicates are copies of a molecule, so they are looked for within a library. Reads whose read group names no
+    library are together in the last one. The mates of each read are next to it for `samtools fixmate -m`; then the
+    reads are sorted by coordinate.
+    """
+    assert alignment.path is not None
+    text = await samtools("view", "-H", "--no-PG", alignment.path).text()
+    header = sam_header(text)
+    unnamed = not header.read_groups or any(not group.get("LB") for group in header.read_groups)
+    choices: list[tuple[str | None, list[str]]] = [(library, ["-l", library]) for library in header.libraries]
+    if len(choices) > 1 or unnamed:
+        choices.append((None, ["-e", 'library==""']))
+    if len(header.libraries) + unnamed == 1:
+        choices = [(header.libraries[0] if header.libraries else None, [])]
+    parts = []
+    for number, (library, chosen) in enumerate(choices):
+        bam = workspace() / f"library{number}.bam"
+        await (
+            samtools("view", "--no-PG", "-u", *chosen, alignment.path)
+            | samtools("collate", "--no-PG", "-u", "-O", "-T", workspace() / f"collate{number}", "-")
+            | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
+            | samtools(
+                "sort", "--no-PG", "-l", 1, "-m", "512M", "-T", workspace() / f"sort{number}", "-o", bam, "-"
+            )
+        )
+        parts.append(
+            alignment.evolve(
+                path=expect(bam, by="samtools sort"),
+                sorted_by="coordinate",
+                library=library or alignment.library,
+            )
+        )
+    return parts
 
 
 @htslib_env.task(tools=[samtools])
@@ -251,6 +399,6 @@ async def flagstat(alignment: Alignment) -> QcReport:
 async def alignment_stats(alignment: Alignment, reference: Reference) -> QcReport:
     """Lengths, qualities, insert sizes, coverage and errors (`samtools stats`)."""
     report = workspace() / "stats.txt"
-    await samtools("stats", "-r", reference.path, alignment.path, stdout=report)
+    await samtools("stats", "-c", f"1,{DEEPEST},1", "-r", reference.path, alignment.path, stdout=report)
     return QcReport(path=expect(report, by="samtools stats"), kind="samtools_stats", sample=alignment.sample,
                     alignment_cid=alignment)  # fmt: skip

@@ -2,43 +2,147 @@
 
 from __future__ import annotations
 
-from stargazer.assets import Alignment, Intervals, QcReport, Reference, Variants, VariantsIndex
+from pathlib import Path
+
+from stargazer.assets import (
+    Alignment,
+    AssetNotFoundError,
+    Intervals,
+    InvalidAssetError,
+    QcReport,
+    Reference,
+    Variants,
+    VariantsIndex,
+)
+from stargazer.tasks.checks.contigs import compare, some
+from stargazer.tasks.checks.headers import Contig, bam_header, is_cram, sam_contigs, variants_header
+from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.environments import htslib_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.tools import expect
+from stargazer.tasks.germline.ploidy import read_ploidy
+from stargazer.tasks.germline.records import flag_calls_in_deletions, write_capital_alleles
+from stargazer.tasks.regions import contigs_of, fai_of
+from stargazer.tasks.tools import call, expect
 from stargazer.tasks.tools.bcftools import bcftools
 
-__all__ = ["call_variants", "filter_variants", "gather_variants", "index_variants", "normalise_variants",
-           "variant_stats"]  # fmt: skip
+__all__ = ["MAX_DEPTH", "call_variants", "check_ploidy", "filter_variants", "gather_variants", "index_variants",
+           "normalise_variants", "variant_stats"]  # fmt: skip
+
+INDELS = ("--indels-2.0", "-p", "--indel-size", 80, "-h", 300)
+"""How `bcftools mpileup` looks for indels: benchmarks/accuracy.py measures it; docs/workflows.md says why."""
+
+MAX_DEPTH = 100_000
+"""Reads of an alignment at a place that are looked at: enough not to bite in whole genomes, exomes or panels, and
+little enough to keep a piled-up repeat within memory."""
+
+
+@htslib_env.task(tools=[])
+async def check_ploidy(reference: Reference, samples: list[str], ploidy: list[str], sex: list[str]) -> None:
+    """See that ploidies and sexes can be read, before hours of work.
+
+    Args:
+        reference: indexed by samtools_faidx.
+        samples, ploidy, sex: as for call_variants.
+
+    Raises:
+        InvalidAssetError: one cannot be read, or a contig or sample is not there; the message shows an example.
+    """
+    read_ploidy(ploidy, sex, samples, contigs_of(fai_of(reference)))
 
 
 @htslib_env.task(tools=[bcftools])
 async def call_variants(
-    alignments: list[Alignment], reference: Reference, intervals: Intervals | None = None
+    alignments: list[Alignment],
+    reference: Reference,
+    intervals: Intervals | None = None,
+    ploidy: list[str] | None = None,
+    sex: list[str] | None = None,
+    max_depth: int = MAX_DEPTH,
 ) -> Variants:
     """Call SNVs and indels jointly over indexed alignments (`bcftools mpileup | bcftools call -m -v`).
 
     One record for each site at which any sample differs from the reference, with allele depths (Li, 2011,
-    doi:10.1093/bioinformatics/btr509). The profile for Illumina reads calls indels from the consensus of the reads.
+    doi:10.1093/bioinformatics/btr509). REF and ALT are in capitals, also where the reference is soft-masked.
 
     Args:
-        alignments: of one sample each, indexed.
-        reference: indexed by samtools_faidx.
+        alignments: of one sample each, indexed, with the contigs of the reference in its order (check_alignment).
+        reference: indexed by samtools_faidx; with its dictionary, where alignments name checksums (M5).
         intervals: where to call; everywhere by default.
+        ploidy: copies of contigs, as `CONTIG:COPIES` or `CONTIG:SEX:COPIES`; `GRCh37` and `GRCh38` stand for their sex
+            chromosomes and chrM. Two copies by default.
+        sex: of the samples, as `SAMPLE:M` or `SAMPLE:F`.
+        max_depth: reads of an alignment in one place, beyond which those that begin at one position are left out.
+
+    Raises:
+        FormatError: an alignment has contigs of other lengths or checksums than the reference.
+        InvalidAssetError: an alignment has other contigs than the reference, or in another order; a ploidy or sex that
+            cannot be read.
     """
-    calls = workspace() / "calls.vcf.gz"
+    contigs = contigs_of(fai_of(reference))
+    _check_contigs(alignments, reference, contigs)
+    samples = [alignment.sample for alignment in alignments]
+    raw, calls = workspace() / "raw.vcf", workspace() / "calls.vcf.gz"
     regions = ["-R", intervals.path] if intervals else []
+    copies: list[str | Path] = []
+    if ploidy or sex:
+        tables = read_ploidy(ploidy or [], sex or [], samples, contigs)
+        table, names = workspace() / "ploidy.txt", workspace() / "samples.txt"
+        table.write_text(tables.table)
+        names.write_text(tables.samples)
+        copies = ["--ploidy-file", table, "--samples-file", names]
     await (
-        bcftools("mpileup", "--no-version", "-X", "illumina", "-f", reference.path, "-a", "FORMAT/AD,FORMAT/DP",
-                 *regions, "-Ou", *(alignment.path for alignment in alignments))
-        | bcftools("call", "--no-version", "-m", "-v", "-Oz", "-o", calls)
+        bcftools("mpileup", "--no-version", *INDELS, "-d", max_depth, "-L", max_depth, "-f", reference.path,
+                 "-a", "FORMAT/AD,FORMAT/DP", *regions, "-Ou", *(alignment.path for alignment in alignments))
+        | bcftools("call", "--no-version", "-m", "-v", *copies, "-Ov", "-o", raw)
     )  # fmt: skip
     return Variants(
-        path=expect(calls, by="bcftools call"),
-        samples=sorted({alignment.sample for alignment in alignments}),
+        path=await _with_capital_alleles(expect(raw, by="bcftools call"), calls),
+        samples=sorted(set(samples)),
         reference_cid=reference,
         caller="bcftools",
+        build=reference.build,
     )
+
+
+def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: dict[str, int]) -> None:
+    """Refuse alignments whose contigs are not those of the reference: mpileup goes by their numbers alone."""
+    assert reference.path is not None
+    dictionary = reference.path.with_name(reference.path.name.removesuffix(".gz")).with_suffix(".dict")
+    known = {name: Contig(length) for name, length in contigs.items()}
+    if dictionary.exists():
+        known |= {name: found for name, found in sam_contigs(dictionary.read_text()).items() if name in known}
+    for alignment in alignments:
+        assert alignment.path is not None
+        title = f"the alignment of {alignment.sample!r}"
+        if is_cram(alignment.path):
+            raise InvalidAssetError(
+                f"{title} is CRAM: convert it to BAM (`samtools view -b -T reference.fa`)"
+            )
+        found = bam_header(alignment.path).contigs
+        if not dictionary.exists() and any(contig.md5 for contig in found.values()):
+            raise AssetNotFoundError(
+                f"{title} names checksums of its contigs (M5), and the reference {reference.build} has no dictionary "
+                "to compare them with: call sequence_dictionary first"
+            )
+        compare(title, found, f"the reference {reference.build}", known)
+        if list(found) != list(contigs):
+            other = [name for name in found if name not in contigs] or [
+                name for name in contigs if name not in found
+            ]
+            what = f"not the same: {some(other)}" if other else f"in another order: {some(found)}"
+            raise InvalidAssetError(
+                f"the contigs of {title} and of the reference {reference.build} are {what}: give it those of the "
+                "reference with check_alignment; if it was made with an aligner index from elsewhere, that index is of "
+                "another reference (`stargazer rm` it)"
+            )
+
+
+async def _with_capital_alleles(source: Path, target: Path) -> Path:
+    """A VCF compressed, with REF and ALT in capitals."""
+    text = workspace() / "capitals.vcf"
+    await call(write_capital_alleles, source=source, target=text)
+    await bcftools("view", "--no-version", "-Oz", "-o", target, text)
+    return expect(target, by="bcftools view")
 
 
 @htslib_env.task(tools=[bcftools])
@@ -52,31 +156,46 @@ async def gather_variants(parts: list[Variants]) -> Variants:
 @htslib_env.task(tools=[bcftools])
 async def normalise_variants(variants: Variants, reference: Reference) -> Variants:
     """Left-align indels and check reference alleles (`bcftools norm`; Tan 2015, doi:10.1093/bioinformatics/btv112)."""
-    normalised = workspace() / "normalised.vcf.gz"
-    await bcftools("norm", "--no-version", "-f", reference.path, "-Oz", "-o", normalised, variants.path)
-    return variants.evolve(path=expect(normalised, by="bcftools norm"), normalised=True)
+    aligned, normalised = workspace() / "aligned.vcf", workspace() / "normalised.vcf.gz"
+    await bcftools("norm", "--no-version", "-f", reference.path, "-Ov", "-o", aligned, variants.path)
+    return variants.evolve(
+        path=await _with_capital_alleles(expect(aligned, by="bcftools norm"), normalised), normalised=True
+    )
 
 
 @htslib_env.task(tools=[bcftools])
 async def filter_variants(variants: Variants, exclude: str = "QUAL<30", name: str = "LowQual") -> Variants:
-    """Mark calls that meet an expression with a name in FILTER, and the others PASS (`bcftools filter -s -e`)."""
-    filtered = workspace() / "filtered.vcf.gz"
-    await bcftools("filter", "--no-version", "-s", name, "-e", exclude, "-Oz", "-o", filtered, variants.path)
-    return variants.evolve(path=expect(filtered, by="bcftools filter"), filtered=True)
+    """Mark calls that meet an expression with a name in FILTER, and the others PASS (`bcftools filter -s -e`).
+
+    Calls in a deletion of all copies of each sample that has them are marked InDeletion: callers make them from reads
+    that belong elsewhere. Genotypes in a deletion are marked so in FT.
+    """
+    filtered, flagged, target = (
+        workspace() / each for each in ("marked.vcf", "flagged.vcf", "filtered.vcf.gz")
+    )
+    await bcftools("filter", "--no-version", "-s", name, "-e", exclude, "-Ov", "-o", filtered, variants.path)
+    await call(flag_calls_in_deletions, source=expect(filtered, by="bcftools filter"), target=flagged)
+    await bcftools("view", "--no-version", "-Oz", "-o", target, flagged)
+    return variants.evolve(path=expect(target, by="bcftools view"), filtered=True)
 
 
 @htslib_env.task(tools=[bcftools])
 async def index_variants(variants: Variants) -> VariantsIndex:
-    """Offsets for random access to calls (`bcftools index --tbi`)."""
-    index = workspace() / "variants.tbi"
-    await bcftools("index", "--tbi", "-o", index, variants.path)
+    """Offsets for random access to calls (`bcftools index`): TBI, or CSI for long contigs."""
+    assert variants.path is not None
+    index = workspace() / "variants.index"
+    kind = "--csi" if needs_csi(variants_header(variants.path).contigs) else "--tbi"
+    await bcftools("index", kind, "-o", index, variants.path)
     return VariantsIndex(path=expect(index, by="bcftools index"), variants_cid=variants)
 
 
 @htslib_env.task(tools=[bcftools])
 async def variant_stats(variants: Variants) -> QcReport:
-    """Counts by type, transitions and transversions, indel lengths, depth, per sample (`bcftools stats -s -`)."""
+    """Counts of calls that pass their filters, or were never filtered (`bcftools stats -f .,PASS -s -`).
+
+    By type, with transitions and transversions, lengths of indels, depth, and by sample.
+    """
     report = workspace() / "stats.txt"
-    await bcftools("stats", "-s", "-", variants.path, stdout=report)
+    await bcftools("stats", "-f", ".,PASS", "-s", "-", variants.path, stdout=report)
     return QcReport(path=expect(report, by="bcftools stats"), kind="variant_stats", sample=variants.only_sample,
                     variants_cid=variants)  # fmt: skip

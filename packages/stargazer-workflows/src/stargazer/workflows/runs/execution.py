@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets import Asset
+from stargazer.assets import Asset, QcReport
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.workflows.runs.record import Run, new_run, now
 
@@ -53,7 +54,7 @@ async def execute(
                 watching.enter_context(observe(observer))
             with log_to(run.logs), refreshed(refresh):
                 value = await workflow.call(**arguments)
-            run.results = _described(value)
+            run.results, run.notes = _described(value), await asyncio.to_thread(_notes, value)
         run.state = "succeeded"
     except asyncio.CancelledError:
         run.state, run.error = "cancelled", "interrupted"
@@ -72,6 +73,18 @@ async def execute(
             run.save()
         run.release()
     return run
+
+
+def _notes(value: Any) -> list[str]:
+    """What the reports among results tell under `notes`, each sentence once; of a report that is not here, nothing."""
+    from stargazer.tasks.execution.values import assets_in
+
+    found: dict[str, None] = {}
+    for _, asset in assets_in(value, ""):
+        if isinstance(asset, QcReport) and asset.path is not None:
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # a report of another form
+                found |= dict.fromkeys(json.loads(asset.path.read_bytes()).get("notes", []))
+    return list(found)
 
 
 def _described(value: Any) -> dict[str, Any]:

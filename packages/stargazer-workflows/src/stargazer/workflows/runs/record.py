@@ -37,6 +37,7 @@ class Run:
         computed, memo_hits: how many task calls did something, and how many had been done before.
         error: the text of what made it fail.
         results: name -> a file (asset, cid, path, keyvalues), a list of them, or a plain value.
+        notes: what its reports say of it, in sentences: what was not done, or otherwise than one might think.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Run:
     memo_hits: int = 0
     error: str = ""
     results: Mapping[str, Any] = attrs.field(factory=dict)
+    notes: list[str] = attrs.field(factory=list)
     pid: int = attrs.field(factory=os.getpid)
     _held: int = attrs.field(default=-1, init=False, repr=False, eq=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False, eq=False)
@@ -65,7 +67,7 @@ class Run:
         return {"run": self.id, "workflow": self.workflow, "arguments": dict(self.arguments), "state": self.state,
                 "started": self.started, "finished": self.finished, "seconds": round(self.seconds, 3),
                 "computed": self.computed, "memo_hits": self.memo_hits, "error": self.error,
-                "results": dict(self.results), "pid": self.pid}  # fmt: skip
+                "results": dict(self.results), "notes": list(self.notes), "pid": self.pid}  # fmt: skip
 
     def save(self) -> None:
         """Write the record, whole or not at all.

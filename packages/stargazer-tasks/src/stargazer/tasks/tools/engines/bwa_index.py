@@ -41,7 +41,7 @@ CHUNK_ROWS = 1 << 20
 """Rows of the Burrows-Wheeler matrix handled at once; a multiple of 64, the size of an occurrence block."""
 
 WHITESPACE = b" \t\r\n\v\f"
-SYMBOLS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*-"
+SYMBOLS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*-."
 BASE_CODES = bytes({65: 0, 67: 1, 71: 2, 84: 3}.get(c & ~32 if c >= 64 else c, 4) for c in range(256))
 AMBIGUOUS_RUN = re.compile(rb"([^ACGTacgt])\1*")
 HEADER = re.compile(rb">(\S*)\s?(.*)", re.DOTALL)

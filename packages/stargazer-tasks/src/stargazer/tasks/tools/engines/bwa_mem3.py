@@ -26,21 +26,23 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 import bwa_mem3
-import dnaio
 from bwa_mem3 import BwaIndex, MemOpts, ReadPair
-from dnaio import SequenceRecord
+from stargazer.assets.errors import FormatError
+from stargazer.assets.fastq import Record, name_of, read_fastq, template_name
 from xopen import xopen
 
 __all__ = ["InputError", "main"]
 
 BATCH_BASES = 10_000_000
-MAX_NAME = 254
-"""Longest read name that a BAM record can hold, in bytes."""
-
 BGZF_DATA = 65280
 """Bytes of data in a full BGZF block, as htslib fills them."""
 BGZF_HEAD = bytes.fromhex("1f8b08040000000000ff060042430200")
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+PAIR_ANEW = (
+    "`repair.sh in1=R1.fq.gz in2=R2.fq.gz out1=... out2=...` (BBTools) or `seqkit pair` pairs them anew"
+)
+"""What to do with reads of which some lack their mate, or that are in another order."""
 
 CHAT = re.compile(rb"\[\d+\]\[PE\]|\[[a-z-]*dedup|\* |\d,\t|\s*$")
 """What the library says on standard error when nothing is wrong."""
@@ -60,18 +62,18 @@ class Batch:
     empty: set[tuple[int, int]] = field(default_factory=set)
     bases: int = 0
 
-    def add(self, name: bytes, one: SequenceRecord, two: SequenceRecord) -> None:
+    def add(self, name: bytes, one: Record, two: Record) -> None:
         """Add a pair; in place of a read without bases, which the library refuses, a single N."""
-        sequence_1, sequence_2 = one.sequence.encode(), two.sequence.encode()
-        qualities_1, qualities_2 = one.qualities_as_bytes(), two.qualities_as_bytes()
-        if not sequence_1:
+        _, bases_1, qualities_1 = one
+        _, bases_2, qualities_2 = two
+        if not bases_1:
             self.empty.add((len(self.pairs), 0x40))
-            sequence_1, qualities_1 = b"N", b"!"
-        if not sequence_2:
+            bases_1, qualities_1 = b"N", b"!"
+        if not bases_2:
             self.empty.add((len(self.pairs), 0x80))
-            sequence_2, qualities_2 = b"N", b"!"
-        self.pairs.append(ReadPair(name, sequence_1, name, sequence_2, qualities_1, qualities_2))
-        self.bases += len(sequence_1) + len(sequence_2)
+            bases_2, qualities_2 = b"N", b"!"
+        self.pairs.append(ReadPair(name, bases_1, name, bases_2, qualities_1, qualities_2))
+        self.bases += len(bases_1) + len(bases_2)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -172,6 +174,17 @@ def _read_counts(path: str, lines_per_item: int, column: int) -> int:
 def read_batches(first: str, second: str) -> Iterator[Batch]:
     """Read pairs from two FASTQ files in batches of BATCH_BASES, as ``bwa mem -K`` does."""
     batch = Batch()
+    for name, one, two in read_pairs(first, second):
+        batch.add(name, one, two)
+        if batch.bases >= BATCH_BASES:
+            yield batch
+            batch = Batch()
+    if batch.pairs:
+        yield batch
+
+
+def read_pairs(first: str, second: str) -> Iterator[tuple[bytes, Record, Record]]:
+    """Yield the mates of two FASTQ files with the name that they have in common."""
     number = 0
     for number, (one, two) in enumerate(zip_longest(_records(first), _records(second)), 1):
         if one is None or two is None:
@@ -179,34 +192,29 @@ def read_batches(first: str, second: str) -> Iterator[Batch]:
             if number == 1:
                 raise InputError(f"{ended!r}: no reads, expected as many as in {longer!r}")
             raise InputError(f"{ended!r} ends after record {number - 1}, {longer!r} goes on")
-        name = _template_name(one.id)
-        if name != _template_name(two.id):
+        names = name_of(one[0]), name_of(two[0])
+        name = template_name(*names)
+        if name is None:
+            shown = " and ".join(repr(name.decode()) for name in names)
+            remedy = PAIR_ANEW if number > 1 else "give the files of one run, first reads first"
             what = "these files are not mates" + (", or one of them lacks a read" if number > 1 else "")
-            raise InputError(f"{first!r} and {second!r}: record {number}: the names differ: {one.id!r} and {two.id!r}: "
-                             f"{what}")  # fmt: skip
-        if not 0 < len(name) <= MAX_NAME:
-            raise InputError(f"{first!r}: record {number}: {len(name)} characters of name, not 1-{MAX_NAME}")
-        batch.add(name.encode(), one, two)
-        if batch.bases >= BATCH_BASES:
-            yield batch
-            batch = Batch()
+            raise InputError(
+                f"{first!r} and {second!r}: record {number}: the names differ: {shown}: {what}: {remedy}"
+            )
+        yield name, one, two
     if number == 0:
         raise InputError(f"{first!r}: no reads, and none in {second!r}")
-    if batch.pairs:
-        yield batch
 
 
-def _records(path: str) -> Iterator[SequenceRecord]:
+def _records(path: str) -> Iterator[Record]:
     """Yield the records of a FASTQ file; say what is wrong with it in its own terms."""
     count = 0
     try:
-        with dnaio.open(path, fileformat="fastq", open_threads=0) as reader:
-            for count, record in enumerate(reader, 1):  # noqa: B007
+        with xopen(path, "rb", threads=0) as file:
+            for count, record in enumerate(read_fastq(file, path), 1):  # noqa: B007
                 yield record
-    except dnaio.FileFormatError as error:
-        line = _first_line_not_ascii(path) if error.line is None else error.line + 1
-        reason = error.message.splitlines()[0]
-        raise InputError(f"{path!r}: not FASTQ: record {(line + 3) // 4}, line {line}: {reason}") from None
+    except FormatError as error:
+        raise InputError(str(error)) from None
     except MemoryError:
         raise
     except OSError as error:
@@ -215,17 +223,6 @@ def _records(path: str) -> Iterator[SequenceRecord]:
         raise InputError(f"{path!r}: damaged gzip after record {count}: {error}") from None
     except Exception as error:  # EOFError, or what zlib, igzip and zlib-ng call their own
         raise InputError(f"{path!r}: truncated or damaged gzip after record {count}: {error}") from None
-
-
-def _first_line_not_ascii(path: str) -> int:
-    """Return the number of the line that dnaio, which looks at whole buffers, does not give."""
-    with xopen(path, "rb", threads=0) as file:
-        return next((number for number, line in enumerate(file, 1) if not line.isascii()), 0)
-
-
-def _template_name(name: str) -> str:
-    """Return a read's name without the /1 or /2 that bwa drops."""
-    return name[:-2] if name[-2:-1] == "/" and name[-1].isdigit() and len(name) > 2 else name
 
 
 def align_batch(index: BwaIndex, options: MemOpts, batch: Batch) -> bytes:

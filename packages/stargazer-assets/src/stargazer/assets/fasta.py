@@ -1,0 +1,449 @@
+"""What a valid reference FASTA is: names, line structure and bases, read once from beginning to end.
+
+What is valid here, `samtools faidx`, `samtools dict` and bwa read alike. Memory is that of a part of the file, however
+long its contigs are.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import itertools
+import re
+import shlex
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+from stargazer.assets.errors import FormatError
+
+__all__ = ["SMALL", "FastaContig", "ambiguity_notes", "check_beginning", "read_contigs", "small_contigs"]
+
+SMALL = 32 << 20
+"""Bytes, as they are and decompressed, of a FASTA that is read whole when it is added: a fraction of a second."""
+
+MOST_BASES = 2**31 - 1
+"""Of a contig (SAM specification, section 1.3: LN)."""
+
+PART = 1 << 20  # bytes that are looked at together
+TITLE = 1 << 16  # bytes of a title line that are kept
+SHOWN = 40  # characters of a line in a message
+PLACES = 10  # of ambiguity codes that are told of a contig
+
+NAME = re.compile(rb"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
+"""Of a contig (SAM specification, section 1.2.1)."""
+
+CODES = b"RYSWKMBDHVUX.*-"
+"""What stands for a base that is not known exactly, other than N; bwa and bcftools take each for any base."""
+
+NO_BASE = re.compile(rb"[^ACGTN" + re.escape(CODES) + rb"]", re.IGNORECASE)
+AMBIGUOUS = re.compile(rb"[^ACGTN]")
+LOWER_CASE = bytes(range(ord("a"), ord("z") + 1))
+
+RENAME = (
+    r"LC_ALL=C sed '/^>/{s,[^[:space:]0-9A-Za-z!#$%&*+./:;=?@^_|~-],_,g;s/^_/>/;s/^>[*=]/>_/;}'"  # '>' too
+)
+UNINDENT = "sed 's/^>[[:space:]]*/>/'"
+REWRAP = """awk '/^>/{if(NR>1)print "";print;next}{gsub(/[ \\t\\r]/,"");printf "%s",$0}END{print ""}'"""
+FROM_MAC, FROM_WINDOWS = r"tr '\r' '\n'", r"tr -d '\r'"
+
+
+@attrs.frozen
+class FastaContig:
+    """A contig of a reference.
+
+    Attributes:
+        length: in bases.
+        md5: of the sequence in capitals, as `samtools dict` has it (M5).
+        n: how many bases are N.
+        soft_masked: how many are in lower case.
+        codes: how many are each of the other ambiguity codes, in capitals.
+        places: of these, the first ones: position, counted from 1, and code.
+    """
+
+    name: str
+    length: int
+    md5: str
+    n: int
+    soft_masked: int
+    codes: Mapping[str, int]
+    places: Sequence[tuple[int, str]]
+
+
+def read_contigs(path: Path, name: str = "") -> Iterator[FastaContig]:
+    """The contigs of a whole FASTA, plain or gzip.
+
+    Args:
+        name: what errors call the file; its own name by default.
+
+    Raises:
+        FormatError: it breaks a rule of a reference: which, in which line, and what mends it.
+    """
+    reader = _Reader(name or path.name)
+    for part in _parts(path):
+        yield from reader.take(part)
+    yield from reader.end()
+
+
+def small_contigs(path: Path) -> Sequence[FastaContig] | None:
+    """The contigs of a FASTA that is small, plain or gzip; None of one that is not.
+
+    Raises:
+        FormatError: as read_contigs.
+    """
+    status = path.stat()
+    return _small(path, status.st_size, status.st_mtime_ns) if status.st_size <= SMALL else None
+
+
+def check_beginning(data: bytes, name: str) -> None:
+    """Judge a FASTA by its first bytes, decompressed.
+
+    Raises:
+        FormatError: as read_contigs.
+    """
+    reader = _Reader(name)
+    for _ in reader.take(data[: data.rfind(b"\n") + 1]):
+        pass
+
+
+def ambiguity_notes(contigs: Iterable[FastaContig], build: str) -> list[str]:
+    """What the ambiguity codes of a reference mean for calls, in a sentence; [] where there are none."""
+    codes: Counter[str] = Counter()
+    places: list[str] = []
+    for contig in contigs:
+        codes.update(contig.codes)
+        places += [f"{code} at {contig.name}:{at}" for at, code in contig.places[: PLACES - len(places)]]
+    if not codes:
+        return []
+    count, more = codes.total(), codes.total() - len(places)
+    where = ", ".join(places) + (f", and {more:,} more" if more else "")
+    bases, are = ("base", "is an ambiguity code") if count == 1 else ("bases", "are ambiguity codes")
+    note = f"{count:,} {bases} of the reference {build} {are} ({where}): no variant can be called there"
+    return [note + ("; write T for U, and add that" if "U" in codes else "")]
+
+
+@functools.lru_cache(maxsize=4)
+def _small(path: Path, size: int, modified: int) -> Sequence[FastaContig] | None:
+    reader, read = _Reader(path.name), 0
+    contigs: list[FastaContig] = []
+    for part in _parts(path):
+        read += len(part)
+        if read > SMALL:
+            return None
+        contigs += reader.take(part)
+    return (*contigs, *reader.end())
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as raw:
+        compressed = raw.peek(2)[:2] == b"\x1f\x8b"
+        with gzip.open(raw) if compressed else raw as file:
+            try:
+                while part := file.read(PART):
+                    yield part
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                problem = f"is a truncated or damaged gzip file: {error}; copy it again"
+                raise FormatError(f"{path.name!r} {problem}") from None
+
+
+@attrs.define
+class _Contig:
+    """A contig that is being read.
+
+    Attributes:
+        title: the number of its title line.
+        width: bases of its first line; 0 before that.
+        is_crlf: its first line ends with a carriage return and a line feed.
+        short: number and bases of the line after which none may follow.
+        blank: the number of its first blank line, after which none may follow either.
+    """
+
+    name: str
+    title: int
+    length: int = 0
+    n: int = 0
+    soft_masked: int = 0
+    width: int = 0
+    is_crlf: bool = False
+    short: tuple[int, int] | None = None
+    blank: int = 0
+    md5: hashlib._Hash = attrs.field(factory=lambda: hashlib.md5(usedforsecurity=False))
+    codes: Counter[str] = attrs.field(factory=Counter)
+    places: list[tuple[int, str]] = attrs.field(factory=list)
+
+    @property
+    def ends(self) -> bool:
+        """No more lines may follow."""
+        return bool(self.short or self.blank)
+
+    def finished(self) -> FastaContig:
+        return FastaContig(self.name, self.length, self.md5.hexdigest(), self.n, self.soft_masked, dict(self.codes),
+                           tuple(self.places))  # fmt: skip
+
+
+class _Reader:
+    """Reads a FASTA part by part.
+
+    Args:
+        name: of the file.
+    """
+
+    def __init__(self, name: str):
+        self._name = name
+        self._line = 1  # the number of the line that is being read
+        self._column = 0  # bases of it that were read
+        self._heading: bytes | None = None  # of a title line that is being read
+        self._contig: _Contig | None = None
+        self._titles: dict[str, int] = {}  # number of the title line by contig
+        self._held = b""  # a carriage return that ended a part
+
+    def take(self, data: bytes) -> Iterator[FastaContig]:
+        """Read a part; give the contigs that end in it."""
+        data, self._held = self._held + data, b""
+        if data.endswith(b"\r"):
+            data, self._held = data[:-1], b"\r"
+        at = 0
+        while at < len(data):
+            if self._heading is not None:
+                at = self._read_title(data, at)
+            elif not self._column and data[at] == ord(">"):
+                yield from self._finished()
+                self._heading = b""
+                at += 1
+            else:
+                end = data.find(b"\n>", at)
+                stop = len(data) if end < 0 else end + 1
+                self._read_lines(data[at:stop])
+                at = stop
+
+    def end(self) -> Iterator[FastaContig]:
+        """Judge the end of the file; give the last contig.
+
+        Raises:
+            FormatError: as read_contigs.
+        """
+        if self._held:
+            raise self._stray_return(b"")
+        if self._heading is not None:
+            self._begin()
+        if self._contig is None:
+            raise self._error("no contig: a FASTA has a line that begins with '>' for each", line=0)
+        if self._column:
+            self._end_line(self._contig, self._contig.is_crlf)
+        yield from self._finished()
+
+    def _finished(self) -> Iterator[FastaContig]:
+        if (contig := self._contig) is None:
+            return
+        if not contig.length:
+            raise self._error(
+                f"the contig {contig.name!r} is empty: it has no bases; remove this line, or add the sequence",
+                line=contig.title,
+            )
+        yield contig.finished()
+
+    # titles
+
+    def _read_title(self, data: bytes, at: int) -> int:
+        """Go on reading a title line at a place; return where the next line begins."""
+        assert self._heading is not None
+        end = data.find(b"\n", at)
+        piece = data[at:] if end < 0 else data[at:end].removesuffix(b"\r")
+        if b"\r" in piece:
+            raise self._stray_return(data[at:])
+        self._heading += piece[: TITLE - len(self._heading)]
+        if end < 0:
+            return len(data)
+        self._begin()
+        return end + 1
+
+    def _begin(self) -> None:
+        """Begin the contig of the title line that was read."""
+        assert self._heading is not None
+        found = self._heading.split(maxsplit=1)[0] if self._heading[:1].strip() else b""
+        name = _text(found)
+        if not found:
+            shown = _text(b">" + self._heading[:SHOWN])
+            remedy = f"remove the space: {self._mended(UNINDENT)}" if self._heading.strip() else "give it one"
+            raise self._error(
+                f"a contig without a name: {shown!r} does not name one right after the '>'; {remedy}"
+            )
+        if not NAME.fullmatch(found):
+            raise self._error(
+                f"the contig {name!r} has a name that SAM and VCF cannot hold (SAM specification, section 1.2.1: "
+                "letters, digits and !#$%&*+./:;=?@^_|~- alone, neither * nor = first); "
+                f"rename it: {self._mended(RENAME)}"
+            )
+        if other := self._titles.get(name):
+            raise self._error(
+                f"the contig {name!r} is there twice, it has line {other} too; remove one, or rename this: "
+                + self._mended(f"sed '{self._line}s/^>[^[:space:]]*/&_2/'")
+            )
+        self._titles[name] = self._line
+        self._contig, self._heading = _Contig(name, self._line), None
+        self._line += 1
+
+    # sequences
+
+    def _read_lines(self, data: bytes) -> None:
+        """Read lines, or parts of lines, that are no titles and belong to one contig."""
+        if (contig := self._contig) is None:
+            return self._read_before_first(data)
+        at, try_many = 0, True
+        while at < len(data):
+            if try_many and contig.width and not self._column and not contig.ends:
+                at += self._read_full_lines(contig, data[at:] if at else data)
+                try_many = False
+                continue
+            end = data.find(b"\n", at)
+            line = data[at:] if end < 0 else data[at:end]
+            has_return = end >= 0 and line.endswith(b"\r")
+            bases = line[:-1] if has_return else line
+            if not bases and not self._column:
+                contig.blank = contig.blank or self._line
+                self._line += 1
+            else:
+                self._count(contig, bases, len(bases))
+                if contig.ends:
+                    raise self._goes_on(contig)
+                self._column += len(bases)
+                if end >= 0:
+                    self._end_line(contig, has_return)
+            at = len(data) if end < 0 else end + 1
+        return None
+
+    def _read_before_first(self, data: bytes) -> None:
+        """Read what is before the first contig: it must be blank."""
+        if text := data.strip(b"\r\n"):
+            if text.startswith(b">"):
+                raise self._stray_return(data)
+            self._line += data[: data.index(text)].count(b"\n")
+            shown = _text(text.splitlines()[0][:20])
+            raise FormatError(
+                f"{self._name!r} is not FASTA: line {self._line} begins with {shown!r}, expected '>'"
+            )
+        self._line += data.count(b"\n")
+
+    def _read_full_lines(self, contig: _Contig, data: bytes) -> int:
+        """Read lines that are as long as the contig's first, all at once; return their bytes, 0 if one is not."""
+        stride = contig.width + 1 + contig.is_crlf
+        count = len(data) // stride
+        lines = data[: count * stride]
+        if lines.count(b"\n") != count or lines[stride - 1 :: stride] != b"\n" * count:
+            return 0
+        if contig.is_crlf and lines[stride - 2 :: stride] != b"\r" * count:
+            return 0
+        bases = lines.translate(None, b"\r\n" if contig.is_crlf else b"\n")
+        if len(bases) != count * contig.width:
+            return 0
+        self._count(contig, bases, contig.width)
+        self._line += count
+        return len(lines)
+
+    def _count(self, contig: _Contig, bases: bytes, width: int) -> None:
+        """Count bases that begin in this line and are so many in each."""
+        capitals = bases.upper()
+        other = capitals.translate(None, b"ACGT")
+        n = other.count(b"N")
+        if len(other) > n:
+            self._count_codes(contig, capitals, other, bases, width)
+        contig.n += n
+        if capitals != bases:
+            contig.soft_masked += len(bases) - len(bases.translate(None, LOWER_CASE))
+        contig.md5.update(capitals)
+        contig.length += len(bases)
+        if contig.length > MOST_BASES:
+            raise self._error(f"the contig {contig.name!r} has more than {MOST_BASES:,} bases, which is the most that "
+                              "SAM and VCF can hold: cut it in two")  # fmt: skip
+
+    def _count_codes(self, contig: _Contig, capitals: bytes, other: bytes, bases: bytes, width: int) -> None:
+        if wrong := NO_BASE.search(other):
+            raise self._no_base(bases, capitals.index(wrong[0]), width)
+        contig.codes.update(other.translate(None, b"N").decode("ascii"))
+        wanted = PLACES - len(contig.places)
+        for found in itertools.islice(AMBIGUOUS.finditer(capitals), wanted):
+            contig.places.append((contig.length + found.start() + 1, found[0].decode("ascii")))
+
+    def _end_line(self, contig: _Contig, is_crlf: bool) -> None:
+        """End a line that has bases."""
+        if not contig.width:
+            contig.width, contig.is_crlf = self._column, is_crlf
+        elif is_crlf != contig.is_crlf:
+            raise self._error(
+                f"the lines of the contig {contig.name!r} end in two ways, some with a carriage return (Windows) and "
+                f"some without; make them alike: {self._mended(FROM_WINDOWS)}"
+            )
+        elif self._column > contig.width:
+            raise self._uneven(contig, self._line, self._column)
+        elif self._column < contig.width:
+            contig.short = (self._line, self._column)
+        self._column = 0
+        self._line += 1
+
+    # errors
+
+    def _error(self, problem: str, line: int | None = None) -> FormatError:
+        number = self._line if line is None else line
+        where = f", line {number}" if number else ""
+        return FormatError(f"{self._name!r}{where}: {problem}")
+
+    def _mended(self, command: str) -> str:
+        """A command that writes the file anew, mended."""
+        name = self._name.removesuffix(".gz")
+        stem = name.rpartition(".")[0] or name
+        source, target = shlex.quote(self._name), shlex.quote(f"{stem}.mended.fa")
+        if self._name.endswith(".gz"):
+            return f"`gzip -dc {source} | {command} > {target}`"
+        reads = "<" if command.startswith("tr ") else ""
+        return f"`{command} {reads}{source} > {target}`"
+
+    def _goes_on(self, contig: _Contig) -> FormatError:
+        """A line with bases follows what can only be the last one of a contig."""
+        if contig.short:
+            return self._uneven(contig, *contig.short)
+        return self._error(
+            f"a blank line inside the sequence of the contig {contig.name!r}, which samtools faidx cannot index; "
+            f"rewrap it: {self._mended(REWRAP)}",
+            line=contig.blank,
+        )
+
+    def _uneven(self, contig: _Contig, line: int, bases: int) -> FormatError:
+        return self._error(
+            f"{bases:,} bases, and the first line of the contig {contig.name!r} has {contig.width:,}: samtools faidx "
+            f"needs lines of the same length in a contig, the last one excepted; rewrap it: {self._mended(REWRAP)}",
+            line=line,
+        )
+
+    def _stray_return(self, data: bytes) -> FormatError:
+        is_mac = b"\n" not in data and self._line == 1
+        why = (
+            "these are line ends of an old Mac, samtools needs line feeds" if is_mac else "it is no line end"
+        )
+        return self._error(
+            f"a carriage return without a line feed: {why}; "
+            f"convert it: {self._mended(FROM_MAC if is_mac else FROM_WINDOWS)}"
+        )
+
+    def _no_base(self, bases: bytes, at: int, width: int) -> FormatError:
+        """A character that is no nucleotide at this place of bases."""
+        row, place = divmod(at, width)
+        text = bases[row * width : row * width + width]
+        character = text[place : place + 1]
+        if character == b"\r":
+            return self._stray_return(bases)
+        shown, column = _text(text[:SHOWN]), place + 1 + (0 if row else self._column)
+        if character.isspace():
+            remedy = f"remove the white space: {self._mended(REWRAP)}"
+        else:
+            remedy = "letters of the IUPAC code for nucleotides are expected"
+        return self._error(
+            f"not a nucleotide sequence: {shown!r} has {_text(character)!r} in column {column:,}; {remedy}",
+            line=self._line + row,
+        )
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

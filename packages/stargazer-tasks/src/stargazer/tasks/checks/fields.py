@@ -1,0 +1,145 @@
+"""What files say of themselves: fields that need not be typed when they are added.
+
+Each function takes a file, what is given of it as text, and the references that it can belong to; what it returns wins
+over nothing that is given. Contradictions are for the checks at registration.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from stargazer.assets.asset import Asset
+from stargazer.assets.errors import InvalidAssetError
+from stargazer.tasks.checks.builds import References
+from stargazer.tasks.checks.groups import library_of, several_samples
+from stargazer.tasks.checks.gvcf import is_gvcf
+from stargazer.tasks.checks.headers import alignment_header, sam_contigs, variants_header
+from stargazer.tasks.checks.matrices import structure
+
+__all__ = ["FIELDS", "Fields", "Said", "fields_of"]
+
+MOST_SAMPLES = 1000  # of variants, that are listed in their metadata
+
+Said: TypeAlias = dict[str, str | Asset]
+"""Values by field: as text, or the asset that a link points at."""
+
+
+class Fields(NamedTuple):
+    """How the fields of a type are read from its files.
+
+    Attributes:
+        read: the function.
+        required: fields without a default that a file may say.
+    """
+
+    read: Callable[[Path, Mapping[str, str], References], Said]
+    required: tuple[str, ...] = ()
+
+
+def alignment(path: Path, given: Mapping[str, str], references: References) -> Said:
+    """Sample, library, order, marked duplicates and reference of a BAM or CRAM.
+
+    Raises:
+        InvalidAssetError: no sample is given, and the header names none or several.
+        FormatError: the header is damaged.
+    """
+    header = alignment_header(path)
+    said = references.said(header.contigs, given)
+    if len(header.samples) == 1:
+        said["sample"] = header.samples[0]
+    elif "sample" not in given and header.samples:
+        raise InvalidAssetError(several_samples(path.name, header.samples))
+    elif "sample" not in given:
+        raise InvalidAssetError(
+            f"{path.name!r}: alignment needs sample, and its header names none (@RG SM): give sample=NAME"
+        )
+    if library := library_of(header):
+        said["library"] = library
+    if header.order in ("coordinate", "queryname"):
+        said["sorted_by"] = header.order
+    if header.duplicates_marked:
+        said["duplicates_marked"] = "true"
+    return said
+
+
+def variants(path: Path, given: Mapping[str, str], references: References) -> Said:
+    """Samples, kind and reference of a VCF or BCF.
+
+    Raises:
+        FormatError: the header is damaged.
+    """
+    header = variants_header(path)
+    said = references.said(header.contigs, given, in_part=True)
+    if 0 < len(header.samples) <= MOST_SAMPLES:
+        said["samples"] = json.dumps(header.samples)
+    if "kind" not in given and is_gvcf(path):
+        said["kind"] = "gvcf"
+    return said
+
+
+def known_sites(path: Path, given: Mapping[str, str], references: References) -> Said:
+    """The reference of a VCF or BCF of sites.
+
+    Raises:
+        FormatError: the header is damaged.
+    """
+    return references.said(variants_header(path).contigs, given, in_part=True)
+
+
+def sequence_dict(path: Path, given: Mapping[str, str], references: References) -> Said:
+    """The reference of a dictionary.
+
+    Raises:
+        InvalidAssetError: none is given, and not exactly one has these contigs.
+        FormatError: it is no dictionary.
+    """
+    if "reference_cid" in given:
+        return {}
+    contigs = sam_contigs(path.read_text(errors="replace"))
+    said = references.said(contigs, given)
+    if "reference_cid" not in said:
+        found = references.fitting(contigs, given)
+        listing = "".join(
+            f"\n  {reference.cid or 'given here'} build={reference.build}" for reference in found
+        )
+        raise InvalidAssetError(
+            f"{path.name!r}: {len(found) or 'no'} registered references have its contigs: give reference_cid=CID"
+            + (
+                f", one of:{listing}"
+                if found
+                else " (`stargazer query asset=reference`), or add its reference first"
+            )
+        )
+    return {"reference_cid": said["reference_cid"]}
+
+
+def anndata(path: Path, given: Mapping[str, str], references: References) -> Said:
+    """Size and layers of a matrix, where h5py is installed.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    found = structure(path)
+    if found is None:
+        return {}
+    said: Said = {name: str(size) for name, size in found.sizes.items() if size is not None}
+    return said | ({"layers": json.dumps(found.layers)} if found.layers else {})
+
+
+FIELDS: Mapping[str, Fields] = {
+    "alignment": Fields(alignment, ("sample",)),
+    "anndata": Fields(anndata),
+    "known_sites": Fields(known_sites),
+    "sequence_dict": Fields(sequence_dict, ("reference_cid",)),
+    "variants": Fields(variants),
+}
+"""By asset type."""
+
+
+def fields_of(cls: type[Asset]) -> Fields | None:
+    """How the fields of a type, or of the type that it extends, are read from its files; None if they are not."""
+    keys = [getattr(base, "asset_key", "") for base in cls.__mro__]
+    return next((FIELDS[key] for key in keys if key in FIELDS), None)

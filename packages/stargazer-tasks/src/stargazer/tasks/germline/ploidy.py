@@ -1,0 +1,132 @@
+"""How many copies of a contig a sample has: from what people write to the tables of `bcftools call`.
+
+An item is `CONTIG:COPIES`, for all samples, or `CONTIG:SEX:COPIES`, for those of a sex (M or F); a part of the contig
+may follow its name, `CONTIG:FROM-TO:SEX:COPIES`, one-based and inclusive. `GRCh37` and `GRCh38` stand for the tables of
+bcftools: chrM with one copy; chrX and chrY by sex, but for the pseudoautosomal regions. What no item names has two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+import attrs
+from stargazer.assets.errors import InvalidAssetError
+
+__all__ = ["MALE_NAMES", "SINGLE_NAMES", "Ploidy", "read_ploidy"]
+
+SEXES = ("M", "F")
+MOST = 2  # copies that `bcftools call` can call
+TABLES = {
+    "GRCh37": ("X:1-60000:M:1", "X:2699521-154931043:M:1", "Y:M:1", "Y:F:0", "MT:1"),
+    "GRCh38": ("X:1-9999:M:1", "X:2781480-155701381:M:1", "Y:M:1", "Y:F:0", "MT:1"),
+}
+"""Of `bcftools call --ploidy GRCh37` and `GRCh38`; contigs are named so or with chr before it (chrM for MT)."""
+ITEM = re.compile(r"(?:(?P<start>\d+)-(?P<end>\d+):)?(?:(?P<sex>[A-Za-z]+):)?(?P<copies>\d+)")
+SINGLE_NAMES = frozenset({"chrM", "chrMT", "M", "MT"})
+"""What the mitochondrial genome is called, of which everybody has one copy."""
+MALE_NAMES = frozenset({"chrX", "chrY", "X", "Y"})
+"""What the sex chromosomes are called."""
+EXAMPLE = "ploidy=chrM:1,chrX:M:1,chrY:M:1,chrY:F:0 sex=NA12891:M,NA12892:F"
+
+
+@attrs.frozen
+class Ploidy:
+    """The tables of `bcftools call`.
+
+    Attributes:
+        table: contig, first and last position, sex, copies; in a line each (`--ploidy-file`).
+        samples: sample and sex, in a line each (`--samples-file`).
+    """
+
+    table: str
+    samples: str
+
+
+def read_ploidy(
+    items: Sequence[str], sexes: Sequence[str], samples: Sequence[str], contigs: Mapping[str, int]
+) -> Ploidy:
+    """The tables of what was written.
+
+    Args:
+        items: as above.
+        sexes: `SAMPLE:SEX`; of a single sample, SEX alone.
+        samples: in the order in which they are called.
+        contigs: of the reference: their lengths in bases.
+
+    Raises:
+        InvalidAssetError: an item of another form, a contig or a sample that is not there, a sex that is needed and
+            not given; the message shows an example.
+    """
+    sex_of = _sexes(sexes, samples)
+    if sexes and not items:
+        raise InvalidAssetError(
+            f"sex={','.join(sexes)} changes nothing without ploidy=: give ploidy=GRCh38 (or GRCh37), or copies by "
+            f"contig and sex (for example: {EXAMPLE})"
+        )
+    rows = [row for item in items for row in _rows(item, contigs)]
+    by_sex = {contig for contig, _, _, sex, _ in rows if sex}
+    if by_sex and (unknown := [sample for sample in samples if sample not in sex_of]):
+        raise InvalidAssetError(
+            f"ploidy depends on the sex on {', '.join(sorted(by_sex))}, and that of {', '.join(unknown)} is not given: "
+            f"give sex={','.join(f'{sample}:M' for sample in unknown)}, or F for a female"
+        )
+    lines = [
+        f"{contig} {start} {end} {each} {copies}"
+        for contig, start, end, sex, copies in rows
+        for each in ([sex] if sex else SEXES)
+    ]
+    lines += [f"* * * {sex} 2" for sex in SEXES]
+    return Ploidy(
+        "".join(f"{line}\n" for line in lines),
+        "".join(f"{sample}\t{sex_of.get(sample, SEXES[-1])}\n" for sample in samples),
+    )
+
+
+def _sexes(sexes: Sequence[str], samples: Collection[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in sexes:
+        sample, _, sex = item.rpartition(":") if ":" in item or len(samples) > 1 else (*samples, "", item)
+        word = sex.upper()[:1]
+        if sample not in samples or word not in SEXES or sex.lower() not in ("m", "f", "male", "female"):
+            raise InvalidAssetError(
+                f"sex: expected SAMPLE:M or SAMPLE:F, of {', '.join(samples)}; got {item!r} (for example: {EXAMPLE})"
+            )
+        if found.setdefault(sample, word) != word:
+            raise InvalidAssetError(f"sex: {sample!r} is given as both M and F")
+    return found
+
+
+def _rows(item: str, contigs: Mapping[str, int]) -> list[tuple[str, int, int, str, int]]:
+    if item in TABLES:
+        named = [(part.partition(":")[0], part.partition(":")[2]) for part in TABLES[item]]
+        found = [f"{name}:{rest}" for known, rest in named for name in _spellings(known) if name in contigs]
+        return [row for part in found for row in _rows(part, contigs)]
+    # a contig's name may hold colons (HLA-A*01:01): the longest that fits is meant
+    contig = max((name for name in contigs if item.startswith((f"{name}:", f"{name}="))), key=len, default="")
+    match = ITEM.fullmatch(item[len(contig) + 1 :]) if contig else None
+    if not contig and re.search(r"[:=]", item):
+        raise InvalidAssetError(
+            f"ploidy: {item!r} names no contig of the reference, which has {_some(contigs)} (for example: {EXAMPLE})"
+        )
+    if match is None:
+        raise InvalidAssetError(
+            f"ploidy: expected CONTIG:COPIES, CONTIG:SEX:COPIES, {' or '.join(TABLES)}, got {item!r} "
+            f"(for example: {EXAMPLE})"
+        )
+    start, end = int(match["start"] or 1), int(match["end"] or contigs[contig])
+    sex, copies = (match["sex"] or "").upper()[:1], int(match["copies"])
+    if (match["sex"] and sex not in SEXES) or copies > MOST or not 1 <= start <= end:
+        raise InvalidAssetError(
+            f"ploidy: {item!r}: expected M or F for the sex, 0 to {MOST} copies, and a part that begins before it ends"
+        )
+    return [(contig, start, end, sex, copies)]
+
+
+def _spellings(contig: str) -> list[str]:
+    return ["MT", "M", "chrM", "chrMT"] if contig == "MT" else [contig, f"chr{contig}"]
+
+
+def _some(contigs: Collection[str]) -> str:
+    names = list(contigs)
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
