@@ -17,6 +17,7 @@ __all__ = [
     "Contig",
     "Feature",
     "N",
+    "background",
     "confident_intervals",
     "hidden_copy",
     "make_genome",
@@ -69,7 +70,7 @@ def make_genome(length: int, seed: int) -> list[Contig]:
     """
     draws = Draws(seed, 1)
     contigs = [
-        Contig(f"demo{number}", _background(int(length * share), draws))
+        Contig(f"demo{number}", background(int(length * share), draws))
         for number, share in enumerate(CONTIG_SHARES, 1)
     ]
     for contig in contigs:
@@ -120,7 +121,8 @@ def hidden_copy(genome: Sequence[Contig], seed: int) -> np.ndarray[Any, Any]:
     return copy
 
 
-def _background(length: int, draws: Draws) -> np.ndarray[Any, Any]:
+def background(length: int, draws: Draws) -> np.ndarray[Any, Any]:
+    """Base codes without repeats: GC content that changes along the sequence, and few CpG."""
     import numpy as np
 
     blocks = length // 2000 + 2

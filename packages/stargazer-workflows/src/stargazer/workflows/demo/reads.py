@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.workflows.demo.draws import Draws
@@ -12,7 +15,7 @@ from stargazer.workflows.demo.genome import BASES, COMPLEMENT, N
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["READ_LENGTH", "Fragments", "draw_fragments", "records"]
+__all__ = ["READ_LENGTH", "Fragments", "draw_fragments", "gzipped", "records"]
 
 READ_LENGTH = 150
 INSERT_MEAN, INSERT_DEVIATION = 380.0, 60.0
@@ -113,6 +116,13 @@ def records(
         first = _sequence(template, np.where(reverse, right, left), reverse, 1, draws)
         second = _sequence(template, np.where(reverse, left, right), ~reverse, 2, draws)
         yield _text(names, f" 1:N:0:{barcode}", *first), _text(names, f" 2:N:0:{barcode}", *second)
+
+
+@contextmanager
+def gzipped(path: Path) -> Iterator[gzip.GzipFile]:
+    """A gzip file without name and time, so that equal content gives equal bytes."""
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as compressed:
+        yield compressed
 
 
 def _places(template: np.ndarray[Any, Any], count: int, draws: Draws) -> tuple[Any, Any]:

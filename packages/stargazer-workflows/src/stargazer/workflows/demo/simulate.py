@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets.errors import InvalidAssetError, StorageError
 from stargazer.workflows.demo.draws import Draws
 from stargazer.workflows.demo.genome import Contig, N, confident_intervals, hidden_copy, make_genome
-from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, records
+from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, gzipped, records
 from stargazer.workflows.demo.variation import (
     CHILD,
     FATHER,
@@ -237,7 +235,7 @@ def _write_sample(
     for number, fragments in enumerate(draw_fragments(template, pairs, LANES, draws), 1):
         lane = f"L{number:03}"
         r1, r2 = (f"{SAMPLES[sample]}_S{sample + 1}_{lane}_R{mate}_001.fastq.gz" for mate in (1, 2))
-        with _gzip(into / r1) as first, _gzip(into / r2) as second:
+        with gzipped(into / r1) as first, gzipped(into / r2) as second:
             for one, two in records(template, fragments, f"{FLOWCELL}:{number}", BARCODES[sample], draws):
                 first.write(one)
                 second.write(two)
@@ -264,10 +262,3 @@ def _template(
     control = Draws(seed, 4).bytes(CONTROL_LENGTH) & 3
     hidden = hidden_copy(genome, seed)
     return np.concatenate([*haplotypes, control, gap, hidden, gap, hidden, gap])
-
-
-@contextmanager
-def _gzip(path: Path) -> Iterator[gzip.GzipFile]:
-    """A gzip file without name and time, so that equal content gives equal bytes."""
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as compressed:
-        yield compressed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,16 @@ from stargazer.workflows.demo.genome import BASES, Contig
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["CHILD", "FATHER", "MOTHER", "Variant", "genotype", "haplotype_codes", "make_variants"]
+__all__ = [
+    "CHILD",
+    "FATHER",
+    "MOTHER",
+    "Variant",
+    "genotype",
+    "haplotype_codes",
+    "make_sites",
+    "make_variants",
+]
 
 FATHER, MOTHER, CHILD = 0, 1, 2
 """Order of the samples: haplotypes 2 * sample and 2 * sample + 1 are theirs."""
@@ -30,7 +39,7 @@ TRANSITION = (2, 3, 0, 1)
 
 @dataclass(frozen=True)
 class Variant:
-    """A normalised change (position counted from 1) and which of the trio's six haplotypes carry it."""
+    """A normalised change (position counted from 1) and which haplotypes carry it, two for each sample."""
 
     position: int
     ref: str
@@ -51,7 +60,7 @@ def genotype(variant: Variant, sample: int) -> str:
 def make_variants(contig: Contig, seed: int, number: int) -> list[Variant]:
     """Make the variants of the `number`-th contig in order, inherited by the child without new mutations."""
     draws = Draws(seed, 2, number)
-    sites = _spaced([*_snvs(contig, draws), *_indels(contig, draws)])
+    sites = make_sites(contig, draws)
     crossovers = [_crossovers(len(contig.codes), draws) for _parent in (FATHER, MOTHER)]
     counts = draws.weighted(CARRIERS, len(sites)) + 1
     variants = []
@@ -66,8 +75,25 @@ def make_variants(contig: Contig, seed: int, number: int) -> list[Variant]:
     return variants
 
 
+def make_sites(
+    contig: Contig,
+    draws: Draws,
+    indel_lengths: Sequence[float] = INDEL_LENGTHS,
+    bases_per_indel: int = BASES_PER_INDEL,
+) -> list[Variant]:
+    """Make SNVs and indels of a contig in order, far enough from each other, that nobody carries yet.
+
+    Args:
+        contig: without variants.
+        draws: where randomness comes from.
+        indel_lengths: how often an indel is 1, 2, 3... bases long.
+        bases_per_indel: on average, in one person.
+    """
+    return _spaced([*_snvs(contig, draws), *_indels(contig, draws, indel_lengths, bases_per_indel)])
+
+
 def haplotype_codes(contig: Contig, variants: Iterable[Variant], haplotype: int) -> np.ndarray[Any, Any]:
-    """The base codes of a contig with the variants that this haplotype (0 to 5) carries."""
+    """The base codes of a contig with the variants that this haplotype carries."""
     import numpy as np
 
     pieces, copied = [], 0
@@ -101,12 +127,14 @@ def _snvs(contig: Contig, draws: Draws) -> list[Variant]:
     return snvs
 
 
-def _indels(contig: Contig, draws: Draws) -> list[Variant]:
+def _indels(
+    contig: Contig, draws: Draws, lengths: Sequence[float], bases_per_indel: int
+) -> list[Variant]:
     sequence = contig.sequence()
     tandem = [feature for feature in contig.features if feature.kind == "tandem"]
     indels: list[Variant] = []
-    for _ in range(round(len(sequence) / BASES_PER_INDEL / IN_ONE_PERSON)):
-        length = int(draws.weighted(INDEL_LENGTHS, 1)[0]) + 1
+    for _ in range(round(len(sequence) / bases_per_indel / IN_ONE_PERSON)):
+        length = int(draws.weighted(lengths, 1)[0]) + 1
         start = draws.one(100, len(sequence) - 100)
         kind = draws.one(0, 8)
         if tandem and kind < 3:
