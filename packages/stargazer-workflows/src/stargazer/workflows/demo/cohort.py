@@ -129,9 +129,7 @@ def _deleted(variants: Sequence[Variant], deletion: Variant, number: int) -> lis
             variant.position < deletion.position + len(deletion.ref) + 12
             and deletion.position < variant.position + len(variant.ref) + 12
         ):
-            carriers = tuple(
-                carried and h // 2 != number for h, carried in enumerate(variant.carriers)
-            )
+            carriers = tuple(carried and h // 2 != number for h, carried in enumerate(variant.carriers))
             variant = replace(variant, carriers=carriers)
         if any(variant.carriers):
             kept.append(variant)
