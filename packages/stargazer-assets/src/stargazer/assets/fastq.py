@@ -21,6 +21,7 @@ __all__ = [
     "template_name",
 ]
 
+
 class Readable(Protocol):
     """What bytes can be read from."""
 
