@@ -153,7 +153,7 @@ def test_a_name_that_is_no_text_is_escaped(here: Path, add: Add) -> None:
 
 def test_names_that_look_like_options_and_pairs(here: Path, add: Add) -> None:
     for name in ("-x_R1.fq", "a=b_R1.fq"):
-        write(here / name, READS.replace(b"ACGT", b"ACGTA"[int(name[3] == "2") :][:4]))
+        write(here / name, READS.replace(b"read", name.encode()))
     assert add("./-x_R1.fq", "./a=b_R1.fq", "sample=S")[1]["name"] == "a=b_R1.fq"
     assert add("sample=T", "--", "-x_R1.fq", "a=b_R1.fq")[0]["name"] == "-x_R1.fq"
 
@@ -340,7 +340,8 @@ def test_notes_about_many_files_stay_few(here: Path, capsys: pytest.CaptureFixtu
         assert main(["add", *names, "sample=S"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
-    assert lines[-1] == "... and 20 more notes like these"
+    assert lines[0].startswith("note: sample 'S', no lane: 30 r1 files")
+    assert lines[-1] == "... and 21 more notes like these"
 
 
 def test_a_folder_is_called_one_whatever_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,8 @@ from stargazer.storage.store import LocalStore
 
 __all__ = ["notices"]
 
+FEW = 5  # pairs, of each of which a note shows the command
+
 Reads = TypeVar("Reads", R1, R2)
 
 
@@ -96,9 +98,13 @@ def _same_lane(store: LocalStore, record: IpFile) -> list[str]:
     ]
     if len(same) < 2:
         return []
-    said = to_be_named(same, first, fullest(_reads(R2, store.query({"asset": "r2", **of_sample}))))
     lane = f"lane {same[0].lane!r}" if same[0].lane else "no lane"
-    return [f"note: sample {same[0].sample!r}, {lane}: {said}"]
+    begins = f"note: sample {same[0].sample!r}, {lane}"
+    if len(same) > FEW:
+        said = f"{len(same)} r1 files: give each pair a lane of its own, `stargazer amend R1 R2 lane=L001`, and so on"
+        return [f"{begins}: {said}"]
+    said = to_be_named(same, first, fullest(_reads(R2, store.query({"asset": "r2", **of_sample}))))
+    return [f"{begins}: {said}"]
 
 
 def _reads(kind: type[Reads], records: Sequence[IpFile]) -> list[Reads]:
