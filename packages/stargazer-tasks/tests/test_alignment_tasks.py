@@ -23,13 +23,8 @@ from stargazer.tasks.germline.alignment import (
     read_group,
     sort_alignment,
 )
-<<<<<<< HEAD
 from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
-from stargazer.tasks.reference import index_for_bwa_mem3, samtools_faidx
-=======
-from stargazer.tasks.germline.headers import check_header
 from stargazer.tasks.reference import index_for_bwa_mem3, index_with_bwa, samtools_faidx
->>>>>>> reads
 from stargazer.tasks.tools.samtools import samtools
 
 HEADER = (
