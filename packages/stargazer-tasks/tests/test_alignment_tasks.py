@@ -189,7 +189,7 @@ def test_lanes_are_aligned_merged_marked_and_counted(bench, aligned, by_hand):
 
 def test_lanes_of_two_samples_are_not_merged(bench, aligned, tmp_path: Path):
     (tmp_path / "o.bam").write_bytes(bench.path(aligned[0]).read_bytes())
-    other = bench.add(tmp_path / "o.bam", Alignment(sample="other"))
+    other = bench.add(tmp_path / "o.bam", Alignment(sample="other"), force=True)
 
     with pytest.raises(InvalidAssetError, match="lanes of one sample, got other, s"):
         bench.run(merge_lanes, [aligned[1], other])
