@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.workflows.demo.alleles import normalise
+from stargazer.workflows.demo.alleles import Allele, normalise
 from stargazer.workflows.demo.draws import Draws
 from stargazer.workflows.demo.genome import Contig, N, background, make_genome
 from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, gzipped, records
@@ -44,6 +44,18 @@ class Cohort:
     """Of each contig, in order. The haplotypes of sample i are 2 * i and 2 * i + 1; on chrM they are one."""
     deletions: dict[str, list[tuple[str, int, int]]]
     """What each sample lacks: contig, start counted from 0, end excluded."""
+
+    def truth(self) -> dict[str, dict[Allele, int]]:
+        """The alleles of each sample, normalised, with their copies: one or two, on chrM one."""
+        found: dict[str, dict[Allele, int]] = {}
+        for number, sample in enumerate(self.reads):
+            alleles = found[sample] = {}
+            for contig, variants in self.variants.items():
+                for variant in variants:
+                    if copies := sum(variant.carriers[2 * number : 2 * number + 2]):
+                        allele = (contig, variant.position, variant.ref, variant.alt)
+                        alleles[allele] = 1 if contig == MITOCHONDRION else copies
+        return found
 
 
 def simulate_cohort(folder: Path, depths: Mapping[str, float], length: int, seed: int) -> Cohort:
@@ -129,9 +141,7 @@ def _deleted(variants: Sequence[Variant], deletion: Variant, number: int) -> lis
             variant.position < deletion.position + len(deletion.ref) + 12
             and deletion.position < variant.position + len(variant.ref) + 12
         ):
-            carriers = tuple(
-                carried and h // 2 != number for h, carried in enumerate(variant.carriers)
-            )
+            carriers = tuple(carried and h // 2 != number for h, carried in enumerate(variant.carriers))
             variant = replace(variant, carriers=carriers)
         if any(variant.carriers):
             kept.append(variant)

@@ -127,9 +127,7 @@ def _snvs(contig: Contig, draws: Draws) -> list[Variant]:
     return snvs
 
 
-def _indels(
-    contig: Contig, draws: Draws, lengths: Sequence[float], bases_per_indel: int
-) -> list[Variant]:
+def _indels(contig: Contig, draws: Draws, lengths: Sequence[float], bases_per_indel: int) -> list[Variant]:
     sequence = contig.sequence()
     tandem = [feature for feature in contig.features if feature.kind == "tandem"]
     indels: list[Variant] = []
