@@ -29,19 +29,20 @@ $SAMTOOLS markdup --no-PG -f metrics.txt aligned.bam marked.bam
 $SAMTOOLS index marked.bam
 $SAMTOOLS flagstat -O json marked.bam > flagstat.json
 $SAMTOOLS stats -r ref.fa marked.bam > stats.txt
-$BCFTOOLS mpileup --no-version $THREADED -f ref.fa -a FORMAT/AD,FORMAT/DP -Ou marked.bam |
+$BCFTOOLS mpileup --no-version $THREADED --indels-2.0 -p --indel-size 80 -h 300 -d 100000 -L 100000 \\
+    -f ref.fa -a FORMAT/AD,FORMAT/DP -Ou marked.bam |
   $BCFTOOLS call --no-version $THREADED -m -v -Oz -o calls.vcf.gz
 $BCFTOOLS norm --no-version $THREADED -f ref.fa -Oz -o normalised.vcf.gz calls.vcf.gz
 $BCFTOOLS filter --no-version $THREADED -s LowQual -e 'QUAL<30' -Oz -o filtered.vcf.gz normalised.vcf.gz
 $BCFTOOLS index --tbi filtered.vcf.gz
-$BCFTOOLS stats -s - filtered.vcf.gz > variant_stats.txt
+$BCFTOOLS stats -f .,PASS -s - filtered.vcf.gz > variant_stats.txt
 """
 
 WHEELS = f"""set -e -o pipefail
 $SAMTOOLS faidx ref.fa
 $SAMTOOLS dict -u ref.fa -o ref.dict ref.fa
 $BWA_INDEX ref.fa index
-$BWA_MEM3 mem -t 2 -R '{READ_GROUP}' index "$R1" "$R2" | $SAMTOOLS fixmate --no-PG -m -u - - |
+$BWA_MEM3 mem -t 2 -R '{READ_GROUP}' index "$R1" "$R2" | $SAMTOOLS fixmate --no-PG -m -p -u - - |
   $SAMTOOLS sort --no-PG -l 1 -@ 1 -m 512M -o aligned.bam -
 {CALLING}"""
 
@@ -49,14 +50,16 @@ CLASSIC = f"""set -e -o pipefail
 $SAMTOOLS faidx ref.fa
 $SAMTOOLS dict -u ref.fa -o ref.dict ref.fa
 bwa index ref.fa 2> /dev/null
-bwa mem -t 2 -R '{READ_GROUP}' ref.fa "$R1" "$R2" 2> /dev/null | $SAMTOOLS fixmate -@ 2 --no-PG -m -u - - |
+bwa mem -t 2 -R '{READ_GROUP}' ref.fa "$R1" "$R2" 2> /dev/null | $SAMTOOLS fixmate -@ 2 --no-PG -m -p -u - - |
   $SAMTOOLS sort -@ 2 --no-PG -o aligned.bam -
 {
     CALLING.replace("$SAMTOOLS markdup", "$SAMTOOLS markdup -@ 2")
     .replace("$SAMTOOLS index", "$SAMTOOLS index -@ 2")
     .replace("flagstat -O", "flagstat -@ 2 -O")
     .replace("stats -r", "stats -@ 2 -r")
+    .replace(" --indels-2.0", "")
 }"""
+"""With bcftools 1.16, as Debian has it, which knows no --indels-2.0."""
 
 
 def wheels() -> dict[str, str]:

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from stargazer.mcp.cli import main
 
 ABSENT = "bafkreib6vj3os7l4lqqytaw5vju46iorcknttfiwfnlbizjcqn7xd5hrvy"
 READS = b"@read/1\nACGTACGT\n+\nIIIIIIII\n"
+COLUMNS = b"CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 Add = Callable[..., list[dict[str, Any]]]
 
 
@@ -83,7 +85,7 @@ def test_the_installed_command_registers_a_file(here: Path) -> None:
         ("a.fa", b">c\nACGT\n", ["build=b"], "reference"),
         ("a.fasta", b">c\nACGT\n", ["build=b"], "reference"),
         ("a.bed", b"c\t0\t9\n", ["name=n"], "intervals"),
-        ("a.vcf", b"##fileformat=VCFv4.2\n#CHROM\tPOS\n", [], "variants"),
+        ("a.vcf", b"##fileformat=VCFv4.2\n#" + COLUMNS + b"\n", [], "variants"),
         ("a_R1.fastq", READS, ["sample=s"], "r1"),
         ("S1_L001_R2_001.fastq.gz", READS, ["sample=s"], "r2"),
         ("a_1.fq", READS, ["sample=s"], "r1"),
@@ -151,7 +153,7 @@ def test_a_name_that_is_no_text_is_escaped(here: Path, add: Add) -> None:
 
 def test_names_that_look_like_options_and_pairs(here: Path, add: Add) -> None:
     for name in ("-x_R1.fq", "a=b_R1.fq"):
-        write(here / name, READS.replace(b"ACGT", b"ACGTA"[int(name[3] == "2") :][:4]))
+        write(here / name, READS.replace(b"read", name.encode()))
     assert add("./-x_R1.fq", "./a=b_R1.fq", "sample=S")[1]["name"] == "a=b_R1.fq"
     assert add("sample=T", "--", "-x_R1.fq", "a=b_R1.fq")[0]["name"] == "-x_R1.fq"
 
@@ -287,12 +289,24 @@ def test_what_the_store_had_before_is_said(here: Path, capsys: pytest.CaptureFix
     assert said("x_R1.fq", "sample=S", "lane=L1") == [
         "already registered: x_R1.fq as sample=S lane=L1 platform=ILLUMINA"
     ]
-    assert said("x_R1.fq", "sample=T") == [
-        "note: the bytes of x_R1.fq are also registered as sample=S lane=L1 platform=ILLUMINA"
-    ]
+    (line,) = said("x_R1.fq", "sample=T")
+    assert re.fullmatch(
+        "note: the bytes of x_R1.fq are also registered as sample=S lane=L1 platform=ILLUMINA; "
+        "where that is not meant, `stargazer rm [0-9a-f]{32}` takes this registration back",
+        line,
+    )
     assert said("a.fa", "build=b") == []
     (line,) = said("b.fa", "build=b")
     assert line.startswith("note: there is another reference build=b; workflows need exactly one")
+
+
+def test_ambiguity_codes_of_a_reference_are_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here / "r.fa", b">chrT\nACKNac\n>c2\nGR\n")
+    assert main(["add", "r.fa", "build=R"]) == 0
+
+    assert capsys.readouterr().err.splitlines() == [
+        "note: 2 bases of the reference R are ambiguity codes (K at chrT:3, R at c2:2): no variant can be called there"
+    ]
 
 
 def test_what_a_check_refuses_can_be_forced(here: Path, add: Add, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,7 +340,8 @@ def test_notes_about_many_files_stay_few(here: Path, capsys: pytest.CaptureFixtu
         assert main(["add", *names, "sample=S"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
-    assert lines[-1] == "... and 20 more notes like these"
+    assert lines[0].startswith("note: sample 'S', no lane: 30 r1 files")
+    assert lines[-1] == "... and 21 more notes like these"
 
 
 def test_a_folder_is_called_one_whatever_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

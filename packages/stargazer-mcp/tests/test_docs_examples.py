@@ -139,7 +139,7 @@ BAD_INPUT = {
     "calls.vcf": (b"ID\tx\n", "add calls.vcf samples=S"),
     "spaces.bed": (b"chr1 0 10\n", "add spaces.bed name=b"),
     "notes.txt": (b"x\n", "add notes.txt"),
-    "x.bam": (b"x\n", "add x.bam"),
+    "missing field": (b">c\nACGT\n", "add x.fa"),
     "unknown field": (b"x\n", "add x.bam smaple=S"),
     "unknown type": (b"x\n", "add x.bam asset=alignmnt sample=S"),
     "value out of range": (b"x\n", "add x.bam sample=S sorted_by=name"),

@@ -102,6 +102,36 @@ def test_a_check_that_fails_itself_keeps_nothing_out(
     assert import_of(store, record.cid).checks == []
 
 
+def test_a_claim_that_could_not_be_compared_is_said_and_the_check_is_not_named(
+    tmp_path: Path, store: LocalStore, install: Install
+) -> None:
+    install({"r1.size": lambda asset, path, lookup: f"sample={asset.sample}: no ruler is installed"})  # type: ignore[attr-defined]
+    paths = [write(tmp_path / f"{number}.fq", READS.replace(b"read", b"%d" % number)) for number in range(13)]
+    with pytest.warns(UserWarning, match="without a check of") as caught:
+        records = store.add([Addition(path, R1(sample=path.stem)) for path in paths])
+    texts = [str(warning.message) for warning in caught]
+    assert texts[0] == "'0.fq' is registered without a check of sample=0: no ruler is installed"
+    assert texts[10:] == ["3 more like these could not be checked"]
+    document = import_of(store, records[0].cid)
+    assert document.checks == []
+    assert document.forced == []
+
+
+def test_a_check_finds_all_assets_of_a_type(tmp_path: Path, store: LocalStore, install: Install) -> None:
+    seen: list[list[str | None]] = []
+
+    def look(asset: Asset, path: Path, lookup: Lookup) -> None:
+        seen.append([known.asset.lane for known in lookup.find("r1", sample="S")])  # type: ignore[attr-defined]
+
+    install({"r2": look})
+    store.add([Addition(write(tmp_path / "1.fq"), R1(sample="S", lane="L1"))])
+    store.add([Addition(write(tmp_path / "0.fq", READS * 3), R1(sample="T", lane="L3"))])
+    r1 = R1(sample="S", lane="L2")
+    mate = write(tmp_path / "2.fq", READS.replace(b"A", b"C"))
+    store.add([Addition(write(tmp_path / "3.fq", READS * 2), r1), Addition(mate, R2(sample="S", r1_cid=r1))])
+    assert seen == [["L2", "L1"]]
+
+
 def test_a_check_finds_what_is_registered_together_and_what_the_store_has(
     tmp_path: Path, store: LocalStore, install: Install
 ) -> None:

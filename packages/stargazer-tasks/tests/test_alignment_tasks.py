@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,13 @@ from stargazer.tasks.germline.alignment import (
     read_group,
     sort_alignment,
 )
+<<<<<<< HEAD
 from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
 from stargazer.tasks.reference import index_for_bwa_mem3, samtools_faidx
+=======
+from stargazer.tasks.germline.headers import check_header
+from stargazer.tasks.reference import index_for_bwa_mem3, index_with_bwa, samtools_faidx
+>>>>>>> reads
 from stargazer.tasks.tools.samtools import samtools
 
 HEADER = (
@@ -206,7 +212,50 @@ def test_pairs_are_checked(tmp_path: Path):
 
     with pytest.raises(FormatError, match=r"2.fq.gz' ends after record 19, .*1.fq.gz' goes on"):
         check_pairs(str(r1), str(r2))
-    check_pairs(str(r1), str(fastq(tmp_path / "2.fq.gz", 20, 2)))
+    assert check_pairs(str(r1), str(fastq(tmp_path / "2.fq.gz", 20, 2)))
+
+
+@pytest.mark.parametrize("platform", ["ONT", "pacbio"])
+def test_long_reads_are_refused_before_anything_starts(bench, tmp_path: Path, platform: str, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
+    index = bench.run(index_for_bwa_mem3, bench.add(tmp_path / "r.fa", Reference(build="b")))
+    r1 = bench.add(fastq(tmp_path / "1.fq.gz", 5, 1), R1(sample="t", platform=platform))
+    r2 = bench.add(fastq(tmp_path / "2.fq.gz", 5, 2), R2(sample="t", platform=platform))
+
+    with pytest.raises(
+        InvalidAssetError, match=f"are of {platform}, and BWA-MEM is set for short reads .*minimap2"
+    ):
+        bench.run(align_with_bwa_mem3, r1, r2, index)
+
+
+@pytest.mark.debian("bwa")
+@pytest.mark.parametrize(
+    ("end", "bases"),
+    [(".{}", "ACGTACGT"), ("_{} x", "ACGTACGT"), ("/{}", "AC-TACGT")],
+    ids=[".", "_", "a gap"],
+)
+def test_bwa_is_given_reads_as_it_takes_them(bench, tmp_path: Path, end: str, bases: str, by_hand):
+    (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
+    reference = bench.add(tmp_path / "r.fa", Reference(build="b"))
+    reads = []
+    for mate in (1, 2):
+        path = fastq(tmp_path / f"{mate}.fq.gz", 20, mate)
+        text = gzip.decompress(path.read_bytes()).decode()
+        text = re.sub(r"^(@r\d+)/\d\n.{8}", rf"\1{end.format(mate)}\n{bases}", text, flags=re.MULTILINE)
+        path.write_bytes(gzip.compress(text.encode()))
+        reads.append(bench.add(path, (R1, R2)[mate - 1](sample="t")))
+
+    by_bwa = bench.run(align_with_bwa, *reads, bench.run(index_with_bwa, reference))
+    by_ours = bench.run(align_with_bwa_mem3, *reads, bench.run(index_for_bwa_mem3, reference))
+
+    found = [
+        [line.split("\t")[:10] for line in by_hand(samtools, "view", bench.path(made)).decode().splitlines()]
+        for made in (by_bwa, by_ours)
+    ]
+    assert len(found[0]) == 40
+    assert {fields[0] for fields in found[0]} == {f"r{number}" for number in range(20)}
+    assert found[0] == found[1]
 
 
 def test_bwa_that_is_not_on_path(bench, aligned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -143,7 +143,7 @@ def test_an_alignment_that_fits_is_taken_and_the_check_is_written_down(
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     cid = add(bam(tmp_path / "a.bam"), Alignment(sample="S", reference_cid=reference, sorted_by="coordinate"))
-    assert what_ran(store, cid) == ["alignment.contigs", "alignment.order"]
+    assert what_ran(store, cid) == ["alignment.contigs", "alignment.order", "alignment.qualities"]
     assert import_of(store, cid).forced == []
 
 
@@ -219,10 +219,10 @@ def test_a_large_reference_speaks_through_its_dictionary_or_its_index(
     assert "(M5)" in refused(store, other, Alignment(sample="S", reference_cid=reference))
 
 
-def test_nothing_is_checked_where_nothing_is_claimed(
+def test_no_other_file_is_looked_at_where_nothing_is_claimed(
     tmp_path: Path, store: LocalStore, add: Callable[..., str]
 ) -> None:
-    assert what_ran(store, add(bam(tmp_path / "a.bam"), Alignment(sample="S"))) == []
+    assert what_ran(store, add(bam(tmp_path / "a.bam"), Alignment(sample="S"))) == ["alignment.qualities"]
 
 
 def test_an_order_that_the_header_contradicts_is_refused(tmp_path: Path, store: LocalStore) -> None:
@@ -566,7 +566,7 @@ def test_a_matrix_of_ten_gigabytes_without_the_claimed_layer_is_refused_within_a
 def test_a_damaged_matrix_is_refused(tmp_path: Path, store: LocalStore) -> None:
     path = matrix(tmp_path / "m.h5ad")
     write(path, path.read_bytes()[:900])
-    assert "'m.h5ad' cannot be read as h5ad" in refused(store, path, AnnData(layers=["counts"]))
+    assert "'m.h5ad' is truncated: it has 900 of " in refused(store, path, AnnData(layers=["counts"]))
 
 
 def test_a_real_matrix_is_taken_as_what_it_is(
@@ -647,7 +647,11 @@ def test_a_real_alignment_to_another_reference_is_held_back_when_a_bundle_brings
     document = store.document(note)
     assert isinstance(document, Import)
     assert [reason for reason in document.forced if "no contig in common" in reason]
-    assert [name.split()[0] for name in document.checks] == ["alignment.contigs"]
+    assert [name.split()[0] for name in document.checks] == [
+        "alignment.contigs",
+        "alignment.qualities",
+        "alignment.sample",
+    ]
 
 
 def write(path: Path, data: bytes) -> Path:

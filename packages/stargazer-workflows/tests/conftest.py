@@ -28,9 +28,9 @@ class Lab:
         self.client = LocalStorageClient(root)
         self.events: list[Event] = []
 
-    def add(self, path: Path, asset: Asset) -> Any:
+    def add(self, path: Path, asset: Asset, *, force: bool = False) -> Any:
         """Register a file; return its asset."""
-        return Asset.from_record(self.client.store.add([Addition(path, asset)])[0])
+        return Asset.from_record(self.client.store.add([Addition(path, asset, force=force)])[0])
 
     def add_lane(self, reads: tuple[Path, Path], **fields: Any) -> tuple[R1, R2]:
         """Register two files as the reads of one lane."""

@@ -57,7 +57,7 @@ def write_bam(genome: Any, tmp_path: Path, run_by_hand: Any) -> Any:
         m5 = f"\tM5:{checksum}" if checksum else ""
         sam = "".join(f"@SQ\tSN:{name}\tLN:{length}{m5 if name == contig else ''}\n"
                       for name, length in lengths.items()) + groups  # fmt: skip
-        sam += "\n".join(reversed(lines) if reverse else lines) + "\n"
+        sam += "".join(f"{line}\n" for line in (reversed(lines) if reverse else lines))
         bam = tmp_path / "from elsewhere.bam"
         bam.write_bytes(run_by_hand(samtools, "view", "-b", "--no-PG", "-", stdin=sam.encode()))
         return bam
@@ -282,6 +282,19 @@ def test_duplicates_that_were_marked_elsewhere_stay_as_they_are(
     assert small_lab.computed()["mark_duplicates"] == 0
 
 
+@pytest.mark.parametrize("contig", [None, "*"], ids=["no reads", "no mapped reads"])
+def test_an_alignment_without_evidence_gives_no_calls(
+    small_lab: Any, write_bam: Any, records_of: Any, contig: str | None
+):
+    bam = write_bam(times=0) if contig is None else write_bam(contig=contig)
+    small_lab.add(bam, Alignment(sample="s"))
+
+    calls = call(small_lab)
+
+    assert records_of(small_lab.path(calls.variants)) == []
+    assert json.loads(small_lab.path(calls.summary).read_text())["variants"]["pass"]["records"] == 0
+
+
 def test_a_cap_on_depth_is_said_where_it_bites(small_lab: Any, write_bam: Any, records_of: Any):
     small_lab.add(write_bam(times=40), Alignment(sample="s", duplicates_marked=True))
 
@@ -334,10 +347,13 @@ def test_ploidy_of_a_contig_for_all_or_by_sex(
         ({"ploidy": ["chr1:1-99:M:1"]}, "that of s is not given: give sex=s:M"),
         ({"ploidy": ["chr1:1-99:1"], "sex": ["t:M"]}, "expected SAMPLE:M or SAMPLE:F, of s; got 't:M'"),
         ({"ploidy": ["chr1:1-99:1"], "sex": ["s:M", "s:F"]}, "both M and F"),
+        ({"max_depth": 0}, "max_depth: expected 1 or more reads, got 0"),
         ({"sex": ["s:M"]}, "sex=s:M changes nothing without ploidy="),
     ],
 )
-def test_ploidies_that_cannot_be_read(small_lab: Any, write_bam: Any, options: dict[str, Any], says: str):
+def test_ploidies_and_depths_that_cannot_be(
+    small_lab: Any, write_bam: Any, options: dict[str, Any], says: str
+):
     small_lab.add(write_bam(), Alignment(sample="s"))
 
     refused(small_lab, InvalidAssetError, says, **options)

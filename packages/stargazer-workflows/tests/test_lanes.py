@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -27,6 +28,7 @@ from stargazer.assets import (
 from stargazer.tasks.tools.bcftools import bcftools
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows.germline import germline_short_variant_discovery, preprocess_sample
+from stargazer.workflows.inputs import lanes_of
 
 Pair = tuple[Path, Path]
 
@@ -208,6 +210,52 @@ def test_two_r1_of_one_lane(small_lab: Any, genome: Any, tmp_path: Path):
     refused(small_lab, AmbiguousAssetError, "2 r1 files", "lane=L002", first.cid, second.cid)
 
 
+def following(lab: Any, text: str) -> None:
+    """Do what the commands in a message say: `stargazer amend ID ... lane=NAME`."""
+    for words in re.findall(r"`stargazer amend ([0-9a-f ]+) lane=(\w+)`", text):
+        for id in words[0].split():
+            lab.client.store.amend(lab.client.store.get(id), {"lane": words[1]})
+
+
+@pytest.mark.parametrize("lane", [None, "L001"])
+@pytest.mark.parametrize("linked", [True, False])
+def test_what_is_said_of_pairs_without_lanes_leads_to_lanes(
+    small_lab: Any, genome: Any, tmp_path: Path, lane: str | None, linked: bool
+):
+    for seed, stem in enumerate(["x", "y", "z"]):
+        r1, r2 = genome.write_reads(tmp_path, stem, seed=seed, pairs=20)
+        first = small_lab.add(r1, R1(sample="s", lane=lane))
+        small_lab.add(r2, R2(sample="s", lane=lane, r1_cid=first if linked else None))
+    with pytest.raises(AmbiguousAssetError, match="3 r1 files") as caught:
+        small_lab.run(lanes_of, "s")
+
+    following(small_lab, str(caught.value))
+
+    lanes = small_lab.run(lanes_of, "s")
+    assert [r1.lane for r1, _ in lanes] == [r2.lane for _, r2 in lanes] == ["L001", "L002", "L003"]
+    assert [(r1.record.name[0], r2.record.name[0]) for r1, r2 in lanes] == [(stem, stem) for stem in "xyz"]
+
+
+@pytest.mark.parametrize("order", ["bare first", "bare last"])
+def test_a_file_registered_again_with_its_lane_is_that_lane(
+    small_lab: Any, genome: Any, tmp_path: Path, order: str
+):
+    pairs = [genome.write_reads(tmp_path, stem, seed=seed, pairs=20) for seed, stem in enumerate(["x", "y"])]
+    adding: list[dict[str, str]] = [{}, {"lane": "L"}, {"lane": "L", "library": "lib"}]
+    for fields in adding if order == "bare first" else reversed(adding):
+        for number, pair in enumerate(pairs):
+            named = {"lane": f"{fields['lane']}{number}"} if fields else {}
+            r1 = small_lab.add(pair[0], R1(sample="s", **{**fields, **named}))
+            small_lab.add(pair[1], R2(sample="s", r1_cid=None if fields else r1, **{**fields, **named}))
+
+    lanes = small_lab.run(lanes_of, "s")
+
+    assert [(r1.library, r1.lane, r2.library, r2.lane) for r1, r2 in lanes] == [
+        ("lib", lane, "lib", lane) for lane in ("L0", "L1")
+    ]
+    assert all(r2.r1_cid == r1.cid for r1, r2 in lanes)
+
+
 def test_two_r2_of_one_lane(small_lab: Any, genome: Any, tmp_path: Path):
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s", lane="L1")
     small_lab.add(genome.write_reads(tmp_path, "two")[1], R2(sample="s", lane="L1"))
@@ -225,12 +273,21 @@ def test_a_linked_mate_needs_no_lane(small_lab: Any, genome: Any, tmp_path: Path
 
 def test_one_file_as_both_ends_or_as_two_lanes(small_lab: Any, genome: Any, tmp_path: Path):
     r1, r2 = genome.write_reads(tmp_path)
-    small_lab.add_lane((r1, r1), sample="s")
-    refused(small_lab, InvalidAssetError, "r1 and r2 are the same file")
+    first = small_lab.add(r1, R1(sample="s"))
+    second = small_lab.add(r1, R2(sample="s"), force=True)
+    refused(small_lab, InvalidAssetError, "r1 and r2 are the same file", f"`stargazer rm {first.record.id}`",
+            f"`stargazer rm {second.record.id}`")  # fmt: skip
 
     small_lab.add_lane((r1, r2), sample="t", lane="L1")
-    small_lab.add_lane((r1, r2), sample="t", lane="L2")
-    refused(small_lab, InvalidAssetError, "lane 'L2': its r1 is that of lane 'L1'", samples=("t",))
+    ids = " ".join(each.record.id for each in small_lab.add_lane((r1, r2), sample="t", lane="L2"))
+    says = "lane 'L2': its r1 is that of lane 'L1'", f"`stargazer rm --all {ids}` takes back lane 'L2'"
+    refused(small_lab, InvalidAssetError, *says, samples=("t",))
+
+
+@pytest.fixture
+def only_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`add` takes files for large, of which it reads the first records."""
+    monkeypatch.setattr("stargazer.assets.formats.WHOLE", 1 << 10)
 
 
 @pytest.mark.parametrize(
@@ -246,14 +303,18 @@ def test_one_file_as_both_ends_or_as_two_lanes(small_lab: Any, genome: Any, tmp_
     ],
     ids=["fewer", "other names", "cut within a record", "quality shorter"],
 )
-def test_reads_that_do_not_pair(small_lab: Any, genome: Any, tmp_path: Path, damage: Any, says: list[str]):
+def test_reads_that_do_not_pair(
+    small_lab: Any, genome: Any, tmp_path: Path, damage: Any, says: list[str], only_heads: None
+):
     damaged_lane(small_lab, genome, tmp_path, damage)
 
     refused(small_lab, ToolError, *says)
 
 
 @pytest.mark.debian("bwa")
-def test_reads_that_do_not_pair_are_not_cut_short_by_bwa(small_lab: Any, genome: Any, tmp_path: Path):
+def test_reads_that_do_not_pair_are_not_cut_short_by_bwa(
+    small_lab: Any, genome: Any, tmp_path: Path, only_heads: None
+):
     damaged_lane(small_lab, genome, tmp_path, lambda lines: lines[:-4])
 
     refused(small_lab, FormatError, "r2", "ends after record 599", aligner="bwa")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,25 @@ def test_a_reference_is_prepared_once(small_lab: Any):
 
     assert small_lab.run(prepare_reference, "small") == first
     assert small_lab.computed().total() == 0
+
+
+def test_a_reference_is_checked_as_a_whole_before_any_work(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("stargazer.assets.fasta.SMALL", 1000)
+    (tmp_path / "r.fa").write_text(">c1\n" + "ACGTACGTAC\n" * 20_000 + ">c2\nACKT\n>aa>1\nACGT\n")
+    lab.add(tmp_path / "r.fa", Reference(build="R"))
+
+    with pytest.raises(FormatError, match=r"'r\.fa', line 20004: the contig 'aa>1' has a name"):
+        lab.run(prepare_reference, "R")
+    assert lab.made() == []
+
+    prepared = lab.run(prepare_reference, "R", contigs=["c1", "c2"], aligner="none")
+    report = json.loads(lab.path(prepared.report).read_text())
+    assert report["ambiguity_places"] == ["c2:3"]
+    assert report["notes"] == [
+        "1 base of the reference R[c1,c2] is an ambiguity code (K at c2:3): no variant can be called there"
+    ]
 
 
 def test_companions_lie_beside_the_reference_as_tools_expect(small_lab: Any, tmp_path: Path):

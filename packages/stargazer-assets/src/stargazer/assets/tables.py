@@ -211,7 +211,7 @@ def _fewer(count: int, wanted: int) -> str:
 
 
 def _vcf_columns(path: Path) -> int:
-    """How many columns the header of a VCF names."""
+    """How many columns each record of a VCF has at least, by its header."""
     is_gzip = first_bytes(path)[0].startswith(GZIP)
     left = LARGEST_HEADER
     line = b"##"
@@ -222,15 +222,16 @@ def _vcf_columns(path: Path) -> int:
                 left -= len(line)
     except (EOFError, OSError, zlib.error) as error:
         raise FormatError(f"{path.name!r} is a damaged gzip file: {error}; copy it again") from None
-    columns = line.decode("latin-1").rstrip("\r\n").split("\t")
-    if columns[: len(VCF_COLUMNS)] == VCF_COLUMNS and columns[len(VCF_COLUMNS) :] != ["FORMAT"]:
-        return len(columns)
+    columns = line.decode("latin-1").rstrip("\r\n\t").split("\t")
+    fixed, more = columns[: len(VCF_COLUMNS)], columns[len(VCF_COLUMNS) :]
+    if fixed == VCF_COLUMNS:
+        return len(fixed) if more in ([], ["FORMAT"]) else len(columns)
     if line.startswith(b"#") and not line.endswith(b"\n"):
         problem = f"its header ends with {line[:40]!r}"
     elif line.startswith(b"#CHROM"):
         raise FormatError(
             f"{path.name!r} is not VCF: its columns are {' '.join(columns)[:60]!r}, expected "
-            f"{' '.join(VCF_COLUMNS)!r}, and FORMAT with samples or neither, separated by tabs"
+            f"{' '.join(VCF_COLUMNS)!r} first, separated by tabs"
         )
     else:
         problem = "its header has no line that begins with #CHROM"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+from stargazer.assets import R1, R2, Asset
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import FormatError
 from stargazer.assets.fasta import ambiguity_notes, small_contigs
@@ -11,6 +13,10 @@ from stargazer.mcp.records import fields_text
 from stargazer.storage.store import LocalStore
 
 __all__ = ["notices"]
+
+FEW = 5  # pairs, of each of which a note shows the command
+
+Reads = TypeVar("Reads", R1, R2)
 
 
 def notices(store: LocalStore, records: Sequence[IpFile], began: str) -> list[str]:
@@ -29,7 +35,9 @@ def notices(store: LocalStore, records: Sequence[IpFile], began: str) -> list[st
             lines += _elsewhere(store, record)
         if record.keyvalues.get("asset") == "reference":
             doubtful += _same_build(store, record) + _ambiguity(record)
-    return doubtful + lines
+        if record.keyvalues.get("asset") == "r1":
+            doubtful += _same_lane(store, record)
+    return list(dict.fromkeys(doubtful)) + lines
 
 
 def _elsewhere(store: LocalStore, record: IpFile) -> list[str]:
@@ -38,7 +46,10 @@ def _elsewhere(store: LocalStore, record: IpFile) -> list[str]:
     if not others:
         return []
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    return [f"note: the bytes of {record.name} are also registered as {_what(others[0])}{more}"]
+    line = f"note: the bytes of {record.name} are also registered as {_what(others[0])}{more}"
+    if any(_contradicts(record, other) for other in others):
+        line += f"; where that is not meant, `stargazer rm {record.id}` takes this registration back"
+    return [line]
 
 
 def _same_build(store: LocalStore, record: IpFile) -> list[str]:
@@ -62,6 +73,42 @@ def _ambiguity(record: IpFile) -> list[str]:
     except FormatError:  # of a file that was registered by an earlier version
         return []
     return [f"note: {note}" for note in ambiguity_notes(contigs, record.keyvalues.get("build", ""))]
+
+
+def _contradicts(record: IpFile, other: IpFile) -> bool:
+    """Whether the same reads are said to be of two samples or lanes."""
+    from stargazer.workflows.lanes import is_said_by
+
+    one, two = Asset.from_record(record), Asset.from_record(other)
+    if not isinstance(one, R1 | R2) or not isinstance(two, R1 | R2):
+        return record.keyvalues.get("sample") != other.keyvalues.get("sample")
+    return not is_said_by(one, two) and not is_said_by(two, one)
+
+
+def _same_lane(store: LocalStore, record: IpFile) -> list[str]:
+    """Whether the sample has other reads of the same library and lane, which is most often none."""
+    from stargazer.workflows.lanes import fullest, to_be_named
+
+    of_sample = {"sample": record.keyvalues.get("sample", "")}
+    first = fullest(_reads(R1, store.query({"asset": "r1", **of_sample})))
+    same = [
+        r1
+        for r1 in first
+        if all(getattr(r1, key) == record.keyvalues.get(key) for key in ("library", "lane"))
+    ]
+    if len(same) < 2:
+        return []
+    lane = f"lane {same[0].lane!r}" if same[0].lane else "no lane"
+    begins = f"note: sample {same[0].sample!r}, {lane}"
+    if len(same) > FEW:
+        said = f"{len(same)} r1 files: give each pair a lane of its own, `stargazer amend R1 R2 lane=L001`, and so on"
+        return [f"{begins}: {said}"]
+    said = to_be_named(same, first, fullest(_reads(R2, store.query({"asset": "r2", **of_sample}))))
+    return [f"{begins}: {said}"]
+
+
+def _reads(kind: type[Reads], records: Sequence[IpFile]) -> list[Reads]:
+    return [asset for record in records if isinstance(asset := Asset.from_record(record), kind)]
 
 
 def _what(record: IpFile) -> str:

@@ -21,7 +21,7 @@ from stargazer.storage.store import Addition, LocalStore
 from stargazer.tasks.checks.builds import References
 from stargazer.tasks.checks.fields import Said, fields_of
 
-__all__ = ["additions"]
+__all__ = ["additions", "check_links", "field_text"]
 
 
 def additions(
@@ -64,7 +64,7 @@ def additions(
         if not any(key in cls.fields() for cls in kinds):
             raise InvalidAssetError("\n".join(unknown_key(cls, key) for cls in kinds))
     for cls in kinds:
-        _check_links(cls, pairs, store)
+        check_links(cls, pairs, store)
     first_of = {cls: path for path, cls in reversed(classes.items())}
     meant = {cls: _asset(cls, first_of[cls], pairs) for cls in kinds}  # the words are read once for all files
     assets = {path: meant[cls].copy() for path, cls in classes.items()}
@@ -110,7 +110,7 @@ def _here(store: LocalStore, pairs: dict[str, str]) -> list[IpFile]:
 
 
 def _given(cls: type[Asset], pairs: Mapping[str, str]) -> dict[str, str]:
-    return {key: _field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
+    return {key: field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
 
 
 def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, str], said: Said | None = None) -> Asset:
@@ -136,7 +136,7 @@ def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, str], said: Said | 
     return asset
 
 
-def _field_text(cls: type[Asset], key: str, value: str) -> str:
+def field_text(cls: type[Asset], key: str, value: str) -> str:
     """A value as the type's text form: a list may be written with commas."""
     from typing import get_origin
 
@@ -150,7 +150,8 @@ def _field_text(cls: type[Asset], key: str, value: str) -> str:
     return value
 
 
-def _check_links(cls: type[Asset], pairs: Mapping[str, str], store: LocalStore) -> None:
+def check_links(cls: type[Asset], pairs: Mapping[str, str], store: LocalStore) -> None:
+    """Raise where a link points at no registered file of its type."""
     for name, link in cls.links().items():
         cid, wanted = pairs.get(name), link.target.asset_key
         if cid is None:

@@ -130,12 +130,14 @@ async def germline_short_variant_discovery(
         max_depth: reads of a sample that are looked at in one place; where there are more, the summary says so.
 
     Raises:
-        InvalidAssetError: no sample, or an alignment that does not fit the reference or the build; a ploidy or sex that
-            cannot be read.
+        InvalidAssetError: no sample, or an alignment that does not fit the reference or the build; a ploidy, sex or
+            depth that cannot be.
         AssetNotFoundError, AmbiguousAssetError: a sample, reference or intervals that cannot be found, or not one only.
     """
     if not samples:
         raise InvalidAssetError("give at least one sample: samples=NA12878")
+    if max_depth < 1:
+        raise InvalidAssetError(f"max_depth: expected 1 or more reads, got {max_depth}")
     if len(set(samples)) != len(samples):
         raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
     found = await parallel([find_start(sample, start) for sample in samples])

@@ -17,6 +17,7 @@ from stargazer.assets import (
     InvalidAssetError,
     ProvenanceDocument,
 )
+from stargazer.workflows.lanes import fullest, identity, title, to_be_named
 
 __all__ = ["Lane", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of", "made_here"]
 
@@ -41,14 +42,15 @@ async def find_start(sample: str, start: Start) -> list[Lane] | Alignment:
 async def lanes_of(sample: str) -> list[Lane]:
     """The read pairs of a sample by library and lane.
 
-    An r2 goes with the r1 that it is linked to or, without a link, with that of its library and lane.
+    An r2 goes with the r1 that it is linked to or, without a link, with that of its library and lane. Of a file that
+    was registered again with more said of it, such as its lane, the fuller record counts.
 
     Raises:
         AssetNotFoundError: no reads of this sample, or reads without their mates.
         AmbiguousAssetError: several r1 or r2 of one lane.
         InvalidAssetError: a file registered as both r1 and r2, or for two lanes.
     """
-    first, second = await R1.all(sample=sample), await R2.all(sample=sample)
+    first, second = fullest(await R1.all(sample=sample)), fullest(await R2.all(sample=sample))
     if not first and not second:
         known = sorted({r1.sample for r1 in await R1.all()})
         raise AssetNotFoundError(
@@ -109,31 +111,46 @@ def _mate(r1: R1, second: list[R2]) -> R2:
         raise AssetNotFoundError(f"{_named(r1)}: no r2 goes with r1 {r1.cid}; add it with "
                                  f"`stargazer add R2.fq.gz {_pairs(r1, 'r2')}`")  # fmt: skip
     if len(fitting) > 1:
-        raise AmbiguousAssetError(_several(fitting))
+        raise AmbiguousAssetError(
+            f"{_named(r1)}: {len(fitting)} r2 files; take back all but one, with `stargazer rm` and the id:"
+            + "".join(f"\n  {title(r2)}: `stargazer rm {identity(r2)}`" for r2 in fitting)
+        )
     if fitting[0].cid == r1.cid:
-        raise InvalidAssetError(f"{_named(r1)}: r1 and r2 are the same file, {r1.cid}; retract the wrong one with "
-                                "`stargazer rm CID`")  # fmt: skip
+        raise InvalidAssetError(
+            f"{_named(r1)}: r1 and r2 are the same file, {title(r1)}; take back the wrong one, "
+            f"`stargazer rm {identity(fitting[0])}` (r2) or `stargazer rm {identity(r1)}` (r1), and add the right "
+            f"file: `stargazer add R2.fq.gz {_pairs(r1, 'r2')}`"
+        )
     return fitting[0]
 
 
 def _check_distinct(first: list[R1], second: list[R2]) -> None:
+    """Refuse one file as two lanes, and two files as one."""
     ends: tuple[Sequence[R1 | R2], ...] = (first, second)
     for reads in ends:
         for number, one in enumerate(reads):
             for other in reads[:number]:
-                if isinstance(one, R1) and (one.library, one.lane) == (other.library, other.lane):
-                    raise AmbiguousAssetError(_several([other, one]))
                 if one.cid == other.cid:
-                    raise InvalidAssetError(f"{_named(one)}: its {one.asset_key} is that of lane {other.lane!r}, "
-                                            f"{one.cid}; retract the wrong record with `stargazer rm CID`")  # fmt: skip
+                    raise InvalidAssetError(_twice(one, other, [*first, *second]))
+    for r1 in first:
+        same = [other for other in first if (other.library, other.lane) == (r1.library, r1.lane)]
+        if len(same) > 1:
+            raise AmbiguousAssetError(f"{_named(r1)}: {to_be_named(same, first, second)}")
 
 
-def _several(reads: Sequence[R1 | R2]) -> str:
-    listing = "".join(f"\n  {each.cid}" for each in reads)
+def _twice(one: R1 | R2, other: R1 | R2, reads: Sequence[R1 | R2]) -> str:
+    """What to say of one file that is registered as two lanes."""
+    later, earlier = (one, other) if _age(one) >= _age(other) else (other, one)
+    lane = [each for each in reads if (each.library, each.lane) == (later.library, later.lane)]
+    ids = " ".join(identity(each) for each in lane)
     return (
-        f"{_named(reads[0])}: {len(reads)} {reads[0].asset_key} files; give each a lane of its own "
-        f"(`stargazer add ... lane=L002`), or retract the wrong one with `stargazer rm CID`:{listing}"
+        f"{_named(later)}: its {later.asset_key} is that of lane {earlier.lane!r}, {title(later)}; take back the lane "
+        f"that it is not: `stargazer rm --all {ids}` takes back lane {later.lane!r}, which was registered later"
     )
+
+
+def _age(reads: R1 | R2) -> str:
+    return reads.record.created_at if reads.record else ""
 
 
 def _named(reads: R1 | R2) -> str:

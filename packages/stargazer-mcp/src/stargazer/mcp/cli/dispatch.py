@@ -24,6 +24,7 @@ VERBS = {
     "add": ("adding", "register files (or a URL) with what they are"),
     "query": ("finding", "list registered files"),
     "get": ("finding", "copy files out, under names people read"),
+    "amend": ("amend", "correct what is said of a registered file"),
     "rm": ("finding", "take a registration back"),
     "why": ("lineage", "how a file came to be, back to what was imported"),
     "diff": ("lineage", "where the ways of two files part, and how they differ"),

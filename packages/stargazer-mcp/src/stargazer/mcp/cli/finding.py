@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
     from stargazer.storage.store import LocalStore
 
-__all__ = ["existing", "get", "one_cid", "query", "rm", "some_records"]
+__all__ = ["existing", "get", "listing", "one_cid", "print_records", "query", "rm", "some_records"]
 
 ADD_FIRST = "`stargazer add FILE ...` registers files"
 
@@ -46,7 +46,7 @@ def query(argv: Sequence[str]) -> int:
     if words.options.json:
         print_json([as_dict(record) for record in records])
     elif records:
-        _print_records(records)
+        print_records(records)
     elif not store.exists():
         note(_no_store(store))
     else:
@@ -103,11 +103,11 @@ def rm(argv: Sequence[str]) -> int:
     records = some_records(store, words, files=False)
     if len(records) > 1 and not words.options.all:
         raise AmbiguousAssetError(
-            f"{len(records)} records match:\n{_listing(records)}\nname one by its id, or give --all"
+            f"{len(records)} records match:\n{listing(records)}\nname one by its id, or give --all"
         )
     for record in records:
         store.retract(record)
-    _print_records(records)
+    print_records(records)
     if len(records) == 1:
         note("took back 1 registration; its bytes and other records stay")
     else:
@@ -226,7 +226,7 @@ def one_cid(store: LocalStore, words: Words) -> str:
     records = some_records(store, words)
     if len({record.cid for record in records}) > 1 and not words.options.latest:
         raise AmbiguousAssetError(
-            f"{len(records)} records match:\n{_listing(records)}\nadd a filter, name one by its CID, or give --latest"
+            f"{len(records)} records match:\n{listing(records)}\nadd a filter, name one by its CID, or give --latest"
         )
     return records[-1].cid
 
@@ -246,7 +246,8 @@ def _cid_of(name: str) -> str:
     return compute_cid(Path(name))
 
 
-def _print_records(records: Sequence[IpFile]) -> None:
+def print_records(records: Sequence[IpFile]) -> None:
+    """A table of records for people."""
     from stargazer.mcp.records import fields_text
 
     rows: list[list[Any]] = [
@@ -257,7 +258,8 @@ def _print_records(records: Sequence[IpFile]) -> None:
     print_table(["TYPE", "WHAT", "NAME", "SIZE", "CREATED (UTC)", "CID"], rows)
 
 
-def _listing(records: Sequence[IpFile]) -> str:
+def listing(records: Sequence[IpFile]) -> str:
+    """A line for each record, with its id, for a message."""
     from stargazer.mcp.records import fields_text
 
     lines = [

@@ -14,7 +14,7 @@ from stargazer.tasks.checks.sequences import sequences_of
 __all__ = ["CONTIGS_UNKNOWN", "alignment", "compare", "not_here", "order", "samples", "some", "variants"]
 
 CONTIGS_UNKNOWN = (
-    "the contigs of that reference are not known on this machine (its dictionary or index tells them)"
+    "the contigs of that reference are not known on this machine (its index or dictionary would tell)"
 )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from stargazer.assets.asset import Asset
 from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets.tables import check_dict
 from stargazer.tasks.checks.builds import References
 from stargazer.tasks.checks.groups import library_of, several_samples
 from stargazer.tasks.checks.gvcf import is_gvcf
@@ -94,10 +95,11 @@ def sequence_dict(path: Path, given: Mapping[str, str], references: References) 
 
     Raises:
         InvalidAssetError: none is given, and not exactly one has these contigs.
-        FormatError: it is no dictionary.
+        FormatError: it is no dictionary, or cut.
     """
     if "reference_cid" in given:
         return {}
+    check_dict(path)
     contigs = sam_contigs(path.read_text(errors="replace"))
     said = references.said(contigs, given)
     if "reference_cid" not in said:
@@ -106,7 +108,8 @@ def sequence_dict(path: Path, given: Mapping[str, str], references: References) 
             f"\n  {reference.cid or 'given here'} build={reference.build}" for reference in found
         )
         raise InvalidAssetError(
-            f"{path.name!r}: {len(found) or 'no'} registered references have its contigs: give reference_cid=CID"
+            f"{path.name!r}: {f'{len(found)} registered references have' if found else 'no registered reference has'} "
+            "its contigs: give reference_cid=CID"
             + (
                 f", one of:{listing}"
                 if found

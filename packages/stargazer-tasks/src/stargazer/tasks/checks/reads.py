@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 
 from stargazer.assets import R1, R2
 from stargazer.assets.errors import FormatError
@@ -71,7 +72,8 @@ def encoding(asset: R1 | R2, path: Path, lookup: Lookup) -> bool:
     if letters and is_phred64(min(letters) - FIRST, max(letters) - FIRST, len(letters)):
         raise FormatError(
             f"{path.name!r}: its qualities are Phred+64 (from {chr(min(letters))!r} to {chr(max(letters))!r}), which "
-            "would be read as far too good: convert them to Phred+33 (`seqtk seq -Q64 -V`), and add that"
+            f"would be read as far too good: convert them to Phred+33, `seqtk seq -Q64 -V {quote(path.name)}`, and add "
+            "what that prints"
         )
     return bool(letters)
 

@@ -6,7 +6,7 @@ import contextlib
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -17,7 +17,7 @@ from stargazer.assets.formats import first_bytes
 from stargazer.storage.checking import Lookup
 from stargazer.tasks.checks.contigs import CONTIGS_UNKNOWN, not_here, some
 from stargazer.tasks.checks.headers import sam_contigs
-from stargazer.tasks.checks.sequences import fai_rows, sequences_of
+from stargazer.tasks.checks.sequences import fai_rows, sequences_of, small_sequences
 
 __all__ = ["dictionary", "gzip_index", "index"]
 
@@ -39,6 +39,10 @@ def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool | str:
     known = lookup.target(asset, "reference_cid")
     if known is None or known.path is None:
         return not_here(asset, "reference_cid", "the bytes of that reference are not on this machine")
+    if contigs := small_sequences(known.path):
+        _compare_names(
+            path.name, "index", known.asset, {row[0]: row for row in rows}, contigs, "`samtools faidx`"
+        )
     rows = [row for row in rows if row[1]]
     rows.sort(key=lambda row: row[2])
     with _fasta(known.path) as (file, whole):
@@ -105,11 +109,7 @@ def dictionary(asset: SequenceDict, path: Path, lookup: Lookup) -> bool | str:
         return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
     title = f"{path.name!r} is not the dictionary of {_called(known.asset)}"
     remedy = "make it again: `samtools dict`"
-    if found.keys() != contigs.keys():
-        extra, missing = [name for name in found if name not in contigs], contigs.keys() - found.keys()
-        raise FormatError(
-            f"{title}: it has {some(extra)} too many and lacks {some(sorted(missing))}; {remedy}"
-        )
+    _compare_names(path.name, "dictionary", known.asset, found, contigs, "`samtools dict`")
     for name, contig in found.items():
         there = contigs[name]
         if contig.length != there.length:
@@ -121,6 +121,19 @@ def dictionary(asset: SequenceDict, path: Path, lookup: Lookup) -> bool | str:
                 f"{title}: contig {name!r} has the checksum (M5) {contig.md5} in it, {there.md5} there; {remedy}"
             )
     return True
+
+
+def _compare_names(
+    name: str, kind: str, reference: Asset, found: Collection[str], contigs: Collection[str], tool: str
+) -> None:
+    """Raise FormatError where a file has other contigs than the reference that it is to accompany."""
+    extra = [contig for contig in found if contig not in contigs]
+    missing = [contig for contig in contigs if contig not in found]
+    if extra or missing:
+        raise FormatError(
+            f"{name!r} is not the {kind} of {_called(reference)}: it has {some(extra)} too many and lacks "
+            f"{some(missing)}; make it again: {tool}"
+        )
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from stargazer.assets.fasta import small_contigs
 from stargazer.storage.checking import Known, Lookup
 from stargazer.tasks.checks.headers import Contig, sam_contigs
 
-__all__ = ["fai_rows", "sequences_of"]
+__all__ = ["fai_rows", "sequences_of", "small_sequences"]
 
 
 def sequences_of(reference: Known, lookup: Lookup, *, dictionary: bool = True) -> Mapping[str, Contig] | None:
@@ -20,7 +20,7 @@ def sequences_of(reference: Known, lookup: Lookup, *, dictionary: bool = True) -
     Args:
         dictionary: its sequence dictionary may be asked.
     """
-    if reference.path is not None and (found := _of_fasta(reference.path)):
+    if reference.path is not None and (found := small_sequences(reference.path)):
         return found
     if dictionary:
         for known in lookup.companions(reference.asset, "sequence_dict", "reference_cid"):
@@ -54,7 +54,7 @@ def fai_rows(path: Path) -> list[tuple[str, int, int, int, int]]:
     return rows
 
 
-def _of_fasta(path: Path) -> Mapping[str, Contig] | None:
+def small_sequences(path: Path) -> Mapping[str, Contig] | None:
     """The contigs of a small FASTA; None of a large one, and of one that is no valid reference."""
     with contextlib.suppress(FormatError):
         if found := small_contigs(path):

@@ -21,6 +21,7 @@ from typing import Any, TypeVar, get_origin, overload
 
 import flyte
 from stargazer.assets import ConfigurationError
+from stargazer.tasks.execution.arguments import bound_arguments
 from stargazer.tasks.execution.declared import TASKS, Declared, TaskCode
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
 from stargazer.tasks.execution.handing_over import handing_over
@@ -124,7 +125,8 @@ class WorkflowEnvironment(_NamedResults):
         def decorate(func: Callable[..., Any]) -> Any:
             @functools.wraps(func)
             async def run(*args: Any, **kwargs: Any) -> Any:
-                return await handing_over(func(*args, **kwargs))
+                bound = bound_arguments(func, args, kwargs)
+                return await handing_over(func(*bound.args, **bound.kwargs))
 
             return self._template(run, **options)
 

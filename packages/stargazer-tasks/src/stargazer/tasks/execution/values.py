@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias, TypeGuard, Union, get_args, get_or
 
 from stargazer.assets import Asset, InvalidAssetError
 
-__all__ = ["assets_in", "described", "leaves", "named_tuple", "rebuilt", "replaced", "result_type"]
+__all__ = ["assets_in", "described", "leaves", "members", "named_tuple", "rebuilt", "replaced", "result_type"]
 
 Assets: TypeAlias = Sequence[Asset] | Mapping[str, Asset]
 ASSET, MAPPING = "asset", "mapping"  # the keys that mark what is no plain JSON
@@ -125,7 +125,7 @@ def _sequence(shape: list[Any], assets: Assets, annotation: Any) -> Any:
 
 def _meant(annotation: Any, *kinds: type, length: int | None = None) -> Any:
     """The first member of a union that is of one of these kinds; a named tuple only if it has so many fields."""
-    for member in _members(annotation):
+    for member in members(annotation):
         origin = get_origin(member) or member
         named = named_tuple(origin)
         if (
@@ -137,11 +137,12 @@ def _meant(annotation: Any, *kinds: type, length: int | None = None) -> Any:
     return None
 
 
-def _members(annotation: Any) -> list[Any]:
+def members(annotation: Any) -> list[Any]:
+    """The kinds that an annotation takes: the members of a union, or itself."""
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        return members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return [inner for member in get_args(annotation) for inner in _members(member)]
+        return [inner for member in get_args(annotation) for inner in members(member)]
     return [annotation]
 
 

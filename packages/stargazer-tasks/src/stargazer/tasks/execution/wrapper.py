@@ -31,6 +31,7 @@ from stargazer.assets.query import no_assembling
 from stargazer.storage.lineage.nearest import Nearest, find_nearest
 from stargazer.storage.settings import Settings
 from stargazer.storage.store import LocalStore, account, now
+from stargazer.tasks.execution.arguments import bound_arguments
 from stargazer.tasks.execution.code_digest import Digest, Undigestable
 from stargazer.tasks.execution.declared import TaskCode
 from stargazer.tasks.execution.events import Event, Kind, announce
@@ -56,12 +57,10 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
     """Run a task body, or give what an earlier call with the same run key gave.
 
     Raises:
-        StargazerError: an input is not stored, a tool is missing or failed, the store cannot take the results. What
-            the task itself raises passes through. Nothing is registered then.
+        StargazerError: an argument is of a wrong type, an input is not stored, a tool is missing or failed, the store
+            cannot take the results. What the task itself raises passes through. Nothing is registered then.
     """
-    bound = inspect.signature(code.function).bind(*args, **kwargs)
-    bound.apply_defaults()
-    call = Call(code, bound)
+    call = Call(code, bound_arguments(code.function, args, kwargs))
     try:
         return await call.result()
     except BaseException as error:

@@ -75,9 +75,11 @@ async def call_variants(
 
     Raises:
         FormatError: an alignment has contigs of other lengths or checksums than the reference.
-        InvalidAssetError: an alignment has other contigs than the reference, or in another order; a ploidy or sex that
-            cannot be read.
+        InvalidAssetError: an alignment has other contigs than the reference, or in another order; a ploidy, sex or
+            depth that cannot be.
     """
+    if max_depth < 1:
+        raise InvalidAssetError(f"max_depth: expected 1 or more reads, got {max_depth}")
     contigs = contigs_of(fai_of(reference))
     _check_contigs(alignments, reference, contigs)
     samples = [alignment.sample for alignment in alignments]

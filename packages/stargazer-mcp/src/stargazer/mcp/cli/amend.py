@@ -1,0 +1,143 @@
+"""`stargazer amend`: what is said of registered files, corrected; the bytes and how they came to be stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from stargazer.assets.errors import AmbiguousAssetError, FormatError, InvalidAssetError
+from stargazer.mcp.cli.finding import existing, listing, print_records, some_records
+from stargazer.mcp.cli.output import note, print_json
+from stargazer.mcp.cli.words import Parser, Words, single
+
+if TYPE_CHECKING:
+    from stargazer.assets.asset import Asset
+    from stargazer.assets.client import IpFile
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["amend"]
+
+
+def amend(argv: Sequence[str]) -> int:
+    """Change the metadata of records, all or none of them."""
+    parser = Parser(
+        "amend",
+        "CID|ID|FILE ... key=value ... [--json]",
+        "Correct what is said of registered files: a sample, a lane, a build. Each pair goes to the files whose type\n"
+        "knows the key; key= (nothing after it) takes a value away. All of them are changed, or none. What was\n"
+        "computed from them stays, and names them by their CIDs. The old record is gone; who changed it, and when,\n"
+        "is written down.",
+        "  stargazer amend lane2_R1.fq.gz lane2_R2.fq.gz lane=L002\n  stargazer amend bafkrei... lane=",
+    )
+    parser.add_argument("--json", action="store_true", help="print the records as they are now as JSON")
+    words = parser.sort(argv)
+    pairs = single(words, parser)
+    if not words.plain or not pairs:
+        parser.error("name records by CID, id or file, and say what is true of them: key=value")
+    from stargazer.mcp.records import as_dict
+
+    store = existing()
+    records = _meant(store, words)
+    changes = _changes(store, records, pairs)
+    _check(store, records, changes)
+    amended = [store.amend(record, change) for record, change in zip(records, changes, strict=True)]
+    store.hand_over([])  # what waits to be sent elsewhere
+    if words.options.json:
+        print_json([as_dict(record) for record in amended])
+        return 0
+    print_records(amended)
+    changed = sum(new.id != old.id for new, old in zip(amended, records, strict=True))
+    note(f"amended {changed} of {len(records)} records")
+    return 0
+
+
+def _meant(store: LocalStore, words: Words) -> list[IpFile]:
+    """The one record that each word names, provenance aside.
+
+    Raises:
+        AssetNotFoundError: none.
+        AmbiguousAssetError: the same bytes are registered as several things.
+    """
+    found: dict[str, IpFile] = {}
+    for word in words.plain:
+        records = some_records(store, Words([word], {}, words.options))
+        if len(records) > 1:
+            raise AmbiguousAssetError(
+                f"{word!r} is registered {len(records)} times:\n{listing(records)}\nname one by its id"
+            )
+        found |= {record.id: record for record in records}
+    return list(found.values())
+
+
+def _changes(
+    store: LocalStore, records: Sequence[IpFile], pairs: Mapping[str, str]
+) -> list[dict[str, str | None]]:
+    """What changes of each record; None takes a value away.
+
+    Raises:
+        InvalidAssetError: a key that no record's type knows.
+    """
+    from stargazer.assets.asset import asset_class
+    from stargazer.assets.declaring import unknown_key
+    from stargazer.mcp.registering import check_links, field_text
+
+    kinds = [asset_class(record.keyvalues.get("asset", "")) for record in records]
+    if "asset" in pairs:
+        raise InvalidAssetError(
+            "what a file is cannot be amended: take the record back (`stargazer rm ID`), and add the file as what it is"
+        )
+    for key in pairs:
+        if not any(key in kind.fields() for kind in kinds):
+            raise InvalidAssetError("\n".join(unknown_key(kind, key) for kind in dict.fromkeys(kinds)))
+    for kind in set(kinds):
+        check_links(kind, {key: value for key, value in pairs.items() if value}, store)
+    return [
+        {
+            key: field_text(kind, key, value) if value else None
+            for key, value in pairs.items()
+            if key in kind.fields()
+        }
+        for kind in kinds
+    ]
+
+
+def _check(store: LocalStore, records: Sequence[IpFile], changes: Sequence[Mapping[str, str | None]]) -> None:
+    """Refuse values that a type does not take, and those that contradict the files where the old ones did not.
+
+    Raises:
+        InvalidAssetError: the first.
+        FormatError: the second.
+    """
+    before = [_asset(record, {}) for record in records]
+    after = [_asset(record, change) for record, change in zip(records, changes, strict=True)]
+    known = set(_complaints(store, records, before))
+    if new := [said for said in _complaints(store, records, after) if said not in known]:
+        raise FormatError("\n".join(new))
+
+
+def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
+    from stargazer.assets.asset import asset_class
+
+    pairs = {key: value for key, value in {**record.keyvalues, **change}.items() if value is not None}
+    kind = asset_class(pairs.get("asset", ""))
+    try:
+        return kind.from_keyvalues(pairs, cid=record.cid)
+    except InvalidAssetError as error:
+        raise InvalidAssetError(f"{record.name!r}: {error}") from None
+
+
+def _complaints(store: LocalStore, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
+    """What the checks of registration say of files that are here."""
+    from stargazer.storage.additions import Addition
+    from stargazer.storage.checking import checked_one_by_one
+
+    items = [
+        Addition(path=record.path, asset=asset, name=record.name)
+        for record, asset in zip(records, assets, strict=True)
+        if record.path is not None and record.path.exists()
+    ]
+    return [
+        said.replace(item.path.name, item.title)  # the store's name of a file is its CID
+        for item, checked in checked_one_by_one(items, store.query)
+        for said in checked.forced
+    ]

@@ -1,0 +1,95 @@
+"""Records of reads that stand for the same lane, and names for lanes that were given none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import TypeVar
+
+from stargazer.assets import R1, R2
+
+__all__ = ["fullest", "identity", "is_said_by", "title", "to_be_named"]
+
+Reads = TypeVar("Reads", R1, R2)
+
+LANE = ("library", "lane", "platform")
+
+
+def fullest(reads: Sequence[Reads]) -> list[Reads]:
+    """The records of a sample's reads, without those that say of the same bytes less than another one does.
+
+    So a file that was registered again with its lane is that lane.
+    """
+    kept: list[Reads] = []
+    for one in reads:
+        if any(is_said_by(one, other) for other in kept):
+            continue
+        kept = [other for other in kept if not is_said_by(other, one)] + [one]
+    return [_linked(one, reads) for one in kept]
+
+
+def is_said_by(one: R1 | R2, other: R1 | R2) -> bool:
+    """Whether all that a record of reads says is said by another one of the same bytes."""
+    if (one.asset_key, one.cid, one.sample) != (other.asset_key, other.cid, other.sample):
+        return False
+    return all(_given(one, name) in (None, _given(other, name)) for name in LANE)
+
+
+def to_be_named(same: Sequence[R1], first: Sequence[R1], second: Sequence[R2]) -> str:
+    """What to say of several r1 that are registered as one lane: a command for each that names its lane.
+
+    Args:
+        first, second: the reads of the sample.
+    """
+    taken = {r1.lane for r1 in first if r1.library == same[0].library}
+    free = (name for number in count(1) if (name := f"L{number:03}") not in taken)
+    unnamed = same[1:] if same[0].lane else same  # a lane that has a name keeps it
+    commands = [
+        f"\n  `stargazer amend {' '.join([identity(r1), *map(identity, _mates(r1, second))])} lane={next(free)}`"
+        for r1 in unnamed
+    ]
+    return (
+        f"{len(same)} r1 files: {', '.join(map(title, same))}. Name the lane of each pair:{''.join(commands)}\n"
+        "A pair of another sample gets sample= in the same way; `stargazer rm ID` takes back what should not be there"
+    )
+
+
+def _given(reads: R1 | R2, name: str) -> str | None:
+    value: str | None = getattr(reads, name)
+    return None if value == type(reads).fields()[name].default else value
+
+
+def _linked(one: Reads, reads: Sequence[Reads]) -> Reads:
+    """A record with the link of one that it takes the place of, if it has none itself."""
+    if not isinstance(one, R2) or one.r1_cid:
+        return one
+    links = [
+        other.r1_cid for other in reads if isinstance(other, R2) and other.r1_cid and is_said_by(other, one)
+    ]
+    return one.copy(r1_cid=links[0]) if links else one
+
+
+def _mates(r1: R1, second: Sequence[R2]) -> list[R2]:
+    """The r2 that is linked to an r1 or, without links, is called like it."""
+    linked = [r2 for r2 in second if r2.r1_cid == r1.cid]
+    return linked or [r2 for r2 in second if not r2.r1_cid and _called_alike(_name(r1), _name(r2))]
+
+
+def _called_alike(first: str, second: str) -> bool:
+    """Whether two names differ in a 1 and a 2 alone."""
+    differing = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
+    return len(first) == len(second) and differing == [("1", "2")]
+
+
+def _name(reads: R1 | R2) -> str:
+    return reads.record.name if reads.record else ""
+
+
+def title(reads: R1 | R2) -> str:
+    """A file as people know it, and its CID."""
+    return f"{_name(reads)!r} ({reads.cid})" if _name(reads) else str(reads.cid)
+
+
+def identity(reads: R1 | R2) -> str:
+    """What names this record alone, for a command."""
+    return (reads.record.id if reads.record else "") or reads.cid or ""
