@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.workflows.demo.alleles import normalise
+from stargazer.assets.errors import InvalidAssetError
+from stargazer.workflows.demo.alleles import Allele, normalise
 from stargazer.workflows.demo.draws import Draws
 from stargazer.workflows.demo.genome import Contig, N, background, make_genome
 from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, gzipped, records
@@ -45,6 +46,18 @@ class Cohort:
     deletions: dict[str, list[tuple[str, int, int]]]
     """What each sample lacks: contig, start counted from 0, end excluded."""
 
+    def truth(self) -> dict[str, dict[Allele, int]]:
+        """The alleles of each sample, normalised, with their copies: one or two, on chrM one."""
+        found: dict[str, dict[Allele, int]] = {}
+        for number, sample in enumerate(self.reads):
+            alleles = found[sample] = {}
+            for contig, variants in self.variants.items():
+                for variant in variants:
+                    if copies := sum(variant.carriers[2 * number : 2 * number + 2]):
+                        allele = (contig, variant.position, variant.ref, variant.alt)
+                        alleles[allele] = 1 if contig == MITOCHONDRION else copies
+        return found
+
 
 def simulate_cohort(folder: Path, depths: Mapping[str, float], length: int, seed: int) -> Cohort:
     """Simulate a reference and the paired reads of unrelated samples into a folder that exists.
@@ -57,6 +70,9 @@ def simulate_cohort(folder: Path, depths: Mapping[str, float], length: int, seed
         depths: sample -> mean depth, duplicates included.
         length: of the reference without chrM, in bases.
         seed: a whole number >= 0.
+
+    Raises:
+        InvalidAssetError: if the genome is too short for the deletions.
     """
     draws = Draws(seed, 6)
     mitochondrion = Contig(MITOCHONDRION, background(MITOCHONDRION_LENGTH, draws))
@@ -73,8 +89,11 @@ def simulate_cohort(folder: Path, depths: Mapping[str, float], length: int, seed
     for number, sample in enumerate(depths):
         missing = deletions[sample] = []
         for size in DELETIONS:
-            contig, deletion = _deletion(nuclear, size, len(depths), number, missing, draws)
-            variants[contig.name] = _deleted(variants[contig.name], deletion, number)
+            contig, deletion = _deletion(nuclear, size, missing, draws)
+            carriers = tuple(haplotype // 2 == number for haplotype in range(2 * len(depths)))
+            variants[contig.name] = _deleted(
+                variants[contig.name], replace(deletion, carriers=carriers), number
+            )
             missing.append((contig.name, deletion.position, deletion.position + size))
     (folder / "reference.fa").write_text("".join(map(_fasta, contigs)), encoding="ascii")
     reads = {}
@@ -99,26 +118,23 @@ def _carriers(samples: int, haploid: bool, draws: Draws) -> tuple[bool, ...]:
 
 
 def _deletion(
-    contigs: Sequence[Contig],
-    size: int,
-    samples: int,
-    number: int,
-    missing: Sequence[tuple[str, int, int]],
-    draws: Draws,
+    contigs: Sequence[Contig], size: int, missing: Sequence[tuple[str, int, int]], draws: Draws
 ) -> tuple[Contig, Variant]:
-    """A stretch without N or duplication, and not beside another one, that one sample lacks on both haplotypes."""
-    while True:
+    """A stretch away from N, duplications, tandem repeats and what is missing already, that nobody lacks yet."""
+    for _ in range(1000):
         contig = contigs[draws.one(0, len(contigs))]
         start = draws.one(1000, len(contig.codes) - size - 1000)
         taken = [(f.start, f.end) for f in contig.features if f.kind in ("gap", "duplication", "tandem")]
         taken += [(begin, end) for name, begin, end in missing if name == contig.name]
         if all(end + 500 <= start or start + size + 500 <= begin for begin, end in taken):
             break
-    sequence = contig.sequence()
-    ((position, ref, alt),) = normalise(
-        sequence, start, sequence[start - 1 : start + size], sequence[start - 1]
-    )
-    return contig, Variant(position, ref, alt, tuple(h // 2 == number for h in range(2 * samples)))
+    else:
+        raise InvalidAssetError(
+            f"the genome has no room for a deletion of {size} bases: simulate a longer one"
+        )
+    bases = contig.sequence()
+    ((position, ref, alt),) = normalise(bases, start, bases[start - 1 : start + size], bases[start - 1])
+    return contig, Variant(position, ref, alt)
 
 
 def _deleted(variants: Sequence[Variant], deletion: Variant, number: int) -> list[Variant]:
