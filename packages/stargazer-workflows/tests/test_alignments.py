@@ -13,6 +13,7 @@ from stargazer.assets import (
     FormatError,
     Intervals,
     InvalidAssetError,
+    QcReport,
     Reference,
     StargazerError,
     ToolError,
@@ -58,7 +59,8 @@ def refused(lab: Any, kind: type[StargazerError], *says: str, **options: Any) ->
         call(lab, **options)
     for text in says:
         assert text in str(caught.value)
-    assert {asset.asset_key for asset in lab.made()} <= {"reference_index", "sequence_dict", "intervals"}
+    made = {asset.asset_key if not isinstance(asset, QcReport) else asset.kind for asset in lab.made()}
+    assert made <= {"reference", "reference_index", "sequence_dict", "intervals"}
     assert lab.leftovers() == []
 
 

@@ -46,7 +46,7 @@ def test_a_run_is_recorded_with_results_and_events(reference: None) -> None:
     prepare = find_workflow("prepare_reference")
     run = asyncio.run(execute(prepare, {"build": "tiny", "aligner": "none"}, observer=seen.append))
     assert run.state == "succeeded"
-    assert (run.computed, run.memo_hits) == (2, 0)
+    assert (run.computed, run.memo_hits) == (3, 0)
     assert Path(run.results["reference_index"]["path"]).read_text().startswith("c\t4\t")
     assert run.results["reference_index"]["keyvalues"]["asset"] == "reference_index"
     assert only_run().as_dict() == run.as_dict()
@@ -58,8 +58,8 @@ def test_a_run_is_recorded_with_results_and_events(reference: None) -> None:
 def test_a_second_run_hits_the_memo_and_refresh_does_not(reference: None) -> None:
     prepare, arguments = find_workflow("prepare_reference"), {"build": "tiny", "aligner": "none"}
     asyncio.run(execute(prepare, arguments))
-    assert asyncio.run(execute(prepare, arguments)).memo_hits == 2
-    assert asyncio.run(execute(prepare, arguments, refresh=Refresh())).computed == 2
+    assert asyncio.run(execute(prepare, arguments)).memo_hits == 3
+    assert asyncio.run(execute(prepare, arguments, refresh=Refresh())).computed == 3
 
 
 def test_plain_nested_and_listed_results_are_kept() -> None:
