@@ -166,7 +166,7 @@ def _pairs(reads: R1 | R2, key: str) -> str:
 
 
 async def _imported_alignments(sample: str) -> list[Alignment]:
-    return [found for found in await Alignment.all(sample=sample) if not await made_here(found)]
+    return fullest([found for found in await Alignment.all(sample=sample) if not await made_here(found)])
 
 
 async def made_here(asset: Asset) -> bool:
