@@ -44,7 +44,7 @@ def fastest(results: dict[str, list[Run]], yardstick: str) -> None:
 def write_small(folder: Path, number: int) -> list[str]:
     """The paths of so many files of 200 bytes, each with content of its own."""
     folder.mkdir()
-    paths = [folder / f"{count}.gff3" for count in range(number)]
+    paths = [folder / f"{count}.txt" for count in range(number)]
     for count, path in enumerate(paths):
         path.write_text(f"chr1\t{count}\t{count + 1}\n".ljust(199, "#") + "\n")
     return list(map(str, paths))
@@ -62,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        large = folder / "large.gff3"
+        large = folder / "large.txt"
         with open(large, "wb") as file:
             file.write(b"chr1\t0\t1\n")
             for _ in range(int(options.gib * 64)):
@@ -93,7 +93,7 @@ def main() -> None:
 
         def add_again(files: list[str]) -> Run:
             return run(
-                [STARGAZER, "add", *files, "asset=annotation", "name=benchmark", "build=benchmark"],
+                [STARGAZER, "add", *files, "asset=qc_report", "kind=benchmark"],
                 env=environment,
             )
 

@@ -66,11 +66,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(ProvenanceWatch(config.rootpath), "stargazer-provenance-watch")
     config.pluginmanager.register(LastLimit(), "stargazer-last-limit")
     config.pluginmanager.register(Unheard(), "stargazer-unheard")
+    if config.pluginmanager.has_plugin("hypothesispytest"):
+        _without_deadlines()
     config.addinivalue_line(
         "markers", "planted_secret: a secret or path is put into provenance here, to see what becomes of it"
     )
     config.addinivalue_line("markers", "slow: takes more than a few seconds; runs after everything else")
     config.addinivalue_line("markers", "debian(*tools): compares with Debian's tools (default: all of them)")
+
+
+def _without_deadlines() -> None:
+    """Let no test of Hypothesis fail because the machine is busy."""
+    from hypothesis import HealthCheck, settings
+
+    here = settings()  # on CI a profile of its own
+    checks = {*here.suppress_health_check, HealthCheck.too_slow}
+    settings.register_profile("stargazer", here, deadline=None, suppress_health_check=checks)
+    settings.load_profile("stargazer")
 
 
 @pytest.hookimpl(trylast=True)

@@ -74,7 +74,7 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return path.read_bytes()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1, exclude_max=True))
 def test_no_cut_of_a_real_file_is_taken(tmp_path: Path, real: bytes, part: float) -> None:
     (tmp_path / "whole.h5ad").write_bytes(real)

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from stargazer.assets import REGISTRY, FormatError
-from stargazer.assets.formats import WHOLE
+from stargazer.assets import REGISTRY, FormatError, formats
 from stargazer.assets.tables import check_annotation, check_bed, check_dict, check_fai, check_vcf
 
 from .test_assets_formats import bgzf
@@ -40,10 +39,13 @@ DICT = "@HD\tVN:1.6\n" + "".join(
 FAI = "chr1\t248956422\t112\t70\t71\nHLA:A*01:01\t3503\t252513167\t70\t71\n"
 
 Check = Callable[[Path], None]
+Limits = Callable[[int], None]
 
 WHOLE_FILES: dict[str, tuple[Check, str]] = {
     "vcf": (check_vcf, HEADER + CALLS),
     "vcf of sites": (check_vcf, SITES),
+    "vcf with a missing genotype": (check_vcf, HEADER + CALLS.replace("1/1:8\n", "./.\n")),
+    "vcf whose genotypes leave out values": (check_vcf, HEADER + CALLS.replace("1/1:8\n", "1/1\n")),
     "vcf without records": (check_vcf, HEADER),
     "vcf without records or samples": (check_vcf, SITES.rpartition("chr1")[0]),
     "vcf of sites with a tab behind its columns, as GATK has it": (check_vcf, SITES.replace("INFO\n", "INFO\t\n")),
@@ -89,6 +91,9 @@ CUT: dict[str, tuple[Check, str, str]] = {
     "vcf at a tab": (check_vcf, cut(HEADER + CALLS, "GT:DP\t"), "its last line has 9 of 11 fields"),
     "vcf in the first field": (check_vcf, cut(HEADER + CALLS, "ch"), "its last line has 1 of 11 fields"),
     "vcf before the last sample": (check_vcf, cut(HEADER + CALLS, "0/1:9"), "its last line has 10 of 11 fields"),
+    "vcf in a genotype": (check_vcf, cut(HEADER + CALLS, "\t1/"), "its last line ends within a value: '1/'"),
+    "vcf behind a genotype": (check_vcf, cut(HEADER + CALLS, "\t1/1"), "with 1 of 2 values: '1/1'"),
+    "sites in a value": (check_vcf, SITES.rpartition(".")[0] + "DP=9;AF=", "its last line ends within a value"),
     "vcf with a line end behind": (check_vcf, cut(HEADER + CALLS, "PASS") + "\n", "its last line has 7 of 11 fields"),
     "sites": (check_vcf, cut(SITES, "C\t.\t."), "its last line has 7 of 8 fields"),
     "vcf in its header": (check_vcf, cut(HEADER, "##contig=<ID="), "no line that begins with #CHROM"),
@@ -160,12 +165,15 @@ def test_what_is_wrong_elsewhere_is_named(check: Check, text: str, said: str, tm
     ],
 )
 @pytest.mark.parametrize("shape", [bytes, bgzf], ids=["plain", "bgzip"])
-def test_the_end_of_a_large_file_is_looked_at(
-    check: Check, head: str, row: str, end: str, shape: Any, tmp_path: Path
+@pytest.mark.parametrize(
+    "whole", [1 << 11, 1 << 17], ids=["of a large file", "of a small file with much text"]
+)
+def test_the_end_is_looked_at(
+    check: Check, head: str, row: str, end: str, shape: Any, whole: int, tmp_path: Path, limits: Limits
 ) -> None:
-    table = row * (WHOLE // len(row) + 2)
+    limits(whole)
+    text = head + row * (300_000 // len(row))
     path = tmp_path / "large"
-    text = head + table
     for right in (text, text[:-1]):
         path.write_bytes(shape(right.encode()))
         check(path)
@@ -174,14 +182,31 @@ def test_the_end_of_a_large_file_is_looked_at(
         check(path)
 
 
-def test_the_sequences_at_the_end_of_a_large_annotation_are_no_features(tmp_path: Path) -> None:
-    (tmp_path / "x").write_text(GFF3 + "##FASTA\n>chr1\n" + "ACGT\n" * WHOLE)
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Limits:
+    """Let files above so many bytes be large ones."""
+
+    def run(whole: int) -> None:
+        monkeypatch.setattr(formats, "WHOLE", whole)
+        monkeypatch.setattr(formats, "EDGE", 1 << 16)
+
+    return run
+
+
+def test_the_sequences_at_the_end_of_a_large_annotation_are_no_features(
+    tmp_path: Path, limits: Limits
+) -> None:
+    limits(1 << 11)
+    (tmp_path / "x").write_text(GFF3 + "##FASTA\n>chr1\n" + "ACGT\n" * 50_000)
     check_annotation(tmp_path / "x")
 
 
-def test_a_header_longer_than_the_edge_is_read_to_its_columns(tmp_path: Path) -> None:
-    contigs = "".join(f"##contig=<ID=scaffold_{number},length=9>\n" for number in range(50_000))
-    text = HEADER.replace("##contig", contigs + "##contig") + CALLS * (WHOLE // len(CALLS))
+def test_a_header_longer_than_what_is_read_of_a_large_file_counts_to_its_columns(
+    tmp_path: Path, limits: Limits
+) -> None:
+    limits(1 << 11)
+    contigs = "".join(f"##contig=<ID=scaffold_{number},length=9>\n" for number in range(5_000))
+    text = HEADER.replace("##contig", contigs + "##contig") + CALLS * 50
     (tmp_path / "x").write_text(text)
     check_vcf(tmp_path / "x")
     (tmp_path / "x").write_text(cut(text, "PASS"))
@@ -197,7 +222,7 @@ TABLES = {
 }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(list(TABLES)), st.data())
 def test_a_cut_before_the_last_field_is_never_taken(
     tmp_path: Path, check: Check, data: st.DataObject

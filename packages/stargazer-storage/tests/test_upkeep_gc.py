@@ -172,7 +172,7 @@ def test_gc_waits_for_whoever_adds_and_says_for_whom(store):
 
     gc(store, tell=told.append)
 
-    assert holding.wait(10) == 0
+    assert holding.wait(60) == 0
     (line,) = told
     assert f"process {holding.pid} (python" in line
 

@@ -24,9 +24,9 @@ class Bench:
     def __init__(self, root: Path):
         self.client = LocalStorageClient(root)
 
-    def add(self, path: Path, asset: Asset) -> Any:
+    def add(self, path: Path, asset: Asset, *, force: bool = False) -> Any:
         """Register a file; return its asset."""
-        return Asset.from_record(self.client.store.add([Addition(path, asset)])[0])
+        return Asset.from_record(self.client.store.add([Addition(path, asset, force=force)])[0])
 
     def run(self, task: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """The result of a task."""

@@ -23,13 +23,8 @@ from stargazer.tasks.germline.alignment import (
     read_group,
     sort_alignment,
 )
-<<<<<<< HEAD
 from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
-from stargazer.tasks.reference import index_for_bwa_mem3, samtools_faidx
-=======
-from stargazer.tasks.germline.headers import check_header
 from stargazer.tasks.reference import index_for_bwa_mem3, index_with_bwa, samtools_faidx
->>>>>>> reads
 from stargazer.tasks.tools.samtools import samtools
 
 HEADER = (
@@ -155,13 +150,18 @@ def fastq(path: Path, count: int, end: int) -> Path:
     return path
 
 
+def indexed(bench, folder: Path):
+    """A reference, and its index for bwa-mem3."""
+    (folder / "r.fa").write_text(f">c\n{BASES}\n")
+    reference = bench.add(folder / "r.fa", Reference(build="b"))
+    bench.run(samtools_faidx, reference)
+    return reference, bench.run(index_for_bwa_mem3, reference)
+
+
 @pytest.fixture
 def aligned(bench, tmp_path: Path):
     """Two lanes of one sample, aligned."""
-    (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
-    reference = bench.add(tmp_path / "r.fa", Reference(build="b"))
-    bench.run(samtools_faidx, reference)
-    index = bench.run(index_for_bwa_mem3, reference)
+    _, index = indexed(bench, tmp_path)
     lanes = []
     for lane, count in (("1", 50), ("2", 60)):
         r1 = bench.add(fastq(tmp_path / "1.fq.gz", count, 1), R1(sample="s", lane=lane))
@@ -189,7 +189,7 @@ def test_lanes_are_aligned_merged_marked_and_counted(bench, aligned, by_hand):
 
 def test_lanes_of_two_samples_are_not_merged(bench, aligned, tmp_path: Path):
     (tmp_path / "o.bam").write_bytes(bench.path(aligned[0]).read_bytes())
-    other = bench.add(tmp_path / "o.bam", Alignment(sample="other"))
+    other = bench.add(tmp_path / "o.bam", Alignment(sample="other"), force=True)
 
     with pytest.raises(InvalidAssetError, match="lanes of one sample, got other, s"):
         bench.run(merge_lanes, [aligned[1], other])
@@ -216,10 +216,8 @@ def test_pairs_are_checked(tmp_path: Path):
 
 
 @pytest.mark.parametrize("platform", ["ONT", "pacbio"])
-def test_long_reads_are_refused_before_anything_starts(bench, tmp_path: Path, platform: str, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
-    index = bench.run(index_for_bwa_mem3, bench.add(tmp_path / "r.fa", Reference(build="b")))
+def test_long_reads_are_refused_before_anything_starts(bench, tmp_path: Path, platform: str):
+    index = indexed(bench, tmp_path)[1]
     r1 = bench.add(fastq(tmp_path / "1.fq.gz", 5, 1), R1(sample="t", platform=platform))
     r2 = bench.add(fastq(tmp_path / "2.fq.gz", 5, 2), R2(sample="t", platform=platform))
 
@@ -236,8 +234,7 @@ def test_long_reads_are_refused_before_anything_starts(bench, tmp_path: Path, pl
     ids=[".", "_", "a gap"],
 )
 def test_bwa_is_given_reads_as_it_takes_them(bench, tmp_path: Path, end: str, bases: str, by_hand):
-    (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
-    reference = bench.add(tmp_path / "r.fa", Reference(build="b"))
+    reference, index = indexed(bench, tmp_path)
     reads = []
     for mate in (1, 2):
         path = fastq(tmp_path / f"{mate}.fq.gz", 20, mate)
@@ -247,7 +244,7 @@ def test_bwa_is_given_reads_as_it_takes_them(bench, tmp_path: Path, end: str, ba
         reads.append(bench.add(path, (R1, R2)[mate - 1](sample="t")))
 
     by_bwa = bench.run(align_with_bwa, *reads, bench.run(index_with_bwa, reference))
-    by_ours = bench.run(align_with_bwa_mem3, *reads, bench.run(index_for_bwa_mem3, reference))
+    by_ours = bench.run(align_with_bwa_mem3, *reads, index)
 
     found = [
         [line.split("\t")[:10] for line in by_hand(samtools, "view", bench.path(made)).decode().splitlines()]

@@ -91,7 +91,7 @@ BAD: dict[str, tuple[list[str], list[str], str]] = {
     "the same reads": (reads(1, plain), reads(1, plain), "r1 and r2 hold the same reads"),
     "the same reads, renamed": (reads(1, slash), [read.replace("/1", "/2") for read in reads(1, slash)], "same reads"),
     "other reads": (reads(1, plain), reads(2, lambda n, m: f"q{n}"), "record 1: the names differ: 'r0' and 'q0'"),
-    "another order": (reads(1, slash), reads(2, slash, [1, 0, *range(2, COUNT)]), "seqkit pair -1 R1.fq.gz -2 R2"),
+    "another order": (reads(1, slash), reads(2, slash, [1, 0, *range(2, COUNT)]), "pair -1 x_R1.fq.gz -2 x_R2.fq`"),
     "a read less": (reads(1, slash), reads(2, slash, rest_of([3])), "record 4: the names differ: 'r3/1' and 'r4/2'"),
     "the last one less": (reads(1, slash), reads(2, slash, rest_of([COUNT - 1])), "the last record: the names differ"),
     "exchanged": (reads(2, slash), reads(1, slash), "the second reads were given as the first ('r0/2' and 'r0/1')"),

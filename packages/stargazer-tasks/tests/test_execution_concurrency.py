@@ -83,7 +83,7 @@ async def upper(given: QcReport) -> QcReport:
 
 @flow.task
 async def chain(text: str, log: str) -> QcReport:
-    made: QcReport = await upper(await slow(text, 0, log))
+    made: QcReport = await upper(await slow(text, 0.0, log))
     return made
 
 
@@ -205,7 +205,7 @@ def elsewhere(call: str) -> Iterator[subprocess.Popen[str]]:
 
 def test_the_same_call_in_two_processes_is_computed_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    call = f"slow('same', 1, {str(log)!r})"
+    call = f"slow('same', 1.0, {str(log)!r})"
     with elsewhere(call) as one, elsewhere(call) as other:
         said = [process.communicate(timeout=60)[0] for process in (one, other)]
     assert starts(log) == 1, said
@@ -251,7 +251,7 @@ def test_a_killed_holder_leaves_nothing_that_stays(tmp_path: Path) -> None:
         wait_for(lambda: not any(map(alive, tools)))
     assert (left / "half").exists()
     assert store().query({}) == []
-    asyncio.run(slow("next", 0, str(log)))  # takes slots, sweeps
+    asyncio.run(slow("next", 0.0, str(log)))  # takes slots, sweeps
     assert list(store().objects.work.iterdir()) == []
     assert slots_free()
     with elsewhere(f"lonely_sleeper({str(tmp_path / 'again')!r})"):  # its lock is free too

@@ -391,9 +391,14 @@ def test_an_input_without_cid_is_refused_by_its_name() -> None:
         run(handed_on, QcReport(kind="x"))
 
 
+@env.task
+async def anything(value: Any) -> None:
+    return None
+
+
 def test_an_argument_that_is_not_json_is_refused_by_its_name() -> None:
-    with pytest.raises(InvalidAssetError, match="text: a PosixPath is neither an asset nor plain data"):
-        run(one, Path("x"))
+    with pytest.raises(InvalidAssetError, match="value: a PosixPath is neither an asset nor plain data"):
+        run(anything, Path("x"))
 
 
 def test_wrong_arguments_are_a_type_error() -> None:

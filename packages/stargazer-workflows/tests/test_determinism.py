@@ -69,6 +69,7 @@ def unsorted(genome: Any, folder: Path, run_by_hand: Callable[..., bytes], sampl
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute on an idle machine
 @pytest.mark.debian("bwa")
 def test_every_task_gives_the_same_files_on_an_empty_machine(
     genome: Any, run_by_hand: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

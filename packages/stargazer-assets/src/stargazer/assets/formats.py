@@ -186,13 +186,8 @@ def last_read(path: Path) -> Record | None:
             size <<= RECORD
         return last_record(end, path.name)
     if path.stat().st_size > WHOLE:
-<<<<<<< HEAD
         end = _last_blocks(_tail(path, EDGE)) if _is_bgzf(raw) else b""
-        return last_record(end, path.name) if end else None
-=======
-        end = _last_blocks(_tail(path, 16 * BGZF_BLOCK)) if _is_bgzf(raw) else b""
         return last_record(end, path.name) if end.count(b"\n") >= 2 * RECORD else None
->>>>>>> reads
     end = b""
     with gzip.open(path) as file:
         while block := file.read(WHOLE):

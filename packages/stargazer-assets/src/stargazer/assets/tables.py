@@ -39,7 +39,8 @@ def check_vcf(path: Path) -> None:
     columns = _vcf_columns(path)
 
     def wrong(line: str, before: str, *, is_cut: bool) -> str:
-        return _fewer(_fields(line, is_cut=is_cut), columns)
+        few = _fewer(_fields(line, is_cut=is_cut), columns)
+        return few or (_cut_value(line.split("\t"), before.split("\t")) if is_cut else "")
 
     _check_lines(path, text, _rows(text, ("#",)), wrong)
     if "" in text.first or "" in text.last:
@@ -187,6 +188,18 @@ def _features(text: Text) -> Iterator[tuple[int, str, bool]]:
         if is_behind or line.startswith(">"):
             return
         yield number, line, is_last
+
+
+def _cut_value(fields: list[str], before: list[str]) -> str:
+    """How the last field of the last record of a VCF shows that it was cut; "" if it does not."""
+    value = fields[-1]
+    if value.endswith((":", "/", "|", ",", ";", "=")):
+        return f"ends within a value: {value[-40:]!r}"
+    called = not value.startswith(".") and len(fields) > len(VCF_COLUMNS) + 1
+    wanted = fields[8].count(":") if called else 0
+    if value.count(":") < wanted and fields[8:9] == before[8:9] and before[-1].count(":") == wanted:
+        return f"ends within a genotype, with {value.count(':') + 1} of {wanted + 1} values: {value[-40:]!r}"
+    return ""
 
 
 def _cut_attributes(attributes: str, before: str) -> str:

@@ -28,8 +28,9 @@ def sample(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
     if found[0] != asset.sample:
         raise FormatError(
             f"{path.name!r} is of the sample {found[0]!r} according to its header (@RG SM), and "
-            f"sample={asset.sample} was given: give sample={found[0]}, or correct its header "
-            "(`samtools addreplacerg`) and add that"
+            f"sample={asset.sample} was given: give sample={found[0]}, or, where that is the same person, correct the "
+            f"header and add that: `samtools reheader -c \"sed 's/SM:{found[0]}/SM:{asset.sample}/'\" "
+            f"{shlex.quote(path.name)} > out.bam`"
         )
     return True
 

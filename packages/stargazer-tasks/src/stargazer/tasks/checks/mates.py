@@ -60,11 +60,11 @@ def _compare(one: tuple[str, Path], two: tuple[str, Path]) -> None:
     both = list(zip(first, second, strict=False))
     for number, (a, b) in enumerate(both, 1):
         if template_name(name_of(a[0]), name_of(b[0])) is None:
-            _refuse_names(titles, f"record {number}", a, b, first, second)
+            _refuse_names((one[0], two[0]), f"record {number}", a, b, first, second)
     if (a_last := _last(one[1])) and (b_last := _last(two[1])):
         both.append((a_last, b_last))
         if template_name(name_of(a_last[0]), name_of(b_last[0])) is None:
-            _refuse_names(titles, "the last record", a_last, b_last, first, second)
+            _refuse_names((one[0], two[0]), "the last record", a_last, b_last, first, second)
     if sum(len(bases) for (_, bases, _), _ in both) < ENOUGH:
         return
     if all(a[1:] == b[1:] for a, b in both):
@@ -84,9 +84,15 @@ def _compare(one: tuple[str, Path], two: tuple[str, Path]) -> None:
 
 
 def _refuse_names(
-    titles: str, where: str, a: Record, b: Record, first: Sequence[Record], second: Sequence[Record]
+    names: tuple[str, str],
+    where: str,
+    a: Record,
+    b: Record,
+    first: Sequence[Record],
+    second: Sequence[Record],
 ) -> None:
     """Say in which way the names of two reads that should be mates differ."""
+    titles = f"{names[0]!r} and {names[1]!r}"
     if template_name(name_of(b[0]), name_of(a[0])) is not None:
         _refuse_exchanged(titles, a, b)
     begins = f"{titles}: {where}: the names differ: {_names([a, b])}: "
@@ -94,7 +100,7 @@ def _refuse_names(
     if any(_bare(record) in others for record in first):
         raise FormatError(
             f"{begins}one of the files lacks reads, or they are in another order: pair them anew, for example with "
-            "`seqkit pair -1 R1.fq.gz -2 R2.fq.gz`, and add what that writes"
+            f"`seqkit pair -1 {quote(names[0])} -2 {quote(names[1])}`, and add what that writes"
         )
     raise FormatError(
         f"{begins}these files are not mates: give the first and second reads of one run and lane; where a tool "
