@@ -1,14 +1,14 @@
 """Recall and precision of germline calls on a simulated cohort, beside bcftools by hand; exit status 1 below a limit.
 
-    python benchmarks/accuracy.py [--seed 1] [--bases 1500000] [--folder FOLDER]
+    python benchmarks/accuracy.py [--seed 1] [--bases 1500000] [--by-hand=OPTIONS] [--folder FOLDER]
 
 Four samples (30x, 30x, 15x, 3x, 6 % of the reads duplicates) with private and shared SNVs, indels of 1 to 60 bases, and
 stretches that a sample lacks on both copies; a reference with runs of N, repeats in lower case and a chrM of which
 there is one copy. `stargazer run germline_short_variant_discovery` calls them jointly from the reads; by hand the same
-wheel's bcftools calls the same alignments with its default options, apart from a higher depth and the ploidy of chrM.
-Both have QUAL < 30 filtered. Alleles are compared after normalisation, where short reads can be judged: not within 250
-bases of a contig's end, a run of N or a duplication, nor in tandem repeats beyond 30 bases. Every SNV that is missed at
-30x is listed with the reason, also beyond that.
+wheel's bcftools calls the same alignments with its default options (or those given) apart from a higher depth and the
+ploidy of chrM. On both sides QUAL < 30 is filtered. Alleles are compared after normalisation, where short reads can be
+judged: not within 250 bases of a contig's end, a run of N or a duplication, nor in tandem repeats beyond 30 bases.
+Every SNV that is missed at 30x is listed with the reason, also elsewhere.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ BLURRED = {
 BY_HAND = """set -e -o pipefail
 $SAMTOOLS faidx reference.fa
 printf '%s 1 2000000000 M 1\\n%s 1 2000000000 F 1\\n' "$HAPLOID" "$HAPLOID" > ploidy.txt
-$BCFTOOLS mpileup --no-version -d 100000 -L 100000 -f reference.fa -a FORMAT/AD,FORMAT/DP -Ou "$@" |
+$BCFTOOLS mpileup --no-version $OPTIONS -d 100000 -L 100000 -f reference.fa -a FORMAT/AD,FORMAT/DP -Ou "$@" |
   $BCFTOOLS call --no-version --ploidy-file ploidy.txt -m -v -Ou |
   $BCFTOOLS norm --no-version -f reference.fa -Ou |
   $BCFTOOLS filter --no-version -s LowQual -e 'QUAL<30' -Oz -o by_hand.vcf.gz
@@ -135,11 +135,11 @@ def call_with_stargazer(cohort: Cohort, folder: Path) -> tuple[Path, dict[str, P
     return calls, alignments
 
 
-def call_by_hand(cohort: Cohort, alignments: Mapping[str, Path]) -> Path:
-    """bcftools with its default options, a higher depth, and the ploidy of chrM."""
+def call_by_hand(cohort: Cohort, alignments: Mapping[str, Path], mpileup: str) -> Path:
+    """bcftools with these options of mpileup, a higher depth, and the ploidy of chrM."""
     folder = cohort.reference.parent
     paths = [str(alignments[sample]) for sample in cohort.reads]
-    environment = {**os.environ, **wheels(), "HAPLOID": MITOCHONDRION}
+    environment = {**os.environ, **wheels(), "HAPLOID": MITOCHONDRION, "OPTIONS": mpileup}
     run(["bash", "-c", BY_HAND, "by hand", *paths], cwd=folder, env=environment)
     return folder / "by_hand.vcf.gz"
 
@@ -260,12 +260,12 @@ def _evidence(allele: Allele, reads: Any) -> Iterator[str]:
         yield f"MAPQ below {UNSURE} in {unsure} of {len(bases)} reads"
 
 
-def measure(folder: Path, seed: int, length: int) -> int:
+def measure(folder: Path, seed: int, length: int, mpileup: str = "") -> int:
     """Simulate, call both ways, compare and print; give the exit status."""
     began = time.monotonic()
     cohort = simulate_cohort(folder, DEPTHS, length, seed)
     vcf, alignments = call_with_stargazer(cohort, folder)
-    by_hand = call_by_hand(cohort, alignments)
+    by_hand = call_by_hand(cohort, alignments, mpileup)
     sequences = {contig.name: contig.sequence() for contig in cohort.contigs}
 
     def compare(regions: Regions) -> Compared:
@@ -296,10 +296,13 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bases", type=int, default=1_500_000)
+    parser.add_argument(
+        "--by-hand", default="", metavar="OPTIONS", help="of mpileup, as one word: '-X illumina'"
+    )
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        return measure(Path(folder), options.seed, options.bases)
+        return measure(Path(folder), options.seed, options.bases, options.by_hand)
 
 
 if __name__ == "__main__":
