@@ -396,6 +396,14 @@ def test_several_alignments_and_none(small_lab: Any, write_bam: Any):
     refused(small_lab, AmbiguousAssetError, "2 registered alignments", first.cid, second.cid, "stargazer rm")
 
 
+def test_an_alignment_that_was_added_again_with_its_build_is_one(small_lab: Any, write_bam: Any):
+    bam = write_bam()
+    small_lab.add(bam, Alignment(sample="s"))
+    small_lab.add(bam, Alignment(sample="s", build="small", sorted_by="coordinate"))
+
+    assert call(small_lab).variants.samples == ["s"]
+
+
 def test_an_alignment_made_here_is_not_one_from_elsewhere(small_lab: Any, genome: Any, tmp_path: Path):
     small_lab.add_lane(genome.write_reads(tmp_path, pairs=50), sample="s")
     call(small_lab)
