@@ -306,49 +306,30 @@ def test_a_cap_on_depth_is_said_where_it_bites(small_lab: Any, write_bam: Any, r
     assert "deeper than max_depth=50: s (400 reads)" in notes_of(small_lab, capped)
 
 
-@pytest.mark.parametrize(
-    ("options", "genotype"),
-    [
-        ({}, "1/1"),
-        ({"ploidy": ["chr1:1-99:1"]}, "1"),
-        ({"ploidy": ["chr1:1-99=1"]}, "1"),
-        ({"ploidy": ["chr1:1-99:M:1"], "sex": ["s:M"]}, "1"),
-        ({"ploidy": ["chr1:1-99:M:1"], "sex": ["s:female"]}, "1/1"),
-        ({"ploidy": ["chr1:1-99:M:1"], "sex": ["male"]}, "1"),
-        ({"ploidy": ["chr1:1-99:1-1500:1"]}, "1/1"),
-        ({"ploidy": ["chr1:1-99:1501-1501:1"]}, "1"),
-        ({"ploidy": ["GRCh38"]}, "1/1"),
-    ],
-)
-def test_ploidy_of_a_contig_for_all_or_by_sex(
-    small_lab: Any, write_bam: Any, records_of: Any, options: dict[str, Any], genotype: str
+def test_a_ploidy_by_sex_reaches_the_genotypes_and_the_summary(
+    small_lab: Any, write_bam: Any, records_of: Any
 ):
-    small_lab.add(write_bam(), Alignment(sample="s", duplicates_marked=True))
+    for sample in ("s", "t"):
+        groups = GROUP.replace("SM:s", f"SM:{sample}")
+        small_lab.add(write_bam(groups=groups), Alignment(sample=sample, duplicates_marked=True))
+    options = {"ploidy": ["chr1:1-99:M:1"], "sex": ["s:M", "t:F"]}
 
-    calls = call(small_lab, **options)
+    calls = small_lab.run(germline_short_variant_discovery, samples=["s", "t"], build="small", **options)
 
     (line,) = records_of(small_lab.path(calls.variants))
-    assert line.split("\t")[9].split(":")[0] == genotype
-    given = json.loads(small_lab.path(calls.summary).read_text())["ploidy"]
-    assert given == {"default": 2, "given": options.get("ploidy"), "sex": options.get("sex")}
+    assert [call.split(":")[0] for call in line.split("\t")[9:]] == ["1", "1/1"]
+    summary = json.loads(small_lab.path(calls.summary).read_text())
+    assert summary["ploidy"] == {"default": 2, "given": options["ploidy"], "sex": options["sex"]}
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         ({"ploidy": ["chrM:1"]}, "names no contig of the reference"),
-        ({"ploidy": ["chr1:1-99"]}, "names no contig of the reference"),
-        ({"ploidy": ["chr1:1-99:3"]}, "0 to 2 copies"),
-        ({"ploidy": ["chr1:1-99:X:1"]}, "M or F"),
-        ({"ploidy": ["haploid"]}, "expected CONTIG:COPIES"),
-        ({"ploidy": ["chr1:1-99:M:1"]}, "that of s is not given: give sex=s:M"),
-        ({"ploidy": ["chr1:1-99:1"], "sex": ["t:M"]}, "expected SAMPLE:M or SAMPLE:F, of s; got 't:M'"),
-        ({"ploidy": ["chr1:1-99:1"], "sex": ["s:M", "s:F"]}, "both M and F"),
         ({"max_depth": 0}, "max_depth: expected 1 or more reads, got 0"),
-        ({"sex": ["s:M"]}, "sex=s:M changes nothing without ploidy="),
     ],
 )
-def test_ploidies_and_depths_that_cannot_be(
+def test_ploidies_and_depths_that_cannot_be_are_refused_before_anything_is_called(
     small_lab: Any, write_bam: Any, options: dict[str, Any], says: str
 ):
     small_lab.add(write_bam(), Alignment(sample="s"))
