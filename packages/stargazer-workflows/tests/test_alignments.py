@@ -218,7 +218,7 @@ def test_an_alignment_of_another_build_by_its_metadata(
     ("groups", "says"),
     [
         ("@RG\tID:1\tSM:somebody\n", ["registered for 's' name 'somebody'"]),
-        (GROUP + "@RG\tID:2\tSM:t\n", ["2 samples ('s', 't')", "split it by read group"]),
+        (GROUP + "@RG\tID:2\tSM:t\n", ["2 samples ('s', 't'", "split it by read group"]),
         (GROUP.strip() + "\tPL:PACBIO\n", ["reads of PACBIO", "long reads"]),
         (GROUP.strip() + "\tPL:ont\n", ["reads of ONT", "long reads"]),
     ],
