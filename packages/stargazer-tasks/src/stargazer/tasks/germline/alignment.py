@@ -180,8 +180,8 @@ def refuse_long_reads(r1: R1, r2: R2) -> None:
     if r1.platform.upper() in LONG_READS:
         raise InvalidAssetError(
             f"the reads of {r1.sample!r} are of {r1.platform}, and BWA-MEM is set for short reads here: align them "
-            "with minimap2, and call them with a caller for long reads (Clair3, DeepVariant). If they are short, correct "
-            f"their platform: `stargazer amend {r1.cid} {r2.cid} platform=ILLUMINA`"
+            "with minimap2, and call them with a caller for long reads (Clair3, DeepVariant). If they are short, "
+            f"correct their platform: `stargazer amend {r1.cid} {r2.cid} platform=ILLUMINA`"
         )
 
 
