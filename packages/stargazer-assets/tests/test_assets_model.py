@@ -26,6 +26,7 @@ from stargazer.assets import (
     fetch,
 )
 from stargazer.assets.asset import companions_of
+from stargazer.assets.declaring import MAX_FIELDS
 
 from .memory_client import MemoryClient
 
@@ -261,6 +262,7 @@ def test_a_subclass_has_fields_of_its_own_and_inherits_the_rest() -> None:
     made = LongReadAlignment(sample="s", reference_cid="r")
 
     assert LongReadAlignment.from_keyvalues(made.keyvalues) == made
+    assert len(Alignment.fields()) == MAX_FIELDS  # all that an asset can store, had each a value
     assert (LongReadAlignment.suffix, LongReadAlignment.check) == (Alignment.suffix, Alignment.check)
     assert Alignment.asset_key == "alignment"
     assert (AlignmentIndex, "alignment_cid") in companions_of(LongReadAlignment)

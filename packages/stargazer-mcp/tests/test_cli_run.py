@@ -134,21 +134,25 @@ def test_a_second_run_computes_nothing(reads: Path) -> None:
 def test_refresh_computes_anew(reads: Path) -> None:
     words = ["run", "prepare_reference", "build=tiny", "aligner=none", "--json"]
     stargazer(*words)
-    assert json.loads(stargazer(*words, "--refresh").stdout)["computed"] == 2
+    assert json.loads(stargazer(*words, "--refresh").stdout)["computed"] == 3
 
 
 def test_a_table_is_for_people(reads: Path) -> None:
     done = stargazer("run", "prepare_reference", "build=tiny", "aligner=none")
     assert done.stdout.splitlines()[0].split() == ["RESULT", "TYPE", "CID"]
-    assert "2 tasks computed" in done.stderr
+    assert "3 tasks computed" in done.stderr
     assert "stargazer get CID --to DIR" in done.stderr
 
 
 def test_a_failing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("twice.fa").write_text(">c\nACGT\n>c\nACGT\n")
-    stargazer("add", "twice.fa", "build=twice")
-    error = stargazer("run", "prepare_reference", "build=twice", status=1).stderr
+    Path("r.fa").write_text(">c\nACGT\n")
+    stargazer("add", "r.fa", "build=b")
+    Path("samtools").write_text('#!/bin/sh\n[ "$1" = --version ] && echo samtools 1.99 || exit 7\n')
+    Path("samtools").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("STARGAZER_TOOLS", "samtools=path")
+    error = stargazer("run", "prepare_reference", "build=b", status=1).stderr
     assert "stargazer: error:" in error
     assert "samtools" in error
     assert left_over() == []

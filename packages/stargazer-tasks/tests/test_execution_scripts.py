@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from stargazer.tasks.execution.runkey import run_key
 from stargazer.tasks.tools import ResolvedTool
 
@@ -24,3 +25,18 @@ def test_comments_docstrings_and_formatting_of_a_script_do_not_count(tmp_path: P
     dressed = '"""Aligns."""\n\n\ndef align( reads ):  # fast\n    """Align reads."""\n    return reads+1\n'
 
     assert key(tmp_path, plain) == key(tmp_path, dressed)
+
+
+def test_what_a_script_imports_of_ours_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "scripts").mkdir()
+    module = tmp_path / "stargazer" / "imported_by_an_engine.py"
+    module.parent.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    script = "from stargazer.imported_by_an_engine import SIZE\n"
+
+    def with_module(text: str) -> str:
+        module.write_text(text)
+        return key(tmp_path / "scripts", script)
+
+    assert with_module("SIZE = 1\n") == with_module("SIZE = 1  # of a record\n")
+    assert with_module("SIZE = 1\n") != with_module("SIZE = 2\n")

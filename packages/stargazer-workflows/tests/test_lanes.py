@@ -25,6 +25,7 @@ from stargazer.assets import (
     StargazerError,
     ToolError,
 )
+from stargazer.storage.store import Addition
 from stargazer.tasks.tools.bcftools import bcftools
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows.germline import germline_short_variant_discovery, preprocess_sample
@@ -368,3 +369,19 @@ async def kill_child(script: str, killed: list[int], ready: Callable[[], bool]) 
                         os.kill(pid, signal.SIGKILL)
                         killed.append(pid)
                         return
+
+
+@pytest.mark.parametrize("platform", ["ONT", "pacbio"])
+def test_long_reads_are_refused_before_the_reference_is_looked_at(
+    small_lab: Any, genome: Any, tmp_path: Path, platform: str
+):
+    reads = genome.write_reads(tmp_path, pairs=10)
+    items = [
+        Addition(path, kind(sample="s", platform=platform), force=True)
+        for path, kind in zip(reads, (R1, R2), strict=True)
+    ]
+    small_lab.client.store.add(items)
+
+    with pytest.raises(InvalidAssetError, match=f"are of {platform}, and BWA-MEM is set for short reads"):
+        small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    assert not small_lab.computed()

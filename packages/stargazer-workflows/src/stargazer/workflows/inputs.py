@@ -17,6 +17,7 @@ from stargazer.assets import (
     InvalidAssetError,
     ProvenanceDocument,
 )
+from stargazer.tasks.germline.alignment import refuse_long_reads
 from stargazer.workflows.lanes import fullest, identity, title, to_be_named
 
 __all__ = ["Lane", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of", "made_here"]
@@ -48,7 +49,7 @@ async def lanes_of(sample: str) -> list[Lane]:
     Raises:
         AssetNotFoundError: no reads of this sample, or reads without their mates.
         AmbiguousAssetError: several r1 or r2 of one lane.
-        InvalidAssetError: a file registered as both r1 and r2, or for two lanes.
+        InvalidAssetError: a file registered as both r1 and r2, or for two lanes; reads of a platform with long ones.
     """
     first, second = fullest(await R1.all(sample=sample)), fullest(await R2.all(sample=sample))
     if not first and not second:
@@ -65,6 +66,8 @@ async def lanes_of(sample: str) -> list[Lane]:
         if id(r2) not in paired:
             raise AssetNotFoundError(f"{_named(r2)}: no r1 goes with r2 {r2.cid}; add it with "
                                      f"`stargazer add R1.fq.gz {_pairs(r2, 'r1')}`")  # fmt: skip
+    for lane in lanes:
+        refuse_long_reads(*lane)
     return lanes
 
 
@@ -166,7 +169,7 @@ def _pairs(reads: R1 | R2, key: str) -> str:
 
 
 async def _imported_alignments(sample: str) -> list[Alignment]:
-    return [found for found in await Alignment.all(sample=sample) if not await made_here(found)]
+    return fullest([found for found in await Alignment.all(sample=sample) if not await made_here(found)])
 
 
 async def made_here(asset: Asset) -> bool:

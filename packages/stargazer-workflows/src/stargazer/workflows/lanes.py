@@ -1,4 +1,4 @@
-"""Records of reads that stand for the same lane, and names for lanes that were given none."""
+"""Records that stand for the same file, and names for lanes that were given none."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TypeVar
 
-from stargazer.assets import R1, R2
+from stargazer.assets import R1, R2, Alignment, Asset
+from stargazer.assets.links import LinkKind
 
 __all__ = ["fullest", "identity", "is_said_by", "title", "to_be_named"]
 
-Reads = TypeVar("Reads", R1, R2)
-
-LANE = ("library", "lane", "platform")
+Record = TypeVar("Record", R1, R2, Alignment)
 
 
-def fullest(reads: Sequence[Reads]) -> list[Reads]:
-    """The records of a sample's reads, without those that say of the same bytes less than another one does.
+def fullest(records: Sequence[Record]) -> list[Record]:
+    """The records of a sample's reads or alignments, without those that say less of the same bytes than another does.
 
     So a file that was registered again with its lane is that lane.
     """
-    kept: list[Reads] = []
-    for one in reads:
+    kept: list[Record] = []
+    for one in records:
         if any(is_said_by(one, other) for other in kept):
             continue
         kept = [other for other in kept if not is_said_by(other, one)] + [one]
-    return [_linked(one, reads) for one in kept]
+    return [_linked(one, records) for one in kept]
 
 
-def is_said_by(one: R1 | R2, other: R1 | R2) -> bool:
-    """Whether all that a record of reads says is said by another one of the same bytes."""
-    if (one.asset_key, one.cid, one.sample) != (other.asset_key, other.cid, other.sample):
+def is_said_by(one: Asset, other: Asset) -> bool:
+    """Whether all that a record says is said by another one of the same bytes; its companion aside."""
+    if (one.asset_key, one.cid) != (other.asset_key, other.cid):
         return False
-    return all(_given(one, name) in (None, _given(other, name)) for name in LANE)
+    companions = {name for name, link in one.links().items() if link.kind is LinkKind.COMPANION}
+    return all(_given(one, name) in (None, _given(other, name)) for name in one.fields().keys() - companions)
 
 
 def to_be_named(same: Sequence[R1], first: Sequence[R1], second: Sequence[R2]) -> str:
@@ -54,17 +54,17 @@ def to_be_named(same: Sequence[R1], first: Sequence[R1], second: Sequence[R2]) -
     )
 
 
-def _given(reads: R1 | R2, name: str) -> str | None:
-    value: str | None = getattr(reads, name)
-    return None if value == type(reads).fields()[name].default else value
+def _given(asset: Asset, name: str) -> object:
+    value: object = getattr(asset, name)
+    return None if value == asset.fields()[name].default else value
 
 
-def _linked(one: Reads, reads: Sequence[Reads]) -> Reads:
+def _linked(one: Record, records: Sequence[Record]) -> Record:
     """A record with the link of one that it takes the place of, if it has none itself."""
     if not isinstance(one, R2) or one.r1_cid:
         return one
     links = [
-        other.r1_cid for other in reads if isinstance(other, R2) and other.r1_cid and is_said_by(other, one)
+        other.r1_cid for other in records if isinstance(other, R2) and other.r1_cid and is_said_by(other, one)
     ]
     return one.copy(r1_cid=links[0]) if links else one
 

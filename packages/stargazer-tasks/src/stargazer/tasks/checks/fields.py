@@ -52,7 +52,7 @@ def alignment(path: Path, given: Mapping[str, str], references: References) -> S
     if len(header.samples) == 1:
         said["sample"] = header.samples[0]
     elif "sample" not in given and header.samples:
-        raise InvalidAssetError(several_samples(path.name, header.samples))
+        raise InvalidAssetError(several_samples(repr(path.name), header.samples, path.name))
     elif "sample" not in given:
         raise InvalidAssetError(
             f"{path.name!r}: alignment needs sample, and its header names none (@RG SM): give sample=NAME"

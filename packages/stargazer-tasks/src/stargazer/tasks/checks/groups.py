@@ -22,7 +22,7 @@ def sample(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
     """
     found = alignment_header(path).samples
     if len(found) > 1:
-        raise FormatError(several_samples(path.name, found))
+        raise FormatError(several_samples(repr(path.name), found, path.name))
     if not found:
         return f"sample={asset.sample}: its header names no sample (@RG SM)"
     if found[0] != asset.sample:
@@ -56,10 +56,14 @@ def library_of(header: Header) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def several_samples(name: str, found: list[str]) -> str:
-    """Why a file with reads of several samples is refused, and what to do instead."""
+def several_samples(title: str, found: list[str], name: str = "in.bam") -> str:
+    """Why a file with reads of several samples is refused, and what to do instead.
+
+    Args:
+        title, name: of the file, in the sentence and in commands.
+    """
     return (
-        f"{name!r} holds reads of {len(found)} samples ({some(found)}, @RG SM), and an alignment is of one: split it "
+        f"{title} holds reads of {len(found)} samples ({some(found)}, @RG SM), and an alignment is of one: split it "
         f"by read group (`samtools split -f '%!.bam' {shlex.quote(name)}`), merge those of the same sample "
         "(`samtools merge`), and add each"
     )

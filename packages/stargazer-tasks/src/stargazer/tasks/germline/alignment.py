@@ -34,7 +34,7 @@ from stargazer.tasks.tools.samtools import samtools
 
 __all__ = ["CheckedAlignment", "MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats",
            "check_alignment", "check_pairs", "flagstat", "index_alignment", "mark_duplicates", "merge_lanes",
-           "read_group", "sort_alignment", "split_libraries"]  # fmt: skip
+           "read_group", "refuse_long_reads", "sort_alignment", "split_libraries"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
 """Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
@@ -99,7 +99,7 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
         FormatError: the index is not one of bwa-mem3.
         InvalidAssetError: long reads; a name that cannot be in a read group.
     """
-    _refuse_long_reads(r1)
+    refuse_long_reads(r1, r2)
     mem = bwa_mem3(
         "mem", "-t", current_session().threads, "-R", read_group(r1), _prefix(index), r1.path, r2.path
     )
@@ -117,7 +117,7 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
         InvalidAssetError: long reads; a name that cannot be in a read group.
         ToolError: bwa is not on PATH, or failed.
     """
-    _refuse_long_reads(r1)
+    refuse_long_reads(r1, r2)
     pairs = r1.path, r2.path
     if not await call(check_pairs, r1=r1.path, r2=r2.path):
         pairs = workspace() / "plain_R1.fq", workspace() / "plain_R2.fq"
@@ -171,8 +171,8 @@ def _is_plain(name: bytes, line: bytes, bases: bytes) -> bool:
     return given in (name, name + b"/" + given[-1:]) and b"-" not in bases
 
 
-def _refuse_long_reads(r1: R1) -> None:
-    """Refuse what BWA-MEM, as it is set for short reads, would align badly.
+def refuse_long_reads(r1: R1, r2: R2) -> None:
+    """Refuse what BWA-MEM, as it is set for short reads, would align badly: for workflows, before anything starts.
 
     Raises:
         InvalidAssetError: the reads are of a platform that makes long ones.
@@ -180,8 +180,8 @@ def _refuse_long_reads(r1: R1) -> None:
     if r1.platform.upper() in LONG_READS:
         raise InvalidAssetError(
             f"the reads of {r1.sample!r} are of {r1.platform}, and BWA-MEM is set for short reads here: align them "
-            "with minimap2, and add the sorted BAM: `stargazer add FILE.bam sample=... sorted_by=coordinate`. If they "
-            f"are short, correct their platform: `stargazer amend {r1.cid} platform=ILLUMINA`"
+            "with minimap2, and call them with a caller for long reads (Clair3, DeepVariant). If they are short, "
+            f"correct their platform: `stargazer amend {r1.cid} {r2.cid} platform=ILLUMINA`"
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import attrs
 from stargazer.assets.errors import InvalidAssetError
 from stargazer.tasks.checks.contigs import compare, some
+from stargazer.tasks.checks.groups import several_samples
 from stargazer.tasks.checks.headers import Contig, Header
 from stargazer.tasks.checks.reads import LONG_READS
 
@@ -84,11 +85,7 @@ def conformed_header(text: str, sample: str, reference: Mapping[str, Contig]) ->
 
 def _check_groups(header: Header, sample: str, title: str) -> None:
     if len(header.samples) > 1:
-        raise InvalidAssetError(
-            f"{title} holds reads of {len(header.samples)} samples ({some(header.samples)}), and an alignment is of "
-            "one: split it by read group (`samtools split -f '%!.bam' in.bam`), merge the parts of each sample "
-            "(`samtools merge`), and add them one by one"
-        )
+        raise InvalidAssetError(several_samples(title, header.samples))
     if header.samples not in ([], [sample]):
         raise InvalidAssetError(
             f"the read groups of the alignment registered for {sample!r} name {header.samples[0]!r}: register it "
