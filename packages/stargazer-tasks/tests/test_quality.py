@@ -85,7 +85,7 @@ def test_variant_stats_of_no_variants(tmp_path: Path, by_hand):
     assert (counted["multiallelic_sites"], counted["ts_tv"]) == (0, 0.0)
 
 
-SETTINGS = {"ploidy": None, "sex": None, "max_depth": 100, "marked_elsewhere": []}
+SETTINGS: dict[str, Any] = {"ploidy": [], "sex": [], "max_depth": 100, "marked_elsewhere": []}
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_summary_of_all(summarise: Any):
     assert summary["samples"]["b"]["calls_that_pass"]["snvs_hom_alt"] == 1
     assert summary["samples"]["a"]["reads"] == 6
     assert summary["reference"] == {"bases": 100}
-    assert summary["ploidy"] == {"default": 2, "given": None, "sex": None}
+    assert summary["ploidy"] == {"default": 2, "given": [], "sex": []}
     assert summary["notes"][:2] == ["two codes", "put in order"]
 
 

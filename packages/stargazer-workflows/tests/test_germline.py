@@ -11,8 +11,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import flyte
 import pytest
 from stargazer.assets import R1, R2, Alignment, Intervals, Reference, Variants
+from stargazer.tasks.execution import named_outputs
 from stargazer.tasks.germline.alignment import read_group
 from stargazer.tasks.germline.variants import call_variants, gather_variants
 from stargazer.tasks.reference import split_intervals
@@ -180,6 +182,26 @@ def test_the_same_bytes_on_one_core_in_another_home(
 def results(lab: Any) -> set[tuple[str, str]]:
     """Type and CID of everything computed; provenance holds times."""
     return {(asset.asset_key, asset.cid) for asset in lab.made()}
+
+
+def test_flyte_runs_the_same(called: Any):
+    async def run() -> Any:
+        done = await flyte.with_runcontext(mode="local").run.aio(
+            germline_short_variant_discovery,
+            samples=["NA12829"],
+            build="GRCh38",
+            ploidy=[f"{CONTIG}:M:2"],
+            sex=["F"],
+            max_depth=1_000,
+        )
+        return named_outputs(germline_short_variant_discovery, done.outputs())
+
+    calls = called.run(run)
+
+    assert [alignment.cid for alignment in calls.alignments] == [
+        alignment.cid for alignment in called.calls.alignments
+    ]
+    assert calls.variants.cid == called.calls.variants.cid  # of two copies, and of no place so deep
 
 
 def test_the_summary_counts_what_there_is(called: Any):

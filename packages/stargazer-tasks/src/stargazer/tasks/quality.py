@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stargazer.tasks.germline.ploidy import MALE_NAMES, SINGLE_NAMES
+from stargazer.tasks.germline.ploidy import MALE_NAMES, SINGLE_NAMES, TABLES
 from stargazer.tasks.germline.records import IN_DELETION, count_records
 from stargazer.tasks.regions import contigs_of
 
@@ -142,13 +142,13 @@ def _notes(
         notes.append(
             f"Duplicates of {', '.join(marked)} were not marked here: header or metadata say that they are."
         )
-    named = [item.rpartition(":")[0] for item in settings["ploidy"] or []]
+    named = [item.rpartition(":")[0] for item in settings["ploidy"]]
     doubtful = [
         name
         for name in contigs
         if name in SINGLE_NAMES | MALE_NAMES
         and not any(item.startswith(name) for item in named)
-        and not set(settings["ploidy"] or []) & {"GRCh37", "GRCh38"}
+        and not set(settings["ploidy"]) & set(TABLES)
     ]
     if doubtful:
         notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "

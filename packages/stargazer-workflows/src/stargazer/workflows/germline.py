@@ -177,7 +177,12 @@ async def germline_short_variant_discovery(
         reference,
         prepared.report,
         [check for sample in ready for check in sample.checks],
-        {"ploidy": ploidy, "sex": sex, "max_depth": max_depth, "marked_elsewhere": marked_elsewhere},
+        {
+            "ploidy": ploidy or [],
+            "sex": sex or [],
+            "max_depth": max_depth,
+            "marked_elsewhere": marked_elsewhere,
+        },
     )
     return GermlineCalls(filtered, index, alignments, stats, summary)
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 from stargazer.assets.errors import InvalidAssetError
 
-__all__ = ["MALE_NAMES", "SINGLE_NAMES", "Ploidy", "read_ploidy"]
+__all__ = ["MALE_NAMES", "SINGLE_NAMES", "TABLES", "Ploidy", "read_ploidy"]
 
 SEXES = ("M", "F")
 MOST = 2  # copies that `bcftools call` can call
