@@ -83,7 +83,7 @@ async def call_variants(
     contigs = contigs_of(fai_of(reference))
     _check_contigs(alignments, reference, contigs)
     samples = [alignment.sample for alignment in alignments]
-    raw, calls = workspace() / "raw.vcf", workspace() / "calls.vcf.gz"
+    raw, calls = workspace() / "raw.vcf.gz", workspace() / "calls.vcf.gz"
     regions = ["-R", intervals.path] if intervals else []
     copies: list[str | Path] = []
     if ploidy or sex:
@@ -95,7 +95,7 @@ async def call_variants(
     await (
         bcftools("mpileup", "--no-version", *INDELS, "-d", max_depth, "-L", max_depth, "-f", reference.path,
                  "-a", "FORMAT/AD,FORMAT/DP", *regions, "-Ou", *(alignment.path for alignment in alignments))
-        | bcftools("call", "--no-version", "-m", "-v", *copies, "-Ov", "-o", raw)
+        | bcftools("call", "--no-version", "-m", "-v", *copies, "-Oz1", "-o", raw)
     )  # fmt: skip
     return Variants(
         path=await _with_capital_alleles(expect(raw, by="bcftools call"), calls),
@@ -158,8 +158,8 @@ async def gather_variants(parts: list[Variants]) -> Variants:
 @htslib_env.task(tools=[bcftools])
 async def normalise_variants(variants: Variants, reference: Reference) -> Variants:
     """Left-align indels and check reference alleles (`bcftools norm`; Tan 2015, doi:10.1093/bioinformatics/btv112)."""
-    aligned, normalised = workspace() / "aligned.vcf", workspace() / "normalised.vcf.gz"
-    await bcftools("norm", "--no-version", "-f", reference.path, "-Ov", "-o", aligned, variants.path)
+    aligned, normalised = workspace() / "aligned.vcf.gz", workspace() / "normalised.vcf.gz"
+    await bcftools("norm", "--no-version", "-f", reference.path, "-Oz1", "-o", aligned, variants.path)
     return variants.evolve(
         path=await _with_capital_alleles(expect(aligned, by="bcftools norm"), normalised), normalised=True
     )
@@ -173,9 +173,9 @@ async def filter_variants(variants: Variants, exclude: str = "QUAL<30", name: st
     that belong elsewhere. Genotypes in a deletion are marked so in FT.
     """
     filtered, flagged, target = (
-        workspace() / each for each in ("marked.vcf", "flagged.vcf", "filtered.vcf.gz")
+        workspace() / each for each in ("marked.vcf.gz", "flagged.vcf", "filtered.vcf.gz")
     )
-    await bcftools("filter", "--no-version", "-s", name, "-e", exclude, "-Ov", "-o", filtered, variants.path)
+    await bcftools("filter", "--no-version", "-s", name, "-e", exclude, "-Oz1", "-o", filtered, variants.path)
     await call(flag_calls_in_deletions, source=expect(filtered, by="bcftools filter"), target=flagged)
     await bcftools("view", "--no-version", "-Oz", "-o", target, flagged)
     return variants.evolve(path=expect(target, by="bcftools view"), filtered=True)
