@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stargazer.tasks.germline.ploidy import MALE_NAMES, SINGLE_NAMES
+from stargazer.tasks.germline.ploidy import MALE_NAMES, SINGLE_NAMES, TABLES
 from stargazer.tasks.germline.records import IN_DELETION, count_records
 from stargazer.tasks.regions import contigs_of
 
@@ -142,14 +142,17 @@ def _notes(
         notes.append(
             f"Duplicates of {', '.join(marked)} were not marked here: header or metadata say that they are."
         )
-    named = [item.rpartition(":")[0] for item in settings["ploidy"] or []]
+    given = settings["ploidy"] or []
+    tables = TABLES.keys() & set(given)
+    special = [name for name in contigs if name in SINGLE_NAMES | MALE_NAMES]
     doubtful = [
         name
-        for name in contigs
-        if name in SINGLE_NAMES | MALE_NAMES
-        and not any(item.startswith(name) for item in named)
-        and not set(settings["ploidy"] or []) & {"GRCh37", "GRCh38"}
+        for name in special
+        if not tables and not any(item.startswith((f"{name}:", f"{name}=")) for item in given)
     ]
+    if tables and not special:
+        notes.append(f"ploidy={', '.join(sorted(tables))} changed nothing: the reference has no contig that is named "
+                     "chrX, chrY, chrM, or so without chr; where they have other names, give copies by these.")  # fmt: skip
     if doubtful:
         notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "
                      "give ploidy=chrM:1, and for males ploidy=GRCh38 sex=SAMPLE:M.")  # fmt: skip
