@@ -2,9 +2,9 @@
 
 An item is `CONTIG:COPIES`, for all samples, or `CONTIG:SEX:COPIES`, for those of a sex (M or F); a part of the contig
 may follow its name, `CONTIG:FROM-TO:SEX:COPIES`, one-based and inclusive. `GRCh37` and `GRCh38` stand for the tables of
-bcftools: chrM with one copy; chrX and chrY by sex, but for the pseudoautosomal regions. What no item names has two. Where
-items overlap, that of a part of the contig counts before that of the whole, that of a sex before that of all samples, and
-any before GRCh37 and GRCh38.
+bcftools: chrM with one copy; chrX and chrY by sex, but for the pseudoautosomal regions. What no item names has two.
+Where items overlap, that of a part of the contig counts before that of the whole, that of a sex before that of all
+samples, and any before GRCh37 and GRCh38.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Ploidy:
 
     Attributes:
         table: contig, first and last position, sex, copies; in a line each (`--ploidy-file`).
-        samples: sample and sex, in a line each (`--samples-file`).
+        sexes: M or F for each sample, in their order (`--samples-file`).
     """
 
     table: str
-    samples: str
+    sexes: list[str]
 
 
 def read_ploidy(
@@ -100,12 +100,14 @@ def read_ploidy(
         f"{contig} {start} {end} {sex} {copies}"
         for contig in dict.fromkeys(row.contig for row in rows)
         for sex in SEXES
-        for start, end, copies in _parts([row for row in rows if row.contig == contig and row.sex in ("", sex)])
+        for start, end, copies in _parts(
+            [row for row in rows if row.contig == contig and row.sex in ("", sex)]
+        )
     ]
     lines += [f"* * * {sex} 2" for sex in SEXES]
     return Ploidy(
         "".join(f"{line}\n" for line in lines),
-        "".join(f"{sample}\t{sex_of.get(sample, SEXES[-1])}\n" for sample in samples),
+        [sex_of.get(sample, SEXES[-1]) for sample in samples],
     )
 
 
@@ -124,7 +126,7 @@ def _sexes(sexes: Sequence[str], samples: Collection[str]) -> dict[str, str]:
 
 
 def _parts(rows: Sequence[_Copies]) -> list[tuple[int, int, int]]:
-    """Start, end and copies of the parts of a contig that do not overlap: `bcftools call` takes any of those that do."""
+    """Start, end and copies of the parts of a contig, apart: of those that overlap `bcftools call` takes any."""
     starts = sorted({row.start for row in rows} | {row.end + 1 for row in rows})
     found = []
     for start, end in itertools.pairwise(starts):
