@@ -18,9 +18,15 @@ __all__ = [
     "summarise_germline",
 ]
 
+OFTEN = 0.2
+"""Of the reads of a sample: what is not properly paired in a usual library is less."""
+
 
 def read_flagstat(path: Path) -> dict[str, Any]:
-    """Counts of `samtools flagstat -O json`: reads, mapped, properly paired, duplicates; fractions of 1."""
+    """Counts of `samtools flagstat -O json`: reads, mapped, properly paired, duplicates; fractions of 1.
+
+    `left_out`: those that are mapped as of a pair and not properly, which `bcftools mpileup` does not look at.
+    """
     counts = json.loads(path.read_text())["QC-passed reads"]
     reads = counts["primary"]
 
@@ -31,6 +37,9 @@ def read_flagstat(path: Path) -> dict[str, Any]:
         "reads": reads,
         "mapped": share(counts["primary mapped"]),
         "properly_paired": share(counts["properly paired"]),
+        "left_out": share(
+            counts["with itself and mate mapped"] + counts["singletons"] - counts["properly paired"]
+        ),
         "duplicates": share(counts["primary duplicates"]),
     }
 
@@ -142,14 +151,17 @@ def _notes(
         notes.append(
             f"Duplicates of {', '.join(marked)} were not marked here: header or metadata say that they are."
         )
-    named = [item.rpartition(":")[0] for item in settings["ploidy"]]
+    given = settings["ploidy"]
+    tables = TABLES.keys() & set(given)
+    special = [name for name in contigs if name in SINGLE_NAMES | MALE_NAMES]
     doubtful = [
         name
-        for name in contigs
-        if name in SINGLE_NAMES | MALE_NAMES
-        and not any(item.startswith(name) for item in named)
-        and not set(settings["ploidy"]) & set(TABLES)
+        for name in special
+        if not tables and not any(item.startswith((f"{name}:", f"{name}=")) for item in given)
     ]
+    if tables and not special:
+        notes.append(f"ploidy={', '.join(sorted(tables))} changed nothing: the reference has no contig that is named "
+                     "chrX, chrY, chrM, or so without chr; where they have other names, give copies by these.")  # fmt: skip
     if doubtful:
         notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "
                      "give ploidy=chrM:1, and for males ploidy=GRCh38 sex=SAMPLE:M.")  # fmt: skip
@@ -158,9 +170,18 @@ def _notes(
     if deep:
         notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Reads were "
                      "left out there, and depths and allele depths are too low: give a higher max_depth.")  # fmt: skip
+    if discordant := [f"{name} ({found['left_out']:.0%})" for name, found in samples.items()
+                      if found["left_out"] > OFTEN]:  # fmt: skip
+        notes.append(
+            f"Many reads are of pairs that are not properly paired: {', '.join(discordant)}. Variants were called "
+            "without them; see whether the two files of reads belong together, and the library is as it should be."
+        )
     if inside := counts["filtered"]["by_filter"].get(IN_DELETION, 0):
         notes.append(
             f"{inside:,} calls lie in a deletion of all copies of their samples: FILTER {IN_DELETION}."
         )
+    if inside := counts["pass"]["genotypes_in_deletions"]:
+        notes.append(f"{inside:,} genotypes of calls that pass for other samples lie in a deletion of all copies of "
+                     f"theirs: FT {IN_DELETION}.")  # fmt: skip
     notes.append("Base qualities were not recalibrated, and adapters were not trimmed.")
     return notes

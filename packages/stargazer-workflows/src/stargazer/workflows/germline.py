@@ -32,6 +32,7 @@ from stargazer.tasks.germline.alignment import (
 from stargazer.tasks.germline.variants import (
     MAX_DEPTH,
     call_variants,
+    check_max_depth,
     check_ploidy,
     filter_variants,
     gather_variants,
@@ -136,8 +137,7 @@ async def germline_short_variant_discovery(
     """
     if not samples:
         raise InvalidAssetError("give at least one sample: samples=NA12878")
-    if max_depth < 1:
-        raise InvalidAssetError(f"max_depth: expected 1 or more reads, got {max_depth}")
+    check_max_depth(max_depth)
     if len(set(samples)) != len(samples):
         raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
     found = await parallel([find_start(sample, start) for sample in samples])

@@ -22,12 +22,16 @@ LARGEST = 256 << 20
 
 GZIP = b"\x1f\x8b"
 MARKING_PROGRAM = re.compile(
-    r"mark_?dup|dedup|rmdup|samblaster|streammd|doppelmark|bammarkduplicates|bamsormadup|dragen",
+    r"mark_?dup|dedup|rmdup|samblaster|streammd|doppelmark|bammarkduplicates|bamsormadup|gencore",
     re.IGNORECASE,
 )
 """In the names of programs that mark or remove duplicates (`@PG` of a SAM header: ID, PN)."""
-MARKING_COMMAND = re.compile(r"(?:^|\s|/)(?:markdup|rmdup|dedup|MarkDuplicates\w*)(?=\s|$)")
-"""In their command lines, as a word of its own, not a part of a file's name."""
+MARKING_COMMAND = re.compile(
+    r"(?:^|\s|/)(?:markdup|rmdup|dedup|MarkDuplicates\w*|Call\w*ConsensusReads|--mark-duplicates)(?=\s|$)"
+    r"|--algo[ =]Dedup\b|--enable-duplicate-marking[ =]true\b"
+)
+"""In their command lines, as words of their own, not parts of a file's name; Sentieon, elPrep and DRAGEN have theirs, and
+the consensus reads of fgbio, one for each molecule, have no duplicates."""
 FIELD = re.compile(r'(?:^|,)\s*(ID|length|md5|M5)=("[^"]*"|[^,]*)')
 
 
@@ -157,9 +161,9 @@ def sam_contigs(text: str) -> dict[str, Contig]:
         FormatError: a length that is no number.
     """
     found = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("@SQ"):
-            fields = dict(field.split(":", 1) for field in line.split("\t")[1:] if ":" in field)
+            fields = dict(field.split(":", 1) for field in line.rstrip("\r").split("\t")[1:] if ":" in field)
             length = fields.get("LN", "")
             if not length.isascii() or not length.isdigit():
                 raise FormatError(f"@SQ {fields.get('SN', '')!r}: expected LN to be a number, got {length!r}")
@@ -197,7 +201,7 @@ def _cram_header(path: Path) -> Header:
 
 def _sam_lines(text: str, tag: str) -> list[Mapping[str, str]]:
     """The fields of each line of a SAM header of one kind, by their tags."""
-    lines = (line.split("\t") for line in text.splitlines())
+    lines = (line.rstrip("\r").split("\t") for line in text.split("\n"))
     return [
         dict(field.split(":", 1) for field in rest if ":" in field) for kind, *rest in lines if kind == tag
     ]

@@ -11,7 +11,7 @@ from stargazer.assets.errors import FormatError
 from stargazer.assets.formats import first_reads
 from stargazer.storage.checking import Lookup
 
-__all__ = ["encoding", "is_phred64", "platform"]
+__all__ = ["LONG_READS", "LONG_READ_NAMES", "encoding", "is_phred64", "platform"]
 
 PLATFORMS = ("CAPILLARY", "DNBSEQ", "ELEMENT", "HELICOS", "ILLUMINA", "IONTORRENT", "LS454", "ONT", "PACBIO",
              "SINGULAR", "SOLID", "ULTIMA")  # fmt: skip
@@ -26,6 +26,11 @@ NAMES = {
 
 LONG_READS = ("ONT", "PACBIO")
 """Platforms whose reads the short-read profiles of aligners do not fit."""
+
+LONG_READ_NAMES = re.compile(
+    r"^ONT$|NANOPORE|PAC_?BIO|MINION|GRIDION|PROMETHION|^SEQUEL|^REVIO", re.IGNORECASE
+)
+"""What headers call them, whatever the specification says."""
 
 LONGEST = 600  # bases; of a read that Illumina's naming and length tell apart from a long one
 FIRST = 33  # of the characters that can be a quality: !

@@ -21,7 +21,7 @@ from stargazer.assets import (
     SequenceDict,
 )
 from stargazer.assets.fastq import name_of
-from stargazer.tasks.checks.headers import sam_contigs, sam_header
+from stargazer.tasks.checks.headers import is_cram, sam_contigs, sam_header
 from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
@@ -42,6 +42,11 @@ BATCH_BASES = 10_000_000
 ID_CHARACTERS = "!#$&'()*+,/;<=>?@[]^_`{|}~\""
 """Allowed in the ID of a read group, beside letters, digits and `.-_`; others, and what parts the ID, are escaped."""
 
+DUPLICATE = "0x400"
+"""The flag of a duplicate."""
+
+WITHOUT_MATE = 'flag.paired && !flag.unmap && rnext=="*"'
+"""Mapped reads of pairs whose mate is not in the file, as `samtools fixmate` leaves them: not properly paired."""
 
 DEEPEST = 1_000_000
 """Reads at a place up to which `samtools stats` counts each depth apart."""
@@ -239,9 +244,12 @@ async def merge_lanes(alignments: list[Alignment]) -> Alignment:
 
 @htslib_env.task(tools=[samtools])
 async def mark_duplicates(alignment: Alignment) -> MarkedDuplicates:
-    """Flag duplicate pairs of one library, in a coordinate-sorted alignment with mate scores (`samtools markdup`)."""
+    """Flag duplicate pairs of one library, in a coordinate-sorted alignment with mate scores (`samtools markdup`).
+
+    Flags that are there are cleared first: else the read that they leave could be taken for a copy of one of them.
+    """
     bam, metrics = workspace() / "marked.bam", workspace() / "metrics.txt"
-    await samtools("markdup", "--no-PG", "-f", metrics, "-T", workspace() / "markdup", "-O", "bam,level=2",
+    await samtools("markdup", "--no-PG", "-c", "-f", metrics, "-T", workspace() / "markdup", "-O", "bam,level=2",
                    alignment.path, bam)  # fmt: skip
     marked = alignment.evolve(path=expect(bam, by="samtools markdup"), duplicates_marked=True)
     return MarkedDuplicates(
@@ -292,7 +300,7 @@ async def check_alignment(
     """
     assert alignment.path is not None
     assert dictionary.path is not None
-    if alignment.path.suffix == ".cram":
+    if is_cram(alignment.path):
         raise InvalidAssetError(f"the alignment of {alignment.sample!r} is CRAM; convert it: `samtools view -b -T "
                                 "reference.fa -o out.bam in.cram`, and add that")  # fmt: skip
     text = await samtools("view", "-H", "--no-PG", alignment.path).text()
@@ -300,8 +308,9 @@ async def check_alignment(
     fit = check_header(header, alignment.sample, reference.build, contigs)
     placed: dict[str, int] = {}
     if fit.missing:
-        counts = (await samtools("idxstats", alignment.path).text()).splitlines()
-        for contig, _, mapped, unmapped in (line.split("\t") for line in counts):
+        # from a pipe, for an index from elsewhere may lack the counts
+        counts = samtools("view", "--no-PG", "-u", alignment.path) | samtools("idxstats", "-")
+        for contig, _, mapped, unmapped in (line.split("\t") for line in (await counts.text()).splitlines()):
             if contig in fit.missing and (int(mapped) or int(unmapped)):
                 placed[contig] = int(mapped)
         if strange := [contig for contig in placed if placed[contig]]:
@@ -337,13 +346,22 @@ async def check_alignment(
             build=reference.build,
             sorted_by=alignment.sorted_by if keeps_order else "unsorted",
         )
+    notes, duplicates_marked = list(fit.notes), alignment.duplicates_marked or header.duplicates_marked
+    if not duplicates_marked:
+        flagged = int(await samtools("view", "-c", "-f", DUPLICATE, alignment.path).text())
+        if flagged:
+            notes.append(
+                f"{flagged:,} reads of {alignment.sample} were flagged as duplicates, and the header names no program "
+                "that marks them: duplicates were marked anew. To keep these flags, say that they are right: "
+                f"`stargazer amend {alignment.cid} duplicates_marked=true`."
+            )
     report = workspace() / "check.json"
     report.write_text(
-        json.dumps({"sample": alignment.sample, "build": reference.build, "notes": fit.notes}, indent=1)
+        json.dumps({"sample": alignment.sample, "build": reference.build, "notes": notes}, indent=1)
     )
     return CheckedAlignment(
         checked,
-        alignment.duplicates_marked or header.duplicates_marked,
+        duplicates_marked,
         QcReport(path=report, kind="alignment_check", sample=alignment.sample, alignment_cid=checked),
     )
 
@@ -354,7 +372,8 @@ async def split_libraries(alignment: Alignment) -> list[Alignment]:
 
     Duplicates are copies of a molecule, so they are looked for within a library. Reads whose read group names no
     library are together in the last one. The mates of each read are next to it for `samtools fixmate -m`; then the
-    reads are sorted by coordinate.
+    reads are sorted by coordinate. Reads whose mates are not in the file are single reads from then on: callers leave
+    out what is paired but not properly.
     """
     assert alignment.path is not None
     text = await samtools("view", "-H", "--no-PG", alignment.path).text()
@@ -376,14 +395,28 @@ async def split_libraries(alignment: Alignment) -> list[Alignment]:
                 "sort", "--no-PG", "-l", 1, "-m", "512M", "-T", workspace() / f"sort{number}", "-o", bam, "-"
             )
         )
+        bam = await _with_single_reads(expect(bam, by="samtools sort"))
         parts.append(
             alignment.evolve(
-                path=expect(bam, by="samtools sort"),
+                path=bam,
                 sorted_by="coordinate",
                 library=library or alignment.library,
             )
         )
     return parts
+
+
+async def _with_single_reads(bam: Path) -> Path:
+    """The same reads, those without their mates no longer marked as of a pair."""
+    if not int(await samtools("view", "-c", "-e", WITHOUT_MATE, bam).text()):
+        return bam
+    singles, others, both = (
+        bam.with_name(f"{bam.stem}.{part}.bam") for part in ("singles", "others", "both")
+    )
+    await samtools("view", "--no-PG", "-u", "-e", WITHOUT_MATE, "--remove-flags", "PAIRED", "-U", others,
+                   "-o", singles, bam)  # fmt: skip
+    await samtools("merge", "--no-PG", "-c", "-p", "-l", 1, "-o", both, others, singles)
+    return expect(both, by="samtools merge")
 
 
 @htslib_env.task(tools=[samtools])

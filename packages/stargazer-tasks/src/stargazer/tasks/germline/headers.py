@@ -9,7 +9,7 @@ from stargazer.assets.errors import InvalidAssetError
 from stargazer.tasks.checks.contigs import compare, some
 from stargazer.tasks.checks.groups import several_samples
 from stargazer.tasks.checks.headers import Contig, Header
-from stargazer.tasks.checks.reads import LONG_READS
+from stargazer.tasks.checks.reads import LONG_READ_NAMES
 
 __all__ = ["Fit", "check_header", "conformed_header"]
 
@@ -70,7 +70,7 @@ def conformed_header(text: str, sample: str, reference: Mapping[str, Contig]) ->
 
     Lines of contigs stay as they are; those that the alignment lacks are added as the reference has them.
     """
-    lines = text.splitlines()
+    lines = text.rstrip("\n").split("\n")
     contigs = {_field(line, "SN"): line for line in lines if line.startswith("@SQ\t")}
     added = {name: f"@SQ\tSN:{name}\tLN:{contig.length}" for name, contig in reference.items()}
     chosen = [contigs.get(name, line) for name, line in added.items()]
@@ -92,7 +92,7 @@ def _check_groups(header: Header, sample: str, title: str) -> None:
             f"under that name (`stargazer amend CID sample=...`), or give it the name {sample!r} where that is the "
             f"same person: `samtools reheader -c \"sed 's/SM:{header.samples[0]}/SM:{sample}/'\" in.bam > out.bam`"
         )
-    if long := [name for name in header.platforms if name in LONG_READS]:
+    if long := [name for name in header.platforms if LONG_READ_NAMES.search(name)]:
         raise InvalidAssetError(
             f"{title} holds reads of {', '.join(long)} (@RG PL), and variants are called here with a profile for short "
             "reads, which would be wrong in silence: call it with a caller for long reads (Clair3, DeepVariant)"

@@ -21,8 +21,12 @@ HEADER = (
 BASES = "ACGTN"
 
 
-def write_capital_alleles(source: str, target: str) -> None:
-    """Copy a VCF as text, its REF and ALT in capitals: a reference writes repeats in small letters (soft-masking)."""
+def write_capital_alleles(source: str, target: str, samples: list[str] | None = None) -> None:
+    """Copy a VCF as text, its REF and ALT in capitals: a reference writes repeats in small letters (soft-masking).
+
+    Args:
+        samples: what its columns are called, if they are to have other names.
+    """
     with open(target, "w", newline="") as changed:
         for line in _lines(source):
             if not line.startswith("#"):
@@ -31,6 +35,8 @@ def write_capital_alleles(source: str, target: str) -> None:
                 if "<" not in fields[ALT]:
                     fields[ALT] = fields[ALT].upper()
                 line = "\t".join(fields)
+            elif samples and line.startswith("#CHROM\t"):
+                line = "\t".join([*line.split("\t")[: FORMAT + 1], *samples]) + "\n"
             changed.write(line)
 
 
@@ -59,10 +65,13 @@ def count_records(path: str) -> dict[str, Any]:
     """How many records of a VCF pass and how many do not, by type: SNVs have alleles of one base, indels others.
 
     Returns:
-        `{"pass": {"records", "snvs", "indels"}, "filtered": {"records", "snvs", "indels", "by_filter": {NAME: n}}}`
+        `{"pass": {"records", "snvs", "indels", "genotypes_in_deletions"},
+        "filtered": {"records", "snvs", "indels", "by_filter": {NAME: n}}}`: the genotypes are those that FT flags in
+        records that pass.
     """
     counts = {kind: Counter({"records": 0, "snvs": 0, "indels": 0}) for kind in ("pass", "filtered")}
     filters: Counter[str] = Counter()
+    in_deletions = 0
     for line in _lines(path):
         if line.startswith("#"):
             continue
@@ -77,10 +86,12 @@ def count_records(path: str) -> dict[str, Any]:
         found["indels"] += any(
             len(allele) != len(fields[REF]) and allele[0] not in "<*" for allele in alleles[1:]
         )
-        if not passes:
+        if passes:
+            in_deletions += fields[FILTER + 1].count(f":{IN_DELETION}")
+        else:
             filters.update(fields[FILTER].split(";"))
     return {
-        "pass": dict(counts["pass"]),
+        "pass": {**counts["pass"], "genotypes_in_deletions": in_deletions},
         "filtered": {**counts["filtered"], "by_filter": dict(sorted(filters.items()))},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from stargazer.assets import (
@@ -22,10 +23,10 @@ from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.ploidy import read_ploidy
 from stargazer.tasks.germline.records import flag_calls_in_deletions, write_capital_alleles
 from stargazer.tasks.regions import contigs_of, fai_of
-from stargazer.tasks.tools import call, expect
+from stargazer.tasks.tools import call, current_session, expect
 from stargazer.tasks.tools.bcftools import bcftools
 
-__all__ = ["MAX_DEPTH", "call_variants", "check_ploidy", "filter_variants", "gather_variants", "index_variants",
+__all__ = ["MAX_DEPTH", "call_variants", "check_max_depth", "check_ploidy", "filter_variants", "gather_variants", "index_variants",
            "normalise_variants", "variant_stats"]  # fmt: skip
 
 INDELS = ("--indels-2.0", "-p", "--indel-size", 80, "-h", 300)
@@ -34,6 +35,10 @@ INDELS = ("--indels-2.0", "-p", "--indel-size", 80, "-h", 300)
 MAX_DEPTH = 100_000
 """Reads of an alignment at a place that are looked at: enough not to bite in whole genomes, exomes or panels, and
 little enough to keep a piled-up repeat within memory."""
+
+MOST_DEPTH = 2**31 - 1
+AWKWARD = re.compile(r"\s|^#")
+"""In the name of a sample: what the table of `bcftools call --samples-file` cannot hold."""
 
 
 @htslib_env.task(tools=[])
@@ -78,32 +83,48 @@ async def call_variants(
         InvalidAssetError: an alignment has other contigs than the reference, or in another order; a ploidy, sex or
             depth that cannot be.
     """
-    if max_depth < 1:
-        raise InvalidAssetError(f"max_depth: expected 1 or more reads, got {max_depth}")
+    check_max_depth(max_depth)
     contigs = contigs_of(fai_of(reference))
     _check_contigs(alignments, reference, contigs)
     samples = [alignment.sample for alignment in alignments]
     raw, calls = workspace() / "raw.vcf.gz", workspace() / "calls.vcf.gz"
     regions = ["-R", intervals.path] if intervals else []
     copies: list[str | Path] = []
+    by_file: list[str] = []
     if ploidy or sex:
         tables = read_ploidy(ploidy or [], sex or [], samples, contigs)
+        if any(AWKWARD.search(sample) for sample in samples):
+            by_file = [current_session().relative(Path(str(alignment.path))) for alignment in alignments]
         table, names = workspace() / "ploidy.txt", workspace() / "samples.txt"
         table.write_text(tables.table)
-        names.write_text(tables.samples)
+        names.write_text(
+            "".join(f"{name}\t{sex}\n" for name, sex in zip(by_file or samples, tables.sexes, strict=True))
+        )
         copies = ["--ploidy-file", table, "--samples-file", names]
     await (
         bcftools("mpileup", "--no-version", *INDELS, "-d", max_depth, "-L", max_depth, "-f", reference.path,
-                 "-a", "FORMAT/AD,FORMAT/DP", *regions, "-Ou", *(alignment.path for alignment in alignments))
+                 "-a", "FORMAT/AD,FORMAT/DP", *regions, *(["--ignore-RG"] if by_file else []), "-Ou",
+                 *(alignment.path for alignment in alignments))
         | bcftools("call", "--no-version", "-m", "-v", *copies, "-Oz1", "-o", raw)
     )  # fmt: skip
+    expect(raw, by="bcftools call")
     return Variants(
-        path=await _with_capital_alleles(expect(raw, by="bcftools call"), calls),
+        path=await _with_capital_alleles(raw, calls, samples if by_file else None),
         samples=sorted(set(samples)),
         reference_cid=reference,
         caller="bcftools",
         build=reference.build,
     )
+
+
+def check_max_depth(max_depth: int) -> None:
+    """Refuse a depth that cannot be, or that `bcftools mpileup` would take for another number.
+
+    Raises:
+        InvalidAssetError: it is one.
+    """
+    if not 1 <= max_depth <= MOST_DEPTH:
+        raise InvalidAssetError(f"max_depth: expected 1 to {MOST_DEPTH:,} reads, got {max_depth:,}")
 
 
 def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: dict[str, int]) -> None:
@@ -139,10 +160,10 @@ def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: d
             )
 
 
-async def _with_capital_alleles(source: Path, target: Path) -> Path:
-    """A VCF compressed, with REF and ALT in capitals."""
+async def _with_capital_alleles(source: Path, target: Path, samples: list[str] | None = None) -> Path:
+    """A VCF compressed, with REF and ALT in capitals; with other names of its columns, if they are given."""
     text = workspace() / "capitals.vcf"
-    await call(write_capital_alleles, source=source, target=text)
+    await call(write_capital_alleles, source=source, target=text, samples=samples)
     await bcftools("view", "--no-version", "-Oz", "-o", target, text)
     return expect(target, by="bcftools view")
 
