@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shlex import quote
 
 from stargazer.assets.errors import FormatError
 from stargazer.assets.formats import GZIP, Text, check_bgzf, first_bytes, text_of
@@ -238,6 +239,7 @@ def _vcf_columns(path: Path) -> int:
     columns = line.decode("latin-1").rstrip("\r\n\t").split("\t")
     fixed, more = columns[: len(VCF_COLUMNS)], columns[len(VCF_COLUMNS) :]
     if fixed == VCF_COLUMNS:
+        _check_samples(path.name, line.decode("utf-8", "replace").rstrip("\r\n").split("\t")[9:])
         return len(fixed) if more in ([], ["FORMAT"]) else len(columns)
     if line.startswith(b"#") and not line.endswith(b"\n"):
         problem = f"its header ends with {line[:40]!r}"
@@ -249,6 +251,22 @@ def _vcf_columns(path: Path) -> int:
     else:
         problem = "its header has no line that begins with #CHROM"
     raise FormatError(f"{path.name!r} is truncated: {problem}; copy it again")
+
+
+def _check_samples(title: str, samples: list[str]) -> None:
+    """Refuse names of samples that htslib does not take."""
+    remedy = f"name each sample once: `bcftools reheader -s NAMES.txt {quote(title)}`"
+    for number, sample in enumerate(samples):
+        if not sample.strip():
+            raise FormatError(
+                f"{title!r}: column {10 + number} of its header names no sample (a tab too many, or an empty name); "
+                "mend that line"
+            )
+        if (first := samples.index(sample)) < number:
+            raise FormatError(
+                f"{title!r}: its header names the sample {sample!r} twice, in columns {10 + first} and "
+                f"{10 + number}, which no reader of VCF takes; {remedy}"
+            )
 
 
 def _plain_text(path: Path, what: str) -> Text:
