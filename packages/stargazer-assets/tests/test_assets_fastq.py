@@ -105,6 +105,7 @@ def test_what_is_cut_within_a_record_is_refused(written: list[Record], data: st.
         (READ + b"@r\nAC!T\n+\nIIII\n", r"record 2 \(line 6\): not a nucleotide sequence: 'AC!T' has '!' in column 3"),
         (READ.replace(b"T", b"T "), r"record 1 \(line 2\): not a nucleotide sequence: 'ACGT ' has ' ' in column 5"),
         (b"@r\nACGT\nACGT\n+\nIIII\nIIII\n", "got '@r' ... 'ACGT'; where sequences are wrapped, `seqtk seq` writes"),
+        (READ.replace(b"T", b"U"), r"not a nucleotide sequence: 'ACGU' has 'U' in column 4, .*: write T for U: `sed"),
         (b"BZh91AY", "'x' is compressed with bzip2: decompress it"),
         (b"\x28\xb5\x2f\xfd", "'x' is compressed with zstd: decompress it"),
         (b"\x1f\x8b\x08", "'x' is compressed twice with gzip: decompress it"),

@@ -104,7 +104,9 @@ BAD: dict[str, tuple[list[str], list[str], str]] = {
         reads(2, NAMES["of Illumina"]), reads(1, NAMES["of Illumina"]), "the second reads were given as the first"
     ),
     "the same reads, one file trimmed": (reads(1, plain), [trimmed(read) for read in reads(1, plain)], "same reads"),
-    "the same reads, other qualities": (reads(1, plain), [read.replace("I", "F") for read in reads(1, plain)], "same reads"),
+    "the same reads, other qualities": (
+        reads(1, plain), [read.replace("I", "F") for read in reads(1, plain)], "same reads"
+    ),
     "the same reads, shuffled": (reads(1, plain), reads(1, plain, [1, 0, *range(2, COUNT)]), "same reads"),
     "other first reads": (
         reads(1, NAMES["of Illumina"]), reads(2, lambda n, m: NAMES["of Illumina"](n, 1)),

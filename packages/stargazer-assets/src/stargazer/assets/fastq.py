@@ -34,7 +34,7 @@ class Readable(Protocol):
 Record = tuple[bytes, bytes, bytes]
 """The first line of a read without its `@` (name and comment), its bases and its qualities."""
 
-BASES = b"ACGTUNRYSWKMBDHVXacgtunryswkmbdhvx.*-"
+BASES = b"ACGTNRYSWKMBDHVXacgtnryswkmbdhvx.*-"  # without U, which aligners take for any base
 QUALITIES = bytes(range(ord("!"), ord("~") + 1))
 IN_NAME = QUALITIES.replace(b"@", b"")  # QNAME in the SAM specification, section 1.4
 LONGEST_NAME = 254
@@ -204,7 +204,9 @@ def _checked(record: list[bytes], title: str, count: int) -> Record:
     if line == 1 and not record[0].startswith(b"@"):
         for magic, (what, remedy) in COMPRESSED.items():
             if record[0].startswith(magic):
-                raise FormatError(f"{title!r} is compressed {what}: decompress it (`{remedy}`); gzip is read as it is")
+                raise FormatError(
+                    f"{title!r} is compressed {what}: decompress it (`{remedy}`); gzip is read as it is"
+                )
         raise FormatError(
             f"{title!r} is not FASTQ: line 1 begins with {_shown(record[0][:20])}, expected '@'"
         )
@@ -249,7 +251,10 @@ def _problem(record: list[bytes]) -> tuple[int, str] | None:
         )
     if wrong := bases.translate(None, BASES):
         column = bases.index(wrong[:1]) + 1
-        return 1, f"not a nucleotide sequence: {_shown(bases)} has {_shown(wrong[:1])} in column {column}"
+        is_rna = not wrong.translate(None, b"Uu")
+        return 1, f"not a nucleotide sequence: {_shown(bases)} has {_shown(wrong[:1])} in column {column}" + (
+            ", and aligners know T alone: write T for U: `sed '2~4y/Uu/Tt/'`" if is_rna else ""
+        )
     if wrong := qualities.translate(None, QUALITIES):
         return 3, f"{_shown(wrong[:1])} is no quality: expected '!' to '~'"
     if len(bases) != len(qualities):
