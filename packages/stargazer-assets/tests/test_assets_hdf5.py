@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def test_a_user_block_that_was_put_before_moves_the_end(tmp_path: Path) -> None:
 def test_a_file_that_ends_within_the_superblock_is_truncated(tmp_path: Path, length: int) -> None:
     (tmp_path / "x").write_bytes(superblock(0, 3_000)[:length])
     with pytest.raises(FormatError, match="'x' is truncated: it ends within its superblock"):
+        check_hdf5(tmp_path / "x")
+
+
+def test_a_compressed_file_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(gzip.compress(superblock(0, 3_000)))
+    with pytest.raises(FormatError, match=r"'x' is compressed, .*decompress it"):
         check_hdf5(tmp_path / "x")
 
 

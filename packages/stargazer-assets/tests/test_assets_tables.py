@@ -21,6 +21,12 @@ HEADER = (
 )
 CALLS = "".join(f"chr1\t{at}\t.\tA\tC\t50\tPASS\tDP=9\tGT:DP\t0/1:9\t1/1:8\n" for at in range(1, 60))
 SITES = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nchr1\t5\trs1\tA\tC\t.\t.\t.\n"
+KEYS = (
+    SITES.replace(
+        "#C", "##INFO=<ID=DB,Number=0,Type=Flag>\n##INFO=<ID=DP,Number=1,Type=Integer>\n#C"
+    ).replace(".\n", "DP=9;DB\n")
+    + "chr1\t6\t.\tA\tC\t.\t.\tDB;DP=7\n"
+)
 GTF = (
     "#!genome-build GRCh38\n"
     'chr1\tHAVANA\tgene\t11869\t14409\t.\t+\t.\tgene_id "A.1"; gene_name "A";\n'
@@ -49,6 +55,8 @@ WHOLE_FILES: dict[str, tuple[Check, str]] = {
     "vcf without records": (check_vcf, HEADER),
     "vcf without records or samples": (check_vcf, SITES.rpartition("chr1")[0]),
     "vcf of sites with a tab behind its columns, as GATK has it": (check_vcf, SITES.replace("INFO\n", "INFO\t\n")),
+    "vcf of sites that ends with a flag": (check_vcf, KEYS.replace("DB;DP=7", "DP=7;DB")),
+    "vcf of sites that ends with a value": (check_vcf, KEYS),
     "vcf of sites with FORMAT": (check_vcf, SITES.replace("INFO\n", "INFO\tFORMAT\n")),
     "gtf": (check_annotation, GTF),
     "gtf without a semicolon at the end": (check_annotation, GTF.replace(";\n", "\n")),
@@ -94,6 +102,8 @@ CUT: dict[str, tuple[Check, str, str]] = {
     "vcf in a genotype": (check_vcf, cut(HEADER + CALLS, "\t1/"), "its last line ends within a value: '1/'"),
     "vcf behind a genotype": (check_vcf, cut(HEADER + CALLS, "\t1/1"), "with 1 of 2 values: '1/1'"),
     "sites in a value": (check_vcf, SITES.rpartition(".")[0] + "DP=9;AF=", "its last line ends within a value"),
+    "sites in a key": (check_vcf, cut(KEYS, "DB;D"), "ends within the name of a value: 'DB;D'"),
+    "sites before the value of a key": (check_vcf, cut(KEYS, "DB;DP"), "ends within the name of a value: 'DB;DP'"),
     "vcf with a line end behind": (check_vcf, cut(HEADER + CALLS, "PASS") + "\n", "its last line has 7 of 11 fields"),
     "sites": (check_vcf, cut(SITES, "C\t.\t."), "its last line has 7 of 8 fields"),
     "vcf in its header": (check_vcf, cut(HEADER, "##contig=<ID="), "no line that begins with #CHROM"),
@@ -106,11 +116,13 @@ CUT: dict[str, tuple[Check, str, str]] = {
     "gtf in a value": (check_annotation, cut(GTF, 'gene_id "A'), "its last line ends within quotes: "),
     "gff3": (check_annotation, cut(GFF3, "exon\t1000\t1200\t.\t+"), "its last line has 7 of 9 fields"),
     "gff3 in an attribute": (check_annotation, cut(GFF3, "ID=exon1;Par"), "ends within the name of an attribute: "),
+    "gff3 before a value": (check_annotation, cut(GFF3, "ID=exon1;Parent="), "ends within an attribute: "),
     "bed": (check_bed, cut(BED, "300\ttwo"), "its last line has 4 of 6 fields"),
     "bed in its columns": (check_bed, cut(BED, "chr1\t200"), "its last line has 2 of 6 fields"),
     "bed of one line": (check_bed, "chr1\t200", "its last line has 2 of 3 fields"),
     "dictionary": (check_dict, cut(DICT, "LN:35"), "its last line has 3 of 5 fields"),
     "dictionary in a checksum": (check_dict, cut(DICT.replace("\tUR:file:x.fa", ""), "\tM5:0123"), "(M5): '0123'"),
+    "dictionary in a tag": (check_dict, cut(DICT, "\tUR"), "its last line ends within a field: "),
     "dictionary before a length": (check_dict, "@SQ\tSN:chr1\tL", "ends before the length of the contig (LN)"),
     "index": (check_fai, cut(FAI, "HLA:A*01:01\t3503\t2525"), "its last line has 3 of 5 fields"),
     "index in its last number": (check_fai, cut(FAI, "\t70\t7"), "its last line says that 70 bases take 7 bytes"),
@@ -137,6 +149,8 @@ def test_what_was_cut_in_a_line_is_truncated(name: str, tmp_path: Path) -> None:
         (check_vcf, HEADER.replace("\t", " ") + CALLS, "its columns are '#CHROM POS"),
         (check_vcf, HEADER + CALLS + "\n", "line 63 is blank"),
         (check_vcf, HEADER + "\n" + CALLS, "line 4 is blank"),
+        (check_vcf, HEADER.replace("T\n", "S\n") + CALLS, "names the sample 'S' twice, in columns 10 and 11"),
+        (check_vcf, HEADER.replace("T\n", "T\t\n") + CALLS, "column 12 of its header names no sample"),
         (check_annotation, GTF.replace("11869", "x"), "line 2: neither GFF3 nor GTF"),
         (check_annotation, GTF.replace("\tHAVANA", " HAVANA", 1), "line 2 has 8 of 9 fields"),
         (check_annotation, "hello\n", "line 1: neither GFF3 nor GTF"),

@@ -73,6 +73,14 @@ def test_the_same_reads_give_the_same_files_whatever_holds_them(here: Path, add:
     assert len(cids) == 1
 
 
+@pytest.mark.parametrize("name", ["r{}/{}", "r{} {}:N:0:ACGT"])
+def test_second_reads_before_first_ones_are_put_in_order(here: Path, add: Add, name: str) -> None:
+    pairs = [read(name.format(number, mate)) for number in range(3) for mate in (2, 1)]
+    (here / "both.fq").write_text("".join(pairs))
+    r1, r2 = add("both.fq", "sample=S")
+    assert (content(r1), content(r2)) == ("".join(pairs[1::2]), "".join(pairs[::2]))
+
+
 def test_several_files_are_several_pairs(here: Path, add: Add) -> None:
     for folder in "ab":
         (here / folder).mkdir()
@@ -88,8 +96,8 @@ def test_several_files_are_several_pairs(here: Path, add: Add) -> None:
         ("".join(PAIRS[:-1]), "it holds 197 reads, and the last one, 'r98/1', has no mate"),
         ("".join(PAIRS[::2]), "records 1 and 2 are no mates: 'r0/1' and 'r1/1'"),
         (
-            "".join([*PAIRS[:4], *PAIRS[6:], *PAIRS[5:3:-1]]),
-            "records 197 and 198 are no mates: 'r2/2' and 'r2/1'",
+            "".join([*PAIRS[:4], *PAIRS[6:], PAIRS[4], PAIRS[7]]),
+            "records 197 and 198 are no mates: 'r2/1' and 'r3/2'",
         ),
         ("".join(PAIRS)[:-4], "truncated: record 198 (line 789) has 3 of 4 lines"),
         (">c\nACGT\n", "line 1 begins with '>c'"),

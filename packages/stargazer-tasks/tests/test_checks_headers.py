@@ -273,6 +273,28 @@ def test_a_matrix_says_its_size_and_layers(tmp_path: Path, store: LocalStore) ->
     assert said(store, matrix(tmp_path / "m.h5ad")) == {"n_obs": "1", "n_vars": "3", "layers": '["counts"]'}
 
 
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (
+            lambda file: file.pop("obs"),
+            "'m.h5ad' is HDF5, but no h5ad: it has no 'obs'; it has 'layers', 'var'",
+        ),
+        (lambda file: file["obs"].attrs.update(_index=[1, 2]), "'m.h5ad' cannot be read as h5ad: "),
+        (
+            lambda file: (file.pop("layers"), file.create_dataset("layers", data=3)),
+            "'m.h5ad' cannot be read as h5ad: ",
+        ),
+    ],
+    ids=["no obs", "no name of the index", "layers that are a number"],
+)
+def test_what_is_no_matrix_is_refused(tmp_path: Path, store: LocalStore, change: Any, error: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(matrix(tmp_path / "m.h5ad"), "a") as file:
+        change(file)
+    assert error in refused(store, tmp_path / "m.h5ad", AnnData())
+
+
 def matrix(path: Path) -> Path:
     """One cell and three genes, with one layer."""
     h5py = pytest.importorskip("h5py")

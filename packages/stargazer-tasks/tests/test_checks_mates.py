@@ -77,6 +77,11 @@ def test_a_handful_of_bases_may_be_the_same(store: LocalStore, tmp_path: Path) -
     together(store, *paths)
 
 
+def test_reads_without_a_signal_may_be_the_same(store: LocalStore, tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"x_R{mate}.fq", [f"@r\n{'G' * 99}\n+\n{'#' * 99}\n"]) for mate in (1, 2)]
+    together(store, *paths)
+
+
 def trimmed(read: str) -> str:
     """A read without its last base."""
     head, bases, plus, qualities, _ = read.split("\n")
@@ -98,9 +103,17 @@ BAD: dict[str, tuple[list[str], list[str], str]] = {
     "exchanged, by comment": (
         reads(2, NAMES["of Illumina"]), reads(1, NAMES["of Illumina"]), "the second reads were given as the first"
     ),
-    "first reads twice, one trimmed": (
-        reads(1, NAMES["of Illumina"]), [trimmed(read) for read in reads(1, NAMES["of Illumina"])],
+    "the same reads, one file trimmed": (reads(1, plain), [trimmed(read) for read in reads(1, plain)], "same reads"),
+    "the same reads, other qualities": (
+        reads(1, plain), [read.replace("I", "F") for read in reads(1, plain)], "same reads"
+    ),
+    "the same reads, shuffled": (reads(1, plain), reads(1, plain, [1, 0, *range(2, COUNT)]), "same reads"),
+    "other first reads": (
+        reads(1, NAMES["of Illumina"]), reads(2, lambda n, m: NAMES["of Illumina"](n, 1)),
         "both hold the first reads of pairs, as they say"
+    ),
+    "a number that is no ending of mates": (
+        reads(1, lambda n, m: f"r{n}:{m}"), reads(2, lambda n, m: f"r{n}:{m}"), "names that end in /1 and /2"
     ),
 }  # fmt: skip
 
@@ -215,7 +228,9 @@ def test_phred64_is_refused_for_any_platform(
         (2, 71, 10**6, False),
         (30, 93, 10**6, False),  # HiFi and consensus reads
         (33, 71, 999, False),  # too few
-        (26, 46, 10**6, False),
+        (26, 50, 10**6, False),  # of Element, trimmed
+        (26, 55, 10**6, False),
+        (33, 56, 10**6, True),
     ],
 )
 def test_phred64_is_told_by_the_lowest_and_the_highest(

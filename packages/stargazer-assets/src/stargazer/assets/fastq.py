@@ -14,6 +14,7 @@ from stargazer.assets.errors import FormatError
 __all__ = [
     "Record",
     "are_interleaved",
+    "in_order",
     "last_record",
     "mate_number",
     "name_of",
@@ -33,11 +34,18 @@ class Readable(Protocol):
 Record = tuple[bytes, bytes, bytes]
 """The first line of a read without its `@` (name and comment), its bases and its qualities."""
 
-BASES = b"ACGTUNRYSWKMBDHVXacgtunryswkmbdhvx.*-"
+BASES = b"ACGTNRYSWKMBDHVXacgtnryswkmbdhvx.*-"  # without U, which aligners take for any base
 QUALITIES = bytes(range(ord("!"), ord("~") + 1))
 IN_NAME = QUALITIES.replace(b"@", b"")  # QNAME in the SAM specification, section 1.4
 LONGEST_NAME = 254
 LONGEST_LINE = 1 << 25  # a read is shorter by far: what has no line ends is no FASTQ
+COMPRESSED = {
+    b"BZh": ("with bzip2", "bunzip2"),
+    b"\xfd7zXZ": ("with xz", "unxz"),
+    b"\x28\xb5\x2f\xfd": ("with zstd", "unzstd"),
+    b"PK\x03\x04": ("with zip", "unzip"),
+    b"\x1f\x8b": ("twice with gzip", "gunzip"),
+}
 BLOCK = 1 << 18  # bytes that are read at once; both more and fewer are slower
 
 
@@ -119,18 +127,24 @@ def mate_number(line: bytes) -> int | None:
     return None
 
 
-def are_interleaved(records: Sequence[Record]) -> bool:
-    """Whether the first records of a file are first and second reads by turns.
+def in_order(one: bytes, two: bytes) -> tuple[bytes, bytes]:
+    """The first lines of two mates, that of the first read first, as far as they say which it is."""
+    return (two, one) if (mate_number(one), mate_number(two)) == (2, 1) else (one, two)
 
-    Two pairs tell it, or one whose reads carry their numbers.
+
+def are_interleaved(records: Sequence[Record]) -> bool:
+    """Whether the first records of a file are first and second reads by turns, or second and first.
+
+    Two pairs tell it, or one whose reads have the same name or carry their numbers.
     """
     lines = [line for line, _, _ in records]
-    pairs = list(zip(lines[::2], lines[1::2], strict=False))
+    pairs = [in_order(one, two) for one, two in zip(lines[::2], lines[1::2], strict=False)]
     names = [template_name(name_of(one), name_of(two)) for one, two in pairs]
     if not names or None in names or len(set(names)) < len(names):
         return False
     numbers = {(mate_number(one), mate_number(two)) for one, two in pairs}
-    return numbers == {(1, 2)} or (len(pairs) > 1 and numbers == {(None, None)})
+    alike = len(pairs) > 1 or name_of(pairs[0][0]) == name_of(pairs[0][1])
+    return numbers == {(1, 2)} or (alike and numbers == {(None, None)})
 
 
 def _without_number(name: bytes) -> bytes:
@@ -188,6 +202,11 @@ def _checked(record: list[bytes], title: str, count: int) -> Record:
     """
     number, line = count + 1, 4 * count + 1
     if line == 1 and not record[0].startswith(b"@"):
+        for magic, (what, remedy) in COMPRESSED.items():
+            if record[0].startswith(magic):
+                raise FormatError(
+                    f"{title!r} is compressed {what}: decompress it (`{remedy}`); gzip is read as it is"
+                )
         raise FormatError(
             f"{title!r} is not FASTQ: line 1 begins with {_shown(record[0][:20])}, expected '@'"
         )
@@ -213,7 +232,10 @@ def _problem(record: list[bytes]) -> tuple[int, str] | None:
     head, bases, plus, qualities = record
     if not head.startswith(b"@") or not plus.startswith(b"+"):
         got = f"{_shown(head)} ... {_shown(plus)}"
-        return 0, f"not FASTQ: expected '@name', sequence, '+', quality, got {got}"
+        is_wrapped = head.startswith(b"@") and bases and plus and not (bases + plus).translate(None, BASES)
+        return 0, f"not FASTQ: expected '@name', sequence, '+', quality, got {got}" + (
+            "; where sequences are wrapped, `seqtk seq` writes each in one line" if is_wrapped else ""
+        )
     name = name_of(head)[1:]
     if not name:
         return 0, f"the read has no name: {_shown(head)}"
@@ -227,8 +249,12 @@ def _problem(record: list[bytes]) -> tuple[int, str] | None:
             0,
             f"{len(name)} characters of name, at most {LONGEST_NAME} fit into an alignment: {_shown(name)}",
         )
-    if bases.translate(None, BASES):
-        return 0, f"not a nucleotide sequence: {_shown(bases)}"
+    if wrong := bases.translate(None, BASES):
+        column = bases.index(wrong[:1]) + 1
+        is_rna = not wrong.translate(None, b"Uu")
+        return 1, f"not a nucleotide sequence: {_shown(bases)} has {_shown(wrong[:1])} in column {column}" + (
+            ", and aligners know T alone: write T for U: `sed '2~4y/Uu/Tt/'`" if is_rna else ""
+        )
     if wrong := qualities.translate(None, QUALITIES):
         return 3, f"{_shown(wrong[:1])} is no quality: expected '!' to '~'"
     if len(bases) != len(qualities):

@@ -9,6 +9,7 @@ from stargazer.assets.errors import FormatError
 __all__ = ["check_hdf5"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+GZIP = b"\x1f\x8b"
 SUPERBLOCK = 256  # bytes of the largest, with addresses of 32 bytes
 FIRST_BEHIND = 512  # bytes of the smallest user block; the superblock may come after 512, 1024, 2048, ...
 ADDRESSES = (2, 4, 8, 16, 32)  # bytes
@@ -25,6 +26,8 @@ def check_hdf5(path: Path) -> None:
             block = file.read(SUPERBLOCK)
     if not head:
         raise FormatError(f"{path.name!r} is empty, expected HDF5")
+    if head.startswith(GZIP):
+        raise FormatError(f"{path.name!r} is compressed, expected HDF5 as it is: decompress it (`gunzip`)")
     if not block.startswith(SIGNATURE):
         raise FormatError(f"{path.name!r} is not HDF5: it begins with {head[:8]!r}")
     end = _end(path.name, block, at)

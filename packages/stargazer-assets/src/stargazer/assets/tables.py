@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shlex import quote
 
 from stargazer.assets.errors import FormatError
 from stargazer.assets.formats import GZIP, Text, check_bgzf, first_bytes, text_of
@@ -40,7 +41,9 @@ def check_vcf(path: Path) -> None:
 
     def wrong(line: str, before: str, *, is_cut: bool) -> str:
         few = _fewer(_fields(line, is_cut=is_cut), columns)
-        return few or (_cut_value(line.split("\t"), before.split("\t")) if is_cut else "")
+        if few or not is_cut:
+            return few
+        return _cut_value(line.split("\t"), before.split("\t")) or _cut_key(line.split("\t"), text.first)
 
     _check_lines(path, text, _rows(text, ("#",)), wrong)
     if "" in text.first or "" in text.last:
@@ -104,6 +107,8 @@ def check_dict(path: Path) -> None:
             if is_cut and line.startswith("@SQ"):
                 return "ends before the length of the contig (LN)"
             raise _NotOfType(f"not a sequence dictionary (@SQ, SN:name, LN:length): {line[:60]!r}")
+        if is_cut and ":" not in line.rpartition("\t")[2][:-1]:
+            return f"ends within a field: {line[-40:]!r}"
         if is_cut and "M5" in fields and not MD5.fullmatch(fields["M5"]):
             return f"ends within a checksum (M5): {fields['M5']!r}"
         return ""
@@ -202,11 +207,23 @@ def _cut_value(fields: list[str], before: list[str]) -> str:
     return ""
 
 
+def _cut_key(fields: list[str], header: list[str]) -> str:
+    """How the INFO of the last record, if that is its last field, ends with what is no flag by the header."""
+    tail = fields[-1].rpartition(";")[2]
+    declared = [line for line in header if line.startswith("##INFO=<")]
+    if len(fields) > len(VCF_COLUMNS) or tail in ("", ".") or "=" in tail or not declared:
+        return ""
+    is_flag = any(f"ID={tail}," in line and "Type=Flag" in line for line in declared)
+    return "" if is_flag else f"ends within the name of a value: {fields[-1][-40:]!r}"
+
+
 def _cut_attributes(attributes: str, before: str) -> str:
     """How the attributes of the last feature show that it was cut; "" if they do not."""
     tail = attributes.rpartition(";")[2].strip()
     if attributes.count('"') % 2:
         return f"ends within quotes: {attributes[-40:]!r}"
+    if tail.endswith("="):
+        return f"ends within an attribute: {attributes[-40:]!r}"
     if tail and before.rstrip().endswith(";"):
         return f"ends otherwise than the line before, without a semicolon: {attributes[-40:]!r}"
     if tail not in ("", ".") and "=" in before and "=" not in tail:
@@ -238,6 +255,7 @@ def _vcf_columns(path: Path) -> int:
     columns = line.decode("latin-1").rstrip("\r\n\t").split("\t")
     fixed, more = columns[: len(VCF_COLUMNS)], columns[len(VCF_COLUMNS) :]
     if fixed == VCF_COLUMNS:
+        _check_samples(path.name, line.decode("utf-8", "replace").rstrip("\r\n").split("\t")[9:])
         return len(fixed) if more in ([], ["FORMAT"]) else len(columns)
     if line.startswith(b"#") and not line.endswith(b"\n"):
         problem = f"its header ends with {line[:40]!r}"
@@ -249,6 +267,22 @@ def _vcf_columns(path: Path) -> int:
     else:
         problem = "its header has no line that begins with #CHROM"
     raise FormatError(f"{path.name!r} is truncated: {problem}; copy it again")
+
+
+def _check_samples(title: str, samples: list[str]) -> None:
+    """Refuse names of samples that htslib does not take."""
+    remedy = f"name each sample once: `bcftools reheader -s NAMES.txt {quote(title)}`"
+    for number, sample in enumerate(samples):
+        if not sample.strip():
+            raise FormatError(
+                f"{title!r}: column {10 + number} of its header names no sample (a tab too many, or an empty name); "
+                "mend that line"
+            )
+        if (first := samples.index(sample)) < number:
+            raise FormatError(
+                f"{title!r}: its header names the sample {sample!r} twice, in columns {10 + first} and "
+                f"{10 + number}, which no reader of VCF takes; {remedy}"
+            )
 
 
 def _plain_text(path: Path, what: str) -> Text:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from stargazer.assets.errors import FormatError
-from stargazer.assets.fastq import Record, name_of, read_fastq, template_name
+from stargazer.assets.fastq import Record, in_order, name_of, read_fastq, template_name
 from stargazer.assets.formats import GZIP
 from stargazer.mcp.guessing import MATE
 
@@ -46,8 +46,9 @@ def split(path: Path, folder: Path) -> tuple[Path, Path]:
             reads = read_fastq(file, path.name)
             for number, one_read in enumerate(reads):
                 pair = [one_read, *islice(reads, 1)]
-                _check_pair(path.name, number, pair)
-                for out, (line, bases, qualities) in zip((ones, twos), pair, strict=True):
+                for out, (line, bases, qualities) in zip(
+                    (ones, twos), _mates(path.name, number, pair), strict=True
+                ):
                     out.write(b"@%b\n%b\n+\n%b\n" % (line, bases, qualities))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise FormatError(
@@ -61,7 +62,10 @@ def _is_gzip(path: Path) -> bool:
         return file.read(len(GZIP)) == GZIP
 
 
-def _check_pair(title: str, number: int, pair: Sequence[Record]) -> None:
+def _mates(title: str, number: int, pair: Sequence[Record]) -> Sequence[Record]:
+    """Two mates, the first read first."""
+    if len(pair) == 2 and in_order(pair[0][0], pair[1][0])[0] is not pair[0][0]:
+        pair = pair[::-1]
     names = [name_of(line) for line, _, _ in pair]
     if len(names) < 2:
         raise FormatError(
@@ -73,3 +77,4 @@ def _check_pair(title: str, number: int, pair: Sequence[Record]) -> None:
             f"{title!r} is not interleaved: records {2 * number + 1} and {2 * number + 2} are no mates: "
             f"{names[0].decode()!r} and {names[1].decode()!r}"
         )
+    return pair

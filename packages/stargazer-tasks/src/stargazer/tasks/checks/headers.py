@@ -191,11 +191,14 @@ def _vcf_header(lines: BinaryIO) -> Header:
 def _cram_header(path: Path) -> Header:
     import pysam
 
+    before = pysam.set_verbosity(0)  # htslib's notes, for example about an index that is not needed
     try:
         with pysam.AlignmentFile(str(path), "rc", check_sq=False) as file:
             text = str(file.header)
     except (OSError, ValueError) as error:
         raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
+    finally:
+        pysam.set_verbosity(before)
     return sam_header(text)
 
 

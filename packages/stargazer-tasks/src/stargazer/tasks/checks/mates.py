@@ -17,6 +17,7 @@ __all__ = ["mates"]
 
 NUMBERS = {1: "first", 2: "second"}
 ENOUGH = 30  # bases; fewer can be the same by chance
+NO_CHANCE = 20  # bases, fewer of which are found within another read by chance
 
 
 def mates(asset: R1 | R2, path: Path, lookup: Lookup) -> bool:
@@ -65,13 +66,10 @@ def _compare(one: tuple[str, Path], two: tuple[str, Path]) -> None:
         both.append((a_last, b_last))
         if template_name(name_of(a_last[0]), name_of(b_last[0])) is None:
             _refuse_names((one[0], two[0]), "the last record", a_last, b_last, first, second)
+    if _are_same(both):
+        _refuse_same(titles, both[0][0])
     if sum(len(bases) for (_, bases, _), _ in both) < ENOUGH:
         return
-    if all(a[1:] == b[1:] for a, b in both):
-        raise FormatError(
-            f"{titles}: r1 and r2 hold the same reads ({_names([both[0][0]])} and all others that were compared have "
-            "the same bases and qualities in both): give the file of second reads as r2"
-        )
     numbers = {(mate_number(a[0]), mate_number(b[0])) for a, b in both}
     if numbers in ({(1, 1)}, {(2, 2)}):
         what = NUMBERS[numbers.pop()[0] or 1]
@@ -96,15 +94,40 @@ def _refuse_names(
     if template_name(name_of(b[0]), name_of(a[0])) is not None:
         _refuse_exchanged(titles, a, b)
     begins = f"{titles}: {where}: the names differ: {_names([a, b])}: "
-    others = {_bare(record) for record in second}
-    if any(_bare(record) in others for record in first):
+    others = {_bare(record): record for record in second}
+    common = [(record, others[_bare(record)]) for record in first if _bare(record) in others]
+    if _are_same(common):
+        _refuse_same(titles, common[0][0])
+    if common:
         raise FormatError(
             f"{begins}one of the files lacks reads, or they are in another order: pair them anew, for example with "
             f"`seqkit pair -1 {quote(names[0])} -2 {quote(names[1])}`, and add what that writes"
         )
     raise FormatError(
         f"{begins}these files are not mates: give the first and second reads of one run and lane; where a tool "
-        "changed their names, the files from before it"
+        "changed their names, the files from before it, or let mates have the same name, or names that end in /1 and /2"
+    )
+
+
+def _are_same(pairs: Sequence[tuple[Record, Record]]) -> bool:
+    """Whether all are the same read twice, one of which may be trimmed or have other qualities.
+
+    Reads of one letter alone, which no signal gives, and what may be in both by chance tell nothing.
+    """
+    told = 0
+    for (_, a, _), (_, b, _) in pairs:
+        shorter, longer = sorted((a.upper(), b.upper()), key=len)
+        if shorter not in longer:
+            return False
+        tells = len(set(shorter)) > 1 and (shorter == longer or len(shorter) >= NO_CHANCE)
+        told += len(shorter) if tells else 0
+    return told >= ENOUGH
+
+
+def _refuse_same(titles: str, read: Record) -> None:
+    raise FormatError(
+        f"{titles}: r1 and r2 hold the same reads ({_names([read])} and all others that were compared have the same "
+        "bases in both): give the file of second reads as r2"
     )
 
 

@@ -35,7 +35,7 @@ LONG_READ_NAMES = re.compile(
 LONGEST = 600  # bases; of a read that Illumina's naming and length tell apart from a long one
 FIRST = 33  # of the characters that can be a quality: !
 SOLEXA = 59 - FIRST  # of ;, the least quality character of Phred+64 and of Solexa's scale
-BEYOND = 80 - FIRST  # of P: Q47, which no Illumina instrument gives
+BEYOND = 89 - FIRST  # of Y: Q56, which no instrument gives (Element's go to Q50), and Q25 in Phred+64
 MOST_64 = 105 - FIRST  # of i: Q41 in Phred+64; HiFi and consensus reads go beyond it
 ENOUGH = 1000  # qualities, fewer of which tell nothing of their encoding
 
