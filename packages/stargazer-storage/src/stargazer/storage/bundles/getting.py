@@ -51,7 +51,7 @@ def get_manifest(url: str, *, most: int) -> tuple[bytes, str]:
         fit, named = False, None
     if not fit or named is not None:
         raise InvalidAssetError(
-            f"{url.rpartition('@')[2]!r}: a manifest's URL begins with http:// or https:// and carries no credentials"
+            f"{without_secrets(url)!r}: a manifest's URL begins with http:// or https:// and carries no credentials"
         )
     place = without_secrets(url)
     found = bytearray()
