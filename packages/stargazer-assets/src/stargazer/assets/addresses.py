@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["hidden", "without_secrets"]
+__all__ = ["has_secrets", "hidden", "is_address", "without_secrets"]
 
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}:/[^\s\"<>`]+")
 _PARAMETER = re.compile(r"([?&][^\s?&='\"]{1,100}=)[^\s&'\"`)]+")
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+")
 _CLOSING = re.compile(r"[]'.,:;)}!]*$")
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^:\[\]]*)(:[0-9]*)?")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^:\[\]]*)(:[0-9]+)?")
 
 
 def without_secrets(url: str) -> str:
@@ -20,8 +20,9 @@ def without_secrets(url: str) -> str:
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if head and "@" in host:
         rest = rest[host.rindex("@") + 1 :]
-    elif head and "@" in rest and not _HOST.fullmatch(host):  # a password that nobody escaped
-        rest = rest.rpartition("@")[2]
+    elif head and "@" in rest and ":" in host:  # a password that nobody escaped
+        path = re.split(r"[?#]", rest, maxsplit=1)[0] if _HOST.fullmatch(host) else rest
+        rest = rest[path.rfind("@") + 1 :]
     return head + _TOKEN.sub("...", re.split(r"[?#;]", rest, maxsplit=1)[0])
 
 
@@ -31,6 +32,16 @@ def hidden(text: str) -> str:
         return text
     text = _URL.sub(_shown, text)
     return _TOKEN.sub("...", _PARAMETER.sub(r"\1...", text))
+
+
+def is_address(word: str) -> bool:
+    """Whether a word is meant as a URL, of whatever scheme; also as a path that was made of one."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", word) is not None
+
+
+def has_secrets(text: str) -> bool:
+    """Whether a URL in a text has what is not shown."""
+    return _URL.sub(_shown, text) != text
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from stargazer.assets.addresses import without_secrets
+from stargazer.assets.addresses import is_address, without_secrets
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table
 from stargazer.mcp.cli.words import Parser, single
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["add"]
 
 MOST_NOTES = 10
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def add(argv: Sequence[str]) -> int:
@@ -70,7 +68,7 @@ def add(argv: Sequence[str]) -> int:
         parser.error(
             f"{meant!r} reads as key=value: write './{meant}'" if meant else "give at least one file"
         )
-    urls = [word for word in words.plain if SCHEME.match(word) and not os.path.exists(word)]
+    urls = [word for word in words.plain if is_address(word) and not os.path.exists(word)]
     for word in urls:
         if not word.lower().startswith(("http://", "https://")):
             parser.error(
