@@ -68,7 +68,7 @@ def test_no_verb_prints_or_keeps_what_is_secret_in_a_url(
         assert SECRET not in captured.out + captured.err, command
 
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path for path in tmp_path.rglob(f"*{SECRET}*")] == []
+    assert list(tmp_path.rglob(f"*{SECRET}*")) == []
     assert [path for path in kept if SECRET.encode() in path.read_bytes()] == []
 
 

@@ -12,7 +12,15 @@ from stargazer.assets.addresses import has_secrets, without_secrets
 from stargazer.assets.asset import Asset
 from stargazer.assets.errors import FormatError, InvalidAssetError
 
-__all__ = ["Addition", "check_files", "check_metadata", "keyvalues_of", "refuse_secrets", "settle", "with_links"]
+__all__ = [
+    "Addition",
+    "check_files",
+    "check_metadata",
+    "keyvalues_of",
+    "refuse_secrets",
+    "settle",
+    "with_links",
+]
 
 _PENDING = "pending"  # stands for the CID of a file that is registered together with the one that names it
 

@@ -14,7 +14,14 @@ from stargazer.assets.client import IpFile
 from stargazer.assets.errors import FormatError, InvalidAssetError
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
-from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of, refuse_secrets, settle
+from stargazer.storage.additions import (
+    Addition,
+    check_files,
+    check_metadata,
+    keyvalues_of,
+    refuse_secrets,
+    settle,
+)
 from stargazer.storage.checking import check_companions, run_checks
 from stargazer.storage.intake import StoreIntake
 from stargazer.storage.objects import StoredObject
