@@ -394,7 +394,7 @@ def test_a_mirror_that_sends_more_than_its_size_is_cut_off(
 ) -> None:
     edit(published.parent, lambda body: body["files"][1].update(size=3))
     done = fetch(yours, f"{web}/archive.bundle.json", only={"asset": ["r1"]})
-    assert "not the 3 of the manifest" in done.failed[0].reason
+    assert "not the 3 of the file" in done.failed[0].reason
 
 
 def test_records_alone_need_a_cid(published: Path, yours: LocalStore) -> None:

@@ -333,7 +333,7 @@ def test_who_is_slow_on_purpose_is_left(
     said: str,
 ) -> None:
     monkeypatch.setattr(http, "SILENT_SECONDS", 0.3)
-    monkeypatch.setattr(http, "PACE_SECONDS", 0.3)
+    monkeypatch.setattr(http, "PACE_SECONDS", 1.0)
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.6)
     monkeypatch.setattr(assembling, "MOST_CUTS", 1)
     monkeypatch.setattr(assembling, "PAUSES", ())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stargazer.assets.addresses import hidden
+
 __all__ = [
     "AmbiguousAssetError",
     "AssetNotFoundError",
@@ -17,11 +19,17 @@ __all__ = [
 
 
 class StargazerError(Exception):
-    """Base of every error meant for the user: its text is complete, a traceback adds nothing."""
+    """Base of every error meant for the user: its text is complete, a traceback adds nothing.
+
+    Whatever URL somebody gave, it shows neither user, password nor query of it.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(hidden(arg) if isinstance(arg, str) else arg for arg in args))
 
     def explain(self) -> str:
         """The text, and where it happened as far as that was noted."""
-        return "\n".join([str(self), *getattr(self, "__notes__", ())])
+        return hidden("\n".join([str(self), *getattr(self, "__notes__", ())]))
 
 
 class InvalidAssetError(StargazerError, ValueError):

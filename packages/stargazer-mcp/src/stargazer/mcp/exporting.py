@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from stargazer.assets.addresses import is_address
 from stargazer.assets.asset import Asset
 from stargazer.assets.catalogue import Variants
 from stargazer.assets.client import IpFile
@@ -65,6 +66,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         StorageError: it cannot be made or written.
     """
+    if is_address(str(folder)):
+        raise StorageError(f"{str(folder)!r} is a URL: name a folder of this machine")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

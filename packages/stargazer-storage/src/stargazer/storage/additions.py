@@ -6,13 +6,21 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import attrs
+from stargazer.assets.addresses import has_secrets, without_secrets
 from stargazer.assets.asset import Asset
-from stargazer.assets.errors import FormatError
+from stargazer.assets.errors import FormatError, InvalidAssetError
 
-__all__ = ["Addition", "check_files", "check_metadata", "keyvalues_of", "settle", "with_links"]
+__all__ = [
+    "Addition",
+    "check_files",
+    "check_metadata",
+    "keyvalues_of",
+    "refuse_secrets",
+    "settle",
+    "with_links",
+]
 
 _PENDING = "pending"  # stands for the CID of a file that is registered together with the one that names it
 
@@ -49,8 +57,7 @@ class Addition:
         """Where it came from, fit to be read by anybody: no folder, no credentials, no query (it may be signed)."""
         if "://" not in self.origin:
             return _text(Path(self.origin or self.path).name)
-        url = urlsplit(self.origin)
-        return _text(urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", "")))
+        return _text(without_secrets(self.origin))
 
 
 def check_files(additions: Sequence[Addition]) -> None:
@@ -88,7 +95,21 @@ def check_metadata(assets: Sequence[Asset]) -> None:
     """
     together = {id(asset): _PENDING for asset in assets}
     for asset in assets:
-        keyvalues_of(with_links(asset.copy(), together))
+        refuse_secrets(keyvalues_of(with_links(asset.copy(), together)))
+
+
+def refuse_secrets(pairs: Mapping[str, str]) -> None:
+    """Refuse metadata with a URL that may hold a secret: it would be kept, shown and sent along.
+
+    Raises:
+        InvalidAssetError: a URL has a user, a password, a query or a fragment.
+    """
+    for key, value in pairs.items():
+        if has_secrets(value):
+            raise InvalidAssetError(
+                f"{key}={value!r}: a URL in metadata is kept and shown to others: give it without user, password, "
+                "query and fragment"
+            )
 
 
 def with_links(asset: Asset, cids: Mapping[int, str]) -> Asset:

@@ -1,4 +1,4 @@
-"""URLs of downloads: their parts, how they are shown, and where a redirect may lead."""
+"""URLs of downloads: their parts, and where a redirect may lead."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
+
+from stargazer.assets.addresses import without_secrets
 
 __all__ = ["Follow", "anywhere", "is_loopback", "never", "parse_url", "same_site", "without_secrets"]
-
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+")
 
 Follow = Callable[[SplitResult, SplitResult], str]
 """Judges a redirect from the address first asked: why not to follow it, or nothing."""
@@ -42,13 +42,6 @@ def parse_url(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if fit and not re.search(r"[\x00-\x20\x7f]", url) else None
-
-
-def without_secrets(url: str) -> str:
-    """A URL without credentials, parameters, query, fragment and tokens."""
-    parts = urlsplit(url)
-    path = _TOKEN.sub("...", parts.path.partition(";")[0])
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", ""))
 
 
 def is_loopback(host: str) -> bool:

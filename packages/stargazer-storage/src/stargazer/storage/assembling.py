@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Generic, TypeVar
 from attrs import frozen
 from stargazer.assets.errors import StorageError
 
-from .http import SourceError
+from .http import Pace, SourceError
 from .interrupting import check_interrupted, pause
 from .parts import Compute, Follower, Part
 from .sources import Source
@@ -26,6 +27,11 @@ PAUSES = (0.5, 2.0)
 """Seconds before the second and third round over sources whose failure may pass."""
 
 MOST_CUTS = 1000
+"""Connections that one source may break before the next one is asked, whatever came of them."""
+
+MOST_UNSAID = 4 << 30
+"""Bytes of a body of which neither its source nor anybody else says the size."""
+
 RESERVE = 256 << 20
 """Bytes of the disk that a download of unknown size leaves free."""
 
@@ -52,9 +58,11 @@ class Assembly(Generic[T]):
         cid: asked of every source.
         part: where it is assembled.
         size: bytes that are certain; a source that offers another number is refused.
+        most: bytes that it has at most; a source that offers or sends more is refused.
         compute: what is needed to judge the bytes, computed while they arrive.
         judge: raises WrongBytesError unless the bytes with this result are right.
         progress: told what has arrived.
+        pace: makes the measure of how fast a source is, over all the connections that it breaks.
     """
 
     def __init__(
@@ -65,8 +73,12 @@ class Assembly(Generic[T]):
         compute: Compute[T],
         judge: Callable[[T, int], None],
         progress: Progress | None = None,
+        *,
+        most: int | None = None,
+        pace: Callable[[], Pace] = Pace,
     ) -> None:
         self._cid, self._part, self._certain = cid, part, size
+        self._most, self._new_pace = most, pace
         self._compute, self._judge, self._progress = compute, judge, progress
         self._follower: Follower[T] | None = None
         self._visits = 1 if part.size else 0  # how many visits to sources this part is made of
@@ -110,13 +122,17 @@ class Assembly(Generic[T]):
         return True
 
     def _bring_from(self, source: Source) -> SourceError | None:
-        """Why this source did not bring the file to its end, or None if the right bytes are there."""
-        cuts, once_more = 0, True
+        """Why this source did not bring the file to its end, or None if the right bytes are there.
+
+        It has a count of cuts and a budget of time: who gives too few bytes for the time that we wait for them, in one
+        connection or in many, is left, and the next source goes on where it stopped.
+        """
+        cuts, once_more, pace = 0, True, self._new_pace()
         while True:
             check_interrupted()
             before = self._part.size
             try:
-                self._conclude(self._visit(source))
+                self._conclude(self._visit(source, pace))
                 return None
             except WrongBytesError as error:
                 mixed = self._visits > 1
@@ -128,15 +144,20 @@ class Assembly(Generic[T]):
                 cuts += 1
                 if not error.passing or self._part.size <= before or cuts > MOST_CUTS:
                     return error
+                if pace.is_too_slow():
+                    return pace.failure()
                 if self._part.size - before < CHECK_ROOM and cuts > 3:
-                    pause(min(0.01 * cuts, 1.0))
+                    with pace.waiting():
+                        pause(min(0.01 * cuts, 1.0))
 
-    def _visit(self, source: Source) -> int:
+    def _visit(self, source: Source, pace: Pace) -> int:
         """Append what the source gives: the size of the file, which is complete now."""
         part = self._part
         if self._certain is not None and part.size >= self._certain:
             self._restart()
-        with source.open(self._cid, part.size) as body:
+        with contextlib.ExitStack() as stack:
+            with pace.waiting():
+                body = stack.enter_context(source.open(self._cid, part.size))
             if body.start != part.size:
                 if body.start != 0:
                     raise SourceError(f"starts at byte {body.start:,}, not {part.size:,}")
@@ -147,11 +168,18 @@ class Assembly(Generic[T]):
             if size is not None:
                 self._check_room(size)
             checked = part.size
-            for piece in body.pieces:
+            limit = size if size is not None else MOST_UNSAID if self._most is None else self._most
+            pieces = iter(body.pieces)
+            while True:
+                with pace.waiting():
+                    piece = next(pieces, None)
+                if piece is None:
+                    break
                 check_interrupted()
-                if size is not None and part.size + len(piece) > size:
+                pace.got += len(piece)
+                if part.size + len(piece) > limit:
                     self._restart()
-                    raise SourceError(f"sends more than the {size:,} bytes of the file")
+                    raise SourceError(self._too_much(size))
                 part.write(piece)
                 if size is None and part.size - checked >= CHECK_ROOM:
                     self._check_room(None)
@@ -167,7 +195,18 @@ class Assembly(Generic[T]):
     def _agreed(self, offered: int | None) -> int | None:
         if self._certain is not None and offered is not None and offered != self._certain:
             raise SourceError(f"offers {offered:,} bytes, not the {self._certain:,} of the file")
+        if self._most is not None and offered is not None and offered > self._most:
+            raise SourceError(f"offers {offered:,} bytes, more than the {self._most:,} of the file")
         return self._certain if self._certain is not None else offered
+
+    def _too_much(self, size: int | None) -> str:
+        known = size if size is not None else self._most
+        if known is not None:
+            return f"sends more than the {known:,} bytes of the file"
+        return (
+            f"gives no size, and more than {MOST_UNSAID:,} bytes: download it yourself, and add the file "
+            "(`stargazer add FILE ...`)"
+        )
 
     def _check_room(self, size: int | None) -> None:
         """Whether the disk can take what is still to come; a source's own figures are no reason to give up others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stargazer.assets.addresses import hidden
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.provenance import Import, Supersession
@@ -68,7 +69,7 @@ class StoreDecider(StoreRecorder):
                 cid=old.cid,
                 successor=new.id if new else "",
                 successor_cid=new.cid if new else "",
-                reason=reason,
+                reason=hidden(reason),
                 replaces=superseding.standing(connection, old.id),
                 account=account(),
                 at=now(),

@@ -36,6 +36,7 @@ def fetch_object(
     objects: ObjectStore,
     *,
     size: int | None = None,
+    most: int | None = None,
     progress: Progress | None = None,
     accept: Callable[[Path], None] | None = None,
 ) -> StoredObject:
@@ -47,6 +48,7 @@ def fetch_object(
     Args:
         sources: tried in this order, each again while it makes progress.
         size: bytes of the file, where they are certain: another figure then refuses a source at once.
+        most: bytes that the file has at most, as others say: a source that gives more is refused.
         progress: called with the bytes that are here and those in all (None where unknown).
         accept: given the verified file before it is visible in the store; refuses it by a StorageError.
 
@@ -78,9 +80,9 @@ def fetch_object(
             return objects.keep(part.path, cid, layout=layout)
 
         if parse_cid(cid).codec == RAW:  # one block, however large
-            return _fetch_block(cid, part, sources, keep, size, progress)
+            return _fetch_block(cid, part, sources, keep, size, most, progress)
         return _fetch_tree(
-            cid, part, sources, Layout(cid, sources, objects.new_temporary), keep, size, progress
+            cid, part, sources, Layout(cid, sources, objects.new_temporary), keep, size, most, progress
         )
 
 
@@ -91,6 +93,7 @@ def fetch_file(
     work: Path,
     tell: Callable[[str], None],
     *,
+    others: Sequence[str] = (),
     size: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Path]:
@@ -103,6 +106,7 @@ def fetch_file(
         sums: `sha256` or `md5` to the checksum in hexadecimal; at least one.
         work: folder of the store for workspaces.
         tell: told what is being downloaded.
+        others: URLs that give the same bytes, asked in turn where this one does not.
         size: bytes of the file, where they are certain: a server that offers another figure is refused at once.
         progress: called with the bytes that are here and those in all (None where unknown).
 
@@ -113,9 +117,7 @@ def fetch_file(
     """
     wanted = _checked_sums(url, sums)
     name, shown = file_name(url), without_secrets(url)
-    source = source_of(url)
-    if not isinstance(source, LocalFile):
-        source = Mirror(url)
+    sources = [_file_source(item) for item in (url, *others)]
     key = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()[:32]
 
     def judge(found: dict[str, str], size: int) -> None:
@@ -125,16 +127,10 @@ def fetch_file(
 
     tell(f"downloading {shown}")
     with open_part(work / f"download-{key}.part") as part, private_folder(work, "download") as folder:
-        (fault,) = Assembly("", part, size, _digests(list(wanted)), judge, progress).bring([source]) or (
-            None,
-        )
-        if fault is not None and isinstance(fault.error, WrongBytesError):
-            raise IntegrityError(
-                f"{shown}: {fault.error}: the file has changed or the checksum belongs to another one; "
-                "nothing was registered"
-            )
-        if fault is not None:
-            raise StorageError(f"{shown}: could not be downloaded: the server {fault.error}")
+        faults = Assembly("", part, size, _digests(list(wanted)), judge, progress).bring(sources)
+        if faults:
+            wrong = any(isinstance(fault.error, WrongBytesError) for fault in faults)
+            raise (IntegrityError if wrong else StorageError)("\n".join(map(_not_downloaded, faults)))
         path = folder / name
         try:
             part.path.rename(path)
@@ -144,12 +140,28 @@ def fetch_file(
         yield path
 
 
+def _file_source(url: str) -> Source:
+    """What gives a file that is asked for by its checksum: a gateway's CID says nothing of it."""
+    source = source_of(url)
+    return source if isinstance(source, LocalFile) else Mirror(url)
+
+
+def _not_downloaded(fault: Fault) -> str:
+    if isinstance(fault.error, WrongBytesError):
+        return (
+            f"{fault.name}: {fault.error}: the file has changed or the checksum belongs to another one; "
+            "nothing was registered"
+        )
+    return f"{fault.name}: could not be downloaded: the server {fault.error}"
+
+
 def _fetch_block(
     cid: str,
     part: Part,
     sources: Sequence[Source],
     keep: Callable[[], StoredObject],
     size: int | None,
+    most: int | None,
     progress: Progress | None,
 ) -> StoredObject:
     """An object whose CID is the SHA-256 of its bytes."""
@@ -161,7 +173,7 @@ def _fetch_block(
                 f"gave other bytes: {_described(part, size)} with SHA-256 {found['sha256']}"
             )
 
-    faults = Assembly(cid, part, size, _digests(["sha256"]), judge, progress).bring(sources)
+    faults = Assembly(cid, part, size, _digests(["sha256"]), judge, progress, most=most).bring(sources)
     if faults:
         raise _failed(cid, faults)
     return keep()
@@ -174,6 +186,7 @@ def _fetch_tree(
     layout: Layout,
     keep: Callable[[Path | None], StoredObject],
     size: int | None,
+    most: int | None,
     progress: Progress | None,
 ) -> StoredObject:
     """An object whose CID is that of a tree over its bytes: in Pinata's layout, or in a foreign one."""
@@ -191,7 +204,7 @@ def _fetch_tree(
     in_car = False
     try:
         try:
-            faults = Assembly(cid, part, size, compute, judge, progress).bring(sources)
+            faults = Assembly(cid, part, size, compute, judge, progress, most=most).bring(sources)
         except _NeedsCar:
             in_car = True
         if faults or in_car:

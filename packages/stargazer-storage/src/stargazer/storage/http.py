@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
@@ -18,7 +18,7 @@ from .addresses import Follow, anywhere, never, parse_url, same_site, without_se
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Body", "Follow", "SourceError", "anywhere", "open_url", "same_site", "without_secrets"]
+__all__ = ["Body", "Follow", "Pace", "SourceError", "anywhere", "open_url", "same_site", "without_secrets"]
 
 CONNECT_SECONDS = 20.0
 SILENT_SECONDS = 60.0
@@ -59,6 +59,47 @@ class Body:
     size: int | None
     """Bytes of the whole file, where the source says so."""
     pieces: Iterator[bytes]
+
+
+class Pace:
+    """How fast bytes come: at least LEAST_RATE on average over every PACE_SECONDS of waiting for them.
+
+    Args:
+        seconds, rate, clock: other ones, for tests.
+    """
+
+    def __init__(
+        self,
+        seconds: float | None = None,
+        rate: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seconds = PACE_SECONDS if seconds is None else seconds
+        self.rate = LEAST_RATE if rate is None else rate
+        self._clock = clock
+        self.waited, self.got = 0.0, 0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time within a `with` block, however it ends."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self.waited += self._clock() - began
+
+    def is_too_slow(self) -> bool:
+        """Whether the bytes that came were too few for the time; a window in which they were enough is over."""
+        if self.waited < self.seconds:
+            return False
+        if self.got < self.rate * self.waited:
+            return True
+        self.waited, self.got = 0.0, 0
+        return False
+
+    def failure(self) -> SourceError:
+        """What a source that is too slow does, in words."""
+        return SourceError(f"is too slow: {self.got:,} bytes in {self.waited:.0f} s", passing=True)
 
 
 @contextlib.contextmanager
@@ -170,25 +211,32 @@ def _check_encoding(response: requests.Response) -> None:
 def _pieces(response: requests.Response) -> Iterator[bytes]:
     import urllib3
 
-    waited, got = 0.0, 0
-    while True:
-        began = time.monotonic()
-        try:
-            piece = response.raw.read1(PIECE, decode_content=False)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            failure = _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
-        else:
-            waited, got = waited + time.monotonic() - began, got + len(piece)
-            if not piece:
-                return
-            yield piece
-            if waited < PACE_SECONDS:
-                continue
-            if got >= LEAST_RATE * waited:
-                waited, got = 0.0, 0
-                continue
-            failure = SourceError(f"is too slow: {got:,} bytes in {waited:.0f} s", passing=True)
-        raise failure
+    from .connections import Watch
+
+    pace = Pace()
+    with Watch(response, pace.seconds) as watch:
+        while True:
+            try:
+                with pace.waiting(), watch.reading():
+                    piece = response.raw.read1(PIECE, decode_content=False)
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                failure = (
+                    pace.failure()
+                    if watch.late
+                    else _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
+                )
+            else:
+                pace.got += len(piece)
+                if watch.late:
+                    failure = pace.failure()
+                elif not piece:
+                    return
+                else:
+                    yield piece
+                    if not pace.is_too_slow():
+                        continue
+                    failure = pace.failure()
+            raise failure
 
 
 def _failure(error: BaseException, late: str) -> SourceError:

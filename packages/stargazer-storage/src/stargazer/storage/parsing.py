@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+from stargazer.assets.addresses import is_address
 from stargazer.assets.errors import ConfigurationError
 from stargazer.storage.modes import Mode
 
@@ -54,6 +55,8 @@ def parse(name: str, value: object, source: str) -> Any:
 
 
 def _folder(value: str, source: str) -> Path:
+    if is_address(value):
+        raise ConfigurationError(f"{source} is {value!r}, a URL: expected a folder of this machine")
     try:
         return Path(value).expanduser().absolute()
     except (RuntimeError, OSError) as error:

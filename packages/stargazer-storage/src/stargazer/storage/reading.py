@@ -273,10 +273,16 @@ class StoreReader:
         from stargazer.storage.downloading import fetch_object
 
         accept = None if self._comes_alone(cid) else refuse_document
-        found = fetch_object(cid, sources, self.objects, progress=progress, accept=accept)
+        found = fetch_object(
+            cid, sources, self.objects, most=self._most(cid) or None, progress=progress, accept=accept
+        )
         with contextlib.suppress(StorageError), self.index.transaction() as connection:
             verified.remember(connection, [found])
         return self.objects.path(cid)
+
+    def _most(self, cid: str) -> int:
+        """Bytes of a CID at most, as the records of it say; 0 where nobody does."""
+        return max((record.size for record in self._search({"cid": cid})), default=0)
 
     def _comes_alone(self, cid: str) -> bool:
         """Whether bytes may be brought though they turn out to be provenance.

@@ -14,7 +14,14 @@ from stargazer.assets.client import IpFile
 from stargazer.assets.errors import FormatError, InvalidAssetError
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
-from stargazer.storage.additions import Addition, check_files, check_metadata, keyvalues_of, settle
+from stargazer.storage.additions import (
+    Addition,
+    check_files,
+    check_metadata,
+    keyvalues_of,
+    refuse_secrets,
+    settle,
+)
 from stargazer.storage.checking import check_companions, run_checks
 from stargazer.storage.intake import StoreIntake
 from stargazer.storage.objects import StoredObject
@@ -145,6 +152,7 @@ class LocalStore(StoreIntake):
         changed = {key: value for key, value in merged.items() if value is not None}
         asset = asset_class(changed.get("asset", "")).from_keyvalues(changed, cid=current.cid)
         pairs = keyvalues_of(asset)
+        refuse_secrets({key: value for key, value in pairs.items() if value != current.keyvalues.get(key)})
         id = record_id(current.cid, pairs)
         if id == current.id:
             return current

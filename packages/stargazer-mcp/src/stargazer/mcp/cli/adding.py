@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from stargazer.assets.addresses import is_address, without_secrets
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table
 from stargazer.mcp.cli.words import Parser, single
 
@@ -67,7 +68,13 @@ def add(argv: Sequence[str]) -> int:
         parser.error(
             f"{meant!r} reads as key=value: write './{meant}'" if meant else "give at least one file"
         )
-    urls = [word for word in words.plain if word.startswith(("http://", "https://"))]
+    urls = [word for word in words.plain if is_address(word) and not os.path.exists(word)]
+    for word in urls:
+        if not word.lower().startswith(("http://", "https://")):
+            parser.error(
+                f"{without_secrets(word)!r} cannot be downloaded: expected http:// or https://; a file of this machine "
+                "is given by its path"
+            )
     sums = {name: value for name in ("sha256", "md5") if (value := getattr(words.options, name))}
     if urls and len(words.plain) > 1:
         parser.error("give one URL alone, so that the checksum is clear")
@@ -162,7 +169,7 @@ def _add_url(
     import attrs
     from stargazer.mcp.registering import additions
     from stargazer.storage import get_client
-    from stargazer.storage.downloading import fetch_file, file_name, without_secrets
+    from stargazer.storage.downloading import fetch_file, file_name
 
     store = get_client().store
     additions(

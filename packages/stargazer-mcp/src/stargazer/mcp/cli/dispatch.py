@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from stargazer.assets.addresses import hidden
 from stargazer.assets.errors import StargazerError
 from stargazer.mcp.cli.output import fail, plain_warnings, settle_streams
 
@@ -146,7 +147,7 @@ def _kept_traceback() -> str:
         folder = Settings.load().home / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-traceback.txt"
-        path.write_text(traceback.format_exc(), errors="backslashreplace")
+        path.write_text(hidden(traceback.format_exc()), errors="backslashreplace")
     except (OSError, StargazerError):
         return " (STARGAZER_DEBUG=1 shows the traceback)"
     return f" (traceback: {path})"

@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from stargazer.assets.addresses import hidden
+
 __all__ = ["escaped", "fail", "human_size", "note", "plain_warnings", "print_json", "print_table", "print_text",
            "settle_streams"]  # fmt: skip
 
@@ -41,9 +43,9 @@ def fail(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Something people should know, on stderr."""
+    """Something people should know, on stderr; of a URL in it neither user, password nor query."""
     try:
-        sys.stderr.write(escaped(text, keep="\n\t") + "\n")
+        sys.stderr.write(escaped(hidden(text), keep="\n\t") + "\n")
     except (
         OSError
     ):  # nobody reads it, or the disk that it goes to is full; else Python tries again when it ends

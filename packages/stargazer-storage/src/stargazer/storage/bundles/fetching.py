@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
+from stargazer.assets.addresses import without_secrets
 from stargazer.assets.errors import FormatError, IntegrityError, StargazerError, StorageError
 from stargazer.assets.provenance import Execution
 from stargazer.storage import verified
@@ -243,7 +244,7 @@ class _Fetch:
 
     def _arrived(self, entry: BundleFile, cid: str) -> None:
         targets = targets_of(self.bundle.manifest, self.bundle.place, attrs.evolve(entry, cid=cid))
-        public = next((target for target in targets if is_url(target)), "")
+        public = next((without_secrets(target) for target in targets if is_url(target)), "")
         origin = f"{entry.name}, {self.bundle.origin}" if self.bundle.origin else public or entry.name
         with self._telling:
             self.cids[entry.name] = cid

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from stargazer.assets.errors import IntegrityError, InvalidAssetError, StargazerError, StorageError
+from stargazer.assets.errors import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.bundles.mirrors import local_path
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.documents import refuse_document
@@ -51,7 +51,7 @@ def get_manifest(url: str, *, most: int) -> tuple[bytes, str]:
         fit, named = False, None
     if not fit or named is not None:
         raise InvalidAssetError(
-            f"{url.rpartition('@')[2]!r}: a manifest's URL begins with http:// or https:// and carries no credentials"
+            f"{without_secrets(url)!r}: a manifest's URL begins with http:// or https:// and carries no credentials"
         )
     place = without_secrets(url)
     found = bytearray()
@@ -113,28 +113,33 @@ def bring_by_sums(
     Raises:
         StorageError: none does; the message says what was wrong with each.
     """
-    from stargazer.storage.downloading import fetch_file
+    from stargazer.storage.downloading import fetch_file, file_name
 
-    def bounded(done: int, size: int | None) -> None:
-        if done > entry.size or size not in (None, entry.size):
-            raise IntegrityError(f"{size or done:,} bytes come, not the {entry.size:,} of the manifest")
+    def told(done: int, size: int | None) -> None:
         progress(done, entry.size)
 
+    urls: list[str] = []
     wrong: list[str] = []
     for target in targets:
-        local = local_path(target)
-        url = target if local is None else local.absolute().as_uri()
+        url = target if (local := local_path(target)) is None else local.absolute().as_uri()
         try:
-            with fetch_file(url, entry.sums, objects.work, lambda text: None, progress=bounded) as path:
-                if path.stat().st_size != entry.size:
-                    raise IntegrityError(
-                        f"{path.stat().st_size:,} bytes came, not the {entry.size:,} of the manifest"
-                    )
-                refuse_document(path)
-                return objects.adopt(path)
-        except StargazerError as error:
+            file_name(url)
+            urls.append(url)
+        except InvalidAssetError as error:
             wrong.append(str(error))
-    raise StorageError("\n".join(wrong) or "no mirror says where it can be had")
+    if not urls:
+        raise StorageError("\n".join(wrong) or "no mirror says where it can be had")
+    with fetch_file(
+        urls[0],
+        entry.sums,
+        objects.work,
+        lambda text: None,
+        others=urls[1:],
+        size=entry.size,
+        progress=told,
+    ) as path:
+        refuse_document(path)
+        return objects.adopt(path)
 
 
 def take_made(entry: BundleFile, path: Path, objects: ObjectStore) -> StoredObject:

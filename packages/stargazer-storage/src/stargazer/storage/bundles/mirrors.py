@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
+from stargazer.assets.addresses import without_secrets
 from stargazer.assets.errors import FormatError
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ __all__ = ["check_mirror", "fill", "is_url", "local_path", "targets_of"]
 
 _FIELD = re.compile(r"\{[^{}]*\}")
 _SECRET = re.compile(
-    r"token|signature|^sig$|secret|passw|credential|api_?key|access_?key|^auth", re.IGNORECASE
+    r"token|signature|^sig$|secret|passw|^pwd|credential|api[_-]?key|access[_-]?key|^key$|^auth|jwt|session|"
+    r"^x-(amz|goog|ms)-",
+    re.IGNORECASE,
 )
 
 
@@ -31,7 +34,7 @@ def check_mirror(text: str, title: str, *, remote: bool, template: bool) -> None
     Raises:
         FormatError: it is refused.
     """
-    shown = f"{title}: the mirror {_shown(text)!r}"
+    shown = f"{title}: the mirror {without_secrets(text)[:200]!r}"
     fields = set(_FIELD.findall(text))
     if fields - {"{cid}", "{name}"} or re.search(r"[{}]", _FIELD.sub("", text)):
         raise FormatError(f"{shown}: expected {{cid}} or {{name}} in braces, and nothing else")
@@ -96,13 +99,3 @@ def is_url(text: str) -> bool:
 def local_path(target: str) -> Path | None:
     """The file that a filled-in mirror is, if it is one of this machine."""
     return None if not target or is_url(target) else Path(target)
-
-
-def _shown(text: str) -> str:
-    """A mirror for a message, without what may be secret in it."""
-    head, mark, _ = text.partition("?")
-    scheme, slashes, rest = head.partition("//")
-    netloc, slash, path = rest.partition("/")
-    if "@" in netloc:
-        netloc = "***@" + netloc.rpartition("@")[2]
-    return (f"{scheme}{slashes}{netloc}{slash}{path}" if slashes else head)[:200] + ("?..." if mark else "")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import attrs
 from stargazer.assets import AssetNotFoundError, StorageError
+from stargazer.assets.addresses import hidden
 from stargazer.storage.settings import Settings
 
 __all__ = ["Run", "find_run", "new_run"]
@@ -78,7 +79,7 @@ class Run:
         path = self.folder / "run.json"
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            temporary.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
+            temporary.write_text(hidden(json.dumps(self.as_dict(), indent=2)) + "\n")
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -105,7 +106,7 @@ class Run:
                 contextlib.suppress(OSError),
                 open(self.folder / "events.jsonl", "a", encoding="ascii") as file,
             ):
-                file.write(line)
+                file.write(hidden(line))
 
 
 def new_run(workflow: str, arguments: Mapping[str, Any], settings: Settings | None = None) -> Run:
@@ -124,7 +125,8 @@ def new_run(workflow: str, arguments: Mapping[str, Any], settings: Settings | No
         raise StorageError(
             f"cannot record runs in {folder.parent}: {error.strerror}; set STARGAZER_HOME to a folder of yours"
         ) from error
-    run = Run(id=id, folder=folder, workflow=workflow, arguments=dict(arguments), started=now())
+    shown = json.loads(hidden(json.dumps(dict(arguments))))
+    run = Run(id=id, folder=folder, workflow=workflow, arguments=shown, started=now())
     run.hold()
     run.save()
     return run

@@ -1,0 +1,51 @@
+"""How addresses are shown and kept: never with a user, a password, a query, a fragment or a token in them."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["has_secrets", "hidden", "is_address", "without_secrets"]
+
+_URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}:/[^\s\"<>`]+")
+_PARAMETER = re.compile(r"([?&][^\s?&='\"]{1,100}=)[^\s&'\"`)]+")
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+")
+_CLOSING = re.compile(r"[]'.,:;)}!]*$")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^:\[\]]*)(:[0-9]+)?")
+
+
+def without_secrets(url: str) -> str:
+    """A URL of any scheme without credentials, parameters, query, fragment and tokens."""
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/+|//", url)
+    head, rest = (scheme[0], url[scheme.end() :]) if scheme else ("", url)
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if head and "@" in host:
+        rest = rest[host.rindex("@") + 1 :]
+    elif head and "@" in rest and ":" in host:  # a password that nobody escaped
+        path = re.split(r"[?#]", rest, maxsplit=1)[0] if _HOST.fullmatch(host) else rest
+        rest = rest[path.rfind("@") + 1 :]
+    return head + _TOKEN.sub("...", re.split(r"[?#;]", rest, maxsplit=1)[0])
+
+
+def hidden(text: str) -> str:
+    """A text with every URL in it as without_secrets() shows it."""
+    if "/" not in text and "?" not in text and "eyJ" not in text:
+        return text
+    text = _URL.sub(_shown, text)
+    return _TOKEN.sub("...", _PARAMETER.sub(r"\1...", text))
+
+
+def is_address(word: str) -> bool:
+    """Whether a word is meant as a URL, of whatever scheme; also as a path that was made of one."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", word) is not None
+
+
+def has_secrets(text: str) -> bool:
+    """Whether a URL in a text has what is not shown."""
+    return _URL.sub(_shown, text) != text
+
+
+def _shown(match: re.Match[str]) -> str:
+    url = match[0]
+    closing = _CLOSING.search(url)
+    cut = closing.start() if closing else len(url)
+    return without_secrets(url[:cut]) + url[cut:]
