@@ -79,7 +79,9 @@ def read_message(line: bytes, size: int | None = None) -> Message:
         raise Refused(PARSE_ERROR, "a number that is too large", [_id_of(message)]) from None
     if isinstance(message, list):
         ids = [id for id in map(_id_of, message[:BATCH]) if id is not None]
-        raise Refused(INVALID_REQUEST, "a batch is not taken: send each message on a line of its own", ids or [None])
+        raise Refused(
+            INVALID_REQUEST, "a batch is not taken: send each message on a line of its own", ids or [None]
+        )
     if not isinstance(message, dict):
         raise Refused(INVALID_REQUEST, f"a message is a JSON object, not {shortened(message)}")
     return _judged(message, written)
@@ -97,9 +99,15 @@ def _judged(message: dict[str, Any], written: bytes) -> Message:
         )
     if "method" not in message:
         error = message.get("error")
-        told = isinstance(error, dict) and type(error.get("code")) is int and isinstance(error.get("message"), str)
+        told = (
+            isinstance(error, dict)
+            and type(error.get("code")) is int
+            and isinstance(error.get("message"), str)
+        )
         if "id" not in message or not (isinstance(message.get("result"), dict) or told):
-            raise Refused(INVALID_REQUEST, 'a message has a "method", or answers with a "result" or an "error"')
+            raise Refused(
+                INVALID_REQUEST, 'a message has a "method", or answers with a "result" or an "error"'
+            )
         return Message(written)
     method, params = message["method"], message.get("params")
     if not isinstance(method, str):
@@ -110,7 +118,9 @@ def _judged(message: dict[str, Any], written: bytes) -> Message:
         raise Refused(INVALID_PARAMS, f"params is an object, not {shortened(params)}", [id])
     if method == "tools/call":
         _refuse_call(params or {}, id)
-    cancelled = _id_of({"id": (params or {}).get("requestId")}) if method == "notifications/cancelled" else None
+    cancelled = (
+        _id_of({"id": (params or {}).get("requestId")}) if method == "notifications/cancelled" else None
+    )
     return Message(written, method, id, cancelled)
 
 

@@ -60,12 +60,11 @@ def parse(text: str) -> Any:
 
 
 def shortened(value: Any) -> str:
-    """A value as it is repeated in an error: `repr`, cut."""
-    text = repr(value if not isinstance(value, str) else value[: SHOWN + 1])
-    if len(text) <= SHOWN and not (isinstance(value, str) and len(value) > SHOWN):
-        return text
-    size = f"{len(value):,} characters" if isinstance(value, str) else f"{type(value).__name__}"
-    return f"{text[:SHOWN]}... ({size})"
+    """A value as an error repeats it: as JSON, cut."""
+    if isinstance(value, str) and len(value) > SHOWN:
+        return f"{json.dumps(value[:SHOWN])}... ({len(value):,} characters)"
+    text = json.dumps(value, ensure_ascii=isinstance(value, str) and not valid_text(value), default=repr)
+    return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]}... ({type(value).__name__} of {len(value):,})"
 
 
 def valid_text(text: str) -> bool:
@@ -83,7 +82,5 @@ def _deeper(value: Any, depth: int) -> bool:
         if depth == 0:
             return True
         depth -= 1
-        level = [
-            member for node in level for member in (node.values() if isinstance(node, dict) else node)
-        ]
+        level = [member for node in level for member in (node.values() if isinstance(node, dict) else node)]
     return False

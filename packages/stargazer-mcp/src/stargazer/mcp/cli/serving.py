@@ -42,6 +42,7 @@ async def _serve() -> None:
     from stargazer.mcp.server import make_server
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
-    level = "WARNING" if os.environ.get("STARGAZER_DEBUG") else "CRITICAL"  # errors are answers, and not told twice
+    # errors are answers: they are not told on stderr too
+    level = "WARNING" if os.environ.get("STARGAZER_DEBUG") else "CRITICAL"
     logging.getLogger("mcp").setLevel(level)
     await make_server().run_async("stdio", show_banner=False, log_level=level)
