@@ -25,6 +25,7 @@ __all__ = ["assemble", "find", "no_assembling", "one"]
 A = TypeVar("A", bound=Asset)
 _forbidden: ContextVar[str] = ContextVar("stargazer_no_assembling", default="")
 RECORD_KEYS = frozenset({"cid", "provenance_cid"})  # what every asset can be filtered by
+QUERIES = 200  # of the store, for one type; other filters of many values are looked up in what these give
 
 
 @contextmanager
@@ -89,11 +90,13 @@ async def find(cls: type[A], *, client: StorageClient | None = None, **filters: 
     }
     kind = {"asset": cls.asset_key} if cls.asset_key else {}
     records: dict[str, IpFile] = {}
-    for values in itertools.product(*pairs.values()):
-        for record in await client.query_files({**kind, **dict(zip(pairs, values, strict=True))}):
+    asked = _asked(pairs)
+    for values in itertools.product(*asked.values()):
+        for record in await client.query_files({**kind, **dict(zip(asked, values, strict=True))}):
             records[record.id or f"{record.cid}{sorted(record.keyvalues.items())}"] = record
     assets = [asset for asset in map(cls.from_record, records.values()) if isinstance(asset, cls)]
-    return sorted((asset for asset in assets if _matches(asset, wanted)), key=_age)
+    members = {name: frozenset(values) for name, values in wanted.items()}
+    return sorted((asset for asset in assets if _matches(asset, members)), key=_age)
 
 
 async def one(
@@ -159,7 +162,19 @@ def _stored(cls: type[Asset], name: str, wanted: dict[str, list[Any]]) -> bool:
     return name in RECORD_KEYS or cls.fields()[name].default not in wanted[name]
 
 
-def _matches(asset: Asset, wanted: dict[str, list[Any]]) -> bool:
+def _asked(pairs: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The pairs that the store itself selects by: CIDs, and of others as many as give `QUERIES` queries at most."""
+    asked: dict[str, list[str]] = {}
+    queries = 1
+    for name in sorted(pairs, key=lambda name: (name != "cid", len(pairs[name]))):
+        values = list(dict.fromkeys(pairs[name]))
+        queries *= len(values)
+        if name == "cid" or queries <= QUERIES:
+            asked[name] = values
+    return asked
+
+
+def _matches(asset: Asset, wanted: dict[str, frozenset[Any]]) -> bool:
     for name, values in wanted.items():
         value = getattr(asset, name)
         if not any(one_of in values for one_of in (value if isinstance(value, list | tuple) else [value])):

@@ -14,7 +14,7 @@ from stargazer.assets.addresses import hidden
 from stargazer.assets.errors import StargazerError
 from stargazer.mcp.cli.output import fail, plain_warnings, settle_streams
 
-__all__ = ["VERBS", "dispatch"]
+__all__ = ["VERBS", "dispatch", "kept_traceback"]
 
 FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
 
@@ -83,7 +83,7 @@ def dispatch(argv: Sequence[str] | None = None) -> int:
             return FAILED
         if os.environ.get("STARGAZER_DEBUG"):
             raise
-        fail(f"unexpected {type(error).__name__}: {error}{_kept_traceback()}")
+        fail(f"unexpected {type(error).__name__}: {error}{kept_traceback()}")
         return FAILED
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -136,7 +136,7 @@ def _forget_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _kept_traceback() -> str:
+def kept_traceback() -> str:
     """Keep the traceback of the current exception, and say where."""
     import time
     import traceback

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ __all__ = ["serve"]
 
 
 def serve(argv: Sequence[str]) -> int:
-    """Serve until the client hangs up."""
+    """Serve until the client hangs up, and what it has asked for is answered."""
     parser = Parser(
         "serve",
         "",
@@ -22,9 +24,14 @@ def serve(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if words.plain or words.pairs:
         parser.error("serve takes no words")
+    if sys.stdin is None or sys.stdout is None:
+        parser.error("serve needs standard input and output: an agent's client gives it pipes")
     import asyncio
 
-    asyncio.run(_serve())
+    from stargazer.mcp.wire import guarded_stdio
+
+    with guarded_stdio():
+        asyncio.run(_serve())
     return 0
 
 
@@ -35,4 +42,7 @@ async def _serve() -> None:
     from stargazer.mcp.server import make_server
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
-    await make_server().run_async("stdio", show_banner=False, log_level="WARNING")
+    # errors are answers: they are not told on stderr too
+    level = "WARNING" if os.environ.get("STARGAZER_DEBUG") else "CRITICAL"
+    logging.getLogger("mcp").setLevel(level)
+    await make_server().run_async("stdio", show_banner=False, log_level=level)

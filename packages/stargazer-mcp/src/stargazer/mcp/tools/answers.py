@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastmcp.exceptions import ToolError, ValidationError
+from fastmcp.exceptions import NotFoundError, ToolError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
-from stargazer.assets.errors import StargazerError
+from stargazer.assets.errors import InvalidAssetError, StargazerError
+from stargazer.mcp.cli.dispatch import kept_traceback
+from stargazer.mcp.strict_json import parse, shortened
+from stargazer.mcp.tools.limits import error_text, refuse_large
 
 from mcp.types import CallToolRequestParams
 
@@ -25,13 +29,14 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 """A call of each tool, shown when somebody calls it in a way it does not take."""
 
 
+PROBLEMS = 5  # that an error tells of
+
+
 def _object(value: Any) -> Any:
     """An object that a client sent as JSON text."""
     if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
+        value = parse(value)
+        refuse_large({"": value})
     return {} if value is None else value
 
 
@@ -41,11 +46,17 @@ JsonObject = Annotated[dict[str, Any], BeforeValidator(_object)]
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Errors meant for the user become errors of the tool, with their text."""
+    """Errors meant for the user become errors of the tool, with their text; others name their traceback's file."""
     try:
         yield
     except StargazerError as error:
         raise ToolError(error.explain()) from error
+    except ToolError:
+        raise
+    except Exception as error:
+        if os.environ.get("STARGAZER_DEBUG"):
+            raise
+        raise ToolError(f"unexpected {type(error).__name__}: {error}{kept_traceback()}") from error
 
 
 class ExplainInput(Middleware):
@@ -57,15 +68,30 @@ class ExplainInput(Middleware):
         call_next: CallNext[CallToolRequestParams, Any],
     ) -> Any:
         """Call the tool."""
+        name, arguments = context.message.name, context.message.arguments
         try:
+            if name in EXAMPLES:
+                refuse_large(arguments or {})
             return await call_next(context)
         except (ValidationError, PydanticError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, PydanticError) else error
-            raise ToolError(await self._explained(context, cause)) from error
+            text = await self._explained(context, cause)
+        except NotFoundError:
+            text = f"no tool {shortened(name)}; there are {', '.join(EXAMPLES)}"
+        except InvalidAssetError as error:
+            text = f"{name}: {error}{_example(name)}"
+        except ToolError as error:
+            text = str(error)
+            if isinstance(error.__cause__, InvalidAssetError) and "for example: " not in text:
+                text += _example(name)
+        raise ToolError(error_text(text, arguments))
 
     async def _explained(self, context: MiddlewareContext[CallToolRequestParams], error: Exception) -> str:
         name = context.message.name
-        lines = [f"{name}: {problem}" for problem in _problems(error)]
+        problems = _problems(error)
+        lines = [f"{name}: {problem}" for problem in problems[:PROBLEMS]]
+        if len(problems) > PROBLEMS:
+            lines.append(f"and {len(problems) - PROBLEMS} more")
         server = context.fastmcp_context.fastmcp if context.fastmcp_context else None
         tool = await server.get_tool(name) if server else None
         if tool is not None:
@@ -73,16 +99,19 @@ class ExplainInput(Middleware):
                 "expected:",
                 *(f"  {_line(*pair)}" for pair in tool.parameters.get("properties", {}).items()),
             ]
-        if name in EXAMPLES:
-            lines.append(f"for example: {json.dumps(EXAMPLES[name])}")
-        return "\n".join(lines)
+        return "\n".join(lines) + _example(name)
+
+
+def _example(name: str) -> str:
+    return f"\nfor example: {json.dumps(EXAMPLES[name])}" if name in EXAMPLES else ""
 
 
 def _problems(error: Exception) -> list[str]:
     if not isinstance(error, PydanticError):
         return [str(error)]
     return [
-        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}, got {str(problem['input'])[:200]!r}"
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}, "
+        f"got {shortened(problem['input'])}"
         for problem in error.errors(include_url=False)
     ]
 

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 from fastmcp import FastMCP
 from pydantic import Field
+from stargazer.assets.errors import InvalidAssetError
 from stargazer.mcp.records import as_dict, find_records
+from stargazer.mcp.strict_json import shortened
 from stargazer.mcp.tools.answers import JsonObject, told
+from stargazer.mcp.tools.limits import fitting
 from stargazer.storage import get_client
 
 from mcp.types import ToolAnnotations
@@ -31,9 +34,37 @@ def register(server: FastMCP) -> None:
                               "a list means any of these. Empty: all files."),
         ] = {},  # noqa: B006
         limit: Annotated[int, Field(ge=1, le=1000, description="At most so many files, the newest.")] = SHOWN,
+        offset: Annotated[int, Field(ge=0, le=10**9, description="Leave out so many, the newest.")] = 0,
     ) -> dict[str, Any]:  # fmt: skip
         """Registered files (references, reads, alignments, variants, reports) with metadata and CID, oldest first."""
         with told():
-            wanted = {key: value if isinstance(value, list) else [value] for key, value in filters.items()}
+            wanted = {key: _values(key, value) for key, value in filters.items()}
             records = await asyncio.to_thread(lambda: find_records(get_client().store, wanted))
-        return {"total": len(records), "files": [as_dict(record) for record in records[-limit:]]}
+            asked = records[: max(len(records) - offset, 0)]
+            files = fitting(as_dict(record) for record in reversed(asked[-limit:]))[::-1]
+            answer: dict[str, Any] = {"total": len(records), "files": files}
+            if len(files) < len(asked):
+                answer["note"] = (
+                    f"{len(asked) - len(files):,} older files are not shown: narrow the filters, "
+                    f"or go on with offset={offset + len(files)}"
+                )
+        return answer
+
+
+def _values(key: str, value: Any) -> list[Any]:
+    """The values of a filter.
+
+    Raises:
+        InvalidAssetError: it has none, or what is no value.
+    """
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise InvalidAssetError(
+            f"filters.{key}: an empty list selects nothing; leave the key out for all files"
+        )
+    for each in values:
+        if not isinstance(each, str | int | float):
+            raise InvalidAssetError(
+                f"filters.{key}: expected text, a number, true or false, or a list of these, got {shortened(each)}"
+            )
+    return values

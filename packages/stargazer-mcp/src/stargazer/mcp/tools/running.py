@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastmcp import FastMCP
@@ -11,6 +12,7 @@ from fastmcp.exceptions import ToolError
 from pydantic import Field
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.going_on import so_far
+from stargazer.mcp.tools.limits import brief, error_text, fitting
 from stargazer.mcp.tools.started import Started
 from stargazer.workflows.arguments import convert, sample_arguments
 from stargazer.workflows.catalogue import Entry, describe_type, entries, find_workflow
@@ -21,6 +23,7 @@ from mcp.types import ToolAnnotations
 __all__ = ["example_call", "register"]
 
 PATIENCE = 25  # seconds; clients give up after 60, some earlier
+MANY = 50  # members of a result that are shown
 
 
 def register(server: FastMCP, started: Started) -> None:
@@ -37,8 +40,15 @@ def register(server: FastMCP, started: Started) -> None:
         ] = "any",
     ) -> dict[str, Any]:
         """Workflows (pipelines to run) and the tasks (single operations) they are made of, with their arguments."""
-        found = await asyncio.to_thread(entries, None if kind == "any" else kind, search)
-        return {"total": len(found), "tasks": [_described(entry) for entry in found]}
+        with told():
+            found = await asyncio.to_thread(entries, None if kind == "any" else kind, search)
+            tasks = fitting(_described(entry) for entry in found)
+            answer: dict[str, Any] = {"total": len(found), "tasks": tasks}
+            if len(tasks) < len(found):
+                answer["note"] = (
+                    f"{len(found) - len(tasks)} are not shown: give words to search for, or a kind"
+                )
+        return answer
 
     @server.tool(
         annotations=ToolAnnotations(
@@ -72,8 +82,7 @@ def register(server: FastMCP, started: Started) -> None:
                 ).id
             elif name or arguments:
                 raise ToolError("give run_id alone to ask for a run, or name and arguments to start one")
-            run = await started.wait(run_id, PATIENCE)
-        return _answer(run)
+            return _answer(await started.wait(run_id, PATIENCE))
 
 
 def example_call(entry: Entry) -> str:
@@ -116,8 +125,16 @@ def _answer(run: Run) -> dict[str, Any]:
             **so_far(run),
             "next": f'still running: call run_workflow with {{"run_id": "{run.id}"}} to wait for it',
         }
-    return (
-        {**answer, "notes": record["notes"], "results": record["results"]}
-        if run.state == "succeeded"
-        else {**answer, "error": run.error}
-    )
+    if run.state != "succeeded":
+        return {**answer, "error": error_text(str(run.error))}
+    return {**answer, "notes": fitting(record["notes"]), "results": _results(record["results"])}
+
+
+def _results(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The results of a run by name; of a long list the first ones, and how many more there are."""
+    shown: dict[str, Any] = {}
+    for name, result in results.items():
+        shown[name] = fitting(result[:MANY]) if isinstance(result, list) else brief(result)
+        if isinstance(result, list) and len(shown[name]) < len(result):
+            shown[f"{name} (not shown)"] = f"{len(result) - len(shown[name]):,} more; query_files finds them"
+    return shown

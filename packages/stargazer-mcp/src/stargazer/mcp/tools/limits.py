@@ -1,0 +1,108 @@
+"""How large a call may be, and an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from stargazer.assets.errors import InvalidAssetError
+from stargazer.mcp.strict_json import DEPTH, shortened
+
+__all__ = ["brief", "error_text", "fitting", "refuse_large"]
+
+TEXT = 10_000  # characters of a text
+KEY = 200  # characters of a key
+KEYS = 100  # of an object
+VALUES = 10_000  # of a list
+ANSWER = 60_000  # characters of what an answer lists
+VALUE = 2_000  # characters of a text in it
+ECHO, LINE, LINES = 200, 1_000, 60  # characters of a value that an error repeats, and of its lines; lines
+REPEATED = 20  # values that are looked for in an error, the longest
+
+
+def refuse_large(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that no call needs.
+
+    Raises:
+        InvalidAssetError: a text, an object or a list is too large, or nested too deep; the message says which.
+    """
+    level: list[tuple[str, Any]] = [("", arguments)]
+    for _ in range(DEPTH + 1):
+        level = [inner for where, value in level for inner in _members(where, value)]
+    if level:
+        raise InvalidAssetError(f"more than {DEPTH} lists and objects in one another")
+
+
+def _members(where: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What is in a list or an object, each with where it is."""
+    named = where or "the call"
+    if isinstance(value, str) and len(value) > TEXT:
+        raise InvalidAssetError(
+            f"{named}: a text of {len(value):,} characters ({shortened(value[:40])}...); at most {TEXT:,} are taken"
+        )
+    if isinstance(value, Mapping):
+        if len(value) > KEYS:
+            raise InvalidAssetError(f"{named}: an object of {len(value):,} keys; at most {KEYS} are taken")
+        for key, inner in value.items():
+            if len(str(key)) > KEY:
+                raise InvalidAssetError(
+                    f"{named}: a key of {len(str(key)):,} characters ({shortened(str(key)[:40])}...); "
+                    f"at most {KEY} are taken"
+                )
+            yield f"{where}.{key}" if where else str(key), inner
+    elif isinstance(value, list | tuple):
+        if len(value) > VALUES:
+            raise InvalidAssetError(
+                f"{named}: a list of {len(value):,} values; at most {VALUES:,} are taken: ask in several calls"
+            )
+        yield from ((where, inner) for inner in value)
+
+
+def error_text(text: str, arguments: Any = None) -> str:
+    """The text of an error, with what it repeats of the arguments cut, and itself no page long."""
+    for given in sorted(_texts(arguments), key=len, reverse=True)[:REPEATED]:
+        for form in {given, repr(given)[1:-1]}:
+            text = text.replace(form, f"{form[:ECHO]}... ({len(given):,} characters)")
+    lines = [_cut(line) for line in text.encode("utf-8", "backslashreplace").decode().splitlines()]
+    if len(lines) > LINES:
+        lines[LINES // 2 : -LINES // 2] = [f"... ({len(lines) - LINES:,} lines left out)"]
+    return "\n".join(lines)
+
+
+def _texts(value: Any) -> set[str]:
+    """The texts that are too long to be repeated, of arguments that were not refused."""
+    if isinstance(value, str):
+        return {value} if len(value) > ECHO else set()
+    if isinstance(value, Mapping):
+        return set().union(*(_texts(inner) for inner in value.values()))
+    return set().union(*map(_texts, value)) if isinstance(value, list | tuple) else set()
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LINE:
+        return line
+    half = LINE // 2 - 20
+    return f"{line[:half]} ... ({len(line):,} characters) ... {line[-half:]}"
+
+
+def brief(value: Any) -> Any:
+    """A value of an answer, with texts in it cut that are no values any more but contents."""
+    if isinstance(value, str):
+        text = value if len(value) <= VALUE else f"{value[:VALUE]}... ({len(value):,} characters)"
+        return text.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {brief(key): brief(inner) for key, inner in value.items()}
+    return [brief(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def fitting(items: Iterable[Any]) -> list[Any]:
+    """The first items, in brief, as many as one answer takes; one at least."""
+    kept: list[Any] = []
+    room = ANSWER
+    for item in map(brief, items):
+        room -= len(json.dumps(item, default=str))
+        if room < 0 and kept:
+            break
+        kept.append(item)
+    return kept
