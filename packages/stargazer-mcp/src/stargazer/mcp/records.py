@@ -12,6 +12,7 @@ import attrs
 from stargazer.assets.asset import REGISTRY, load_asset_types
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets.keyvalues import list_text
 from stargazer.assets.query import assemble
 from stargazer.storage.store import LocalStore
 
@@ -83,7 +84,7 @@ def _plain_list(value: str) -> str:
     """A list as people write it, with commas; any other value as it is."""
     if value.startswith('["'):
         try:
-            return ",".join(map(str, json.loads(value)))
+            return list_text(json.loads(value))
         except ValueError:
             pass
     return value

@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
     if words.options.help:
         return _describe(workflow)
     arguments = convert(workflow, words.pairs)
-    return (_why_not if words.options.why_not else _run)(workflow, arguments, words.options)
+    return (_why_not if words.options.why_not else _run)(workflow, arguments, words.options, words.pairs)
 
 
 def _list(*, as_json: bool) -> int:
@@ -98,7 +98,9 @@ def _describe(workflow: Entry) -> int:
     return 0
 
 
-def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
+def _run(
+    workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
+) -> int:
     from stargazer.mcp.cli.supervising import supervise
     from stargazer.mcp.exporting import make_folder
     from stargazer.workflows.runs import execute
@@ -107,7 +109,9 @@ def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namesp
         make_folder(options.outdir)
     done = supervise(
         workflow.name,
-        lambda observer: execute(workflow, arguments, observer=observer, refresh=_refresh(options)),
+        lambda observer: execute(
+            workflow, arguments, observer=observer, refresh=_refresh(options), written=written
+        ),
     )
     if isinstance(done, int):
         return done
@@ -136,14 +140,18 @@ def _refresh(options: argparse.Namespace) -> Refresh | None:
     return Refresh(tasks, below=bool(options.refresh_from))
 
 
-def _why_not(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
+def _why_not(
+    workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
+) -> int:
     """Say which calls are not remembered, and why."""
     import asyncio
 
     import attrs
+    from stargazer.workflows.arguments import explaining_commas
     from stargazer.workflows.asking import why_not
 
-    asked = asyncio.run(why_not(workflow, arguments, refresh=_refresh(options)))
+    with explaining_commas(written):
+        asked = asyncio.run(why_not(workflow, arguments, refresh=_refresh(options)))
     if options.json:
         print_json({"workflow": workflow.name, **attrs.asdict(asked)})
         return 0

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import attrs
 from stargazer.assets.errors import FormatError
+from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 
 __all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "sam_contigs", "sam_header",
@@ -45,7 +46,7 @@ class Header:
 
     Attributes:
         contigs: by name, in order.
-        samples: of the columns of variants, or of the read groups of an alignment; each once.
+        samples: of the columns of variants, or of the read groups of an alignment, each once; in Unicode's form C.
         order: of an alignment, as `@HD SO` says.
         first: the contig of the first record of variants, as far as that is text.
         read_groups: of an alignment: the fields of each `@RG` line by tag.
@@ -130,7 +131,13 @@ def sam_header(text: str, contigs: Mapping[str, Contig] | None = None) -> Header
     """
     groups, programs = (_sam_lines(text, tag) for tag in ("@RG", "@PG"))
     found = sam_contigs(text) if contigs is None else contigs
-    return Header(found, _each(groups, "SM"), _order(text), read_groups=groups, programs=programs)
+    return Header(
+        found,
+        list(dict.fromkeys(map(composed, _each(groups, "SM")))),
+        _order(text),
+        read_groups=groups,
+        programs=programs,
+    )
 
 
 def variants_header(path: Path) -> Header:
@@ -178,7 +185,7 @@ def _vcf_header(lines: BinaryIO) -> Header:
             contigs[fields.get("ID", "")] = Contig(int(length) if _is_number(length) else None, md5)
         elif text.startswith("#CHROM"):
             first = lines.readline(LARGEST).split(b"\t")[0].decode("utf-8", "replace").strip()
-            return Header(contigs, text.split("\t")[9:], first=first)
+            return Header(contigs, [composed(name) for name in text.split("\t")[9:]], first=first)
         elif not text.startswith("#"):
             break
     raise FormatError("it has no line that begins with #CHROM")
