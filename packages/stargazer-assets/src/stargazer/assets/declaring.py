@@ -97,7 +97,9 @@ def check_declaration(key: str, cls: Any, base: type) -> None:
             )
         if optional(hints[name]) and field.default is not None and field.default is not attrs.NOTHING:
             raise InvalidAssetError(f"{key}: {name}: None is stored as absent, so its default must be None")
-    always = [name for name in fields if not optional(hints[name])]  # what is None is not stored, and counted then
+    always = [
+        name for name in fields if not optional(hints[name])
+    ]  # what is None is not stored, and counted then
     if len(always) > MAX_FIELDS:
         raise InvalidAssetError(
             f"{key}: {len(always)} fields, at most {MAX_FIELDS} can be stored beside those that may be None"
