@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastmcp import FastMCP
 from pydantic import Field
-from stargazer.mcp.records import as_dict, find_records
+from stargazer.mcp.records import as_dict, evicted, find_records
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.storage import get_client
 
@@ -36,4 +36,5 @@ def register(server: FastMCP) -> None:
         with told():
             wanted = {key: value if isinstance(value, list) else [value] for key, value in filters.items()}
             records = await asyncio.to_thread(lambda: find_records(get_client().store, wanted))
-        return {"total": len(records), "files": [as_dict(record) for record in records[-limit:]]}
+            dropped = await asyncio.to_thread(lambda: evicted(get_client().store))
+        return {"total": len(records), "files": [as_dict(record, dropped) for record in records[-limit:]]}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from stargazer.assets.errors import FormatError
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 
-__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "sam_contigs", "sam_header",
+__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "quiet", "sam_contigs", "sam_header",
            "variants_header"]  # fmt: skip
 
 LARGEST = 256 << 20
@@ -195,11 +196,23 @@ def _cram_header(path: Path) -> Header:
     import pysam
 
     try:
-        with pysam.AlignmentFile(str(path), "rc", check_sq=False) as file:
+        with quiet(), pysam.AlignmentFile(str(path), "rc", check_sq=False) as file:
             text = str(file.header)
     except (OSError, ValueError) as error:
         raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
     return sam_header(text)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """htslib keeps its remarks to itself: a file whose index is elsewhere is no news."""
+    import pysam
+
+    before = pysam.set_verbosity(0)
+    try:
+        yield
+    finally:
+        pysam.set_verbosity(before)
 
 
 def _sam_lines(text: str, tag: str) -> list[Mapping[str, str]]:

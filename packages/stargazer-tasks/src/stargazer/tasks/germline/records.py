@@ -21,11 +21,17 @@ HEADER = (
 BASES = "ACGTN"
 
 
-def write_capital_alleles(source: str, target: str) -> None:
-    """Copy a VCF as text, its REF and ALT in capitals: a reference writes repeats in small letters (soft-masking)."""
+def write_capital_alleles(source: str, target: str, reference: str) -> None:
+    """Copy a VCF as text, its REF and ALT in capitals: a reference writes repeats in small letters (soft-masking).
+
+    Args:
+        reference: what `##reference` says instead of the path that the tool was given.
+    """
     with open(target, "w", newline="") as changed:
         for line in _lines(source):
-            if not line.startswith("#"):
+            if line.startswith("##reference="):
+                line = f"##reference={reference}\n"
+            elif not line.startswith("#"):
                 fields = line.split("\t", FILTER)
                 fields[REF] = fields[REF].upper()
                 if "<" not in fields[ALT]:

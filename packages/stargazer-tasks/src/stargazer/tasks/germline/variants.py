@@ -98,7 +98,7 @@ async def call_variants(
         | bcftools("call", "--no-version", "-m", "-v", *copies, "-Ov", "-o", raw)
     )  # fmt: skip
     return Variants(
-        path=await _with_capital_alleles(expect(raw, by="bcftools call"), calls),
+        path=await _with_capital_alleles(expect(raw, by="bcftools call"), calls, reference),
         samples=sorted(set(samples)),
         reference_cid=reference,
         caller="bcftools",
@@ -139,10 +139,10 @@ def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: d
             )
 
 
-async def _with_capital_alleles(source: Path, target: Path) -> Path:
-    """A VCF compressed, with REF and ALT in capitals."""
+async def _with_capital_alleles(source: Path, target: Path, reference: Reference) -> Path:
+    """A VCF compressed, with REF and ALT in capitals, that names its reference by CID."""
     text = workspace() / "capitals.vcf"
-    await call(write_capital_alleles, source=source, target=text)
+    await call(write_capital_alleles, source=source, target=text, reference=f"ipfs://{reference.cid}")
     await bcftools("view", "--no-version", "-Oz", "-o", target, text)
     return expect(target, by="bcftools view")
 
@@ -161,7 +161,8 @@ async def normalise_variants(variants: Variants, reference: Reference) -> Varian
     aligned, normalised = workspace() / "aligned.vcf", workspace() / "normalised.vcf.gz"
     await bcftools("norm", "--no-version", "-f", reference.path, "-Ov", "-o", aligned, variants.path)
     return variants.evolve(
-        path=await _with_capital_alleles(expect(aligned, by="bcftools norm"), normalised), normalised=True
+        path=await _with_capital_alleles(expect(aligned, by="bcftools norm"), normalised, reference),
+        normalised=True,
     )
 
 
