@@ -42,7 +42,11 @@ DESIGNED = [
 
 every_type = pytest.mark.parametrize("key", sorted(CATALOGUE))
 
-header = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1).filter(str.strip)
+header = (
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cf", "Zl", "Zp"]), min_size=1)
+    .map(str.strip)
+    .filter(bool)
+)
 
 
 def values_of(kind: Any) -> st.SearchStrategy[Any]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import Companion, Derived, InvalidAssetError, Reference
-from stargazer.assets.keyvalues import decode, describe, encode, optional, plain, storable
+from stargazer.assets.keyvalues import composed, decode, describe, encode, optional, plain, storable
 from stargazer.assets.links import LinkKind, link_of
 
 
@@ -28,7 +28,7 @@ class Ploidy(IntEnum):
     DIPLOID = 2
 
 
-text = st.text(st.characters(codec="utf-8"))
+text = st.text(st.characters(codec="utf-8")).map(composed)
 number = st.floats(allow_nan=False, allow_infinity=False)
 KINDS: dict[Any, st.SearchStrategy[Any]] = {
     str: text,

@@ -103,18 +103,18 @@ def test_reads_in_variants_out(reads: Path) -> None:
     done = stargazer(*GERMLINE, "--outdir", "out", "--json")
     answer = json.loads(done.stdout)
     assert answer["computed"] > 10
-    assert answer["results"]["variants"]["path"] == "out/S.variants.vcf.gz"
+    assert answer["results"]["variants"]["path"] == "out/S.tiny.variants.vcf.gz"
     names = {path.name for path in Path("out").iterdir()}
     assert {
-        "S.variants.vcf.gz",
-        "S.variants.vcf.gz.tbi",
+        "S.tiny.variants.vcf.gz",
+        "S.tiny.variants.vcf.gz.tbi",
         "S.L1.alignment.bam",
         "S.L1.alignment.bam.bai",
     } <= names
-    with gzip.open("out/S.variants.vcf.gz", "rt") as calls:
+    with gzip.open("out/S.tiny.variants.vcf.gz", "rt") as calls:
         assert [line.split("\t")[1] for line in calls if not line.startswith("#")] == ["3001"]
     assert "align_with_bwa_mem3 S L1: done" in done.stderr
-    assert "$ bwa-mem3 mem" in stargazer("why", "out/S.variants.vcf.gz").stdout
+    assert "$ bwa-mem3 mem" in stargazer("why", "out/S.tiny.variants.vcf.gz").stdout
 
 
 def test_where_nothing_can_be_written_nothing_is_run(reads: Path) -> None:

@@ -27,7 +27,7 @@ def written(kind: str, **body: Any) -> bytes:
 
 def test_whatever_a_store_writes_can_be_taken(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
-    first, second = imported(store, "raw"), imported(store, "ünïcode \u2028")
+    first, second = imported(store, "raw"), imported(store, "ünïcode \u3000 Ω")
     result = made(store, "lab.count", "3", {"given": first}, run_key="a" * 64)
     records = {record.cid: record for record in store.query({})}
     changed = store.amend(records[first.cid or ""], {"sample": "changed"})

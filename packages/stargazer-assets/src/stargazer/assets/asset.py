@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import attrs
+from attrs.converters import pipe
 from stargazer.assets.client import IpFile, StorageClient, record_id
 from stargazer.assets.declaring import MAX_KEYVALUES, check_declaration, columns_of, hints_of, unknown_key
 from stargazer.assets.errors import FormatError, InvalidAssetError, StorageError
 from stargazer.assets.formats import first_bytes
-from stargazer.assets.keyvalues import decode, encode
+from stargazer.assets.keyvalues import composed, decode, encode
 from stargazer.assets.links import Link, LinkKind
 
 __all__ = ["MAX_KEYVALUES", "REGISTRY", "Asset", "asset", "asset_class", "companions_of", "load_asset_types",
@@ -41,7 +42,17 @@ C = TypeVar("C", bound=type)
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def _attributes(cls: C) -> C:
-    return attrs.define(kw_only=True, slots=False)(cls)
+    return attrs.define(kw_only=True, slots=False, field_transformer=_composing)(cls)
+
+
+def _composing(cls: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+    """The fields of a class; its own take text in one normal form of Unicode, however it was typed."""
+    return [
+        field
+        if field.name in BASE_FIELDS or field.inherited  # type: ignore[attr-defined]
+        else field.evolve(converter=pipe(field.converter, composed) if field.converter else composed)
+        for field in fields
+    ]
 
 
 @_attributes
@@ -139,16 +150,29 @@ class Asset:
 
     @classmethod
     def from_record(cls, record: IpFile) -> Asset:
-        """The asset of a store's entry; a bare Asset, with a warning, if it is unknown or malformed."""
-        base: dict[str, Any] = {"cid": record.cid, "path": record.path, "record": record}
+        """The asset of a store's entry; an untyped one, with a warning, if its type is unknown or it is malformed."""
         key = record.keyvalues.get("asset", "")
         try:
             kind = cls if cls.asset_key and cls.asset_key == key else asset_class(key)
-            return kind.from_keyvalues(record.keyvalues, **base)
+        except (InvalidAssetError, TypeError):  # said once, not of every record
+            warnings.warn(
+                f"unknown asset type {key!r}: what is registered as that is read untyped", stacklevel=2
+            )
+            return cls.untyped(record)
+        try:
+            return kind.from_keyvalues(record.keyvalues, cid=record.cid, path=record.path, record=record)
         except (InvalidAssetError, TypeError) as error:
             warnings.warn(f"record {record.id or record.cid}: {error}", stacklevel=2)
-            pairs = dict(record.keyvalues)
-            return Asset(provenance_cid=pairs.pop("provenance_cid", None), extra=pairs, **base)
+            return cls.untyped(record)
+
+    @staticmethod
+    def untyped(record: IpFile) -> Asset:
+        """The bare Asset of a store's entry: its metadata is in `extra`, as text."""
+        pairs = dict(record.keyvalues)
+        provenance_cid = pairs.pop("provenance_cid", None)
+        return Asset(
+            cid=record.cid, path=record.path, record=record, provenance_cid=provenance_cid, extra=pairs
+        )
 
     def evolve(self, **changes: Any) -> Self:
         """A new asset with these fields changed, not yet stored: bytes and provenance are its own."""

@@ -8,6 +8,7 @@ from typing import Any
 from stargazer.assets.asset import Asset
 from stargazer.assets.client import IpFile, StorageClient
 from stargazer.assets.errors import StargazerError
+from stargazer.assets.keyvalues import list_text
 
 __all__ = ["describe_ambiguous", "describe_candidates"]
 
@@ -65,7 +66,7 @@ def _members(value: Any) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return list_text(value) if isinstance(value, list | tuple) else str(value)
 
 
 async def _parameters(asset: Asset, client: StorageClient) -> dict[str, Any]:

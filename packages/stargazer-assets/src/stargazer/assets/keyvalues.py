@@ -1,7 +1,7 @@
 """The one conversion between an asset's typed fields and the flat text pairs of the storage boundary.
 
 Text stays as it is, booleans are `true` and `false`, numbers their shortest exact form, enums their value,
-lists JSON. Unset (None) fields are left out.
+lists JSON. Unset (None) fields are left out. Text is in Unicode's normal form C: what looks the same is the same.
 """
 
 from __future__ import annotations
@@ -11,15 +11,24 @@ import json
 import math
 import re
 import types
+import unicodedata
+from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from stargazer.assets.errors import InvalidAssetError
 
-__all__ = ["decode", "describe", "encode", "optional", "plain", "storable"]
+__all__ = ["composed", "decode", "describe", "encode", "list_text", "optional", "plain", "storable"]
 
 SCALARS = (str, bool, int, float)
 NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?")
+
+
+def composed(value: Any) -> Any:
+    """Text, or each text of a list, in Unicode's normal form C; any other value as it is."""
+    if type(value) is str:
+        return value if value.isascii() else unicodedata.normalize("NFC", value)
+    return type(value)(map(composed, value)) if type(value) in (list, tuple) else value
 
 
 def encode(value: Any, annotation: Any) -> str:
@@ -48,7 +57,7 @@ def decode(text: str, annotation: Any) -> Any:
     if not isinstance(text, str):
         raise InvalidAssetError(f"expected text, got {text!r}")
     try:
-        value = _read(text, kind)
+        value = composed(_read(text, kind))
     except Exception as error:
         raise InvalidAssetError(f"expected {describe(kind)}, got {text!r}") from error
     _check(value, kind)
@@ -65,6 +74,16 @@ def describe(kind: Any) -> str:
         return f"a JSON list of {describe(get_args(kind)[0])}"
     names = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
     return names.get(kind, str(kind))
+
+
+def list_text(values: Iterable[Any]) -> str:
+    """A list as people write it: with commas, or as JSON where these would be read as another list."""
+    words = [str(value) for value in values]
+    if all(word and word == word.strip() and "," not in word for word in words) and not (
+        words and words[0].startswith("[")
+    ):
+        return ",".join(words)
+    return json.dumps(words, ensure_ascii=False)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +12,12 @@ import attrs
 from stargazer.assets.asset import REGISTRY, load_asset_types
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets.keyvalues import list_text
 from stargazer.assets.query import assemble
 from stargazer.storage.store import LocalStore
+from stargazer.storage.upkeep import evictions
 
-__all__ = ["DirectClient", "as_dict", "fields_text", "find_records", "run_now"]
+__all__ = ["DirectClient", "as_dict", "evicted", "fields_text", "find_records", "run_now"]
 
 T = TypeVar("T")
 
@@ -63,10 +65,24 @@ def _refuse_unknown(keys: Iterable[str]) -> None:
             raise InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
 
 
-def as_dict(record: IpFile) -> dict[str, Any]:
-    """A record for programs."""
+def evicted(store: LocalStore) -> set[str]:
+    """The CIDs of the bytes that were evicted and did not come back; read it before records are asked for."""
+    if not store.exists():
+        return set()
+    with store.index.reading() as connection:
+        dropped = evictions.evicted(connection)
+    return {cid for cid in dropped if store.objects.stat(cid) is None}
+
+
+def as_dict(record: IpFile, dropped: Collection[str] = ()) -> dict[str, Any]:
+    """A record for programs.
+
+    Args:
+        dropped: the CIDs of evicted bytes.
+    """
     return {"id": record.id, "cid": record.cid, "name": record.name, "size": record.size,
-            "created_at": record.created_at, "keyvalues": dict(record.keyvalues)}  # fmt: skip
+            "created_at": record.created_at, "keyvalues": dict(record.keyvalues),
+            "evicted": record.cid in dropped}  # fmt: skip
 
 
 def fields_text(record: IpFile) -> str:
@@ -83,7 +99,7 @@ def _plain_list(value: str) -> str:
     """A list as people write it, with commas; any other value as it is."""
     if value.startswith('["'):
         try:
-            return ",".join(map(str, json.loads(value)))
+            return list_text(json.loads(value))
         except ValueError:
             pass
     return value

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import itertools
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from stargazer.assets.errors import FormatError
+from stargazer.tasks.checks.headers import quiet
 
 __all__ = ["alignments", "variants"]
 
@@ -29,7 +30,7 @@ def variants(a: Path, b: Path) -> list[str]:
     """
     import pysam
 
-    with _quiet(pysam), _opened(pysam.VariantFile, a) as one, _opened(pysam.VariantFile, b) as other:
+    with quiet(), _opened(pysam.VariantFile, a) as one, _opened(pysam.VariantFile, b) as other:
         headers = one.header, other.header
         samples = [list(header.samples) for header in headers]
         lines = _only("sample", *samples)
@@ -53,7 +54,7 @@ def alignments(a: Path, b: Path) -> list[str]:
     def opened(path: str) -> Any:
         return pysam.AlignmentFile(path, check_sq=False)
 
-    with _quiet(pysam), _opened(opened, a) as one, _opened(opened, b) as other:
+    with quiet(), _opened(opened, a) as one, _opened(opened, b) as other:
         headers = [file.header.to_dict() for file in (one, other)]
         lines = [line for tag in ("HD", "RG", "PG", "CO") for line in _header(tag, *headers)]
         contigs = [dict(zip(file.references, file.lengths, strict=True)) for file in (one, other)]
@@ -70,13 +71,35 @@ def alignments(a: Path, b: Path) -> list[str]:
 
 
 def _sites(file: Any, ranks: dict[str, int], samples: list[str]) -> Iterator[_Placed]:
+    """The records of variants, each with its alternative alleles in one order: theirs has no meaning."""
     columns = [9 + list(file.header.samples).index(name) for name in samples]
+    numbers = {name: str(field.number) for name, field in file.header.info.items()}
     for record in file:
         fields = str(record).rstrip("\n").split("\t")
+        alleles = fields[4].split(",")
+        order = sorted(range(len(alleles)), key=alleles.__getitem__)
         calls = [dict(zip(fields[8].split(":"), fields[i].split(":"), strict=False)) for i in columns]
-        genotypes = [call.get("GT", "") for call in calls]
+        genotypes = [_genotype(call.get("GT", ""), order) for call in calls]
+        info = ";".join(_info(item, numbers, order) for item in fields[7].split(";"))
         rank = ranks.setdefault(fields[0], len(ranks))  # a header need not name its contigs
-        yield (rank, int(fields[1])), (fields[3], fields[4]), (*fields[5:8], *genotypes)
+        key = fields[3], ",".join(alleles[number] for number in order)
+        yield (rank, int(fields[1])), key, (*fields[5:7], info, *genotypes)
+
+
+def _genotype(text: str, order: list[int]) -> str:
+    """A genotype, its alleles numbered in another order."""
+    rank = {str(number + 1): str(place) for place, number in enumerate(order, 1)}
+    return re.sub(r"\d+", lambda match: rank.get(match[0], match[0]), text)
+
+
+def _info(item: str, numbers: Mapping[str, str], order: list[int]) -> str:
+    """A field of INFO, a value for each alternative allele (Number=A), or for each allele (R), in another order."""
+    name, _, text = item.partition("=")
+    first = {"A": 0, "R": 1}.get(numbers.get(name, ""))
+    values = text.split(",")
+    if first is None or len(values) != len(order) + first:
+        return item
+    return f"{name}={','.join([*values[:first], *(values[first + number] for number in order)])}"
 
 
 def _site(place: _Place, key: Any, contigs: list[str]) -> str:
@@ -202,13 +225,3 @@ def _opened(opener: Callable[[str], Any], path: Path) -> Any:
         return opener(str(path))
     except (OSError, ValueError) as error:
         raise FormatError(f"{path.name!r}: {error}") from error
-
-
-@contextlib.contextmanager
-def _quiet(pysam: Any) -> Iterator[None]:
-    """htslib keeps its remarks to itself: a file whose index is elsewhere is no news."""
-    before = pysam.set_verbosity(0)
-    try:
-        yield
-    finally:
-        pysam.set_verbosity(before)

@@ -6,15 +6,17 @@ import difflib
 import json
 import shlex
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from stargazer.assets import Asset, InvalidAssetError
+from stargazer.assets import Asset, AssetNotFoundError, InvalidAssetError
+from stargazer.assets.keyvalues import composed, list_text
 from stargazer.workflows.catalogue import Entry, Parameter, describe_type
 
-__all__ = ["command_line", "convert", "sample_arguments", "usage"]
+__all__ = ["command_line", "convert", "explaining_commas", "sample_arguments", "usage"]
 
 NOTHING = ("none", "null", "")
 WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -54,6 +56,31 @@ def convert(
             )
         )
     return values
+
+
+@contextmanager
+def explaining_commas(given: Mapping[str, Any]) -> Iterator[None]:
+    """Let an error about a part of a list that was written with commas say how a name with a comma is written.
+
+    Args:
+        given: the arguments as they were written.
+    """
+    try:
+        yield
+    except (AssetNotFoundError, InvalidAssetError) as error:
+        for name, value in given.items():
+            for written in value if isinstance(value, list) else [value]:
+                parts = _items(written) if isinstance(written, str) and "," in written else []
+                if (
+                    len(parts) > 1
+                    and not written.lstrip().startswith("[")
+                    and any(part in str(error) for part in parts)
+                ):
+                    error.add_note(
+                        f"{name}={written} was read as a list of {len(parts)}: {', '.join(map(repr, parts))}; a name "
+                        f"that has a comma itself is written as JSON: {name}={shlex.quote(list_text([written]))}"
+                    )
+        raise
 
 
 def usage(entry: Entry) -> list[str]:
@@ -96,7 +123,7 @@ def _sample_value(parameter: Parameter) -> Any:
 def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return list_text(value) if isinstance(value, list | tuple) else str(value)
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -158,7 +185,7 @@ def _scalar(given: Any, kind: Any) -> Any:
     if kind is str:
         if not isinstance(given, str) or not given:
             raise ValueError(given)
-        return given
+        return composed(given)
     if kind in (int, float):
         if isinstance(given, bool) or not isinstance(given, str | int | float):
             raise ValueError(given)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import AmbiguousAssetError, FormatError, InvalidAssetError
-from stargazer.mcp.cli.finding import existing, listing, print_records, some_records
+from stargazer.assets.errors import FormatError, InvalidAssetError
+from stargazer.mcp.cli.finding import existing, one_record, print_records
 from stargazer.mcp.cli.output import note, print_json
 from stargazer.mcp.cli.words import Parser, Words, single
 
@@ -58,15 +58,8 @@ def _meant(store: LocalStore, words: Words) -> list[IpFile]:
         AssetNotFoundError: none.
         AmbiguousAssetError: the same bytes are registered as several things.
     """
-    found: dict[str, IpFile] = {}
-    for word in words.plain:
-        records = some_records(store, Words([word], {}, words.options))
-        if len(records) > 1:
-            raise AmbiguousAssetError(
-                f"{word!r} is registered {len(records)} times:\n{listing(records)}\nname one by its id"
-            )
-        found |= {record.id: record for record in records}
-    return list(found.values())
+    found = [one_record(store, word, words) for word in words.plain]
+    return list({record.id: record for record in found}.values())
 
 
 def _changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,7 @@ def _make(parser: Parser, words: Words, name: str) -> int:
     from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.cli.finding import some_records
     from stargazer.storage.bundles.capsules import with_lineage
+    from stargazer.storage.bundles.finding import remember_made
     from stargazer.storage.bundles.making import make_bundle
     from stargazer.storage.bundles.manifest import check_name
 
@@ -142,6 +144,7 @@ def _make(parser: Parser, words: Words, name: str) -> int:
         intermediates=options.intermediates,
         tell=note,
     )
+    remember_made(store.root, made.path)
     files, size = len(made.manifest.files), made.manifest.size
     if options.json:
         print_json({"name": name, "path": str(made.path), "files": files, "size": size, "copied": made.copied,
@@ -260,7 +263,7 @@ def _verify(parser: Parser, words: Words, word: str) -> int:
     from stargazer.storage.bundles.verifying import is_folder_bundle, verify_folder, verify_store
 
     store, options = _store(), words.options
-    found = _found(word, store)
+    found = _found(_folder_first(word), store)
     if options.download:
         with moving() as observer:
             fetch_bundle(store, found, observer=observer)
@@ -288,6 +291,14 @@ def _verify(parser: Parser, words: Words, word: str) -> int:
             f"{len(wrong)} of the bundle {found.manifest.name!r} damaged or missing in {where}: {names}"
         )
     return 0
+
+
+def _folder_first(word: str) -> str:
+    """A word as the folder of that name, if there is one with a bundle: it is what people see."""
+    from stargazer.storage.bundles.manifest import SUFFIX
+
+    is_bundle = os.path.isdir(word) and any(Path(word).glob(f"*{SUFFIX}"))
+    return f"{word.rstrip('/')}/" if is_bundle else word
 
 
 def _found(word: str, store: LocalStore) -> Bundle:

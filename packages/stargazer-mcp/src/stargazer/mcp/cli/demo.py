@@ -36,9 +36,14 @@ def demo(argv: Sequence[str]) -> int:
     if words.plain or words.pairs:
         parser.error("the demo takes no arguments")
     from stargazer.tasks.execution import Refresh
-    from stargazer.workflows.demo.run import prepare, run_demo
+    from stargazer.workflows.demo.run import is_simulated, prepare, run_demo
 
-    note("simulating a father, a mother and a child, and registering their reads ...")
+    there = is_simulated()
+    note(
+        "the father, the mother and the child were simulated before"
+        if there
+        else "simulating a father, a mother and a child, and registering their reads ..."
+    )
     prepare()
     refresh = Refresh() if words.options.refresh else None
     done = supervise("demo", lambda observer: run_demo(observer, refresh=refresh))

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import AmbiguousAssetError, AssetNotFoundError, FormatError, StorageError
-from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
+from stargazer.assets.errors import (
+    AmbiguousAssetError,
+    AssetNotFoundError,
+    FormatError,
+    StargazerError,
+    StorageError,
+)
+from stargazer.mcp.cli.output import human_size, note, print_fitting, print_json, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets.client import IpFile
     from stargazer.storage.store import LocalStore
 
-__all__ = ["existing", "get", "listing", "one_cid", "print_records", "query", "rm", "some_records"]
+__all__ = [
+    "existing",
+    "get",
+    "listing",
+    "one_cid",
+    "one_record",
+    "print_records",
+    "query",
+    "rm",
+    "some_records",
+]
 
 ADD_FIRST = "`stargazer add FILE ...` registers files"
 
@@ -39,14 +55,15 @@ def query(argv: Sequence[str]) -> int:
         parser.error(f"{words.plain[0]!r} is no filter: write key=value")
     if words.options.superseded:
         words.pairs["superseded"] = ["false", "true"]
-    from stargazer.mcp.records import as_dict
+    from stargazer.mcp.records import as_dict, evicted
 
     store = _store()
     records = _matching(store, words)
+    dropped = evicted(store)
     if words.options.json:
-        print_json([as_dict(record) for record in records])
+        print_json([as_dict(record, dropped) for record in records])
     elif records:
-        print_records(records)
+        print_records(records, dropped)
     elif not store.exists():
         note(_no_store(store))
     else:
@@ -73,15 +90,19 @@ def get(argv: Sequence[str]) -> int:
     _one_way(parser, words, "say which files: a CID, or key=value")
     from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.exporting import export
-    from stargazer.mcp.records import as_dict
+    from stargazer.mcp.records import as_dict, evicted
 
     store = existing()
     records = some_records(store, words)
     chosen = records[-1:] if words.options.latest else records
+    dropped = evicted(store)
+    for record in chosen:
+        if record.cid in dropped:
+            note(f"evicted, to be brought back: {record.name} {record.cid}")
     bring(store, chosen)
     exported = export(store, chosen, words.options.to)
     if words.options.json:
-        print_json([{"path": str(path), **as_dict(record)} for path, record in exported])
+        print_json([{"path": str(path), **as_dict(record, dropped)} for path, record in exported])
     else:
         for path, _ in exported:
             print_text(str(path).replace("\n", "\\n"))
@@ -189,6 +210,34 @@ def some_records(store: LocalStore, words: Words, *, files: bool = True) -> list
     return list(found.values())
 
 
+def one_record(store: LocalStore, word: str, words: Words) -> IpFile:
+    """The one record that a word names: where a task made the same bytes again, the one that somebody registered.
+
+    Raises:
+        AssetNotFoundError: none.
+        AmbiguousAssetError: the same bytes are registered as several things.
+    """
+    records = some_records(store, Words([word], {}, words.options))
+    if len(records) > 1:
+        records = [record for record in records if not _is_computed(store, record)] or records
+    if len(records) > 1:
+        raise AmbiguousAssetError(
+            f"{word!r} is registered {len(records)} times:\n{listing(records)}\nname one by its id"
+        )
+    return records[0]
+
+
+def _is_computed(store: LocalStore, record: IpFile) -> bool:
+    """Whether a task made what a record says, as far as its provenance is here."""
+    from stargazer.assets.provenance import Execution
+
+    made_by = record.keyvalues.get("provenance_cid", "")
+    try:
+        return bool(made_by) and isinstance(store.document(made_by), Execution)
+    except StargazerError:
+        return False
+
+
 def _named(store: LocalStore, word: str) -> list[IpFile]:
     """The records of a CID, or the one of an id."""
     from stargazer.storage.cid import is_cid
@@ -246,16 +295,21 @@ def _cid_of(name: str) -> str:
     return compute_cid(Path(name))
 
 
-def print_records(records: Sequence[IpFile]) -> None:
-    """A table of records for people."""
+def print_records(records: Sequence[IpFile], dropped: Collection[str] = ()) -> None:
+    """A table of records for people, as wide as the terminal; a CID is always whole.
+
+    Args:
+        dropped: the CIDs of evicted bytes.
+    """
     from stargazer.mcp.records import fields_text
 
-    rows: list[list[Any]] = [
-        [record.keyvalues.get("asset", "?"), fields_text(record), record.name, human_size(record.size),
-         record.created_at[:19].replace("T", " "), record.cid]
+    rows = [
+        {"TYPE": record.keyvalues.get("asset", "?"), "WHAT": fields_text(record), "NAME": record.name,
+         "SIZE": human_size(record.size), "CREATED (UTC)": record.created_at[:19].replace("T", " "),
+         "BYTES": "evicted" if record.cid in dropped else "", "CID": record.cid}
         for record in records
     ]  # fmt: skip
-    print_table(["TYPE", "WHAT", "NAME", "SIZE", "CREATED (UTC)", "CID"], rows)
+    print_fitting(rows, spared=("CREATED (UTC)", "NAME"), cut="WHAT")
 
 
 def listing(records: Sequence[IpFile]) -> str:

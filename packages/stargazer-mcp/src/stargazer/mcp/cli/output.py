@@ -6,16 +6,20 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stargazer.assets.addresses import hidden
 
-__all__ = ["escaped", "fail", "human_size", "note", "plain_warnings", "print_json", "print_table", "print_text",
-           "settle_streams"]  # fmt: skip
+__all__ = ["escaped", "fail", "human_size", "note", "plain_warnings", "print_fitting", "print_json", "print_table",
+           "print_text", "settle_streams"]  # fmt: skip
 
+WIDTH = 120
+"""Characters of a line where no terminal says how wide it is."""
+NARROWEST = 20
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -82,6 +86,35 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         sys.stdout.write(text.rstrip() + "\n")
+
+
+def print_fitting(rows: Sequence[Mapping[str, str]], *, spared: Sequence[str], cut: str) -> None:
+    """A table that fits the terminal (120 characters where there is none), if it can.
+
+    Args:
+        rows: cells by column.
+        spared: columns that are left out, one after the other, where it does not fit with them.
+        cut: the column that is cut where that is not enough.
+    """
+    width = shutil.get_terminal_size((WIDTH, 0)).columns if sys.stdout.isatty() else WIDTH
+    rows = [{name: escaped(cell) for name, cell in row.items()} for row in rows]
+    columns = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+
+    def over() -> int:
+        cells = [max(len(name), *(len(row[name]) for row in rows)) for name in columns]
+        return sum(cells) + 2 * (len(columns) - 1) - width
+
+    for name in spared:
+        if rows and over() > 0 and name in columns:
+            columns.remove(name)
+    if cut in columns and (more := over()) > 0:
+        longest = max(NARROWEST, max(len(row[cut]) for row in rows) - more)
+        rows = [{**row, cut: _shortened(row[cut], longest)} for row in rows]
+    print_table(columns, [[row[name] for name in columns] for row in rows])
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def human_size(size: float) -> str:

@@ -37,7 +37,11 @@ def run(argv: Sequence[str]) -> int:
         "-h", "--help", action="store_true", help="of the command, or of the workflow that is named"
     )
     parser.add_argument(
-        "--outdir", metavar="DIR", type=Path, help="also copy the results here, under names people read"
+        "--outdir",
+        metavar="DIR",
+        type=Path,
+        help="also copy the results here, under names people read; those of an earlier run, which a list "
+        "(stargazer-results.json) names, are removed where nobody changed them",
     )
     parser.add_argument(
         "--refresh", action="store_true", help="compute everything anew, whatever has been computed"
@@ -71,7 +75,7 @@ def run(argv: Sequence[str]) -> int:
     if words.options.help:
         return _describe(workflow)
     arguments = convert(workflow, words.pairs)
-    return (_why_not if words.options.why_not else _run)(workflow, arguments, words.options)
+    return (_why_not if words.options.why_not else _run)(workflow, arguments, words.options, words.pairs)
 
 
 def _list(*, as_json: bool) -> int:
@@ -98,22 +102,26 @@ def _describe(workflow: Entry) -> int:
     return 0
 
 
-def _run(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
+def _run(
+    workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
+) -> int:
     from stargazer.mcp.cli.supervising import supervise
-    from stargazer.mcp.exporting import make_folder
+    from stargazer.mcp.exporting import check_results
     from stargazer.workflows.runs import execute
 
     if options.outdir is not None:
-        make_folder(options.outdir)
+        check_results(options.outdir)
     done = supervise(
         workflow.name,
-        lambda observer: execute(workflow, arguments, observer=observer, refresh=_refresh(options)),
+        lambda observer: execute(
+            workflow, arguments, observer=observer, refresh=_refresh(options), written=written
+        ),
     )
     if isinstance(done, int):
         return done
     record = done.as_dict()
     if options.outdir is not None:
-        _export(record["results"], options.outdir)
+        _export(record["results"], options.outdir, record["run"])
     if options.json:
         print_json(
             {
@@ -136,14 +144,18 @@ def _refresh(options: argparse.Namespace) -> Refresh | None:
     return Refresh(tasks, below=bool(options.refresh_from))
 
 
-def _why_not(workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace) -> int:
+def _why_not(
+    workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
+) -> int:
     """Say which calls are not remembered, and why."""
     import asyncio
 
     import attrs
+    from stargazer.workflows.arguments import explaining_commas
     from stargazer.workflows.asking import why_not
 
-    asked = asyncio.run(why_not(workflow, arguments, refresh=_refresh(options)))
+    with explaining_commas(written):
+        asked = asyncio.run(why_not(workflow, arguments, refresh=_refresh(options)))
     if options.json:
         print_json({"workflow": workflow.name, **attrs.asdict(asked)})
         return 0
@@ -167,16 +179,19 @@ def records_of(store: LocalStore, results: Mapping[str, Any]) -> list[IpFile]:
     ]
 
 
-def _export(results: Mapping[str, Any], folder: Path) -> None:
+def _export(results: Mapping[str, Any], folder: Path, run: str) -> None:
     """Copy every file of the results; each then says where its copy is."""
     from stargazer.mcp.cli.bringing import bring
-    from stargazer.mcp.exporting import export
+    from stargazer.mcp.exporting import export_results
     from stargazer.storage import get_client
 
     store = get_client().store
     records = records_of(store, results)
     bring(store, records)
-    paths = {record.cid: path for path, record in export(store, records, folder)}
+    exported, notes = export_results(store, records, folder, run=run)
+    for sentence in notes:
+        note(sentence)
+    paths = {record.cid: path for path, record in exported}
     for _, file in _files(results):
         if file["cid"] in paths:
             file["path"] = str(paths[file["cid"]])

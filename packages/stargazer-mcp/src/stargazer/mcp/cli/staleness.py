@@ -6,8 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.errors import AmbiguousAssetError
-from stargazer.mcp.cli.finding import existing, one_cid, some_records
+from stargazer.mcp.cli.finding import existing, one_cid, one_record
 from stargazer.mcp.cli.measures import count
 from stargazer.mcp.cli.output import escaped, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
@@ -67,7 +66,7 @@ def supersede(argv: Sequence[str]) -> int:
     from stargazer.storage.stale import stale as depending
 
     store = existing()
-    old, *rest = (_one(store, word, words) for word in words.plain)
+    old, *rest = (one_record(store, word, words) for word in words.plain)
     if words.options.undo:
         store.reinstate(old, words.options.reason)
     else:
@@ -91,25 +90,6 @@ def _meant(store: LocalStore, words: Words) -> str:
     if words.pairs or os.path.exists(words.plain[0]) or store.get(words.plain[0]):
         return one_cid(store, words)
     return words.plain[0]
-
-
-def _one(store: LocalStore, word: str, words: Words) -> IpFile:
-    """The one record that a word names.
-
-    Raises:
-        AssetNotFoundError: none.
-        AmbiguousAssetError: the same bytes are registered as several things.
-    """
-    records = some_records(store, Words([word], {}, words.options))
-    if len(records) > 1:
-        from stargazer.mcp.records import fields_text
-
-        lines = [
-            f"  {record.id} {record.keyvalues.get('asset', '?')} {fields_text(record)}" for record in records
-        ]
-        raise AmbiguousAssetError(f"{word!r} is registered {len(records)} times:\n" + "\n".join(lines)
-                                  + "\nname one by its id")  # fmt: skip
-    return records[0]
 
 
 def _title(record: IpFile) -> str:

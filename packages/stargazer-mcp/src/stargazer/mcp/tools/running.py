@@ -77,9 +77,8 @@ def register(server: FastMCP, started: Started) -> None:
                         'name the workflow: {"name": "germline_short_variant_discovery", "arguments": {...}}'
                     )
                 workflow = await asyncio.to_thread(find_workflow, name)
-                run_id = started.start(
-                    workflow, convert(workflow, arguments, example=example_call), refresh=refresh
-                ).id
+                values = convert(workflow, arguments, example=example_call)
+                run_id = started.start(workflow, values, refresh=refresh, written=arguments).id
             elif name or arguments:
                 raise ToolError("give run_id alone to ask for a run, or name and arguments to start one")
             return _answer(await started.wait(run_id, PATIENCE))

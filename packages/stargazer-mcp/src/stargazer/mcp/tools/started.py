@@ -18,13 +18,17 @@ class Started:
     def __init__(self) -> None:
         self._running: dict[str, tuple[Run, asyncio.Task[Run]]] = {}
 
-    def start(self, workflow: Entry, arguments: Mapping[str, Any], *, refresh: bool) -> Run:
+    def start(
+        self, workflow: Entry, arguments: Mapping[str, Any], *, refresh: bool, written: Mapping[str, Any]
+    ) -> Run:
         """Start a workflow and give its record, which changes as it goes on."""
         from stargazer.tasks.execution import Refresh  # here: with it comes Flyte
 
         run = new_run(workflow.name, arguments)
         asked = Refresh() if refresh else None
-        task = asyncio.create_task(execute(workflow, arguments, refresh=asked, run=run), name=run.id)
+        task = asyncio.create_task(
+            execute(workflow, arguments, refresh=asked, run=run, written=written), name=run.id
+        )
         self._running[run.id] = (run, task)
         task.add_done_callback(lambda done: self._ended(run.id, done))
         return run

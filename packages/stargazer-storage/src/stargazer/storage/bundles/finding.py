@@ -23,6 +23,7 @@ from stargazer.assets.errors import (
 from stargazer.storage.bundles.locks import Lock, write_file
 from stargazer.storage.bundles.manifest import LARGEST, SUFFIX, Manifest, check_name, dump, loads, parse
 from stargazer.storage.bundles.mirrors import is_url
+from stargazer.storage.recording import now
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -32,6 +33,7 @@ __all__ = [
     "find_bundle",
     "known_bundles",
     "remember_bundle",
+    "remember_made",
 ]  # fmt: skip
 
 ENTRY_POINT_GROUP = "stargazer.bundles"
@@ -64,7 +66,7 @@ class Bundle:
         place: URL or absolute path of its manifest, without secrets; empty if it is built in.
         lock: what its entries turned out to be.
         maker, origin: of a built-in one.
-        fetched: it was found among those that were fetched into this store.
+        fetched: it was found among those that were fetched into this store, or made from it.
     """
 
     manifest: Manifest
@@ -98,6 +100,8 @@ def find_bundle(word: str, root: Path) -> Bundle:
         return _from_url(word, root)
     path = Path(word)
     bundles = [] if os.sep in word or word in (".", "..") or word.endswith(".json") else _named(word, root)
+    if path.is_dir() and any(_is_in(bundle, path) for bundle in bundles):
+        bundles = []  # the folder itself is meant, whatever else has this name
     if path.is_dir() and not bundles:
         manifests = sorted(path.glob(f"*{SUFFIX}"))
         if len(manifests) != 1:
@@ -109,7 +113,7 @@ def find_bundle(word: str, root: Path) -> Bundle:
     if len(bundles) > 1:
         places = "\n".join(f"  {bundle.place}" for bundle in bundles)
         raise InvalidAssetError(
-            f"several bundles named {word!r} were fetched; give the place of one:\n{places}"
+            f"several bundles named {word!r} were fetched or made; give the place of one:\n{places}"
         )
     if not bundles:
         names = [bundle.manifest.name for bundle in known_bundles(root)]
@@ -168,10 +172,23 @@ def remember_bundle(bundle: Bundle, root: Path, at: str) -> None:
         ) from error
 
 
+def remember_made(root: Path, manifest: Path) -> None:
+    """Keep the manifest of a bundle that was made from this store, so that it is found by name.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    remember_bundle(_from_file(manifest, root), root, now())
+
+
 def _named(name: str, root: Path) -> list[Bundle]:
     """The built-in bundle of this name, else all that were fetched under it."""
     found = [bundle for bundle in known_bundles(root) if bundle.manifest.name == name]
     return [bundle for bundle in found if not bundle.place][:1] or found
+
+
+def _is_in(bundle: Bundle, folder: Path) -> bool:
+    return bool(bundle.place) and os.path.dirname(bundle.place) == os.path.abspath(folder)
 
 
 def _from_file(path: Path, root: Path) -> Bundle:

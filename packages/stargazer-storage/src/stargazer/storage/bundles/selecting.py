@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from stargazer.assets.asset import asset_class
 from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
+from stargazer.assets.query import has_value
 from stargazer.storage.bundles.manifest import BundleFile, Manifest
 
 __all__ = ["as_stored", "check_entries", "select", "settled"]
@@ -23,7 +23,7 @@ def select(manifest: Manifest, only: Mapping[str, Sequence[str]]) -> list[Bundle
     found = {
         entry.name: entry
         for entry in manifest.files
-        if all(_has(entry.keyvalues.get(key), values) for key, values in only.items())
+        if all(has_value(entry.keyvalues, key, values) for key, values in only.items())
     }
     if not found:
         asked = " ".join(f"{key}={value}" for key, values in only.items() for value in values)
@@ -69,15 +69,3 @@ def settled(entry: BundleFile, cids: Mapping[str, str]) -> dict[str, str] | None
     if any(target not in cids for target in entry.links.values()):
         return None
     return {**entry.keyvalues, **{key: cids[target] for key, target in entry.links.items()}}
-
-
-def _has(text: str | None, values: Sequence[str]) -> bool:
-    """Whether metadata is one of these values, or a list with one of them as a member."""
-    if text is None or text in values:
-        return text is not None
-    if text.startswith("["):
-        try:
-            return any(str(member) in values for member in json.loads(text))
-        except ValueError:
-            pass
-    return False

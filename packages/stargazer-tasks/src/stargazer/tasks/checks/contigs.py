@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stargazer.assets import Alignment, Asset, KnownSites, Variants
 from stargazer.assets.errors import FormatError
+from stargazer.assets.keyvalues import list_text
 from stargazer.storage.checking import Lookup
 from stargazer.tasks.checks.headers import Contig, alignment_header, variants_header
 from stargazer.tasks.checks.sequences import sequences_of
@@ -79,11 +81,14 @@ def samples(asset: Variants, path: Path, lookup: Lookup) -> bool:
         return False
     found = variants_header(path).samples
     if sorted(found) != sorted(asset.samples):
-        given = ",".join(found)
         raise FormatError(
             f"{path.name!r} holds calls of {len(found)} samples ({some(found)}), and "
-            f"samples={','.join(asset.samples)} was given: "
-            + (f"give samples={given}" if found else "leave that out, for it is a list of sites")
+            f"samples={shlex.quote(list_text(asset.samples))} was given: "
+            + (
+                f"give samples={shlex.quote(list_text(found))}"
+                if found
+                else "leave that out, for it is a list of sites"
+            )
         )
     return True
 

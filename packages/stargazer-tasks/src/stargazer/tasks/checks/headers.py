@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 from stargazer.assets.errors import FormatError
+from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 
-__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "sam_contigs", "sam_header",
+__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "quiet", "sam_contigs", "sam_header",
            "variants_header"]  # fmt: skip
 
 LARGEST = 256 << 20
@@ -49,7 +51,7 @@ class Header:
 
     Attributes:
         contigs: by name, in order.
-        samples: of the columns of variants, or of the read groups of an alignment; each once.
+        samples: of the columns of variants, or of the read groups of an alignment, each once; in Unicode's form C.
         order: of an alignment, as `@HD SO` says.
         first: the contig of the first record of variants, as far as that is text.
         read_groups: of an alignment: the fields of each `@RG` line by tag.
@@ -134,7 +136,13 @@ def sam_header(text: str, contigs: Mapping[str, Contig] | None = None) -> Header
     """
     groups, programs = (_sam_lines(text, tag) for tag in ("@RG", "@PG"))
     found = sam_contigs(text) if contigs is None else contigs
-    return Header(found, _each(groups, "SM"), _order(text), read_groups=groups, programs=programs)
+    return Header(
+        found,
+        list(dict.fromkeys(map(composed, _each(groups, "SM")))),
+        _order(text),
+        read_groups=groups,
+        programs=programs,
+    )
 
 
 def variants_header(path: Path) -> Header:
@@ -182,7 +190,7 @@ def _vcf_header(lines: BinaryIO) -> Header:
             contigs[fields.get("ID", "")] = Contig(int(length) if _is_number(length) else None, md5)
         elif text.startswith("#CHROM"):
             first = lines.readline(LARGEST).split(b"\t")[0].decode("utf-8", "replace").strip()
-            return Header(contigs, text.split("\t")[9:], first=first)
+            return Header(contigs, [composed(name) for name in text.split("\t")[9:]], first=first)
         elif not text.startswith("#"):
             break
     raise FormatError("it has no line that begins with #CHROM")
@@ -193,13 +201,25 @@ def _cram_header(path: Path) -> Header:
 
     before = pysam.set_verbosity(0)  # htslib's notes, for example about an index that is not needed
     try:
-        with pysam.AlignmentFile(str(path), "rc", check_sq=False) as file:
+        with quiet(), pysam.AlignmentFile(str(path), "rc", check_sq=False) as file:
             text = str(file.header)
     except (OSError, ValueError) as error:
         raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
     finally:
         pysam.set_verbosity(before)
     return sam_header(text)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """htslib keeps its remarks to itself: a file whose index is elsewhere is no news."""
+    import pysam
+
+    before = pysam.set_verbosity(0)
+    try:
+        yield
+    finally:
+        pysam.set_verbosity(before)
 
 
 def _sam_lines(text: str, tag: str) -> list[Mapping[str, str]]:

@@ -12,7 +12,7 @@ from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import Bundle
 from stargazer.storage.lineage.executions import executions_of
 from stargazer.storage.local import StoreClient
-from stargazer.tasks.execution.replaying import Replayed, replay
+from stargazer.tasks.execution.replaying import Replayed, distinct, replay
 
 __all__ = ["Replay", "replay_bundle"]
 
@@ -56,7 +56,7 @@ async def replay_bundle(
     store = client.store
     fetched = await asyncio.to_thread(fetch_bundle, store, bundle, records_only=True)
     fetched.check(bundle)
-    executions = await asyncio.to_thread(executions_of, store, fetched.records)
+    executions = distinct(await asyncio.to_thread(executions_of, store, fetched.records))
     if not executions:
         raise AssetNotFoundError(
             f"nothing in the bundle {bundle.manifest.name!r} was computed, as far as its provenance tells: a capsule "

@@ -16,7 +16,7 @@ from stargazer.tasks.execution.recomputing import repeat
 if TYPE_CHECKING:
     from stargazer.storage.local import StoreClient
 
-__all__ = ["Replayed", "replay"]
+__all__ = ["Replayed", "distinct", "replay"]
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +73,7 @@ async def replay(
         return await _replayed(client, cid, execution, register)
 
     async with asyncio.TaskGroup() as group:
-        for cid, execution in _distinct(executions).items():
+        for cid, execution in distinct(executions).items():
             # Only what was done before counts: of two files, each can be made of the other (sorted one way and back).
             makers = {entry.cid: list(making.get(entry.cid, [])) for entry in execution.inputs}
             running.append(group.create_task(one(cid, execution, makers)))
@@ -93,7 +93,7 @@ async def _replayed(client: StoreClient, cid: str, execution: Execution, registe
     return Replayed(provenance_cid=cid, execution=execution, state=state, again=again, note=note)
 
 
-def _distinct(executions: Mapping[str, Execution]) -> dict[str, Execution]:
+def distinct(executions: Mapping[str, Execution]) -> dict[str, Execution]:
     """One of those that say the same, in the order in which they were done."""
     found: dict[object, tuple[str, Execution]] = {}
     for cid, execution in sorted(executions.items(), key=lambda item: (item[1].started, item[0])):

@@ -75,7 +75,7 @@ def conformed_header(text: str, sample: str, reference: Mapping[str, Contig]) ->
     added = {name: f"@SQ\tSN:{name}\tLN:{contig.length}" for name, contig in reference.items()}
     chosen = [contigs.get(name, line) for name, line in added.items()]
     groups = [
-        line if not line.startswith("@RG\t") or _field(line, "SM") else f"{line}\tSM:{sample}"
+        _of_sample(line, sample) if line.startswith("@RG\t") else line
         for line in lines
         if not line.startswith(("@HD\t", "@SQ\t"))
     ]
@@ -97,6 +97,12 @@ def _check_groups(header: Header, sample: str, title: str) -> None:
             f"{title} holds reads of {', '.join(long)} (@RG PL), and variants are called here with a profile for short "
             "reads, which would be wrong in silence: call it with a caller for long reads (Clair3, DeepVariant)"
         )
+
+
+def _of_sample(line: str, sample: str) -> str:
+    """A read group that names its sample, as the sample is written here."""
+    given = _field(line, "SM")
+    return line.replace(f"\tSM:{given}", f"\tSM:{sample}", 1) if given else f"{line}\tSM:{sample}"
 
 
 def _field(line: str, tag: str) -> str:

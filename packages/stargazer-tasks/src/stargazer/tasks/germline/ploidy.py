@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets.keyvalues import list_text
 
 __all__ = ["MALE_NAMES", "SINGLE_NAMES", "TABLES", "Ploidy", "read_ploidy"]
 
@@ -94,7 +96,7 @@ def read_ploidy(
     if by_sex and (unknown := [sample for sample in samples if sample not in sex_of]):
         raise InvalidAssetError(
             f"ploidy depends on the sex on {', '.join(sorted(by_sex))}, and that of {', '.join(unknown)} is not given: "
-            f"give sex={','.join(f'{sample}:M' for sample in unknown)}, or F for a female"
+            f"give sex={shlex.quote(list_text(f'{sample}:M' for sample in unknown))}, or F for a female"
         )
     lines = [
         f"{contig} {start} {end} {sex} {copies}"

@@ -21,15 +21,18 @@ HEADER = (
 BASES = "ACGTN"
 
 
-def write_capital_alleles(source: str, target: str, samples: list[str] | None = None) -> None:
+def write_capital_alleles(source: str, target: str, reference: str, samples: list[str] | None = None) -> None:
     """Copy a VCF as text, its REF and ALT in capitals: a reference writes repeats in small letters (soft-masking).
 
     Args:
+        reference: what `##reference` says instead of the path that the tool was given.
         samples: what its columns are called, if they are to have other names.
     """
     with open(target, "w", newline="") as changed:
         for line in _lines(source):
-            if not line.startswith("#"):
+            if line.startswith("##reference="):
+                line = f"##reference={reference}\n"
+            elif not line.startswith("#"):
                 fields = line.split("\t", FILTER)
                 fields[REF] = fields[REF].upper()
                 if "<" not in fields[ALT]:

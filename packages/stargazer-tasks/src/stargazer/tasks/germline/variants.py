@@ -109,7 +109,7 @@ async def call_variants(
     )  # fmt: skip
     expect(raw, by="bcftools call")
     return Variants(
-        path=await _with_capital_alleles(raw, calls, samples if by_file else None),
+        path=await _with_capital_alleles(raw, calls, reference, samples if by_file else None),
         samples=sorted(set(samples)),
         reference_cid=reference,
         caller="bcftools",
@@ -160,10 +160,17 @@ def _check_contigs(alignments: list[Alignment], reference: Reference, contigs: d
             )
 
 
-async def _with_capital_alleles(source: Path, target: Path, samples: list[str] | None = None) -> Path:
-    """A VCF compressed, with REF and ALT in capitals; with other names of its columns, if they are given."""
+async def _with_capital_alleles(
+    source: Path, target: Path, reference: Reference, samples: list[str] | None = None
+) -> Path:
+    """A VCF compressed, with REF and ALT in capitals, that names its reference by CID.
+
+    Args:
+        samples: other names of its columns, if they are to have some.
+    """
     text = workspace() / "capitals.vcf"
-    await call(write_capital_alleles, source=source, target=text, samples=samples)
+    title = f"ipfs://{reference.cid}"
+    await call(write_capital_alleles, source=source, target=text, reference=title, samples=samples)
     await bcftools("view", "--no-version", "-Oz", "-o", target, text)
     return expect(target, by="bcftools view")
 
@@ -182,7 +189,8 @@ async def normalise_variants(variants: Variants, reference: Reference) -> Varian
     aligned, normalised = workspace() / "aligned.vcf.gz", workspace() / "normalised.vcf.gz"
     await bcftools("norm", "--no-version", "-f", reference.path, "-Oz1", "-o", aligned, variants.path)
     return variants.evolve(
-        path=await _with_capital_alleles(expect(aligned, by="bcftools norm"), normalised), normalised=True
+        path=await _with_capital_alleles(expect(aligned, by="bcftools norm"), normalised, reference),
+        normalised=True,
     )
 
 

@@ -13,13 +13,13 @@ from stargazer.assets import R1, R2, Intervals, IpFile, Reference, Variants, Var
 from stargazer.storage import get_client
 from stargazer.storage.settings import Settings
 from stargazer.storage.store import Addition
-from stargazer.workflows.demo.simulate import simulate_trio
+from stargazer.workflows.demo.simulate import MANIFEST, simulate_trio
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Event, Refresh
     from stargazer.workflows.runs import Run
 
-__all__ = ["Demo", "prepare", "run_demo"]
+__all__ = ["Demo", "is_simulated", "prepare", "run_demo"]
 
 ORIGIN = "simulated by stargazer demo"
 
@@ -41,6 +41,15 @@ class Demo:
     times: dict[str, float]
 
 
+def is_simulated() -> bool:
+    """Whether the trio is on this machine already."""
+    return (_folder() / MANIFEST).is_file()
+
+
+def _folder() -> Path:
+    return Settings.load().home / "demo" / "trio"
+
+
 def prepare(seed: int = 42) -> dict[str, Any]:
     """Simulate the trio, unless it is there already, and register its files.
 
@@ -50,7 +59,7 @@ def prepare(seed: int = 42) -> dict[str, Any]:
     from stargazer.workflows.demo.workflow import BUILD, CONFIDENT
 
     store = get_client().store  # first, for it refuses settings that cannot be used
-    made = simulate_trio(str(Settings.load().home / "demo" / "trio"), seed)
+    made = simulate_trio(str(_folder()), seed)
     reference = Reference(build=BUILD)
     truth = Variants(samples=[item["sample"] for item in made["samples"]], reference_cid=reference, kind="truth",
                      normalised=True)  # fmt: skip

@@ -27,7 +27,7 @@ from stargazer.workflows.demo.variation import (
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FAMILY", "simulate_sample", "simulate_trio"]
+__all__ = ["FAMILY", "MANIFEST", "simulate_sample", "simulate_trio"]
 
 VERSION = 1
 """Raised whenever the same seed would give other bytes."""

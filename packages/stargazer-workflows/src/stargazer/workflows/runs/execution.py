@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from stargazer.assets import Asset, QcReport
 from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.workflows.arguments import explaining_commas
 from stargazer.workflows.runs.record import Run, new_run, now
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ async def execute(
     refresh: Refresh | None = None,
     observer: Callable[[Event], None] | None = None,
     run: Run | None = None,
+    written: Mapping[str, Any] | None = None,
 ) -> Run:
     """Call a workflow and record it; what it raises is recorded and raised again.
 
@@ -37,6 +39,7 @@ async def execute(
         refresh: what is to be computed anew, whatever the memo knows.
         observer: called, possibly in other threads, with every event of a task.
         run: its record, if that was made before (`new_run`).
+        written: the arguments as somebody wrote them, if errors are to speak of that.
     """
     from stargazer.tasks.execution import log_to, observe
     from stargazer.tasks.execution.options import refreshed
@@ -52,7 +55,7 @@ async def execute(
             watching.enter_context(observe(record))
             if observer is not None:
                 watching.enter_context(observe(observer))
-            with log_to(run.logs), refreshed(refresh):
+            with log_to(run.logs), refreshed(refresh), explaining_commas(written or {}):
                 value = await workflow.call(**arguments)
             run.results, run.notes = _described(value), await asyncio.to_thread(_notes, value)
         run.state = "succeeded"

@@ -147,9 +147,21 @@ def find_run(id: str, settings: Settings | None = None) -> Run:
     except (OSError, ValueError):
         raise AssetNotFoundError(f"no run {id!r} in {settings.home / 'runs'}") from None
     run = Run(id=record.pop("run"), folder=folder, **record)
+    if run.state == "running":
+        run.computed, run.memo_hits = _counted(folder / "events.jsonl")
     if run.state == "running" and _abandoned(folder / "lock"):
         run.state, run.error = "lost", "its process ended before it did; run it again to go on where it was"
     return run
+
+
+def _counted(events: Path) -> tuple[int, int]:
+    """How many task calls did something, and how many had been done before, as the events of a run say."""
+    found = {"finished": 0, "memo hit": 0}
+    with contextlib.suppress(OSError), open(events, "rb") as lines:
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError, LookupError):  # the last one may be cut
+                found[json.loads(line)["kind"]] += 1
+    return found["finished"], found["memo hit"]
 
 
 def _abandoned(lock: Path) -> bool:
