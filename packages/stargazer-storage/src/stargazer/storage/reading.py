@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import threading
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution
-from stargazer.storage import memo, mirrors, outbox, stale, statcache, statements, superseding, verified
+from stargazer.storage import doubts, memo, mirrors, outbox, stale, statcache, statements, superseding, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.objects import ObjectStore
@@ -53,6 +54,7 @@ class StoreReader:
         self._index_folder = index
         self._index: Index | None = None
         self._opening = threading.Lock()
+        self.is_checked = False  # fsck is at work, and says itself what is wrong with the index
 
     @property
     def views(self) -> Path:
@@ -61,13 +63,23 @@ class StoreReader:
 
     @property
     def index(self) -> Index:
-        """The records, opened at first use."""
+        """The records, opened at first use; a warning says so if they may not be all."""
+        if self._index is not None:
+            return self._index
         with self._opening:
             if self._index is None:
                 from stargazer.storage.index import Index
 
-                self._index = Index(self.index_path, schema=SCHEMA)
-            return self._index
+                self._index = Index(
+                    self.index_path, schema=SCHEMA, has_files=lambda: doubts.holds_files(self.root)
+                )
+                doubts.notice_emptied(self, self._index)
+                opened = True
+            else:
+                opened = False
+        if opened and not self.is_checked and (doubt := doubts.doubt(self)):
+            warnings.warn(doubt, stacklevel=2)
+        return self._index
 
     @property
     def index_path(self) -> Path:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets.errors import StorageError
-from stargazer.storage import verified
+from stargazer.storage import doubts, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import looks_like_document
+from stargazer.storage.index import completeness
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.stored import StoredObject, Stray, shard_of
 from stargazer.storage.upkeep import evictions, indexing, known
@@ -49,14 +50,19 @@ def fsck(
     """
     if not (store.root / "objects").is_dir() and not store.index_path.exists():
         return FsckReport(full=full, repair=repair)
-    check = _Check(store, full=full, repair=repair, tell=tell, progress=progress)
-    check.index()
+    store.is_checked = True
     try:
-        check.rest()
-    except IndexDamaged as error:  # in a part that was not looked at before
-        check.index(why=str(error.__cause__ or error))
-        check.rest()
-    return check.report(sweep(store, dry_run=not repair))
+        check = _Check(store, full=full, repair=repair, tell=tell, progress=progress)
+        check.index()
+        try:
+            check.rest()
+        except IndexDamaged as error:  # in a part that was not looked at before
+            check.index(why=str(error.__cause__ or error))
+            check.rest()
+        check.acknowledge()
+        return check.report(sweep(store, dry_run=not repair))
+    finally:
+        store.is_checked = False
 
 
 def _within(strays: Iterable[Stray], here: Collection[str]) -> list[Stray]:
@@ -185,6 +191,12 @@ class _Check:
             self.problems.append(
                 Problem("document", cid, "provenance that the index did not know", done, self.repair)
             )
+
+    def acknowledge(self) -> None:
+        """Note that the index knows all that can be known."""
+        if self.repair and self._is_readable() and doubts.doubt(self.store):
+            with self.store.index.transaction() as connection:
+                completeness.mark_checked(connection)
 
     def report(self, swept: SweepReport) -> FsckReport:
         """Everything, in one."""
