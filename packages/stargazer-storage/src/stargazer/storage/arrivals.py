@@ -34,7 +34,7 @@ def arriving(root: Path, objects: ObjectStore, index: Callable[[], Index]) -> It
     Raises:
         StorageError: the store cannot be written.
     """
-    index()  # before any file is there: one that is made later has lost what was known of the files
+    index()  # made before any file is there: one that is made where files are is taken for a lost one
     with _lock_file(root) as fd:
         arrived: list[StoredObject] = []
         began = time.time_ns() - _TICK

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets.errors import StorageError
-from stargazer.storage.index.completeness import is_incomplete, is_new, mark_incomplete
+from stargazer.storage.presence import is_there
+from stargazer.storage.refusals import refused
 from stargazer.storage.stored import StoredObject, scan_objects
 from stargazer.storage.upkeep.alone import try_alone
 
@@ -23,14 +24,18 @@ def doubt(store: StoreReader) -> str:
 
     Of an index that is not there, none is made.
     """
+    from stargazer.storage.index.completeness import is_incomplete, is_new  # here: with it comes SQLite
+
     try:
-        if not os.path.lexists(store.index_path):
+        if not is_there(store.index_path):
             return _lost(store) if holds_files(store.root) else ""
         with store.index.reading() as connection:
             incomplete = is_incomplete(connection) or (is_new(connection) and holds_files(store.root))
         return _lost(store) if incomplete else ""
     except StorageError as error:
         return str(error)
+    except OSError as error:
+        return str(refused(error, store.root))
 
 
 def holds_files(root: Path) -> bool:
@@ -43,6 +48,8 @@ def holds_files(root: Path) -> bool:
 
 def notice_emptied(store: StoreReader, index: Index) -> None:
     """Mark an index that is empty where files are, unless they may be those of somebody who is at work."""
+    from stargazer.storage.index.completeness import is_new, mark_incomplete
+
     with index.reading() as connection:
         if not is_new(connection) or not holds_files(store.root):
             return

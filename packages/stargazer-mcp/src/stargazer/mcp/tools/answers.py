@@ -12,6 +12,8 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
 from stargazer.assets.errors import StargazerError
+from stargazer.storage.refusals import refused
+from stargazer.storage.settings import Settings
 
 from mcp.types import CallToolRequestParams
 
@@ -41,11 +43,13 @@ JsonObject = Annotated[dict[str, Any], BeforeValidator(_object)]
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Errors meant for the user become errors of the tool, with their text."""
+    """Errors meant for the user, and what the file system refuses, become errors of the tool, with their text."""
     try:
         yield
     except StargazerError as error:
         raise ToolError(error.explain()) from error
+    except OSError as error:
+        raise ToolError(str(refused(error, Settings.load().home))) from error
 
 
 class ExplainInput(Middleware):

@@ -37,7 +37,8 @@ def register(server: FastMCP, started: Started) -> None:
         ] = "any",
     ) -> dict[str, Any]:
         """Workflows (pipelines to run) and the tasks (single operations) they are made of, with their arguments."""
-        found = await asyncio.to_thread(entries, None if kind == "any" else kind, search)
+        with told():
+            found = await asyncio.to_thread(entries, None if kind == "any" else kind, search)
         return {"total": len(found), "tasks": [_described(entry) for entry in found]}
 
     @server.tool(
@@ -73,7 +74,7 @@ def register(server: FastMCP, started: Started) -> None:
             elif name or arguments:
                 raise ToolError("give run_id alone to ask for a run, or name and arguments to start one")
             run = await started.wait(run_id, PATIENCE)
-        return _answer(run)
+            return _answer(run)
 
 
 def example_call(entry: Entry) -> str:

@@ -274,8 +274,8 @@ class Engine(Storage):
 def _identity(path: str) -> _Identity | None:
     try:
         status = os.stat(path)
-    except OSError:
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # of any other refusal, a file that is there must not be taken for one that was replaced
     return status.st_dev, status.st_ino
 
 

@@ -10,13 +10,23 @@ from pathlib import Path
 
 from stargazer.assets.errors import StorageError
 from stargazer.storage.ingest import sync_paths
+from stargazer.storage.presence import is_there
 from stargazer.storage.sharing import share_file
 
 from .completeness import mark_incomplete
 from .errors import IndexDamaged
 from .locking import write_lock
 
-__all__ = ["FORMAT", "LOG", "SIDE_FILES", "complete_schema", "is_too_long", "make_index", "read_version", "set_aside"]
+__all__ = [
+    "FORMAT",
+    "LOG",
+    "SIDE_FILES",
+    "complete_schema",
+    "is_too_long",
+    "make_index",
+    "read_version",
+    "set_aside",
+]
 
 FORMAT = 1
 """Version of the tables below, kept in the file as SQLite's user_version.
@@ -26,7 +36,9 @@ Whoever raises it changes the text of a table too: by that a newer version is to
 
 _FAR = 100  # versions ahead: a larger number is no version
 _LONGEST = 512  # bytes of a path that SQLite takes
-_ADDED = len(".new-0123456789abcdef-journal")  # to the name of an index, by us and by SQLite, while it is made
+_ADDED = len(
+    ".new-0123456789abcdef-journal"
+)  # to the name of an index, by us and by SQLite, while it is made
 
 LOG = "-wal"
 """What SQLite adds to the name of a database for its write-ahead log."""
@@ -66,7 +78,7 @@ def make_index(path: str, *, incomplete: bool = False) -> None:
         StorageError: the filesystem has no memory that processes share.
         OSError: it cannot be made.
     """
-    if os.path.exists(path):
+    if is_there(path):
         return
     for suffix in SIDE_FILES:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -107,7 +119,9 @@ def read_version(connection: sqlite3.Connection, path: str) -> int:
     """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version != FORMAT and _is_no_version(version) and _has_our_tables(connection):
-        raise IndexDamaged(path, f"its header says format {version}, and its tables are those of format {FORMAT}")
+        raise IndexDamaged(
+            path, f"its header says format {version}, and its tables are those of format {FORMAT}"
+        )
     if version > FORMAT:
         raise StorageError(
             f"The index {path!r} was written by a newer Stargazer (format {version}, not {FORMAT}): "
@@ -139,11 +153,11 @@ def set_aside(path: str | os.PathLike[str], timeout: float = 60.0) -> Path | Non
         StorageError: it cannot be renamed.
     """
     path = os.path.abspath(path)
-    if not os.path.lexists(path):
-        return None
     try:
+        if not is_there(path):
+            return None
         with write_lock(path, timeout):
-            if not os.path.lexists(path):
+            if not is_there(path):
                 return None
             number = 1
             while os.path.lexists(f"{path}.damaged-{number}"):

@@ -12,6 +12,7 @@ from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import looks_like_document
 from stargazer.storage.index import completeness
 from stargazer.storage.index.errors import IndexDamaged
+from stargazer.storage.presence import is_there
 from stargazer.storage.stored import StoredObject, Stray, shard_of
 from stargazer.storage.upkeep import evictions, indexing, known
 from stargazer.storage.upkeep.alone import Tell, silent
@@ -48,7 +49,7 @@ def fsck(
     Raises:
         StorageError: the index is of a newer version, or the store cannot be read or (to repair it) written.
     """
-    if not (store.root / "objects").is_dir() and not store.index_path.exists():
+    if not (store.root / "objects").is_dir() and not is_there(store.index_path):
         return FsckReport(full=full, repair=repair)
     store.is_checked = True
     try:
@@ -101,7 +102,7 @@ class _Check:
         store, path = self.store, self.store.index_path
         if self.repair:
             indexing.set_aside_before(store)
-        there = path.exists()
+        there = is_there(path)
         why = why or indexing.damage(store, full=self.full)
         if there and not why:
             return
@@ -227,7 +228,7 @@ class _Check:
             return known.recorded(connection)
 
     def _is_readable(self) -> bool:
-        return self.index_is_sound and self.store.index_path.exists()
+        return self.index_is_sound and is_there(self.store.index_path)
 
     def _suspicious(self) -> list[StoredObject]:
         """What is to be hashed: everything, or objects that have changed since they were."""

@@ -16,6 +16,7 @@ from stargazer.storage.documents import is_document, looks_like_document
 from stargazer.storage.index.completeness import is_damaged
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
+from stargazer.storage.presence import is_there
 from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import StoredObject
 from stargazer.storage.upkeep import evictions, judging, known
@@ -42,7 +43,7 @@ def damage(store: LocalStore, *, full: bool) -> str:
     Raises:
         StorageError: it cannot be opened for another reason: of a newer version, no permission, on a network.
     """
-    if not store.index_path.exists():
+    if not is_there(store.index_path):
         return ""
     try:
         with store.index.reading() as connection:
