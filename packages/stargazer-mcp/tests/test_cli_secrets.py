@@ -48,6 +48,14 @@ def commands(url: str) -> list[list[str]]:
     ]
 
 
+def status_of(command: list[str]) -> object:
+    """The exit status of a command."""
+    try:
+        return main(command)
+    except SystemExit as stopped:
+        return stopped.code
+
+
 @pytest.mark.parametrize("url", URLS)
 def test_no_verb_prints_or_keeps_what_is_secret_in_a_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
@@ -60,10 +68,7 @@ def test_no_verb_prints_or_keeps_what_is_secret_in_a_url(
     assert main(["add", "t.fa", "build=T"]) == 0
 
     for command in commands(url):
-        try:
-            main(command)
-        except SystemExit as stopped:
-            assert stopped.code == 2, command
+        assert status_of(command) in (0, 1, 2), command
         captured = capsys.readouterr()
         assert SECRET not in captured.out + captured.err, command
 

@@ -144,6 +144,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
+    from stargazer.storage.doubts import doubt
     from stargazer.storage.local import LocalStorageClient
 
     store = LocalStorageClient(settings.local, index=settings.index).store
@@ -161,7 +162,10 @@ def _store(settings: Settings) -> Iterator[Finding]:
     index = store.index_path
     if index.parent != store.root:
         yield Finding("store", "index", str(index))
-    if index.exists():  # else a look would make it
+    store.is_checked = True  # it is said below
+    if reason := doubt(store):
+        yield Finding("store", "index", reason, "broken", "stargazer fsck")
+    elif os.path.exists(index):  # else a look would make it
         yield Finding("store", "records", f"{len(store.query({})):,}")
 
 

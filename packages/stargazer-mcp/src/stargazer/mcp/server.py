@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastmcp import FastMCP
 from stargazer.mcp.tools import files, running
 from stargazer.mcp.tools.answers import ExplainInput
+from stargazer.mcp.tools.caution import SayDoubt
 from stargazer.mcp.tools.started import Started
 
 __all__ = ["make_server"]
@@ -38,7 +39,7 @@ def make_server() -> FastMCP:
         INSTRUCTIONS,
         version=version("stargazer-mcp"),
         lifespan=lifespan,
-        middleware=[ExplainInput()],
+        middleware=[SayDoubt(), ExplainInput()],
     )
     files.register(server)
     running.register(server, started)

@@ -34,6 +34,7 @@ def arriving(root: Path, objects: ObjectStore, index: Callable[[], Index]) -> It
     Raises:
         StorageError: the store cannot be written.
     """
+    index()  # made before any file is there: one that is made where files are is taken for a lost one
     with _lock_file(root) as fd:
         arrived: list[StoredObject] = []
         began = time.time_ns() - _TICK

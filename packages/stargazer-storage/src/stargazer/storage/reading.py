@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
 import threading
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +18,21 @@ from stargazer.assets.asset import record_id
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution
-from stargazer.storage import memo, mirrors, outbox, stale, statcache, statements, superseding, verified
+from stargazer.storage import (
+    doubts,
+    memo,
+    mirrors,
+    outbox,
+    stale,
+    statcache,
+    statements,
+    superseding,
+    verified,
+)
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.objects import ObjectStore
+from stargazer.storage.presence import is_there
 
 if TYPE_CHECKING:
     from stargazer.storage.downloading import Progress
@@ -53,6 +66,7 @@ class StoreReader:
         self._index_folder = index
         self._index: Index | None = None
         self._opening = threading.Lock()
+        self.is_checked = False  # fsck is at work, and says itself what is wrong with the index
 
     @property
     def views(self) -> Path:
@@ -61,13 +75,24 @@ class StoreReader:
 
     @property
     def index(self) -> Index:
-        """The records, opened at first use."""
+        """The records, opened at first use; a warning says so if they may not be all."""
         with self._opening:
+            opening = self._index is None
             if self._index is None:
                 from stargazer.storage.index import Index
 
-                self._index = Index(self.index_path, schema=SCHEMA)
-            return self._index
+                has_files = functools.partial(doubts.holds_files, self.root)
+                self._index = Index(self.index_path, schema=SCHEMA, has_files=has_files)
+                doubts.notice_emptied(self, self._index)
+            index = self._index
+        if opening and not self.is_checked and (doubt := doubts.doubt(self)):
+            warnings.warn(doubt, stacklevel=2)
+        return index
+
+    def open_index(self) -> None:
+        """Open the index, or make it, before files arrive: one that is made where files are is taken for a lost one."""
+        with self.index.reading():
+            pass
 
     @property
     def index_path(self) -> Path:
@@ -77,8 +102,12 @@ class StoreReader:
         return index_path(self.root, self._index_folder)
 
     def exists(self) -> bool:
-        """Whether there can be anything to find: looking for a file makes no store."""
-        return self.index_path.exists() or (self.root / "objects").is_dir()
+        """Whether there can be anything to find: looking for a file makes no store.
+
+        Raises:
+            OSError: it cannot be told, as where there is no permission.
+        """
+        return is_there(self.index_path) or is_there(self.root / "objects")
 
     # finding
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import signal
@@ -17,8 +16,6 @@ from stargazer.mcp.cli.output import fail, plain_warnings, settle_streams
 __all__ = ["VERBS", "dispatch", "kept_traceback"]
 
 FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 VERBS = {
     "demo": ("demo", "simulate a family, call its variants, compare with the truth: start here"),
@@ -77,12 +74,15 @@ def dispatch(argv: Sequence[str] | None = None) -> int:
         _forget_stdout()
         return 128 + signal.SIGPIPE
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+        if isinstance(error, OSError) and error.filename is None and _in_output(error):
             _forget_stdout()
             fail(f"the answer cannot be written: {error.strerror}")
             return FAILED
         if os.environ.get("STARGAZER_DEBUG"):
             raise
+        if isinstance(error, OSError):
+            fail(_refused(error))
+            return FAILED
         fail(f"unexpected {type(error).__name__}: {error}{kept_traceback()}")
         return FAILED
     finally:
@@ -134,6 +134,27 @@ def _terminate(number: int, frame: object) -> None:
 def _forget_stdout() -> None:
     """Nobody reads any more: keep the interpreter's last flush from complaining."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _in_output(error: OSError) -> bool:
+    """Whether it was stdout that could not be written: nothing else is, by these modules themselves."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    name = last.tb_frame.f_globals.get("__name__", "") if last is not None else ""
+    return name == "argparse" or name.startswith("stargazer.mcp.cli.")
+
+
+def _refused(error: OSError) -> str:
+    """What the file system refuses, in the user's words."""
+    from stargazer.storage.refusals import refused
+    from stargazer.storage.settings import Settings
+
+    try:
+        place = str(Settings.load().home)
+    except (OSError, StargazerError):
+        place = "."
+    return str(refused(error, place))
 
 
 def kept_traceback() -> str:

@@ -16,6 +16,8 @@ from stargazer.assets.errors import InvalidAssetError, StargazerError
 from stargazer.mcp.cli.dispatch import kept_traceback
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.limits import error_text, refuse_large
+from stargazer.storage.refusals import refused
+from stargazer.storage.settings import Settings
 
 from mcp.types import CallToolRequestParams
 
@@ -46,13 +48,15 @@ JsonObject = Annotated[dict[str, Any], BeforeValidator(_object)]
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Errors meant for the user become errors of the tool, with their text; others name their traceback's file."""
+    """Errors meant for the user, and what the file system refuses, become errors of the tool; others name a file."""
     try:
         yield
     except StargazerError as error:
         raise ToolError(error.explain()) from error
     except ToolError:
         raise
+    except OSError as error:
+        raise ToolError(str(refused(error, Settings.load().home))) from error
     except Exception as error:
         if os.environ.get("STARGAZER_DEBUG"):
             raise

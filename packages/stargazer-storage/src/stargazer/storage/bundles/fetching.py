@@ -127,6 +127,7 @@ def fetch_bundle(
     manifest = bundle.lock.apply(bundle.manifest)
     entries = select(manifest, only or {})
     check_entries(entries)
+    store.open_index()
     fetch = _Fetch(store, attrs.evolve(bundle, manifest=manifest), observer)
     if records_only:
         fetch.know(entries)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from tinydb import TinyDB
@@ -27,6 +28,7 @@ class Index(TinyDB):
     Args:
         path: the SQLite file; made, with its folder, when it is missing.
         schema: SQL for tables of our own in the same file, `CREATE ... IF NOT EXISTS` statements.
+        has_files: asked when the file is made: whether there is already what it should know.
 
     Raises:
         IndexDamaged: if what was written is not what is read.
@@ -45,8 +47,10 @@ class Index(TinyDB):
 
     _storage: Engine
 
-    def __init__(self, path: str | os.PathLike[str], schema: str = "") -> None:
-        super().__init__(path, schema=schema)
+    def __init__(
+        self, path: str | os.PathLike[str], schema: str = "", has_files: Callable[[], bool] = lambda: False
+    ) -> None:
+        super().__init__(path, schema=schema, has_files=has_files)
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """All or nothing: what happens inside, on the connection or on tables, is one write transaction.

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from stargazer.assets.errors import StorageError
@@ -19,7 +19,7 @@ from . import forks
 from .errors import BadDocument, error_kind, explain
 from .filesystem import network_filesystem
 from .locking import write_lock
-from .making import LOG, SIDE_FILES, complete_schema, make_index, read_version
+from .making import LOG, SIDE_FILES, complete_schema, is_too_long, make_index, read_version
 
 __all__ = ["Engine"]
 
@@ -48,11 +48,18 @@ class Engine(Storage):
     noticed at the next operation, and the one that has its name now is opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str], schema: str = "", timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        schema: str = "",
+        timeout: float = 60.0,
+        has_files: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.path = os.path.abspath(path)
         self.lock = threading.RLock()
         self._schema = schema
         self._timeout = timeout  # seconds
+        self._has_files = has_files
         self._connection: sqlite3.Connection | None = None
         self._identity: _Identity | None = None  # of the file that is open
         self._log: _State | None = None  # of the write-ahead log at the end of the last operation
@@ -221,6 +228,12 @@ class Engine(Storage):
 
     def _make_folder(self) -> None:
         folder = os.path.dirname(self.path)
+        if is_too_long(self.path):
+            raise StorageError(
+                f"The path of the index {self.path!r} is too long for SQLite, which takes 512 bytes with what it adds: "
+                "set STARGAZER_INDEX to a folder with a shorter path, or STARGAZER_LOCAL (STARGAZER_HOME) for the "
+                "whole store."
+            )
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
@@ -237,7 +250,7 @@ class Engine(Storage):
             return
         with self._locked():
             try:
-                make_index(self.path)
+                make_index(self.path, incomplete=self._has_files())
             except OSError as error:
                 if isinstance(error, StorageError):
                     raise
@@ -261,8 +274,8 @@ class Engine(Storage):
 def _identity(path: str) -> _Identity | None:
     try:
         status = os.stat(path)
-    except OSError:
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # of any other refusal, a file that is there must not be taken for one that was replaced
     return status.st_dev, status.st_ino
 
 

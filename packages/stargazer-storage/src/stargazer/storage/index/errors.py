@@ -22,7 +22,8 @@ _REASONS = {
 }
 _DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _UNREADABLE = re.compile(
-    r"Could not decode to UTF-8|no such (table|column): (main\.)?(tables|docs|terms|schemas)\b"
+    r"Could not decode to UTF-8|unsupported file format"
+    r"|no such (table|column): (main\.)?(tables|docs|terms|schemas)\b"
 )
 
 
@@ -44,10 +45,20 @@ def explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
     kind = error_kind(error)
     if isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)):
         return IndexDamaged(path, str(error))
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY" and _is_writable(path):
+        return IndexDamaged(path, "its header says that it is for reading only")
+    if kind == "SQLITE_CANTOPEN" and os.path.isdir(path):
+        return IndexDamaged(path, "it is a folder")
+    if kind == "SQLITE_CANTOPEN" and os.path.exists(path) and not os.access(path, os.R_OK):
+        kind = "SQLITE_PERM"
     if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
         kind = "SQLITE_FULL"
     reason = _REASONS.get(kind, "SQLite refused what was asked")
     return StorageError(f"The index {path!r} failed ({error}): {reason}.")
+
+
+def _is_writable(path: str) -> bool:
+    return all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
 
 
 def _is_full(path: str) -> bool:

@@ -10,15 +10,35 @@ from pathlib import Path
 
 from stargazer.assets.errors import StorageError
 from stargazer.storage.ingest import sync_paths
+from stargazer.storage.presence import is_there
 from stargazer.storage.sharing import share_file
 
+from .completeness import mark_incomplete
 from .errors import IndexDamaged
 from .locking import write_lock
 
-__all__ = ["FORMAT", "LOG", "SIDE_FILES", "complete_schema", "make_index", "read_version", "set_aside"]
+__all__ = [
+    "FORMAT",
+    "LOG",
+    "SIDE_FILES",
+    "complete_schema",
+    "is_too_long",
+    "make_index",
+    "read_version",
+    "set_aside",
+]
 
 FORMAT = 1
-"""Version of the tables below, kept in the file as SQLite's user_version."""
+"""Version of the tables below, kept in the file as SQLite's user_version.
+
+Whoever raises it changes the text of a table too: by that a newer version is told from a damaged number.
+"""
+
+_FAR = 100  # versions ahead: a larger number is no version
+_LONGEST = 512  # bytes of a path that SQLite takes
+_ADDED = len(
+    ".new-0123456789abcdef-journal"
+)  # to the name of an index, by us and by SQLite, while it is made
 
 LOG = "-wal"
 """What SQLite adds to the name of a database for its write-ahead log."""
@@ -40,17 +60,25 @@ CREATE TABLE schemas(sql TEXT PRIMARY KEY);
 """  # seq is the order of insertion
 
 
-def make_index(path: str) -> None:
+def is_too_long(path: str) -> bool:
+    """Whether SQLite cannot make an index at a path, or open one there."""
+    return len(os.fsencode(os.path.realpath(path))) + _ADDED > _LONGEST
+
+
+def make_index(path: str, *, incomplete: bool = False) -> None:
     """Make an empty index, if there is none; the caller holds its write lock.
 
     It comes into being whole, so a file without tables is a damaged one. What is left of an older index that was
     deleted would be taken for the new one's, and goes.
 
+    Args:
+        incomplete: there are files already that it should know.
+
     Raises:
         StorageError: the filesystem has no memory that processes share.
         OSError: it cannot be made.
     """
-    if os.path.exists(path):
+    if is_there(path):
         return
     for suffix in SIDE_FILES:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -64,6 +92,8 @@ def make_index(path: str) -> None:
             connection.execute("BEGIN IMMEDIATE")
             _run(connection, _TABLES)
             connection.execute(f"PRAGMA user_version={FORMAT}")
+            if incomplete:
+                mark_incomplete(connection)
             connection.execute("COMMIT")
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             if mode != "wal":
@@ -85,9 +115,13 @@ def read_version(connection: sqlite3.Connection, path: str) -> int:
 
     Raises:
         StorageError: it is newer, or a database of something else.
-        IndexDamaged: it is empty or cut short.
+        IndexDamaged: it is empty or cut short, or the number of its version is damaged.
     """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version != FORMAT and _is_no_version(version) and _has_our_tables(connection):
+        raise IndexDamaged(
+            path, f"its header says format {version}, and its tables are those of format {FORMAT}"
+        )
     if version > FORMAT:
         raise StorageError(
             f"The index {path!r} was written by a newer Stargazer (format {version}, not {FORMAT}): "
@@ -119,11 +153,11 @@ def set_aside(path: str | os.PathLike[str], timeout: float = 60.0) -> Path | Non
         StorageError: it cannot be renamed.
     """
     path = os.path.abspath(path)
-    if not os.path.lexists(path):
-        return None
     try:
+        if not is_there(path):
+            return None
         with write_lock(path, timeout):
-            if not os.path.lexists(path):
+            if not is_there(path):
                 return None
             number = 1
             while os.path.lexists(f"{path}.damaged-{number}"):
@@ -140,6 +174,17 @@ def set_aside(path: str | os.PathLike[str], timeout: float = 60.0) -> Path | Non
         reason = (error.strerror or str(error)).lower()
         raise StorageError(f"The index {path!r} cannot be moved aside: {reason}.") from error
     return Path(aside)
+
+
+def _is_no_version(number: int) -> bool:
+    """Whether the number of a version cannot be one, or differs from ours by one bit, as damage has it."""
+    return not FORMAT < number <= FORMAT + _FAR or (number ^ FORMAT).bit_count() == 1
+
+
+def _has_our_tables(connection: sqlite3.Connection) -> bool:
+    """Whether all tables of this version are there, word for word."""
+    there = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")}
+    return {statement.strip() for statement in _TABLES.split(";") if statement.strip()} <= there
 
 
 def _check_size(connection: sqlite3.Connection, path: str) -> None:

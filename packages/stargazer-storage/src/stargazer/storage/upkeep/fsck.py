@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets.errors import StorageError
-from stargazer.storage import verified
+from stargazer.storage import doubts, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import looks_like_document
+from stargazer.storage.index import completeness
 from stargazer.storage.index.errors import IndexDamaged
+from stargazer.storage.presence import is_there
 from stargazer.storage.stored import StoredObject, Stray, shard_of
 from stargazer.storage.upkeep import evictions, indexing, known
 from stargazer.storage.upkeep.alone import Tell, silent
@@ -47,16 +49,21 @@ def fsck(
     Raises:
         StorageError: the index is of a newer version, or the store cannot be read or (to repair it) written.
     """
-    if not (store.root / "objects").is_dir() and not store.index_path.exists():
+    if not (store.root / "objects").is_dir() and not is_there(store.index_path):
         return FsckReport(full=full, repair=repair)
-    check = _Check(store, full=full, repair=repair, tell=tell, progress=progress)
-    check.index()
+    store.is_checked = True
     try:
-        check.rest()
-    except IndexDamaged as error:  # in a part that was not looked at before
-        check.index(why=str(error.__cause__ or error))
-        check.rest()
-    return check.report(sweep(store, dry_run=not repair))
+        check = _Check(store, full=full, repair=repair, tell=tell, progress=progress)
+        check.index()
+        try:
+            check.rest()
+        except IndexDamaged as error:  # in a part that was not looked at before
+            check.index(why=str(error.__cause__ or error))
+            check.rest()
+        check.acknowledge()
+        return check.report(sweep(store, dry_run=not repair))
+    finally:
+        store.is_checked = False
 
 
 def _within(strays: Iterable[Stray], here: Collection[str]) -> list[Stray]:
@@ -95,7 +102,7 @@ class _Check:
         store, path = self.store, self.store.index_path
         if self.repair:
             indexing.set_aside_before(store)
-        there = path.exists()
+        there = is_there(path)
         why = why or indexing.damage(store, full=self.full)
         if there and not why:
             return
@@ -186,6 +193,12 @@ class _Check:
                 Problem("document", cid, "provenance that the index did not know", done, self.repair)
             )
 
+    def acknowledge(self) -> None:
+        """Note that the index knows all that can be known."""
+        if self.repair and self._is_readable() and doubts.doubt(self.store):
+            with self.store.index.transaction() as connection:
+                completeness.mark_checked(connection)
+
     def report(self, swept: SweepReport) -> FsckReport:
         """Everything, in one."""
         return FsckReport(
@@ -215,7 +228,7 @@ class _Check:
             return known.recorded(connection)
 
     def _is_readable(self) -> bool:
-        return self.index_is_sound and self.store.index_path.exists()
+        return self.index_is_sound and is_there(self.store.index_path)
 
     def _suspicious(self) -> list[StoredObject]:
         """What is to be hashed: everything, or objects that have changed since they were."""

@@ -13,8 +13,10 @@ import attrs
 from stargazer.assets.errors import IntegrityError, StorageError
 from stargazer.storage import verified
 from stargazer.storage.documents import is_document, looks_like_document
+from stargazer.storage.index.completeness import is_damaged
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
+from stargazer.storage.presence import is_there
 from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import StoredObject
 from stargazer.storage.upkeep import evictions, judging, known
@@ -41,7 +43,7 @@ def damage(store: LocalStore, *, full: bool) -> str:
     Raises:
         StorageError: it cannot be opened for another reason: of a newer version, no permission, on a network.
     """
-    if not store.index_path.exists():
+    if not is_there(store.index_path):
         return ""
     try:
         with store.index.reading() as connection:
@@ -49,17 +51,37 @@ def damage(store: LocalStore, *, full: bool) -> str:
             (said,) = connection.execute(check).fetchone()
             if said != "ok":
                 return str(said).splitlines()[-1]
+            if is_damaged(connection):
+                return "its header is not what was written"
             connection.execute("BEGIN")  # one state of it all, whatever others write
             try:
                 wrong = next(judging.wrong_records(connection, full=full), "")
             finally:
                 connection.execute("ROLLBACK")
-        return wrong or (next(judging.wrong_documents(store), "") if full else "")
+        if wrong := wrong or (next(judging.wrong_documents(store), "") if full else ""):
+            return wrong
+        _try_to_write(store)
+        return ""
     except IndexDamaged as error:
         cause = error.__cause__
         return str(cause) if cause else "it cannot be read"
     except (ValueError, KeyError, TypeError) as error:
         return f"a record cannot be read: {error}"
+
+
+def _try_to_write(store: LocalStore) -> None:
+    """Begin to write, and change nothing: the header of a sound file may say that it is for reading only.
+
+    Raises:
+        IndexDamaged: it does.
+    """
+    try:
+        with store.index.transaction():
+            pass
+    except IndexDamaged:
+        raise
+    except StorageError:  # a store that may only be read
+        pass
 
 
 def loose_documents(store: LocalStore, cids: Iterable[str]) -> tuple[list[StoredObject], list[str]]:

@@ -7,11 +7,13 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets import Asset, QcReport
 from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.storage.refusals import refused
 from stargazer.workflows.arguments import explaining_commas
 from stargazer.workflows.runs.record import Run, new_run, now
 
@@ -64,9 +66,7 @@ async def execute(
         raise
     except BaseException as error:
         run.state = "failed"
-        run.error = (
-            error.explain() if isinstance(error, StargazerError) else f"{type(error).__name__}: {error}"
-        )
+        run.error = _explained(error, run.folder)
         raise
     finally:
         run.seconds, run.finished = time.monotonic() - began, now()
@@ -76,6 +76,12 @@ async def execute(
             run.save()
         run.release()
     return run
+
+
+def _explained(error: BaseException, place: Path) -> str:
+    if isinstance(error, StargazerError):
+        return error.explain()
+    return str(refused(error, place)) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
 
 
 def _notes(value: Any) -> list[str]:

@@ -1,0 +1,70 @@
+"""What keeps a store's index from being believed: it is lost, emptied, damaged, or does not know what is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stargazer.assets.errors import StorageError
+from stargazer.storage.presence import is_there
+from stargazer.storage.refusals import refused
+from stargazer.storage.stored import StoredObject, scan_objects
+from stargazer.storage.upkeep.alone import try_alone
+
+if TYPE_CHECKING:
+    from stargazer.storage.index import Index
+    from stargazer.storage.reading import StoreReader
+
+__all__ = ["doubt", "holds_files", "notice_emptied"]
+
+
+def doubt(store: StoreReader) -> str:
+    """Why answers of the index may be wrong, and what to do about it; empty if nothing speaks against them.
+
+    Of an index that is not there, none is made.
+    """
+    from stargazer.storage.index.completeness import is_incomplete, is_new  # here: with it comes SQLite
+
+    try:
+        if not is_there(store.index_path):
+            return _lost(store) if holds_files(store.root) else ""
+        with store.index.reading() as connection:
+            incomplete = is_incomplete(connection) or (is_new(connection) and holds_files(store.root))
+        return _lost(store) if incomplete else ""
+    except StorageError as error:
+        return str(error)
+    except OSError as error:
+        return str(refused(error, store.root))
+
+
+def holds_files(root: Path) -> bool:
+    """Whether there are objects in a store; of many, the first few are looked at."""
+    try:
+        return any(isinstance(found, StoredObject) for found in scan_objects(root / "objects"))
+    except OSError:
+        return False
+
+
+def notice_emptied(store: StoreReader, index: Index) -> None:
+    """Mark an index that is empty where files are, unless they may be those of somebody who is at work."""
+    from stargazer.storage.index.completeness import is_new, mark_incomplete
+
+    with index.reading() as connection:
+        if not is_new(connection) or not holds_files(store.root):
+            return
+    try:
+        with try_alone(store.root) as nobody_else:
+            if nobody_else:
+                with index.transaction() as connection:
+                    if is_new(connection):
+                        mark_incomplete(connection)
+    except StorageError:  # where nothing can be written, nothing is added either
+        pass
+
+
+def _lost(store: StoreReader) -> str:
+    return (
+        f"the index of the store {os.fspath(store.root)!r} was lost or emptied and does not know all that the store "
+        "holds: run `stargazer fsck`, which takes in the provenance among its files"
+    )
