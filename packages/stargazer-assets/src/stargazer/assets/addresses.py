@@ -7,7 +7,7 @@ import re
 __all__ = ["has_secrets", "hidden", "is_address", "without_secrets"]
 
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}:/[^\s\"<>`]+")
-_PARAMETER = re.compile(r"([?&][^\s?&='\"]{1,100}=)[^\s&'\"`)]+")
+_PARAMETER = re.compile(r"([?&][\w.%~+-]{1,100}=)[^\s&'\"`)]+")
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+")
 _CLOSING = re.compile(r"[]'.,:;)}!]*$")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^:\[\]]*)(:[0-9]+)?")
