@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import os
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from stargazer.assets import R1, R2, Alignment, FormatError, InvalidAssetError, Reference, ToolError
 from stargazer.tasks.checks.headers import Contig, sam_header
 from stargazer.tasks.germline.alignment import (
+    _check_count,
     align_with_bwa,
     align_with_bwa_mem3,
     check_pairs,
@@ -25,6 +29,7 @@ from stargazer.tasks.germline.alignment import (
 )
 from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
 from stargazer.tasks.reference import index_for_bwa_mem3, index_with_bwa, samtools_faidx
+from stargazer.tasks.tools import Session, use_session
 from stargazer.tasks.tools.samtools import samtools
 
 HEADER = (
@@ -212,7 +217,7 @@ def test_pairs_are_checked(tmp_path: Path):
 
     with pytest.raises(FormatError, match=r"2.fq.gz' ends after record 19, .*1.fq.gz' goes on"):
         check_pairs(str(r1), str(r2))
-    assert check_pairs(str(r1), str(fastq(tmp_path / "2.fq.gz", 20, 2)))
+    assert check_pairs(str(r1), str(fastq(tmp_path / "2.fq.gz", 20, 2))) == (True, 20)
 
 
 @pytest.mark.parametrize("platform", ["ONT", "pacbio"])
@@ -265,3 +270,60 @@ def test_bwa_that_is_not_on_path(bench, aligned, tmp_path: Path, monkeypatch: py
     with pytest.raises(ToolError, match="bwa was not found"):
         bench.run(align_with_bwa, r1, r2, index)
     assert bench.types() == before
+
+
+@pytest.mark.debian("bwa")
+@pytest.mark.parametrize("kept", [13, 39])
+def test_a_bwa_that_stops_early_and_says_nothing_is_noticed(
+    bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+):
+    (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
+    reference = bench.add(tmp_path / "r.fa", Reference(build="b"))
+    index = bench.run(index_with_bwa, reference)
+    (tmp_path / "bin").mkdir()
+    fake, bwa = tmp_path / "bin" / "bwa", shutil.which("bwa")
+    fake.write_text(f"""#!/bin/sh
+[ "$1" = mem ] || exec {bwa} "$@"
+{bwa} "$@" > whole.sam || exit 1
+grep "^@" whole.sam
+grep -v "^@" whole.sam | head -n {kept}
+""")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    r1 = bench.add(fastq(tmp_path / "1.fq.gz", 20, 1), R1(sample="t"))
+    r2 = bench.add(fastq(tmp_path / "2.fq.gz", 20, 2), R2(sample="t"))
+    before = bench.types()
+
+    with pytest.raises(ToolError, match=rf"stopped early .*: {kept} records .*'t', expected at least 40"):
+        bench.run(align_with_bwa, r1, r2, index)
+
+    assert bench.types() == before
+
+
+def test_records_that_got_lost_after_the_aligner_are_noticed(bench, aligned, tmp_path: Path, by_hand):
+    bam, few = bench.path(aligned[0]), tmp_path / "few.bam"
+    lines = by_hand(samtools, "view", "-h", bam).splitlines(keepends=True)
+    (tmp_path / "whole.bam").symlink_to(bam)
+    by_hand(samtools, "index", "-c", "-o", tmp_path / "whole.bam.csi", bam)
+    session = Session(folder=tmp_path, log=tmp_path / "log", tools={"samtools": samtools.resolve({})})
+    whole = Alignment(path=tmp_path / "whole.bam", sample="s")
+
+    with use_session(session):
+        asyncio.run(_check_count(whole, 100, "bwa_mem3"))
+        asyncio.run(_check_count(whole, 90, "bwa", more=True))
+        for sam, count in ((lines[:-1], 99), (lines[:-40], 60), (lines[:-99], 1), ([*lines, lines[-1]], 101)):
+            by_hand(samtools, "sort", "--write-index", "-o", few, "-", stdin=b"".join(sam))
+            says = (
+                rf"bwa_mem3, .* stopped early .*: {count} records .*'s', expected 100; nothing was registered"
+            )
+            with pytest.raises(ToolError, match=says):
+                asyncio.run(_check_count(Alignment(path=few, sample="s"), 100, "bwa_mem3"))
+
+
+def test_an_index_beside_it_changes_nothing_of_a_sorted_alignment(bench, aligned, tmp_path: Path, by_hand):
+    bam = bench.path(aligned[0])
+    words = ("sort", "--no-PG", "-l", 1, "-@", 1)
+    by_hand(samtools, *words, "-o", tmp_path / "plain.bam", bam)
+    by_hand(samtools, *words, "--write-index", "-o", tmp_path / "indexed.bam", bam)
+
+    assert (tmp_path / "plain.bam").read_bytes() == (tmp_path / "indexed.bam").read_bytes()

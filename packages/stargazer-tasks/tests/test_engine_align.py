@@ -407,3 +407,17 @@ def test_the_aligner_dies_with_its_parent(prefix: Path, tmp_path: Path) -> None:
         assert parent.stdout.read() == b""  # the last process that holds it is gone
 
     parent.communicate(timeout=60)
+
+
+def test_an_aligner_that_leaves_a_read_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stargazer.tasks.tools.engines import bwa_mem3 as ours
+
+    class Read:
+        bytes = bytes(36)
+
+    batch = ours.Batch()
+    batch.add(b"r", (b"r/1", b"ACGT", b"IIII"), (b"r/2", b"ACGT", b"IIII"))
+    for given in (0, 1, 3):
+        monkeypatch.setattr(ours.bwa_mem3, "align_batch", lambda *_, given=given: ([Read()] * given, None))
+        with pytest.raises(RuntimeError, match=f"it gave {given} primary records for 2 reads"):
+            ours.align_batch(None, None, batch)  # type: ignore[arg-type]

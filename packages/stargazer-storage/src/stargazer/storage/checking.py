@@ -52,6 +52,7 @@ class Lookup:
 
     def __init__(self, additions: Iterable[Addition], find: Callable[[dict[str, str]], list[IpFile]]):
         self._together = {id(item.asset): Known(item.asset, item.path) for item in additions}
+        self._by_field: dict[tuple[str, str], dict[object, list[Known]]] = {}
         self._by_cid = {(known.asset.asset_key, known.asset.cid): known for known in self._together.values()}
         self._find = find
 
@@ -70,21 +71,14 @@ class Lookup:
 
     def find(self, kind: str, **pairs: str) -> list[Known]:
         """The assets of one type with these values: those registered together, then the store's, not superseded."""
-        together = [
-            known
-            for known in self._together.values()
-            if known.asset.asset_key == kind
-            and all(getattr(known.asset, key) == value for key, value in pairs.items())
-        ]
-        return together + [_known(record) for record in self._find({"asset": kind, **pairs})]
+        stored = [_known(record) for record in self._find({"asset": kind, **pairs})]
+        return [*self._with(kind, pairs), *stored]
 
     def companions(self, asset: Asset, kind: str, link: str) -> list[Known]:
         """The assets of one type whose link points at an asset: those registered with it, then the store's."""
-        together = [
-            known
-            for known in self._together.values()
-            if known.asset.asset_key == kind and _points_at(getattr(known.asset, link), asset)
-        ]
+        index = self._index(kind, link)
+        near = [*index.get(id(asset), ()), *(index.get(asset.cid, ()) if asset.cid else ())]
+        together = list({id(known): known for known in near}.values())
         records = self._find({"asset": kind, link: asset.cid}) if asset.cid else []
         return together + [_known(record) for record in records]
 
@@ -94,10 +88,34 @@ class Lookup:
         stored = [_known(record) for record in self._find({"asset": kind, **pairs})]
         return [
             known
-            for known in [*self._together.values(), *stored]
+            for known in [*self._with(kind, pairs), *stored]
             if known.asset.asset_key == kind
             and all(getattr(known.asset, name) == value for name, value in fields.items())
         ]
+
+    def _with(self, kind: str, pairs: Mapping[str, object]) -> list[Known]:
+        """The assets of one type that are registered together and have these values, in their order."""
+        if not pairs:
+            return [known for known in self._together.values() if known.asset.asset_key == kind]
+        lists = [self._index(kind, name).get(_key(value), []) for name, value in pairs.items()]
+        return [
+            known
+            for known in min(lists, key=len)
+            if all(getattr(known.asset, name) == value for name, value in pairs.items())
+        ]
+
+    def _index(self, kind: str, name: str) -> dict[object, list[Known]]:
+        """Those of one type by the value of a field; by what it points at, if it is a link."""
+        found = self._by_field.get((kind, name))
+        if found is None:
+            found = self._by_field[kind, name] = {}
+            for known in self._together.values():
+                if known.asset.asset_key == kind:
+                    value = getattr(known.asset, name)
+                    keys = (id(value), value.cid) if isinstance(value, Asset) else (_key(value),)
+                    for key in keys:
+                        found.setdefault(key, []).append(known)
+        return found
 
 
 Check: TypeAlias = Callable[[Asset, Path, Lookup], bool | str | None]
@@ -244,7 +262,6 @@ def _is_companion(asset: Asset) -> bool:
     )
 
 
-def _points_at(value: object, asset: Asset) -> bool:
-    if isinstance(value, Asset):
-        return value is asset or (asset.cid is not None and value.cid == asset.cid)
-    return value is not None and value == asset.cid
+def _key(value: object) -> object:
+    """What stands for a value of a field: itself, unless it is a list."""
+    return repr(value) if isinstance(value, list | dict | set) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import getpass
 import os
 import types
@@ -37,6 +38,9 @@ __all__ = ["NOTE", "StoreRecorder", "account", "is_note", "now"]
 NOTE = "note"
 """The kind of an import without files: it says which documents are somebody else's, and which are trusted."""
 
+MOST_KEPT = 100_000
+"""Statements of documents that are kept while records are settled anew."""
+
 _STANDING = """
 SELECT document, at, EXISTS(SELECT 1 FROM edges WHERE cid = document AND role = 'foreign') AS foreign_word
 FROM claims WHERE record = ? AND NOT ended ORDER BY foreign_word, at, document
@@ -63,6 +67,10 @@ def account() -> str:
 
 class StoreRecorder(StoreReader):
     """What every change of a store is made of."""
+
+    @functools.cached_property
+    def _kept_statements(self) -> dict[str, dict[str, Statement]]:
+        return {}
 
     def _arriving(self) -> contextlib.AbstractContextManager[list[StoredObject]]:
         """A list for the objects of one change, which are removed again if it fails."""
@@ -228,8 +236,17 @@ class StoreRecorder(StoreReader):
         if current:
             records.remove(where("id") == record)
         if first:
-            claimed = statements_of(first[0], self.document(first[0]))
-            self._insert([item for item in claimed if item.id == record][-1:], first[0])
+            claimed = self._statements(first[0]).get(record)
+            self._insert([claimed] if claimed else [], first[0])
+
+    def _statements(self, document: str) -> Mapping[str, Statement]:
+        """What a document claims, by record; read once for many records that follow it."""
+        kept = self._kept_statements
+        if document not in kept:
+            kept[document] = {item.id: item for item in statements_of(document, self.document(document))}
+            while len(kept) > 1 and sum(map(len, kept.values())) > MOST_KEPT:
+                del kept[next(iter(kept))]
+        return kept[document]
 
     def _insert(self, statements: Iterable[Statement], document: str) -> dict[str, dict[str, Any]]:
         """New records of what a document claims, by id."""

@@ -39,27 +39,27 @@ def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str,
         FormatError: one ends what the bundle does not hold.
     """
     taken: dict[str, Document] = {}
+    claims = _Claims()
     for cid, document in documents.items():
         ended = {claimant for _, claimant in ended_by(document)}
         if not ended <= documents.keys():
             missing = sorted(ended - documents.keys())[0]
             raise FormatError(f"provenance {cid}: ends what {missing} says, which is not in the bundle")
         if store.is_registered(cid) or not (
-            any(map(store.is_registered, ended)) or _touches_others(store, cid, document, documents)
+            any(map(store.is_registered, ended)) or _touches_others(store, cid, document, documents, claims)
         ):
             taken[cid] = document
     return taken
 
 
 def _touches_others(
-    store: StoreReader, cid: str, document: Document, documents: Mapping[str, Document]
+    store: StoreReader, cid: str, document: Document, documents: Mapping[str, Document], claims: _Claims
 ) -> bool:
     """Whether an amendment or retraction speaks of other files than what it ends, or makes a record that is here."""
     files = {
-        item.file.cid
-        for record, claimant in ended_by(document)
-        for item in statements_of(claimant, documents[claimant])
-        if item.id == record
+        file
+        for record, claimant in set(ended_by(document))
+        for file in claims.of(claimant, documents[claimant]).get(record, ())
     }
     if isinstance(document, Amendment | Retraction) and files != {document.cid}:
         return True
@@ -86,17 +86,34 @@ def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str
         if cid not in found:
             found.add(cid)
             waiting += endings.get(cid, ())
-            waiting += _before(documents[cid], documents, makers)
+            waiting += _before(
+                documents[cid], documents, makers
+            )  # those of a file are taken out: once is enough
     return found
 
 
 def _before(
-    document: Document, documents: Mapping[str, Document], makers: Mapping[str, set[str]]
+    document: Document, documents: Mapping[str, Document], makers: dict[str, set[str]]
 ) -> Iterator[str]:
     yield from (claimant for _, claimant in ended_by(document) if claimant in documents)
     if isinstance(document, Execution):
         for entry in document.inputs:
-            yield from makers.get(entry.cid, ())
+            yield from makers.pop(entry.cid, ())
+
+
+class _Claims:
+    """What documents claim, each read through once: they may hold as many files as there are documents."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, set[str]]] = {}
+
+    def of(self, cid: str, document: Document) -> Mapping[str, set[str]]:
+        """The CIDs of the files of each record that a document claims."""
+        if cid not in self._known:
+            claims = self._known[cid] = {}
+            for item in statements_of(cid, document):
+                claims.setdefault(item.id, set()).add(item.file.cid)
+        return self._known[cid]
 
 
 class _Walk:
@@ -108,6 +125,9 @@ class _Walk:
         self._read: dict[str, Document] = {}
         self._asked: set[tuple[str, str]] = set()
         self._waiting: list[str] = []
+        self._claims = _Claims()
+        self._endings: dict[tuple[str, str], dict[str, None]] = {}
+        self._looked_up: set[str] = set()
 
     def add_makers(self, cid: str, record: str = "") -> None:
         """The documents that claim a record, or any record of a file."""
@@ -115,8 +135,7 @@ class _Walk:
             return
         self._asked.add((cid, record))
         for document in [*self.store.documents(cid), *self.store.documents(cid, "amended")]:
-            claimed = {item.id for item in statements_of(document, self._document(document))}
-            if not record or record in claimed:
+            if not record or record in self._claims.of(document, self._document(document)):
                 self._add(document)
 
     def finish(self) -> dict[str, Document]:
@@ -129,15 +148,21 @@ class _Walk:
             if isinstance(document, Execution):
                 for entry in document.inputs:
                     self.add_makers(entry.cid)
-            for file in {statement.file.cid for statement in statements_of(cid, document)}:
-                for role in ("amended", "retracted"):
-                    self._add_endings(cid, self.store.documents(file, role))
+            for file in {file for files in self._claims.of(cid, document).values() for file in files}:
+                self._look_up_endings(file)
+                for ending in self._endings.get((cid, file), ()):
+                    self._add(ending)
         return self.found
 
-    def _add_endings(self, cid: str, candidates: Iterable[str]) -> None:
-        for candidate in candidates:
-            if cid in {claimant for _, claimant in ended_by(self._document(candidate))}:
-                self._add(candidate)
+    def _look_up_endings(self, file: str) -> None:
+        """Know what ends a claim on a file, by the document that made the claim."""
+        if file in self._looked_up:
+            return
+        self._looked_up.add(file)
+        for role in ("amended", "retracted"):
+            for candidate in self.store.documents(file, role):
+                for _, claimant in ended_by(self._document(candidate)):
+                    self._endings.setdefault((claimant, file), {})[candidate] = None
 
     def _add(self, cid: str) -> None:
         if cid not in self.found:

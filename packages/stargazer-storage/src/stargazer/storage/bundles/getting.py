@@ -87,13 +87,14 @@ def bring_by_cid(
     objects: ObjectStore,
     *,
     size: int | None,
+    most: int | None = None,
     progress: Progress,
     accept: Callable[[Path], None] | None = None,
 ) -> StoredObject:
     """An object from the first of these URLs and paths that gives its bytes.
 
     Args:
-        accept: as that of fetch_object().
+        size, most, accept: as those of fetch_object().
 
     Raises:
         StorageError: none does; the message says what was wrong with each.
@@ -102,7 +103,7 @@ def bring_by_cid(
     from stargazer.storage.sources import source_of
 
     sources = [source_of(target) for target in targets]
-    return fetch_object(cid, sources, objects, size=size, progress=progress, accept=accept)
+    return fetch_object(cid, sources, objects, size=size, most=most, progress=progress, accept=accept)
 
 
 def bring_by_sums(

@@ -82,12 +82,9 @@ def _document_file(store: LocalStore, aside: ObjectStore, cid: str, targets: Seq
         return store.objects.path(cid)
     if not targets:
         raise StorageError("it is not here, and no mirror with {cid} says where it can be had")
-
-    def bounded(done: int, size: int | None) -> None:
-        if max(done, size or 0) > getting.LARGEST_DOCUMENT:
-            raise StorageError(f"larger than {getting.LARGEST_DOCUMENT:,} bytes, which no document is")
-
-    getting.bring_by_cid(cid, targets, aside, size=None, progress=bounded)
+    getting.bring_by_cid(
+        cid, targets, aside, size=None, most=getting.LARGEST_DOCUMENT, progress=lambda done, size: None
+    )
     return aside.path(cid)
 
 

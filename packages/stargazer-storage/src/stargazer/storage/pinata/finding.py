@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,7 @@ class AccountReader(LocalStore):
         here = {record.id: self._with_network(record) for record in self._search(keyvalues)}
         pairs = {key: value for key, value in keyvalues.items() if key not in ("cid", "superseded")}
         there: dict[str, IpFile] = {}
+        documents = functools.cache(self.listing.documents)  # asked once, not for every file
         with self._reachable():
             for file in self.listing.files(pairs, cid=keyvalues.get("cid", "")):
                 record = as_record(file)
@@ -77,7 +79,7 @@ class AccountReader(LocalStore):
                     here[record.id] = attrs.evolve(
                         here[record.id], public=here[record.id].public or file.public
                     )
-                elif self._counts(record):
+                elif self._counts(record, documents):
                     there[record.id] = attrs.evolve(
                         there.get(record.id, record),
                         public=file.public or there.get(record.id, record).public,
@@ -231,7 +233,7 @@ class AccountReader(LocalStore):
             networks = outbox.remote_ids(connection, [record.id]).get(record.id, [])
         return attrs.evolve(record, public=any(public for public, _ in networks))
 
-    def _counts(self, record: IpFile) -> bool:
+    def _counts(self, record: IpFile, documents: Callable[[], Mapping[str, object]]) -> bool:
         """Whether a file of the account is a complete record that was not taken back here."""
         if "asset" not in record.keyvalues:
             return False
@@ -240,7 +242,7 @@ class AccountReader(LocalStore):
             return True
         if self._search({"asset": "provenance", "cid": made_by}):  # known here, so what it says is
             return not self._was_claimed(record.id)
-        return made_by in self.listing.documents()
+        return made_by in documents()
 
     def makers_of(self, record: str) -> set[str]:
         """The CIDs of provenance with which a record was here, or is."""

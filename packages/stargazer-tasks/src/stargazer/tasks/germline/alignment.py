@@ -19,6 +19,7 @@ from stargazer.assets import (
     QcReport,
     Reference,
     SequenceDict,
+    ToolError,
 )
 from stargazer.assets.fastq import name_of
 from stargazer.tasks.checks.headers import is_cram, sam_contigs, sam_header
@@ -100,15 +101,28 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
     The records are those of `bwa mem` with the mate tags of `samtools fixmate -m`, which marking duplicates needs.
 
     Raises:
-        ToolError: the reads are no FASTQ, are truncated, or do not pair; the message names file and record.
+        ToolError: the reads are no FASTQ, are truncated, or do not pair; the message names file and record. Or fewer
+            records were sorted than the aligner gave.
         FormatError: the index is not one of bwa-mem3.
         InvalidAssetError: long reads; a name that cannot be in a read group.
     """
     refuse_long_reads(r1, r2)
+    count = workspace() / "count.txt"
     mem = bwa_mem3(
-        "mem", "-t", current_session().threads, "-R", read_group(r1), _prefix(index), r1.path, r2.path
+        "mem",
+        "-t",
+        current_session().threads,
+        "--count",
+        count,
+        "-R",
+        read_group(r1),
+        _prefix(index),
+        r1.path,
+        r2.path,
     )
-    return await _sorted(mem, r1, index)
+    aligned = await _sorted(mem, r1, index)
+    await _check_count(aligned, int(count.read_text()), "bwa_mem3")
+    return aligned
 
 
 @align_env.task(tools=[bwa, samtools])
@@ -120,16 +134,19 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
     Raises:
         FormatError: the reads are no FASTQ, are truncated, or do not pair; or the index is not one of bwa.
         InvalidAssetError: long reads; a name that cannot be in a read group.
-        ToolError: bwa is not on PATH, or failed.
+        ToolError: bwa is not on PATH, failed, or gave fewer records than there are reads.
     """
     refuse_long_reads(r1, r2)
     pairs = r1.path, r2.path
-    if not await call(check_pairs, r1=r1.path, r2=r2.path):
+    plain, count = await call(check_pairs, r1=r1.path, r2=r2.path)
+    if not plain:
         pairs = workspace() / "plain_R1.fq", workspace() / "plain_R2.fq"
         await call(write_plain, r1=r1.path, r2=r2.path, plain_r1=pairs[0], plain_r2=pairs[1])
     threads = current_session().threads
     mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), *pairs)
-    return await _without_programs(await _sorted(mem, r1, index))
+    aligned = await _sorted(mem, r1, index)
+    await _check_count(aligned, 2 * count, "bwa", more=True)
+    return await _without_programs(aligned)
 
 
 async def _without_programs(aligned: Alignment) -> Alignment:
@@ -141,21 +158,44 @@ async def _without_programs(aligned: Alignment) -> Alignment:
     return aligned.evolve(path=expect(bare, by="samtools reheader"))
 
 
-def check_pairs(r1: str, r2: str) -> bool:
-    """Read two FASTQ files to the end: whether bwa reads them as they are meant (see `write_plain`).
+async def _check_count(aligned: Alignment, count: int, aligner: str, *, more: bool = False) -> None:
+    """Notice a tool that stopped early and said that all is well: by the index, which was written with the alignment.
+
+    Args:
+        count: records that there must be.
+        more: or more: an aligner that does not tell gives a primary record for each read, and parts of some.
+
+    Raises:
+        ToolError: there are other records.
+    """
+    lines = (await samtools("idxstats", aligned.path).text()).splitlines()
+    found = sum(
+        int(mapped) + int(unmapped) for _, _, mapped, unmapped in (line.split("\t") for line in lines)
+    )
+    if found < count or (found > count and not more):
+        least = "at least " if more else ""
+        raise ToolError(
+            f"{aligner}, samtools fixmate or samtools sort stopped early without saying so: {found:,} records are in "
+            f"the alignment of {aligned.sample!r}, expected {least}{count:,}; nothing was registered. Run it again; if "
+            "it happens again, see whether these tools are whole: `stargazer doctor`"
+        )
+
+
+def check_pairs(r1: str, r2: str) -> tuple[bool, int]:
+    """Read two FASTQ files to the end: whether bwa reads them as they are meant (see `write_plain`), and their pairs.
 
     Raises:
         FormatError: they are no FASTQ, are truncated, or differ in length or names; the message names file and record.
     """
     from stargazer.tasks.tools.engines.bwa_mem3 import InputError, read_pairs
 
-    plain = True
+    plain, count = True, 0
     try:
-        for name, one, two in read_pairs(r1, r2):
+        for count, (name, one, two) in enumerate(read_pairs(r1, r2), 1):  # noqa: B007
             plain = plain and all(_is_plain(name, line, bases) for line, bases, _ in (one, two))
     except InputError as error:
         raise FormatError(str(error)) from None
-    return plain
+    return plain, count
 
 
 def write_plain(r1: str, r2: str, plain_r1: str, plain_r2: str) -> None:
@@ -211,7 +251,7 @@ async def _sorted(mem: Command, r1: R1, index: AlignerIndex) -> Alignment:
         mem
         | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
         | samtools("sort", "--no-PG", "-l", 1, "-@", current_session().threads - 1, "-m", "512M",
-                   "-T", workspace() / "sort", "-o", bam, "-")
+                   "-T", workspace() / "sort", "--write-index", "-o", bam, "-")
     )  # fmt: skip
     return Alignment(
         path=expect(bam, by="samtools sort"),

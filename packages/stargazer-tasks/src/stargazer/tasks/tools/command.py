@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from attrs import field, frozen
 from stargazer.assets.errors import ToolError
+from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import Completed, run_stages
 from stargazer.tasks.tools.processes import Stage
 from stargazer.tasks.tools.runner import Session, current_session
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from stargazer.tasks.tools.tool import Tool
 
 __all__ = ["Argument", "Command", "Pipeline", "expect"]
-
-_NO_ROOM = 1 << 16  # bytes
 
 Argument: TypeAlias = str | int | float | Path
 
@@ -136,10 +134,10 @@ def expect(path: str | Path, by: str) -> Path:
         if not empty:
             return path
         state = "is empty"
-    full = shutil.disk_usage(path.parent).free < _NO_ROOM
+    full = full_disk(path.parent, "")
     raise ToolError(
         f"{by} wrote nothing: it ended without an error, but {path.name!r} {state}"
-        + (f"; the disk is full at {str(path.parent)!r}: free some space" if full else "")
+        + (f"; {full}" if full else "")
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 from stargazer.assets.errors import ToolError
+from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.processes import GRACE, Process, Stage, kill_all, outcome
 from stargazer.tasks.tools.runner import Session
 
@@ -66,7 +67,7 @@ async def run_stages(
         await _end(processes)
         session.peak_memory = max([session.peak_memory, *(process.peak_memory for process in processes)])
     if culprit is not None:
-        raise ToolError(_explain(culprit, stages, session))
+        raise ToolError(_explain(culprit, processes, stages, session))
     return Completed(0, "".join(process.tail() for process in processes))
 
 
@@ -124,10 +125,15 @@ def _culprit(ended: Sequence[Process]) -> Process | None:
     return None
 
 
-def _explain(culprit: Process, stages: Sequence[Stage], session: Session) -> str:
+def _explain(
+    culprit: Process, processes: Sequence[Process], stages: Sequence[Stage], session: Session
+) -> str:
     said = culprit.tail()
     useful = culprit.stage.useful_line(said)
     message = [f"{culprit.stage.label} {outcome(culprit.status)}" + (f": {useful}" if useful else "")]
+    everything = "\n".join(process.tail() for process in processes)
+    if full := full_disk(session.folder, everything, min(process.least_room for process in processes)):
+        message.append(f"  {full}")
     message.append(f"  command: {' | '.join(stage.shown for stage in stages)}")
     last = [line for line in said.splitlines() if line.strip()][-5:]
     if last and last != [useful]:

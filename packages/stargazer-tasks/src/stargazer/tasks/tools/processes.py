@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import field, frozen
 from stargazer.assets.errors import ToolError
+from stargazer.tasks.tools.disk import room
 from stargazer.tasks.tools.runner import Session
 
 __all__ = ["GRACE", "Process", "Stage", "kill_all", "outcome"]
@@ -72,6 +73,8 @@ _alive: weakref.WeakSet[Process] = weakref.WeakSet()
 class Process:
     """A started stage in a process group of its own.
 
+    `least_room` is the least that was seen to be free on the disk of its workspace while it ran.
+
     Two threads serve it: one copies its output to the log and keeps the tail, one waits for its end. Neither
     needs the event loop to be responsive, and no state is shared between loops.
     """
@@ -80,6 +83,8 @@ class Process:
         self.stage = stage
         self.status = 0
         self.peak_memory = 0
+        self.least_room = 1 << 62
+        self._folder = session.folder
         self._tail = bytearray()
         self._lock = threading.Lock()
         self._reaped = False
@@ -187,6 +192,7 @@ class Process:
             poll.register(descriptor, select.POLLIN)
             while not poll.poll(pause):
                 sampled = max(sampled, _sample(pid))
+                self.least_room = min(self.least_room, room(self._folder))
                 pause = min(pause * 1.5, 1000.0)
         finally:
             os.close(descriptor)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stargazer.assets.errors import StargazerError, ToolError
+from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import run_stages, useful_line
 from stargazer.tasks.tools.processes import Stage
 from stargazer.tasks.tools.runner import Session, current_session
@@ -45,8 +46,14 @@ async def call(function: Callable[..., Any], /, **arguments: Any) -> Any:
         tempfile.TemporaryFile(dir=session.folder) as request,
         tempfile.TemporaryFile(dir=session.folder) as answer,
     ):
-        request.write(text.encode("utf-8", "surrogateescape"))
-        request.seek(0)
+        try:
+            request.write(text.encode("utf-8", "surrogateescape"))
+            request.seek(0)
+        except OSError as error:
+            full = full_disk(session.folder, str(error))
+            raise ToolError(
+                f"python {name} could not be told what to do: {full or error.strerror}"
+            ) from error
         environment = python_environment()
         environment["PYTHONPATH"] += os.pathsep + os.getcwd() if "" in sys.path else ""
         stage = Stage(
@@ -78,7 +85,10 @@ def _raised(answer: bytes) -> StargazerError | None:
     """Return the error of ours that the child reports, if it does."""
     if not answer:
         return None
-    error = json.loads(answer)["error"]
+    try:
+        error = json.loads(answer)["error"]
+    except ValueError:  # it was cut short: the disk is full
+        return None
     kind = getattr(importlib.import_module(error["module"]), error["class"], StargazerError)
     raised: StargazerError = kind.__new__(kind)  # its __init__ may take anything
     raised.args = (error["text"],)

@@ -39,6 +39,9 @@ BGZF_DATA = 65280
 BGZF_HEAD = bytes.fromhex("1f8b08040000000000ff060042430200")
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
+SECONDARY = 0x09
+"""Of the upper byte of a record's flag: not primary (0x100), or supplementary (0x800)."""
+
 PAIR_ANEW = (
     "`repair.sh in1=R1.fq.gz in2=R2.fq.gz out1=... out2=...` (BBTools) or `seqkit pair` pairs them anew"
 )
@@ -81,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bwa_mem3", description="Align read pairs; BAM on standard output.")
     parser.add_argument("command", choices=["mem"])
     parser.add_argument("-t", dest="threads", type=int, default=1, metavar="THREADS")
+    parser.add_argument("--count", metavar="FILE", help="write how many BAM records there are")
     parser.add_argument("-R", dest="read_group", required=True, metavar="'@RG\\tID:..\\tSM:..'")
     parser.add_argument("index", metavar="INDEX_PREFIX")
     parser.add_argument("reads", nargs=2, metavar="FASTQ", help="first and second reads, plain or gzip")
@@ -91,8 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
     output, report, listener = _hush_library()
     message = ""
     try:
-        align(options.index, options.reads, options.read_group, options.threads, output)
+        records = align(options.index, options.reads, options.read_group, options.threads, output)
         os.close(output)
+        if options.count:
+            with open(options.count, "w") as file:
+                file.write(f"{records}\n")
     except InputError as error:
         message = str(error)
     except OSError as error:
@@ -109,13 +116,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if message else 0
 
 
-def align(prefix: str, reads: list[str], read_group_line: str, threads: int, output: int) -> None:
-    """Align two FASTQ files to the index at ``prefix`` and write BAM to the descriptor ``output``.
+def align(prefix: str, reads: list[str], read_group_line: str, threads: int, output: int) -> int:
+    """Align two FASTQ files to the index at ``prefix``, write BAM to ``output`` and return the number of records.
 
     At most ``threads`` + 2 batches are in memory, one of them being read or written.
 
     Raises:
         InputError: index, reads or read group cannot be used.
+        RuntimeError: the library did not give one primary record for every read.
         OSError: ``output`` cannot be written (no file name), or a file cannot be read.
     """
     read_group, read_group_id = parse_read_group(read_group_line)
@@ -124,17 +132,25 @@ def align(prefix: str, reads: list[str], read_group_line: str, threads: int, out
     options.set_pe(True)
     options.set_read_group_id(read_group_id)
 
-    running: deque[Future[bytes]] = deque()
+    running: deque[Future[tuple[bytes, int]]] = deque()
+    written = 0
+
+    def write_next() -> int:
+        data, count = running.popleft().result()
+        _write(output, data)
+        return count
+
     pool = ThreadPoolExecutor(threads)
     for number, batch in enumerate(read_batches(*reads)):
         if number == 0:
             _write(output, bgzf(bam_header(index.contigs(), read_group)))
         running.append(pool.submit(align_batch, index, options, batch))
         if len(running) > threads:
-            _write(output, running.popleft().result())
+            written += write_next()
     while running:
-        _write(output, running.popleft().result())
+        written += write_next()
     _write(output, BGZF_END)
+    return written
 
 
 def parse_read_group(line: str) -> tuple[str, str]:
@@ -225,15 +241,18 @@ def _records(path: str) -> Iterator[Record]:
         raise InputError(f"{path!r}: truncated or damaged gzip after record {count}: {error}") from None
 
 
-def align_batch(index: BwaIndex, options: MemOpts, batch: Batch) -> bytes:
-    """Align one batch and return its BAM records in BGZF blocks."""
+def align_batch(index: BwaIndex, options: MemOpts, batch: Batch) -> tuple[bytes, int]:
+    """Align one batch and return its BAM records in BGZF blocks, and how many they are."""
     records, _ = bwa_mem3.align_batch(index, options, batch.pairs)
     data = [record.bytes for record in records]
+    primary = sum(not record[19] & SECONDARY for record in data)
+    if primary != 2 * len(batch.pairs):
+        raise RuntimeError(f"it gave {primary} primary records for {2 * len(batch.pairs)} reads")
     if batch.empty:
         for number, record in enumerate(records):
             if (record.pair_idx, record.bytes[18] & 0xC0) in batch.empty:
                 data[number] = _without_bases(record.bytes)
-    return bgzf(b"".join(data))
+    return bgzf(b"".join(data)), len(data)
 
 
 def _without_bases(record: bytes) -> bytes:
