@@ -47,6 +47,7 @@ def test_flagstat(tmp_path: Path, by_hand):
         "reads": 6,
         "mapped": 0.666667,
         "properly_paired": 0.666667,
+        "left_out": 0.0,
         "duplicates": 0.333333,
     }
 
@@ -56,7 +57,7 @@ def test_flagstat_of_no_reads(tmp_path: Path, by_hand):
         report(tmp_path / "f", by_hand, samtools, "flagstat", "-O", "json", stdin="@SQ\tSN:c\tLN:100\n")
     )
 
-    assert counted == {"reads": 0, "mapped": 0.0, "properly_paired": 0.0, "duplicates": 0.0}
+    assert counted == {"reads": 0, "mapped": 0.0, "properly_paired": 0.0, "left_out": 0.0, "duplicates": 0.0}
 
 
 def test_alignment_stats(tmp_path: Path, by_hand):
@@ -120,7 +121,7 @@ def test_a_summary_of_all(summarise: Any):
     summary = summarise()
 
     assert summary["variants"]["pass"] | {"ts_tv": 1.0} == {
-        "records": 3, "snvs": 2, "indels": 1, "multiallelic_sites": 0, "ts_tv": 1.0
+        "records": 3, "snvs": 2, "indels": 1, "genotypes_in_deletions": 0, "multiallelic_sites": 0, "ts_tv": 1.0
     }  # fmt: skip
     assert summary["variants"]["filtered"] == {"records": 0, "snvs": 0, "indels": 0, "by_filter": {}}
     assert summary["samples"]["b"]["calls_that_pass"]["snvs_hom_alt"] == 1

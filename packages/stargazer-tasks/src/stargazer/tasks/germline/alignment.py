@@ -21,6 +21,7 @@ from stargazer.assets import (
     SequenceDict,
 )
 from stargazer.assets.fastq import name_of
+from stargazer.tasks.checks.contigs import compare
 from stargazer.tasks.checks.headers import is_cram, sam_contigs, sam_header
 from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.checks.reads import LONG_READS
@@ -28,7 +29,7 @@ from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.headers import check_header, conformed_header
 from stargazer.tasks.quality import mapped_reads
-from stargazer.tasks.tools import Command, call, current_session, expect
+from stargazer.tasks.tools import Command, Pipeline, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
 from stargazer.tasks.tools.samtools import samtools
 
@@ -281,7 +282,10 @@ async def index_alignment(alignment: Alignment) -> AlignmentIndex:
 
 @htslib_env.task(tools=[samtools])
 async def check_alignment(
-    alignment: Alignment, reference: Reference, dictionary: SequenceDict
+    alignment: Alignment,
+    reference: Reference,
+    dictionary: SequenceDict,
+    aligned_to: SequenceDict | None = None,
 ) -> CheckedAlignment:
     """See that an alignment from elsewhere belongs to a reference and a sample; give it the contigs of the reference.
 
@@ -292,6 +296,7 @@ async def check_alignment(
 
     Args:
         dictionary: of the reference, with the MD5 of each contig.
+        aligned_to: the same of the reference that it was aligned to, where that is known and another one.
 
     Raises:
         FormatError: contigs of other lengths or checksums than in the reference, or none in common.
@@ -306,6 +311,14 @@ async def check_alignment(
     text = await samtools("view", "-H", "--no-PG", alignment.path).text()
     header, contigs = sam_header(text), sam_contigs(dictionary.path.read_text())
     fit = check_header(header, alignment.sample, reference.build, contigs)
+    if aligned_to is not None:
+        assert aligned_to.path is not None
+        compare(
+            f"the reference that the alignment of {alignment.sample!r} was made with",
+            sam_contigs(aligned_to.path.read_text()),
+            f"the reference {reference.build}",
+            contigs,
+        )
     placed: dict[str, int] = {}
     if fit.missing:
         # from a pipe, for an index from elsewhere may lack the counts
@@ -384,13 +397,20 @@ async def split_libraries(alignment: Alignment) -> list[Alignment]:
         choices.append((None, ["-e", 'library==""']))
     if len(header.libraries) + unnamed == 1:
         choices = [(header.libraries[0] if header.libraries else None, [])]
+    # of single reads, `fixmate` would make pairs where two have one name
+    has_pairs = int(await samtools("view", "-c", "-f", "PAIRED", alignment.path).text()) > 0
     parts = []
     for number, (library, chosen) in enumerate(choices):
         bam = workspace() / f"library{number}.bam"
+        reads: Command | Pipeline = samtools("view", "--no-PG", "-u", *chosen, alignment.path)
+        if has_pairs:
+            reads = (
+                reads
+                | samtools("collate", "--no-PG", "-u", "-O", "-T", workspace() / f"collate{number}", "-")
+                | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
+            )
         await (
-            samtools("view", "--no-PG", "-u", *chosen, alignment.path)
-            | samtools("collate", "--no-PG", "-u", "-O", "-T", workspace() / f"collate{number}", "-")
-            | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
+            reads
             | samtools(
                 "sort", "--no-PG", "-l", 1, "-m", "512M", "-T", workspace() / f"sort{number}", "-o", bam, "-"
             )

@@ -26,8 +26,8 @@ from stargazer.tasks.regions import contigs_of, fai_of
 from stargazer.tasks.tools import call, current_session, expect
 from stargazer.tasks.tools.bcftools import bcftools
 
-__all__ = ["MAX_DEPTH", "call_variants", "check_max_depth", "check_ploidy", "filter_variants", "gather_variants", "index_variants",
-           "normalise_variants", "variant_stats"]  # fmt: skip
+__all__ = ["MAX_DEPTH", "call_variants", "check_max_depth", "check_ploidy", "filter_variants", "gather_variants",
+           "index_variants", "normalise_variants", "variant_stats"]  # fmt: skip
 
 INDELS = ("--indels-2.0", "-p", "--indel-size", 80, "-h", 300)
 """How `bcftools mpileup` looks for indels: benchmarks/accuracy.py measures it; docs/workflows.md says why."""
