@@ -28,6 +28,7 @@ from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.headers import check_header, conformed_header
+from stargazer.tasks.index_contents import index_prefix
 from stargazer.tasks.quality import mapped_reads
 from stargazer.tasks.tools import Command, Pipeline, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
@@ -107,7 +108,7 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
     """
     _refuse_long_reads(r1, r2)
     mem = bwa_mem3(
-        "mem", "-t", current_session().threads, "-R", read_group(r1), _prefix(index), r1.path, r2.path
+        "mem", "-t", current_session().threads, "-R", read_group(r1), index_prefix(index), r1.path, r2.path
     )
     return await _sorted(mem, r1, index)
 
@@ -129,7 +130,7 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
         pairs = workspace() / "plain_R1.fq", workspace() / "plain_R2.fq"
         await call(write_plain, r1=r1.path, r2=r2.path, plain_r1=pairs[0], plain_r2=pairs[1])
     threads = current_session().threads
-    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), *pairs)
+    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), index_prefix(index), *pairs)
     return await _without_programs(await _sorted(mem, r1, index))
 
 
@@ -189,20 +190,6 @@ def _refuse_long_reads(r1: R1, r2: R2) -> None:
             "with minimap2, and add the sorted BAM: `stargazer add FILE.bam sample=... sorted_by=coordinate`. If they "
             f"are short, correct their platform: `stargazer amend {r1.cid} {r2.cid} platform=ILLUMINA`"
         )
-
-
-def _prefix(index: AlignerIndex) -> Path:
-    """What the files of an aligner index begin with.
-
-    Raises:
-        FormatError: they begin with something else.
-    """
-    assert index.path is not None
-    if not (index.path / "index.ann").exists():
-        held = ", ".join(sorted(path.name for path in index.path.iterdir())[:5]) or "nothing"
-        raise FormatError(f"the {index.aligner} index {index.cid} holds {held}; expected index.ann, index.pac, ..., as "
-                          f"`{index.aligner} index -p index` names them")  # fmt: skip
-    return index.path / "index"
 
 
 async def _sorted(mem: Command, r1: R1, index: AlignerIndex) -> Alignment:
