@@ -1,0 +1,65 @@
+"""Copies of contigs: what people write, and the table of `bcftools call` that it comes to."""
+
+from __future__ import annotations
+
+import pytest
+from stargazer.assets import InvalidAssetError
+from stargazer.tasks.germline.ploidy import read_ploidy
+
+LENGTHS = {"chr1": 300, "chrX": 100, "chrY": 50, "chrM": 20, "HLA-A*01:01": 10}
+SEXES = ["a:M", "b:F"]
+
+
+def table(*items: str, contigs: dict[str, int] = LENGTHS) -> list[str]:
+    """The rows that do not give the default."""
+    found = read_ploidy(items, SEXES, ["a", "b"], contigs)
+    assert found.sexes == ["M", "F"]
+    lines = found.table.splitlines()
+    assert lines[-2:] == ["* * * M 2", "* * * F 2"]
+    return [line for line in lines[:-2] if not line.endswith(" 2")]
+
+
+@pytest.mark.parametrize(
+    ("items", "rows"),
+    [
+        (["chrM:1"], ["chrM 1 20 M 1", "chrM 1 20 F 1"]),
+        (["HLA-A*01:01:1"], ["HLA-A*01:01 1 10 M 1", "HLA-A*01:01 1 10 F 1"]),
+        (["chrX:M:1", "chrX:11-20:M:2"], ["chrX 1 10 M 1", "chrX 21 100 M 1"]),
+        (["chrX:11-20:2", "chrX:M:1"], ["chrX 1 10 M 1", "chrX 21 100 M 1"]),
+        (["chrY:1", "chrY:F:0"], ["chrY 1 50 M 1", "chrY 1 50 F 0"]),
+        (["GRCh38", "chrM:2"], ["chrX 1 100 M 1", "chrY 1 50 M 1", "chrY 1 50 F 0"]),
+        (["chrX:M:1", "chrX:M:1"], ["chrX 1 100 M 1"]),
+    ],
+)
+def test_a_part_counts_before_the_whole_and_a_sex_before_all(items: list[str], rows: list[str]):
+    lengths = LENGTHS if "GRCh38" not in items else LENGTHS | {"chrX": 9_999}
+
+    assert table(*items, contigs=lengths) == [row.replace("chrX 1 100", "chrX 1 9999") if "GRCh38" in items else row
+                                              for row in rows]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "items", [["chrM:1", "chrM:2"], ["chrX:M:1", "chrX:M:2"], ["chrX:1-9:1", "chrX:5-20:0"]]
+)
+def test_items_that_contradict_each_other(items: list[str]):
+    with pytest.raises(
+        InvalidAssetError, match=f"ploidy: '{items[0]}' and '{items[1]}' contradict each other"
+    ):
+        table(*items)
+
+
+def test_the_pseudoautosomal_regions_of_a_male_have_two_copies():
+    assert table("GRCh38", contigs={"X": 156_040_895}) == ["X 1 9999 M 1", "X 2781480 155701381 M 1"]
+
+
+@pytest.mark.parametrize(
+    ("item", "length", "says"),
+    [
+        ("GRCh38", 155_270_560, "as in GRCh37, .* give ploidy=GRCh37"),
+        ("GRCh37", 156_040_895, "as in GRCh38, .* give ploidy=GRCh38"),
+        ("GRCh38", 154_259_566, "as in CHM13, .* give its parts, as chrX:FROM-TO:M:1"),
+    ],
+)
+def test_a_table_of_another_build_than_the_reference(item: str, length: int, says: str):
+    with pytest.raises(InvalidAssetError, match=says):
+        table(item, contigs={"chrX": length})
