@@ -213,8 +213,8 @@ def test_lanes_are_aligned_merged_marked_and_counted(bench, aligned, by_hand):
 def pairs(bench, folder: Path, by_hand, *lines: tuple[str, int, int, int, str]) -> Alignment:
     """An alignment from elsewhere: name, flag, position, position of the mate and quality of each read."""
     sam = "@HD\tVN:1.6\n@SQ\tSN:c\tLN:2000\n@RG\tID:1\tSM:s\tLB:l\n" + "".join(
-        f"{name}\t{flag}\tc\t{at}\t60\t80M\t{'=' if mate else '*'}\t{mate}\t0\t{BASES[at - 1 : at + 79]}\t{quality * 80}"
-        "\tRG:Z:1\n"
+        f"{name}\t{flag}\tc\t{at}\t60\t80M\t{'=' if mate else '*'}\t{mate}\t0\t{BASES[at - 1 : at + 79]}"
+        f"\t{quality * 80}\tRG:Z:1\n"
         for name, flag, at, mate, quality in lines
     )
     (folder / "e.bam").write_bytes(by_hand(samtools, "view", "-b", "--no-PG", "-", stdin=sam.encode()))
