@@ -26,6 +26,7 @@ from stargazer.tasks.germline.alignment import (
     merge_lanes,
     read_group,
     sort_alignment,
+    split_libraries,
 )
 from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
 from stargazer.tasks.reference import index_for_bwa_mem3, index_with_bwa, samtools_faidx
@@ -110,6 +111,14 @@ def test_the_contigs_of_a_header_become_those_of_the_reference():
     assert not fit(HEADER, "s x", **{"chrUn": 7, "chr1:1-99": 100}).in_order
 
 
+@pytest.mark.parametrize("odd", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_only_a_line_feed_ends_a_line_of_a_header(odd: str):
+    text = f"{HEADER}@CO\tx{odd}@SQ\tSN:none\tLN:5\n"
+
+    assert "none" not in sam_header(text).contigs
+    assert conformed_header(text, "s x", {"chr1:1-99": Contig(100)}).endswith(text[len(HEADER) :])
+
+
 @pytest.mark.parametrize(
     ("header", "sample", "known", "says"),
     [
@@ -118,6 +127,12 @@ def test_the_contigs_of_a_header_become_those_of_the_reference():
         (HEADER, "t", {"chr1:1-99": 100}, "registered for 't' name 's x'"),
         (HEADER + "@RG\tID:2\tSM:t\n", "t", {"chr1:1-99": 100}, "2 samples .*split it by read group"),
         (HEADER.replace("SM:s x", "SM:t\tPL:Ont"), "t", {"chr1:1-99": 100}, "reads of ONT"),
+        (
+            HEADER.replace("SM:s x", "SM:t\tPL:Oxford_Nanopore"),
+            "t",
+            {"chr1:1-99": 100},
+            "reads of OXFORD_NANO",
+        ),
         ("", "t", {"chr1": 1}, "no contig in common: none and 'chr1'"),
     ],
 )
@@ -133,6 +148,14 @@ def test_a_header_that_does_not_fit(header: str, sample: str, known: dict[str, i
         ("@PG\tID:samtools.4\tPN:samtools\tCL:samtools markdup - out.bam", True),
         ("@PG\tID:SAMBLASTER\tCL:samblaster -i stdin", True),
         ("@PG\tID:x\tPN:sambamba\tCL:sambamba markdup -t 8 a.bam b.bam", True),
+        ("@PG\tID:x\tPN:sentieon\tCL:driver -t 8 --algo Dedup --score_info s.txt out.bam", True),
+        ("@PG\tID:x\tPN:elprep\tCL:elprep filter a.bam b.bam --mark-duplicates", True),
+        ("@PG\tID:x\tPN:fgbio\tCL:fgbio CallMolecularConsensusReads --input a.bam", True),
+        ("@PG\tID:x\tPN:gencore\tCL:gencore -i a.bam", True),
+        ("@PG\tID:x\tPN:DRAGEN\tCL:dragen --enable-duplicate-marking true", True),
+        ("@PG\tID:x\tPN:DRAGEN\tCL:dragen --enable-duplicate-marking=false", False),
+        ("@PG\tID:x\tPN:fgbio\tCL:fgbio GroupReadsByUmi --input a.bam", False),
+        ("@PG\tID:x\tPN:samtools\tCL:samtools view /data/MarkDuplicates/a.bam", False),
         ("@PG\tID:bwa\tPN:bwa\tCL:bwa mem ref.fa my.dedup.R1.fq markdup_R2.fq", False),
         ("@CO\tMarkDuplicates was not run", False),
     ],
@@ -190,6 +213,60 @@ def test_lanes_are_aligned_merged_marked_and_counted(bench, aligned, by_hand):
     header = by_hand(samtools, "view", "-H", "--no-PG", bench.path(marked.alignment)).decode()
     assert "SO:coordinate" in header
     assert "@PG" not in header
+
+
+def pairs(bench, folder: Path, by_hand, *lines: tuple[str, int, int, int, str]) -> Alignment:
+    """An alignment from elsewhere: name, flag, position, position of the mate and quality of each read."""
+    sam = "@HD\tVN:1.6\n@SQ\tSN:c\tLN:2000\n@RG\tID:1\tSM:s\tLB:l\n" + "".join(
+        f"{name}\t{flag}\tc\t{at}\t60\t80M\t{'=' if mate else '*'}\t{mate}\t0\t{BASES[at - 1 : at + 79]}"
+        f"\t{quality * 80}\tRG:Z:1\n"
+        for name, flag, at, mate, quality in lines
+    )
+    (folder / "e.bam").write_bytes(by_hand(samtools, "view", "-b", "--no-PG", "-", stdin=sam.encode()))
+    return bench.add(folder / "e.bam", Alignment(sample="s"))
+
+
+def flags_of(bench, alignment: Alignment, by_hand) -> list[tuple[str, int]]:
+    lines = by_hand(samtools, "view", bench.path(alignment)).decode().splitlines()
+    return sorted((line.split("\t")[0], int(line.split("\t")[1])) for line in lines)
+
+
+def test_reads_whose_mates_are_not_in_the_file_are_single_reads(bench, tmp_path: Path, by_hand):
+    """As of a pair that is not proper, callers would leave them out."""
+    given = pairs(
+        bench, tmp_path, by_hand, ("a", 99, 1, 201, "I"), ("b", 99, 5, 205, "I"), ("b", 147, 205, 5, "I")
+    )
+
+    (library,) = bench.run(split_libraries, given)
+
+    (single, first, second) = flags_of(bench, library, by_hand)
+    assert not single[1] & 0x1
+    assert (first[1], second[1]) == (99, 147)
+
+
+def test_single_reads_of_one_name_are_no_pair(bench, tmp_path: Path, by_hand):
+    given = pairs(bench, tmp_path, by_hand, ("a", 0, 1, 0, "I"), ("a", 16, 201, 0, "I"))
+
+    (library,) = bench.run(split_libraries, given)
+
+    assert flags_of(bench, library, by_hand) == [("a", 0), ("a", 16)]
+
+
+def test_flags_of_duplicates_are_set_anew(bench, tmp_path: Path, by_hand):
+    """The copy that was flagged has the better qualities: both would be."""
+    lines = [
+        ("a", 99, 1, 201, "5"),
+        ("a", 147, 201, 1, "5"),
+        ("b", 1123, 1, 201, "I"),
+        ("b", 1171, 201, 1, "I"),
+    ]
+    (library,) = bench.run(split_libraries, pairs(bench, tmp_path, by_hand, *lines))
+
+    marked = bench.run(mark_duplicates, library).alignment
+
+    assert [(name, bool(flag & 0x400)) for name, flag in flags_of(bench, marked, by_hand)] == [
+        ("a", True), ("a", True), ("b", False), ("b", False)
+    ]  # fmt: skip
 
 
 def test_lanes_of_two_samples_are_not_merged(bench, aligned, tmp_path: Path):

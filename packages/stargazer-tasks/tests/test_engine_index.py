@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from stargazer.assets import FormatError
+from stargazer.tasks.index_contents import compare_index
 from stargazer.tasks.tools import ENGINES
 
 ENGINE = ENGINES / "bwa_index.py"
@@ -196,3 +198,41 @@ def test_an_index_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert done.stderr.startswith("bwa_index: ")
     assert "too large" in done.stderr
     assert os.listdir(tmp_path) == ["x.fa"]
+
+
+CONTIGS = {"c1": "ACGTNNRYacgtt" * 7, "HLA-A*01:01": "GATTACA" * 9}
+
+
+def fasta(path: Path, contigs: dict[str, str], width: int = 10) -> Path:
+    lines = [[f">{name} x"] + [bases[at : at + width] for at in range(0, len(bases), width)]
+             for name, bases in contigs.items()]  # fmt: skip
+    path.write_text("".join(f"{line}\n" for contig in lines for line in contig))
+    return path
+
+
+def test_an_index_is_that_of_its_reference(tmp_path: Path):
+    index(fasta(tmp_path / "r.fa", CONTIGS), tmp_path / "i")
+    same = fasta(tmp_path / "s.fa", {name: bases.upper() for name, bases in CONTIGS.items()}, 60)
+
+    compare_index(str(same), str(tmp_path / "i"), "index", "rm")
+    (tmp_path / "s.fa.gz").write_bytes(gzip.compress(same.read_bytes()))
+    compare_index(str(tmp_path / "s.fa.gz"), str(tmp_path / "i"), "index", "rm")
+
+
+@pytest.mark.parametrize(
+    ("contigs", "says"),
+    [
+        (dict(reversed(CONTIGS.items())), "it has 'c1' where the reference has 'HLA-A"),
+        ({"c1": CONTIGS["c1"]}, "it has more contigs"),
+        (CONTIGS | {"c3": "ACGT"}, "it has 'none' where the reference has 'c3'"),
+        (CONTIGS | {"c1": CONTIGS["c1"][:-1]}, "it has more bases of 'c1'"),
+        (CONTIGS | {"c1": CONTIGS["c1"] + "A"}, "it has fewer bases of 'c1'"),
+        (CONTIGS | {"c1": CONTIGS["c1"][:14] + "G" + CONTIGS["c1"][15:]}, "it has another base at c1:15"),
+        (CONTIGS | {"HLA-A*01:01": "C" + CONTIGS["HLA-A*01:01"][1:]}, "it has another base at HLA-A.01:01:1"),
+    ],
+)
+def test_an_index_of_another_reference(tmp_path: Path, contigs: dict[str, str], says: str):
+    index(fasta(tmp_path / "r.fa", CONTIGS), tmp_path / "i")
+
+    with pytest.raises(FormatError, match=f"index: {says}.*; rm"):
+        compare_index(str(fasta(tmp_path / "o.fa", contigs)), str(tmp_path / "i"), "index", "rm")

@@ -47,6 +47,7 @@ def test_flagstat(tmp_path: Path, by_hand):
         "reads": 6,
         "mapped": 0.666667,
         "properly_paired": 0.666667,
+        "left_out": 0.0,
         "duplicates": 0.333333,
     }
 
@@ -56,7 +57,7 @@ def test_flagstat_of_no_reads(tmp_path: Path, by_hand):
         report(tmp_path / "f", by_hand, samtools, "flagstat", "-O", "json", stdin="@SQ\tSN:c\tLN:100\n")
     )
 
-    assert counted == {"reads": 0, "mapped": 0.0, "properly_paired": 0.0, "duplicates": 0.0}
+    assert counted == {"reads": 0, "mapped": 0.0, "properly_paired": 0.0, "left_out": 0.0, "duplicates": 0.0}
 
 
 def test_alignment_stats(tmp_path: Path, by_hand):
@@ -120,7 +121,7 @@ def test_a_summary_of_all(summarise: Any):
     summary = summarise()
 
     assert summary["variants"]["pass"] | {"ts_tv": 1.0} == {
-        "records": 3, "snvs": 2, "indels": 1, "multiallelic_sites": 0, "ts_tv": 1.0
+        "records": 3, "snvs": 2, "indels": 1, "genotypes_in_deletions": 0, "multiallelic_sites": 0, "ts_tv": 1.0
     }  # fmt: skip
     assert summary["variants"]["filtered"] == {"records": 0, "snvs": 0, "indels": 0, "by_filter": {}}
     assert summary["samples"]["b"]["calls_that_pass"]["snvs_hom_alt"] == 1
@@ -142,6 +143,23 @@ def test_a_summary_counts_what_passes_and_what_does_not_apart(summarise: Any):
     assert counted["filtered"]["by_filter"] == {"InDeletion": 1, "LowQual": 1}
 
 
+def test_a_summary_counts_genotypes_in_deletions_of_calls_that_pass(summarise: Any):
+    vcf = VCF.replace("GT\t0/1\t1/1", "GT:FT\t0/1:InDeletion\t1/1:PASS")
+
+    summary = summarise(vcf)
+
+    assert summary["variants"]["pass"]["genotypes_in_deletions"] == 1
+    assert "1 genotypes of calls that pass for other samples" in "\n".join(summary["notes"])
+
+
+def test_reads_that_callers_leave_out(tmp_path: Path, by_hand):
+    """The first pair lies apart from each other."""
+    sam = SAM.replace("r1\t99", "r1\t97").replace("r1\t147", "r1\t145")
+    path = report(tmp_path / "f", by_hand, samtools, "flagstat", "-O", "json", stdin=sam)
+
+    assert read_flagstat(path)["left_out"] == 0.333333
+
+
 def test_a_summary_says_what_was_assumed_or_left_out(summarise: Any):
     def said(**options: Any) -> str:
         return "\n".join(summarise(**options)["notes"])
@@ -149,6 +167,9 @@ def test_a_summary_says_what_was_assumed_or_left_out(summarise: Any):
     assert "Two copies are assumed of chrM" in said(contig="chrM")
     assert "Two copies are assumed" not in said(contig="chrM", ploidy=["chrM:1"])
     assert "Two copies are assumed" not in said(contig="chrX", ploidy=["GRCh38"], sex=["a:M", "b:F"])
+    assert "ploidy=GRCh38 changed nothing" in said(contig="NC_000023.11", ploidy=["GRCh38"])
+    assert "changed nothing" not in said(contig="chrX", ploidy=["GRCh38"], sex=["a:M", "b:F"])
+    assert "Two copies are assumed" not in said(contig="chrM", ploidy=["chrM=1"])
     assert "deeper than max_depth=1: a (2 reads), b (2 reads)" in said(max_depth=1)
     assert "deeper" not in said(max_depth=2)
     assert "Duplicates of b were not marked here" in said(marked_elsewhere=["b"])

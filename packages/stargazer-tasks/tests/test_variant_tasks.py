@@ -6,10 +6,11 @@ import gzip
 from pathlib import Path
 
 import pytest
-from stargazer.assets import Alignment, Intervals, Reference, ToolError, Variants
+from stargazer.assets import Alignment, Intervals, InvalidAssetError, Reference, ToolError, Variants
 from stargazer.tasks.germline.alignment import index_alignment
 from stargazer.tasks.germline.variants import (
     call_variants,
+    check_max_depth,
     filter_variants,
     gather_variants,
     index_variants,
@@ -68,6 +69,23 @@ def test_calling_jointly(bench, reference, tmp_path: Path, by_hand):
     assert record[8].endswith("AD")
     assert [sample.split(":")[0] for sample in record[9:]] == ["0/0", "1/1"]
     assert (called.samples, called.caller, called.reference_cid) == (["a", "b"], "bcftools", reference.cid)
+
+
+def test_ploidy_of_samples_whose_names_a_table_cannot_hold(bench, reference, tmp_path: Path, by_hand):
+    alignments = [add_alignment(bench, tmp_path, by_hand, name, name == "b 1") for name in ("#a", "b 1")]
+
+    called = bench.run(call_variants, alignments, reference, ploidy=[f"{CONTIG}:M:1"], sex=["#a:F", "b 1:M"])
+
+    (record,) = lines(bench, called)
+    assert [sample.split(":")[0] for sample in record[9:]] == ["0/0", "1"]
+    assert b"FORMAT\t#a\tb 1\n" in gzip.decompress(bench.path(called).read_bytes())
+
+
+@pytest.mark.parametrize("depth", [0, 2**31, 2**32 + 1])
+def test_a_depth_that_cannot_be(depth: int):
+    """The last would be read as 1."""
+    with pytest.raises(InvalidAssetError, match="max_depth: expected 1 to 2,147,483,647 reads"):
+        check_max_depth(depth)
 
 
 def test_no_variants_run_through_to_the_end(bench, reference, tmp_path: Path, by_hand):

@@ -209,9 +209,26 @@ def test_an_alignment_of_another_build_by_its_metadata(
     given = {"build": "other"} if field == "build" else {"reference_cid": other}
     small_lab.client.store.add([Addition(write_bam(), Alignment(sample="s", **given), force=True)])
 
-    refused(
-        small_lab, InvalidAssetError, f"registered with {field}={'other' if field == 'build' else other.cid}"
-    )
+    said = "registered with build=other" if field == "build" else "no contig in common: 'other' and"
+    refused(small_lab, InvalidAssetError, said)
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["of the same sequences", "of others"])
+def test_an_alignment_of_another_reference_with_the_same_contigs(
+    small_lab: Any, write_bam: Any, genome: Any, tmp_path: Path, records_of: Any, changed: bool
+):
+    """Registered references that differ in the order of their contigs can be called together."""
+    contigs = dict(reversed(genome.contigs.items()))
+    if changed:
+        contigs[genome.names[0]] = contigs[genome.names[0]][::-1]
+    (tmp_path / "other.fa").write_text("".join(f">{name}\n{bases}\n" for name, bases in contigs.items()))
+    other = small_lab.add(tmp_path / "other.fa", Reference(build="other"))
+    small_lab.add(write_bam(), Alignment(sample="s", build="other", reference_cid=other))
+
+    if changed:
+        refused(small_lab, FormatError, "that the alignment of 's' was made with", "another checksum (M5)")
+    else:
+        assert sites(small_lab, call(small_lab), records_of) == [[genome.names[0], "1501"]]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +343,7 @@ def test_a_ploidy_by_sex_reaches_the_genotypes_and_the_summary(
     ("options", "says"),
     [
         ({"ploidy": ["chrM:1"]}, "names no contig of the reference"),
-        ({"max_depth": 0}, "max_depth: expected 1 or more reads, got 0"),
+        ({"max_depth": 0}, "max_depth: expected 1 to 2,147,483,647 reads, got 0"),
     ],
 )
 def test_ploidies_and_depths_that_cannot_be_are_refused_before_anything_is_called(

@@ -160,8 +160,10 @@ def _notes(
         if not tables and not any(item.startswith((f"{name}:", f"{name}=")) for item in given)
     ]
     if tables and not special:
-        notes.append(f"ploidy={', '.join(sorted(tables))} changed nothing: the reference has no contig named chrX, "
-                     "chrY, chrM, or so without chr; where they have other names, give copies by these.")  # fmt: skip
+        notes.append(
+            f"ploidy={', '.join(sorted(tables))} changed nothing: the reference has no contig that is named chrX, "
+            "chrY, chrM, or so without chr; where they have other names, give copies by these."
+        )
     if doubtful:
         notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "
                      "give ploidy=chrM:1, and for males ploidy=GRCh38 sex=SAMPLE:M.")  # fmt: skip

@@ -21,6 +21,7 @@ from stargazer.assets import (
 from stargazer.assets.fasta import ambiguity_notes, read_contigs
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
+from stargazer.tasks.index_contents import compare_index, index_prefix
 from stargazer.tasks.index_memory import refuse_too_large
 from stargazer.tasks.regions import (
     contigs_of,
@@ -32,11 +33,11 @@ from stargazer.tasks.regions import (
     write_bed,
     write_contigs,
 )
-from stargazer.tasks.tools import call, expect
+from stargazer.tasks.tools import Library, call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
 from stargazer.tasks.tools.samtools import samtools
 
-__all__ = ["IndexedReference", "check_reference", "count_bases", "index_for_bwa_mem3",
+__all__ = ["IndexedReference", "check_aligner_index", "check_reference", "count_bases", "index_for_bwa_mem3",
            "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",
            "select_contigs", "sequence_dictionary", "split_intervals"]  # fmt: skip
 
@@ -127,6 +128,18 @@ async def sequence_dictionary(reference: Reference) -> SequenceDict:
     dictionary = workspace() / "reference.dict"
     await samtools("dict", "-u", reference.path.name, "-o", dictionary, reference.path)
     return SequenceDict(path=dictionary, reference_cid=reference)
+
+
+@index_env.task(tools=[Library("numpy")])
+async def check_aligner_index(index: AlignerIndex, reference: Reference) -> None:
+    """See that an index from elsewhere was made of a reference, before hours of aligning: its contigs and bases.
+
+    Raises:
+        FormatError: it is of another reference, or damaged.
+    """
+    title = f"the {index.aligner} index {index.cid} is not of the reference {reference.build}"
+    remedy = f"take it back (`stargazer rm {index.cid}`), and one is made here, or add the right one"
+    await call(compare_index, source=reference.path, prefix=index_prefix(index), title=title, remedy=remedy)
 
 
 @index_env.task(tools=[bwa_index])

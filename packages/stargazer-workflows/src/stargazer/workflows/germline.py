@@ -13,6 +13,7 @@ from stargazer.assets import (
     DuplicateMetrics,
     InvalidAssetError,
     QcReport,
+    Reference,
     Variants,
     VariantsIndex,
 )
@@ -40,7 +41,7 @@ from stargazer.tasks.germline.variants import (
     normalise_variants,
     variant_stats,
 )
-from stargazer.tasks.reference import split_intervals
+from stargazer.tasks.reference import sequence_dictionary, split_intervals
 from stargazer.tasks.reports import summarise_germline
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
@@ -207,13 +208,20 @@ async def _merged(alignments: list[Alignment]) -> Alignment:
 
 async def _from_alignment(alignment: Alignment, prepared: PreparedReference) -> PreprocessedSample:
     reference = prepared.reference
+    own = alignment.reference_cid if isinstance(alignment.reference_cid, str) else None
+    others = await Reference.all(cid=own) if own not in (None, reference.cid) else []
     for field, wanted in (("reference_cid", reference.cid), ("build", reference.build)):
-        if (given := getattr(alignment, field)) not in (None, wanted):
+        given = getattr(alignment, field)
+        if given not in (None, wanted) and not others and own != reference.cid:
             raise InvalidAssetError(
                 f"the alignment of {alignment.sample!r} is registered with {field}={given}, and the reference "
                 f"{reference.build} has {wanted}: run with build= of the reference that it was aligned to"
             )
-    checked, duplicates_marked, report = await check_alignment(alignment, reference, prepared.dictionary)
+    # of another reference the sequences count: it may differ in the order of its contigs, or have some more
+    aligned_to = await sequence_dictionary(others[0]) if others else None
+    checked, duplicates_marked, report = await check_alignment(
+        alignment, reference, prepared.dictionary, aligned_to
+    )
     if not duplicates_marked:
         libraries = [[library] for library in await split_libraries(checked)]
         return await _ready(libraries, prepared, [report])

@@ -12,6 +12,7 @@ from stargazer.assets import (
     SequenceDict,
 )
 from stargazer.tasks.reference import (
+    check_aligner_index,
     check_reference,
     index_for_bwa_mem3,
     index_with_bwa,
@@ -84,6 +85,7 @@ async def _aligner_index(
         return None
     found = await AlignerIndex.all(reference_cid=reference.cid, aligner=aligner)
     if imported := [index for index in found if not await made_here(index)]:
+        await check_aligner_index(imported[0], reference)
         return imported[0]
     if aligner == "bwa":
         return await index_with_bwa(reference)

@@ -32,8 +32,8 @@ MARKING_COMMAND = re.compile(
     r"(?:^|\s|/)(?:markdup|rmdup|dedup|MarkDuplicates\w*|Call\w*ConsensusReads|--mark-duplicates)(?=\s|$)"
     r"|--algo[ =]Dedup\b|--enable-duplicate-marking[ =]true\b"
 )
-"""In their command lines, as words of their own, not parts of a file's name; Sentieon, elPrep and DRAGEN have theirs,
-and the consensus reads of fgbio, one for each molecule, have no duplicates."""
+"""In their command lines, as words of their own, not parts of a file's name. Sentieon, elPrep and DRAGEN have words of
+theirs; the consensus reads of fgbio, one for each molecule, have no duplicates."""
 FIELD = re.compile(r'(?:^|,)\s*(ID|length|md5|M5)=("[^"]*"|[^,]*)')
 
 

@@ -22,14 +22,16 @@ from stargazer.assets import (
     ToolError,
 )
 from stargazer.assets.fastq import name_of
+from stargazer.tasks.checks.contigs import compare
 from stargazer.tasks.checks.headers import is_cram, sam_contigs, sam_header
 from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.headers import check_header, conformed_header
+from stargazer.tasks.index_contents import index_prefix
 from stargazer.tasks.quality import mapped_reads
-from stargazer.tasks.tools import Command, call, current_session, expect
+from stargazer.tasks.tools import Command, Pipeline, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
 from stargazer.tasks.tools.samtools import samtools
 
@@ -116,7 +118,7 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
         count,
         "-R",
         read_group(r1),
-        _prefix(index),
+        index_prefix(index),
         r1.path,
         r2.path,
     )
@@ -143,7 +145,7 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
         pairs = workspace() / "plain_R1.fq", workspace() / "plain_R2.fq"
         await call(write_plain, r1=r1.path, r2=r2.path, plain_r1=pairs[0], plain_r2=pairs[1])
     threads = current_session().threads
-    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), _prefix(index), *pairs)
+    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), index_prefix(index), *pairs)
     aligned = await _sorted(mem, r1, index)
     await _check_count(aligned, 2 * count, "bwa", more=True)
     return await _without_programs(aligned)
@@ -230,20 +232,6 @@ def refuse_long_reads(r1: R1, r2: R2) -> None:
         )
 
 
-def _prefix(index: AlignerIndex) -> Path:
-    """What the files of an aligner index begin with.
-
-    Raises:
-        FormatError: they begin with something else.
-    """
-    assert index.path is not None
-    if not (index.path / "index.ann").exists():
-        held = ", ".join(sorted(path.name for path in index.path.iterdir())[:5]) or "nothing"
-        raise FormatError(f"the {index.aligner} index {index.cid} holds {held}; expected index.ann, index.pac, ..., as "
-                          f"`{index.aligner} index -p index` names them")  # fmt: skip
-    return index.path / "index"
-
-
 async def _sorted(mem: Command, r1: R1, index: AlignerIndex) -> Alignment:
     """What an aligner prints, with mate tags, sorted by coordinate."""
     bam = workspace() / "aligned.bam"
@@ -321,7 +309,10 @@ async def index_alignment(alignment: Alignment) -> AlignmentIndex:
 
 @htslib_env.task(tools=[samtools])
 async def check_alignment(
-    alignment: Alignment, reference: Reference, dictionary: SequenceDict
+    alignment: Alignment,
+    reference: Reference,
+    dictionary: SequenceDict,
+    aligned_to: SequenceDict | None = None,
 ) -> CheckedAlignment:
     """See that an alignment from elsewhere belongs to a reference and a sample; give it the contigs of the reference.
 
@@ -332,6 +323,7 @@ async def check_alignment(
 
     Args:
         dictionary: of the reference, with the MD5 of each contig.
+        aligned_to: the same of the reference that it was aligned to, where that is known and another one.
 
     Raises:
         FormatError: contigs of other lengths or checksums than in the reference, or none in common.
@@ -346,6 +338,14 @@ async def check_alignment(
     text = await samtools("view", "-H", "--no-PG", alignment.path).text()
     header, contigs = sam_header(text), sam_contigs(dictionary.path.read_text())
     fit = check_header(header, alignment.sample, reference.build, contigs)
+    if aligned_to is not None:
+        assert aligned_to.path is not None
+        compare(
+            f"the reference that the alignment of {alignment.sample!r} was made with",
+            sam_contigs(aligned_to.path.read_text()),
+            f"the reference {reference.build}",
+            contigs,
+        )
     placed: dict[str, int] = {}
     if fit.missing:
         # from a pipe, for an index from elsewhere may lack the counts
@@ -424,13 +424,20 @@ async def split_libraries(alignment: Alignment) -> list[Alignment]:
         choices.append((None, ["-e", 'library==""']))
     if len(header.libraries) + unnamed == 1:
         choices = [(header.libraries[0] if header.libraries else None, [])]
+    # of single reads, `fixmate` would make pairs where two have one name
+    has_pairs = int(await samtools("view", "-c", "-f", "PAIRED", alignment.path).text()) > 0
     parts = []
     for number, (library, chosen) in enumerate(choices):
         bam = workspace() / f"library{number}.bam"
+        reads: Command | Pipeline = samtools("view", "--no-PG", "-u", *chosen, alignment.path)
+        if has_pairs:
+            reads = (
+                reads
+                | samtools("collate", "--no-PG", "-u", "-O", "-T", workspace() / f"collate{number}", "-")
+                | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
+            )
         await (
-            samtools("view", "--no-PG", "-u", *chosen, alignment.path)
-            | samtools("collate", "--no-PG", "-u", "-O", "-T", workspace() / f"collate{number}", "-")
-            | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
+            reads
             | samtools(
                 "sort", "--no-PG", "-l", 1, "-m", "512M", "-T", workspace() / f"sort{number}", "-o", bam, "-"
             )
