@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +136,61 @@ def test_what_add_says_of_a_second_pair_without_a_lane_corrects_it(run: Run) -> 
 def test_another_pair_of_a_lane_that_has_a_name_gets_the_next(run: Run) -> None:
     run("amend", "x_R1.fq", "x_R2.fq", "lane=L001")
     assert "lane=L002`" in run("add", "y_R1.fq", "y_R2.fq", "sample=S", "lane=L001")
+
+
+def test_a_lane_that_is_taken_away_is_said_to_be_shared(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("add", "y_R1.fq", "y_R2.fq", "sample=S", "lane=L002")
+    assert main(["amend", "y_R1.fq", "y_R2.fq", "lane="]) == 0
+    said = capsys.readouterr().err
+    assert "note: sample 'S', no lane: 2 r1 files" in said
+    followed(run, said)
+    assert {record.keyvalues["lane"] for record in get_client().store.query({"asset": "r2"})} == {
+        "L001",
+        "L002",
+    }
+
+
+@pytest.mark.parametrize(("end", "other"), [("1", "2"), ("2", "1")])
+def test_mates_that_are_amended_apart_are_said_to_be(
+    run: Run, capsys: pytest.CaptureFixture[str], end: str, other: str
+) -> None:
+    assert main(["amend", f"x_R{end}.fq", "sample=a b"]) == 0
+    said = capsys.readouterr().err
+    assert f"note: x_R{end}.fq and its mates x_R{other}.fq are no longer of one sample" in said
+    (command,) = re.findall(r"`stargazer (amend [^`]*)`", said)
+    run(*shlex.split(command))
+    assert known(asset="r1")["sample"] == known(asset="r2")["sample"] == "a b"
+    assert main(["amend", "x_R1.fq", "x_R2.fq", "sample=S"]) == 0
+    assert capsys.readouterr().err == "amended 2 of 2 records\n"
+
+
+def test_files_are_called_by_their_names(run: Run) -> None:
+    run("add", "y_R1.fq", "sample=S")
+    Path("bad_R2.fq").write_text(Path("x_R2.fq").read_text().replace("CCGT", "CCGA"))
+    run("add", "bad_R2.fq", "sample=S")
+    said = run("amend", "y_R1.fq", "bad_R2.fq", "lane=L1", status=1)
+    assert said.startswith(
+        "stargazer: error: 'y_R1.fq' and 'bad_R2.fq': record 1: the names differ: 'y/1' and 'x/2'"
+    )
+    assert "bafk" not in said
+    assert said.count("differ") == 1
+
+
+@pytest.mark.parametrize("change", ["recompressed", "trimmed"])
+def test_the_same_reads_for_two_samples_are_said_however_they_are_written(run: Run, change: str) -> None:
+    for mate in "12":
+        head, bases, plus, qualities = Path(f"x_R{mate}.fq").read_text().splitlines()
+        cut = 3 if change == "trimmed" else 0
+        text = "\n".join([head, bases[cut:], plus, qualities[cut:], ""])
+        Path(f"z_R{mate}.fq.gz").write_bytes(gzip.compress(text.encode()))
+    said = run("add", "z_R1.fq.gz", "z_R2.fq.gz", "sample=T")
+    assert (
+        "note: z_R1.fq.gz and x_R1.fq, which is sample=S platform=ILLUMINA, begin with the same read (x/1)"
+        in said
+    )
+    (command,) = re.findall(r"`stargazer (rm [^`]*)`", said)
+    run(*command.split())
+    assert {record.keyvalues["sample"] for record in get_client().store.query({"asset": "r2"})} == {"S"}
 
 
 def test_one_file_for_two_samples_is_said_with_the_command_that_takes_it_back(run: Run) -> None:

@@ -257,6 +257,27 @@ def test_a_file_registered_again_with_its_lane_is_that_lane(
     assert all(r2.r1_cid == r1.cid for r1, r2 in lanes)
 
 
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("end", [0, 1])
+def test_mates_that_are_registered_otherwise_are_named(
+    small_lab: Any, genome: Any, tmp_path: Path, linked: bool, end: int
+):
+    r1, r2 = genome.write_reads(tmp_path, "x", pairs=20)
+    first = small_lab.add(r1, R1(sample="s"))
+    small_lab.add(r2, R2(sample="s", r1_cid=first if linked else None))
+    changed = small_lab.client.store.query({"asset": ("r1", "r2")[end]})[0]
+    small_lab.client.store.amend(changed, {"sample": "t", "lane": "L"} if linked else {"lane": "L"})
+    with pytest.raises(AssetNotFoundError, match="may be it, which is registered for sample 's'") as caught:
+        small_lab.run(lanes_of, "t" if linked else "s")
+
+    (id, words) = re.findall(r"`stargazer amend ([0-9a-f]+) ([^`]*)`", str(caught.value))[0]
+    fields = dict(word.split("=") for word in words.split())
+    small_lab.client.store.amend(small_lab.client.store.get(id), fields)
+
+    ((one, two),) = small_lab.run(lanes_of, "t" if linked else "s")
+    assert (one.lane, two.lane) == ("L", "L")
+
+
 def test_two_r2_of_one_lane(small_lab: Any, genome: Any, tmp_path: Path):
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s", lane="L1")
     small_lab.add(genome.write_reads(tmp_path, "two")[1], R2(sample="s", lane="L1"))

@@ -9,12 +9,16 @@ from stargazer.assets import R1, R2, Asset
 from stargazer.assets.client import IpFile
 from stargazer.assets.errors import FormatError
 from stargazer.assets.fasta import ambiguity_notes, small_contigs
+from stargazer.assets.fastq import name_of
+from stargazer.assets.formats import first_reads
 from stargazer.mcp.records import fields_text
 from stargazer.storage.store import LocalStore
 
-__all__ = ["notices"]
+__all__ = ["amended_notices", "notices"]
 
 FEW = 5  # pairs, of each of which a note shows the command
+ENOUGH = 30  # bases of a read, fewer of which may be those of another one
+MOST_COMPARED = 100  # files of first reads, with which those that are added are compared
 
 Reads = TypeVar("Reads", R1, R2)
 
@@ -37,7 +41,67 @@ def notices(store: LocalStore, records: Sequence[IpFile], began: str) -> list[st
             doubtful += _same_build(store, record) + _ambiguity(record)
         if record.keyvalues.get("asset") == "r1":
             doubtful += _same_lane(store, record)
+            lines += _same_reads(store, record) if record.created_at >= began else []
     return list(dict.fromkeys(doubtful)) + lines
+
+
+def amended_notices(store: LocalStore, records: Sequence[IpFile]) -> list[str]:
+    """A line for reads that were amended and now lack their mates, or share a lane with others."""
+    lines: list[str] = []
+    for record in records:
+        lines += _parted(store, record)
+        lines += _same_lane(store, record) if record.keyvalues.get("asset") == "r1" else []
+    return list(dict.fromkeys(lines))
+
+
+def _parted(store: LocalStore, record: IpFile) -> list[str]:
+    """Whether the mates that are linked are said to be of another sample or library."""
+    from stargazer.workflows.lanes import same_lane
+
+    reads = Asset.from_record(record)
+    if isinstance(reads, R1):
+        mates: Sequence[R1 | R2] = _reads(R2, store.query({"asset": "r2", "r1_cid": record.cid}))
+    elif isinstance(reads, R2) and reads.r1_cid:
+        mates = _reads(R1, store.query({"asset": "r1", "cid": record.keyvalues["r1_cid"]}))
+    else:
+        return []
+    apart = [mate for mate in mates if (mate.sample, mate.library) != (reads.sample, reads.library)]
+    if not apart or len(apart) < len(mates):
+        return []
+    name = apart[0].record.name if apart[0].record else apart[0].cid
+    return [f"note: {record.name} and its mates {name} are no longer of one sample and library: where both changed, "
+            f"{same_lane(apart[0], reads)}"]  # fmt: skip
+
+
+def _same_reads(store: LocalStore, record: IpFile) -> list[str]:
+    """Whether a file begins with the read of another one: most often the same reads, compressed or trimmed anew."""
+    read = _first_read(record)
+    if read is None:
+        return []
+    others = [other for other in store.query({"asset": "r1"}) if other.cid != record.cid]
+    for other in sorted(others, key=lambda other: other.created_at)[-MOST_COMPARED:]:
+        there = _first_read(other)
+        if there is None or there[0] != read[0]:
+            continue
+        shorter, longer = sorted((read[1], there[1]), key=len)
+        if len(shorter) >= ENOUGH and shorter in longer:
+            mates = store.query({"asset": "r2", "r1_cid": record.cid})
+            ids = " ".join(each.id for each in (record, *mates))
+            return [
+                f"note: {record.name} and {other.name}, which is {_what(other)}, begin with the same read "
+                f"({read[0][:60].decode('ascii', 'backslashreplace')}); where that is not meant, "
+                f"`stargazer rm {'--all ' if mates else ''}{ids}` takes this registration back"
+            ]
+    return []
+
+
+def _first_read(record: IpFile) -> tuple[bytes, bytes] | None:
+    """Name and bases of the first read of a file that is here."""
+    try:
+        reads = first_reads(record.path) if record.path is not None else []
+    except (FormatError, OSError):
+        return None
+    return (name_of(reads[0][0]), reads[0][1]) if reads else None
 
 
 def _elsewhere(store: LocalStore, record: IpFile) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from shlex import quote
-from typing import Literal
+from typing import Literal, NoReturn
 
 from stargazer.assets import (
     R1,
@@ -18,7 +18,7 @@ from stargazer.assets import (
     ProvenanceDocument,
 )
 from stargazer.tasks.germline.alignment import refuse_long_reads
-from stargazer.workflows.lanes import fullest, identity, title, to_be_named
+from stargazer.workflows.lanes import called_alike, fullest, identity, same_lane, title, to_be_named
 
 __all__ = ["Lane", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of", "made_here"]
 
@@ -60,12 +60,11 @@ async def lanes_of(sample: str) -> list[Lane]:
         )
     first.sort(key=lambda r1: (r1.library or "", r1.lane or ""))
     _check_distinct(first, second)
-    lanes = [(r1, _mate(r1, second)) for r1 in first]
+    lanes = [(r1, _mate(r1, second) or await _lacks_mate(r1)) for r1 in first]
     paired = {id(r2) for _, r2 in lanes}
     for r2 in second:
         if id(r2) not in paired:
-            raise AssetNotFoundError(f"{_named(r2)}: no r1 goes with r2 {r2.cid}; add it with "
-                                     f"`stargazer add R1.fq.gz {_pairs(r2, 'r1')}`")  # fmt: skip
+            await _lacks_mate(r2)
     for lane in lanes:
         refuse_long_reads(*lane)
     return lanes
@@ -106,13 +105,42 @@ async def intervals_of(name: str, build: str) -> Intervals:
     return chosen
 
 
-def _mate(r1: R1, second: list[R2]) -> R2:
+async def _lacks_mate(reads: R1 | R2) -> NoReturn:
+    """Say where the mates of reads are, if they are registered otherwise, or that they are to be added.
+
+    Raises:
+        AssetNotFoundError: always.
+    """
+    other = "r2" if isinstance(reads, R1) else "r1"
+    begins = f"{_named(reads)}: no {other} goes with {reads.asset_key} {reads.cid}; "
+    for mate in await _registered_otherwise(reads):
+        says_less = (reads.sample, reads.library) == (mate.sample, mate.library) and not reads.lane
+        command = same_lane(reads, mate) if says_less else same_lane(mate, reads)
+        raise AssetNotFoundError(
+            f"{begins}{title(mate)} may be it, which is registered for {_named(mate)}: {command}"
+        )
+    raise AssetNotFoundError(
+        f"{begins}add it with `stargazer add {other.upper()}.fq.gz {_pairs(reads, other)}`"
+    )
+
+
+async def _registered_otherwise(reads: R1 | R2) -> Sequence[R1 | R2]:
+    """The mates by the link or, without one, those of the sample that are called alike."""
+    if isinstance(reads, R1):
+        linked = fullest(await R2.all(r1_cid=reads.cid)) if reads.cid else []
+        of_sample = fullest(await R2.all(sample=reads.sample))
+        return linked or [r2 for r2 in of_sample if not r2.r1_cid and called_alike(reads, r2)]
+    if reads.r1_cid:
+        return fullest(await R1.all(cid=reads.r1_cid))
+    return [r1 for r1 in fullest(await R1.all(sample=reads.sample)) if called_alike(r1, reads)]
+
+
+def _mate(r1: R1, second: list[R2]) -> R2 | None:
     linked = [r2 for r2 in second if r2.r1_cid == r1.cid]
     alike = [r2 for r2 in second if not r2.r1_cid and (r2.library, r2.lane) == (r1.library, r1.lane)]
     fitting = linked or alike
     if not fitting:
-        raise AssetNotFoundError(f"{_named(r1)}: no r2 goes with r1 {r1.cid}; add it with "
-                                 f"`stargazer add R2.fq.gz {_pairs(r1, 'r2')}`")  # fmt: skip
+        return None
     if len(fitting) > 1:
         raise AmbiguousAssetError(
             f"{_named(r1)}: {len(fitting)} r2 files; take back all but one, with `stargazer rm` and the id:"

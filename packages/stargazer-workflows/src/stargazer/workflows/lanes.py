@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
+from shlex import quote
 from typing import TypeVar
 
 from stargazer.assets import R1, R2, Alignment, Asset
 from stargazer.assets.links import LinkKind
 
-__all__ = ["fullest", "identity", "is_said_by", "title", "to_be_named"]
+__all__ = ["called_alike", "fullest", "identity", "is_said_by", "same_lane", "title", "to_be_named"]
 
 Record = TypeVar("Record", R1, R2, Alignment)
 
@@ -54,6 +55,17 @@ def to_be_named(same: Sequence[R1], first: Sequence[R1], second: Sequence[R2]) -
     )
 
 
+def same_lane(other: R1 | R2, as_of: R1 | R2) -> str:
+    """The command that gives reads the sample, library and lane of their mates."""
+    names = ("sample", "library", "lane")
+    words = [
+        quote(f"{name}={getattr(as_of, name) or ''}")
+        for name in names
+        if getattr(other, name) != getattr(as_of, name)
+    ]
+    return f"`stargazer amend {' '.join([identity(other), *words])}`"
+
+
 def _given(asset: Asset, name: str) -> object:
     value: object = getattr(asset, name)
     return None if value == asset.fields()[name].default else value
@@ -72,11 +84,12 @@ def _linked(one: Record, records: Sequence[Record]) -> Record:
 def _mates(r1: R1, second: Sequence[R2]) -> list[R2]:
     """The r2 that is linked to an r1 or, without links, is called like it."""
     linked = [r2 for r2 in second if r2.r1_cid == r1.cid]
-    return linked or [r2 for r2 in second if not r2.r1_cid and _called_alike(_name(r1), _name(r2))]
+    return linked or [r2 for r2 in second if not r2.r1_cid and called_alike(r1, r2)]
 
 
-def _called_alike(first: str, second: str) -> bool:
-    """Whether two names differ in a 1 and a 2 alone."""
+def called_alike(r1: R1, r2: R2) -> bool:
+    """Whether the names of two files differ in a 1 and a 2 alone."""
+    first, second = _name(r1), _name(r2)
     differing = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
     return len(first) == len(second) and differing == [("1", "2")]
 

@@ -34,6 +34,7 @@ def amend(argv: Sequence[str]) -> int:
     pairs = single(words, parser)
     if not words.plain or not pairs:
         parser.error("name records by CID, id or file, and say what is true of them: key=value")
+    from stargazer.mcp.noticing import amended_notices
     from stargazer.mcp.records import as_dict
 
     store = existing()
@@ -46,6 +47,8 @@ def amend(argv: Sequence[str]) -> int:
         print_json([as_dict(record) for record in amended])
         return 0
     print_records(amended)
+    for line in amended_notices(store, amended):
+        note(line)
     changed = sum(new.id != old.id for new, old in zip(amended, records, strict=True))
     note(f"amended {changed} of {len(records)} records")
     return 0
@@ -129,8 +132,7 @@ def _complaints(store: LocalStore, records: Sequence[IpFile], assets: Sequence[A
         for record, asset in zip(records, assets, strict=True)
         if record.path is not None and record.path.exists()
     ]
-    return [
-        said.replace(item.path.name, item.title)  # the store's name of a file is its CID
-        for item, checked in checked_one_by_one(items, store.query)
-        for said in checked.forced
-    ]
+    found = [said for _, checked in checked_one_by_one(items, store.query) for said in checked.forced]
+    for item in items:  # the store's name of a file is its CID
+        found = [said.replace(item.path.name, item.title) for said in found]
+    return list(dict.fromkeys(found))
