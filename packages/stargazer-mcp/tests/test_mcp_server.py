@@ -142,10 +142,49 @@ def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None)
         assert 'for example: {"filters": {"asset": "alignment"' in text
         assert "pydantic" not in text
         assert "one of" in await error(client, "list_tasks", kind="everything")
-        assert "'lain'" in await error(client, "query_files", filters={"lain": 1})
+        text = await error(client, "query_files", filters={"lain": 1})
+        assert "'lain'" in text
+        assert 'for example: {"filters": {"asset": "alignment"' in text
+        text = await error(client, "query_files", filters={"sample": {"equals": "NA12878"}})
+        assert (
+            'filters.sample: expected text, a number, true or false, or a list of these, got {"equals"'
+            in text
+        )
+        assert 'for example: {"filters": {"asset": "alignment"' in text
+        text = await error(client, "run_workflow", name="prepare_reference", arguments={"build": {"a": 1}})
+        assert "build: expected text, got {'a': 1}" in text
+        assert 'for example: {"name": "prepare_reference"' in text
+        assert "there are list_tasks, query_files, run_workflow" in await error(client, "query")
         assert "no run '../../x'" in await error(client, "run_workflow", run_id="../../x")
 
     with_client(tmp_path, body)
+
+
+def test_long_lists_come_in_parts_that_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for n in range(7):
+        Path(tmp_path, f"{n}_R1.fq").write_text(f"@r{n}\nACGT\n+\nIIII\n")
+        assert main(["add", str(tmp_path / f"{n}_R1.fq"), f"sample=S{n}"]) == 0
+
+    async def run() -> None:
+        async with Client(make_server()) as client:
+            newest = await answer(client, "query_files", limit=3)
+            assert [file["keyvalues"]["sample"] for file in newest["files"]] == ["S4", "S5", "S6"]
+            assert newest["total"] == 7
+            assert "4 older files are not shown" in newest["note"]
+            assert "offset=3" in newest["note"]
+            rest = await answer(client, "query_files", limit=50, offset=3)
+            assert [file["keyvalues"]["sample"] for file in rest["files"]] == ["S0", "S1", "S2", "S3"]
+            assert "note" not in rest
+            assert (await answer(client, "query_files", offset=70))["files"] == []
+            monkeypatch.setattr("stargazer.mcp.tools.limits.ANSWER", 1_000)
+            small = await answer(client, "query_files")
+            assert 0 < len(small["files"]) < 7
+            assert f"offset={len(small['files'])}" in small["note"]
+            tasks = await answer(client, "list_tasks")
+            assert len(tasks["tasks"]) < tasks["total"]
+            assert "words to search for" in tasks["note"]
+
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def test_a_long_run_is_answered_with_an_id_to_ask_again(
