@@ -187,6 +187,24 @@ def test_long_lists_come_in_parts_that_say_so(monkeypatch: pytest.MonkeyPatch, t
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
+def test_a_fault_of_our_own_is_told_as_one_with_its_traceback_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise RuntimeError("k" * 10_000)
+
+    monkeypatch.setattr("stargazer.mcp.tools.files.find_records", broken)
+
+    async def run() -> str:
+        async with Client(make_server()) as client:
+            return await error(client, "query_files")
+
+    text = asyncio.run(asyncio.wait_for(run(), 60))
+    assert text.startswith("unexpected RuntimeError: kkk")
+    assert len(text) < 1_000
+    (kept,) = Path(os.environ["STARGAZER_HOME"], "logs").glob("*-traceback.txt")
+    assert kept.name in text
+    assert "in broken" in kept.read_text()
+
+
 def test_a_long_run_is_answered_with_an_id_to_ask_again(
     monkeypatch: pytest.MonkeyPatch, reference: None
 ) -> None:

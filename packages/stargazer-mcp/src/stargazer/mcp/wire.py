@@ -50,7 +50,7 @@ def guarded_stdio() -> Iterator[None]:
         os.dup2(client_in, 0)
         os.dup2(client_out, 1)
         theirs.shutdown(socket.SHUT_RDWR)
-    threads[1].join(GRACE)
+    threads[1].join()
     if wire.failure is not None:
         raise wire.failure
 
