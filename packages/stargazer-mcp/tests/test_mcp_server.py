@@ -269,10 +269,21 @@ def test_a_client_that_hangs_up_ends_the_server(reference: None) -> None:
     assert len(answers[1]["result"]["tools"]) == 3
 
 
-@pytest.mark.parametrize("wait", [0, 0.0001, 0.0003, 0.001, 0.003])
-def test_sigterm_ends_the_server_whatever_it_is_at(wait: float) -> None:
+@pytest.mark.parametrize(
+    ("number", "wait"),
+    [
+        *[(signal.SIGTERM, wait) for wait in (0, 0.0001, 0.0003, 0.001, 0.003)],
+        (signal.SIGINT, 0.003),
+    ],
+)
+def test_a_signal_ends_the_server_whatever_it_is_at(number: signal.Signals, wait: float) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a test may run without
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -280,7 +291,7 @@ def test_sigterm_ends_the_server_whatever_it_is_at(wait: float) -> None:
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["id"] == 1
     time.sleep(wait)  # its answer is out, and it is about to wait for the next request
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, text = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM, text
+    assert process.returncode == 128 + number, text
     assert "Traceback" not in text
