@@ -49,6 +49,17 @@ def test_a_list_means_any_of_these(client: MemoryClient) -> None:
     assert found(client, asset="r1", sample=[]) == []
 
 
+def test_many_values_are_few_queries(client: MemoryClient) -> None:
+    wanted = [client.store(R1(sample=f"s{n}", lane=f"{n % 2}")) for n in range(3)]
+    client.store(R1(sample="other", lane="0"))
+    names = [f"s{n}" for n in range(3_000)]
+    assert found(client, asset="r1", sample=names) == wanted
+    assert found(client, asset="r1", sample=names, lane=["0", "9"], library=names) == []
+    assert found(client, asset="r1", sample=names, lane=["0", "9"]) == [wanted[0], wanted[2]]
+    assert found(client, asset="r1", sample=names, cid=[wanted[1].cid]) == [wanted[1]]
+    assert len(client.queries) <= 20
+
+
 def test_several_types_are_found_oldest_first(client: MemoryClient) -> None:
     r2, r1 = client.store(R2(sample="a")), client.store(R1(sample="a"))
     client.store(Alignment(sample="a"))

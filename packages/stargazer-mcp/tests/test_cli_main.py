@@ -126,3 +126,26 @@ def test_a_damaged_store_is_an_error(capsys: pytest.CaptureFixture[str]) -> None
     error = capsys.readouterr().err
     assert "index.sqlite" in error
     assert "unexpected" not in error
+
+
+def test_the_readme_has_every_verb() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    assert set(VERBS) <= {cell.split()[0].strip("`") for row in rows for cell in row[2:].split(", ")}
+
+
+def test_stargazer_mcp_is_the_server_for_pipes_alone(tmp_path: Path) -> None:
+    command = Path(sysconfig.get_path("scripts")) / "stargazer-mcp"
+    ask = '{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
+    served = subprocess.run([command], input=ask, capture_output=True, text=True, timeout=300)
+    assert (served.stdout, served.stderr, served.returncode) == (
+        '{"jsonrpc":"2.0","id":1,"result":{}}\n', "", 0
+    )  # fmt: skip
+    verb = subprocess.run([command, "query"], input=ask, capture_output=True, text=True, timeout=300)
+    assert verb.stdout == ""
+    assert "stargazer add" in verb.stderr
+    terminal, other = os.openpty()
+    helped = subprocess.run([command], stdin=other, capture_output=True, text=True, timeout=300)
+    os.close(terminal)
+    os.close(other)
+    assert helped.stdout.startswith("usage: stargazer VERB")

@@ -142,10 +142,67 @@ def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None)
         assert 'for example: {"filters": {"asset": "alignment"' in text
         assert "pydantic" not in text
         assert "one of" in await error(client, "list_tasks", kind="everything")
-        assert "'lain'" in await error(client, "query_files", filters={"lain": 1})
+        text = await error(client, "query_files", filters={"lain": 1})
+        assert "'lain'" in text
+        assert 'for example: {"filters": {"asset": "alignment"' in text
+        text = await error(client, "query_files", filters={"sample": {"equals": "NA12878"}})
+        assert (
+            'filters.sample: expected text, a number, true or false, or a list of these, got {"equals"'
+            in text
+        )
+        assert 'for example: {"filters": {"asset": "alignment"' in text
+        text = await error(client, "run_workflow", name="prepare_reference", arguments={"build": {"a": 1}})
+        assert "build: expected text, got {'a': 1}" in text
+        assert 'for example: {"name": "prepare_reference"' in text
+        assert "there are list_tasks, query_files, run_workflow" in await error(client, "query")
         assert "no run '../../x'" in await error(client, "run_workflow", run_id="../../x")
 
     with_client(tmp_path, body)
+
+
+def test_long_lists_come_in_parts_that_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for n in range(7):
+        Path(tmp_path, f"{n}_R1.fq").write_text(f"@r{n}\nACGT\n+\nIIII\n")
+        assert main(["add", str(tmp_path / f"{n}_R1.fq"), f"sample=S{n}"]) == 0
+
+    async def run() -> None:
+        async with Client(make_server()) as client:
+            newest = await answer(client, "query_files", limit=3)
+            assert [file["keyvalues"]["sample"] for file in newest["files"]] == ["S4", "S5", "S6"]
+            assert newest["total"] == 7
+            assert "4 older files are not shown" in newest["note"]
+            assert "offset=3" in newest["note"]
+            rest = await answer(client, "query_files", limit=50, offset=3)
+            assert [file["keyvalues"]["sample"] for file in rest["files"]] == ["S0", "S1", "S2", "S3"]
+            assert "note" not in rest
+            assert (await answer(client, "query_files", offset=70))["files"] == []
+            monkeypatch.setattr("stargazer.mcp.tools.limits.ANSWER", 1_000)
+            small = await answer(client, "query_files")
+            assert 0 < len(small["files"]) < 7
+            assert f"offset={len(small['files'])}" in small["note"]
+            tasks = await answer(client, "list_tasks")
+            assert len(tasks["tasks"]) < tasks["total"]
+            assert "words to search for" in tasks["note"]
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_fault_of_our_own_is_told_as_one_with_its_traceback_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise RuntimeError("k" * 10_000)
+
+    monkeypatch.setattr("stargazer.mcp.tools.files.find_records", broken)
+
+    async def run() -> str:
+        async with Client(make_server()) as client:
+            return await error(client, "query_files")
+
+    text = asyncio.run(asyncio.wait_for(run(), 60))
+    assert text.startswith("unexpected RuntimeError: kkk")
+    assert len(text) < 1_000
+    (kept,) = Path(os.environ["STARGAZER_HOME"], "logs").glob("*-traceback.txt")
+    assert kept.name in text
+    assert "in broken" in kept.read_text()
 
 
 def test_a_long_run_is_answered_with_an_id_to_ask_again(
@@ -212,10 +269,21 @@ def test_a_client_that_hangs_up_ends_the_server(reference: None) -> None:
     assert len(answers[1]["result"]["tools"]) == 3
 
 
-@pytest.mark.parametrize("wait", [0, 0.0001, 0.0003, 0.001, 0.003])
-def test_sigterm_ends_the_server_whatever_it_is_at(wait: float) -> None:
+@pytest.mark.parametrize(
+    ("number", "wait"),
+    [
+        *[(signal.SIGTERM, wait) for wait in (0, 0.0001, 0.0003, 0.001, 0.003)],
+        (signal.SIGINT, 0.003),
+    ],
+)
+def test_a_signal_ends_the_server_whatever_it_is_at(number: signal.Signals, wait: float) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a test may run without
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -223,7 +291,7 @@ def test_sigterm_ends_the_server_whatever_it_is_at(wait: float) -> None:
     process.stdin.flush()
     assert json.loads(process.stdout.readline())["id"] == 1
     time.sleep(wait)  # its answer is out, and it is about to wait for the next request
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, text = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM, text
+    assert process.returncode == 128 + number, text
     assert "Traceback" not in text

@@ -26,7 +26,7 @@ LAST_ID = re.compile(rb'"id"\s*:\s*("[^"\\]{0,200}"|-?[0-9]{1,18})\s*(?:,\s*"jso
 
 
 class Refused(ValueError):
-    """A line that cannot be served: an error for each id, for none with the id null."""
+    """A line that cannot be served, with its answers: an error for each id, for none with the id null."""
 
     def __init__(self, code: int, problem: str, ids: Sequence[Id | None] = (None,)):
         super().__init__(problem)
@@ -91,6 +91,17 @@ def _judged(message: dict[str, Any], written: bytes) -> Message:
     id = _id_of(message)
     if message.get("jsonrpc") != "2.0":
         raise Refused(INVALID_REQUEST, 'a message has "jsonrpc": "2.0"', [id])
+    if "method" not in message and "error" in message:
+        error = message["error"]
+        if (
+            "id" in message
+            and (id is not None or message["id"] is None)
+            and isinstance(error, dict)
+            and type(error.get("code")) is int
+            and isinstance(error.get("message"), str)
+        ):
+            return Message(written)
+        raise Refused(INVALID_REQUEST, "an error that is none", [])  # errors are not answered with errors
     if "id" in message and id is None:
         raise Refused(
             INVALID_REQUEST,
@@ -98,13 +109,7 @@ def _judged(message: dict[str, Any], written: bytes) -> Message:
             f"not {shortened(message['id'])}",
         )
     if "method" not in message:
-        error = message.get("error")
-        told = (
-            isinstance(error, dict)
-            and type(error.get("code")) is int
-            and isinstance(error.get("message"), str)
-        )
-        if "id" not in message or not (isinstance(message.get("result"), dict) or told):
+        if id is None or not isinstance(message.get("result"), dict):
             raise Refused(
                 INVALID_REQUEST, 'a message has a "method", or answers with a "result" or an "error"'
             )

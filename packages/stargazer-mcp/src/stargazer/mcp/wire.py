@@ -23,7 +23,7 @@ __all__ = ["Wire", "guarded_stdio"]
 
 GRACE = 60.0  # seconds for answers after the end of input; run_workflow answers within 25
 WAITING = 32  # requests that are served at once; the next ones are not read before
-ECHO = 500  # characters of the message of an error
+ECHO = 300  # characters of the message of an error
 ENDLESS = {"subscriptions/listen"}  # requests that are answered when the server ends
 
 
@@ -46,10 +46,11 @@ def guarded_stdio() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.stdout.flush()  # what somebody printed is no protocol
         os.dup2(client_in, 0)
         os.dup2(client_out, 1)
         theirs.shutdown(socket.SHUT_RDWR)
-    threads[1].join(GRACE)
+    threads[1].join()
     if wire.failure is not None:
         raise wire.failure
 
@@ -84,7 +85,10 @@ class Wire:
         """Hand the server's lines to the client until they end."""
         with self._server.makefile("rb") as answers, contextlib.suppress(OSError):
             for line in answers:
-                answer = json.loads(line)
+                answer = _answer(line)
+                if answer is None:  # printed by who knows whom before the SDK had taken descriptor 1
+                    sys.stderr.write(line.decode(errors="backslashreplace"))
+                    continue
                 self._write(_short(answer) if "error" in answer else line)
                 if "method" not in answer:
                     self._forget(answer.get("id"))
@@ -155,6 +159,15 @@ def _keep(kept: bytearray, part: bytes) -> int:
     if len(kept) > LINE:
         del kept[HEAD:-TAIL]
     return len(part)
+
+
+def _answer(line: bytes) -> dict[str, Any] | None:
+    """The message in a line of the server, or None if it is none."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) and "jsonrpc" in answer else None
 
 
 def _short(answer: dict[str, Any]) -> bytes:

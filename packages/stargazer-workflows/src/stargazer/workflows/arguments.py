@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import shlex
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -191,7 +192,14 @@ def _scalar(given: Any, kind: Any) -> Any:
             raise ValueError(given)
         if kind is int and isinstance(given, float) and not given.is_integer():
             raise ValueError(given)
-        return kind(given)
+        try:
+            number = kind(given)
+            finite = math.isfinite(number)
+        except OverflowError:
+            finite = False
+        if not finite:
+            raise ValueError(given)
+        return number
     if isinstance(given, kind):
         return given
     raise ValueError(given)

@@ -36,12 +36,15 @@ def serve(argv: Sequence[str]) -> int:
 
 
 async def _serve() -> None:
-    """Serve; SIGTERM ends it between two steps of the event loop, where no task takes it for an error of its own."""
+    """Serve; signals end it between two steps of the event loop, where no task takes them for errors of its own."""
     import asyncio
 
     from stargazer.mcp.server import make_server
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGINT, signal.default_int_handler, signal.SIGINT, None)
     # errors are answers: they are not told on stderr too
     level = "WARNING" if os.environ.get("STARGAZER_DEBUG") else "CRITICAL"
     logging.getLogger("mcp").setLevel(level)

@@ -23,7 +23,7 @@ from mcp.types import ToolAnnotations
 __all__ = ["example_call", "register"]
 
 PATIENCE = 25  # seconds; clients give up after 60, some earlier
-MANY = 50  # members of a result that are shown
+MANY = 50  # members of a list that are shown
 
 
 def register(server: FastMCP, started: Started) -> None:
@@ -126,14 +126,14 @@ def _answer(run: Run) -> dict[str, Any]:
         }
     if run.state != "succeeded":
         return {**answer, "error": error_text(str(run.error))}
-    return {**answer, "notes": fitting(record["notes"]), "results": _results(record["results"])}
+    return {**answer, **_in_part({"notes": record["notes"]}), "results": _in_part(record["results"])}
 
 
-def _results(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The results of a run by name; of a long list the first ones, and how many more there are."""
+def _in_part(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by name; of a long list the first ones, and how many more there are."""
     shown: dict[str, Any] = {}
-    for name, result in results.items():
-        shown[name] = fitting(result[:MANY]) if isinstance(result, list) else brief(result)
-        if isinstance(result, list) and len(shown[name]) < len(result):
-            shown[f"{name} (not shown)"] = f"{len(result) - len(shown[name]):,} more; query_files finds them"
+    for name, value in values.items():
+        shown[name] = fitting(value[:MANY]) if isinstance(value, list) else brief(value)
+        if isinstance(value, list) and len(shown[name]) < len(value):
+            shown[f"{name} (not shown)"] = f"{len(value) - len(shown[name]):,} more"
     return shown
