@@ -25,7 +25,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         stargazer("add", "tiny.fa", "S_R1.fq.gz", "S_R2.fq.gz", "build=tiny", "sample=S", "lane=L1")
         (first,) = asked()
-        assert (first["task"], first["note"], first["nearest"]) == ("htslib.samtools_faidx", "", None)
+        assert (first["task"], first["note"], first["nearest"]) == ("htslib.check_reference", "", None)
         stargazer(*GERMLINE)
     return folder
 
@@ -120,7 +120,7 @@ def test_results_whose_bytes_are_gone_are_brought_when_they_are_wanted(tmp_path:
     assert (record["computed"], record["results"]["variants"]["path"]) == (0, None)
 
     stargazer(*GERMLINE, "--outdir", str(tmp_path / "out"))
-    assert (tmp_path / "out" / "S.variants.vcf.gz").is_file()
+    assert (tmp_path / "out" / "S.tiny.variants.vcf.gz").is_file()
 
 
 def test_what_is_read_and_is_not_here_is_said_too() -> None:
@@ -169,7 +169,10 @@ def test_a_capsule_is_computed_again_on_an_empty_machine(
     )
     assert stargazer("verify", cid).returncode == 0
     assert stargazer("fsck").stdout.endswith("sound\n")
-    assert json.loads(stargazer("replay", "capsule", "--json").stdout)["same"] is True
+    again = stargazer("replay", "capsule", "--json")
+    assert json.loads(again.stdout)["same"] is True
+    assert len(json.loads(again.stdout)["executions"]) == number
+    assert f"{number} executions to do again\n" in again.stderr
 
 
 def test_what_came_out_the_same_is_remembered_and_so_is_what_is_trusted(
