@@ -197,3 +197,55 @@ def test_the_demo_is_the_same_as_what_the_demo_registers(stargazer: Command) -> 
     origins = {entry.origin for cid in get_client().store.documents(fetched["records"][0]["cid"])
                for entry in get_client().store.document(cid).files}  # fmt: skip
     assert "reference.fa, simulated by stargazer demo, seed 42" in origins
+
+
+def test_a_bundle_that_was_made_is_listed_and_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path, stargazer: Command
+) -> None:
+    monkeypatch.setenv("STARGAZER_LOCAL", str(tmp_path / "mine"))
+    assert stargazer("add", "x_R1.fq", "x_R2.fq", "sample=S")[0] == 0
+    for place in ("here", "there"):
+        assert stargazer("bundle", "make", "pair", "sample=S", "--to", place)[0] == 0
+
+    known = [item for item in listed(stargazer, "bundle", "list") if item["name"] == "pair"]
+
+    assert sorted(item["where"] for item in known) == [
+        f"{tmp_path}/{place}/pair.bundle.json" for place in ("here", "there")
+    ]
+    assert "give the place of one" in stargazer("bundle", "show", "pair")[2]
+    assert stargazer("bundle", "make", "pair", "sample=S")[0] == 0
+    assert stargazer("bundle", "show", "pair")[0] == 0  # the folder of that name is meant
+
+
+def test_verify_reads_the_folder_of_a_name_also_where_the_bundle_was_fetched(
+    tmp_path: Path, folder: Path, stargazer: Command
+) -> None:
+    (tmp_path / "out").rename(tmp_path / "reads")
+    assert stargazer("bundle", "fetch", "reads")[0] == 0
+    mine = next(path for path in (tmp_path / "reads").iterdir() if path.read_bytes().startswith(b"@x/1"))
+    mine.unlink()
+    mine.write_text("@x/1\nTTTT\n+\nIIII\n")
+
+    status, out, err = stargazer("bundle", "verify", "reads")
+
+    assert (status, "damaged" in err) == (1, True)
+    assert f"2 of 3 files good in {tmp_path}/reads" in out
+    assert "good in the store" in stargazer("bundle", "verify", "reads", "--store")[1]
+
+
+@pytest.mark.parametrize("key", ["sample", "samples"])
+def test_only_a_sample_brings_its_calls_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path, stargazer: Command, key: str
+) -> None:
+    monkeypatch.setenv("STARGAZER_LOCAL", str(tmp_path / "mine"))
+    Path("c.vcf").write_text(
+        "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\tT\n"
+    )
+    assert stargazer("add", "x_R1.fq", "x_R2.fq", "sample=S")[0] == 0
+    assert stargazer("add", "c.vcf")[0] == 0
+    assert stargazer("bundle", "make", "all", "asset=r1", "asset=r2", "asset=variants")[0] == 0
+    monkeypatch.setenv("STARGAZER_LOCAL", str(tmp_path / "theirs"))
+
+    for name, kinds in {"S": ["r1", "r2", "variants"], "T": ["variants"]}.items():
+        records = listed(stargazer, "bundle", "fetch", "all", "--only", f"{key}={name}")["records"]
+        assert sorted(record["keyvalues"]["asset"] for record in records) == kinds

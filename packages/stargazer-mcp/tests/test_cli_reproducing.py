@@ -169,7 +169,10 @@ def test_a_capsule_is_computed_again_on_an_empty_machine(
     )
     assert stargazer("verify", cid).returncode == 0
     assert stargazer("fsck").stdout.endswith("sound\n")
-    assert json.loads(stargazer("replay", "capsule", "--json").stdout)["same"] is True
+    again = stargazer("replay", "capsule", "--json")
+    assert json.loads(again.stdout)["same"] is True
+    assert len(json.loads(again.stdout)["executions"]) == number
+    assert f"{number} executions to do again\n" in again.stderr
 
 
 def test_what_came_out_the_same_is_remembered_and_so_is_what_is_trusted(

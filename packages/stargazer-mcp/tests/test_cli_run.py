@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from stargazer.mcp.cli.progress import _Tasks
+from stargazer.mcp.exporting import RESULTS
 from stargazer.tasks.execution import Event
 
 from .command import COMMAND, GERMLINE, simulate, stargazer
@@ -112,7 +113,13 @@ def test_reads_in_variants_out(reads: Path) -> None:
         "S.L1.alignment.bam.bai",
     } <= names
     with gzip.open("out/S.tiny.variants.vcf.gz", "rt") as calls:
-        assert [line.split("\t")[1] for line in calls if not line.startswith("#")] == ["3001"]
+        lines = list(calls)
+    assert [line.split("\t")[1] for line in lines if not line.startswith("#")] == ["3001"]
+    cid = json.loads(stargazer("query", "asset=reference", "--json").stdout)[0]["cid"]
+    assert [line for line in lines if line.startswith("##reference")] == [f"##reference=ipfs://{cid}\n"]
+    assert {file["file"] for file in json.loads(Path("out", RESULTS).read_text())["files"]} == names - {
+        RESULTS
+    }
     assert "align_with_bwa_mem3 S L1: done" in done.stderr
     assert "$ bwa-mem3 mem" in stargazer("why", "out/S.tiny.variants.vcf.gz").stdout
 

@@ -56,6 +56,32 @@ def test_sites_and_genotypes(tmp_path):
     ]
 
 
+def test_alternative_alleles_in_another_order_are_one_variant(tmp_path):
+    a = vcf(tmp_path / "a.vcf", "c1 10 . A G,T 50 PASS DP=3;AC=1,2;AD=5,6,7 GT 1/2 0|2")
+    b = vcf(tmp_path / "b.vcf", "c1 10 . A T,G 50 PASS DP=3;AC=2,1;AD=5,7,6 GT 2/1 0|1")
+    for path in (a, b):
+        fields = "".join(
+            f'##INFO=<ID={name},Number={number},Type=Integer,Description="x">\n'
+            for name, number in (("AC", "A"), ("AD", "R"))
+        )
+        path.write_text(path.read_text().replace("##INFO=<ID=DP", fields + "##INFO=<ID=DP"))
+
+    assert differences.variants(a, b) == ["variants: 1 in A, 1 in B; 1 in both, 0 only in A, 0 only in B"]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("c1 10 . A T,G 50 PASS DP=3 GT 1/1 0/0", "  of those in both, other genotypes of S1: 1"),
+        ("c1 10 . A T,C 50 PASS DP=3 GT 1/2 0/0", "  only in B: c1:10 A>C,T"),
+        ("c1 10 . A T,G 50 PASS DP=4 GT 2/1 0/0", "  of those in both, other INFO: 1"),
+    ],
+)
+def test_what_differs_beside_the_order_of_alleles_is_told(tmp_path, other, said):
+    a = vcf(tmp_path / "a.vcf", "c1 10 . A G,T 50 PASS DP=3 GT 1/2 0/0")
+    assert said in differences.variants(a, vcf(tmp_path / "b.vcf", other))
+
+
 def test_samples_and_contigs(tmp_path):
     a = vcf(tmp_path / "a.vcf", "c1 10 . A G 50 PASS DP=3 GT 0/1 0/0", samples="S1 S2")
     b = vcf(tmp_path / "b.vcf", "c1 10 . A G 50 PASS DP=3 GT 0/0 0/1", samples="S2 S3", contigs="c1 c3")

@@ -8,6 +8,7 @@ from stargazer.tasks.germline.records import flag_calls_in_deletions, write_capi
 
 VCF = """\
 ##fileformat=VCFv4.2
+##reference=ipfs://CID
 #CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta
 c\t5\tx\tA\tG,<DEL>\t50\tPASS\tend=a\tGT\t0/1
 c\t9\t.\tAC\tA,*\t50\tPASS\t.\tGT\t0/1
@@ -15,11 +16,11 @@ c\t20\t.\tN\tACGTN\t50\t.\t.\tGT\t0/1
 """
 
 
-def test_alleles_come_in_capitals_and_nothing_else_changes(tmp_path: Path):
+def test_alleles_come_in_capitals_the_reference_without_its_path_and_nothing_else_changes(tmp_path: Path):
     lower = VCF.replace("\tA\tG,", "\ta\tG,").replace("AC\tA,*", "aC\ta,*").replace("N\tACGTN", "n\tAcgtn")
-    (tmp_path / "a.vcf").write_text(lower)
+    (tmp_path / "a.vcf").write_text(lower.replace("ipfs://CID", "file://reference/reference.fa"))
 
-    write_capital_alleles(str(tmp_path / "a.vcf"), str(tmp_path / "b.vcf"))
+    write_capital_alleles(str(tmp_path / "a.vcf"), str(tmp_path / "b.vcf"), "ipfs://CID")
 
     assert (tmp_path / "b.vcf").read_text() == VCF != lower
 

@@ -109,14 +109,16 @@ def test_a_cancellation_is_recorded_and_raised() -> None:
     assert only_run().state == "cancelled"
 
 
-def test_a_run_whose_process_was_killed_is_lost() -> None:
+def test_a_run_whose_process_was_killed_is_lost_and_says_what_it_had_done() -> None:
     code = (
-        "import os, signal; from stargazer.workflows.runs import new_run; "
-        "new_run('flow', {}); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from stargazer.workflows.runs import new_run; run = new_run('flow', {})\n"
+        "for kind in ('started', 'finished', 'memo hit', 'memo hit', 'failed'): run.append({'kind': kind})\n"
+        "open(run.folder / 'events.jsonl', 'a').write('{\"kind\": \"fini'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code])
-    assert only_run().state == "lost"
-    assert "run it again" in only_run().error
+    run = only_run()
+    assert (run.state, run.computed, run.memo_hits) == ("lost", 1, 2)
+    assert "run it again" in run.error
 
 
 def test_runs_at_the_same_time_keep_apart() -> None:

@@ -17,6 +17,7 @@ from stargazer.assets import (
     Variants,
     VariantsIndex,
 )
+from stargazer.assets.keyvalues import composed
 from stargazer.tasks.germline.alignment import (
     MarkedDuplicates,
     align_with_bwa,
@@ -136,6 +137,7 @@ async def germline_short_variant_discovery(
             depth that cannot be.
         AssetNotFoundError, AmbiguousAssetError: a sample, reference or intervals that cannot be found, or not one only.
     """
+    samples, sex = composed(samples), composed(sex)  # as they are registered
     if not samples:
         raise InvalidAssetError("give at least one sample: samples=NA12878")
     check_max_depth(max_depth)

@@ -77,7 +77,7 @@ def get(argv: Sequence[str]) -> int:
         "get",
         "CID|ID|FILE ... | key=value ... [--to DIR] [--latest] [--json]",
         "Copy files, each with its companions (index, dictionary, mates), under names that people read.\n"
-        "An older copy is replaced; a file that is not in the store is left alone, and the copy then has\n"
+        "An older copy of the same is replaced; any other file is left alone, and the copy then has\n"
         "a part of its CID in its name. A file of this machine is found by what it holds.",
         "  stargazer get asset=variants samples=NA12878 filtered=true --to results\n  stargazer get bafkrei...",
     )
