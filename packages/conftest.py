@@ -73,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "slow: takes more than a few seconds; runs after everything else")
     config.addinivalue_line(
-        "markers", "long: every case of what a sample stands for by default; runs with `-m long` only"
+        "markers", "long: every case where a sample is enough by default; runs with `-m long` only"
     )
     config.addinivalue_line("markers", "debian(*tools): compares with Debian's tools (default: all of them)")
 

@@ -72,7 +72,8 @@ def test_a_lost_index_is_told_of_until_fsck_whatever_is_added(store):
         store = anew(store)
     fsck(store)
 
-    assert warned(store := anew(store)) == []
+    store = anew(store)
+    assert warned(store) == []
     assert len(store.query({"asset": "qc_report"})) == 4
 
 
