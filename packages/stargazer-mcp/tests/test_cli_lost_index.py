@@ -32,6 +32,12 @@ VERBS = (
     ["evict", "build=T"],
     ["gc"],
     ["bundle", "make", "b", "build=T"],
+    ["bundle", "list"],
+    ["bundle", "list", "--json"],
+    ["run"],
+    ["run", "--json"],
+    ["config"],
+    ["config", "--json"],
 )
 
 
