@@ -72,6 +72,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "planted_secret: a secret or path is put into provenance here, to see what becomes of it"
     )
     config.addinivalue_line("markers", "slow: takes more than a few seconds; runs after everything else")
+    config.addinivalue_line(
+        "markers", "long: every case where a sample is enough by default; runs with `-m long` only"
+    )
     config.addinivalue_line("markers", "debian(*tools): compares with Debian's tools (default: all of them)")
 
 
@@ -86,8 +89,12 @@ def _without_deadlines() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run fast tests first: the order is otherwise the one pytest found."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run fast tests first: the order is otherwise the one pytest found. Long ones run where `-m` speaks of them."""
+    if "long" not in config.option.markexpr:
+        long = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets.errors import StorageError
+from stargazer.storage.doubts import doubt
+from stargazer.storage.index import IndexDamaged
 from stargazer.storage.lineage import render, why
 from stargazer.storage.store import LocalStore
 from stargazer.storage.upkeep.fsck import fsck
@@ -52,8 +55,11 @@ def test_what_was_added_before_anybody_noticed_stays(store):
     store = LocalStore(store.root)
     fourth = add(store, "e")
 
+    assert "fsck" in doubt(store)
+
     report = fsck(store)
 
+    assert doubt(store) == ""
     assert {problem.kind for problem in report.problems} == {"document"}
     store.retract(fourth)
     kept = [record for record in state(store)[0] if record[5]["asset"] == "qc_report"]
@@ -91,6 +97,111 @@ def test_a_damaged_index_is_made_again_and_kept_in_quarantine(store, spoil):
     assert state(store) == before
     assert [path.name for path in (store.root / "quarantine").glob("index.sqlite-1")] == ["index.sqlite-1"]
     assert fsck(store).problems == []
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+    (path / "letter.txt").write_text("to my mother")
+
+
+def a_dead_link(path):
+    path.unlink()
+    path.symlink_to(path.parent / "nowhere")
+
+
+def logs_alone(path):
+    path.unlink()
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).write_bytes(b"\x37\x7f\x06\x82" + bytes(4096))
+
+
+def rows_removed(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM terms")
+        connection.execute("DELETE FROM docs")
+    connection.close()
+
+
+@pytest.mark.parametrize("spoil", [a_folder, a_dead_link, logs_alone, rows_removed])
+def test_whatever_is_in_the_place_of_the_index_it_is_made_again(store, spoil):
+    before = state(store)
+    store = reopened(store)
+    spoil(store.index_path)
+
+    assert "fsck" in doubt(store)
+    assert fsck(store).ok
+    assert state(store) == before
+    assert doubt(store) == ""
+    assert fsck(store).problems == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_index_without_permissions_is_no_damaged_one(store):
+    store = reopened(store)
+    store.index_path.chmod(0)
+
+    with pytest.raises(StorageError, match="no permission"):
+        fsck(store)
+    assert os.path.getsize(store.index_path) > 0
+
+
+HEADER = 100  # bytes
+SAMPLE = (0, 16, 18, 19, 28, 44, 47, 52, 59, 60, 61, 62, 63, 68, 71, 96)
+
+
+def header_inverted(store, at):
+    """fsck after one byte of the header was inverted: the same answers as before, and it can be written again."""
+    before = state(store)
+    store = reopened(store)
+    content = bytearray(store.index_path.read_bytes())
+    content[at] ^= 0xFF
+    store.index_path.write_bytes(content)
+
+    assert fsck(store).ok
+    assert state(store) == before
+    assert fsck(store).problems == []
+    store.index.close()
+    store = LocalStore(store.root)
+    store.retract(add(store, "late"))
+    assert doubt(store) == ""
+
+
+@pytest.mark.parametrize("at", SAMPLE)
+def test_a_damaged_byte_of_the_header_is_repaired(store, at):
+    header_inverted(store, at)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("at", range(HEADER))
+def test_every_damaged_byte_of_the_header_is_repaired(store, at):
+    header_inverted(store, at)
+
+
+@pytest.mark.parametrize("version", [0, 3, 5, 9, 33, 129, 254, 65281, 16711681, -16777215, 2**31 - 1])
+def test_a_damaged_version_is_none_of_a_newer_stargazer(store, version):
+    before = state(store)
+    store = reopened(store)
+    with sqlite3.connect(store.index_path) as connection:
+        connection.execute(f"PRAGMA user_version={version}")
+    connection.close()
+
+    with pytest.raises(IndexDamaged, match="tables are those of format 1"):
+        state(store)
+    assert fsck(store).ok
+    assert state(store) == before
+
+
+@pytest.mark.parametrize("version", [2, 3, 7])
+def test_a_newer_version_with_other_tables_is_a_newer_one(store, version):
+    store = reopened(store)
+    with sqlite3.connect(store.index_path) as connection:
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("ALTER TABLE docs ADD COLUMN signature TEXT")
+    connection.close()
+
+    with pytest.raises(StorageError, match="newer Stargazer"):
+        fsck(store)
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -17,6 +17,7 @@ from stargazer.storage.additions import check_files
 from stargazer.storage.checking import Lookup
 from stargazer.storage.cid import is_cid
 from stargazer.storage.reading import StoreReader
+from stargazer.storage.refusals import refused
 from stargazer.storage.store import Addition, LocalStore
 from stargazer.tasks.checks.builds import References
 from stargazer.tasks.checks.fields import Said, fields_of
@@ -52,8 +53,10 @@ def additions(
     for path in paths if there else ():
         try:
             status = os.stat(path)
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             raise FormatError(f"no such file: {str(path)!r}") from None
+        except OSError as error:
+            raise FormatError(str(refused(error, path))) from error
         if stat.S_ISDIR(status.st_mode):
             raise FormatError(f"{str(path)!r} is a folder: give the files in it")
     pairs = dict(pairs)

@@ -89,6 +89,11 @@ class StoreReader:
             warnings.warn(doubt, stacklevel=2)
         return index
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the index was opened."""
+        return self._index is not None
+
     def open_index(self) -> None:
         """Open the index, or make it, before files arrive: one that is made where files are is taken for a lost one."""
         with self.index.reading():

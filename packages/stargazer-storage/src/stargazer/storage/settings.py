@@ -21,6 +21,7 @@ from stargazer.assets.errors import ConfigurationError
 from stargazer.storage.machine import available_cores, available_memory
 from stargazer.storage.modes import Mode, decide
 from stargazer.storage.parsing import HIDDEN, SECRETS, Visibility, is_here, parse
+from stargazer.storage.refusals import REASONS
 
 __all__ = ["PUBLIC_GATEWAY", "SECRETS", "VARIABLES", "Settings"]
 
@@ -159,7 +160,8 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise ConfigurationError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        reason = REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
+        raise ConfigurationError(f"{str(path)!r} cannot be read: {reason}") from error
     except UnicodeDecodeError:
         raise ConfigurationError(f"{str(path)!r} is not TOML: expected text in UTF-8") from None
     except tomllib.TOMLDecodeError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from stargazer.assets.addresses import hidden
 from stargazer.assets.errors import StargazerError
-from stargazer.mcp.cli.output import fail, plain_warnings, settle_streams
+from stargazer.mcp.cli.output import fail, note, plain_warnings, settle_streams
 
 __all__ = ["VERBS", "dispatch", "kept_traceback"]
 
@@ -42,6 +42,9 @@ VERBS = {
     "serve": ("serving", "serve MCP over stdio, for agents"),
 }
 """Verb to the module that holds it and its line in the help."""
+
+QUIET = ("demo", "doctor", "fsck", "serve")
+"""Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
 
 EXAMPLE = """\
 for example:
@@ -108,7 +111,22 @@ def _dispatch(argv: list[str]) -> int:
         return MISUSED
     module: Any = importlib.import_module(f"stargazer.mcp.cli.{VERBS[name][0]}")
     status: int | None = getattr(module, name)(rest)
+    if name not in QUIET:
+        _say_doubt()
     return status or 0
+
+
+def _say_doubt() -> None:
+    """Say what is wrong with the index to those whose verb did not ask it: opening it says so already."""
+    from stargazer.storage import get_client
+    from stargazer.storage.doubts import doubt
+
+    try:
+        store = get_client().store
+        if not store.is_open and (said := doubt(store)) and not store.is_open:
+            note(f"stargazer: warning: {said}")
+    except StargazerError:  # of the settings
+        pass
 
 
 def _help() -> str:

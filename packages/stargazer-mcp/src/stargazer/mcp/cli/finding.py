@@ -156,12 +156,9 @@ def existing() -> LocalStore:
 
 def _nothing(store: LocalStore) -> str:
     """Why no record is there at all."""
-    if any((store.root / "objects").glob("*/*")):
-        return (
-            f"the index of {str(store.root)!r} has no record, but the store holds files: `stargazer fsck` makes the "
-            "index again from the provenance among them"
-        )
-    return f"the store is empty: {ADD_FIRST}"
+    from stargazer.storage.doubts import holds_files
+
+    return "no file has a record" if holds_files(store.root) else f"the store is empty: {ADD_FIRST}"
 
 
 def _no_store(store: LocalStore) -> str:

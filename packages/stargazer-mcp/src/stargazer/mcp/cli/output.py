@@ -58,13 +58,10 @@ def note(text: str) -> None:
 
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Warnings within a `with` block are one line on stderr, without the code that gave them."""
-    shown = warnings.showwarning
-    warnings.showwarning = lambda message, *_, **__: note(f"stargazer: warning: {message}")
-    try:
+    """Warnings within a `with` block are one line on stderr each, once, without the code that gave them."""
+    with warnings.catch_warnings():  # whatever was said in an earlier block is said again
+        warnings.showwarning = lambda message, *_, **__: note(f"stargazer: warning: {message}")
         yield
-    finally:
-        warnings.showwarning = shown
 
 
 def print_text(text: str) -> None:

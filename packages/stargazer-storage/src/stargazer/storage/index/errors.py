@@ -49,6 +49,8 @@ def explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
         return IndexDamaged(path, "its header says that it is for reading only")
     if kind == "SQLITE_CANTOPEN" and os.path.isdir(path):
         return IndexDamaged(path, "it is a folder")
+    if kind == "SQLITE_CANTOPEN" and os.path.islink(path) and not os.path.exists(path):
+        return IndexDamaged(path, "it is a link that leads nowhere")
     if kind == "SQLITE_CANTOPEN" and os.path.exists(path) and not os.access(path, os.R_OK):
         kind = "SQLITE_PERM"
     if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it

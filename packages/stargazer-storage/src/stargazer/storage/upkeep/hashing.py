@@ -14,7 +14,10 @@ from stargazer.storage.stored import StoredObject
 if TYPE_CHECKING:
     from stargazer.storage.objects import ObjectStore
 
-__all__ = ["Progress", "hash_all"]
+__all__ = ["UNREADABLE", "Progress", "hash_all"]
+
+UNREADABLE = "it cannot be read"
+"""How the reason begins that an object was not judged: its bytes may be right."""
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are done and those in all."""
@@ -85,5 +88,5 @@ def _check(
             judged.append((item, str(error) if in_place else "its bytes are not those that its CID says"))
         except StorageError as error:
             if objects.stat(item.cid) is not None:
-                judged.append((item, f"it cannot be read: {error}"))
+                judged.append((item, f"{UNREADABLE}: {error}"))
     return judged

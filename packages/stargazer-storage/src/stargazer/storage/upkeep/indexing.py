@@ -69,15 +69,20 @@ def damage(store: LocalStore, *, full: bool) -> str:
         return f"a record cannot be read: {error}"
 
 
+class _Undo(Exception):
+    """Ends a transaction that is to change nothing."""
+
+
 def _try_to_write(store: LocalStore) -> None:
-    """Begin to write, and change nothing: the header of a sound file may say that it is for reading only.
+    """Write, and undo it: the header of a file that is otherwise sound may say that it is for reading only.
 
     Raises:
         IndexDamaged: it does.
     """
     try:
-        with store.index.transaction():
-            pass
+        with contextlib.suppress(_Undo), store.index.transaction() as connection:
+            connection.execute("UPDATE tables SET last_id = last_id")
+            raise _Undo
     except IndexDamaged:
         raise
     except StorageError:  # a store that may only be read

@@ -16,6 +16,7 @@ from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import LAYOUT_SUFFIX, StoredObject, Stray
 from stargazer.storage.upkeep import known, leftovers
 from stargazer.storage.upkeep.alone import Tell, try_alone
+from stargazer.storage.upkeep.hashing import UNREADABLE
 from stargazer.storage.upkeep.problems import Problem
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Repairs:
             done = f"would be fetched from {sources[0]}" if sources else "would be moved to quarantine"
             return Problem("damaged", cid, why, done, False, "" if sources else self._todo(cid), names)
         original = self.store.objects.original(cid)
-        if original is not None and not sources:  # the user may bring it back as it was
+        if (original is not None or why.startswith(UNREADABLE)) and not sources:
+            # the user may bring it back as it was, or make it readable: the bytes may be right
             return Problem("damaged", cid, why, "", not needed, self._todo(cid) if needed else "", names)
         aside = self.store.objects.quarantine(cid)
         kept = f"what was here is in {str(aside.relative_to(self.store.root))!r}" if original is None else ""
