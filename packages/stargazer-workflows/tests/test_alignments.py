@@ -344,7 +344,8 @@ def test_ploidy_of_a_contig_for_all_or_by_sex(
         ({"ploidy": ["chr1:1-99:M:1"]}, "that of s is not given: give sex=s:M"),
         ({"ploidy": ["chr1:1-99:1"], "sex": ["t:M"]}, "expected SAMPLE:M or SAMPLE:F, of s; got 't:M'"),
         ({"ploidy": ["chr1:1-99:1"], "sex": ["s:M", "s:F"]}, "both M and F"),
-        ({"max_depth": 0}, "max_depth: expected 1 or more reads, got 0"),
+        ({"max_depth": 0}, "max_depth: expected 1 to 2,147,483,647 reads, got 0"),
+        ({"max_depth": 1 << 31}, "max_depth: expected 1 to 2,147,483,647 reads, got 2147483648"),
         ({"sex": ["s:M"]}, "sex=s:M changes nothing without ploidy="),
     ],
 )

@@ -50,6 +50,9 @@ __all__ = ["GermlineCalls", "PreprocessedSample", "germline_short_variant_discov
 
 FILTER = "QUAL<30"
 
+MOST_DEPTH = 2_147_483_647
+"""Of reads in one place: the largest number that bcftools takes."""
+
 READS_A_PIECE = 100_000
 """Mapped reads, of all samples, for each piece of the reference that is called apart."""
 
@@ -136,8 +139,8 @@ async def germline_short_variant_discovery(
     """
     if not samples:
         raise InvalidAssetError("give at least one sample: samples=NA12878")
-    if max_depth < 1:
-        raise InvalidAssetError(f"max_depth: expected 1 or more reads, got {max_depth}")
+    if not 1 <= max_depth <= MOST_DEPTH:
+        raise InvalidAssetError(f"max_depth: expected 1 to {MOST_DEPTH:,} reads, got {max_depth}")
     if len(set(samples)) != len(samples):
         raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
     found = await parallel([find_start(sample, start) for sample in samples])
