@@ -214,6 +214,14 @@ def test_an_alignment_of_another_build_by_its_metadata(
     )
 
 
+def test_a_build_that_was_renamed_is_told_with_the_command(small_lab: Any, write_bam: Any):
+    (reference,) = small_lab.client.store.query({"asset": "reference"})
+    renamed = Alignment(sample="s", reference_cid=reference.cid, build="old")
+    (bam,) = small_lab.client.store.add([Addition(write_bam(), renamed, force=True)])
+
+    refused(small_lab, InvalidAssetError, f"say the same of both: `stargazer amend {bam.id} build=small`")
+
+
 @pytest.mark.parametrize(
     ("groups", "says"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from shlex import quote
 from typing import NamedTuple
 
 from stargazer.assets import (
@@ -43,6 +44,7 @@ from stargazer.tasks.reference import split_intervals
 from stargazer.tasks.reports import summarise_germline
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
+from stargazer.workflows.lanes import identity
 from stargazer.workflows.parallel import parallel
 from stargazer.workflows.reference import Aligner, Indexer, PreparedReference, prepare_reference
 
@@ -207,9 +209,16 @@ async def _from_alignment(alignment: Alignment, prepared: PreparedReference) -> 
     reference = prepared.reference
     for field, wanted in (("reference_cid", reference.cid), ("build", reference.build)):
         if (given := getattr(alignment, field)) not in (None, wanted):
+            renamed = field == "build" and alignment.reference_cid == reference.cid
             raise InvalidAssetError(
                 f"the alignment of {alignment.sample!r} is registered with {field}={given}, and the reference "
-                f"{reference.build} has {wanted}: run with build= of the reference that it was aligned to"
+                f"{reference.build} has {wanted}: "
+                + (
+                    f"it is that reference, so say the same of both: `stargazer amend {identity(alignment)} "
+                    f"{quote(f'build={wanted}')}`"
+                    if renamed
+                    else "run with build= of the reference that it was aligned to"
+                )
             )
     checked, duplicates_marked, report = await check_alignment(alignment, reference, prepared.dictionary)
     if not duplicates_marked:
