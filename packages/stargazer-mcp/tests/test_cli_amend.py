@@ -156,7 +156,7 @@ def test_mates_that_are_amended_apart_are_said_to_be(
 ) -> None:
     assert main(["amend", f"x_R{end}.fq", "sample=a b"]) == 0
     said = capsys.readouterr().err
-    assert f"note: x_R{end}.fq and its mates x_R{other}.fq are no longer of one sample" in said
+    assert f"note: x_R{end}.fq and its mates x_R{other}.fq are said to be of two samples or libraries" in said
     (command,) = re.findall(r"`stargazer (amend [^`]*)`", said)
     run(*shlex.split(command))
     assert known(asset="r1")["sample"] == known(asset="r2")["sample"] == "a b"
@@ -174,6 +174,13 @@ def test_files_are_called_by_their_names(run: Run) -> None:
     )
     assert "bafk" not in said
     assert said.count("differ") == 1
+
+
+def test_second_reads_of_another_sample_than_their_first_ones_are_said(run: Run) -> None:
+    (r1,) = get_client().store.query({"asset": "r1"})
+    run("rm", "asset=r2", "--all")
+    said = run("add", "x_R2.fq", "sample=T", f"r1_cid={r1.cid}")
+    assert f"`stargazer amend {r1.id} sample=T`" in said
 
 
 @pytest.mark.parametrize("change", ["recompressed", "trimmed"])

@@ -13,6 +13,7 @@ from typing import (
     Any,
     Literal,
     NamedTuple,
+    NewType,
     Optional,
     Protocol,
     TypedDict,
@@ -68,6 +69,9 @@ class LongReads(Alignment):
 
 
 T = TypeVar("T")
+Reads = TypeVar("Reads", R1, R2)
+Bound = TypeVar("Bound", bound=Alignment)
+SampleName = NewType("SampleName", str)
 
 
 def stored(kind: type[Asset], name: str, **fields: Any) -> Any:
@@ -132,6 +136,11 @@ def told(annotation: Any, value: Any) -> str:
         (Any, object()),
         (object, None),
         (T, "x"),
+        (Reads, R2_FILE),
+        (Bound, LONG),
+        (SampleName, SampleName("S")),
+        (list[SampleName], ["S"]),
+        (Sequence[str], ["S"]),
         (Opens, "x"),
         (Options, {"depth": 1}),
         (Callable[[], int], len),
@@ -190,6 +199,21 @@ def test_what_is_right_is_taken(annotation: Any, value: Any) -> None:
         (bool, 1, "value takes a bool, got an int (1)"),
         (int | None, "x" * 99, "value takes an int or None, got a str ('xxx"),
         (None, 1, "value takes None, got an int (1)"),
+        (Sequence[Alignment], "bafkx", "value takes a Sequence of Alignment, got a str ('bafkx')"),
+        (
+            Sequence[str],
+            "NA12878",
+            "value takes a Sequence of str, got a str ('NA12878'): give a list, even of one",
+        ),
+        (
+            Sequence[str] | None,
+            "S",
+            "value takes a Sequence of str or None, got a str ('S'): give a list, even of one",
+        ),
+        (SampleName, 7, "value takes a str, got an int (7)"),
+        (list[SampleName], [7], "value[0] takes a str, got an int (7)"),
+        (Reads, BAM, "value takes an R1 or an R2, got an Alignment"),
+        (Bound, R1_FILE, "value takes an Alignment, got an R1"),
     ],
 )
 def test_what_is_wrong_is_named(annotation: Any, value: Any, expected: str) -> None:

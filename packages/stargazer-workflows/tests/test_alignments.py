@@ -231,6 +231,14 @@ def test_an_alignment_of_another_reference_with_the_same_contigs(
         assert sites(small_lab, call(small_lab), records_of) == [[genome.names[0], "1501"]]
 
 
+def test_an_alignment_of_this_reference_under_its_earlier_build(small_lab: Any, write_bam: Any):
+    (reference,) = small_lab.client.store.query({"asset": "reference"})
+    renamed = Alignment(sample="s", reference_cid=reference.cid, build="old")
+    small_lab.client.store.add([Addition(write_bam(), renamed, force=True)])
+
+    assert call(small_lab).variants.build == "small"
+
+
 @pytest.mark.parametrize(
     ("groups", "says"),
     [

@@ -33,7 +33,7 @@ from stargazer.workflows.inputs import lanes_of
 
 Pair = tuple[Path, Path]
 
-ODD_NAMES = ["a b", 'it\'s "quoted"', "Žofie-日本", "a:b:c", "50%", "-x", "@RG"]
+ODD_NAMES = ["a b", 'it\'s "quoted"', "Žofie-日本", "a:b:c", "50%", "-x", "@RG", "007", "../a/b"]
 
 
 def split_lanes(reads: Pair, folder: Path, count: int) -> list[Pair]:

@@ -36,12 +36,13 @@ def notices(store: LocalStore, records: Sequence[IpFile], began: str) -> list[st
         if record.created_at < began:
             lines.append(f"already registered: {record.name} as {_what(record)}")
         else:
-            lines += _elsewhere(store, record)
+            lines += _elsewhere(store, record) or _same_reads(store, record)
         if record.keyvalues.get("asset") == "reference":
             doubtful += _same_build(store, record) + _ambiguity(record)
         if record.keyvalues.get("asset") == "r1":
             doubtful += _same_lane(store, record)
-            lines += _same_reads(store, record) if record.created_at >= began else []
+        if record.keyvalues.get("asset") == "r2":
+            doubtful += _parted(store, record)
     return list(dict.fromkeys(doubtful)) + lines
 
 
@@ -69,13 +70,15 @@ def _parted(store: LocalStore, record: IpFile) -> list[str]:
     if not apart or len(apart) < len(mates):
         return []
     name = apart[0].record.name if apart[0].record else apart[0].cid
-    return [f"note: {record.name} and its mates {name} are no longer of one sample and library: where both changed, "
-            f"{same_lane(apart[0], reads)}"]  # fmt: skip
+    return [
+        f"note: {record.name} and its mates {name} are said to be of two samples or libraries: for those of "
+        f"{record.name}, {same_lane(apart[0], reads)}"
+    ]
 
 
 def _same_reads(store: LocalStore, record: IpFile) -> list[str]:
     """Whether a file begins with the read of another one: most often the same reads, compressed or trimmed anew."""
-    read = _first_read(record)
+    read = _first_read(record) if record.keyvalues.get("asset") == "r1" else None
     if read is None:
         return []
     others = [other for other in store.query({"asset": "r1"}) if other.cid != record.cid]

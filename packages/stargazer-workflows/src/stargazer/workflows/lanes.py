@@ -103,6 +103,6 @@ def title(reads: R1 | R2) -> str:
     return f"{_name(reads)!r} ({reads.cid})" if _name(reads) else str(reads.cid)
 
 
-def identity(reads: R1 | R2) -> str:
+def identity(reads: R1 | R2 | Alignment) -> str:
     """What names this record alone, for a command."""
     return (reads.record.id if reads.record else "") or reads.cid or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -79,6 +79,10 @@ def _wrong_kind(value: Any, kind: Any, role: str) -> Iterator[tuple[str, Any, An
             good = isinstance(value, origin) and not (origin in (int, float) and isinstance(value, bool))
         except TypeError:  # a protocol, a typed dict
             return
+    if (
+        inner and origin is not Literal and isinstance(value, str | bytes)
+    ):  # a sequence of letters is not what is meant
+        good = False
     if origin is tuple and inner and Ellipsis not in inner:
         good = good and len(value) == len(inner)
     if not good:
@@ -141,7 +145,9 @@ def _remedy(given: Any, wanted: Any, hints: Mapping[str, Any]) -> str:
         return ": await it first"
     if isinstance(given, int) and not isinstance(given, bool) and float in members(wanted):
         return f": give {float(given)!r}"
-    if any(get_origin(kind) is list and not _any_wrong([given], kind) for kind in members(wanted)):
+    if any(
+        get_origin(kind) in (list, Sequence) and not _any_wrong([given], kind) for kind in members(wanted)
+    ):
         return ": give a list, even of one"
     if any(kind is list or get_origin(kind) is list for kind in members(wanted)) and isinstance(given, tuple):
         return ": give a list"

@@ -6,7 +6,18 @@ import contextlib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Annotated, Any, TypeAlias, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    NewType,
+    TypeAlias,
+    TypeGuard,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from stargazer.assets import Asset, InvalidAssetError
 
@@ -139,6 +150,12 @@ def _meant(annotation: Any, *kinds: type, length: int | None = None) -> Any:
 
 def members(annotation: Any) -> list[Any]:
     """The kinds that an annotation takes: the members of a union, or itself."""
+    if isinstance(annotation, NewType):
+        return members(annotation.__supertype__)
+    if isinstance(annotation, TypeVar) and (
+        bounds := annotation.__constraints__ or (annotation.__bound__,)
+    ) != (None,):
+        return [inner for bound in bounds for inner in members(bound)]
     if get_origin(annotation) is Annotated:
         return members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
