@@ -47,7 +47,9 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
 @given(
     scheme=st.sampled_from(SCHEMES),
     user=st.from_regex(r"[a-z]{0,5}", fullmatch=True),
-    password=st.from_regex(r"[A-Za-z0-9:/?#@!$&'()*+,;=%._~-]{0,8}SECRET[A-Za-z0-9:/?#@!$*+,;=%._~-]{0,8}", fullmatch=True),
+    password=st.from_regex(
+        r"[A-Za-z0-9:/?#@!$&'()*+,;=%._~-]{0,8}SECRET[A-Za-z0-9:/?#@!$*+,;=%._~-]{0,8}", fullmatch=True
+    ),
     query=st.from_regex(r"[A-Za-z-]{1,20}=[A-Za-z0-9%/+=_.-]{0,8}SECRET[&=A-Za-z]{0,8}", fullmatch=True),
     before=st.sampled_from(["", "the mirror ", "'", '"', "("]),
     after=st.sampled_from(["", " cannot be had", "'", '"', "', expected", "): no"]),
