@@ -11,6 +11,7 @@ from fastmcp.exceptions import ToolError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
+from stargazer.assets.addresses import hidden
 from stargazer.assets.errors import StargazerError
 
 from mcp.types import CallToolRequestParams
@@ -61,7 +62,7 @@ class ExplainInput(Middleware):
             return await call_next(context)
         except (ValidationError, PydanticError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, PydanticError) else error
-            raise ToolError(await self._explained(context, cause)) from error
+            raise ToolError(hidden(await self._explained(context, cause))) from error
 
     async def _explained(self, context: MiddlewareContext[CallToolRequestParams], error: Exception) -> str:
         name = context.message.name
