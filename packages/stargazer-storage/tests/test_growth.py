@@ -21,6 +21,8 @@ from stargazer.storage.bundles.manifest import _unique, parse
 from stargazer.storage.bundles.scrutiny import scrutinised
 from stargazer.storage.bundles.selecting import select
 from stargazer.storage.checking import Lookup
+from stargazer.storage.lineage import why
+from stargazer.storage.lineage.diff import diff
 from stargazer.storage.links import parse_binary
 from stargazer.storage.profiles import RAW, binary_cid
 from stargazer.storage.store import LocalStore
@@ -171,6 +173,40 @@ def test_the_documents_of_records_are_found(tmp_path: Path) -> None:
         return run
 
     assert_linear(make)
+
+
+def test_lineages_are_walked_and_compared(tmp_path: Path) -> None:
+    def make(count: int) -> Callable[[], Any]:
+        store = LocalStore(tmp_path / str(count))
+        paths = [tmp_path / f"{number}.fq" for number in range(count)]
+        for number, path in enumerate(paths):
+            path.write_text(f"@r{number}/1\nACGT\n+\nIIII\n")
+        records = store.add([Addition(path, R1(sample=path.stem)) for path in paths])
+        inputs = [
+            Entry(role=f"reads{number}[0]", cid=record.cid, keyvalues=_plain(record), name=record.name,
+                  provenance_cid=record.keyvalues["provenance_cid"])
+            for number, record in enumerate(records)
+        ]  # fmt: skip
+        made = [
+            Entry(role="made", cid=cid(run), keyvalues={"asset": "r2", "sample": "s"}) for run in range(2)
+        ]
+        for entry, read in zip(made, (inputs, inputs[::-1]), strict=True):
+            with store._arriving() as arrived:
+                document = Execution(task="t", inputs=read, outputs=[entry], finished=AT)
+                stored = store.write_document(document, arrived)
+                store.replay([stored.cid])
+
+        def run() -> None:
+            assert len(why(store, made[0].cid).inputs) == count
+            diff(store, made[0].cid, made[1].cid)
+
+        return run
+
+    assert_linear(make)
+
+
+def _plain(record: IpFile) -> dict[str, str]:
+    return {key: value for key, value in record.keyvalues.items() if key != "provenance_cid"}
 
 
 def test_files_that_are_registered_together_are_compared() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
@@ -129,7 +129,8 @@ def open_url(
     with response:
         start, size = _extent(response, offset)
         _check_encoding(response)
-        yield Body(start, size, _pieces(response))
+        with contextlib.closing(_pieces(response)) as pieces:
+            yield Body(start, size, pieces)
 
 
 def _get(url: str, offset: int, headers: dict[str, str], follow: Follow) -> requests.Response:
@@ -208,7 +209,7 @@ def _check_encoding(response: requests.Response) -> None:
         raise SourceError(f"sent the file compressed ({coding[:20]!r}), which was not asked for")
 
 
-def _pieces(response: requests.Response) -> Iterator[bytes]:
+def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
     import urllib3
 
     from .connections import Watch

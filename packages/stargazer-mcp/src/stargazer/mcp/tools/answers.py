@@ -12,6 +12,7 @@ from fastmcp.exceptions import NotFoundError, ToolError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
+from stargazer.assets.addresses import hidden
 from stargazer.assets.errors import InvalidAssetError, StargazerError
 from stargazer.mcp.cli.dispatch import kept_traceback
 from stargazer.mcp.strict_json import parse, shortened
@@ -88,7 +89,7 @@ class ExplainInput(Middleware):
             text = str(error)
             if isinstance(error.__cause__, InvalidAssetError) and "for example: " not in text:
                 text += _example(name)
-        raise ToolError(error_text(text, arguments))
+        raise ToolError(hidden(error_text(text, arguments)))
 
     async def _explained(self, context: MiddlewareContext[CallToolRequestParams], error: Exception) -> str:
         name = context.message.name

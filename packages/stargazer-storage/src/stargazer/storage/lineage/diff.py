@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Literal
 
 import attrs
@@ -212,22 +213,36 @@ def _paired(a: list[Step], b: list[Step]) -> tuple[list[tuple[Step, Step]], list
     """
     pairs: list[tuple[Step, Step]] = []
     alone: list[tuple[Step, bool]] = []
-    for name in dict.fromkeys(step.entry.role.partition("[")[0] for step in [*a, *b]):
-        left, right = (
-            [step for step in side if step.entry.role.partition("[")[0] == name] for side in (a, b)
-        )
+    by_name: dict[str, tuple[list[Step], list[Step]]] = {}
+    for number, side in enumerate((a, b)):
+        for step in side:
+            by_name.setdefault(step.entry.role.partition("[")[0], ([], []))[number].append(step)
+    for left, right in by_name.values():
         is_list = any("[" in step.entry.role for step in left + right)
-        for same in (lambda step: step.entry.cid, lambda step: sorted(_fields(step.entry).items())):
-            for step in list(left):
-                partner = next((other for other in right if same(other) == same(step)), None)
-                if partner is not None:
-                    pairs.append((step, partner))
-                    left.remove(step)
-                    right.remove(partner)
+        for same in (lambda step: step.entry.cid, lambda step: tuple(sorted(_fields(step.entry).items()))):
+            left, right, found = _alike(left, right, same)
+            pairs += found
         rest = min(len(left), len(right)) if not is_list or len(left) == len(right) else 0
         pairs += zip(left[:rest], right[:rest], strict=True)
         alone += [(step, True) for step in left[rest:]] + [(step, False) for step in right[rest:]]
     return pairs, alone
+
+
+def _alike(
+    left: list[Step], right: list[Step], same: Callable[[Step], Hashable]
+) -> tuple[list[Step], list[Step], list[tuple[Step, Step]]]:
+    """What is left of two lists, and each of the first with the first of the second that is like it."""
+    waiting: dict[Hashable, deque[Step]] = {}
+    for step in right:
+        waiting.setdefault(same(step), deque()).append(step)
+    alone, pairs = list[Step](), list[tuple[Step, Step]]()
+    for step in left:
+        if others := waiting.get(same(step)):
+            pairs.append((step, others.popleft()))
+        else:
+            alone.append(step)
+    taken = {id(partner) for _, partner in pairs}
+    return alone, [step for step in right if id(step) not in taken], pairs
 
 
 def _result(step: Step) -> str:

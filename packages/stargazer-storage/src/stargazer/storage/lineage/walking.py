@@ -102,6 +102,10 @@ def _first_step(store: StoreReader, walk: _Walk, cid: str) -> Step:
     return walk.step(_entry_of(records[0]) if records else Entry(cid=cid, keyvalues={}))
 
 
+MOST_KNOWN = 100
+"""Documents whose files are kept by what they are asked for."""
+
+
 class _Walk:
     """One walk through a store, which reads every document once."""
 
@@ -167,26 +171,53 @@ class _Walk:
 
 def output_of(document: Document | None, file: Entry) -> Entry | None:
     """A document's entry of a file that it registered: the one of this meaning, if the bytes have several."""
-    match document:
-        case Execution(outputs=entries) | Import(files=entries):
-            found = [entry for entry in entries if entry.cid == file.cid]
-            return next((entry for entry in found if entry.keyvalues == file.keyvalues), [*found, None][0])
-    return None
+    if not isinstance(document, Execution | Import):
+        return None
+    found = _files_of(document).outputs.get(file.cid, [])
+    return next((entry for entry in found if entry.keyvalues == file.keyvalues), [*found, None][0])
+
+
+class _Files:
+    """The files of a document by what they are asked for: it is asked for every one of them."""
+
+    def __init__(self, document: Execution | Import) -> None:
+        self.document = document
+        self.outputs: dict[str, list[Entry]] = {}
+        for entry in document.outputs if isinstance(document, Execution) else document.files:
+            self.outputs.setdefault(entry.cid, []).append(entry)
+        inputs = document.inputs if isinstance(document, Execution) else []
+        self.inputs = [(entry.cid, frozenset(entry.keyvalues.items())) for entry in inputs]
+        self.read = frozenset(self.inputs)
+        self.made_by = frozenset((entry.cid, entry.provenance_cid) for entry in inputs)
+        self.identity = tuple((entry.role, *read) for entry, read in zip(inputs, self.inputs, strict=True))
+
+
+_known: dict[int, _Files] = {}
+
+
+def _files_of(document: Execution | Import) -> _Files:
+    """The same for the same document, of the last hundred."""
+    found = _known.get(id(document))
+    if found is None or found.document is not document:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        found = _known[id(document)] = _Files(document)
+    return found
 
 
 def _hands_on(document: Document | None, file: Entry) -> bool:
     """Whether a document gives a file as it was read: the same bytes with the same meaning."""
     made = output_of(document, file)
-    reads = document.inputs if isinstance(document, Execution) else []
-    return made is not None and any(
-        (entry.cid, entry.keyvalues) == (made.cid, made.keyvalues) for entry in reads
-    )
+    if made is None or not isinstance(document, Execution):
+        return False
+    return (made.cid, frozenset(made.keyvalues.items())) in _files_of(document).read
 
 
 def _follows(first: Other | None, other: Other, file: Entry) -> bool:
     """Whether what made a file read the same bytes as the other made them: a step that changed no byte."""
-    reads = first.document.inputs if first and isinstance(first.document, Execution) else []
-    return any((entry.cid, entry.provenance_cid) == (file.cid, other.provenance_cid) for entry in reads)
+    if first is None or not isinstance(first.document, Execution):
+        return False
+    return (file.cid, other.provenance_cid) in _files_of(first.document).made_by
 
 
 def _identity(document: Execution | Import, file: Entry) -> Hashable:
@@ -194,6 +225,6 @@ def _identity(document: Execution | Import, file: Entry) -> Hashable:
     if isinstance(document, Import):
         entry = output_of(document, file) or file
         return entry.origin, frozenset(entry.keyvalues.items())
-    inputs = tuple((entry.role, entry.cid, frozenset(entry.keyvalues.items())) for entry in document.inputs)
+    inputs = _files_of(document).identity
     tools = tuple((tool.name, tool.version, tool.source) for tool in document.tools)
     return document.task, document.code_digest, inputs, str(sorted(document.parameters.items())), tools
