@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import R1, R2, Alignment, FormatError, InvalidAssetError, Reference, ToolError
+from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.headers import Contig, sam_header
 from stargazer.tasks.germline.alignment import (
     align_with_bwa,
@@ -31,8 +32,10 @@ HEADER = (
     "@HD\tVN:1.6\n@SQ\tSN:chr1:1-99\tLN:100\tM5:0\n@SQ\tSN:chrUn\tLN:7\n@RG\tID:1\tSM:s x\n@CO\tSM:other\tx\n"
 )
 name = st.text(
-    st.characters(exclude_categories=("Cc", "Cs", "Z"), exclude_characters="\\"), min_size=1, max_size=20
-)
+    st.characters(exclude_categories=("Cc", "Cf", "Cs", "Z"), exclude_characters="\\"),
+    min_size=1,
+    max_size=20,
+).map(composed)
 
 
 def fields(line: str) -> dict[str, str]:
