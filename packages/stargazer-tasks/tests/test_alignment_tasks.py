@@ -70,6 +70,17 @@ def test_read_groups_of_different_lanes_have_different_ids(lanes):
     assert first.isprintable()
 
 
+def test_a_read_group_that_writes_its_sample_in_another_form_of_unicode_gets_the_one_of_the_record():
+    text = "@SQ\tSN:c\tLN:9\n@RG\tID:1\tSM:Zoe\u0308\tLB:l\n@RG\tID:2\tLB:SM\n"
+    reference = {"c": Contig(9)}
+
+    assert sam_header(text).samples == ["Zo\u00eb"]
+    assert check_header(sam_header(text), "Zo\u00eb", "b", reference).missing == set()
+    assert conformed_header(text, "Zo\u00eb", reference) == (
+        "@SQ\tSN:c\tLN:9\n@RG\tID:1\tSM:Zo\u00eb\tLB:l\n@RG\tID:2\tLB:SM\tSM:Zo\u00eb\n"
+    )
+
+
 def test_a_backslash_is_refused():
     with pytest.raises(InvalidAssetError, match=r"cannot be the SM of a read group"):
         read_group(R1(sample="a\\tb"))
@@ -268,14 +279,3 @@ def test_bwa_that_is_not_on_path(bench, aligned, tmp_path: Path, monkeypatch: py
     with pytest.raises(ToolError, match="bwa was not found"):
         bench.run(align_with_bwa, r1, r2, index)
     assert bench.types() == before
-
-
-def test_a_read_group_that_writes_its_sample_in_another_form_of_unicode_gets_the_one_of_the_record():
-    text = "@SQ\tSN:c\tLN:9\n@RG\tID:1\tSM:Zoe\u0308\tLB:l\n@RG\tID:2\tLB:SM\n"
-    reference = {"c": Contig(9)}
-
-    assert sam_header(text).samples == ["Zo\u00eb"]
-    assert check_header(sam_header(text), "Zo\u00eb", "b", reference).missing == set()
-    assert conformed_header(text, "Zo\u00eb", reference) == (
-        "@SQ\tSN:c\tLN:9\n@RG\tID:1\tSM:Zo\u00eb\tLB:l\n@RG\tID:2\tLB:SM\tSM:Zo\u00eb\n"
-    )
