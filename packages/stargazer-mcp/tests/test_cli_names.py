@@ -238,3 +238,23 @@ def test_a_cram_without_its_index_is_read_in_silence(
     capfd.readouterr()
     assert main(["add", "a.cram"]) == 0
     assert "[E::" not in capfd.readouterr().err
+
+
+def test_a_file_that_is_in_the_way_is_said_and_the_results_are_kept(stargazer: Command) -> None:
+    Path("ref.fa").write_text(">c\n" + "ACGT" * 100 + "\n")
+    stargazer("add", "ref.fa", "build=T")
+    words = ["run", "prepare_reference", "build=T", "aligner=none", "--outdir", "out"]
+    Path("out").mkdir()
+    Path("out/T.fa").write_text("mine")
+
+    status, _, err = stargazer(*words)
+    assert (status, "in the way in 'out': 'T.fa'" in err, [path.name for path in Path("out").iterdir()]) == (
+        1,
+        True,
+        ["T.fa"],
+    )
+
+    Path("out/T.fa").rename("mine.fa")
+    status, _, err = stargazer(*words)
+    assert (status, "0 tasks computed" in err) == (0, True)
+    assert "T.fa" in Path("out/stargazer-results.json").read_text()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import R1, R2, Alignment, FormatError, InvalidAssetError, Reference, ToolError
+from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.headers import Contig, sam_header
 from stargazer.tasks.germline.alignment import (
     _check_count,
@@ -37,8 +38,10 @@ HEADER = (
     "@HD\tVN:1.6\n@SQ\tSN:chr1:1-99\tLN:100\tM5:0\n@SQ\tSN:chrUn\tLN:7\n@RG\tID:1\tSM:s x\n@CO\tSM:other\tx\n"
 )
 name = st.text(
-    st.characters(exclude_categories=("Cc", "Cs", "Z"), exclude_characters="\\"), min_size=1, max_size=20
-)
+    st.characters(exclude_categories=("Cc", "Cf", "Cs", "Z"), exclude_characters="\\"),
+    min_size=1,
+    max_size=20,
+).map(composed)
 
 
 def fields(line: str) -> dict[str, str]:
@@ -71,6 +74,17 @@ def test_read_groups_of_different_lanes_have_different_ids(lanes):
     assert first != second
     assert first.isascii()
     assert first.isprintable()
+
+
+def test_a_read_group_that_writes_its_sample_in_another_form_of_unicode_gets_the_one_of_the_record():
+    text = "@SQ\tSN:c\tLN:9\n@RG\tID:1\tSM:Zoe\u0308\tLB:l\n@RG\tID:2\tLB:SM\n"
+    reference = {"c": Contig(9)}
+
+    assert sam_header(text).samples == ["Zo\u00eb"]
+    assert check_header(sam_header(text), "Zo\u00eb", "b", reference).missing == set()
+    assert conformed_header(text, "Zo\u00eb", reference) == (
+        "@SQ\tSN:c\tLN:9\n@RG\tID:1\tSM:Zo\u00eb\tLB:l\n@RG\tID:2\tLB:SM\tSM:Zo\u00eb\n"
+    )
 
 
 def test_a_backslash_is_refused():

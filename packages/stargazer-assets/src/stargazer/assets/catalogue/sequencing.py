@@ -111,6 +111,6 @@ class AlignmentIndex(Asset):
 class Intervals(Asset):
     """Parts of a reference, as BED (zero-based, half open)."""
 
-    name: str
-    build: str | None = None
+    name: str = attrs.field(validator=header_text)
+    build: str | None = attrs.field(default=None, validator=header_text)
     reference_cid: Derived[Reference] | None = None

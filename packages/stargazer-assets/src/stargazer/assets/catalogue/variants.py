@@ -57,7 +57,7 @@ class KnownSites(Asset):
     """Sites of known variation (dbSNP, Mills), as VCF."""
 
     name: str = attrs.field(validator=header_text)
-    build: str | None = None
+    build: str | None = attrs.field(default=None, validator=header_text)
     reference_cid: Derived[Reference] | None = None
 
 
@@ -89,4 +89,4 @@ class Annotation(Asset):
     """Genes and transcripts of a build, as GFF3 or GTF."""
 
     name: str = attrs.field(validator=header_text)
-    build: str
+    build: str = attrs.field(validator=header_text)

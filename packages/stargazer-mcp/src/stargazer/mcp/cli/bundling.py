@@ -144,7 +144,10 @@ def _make(parser: Parser, words: Words, name: str) -> int:
         intermediates=options.intermediates,
         tell=note,
     )
-    remember_made(store.root, made.path)
+    try:
+        remember_made(store.root, made.path)
+    except StorageError as error:  # a store that may only be read
+        note(f"it is made, and not listed by `stargazer bundle list`: {error}")
     files, size = len(made.manifest.files), made.manifest.size
     if options.json:
         print_json({"name": name, "path": str(made.path), "files": files, "size": size, "copied": made.copied,
