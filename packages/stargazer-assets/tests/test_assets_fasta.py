@@ -35,7 +35,8 @@ def test_names_of_the_field_are_right(name: str, tmp_path: Path) -> None:
 
 
 BAD_NAMES = [
-    "aa>1", "chr1,2", "c(1)", "c[1]", "c{1}", "c<1", 'c"1', "c'1", "c`1", "c\\1", "chré", "c\x001", "*1", "=1", "染色体"
+    "aa>1", "chr1,2", "c(1)", "c[1]", "c{1}", "c<1", 'c"1', "c'1", "c`1", "c\\1", "chré", "c\x001", "*1", "=1", "#1",
+    "染色体"
 ]  # fmt: skip
 
 

@@ -104,6 +104,7 @@ def test_a_type_is_read_off_the_name(
     [
         ("reads.fq", "asset=r1 or asset=r2"),
         ("x.bam.bai", "asset=alignment_index alignment_cid=CID"),
+        ("x.bam.csi", "asset=alignment_index alignment_cid=CID"),
         ("x.txt", "give asset=TYPE, one of: "),
     ],
 )

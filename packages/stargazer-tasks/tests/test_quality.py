@@ -153,10 +153,14 @@ def test_a_summary_counts_genotypes_in_deletions_of_calls_that_pass(summarise: A
 
 
 def test_reads_that_callers_leave_out(tmp_path: Path, by_hand):
-    """The first pair lies apart from each other."""
+    """The first pair lies apart from each other; then it failed."""
     sam = SAM.replace("r1\t99", "r1\t97").replace("r1\t147", "r1\t145")
     path = report(tmp_path / "f", by_hand, samtools, "flagstat", "-O", "json", stdin=sam)
 
+    assert read_flagstat(path)["left_out"] == 0.333333
+
+    sam = SAM.replace("r1\t99", "r1\t611").replace("r1\t147", "r1\t659")
+    path = report(tmp_path / "f", by_hand, samtools, "flagstat", "-O", "json", stdin=sam)
     assert read_flagstat(path)["left_out"] == 0.333333
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import Alignment, Intervals, InvalidAssetError, Reference, ToolError, Variants
 from stargazer.tasks.germline.alignment import index_alignment
+from stargazer.tasks.germline.records import FIRST_BASE
 from stargazer.tasks.germline.variants import (
     call_variants,
     check_max_depth,
@@ -140,6 +141,21 @@ def test_normalising_and_filtering(bench, reference, tmp_path: Path):
         ("5", "T", "G", "Weak"),
         (str(run), BASES[run - 1 : run + 1], BASES[run - 1], "PASS"),
     ]
+
+
+def test_a_deletion_of_ambiguity_codes_is_normalised(bench, tmp_path: Path):
+    """`bcftools norm` takes each code for the base that calls have in its place, and nothing else."""
+    (tmp_path / "r.fa").write_text(f">{CONTIG}\n{BASES[:50]}GCG{''.join(map(chr, FIRST_BASE))}{BASES[50:]}\n")
+    reference = bench.add(tmp_path / "r.fa", Reference(build="b"))
+    bench.run(samtools_faidx, reference)
+    deleted = "G" + "".join(map(chr, FIRST_BASE.values()))
+    (tmp_path / "v.vcf").write_text(f"{VCF}{CONTIG}\t53\t.\t{deleted}\tG\t90\t.\t.\tGT\t0/1\n")
+
+    normalised = bench.run(
+        normalise_variants, bench.add(tmp_path / "v.vcf", Variants(samples=["s"])), reference
+    )
+
+    assert [(line[3], line[4]) for line in lines(bench, normalised)] == [(deleted, "G")]
 
 
 def test_another_reference_is_noticed(bench, reference, tmp_path: Path):

@@ -33,8 +33,8 @@ TITLE = 1 << 16  # bytes of a title line that are kept
 SHOWN = 40  # characters of a line in a message
 PLACES = 10  # of ambiguity codes that are told of a contig
 
-NAME = re.compile(rb"[0-9A-Za-z!#$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
-"""Of a contig (SAM specification, section 1.2.1)."""
+NAME = re.compile(rb"[0-9A-Za-z!$%&+./:;?@^_|~-][0-9A-Za-z!#$%&*+./:;=?@^_|~-]*")
+"""Of a contig (SAM specification, section 1.2.1); with # first, records of VCF and BED would be comments."""
 
 CODES = b"RYSWKMBDHVUX.*-"
 """What stands for a base that is not known exactly, other than N; bwa and bcftools take each for any base."""
@@ -44,7 +44,7 @@ AMBIGUOUS = re.compile(rb"[^ACGTN]")
 LOWER_CASE = bytes(range(ord("a"), ord("z") + 1))
 
 RENAME = (
-    r"LC_ALL=C sed '/^>/{s,[^[:space:]0-9A-Za-z!#$%&*+./:;=?@^_|~-],_,g;s/^_/>/;s/^>[*=]/>_/;}'"  # '>' too
+    r"LC_ALL=C sed '/^>/{s,[^[:space:]0-9A-Za-z!#$%&*+./:;=?@^_|~-],_,g;s/^_/>/;s/^>[*=#]/>_/;}'"  # '>' too
 )
 UNINDENT = "sed 's/^>[[:space:]]*/>/'"
 REWRAP = """awk '/^>/{if(NR>1)print "";print;next}{gsub(/[ \\t\\r]/,"");printf "%s",$0}END{print ""}'"""
@@ -274,7 +274,7 @@ class _Reader:
         if not NAME.fullmatch(found):
             raise self._error(
                 f"the contig {name!r} has a name that SAM and VCF cannot hold (SAM specification, section 1.2.1: "
-                "letters, digits and !#$%&*+./:;=?@^_|~- alone, neither * nor = first); "
+                "letters, digits and !#$%&*+./:;=?@^_|~- alone, none of *, = and # first); "
                 f"rename it: {self._mended(RENAME)}"
             )
         if other := self._titles.get(name):

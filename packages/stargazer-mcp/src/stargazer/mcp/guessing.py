@@ -23,6 +23,7 @@ COMPANIONS = {
     ".bai": ("alignment_index", "alignment_cid"),
     ".fai": ("reference_index", "reference_cid"),
     ".gzi": ("reference_gzi", "reference_cid"),
+    ".bam.csi": ("alignment_index", "alignment_cid"),
     ".tbi": ("variants_index", "variants_cid"),
     ".csi": ("variants_index", "variants_cid"),
 }

@@ -25,10 +25,13 @@ OFTEN = 0.2
 def read_flagstat(path: Path) -> dict[str, Any]:
     """Counts of `samtools flagstat -O json`: reads, mapped, properly paired, duplicates; fractions of 1.
 
-    `left_out`: those that are mapped as of a pair and not properly, which `bcftools mpileup` does not look at.
+    `left_out`: those that are mapped as of a pair and not properly, or that failed the quality checks of the sequencer
+    (flag 0x200), of all reads; `bcftools mpileup` does not look at them.
     """
-    counts = json.loads(path.read_text())["QC-passed reads"]
+    both = json.loads(path.read_text())
+    counts, failed = both["QC-passed reads"], both["QC-failed reads"]["primary"]
     reads = counts["primary"]
+    discordant = counts["with itself and mate mapped"] + counts["singletons"] - counts["properly paired"]
 
     def share(count: int) -> float:
         return round(count / reads, 6) if reads else 0.0
@@ -37,9 +40,7 @@ def read_flagstat(path: Path) -> dict[str, Any]:
         "reads": reads,
         "mapped": share(counts["primary mapped"]),
         "properly_paired": share(counts["properly paired"]),
-        "left_out": share(
-            counts["with itself and mate mapped"] + counts["singletons"] - counts["properly paired"]
-        ),
+        "left_out": round((discordant + failed) / (reads + failed), 6) if reads + failed else 0.0,
         "duplicates": share(counts["primary duplicates"]),
     }
 
@@ -175,8 +176,9 @@ def _notes(
     if discordant := [f"{name} ({found['left_out']:.0%})" for name, found in samples.items()
                       if found["left_out"] > OFTEN]:  # fmt: skip
         notes.append(
-            f"Many reads are of pairs that are not properly paired: {', '.join(discordant)}. Variants were called "
-            "without them; see whether the two files of reads belong together, and the library is as it should be."
+            f"Many reads are of pairs that are not properly paired, or failed quality checks (flag 0x200): "
+            f"{', '.join(discordant)}. Variants were called without them; see whether the two files of reads belong "
+            "together, and the library is as it should be."
         )
     if inside := counts["filtered"]["by_filter"].get(IN_DELETION, 0):
         notes.append(

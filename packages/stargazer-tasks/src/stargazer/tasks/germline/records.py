@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["IN_DELETION", "count_records", "flag_calls_in_deletions", "write_capital_alleles"]
+__all__ = ["FIRST_BASE", "IN_DELETION", "count_records", "flag_calls_in_deletions", "write_capital_alleles"]
 
 IN_DELETION = "InDeletion"
 POS, REF, ALT, FILTER, FORMAT = 1, 3, 4, 6, 8
@@ -19,10 +19,14 @@ HEADER = (
     '##FORMAT=<ID=FT,Number=1,Type=String,Description="Filter of the genotype">\n'
 )
 BASES = "ACGTN"
+FIRST_BASE: dict[int, int] = str.maketrans("RYSWKMBDHV", "ACCAGACAAA")
 
 
 def write_capital_alleles(source: str, target: str, reference: str, samples: list[str] | None = None) -> None:
     """Copy a VCF as text, its REF and ALT in capitals: a reference writes repeats in small letters (soft-masking).
+
+    Ambiguity codes, which a deletion can hold, become the first base that they stand for, as the VCF specification
+    (section 1.6.1, REF) and `bcftools norm` have it.
 
     Args:
         reference: what `##reference` says instead of the path that the tool was given.
@@ -34,9 +38,9 @@ def write_capital_alleles(source: str, target: str, reference: str, samples: lis
                 line = f"##reference={reference}\n"
             elif not line.startswith("#"):
                 fields = line.split("\t", FILTER)
-                fields[REF] = fields[REF].upper()
+                fields[REF] = fields[REF].upper().translate(FIRST_BASE)
                 if "<" not in fields[ALT]:
-                    fields[ALT] = fields[ALT].upper()
+                    fields[ALT] = fields[ALT].upper().translate(FIRST_BASE)
                 line = "\t".join(fields)
             elif samples and line.startswith("#CHROM\t"):
                 line = "\t".join([*line.split("\t")[: FORMAT + 1], *samples]) + "\n"
