@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stargazer.storage.index import Index
     from stargazer.storage.reading import StoreReader
 
-__all__ = ["doubt", "holds_files", "notice_emptied"]
+__all__ = ["doubt", "holds_files", "noticed"]
 
 
 def doubt(store: StoreReader) -> str:
@@ -46,21 +46,28 @@ def holds_files(root: Path) -> bool:
         return False
 
 
-def notice_emptied(store: StoreReader, index: Index) -> None:
-    """Mark an index that is empty where files are, unless they may be those of somebody who is at work."""
-    from stargazer.storage.index.completeness import is_new, mark_incomplete
+def noticed(store: StoreReader, index: Index) -> str:
+    """Why answers of an index that was just opened may be wrong; empty if nothing speaks against them.
+
+    One that is empty where files are is marked, unless they may be those of somebody who is at work.
+    """
+    from stargazer.storage.index.completeness import is_incomplete, is_new, mark_incomplete
 
     with index.reading() as connection:
+        if is_incomplete(connection):
+            return _lost(store)
         if not is_new(connection) or not holds_files(store.root):
-            return
+            return ""
     try:
         with try_alone(store.root) as nobody_else:
-            if nobody_else:
-                with index.transaction() as connection:
-                    if is_new(connection):
-                        mark_incomplete(connection)
+            if not nobody_else:
+                return ""
+            with index.transaction() as connection:
+                if is_new(connection):
+                    mark_incomplete(connection)
     except StorageError:  # where nothing can be written, nothing is added either
         pass
+    return _lost(store)
 
 
 def _lost(store: StoreReader) -> str:

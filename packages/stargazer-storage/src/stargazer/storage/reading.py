@@ -77,15 +77,15 @@ class StoreReader:
     def index(self) -> Index:
         """The records, opened at first use; a warning says so if they may not be all."""
         with self._opening:
-            opening = self._index is None
+            doubt = ""
             if self._index is None:
                 from stargazer.storage.index import Index
 
                 has_files = functools.partial(doubts.holds_files, self.root)
                 self._index = Index(self.index_path, schema=SCHEMA, has_files=has_files)
-                doubts.notice_emptied(self, self._index)
+                doubt = doubts.noticed(self, self._index)
             index = self._index
-        if opening and not self.is_checked and (doubt := doubts.doubt(self)):
+        if doubt and not self.is_checked:
             warnings.warn(doubt, stacklevel=2)
         return index
 

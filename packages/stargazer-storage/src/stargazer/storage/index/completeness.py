@@ -15,8 +15,9 @@ _NEW, _INCOMPLETE, _CHECKED = 0, 1, 2  # SQLite's application_id
 
 def is_new(connection: sqlite3.Connection) -> bool:
     """Whether nothing was ever registered in the index, nor did fsck look at it."""
-    empty = connection.execute("SELECT 1 FROM docs LIMIT 1").fetchone() is None
-    return empty and _state(connection) == _NEW
+    if _state(connection) != _NEW:
+        return False
+    return connection.execute("SELECT 1 FROM docs LIMIT 1").fetchone() is None
 
 
 def is_incomplete(connection: sqlite3.Connection) -> bool:
