@@ -23,14 +23,13 @@ from stargazer.tasks.germline.alignment import (
     align_with_bwa,
     align_with_bwa_mem3,
     alignment_stats,
-    check_alignment,
     flagstat,
     index_alignment,
     mark_duplicates,
     merge_lanes,
     sort_alignment,
-    split_libraries,
 )
+from stargazer.tasks.germline.imported import check_alignment, split_libraries
 from stargazer.tasks.germline.variants import (
     MAX_DEPTH,
     call_variants,

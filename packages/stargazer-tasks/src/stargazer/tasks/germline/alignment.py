@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -18,26 +16,23 @@ from stargazer.assets import (
     InvalidAssetError,
     QcReport,
     Reference,
-    SequenceDict,
     ToolError,
 )
 from stargazer.assets.fastq import name_of
-from stargazer.tasks.checks.contigs import compare
-from stargazer.tasks.checks.headers import is_cram, sam_contigs, sam_header
+from stargazer.tasks.checks.headers import sam_contigs
 from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.germline.headers import check_header, conformed_header
 from stargazer.tasks.index_contents import index_prefix
 from stargazer.tasks.quality import mapped_reads
-from stargazer.tasks.tools import Command, Pipeline, call, current_session, expect
+from stargazer.tasks.tools import Command, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
 from stargazer.tasks.tools.samtools import samtools
 
-__all__ = ["CheckedAlignment", "MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats",
-           "check_alignment", "check_pairs", "flagstat", "index_alignment", "mark_duplicates", "merge_lanes",
-           "read_group", "refuse_long_reads", "sort_alignment", "split_libraries"]  # fmt: skip
+__all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs", "flagstat",
+           "group_id", "index_alignment", "mark_duplicates", "merge_lanes", "read_group", "refuse_long_reads",
+           "sort_alignment"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
 """Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
@@ -45,25 +40,8 @@ BATCH_BASES = 10_000_000
 ID_CHARACTERS = "!#$&'()*+,/;<=>?@[]^_`{|}~\""
 """Allowed in the ID of a read group, beside letters, digits and `.-_`; others, and what parts the ID, are escaped."""
 
-DUPLICATE = "0x400"
-"""The flag of a duplicate."""
-
-WITHOUT_MATE = 'flag.paired && !flag.unmap && rnext=="*"'
-"""Mapped reads of pairs whose mate is not in the file, as `samtools fixmate` leaves them: not properly paired."""
-
 DEEPEST = 1_000_000
 """Reads at a place up to which `samtools stats` counts each depth apart."""
-
-
-class CheckedAlignment(NamedTuple):
-    """An alignment from elsewhere that fits a reference.
-
-    `duplicates_marked` also where its header alone says so; `report` tells what was changed, and what is missing.
-    """
-
-    alignment: Alignment
-    duplicates_marked: bool
-    report: QcReport
 
 
 class MarkedDuplicates(NamedTuple):
@@ -83,7 +61,7 @@ def read_group(r1: R1) -> str:
     """
     lane = [r1.library, r1.lane or ""] if r1.library else [r1.lane] if r1.lane else []
     fields = {
-        "ID": ":".join(quote(part, safe=ID_CHARACTERS) for part in [r1.sample, *lane]),
+        "ID": group_id(r1.sample, *lane),
         "SM": r1.sample,
         "LB": r1.library or r1.sample,
         "PL": r1.platform,
@@ -94,6 +72,11 @@ def read_group(r1: R1) -> str:
             raise InvalidAssetError(f"the reads of {r1.sample!r}: {value!r} cannot be the {tag} of a read group, where "
                                     "a backslash is an escape; register them under another name")  # fmt: skip
     return "\\t".join(["@RG", *(f"{tag}:{value}" for tag, value in fields.items())])
+
+
+def group_id(*parts: str) -> str:
+    """The ID of a read group of what it is of, percent-encoded where it must be."""
+    return ":".join(quote(part, safe=ID_CHARACTERS) for part in parts)
 
 
 @align_env.task(tools=[bwa_mem3, samtools])
@@ -305,165 +288,6 @@ async def index_alignment(alignment: Alignment) -> AlignmentIndex:
     kind = ["-c"] if needs_csi(sam_contigs(header)) else []
     await samtools("index", *kind, "-o", index, alignment.path)
     return AlignmentIndex(path=expect(index, by="samtools index"), alignment_cid=alignment)
-
-
-@htslib_env.task(tools=[samtools])
-async def check_alignment(
-    alignment: Alignment,
-    reference: Reference,
-    dictionary: SequenceDict,
-    aligned_to: SequenceDict | None = None,
-) -> CheckedAlignment:
-    """See that an alignment from elsewhere belongs to a reference and a sample; give it the contigs of the reference.
-
-    Callers number contigs by the header, and take those of the first file for those of all: so the contigs of every
-    alignment have to be those of the reference, in its order. Where they differ in order alone, or in contigs without
-    reads, the header and the records are rewritten. Read groups that name no sample get the alignment's. An alignment
-    that needs no change is handed on.
-
-    Args:
-        dictionary: of the reference, with the MD5 of each contig.
-        aligned_to: the same of the reference that it was aligned to, where that is known and another one.
-
-    Raises:
-        FormatError: contigs of other lengths or checksums than in the reference, or none in common.
-        InvalidAssetError: CRAM; reads on a contig that the reference lacks; read groups of another sample, or of a
-            platform with long reads.
-    """
-    assert alignment.path is not None
-    assert dictionary.path is not None
-    if is_cram(alignment.path):
-        raise InvalidAssetError(f"the alignment of {alignment.sample!r} is CRAM; convert it: `samtools view -b -T "
-                                "reference.fa -o out.bam in.cram`, and add that")  # fmt: skip
-    text = await samtools("view", "-H", "--no-PG", alignment.path).text()
-    header, contigs = sam_header(text), sam_contigs(dictionary.path.read_text())
-    fit = check_header(header, alignment.sample, reference.build, contigs)
-    if aligned_to is not None:
-        assert aligned_to.path is not None
-        compare(
-            f"the reference that the alignment of {alignment.sample!r} was made with",
-            sam_contigs(aligned_to.path.read_text()),
-            f"the reference {reference.build}",
-            contigs,
-        )
-    placed: dict[str, int] = {}
-    if fit.missing:
-        # from a pipe, for an index from elsewhere may lack the counts
-        counts = samtools("view", "--no-PG", "-u", alignment.path) | samtools("idxstats", "-")
-        for contig, _, mapped, unmapped in (line.split("\t") for line in (await counts.text()).splitlines()):
-            if contig in fit.missing and (int(mapped) or int(unmapped)):
-                placed[contig] = int(mapped)
-        if strange := [contig for contig in placed if placed[contig]]:
-            raise InvalidAssetError(
-                f"the alignment of {alignment.sample!r} has reads on {', '.join(strange[:3])}, which the reference "
-                f"{reference.build} does not have; add the reference that it was aligned to, with a build= of its own"
-            )
-    checked = alignment
-    rewritten = conformed_header(text, alignment.sample, contigs)
-    bam = alignment.path
-    if list(header.contigs) != list(contigs):
-        names, bam = workspace() / "contigs.tsv", workspace() / "renumbered.bam"
-        names.write_text("".join(f"{name}\t{contig.length}\n" for name, contig in contigs.items()))
-        await (
-            samtools("view", "--no-PG", alignment.path)
-            | samtools("view", "--no-PG", "-b", "-t", names, "-o", bam, "-")
-        )
-    if rewritten != text:
-        conformed = workspace() / "conformed.bam"
-        (workspace() / "header.sam").write_text(rewritten)
-        await samtools("reheader", "--no-PG", workspace() / "header.sam", bam, stdout=conformed)
-        bam = expect(conformed, by="samtools reheader")
-    if not header.read_groups:
-        grouped = workspace() / "grouped.bam"
-        await samtools("addreplacerg", "--no-PG", "-r", f"ID:{quote(alignment.sample, safe=ID_CHARACTERS)}",
-                       "-r", f"SM:{alignment.sample}", "-o", grouped, bam)  # fmt: skip
-        bam = expect(grouped, by="samtools addreplacerg")
-    if bam != alignment.path:
-        keeps_order = fit.in_order and not placed
-        checked = alignment.evolve(
-            path=bam,
-            reference_cid=reference,
-            build=reference.build,
-            sorted_by=alignment.sorted_by if keeps_order else "unsorted",
-        )
-    notes, duplicates_marked = list(fit.notes), alignment.duplicates_marked or header.duplicates_marked
-    if not duplicates_marked:
-        flagged = int(await samtools("view", "-c", "-f", DUPLICATE, alignment.path).text())
-        if flagged:
-            notes.append(
-                f"{flagged:,} reads of {alignment.sample} were flagged as duplicates, and the header names no program "
-                "that marks them: duplicates were marked anew. To keep these flags, say that they are right: "
-                f"`stargazer amend {alignment.cid} duplicates_marked=true`."
-            )
-    report = workspace() / "check.json"
-    report.write_text(
-        json.dumps({"sample": alignment.sample, "build": reference.build, "notes": notes}, indent=1)
-    )
-    return CheckedAlignment(
-        checked,
-        duplicates_marked,
-        QcReport(path=report, kind="alignment_check", sample=alignment.sample, alignment_cid=checked),
-    )
-
-
-@htslib_env.task(tools=[samtools])
-async def split_libraries(alignment: Alignment) -> list[Alignment]:
-    """One alignment for each library of an alignment from elsewhere, with what marking duplicates needs.
-
-    Duplicates are copies of a molecule, so they are looked for within a library. Reads whose read group names no
-    library are together in the last one. The mates of each read are next to it for `samtools fixmate -m`; then the
-    reads are sorted by coordinate. Reads whose mates are not in the file are single reads from then on: callers leave
-    out what is paired but not properly.
-    """
-    assert alignment.path is not None
-    text = await samtools("view", "-H", "--no-PG", alignment.path).text()
-    header = sam_header(text)
-    unnamed = not header.read_groups or any(not group.get("LB") for group in header.read_groups)
-    choices: list[tuple[str | None, list[str]]] = [(library, ["-l", library]) for library in header.libraries]
-    if len(choices) > 1 or unnamed:
-        choices.append((None, ["-e", 'library==""']))
-    if len(header.libraries) + unnamed == 1:
-        choices = [(header.libraries[0] if header.libraries else None, [])]
-    # of single reads, `fixmate` would make pairs where two have one name
-    has_pairs = int(await samtools("view", "-c", "-f", "PAIRED", alignment.path).text()) > 0
-    parts = []
-    for number, (library, chosen) in enumerate(choices):
-        bam = workspace() / f"library{number}.bam"
-        reads: Command | Pipeline = samtools("view", "--no-PG", "-u", *chosen, alignment.path)
-        if has_pairs:
-            reads = (
-                reads
-                | samtools("collate", "--no-PG", "-u", "-O", "-T", workspace() / f"collate{number}", "-")
-                | samtools("fixmate", "--no-PG", "-m", "-p", "-u", "-", "-")
-            )
-        await (
-            reads
-            | samtools(
-                "sort", "--no-PG", "-l", 1, "-m", "512M", "-T", workspace() / f"sort{number}", "-o", bam, "-"
-            )
-        )
-        bam = await _with_single_reads(expect(bam, by="samtools sort"))
-        parts.append(
-            alignment.evolve(
-                path=bam,
-                sorted_by="coordinate",
-                library=library or alignment.library,
-            )
-        )
-    return parts
-
-
-async def _with_single_reads(bam: Path) -> Path:
-    """The same reads, those without their mates no longer marked as of a pair."""
-    if not int(await samtools("view", "-c", "-e", WITHOUT_MATE, bam).text()):
-        return bam
-    singles, others, both = (
-        bam.with_name(f"{bam.stem}.{part}.bam") for part in ("singles", "others", "both")
-    )
-    await samtools("view", "--no-PG", "-u", "-e", WITHOUT_MATE, "--remove-flags", "PAIRED", "-U", others,
-                   "-o", singles, bam)  # fmt: skip
-    await samtools("merge", "--no-PG", "-c", "-p", "-l", 1, "-o", both, others, singles)
-    return expect(both, by="samtools merge")
 
 
 @htslib_env.task(tools=[samtools])
