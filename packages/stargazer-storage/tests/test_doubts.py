@@ -129,6 +129,16 @@ def test_the_first_files_of_somebody_who_is_at_work_are_no_loss(store, tmp_path)
     assert warned(anew(add(store, "b") and store)) == []
 
 
+def test_files_that_are_on_their_way_with_a_bundle_are_no_loss(store, tmp_path):
+    store.open_index()
+    (tmp_path / "a.txt").write_text("a")
+    store.objects.add(tmp_path / "a.txt")
+
+    store = anew(store)
+    assert warned(store) == []
+    assert doubt(store) == ""
+
+
 def test_an_index_that_knows_something_costs_no_look_at_the_files(store, monkeypatch):
     add(store, "a")
     store = anew(store)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets.errors import StorageError
+from stargazer.storage.documents import looks_like_document
 from stargazer.storage.presence import is_there
 from stargazer.storage.refusals import refused
-from stargazer.storage.stored import StoredObject, scan_objects
+from stargazer.storage.stored import StoredObject, place_of, scan_objects
 from stargazer.storage.upkeep.alone import try_alone
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def doubt(store: StoreReader) -> str:
         if not is_there(store.index_path):
             return _lost(store) if holds_files(store.root) else ""
         with store.index.reading() as connection:
-            incomplete = is_incomplete(connection) or (is_new(connection) and holds_files(store.root))
+            incomplete = is_incomplete(connection) or (is_new(connection) and _holds_provenance(store.root))
         return _lost(store) if incomplete else ""
     except StorageError as error:
         return str(error)
@@ -49,25 +50,38 @@ def holds_files(root: Path) -> bool:
 def noticed(store: StoreReader, index: Index) -> str:
     """Why answers of an index that was just opened may be wrong; empty if nothing speaks against them.
 
-    One that is empty where files are is marked, unless they may be those of somebody who is at work.
+    One that is empty where provenance is is marked, unless that may be of somebody who is at work. Other files do not
+    count: those of a bundle arrive before they are registered.
     """
     from stargazer.storage.index.completeness import is_incomplete, is_new, mark_incomplete
 
     with index.reading() as connection:
         if is_incomplete(connection):
             return _lost(store)
-        if not is_new(connection) or not holds_files(store.root):
+        if not is_new(connection) or not _holds_provenance(store.root):
             return ""
     try:
         with try_alone(store.root) as nobody_else:
             if not nobody_else:
                 return ""
             with index.transaction() as connection:
-                if is_new(connection):
-                    mark_incomplete(connection)
+                if not is_new(connection):
+                    return ""
+                mark_incomplete(connection)
     except StorageError:  # where nothing can be written, nothing is added either
         pass
     return _lost(store)
+
+
+def _holds_provenance(root: Path) -> bool:
+    folder = root / "objects"
+    try:
+        return any(
+            isinstance(found, StoredObject) and looks_like_document(Path(place_of(folder, found.cid)))
+            for found in scan_objects(folder)
+        )
+    except OSError:
+        return False
 
 
 def _lost(store: StoreReader) -> str:
