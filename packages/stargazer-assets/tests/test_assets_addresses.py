@@ -73,12 +73,20 @@ def test_no_secret_of_a_url_is_left_in_a_text(
         "reads of sample:lane: '@HWI:1:2' and '@HWI:1:3': record 4",
         "see https://example.org/a/b.html.",
         "give it as https://HOST/ipfs/{cid}, or a path",
+        "sed '/^>/{s,[^[:space:]0-9A-Za-z!#$%&*+./:;=?@^_|~-],_,g;}' r.fa > r.mended.fa",
         "12/3 of 4:5, x@1.2, tool@2, C:\\x",
     ],
 )
 def test_other_texts_are_left_as_they_are(text: str) -> None:
     assert hidden(text) == text
     assert not has_secrets(text)
+
+
+def test_a_query_without_its_host_is_not_shown_either() -> None:
+    assert (
+        hidden("no such file: '127.0.0.1:9/x.fa?token=hush&x=hush': y")
+        == "no such file: '127.0.0.1:9/x.fa?...': y"
+    )
 
 
 @pytest.mark.parametrize("kind", [FormatError, StorageError, ToolError])

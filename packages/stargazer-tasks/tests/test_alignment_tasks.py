@@ -27,9 +27,9 @@ from stargazer.tasks.germline.alignment import (
     merge_lanes,
     read_group,
     sort_alignment,
-    split_libraries,
 )
 from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
+from stargazer.tasks.germline.imported import split_libraries
 from stargazer.tasks.reference import index_for_bwa_mem3, index_with_bwa, samtools_faidx
 from stargazer.tasks.tools import Session, use_session
 from stargazer.tasks.tools.samtools import samtools

@@ -7,7 +7,7 @@ import re
 __all__ = ["has_secrets", "hidden", "is_address", "without_secrets"]
 
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}:/[^\s\"<>`]+")
-_PARAMETER = re.compile(r"([?&][\w.%~+-]{1,100}=)[^\s&'\"`)]+")
+_QUERY = re.compile(r"(?<=[\w/.~%-])\?[A-Za-z][\w.%-]{0,100}=[^\s'\"`)]*")
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+")
 _CLOSING = re.compile(r"[]'.,:;)}!]*$")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^:\[\]]*)(:[0-9]+)?")
@@ -31,7 +31,7 @@ def hidden(text: str) -> str:
     if "/" not in text and "?" not in text and "eyJ" not in text:
         return text
     text = _URL.sub(_shown, text)
-    return _TOKEN.sub("...", _PARAMETER.sub(r"\1...", text))
+    return _TOKEN.sub("...", _QUERY.sub("?...", text))
 
 
 def is_address(word: str) -> bool:
