@@ -229,8 +229,10 @@ def test_some_reads_say_which_mate_they_are(line: str, number: int | None) -> No
     ],
 )
 def test_interleaved_reads_are_told_from_others(lines: str, interleaved: bool) -> None:
-    reads = [(line.replace(",", " ").encode(), b"A", b"I") for line in lines.split()]
+    bases = (b"A", b"C")
+    reads = [(line.replace(",", " ").encode(), bases[at % 2], b"I") for at, line in enumerate(lines.split())]
     assert are_interleaved(reads) is interleaved
+    assert not are_interleaved([(b"a", b"A", b"I")] * 2)  # the same read twice
 
 
 def test_a_name_ends_at_white_space() -> None:

@@ -135,7 +135,7 @@ def in_order(one: bytes, two: bytes) -> tuple[bytes, bytes]:
 def are_interleaved(records: Sequence[Record]) -> bool:
     """Whether the first records of a file are first and second reads by turns, or second and first.
 
-    Two pairs tell it, or one whose reads have the same name or carry their numbers.
+    Two pairs tell it, or one whose reads carry their numbers, or have the same name and other bases.
     """
     lines = [line for line, _, _ in records]
     pairs = [in_order(one, two) for one, two in zip(lines[::2], lines[1::2], strict=False)]
@@ -143,8 +143,8 @@ def are_interleaved(records: Sequence[Record]) -> bool:
     if not names or None in names or len(set(names)) < len(names):
         return False
     numbers = {(mate_number(one), mate_number(two)) for one, two in pairs}
-    alike = len(pairs) > 1 or name_of(pairs[0][0]) == name_of(pairs[0][1])
-    return numbers == {(1, 2)} or (alike and numbers == {(None, None)})
+    alike = len(records) == 2 and name_of(lines[0]) == name_of(lines[1]) and records[0][1:] != records[1][1:]
+    return numbers == {(1, 2)} or ((len(pairs) > 1 or alike) and numbers == {(None, None)})
 
 
 def _without_number(name: bytes) -> bytes:

@@ -160,7 +160,7 @@ def _in_output(error: OSError) -> bool:
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     name = last.tb_frame.f_globals.get("__name__", "") if last is not None else ""
-    return name == "argparse" or name.startswith("stargazer.mcp.cli.")
+    return name in ("argparse", "stargazer.mcp.wire") or name.startswith("stargazer.mcp.cli.")
 
 
 def _refused(error: OSError) -> str:
