@@ -307,8 +307,10 @@ def test_waiting_for_another_can_be_cancelled_and_the_other_goes_on(tmp_path: Pa
     log = tmp_path / "log"
 
     async def run() -> QcReport:
-        first = asyncio.create_task(slow("same", 0.5, str(log)))
-        second = asyncio.create_task(slow("same", 0.5, str(log)))
+        first = asyncio.create_task(slow("same", 1.5, str(log)))
+        while not log.exists():  # either could be first to have the lock
+            await asyncio.sleep(0.01)
+        second = asyncio.create_task(slow("same", 1.5, str(log)))
         await asyncio.sleep(0.2)
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
