@@ -28,7 +28,7 @@ def test_alleles_come_in_capitals_the_reference_without_its_path_and_nothing_els
 def test_ambiguity_codes_in_a_deletion_become_bases(tmp_path: Path):
     (tmp_path / "a.vcf").write_text(VCF.replace("AC\tA,*", "RygS\tr,*"))
 
-    write_capital_alleles(str(tmp_path / "a.vcf"), str(tmp_path / "b.vcf"))
+    write_capital_alleles(str(tmp_path / "a.vcf"), str(tmp_path / "b.vcf"), "ipfs://CID")
 
     assert (tmp_path / "b.vcf").read_text() == VCF.replace("AC\tA,*", "ACGC\tA,*")
 
