@@ -159,7 +159,7 @@ def fails_well(folder: Path, words: list[str], number: int, error: int) -> int:
         assert "Traceback" not in err, told
         assert "newer Stargazer" not in err + out, told
         if status == 1:
-            assert "error: " in err or words[0] in ("doctor", "fsck"), told
+            assert "error: " in err or words[0] in ("doctor", "fsck", "verify"), told
             assert len(err + out) > 30, told
         checked = run("fsck")
         assert checked[0] == 0, f"{told}\nfsck: {checked}"
