@@ -19,12 +19,12 @@ __all__ = ["amend"]
 
 
 def amend(argv: Sequence[str]) -> int:
-    """Change the metadata of records, all or none of them."""
+    """Change the metadata of records, once all changes were found right."""
     parser = Parser(
         "amend",
         "CID|ID|FILE ... key=value ... [--json]",
         "Correct what is said of registered files: a sample, a lane, a build. Each pair goes to the files whose type\n"
-        "knows the key; key= (nothing after it) takes a value away. All of them are changed, or none. What was\n"
+        "knows the key; key= (nothing after it) takes a value away. None is changed before all are checked. What was\n"
         "computed from them stays, and names them by their CIDs. The old record is gone; who changed it, and when,\n"
         "is written down.",
         "  stargazer amend lane2_R1.fq.gz lane2_R2.fq.gz lane=L002\n  stargazer amend bafkrei... lane=",
