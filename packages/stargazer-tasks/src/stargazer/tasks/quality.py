@@ -171,8 +171,8 @@ def _notes(
     deep = [f"{name} ({found['deepest']:,} reads)" for name, found in samples.items()
             if found["deepest"] > settings["max_depth"]]  # fmt: skip
     if deep:
-        notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Reads were "
-                     "left out there, and depths and allele depths are too low: give a higher max_depth.")  # fmt: skip
+        notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Reads may be "
+                     "left out there, and depths and allele depths be too low: give a higher max_depth.")  # fmt: skip
     if discordant := [f"{name} ({found['left_out']:.0%})" for name, found in samples.items()
                       if found["left_out"] > OFTEN]:  # fmt: skip
         notes.append(
