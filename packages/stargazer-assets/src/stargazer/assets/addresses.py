@@ -19,7 +19,7 @@ def without_secrets(url: str) -> str:
     head, rest = (scheme[0], url[scheme.end() :]) if scheme else ("", url)
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if head and "@" in host:
-        rest = rest[host.rindex("@") + 1 :]
+        rest = rest[rest.rindex("@") + 1 :]  # a password that nobody escaped may hold more of them
     elif head and "@" in rest and ":" in host:  # a password that nobody escaped
         path = re.split(r"[?#]", rest, maxsplit=1)[0] if _HOST.fullmatch(host) else rest
         rest = rest[path.rfind("@") + 1 :]
