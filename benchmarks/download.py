@@ -83,7 +83,7 @@ def main() -> None:
     if options.serve:
         serve(options.serve)
         return
-    from stargazer.storage.cid import compute_cid
+    from stargazer.storage import compute_cid
 
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)

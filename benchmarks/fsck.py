@@ -15,11 +15,11 @@ from pathlib import Path
 
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Import
+from stargazer.storage import Addition, LocalStore
 from stargazer.storage.additions import keyvalues_of
 from stargazer.storage.machine import available_cores
+from stargazer.storage.maintenance import fsck
 from stargazer.storage.recording import now
-from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.upkeep.fsck import fsck
 
 QUICK_LIMIT = 5.0  # seconds
 BATCH = 5_000

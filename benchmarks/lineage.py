@@ -7,14 +7,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from stargazer.assets.asset import Asset
+from stargazer.assets import Asset
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.storage.lineage import as_json, render, why
-from stargazer.storage.lineage.diff import diff
+from stargazer.storage import Addition, LocalStore
+from stargazer.storage.lineage import as_json, as_rocrate, diff, render, why
 from stargazer.storage.lineage.graph import as_dot
-from stargazer.storage.lineage.rocrate import as_rocrate
-from stargazer.storage.store import Addition, LocalStore
 
 LIMIT = 1.0  # seconds, for why() of 1,000 steps
 WIDTH = 10  # files of one layer, each made from two of the layer before

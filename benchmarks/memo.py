@@ -12,13 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from stargazer.assets.asset import Asset
+from stargazer.assets import Asset
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.storage import get_client
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage import Addition, LocalStore, get_client
+from stargazer.tasks import flagstat
 from stargazer.tasks.execution import asking_why
-from stargazer.tasks.germline.alignment import flagstat
 
 ROUNDS = 200
 HIT, RECORD, SYNCS = 5.0, 8.0, 10  # limits: milliseconds, and fsyncs of one execution

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stargazer.assets.provenance import Entry, Execution, Supersession, ToolUse
-from stargazer.storage import stale, superseding
+from stargazer.storage import LocalStore, superseding
+from stargazer.storage.lineage import _stale as stale
 from stargazer.storage.statements import edges_of
-from stargazer.storage.store import LocalStore
 
 LIMIT = 1.0  # seconds
 SEARCH_LIMIT = 0.005

@@ -10,10 +10,16 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from stargazer.assets import fasta
 from stargazer.assets.errors import FormatError
-from stargazer.assets.fasta import FastaContig, ambiguity_notes, check_beginning, read_contigs, small_contigs
-from stargazer.assets.formats import check_fasta
+from stargazer.assets.formats import fasta
+from stargazer.assets.formats.fasta import (
+    FastaContig,
+    ambiguity_notes,
+    check_beginning,
+    read_contigs,
+    small_contigs,
+)
+from stargazer.assets.formats.heads import check_fasta
 
 
 def contigs(path: Path, data: bytes) -> list[FastaContig]:

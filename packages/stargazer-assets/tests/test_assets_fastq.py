@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import FormatError
-from stargazer.assets.fastq import (
+from stargazer.assets.formats.fastq import (
     BASES,
     BLOCK,
     IN_NAME,
@@ -23,7 +23,7 @@ from stargazer.assets.fastq import (
     read_fastq,
     template_name,
 )
-from stargazer.assets.formats import WHOLE, check_fastq, first_reads, last_read
+from stargazer.assets.formats.heads import WHOLE, check_fastq, first_reads, last_read
 
 READ = b"@r\nACGT\n+\nIIII\n"
 
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_named_with_its_place(data: bytes, said: str) -> None:
 
 
 def test_what_has_no_line_ends_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stargazer.assets.fastq.LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("stargazer.assets.formats.fastq.LONGEST_LINE", 1 << 20)
     file = io.BytesIO(READ + b"@" + bytes(10 << 20))
     with pytest.raises(FormatError, match=r"'x' is not FASTQ: line 5 has more than 1,048,576 characters"):
         list(read_fastq(file, "x"))

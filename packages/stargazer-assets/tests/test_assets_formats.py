@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import REGISTRY, FormatError
-from stargazer.assets.formats import (
+from stargazer.assets.formats.heads import (
     BGZF_END,
     WHOLE,
     check_alignment,
@@ -27,7 +27,7 @@ from stargazer.assets.formats import (
     check_tar,
     first_bytes,
 )
-from stargazer.assets.tables import check_bed, check_vcf
+from stargazer.assets.formats.tables import check_bed, check_vcf
 
 CHECKS = sorted({cls.check for cls in REGISTRY.values() if cls.check}, key=str)
 check_index = check_magic(b"BAI\x01", b"CSI\x01", what="a BAM index")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import FormatError
-from stargazer.assets.hdf5 import SIGNATURE, check_hdf5
+from stargazer.assets.formats.hdf5 import SIGNATURE, check_hdf5
 
 
 def superblock(version: int, end: int, *, width: int = 8, base: int = 0) -> bytes:

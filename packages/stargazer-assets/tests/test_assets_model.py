@@ -25,7 +25,7 @@ from stargazer.assets import (
     asset_class,
     fetch,
 )
-from stargazer.assets.asset import companions_of
+from stargazer.assets._asset import companions_of
 from stargazer.assets.declaring import MAX_FIELDS
 
 from .memory_client import MemoryClient

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from stargazer.assets import REGISTRY, FormatError, formats
-from stargazer.assets.tables import check_annotation, check_bed, check_dict, check_fai, check_vcf
+from stargazer.assets import REGISTRY, FormatError
+from stargazer.assets.formats import heads as formats
+from stargazer.assets.formats.tables import check_annotation, check_bed, check_dict, check_fai, check_vcf
 
 from .test_assets_formats import bgzf
 

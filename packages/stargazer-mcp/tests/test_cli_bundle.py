@@ -184,7 +184,7 @@ def test_the_demo_is_the_same_as_what_the_demo_registers(stargazer: Command) -> 
     pytest.importorskip("numpy")
     pytest.importorskip("pysam")
     from stargazer.storage import get_client
-    from stargazer.workflows.demo.run import prepare
+    from stargazer.workflows.demo import prepare
 
     fetched = listed(stargazer, "bundle", "fetch", "demo")
     assert (len(fetched["records"]), fetched["failed"]) == (16, [])

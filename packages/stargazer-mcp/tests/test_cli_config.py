@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from stargazer.mcp.cli import main
 from stargazer.mcp.installation import examine
-from stargazer.storage.settings import VARIABLES
+from stargazer.storage import VARIABLES
 
 ENDPOINT = "dns:///flyte.example.org"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets.catalogue import Variants
+from stargazer.assets import Variants
 from stargazer.mcp.cli import main
 from stargazer.mcp.exporting import human_stem
 

@@ -10,14 +10,11 @@ from typing import Any
 
 import pysam
 import pytest
-from stargazer.assets import Asset, asset
-from stargazer.assets.asset import REGISTRY
-from stargazer.assets.errors import AssetNotFoundError, StargazerError, StorageError
+from stargazer.assets import REGISTRY, Asset, AssetNotFoundError, StargazerError, StorageError, asset
 from stargazer.mcp.cli import main
 from stargazer.mcp.cli.output import print_fitting
-from stargazer.storage import get_client
-from stargazer.storage.store import Addition
-from stargazer.workflows.arguments import explaining_commas
+from stargazer.storage import Addition, get_client
+from stargazer.workflows import explaining_commas
 
 Command = Callable[..., tuple[int, str, str]]
 COMPOSED, DECOMPOSED = "Zo\u00eb", "Zoe\u0308"

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stargazer.mcp.cli.dispatch import dispatch
-from stargazer.storage import _clients
+from stargazer.storage.client import _clients
 
 VERBS = (
     ["add", "x.fa", "build=X"],

@@ -12,8 +12,8 @@ import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.mcp.cli import main
+from stargazer.storage import LocalStore
 from stargazer.storage.recording import now
-from stargazer.storage.store import LocalStore
 
 Command = Callable[..., tuple[int, str, str]]
 

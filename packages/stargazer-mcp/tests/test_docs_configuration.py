@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from stargazer.storage.settings import VARIABLES, Settings
+from stargazer.storage import VARIABLES, Settings
 
 ROOT = (Path(__file__) / "../../../..").resolve()
 if not (ROOT / "packages").is_dir():

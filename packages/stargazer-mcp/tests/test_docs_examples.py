@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from stargazer.assets.asset import REGISTRY, load_asset_types
+from stargazer.assets import REGISTRY, load_asset_types
 from stargazer.mcp.cli import main
 from stargazer.mcp.cli.dispatch import VERBS
 from stargazer.mcp.cli.words import KEY_VALUE
-from stargazer.storage.settings import VARIABLES
-from stargazer.workflows.arguments import convert
-from stargazer.workflows.catalogue import entries, find_workflow
+from stargazer.storage import VARIABLES
+from stargazer.workflows import convert, entries, find_workflow
 
 ROOT = (Path(__file__) / "../../../..").resolve()
 DOCS = ROOT / "docs"

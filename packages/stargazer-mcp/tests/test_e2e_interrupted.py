@@ -145,7 +145,7 @@ def assert_nothing_left(home: Path) -> None:
 
 def assert_sound(home: Path) -> int:
     """Every record can be read in full, no file is between names; how many records there are."""
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage import LocalStore
 
     store = LocalStore(home / "local")
     with store.index.reading() as connection:

@@ -21,7 +21,7 @@ from fastmcp.client.transports import StdioTransport
 from stargazer.mcp.cli import main
 from stargazer.mcp.server import make_server
 from stargazer.mcp.tools.going_on import so_far
-from stargazer.workflows.runs import find_run, new_run
+from stargazer.workflows import find_run, new_run
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
 INITIALIZE = {

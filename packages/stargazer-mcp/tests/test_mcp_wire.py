@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from stargazer.mcp.cli import main
 from stargazer.mcp.wire import WAITING, Wire
-from stargazer.workflows.runs import find_run
+from stargazer.workflows import find_run
 
 SERVE = [sys.executable, "-m", "stargazer.mcp.cli", "serve"]
 INITIALIZE: dict[str, Any] = {

@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+from stargazer.assets import IpFile, StorageError
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StorageError
 from stargazer.assets.provenance import Execution
+from stargazer.storage.maintenance._evict import evict
+from stargazer.storage.maintenance._fsck import fsck
+from stargazer.storage.maintenance._gc import gc
 from stargazer.storage.recording import now
 from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.upkeep.evict import evict
-from stargazer.storage.upkeep.fsck import fsck
-from stargazer.storage.upkeep.gc import gc
 
 if TYPE_CHECKING:
     from stargazer.storage.pinata.store import PinataStore
@@ -224,7 +223,7 @@ def account(root: Path) -> PinataStore:
 
 
 def _push(work: Work) -> Callable[[], object]:
-    from stargazer.storage.transfer import push
+    from stargazer.storage.pinata.transfer import push
 
     records = [work.add(f"near-{work.number}"), work.add(f"near-large-{work.number}", LARGE)]
     store = account(work.store.root)
@@ -232,7 +231,7 @@ def _push(work: Work) -> Callable[[], object]:
 
 
 def _pull(work: Work) -> Callable[[], object]:
-    from stargazer.storage.transfer import pull
+    from stargazer.storage.pinata.transfer import pull
 
     origin = account(work.store.root.parent / "origin" / "store")
     origin.root.parent.mkdir(exist_ok=True)
@@ -256,7 +255,7 @@ REMOTE: dict[str, Operation] = {"push": _push, "pull": _pull}
 
 def remote_campaign(folder: Path, points: int, seed: int, urls: Mapping[str, str]) -> list[Outcome]:
     """As `campaign`, for what goes to and comes from an account; in the end all of it is on both sides, and right."""
-    from stargazer.storage.transfer import push
+    from stargazer.storage.pinata.transfer import push
 
     os.environ[ACCOUNT] = json.dumps(dict(urls))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stargazer.assets.asset import Asset
+from stargazer.assets import Asset
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.store import Addition, LocalStore, now

@@ -18,16 +18,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stargazer.assets.asset import record_id
+from stargazer.assets import StorageError, record_id
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.errors import StorageError
 from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.pinata import multipart, tus, uploads
 from stargazer.storage.pinata.api import PinataApi
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.store import PinataStore
+from stargazer.storage.pinata.transfer import pull, push
 from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.transfer import pull, push
 
 if __package__:
     from .kill_campaign import Journal, Outcome, judge

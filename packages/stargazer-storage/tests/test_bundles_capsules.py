@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from stargazer.assets.asset import Asset
+from stargazer.assets import Asset, AssetNotFoundError, FormatError
 from stargazer.assets.catalogue import Alignment, AlignmentIndex
-from stargazer.assets.errors import AssetNotFoundError, FormatError
 from stargazer.assets.provenance import Execution, ToolUse
 from stargazer.storage.bundles.environment import (
     Environment,

@@ -17,9 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import R1, R2, Reference, ReferenceIndex
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetError, StorageError
+from stargazer.assets import (
+    R1,
+    R2,
+    FormatError,
+    IntegrityError,
+    InvalidAssetError,
+    IpFile,
+    Reference,
+    ReferenceIndex,
+    StorageError,
+)
 from stargazer.assets.provenance import Entry, Execution, Import, Retraction, dump
 from stargazer.storage.at_once import each
 from stargazer.storage.bundles import finding

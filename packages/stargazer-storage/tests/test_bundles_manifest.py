@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets.errors import AssetNotFoundError, FormatError, IntegrityError, InvalidAssetError
+from stargazer.assets import AssetNotFoundError, FormatError, IntegrityError, InvalidAssetError
 from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.locks import Lock, Pinned
 from stargazer.storage.bundles.manifest import LARGEST, dump, parse

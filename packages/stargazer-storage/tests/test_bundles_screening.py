@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import R1, R2, Asset, FormatError
-from stargazer.assets.client import IpFile
+from stargazer.assets import R1, R2, Asset, FormatError, IpFile
 from stargazer.assets.provenance import Import
 from stargazer.storage.bundles.fetching import Fetched, fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.making import make_bundle
 from stargazer.storage.checking import Check, Lookup
+from stargazer.storage.maintenance.indexing import rebuild
 from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.upkeep.indexing import rebuild
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"
 Install = Callable[[dict[str, Check]], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.assets.provenance import dump
 from stargazer.storage.bundles.scrutiny import scrutinised
 from stargazer.storage.store import LocalStore

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stargazer.assets.errors import FormatError, IntegrityError
+from stargazer.assets import FormatError, IntegrityError
 from stargazer.storage import dag
 from stargazer.storage.car import extract
 from stargazer.storage.dag import MAX_BLOCK, MAX_DEPTH, normal

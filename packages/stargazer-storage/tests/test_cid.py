@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.cid import (
     BLOCK_SIZE,
     LEAF_SIZE,

@@ -9,8 +9,8 @@ import threading
 from importlib.util import find_spec
 
 import pytest
+from stargazer.assets import ConfigurationError
 from stargazer.assets.client import current_client
-from stargazer.assets.errors import ConfigurationError
 from stargazer.storage import get_client
 from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.settings import Settings

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import attrs
 import pytest
-from stargazer.assets.client import IpFile, StorageClient
-from stargazer.assets.errors import AssetNotFoundError, FormatError, InvalidAssetError, StorageError
+from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, IpFile, StorageError
+from stargazer.assets.client import StorageClient
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.pinata.client import PinataClient

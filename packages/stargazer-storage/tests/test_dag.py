@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.storage.cid import PINATA, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, cid_from_leaves, is_cid
 from stargazer.storage.dag import decode, infer_profile, normal, parse_binary, parse_cid
 from stargazer.storage.profiles import Child, Tree, join, leaf

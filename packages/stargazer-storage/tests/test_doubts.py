@@ -7,13 +7,13 @@ import shutil
 import warnings
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.doubts import doubt
 from stargazer.storage.index import Index
+from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.presence import is_there
 from stargazer.storage.store import LocalStore
-from stargazer.storage.upkeep.fsck import fsck
 
 from .upkeep_store import add, commit, lose_index
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import IntegrityError, InvalidAssetError, StorageError
+from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage import assembling
 from stargazer.storage.downloading import fetch_file
 

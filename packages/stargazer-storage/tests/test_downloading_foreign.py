@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import assembling, layouts
 from stargazer.storage.cid import LEAF_SIZE, compute_cid
 from stargazer.storage.downloading import fetch_object

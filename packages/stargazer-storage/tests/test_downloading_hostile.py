@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attrs import define, field
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage import assembling, connections, http
 from stargazer.storage.assembling import Assembly
 from stargazer.storage.downloading import fetch_file, fetch_object

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.downloading import fetch_object
 from stargazer.storage.interrupting import Interrupted, check_interrupted, in_thread, pause

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import assembling, connections, http, parts
 from stargazer.storage.cid import LEAF_SIZE, compute_cid
 from stargazer.storage.downloading import fetch_object

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from stargazer.assets.client import record_id
+from stargazer.assets import record_id
 from stargazer.assets.provenance import Execution, Import
 from stargazer.storage.store import LocalStore
 
@@ -341,8 +341,8 @@ print(sum(refused.values()))
 
 
 CHECK_READ_ONLY = """
-from stargazer.storage.upkeep.fsck import fsck
-from stargazer.storage.upkeep.gc import gc
+from stargazer.storage.maintenance._fsck import fsck
+from stargazer.storage.maintenance._gc import gc
 report = fsck(store, full=True)
 print(report.problems, gc(store, dry_run=True).removed)
 """
@@ -358,8 +358,8 @@ def test_a_store_on_a_read_only_mount_is_checked(tmp_path, source):
 
 LAST_PAGE = """
 import os
-from stargazer.storage.upkeep.fsck import fsck
-from stargazer.storage.upkeep.gc import gc
+from stargazer.storage.maintenance._fsck import fsck
+from stargazer.storage.maintenance._gc import gc
 add("first")
 root = store.root
 small = root.parent

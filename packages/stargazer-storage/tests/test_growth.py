@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import R1, R2
-from stargazer.assets.asset import record_id
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import FormatError
+from stargazer.assets import R1, R2, FormatError, IpFile, record_id
 from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Import, dump
 from stargazer.storage.additions import Addition
 from stargazer.storage.bundles.documents import accepted, documents_of, needed
@@ -22,7 +19,7 @@ from stargazer.storage.bundles.scrutiny import scrutinised
 from stargazer.storage.bundles.selecting import select
 from stargazer.storage.checking import Lookup
 from stargazer.storage.lineage import why
-from stargazer.storage.lineage.diff import diff
+from stargazer.storage.lineage._diff import diff
 from stargazer.storage.links import parse_binary
 from stargazer.storage.profiles import RAW, binary_cid
 from stargazer.storage.store import LocalStore

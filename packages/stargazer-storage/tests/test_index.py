@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.index import Index, network_filesystem
 from stargazer.storage.index import filesystem as filesystem_module
 from stargazer.storage.index import making as making_module

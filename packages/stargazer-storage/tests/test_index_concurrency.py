@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.index import Index
 from stargazer.storage.index.conditions import terms_of
 from tinydb import where

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.index import Index, IndexDamaged, network_filesystem, set_aside
 from stargazer.storage.index import filesystem as filesystem_module
 from stargazer.storage.index import location as location_module

@@ -8,7 +8,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from stargazer.assets.errors import FormatError, StorageError
+from stargazer.assets import FormatError, StorageError
 from stargazer.storage.car import extract
 from stargazer.storage.cid import PINATA, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, compute_cid
 from stargazer.storage.layouts import layout_path, load, recorder, save, verify, write_profile

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from stargazer.assets.asset import Asset
+from stargazer.assets import Asset, AssetNotFoundError
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.errors import AssetNotFoundError
 from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
 from stargazer.storage.lineage import Step, render, why
 from stargazer.storage.store import Addition, LocalStore

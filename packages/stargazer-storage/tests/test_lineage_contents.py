@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from stargazer.assets.errors import FormatError
-from stargazer.storage.lineage.contents import ENTRY_POINT_GROUP, contents, plain
+from stargazer.assets import FormatError
+from stargazer.storage.lineage._contents import ENTRY_POINT_GROUP, contents, plain
 from stargazer.storage.store import LocalStore
 
 from .lineage_store import entry_of, imported
@@ -131,4 +131,4 @@ def offer(monkeypatch, reader):
         assert (group, name) == (ENTRY_POINT_GROUP, "qc_report")
         return [Point()]
 
-    monkeypatch.setattr("stargazer.storage.lineage.contents.entry_points", entry_points)
+    monkeypatch.setattr("stargazer.storage.lineage._contents.entry_points", entry_points)

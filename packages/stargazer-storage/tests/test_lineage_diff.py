@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from stargazer.assets.asset import Asset
-from stargazer.assets.errors import AssetNotFoundError
+from stargazer.assets import Asset, AssetNotFoundError
 from stargazer.assets.provenance import ToolUse
-from stargazer.storage.lineage.diff import Difference, diff
+from stargazer.storage.lineage._diff import Difference, diff
 from stargazer.storage.lineage.difference_text import difference_as_json, render_difference
 from stargazer.storage.store import LocalStore
 

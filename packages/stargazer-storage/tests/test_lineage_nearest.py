@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from stargazer.assets.asset import Asset
+from stargazer.assets import Asset
 from stargazer.assets.provenance import Execution, ToolUse
 from stargazer.storage.lineage.nearest import Nearest, find_nearest
 from stargazer.storage.store import LocalStore

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.assets.provenance import ToolUse
 from stargazer.storage.lineage import why
 from stargazer.storage.lineage.rocrate import METADATA, as_rocrate, write_rocrate

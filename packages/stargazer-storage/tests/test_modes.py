@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import ConfigurationError
+from stargazer.assets import ConfigurationError
 from stargazer.storage.flyte_config import EXAMPLE, project_config
 from stargazer.storage.settings import Settings
 

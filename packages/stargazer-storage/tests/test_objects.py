@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import ingest
 from stargazer.storage.cid import BLOCK_SIZE, compute_cid
 from stargazer.storage.objects import ObjectStore

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import layouts, placing
 from stargazer.storage.cid import LEAF_SIZE, UNIXFS_V1_2025, compute_cid
 from stargazer.storage.objects import ObjectStore, StoredObject, Stray

@@ -36,7 +36,7 @@ from stargazer.storage import layouts, lineage
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.store import Addition, LocalStore
 from stargazer.storage.sharing import make_folders, open_shared
-from stargazer.storage.upkeep.gc import gc
+from stargazer.storage.maintenance._gc import gc
 from tinydb import where
 root, name, uid, group = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 os.umask(int(sys.argv[5], 8))

@@ -14,7 +14,7 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from stargazer.assets.errors import ConfigurationError, InvalidAssetError, StargazerError, StorageError
+from stargazer.assets import ConfigurationError, InvalidAssetError, StargazerError, StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.limits import MAX_FILE_SIZE, check

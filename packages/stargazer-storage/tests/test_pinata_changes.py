@@ -8,16 +8,13 @@ import warnings
 from pathlib import Path
 
 import pytest
-from stargazer.assets import Reference
-from stargazer.assets.asset import record_id
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError, StorageError
+from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
+from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import PinataApi
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.store import PinataStore
+from stargazer.storage.pinata.transfer import pull, push
 from stargazer.storage.store import Addition
-from stargazer.storage.transfer import pull, push
-from stargazer.storage.upkeep.fsck import fsck
 
 FASTA = b">chr1\nACGTACGTNN\n"
 

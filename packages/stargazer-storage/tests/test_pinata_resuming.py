@@ -12,8 +12,8 @@ import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import tus, uploads
+from stargazer.storage.pinata.transfer import push
 from stargazer.storage.store import Addition
-from stargazer.storage.transfer import push
 
 from .pinata_kills import address_of, open_store
 
@@ -25,7 +25,7 @@ import json, os, signal, sys
 from pathlib import Path
 from {module} import open_store
 from stargazer.storage.pinata import tus, uploads
-from stargazer.storage.transfer import push
+from stargazer.storage.pinata.transfer import push
 uploads.TUS_ABOVE, tus.CHUNK, tus._SMALLEST = 100_000, {chunk}, {chunk} // 4
 store, last = open_store(Path(sys.argv[1]), json.loads(sys.argv[2])), int(sys.argv[3])
 def progress(name, done, total):

@@ -10,9 +10,15 @@ from pathlib import Path
 
 import attrs
 import pytest
-from stargazer.assets import Alignment, Asset, Reference
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import ConfigurationError, StargazerError, StorageError
+from stargazer.assets import (
+    Alignment,
+    Asset,
+    ConfigurationError,
+    IpFile,
+    Reference,
+    StargazerError,
+    StorageError,
+)
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
@@ -20,12 +26,12 @@ from stargazer.storage.bundles.making import make_bundle
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.lineage import why
 from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import PinataApi
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.store import PinataStore
+from stargazer.storage.pinata.transfer import pinata_store, pull, push
 from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.transfer import pinata_store, pull, push
-from stargazer.storage.upkeep.fsck import fsck
 
 FASTA = b">chr1\nACGTACGTNN\n"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.multipart import SteadyFile

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets.errors import IntegrityError, InvalidAssetError, StorageError
+from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import PinataApi, PinataFile, Refused, Unavailable
 

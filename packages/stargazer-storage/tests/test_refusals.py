@@ -6,7 +6,7 @@ import errno
 import os
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.refusals import REASONS, refused
 
 

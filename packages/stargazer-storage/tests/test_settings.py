@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import ConfigurationError
+from stargazer.assets import ConfigurationError
 from stargazer.storage.machine import available_cores, available_memory
 from stargazer.storage.settings import VARIABLES, Settings
 

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from stargazer.assets import Reference
-from stargazer.assets.errors import ConfigurationError, StargazerError
+from stargazer.assets import ConfigurationError, Reference, StargazerError
 from stargazer.storage import get_client
 from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.pinata.client import PinataClient

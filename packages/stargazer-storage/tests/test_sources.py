@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError
 from stargazer.storage.addresses import anywhere, never, same_site
 from stargazer.storage.http import open_url
 from stargazer.storage.sources import (

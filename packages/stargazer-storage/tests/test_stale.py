@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stargazer.assets import AssetNotFoundError, IpFile
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError
 from stargazer.assets.provenance import Entry, Execution, ToolUse
+from stargazer.storage.lineage._stale import Stale, stale
+from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.recording import now
-from stargazer.storage.stale import Stale, stale
 from stargazer.storage.store import LocalStore
-from stargazer.storage.upkeep.fsck import fsck
 
 from .upkeep_store import add, lose_index
 

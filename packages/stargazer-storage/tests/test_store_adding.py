@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from stargazer.assets import FormatError, InvalidAssetError, StorageError
 from stargazer.assets.catalogue import R1, R2, QcReport, Reference
-from stargazer.assets.errors import FormatError, InvalidAssetError, StorageError
 from stargazer.assets.provenance import Import
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore

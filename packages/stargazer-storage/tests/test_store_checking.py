@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stargazer.assets import R1, R2, Asset, FormatError, asset
-from stargazer.assets.asset import REGISTRY
-from stargazer.assets.client import IpFile
+from stargazer.assets import R1, R2, REGISTRY, Asset, FormatError, IpFile, asset
 from stargazer.assets.provenance import Import, dump, parse
 from stargazer.storage import statcache
 from stargazer.storage.checking import Check, Lookup

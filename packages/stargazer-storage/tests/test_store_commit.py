@@ -9,9 +9,8 @@ from pathlib import Path
 
 import attrs
 import pytest
-from stargazer.assets.asset import Asset
+from stargazer.assets import Asset, InvalidAssetError, StorageError
 from stargazer.assets.catalogue import Alignment, DuplicateMetrics, QcReport, Reference
-from stargazer.assets.errors import InvalidAssetError, StorageError
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore, now

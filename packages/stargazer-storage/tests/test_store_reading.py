@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from stargazer.assets import AssetNotFoundError, FormatError, IntegrityError, StorageError
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.errors import AssetNotFoundError, FormatError, IntegrityError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
 from stargazer.storage.index import IndexDamaged
 from stargazer.storage.store import Addition, LocalStore

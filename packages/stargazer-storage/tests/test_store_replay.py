@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stargazer.assets import InvalidAssetError, IpFile
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.provenance import Execution
 from stargazer.storage import recording
 from stargazer.storage.store import Addition, LocalStore

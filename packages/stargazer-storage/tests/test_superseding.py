@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from stargazer.assets import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.catalogue import Reference
-from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.provenance import Supersession
 from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.maintenance._fsck import fsck
+from stargazer.storage.maintenance._gc import gc
 from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.upkeep.fsck import fsck
-from stargazer.storage.upkeep.gc import gc
 
 from .upkeep_store import add, lose_index
 

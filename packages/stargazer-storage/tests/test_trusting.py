@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 
 import pytest
+from stargazer.assets import AssetNotFoundError
 from stargazer.assets.catalogue import QcReport, Reference, ReferenceIndex
-from stargazer.assets.errors import AssetNotFoundError
 from stargazer.assets.provenance import Entry, Execution, Import, dump
 from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.making import make_bundle
 from stargazer.storage.lineage.nearest import find_nearest
+from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.upkeep.fsck import fsck
 
 from .lineage_store import imported, made
 from .upkeep_store import lose_index

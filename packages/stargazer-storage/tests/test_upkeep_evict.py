@@ -7,14 +7,13 @@ import os
 import types
 
 import pytest
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StorageError
+from stargazer.assets import IpFile, StorageError
 from stargazer.assets.provenance import Entry, Execution, dump
 from stargazer.storage import remaking
+from stargazer.storage.maintenance._evict import evict
+from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.recording import now
 from stargazer.storage.store import LocalStore
-from stargazer.storage.upkeep.evict import evict
-from stargazer.storage.upkeep.fsck import fsck
 
 from .upkeep_store import add, commit, lose_index
 

@@ -6,10 +6,10 @@ import os
 import shutil
 
 import pytest
-from stargazer.assets.errors import IntegrityError
+from stargazer.assets import IntegrityError
+from stargazer.storage.maintenance._fsck import fsck
+from stargazer.storage.maintenance._verify import verify
 from stargazer.storage.store import LocalStore
-from stargazer.storage.upkeep.fsck import fsck
-from stargazer.storage.upkeep.verify import verify
 
 from .upkeep_store import add, commit, damage, decay, spawn
 

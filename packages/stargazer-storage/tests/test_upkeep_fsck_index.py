@@ -9,12 +9,12 @@ import sqlite3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.doubts import doubt
 from stargazer.storage.index import IndexDamaged
 from stargazer.storage.lineage import render, why
+from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.store import LocalStore
-from stargazer.storage.upkeep.fsck import fsck
 
 from .upkeep_store import add, commit, damage, lose_index, spawn, state
 

@@ -8,13 +8,13 @@ import os
 import time
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.downloading import fetch_object
+from stargazer.storage.maintenance import gc as module
+from stargazer.storage.maintenance._fsck import fsck
+from stargazer.storage.maintenance._gc import gc
 from stargazer.storage.sources import source_of
 from stargazer.storage.store import LocalStore
-from stargazer.storage.upkeep import gc as module
-from stargazer.storage.upkeep.fsck import fsck
-from stargazer.storage.upkeep.gc import gc
 
 from .upkeep_store import add, commit, lose_index, spawn
 

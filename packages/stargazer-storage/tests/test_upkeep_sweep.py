@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from stargazer.storage.maintenance import leftovers
+from stargazer.storage.maintenance.sweep import sweep
 from stargazer.storage.store import LocalStore
-from stargazer.storage.upkeep import leftovers
-from stargazer.storage.upkeep.sweep import sweep
 
 from .upkeep_store import add, spawn
 

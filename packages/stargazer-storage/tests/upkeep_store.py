@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stargazer.assets.asset import Asset
+from stargazer.assets import Asset, IpFile
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.client import IpFile
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.recording import now
 from stargazer.storage.store import Addition, LocalStore

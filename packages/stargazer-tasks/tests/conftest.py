@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import Asset, Intervals, use_client
-from stargazer.storage import get_client
-from stargazer.storage.local import LocalStorageClient
-from stargazer.storage.store import Addition
+from stargazer.storage import Addition, LocalStorageClient, get_client
 from stargazer.tasks.tools import Tool
 
 from .changing_tasks import ChangingTasks

@@ -17,7 +17,7 @@ from stargazer.assets import (
     ReferenceIndex,
     SequenceDict,
 )
-from stargazer.assets.fasta import read_contigs
+from stargazer.assets.formats import read_contigs
 from stargazer.tasks.execution import AssetEnvironment, workspace
 from stargazer.tasks.reference import check_reference, samtools_faidx, select_contigs, sequence_dictionary
 
@@ -68,7 +68,7 @@ def test_a_reference_without_ambiguity_codes_needs_no_note(bench: Any, tmp_path:
 def test_what_is_wrong_late_in_a_large_reference_is_found_before_any_work(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool
 ) -> None:
-    monkeypatch.setattr("stargazer.assets.fasta.SMALL", 1000)
+    monkeypatch.setattr("stargazer.assets.formats.fasta.SMALL", 1000)
     text = ">c1\n" + "ACGTACGTAC\n" * 20_000 + ">c,2\nACGT\n"
     path = tmp_path / "r.fa"
     path.write_text(text)
@@ -85,7 +85,7 @@ def test_what_is_wrong_late_in_a_large_reference_is_found_before_any_work(
 
 
 def test_chosen_contigs_are_judged_alone(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stargazer.assets.fasta.SMALL", 1000)
+    monkeypatch.setattr("stargazer.assets.formats.fasta.SMALL", 1000)
     reference = add(bench, tmp_path / "r.fa", ">c1\n" + "ACGTACGTAC\n" * 20_000 + ">c,2\nACGT\n>c3\nAK\n")
 
     chosen = bench.run(select_contigs, reference, ["c1", "c3"], "R[c1,c3]")

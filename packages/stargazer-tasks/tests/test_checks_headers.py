@@ -24,11 +24,8 @@ from stargazer.assets import (
     Reference,
     Variants,
 )
-from stargazer.storage.bundles.fetching import fetch_bundle
-from stargazer.storage.bundles.finding import find_bundle
-from stargazer.storage.bundles.making import make_bundle
-from stargazer.storage.checking import Lookup
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage import Addition, LocalStore, Lookup
+from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
 from stargazer.tasks.checks.builds import References
 from stargazer.tasks.checks.fields import fields_of
 from stargazer.tasks.checks.gvcf import is_gvcf

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import R1, R2, FormatError
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage import Addition, LocalStore
 from stargazer.tasks.checks.reads import is_phred64
 
 Name = Callable[[int, int], str]
@@ -151,8 +151,8 @@ def test_large_files_are_compared_by_what_is_read_of_them(
             tabix_compress(str(path), f"{path}.gz")
         else:
             write(path.with_suffix(".fq.gz"), [path.read_text()])
-    monkeypatch.setattr("stargazer.assets.formats.WHOLE", 1 << 12)
-    monkeypatch.setattr("stargazer.assets.formats.HEAD", 1 << 10)
+    monkeypatch.setattr("stargazer.assets.formats.heads.WHOLE", 1 << 12)
+    monkeypatch.setattr("stargazer.assets.formats.heads.HEAD", 1 << 10)
     compressed = [Path(f"{path}.gz") for path in paths]
     if bgzip:
         with pytest.raises(FormatError, match="the last record: the names differ"):

@@ -28,11 +28,8 @@ from stargazer.assets import (
     VariantsIndex,
 )
 from stargazer.assets.provenance import Import
-from stargazer.storage.bundles.fetching import fetch_bundle
-from stargazer.storage.bundles.finding import find_bundle
-from stargazer.storage.bundles.making import make_bundle
-from stargazer.storage.checking import Lookup
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage import Addition, LocalStore, Lookup
+from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
 from stargazer.tasks.checks.indexes import alignment_index, variants_index
 
 SEQUENCES = {"chr1": "ACGTN" * 8000, "chr2": "GATTACA" * 3000, "chr3": "TTGCA" * 400}
@@ -206,7 +203,7 @@ def test_ten_gigabytes_of_another_build_are_refused_within_a_second(
 def test_a_large_reference_speaks_through_its_dictionary_or_its_index(
     tmp_path: Path, store: LocalStore, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stargazer.assets.fasta.SMALL", 100)
+    monkeypatch.setattr("stargazer.assets.formats.fasta.SMALL", 100)
     path = fasta(tmp_path / "r.fa")
     reference = add(path, Reference(build="T"))
     wrong = bam(tmp_path / "a.bam", LENGTHS | {"chr2": 20999})

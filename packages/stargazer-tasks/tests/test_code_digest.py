@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stargazer.assets.errors import StargazerError
+from stargazer.assets import StargazerError
 from stargazer.tasks.execution.canonical import canonical, essential
 from stargazer.tasks.execution.code_digest import CodeDigest, Digest, Undigestable
 

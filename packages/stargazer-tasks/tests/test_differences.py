@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pysam
 import pytest
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.tasks import differences
 
 HEADER = {"HD": {"VN": "1.6", "SO": "coordinate"}, "SQ": [{"SN": "c1", "LN": 1000}, {"SN": "c2", "LN": 500}]}

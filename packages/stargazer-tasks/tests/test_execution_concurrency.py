@@ -18,12 +18,10 @@ from typing import Any
 import pytest
 from attrs import frozen
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage import get_client
-from stargazer.storage.settings import Settings
-from stargazer.storage.store import LocalStore
+from stargazer.storage import LocalStore, Settings, get_client
 from stargazer.tasks.execution import AssetEnvironment, WorkflowEnvironment, workspace
+from stargazer.tasks.execution._workspace import open_workspace, sweep
 from stargazer.tasks.execution.slots import Slots
-from stargazer.tasks.execution.workspace import open_workspace, sweep
 from stargazer.tasks.tools import ResolvedTool, Tool
 from stargazer.tasks.tools.sources import launched
 

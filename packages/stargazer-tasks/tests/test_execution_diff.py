@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from stargazer.storage import get_client
-from stargazer.storage.lineage.diff import diff
+from stargazer.storage.lineage import diff
 
 from .changing_tasks import ChangingTasks
 

@@ -16,8 +16,7 @@ import pytest
 from flyte.types import TypeEngine, TypeTransformerFailedError
 from stargazer.assets import Asset, use_client
 from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport
-from stargazer.storage import get_client
-from stargazer.storage.local import LocalStorageClient
+from stargazer.storage import LocalStorageClient, get_client
 from stargazer.tasks.execution import (
     AssetEnvironment,
     Event,

@@ -15,8 +15,7 @@ import attrs
 import pytest
 from stargazer.assets.catalogue import Alignment, QcReport
 from stargazer.assets.provenance import Execution
-from stargazer.storage import get_client
-from stargazer.storage.store import LocalStore
+from stargazer.storage import LocalStore, get_client
 from stargazer.tasks.execution import AssetEnvironment, Event, observe, refreshing, workspace
 
 env = AssetEnvironment(name="memo")

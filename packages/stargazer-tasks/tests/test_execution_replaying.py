@@ -14,8 +14,7 @@ from stargazer.assets import ToolError
 from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport
 from stargazer.assets.provenance import Execution, dump
 from stargazer.storage import get_client
-from stargazer.storage.bundles.finding import Bundle, find_bundle
-from stargazer.storage.bundles.making import make_bundle
+from stargazer.storage.bundles import Bundle, find_bundle, make_bundle
 from stargazer.tasks.execution import AssetEnvironment, Event, observe, workspace
 from stargazer.tasks.execution.again import Again, Compared
 from stargazer.tasks.execution.capsules import Replay, replay_bundle

@@ -15,17 +15,15 @@ from attrs import frozen
 from stargazer.assets import (
     Asset,
     AssetNotFoundError,
+    ConfigurationError,
     InvalidAssetError,
     StargazerError,
     ToolError,
     use_client,
 )
 from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport, Reference
-from stargazer.assets.errors import ConfigurationError
 from stargazer.assets.provenance import Execution
-from stargazer.storage import get_client
-from stargazer.storage.local import LocalStorageClient
-from stargazer.storage.store import LocalStore
+from stargazer.storage import LocalStorageClient, LocalStore, get_client
 from stargazer.tasks.execution import AssetEnvironment, Event, WorkflowEnvironment, log_to, observe, workspace
 from stargazer.tasks.tools import OnPath, ResolvedTool, Tool
 

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage import get_client
-from stargazer.storage.bundles.fetching import fetch_bundle
-from stargazer.storage.bundles.finding import find_bundle
-from stargazer.storage.bundles.making import make_bundle
+from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
 from stargazer.tasks.execution import AssetEnvironment, asking_why, refreshing, workspace
 from stargazer.tasks.execution.misses import Miss, NotRemembered
 

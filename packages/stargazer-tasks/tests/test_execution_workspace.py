@@ -23,11 +23,10 @@ from stargazer.assets.catalogue import (
     ReferenceIndex,
     SequenceDict,
 )
-from stargazer.storage import get_client
-from stargazer.storage.store import LocalStore
+from stargazer.storage import LocalStore, get_client
 from stargazer.tasks.execution import AssetEnvironment, pack, workspace
+from stargazer.tasks.execution._workspace import open_workspace, sweep
 from stargazer.tasks.execution.archives import remove_tree, unpacked
-from stargazer.tasks.execution.workspace import open_workspace, sweep
 
 env = AssetEnvironment(name="places")
 
@@ -248,7 +247,7 @@ def test_what_is_no_tar_is_refused_by_its_cid(tmp_path: Path) -> None:
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from stargazer.tasks.execution.workspace import open_workspace
+from stargazer.tasks.execution._workspace import open_workspace
 with open_workspace(Path(sys.argv[1]), "task") as folder:
     (folder / "sub").mkdir()
     (folder / "sub" / "file").write_text("x")

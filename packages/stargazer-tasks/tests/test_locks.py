@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.tasks.execution.locks import key_lock
 
 COUNT_UP = """

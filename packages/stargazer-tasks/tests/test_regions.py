@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stargazer.assets.errors import FormatError, InvalidAssetError
+from stargazer.assets import FormatError, InvalidAssetError
 from stargazer.tasks.regions import (
     LEAST,
     MOST,

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import ConfigurationError, StorageError
+from stargazer.assets import ConfigurationError, StorageError
 from stargazer.tasks.execution.slots import Slots
 
 GIB = 1 << 30

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 from stargazer.tasks.tools import Command, Pipeline, ResolvedTool, Session, Tool, expect, use_session
 
 python = Tool("py", ())

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 from stargazer.tasks.tools import Command, Pipeline, Session, expect, use_session
 from stargazer.tasks.tools.bcftools import bcftools
 from stargazer.tasks.tools.samtools import samtools

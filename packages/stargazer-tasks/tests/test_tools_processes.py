@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 from stargazer.tasks.tools import ResolvedTool, Session, Tool, use_session
 from stargazer.tasks.tools.samtools import samtools
 

@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import FormatError, ToolError
+from stargazer.assets import FormatError, ToolError
 from stargazer.tasks.tools import Session, call, use_session
 
 MODULE = """

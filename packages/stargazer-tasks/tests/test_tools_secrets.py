@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import use_client
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage.local import LocalStorageClient
+from stargazer.storage import LocalStorageClient
 from stargazer.tasks.execution import AssetEnvironment, log_to, workspace
 from stargazer.tasks.tools import OnPath, Tool
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stargazer.assets.errors import ConfigurationError, ToolError
+from stargazer.assets import ConfigurationError, ToolError
 from stargazer.tasks.tools import OnPath, Tool, Wheel
 from stargazer.tasks.tools.bcftools import bcftools
 from stargazer.tasks.tools.samtools import samtools

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import R1, R2, Asset, Reference, use_client
-from stargazer.storage.local import LocalStorageClient
-from stargazer.storage.store import Addition
+from stargazer.storage import Addition, LocalStorageClient
 from stargazer.tasks.execution import Event, observe
 from stargazer.tasks.tools import Tool
 

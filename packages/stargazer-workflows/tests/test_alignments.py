@@ -22,7 +22,7 @@ from stargazer.assets import (
     StargazerError,
     ToolError,
 )
-from stargazer.storage.store import Addition
+from stargazer.storage import Addition
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows.germline import germline_short_variant_discovery
 

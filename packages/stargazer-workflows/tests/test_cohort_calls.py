@@ -15,8 +15,12 @@ import pytest
 pytest.importorskip("numpy")
 pysam = pytest.importorskip("pysam")
 
-from stargazer.assets import R1, R2, Reference  # noqa: E402
-from stargazer.assets.errors import InvalidAssetError  # noqa: E402
+from stargazer.assets import (  # noqa: E402
+    R1,
+    R2,
+    InvalidAssetError,
+    Reference,
+)
 from stargazer.workflows.demo.cohort import MITOCHONDRION, Cohort, simulate_cohort  # noqa: E402
 from stargazer.workflows.demo.genome import confident_intervals  # noqa: E402
 from stargazer.workflows.demo.regions import Regions  # noqa: E402

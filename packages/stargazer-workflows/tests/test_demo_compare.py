@@ -8,7 +8,7 @@ import pytest
 
 pysam = pytest.importorskip("pysam")
 
-from stargazer.assets.errors import FormatError  # noqa: E402
+from stargazer.assets import FormatError  # noqa: E402
 from stargazer.workflows.demo.alleles import normalise  # noqa: E402
 from stargazer.workflows.demo.compare import compare_to_truth, mendelian_violations  # noqa: E402
 from stargazer.workflows.demo.regions import Regions, read_bed  # noqa: E402

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("numpy")
 pysam = pytest.importorskip("pysam")
 
-from stargazer.assets.errors import InvalidAssetError, StorageError  # noqa: E402
+from stargazer.assets import InvalidAssetError, StorageError  # noqa: E402
 from stargazer.workflows.demo.draws import Draws  # noqa: E402
 from stargazer.workflows.demo.simulate import simulate_sample, simulate_trio  # noqa: E402
 

@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import Alignment, IpFile, Reference, fetch
-from stargazer.assets.asset import Asset
-from stargazer.storage import get_client
-from stargazer.storage.bundles.fetching import fetch_bundle
-from stargazer.storage.bundles.finding import Bundle, find_bundle
-from stargazer.storage.bundles.making import make_bundle
-from stargazer.storage.store import Addition, LocalStore
-from stargazer.tasks.execution import Event, observe
-from stargazer.tasks.execution.capsules import replay_bundle
+from stargazer.assets import Alignment, Asset, IpFile, Reference, fetch
+from stargazer.storage import Addition, LocalStore, get_client
+from stargazer.storage.bundles import Bundle, fetch_bundle, find_bundle, make_bundle
+from stargazer.tasks.execution import Event, observe, replay_bundle
 from stargazer.tasks.execution.declared import TASKS
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows import germline

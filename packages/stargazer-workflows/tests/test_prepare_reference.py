@@ -53,7 +53,7 @@ def test_a_reference_is_prepared_once(small_lab: Any):
 def test_a_reference_is_checked_as_a_whole_before_any_work(
     lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("stargazer.assets.fasta.SMALL", 1000)
+    monkeypatch.setattr("stargazer.assets.formats.fasta.SMALL", 1000)
     (tmp_path / "r.fa").write_text(">c1\n" + "ACGTACGTAC\n" * 20_000 + ">c2\nACKT\n>aa>1\nACGT\n")
     lab.add(tmp_path / "r.fa", Reference(build="R"))
 

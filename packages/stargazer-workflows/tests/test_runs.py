@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, Reference, StorageError
-from stargazer.storage import get_client
-from stargazer.storage.store import Addition
+from stargazer.storage import Addition, get_client
 from stargazer.tasks.execution import Event, Refresh
 from stargazer.workflows.catalogue import Entry, Parameter, find_workflow
 from stargazer.workflows.runs import Run, execute, find_run, new_run

@@ -1,31 +1,14 @@
-"""Typed assets: what a file is, how it is found, and how it came to be. Knows no storage."""
+"""Typed assets: what a file is, how it is found, and how it came to be. Knows no storage.
+
+    >>> from stargazer.assets import Alignment, assemble, fetch
+    >>> alignments = await assemble(asset="alignment", sample_id="NA12878")
+    >>> path = await fetch(alignments[0])
+
+Names are loaded when they are first used; `__init__.pyi` lists them.
+"""
 
 from __future__ import annotations
 
-from stargazer.assets import catalogue
-from stargazer.assets.asset import REGISTRY, Asset, asset, asset_class, record_id
-from stargazer.assets.catalogue import *  # noqa: F403
-from stargazer.assets.client import IpFile, StorageClient, current_client, use_client
-from stargazer.assets.errors import *  # noqa: F403
-from stargazer.assets.errors import __all__ as _errors
-from stargazer.assets.fetching import fetch
-from stargazer.assets.links import Companion, Derived
-from stargazer.assets.query import assemble
+import lazy_loader
 
-__all__ = [
-    "REGISTRY",
-    "Asset",
-    "Companion",
-    "Derived",
-    "IpFile",
-    "StorageClient",
-    "assemble",
-    "asset",
-    "asset_class",
-    "current_client",
-    "fetch",
-    "record_id",
-    "use_client",
-]
-__all__ += catalogue.__all__
-__all__ += _errors
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

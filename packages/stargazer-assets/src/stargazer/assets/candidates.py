@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stargazer.assets.asset import Asset
+from stargazer.assets._asset import Asset
 from stargazer.assets.client import IpFile, StorageClient
 from stargazer.assets.errors import StargazerError
 from stargazer.assets.keyvalues import list_text

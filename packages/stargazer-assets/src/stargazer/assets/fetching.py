@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TypeVar
 
-from stargazer.assets.asset import Asset, companions_of
+from stargazer.assets._asset import Asset, companions_of
 from stargazer.assets.client import IpFile, StorageClient, current_client
 from stargazer.assets.errors import AssetNotFoundError, StargazerError, StorageError
 

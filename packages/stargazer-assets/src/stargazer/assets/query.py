@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, get_args, get_origin
 
-from stargazer.assets.asset import REGISTRY, Asset, asset_class, load_asset_types
+from stargazer.assets._asset import REGISTRY, Asset, asset_class, load_asset_types
 from stargazer.assets.candidates import describe_ambiguous, describe_candidates
 from stargazer.assets.client import IpFile, StorageClient, current_client
 from stargazer.assets.declaring import hints_of, unknown_key

@@ -10,16 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stargazer.assets import Asset, IpFile, StorageError, Variants, companion_path, companions
 from stargazer.assets.addresses import is_address
-from stargazer.assets.asset import Asset
-from stargazer.assets.catalogue import Variants
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StorageError
-from stargazer.assets.fetching import companion_path, companions
 from stargazer.assets.keyvalues import list_text
 from stargazer.mcp.records import DirectClient, run_now
-from stargazer.storage.cid import compute_cid
-from stargazer.storage.store import LocalStore
+from stargazer.storage import LocalStore, compute_cid
 
 __all__ = ["RESULTS", "check_results", "export", "export_results", "human_stem", "make_folder"]
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargazer.assets.asset import REGISTRY
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import REGISTRY, InvalidAssetError
 
 __all__ = ["guess_type", "mates"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
-from stargazer.assets.errors import StargazerError
-from stargazer.storage.settings import Settings
+from stargazer.assets import StargazerError
+from stargazer.storage import Settings
 
 if TYPE_CHECKING:
     from stargazer.tasks.tools import Tool
@@ -144,8 +144,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    from stargazer.storage.doubts import doubt
-    from stargazer.storage.local import LocalStorageClient
+    from stargazer.storage import LocalStorageClient, doubt
 
     store = LocalStorageClient(settings.local, index=settings.index).store
     there = _nearest(store.root)

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from stargazer.assets.errors import FormatError
-from stargazer.assets.fastq import Record, in_order, name_of, read_fastq, template_name
-from stargazer.assets.formats import GZIP
+from stargazer.assets import FormatError
+from stargazer.assets.formats import GZIP, Record, in_order, name_of, read_fastq, template_name
 from stargazer.mcp.guessing import MATE
 
 __all__ = ["names_of_mates", "split"]

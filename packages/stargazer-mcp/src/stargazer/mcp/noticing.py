@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from stargazer.assets import R1, R2, Asset
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import FormatError
-from stargazer.assets.fasta import ambiguity_notes, small_contigs
-from stargazer.assets.fastq import name_of
-from stargazer.assets.formats import first_reads
+from stargazer.assets import R1, R2, Asset, FormatError, IpFile
+from stargazer.assets.formats import ambiguity_notes, first_reads, name_of, small_contigs
 from stargazer.mcp.records import fields_text
-from stargazer.storage.store import LocalStore
+from stargazer.storage import LocalStore
 
 __all__ = ["amended_notices", "notices"]
 
@@ -57,7 +53,7 @@ def amended_notices(store: LocalStore, records: Sequence[IpFile]) -> list[str]:
 
 def _parted(store: LocalStore, record: IpFile) -> list[str]:
     """Whether the mates that are linked are said to be of another sample or library."""
-    from stargazer.workflows.lanes import same_lane
+    from stargazer.workflows import same_lane
 
     reads = Asset.from_record(record)
     if isinstance(reads, R1):
@@ -144,7 +140,7 @@ def _ambiguity(record: IpFile) -> list[str]:
 
 def _contradicts(record: IpFile, other: IpFile) -> bool:
     """Whether the same reads are said to be of two samples or lanes."""
-    from stargazer.workflows.lanes import is_said_by
+    from stargazer.workflows import is_said_by
 
     one, two = Asset.from_record(record), Asset.from_record(other)
     if not isinstance(one, R1 | R2) or not isinstance(two, R1 | R2):
@@ -154,7 +150,7 @@ def _contradicts(record: IpFile, other: IpFile) -> bool:
 
 def _same_lane(store: LocalStore, record: IpFile) -> list[str]:
     """Whether the sample has other reads of the same library and lane, which is most often none."""
-    from stargazer.workflows.lanes import fullest, to_be_named
+    from stargazer.workflows import fullest, to_be_named
 
     of_sample = {"sample": record.keyvalues.get("sample", "")}
     first = fullest(_reads(R1, store.query({"asset": "r1", **of_sample})))

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
-from stargazer.assets.asset import REGISTRY, load_asset_types
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import REGISTRY, InvalidAssetError, IpFile, assemble, load_asset_types
 from stargazer.assets.keyvalues import list_text
-from stargazer.assets.query import assemble
-from stargazer.storage.store import LocalStore
-from stargazer.storage.upkeep import evictions
+from stargazer.storage import LocalStore
+from stargazer.storage.maintenance import evicted as cids_evicted
 
 __all__ = ["DirectClient", "as_dict", "evicted", "fields_text", "find_records", "run_now"]
 
@@ -70,7 +67,7 @@ def evicted(store: LocalStore) -> set[str]:
     if not store.exists():
         return set()
     with store.index.reading() as connection:
-        dropped = evictions.evicted(connection)
+        dropped = cids_evicted(connection)
     return {cid for cid in dropped if store.objects.stat(cid) is None}
 
 

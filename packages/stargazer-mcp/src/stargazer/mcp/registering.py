@@ -8,19 +8,18 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stargazer.assets.asset import Asset, asset_class
-from stargazer.assets.client import IpFile
-from stargazer.assets.declaring import unknown_key
-from stargazer.assets.errors import AssetNotFoundError, FormatError, InvalidAssetError
+from stargazer.assets import (
+    Asset,
+    AssetNotFoundError,
+    FormatError,
+    InvalidAssetError,
+    IpFile,
+    asset_class,
+    unknown_key,
+)
 from stargazer.mcp.guessing import guess_type, mates
-from stargazer.storage.additions import check_files
-from stargazer.storage.checking import Lookup
-from stargazer.storage.cid import is_cid
-from stargazer.storage.reading import StoreReader
-from stargazer.storage.refusals import refused
-from stargazer.storage.store import Addition, LocalStore
-from stargazer.tasks.checks.builds import References
-from stargazer.tasks.checks.fields import Said, fields_of
+from stargazer.storage import Addition, LocalStore, Lookup, StoreReader, check_files, is_cid, refused
+from stargazer.tasks.checks import References, Said, fields_of
 
 __all__ = ["additions", "check_links", "field_text"]
 
@@ -143,7 +142,7 @@ def field_text(cls: type[Asset], key: str, value: str) -> str:
     """A value as the type's text form: a list may be written with commas."""
     from typing import get_origin
 
-    from stargazer.assets.declaring import hints_of
+    from stargazer.assets import hints_of
     from stargazer.assets.keyvalues import plain
 
     if get_origin(plain(hints_of(cls)[key])) is list and not value.startswith("["):

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
+from stargazer.assets import Asset, FormatError, InvalidAssetError
 from stargazer.assets.addresses import has_secrets, without_secrets
-from stargazer.assets.asset import Asset
-from stargazer.assets.errors import FormatError, InvalidAssetError
 
 __all__ = [
     "Addition",

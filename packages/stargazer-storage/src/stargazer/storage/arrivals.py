@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage import verified
 from stargazer.storage.sharing import open_shared
 

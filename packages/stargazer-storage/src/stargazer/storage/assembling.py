@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from attrs import frozen
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 from .http import Pace, SourceError
 from .interrupting import check_interrupted, pause

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from typing import BinaryIO
 
-from stargazer.assets.errors import FormatError, IntegrityError
+from stargazer.assets import FormatError, IntegrityError
 
 from .cid import is_cid
 from .dag import MAX_BLOCK, Node, decode, walk

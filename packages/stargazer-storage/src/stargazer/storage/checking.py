@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
-from stargazer.assets.asset import Asset
-from stargazer.assets.errors import FormatError
-from stargazer.assets.links import LinkKind
+from stargazer.assets import Asset, FormatError, LinkKind
 from stargazer.storage.additions import Addition
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from stargazer.assets.client import IpFile
+    from stargazer.assets import IpFile
 
 __all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "check_companions", "checked_one_by_one",
            "run_checks"]  # fmt: skip

@@ -15,7 +15,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 from .profiles import (
     DAG_PB,

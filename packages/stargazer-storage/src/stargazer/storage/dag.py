@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from attrs import frozen
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 
 from .links import Link, normal, parse_binary, parse_cid, read_varint
 from .profiles import PINATA, RAW, SHA2_256, UNIXFS_V1_2025, Child, Profile, join, leaf

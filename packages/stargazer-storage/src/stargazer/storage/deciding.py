@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile
 from stargazer.assets.addresses import hidden
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.provenance import Import, Supersession
-from stargazer.storage import memo, stale, superseding
+from stargazer.storage import memo, superseding
 from stargazer.storage.checking import Checked
+from stargazer.storage.lineage import _stale as stale
 from stargazer.storage.recording import StoreRecorder, account, now
 
 __all__ = ["StoreDecider"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.assets.provenance import parse
 
 __all__ = ["is_document", "looks_like_document", "refuse_document"]

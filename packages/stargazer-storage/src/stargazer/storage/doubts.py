@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.documents import looks_like_document
+from stargazer.storage.maintenance.alone import try_alone
 from stargazer.storage.presence import is_there
 from stargazer.storage.refusals import refused
 from stargazer.storage.stored import StoredObject, place_of, scan_objects
-from stargazer.storage.upkeep.alone import try_alone
 
 if TYPE_CHECKING:
     from stargazer.storage.index import Index

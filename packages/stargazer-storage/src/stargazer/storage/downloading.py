@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import IntegrityError, InvalidAssetError, StorageError
+from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 
 from .assembling import Assembly, Fault, Progress, WrongBytesError
 from .cid import BLOCK_SIZE, hash_file

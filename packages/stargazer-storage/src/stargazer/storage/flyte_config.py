@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from stargazer.assets.errors import ConfigurationError
+from stargazer.assets import ConfigurationError
 
 __all__ = ["EXAMPLE", "Endpoint", "asked_endpoint", "project_config", "project_endpoint"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
-from stargazer.assets.errors import FormatError, IntegrityError, StorageError
+from stargazer.assets import FormatError, IntegrityError, StorageError
 
 from .assembling import Fault, Progress, WrongBytesError
 from .cid import PINATA, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, hash_file

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from attrs import frozen
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 from .addresses import Follow, anywhere, never, parse_url, same_site, without_secrets
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stargazer.assets.asset import Asset
-from stargazer.assets.errors import FormatError, IntegrityError, InvalidAssetError
+from stargazer.assets import Asset, FormatError, IntegrityError, InvalidAssetError
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition
 from stargazer.storage.deciding import StoreDecider

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import attrs
-from stargazer.assets.errors import FormatError, StorageError
+from stargazer.assets import FormatError, StorageError
 
 from .cid import PINATA, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, compute_cid
 from .dag import MAX_BLOCK, Node, decode, walk

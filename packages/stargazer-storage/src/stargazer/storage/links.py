@@ -6,7 +6,7 @@ import base64
 import re
 
 from attrs import frozen
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 
 from .cid import cid_text
 from .profiles import DAG_PB, RAW, SHA2_256

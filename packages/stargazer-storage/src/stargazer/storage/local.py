@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import attrs
-from stargazer.assets.asset import asset_class
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StorageError
+from stargazer.assets import IpFile, StorageError, asset_class
 from stargazer.storage.remaking import made_again
 from stargazer.storage.store import Addition, LocalStore
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import attrs
-from stargazer.assets.errors import ConfigurationError
+from stargazer.assets import ConfigurationError
 from stargazer.storage.flyte_config import EXAMPLE, asked_endpoint, project_endpoint
 
 __all__ = ["Decision", "Mode", "decide"]

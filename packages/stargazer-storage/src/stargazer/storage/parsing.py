@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+from stargazer.assets import ConfigurationError
 from stargazer.assets.addresses import is_address
-from stargazer.assets.errors import ConfigurationError
 from stargazer.storage.modes import Mode
 
 __all__ = ["HIDDEN", "SECRETS", "Visibility", "is_here", "parse"]

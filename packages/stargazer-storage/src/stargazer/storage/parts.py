@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 from .cid import BLOCK_SIZE
 from .sharing import file_permissions

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 from .cid import compute_cid
 from .ingest import copy_and_hash, sync_paths

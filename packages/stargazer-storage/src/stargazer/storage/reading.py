@@ -13,17 +13,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets import provenance
-from stargazer.assets.asset import record_id
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.assets import IpFile, StargazerError, StorageError, provenance, record_id
 from stargazer.assets.provenance import Amendment, Document, Execution
 from stargazer.storage import (
     doubts,
     memo,
     mirrors,
     outbox,
-    stale,
     statcache,
     statements,
     superseding,
@@ -31,6 +27,7 @@ from stargazer.storage import (
 )
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import refuse_document
+from stargazer.storage.lineage import _stale as stale
 from stargazer.storage.objects import ObjectStore
 from stargazer.storage.presence import is_there
 

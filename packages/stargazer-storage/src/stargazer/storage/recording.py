@@ -11,10 +11,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets import provenance
-from stargazer.assets.asset import record_id
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError, StorageError
+from stargazer.assets import AssetNotFoundError, IpFile, StorageError, provenance, record_id
 from stargazer.assets.provenance import (
     Amendment,
     Document,
@@ -24,8 +21,9 @@ from stargazer.assets.provenance import (
     Retraction,
     Supersession,
 )
-from stargazer.storage import memo, outbox, stale, superseding, verified
+from stargazer.storage import memo, outbox, superseding, verified
 from stargazer.storage.arrivals import arriving
+from stargazer.storage.lineage import _stale as stale
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.reading import StoreReader
 from stargazer.storage.statements import Statement, edges_of, ended_by, statements_of, time_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 __all__ = ["REASONS", "refused"]
 

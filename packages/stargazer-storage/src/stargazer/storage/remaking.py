@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Execution
 
 if TYPE_CHECKING:

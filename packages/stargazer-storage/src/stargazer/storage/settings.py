@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import attrs
-from stargazer.assets.errors import ConfigurationError
+from stargazer.assets import ConfigurationError
 from stargazer.storage.machine import available_cores, available_memory
 from stargazer.storage.modes import Mode, decide
 from stargazer.storage.parsing import HIDDEN, SECRETS, Visibility, is_here, parse

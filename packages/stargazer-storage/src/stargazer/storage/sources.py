@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
 from attrs import field, frozen
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError
 
 from .addresses import anywhere, is_loopback, parse_url, same_site, without_secrets
 from .http import Body, SourceError, open_url

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import attrs
-from stargazer.assets.asset import record_id
+from stargazer.assets import record_id
 from stargazer.assets.provenance import (
     Amendment,
     Document,

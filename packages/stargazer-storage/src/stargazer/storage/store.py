@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
-from stargazer.assets.asset import Asset, asset_class, record_id
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import FormatError, InvalidAssetError
+from stargazer.assets import Asset, FormatError, InvalidAssetError, IpFile, asset_class, record_id
 from stargazer.assets.provenance import Amendment, Entry, Execution, Import, Retraction
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import (

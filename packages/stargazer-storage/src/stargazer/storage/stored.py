@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 from .cid import is_cid
 

@@ -6,8 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stargazer.assets.asset import record_id
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError, record_id
 from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition, keyvalues_of, with_links
 

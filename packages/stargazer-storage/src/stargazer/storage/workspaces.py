@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 from .sharing import share_file
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.tasks.checks.headers import quiet
 
 __all__ = ["alignments", "variants"]

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets import AlignerIndex
-from stargazer.assets.errors import FormatError
+from stargazer.assets import AlignerIndex, FormatError
 
 if TYPE_CHECKING:
     import numpy as np

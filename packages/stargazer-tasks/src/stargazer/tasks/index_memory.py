@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stargazer.assets import ConfigurationError, Reference
-from stargazer.storage.settings import Settings
+from stargazer.storage import Settings
 from stargazer.tasks.regions import contigs_of, fai_of
 
 __all__ = ["index_memory", "refuse_too_large"]

@@ -18,7 +18,7 @@ from stargazer.assets import (
     ReferenceIndex,
     SequenceDict,
 )
-from stargazer.assets.fasta import ambiguity_notes, read_contigs
+from stargazer.assets.formats import ambiguity_notes, read_contigs
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
 from stargazer.tasks.index_contents import compare_index, index_prefix
@@ -60,7 +60,7 @@ async def check_reference(reference: Reference) -> QcReport:
     The report, JSON, has under `notes` what there is to know before variants are called on it.
 
     Raises:
-        FormatError: it breaks a rule of `stargazer.assets.fasta`: which, in which line, and what mends it.
+        FormatError: it breaks a rule of `stargazer.assets.formats.fasta`: which, in which line, and what mends it.
     """
     report = workspace() / "reference.json"
     name = reference.record.name if reference.record is not None else ""

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from stargazer.assets import Reference
-from stargazer.assets.errors import AssetNotFoundError, FormatError, InvalidAssetError
+from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, Reference
 
 __all__ = [
     "Region",

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution import Event, Refresh
-    from stargazer.tasks.execution.misses import Miss
+    from stargazer.tasks.execution import Event, Miss, Refresh
     from stargazer.workflows.catalogue import Entry
 
 __all__ = ["Asked", "why_not"]
@@ -44,9 +43,7 @@ async def why_not(
     Raises:
         StargazerError: what the workflow raises before it has called all that it can call.
     """
-    from stargazer.tasks.execution import asking_why, observe
-    from stargazer.tasks.execution.misses import NotRemembered
-    from stargazer.tasks.execution.options import refreshed
+    from stargazer.tasks.execution import NotRemembered, asking_why, observe, refreshed
 
     events: list[Event] = []
     with observe(events.append), refreshed(refresh), asking_why() as misses:

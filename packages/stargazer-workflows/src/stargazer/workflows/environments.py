@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import flyte
-from stargazer.tasks.environments import align_env, htslib_env, index_env, report_env
+from stargazer.tasks import align_env, htslib_env, index_env, report_env
 from stargazer.tasks.execution import WorkflowEnvironment
 
 __all__ = ["workflow_env"]

@@ -18,31 +18,31 @@ from stargazer.assets import (
     VariantsIndex,
 )
 from stargazer.assets.keyvalues import composed
-from stargazer.tasks.germline.alignment import (
+from stargazer.tasks import (
+    MAX_DEPTH,
     MarkedDuplicates,
     align_with_bwa,
     align_with_bwa_mem3,
     alignment_stats,
-    flagstat,
-    index_alignment,
-    mark_duplicates,
-    merge_lanes,
-    sort_alignment,
-)
-from stargazer.tasks.germline.imported import check_alignment, split_libraries
-from stargazer.tasks.germline.variants import (
-    MAX_DEPTH,
     call_variants,
+    check_alignment,
     check_max_depth,
     check_ploidy,
     filter_variants,
+    flagstat,
     gather_variants,
+    index_alignment,
     index_variants,
+    mark_duplicates,
+    merge_lanes,
     normalise_variants,
+    sequence_dictionary,
+    sort_alignment,
+    split_intervals,
+    split_libraries,
+    summarise_germline,
     variant_stats,
 )
-from stargazer.tasks.reference import sequence_dictionary, split_intervals
-from stargazer.tasks.reports import summarise_germline
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
 from stargazer.workflows.parallel import parallel

@@ -17,7 +17,7 @@ from stargazer.assets import (
     InvalidAssetError,
     ProvenanceDocument,
 )
-from stargazer.tasks.germline.alignment import refuse_long_reads
+from stargazer.tasks import refuse_long_reads
 from stargazer.workflows.lanes import called_alike, fullest, identity, same_lane, title, to_be_named
 
 __all__ = ["Lane", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of", "made_here"]

@@ -7,8 +7,7 @@ from itertools import count
 from shlex import quote
 from typing import TypeVar
 
-from stargazer.assets import R1, R2, Alignment, Asset
-from stargazer.assets.links import LinkKind
+from stargazer.assets import R1, R2, Alignment, Asset, LinkKind
 
 __all__ = ["called_alike", "fullest", "identity", "is_said_by", "same_lane", "title", "to_be_named"]
 

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeAlias, TypeVar, overload
 
-from stargazer.tasks.execution.misses import NotRemembered
-from stargazer.tasks.execution.options import misses_told
+from stargazer.tasks.execution import NotRemembered, misses_told
 
 __all__ = ["parallel"]
 

@@ -11,7 +11,7 @@ from stargazer.assets import (
     ReferenceIndex,
     SequenceDict,
 )
-from stargazer.tasks.reference import (
+from stargazer.tasks import (
     check_aligner_index,
     check_reference,
     index_for_bwa_mem3,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import attrs
-from stargazer.assets.asset import Asset, asset
+from stargazer.assets._asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text, not_negative
 from stargazer.assets.catalogue.sequencing import Alignment, Reference
 from stargazer.assets.catalogue.variants import Variants
-from stargazer.assets.formats import check_json
-from stargazer.assets.hdf5 import check_hdf5
+from stargazer.assets.formats.hdf5 import check_hdf5
+from stargazer.assets.formats.heads import check_json
 from stargazer.assets.links import Derived
 
 __all__ = ["AnnData", "BqsrReport", "DuplicateMetrics", "ProvenanceDocument", "QcReport"]

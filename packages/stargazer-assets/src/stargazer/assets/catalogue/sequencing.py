@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from stargazer.assets.asset import Asset, asset
+from stargazer.assets._asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text
-from stargazer.assets.formats import (
+from stargazer.assets.formats.heads import (
     GZIP,
     check_alignment,
     check_fasta,
@@ -15,8 +15,8 @@ from stargazer.assets.formats import (
     check_magic,
     check_tar,
 )
+from stargazer.assets.formats.tables import check_bed, check_dict, check_fai
 from stargazer.assets.links import Companion, Derived
-from stargazer.assets.tables import check_bed, check_dict, check_fai
 
 __all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "Intervals", "Reference",
            "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict"]  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from stargazer.assets.asset import Asset, asset
+from stargazer.assets._asset import Asset, asset
 from stargazer.assets.catalogue.names import header_text
 from stargazer.assets.catalogue.sequencing import Reference
-from stargazer.assets.formats import GZIP, check_magic
+from stargazer.assets.formats.heads import GZIP, check_magic
+from stargazer.assets.formats.tables import check_annotation, check_vcf
 from stargazer.assets.links import Companion, Derived
-from stargazer.assets.tables import check_annotation, check_vcf
 
 __all__ = [
     "Annotation",

@@ -13,8 +13,8 @@ from stargazer.mcp.cli.output import human_size, note, print_json, print_table
 from stargazer.mcp.cli.words import Parser, single
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.store import Addition, LocalStore
+    from stargazer.assets import IpFile
+    from stargazer.storage import Addition, LocalStore
 
 __all__ = ["add"]
 
@@ -113,12 +113,12 @@ class _Consent(NamedTuple):
             ConfigurationError: there is no account, or it was not agreed to.
         """
         import attrs
-        from stargazer.storage.transfer import pinata_store, publishes
+        from stargazer.storage.pinata import pinata_store, publishes
 
         if not self.public and not publishes(store):
             return items
         from stargazer.mcp.cli.transferring import confirm_public
-        from stargazer.storage.additions import check_files, check_metadata
+        from stargazer.storage import check_files, check_metadata
 
         pinata_store(store)
         check_files(items)  # before anybody is asked
@@ -143,11 +143,10 @@ def _add_interleaved(
 ) -> list[IpFile]:
     """The records of what the first and second reads of files become, in files of their own."""
     import attrs
-    from stargazer.assets.errors import FormatError
+    from stargazer.assets import FormatError
     from stargazer.mcp.interleaved import names_of_mates, split
     from stargazer.mcp.registering import additions
-    from stargazer.storage import get_client
-    from stargazer.storage.workspaces import private_folder
+    from stargazer.storage import get_client, private_folder
 
     store = get_client().store
     for path in paths:  # what is wrong with the words, before anything is written
@@ -168,8 +167,7 @@ def _add_url(
 ) -> list[IpFile]:
     import attrs
     from stargazer.mcp.registering import additions
-    from stargazer.storage import get_client
-    from stargazer.storage.downloading import fetch_file, file_name
+    from stargazer.storage import fetch_file, file_name, get_client
 
     store = get_client().store
     additions(
@@ -184,7 +182,7 @@ def _add_url(
 def _registered(store: LocalStore, items: list[Addition], consent: _Consent) -> list[IpFile]:
     """The records of what is added, with notes about what the store had before."""
     from stargazer.mcp.noticing import notices
-    from stargazer.storage.store import now
+    from stargazer.storage import now
 
     items = consent.ask(store, items)
     began = now()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import FormatError, InvalidAssetError
+from stargazer.assets import FormatError, InvalidAssetError
 from stargazer.mcp.cli.finding import existing, one_record, print_records
 from stargazer.mcp.cli.output import note, print_json
 from stargazer.mcp.cli.words import Parser, Words, single
 
 if TYPE_CHECKING:
-    from stargazer.assets.asset import Asset
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.store import LocalStore
+    from stargazer.assets import Asset, IpFile
+    from stargazer.storage import LocalStore
 
 __all__ = ["amend"]
 
@@ -73,8 +72,7 @@ def _changes(
     Raises:
         InvalidAssetError: a key that no record's type knows.
     """
-    from stargazer.assets.asset import asset_class
-    from stargazer.assets.declaring import unknown_key
+    from stargazer.assets import asset_class, unknown_key
     from stargazer.mcp.registering import check_links, field_text
 
     kinds = [asset_class(record.keyvalues.get("asset", "")) for record in records]
@@ -112,7 +110,7 @@ def _check(store: LocalStore, records: Sequence[IpFile], changes: Sequence[Mappi
 
 
 def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
-    from stargazer.assets.asset import asset_class
+    from stargazer.assets import asset_class
 
     pairs = {key: value for key, value in {**record.keyvalues, **change}.items() if value is not None}
     kind = asset_class(pairs.get("asset", ""))
@@ -124,8 +122,7 @@ def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
 
 def _complaints(store: LocalStore, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
     """What the checks of registration say of files that are here."""
-    from stargazer.storage.additions import Addition
-    from stargazer.storage.checking import checked_one_by_one
+    from stargazer.storage import Addition, checked_one_by_one
 
     items = [
         Addition(path=record.path, asset=asset, name=record.name)

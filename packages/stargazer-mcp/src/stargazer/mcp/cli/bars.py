@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stargazer.mcp.cli.output import escaped, human_size, note
 
 if TYPE_CHECKING:
-    from stargazer.storage.bundles.fetching import News
+    from stargazer.storage.bundles import News
 
 __all__ = ["moving"]
 

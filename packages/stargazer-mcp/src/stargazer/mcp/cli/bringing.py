@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.store import LocalStore
+    from stargazer.assets import IpFile
+    from stargazer.storage import LocalStore
 
 __all__ = ["bring"]
 
 
 def bring(store: LocalStore, records: Sequence[IpFile]) -> None:
     """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
-    from stargazer.storage.transfer import companion_records
+    from stargazer.storage.pinata import companion_records
 
     wanted = [*records, *companion_records(store, records)]
     missing = {record.cid: record for record in wanted if store.objects.stat(record.cid) is None}

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets.errors import AssetNotFoundError, IntegrityError, StorageError
+from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
 from stargazer.mcp.cli.bars import moving
 from stargazer.mcp.cli.measures import count
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.bundles.finding import Bundle
-    from stargazer.storage.bundles.verifying import Checked
-    from stargazer.storage.store import LocalStore
+    from stargazer.assets import IpFile
+    from stargazer.storage import LocalStore
+    from stargazer.storage.bundles import Bundle, Checked
 
 __all__ = ["bundle"]
 
@@ -116,10 +115,7 @@ def _store() -> LocalStore:
 def _make(parser: Parser, words: Words, name: str) -> int:
     from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.cli.finding import some_records
-    from stargazer.storage.bundles.capsules import with_lineage
-    from stargazer.storage.bundles.finding import remember_made
-    from stargazer.storage.bundles.making import make_bundle
-    from stargazer.storage.bundles.manifest import check_name
+    from stargazer.storage.bundles import check_name, make_bundle, remember_made, with_lineage
 
     store, options = _store(), words.options
     if bool(words.plain) + bool(words.pairs) + bool(options.run) != 1:
@@ -168,7 +164,7 @@ def _of_run(store: LocalStore, id: str) -> list[IpFile]:
         AssetNotFoundError: no such run here, or it has none.
     """
     from stargazer.mcp.cli.running import records_of
-    from stargazer.workflows.runs import find_run
+    from stargazer.workflows import find_run
 
     records = records_of(store, find_run(id).results)
     if not records:
@@ -177,7 +173,7 @@ def _of_run(store: LocalStore, id: str) -> list[IpFile]:
 
 
 def _list(parser: Parser, words: Words, _: str) -> int:
-    from stargazer.storage.bundles.finding import known_bundles
+    from stargazer.storage.bundles import known_bundles
 
     found = list(known_bundles(_store().root))
     if words.options.json:
@@ -223,7 +219,7 @@ def _show(parser: Parser, words: Words, word: str) -> int:
 
 
 def _print_requirements(found: Bundle) -> int:
-    from stargazer.storage.bundles.environment import requirements
+    from stargazer.storage.bundles import requirements
 
     if found.manifest.environment is None:
         raise AssetNotFoundError(
@@ -235,7 +231,7 @@ def _print_requirements(found: Bundle) -> int:
 
 def _fetch(parser: Parser, words: Words, word: str) -> int:
     from stargazer.mcp.records import as_dict
-    from stargazer.storage.bundles.fetching import fetch_bundle
+    from stargazer.storage.bundles import fetch_bundle
 
     only, store = _only(parser, words.options.only or []), _store()
     found = _found(word, store)
@@ -262,8 +258,7 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
 
 
 def _verify(parser: Parser, words: Words, word: str) -> int:
-    from stargazer.storage.bundles.fetching import fetch_bundle
-    from stargazer.storage.bundles.verifying import is_folder_bundle, verify_folder, verify_store
+    from stargazer.storage.bundles import fetch_bundle, is_folder_bundle, verify_folder, verify_store
 
     store, options = _store(), words.options
     found = _found(_folder_first(word), store)
@@ -298,14 +293,14 @@ def _verify(parser: Parser, words: Words, word: str) -> int:
 
 def _folder_first(word: str) -> str:
     """A word as the folder of that name, if there is one with a bundle: it is what people see."""
-    from stargazer.storage.bundles.manifest import SUFFIX
+    from stargazer.storage.bundles import SUFFIX
 
     is_bundle = os.path.isdir(word) and any(Path(word).glob(f"*{SUFFIX}"))
     return f"{word.rstrip('/')}/" if is_bundle else word
 
 
 def _found(word: str, store: LocalStore) -> Bundle:
-    from stargazer.storage.bundles.finding import find_bundle
+    from stargazer.storage.bundles import find_bundle
 
     return find_bundle(word, store.root)
 
@@ -337,7 +332,7 @@ def _table(records: Sequence[IpFile]) -> None:
 
 
 def _what(keyvalues: Any) -> str:
-    from stargazer.assets.client import IpFile
+    from stargazer.assets import IpFile
     from stargazer.mcp.records import fields_text
 
     return fields_text(IpFile(cid="", keyvalues=keyvalues))

@@ -7,7 +7,7 @@ from typing import Any
 
 from stargazer.mcp.cli.output import note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser
-from stargazer.storage.settings import VARIABLES, Settings
+from stargazer.storage import VARIABLES, Settings
 
 __all__ = ["config"]
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.mcp.cli.output import note, print_json, print_table, print_text
 from stargazer.mcp.cli.supervising import supervise
 from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
-    from stargazer.workflows.demo.run import Demo
+    from stargazer.workflows.demo import Demo
 
 __all__ = ["demo"]
 
@@ -36,7 +36,7 @@ def demo(argv: Sequence[str]) -> int:
     if words.plain or words.pairs:
         parser.error("the demo takes no arguments")
     from stargazer.tasks.execution import Refresh
-    from stargazer.workflows.demo.run import is_simulated, prepare, run_demo
+    from stargazer.workflows.demo import is_simulated, prepare, run_demo
 
     there = is_simulated()
     note(

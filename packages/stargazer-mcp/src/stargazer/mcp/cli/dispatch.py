@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from stargazer.assets import StargazerError
 from stargazer.assets.addresses import hidden
-from stargazer.assets.errors import StargazerError
 from stargazer.mcp.cli.output import fail, note, plain_warnings, settle_streams
 
 __all__ = ["VERBS", "dispatch", "kept_traceback"]
@@ -118,8 +118,7 @@ def _dispatch(argv: list[str]) -> int:
 
 def _say_doubt() -> None:
     """Say what is wrong with the index to those whose verb did not ask it: opening it says so already."""
-    from stargazer.storage import get_client
-    from stargazer.storage.doubts import doubt
+    from stargazer.storage import doubt, get_client
 
     try:
         store = get_client().store
@@ -165,8 +164,7 @@ def _in_output(error: OSError) -> bool:
 
 def _refused(error: OSError) -> str:
     """What the file system refuses, in the user's words."""
-    from stargazer.storage.refusals import refused
-    from stargazer.storage.settings import Settings
+    from stargazer.storage import Settings, refused
 
     try:
         place = str(Settings.load().home)
@@ -180,7 +178,7 @@ def kept_traceback() -> str:
     import time
     import traceback
 
-    from stargazer.storage.settings import Settings
+    from stargazer.storage import Settings
 
     try:
         folder = Settings.load().home / "logs"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import (
+from stargazer.assets import (
     AmbiguousAssetError,
     AssetNotFoundError,
     FormatError,
@@ -18,8 +18,8 @@ from stargazer.mcp.cli.output import human_size, note, print_fitting, print_json
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.store import LocalStore
+    from stargazer.assets import IpFile
+    from stargazer.storage import LocalStore
 
 __all__ = [
     "existing",
@@ -156,7 +156,7 @@ def existing() -> LocalStore:
 
 def _nothing(store: LocalStore) -> str:
     """Why no record is there at all."""
-    from stargazer.storage.doubts import holds_files
+    from stargazer.storage import holds_files
 
     return "no file has a record" if holds_files(store.root) else f"the store is empty: {ADD_FIRST}"
 
@@ -237,7 +237,7 @@ def _is_computed(store: LocalStore, record: IpFile) -> bool:
 
 def _named(store: LocalStore, word: str) -> list[IpFile]:
     """The records of a CID, or the one of an id."""
-    from stargazer.storage.cid import is_cid
+    from stargazer.storage import is_cid
 
     if is_cid(word):
         return store.query({"cid": word})
@@ -253,7 +253,7 @@ def one_cid(store: LocalStore, words: Words) -> str:
         AssetNotFoundError: nothing is known of it.
         AmbiguousAssetError: several files match.
     """
-    from stargazer.storage.cid import is_cid
+    from stargazer.storage import is_cid
 
     if words.plain and is_cid(words.plain[0]):
         return words.plain[0]
@@ -283,7 +283,7 @@ def _cid_of(name: str) -> str:
     Raises:
         FormatError: a folder, or something else without bytes of its own.
     """
-    from stargazer.storage.cid import compute_cid
+    from stargazer.storage import compute_cid
 
     if not Path(name).is_file():
         raise FormatError(

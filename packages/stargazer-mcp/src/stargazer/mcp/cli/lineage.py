@@ -11,8 +11,8 @@ from stargazer.mcp.cli.output import print_json, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
+    from stargazer.storage import LocalStore
     from stargazer.storage.lineage import Step
-    from stargazer.storage.store import LocalStore
 
 __all__ = ["diff", "why"]
 
@@ -73,9 +73,8 @@ def diff(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if len(words.plain) != 2 or words.pairs:
         parser.error("say which two files: CIDs, ids or paths")
-    from stargazer.storage.lineage.contents import contents
-    from stargazer.storage.lineage.diff import diff as compare
-    from stargazer.storage.lineage.difference_text import difference_as_json, render_difference
+    from stargazer.storage.lineage import contents, difference_as_json, render_difference
+    from stargazer.storage.lineage import diff as compare
 
     store = existing()
     difference = compare(store, *_two_cids(store, words))
@@ -92,15 +91,14 @@ def _two_cids(store: LocalStore, words: Words) -> list[str]:
 
 
 def _text(step: Step, form: str) -> str:
-    from stargazer.storage.lineage import graph, render
+    from stargazer.storage.lineage import as_dot, as_mermaid, render
 
-    makers = {"text": render, "dot": graph.as_dot, "mermaid": graph.as_mermaid}
+    makers = {"text": render, "dot": as_dot, "mermaid": as_mermaid}
     return makers[form](step)
 
 
 def _value(step: Step, form: str) -> Any:
-    from stargazer.storage.lineage import as_json
-    from stargazer.storage.lineage.rocrate import as_rocrate
+    from stargazer.storage.lineage import as_json, as_rocrate
 
     return as_json(step) if form == "json" else as_rocrate(step)
 
@@ -113,8 +111,8 @@ def _written(step: Step, form: str, folder: Path) -> Path:
     """
     import json
 
-    from stargazer.assets.errors import StorageError
-    from stargazer.storage.lineage.rocrate import write_rocrate
+    from stargazer.assets import StorageError
+    from stargazer.storage.lineage import write_rocrate
 
     if form == "rocrate":
         return write_rocrate(step, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.errors import AssetNotFoundError
+from stargazer.assets import AssetNotFoundError
 from stargazer.mcp.cli.measures import count
 from stargazer.mcp.cli.output import escaped, note, print_json, print_text
 from stargazer.mcp.cli.supervising import supervise
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stargazer.assets.provenance import Execution
-    from stargazer.tasks.execution import Event
-    from stargazer.tasks.execution.capsules import Replay
-    from stargazer.tasks.execution.replaying import Replayed
+    from stargazer.tasks.execution import Event, Replay, Replayed
 
 __all__ = ["replay", "verify_again"]
 
@@ -31,9 +29,8 @@ def verify_again(files: Mapping[str, str], *, as_json: bool) -> int:
         AssetNotFoundError: none of them was computed, as far as is known here.
     """
     from stargazer.storage import get_client
-    from stargazer.tasks.execution import observe
-    from stargazer.tasks.execution.recomputing import execution_of
-    from stargazer.tasks.execution.replaying import replay as do_again
+    from stargazer.tasks.execution import execution_of, observe
+    from stargazer.tasks.execution import replay as do_again
 
     client = get_client()
     found = {cid: execution_of(client.store, cid) for cid in files}
@@ -102,9 +99,8 @@ def replay(argv: Sequence[str]) -> int:
     if len(words.plain) != 1 or words.pairs:
         parser.error("say which bundle: a name, a file, a folder or a URL")
     from stargazer.storage import get_client
-    from stargazer.storage.bundles.finding import find_bundle
-    from stargazer.tasks.execution import observe
-    from stargazer.tasks.execution.capsules import replay_bundle
+    from stargazer.storage.bundles import find_bundle
+    from stargazer.tasks.execution import observe, replay_bundle
 
     client = get_client()
     bundle = find_bundle(words.plain[0], client.store.root)

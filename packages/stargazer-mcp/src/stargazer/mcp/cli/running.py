@@ -12,10 +12,10 @@ from stargazer.mcp.cli.output import note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.store import LocalStore
+    from stargazer.assets import IpFile
+    from stargazer.storage import LocalStore
     from stargazer.tasks.execution import Refresh
-    from stargazer.workflows.catalogue import Entry
+    from stargazer.workflows import Entry
 
 __all__ = ["records_of", "run"]
 
@@ -68,8 +68,7 @@ def run(argv: Sequence[str]) -> int:
         if words.pairs:
             parser.error("name the workflow first")
         return _list(as_json=words.options.json)
-    from stargazer.workflows.arguments import convert
-    from stargazer.workflows.catalogue import find_workflow
+    from stargazer.workflows import convert, find_workflow
 
     workflow = find_workflow(words.plain[0])
     if words.options.help:
@@ -79,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _list(*, as_json: bool) -> int:
-    from stargazer.workflows.catalogue import entries
+    from stargazer.workflows import entries
 
     found = entries("workflow")
     if as_json:
@@ -91,7 +90,7 @@ def _list(*, as_json: bool) -> int:
 
 
 def _describe(workflow: Entry) -> int:
-    from stargazer.workflows.arguments import command_line, usage
+    from stargazer.workflows import command_line, usage
 
     print_text(
         f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--why-not] [--json]\n"
@@ -107,7 +106,7 @@ def _run(
 ) -> int:
     from stargazer.mcp.cli.supervising import supervise
     from stargazer.mcp.exporting import check_results
-    from stargazer.workflows.runs import execute
+    from stargazer.workflows import execute
 
     if options.outdir is not None:
         check_results(options.outdir)
@@ -151,8 +150,7 @@ def _why_not(
     import asyncio
 
     import attrs
-    from stargazer.workflows.arguments import explaining_commas
-    from stargazer.workflows.asking import why_not
+    from stargazer.workflows import explaining_commas, why_not
 
     with explaining_commas(written):
         asked = asyncio.run(why_not(workflow, arguments, refresh=_refresh(options)))

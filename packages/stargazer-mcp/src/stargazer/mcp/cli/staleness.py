@@ -12,9 +12,9 @@ from stargazer.mcp.cli.output import escaped, note, print_json, print_table, pri
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.stale import Stale
-    from stargazer.storage.store import LocalStore
+    from stargazer.assets import IpFile
+    from stargazer.storage import LocalStore
+    from stargazer.storage.lineage import Stale
 
 __all__ = ["stale", "supersede"]
 
@@ -36,7 +36,7 @@ def stale(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if len(words.plain) + bool(words.pairs) != 1:
         parser.error("say of what: a CID, a file, key=value, TOOL@VERSION or a task")
-    from stargazer.storage.stale import stale as depending
+    from stargazer.storage.lineage import stale as depending
 
     store = existing()
     found = depending(store, _meant(store, words))
@@ -63,7 +63,7 @@ def supersede(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if words.pairs or len(words.plain) != (1 if words.options.undo else 2):
         parser.error("name OLD and NEW" if not words.options.undo else "name OLD alone")
-    from stargazer.storage.stale import stale as depending
+    from stargazer.storage.lineage import stale as depending
 
     store = existing()
     old, *rest = (one_record(store, word, words) for word in words.plain)

@@ -7,15 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import ConfigurationError
+from stargazer.assets import ConfigurationError
 from stargazer.mcp.cli.measures import byte_progress, count
 from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.pinata.sending import Sent
-    from stargazer.storage.pinata.store import PinataStore
+    from stargazer.assets import IpFile
+    from stargazer.storage.pinata import PinataStore, Sent
 
 __all__ = ["confirm_public", "pull", "push"]
 
@@ -43,7 +42,7 @@ def push(argv: Sequence[str]) -> int:
     if words.options.all and (words.plain or words.pairs):
         parser.error("give --all or say which files, not both")
     from stargazer.mcp.records import find_records
-    from stargazer.storage.transfer import push as send
+    from stargazer.storage.pinata import push as send
 
     store = _account()
     if words.options.all:
@@ -78,7 +77,7 @@ def pull(argv: Sequence[str]) -> int:
     if not words.plain and not words.pairs and not words.options.all:
         parser.error("say which files: a CID, key=value, or --all")
     from stargazer.mcp.records import find_records
-    from stargazer.storage.transfer import pull as bring
+    from stargazer.storage.pinata import pull as bring
 
     store = _account()
     records = find_records(store, {}) if words.options.all else _chosen(store, words)
@@ -129,7 +128,7 @@ def confirm_public(files: Sequence[tuple[str, int]], *, yes: bool) -> None:
 
 def _account() -> PinataStore:
     from stargazer.storage import get_client
-    from stargazer.storage.transfer import pinata_store
+    from stargazer.storage.pinata import pinata_store
 
     return pinata_store(get_client().store)
 

@@ -8,15 +8,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.errors import AssetNotFoundError, IntegrityError, StorageError
+from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
 from stargazer.mcp.cli.measures import byte_progress, count, parse_bytes, parse_seconds
 from stargazer.mcp.cli.output import escaped, human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
-    from stargazer.storage.store import LocalStore
-    from stargazer.storage.upkeep.fsck import FsckReport, Problem
+    from stargazer.assets import IpFile
+    from stargazer.storage import LocalStore
+    from stargazer.storage.maintenance import FsckReport, Problem
 
 __all__ = ["evict", "fsck", "gc", "verify"]
 
@@ -40,7 +40,7 @@ def fsck(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     words = parser.sort(argv)
     _no_words(parser, words)
-    from stargazer.storage.upkeep.fsck import fsck as check
+    from stargazer.storage.maintenance import fsck as check
 
     store = _store()
     began = time.monotonic()
@@ -72,7 +72,7 @@ def gc(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     _no_words(parser, words)
     grace = parse_seconds(parser, "--grace", words.options.grace)
-    from stargazer.storage.upkeep.gc import gc as collect
+    from stargazer.storage.maintenance import gc as collect
 
     report = collect(_store(), dry_run=words.options.dry_run, grace=grace, tell=note)
     if words.options.json:
@@ -117,7 +117,7 @@ def evict(argv: Sequence[str]) -> int:
         parser.error("say which files: a CID, key=value, --older-than or --larger-than")
     older = parse_seconds(parser, "--older-than", options.older_than) if options.older_than else None
     larger = parse_bytes(parser, "--larger-than", options.larger_than) if options.larger_than else None
-    from stargazer.storage.upkeep.evict import evict as drop
+    from stargazer.storage.maintenance import evict as drop
 
     store = _store()
     records = [record for record in _records(store, words) if _is_meant(record, older, larger)]
@@ -163,7 +163,7 @@ def verify(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if bool(words.plain) == bool(words.pairs):
         parser.error("say which files: CIDs, or key=value")
-    from stargazer.storage.upkeep.verify import verify as check
+    from stargazer.storage.maintenance import verify as check
 
     store = _store()
     if words.options.recompute:
@@ -249,7 +249,7 @@ def _records(store: LocalStore, words: Words) -> list[IpFile]:
         AssetNotFoundError: a word names none.
     """
     from stargazer.mcp.records import find_records
-    from stargazer.storage.cid import is_cid
+    from stargazer.storage import is_cid
 
     if not words.plain:
         return find_records(store, words.pairs)
@@ -267,7 +267,7 @@ def _records(store: LocalStore, words: Words) -> list[IpFile]:
 
 def _cids(store: LocalStore, words: Words) -> dict[str, str]:
     """The CIDs that words name, each with a file name; bytes without a record have a CID too."""
-    from stargazer.storage.cid import is_cid
+    from stargazer.storage import is_cid
 
     bare = {word: "" for word in words.plain if is_cid(word) and not store.query({"cid": word})}
     rest = Words([word for word in words.plain if word not in bare], words.pairs, words.options)

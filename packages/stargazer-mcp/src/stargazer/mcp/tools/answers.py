@@ -12,13 +12,12 @@ from fastmcp.exceptions import NotFoundError, ToolError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
+from stargazer.assets import InvalidAssetError, StargazerError
 from stargazer.assets.addresses import hidden
-from stargazer.assets.errors import InvalidAssetError, StargazerError
 from stargazer.mcp.cli.dispatch import kept_traceback
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.limits import error_text, refuse_large
-from stargazer.storage.refusals import refused
-from stargazer.storage.settings import Settings
+from stargazer.storage import Settings, refused
 
 from mcp.types import CallToolRequestParams
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from fastmcp.exceptions import ToolError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
-from stargazer.assets.errors import StargazerError
-from stargazer.storage import get_client
-from stargazer.storage.doubts import doubt
+from stargazer.assets import StargazerError
+from stargazer.storage import doubt, get_client
 
 from mcp.types import CallToolRequestParams, TextContent
 

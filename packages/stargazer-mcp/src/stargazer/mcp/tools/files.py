@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastmcp import FastMCP
 from pydantic import Field
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError
 from stargazer.mcp.records import as_dict, evicted, find_records
 from stargazer.mcp.strict_json import shortened
 from stargazer.mcp.tools.answers import JsonObject, told

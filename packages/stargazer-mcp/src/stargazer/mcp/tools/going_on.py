@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from stargazer.workflows.runs import Run
+from stargazer.workflows import Run
 
 __all__ = ["so_far"]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError
 from stargazer.mcp.strict_json import DEPTH, shortened
 
 __all__ = ["brief", "error_text", "fitting", "refuse_large"]

@@ -14,9 +14,7 @@ from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.going_on import so_far
 from stargazer.mcp.tools.limits import brief, error_text, fitting
 from stargazer.mcp.tools.started import Started
-from stargazer.workflows.arguments import convert, sample_arguments
-from stargazer.workflows.catalogue import Entry, describe_type, entries, find_workflow
-from stargazer.workflows.runs import Run
+from stargazer.workflows import Entry, Run, convert, describe_type, entries, find_workflow, sample_arguments
 
 from mcp.types import ToolAnnotations
 

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from stargazer.workflows.catalogue import Entry
-from stargazer.workflows.runs import Run, execute, find_run, new_run
+from stargazer.workflows import Entry, Run, execute, find_run, new_run
 
 __all__ = ["Started"]
 

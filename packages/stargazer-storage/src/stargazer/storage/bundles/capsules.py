@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from stargazer.assets.asset import Asset, companions_of, record_id
-from stargazer.assets.errors import AssetNotFoundError
+from stargazer.assets import Asset, AssetNotFoundError, companions_of, record_id
 from stargazer.assets.provenance import Execution
 from stargazer.storage.lineage.executions import steps_of
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
+    from stargazer.assets import IpFile
     from stargazer.storage.lineage.walking import Step
     from stargazer.storage.reading import StoreReader
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.assets.provenance import Amendment, Document, Execution, Retraction
 from stargazer.storage.statements import ended_by, statements_of
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
+    from stargazer.assets import IpFile
     from stargazer.storage.reading import StoreReader
 
 __all__ = ["accepted", "documents_of", "needed"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.assets.provenance import Execution
 
 __all__ = ["Environment", "differences", "environment_here", "parse_environment", "requirements"]

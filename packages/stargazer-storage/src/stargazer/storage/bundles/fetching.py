@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
+from stargazer.assets import FormatError, IntegrityError, StargazerError, StorageError
 from stargazer.assets.addresses import without_secrets
-from stargazer.assets.errors import FormatError, IntegrityError, StargazerError, StorageError
 from stargazer.assets.provenance import Execution
 from stargazer.storage import verified
 from stargazer.storage.at_once import each
@@ -28,7 +28,7 @@ from stargazer.storage.recording import now
 from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
+    from stargazer.assets import IpFile
     from stargazer.storage.objects import StoredObject
     from stargazer.storage.store import LocalStore
 

@@ -13,13 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
-from stargazer.assets.errors import (
-    AssetNotFoundError,
-    FormatError,
-    InvalidAssetError,
-    StargazerError,
-    StorageError,
-)
+from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, StargazerError, StorageError
 from stargazer.storage.bundles.locks import Lock, write_file
 from stargazer.storage.bundles.manifest import LARGEST, SUFFIX, Manifest, check_name, dump, loads, parse
 from stargazer.storage.bundles.mirrors import is_url

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from stargazer.assets.errors import IntegrityError, InvalidAssetError, StorageError
+from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.bundles.mirrors import local_path
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.documents import refuse_document

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
-from stargazer.assets.errors import FormatError, IntegrityError, StorageError
+from stargazer.assets import FormatError, IntegrityError, StorageError
 from stargazer.storage.bundles.manifest import LARGEST, SUMS, BundleFile, Manifest, loads
 from stargazer.storage.cid import is_cid
 from stargazer.storage.ingest import locked_folder, sync_paths

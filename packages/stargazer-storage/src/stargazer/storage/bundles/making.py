@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError, StorageError
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError
 from stargazer.storage.bundles.capsules import with_companions, with_lineage
 from stargazer.storage.bundles.documents import documents_of
 from stargazer.storage.bundles.environment import Environment, environment_here
@@ -21,7 +21,7 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.lineage.executions import executions_of
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
+    from stargazer.assets import IpFile
     from stargazer.storage.store import LocalStore
 
 __all__ = ["Made", "make_bundle"]

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import asdict, field, frozen
-from stargazer.assets.asset import MAX_KEYVALUES
-from stargazer.assets.errors import FormatError
+from stargazer.assets import MAX_KEYVALUES, FormatError
 from stargazer.storage.bundles.environment import Environment, parse_environment
 from stargazer.storage.bundles.mirrors import check_mirror
 from stargazer.storage.cid import is_cid

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
+from stargazer.assets import FormatError
 from stargazer.assets.addresses import without_secrets
-from stargazer.assets.errors import FormatError
 
 if TYPE_CHECKING:
     from stargazer.storage.bundles.manifest import BundleFile, Manifest

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets.asset import asset_class, record_id
-from stargazer.assets.errors import FormatError, StargazerError, StorageError
+from stargazer.assets import FormatError, StargazerError, StorageError, asset_class, record_id
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.arrivals import arriving
@@ -26,7 +25,7 @@ from stargazer.storage.recording import account, now
 from stargazer.storage.statements import statements_of
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
+    from stargazer.assets import IpFile
     from stargazer.storage.bundles.finding import Bundle
     from stargazer.storage.objects import StoredObject
     from stargazer.storage.store import LocalStore

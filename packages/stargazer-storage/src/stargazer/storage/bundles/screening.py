@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets.asset import asset_class
+from stargazer.assets import asset_class
 from stargazer.storage.additions import Addition
 from stargazer.storage.checking import Checked, checked_one_by_one
 from stargazer.storage.reading import StoreReader

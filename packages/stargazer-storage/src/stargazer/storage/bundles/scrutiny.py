@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.assets.provenance import (
     Amendment,
     Document,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from stargazer.assets.asset import asset_class
-from stargazer.assets.errors import AssetNotFoundError, InvalidAssetError
-from stargazer.assets.query import has_value
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, asset_class, has_value
 from stargazer.storage.bundles.manifest import BundleFile, Manifest
 
 __all__ = ["as_stored", "check_entries", "select", "settled"]

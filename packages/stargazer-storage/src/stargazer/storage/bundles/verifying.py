@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
-from stargazer.assets.errors import IntegrityError, StargazerError, StorageError
+from stargazer.assets import IntegrityError, StargazerError, StorageError
 from stargazer.storage.bundles.mirrors import is_url, local_path, targets_of
 from stargazer.storage.cid import compute_cid
 

@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.sharing import file_permissions
 from tinydb.storages import Storage
 

@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 __all__ = ["BadDocument", "IndexDamaged", "error_kind", "explain"]
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 from .filesystem import network_filesystem
 

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Iterator
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.sharing import open_shared
 
 __all__ = ["write_lock"]

@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 from pathlib import Path
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.ingest import sync_paths
 from stargazer.storage.presence import is_there
 from stargazer.storage.sharing import share_file

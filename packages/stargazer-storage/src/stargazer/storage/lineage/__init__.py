@@ -1,9 +1,7 @@
-"""How files came to be: walking provenance from a store alone, and showing it to people and programs."""
+"""How files came to be: provenance read from a store alone, and shown to people and programs."""
 
 from __future__ import annotations
 
-from stargazer.storage.lineage.listing import as_json
-from stargazer.storage.lineage.text import render
-from stargazer.storage.lineage.walking import Other, Step, why
+import lazy_loader
 
-__all__ = ["Other", "Step", "as_json", "render", "why"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

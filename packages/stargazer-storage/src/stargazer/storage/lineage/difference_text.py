@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
-from stargazer.storage.lineage.diff import Difference, Divergence
+from stargazer.storage.lineage._diff import Difference, Divergence
 from stargazer.storage.lineage.text import is_field, one_line
 from stargazer.storage.lineage.walking import Step
 

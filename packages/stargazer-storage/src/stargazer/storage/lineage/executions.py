@@ -10,7 +10,7 @@ from stargazer.assets.provenance import Execution
 from stargazer.storage.lineage.walking import Step, why_each
 
 if TYPE_CHECKING:
-    from stargazer.assets.client import IpFile
+    from stargazer.assets import IpFile
     from stargazer.storage.reading import StoreReader
 
 __all__ = ["executions_of", "steps_of"]

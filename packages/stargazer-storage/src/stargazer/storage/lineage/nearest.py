@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets.errors import StargazerError
+from stargazer.assets import StargazerError
 from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.lineage.diff import Divergence, between, inputs_between, told
+from stargazer.storage.lineage._diff import Divergence, between, inputs_between, told
 from stargazer.storage.lineage.text import one_line
 from stargazer.storage.lineage.walking import Step
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
 from stargazer.storage.lineage.walking import Step
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 
 import attrs
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import AssetNotFoundError, StargazerError
+from stargazer.assets import AssetNotFoundError, IpFile, StargazerError
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage.cid import is_cid
 from stargazer.storage.reading import StoreReader

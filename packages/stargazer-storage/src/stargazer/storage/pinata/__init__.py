@@ -1,9 +1,7 @@
-"""Pinata: its v3 API, and uploads that continue where they were cut."""
+"""Pinata: its v3 API, uploads that continue where they were cut, and exchange with an account: push and pull."""
 
 from __future__ import annotations
 
-from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.files import PinataFile
-from stargazer.storage.pinata.retrying import Patience, Refused, Unavailable
+import lazy_loader
 
-__all__ = ["Patience", "PinataApi", "PinataFile", "Refused", "Unavailable"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

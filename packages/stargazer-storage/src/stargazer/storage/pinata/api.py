@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from stargazer.assets.errors import ConfigurationError
+from stargazer.assets import ConfigurationError
 from stargazer.storage.pinata.files import PENDING, PinataFile, network_of
 from stargazer.storage.pinata.limits import check_keyvalues
 from stargazer.storage.pinata.retrying import PATIENCE, Patience, Refused, Unavailable

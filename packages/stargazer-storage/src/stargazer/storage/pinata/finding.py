@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.assets import IpFile, StargazerError, StorageError
 from stargazer.assets.provenance import Execution
 from stargazer.storage import outbox, superseding
 from stargazer.storage.pinata.listing import Listing, as_record

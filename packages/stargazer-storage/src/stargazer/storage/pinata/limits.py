@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stargazer.assets.errors import InvalidAssetError, StorageError
+from stargazer.assets import InvalidAssetError, StorageError
 
 __all__ = ["MAX_FILE_SIZE", "MAX_KEYVALUES", "check", "check_keyvalues"]
 

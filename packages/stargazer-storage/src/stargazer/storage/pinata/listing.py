@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TypeVar
 
-from stargazer.assets.asset import record_id
-from stargazer.assets.client import IpFile
+from stargazer.assets import IpFile, record_id
 from stargazer.storage.pinata.api import PinataApi, PinataFile
 from stargazer.storage.pinata.retrying import Unavailable
 

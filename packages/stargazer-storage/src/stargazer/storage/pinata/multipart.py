@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 __all__ = ["FileChanged", "Multipart", "Slice", "SteadyFile", "Stopped"]
 

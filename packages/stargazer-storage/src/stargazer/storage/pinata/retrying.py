@@ -10,7 +10,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 import attrs
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 
 __all__ = [
     "PASSING",

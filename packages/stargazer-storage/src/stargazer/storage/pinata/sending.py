@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StargazerError
+from stargazer.assets import IpFile, StargazerError
 from stargazer.storage import outbox
 from stargazer.storage.at_once import each
 from stargazer.storage.outbox import Waiting

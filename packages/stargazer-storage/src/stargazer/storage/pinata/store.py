@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets.asset import Asset
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StorageError
+from stargazer.assets import Asset, IpFile, StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
 from stargazer.storage import outbox
 from stargazer.storage.pinata.finding import AccountReader

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.pinata.files import PENDING, PinataFile, network_of
 from stargazer.storage.pinata.limits import check
 from stargazer.storage.pinata.multipart import FileChanged, Multipart, Progress, SteadyFile, Stopped

@@ -2,3 +2,9 @@
 
 None of these modules imports a library of the field before a file needs it: they run whenever a file is added.
 """
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

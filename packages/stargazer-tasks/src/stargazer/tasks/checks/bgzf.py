@@ -6,7 +6,7 @@ import io
 import zlib
 from typing import BinaryIO
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 
 __all__ = ["Blocks", "opened"]
 

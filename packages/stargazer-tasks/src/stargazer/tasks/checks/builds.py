@@ -6,10 +6,8 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from stargazer.assets import Alignment, KnownSites, Reference, Variants
-from stargazer.assets.asset import Asset
-from stargazer.assets.errors import FormatError
-from stargazer.storage.checking import Lookup
+from stargazer.assets import Alignment, Asset, FormatError, KnownSites, Reference, Variants
+from stargazer.storage import Lookup
 from stargazer.tasks.checks.contigs import compare
 from stargazer.tasks.checks.headers import Contig, alignment_header, variants_header
 from stargazer.tasks.checks.sequences import sequences_of

@@ -6,10 +6,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from stargazer.assets import Alignment, Asset, KnownSites, Variants
-from stargazer.assets.errors import FormatError
+from stargazer.assets import Alignment, Asset, FormatError, KnownSites, Variants
 from stargazer.assets.keyvalues import list_text
-from stargazer.storage.checking import Lookup
+from stargazer.storage import Lookup
 from stargazer.tasks.checks.headers import Contig, alignment_header, variants_header
 from stargazer.tasks.checks.sequences import sequences_of
 

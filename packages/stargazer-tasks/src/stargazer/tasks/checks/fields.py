@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from stargazer.assets.asset import Asset
-from stargazer.assets.errors import InvalidAssetError
-from stargazer.assets.tables import check_dict
+from stargazer.assets import Asset, InvalidAssetError
+from stargazer.assets.formats import check_dict
 from stargazer.tasks.checks.builds import References
 from stargazer.tasks.checks.groups import library_of, several_samples
 from stargazer.tasks.checks.gvcf import is_gvcf

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from stargazer.assets import Alignment
-from stargazer.assets.errors import FormatError
-from stargazer.storage.checking import Lookup
+from stargazer.assets import Alignment, FormatError
+from stargazer.storage import Lookup
 from stargazer.tasks.checks.contigs import some
 from stargazer.tasks.checks.headers import Header, alignment_header
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import attrs
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 

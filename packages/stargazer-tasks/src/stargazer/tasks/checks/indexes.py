@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
-from stargazer.assets import AlignmentIndex, KnownSitesIndex, VariantsIndex
-from stargazer.assets.errors import FormatError
+from stargazer.assets import AlignmentIndex, FormatError, KnownSitesIndex, VariantsIndex
 from stargazer.assets.formats import first_bytes
-from stargazer.storage.checking import Lookup
+from stargazer.storage import Lookup
 from stargazer.tasks.checks.bgzf import opened
 from stargazer.tasks.checks.contigs import not_here, some
 from stargazer.tasks.checks.headers import Contig, alignment_header, is_cram, variants_header

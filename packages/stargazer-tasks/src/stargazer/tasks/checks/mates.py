@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from stargazer.assets import R1, R2
-from stargazer.assets.errors import FormatError
-from stargazer.assets.fastq import Record, are_interleaved, mate_number, name_of, template_name
-from stargazer.assets.formats import first_reads, last_read
-from stargazer.storage.checking import Known, Lookup
+from stargazer.assets import R1, R2, FormatError
+from stargazer.assets.formats import (
+    Record,
+    are_interleaved,
+    first_reads,
+    last_read,
+    mate_number,
+    name_of,
+    template_name,
+)
+from stargazer.storage import Known, Lookup
 
 __all__ = ["mates"]
 

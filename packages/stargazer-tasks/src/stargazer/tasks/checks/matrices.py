@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from stargazer.assets import AnnData
-from stargazer.assets.errors import FormatError
-from stargazer.storage.checking import Lookup
+from stargazer.assets import AnnData, FormatError
+from stargazer.storage import Lookup
 
 __all__ = ["Structure", "anndata", "structure"]
 

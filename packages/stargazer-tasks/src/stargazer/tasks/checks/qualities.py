@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from stargazer.assets import Alignment
-from stargazer.assets.errors import FormatError
-from stargazer.storage.checking import Lookup
+from stargazer.assets import Alignment, FormatError
+from stargazer.storage import Lookup
 from stargazer.tasks.checks.bgzf import opened
 from stargazer.tasks.checks.headers import is_cram
 from stargazer.tasks.checks.reads import is_phred64

@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 from shlex import quote
 
-from stargazer.assets import R1, R2
-from stargazer.assets.errors import FormatError
+from stargazer.assets import R1, R2, FormatError
 from stargazer.assets.formats import first_reads
-from stargazer.storage.checking import Lookup
+from stargazer.storage import Lookup
 
 __all__ = ["LONG_READS", "LONG_READ_NAMES", "encoding", "is_phred64", "platform"]
 

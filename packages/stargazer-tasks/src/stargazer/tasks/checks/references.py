@@ -10,11 +10,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from stargazer.assets import Asset, ReferenceGzipIndex, ReferenceIndex, SequenceDict
-from stargazer.assets.errors import FormatError
-from stargazer.assets.fasta import SMALL
-from stargazer.assets.formats import first_bytes
-from stargazer.storage.checking import Lookup
+from stargazer.assets import Asset, FormatError, ReferenceGzipIndex, ReferenceIndex, SequenceDict
+from stargazer.assets.formats import SMALL, first_bytes
+from stargazer.storage import Lookup
 from stargazer.tasks.checks.contigs import CONTIGS_UNKNOWN, not_here, some
 from stargazer.tasks.checks.headers import sam_contigs
 from stargazer.tasks.checks.sequences import fai_rows, sequences_of, small_sequences

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from stargazer.assets.errors import FormatError
-from stargazer.assets.fasta import small_contigs
-from stargazer.storage.checking import Known, Lookup
+from stargazer.assets import FormatError
+from stargazer.assets.formats import small_contigs
+from stargazer.storage import Known, Lookup
 from stargazer.tasks.checks.headers import Contig, sam_contigs
 
 __all__ = ["fai_rows", "sequences_of", "small_sequences"]

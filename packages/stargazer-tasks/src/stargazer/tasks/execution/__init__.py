@@ -2,22 +2,6 @@
 
 from __future__ import annotations
 
-from stargazer.tasks.execution.archives import pack
-from stargazer.tasks.execution.environments import AssetEnvironment, WorkflowEnvironment, named_outputs
-from stargazer.tasks.execution.events import Event, observe
-from stargazer.tasks.execution.options import Refresh, asking_why, log_to, refreshing
-from stargazer.tasks.execution.workspace import workspace
+import lazy_loader
 
-__all__ = [
-    "AssetEnvironment",
-    "Event",
-    "Refresh",
-    "WorkflowEnvironment",
-    "asking_why",
-    "log_to",
-    "named_outputs",
-    "observe",
-    "pack",
-    "refreshing",
-    "workspace",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
-from stargazer.assets import Asset, ConfigurationError, IntegrityError, StorageError
-from stargazer.assets.asset import asset_class
+from stargazer.assets import Asset, ConfigurationError, IntegrityError, StorageError, asset_class
 from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.ingest import hash_in_place
-from stargazer.storage.lineage.diff import between
-from stargazer.storage.lineage.nearest import then_and_now
+from stargazer.storage import hash_in_place
+from stargazer.storage.lineage import between, then_and_now
+from stargazer.tasks.execution._workspace import claim
 from stargazer.tasks.execution.declared import TASKS
 from stargazer.tasks.execution.locks import key_lock
 from stargazer.tasks.execution.misses import NotRemembered
 from stargazer.tasks.execution.options import misses_told
 from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import assets_in, described
-from stargazer.tasks.execution.workspace import claim
 from stargazer.tasks.execution.wrapper import Call, holds_slots, result_role
 from stargazer.tasks.tools import Session
 

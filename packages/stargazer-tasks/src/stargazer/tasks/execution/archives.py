@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from stargazer.assets import StorageError
-from stargazer.storage.sharing import make_folders
+from stargazer.storage import make_folders
 
 __all__ = ["pack", "remove_tree", "unpacked"]
 

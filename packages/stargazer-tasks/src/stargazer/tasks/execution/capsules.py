@@ -7,11 +7,9 @@ from collections.abc import Callable
 
 import attrs
 from stargazer.assets import AssetNotFoundError
-from stargazer.storage.bundles.environment import differences, environment_here
-from stargazer.storage.bundles.fetching import fetch_bundle
-from stargazer.storage.bundles.finding import Bundle
-from stargazer.storage.lineage.executions import executions_of
-from stargazer.storage.local import StoreClient
+from stargazer.storage import StoreClient
+from stargazer.storage.bundles import Bundle, differences, environment_here, fetch_bundle
+from stargazer.storage.lineage import executions_of
 from stargazer.tasks.execution.replaying import Replayed, distinct, replay
 
 __all__ = ["Replay", "replay_bundle"]

@@ -16,8 +16,8 @@ from importlib import metadata
 
 import flyte
 import flyte.config
-from stargazer.assets.errors import ConfigurationError
-from stargazer.storage.settings import Settings
+from stargazer.assets import ConfigurationError
+from stargazer.storage import Settings
 
 __all__ = ["agree", "default_image", "in_pod", "must_agree"]
 

@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from stargazer.assets.errors import StorageError
-from stargazer.storage.sharing import make_folders, open_shared
+from stargazer.assets import StorageError
+from stargazer.storage import make_folders, open_shared
 
 __all__ = ["key_lock", "poll", "release_flock", "try_flock"]
 

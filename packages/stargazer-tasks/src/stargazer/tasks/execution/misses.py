@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 from stargazer.assets import StargazerError
-from stargazer.storage.lineage.nearest import Nearest
+from stargazer.storage.lineage import Nearest
 
 __all__ = ["Miss", "NotRemembered"]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from stargazer.assets import Asset, IpFile, StargazerError, StorageClient
-from stargazer.assets.asset import companions_of
+from stargazer.assets import Asset, IpFile, StargazerError, StorageClient, companions_of
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage import LocalStore
 
 __all__ = ["obtain"]
 

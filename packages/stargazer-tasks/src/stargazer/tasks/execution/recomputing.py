@@ -7,17 +7,15 @@ import contextlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from stargazer.assets import Asset, StargazerError, use_client
-from stargazer.assets.asset import asset_class
+from stargazer.assets import Asset, StargazerError, asset_class, use_client
 from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.remaking import makers, makes
+from stargazer.storage import makers, makes
 from stargazer.tasks.execution.again import Again, compute_again, restore
 from stargazer.tasks.execution.declared import TASKS
 from stargazer.tasks.execution.values import rebuilt
 
 if TYPE_CHECKING:
-    from stargazer.storage.local import StoreClient
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage import LocalStore, StoreClient
 
 __all__ = ["can_run", "execution_of", "recompute", "repeat"]
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer.assets import StargazerError
 from stargazer.assets.provenance import Execution
-from stargazer.storage.interrupting import in_thread
+from stargazer.storage import in_thread
 from stargazer.tasks.execution.again import Again
 from stargazer.tasks.execution.recomputing import repeat
 
 if TYPE_CHECKING:
-    from stargazer.storage.local import StoreClient
+    from stargazer.storage import StoreClient
 
 __all__ = ["Replayed", "distinct", "replay"]
 

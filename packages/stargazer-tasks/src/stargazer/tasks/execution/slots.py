@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stargazer.assets.errors import ConfigurationError
+from stargazer.assets import ConfigurationError
 from stargazer.tasks.execution.locks import poll, release_flock, try_flock
 
 __all__ = ["Grant", "Slots"]

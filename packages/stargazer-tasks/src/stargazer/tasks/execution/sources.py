@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stargazer.assets.errors import StargazerError
+from stargazer.assets import StargazerError
 
 __all__ = [
     "Scope",

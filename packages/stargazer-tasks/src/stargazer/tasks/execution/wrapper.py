@@ -20,17 +20,17 @@ from stargazer.assets import (
     Asset,
     AssetNotFoundError,
     ConfigurationError,
+    LinkKind,
     StargazerError,
     StorageError,
     current_client,
+    no_assembling,
+    record_id,
 )
-from stargazer.assets.client import record_id
-from stargazer.assets.links import LinkKind
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.assets.query import no_assembling
-from stargazer.storage.lineage.nearest import Nearest, find_nearest
-from stargazer.storage.settings import Settings
-from stargazer.storage.store import LocalStore, account, now
+from stargazer.storage import LocalStore, Settings, account, now
+from stargazer.storage.lineage import Nearest, find_nearest
+from stargazer.tasks.execution._workspace import Shared, claim, lay_out, open_workspace, sweep
 from stargazer.tasks.execution.arguments import bound_arguments
 from stargazer.tasks.execution.code_digest import Digest, Undigestable
 from stargazer.tasks.execution.declared import TaskCode
@@ -43,7 +43,6 @@ from stargazer.tasks.execution.runkey import code_digest, run_key, script_digest
 from stargazer.tasks.execution.slots import Slots
 from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import assets_in, described, leaves, named_tuple, rebuilt, result_type
-from stargazer.tasks.execution.workspace import Shared, claim, lay_out, open_workspace, sweep
 from stargazer.tasks.tools import ResolvedTool, Session, use_session
 
 __all__ = ["Call", "execute", "holds_slots", "result_role"]

@@ -18,7 +18,7 @@ from stargazer.assets import (
     Reference,
     ToolError,
 )
-from stargazer.assets.fastq import name_of
+from stargazer.assets.formats import name_of
 from stargazer.tasks.checks.headers import sam_contigs
 from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.checks.reads import LONG_READS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import attrs
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError
 from stargazer.tasks.checks.contigs import compare, some
 from stargazer.tasks.checks.groups import several_samples
 from stargazer.tasks.checks.headers import Contig, Header

@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 import attrs
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError
 from stargazer.assets.keyvalues import list_text
 
 __all__ = ["MALE_NAMES", "SINGLE_NAMES", "TABLES", "Ploidy", "read_ploidy"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from attrs import frozen
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 from stargazer.tasks.tools.sources import ResolvedTool
 
 __all__ = ["Library"]

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 
 from attrs import frozen
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.processes import GRACE, Process, Stage, kill_all, outcome
 from stargazer.tasks.tools.runner import Session

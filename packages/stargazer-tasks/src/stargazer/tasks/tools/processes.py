@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import field, frozen
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 from stargazer.tasks.tools.disk import room
 from stargazer.tasks.tools.runner import Session
 

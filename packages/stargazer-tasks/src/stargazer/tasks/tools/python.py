@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stargazer.assets.errors import StargazerError, ToolError
+from stargazer.assets import StargazerError, ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import run_stages, useful_line
 from stargazer.tasks.tools.processes import Stage

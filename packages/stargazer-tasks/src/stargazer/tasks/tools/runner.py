@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from attrs import define, field
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 from stargazer.tasks.tools.sources import ResolvedTool
 
 __all__ = ["Session", "current_session", "use_session"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from attrs import field, frozen
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 
 __all__ = [
     "ENGINES",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attrs import field, frozen
-from stargazer.assets.errors import ConfigurationError, ToolError
+from stargazer.assets import ConfigurationError, ToolError
 from stargazer.tasks.tools.command import Argument, Command
 from stargazer.tasks.tools.pipelines import useful_line
 from stargazer.tasks.tools.sources import ResolvedTool, Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from stargazer.storage.bundles.finding import BuiltinBundle
+from stargazer.storage.bundles import BuiltinBundle
 
 __all__ = ["BUNDLE", "make_files"]
 

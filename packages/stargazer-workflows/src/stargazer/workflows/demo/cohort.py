@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.errors import InvalidAssetError
+from stargazer.assets import InvalidAssetError
 from stargazer.workflows.demo.alleles import Allele, normalise
 from stargazer.workflows.demo.draws import Draws
 from stargazer.workflows.demo.genome import Contig, N, background, make_genome

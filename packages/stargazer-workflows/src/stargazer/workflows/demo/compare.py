@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.workflows.demo.alleles import Allele
 from stargazer.workflows.demo.regions import read_bed
 from stargazer.workflows.demo.sequences import read_fasta

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from stargazer.assets.errors import ToolError
+from stargazer.assets import ToolError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

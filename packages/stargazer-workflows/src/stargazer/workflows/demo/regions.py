@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 
 __all__ = ["Regions", "read_bed"]
 

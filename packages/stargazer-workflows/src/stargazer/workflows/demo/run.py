@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets import R1, R2, Intervals, IpFile, Reference, Variants, VariantsIndex
-from stargazer.storage import get_client
-from stargazer.storage.settings import Settings
-from stargazer.storage.store import Addition
+from stargazer.storage import Addition, Settings, get_client
 from stargazer.workflows.demo.simulate import MANIFEST, simulate_trio
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Collection
 from pathlib import Path
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 
 __all__ = ["read_fasta"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.errors import InvalidAssetError, StorageError
+from stargazer.assets import InvalidAssetError, StorageError
 from stargazer.workflows.demo.draws import Draws
 from stargazer.workflows.demo.genome import Contig, N, confident_intervals, hidden_copy, make_genome
 from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, gzipped, records

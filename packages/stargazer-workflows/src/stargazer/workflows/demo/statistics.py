@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.workflows.demo.variant_files import is_sequence, opened, passes
 
 __all__ = ["call_statistics", "coverage"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from stargazer.assets import Alignment, Intervals, QcReport, Reference, Variants
-from stargazer.tasks.environments import report_env
+from stargazer.tasks import report_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.tools import call, expect
-from stargazer.tasks.tools.library import Library
+from stargazer.tasks.tools import Library, call, expect
 from stargazer.workflows.demo.documents import write_comparison, write_coverage, write_demo_report
 
 __all__ = ["compare_calls", "coverage_profile", "demo_report"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from stargazer.assets.errors import FormatError
+from stargazer.assets import FormatError
 from stargazer.workflows.demo.alleles import Allele, normalise
 from stargazer.workflows.demo.regions import Regions
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets import Asset, QcReport
-from stargazer.assets.errors import StargazerError, StorageError
-from stargazer.storage.refusals import refused
+from stargazer.assets import Asset, QcReport, StargazerError, StorageError
+from stargazer.storage import refused
 from stargazer.workflows.arguments import explaining_commas
 from stargazer.workflows.runs.record import Run, new_run, now
 
@@ -43,8 +42,7 @@ async def execute(
         run: its record, if that was made before (`new_run`).
         written: the arguments as somebody wrote them, if errors are to speak of that.
     """
-    from stargazer.tasks.execution import log_to, observe
-    from stargazer.tasks.execution.options import refreshed
+    from stargazer.tasks.execution import log_to, observe, refreshed
 
     run = run or new_run(workflow.name, arguments)
     began = time.monotonic()
@@ -86,7 +84,7 @@ def _explained(error: BaseException, place: Path) -> str:
 
 def _notes(value: Any) -> list[str]:
     """What the reports among results tell under `notes`, each sentence once; of a report that is not here, nothing."""
-    from stargazer.tasks.execution.values import assets_in
+    from stargazer.tasks.execution import assets_in
 
     found: dict[str, None] = {}
     for _, asset in assets_in(value, ""):

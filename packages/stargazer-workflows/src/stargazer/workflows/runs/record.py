@@ -17,7 +17,7 @@ from typing import Any, Literal
 import attrs
 from stargazer.assets import AssetNotFoundError, StorageError
 from stargazer.assets.addresses import hidden
-from stargazer.storage.settings import Settings
+from stargazer.storage import Settings
 
 __all__ = ["Run", "find_run", "new_run"]
 

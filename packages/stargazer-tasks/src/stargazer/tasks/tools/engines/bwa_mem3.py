@@ -27,8 +27,8 @@ from itertools import zip_longest
 
 import bwa_mem3
 from bwa_mem3 import BwaIndex, MemOpts, ReadPair
-from stargazer.assets.errors import FormatError
-from stargazer.assets.fastq import Record, name_of, read_fastq, template_name
+from stargazer.assets import FormatError
+from stargazer.assets.formats import Record, name_of, read_fastq, template_name
 from xopen import xopen
 
 __all__ = ["InputError", "main"]

@@ -43,7 +43,7 @@ def main(descriptor: int, function: str) -> int:
 
 def described(error: Exception) -> bytes:
     """Return an error meant for the user as JSON; print the traceback of any other."""
-    from stargazer.assets.errors import StargazerError
+    from stargazer.assets import StargazerError
 
     if isinstance(error, StargazerError):
         kind = type(error)

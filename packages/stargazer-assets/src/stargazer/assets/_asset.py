@@ -23,7 +23,7 @@ from attrs.converters import pipe
 from stargazer.assets.client import IpFile, StorageClient, record_id
 from stargazer.assets.declaring import MAX_KEYVALUES, check_declaration, columns_of, hints_of, unknown_key
 from stargazer.assets.errors import FormatError, InvalidAssetError, StorageError
-from stargazer.assets.formats import first_bytes
+from stargazer.assets.formats.heads import first_bytes
 from stargazer.assets.keyvalues import composed, decode, encode
 from stargazer.assets.links import Link, LinkKind
 

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets.asset import record_id
-from stargazer.assets.errors import StargazerError
+from stargazer.assets import StargazerError, record_id
 from stargazer.assets.provenance import Document, Execution
 from stargazer.storage import memo
+from stargazer.storage.maintenance import known
 from stargazer.storage.statements import edges_of, ended_by, statements_of, time_of
-from stargazer.storage.upkeep import known
 
 if TYPE_CHECKING:
     import sqlite3

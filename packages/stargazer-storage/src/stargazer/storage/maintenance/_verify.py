@@ -6,7 +6,7 @@ import contextlib
 import datetime
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import IntegrityError, StorageError
+from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import verified
 from stargazer.storage.stored import StoredObject
 

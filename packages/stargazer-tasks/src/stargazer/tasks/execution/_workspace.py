@@ -12,8 +12,7 @@ from typing import Any
 
 import attrs
 from stargazer.assets import Asset, InvalidAssetError, StorageClient, StorageError, fetch
-from stargazer.storage.sharing import make_folder, make_folders
-from stargazer.storage.workspaces import new_lock
+from stargazer.storage import make_folder, make_folders, new_lock
 from stargazer.tasks.execution.archives import remove_tree, unpacked
 from stargazer.tasks.execution.locks import key_lock
 from stargazer.tasks.execution.threads import to_the_end

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage.sharing import open_shared
 
 __all__ = ["Tell", "alone", "silent", "try_alone"]

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets.asset import Asset, companions_of
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import ConfigurationError, StargazerError
+from stargazer.assets import Asset, ConfigurationError, IpFile, StargazerError, companions_of
 from stargazer.storage.at_once import each
 from stargazer.storage.reading import StoreReader
 

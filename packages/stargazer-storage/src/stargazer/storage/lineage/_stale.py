@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
-from stargazer.assets.errors import AssetNotFoundError
+from stargazer.assets import AssetNotFoundError
 from stargazer.assets.provenance import Document, Execution
 from stargazer.storage.cid import is_cid
 from stargazer.storage.statements import edges_of

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets.client import IpFile
-from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.assets import IpFile, StargazerError, StorageError
+from stargazer.storage.maintenance import evictions, leftovers
+from stargazer.storage.maintenance.alone import Tell, alone, silent
 from stargazer.storage.remaking import can_run, makers
-from stargazer.storage.upkeep import evictions, leftovers
-from stargazer.storage.upkeep.alone import Tell, alone, silent
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from stargazer.assets.errors import StargazerError
+from stargazer.assets import StargazerError
 from stargazer.assets.provenance import Entry
 from stargazer.storage.lineage.text import one_line
 from stargazer.storage.reading import StoreReader

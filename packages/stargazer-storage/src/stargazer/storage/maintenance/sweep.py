@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.storage.index.locking import write_lock
-from stargazer.storage.upkeep import leftovers
-from stargazer.storage.upkeep.alone import try_alone
+from stargazer.storage.maintenance import leftovers
+from stargazer.storage.maintenance.alone import try_alone
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

@@ -14,7 +14,7 @@ from pathlib import Path
 from shlex import quote
 
 from stargazer.assets.errors import FormatError
-from stargazer.assets.formats import GZIP, Text, check_bgzf, first_bytes, text_of
+from stargazer.assets.formats.heads import GZIP, Text, check_bgzf, first_bytes, text_of
 
 __all__ = ["check_annotation", "check_bed", "check_dict", "check_fai", "check_vcf"]
 

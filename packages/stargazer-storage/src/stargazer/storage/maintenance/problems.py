@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from stargazer.storage.upkeep.sweep import SweepReport
+from stargazer.storage.maintenance.sweep import SweepReport
 
 __all__ = ["FsckReport", "Kind", "Problem"]
 

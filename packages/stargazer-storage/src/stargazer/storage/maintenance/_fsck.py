@@ -6,20 +6,20 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets.errors import StorageError
+from stargazer.assets import StorageError
 from stargazer.storage import doubts, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import looks_like_document
 from stargazer.storage.index import completeness
 from stargazer.storage.index.errors import IndexDamaged
+from stargazer.storage.maintenance import evictions, indexing, known
+from stargazer.storage.maintenance.alone import Tell, silent
+from stargazer.storage.maintenance.hashing import Progress, hash_all
+from stargazer.storage.maintenance.problems import FsckReport, Kind, Problem
+from stargazer.storage.maintenance.repairing import Repairs
+from stargazer.storage.maintenance.sweep import SweepReport, sweep
 from stargazer.storage.presence import is_there
 from stargazer.storage.stored import StoredObject, Stray, shard_of
-from stargazer.storage.upkeep import evictions, indexing, known
-from stargazer.storage.upkeep.alone import Tell, silent
-from stargazer.storage.upkeep.hashing import Progress, hash_all
-from stargazer.storage.upkeep.problems import FsckReport, Kind, Problem
-from stargazer.storage.upkeep.repairing import Repairs
-from stargazer.storage.upkeep.sweep import SweepReport, sweep
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import attrs
 from stargazer.assets.errors import FormatError
-from stargazer.assets.fasta import check_beginning, small_contigs
-from stargazer.assets.fastq import Record, last_record, read_fastq
+from stargazer.assets.formats.fasta import check_beginning, small_contigs
+from stargazer.assets.formats.fastq import Record, last_record, read_fastq
 
 __all__ = ["GZIP", "Text", "check_alignment", "check_bgzf", "check_fasta", "check_fastq", "check_json", "check_magic",
            "check_tar", "first_bytes", "first_reads", "last_read", "text_of"]  # fmt: skip
@@ -51,7 +51,7 @@ def check_fastq(path: Path) -> None:
 
 
 def check_fasta(path: Path) -> None:
-    """FASTA, plain or BGZF (which can be read in parts), as `stargazer.assets.fasta` has it: all of a small file."""
+    """FASTA, plain or BGZF (which can be read in parts): all of a small file."""
     head = _head(path, "FASTA")
     if _raw(path).startswith(GZIP) and not _is_bgzf(_raw(path)):
         raise FormatError(

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
-from stargazer.assets.errors import StargazerError, StorageError
+from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
 from stargazer.storage.documents import is_document
+from stargazer.storage.maintenance import known, leftovers
+from stargazer.storage.maintenance.alone import Tell, alone, silent
+from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
 from stargazer.storage.stored import StoredObject
-from stargazer.storage.upkeep import known, leftovers
-from stargazer.storage.upkeep.alone import Tell, alone, silent
-from stargazer.storage.upkeep.sweep import SweepReport, sweep_alone
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

@@ -1,0 +1,23 @@
+from .fasta import SMALL, ambiguity_notes, read_contigs, small_contigs
+from .fastq import Record, are_interleaved, in_order, mate_number, name_of, read_fastq, template_name
+from .heads import GZIP, first_bytes, first_reads, last_read
+from .tables import check_dict
+
+__all__ = [
+    "GZIP",
+    "SMALL",
+    "Record",
+    "ambiguity_notes",
+    "are_interleaved",
+    "check_dict",
+    "first_bytes",
+    "first_reads",
+    "in_order",
+    "last_read",
+    "mate_number",
+    "name_of",
+    "read_contigs",
+    "read_fastq",
+    "small_contigs",
+    "template_name",
+]

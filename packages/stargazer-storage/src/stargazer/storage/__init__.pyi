@@ -1,0 +1,52 @@
+from .additions import Addition, check_files, check_metadata
+from .checking import Known, Lookup, checked_one_by_one
+from .cid import compute_cid, is_cid
+from .client import get_client
+from .doubts import doubt, holds_files
+from .downloading import fetch_file, file_name
+from .ingest import hash_in_place
+from .interrupting import in_thread
+from .local import LocalStorageClient, StoreClient
+from .pinata.client import PinataClient
+from .reading import StoreReader
+from .refusals import refused
+from .remaking import makers, makes
+from .settings import VARIABLES, Settings
+from .sharing import make_folder, make_folders, open_shared
+from .store import LocalStore, account, now
+from .workspaces import new_lock, private_folder
+
+__all__ = [
+    "VARIABLES",
+    "Addition",
+    "Known",
+    "LocalStorageClient",
+    "LocalStore",
+    "Lookup",
+    "PinataClient",
+    "Settings",
+    "StoreClient",
+    "StoreReader",
+    "account",
+    "check_files",
+    "check_metadata",
+    "checked_one_by_one",
+    "compute_cid",
+    "doubt",
+    "fetch_file",
+    "file_name",
+    "get_client",
+    "hash_in_place",
+    "holds_files",
+    "in_thread",
+    "is_cid",
+    "make_folder",
+    "make_folders",
+    "makers",
+    "makes",
+    "new_lock",
+    "now",
+    "open_shared",
+    "private_folder",
+    "refused",
+]

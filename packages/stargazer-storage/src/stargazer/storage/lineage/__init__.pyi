@@ -1,0 +1,34 @@
+from ._contents import contents
+from ._diff import between, diff
+from ._stale import Stale, stale
+from .difference_text import difference_as_json, render_difference
+from .executions import executions_of
+from .graph import as_dot, as_mermaid
+from .listing import as_json
+from .nearest import Nearest, find_nearest, then_and_now
+from .rocrate import as_rocrate, write_rocrate
+from .text import render
+from .walking import Other, Step, why
+
+__all__ = [
+    "Nearest",
+    "Other",
+    "Stale",
+    "Step",
+    "as_dot",
+    "as_json",
+    "as_mermaid",
+    "as_rocrate",
+    "between",
+    "contents",
+    "diff",
+    "difference_as_json",
+    "executions_of",
+    "find_nearest",
+    "render",
+    "render_difference",
+    "stale",
+    "then_and_now",
+    "why",
+    "write_rocrate",
+]

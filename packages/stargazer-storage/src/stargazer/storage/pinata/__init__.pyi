@@ -1,0 +1,21 @@
+from .api import PinataApi
+from .files import PinataFile
+from .retrying import Patience, Refused, Unavailable
+from .sending import Sent
+from .store import PinataStore
+from .transfer import companion_records, pinata_store, publishes, pull, push
+
+__all__ = [
+    "Patience",
+    "PinataApi",
+    "PinataFile",
+    "PinataStore",
+    "Refused",
+    "Sent",
+    "Unavailable",
+    "companion_records",
+    "pinata_store",
+    "publishes",
+    "pull",
+    "push",
+]

@@ -1,0 +1,88 @@
+from .environments import align_env, htslib_env, index_env, report_env
+from .execution import AssetEnvironment, WorkflowEnvironment, workspace
+from .germline.alignment import (
+    MarkedDuplicates,
+    align_with_bwa,
+    align_with_bwa_mem3,
+    alignment_stats,
+    flagstat,
+    index_alignment,
+    mark_duplicates,
+    merge_lanes,
+    refuse_long_reads,
+    sort_alignment,
+)
+from .germline.imported import check_alignment, split_libraries
+from .germline.variants import (
+    MAX_DEPTH,
+    call_variants,
+    check_max_depth,
+    check_ploidy,
+    filter_variants,
+    gather_variants,
+    index_variants,
+    normalise_variants,
+    variant_stats,
+)
+from .reference import (
+    check_aligner_index,
+    check_reference,
+    index_for_bwa_mem3,
+    index_with_bwa,
+    index_with_bwa_mem2,
+    samtools_faidx,
+    select_contigs,
+    sequence_dictionary,
+    split_intervals,
+)
+from .reports import summarise_germline
+from .tools import OnPath, Tool, Wheel, expect
+from .tools.bcftools import bcftools
+from .tools.samtools import samtools
+
+__all__ = [
+    "MAX_DEPTH",
+    "AssetEnvironment",
+    "MarkedDuplicates",
+    "OnPath",
+    "Tool",
+    "Wheel",
+    "WorkflowEnvironment",
+    "align_env",
+    "align_with_bwa",
+    "align_with_bwa_mem3",
+    "alignment_stats",
+    "bcftools",
+    "call_variants",
+    "check_aligner_index",
+    "check_alignment",
+    "check_max_depth",
+    "check_ploidy",
+    "check_reference",
+    "expect",
+    "filter_variants",
+    "flagstat",
+    "gather_variants",
+    "htslib_env",
+    "index_alignment",
+    "index_env",
+    "index_for_bwa_mem3",
+    "index_variants",
+    "index_with_bwa",
+    "index_with_bwa_mem2",
+    "mark_duplicates",
+    "merge_lanes",
+    "normalise_variants",
+    "refuse_long_reads",
+    "report_env",
+    "samtools",
+    "samtools_faidx",
+    "select_contigs",
+    "sequence_dictionary",
+    "sort_alignment",
+    "split_intervals",
+    "split_libraries",
+    "summarise_germline",
+    "variant_stats",
+    "workspace",
+]
