@@ -145,9 +145,8 @@ def assert_nothing_left(home: Path) -> None:
 
 def assert_sound(home: Path) -> int:
     """Every record can be read in full, no file is between names; how many records there are."""
-    from stargazer.storage import LocalStore
 
-    store = LocalStore(home / "local")
+    store = open_store(home / "local")
     with store.index.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     records = store.query({})

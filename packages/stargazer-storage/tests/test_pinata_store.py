@@ -24,21 +24,21 @@ from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.making import make_bundle
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.lineage import why
-from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.remote import Store
 from stargazer.storage.pinata.retrying import Patience
-from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.pinata.transfer import pinata_store, pull, push
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 FASTA = b">chr1\nACGTACGTNN\n"
 
 
-def make_store(root: Path, pinata, **options) -> PinataStore:
+def make_store(root: Path, pinata, **options) -> Store:
     api = PinataApi(pinata.jwt, api=pinata.api, uploads=pinata.uploads, patience=Patience(attempts=1))
-    return PinataStore(root, None, api, gateway=pinata.gateway, private_gateway=pinata.gateway, **options)
+    return Store(root, None, api, gateway=pinata.gateway, private_gateway=pinata.gateway, **options)
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_the_memo_of_another_machine_answers(here, there, pinata):
 def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_trusted(
     here, there, tmp_path
 ):
-    stranger = LocalStore(tmp_path / "stranger")
+    stranger = open_store(tmp_path / "stranger")
     theirs = run(stranger, add(stranger), key="theirs")
     make_bundle(stranger, "calls", [theirs.record], tmp_path / "out")
     bundle = find_bundle(str(tmp_path / "out"), here.root)
@@ -300,7 +300,7 @@ def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_
 def test_what_a_stranger_did_is_not_even_kept_while_nobody_can_say_that_it_is_his(
     here, there, tmp_path, pinata
 ):
-    stranger = LocalStore(tmp_path / "stranger")
+    stranger = open_store(tmp_path / "stranger")
     theirs = run(stranger, add(stranger), key="theirs")
     make_bundle(stranger, "calls", [theirs.record], tmp_path / "out")
     (record,) = fetch_bundle(here, find_bundle(str(tmp_path / "out"), here.root), records_only=True).records
@@ -529,7 +529,7 @@ def test_assets_fetch_across_machines(here, there, monkeypatch):
     record = add(here)
 
     async def fetch() -> Asset:
-        from stargazer.storage.local import StoreClient
+        from stargazer.storage.client import StoreClient
 
         found = await Reference.one(build="GRCh38", client=StoreClient(there))
         return await found.fetch(client=StoreClient(there))

@@ -9,18 +9,17 @@ import types
 import pytest
 from stargazer.assets import IpFile, StorageError
 from stargazer.assets.provenance import Entry, Execution, dump
-from stargazer.storage import remaking
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.recording import now
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, lose_index
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import attrs
 from stargazer.assets import REGISTRY, InvalidAssetError, IpFile, assemble, load_asset_types
 from stargazer.assets.keyvalues import list_text
-from stargazer.storage import LocalStore
+from stargazer.storage import Store
 from stargazer.storage.maintenance import evicted as cids_evicted
 
 __all__ = ["DirectClient", "as_dict", "evicted", "fields_text", "find_records", "run_now"]
@@ -19,7 +19,7 @@ __all__ = ["DirectClient", "as_dict", "evicted", "fields_text", "find_records", 
 T = TypeVar("T")
 
 
-def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
+def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
     """The records that typed filters select, oldest first; provenance only when it is asked for.
 
     Args:
@@ -62,7 +62,7 @@ def _refuse_unknown(keys: Iterable[str]) -> None:
             raise InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
 
 
-def evicted(store: LocalStore) -> set[str]:
+def evicted(store: Store) -> set[str]:
     """The CIDs of the bytes that were evicted and did not come back; read it before records are asked for."""
     if not store.exists():
         return set()
@@ -120,7 +120,7 @@ class DirectClient:
         superseded: which of `true` and `false` to find; those that the store shows by itself if there are none.
     """
 
-    def __init__(self, store: LocalStore, superseded: Sequence[str] = ()):
+    def __init__(self, store: Store, superseded: Sequence[str] = ()):
         self.store = store
         self.superseded = superseded
         self.views: Path = store.views

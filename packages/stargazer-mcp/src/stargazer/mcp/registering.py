@@ -18,7 +18,7 @@ from stargazer.assets import (
     unknown_key,
 )
 from stargazer.mcp.guessing import guess_type, mates
-from stargazer.storage import Addition, LocalStore, Lookup, StoreReader, check_files, is_cid, refused
+from stargazer.storage import Addition, Lookup, Store, check_files, is_cid, refused
 from stargazer.tasks.checks import References, Said, fields_of
 
 __all__ = ["additions", "check_links", "field_text"]
@@ -27,7 +27,7 @@ __all__ = ["additions", "check_links", "field_text"]
 def additions(
     paths: Sequence[Path],
     pairs: Mapping[str, str],
-    store: LocalStore,
+    store: Store,
     *,
     there: bool = True,
     in_place: bool = False,
@@ -81,9 +81,7 @@ def additions(
     ]
 
 
-def _add_fields(
-    assets: dict[Path, Asset], pairs: Mapping[str, str], store: LocalStore, *, force: bool
-) -> None:
+def _add_fields(assets: dict[Path, Asset], pairs: Mapping[str, str], store: Store, *, force: bool) -> None:
     """Let assets have the fields that their files say and nobody gave."""
     readers = {path: read for path, asset in assets.items() if (read := fields_of(type(asset)))}
     if not readers:
@@ -106,9 +104,9 @@ def _add_fields(
         )
 
 
-def _here(store: LocalStore, pairs: dict[str, str]) -> list[IpFile]:
+def _here(store: Store, pairs: dict[str, str]) -> list[IpFile]:
     """This machine's records: no account is asked, and no store is made."""
-    return StoreReader.query(store, pairs) if store.exists() else []
+    return store.query_here(pairs) if store.exists() else []
 
 
 def _given(cls: type[Asset], pairs: Mapping[str, str]) -> dict[str, str]:
@@ -152,7 +150,7 @@ def field_text(cls: type[Asset], key: str, value: str) -> str:
     return value
 
 
-def check_links(cls: type[Asset], pairs: Mapping[str, str], store: LocalStore) -> None:
+def check_links(cls: type[Asset], pairs: Mapping[str, str], store: Store) -> None:
     """Raise where a link points at no registered file of its type."""
     for name, link in cls.links().items():
         cid, wanted = pairs.get(name), link.target.asset_key

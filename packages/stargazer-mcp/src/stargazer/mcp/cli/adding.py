@@ -14,7 +14,7 @@ from stargazer.mcp.cli.words import Parser, single
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import Addition, LocalStore
+    from stargazer.storage import Addition, Store
 
 __all__ = ["add"]
 
@@ -106,7 +106,7 @@ class _Consent(NamedTuple):
     public: bool
     yes: bool
 
-    def ask(self, store: LocalStore, items: list[Addition]) -> list[Addition]:
+    def ask(self, store: Store, items: list[Addition]) -> list[Addition]:
         """The same files, marked as public if they are to be.
 
         Raises:
@@ -179,7 +179,7 @@ def _add_url(
         return _registered(store, [attrs.evolve(item, origin=without_secrets(url))], consent)
 
 
-def _registered(store: LocalStore, items: list[Addition], consent: _Consent) -> list[IpFile]:
+def _registered(store: Store, items: list[Addition], consent: _Consent) -> list[IpFile]:
     """The records of what is added, with notes about what the store had before."""
     from stargazer.mcp.noticing import notices
     from stargazer.storage import now

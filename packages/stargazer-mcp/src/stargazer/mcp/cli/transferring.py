@@ -14,7 +14,7 @@ from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage.pinata import PinataStore, Sent
+    from stargazer.storage.pinata import Sent, Store
 
 __all__ = ["confirm_public", "pull", "push"]
 
@@ -126,14 +126,14 @@ def confirm_public(files: Sequence[tuple[str, int]], *, yes: bool) -> None:
         raise ConfigurationError("nothing was published")
 
 
-def _account() -> PinataStore:
+def _account() -> Store:
     from stargazer.storage import get_client
     from stargazer.storage.pinata import pinata_store
 
     return pinata_store(get_client().store)
 
 
-def _chosen(store: PinataStore, words: Words) -> list[IpFile]:
+def _chosen(store: Store, words: Words) -> list[IpFile]:
     from stargazer.mcp.cli.finding import some_records
 
     return some_records(store, words) if words.plain or words.pairs else []

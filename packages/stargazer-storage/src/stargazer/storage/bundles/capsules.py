@@ -13,12 +13,12 @@ from stargazer.storage.lineage.executions import steps_of
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.lineage.walking import Step
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
 __all__ = ["with_companions", "with_lineage"]
 
 
-def with_companions(store: StoreReader, records: Iterable[IpFile]) -> list[IpFile]:
+def with_companions(store: Store, records: Iterable[IpFile]) -> list[IpFile]:
     """Records and those of what accompanies them, each once; no provenance, which travels as such."""
     found: dict[str, IpFile] = {}
     waiting = deque(record for record in records if record.keyvalues.get("asset") != "provenance")
@@ -32,9 +32,7 @@ def with_companions(store: StoreReader, records: Iterable[IpFile]) -> list[IpFil
     return list(found.values())
 
 
-def with_lineage(
-    store: StoreReader, records: Sequence[IpFile], *, intermediates: bool = False
-) -> list[IpFile]:
+def with_lineage(store: Store, records: Sequence[IpFile], *, intermediates: bool = False) -> list[IpFile]:
     """Records with the imports that they were made from, and what accompanies any file on the way.
 
     Args:
@@ -60,7 +58,7 @@ def with_lineage(
         chosen = with_companions(store, found.values())
 
 
-def _record(store: StoreReader, step: Step) -> IpFile:
+def _record(store: Store, step: Step) -> IpFile:
     """The record of a step's file."""
     entry = step.entry
     if step.document is None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from stargazer.assets import FormatError
 from stargazer.assets.provenance import Amendment, Document, Execution, Retraction
-from stargazer.storage.statements import ended_by, statements_of
+from stargazer.storage.ledger.claims import ended_by, statements_of
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
 __all__ = ["accepted", "documents_of", "needed"]
 
 
-def documents_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Document]:
+def documents_of(store: Store, records: Iterable[IpFile]) -> dict[str, Document]:
     """The documents from which records follow, those of the files that these were made from, and what ended a claim.
 
     Raises:
@@ -28,7 +28,7 @@ def documents_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Doc
     return walk.finish()
 
 
-def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str, Document]:
+def accepted(store: Store, documents: Mapping[str, Document]) -> dict[str, Document]:
     """Those documents of a bundle that may take effect: none may change a record that was here before.
 
     An import or execution only adds. An amendment or retraction ends claims, so it counts only where all that it ends
@@ -53,7 +53,7 @@ def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str,
 
 
 def _touches_others(
-    store: StoreReader, cid: str, document: Document, documents: Mapping[str, Document], claims: _Claims
+    store: Store, cid: str, document: Document, documents: Mapping[str, Document], claims: _Claims
 ) -> bool:
     """Whether an amendment or retraction speaks of other files than what it ends, or makes a record that is here."""
     files = {
@@ -119,7 +119,7 @@ class _Claims:
 class _Walk:
     """One walk through the documents of a store."""
 
-    def __init__(self, store: StoreReader):
+    def __init__(self, store: Store):
         self.store = store
         self.found: dict[str, Document] = {}
         self._read: dict[str, Document] = {}

@@ -24,13 +24,13 @@ from stargazer.storage.bundles.mirrors import is_url, targets_of
 from stargazer.storage.bundles.registering import Registration, take_documents
 from stargazer.storage.bundles.selecting import check_entries, select, settled
 from stargazer.storage.documents import refuse_document
-from stargazer.storage.recording import now
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.objects import StoredObject
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Failure", "Fetched", "News", "fetch_bundle"]
 
@@ -96,7 +96,7 @@ Observer = Callable[[News], None]
 
 
 def fetch_bundle(
-    store: LocalStore,
+    store: Store,
     bundle: Bundle,
     *,
     only: Mapping[str, Sequence[str]] | None = None,
@@ -154,7 +154,7 @@ def fetch_bundle(
 class _Fetch:
     """One fetch: the CIDs of what is here, which of them were brought just now, and why the rest is not."""
 
-    def __init__(self, store: LocalStore, bundle: Bundle, observer: Observer):
+    def __init__(self, store: Store, bundle: Bundle, observer: Observer):
         self.store, self.bundle = store, bundle
         self.cids: dict[str, str] = {}
         self.brought: set[str] = set()

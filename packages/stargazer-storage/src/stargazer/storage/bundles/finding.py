@@ -17,7 +17,7 @@ from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError,
 from stargazer.storage.bundles.locks import Lock, write_file
 from stargazer.storage.bundles.manifest import LARGEST, SUFFIX, Manifest, check_name, dump, loads, parse
 from stargazer.storage.bundles.mirrors import is_url
-from stargazer.storage.recording import now
+from stargazer.storage.ledger.documents import now
 
 __all__ = [
     "ENTRY_POINT_GROUP",

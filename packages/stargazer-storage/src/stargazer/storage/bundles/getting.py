@@ -15,7 +15,7 @@ from stargazer.storage.objects import ObjectStore, StoredObject
 
 if TYPE_CHECKING:
     from stargazer.storage.bundles.manifest import BundleFile
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
 __all__ = [
     "LARGEST_DOCUMENT",
@@ -68,7 +68,7 @@ def get_manifest(url: str, *, most: int) -> tuple[bytes, str]:
     return bytes(found), place
 
 
-def present(store: StoreReader, cid: str) -> StoredObject | None:
+def present(store: Store, cid: str) -> StoredObject | None:
     """The object, if it is here and sound; a damaged one is put out of the way."""
     found = store.objects.stat(cid)
     if found is None:

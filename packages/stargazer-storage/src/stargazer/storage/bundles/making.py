@@ -22,7 +22,7 @@ from stargazer.storage.lineage.executions import executions_of
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Made", "make_bundle"]
 
@@ -45,7 +45,7 @@ class Made:
 
 
 def make_bundle(
-    store: LocalStore,
+    store: Store,
     name: str,
     records: Iterable[IpFile],
     folder: Path,
@@ -114,11 +114,11 @@ def make_bundle(
     return Made(manifest, path, copied)
 
 
-def _environment(store: LocalStore, records: Iterable[IpFile]) -> Environment:
+def _environment(store: Store, records: Iterable[IpFile]) -> Environment:
     return environment_here(executions_of(store, records).values())
 
 
-def _entries(store: LocalStore, records: Sequence[IpFile]) -> list[BundleFile]:
+def _entries(store: Store, records: Sequence[IpFile]) -> list[BundleFile]:
     taken: set[str] = set()
     entries = []
     for record in records:
@@ -144,7 +144,7 @@ def _unique_name(record: IpFile, taken: set[str]) -> str:
     return found
 
 
-def _copy_files(store: LocalStore, manifest: Manifest, folder: Path, tell: Callable[[str], None]) -> int:
+def _copy_files(store: Store, manifest: Manifest, folder: Path, tell: Callable[[str], None]) -> int:
     """Copy what is not in the folder yet, and say how many bytes that was."""
     sizes = {entry.cid: entry.size for entry in manifest.files}
     names = {entry.cid: entry.name for entry in manifest.files}

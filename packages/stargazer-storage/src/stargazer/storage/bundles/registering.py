@@ -20,15 +20,15 @@ from stargazer.storage.bundles.screening import named, screened
 from stargazer.storage.bundles.scrutiny import scrutinised
 from stargazer.storage.bundles.selecting import as_stored, settled
 from stargazer.storage.checking import Checked
+from stargazer.storage.ledger.claims import statements_of
+from stargazer.storage.ledger.documents import account, now
 from stargazer.storage.objects import ObjectStore
-from stargazer.storage.recording import account, now
-from stargazer.storage.statements import statements_of
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.bundles.finding import Bundle
     from stargazer.storage.objects import StoredObject
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Documents", "Registration", "take_documents"]
 
@@ -50,7 +50,7 @@ class Documents:
     failures: dict[str, str] = attrs.field(factory=dict)
 
 
-def take_documents(store: LocalStore, bundle: Bundle, folder: Path) -> Documents:
+def take_documents(store: Store, bundle: Bundle, folder: Path) -> Documents:
     """Bring the provenance documents of a bundle into a folder and read them.
 
     They are not objects of the store before they take effect: whatever is there counts as the store's own word.
@@ -75,7 +75,7 @@ def take_documents(store: LocalStore, bundle: Bundle, folder: Path) -> Documents
     return taken
 
 
-def _document_file(store: LocalStore, aside: ObjectStore, cid: str, targets: Sequence[str]) -> Path:
+def _document_file(store: Store, aside: ObjectStore, cid: str, targets: Sequence[str]) -> Path:
     """The verified file of a document: the store's own, or one brought to a store aside."""
     if getting.present(store, cid):
         return store.objects.path(cid)
@@ -101,7 +101,7 @@ class Registration:
         checked: what came of the checks, by name of the entry.
     """
 
-    store: LocalStore
+    store: Store
     bundle: Bundle
     cids: Mapping[str, str]
     origins: Mapping[str, str]

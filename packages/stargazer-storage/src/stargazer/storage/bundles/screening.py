@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +10,16 @@ from typing import TYPE_CHECKING
 from stargazer.assets import asset_class
 from stargazer.storage.additions import Addition
 from stargazer.storage.checking import Checked, checked_one_by_one
-from stargazer.storage.reading import StoreReader
+from stargazer.storage.store import Store
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["named", "screened"]
 
 
 def screened(
-    store: LocalStore, told: Mapping[str, Mapping[str, str]], cids: Mapping[str, str], folder: Path
+    store: Store, told: Mapping[str, Mapping[str, str]], cids: Mapping[str, str], folder: Path
 ) -> dict[str, Checked]:
     """What came of the checks of those files whose bytes are here, by name.
 
@@ -37,7 +36,7 @@ def screened(
         if path.exists():
             asset = asset_class(pairs["asset"]).from_keyvalues(pairs, cid=cids[name])
             additions.append(Addition(named(path, folder / str(number), name), asset, name=name))
-    find = functools.partial(StoreReader.query, store)  # this machine's records: no account is asked
+    find = store.query_here  # this machine's records: no account is asked
     return {item.name: checked for item, checked in checked_one_by_one(additions, find)}
 
 

@@ -18,7 +18,7 @@ from stargazer.assets.provenance import (
     parse,
 )
 from stargazer.storage.cid import is_cid
-from stargazer.storage.statements import statements_of, time_of
+from stargazer.storage.ledger.claims import statements_of, time_of
 
 __all__ = ["scrutinised"]
 

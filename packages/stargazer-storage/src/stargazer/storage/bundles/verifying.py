@@ -15,7 +15,7 @@ from stargazer.storage.cid import compute_cid
 if TYPE_CHECKING:
     from stargazer.storage.bundles.finding import Bundle
     from stargazer.storage.bundles.manifest import BundleFile
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Checked", "is_folder_bundle", "verify_folder", "verify_store"]
 
@@ -63,7 +63,7 @@ def verify_folder(bundle: Bundle) -> Iterator[Checked]:
         yield _checked_copies(document, paths)
 
 
-def verify_store(bundle: Bundle, store: LocalStore) -> Iterator[Checked]:
+def verify_store(bundle: Bundle, store: Store) -> Iterator[Checked]:
     """Read every object of a bundle that is in the store, one after the other."""
     manifest = bundle.lock.apply(bundle.manifest)
     for entry in [*manifest.files, *map(_document, manifest.provenance)]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import attrs
 from stargazer.assets.provenance import Entry, Execution, Import
 from stargazer.storage.lineage.walking import Step, output_of, why
-from stargazer.storage.reading import StoreReader
+from stargazer.storage.store import Store
 
 __all__ = ["Difference", "Divergence", "Kind", "Place", "between", "diff", "inputs_between", "told"]
 
@@ -68,7 +68,7 @@ class Difference:
         return self.a.entry.cid == self.b.entry.cid
 
 
-def diff(store: StoreReader, a: str, b: str) -> Difference:
+def diff(store: Store, a: str, b: str) -> Difference:
     """What differed upstream of two files, or of two executions named by their provenance documents.
 
     Raises:

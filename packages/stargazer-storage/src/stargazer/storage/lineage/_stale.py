@@ -10,12 +10,11 @@ import attrs
 from stargazer.assets import AssetNotFoundError
 from stargazer.assets.provenance import Document, Execution
 from stargazer.storage.cid import is_cid
-from stargazer.storage.statements import edges_of
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
 __all__ = ["SCHEMA", "Run", "Stale", "is_execution", "note", "stale"]
 
@@ -39,8 +38,6 @@ FROM stale JOIN runs ON runs.number = stale.run
 LEFT JOIN makes ON makes.run = stale.run LEFT JOIN files ON files.number = makes.file
 ORDER BY runs.at, runs.document, files.number
 """
-
-_TABLES = {"input": "reads", "output": "makes"}  # by role
 
 _READERS = "SELECT run FROM reads JOIN files ON files.number = reads.file WHERE cid = ?"
 _ITSELF = "SELECT number FROM runs WHERE document = ?"
@@ -95,7 +92,7 @@ class Stale:
         return dict(Counter(run.task for run in self.runs))
 
 
-def stale(store: StoreReader, what: str) -> Stale:
+def stale(store: Store, what: str) -> Stale:
     """Every execution that depends on something, itself or through the results of others.
 
     Args:
@@ -135,12 +132,12 @@ def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
     if connection.execute("INSERT OR IGNORE INTO runs(document, task, at) VALUES(?, ?, ?)", row).rowcount < 1:
         return
     run = connection.execute(_ITSELF, (cid,)).fetchone()[0]
-    cids = {role: [(run, cid) for cid, named in edges_of(document) if named == role] for role in _TABLES}
-    for role, table in _TABLES.items():
-        named = [(cid,) for _, cid in cids[role]]
+    for table, entries in (("reads", document.inputs), ("makes", document.outputs)):
+        named = [(entry.cid,) for entry in entries]
         connection.executemany("INSERT OR IGNORE INTO files(cid) VALUES(?)", named)
         connection.executemany(
-            f"INSERT OR IGNORE INTO {table}(run, file) SELECT ?, number FROM files WHERE cid = ?", cids[role]
+            f"INSERT OR IGNORE INTO {table}(run, file) SELECT ?, number FROM files WHERE cid = ?",
+            [(run, entry.cid) for entry in entries],
         )
     connection.executemany(
         "INSERT OR IGNORE INTO tools VALUES(?, ?, ?)",

@@ -11,12 +11,12 @@ from stargazer.storage.lineage.walking import Step, why_each
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
 __all__ = ["executions_of", "steps_of"]
 
 
-def steps_of(store: StoreReader, records: Iterable[IpFile]) -> list[Step]:
+def steps_of(store: Store, records: Iterable[IpFile]) -> list[Step]:
     """The steps of records and of everything that they were made from, those asked for first."""
     found: dict[Hashable, Step] = {}
     waiting = deque(why_each(store, {record.id: record for record in records}.values()))
@@ -29,7 +29,7 @@ def steps_of(store: StoreReader, records: Iterable[IpFile]) -> list[Step]:
     return list(found.values())
 
 
-def executions_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Execution]:
+def executions_of(store: Store, records: Iterable[IpFile]) -> dict[str, Execution]:
     """The executions among those steps, by the CIDs of their documents."""
     return {
         step.provenance_cid: step.document

@@ -8,7 +8,7 @@ import attrs
 from stargazer.assets import AssetNotFoundError, IpFile, StargazerError
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage.cid import is_cid
-from stargazer.storage.reading import StoreReader
+from stargazer.storage.store import Store
 
 __all__ = ["Other", "Step", "output_of", "why", "why_each"]
 
@@ -56,7 +56,7 @@ class Step:
     inputs: list[Step] = attrs.field(factory=list, repr=False)
 
 
-def why(store: StoreReader, cid: str) -> Step:
+def why(store: Store, cid: str) -> Step:
     """The lineage of a file, or of what the execution of a provenance document made, back to imports.
 
     Raises:
@@ -65,7 +65,7 @@ def why(store: StoreReader, cid: str) -> Step:
     return why_each(store, [cid])[0]
 
 
-def why_each(store: StoreReader, files: Iterable[str | IpFile]) -> list[Step]:
+def why_each(store: Store, files: Iterable[str | IpFile]) -> list[Step]:
     """The lineages of several files, which share the steps that they have in common.
 
     Args:
@@ -88,7 +88,7 @@ def _entry_of(record: IpFile) -> Entry:
     return Entry(cid=record.cid, keyvalues=pairs, name=record.name, size=record.size, provenance_cid=made_by)
 
 
-def _first_step(store: StoreReader, walk: _Walk, cid: str) -> Step:
+def _first_step(store: Store, walk: _Walk, cid: str) -> Step:
     records = store.query({"cid": cid})
     named = store.documents(cid)
     unlike = [record for record in records if record.keyvalues.get("asset") != "provenance"]
@@ -108,7 +108,7 @@ MOST_KNOWN = 100
 class _Walk:
     """One walk through a store, which reads every document once."""
 
-    def __init__(self, store: StoreReader):
+    def __init__(self, store: Store):
         self.store = store
         self.documents: dict[str, Document | None] = {}
         self.steps: dict[Hashable, Step] = {}

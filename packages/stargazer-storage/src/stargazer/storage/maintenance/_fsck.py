@@ -22,13 +22,13 @@ from stargazer.storage.presence import is_there
 from stargazer.storage.stored import StoredObject, Stray, shard_of
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["FsckReport", "Kind", "Problem", "fsck"]
 
 
 def fsck(
-    store: LocalStore,
+    store: Store,
     *,
     full: bool = False,
     repair: bool = True,
@@ -82,7 +82,7 @@ class _Check:
     """One run: the state of the store as it was found, and the problems so far."""
 
     def __init__(
-        self, store: LocalStore, *, full: bool, repair: bool, tell: Tell, progress: Progress | None
+        self, store: Store, *, full: bool, repair: bool, tell: Tell, progress: Progress | None
     ) -> None:
         self.store, self.full, self.repair, self.tell, self.progress = store, full, repair, tell, progress
         self.repairs = Repairs(store, repair=repair, tell=tell)

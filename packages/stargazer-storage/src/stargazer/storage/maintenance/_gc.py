@@ -20,7 +20,7 @@ from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
 from stargazer.storage.stored import StoredObject
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["GRACE", "Garbage", "GcReport", "gc"]
 
@@ -63,7 +63,7 @@ class GcReport:
         return sum(found.size for found in self.removed)
 
 
-def gc(store: LocalStore, *, dry_run: bool = False, grace: float = GRACE, tell: Tell = silent) -> GcReport:
+def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell = silent) -> GcReport:
     """Remove what no record refers to and has been so for the grace; nothing arrives in the store meanwhile.
 
     An object's grace begins when it arrived, or when the last record of it was taken back, whichever is later.
@@ -111,7 +111,7 @@ def gc(store: LocalStore, *, dry_run: bool = False, grace: float = GRACE, tell: 
     )
 
 
-def _unreferenced(store: LocalStore) -> tuple[list[StoredObject], list[Path]]:
+def _unreferenced(store: Store) -> tuple[list[StoredObject], list[Path]]:
     """What no record refers to, documents aside: objects, and links to users' files that are gone.
 
     Raises:
@@ -136,7 +136,7 @@ def _unreferenced(store: LocalStore) -> tuple[list[StoredObject], list[Path]]:
     return sorted(loose, key=lambda found: found.cid), sorted(dead)
 
 
-def _idle(store: LocalStore, found: StoredObject) -> float:
+def _idle(store: Store, found: StoredObject) -> float:
     """Seconds since an object arrived or lost its last record; none if that is in the future or cannot be told."""
     since = os.lstat(store.objects.path(found.cid)).st_ctime
     for cid in [*store.documents(found.cid, "retracted"), *store.documents(found.cid, "amended")]:
@@ -157,13 +157,13 @@ def _seconds(at: str) -> float:
         return float("inf")
 
 
-def _described(store: LocalStore, found: StoredObject) -> Garbage:
+def _described(store: Store, found: StoredObject) -> Garbage:
     if store.objects.is_link(found.cid):
         return Garbage("link", found.cid, 0)
     return Garbage("object", found.cid, found.size)
 
 
-def _drop(store: LocalStore, cids: list[str]) -> None:
+def _drop(store: Store, cids: list[str]) -> None:
     """Forget that these objects were verified, then remove them."""
     if not cids:
         return

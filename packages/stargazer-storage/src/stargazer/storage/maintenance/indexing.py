@@ -23,7 +23,7 @@ from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import StoredObject
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Rebuilt", "damage", "loose_documents", "rebuild", "replay_loose", "set_aside_before", "unknown"]
 
@@ -37,7 +37,7 @@ class Rebuilt:
     aside: Path | None
 
 
-def damage(store: LocalStore, *, full: bool) -> str:
+def damage(store: Store, *, full: bool) -> str:
     """What is wrong with the index; empty if nothing is, or if it is missing.
 
     Raises:
@@ -73,7 +73,7 @@ class _Undo(Exception):
     """Ends a transaction that is to change nothing."""
 
 
-def _try_to_write(store: LocalStore) -> None:
+def _try_to_write(store: Store) -> None:
     """Write, and undo it: the header of a file that is otherwise sound may say that it is for reading only.
 
     Raises:
@@ -89,7 +89,7 @@ def _try_to_write(store: LocalStore) -> None:
         pass
 
 
-def loose_documents(store: LocalStore, cids: Iterable[str]) -> tuple[list[StoredObject], list[str]]:
+def loose_documents(store: Store, cids: Iterable[str]) -> tuple[list[StoredObject], list[str]]:
     """Which of these objects are provenance documents: the sound ones, and those whose bytes are damaged."""
     sound: list[StoredObject] = []
     damaged: list[str] = []
@@ -107,7 +107,7 @@ def loose_documents(store: LocalStore, cids: Iterable[str]) -> tuple[list[Stored
     return sound, damaged
 
 
-def rebuild(store: LocalStore, tell: Tell) -> Rebuilt:
+def rebuild(store: Store, tell: Tell) -> Rebuilt:
     """Move what is left of the index to quarantine, and make a new one of the documents among the objects.
 
     Raises:
@@ -122,7 +122,7 @@ def rebuild(store: LocalStore, tell: Tell) -> Rebuilt:
     return Rebuilt(len(sound), damaged, kept)
 
 
-def replay_loose(store: LocalStore, tell: Tell) -> list[str]:
+def replay_loose(store: Store, tell: Tell) -> list[str]:
     """Let the documents that the index does not know take effect, while none is on its way in; which they were.
 
     Raises:
@@ -134,24 +134,24 @@ def replay_loose(store: LocalStore, tell: Tell) -> list[str]:
     return [found.cid for found in sound]
 
 
-def unknown(store: LocalStore, cids: Iterable[str]) -> set[str]:
+def unknown(store: Store, cids: Iterable[str]) -> set[str]:
     """Those of these objects that neither a record refers to, nor the index knows as provenance."""
     with store.index.reading() as connection:
         return set(cids) - known.known_documents(connection) - known.recorded(connection)
 
 
-def _present(store: LocalStore) -> list[str]:
+def _present(store: Store) -> list[str]:
     return [found.cid for found in store.objects.scan() if isinstance(found, StoredObject)]
 
 
-def _replay(store: LocalStore, documents: list[StoredObject]) -> None:
+def _replay(store: Store, documents: list[StoredObject]) -> None:
     if documents:
         with store.index.transaction() as connection:
             verified.remember(connection, documents)  # at once, or each is synced on its own when it is read
         store.replay(found.cid for found in documents)
 
 
-def set_aside_before(store: LocalStore) -> list[Path]:
+def set_aside_before(store: Store) -> list[Path]:
     """Move indexes to quarantine that were set aside by a process that was killed before it did so."""
     index = store.index_path
     found = sorted(index.parent.glob(f"{glob.escape(index.name)}.damaged-*"))
@@ -177,7 +177,7 @@ def _quarantined(root: Path, aside: Path) -> Path:
     return target
 
 
-def _restore_evictions(store: LocalStore) -> None:
+def _restore_evictions(store: Store) -> None:
     """What the notes beside the index say of bytes that are not here."""
     gone = [found for found in evictions.noted(store.root) if store.objects.stat(found.cid) is None]
     if gone:

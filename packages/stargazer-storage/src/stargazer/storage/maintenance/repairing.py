@@ -20,7 +20,7 @@ from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import LAYOUT_SUFFIX, StoredObject, Stray
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Repairs"]
 
@@ -28,7 +28,7 @@ __all__ = ["Repairs"]
 class Repairs:
     """Repairs of one store, or what they would be."""
 
-    def __init__(self, store: LocalStore, *, repair: bool, tell: Tell) -> None:
+    def __init__(self, store: Store, *, repair: bool, tell: Tell) -> None:
         self.store, self.repair, self.tell = store, repair, tell
 
     def stray(self, stray: Stray, *, needed: bool) -> Problem | None:

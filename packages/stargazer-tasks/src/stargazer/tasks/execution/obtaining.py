@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from stargazer.assets import Asset, IpFile, StargazerError, StorageClient, companions_of
 
 if TYPE_CHECKING:
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
 
 __all__ = ["obtain"]
 
 
-async def obtain(asset: Asset, client: StorageClient, store: LocalStore) -> None:
+async def obtain(asset: Asset, client: StorageClient, store: Store) -> None:
     """Bring an asset's bytes, and those of one companion of each type, to this machine if they are not here.
 
     Raises:
@@ -31,5 +31,5 @@ async def obtain(asset: Asset, client: StorageClient, store: LocalStore) -> None
                 break
 
 
-def _is_here(store: LocalStore, cid: str) -> bool:
+def _is_here(store: Store, cid: str) -> bool:
     return store.objects.stat(cid) is not None

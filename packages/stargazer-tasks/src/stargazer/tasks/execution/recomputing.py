@@ -15,7 +15,7 @@ from stargazer.tasks.execution.declared import TASKS
 from stargazer.tasks.execution.values import rebuilt
 
 if TYPE_CHECKING:
-    from stargazer.storage import LocalStore, StoreClient
+    from stargazer.storage import Store, StoreClient
 
 __all__ = ["can_run", "execution_of", "recompute", "repeat"]
 
@@ -66,7 +66,7 @@ async def repeat(client: StoreClient, execution: Execution, *, register: bool = 
         return await compute_again(execution, arguments, register=register)
 
 
-def execution_of(store: LocalStore, cid: str) -> tuple[str, Execution] | None:
+def execution_of(store: Store, cid: str) -> tuple[str, Execution] | None:
     """The execution that made a file, or that a provenance document tells of, with the document's CID.
 
     Of several that made a file, the one that its record names, else the first. None if it was imported.
@@ -86,7 +86,7 @@ async def _ready(execution: Execution) -> dict[str, Any]:
     return _arguments(execution)
 
 
-def _makers(store: LocalStore, cid: str) -> dict[str, Execution]:
+def _makers(store: Store, cid: str) -> dict[str, Execution]:
     """The executions that made a file, those that its records alone name among them."""
     named = [record.keyvalues.get("provenance_cid", "") for record in store.query({"cid": cid})]
     return makers(store, cid, filter(None, named))
