@@ -78,7 +78,11 @@ def stored(tmp_path: Path) -> dict[str, Asset]:
     bam, fasta = tmp_path / "x.bam", tmp_path / "x.fa"
     pysam.AlignmentFile(str(bam), "wb", text="@HD\tVN:1.6\tSO:coordinate\n@RG\tID:1\tSM:NA12878\n").close()
     fasta.write_text(">chr1\nACGT\n")
-    given = {"alignment": (Alignment(sample="NA12878"), bam), "reference": (Reference(build="GRCh38"), fasta)}
+    given = {
+        "alignment": (Alignment(sample="NA12878"), bam),
+        "reference": (Reference(build="GRCh38"), fasta),
+        "tiny": (Reference(build="tiny"), fasta),
+    }
 
     async def store(asset: Asset, path: Path) -> Asset:
         return Asset.from_record(await current_client().upload_file(path, asset.keyvalues))
