@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage import ingest
+from stargazer.storage import files
 from stargazer.storage.cid import BLOCK_SIZE, compute_cid
 from stargazer.storage.objects import ObjectStore
 
@@ -129,7 +129,7 @@ def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(
     store, tmp_path, monkeypatch, size, change
 ):
     source = made(tmp_path, size)
-    copy = ingest._copy
+    copy = files._copy
 
     def meddle(reader, writer, length, advance):
         if change == "shrink":
@@ -142,7 +142,7 @@ def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(
             os.utime(source, ns=(0, 0))
         copy(reader, writer, length, advance)
 
-    monkeypatch.setattr(ingest, "_copy", meddle)
+    monkeypatch.setattr(files, "_copy", meddle)
     with pytest.raises(StorageError, match=r"source' changed while it was read"):
         store.add(source)
     assert files_below(store) == set()

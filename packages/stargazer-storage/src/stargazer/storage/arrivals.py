@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
 from stargazer.storage import verified
-from stargazer.storage.sharing import open_shared
+from stargazer.storage.files import open_shared
 
 if TYPE_CHECKING:
     from stargazer.storage.index import Index

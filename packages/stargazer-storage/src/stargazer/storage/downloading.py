@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
+from stargazer.storage.files import sync_paths
 
 from .assembling import Assembly, Fault, Progress, WrongBytesError
 from .cid import BLOCK_SIZE, hash_file
 from .foreign import Layout
-from .ingest import sync_paths
 from .links import parse_cid
 from .parts import Compute, Part, WaitUntil, open_part
 from .profiles import RAW

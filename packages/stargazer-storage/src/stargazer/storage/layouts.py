@@ -18,10 +18,10 @@ from typing import BinaryIO
 
 import attrs
 from stargazer.assets import FormatError, StorageError
+from stargazer.storage.files import sync_paths
 
 from .cid import PINATA, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, compute_cid
 from .dag import MAX_BLOCK, Node, decode, walk
-from .ingest import sync_paths
 from .links import Link, parse_cid
 from .profiles import RAW
 from .stored import LAYOUT_SUFFIX

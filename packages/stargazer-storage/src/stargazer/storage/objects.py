@@ -11,12 +11,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from stargazer.assets import IntegrityError, StorageError
+from stargazer.storage.files import copy_and_hash, hash_in_place, locked_folder, make_folder, sync_paths
 
 from . import layouts
 from .cid import compute_cid
-from .ingest import copy_and_hash, hash_in_place, locked_folder, sync_paths
 from .placing import explained, hash_original, move_file, place_link, refusal
-from .sharing import make_folder
 from .stored import LAYOUT_SUFFIX, StoredObject, Stray, place_of, scan_objects
 
 __all__ = ["ObjectStore", "StoredObject", "Stray"]
@@ -279,14 +278,14 @@ class ObjectStore:
     def _shard(self, cid: str) -> Path:
         """The folder of this object, made when it is missing."""
         folder = self.path(cid).parent
-        if not folder.is_dir():
+        if not os.access(folder, os.W_OK):
             make_folder(folder, self._folder("objects").parent)
         return folder
 
     def _folder(self, name: str) -> Path:
         """One of the store's folders, made when it is missing."""
         folder = self.root / name
-        if not folder.is_dir():
+        if not os.access(folder, os.W_OK):
             with self._explained(f"cannot make its folder {name!r}"):
                 missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
                 self.root.mkdir(parents=True, exist_ok=True)

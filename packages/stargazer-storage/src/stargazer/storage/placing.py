@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stargazer.assets import StorageError
+from stargazer.storage.files import copy_and_hash, sync_paths
 
 from .cid import compute_cid
-from .ingest import copy_and_hash, sync_paths
 from .stored import StoredObject
 
 __all__ = ["explained", "hash_original", "move_file", "place_link", "refusal"]

@@ -27,9 +27,9 @@ from stargazer.storage import (
 )
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import refuse_document
+from stargazer.storage.files import is_there
 from stargazer.storage.lineage import _stale as stale
 from stargazer.storage.objects import ObjectStore
-from stargazer.storage.presence import is_there
 
 if TYPE_CHECKING:
     from stargazer.storage.downloading import Progress

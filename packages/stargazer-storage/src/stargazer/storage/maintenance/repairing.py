@@ -11,12 +11,12 @@ from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
+from stargazer.storage.files import make_folder
 from stargazer.storage.maintenance import known, leftovers
 from stargazer.storage.maintenance.alone import Tell, try_alone
 from stargazer.storage.maintenance.hashing import UNREADABLE
 from stargazer.storage.maintenance.problems import Problem
 from stargazer.storage.placing import place_link
-from stargazer.storage.sharing import make_folder
 from stargazer.storage.stored import LAYOUT_SUFFIX, StoredObject, Stray
 
 if TYPE_CHECKING:
