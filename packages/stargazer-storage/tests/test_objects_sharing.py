@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from stargazer.storage.files import make_folder, make_folders, open_shared, share_file
 from stargazer.storage.index import Index
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 
 ALICE, BOB, GROUP = 64_101, 64_102, 64_200
 
@@ -227,7 +227,7 @@ def test_what_is_made_takes_the_permissions_of_a_shared_root(
         os.close(open_shared(root / "lock", root))
         (root / "file").touch()
         share_file(root / "file", root)
-        store = ObjectStore(root)
+        store = Objects(root)
         store.adopt(_file(store.work))
         with Index(root / "index.sqlite") as index:
             index.insert({"id": "x"})

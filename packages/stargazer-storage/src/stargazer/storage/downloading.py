@@ -23,7 +23,7 @@ from .sources import LocalFile, Mirror, Source, file_name, source_of, without_se
 from .workspaces import private_folder
 
 if TYPE_CHECKING:
-    from .objects import ObjectStore, StoredObject
+    from .objects import Objects, StoredObject
 
 __all__ = ["Progress", "fetch_file", "fetch_object", "file_name", "without_secrets"]
 
@@ -33,7 +33,7 @@ _LENGTHS = {"sha256": 64, "md5": 32}
 def fetch_object(
     cid: str,
     sources: Sequence[Source],
-    objects: ObjectStore,
+    objects: Objects,
     *,
     size: int | None = None,
     most: int | None = None,

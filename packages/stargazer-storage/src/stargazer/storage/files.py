@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import stat
 import threading
 import time
@@ -18,14 +19,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.cid import BLOCK_SIZE, hash_file
+from stargazer.storage.cid import BLOCK_SIZE, compute_cid, hash_file
 
 __all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "locked_folder", "make_folder",
-           "make_folders", "open_shared", "share_file", "sync_paths"]  # fmt: skip
+           "make_folders", "move_file", "open_shared", "place_link", "share_file", "sync_paths"]  # fmt: skip
 
 _PIECE = 2 * BLOCK_SIZE  # bytes per system call of the copy
 _READ_ONLY = 0o444
 _MANY = 32
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _GROUP, _OTHER, _SET_GROUP = 0o070, 0o007, 0o2000
 _WRITE = 0o022
 _MOMENT = 0.1  # seconds: what another user has just made gets its permissions right after its name
@@ -102,6 +104,51 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a read-only file, or copy it durably where it lies on another filesystem or behind another mount.
+
+    Raises:
+        OSError: it cannot be moved; the target is as it was.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        new = _beside(target)
+        try:
+            if copy_and_hash(source, new) != compute_cid(source):
+                raise OSError(errno.EIO, "the copy differs from what was copied") from error
+            sync_paths([new])
+            new.replace(target)
+            source.unlink()
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def place_link(original: Path, target: Path) -> None:
+    """Make `target` a symbolic link, in place of what was there.
+
+    Raises:
+        StorageError: the filesystem has no symbolic links.
+        OSError: it cannot be made; the target is as it was.
+    """
+    new = _beside(target)
+    try:
+        new.symlink_to(original)
+        new.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        if error.errno in _NO_LINKS and os.access(target.parent, os.W_OK):
+            raise StorageError(
+                f"{os.fspath(target.parent)!r} is on a filesystem without symbolic links: add the file as a copy, "
+                "without --in-place."
+            ) from error
+        raise
 
 
 def is_there(path: str | os.PathLike[str]) -> bool:
@@ -340,3 +387,7 @@ def _changed(source: str | os.PathLike[str]) -> StorageError:
     return StorageError(
         f"{os.fspath(source)!r} changed while it was read: wait until its writer is done, then try again."
     )
+
+
+def _beside(target: Path) -> Path:
+    return target.parent / f".new-{secrets.token_hex(8)}"

@@ -19,7 +19,7 @@ from stargazer.storage.maintenance.hashing import Progress, hash_all
 from stargazer.storage.maintenance.problems import FsckReport, Kind, Problem
 from stargazer.storage.maintenance.repairing import Repairs
 from stargazer.storage.maintenance.sweep import SweepReport, sweep
-from stargazer.storage.stored import StoredObject, Stray, shard_of
+from stargazer.storage.objects import StoredObject, Stray, shard_of
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

@@ -19,7 +19,7 @@ from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
 from stargazer.storage.maintenance import evictions, judging, known
 from stargazer.storage.maintenance.alone import Tell, alone
-from stargazer.storage.stored import StoredObject
+from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore
