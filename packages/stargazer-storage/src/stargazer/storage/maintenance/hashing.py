@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage.machine import available_cores
+from stargazer.storage.settings import available_cores
 from stargazer.storage.stored import StoredObject
 
 if TYPE_CHECKING:
