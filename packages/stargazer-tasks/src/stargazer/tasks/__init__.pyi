@@ -9,6 +9,7 @@ from .germline.alignment import (
     index_alignment,
     mark_duplicates,
     merge_lanes,
+    read_group,
     refuse_long_reads,
     sort_alignment,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "named_outputs",
     "normalise_variants",
     "pack",
+    "read_group",
     "refuse_long_reads",
     "report_env",
     "samtools",
