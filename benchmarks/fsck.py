@@ -18,8 +18,8 @@ from stargazer.assets.provenance import Entry, Import
 from stargazer.storage import Addition, Store, open_store
 from stargazer.storage.additions import keyvalues_of
 from stargazer.storage.ledger.documents import now
-from stargazer.storage.machine import available_cores
 from stargazer.storage.maintenance import fsck
+from stargazer.storage.settings import available_cores
 
 QUICK_LIMIT = 5.0  # seconds
 BATCH = 5_000

@@ -18,7 +18,7 @@ from stargazer.assets import StargazerError
 from stargazer.storage import Settings
 
 if TYPE_CHECKING:
-    from stargazer.tasks.tools import Tool
+    from stargazer.tasks import Tool
 
 __all__ = ["Finding", "examine"]
 
@@ -144,7 +144,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    from stargazer.storage import LocalStorageClient, doubt
+    from stargazer.storage import LocalStorageClient
 
     store = LocalStorageClient(settings.local, index=settings.index).store
     there = _nearest(store.root)
@@ -162,7 +162,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
     if index.parent != store.root:
         yield Finding("store", "index", str(index))
     store.is_checked = True  # it is said below
-    if reason := doubt(store):
+    if reason := store.doubt():
         yield Finding("store", "index", reason, "broken", "stargazer fsck")
     elif os.path.exists(index):  # else a look would make it
         yield Finding("store", "records", f"{len(store.query({})):,}")
@@ -201,7 +201,7 @@ def _tools(settings: Settings) -> Iterator[Finding]:
 
 def _declared_tools() -> dict[str, Tool]:
     """Every tool that the tasks of installed distributions may call, by name."""
-    from stargazer.tasks.tools import Tool
+    from stargazer.tasks import Tool
 
     modules = []
     for point in metadata.entry_points(group="stargazer.tasks"):

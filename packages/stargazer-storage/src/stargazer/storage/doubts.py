@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
+from stargazer.storage.files import is_there
 from stargazer.storage.index.completeness import is_incomplete, is_new, mark_incomplete
 from stargazer.storage.maintenance.alone import try_alone
-from stargazer.storage.presence import is_there
+from stargazer.storage.objects import StoredObject, scan_objects
 from stargazer.storage.refusals import refused
-from stargazer.storage.stored import StoredObject, scan_objects
 
 if TYPE_CHECKING:
     from stargazer.storage.index import Index

@@ -8,7 +8,7 @@ is not yet. A change of a record that is in an account is enqueued in its own tr
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -154,6 +154,6 @@ class Outbox:
         with self._index.transaction() as connection:
             connection.execute(sql, values)
 
-    def _read(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+    def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._index.reading() as connection:
             return connection.execute(sql, values).fetchall()

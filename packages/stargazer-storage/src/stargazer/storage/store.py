@@ -55,16 +55,14 @@ from stargazer.storage.additions import (
 )
 from stargazer.storage.checking import Checked, check_companions, run_checks
 from stargazer.storage.cid import is_cid
+from stargazer.storage.files import hash_in_place, is_there, open_shared
 from stargazer.storage.index import Index, IndexDamaged
 from stargazer.storage.index.location import index_path
-from stargazer.storage.ingest import hash_in_place
 from stargazer.storage.ledger import claims, memo, supersede, trust
 from stargazer.storage.ledger.documents import Ledger, account, now
-from stargazer.storage.lineage import _stale as stale
-from stargazer.storage.objects import ObjectStore, StoredObject
+from stargazer.storage.lineage import dependencies
+from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.outbox import Outbox
-from stargazer.storage.presence import is_there
-from stargazer.storage.sharing import open_shared
 
 if TYPE_CHECKING:
     from stargazer.storage.downloading import Progress
@@ -72,7 +70,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Addition", "Remote", "Store", "open_store"]
 
-SCHEMA = "".join(p.SCHEMA for p in (verified, claims, supersede, stale, memo, statcache, mirrors, outbox))
+SCHEMA = "".join(
+    p.SCHEMA for p in (verified, claims, supersede, dependencies, memo, statcache, mirrors, outbox)
+)
 """SQL of the store's own tables in the index."""
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
@@ -91,6 +91,10 @@ class Remote(Protocol):
 
     def remembered(self, store: Store, run_key: str) -> bool:
         """Whether the account has an execution with this run key, which is known here now."""
+
+    def is_here(self, cid: str) -> bool:
+        """Whether the bytes of a CID are here, as an object or as a provenance document."""
+        return self.objects.stat(cid) is not None or self.ledger.folder(cid) is not None
 
     def sources(self, cid: str) -> list[Source]:
         """Where in the account the bytes of a CID may be had."""
@@ -150,7 +154,7 @@ def open_store(root: Path, index: Path | None = None, remote: Remote | None = No
         has_files=functools.partial(doubts.holds_files, root),
         first_use=lambda: opened[0].notice(),
     )
-    opened.append(Store(ObjectStore(root), database, Ledger(root), Outbox(database), remote))
+    opened.append(Store(Objects(root), database, Ledger(root), Outbox(database), remote))
     return opened[0]
 
 
@@ -169,7 +173,7 @@ class Store:
     """
 
     def __init__(
-        self, objects: ObjectStore, index: Index, ledger: Ledger, outbox: Outbox, remote: Remote | None = None
+        self, objects: Objects, index: Index, ledger: Ledger, outbox: Outbox, remote: Remote | None = None
     ):
         self.objects, self.index, self.ledger, self.outbox, self.remote = (
             objects,
@@ -203,6 +207,10 @@ class Store:
         doubt = doubts.noticed(self.root, self.index)
         if doubt and not self.is_checked:
             warnings.warn(doubt, stacklevel=2)
+
+    def doubt(self) -> str:
+        """Why answers of the index may be wrong, and what to do about it; empty if nothing speaks against them."""
+        return doubts.doubt(self.root, self.index)
 
     def exists(self) -> bool:
         """Whether there can be anything to find: looking for a file makes no store.
@@ -374,9 +382,7 @@ class Store:
             StorageError: it is not to be had.
             IntegrityError: its bytes are not what the CID says.
         """
-        if self.objects.stat(cid) is None and self.ledger.folder(cid) is None:
-            return self.bring(cid)
-        return self.read_here(cid)
+        return self.read_here(cid) if self.is_here(cid) else self.bring(cid)
 
     def read_here(self, cid: str) -> Path:
         """The same, of bytes that are here: nothing is downloaded.
@@ -396,6 +402,10 @@ class Store:
         if verify:
             self._remember_verified(self.objects.verify(cid))
         return self.objects.path(cid)
+
+    def is_here(self, cid: str) -> bool:
+        """Whether the bytes of a CID are here, as an object or as a provenance document."""
+        return self.objects.stat(cid) is not None or self.ledger.folder(cid) is not None
 
     def sources(self, cid: str) -> list[Source]:
         """Where the bytes of a CID may be had besides this store: nobody's word is taken for them."""
@@ -427,9 +437,9 @@ class Store:
             StorageError: no source has it; the message says what was wrong with each.
             IntegrityError: what they gave is not what the CID says.
         """
-        if self.objects.stat(cid) is not None or self.ledger.folder(cid) is not None:
+        if self.is_here(cid):
             return self.read_here(cid)
-        folder = self._folder_of(cid)
+        folder = self.folder_for(cid)
         sources = self.sources(cid)
         if not sources:
             raise self._missing(cid)
@@ -440,7 +450,7 @@ class Store:
             self._remember_verified(found)
         return folder.path(cid)
 
-    def _folder_of(self, cid: str) -> ObjectStore:
+    def folder_for(self, cid: str) -> Objects:
         """Where bytes that are not here belong: a document that is known here or in the account to the ledger."""
         own = self.remote.owns(cid) if self.remote else None
         if own is None and self.is_registered(cid):
@@ -865,7 +875,7 @@ class Store:
         new = []
         for cid in dict.fromkeys(cids):
             with self.index.reading() as connection:
-                known = stale.is_execution(connection, cid)
+                known = dependencies.is_execution(connection, cid)
                 counts = trust.is_believed(connection, cid)
             if not known:
                 raise AssetNotFoundError(f"no execution {cid!r} is known in the store {str(self.root)!r}")
@@ -987,6 +997,7 @@ class Store:
             The records that it claims, as far as they stand, by id.
         """
         with self.index.transaction() as connection:
+            verified.remember(connection, [written])
             rows = self.claims.take_effect(connection, written.cid, written.size, document, own=own)
             records = {id: self._ipfile(row) for id, row in rows.items()}
             if live:
@@ -1043,7 +1054,7 @@ class Store:
         """Let what a new document says wait to be sent: to the account, or of a record that is in one, token or not."""
         remote = self.remote
         changes = isinstance(document, Amendment | Retraction | Supersession)
-        if remote is None and not (changes and self.outbox.networks(document.record)):
+        if remote is None and not (changes and self.outbox.networks(getattr(document, "record", ""))):
             return
         if isinstance(document, Amendment | Retraction):
             self.follow(document, records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from stargazer.storage.stored import StoredObject
+from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
     import sqlite3

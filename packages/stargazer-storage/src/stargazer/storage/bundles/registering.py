@@ -22,7 +22,7 @@ from stargazer.storage.bundles.selecting import as_stored, settled
 from stargazer.storage.checking import Checked
 from stargazer.storage.ledger.claims import statements_of
 from stargazer.storage.ledger.documents import account, now
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
@@ -57,7 +57,7 @@ def take_documents(store: Store, bundle: Bundle, folder: Path) -> Documents:
     """
     taken = Documents()
     mirrors = [mirror for mirror in bundle.manifest.mirrors if "{cid}" in mirror]
-    aside = ObjectStore(folder)
+    aside = Objects(folder)
     for cid in bundle.manifest.provenance:
         try:
             targets = [fill(mirror, bundle.place, cid=cid, name=cid) for mirror in mirrors]
@@ -75,7 +75,7 @@ def take_documents(store: Store, bundle: Bundle, folder: Path) -> Documents:
     return taken
 
 
-def _document_file(store: Store, aside: ObjectStore, cid: str, targets: Sequence[str]) -> Path:
+def _document_file(store: Store, aside: Objects, cid: str, targets: Sequence[str]) -> Path:
     """The verified file of a document: the store's own, or one brought to a store aside."""
     if getting.present(store, cid):
         return store.objects.path(cid)

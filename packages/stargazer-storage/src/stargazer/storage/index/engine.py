@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from stargazer.assets import StorageError
-from stargazer.storage.sharing import file_permissions
+from stargazer.storage.files import file_permissions
 from tinydb.storages import Storage
 
 from . import forks
@@ -80,7 +80,7 @@ class Engine(Storage):
             try:
                 connection = self._current()
                 if self._first_use is not None:
-                    self._first_use, first_use = None, self._first_use
+                    first_use, self._first_use = self._first_use, None
                     first_use()
                 yield connection
             except (sqlite3.Error, BadDocument) as error:

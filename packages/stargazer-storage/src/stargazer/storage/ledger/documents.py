@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stargazer.assets import IpFile, StorageError, provenance
 from stargazer.assets.provenance import Document
-from stargazer.storage.objects import ObjectStore, StoredObject, Stray
+from stargazer.storage.objects import Objects, StoredObject, Stray
 
 __all__ = ["Ledger", "account", "now"]
 
@@ -36,10 +36,10 @@ class Ledger:
     """
 
     def __init__(self, root: Path):
-        self.own = ObjectStore(root, "ledger/own")
-        self.foreign = ObjectStore(root, "ledger/foreign")
+        self.own = Objects(root, "ledger/own")
+        self.foreign = Objects(root, "ledger/foreign")
 
-    def folder(self, cid: str) -> ObjectStore | None:
+    def folder(self, cid: str) -> Objects | None:
         """The folder that holds a document; None if neither does."""
         return next((folder for folder in (self.own, self.foreign) if folder.stat(cid) is not None), None)
 

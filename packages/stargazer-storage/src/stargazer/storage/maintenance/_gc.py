@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
-from stargazer.storage.documents import is_document
-from stargazer.storage.maintenance import known, leftovers
+from stargazer.storage.maintenance import indexing, known, leftovers
 from stargazer.storage.maintenance.alone import Tell, alone, silent
 from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
-from stargazer.storage.stored import StoredObject
+from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
     from stargazer.storage.store import Store
@@ -118,7 +117,7 @@ def _unreferenced(store: Store) -> tuple[list[StoredObject], list[Path]]:
         StorageError: there are documents that the index does not know.
     """
     with store.index.reading() as connection:
-        expected = known.recorded(connection) | known.known_documents(connection)
+        expected = known.recorded(connection)
     loose: list[StoredObject] = []
     dead: list[Path] = []
     for found in store.objects.scan():
@@ -126,8 +125,7 @@ def _unreferenced(store: Store) -> tuple[list[StoredObject], list[Path]]:
             loose += [found] if found.cid not in expected else []
         elif found.path.is_symlink() and found.path.name not in expected:
             dead.append(found.path)
-    unknown = [found.cid for found in loose if is_document(store.objects.path(found.cid))]
-    if unknown:
+    if unknown := sorted(indexing.unknown(store)):
         raise StorageError(
             f"the index of {str(store.root)!r} does not know {len(unknown)} provenance document(s) of the store "
             f"({unknown[0]}{' ...' if len(unknown) > 1 else ''}), so it cannot tell what is referred to: "
@@ -145,7 +143,7 @@ def _idle(store: Store, found: StoredObject) -> float:
         except StargazerError:
             return 0.0
         if isinstance(document, Amendment | Retraction):
-            since = max(since, _seconds(document.at), os.lstat(store.objects.path(cid)).st_ctime)
+            since = max(since, _seconds(document.at), os.lstat(store.read_here(cid)).st_ctime)
     return time.time() - since
 
 

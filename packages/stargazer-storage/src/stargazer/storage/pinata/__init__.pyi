@@ -1,21 +1,20 @@
 from .api import PinataApi
 from .files import PinataFile
 from .retrying import Patience, Refused, Unavailable
-from .sending import Sent
-from .store import PinataStore
-from .transfer import companion_records, pinata_store, publishes, pull, push
+from .remote import PinataRemote
+from .send import Sent
+from .transfer import companion_records, account_of, pull, push
 
 __all__ = [
     "Patience",
     "PinataApi",
     "PinataFile",
-    "PinataStore",
+    "PinataRemote",
+    "account_of",
     "Refused",
     "Sent",
     "Unavailable",
     "companion_records",
-    "pinata_store",
-    "publishes",
     "pull",
     "push",
 ]

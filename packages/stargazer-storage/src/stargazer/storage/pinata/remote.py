@@ -140,9 +140,10 @@ class PinataRemote:
 
     def size(self, cid: str) -> int:
         """Bytes of a CID as the account says, which counts the nodes of the tree."""
+        sizes: list[int] = []
         with self._reachable():
-            return max((file.size for file in self.listing.files({}, cid=cid)), default=0)
-        return 0
+            sizes = [file.size for file in self.listing.files({}, cid=cid)]
+        return max(sizes, default=0)
 
     def owns(self, cid: str) -> bool | None:
         """Whether a provenance document is marked as this account's own word; None if it is not in the account."""
