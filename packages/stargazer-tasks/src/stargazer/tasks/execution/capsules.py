@@ -8,7 +8,7 @@ from collections.abc import Callable
 import attrs
 from stargazer.assets import AssetNotFoundError
 from stargazer.storage import StoreClient
-from stargazer.storage.bundles import Bundle, differences, environment_here, fetch_bundle
+from stargazer.storage.bundles import Bundle, differences, environment_here, fetch
 from stargazer.storage.lineage import executions_of
 from stargazer.tasks.execution.replaying import Replayed, distinct, replay
 
@@ -52,7 +52,7 @@ async def replay_bundle(
         StorageError: a record or provenance document of it cannot be had.
     """
     store = client.store
-    fetched = await asyncio.to_thread(fetch_bundle, store, bundle, records_only=True)
+    fetched = await asyncio.to_thread(fetch, store, bundle, records_only=True)
     fetched.check(bundle)
     executions = distinct(await asyncio.to_thread(executions_of, store, fetched.records))
     if not executions:
