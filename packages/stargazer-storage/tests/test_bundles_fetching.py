@@ -30,12 +30,12 @@ from stargazer.assets import (
 )
 from stargazer.assets.provenance import Entry, Execution, Import, Retraction, dump
 from stargazer.storage import bundles
-from stargazer.storage.at_once import each
 from stargazer.storage.bundles import BuiltinBundle, Fetched, News, find_bundle, known_bundles
 from stargazer.storage.bundles.find import ENTRY_POINT_GROUP, Lock
 from stargazer.storage.bundles.manifest import LARGEST, parse
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.threads import each
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"
 

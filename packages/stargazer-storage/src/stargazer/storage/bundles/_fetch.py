@@ -25,7 +25,6 @@ from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.arrivals import arriving
-from stargazer.storage.at_once import each
 from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
 from stargazer.storage.bundles.manifest import BundleFile, Manifest, fill, is_url, targets_of
 from stargazer.storage.bundles.review import accepted, check_arrived, needed, scrutinised
@@ -33,10 +32,11 @@ from stargazer.storage.checking import Checked
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.downloading import fetch_file, fetch_object
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 from stargazer.storage.recording import account, now
 from stargazer.storage.sources import file_name, source_of
 from stargazer.storage.statements import statements_of
+from stargazer.storage.threads import each
 from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
@@ -387,7 +387,7 @@ class _Fetch:
         """
         found: dict[str, Document] = {}
         mirrors = [mirror for mirror in self.bundle.manifest.mirrors if "{cid}" in mirror]
-        aside = ObjectStore(self.folder)
+        aside = Objects(self.folder)
         for cid in self.bundle.manifest.provenance:
             targets = filter(None, (fill(mirror, self.bundle.place, cid=cid, name=cid) for mirror in mirrors))
             sources = [source_of(target) for target in targets]

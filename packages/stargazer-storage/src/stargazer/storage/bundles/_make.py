@@ -28,12 +28,12 @@ from stargazer.storage.bundles.environment import environment_here
 from stargazer.storage.bundles.find import write_file
 from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, is_url, parse
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.lineage.executions import executions_of, steps_of
+from stargazer.storage.lineage._why import executions_of, steps_of
 from stargazer.storage.statements import ended_by, statements_of
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage.lineage.walking import Step
+    from stargazer.storage.lineage._why import Step
     from stargazer.storage.reading import StoreReader
     from stargazer.storage.store import LocalStore
 

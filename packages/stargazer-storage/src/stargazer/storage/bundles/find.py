@@ -38,7 +38,7 @@ from stargazer.storage.bundles.manifest import (
     parse,
 )
 from stargazer.storage.cid import is_cid
-from stargazer.storage.ingest import locked_folder, sync_paths
+from stargazer.storage.files import locked_folder, sync_paths
 from stargazer.storage.recording import now
 
 __all__ = [
