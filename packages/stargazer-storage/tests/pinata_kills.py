@@ -20,13 +20,14 @@ from pathlib import Path
 
 from stargazer.assets import StorageError, record_id
 from stargazer.assets.catalogue import QcReport
+from stargazer.storage import store as stores
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.pinata import multipart, tus, uploads
 from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.remote import Store
+from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition, Store, open_store
+from stargazer.storage.store import Addition, Store
 
 if __package__:
     from .kill_campaign import Journal, Outcome, judge
@@ -47,7 +48,9 @@ def open_store(root: Path, address: dict[str, str]) -> Store:
     api = PinataApi(
         address["jwt"], api=address["api"], uploads=address["uploads"], patience=Patience(attempts=1)
     )
-    return Store(root, None, api, gateway=address["gateway"], private_gateway=address["gateway"])
+    return stores.open_store(
+        root, remote=PinataRemote(api, gateway=address["gateway"], private_gateway=address["gateway"])
+    )
 
 
 def address_of(pinata: PinataProcess) -> dict[str, str]:
@@ -160,7 +163,7 @@ def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> 
     store, local = open_store(root, address_of(pinata)), open_store(root)
     records = local.query({"asset": "qc_report"})
     push(store, records)
-    outcome.lost += [f"{where}: {item} is not sent" for item in store.waiting()]
+    outcome.lost += [f"{where}: {item} is not sent" for item in store.outbox.waiting()]
     there = Counter(
         (file["network"], file["cid"], record_id(file["cid"], file["keyvalues"])) for file in pinata.files
     )

@@ -25,8 +25,7 @@ def store(tmp_path):
 
 def anew(store):
     """The same store as another process sees it."""
-    if store._index is not None:
-        store._index.close()
+    store.index.close()
     return open_store(store.root)
 
 

@@ -11,10 +11,10 @@ import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.remote import Store
+from stargazer.storage.pinata.remote import PinataRemote, Store
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition
+from stargazer.storage.store import Addition, open_store
 
 FASTA = b">chr1\nACGTACGTNN\n"
 
@@ -27,7 +27,7 @@ def make_store(root: Path, pinata) -> Store:
         patience=Patience(attempts=1),
         sleep=lambda seconds: None,
     )
-    return Store(root, None, api, gateway=pinata.gateway, private_gateway=pinata.gateway)
+    return open_store(root, remote=PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway))
 
 
 @pytest.fixture
@@ -74,16 +74,16 @@ def here_as_private(store) -> list[tuple[str, str, str]]:
 def assert_agree(store, pinata, *others) -> None:
     """Everything is sent, each record once, as it is here; other machines find just that."""
     assert push(store).left == []
-    assert store.waiting() == []
+    assert store.outbox.waiting() == []
     assert on_account(pinata) == here_as_private(store)
     documents = [file["cid"] for file in pinata.files if file["keyvalues"]["asset"] == "provenance"]
     assert sorted(documents) == sorted(record.cid for record in store.query_here({"asset": "provenance"}))
     for other in others:
-        other.listing.forget()
+        other.remote.listing.forget()
         found = other.query({"asset": "reference"})
         pulled = pull(other, found)
         assert pulled.failed == {}
-        other.listing.forget()
+        other.remote.listing.forget()
         assert sorted(record.id for record in other.query({"asset": "reference"})) == sorted(
             record.id for record in store.query_here({"asset": "reference"})
         )
@@ -170,7 +170,7 @@ def test_two_machines_add_the_same_and_one_takes_it_back(here, there, pinata):
     add(there, "a")
     add(here, "a")
     push(here)
-    here.listing.forget()
+    here.remote.listing.forget()
     assert len(here.query({"asset": "reference"})) == 1
 
 
@@ -301,11 +301,11 @@ def test_what_another_machine_added_too_stays_its_own(here, there, pinata):
 def test_what_somebody_removed_from_the_account_by_hand_is_followed(here, pinata):
     record = add(here, "a")
     for file in pinata.files:
-        here.api.delete(file["id"], public=False)
+        here.remote.api.delete(file["id"], public=False)
 
     here.retract(here.amend(record, {"build": "b"}))
 
-    assert here.waiting() == []
+    assert here.outbox.waiting() == []
     assert on_account(pinata) == []
 
 

@@ -13,6 +13,7 @@ from stargazer.assets import AssetNotFoundError, FormatError, IntegrityError, St
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Amendment, Retraction
 from stargazer.storage.index import IndexDamaged
+from stargazer.storage.ledger import documents
 from stargazer.storage.store import Addition, Store, open_store
 
 
@@ -131,7 +132,7 @@ def test_records_are_oldest_first_although_the_clock_goes_backwards(store, tmp_p
         def now(cls, tz=None):
             return cls.fromtimestamp(next(times), tz)
 
-    monkeypatch.setattr(recording.datetime, "datetime", Backwards)
+    monkeypatch.setattr(documents.datetime, "datetime", Backwards)
     for number in range(5):
         add(store, tmp_path / f"{number}.txt", f"report {number}")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stargazer.assets import InvalidAssetError, IpFile
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
-from stargazer.storage.ledger import documents
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.store import Addition, Store, open_store
 
 KINDS = ("a", "b", "c")
@@ -28,7 +28,7 @@ def add(store: Store, text: str, kind: str) -> IpFile:
 def run(store: Store, text: str, kind: str, key: str = "") -> None:
     path = store.objects.work / "out.txt"
     path.write_text(text)
-    when = recording.now()
+    when = now()
     store.commit(
         Execution(task="t", run_key=key, started=when, finished=when), [("r", QcReport(kind=kind, path=path))]
     )

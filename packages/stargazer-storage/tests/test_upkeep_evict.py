@@ -9,6 +9,7 @@ import types
 import pytest
 from stargazer.assets import IpFile, StorageError
 from stargazer.assets.provenance import Entry, Execution, dump
+from stargazer.storage import recompute
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
@@ -26,7 +27,9 @@ def store(tmp_path):
 def installed(monkeypatch):
     """The names of tasks that are installed."""
     names = {"summarise"}
-    monkeypatch.setattr(remaking, "_recomputers", lambda: [types.SimpleNamespace(can_run=names.__contains__)])
+    monkeypatch.setattr(
+        recompute, "_recomputers", lambda: [types.SimpleNamespace(can_run=names.__contains__)]
+    )
     return names
 
 

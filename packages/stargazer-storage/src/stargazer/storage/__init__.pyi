@@ -7,11 +7,11 @@ from .doubts import holds_files
 from .downloading import fetch_file, file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
-from .pinata.client import PinataClient
-from .refusals import refused
-from .recompute import makers, makes
-from .settings import VARIABLES, Settings
 from .ledger.documents import account, now
+from .pinata.client import PinataClient
+from .recompute import makers, makes
+from .refusals import refused
+from .settings import VARIABLES, Settings
 from .store import Store, open_store
 from .threads import in_thread
 from .workspaces import new_lock, private_folder
@@ -22,11 +22,10 @@ __all__ = [
     "Fields",
     "Known",
     "LocalStorageClient",
-    "Store",
-    "open_store",
     "Lookup",
     "PinataClient",
     "Settings",
+    "Store",
     "StoreClient",
     "account",
     "add",
@@ -52,6 +51,7 @@ __all__ = [
     "new_lock",
     "now",
     "open_shared",
+    "open_store",
     "private_folder",
     "refused",
 ]

@@ -92,10 +92,6 @@ class Remote(Protocol):
     def remembered(self, store: Store, run_key: str) -> bool:
         """Whether the account has an execution with this run key, which is known here now."""
 
-    def is_here(self, cid: str) -> bool:
-        """Whether the bytes of a CID are here, as an object or as a provenance document."""
-        return self.objects.stat(cid) is not None or self.ledger.folder(cid) is not None
-
     def sources(self, cid: str) -> list[Source]:
         """Where in the account the bytes of a CID may be had."""
 

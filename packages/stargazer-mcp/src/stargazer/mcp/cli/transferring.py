@@ -14,7 +14,8 @@ from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage.pinata import Sent, Store
+    from stargazer.storage import Store
+    from stargazer.storage.pinata import Sent
 
 __all__ = ["confirm_public", "pull", "push"]
 

@@ -15,7 +15,7 @@ from stargazer.storage.files import is_there, make_folder
 from stargazer.storage.index.completeness import is_damaged
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
-from stargazer.storage.maintenance import evictions, judging, known
+from stargazer.storage.maintenance import evictions, judging
 from stargazer.storage.maintenance.alone import Tell, alone
 from stargazer.storage.objects import StoredObject
 
@@ -139,7 +139,8 @@ def unknown(store: Store) -> set[str]:
     return {
         found.cid
         for found, own in store.ledger.scan()
-        if isinstance(found, StoredObject) and (own and not known_here.get(found.cid, False) or found.cid not in known_here)
+        if isinstance(found, StoredObject)
+        and ((own and not known_here.get(found.cid, False)) or found.cid not in known_here)
     }
 
 

@@ -1,19 +1,19 @@
 from .api import PinataApi
 from .files import PinataFile
-from .retrying import Patience, Refused, Unavailable
 from .remote import PinataRemote
+from .retrying import Patience, Refused, Unavailable
 from .send import Sent
-from .transfer import companion_records, account_of, pull, push
+from .transfer import account_of, companion_records, pull, push
 
 __all__ = [
     "Patience",
     "PinataApi",
     "PinataFile",
     "PinataRemote",
-    "account_of",
     "Refused",
     "Sent",
     "Unavailable",
+    "account_of",
     "companion_records",
     "pull",
     "push",

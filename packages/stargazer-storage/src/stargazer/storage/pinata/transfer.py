@@ -45,11 +45,12 @@ def account_of(store: Store) -> PinataRemote:
     """
     from stargazer.storage.pinata.remote import PinataRemote
 
-    if not isinstance(store.remote, PinataRemote):
+    remote = store.remote
+    if not isinstance(remote, PinataRemote):
         raise ConfigurationError(
             "this needs an account at Pinata: set PINATA_JWT to a token of it (https://app.pinata.cloud/developers)"
         )
-    return store.remote
+    return remote
 
 
 def push(
