@@ -57,11 +57,12 @@ def _document(cid: str) -> BundleFile:
 
 
 def _checked_in_store(entry: BundleFile, store: Store) -> Checked:
-    found = store.objects.stat(entry.cid) if entry.cid else None
-    if found is None:
+    folder = (store.ledger.folder(entry.cid) if entry.size < 0 else store.objects) if entry.cid else None
+    found = folder.stat(entry.cid) if folder else None
+    if folder is None or found is None:
         return Checked(entry.name, "missing", entry.size, "not in the store")
     try:
-        store.objects.verify(entry.cid)
+        folder.verify(entry.cid)
         _check_size(entry, found.size)
     except StargazerError as error:
         return Checked(entry.name, "damaged", entry.size, str(error))
