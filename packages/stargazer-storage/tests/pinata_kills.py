@@ -18,11 +18,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stargazer.assets import StorageError, record_id
+from stargazer.assets import StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage.client import LocalStorageClient
-from stargazer.storage.pinata import multipart, tus, uploads
+from stargazer.storage.pinata import PinataFile, multipart, tus, uploads
 from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.listing import as_record
 from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import pull, push
@@ -164,7 +165,8 @@ def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> 
     push(store, records)
     outcome.lost += [f"{where}: {item} is not sent" for item in store.outbox.waiting()]
     there = Counter(
-        (file["network"], file["cid"], record_id(file["cid"], file["keyvalues"])) for file in pinata.files
+        (file["network"], file["cid"], as_record(PinataFile.parse(file, public=False)).id)
+        for file in pinata.files
     )
     here = Counter(("private", record.cid, record.id) for record in local.query({}))
     outcome.lost += [f"{where}: not on Pinata: {key}" for key in here - there]

@@ -330,7 +330,7 @@ def test_a_change_that_was_written_down_but_not_enqueued_is_sent_after_fsck(here
     def killed(*_, **__):
         raise KeyboardInterrupt  # after the document became durable, before the index knew
 
-    monkeypatch.setattr("stargazer.storage.store.Store._apply", killed)
+    monkeypatch.setattr("stargazer.storage.store.Store.apply", killed)
     monkeypatch.setattr("stargazer.storage.objects.Objects.remove", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         here.retract(record)
