@@ -30,6 +30,7 @@ from stargazer.assets.catalogue.variants import (
     VqsrModel,
     VqsrTranches,
 )
+from stargazer.assets.model import REGISTRY as REGISTRY  # complete, as the front page offers it
 
 __all__ = [
     "R1",
