@@ -32,7 +32,7 @@ from stargazer.assets.errors import (
     StorageError,
 )
 from stargazer.assets.filters import Filters
-from stargazer.assets.formats.heads import first_bytes
+from stargazer.assets.formats.compression import first_bytes
 from stargazer.assets.keyvalues import decode, encode
 from stargazer.assets.view import beside, lay_link
 

@@ -9,7 +9,8 @@ from stargazer.assets._asset import asset
 from stargazer.assets.catalogue.names import header_text
 from stargazer.assets.catalogue.sequencing import Reference
 from stargazer.assets.declaration import Companion, Derived
-from stargazer.assets.formats.heads import GZIP, check_magic
+from stargazer.assets.formats.compression import GZIP
+from stargazer.assets.formats.signatures import check_magic
 from stargazer.assets.formats.tables import check_annotation, check_vcf
 from stargazer.assets.model import Asset
 

@@ -7,20 +7,27 @@ long its contigs are.
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import itertools
 import re
 import shlex
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 from stargazer.assets.errors import FormatError
+from stargazer.assets.formats.compression import GZIP, head_of, is_bgzf, opened, start_of
 
-__all__ = ["SMALL", "FastaContig", "ambiguity_notes", "check_beginning", "read_contigs", "small_contigs"]
+__all__ = [
+    "SMALL",
+    "FastaContig",
+    "ambiguity_notes",
+    "check_beginning",
+    "check_fasta",
+    "read_contigs",
+    "small_contigs",
+]
 
 SMALL = 32 << 20
 """Bytes, as they are and decompressed, of a FASTA that is read whole when it is added: a fraction of a second."""
@@ -71,6 +78,17 @@ class FastaContig:
     soft_masked: int
     codes: Mapping[str, int]
     places: Sequence[tuple[int, str]]
+
+
+def check_fasta(path: Path) -> None:
+    """FASTA, plain or BGZF (which can be read in parts): all of a small file."""
+    head, raw = head_of(path, "FASTA"), start_of(path)
+    if raw.startswith(GZIP) and not is_bgzf(raw):
+        raise FormatError(
+            f"{path.name!r} is plain gzip, which cannot be read in parts: add it decompressed (`gunzip`) or as `bgzip`"
+        )
+    if small_contigs(path) is None:
+        check_beginning(head, path.name)
 
 
 def read_contigs(path: Path, name: str = "") -> Iterator[FastaContig]:
@@ -138,15 +156,9 @@ def _small(path: Path, size: int, modified: int) -> Sequence[FastaContig] | None
 
 
 def _parts(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as raw:
-        compressed = raw.peek(2)[:2] == b"\x1f\x8b"
-        with gzip.open(raw) if compressed else raw as file:
-            try:
-                while part := file.read(PART):
-                    yield part
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                problem = f"is a truncated or damaged gzip file: {error}; copy it again"
-                raise FormatError(f"{path.name!r} {problem}") from None
+    with opened(path) as file:
+        while part := file.read(PART):
+            yield part
 
 
 @attrs.define
