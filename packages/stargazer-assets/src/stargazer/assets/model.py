@@ -312,12 +312,13 @@ def companions_of(cls: type[Asset]) -> list[tuple[type[Asset], str]]:
 
 @functools.cache
 def _load_catalogue() -> None:
-    importlib.import_module("stargazer.assets.catalogue")  # which stands on this module
+    """Import our own asset types, whose module imports this one."""
+    importlib.import_module("stargazer.assets.catalogue")
 
 
 @functools.cache
 def load_asset_types() -> None:
-    """Import, once, the modules that this and other installed distributions declare asset types in."""
+    """Import, once, our own asset types and the modules in which installed distributions declare theirs."""
     from importlib.metadata import entry_points
 
     _load_catalogue()
