@@ -207,29 +207,30 @@ class _Reader:
         self._name = name
         self._line = 1  # the number of the line that is being read
         self._column = 0  # bases of it that were read
-        self._heading: bytes | None = None  # of a title line that is being read
         self._contig: _Contig | None = None
         self._titles: dict[str, int] = {}  # number of the title line by contig
-        self._held = b""  # a carriage return that ended a part
+        self._held = b""  # what ended a part: the beginning of a title line, or a carriage return
 
     def take(self, data: bytes) -> Iterator[FastaContig]:
         """Read a part; give the contigs that end in it."""
         data, self._held = self._held + data, b""
-        if data.endswith(b"\r"):
-            data, self._held = data[:-1], b"\r"
         at = 0
         while at < len(data):
-            if self._heading is not None:
-                at = self._read_title(data, at)
-            elif not self._column and data[at] == ord(">"):
+            if not self._column and data[at] == ord(">"):
+                end = data.find(b"\n", at)
+                if end < 0:
+                    self._held = data[at : at + TITLE]
+                    return
                 yield from self._finished()
-                self._heading = b""
-                at += 1
+                self._begin(data[at + 1 : end].removesuffix(b"\r"), data[at:])
+                at = end + 1
             else:
                 end = data.find(b"\n>", at)
                 stop = len(data) if end < 0 else end + 1
+                if end < 0 and data.endswith(b"\r"):
+                    stop, self._held = stop - 1, b"\r"
                 self._read_lines(data[at:stop])
-                at = stop
+                at = stop + len(self._held)
 
     def end(self) -> Iterator[FastaContig]:
         """Judge the end of the file; give the last contig.
@@ -237,10 +238,11 @@ class _Reader:
         Raises:
             FormatError: as read_contigs.
         """
-        if self._held:
+        if self._held.startswith(b">"):
+            yield from self._finished()
+            self._begin(self._held[1:], self._held)
+        elif self._held:
             raise self._stray_return(b"")
-        if self._heading is not None:
-            self._begin()
         if self._contig is None:
             raise self._error("no contig: a FASTA has a line that begins with '>' for each", line=0)
         if self._column:
@@ -257,29 +259,15 @@ class _Reader:
             )
         yield contig.finished()
 
-    # titles
-
-    def _read_title(self, data: bytes, at: int) -> int:
-        """Go on reading a title line at a place; return where the next line begins."""
-        assert self._heading is not None
-        end = data.find(b"\n", at)
-        piece = data[at:] if end < 0 else data[at:end].removesuffix(b"\r")
-        if b"\r" in piece:
-            raise self._stray_return(data[at:])
-        self._heading += piece[: TITLE - len(self._heading)]
-        if end < 0:
-            return len(data)
-        self._begin()
-        return end + 1
-
-    def _begin(self) -> None:
-        """Begin the contig of the title line that was read."""
-        assert self._heading is not None
-        found = self._heading.split(maxsplit=1)[0] if self._heading[:1].strip() else b""
+    def _begin(self, title: bytes, data: bytes) -> None:
+        """Begin the contig of a title line, which data begins with."""
+        if b"\r" in title:
+            raise self._stray_return(data)
+        found = title.split(maxsplit=1)[0] if title[:1].strip() else b""
         name = _text(found)
         if not found:
-            shown = _text(b">" + self._heading[:SHOWN])
-            remedy = f"remove the space: {self._mended(UNINDENT)}" if self._heading.strip() else "give it one"
+            shown = _text(b">" + title[:SHOWN])
+            remedy = f"remove the space: {self._mended(UNINDENT)}" if title.strip() else "give it one"
             raise self._error(
                 f"a contig without a name: {shown!r} does not name one right after the '>'; {remedy}"
             )
@@ -295,7 +283,7 @@ class _Reader:
                 + self._mended(f"sed '{self._line}s/^>[^[:space:]]*/&_2/'")
             )
         self._titles[name] = self._line
-        self._contig, self._heading = _Contig(name, self._line), None
+        self._contig = _Contig(name, self._line)
         self._line += 1
 
     # sequences
