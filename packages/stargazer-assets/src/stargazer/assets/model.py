@@ -1,4 +1,4 @@
-"""The Asset: a typed file, identified by its content; and the registered asset classes by key."""
+"""`Asset`, the base of all asset types: a file with typed fields; and the registered types by key."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class Asset:
         """The same asset with some attributes changed, such as its path."""
         return cast(Self, attrs.evolve(cast(Any, self), **changes))
 
-    def settle_links(self) -> None:
+    def resolve_links(self) -> None:
         """Replace assets that links point at by their CIDs, now that those are stored."""
         for name in self.links():
             target = getattr(self, name)

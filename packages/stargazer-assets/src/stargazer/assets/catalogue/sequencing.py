@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 from stargazer.assets._asset import asset
-from stargazer.assets.catalogue.names import header_text
+from stargazer.assets.catalogue.validators import header_text
 from stargazer.assets.declaration import Companion, Derived
 from stargazer.assets.formats.compression import GZIP
 from stargazer.assets.formats.fasta import check_fasta

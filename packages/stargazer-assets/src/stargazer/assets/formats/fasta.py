@@ -1,4 +1,4 @@
-"""What a valid reference FASTA is: names, line structure and bases, read once from beginning to end.
+"""Reading and checking reference FASTA: contig names, line structure and bases, in one pass.
 
 What is valid here, `samtools faidx`, `samtools dict` and bwa read alike. Memory is that of a part of the file, however
 long its contigs are.
@@ -19,15 +19,8 @@ import attrs
 from stargazer.assets.errors import FormatError
 from stargazer.assets.formats.compression import GZIP, head_of, is_bgzf, opened, start_of
 
-__all__ = [
-    "SMALL",
-    "FastaContig",
-    "ambiguity_notes",
-    "check_beginning",
-    "check_fasta",
-    "read_contigs",
-    "small_contigs",
-]
+__all__ = ["SMALL", "FastaContig", "ambiguity_notes", "check_beginning", "check_fasta", "read_contigs",
+           "small_contigs"]  # fmt: skip
 
 SMALL = 32 << 20
 """Bytes, as they are and decompressed, of a FASTA that is read whole when it is added: a fraction of a second."""

@@ -1,4 +1,4 @@
-"""What a FASTQ record is, for every check and every tool of ours; and which reads are mates.
+"""Reading and checking FASTQ records, and telling which reads are mates.
 
 A record has four lines, as bwa reads them: `@name comment`, bases, `+` with any text, and as many qualities from `!` to
 `~`. Lines may end as on Windows, reads may be empty, and blank lines may follow the last record.
@@ -23,19 +23,8 @@ from stargazer.assets.formats.compression import (
     start_of,
 )
 
-__all__ = [
-    "Record",
-    "are_interleaved",
-    "check_fastq",
-    "first_reads",
-    "in_order",
-    "last_read",
-    "last_record",
-    "mate_number",
-    "name_of",
-    "read_fastq",
-    "template_name",
-]
+__all__ = ["Record", "are_interleaved", "check_fastq", "first_reads", "in_order", "last_read",
+           "last_record", "mate_number", "name_of", "read_fastq", "template_name"]  # fmt: skip
 
 
 class Readable(Protocol):

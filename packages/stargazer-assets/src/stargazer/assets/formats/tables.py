@@ -1,4 +1,4 @@
-"""Formats of tab-separated lines: variants, intervals, annotation, dictionaries and indices, whole to the last line.
+"""Checks of tab-separated files (VCF, BED, GFF3, GTF, sequence dictionaries, FASTA indexes), whole to the last line.
 
 A file that was cut, and then perhaps compressed, ends in the middle of a line as a rule. Small files are read whole, of
 large ones the lines at either end. A last line that is complete but lacks its line end is right.
