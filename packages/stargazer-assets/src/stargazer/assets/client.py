@@ -1,4 +1,4 @@
-"""What a store must offer (`StorageClient`), the record of a stored file, and which store is used when none is given."""
+"""What a store must offer (`StorageClient`), the record of a stored file, and the client to use when none is given."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 from stargazer.assets._asset import asset
-from stargazer.assets.catalogue.validators import header_text, not_negative
 from stargazer.assets.catalogue.sequencing import Alignment, Reference
+from stargazer.assets.catalogue.validators import header_text, not_negative
 from stargazer.assets.catalogue.variants import Variants
 from stargazer.assets.declaration import Derived
 from stargazer.assets.formats.hdf5 import check_hdf5

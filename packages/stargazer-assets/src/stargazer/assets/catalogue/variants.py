@@ -6,8 +6,8 @@ from typing import Literal
 
 import attrs
 from stargazer.assets._asset import asset
-from stargazer.assets.catalogue.validators import header_text
 from stargazer.assets.catalogue.sequencing import Reference
+from stargazer.assets.catalogue.validators import header_text
 from stargazer.assets.declaration import Companion, Derived
 from stargazer.assets.formats.compression import GZIP
 from stargazer.assets.formats.signatures import check_magic
