@@ -6,6 +6,7 @@ from .doubts import doubt, holds_files
 from .downloading import fetch_file, file_name
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient
+from .locks import is_locked, new_lock, private_folder, try_lock
 from .pinata.client import PinataClient
 from .reading import StoreReader
 from .refusals import refused
@@ -13,7 +14,6 @@ from .remaking import makers, makes
 from .settings import VARIABLES, Settings
 from .store import LocalStore, account, now
 from .threads import in_thread
-from .workspaces import new_lock, private_folder
 
 __all__ = [
     "VARIABLES",
@@ -39,6 +39,7 @@ __all__ = [
     "holds_files",
     "in_thread",
     "is_cid",
+    "is_locked",
     "make_folder",
     "make_folders",
     "makers",
@@ -48,4 +49,5 @@ __all__ = [
     "open_shared",
     "private_folder",
     "refused",
+    "try_lock",
 ]

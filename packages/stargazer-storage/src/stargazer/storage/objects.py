@@ -19,13 +19,13 @@ from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.files import (
     copy_and_hash,
     hash_in_place,
-    locked_folder,
     make_folder,
     move_file,
     place_link,
     sync_paths,
 )
 from stargazer.storage.layouts import LAYOUT_SUFFIX
+from stargazer.storage.locks import locked_folder
 from stargazer.storage.refusals import explained
 
 __all__ = ["Objects", "StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]

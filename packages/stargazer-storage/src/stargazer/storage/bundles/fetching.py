@@ -23,9 +23,9 @@ from stargazer.storage.bundles.mirrors import is_url, targets_of
 from stargazer.storage.bundles.registering import Registration, take_documents
 from stargazer.storage.bundles.selecting import check_entries, select, settled
 from stargazer.storage.documents import refuse_document
+from stargazer.storage.locks import private_folder
 from stargazer.storage.recording import now
 from stargazer.storage.threads import each
-from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile

@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 
 from stargazer.assets import StorageError
 from stargazer.storage.files import file_permissions
+from stargazer.storage.locks import write_lock
 from tinydb.storages import Storage
 
 from . import forks
 from .errors import BadDocument, error_kind, explain
 from .filesystem import network_filesystem
-from .locking import write_lock
 from .making import LOG, SIDE_FILES, complete_schema, is_too_long, make_index, read_version
 
 __all__ = ["Engine"]

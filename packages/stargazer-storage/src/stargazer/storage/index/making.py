@@ -10,10 +10,10 @@ from pathlib import Path
 
 from stargazer.assets import StorageError
 from stargazer.storage.files import is_there, share_file, sync_paths
+from stargazer.storage.locks import write_lock
 
 from .completeness import mark_incomplete
 from .errors import IndexDamaged
-from .locking import write_lock
 
 __all__ = [
     "FORMAT",

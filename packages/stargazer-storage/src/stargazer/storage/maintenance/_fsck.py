@@ -13,8 +13,8 @@ from stargazer.storage.documents import looks_like_document
 from stargazer.storage.files import is_there
 from stargazer.storage.index import completeness
 from stargazer.storage.index.errors import IndexDamaged
+from stargazer.storage.locks import Tell, silent
 from stargazer.storage.maintenance import evictions, indexing, known
-from stargazer.storage.maintenance.alone import Tell, silent
 from stargazer.storage.maintenance.hashing import Progress, hash_all
 from stargazer.storage.maintenance.problems import FsckReport, Kind, Problem
 from stargazer.storage.maintenance.repairing import Repairs

@@ -17,8 +17,8 @@ from stargazer.storage.files import is_there, make_folder
 from stargazer.storage.index.completeness import is_damaged
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
+from stargazer.storage.locks import Tell, alone
 from stargazer.storage.maintenance import evictions, judging, known
-from stargazer.storage.maintenance.alone import Tell, alone
 from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
