@@ -28,7 +28,7 @@ from stargazer.storage import (
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.files import is_there
-from stargazer.storage.lineage import _stale as stale
+from stargazer.storage.lineage import dependencies
 from stargazer.storage.objects import Objects
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "StoreReader"]
 
 SCHEMA = "".join(
-    p.SCHEMA for p in (verified, statements, superseding, stale, memo, statcache, mirrors, outbox)
+    p.SCHEMA for p in (verified, statements, superseding, dependencies, memo, statcache, mirrors, outbox)
 )
 """SQL of the store's own tables in the index."""
 

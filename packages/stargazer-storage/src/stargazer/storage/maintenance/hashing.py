@@ -8,8 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage.machine import available_cores
 from stargazer.storage.objects import StoredObject
+from stargazer.storage.settings import available_cores
 
 if TYPE_CHECKING:
     from stargazer.storage.objects import Objects
