@@ -12,7 +12,7 @@ from stargazer.storage import verified
 from stargazer.storage.locks import at_work
 
 if TYPE_CHECKING:
-    from stargazer.storage.index import Index
+    from stargazer.storage.index.records import Index
     from stargazer.storage.objects import Objects, StoredObject
 
 __all__ = ["arriving"]
