@@ -8,6 +8,7 @@ from .downloading import fetch_file, file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient
+from .locks import is_locked, new_lock, private_folder, try_lock
 from .pinata.client import PinataClient
 from .reading import StoreReader
 from .refusals import refused
@@ -15,7 +16,6 @@ from .remaking import makers, makes
 from .settings import VARIABLES, Settings
 from .store import LocalStore, account, now
 from .threads import in_thread
-from .workspaces import new_lock, private_folder
 
 __all__ = [
     "VARIABLES",
@@ -46,6 +46,7 @@ __all__ = [
     "holds_files",
     "in_thread",
     "is_cid",
+    "is_locked",
     "make_folder",
     "make_folders",
     "makers",
@@ -56,4 +57,5 @@ __all__ = [
     "open_shared",
     "private_folder",
     "refused",
+    "try_lock",
 ]

@@ -32,12 +32,12 @@ from stargazer.storage.checking import Checked
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.downloading import fetch_file, fetch_object
+from stargazer.storage.locks import private_folder
 from stargazer.storage.objects import Objects
 from stargazer.storage.recording import account, now
 from stargazer.storage.sources import file_name, source_of
 from stargazer.storage.statements import statements_of
 from stargazer.storage.threads import each
-from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile

@@ -38,7 +38,8 @@ from stargazer.storage.bundles.manifest import (
     parse,
 )
 from stargazer.storage.cid import is_cid
-from stargazer.storage.files import locked_folder, sync_paths
+from stargazer.storage.files import sync_paths
+from stargazer.storage.locks import locked_folder
 from stargazer.storage.recording import now
 
 __all__ = [
