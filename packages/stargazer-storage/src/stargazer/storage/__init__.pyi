@@ -2,6 +2,7 @@ from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import get_client
+from .companions import with_companions
 from .doubts import doubt, holds_files
 from .downloading import fetch_file, file_name
 from .ingest import hash_in_place
@@ -49,4 +50,5 @@ __all__ = [
     "open_shared",
     "private_folder",
     "refused",
+    "with_companions",
 ]
