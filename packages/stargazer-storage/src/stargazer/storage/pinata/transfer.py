@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import ConfigurationError, IpFile, StargazerError
-from stargazer.storage.at_once import each
 from stargazer.storage.companions import with_companions
 from stargazer.storage.reading import StoreReader
+from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
     from stargazer.storage.pinata.sending import Sent
