@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from typing import Any, Literal
 
 import attrs
-from stargazer.assets.provenance import Entry, Execution, Import
+from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
 from stargazer.storage.lineage._render import one_line, title
 from stargazer.storage.lineage._why import Step, why
 from stargazer.storage.reading import StoreReader
@@ -100,35 +100,36 @@ def diff(store: StoreReader, a: str, b: str) -> Difference:
 def between(a: Execution, b: Execution) -> Iterator[Divergence]:
     """What differs between two executions of a task besides their inputs."""
     if a.code_digest != b.code_digest:
-        told_apart = a.distribution != b.distribution
+        names = [side.distribution for side in (a, b)]
+        if names[0] == names[1]:
+            names = [f"code {side.code_digest[:12]}" for side in (a, b)]
+        parts = sorted(name for name in {*a.code, *b.code} if a.code.get(name) != b.code.get(name))
+        both_written_down = a.code and b.code
         yield Divergence(
-            kind="code",
-            name=a.task,
-            a=a.distribution if told_apart else f"code {a.code_digest[:12]}",
-            b=b.distribution if told_apart else f"code {b.code_digest[:12]}",
-            parts=_other_parts(a, b),
+            kind="code", name=a.task, a=names[0], b=names[1], parts=parts if both_written_down else []
         )
-    files = {_parameter(entry) for entry in (*a.inputs, *b.inputs)}  # of a parameter that may be none
     both = a.parameters.keys() & b.parameters.keys()
-
-    def given(side: Execution) -> dict[str, str]:
-        values = side.parameters.items()
-        return {
+    files = {_parameter(entry) for entry in (*a.inputs, *b.inputs)} - both  # of a parameter that may be none
+    values = [
+        {
             name: json.dumps(value, sort_keys=True)
-            for name, value in values
-            if name in both or name not in files
+            for name, value in side.parameters.items()
+            if name not in files
         }
-
-    yield from _unequal("parameter", given(a), given(b))
-    tools = [_tools(side) for side in (a, b)]
-    for name in sorted({*tools[0], *tools[1]}):
-        used = [side.get(name, "") for side in tools]
-        if used[0] != used[1]:
-            yield Divergence(kind="tool", name=name, a=used[0], b=used[1])
-        elif all(scripts := [_scripts(side, name) for side in (a, b)]) and scripts[0] != scripts[1]:
-            yield Divergence(
-                kind="code", name=f"what runs {name}", a=f"code {scripts[0]}", b=f"code {scripts[1]}"
-            )
+        for side in (a, b)
+    ]
+    yield from _unequal("parameter", values[0], values[1])
+    for name in sorted({tool.name for tool in (*a.tools, *b.tools)}):
+        used = [[tool for tool in side.tools if tool.name == name] for side in (a, b)]
+        tools = [", ".join(sorted(map(_version, side))) for side in used]
+        scripts = [
+            ", ".join(sorted(tool.script for tool in side)) for side in used
+        ]  # digests, where written down
+        if tools[0] != tools[1]:
+            yield Divergence(kind="tool", name=name, a=tools[0], b=tools[1])
+        elif all(scripts) and scripts[0] != scripts[1]:
+            texts = [f"code {script}" for script in scripts]
+            yield Divergence(kind="code", name=f"what runs {name}", a=texts[0], b=texts[1])
     for name in ("platform", "python", "image"):
         if getattr(a, name) != getattr(b, name):
             yield Divergence(kind="platform", name=name, a=getattr(a, name), b=getattr(b, name))
@@ -261,32 +262,14 @@ def _fields(entry: Entry) -> dict[str, str]:
     return {key: value for key, value in entry.keyvalues.items() if not key.endswith("_cid")}
 
 
-def _tools(execution: Execution) -> dict[str, str]:
-    tools: dict[str, list[str]] = {}
-    for tool in execution.tools:
-        tools.setdefault(tool.name, []).append(tool.version + (f" ({tool.source})" if tool.source else ""))
-    return {name: ", ".join(sorted(versions)) for name, versions in tools.items()}
-
-
-def _scripts(execution: Execution, name: str) -> str:
-    """The digest of the code of ours that runs a tool, where it was written down."""
-    return ", ".join(sorted(tool.script for tool in execution.tools if tool.name == name))
-
-
-def _other_parts(a: Execution, b: Execution) -> list[str]:
-    """The names of what differs in the code of two executions; none where one of them did not write it down."""
-    if not (a.code and b.code):
-        return []
-    return sorted(name for name in {*a.code, *b.code} if a.code.get(name) != b.code.get(name))
+def _version(tool: ToolUse) -> str:
+    return tool.version + (f" ({tool.source})" if tool.source else "")
 
 
 def _made_by(step: Step) -> str:
-    match step.document:
-        case Execution(task=task):
-            return task
-        case Import(command=command):
-            return command
-    return "unknown"
+    if isinstance(step.document, Execution):
+        return step.document.task
+    return step.document.command if isinstance(step.document, Import) else "unknown"
 
 
 def told(step: Step) -> str:

@@ -91,8 +91,9 @@ def walk(first: Step, *, in_order: bool = False) -> Iterator[Step]:
     waiting, seen = [first], set()
     while waiting:
         step = waiting.pop()
-        if id(step) not in seen:
-            seen.add(id(step))
+        key = step.entry.cid, step.provenance_cid
+        if key not in seen:
+            seen.add(key)
             yield step
             waiting += reversed(step.inputs) if in_order else step.inputs
 
@@ -122,12 +123,7 @@ def executions_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Ex
 def as_json(step: Step) -> dict[str, Any]:
     """A lineage for programs: the file asked for, and all files by CID with what made them and what that read."""
     files: dict[str, Any] = {}
-    seen: set[tuple[str, str]] = set()
     for here in walk(step):
-        key = here.entry.cid, here.provenance_cid
-        if key in seen:
-            continue
-        seen.add(key)
         if here.entry.cid in files:  # the same bytes, before a step that changed only what they are called
             files[here.entry.cid].setdefault("before", []).append(_step_as_json(here))
         else:
