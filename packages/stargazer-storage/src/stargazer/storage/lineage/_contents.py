@@ -1,4 +1,4 @@
-"""How the contents of two files differ, in a few lines of text; readers of formats of genomics are entry points."""
+"""How the contents of two files differ, told in a few lines; distributions add readers of formats by entry point."""
 
 from __future__ import annotations
 

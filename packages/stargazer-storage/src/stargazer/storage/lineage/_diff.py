@@ -1,4 +1,4 @@
-"""Where the ways in which two files were made part: the first differences upstream, and not what follows from them."""
+"""How two files were made in different ways: the first differences upstream, without those that follow from them."""
 
 from __future__ import annotations
 

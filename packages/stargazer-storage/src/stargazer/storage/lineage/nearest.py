@@ -1,4 +1,4 @@
-"""Why a task has to run although it ran before: the earlier execution most like the call, and what differs."""
+"""Why a call of a task has to be executed: what differs from the earlier execution that is most like it."""
 
 from __future__ import annotations
 
