@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections import deque
@@ -157,7 +158,7 @@ class _Known:
 
     def __init__(self, store: StoreReader):
         self.store = store
-        self.documents: dict[str, _Read] = {}
+        self.read = functools.cache(functools.partial(_Read, store))
         self.steps: dict[Hashable, Step] = {}
 
     def first(self, file: str | IpFile) -> Step:
@@ -206,9 +207,7 @@ class _Known:
         if not makers:
             return self.steps.setdefault(key, Step(entry=entry, provenance_cid=named[0] if named else ""))
         first, *others = groups.values()
-        read = self.read(
-            first.provenance_cid
-        ).made_by  # the same bytes, before a step that changed none of them
+        read = self.read(first.provenance_cid).made_by  # the same bytes, before a step that changed none
         self.steps[key] = Step(
             entry=attrs.evolve(first.made, role=entry.role),
             made_as=first.made.role,
@@ -219,22 +218,16 @@ class _Known:
         )
         return self.steps[key]
 
-    def read(self, cid: str) -> _Read:
-        """A document, read at most once."""
-        if cid not in self.documents:
-            try:
-                self.documents[cid] = _Read(cid, self.store.document(cid))
-            except StargazerError:
-                self.documents[cid] = _Read(cid, None)
-        return self.documents[cid]
-
 
 class _Read:
     """A document (None if it cannot be read here), with its files by what they are asked for, many times."""
 
-    def __init__(self, cid: str, document: Document | None):
+    def __init__(self, store: StoreReader, cid: str):
         self.cid = cid
-        self.document = document
+        self.document: Document | None = None
+        with contextlib.suppress(StargazerError):
+            self.document = store.document(cid)
+        document = self.document
         self.inputs = document.inputs if isinstance(document, Execution) else []
         self.outputs: dict[str, list[Entry]] = {}
         if isinstance(document, Execution | Import):
