@@ -3,6 +3,7 @@ from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import get_client
+from .companions import with_companions
 from .doubts import doubt, holds_files
 from .downloading import fetch_file, file_name
 from .filenames import names_of_mates
@@ -57,5 +58,9 @@ __all__ = [
     "open_shared",
     "private_folder",
     "refused",
+<<<<<<< HEAD
     "try_lock",
+=======
+    "with_companions",
+>>>>>>> lineage
 ]
