@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 
 from attrs import asdict, field, frozen
-from stargazer.assets import MAX_KEYVALUES, FormatError
+from stargazer.assets import MAX_KEYVALUES, FormatError, record_id
 from stargazer.assets.addresses import without_secrets
 from stargazer.storage.bundles.environment import Environment, parse_environment
 from stargazer.storage.cid import is_cid
@@ -75,6 +75,11 @@ class BundleFile:
     keyvalues: Mapping[str, str]
     mirrors: tuple[str, ...] = ()
     links: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The id of the record that it becomes, where its CID and what it links to are known."""
+        return record_id(self.cid, self.keyvalues)
 
 
 @frozen(kw_only=True)
