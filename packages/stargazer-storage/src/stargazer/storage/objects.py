@@ -12,12 +12,11 @@ from pathlib import Path
 
 from stargazer.assets import IntegrityError, StorageError
 
-from . import layouts
-from .cid import compute_cid
+from .cid import compute_cid_like
 from .ingest import copy_and_hash, hash_in_place, locked_folder, sync_paths
 from .placing import explained, hash_original, move_file, place_link, refusal
 from .sharing import make_folder
-from .stored import LAYOUT_SUFFIX, StoredObject, Stray, place_of, scan_objects
+from .stored import StoredObject, Stray, place_of, scan_objects
 
 __all__ = ["ObjectStore", "StoredObject", "Stray"]
 
@@ -128,15 +127,12 @@ class ObjectStore:
             cid = hash_in_place(Path(source))
         return self.keep(source, cid)
 
-    def keep(self, path: str | os.PathLike[str], cid: str, *, layout: Path | None = None) -> StoredObject:
+    def keep(self, path: str | os.PathLike[str], cid: str) -> StoredObject:
         """Take a file of our own (in `work` or `tmp`) whose bytes were just found to be those of `cid`.
 
         They are not hashed again. The file becomes read-only and moves: `path` is gone afterwards, unless it is the
         object itself. An object of the
         same size that is there already stays, so a damaged one is to be removed or put into quarantine before.
-
-        Args:
-            layout: a finished file in `tmp` that says how the bytes are cut into blocks, where Pinata does otherwise.
 
         Raises:
             StorageError: if the file is missing, a symbolic link or no regular file; or if the store cannot be
@@ -150,8 +146,6 @@ class ObjectStore:
                 )
             with contextlib.suppress(PermissionError):  # begun by another user of this store
                 path.chmod(_READ_ONLY)
-            if layout is not None:  # first: without it the object does not verify
-                layouts.save(self._shard(cid) / cid, layout)
             (kept,) = self._keep([(cid, path)])
             if path != self.path(cid):
                 path.unlink(missing_ok=True)
@@ -171,7 +165,7 @@ class ObjectStore:
             raise StorageError(f"{os.fspath(source)!r} lies in the store itself: give a file of your own.")
         with self._explained(f"cannot link to {os.fspath(source)!r}"):
             cid = hash_original(original)
-            if self._own(cid) is None or self._hash(cid) != cid:
+            if self._own(cid) is None or compute_cid_like(self.path(cid), cid) != cid:
                 shard = self._shard(cid)
                 with locked_folder(shard):
                     place_link(original, self.path(cid))
@@ -185,7 +179,6 @@ class ObjectStore:
         path = self.path(cid)
         with self._explained(f"cannot remove {cid}"):
             path.unlink(missing_ok=True)
-            Path(f"{path}{LAYOUT_SUFFIX}").unlink(missing_ok=True)
 
     def quarantine(self, cid: str) -> Path:
         """Move damaged bytes out of the way, to `quarantine/<cid>-<n>`, and say where they are.
@@ -221,7 +214,7 @@ class ObjectStore:
             gone = f": the file it was linked to, {os.fspath(original)!r}, is gone" if original else ""
             raise StorageError(f"{cid} is not in the store {os.fspath(self.root)!r}{gone}.")
         with self._explained(f"cannot verify {cid}"):
-            found = self._hash(cid)
+            found = compute_cid_like(self.path(cid), cid)
         if found == cid:
             return stored
         if original is not None:
@@ -249,12 +242,6 @@ class ObjectStore:
             kept = [self._rename(path, cid, synced=path in new) for cid, path in arrived]
             sync_paths([*sorted(set(shards.values())), self._folder("objects")])
         return kept
-
-    def _hash(self, cid: str) -> str:
-        """The CID of the object's bytes: its own if there is any way of cutting them into blocks that gives it."""
-        path = self.path(cid)
-        found = compute_cid(path)
-        return cid if found == cid or layouts.verify(path, cid) else found
 
     def _own(self, cid: str) -> StoredObject | None:
         """The object, if its bytes are our own."""

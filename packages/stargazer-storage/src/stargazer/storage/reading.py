@@ -32,9 +32,9 @@ from stargazer.storage.objects import ObjectStore
 from stargazer.storage.presence import is_there
 
 if TYPE_CHECKING:
-    from stargazer.storage.downloading import Progress
+    from stargazer.storage.download.fetch import Progress
+    from stargazer.storage.download.sources import Source
     from stargazer.storage.index import Index
-    from stargazer.storage.sources import Source
 
 __all__ = ["SCHEMA", "StoreReader"]
 
@@ -270,7 +270,7 @@ class StoreReader:
 
     def sources(self, cid: str) -> list[Source]:
         """Where the bytes of a CID may be had besides this store: nobody's word is taken for them."""
-        from stargazer.storage.sources import source_of
+        from stargazer.storage.download.sources import source_of
 
         return [source_of(url) for url in self.mirrors(cid)]
 
@@ -301,7 +301,7 @@ class StoreReader:
         sources = self.sources(cid)
         if not sources:
             raise self._missing(cid)
-        from stargazer.storage.downloading import fetch_object
+        from stargazer.storage.download.fetch import fetch_object
 
         accept = None if self._comes_alone(cid) else refuse_document
         found = fetch_object(

@@ -12,10 +12,7 @@ from stargazer.assets import StorageError
 
 from .cid import is_cid
 
-__all__ = ["LAYOUT_SUFFIX", "StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]
-
-LAYOUT_SUFFIX = ".layout"
-"""Of the file beside an object that says how its bytes were cut into blocks, where that is not Pinata's way."""
+__all__ = ["StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]
 
 
 @frozen
@@ -72,15 +69,12 @@ def scan_objects(folder: Path) -> Iterator[StoredObject | Stray]:
         if not shard.is_dir():
             yield Stray(Path(shard.path), "a file among the folders of objects")
             continue
-        entries = _entries(shard.path)
-        names = {entry.name for entry in entries}  # an object and its layout are looked at together
-        for entry in entries:
+        for entry in _entries(shard.path):
             try:
-                found = _describe(entry, shard.name, names)
+                found = _describe(entry, shard.name)
             except FileNotFoundError:
                 continue
-            if found is not None:
-                yield found
+            yield found
 
 
 def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
@@ -91,13 +85,10 @@ def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _describe(entry: os.DirEntry[str], shard: str, names: set[str]) -> StoredObject | Stray | None:
+def _describe(entry: os.DirEntry[str], shard: str) -> StoredObject | Stray:
     name = entry.name
     if not is_cid(name):
-        owner = name.removesuffix(LAYOUT_SUFFIX)
-        if owner == name or not is_cid(owner):
-            return Stray(Path(entry.path), "its name is no CID")
-        return None if owner in names else Stray(Path(entry.path), "the layout of an object that is not here")
+        return Stray(Path(entry.path), "its name is no CID")
     if shard != shard_of(name):
         return Stray(Path(entry.path), f"it belongs in the folder {shard_of(name)!r}")
     status = entry.stat(follow_symlinks=False)

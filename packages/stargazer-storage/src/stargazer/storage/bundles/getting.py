@@ -39,7 +39,7 @@ def get_manifest(url: str, *, most: int) -> tuple[bytes, str]:
         InvalidAssetError: not http or https, or with credentials.
         StorageError: the server does not give it.
     """
-    from stargazer.storage.http import SourceError, open_url, without_secrets
+    from stargazer.storage.download.http import SourceError, open_url, without_secrets
 
     try:
         parts = urlsplit(url)
@@ -99,8 +99,8 @@ def bring_by_cid(
     Raises:
         StorageError: none does; the message says what was wrong with each.
     """
-    from stargazer.storage.downloading import fetch_object
-    from stargazer.storage.sources import source_of
+    from stargazer.storage.download.fetch import fetch_object
+    from stargazer.storage.download.sources import source_of
 
     sources = [source_of(target) for target in targets]
     return fetch_object(cid, sources, objects, size=size, most=most, progress=progress, accept=accept)
@@ -114,7 +114,8 @@ def bring_by_sums(
     Raises:
         StorageError: none does; the message says what was wrong with each.
     """
-    from stargazer.storage.downloading import fetch_file, file_name
+    from stargazer.storage.download.fetch import fetch_file
+    from stargazer.storage.download.sources import file_name
 
     def told(done: int, size: int | None) -> None:
         progress(done, entry.size)

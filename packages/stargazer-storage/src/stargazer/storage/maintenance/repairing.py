@@ -17,7 +17,7 @@ from stargazer.storage.maintenance.hashing import UNREADABLE
 from stargazer.storage.maintenance.problems import Problem
 from stargazer.storage.placing import place_link
 from stargazer.storage.sharing import make_folder
-from stargazer.storage.stored import LAYOUT_SUFFIX, StoredObject, Stray
+from stargazer.storage.stored import StoredObject, Stray
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore
@@ -36,8 +36,6 @@ class Repairs:
         path, name = stray.path, str(stray.path.relative_to(self.store.root))
         if path.name.startswith(".new-"):
             return self._half_made(path, name)
-        if path.name.endswith(LAYOUT_SUFFIX):
-            return self._acted(name, stray.why, "removed", path.unlink)
         if is_cid(path.name) and path.is_file() and not path.is_symlink() and _is_right(path):
             cid = path.name
             return self._acted(name, stray.why, "put there", lambda: self._put(path, cid))
@@ -87,7 +85,7 @@ class Repairs:
 
     def _fetched(self, cid: str) -> str:
         """Bring the bytes from a source: what was done, or `!` and why it was not."""
-        from stargazer.storage.downloading import fetch_object
+        from stargazer.storage.download.fetch import fetch_object
 
         sources = self.store.sources(cid)
         self.tell(f"fetching {cid} from {sources[0].name}")

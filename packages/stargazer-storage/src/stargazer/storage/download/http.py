@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import re
+import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from http import HTTPStatus
@@ -12,13 +14,24 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from attrs import frozen
 from stargazer.assets import StorageError
-
-from .addresses import Follow, anywhere, never, parse_url, same_site, without_secrets
+from stargazer.assets.addresses import without_secrets
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Body", "Follow", "Pace", "SourceError", "anywhere", "open_url", "same_site", "without_secrets"]
+__all__ = [
+    "Body",
+    "Follow",
+    "Pace",
+    "SourceError",
+    "anywhere",
+    "is_loopback",
+    "never",
+    "open_url",
+    "parse_url",
+    "same_site",
+    "without_secrets",
+]
 
 CONNECT_SECONDS = 20.0
 SILENT_SECONDS = 60.0
@@ -35,6 +48,10 @@ MOST_PATIENCE = 60.0
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _COMPRESSED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zst")
+
+
+Follow = Callable[[SplitResult, SplitResult], str]
+"""Judges a redirect from the address first asked: why not to follow it, or nothing."""
 
 
 class SourceError(StorageError):
@@ -165,8 +182,7 @@ def _get(url: str, offset: int, headers: dict[str, str], follow: Follow) -> requ
 def _ask(url: str, headers: dict[str, str]) -> requests.Response:
     import requests
     import urllib3
-
-    from .connections import session
+    from stargazer.storage.download.connections import session
 
     try:
         return session().get(
@@ -211,8 +227,7 @@ def _check_encoding(response: requests.Response) -> None:
 
 def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
     import urllib3
-
-    from .connections import Watch
+    from stargazer.storage.download.connections import Watch
 
     pace = Pace()
     with Watch(response, pace.seconds) as watch:
@@ -273,3 +288,62 @@ def _patience(headers: Mapping[str, str]) -> float:
     """The seconds of Retry-After, at most a minute; dates count as none."""
     asked = headers.get("Retry-After", "")
     return min(float(asked), MOST_PATIENCE) if re.fullmatch(r"[0-9]{1,6}", asked) else 0.0
+
+
+# addresses, and where a redirect may lead
+
+
+def same_site(first: SplitResult, there: SplitResult) -> str:
+    """Follow to the same host or its subdomains, on the same port or from http to https."""
+    host, target = first.hostname or "", there.hostname or ""
+    if target != host and not target.endswith(f".{host}"):
+        return "another site"
+    upgraded = (first.scheme, there.scheme) == ("http", "https")
+    if there.port != first.port and not (upgraded and there.port in (None, 443)):
+        return "another port"
+    return ""
+
+
+def anywhere(first: SplitResult, there: SplitResult) -> str:
+    """Follow to any public host, and from a private one to private ones."""
+    if _is_private(there.hostname or "") and not _is_private(first.hostname or ""):
+        return "an address of a private network"
+    return ""
+
+
+def parse_url(url: str) -> SplitResult | None:
+    """The parts of an http or https URL; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if fit and not re.search(r"[\x00-\x20\x7f]", url) else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def never(first: SplitResult, here: SplitResult, there: SplitResult) -> str:
+    """What no redirect may do, whoever asked."""
+    if "https" in (first.scheme, here.scheme) and there.scheme != "https":
+        return "without encryption"
+    if there.username is not None or there.password is not None:
+        return "with credentials"
+    return anywhere(first, there)
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is, or is resolved to, an address that the public cannot reach."""
+    if is_loopback(host):
+        return True
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return False
+    return any(not ipaddress.ip_address(address.partition("%")[0]).is_global for address in found)
