@@ -18,7 +18,7 @@ from stargazer.storage.download import connections, fetch, http
 from stargazer.storage.download.fetch import Assembly, Part, fetch_file, fetch_object, open_part
 from stargazer.storage.download.http import Body, Pace, SourceError
 from stargazer.storage.download.sources import Gateway, Mirror
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 
 from .download_host import Answer, Host, Request, status
 
@@ -27,8 +27,8 @@ CONTENT = random.Random(7).randbytes(SIZE)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(tmp_path / "store")
+def store(tmp_path: Path) -> Objects:
+    return Objects(tmp_path / "store")
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def dripping_status(request: Request) -> None:
     "answer", [dripping_body, dripping_chunk_size, dripping_trailer, dripping_header, dripping_status]
 )
 def test_who_drips_is_left_for_the_next_source(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
+    hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     monkeypatch.setattr(http, "PACE_SECONDS", 0.3)
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.3)
@@ -242,7 +242,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ],
 )
 def test_what_never_ends_is_cut_after_a_number_of_bytes(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
+    hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     monkeypatch.setattr(fetch, "PAUSES", ())
     bad = hosts(answer)
@@ -275,7 +275,7 @@ def endless_chunks(request: Request) -> None:
 @pytest.mark.parametrize("known", [{"size": SIZE}, {"most": SIZE}, {"most": SIZE + 1000}, {}])
 def test_a_body_without_a_size_is_bounded_by_what_is_known_of_the_file(
     hosts: Callable[..., Host],
-    store: ObjectStore,
+    store: Objects,
     cid: str,
     monkeypatch: pytest.MonkeyPatch,
     answer: Answer,
@@ -293,7 +293,7 @@ def test_a_body_without_a_size_is_bounded_by_what_is_known_of_the_file(
 
 
 def test_an_offer_of_more_than_the_file_is_refused_before_a_byte(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str
+    hosts: Callable[..., Host], store: Objects, cid: str
 ) -> None:
     def huge(request: Request) -> None:
         request.begin(200, 1 << 40)
@@ -306,7 +306,7 @@ def test_an_offer_of_more_than_the_file_is_refused_before_a_byte(
 
 
 def test_what_urllib3_logs_of_a_malformed_answer_has_no_secret(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str, caplog: pytest.LogCaptureFixture
+    hosts: Callable[..., Host], store: Objects, cid: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def malformed(request: Request) -> None:
         request.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nno header at all\r\nX: y\r\n\r\n")
@@ -321,7 +321,7 @@ def test_what_urllib3_logs_of_a_malformed_answer_has_no_secret(
 
 @pytest.mark.parametrize("code", [200, 206])
 def test_right_answers_of_the_same_shape_are_taken(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str, code: int
+    hosts: Callable[..., Host], store: Objects, cid: str, code: int
 ) -> None:
     def chunked(request: Request) -> None:
         request.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + CHUNKED)

@@ -25,9 +25,8 @@ from stargazer.assets import (
     Variants,
 )
 from stargazer.storage import Addition, LocalStore, Lookup
+from stargazer.storage._add import fields_of
 from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
-from stargazer.tasks.checks.builds import References
-from stargazer.tasks.checks.fields import fields_of
 from stargazer.tasks.checks.gvcf import is_gvcf
 
 SEQUENCES = {"chr1": "ACGTA" * 20, "chr2": "GATTACA" * 10, "HLA:A*01:01:01:01": "TTGCA" * 4}
@@ -62,7 +61,7 @@ def said(store: LocalStore, path: Path, **given: str) -> Mapping[str, Any]:
     kind = {".bam": Alignment, ".cram": Alignment, ".h5ad": AnnData}.get(path.suffix, Variants)
     fields = fields_of(kind)
     assert fields is not None
-    found = fields.read(path, given, References(Lookup([], store.query)))
+    found = fields.read(path, given, Lookup([], store.query))
     return {key: value.cid if isinstance(value, Asset) else value for key, value in found.items()}
 
 

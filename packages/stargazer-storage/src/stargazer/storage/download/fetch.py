@@ -27,13 +27,12 @@ from stargazer.storage.cid import (
 )
 from stargazer.storage.download.http import Pace, SourceError, without_secrets
 from stargazer.storage.download.sources import LocalFile, Mirror, Source, file_name, source_of
-from stargazer.storage.ingest import sync_paths
-from stargazer.storage.interrupting import check_interrupted, pause
-from stargazer.storage.sharing import file_permissions
+from stargazer.storage.files import file_permissions, sync_paths
+from stargazer.storage.threads import check_interrupted, pause
 from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
-    from stargazer.storage.objects import ObjectStore, StoredObject
+    from stargazer.storage.objects import Objects, StoredObject
 
 __all__ = [
     "Assembly",
@@ -98,7 +97,7 @@ class Fault:
 def fetch_object(
     cid: str,
     sources: Sequence[Source],
-    objects: ObjectStore,
+    objects: Objects,
     *,
     size: int | None = None,
     most: int | None = None,
