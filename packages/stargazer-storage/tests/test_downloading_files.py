@@ -11,6 +11,7 @@ import pytest
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.download import fetch
 from stargazer.storage.download.fetch import fetch_file
+from stargazer.storage.download.http import Patience
 
 from .download_host import Host, cut_after, status
 
@@ -35,7 +36,7 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAUSES", ())
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=1))
 
 
 def silent(text: str) -> None: ...

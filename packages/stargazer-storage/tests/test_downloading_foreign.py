@@ -10,6 +10,7 @@ from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import LEAF_SIZE, compute_cid, normal
 from stargazer.storage.download import fetch
 from stargazer.storage.download.fetch import fetch_object
+from stargazer.storage.download.http import Patience
 from stargazer.storage.download.sources import Gateway, LocalFile
 from stargazer.storage.objects import Objects
 
@@ -33,7 +34,7 @@ UNKNOWN: list[Flags] = [
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=3, first=0.02))
 
 
 @pytest.fixture

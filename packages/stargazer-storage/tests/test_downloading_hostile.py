@@ -16,7 +16,7 @@ from stargazer.assets import StorageError
 from stargazer.storage.cid import SumHasher
 from stargazer.storage.download import connections, fetch, http
 from stargazer.storage.download.fetch import Assembly, Part, fetch_file, fetch_object, open_part
-from stargazer.storage.download.http import Body, Pace, SourceError
+from stargazer.storage.download.http import Body, Patience, SourceError, Speed
 from stargazer.storage.download.sources import Gateway, Mirror
 from stargazer.storage.objects import Objects
 
@@ -89,7 +89,7 @@ def assembly(part: Part, clock: Clock) -> Assembly[dict[str, str]]:
         assert found == {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
     return Assembly(
-        "", part, lambda fd: SumHasher(fd, ["sha256"]), judge, SIZE, pace=lambda: Pace(60, 4096, clock)
+        "", part, lambda fd: SumHasher(fd, ["sha256"]), judge, SIZE, speed=lambda: Speed(60, 4096, clock)
     )
 
 
@@ -180,7 +180,7 @@ def dripping_status(request: Request) -> None:
 def test_who_drips_is_left_for_the_next_source(
     hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
-    monkeypatch.setattr(http, "PACE_SECONDS", 0.3)
+    monkeypatch.setattr(http, "SPEED_SECONDS", 0.3)
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.3)
     bad, good = hosts(answer), hosts()
 
@@ -194,7 +194,7 @@ def test_who_drips_is_left_for_the_next_source(
 def test_the_same_of_a_file_that_is_known_by_its_checksum(
     hosts: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "PACE_SECONDS", 0.3)
+    monkeypatch.setattr(http, "SPEED_SECONDS", 0.3)
     bad, good = hosts(dripping_body), hosts()
     sums = {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
@@ -244,7 +244,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 def test_what_never_ends_is_cut_after_a_number_of_bytes(
     hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
-    monkeypatch.setattr(fetch, "PAUSES", ())
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=1))
     bad = hosts(answer)
     tracemalloc.start()
     try:

@@ -19,6 +19,7 @@ from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import LEAF_SIZE, compute_cid
 from stargazer.storage.download import connections, fetch, http
 from stargazer.storage.download.fetch import fetch_object
+from stargazer.storage.download.http import Patience
 from stargazer.storage.download.sources import Gateway, LocalFile, Mirror, Source
 from stargazer.storage.objects import Objects
 
@@ -44,7 +45,7 @@ def hosts() -> Iterator[Hosts]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=3, first=0.02))
 
 
 @pytest.fixture
@@ -331,10 +332,10 @@ def test_who_is_slow_on_purpose_is_left(
     said: str,
 ) -> None:
     monkeypatch.setattr(http, "SILENT_SECONDS", 0.3)
-    monkeypatch.setattr(http, "PACE_SECONDS", 1.0)
+    monkeypatch.setattr(http, "SPEED_SECONDS", 1.0)
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.6)
     monkeypatch.setattr(fetch, "MOST_CUTS", 1)
-    monkeypatch.setattr(fetch, "PAUSES", ())
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=1))
     content = content_of(20_000)
     cid = cid_of(content, tmp_path)
 

@@ -32,7 +32,7 @@ from stargazer.storage.lineage import dependencies
 from stargazer.storage.objects import Objects
 
 if TYPE_CHECKING:
-    from stargazer.storage.download.fetch import Progress
+    from stargazer.storage.download.http import Progress
     from stargazer.storage.download.sources import Source
     from stargazer.storage.index import Index
 

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import random
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,15 @@ from stargazer.storage.cid import (
     fits_another_profile,
     is_block,
 )
-from stargazer.storage.download.http import Pace, SourceError, without_secrets
+from stargazer.storage.download.http import (
+    Backoff,
+    Patience,
+    Progress,
+    SourceError,
+    Speed,
+    Unavailable,
+    without_secrets,
+)
 from stargazer.storage.download.sources import LocalFile, Mirror, Source, file_name, source_of
 from stargazer.storage.files import file_permissions, sync_paths
 from stargazer.storage.threads import check_interrupted, pause
@@ -38,7 +45,6 @@ __all__ = [
     "Assembly",
     "Fault",
     "Part",
-    "Progress",
     "WrongBytesError",
     "fetch_file",
     "fetch_object",
@@ -47,11 +53,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-Progress = Callable[[int, int | None], object]
-"""Called with the bytes that are here, and those in all where known."""
-
-PAUSES = (0.5, 2.0)
-"""Seconds before the second and third round over sources whose failure may pass."""
+PATIENCE = Patience(attempts=3, first=1.0)
+"""For rounds over the sources whose failure may pass."""
 
 MOST_CUTS = 1000
 """Connections that one source may break before the next one is asked, whatever came of them."""
@@ -282,7 +285,7 @@ class Assembly(Generic[T]):
         size: bytes that are certain; a source that offers another number is refused.
         most: bytes that it has at most; a source that offers or sends more is refused.
         progress: told what has arrived.
-        pace: makes the measure of how fast a source is, over all the connections that it breaks.
+        speed: makes the measure of how fast a source is, over all the connections that it breaks.
     """
 
     def __init__(
@@ -294,10 +297,10 @@ class Assembly(Generic[T]):
         size: int | None = None,
         most: int | None = None,
         progress: Progress | None = None,
-        pace: Callable[[], Pace] = Pace,
+        speed: Callable[[], Speed] = Speed,
     ) -> None:
         self._cid, self._part, self._certain, self._most = cid, part, size, most
-        self._new_hasher, self._judge, self._progress, self._new_pace = hasher, judge, progress, pace
+        self._new_hasher, self._judge, self._progress, self._new_speed = hasher, judge, progress, speed
         self._hasher = hasher(part.fd)
         self._visits = 1 if part.size else 0  # how many visits to sources this part is made of
 
@@ -309,14 +312,11 @@ class Assembly(Generic[T]):
         """
         faults: dict[int, Fault] = {}
         waiting = list(range(len(sources)))
+        backoff = Backoff("nobody can be asked", PATIENCE, pause)
         try:
             if self._certain is not None and self._part.size == self._certain and self._was_complete():
                 return []
-            for seconds in (0.0, *PAUSES):
-                asked = max(
-                    (faults[number].error.wait for number in waiting if number in faults), default=0.0
-                )
-                pause(max(seconds * random.uniform(0.75, 1.25), asked))
+            while waiting:
                 for number in list(waiting):
                     error = self._bring_from(sources[number])
                     if error is None:
@@ -324,11 +324,15 @@ class Assembly(Generic[T]):
                     faults[number] = Fault(sources[number].name, error)
                     if not error.passing:
                         waiting.remove(number)
-                if not waiting:
-                    break
-            return [faults[number] for number in sorted(faults)]
+                if waiting:
+                    backoff.again(
+                        max((faults[number].error for number in waiting), key=lambda error: error.wait or 0)
+                    )
+        except Unavailable:
+            pass
         finally:
             self._hasher.close()
+        return [faults[number] for number in sorted(faults)]
 
     def _was_complete(self) -> bool:
         """Whether an earlier process left the whole file."""
@@ -346,12 +350,12 @@ class Assembly(Generic[T]):
         It has a count of cuts and a budget of time: who gives too few bytes for the time that we wait for them, in one
         connection or in many, is left, and the next source goes on where it stopped.
         """
-        cuts, once_more, pace = 0, True, self._new_pace()
+        cuts, once_more, speed = 0, True, self._new_speed()
         while True:
             check_interrupted()
             before = self._part.size
             try:
-                self._visit(source, pace)
+                self._visit(source, speed)
                 self._conclude()
                 return None
             except WrongBytesError as error:
@@ -364,20 +368,20 @@ class Assembly(Generic[T]):
                 cuts += 1
                 if not error.passing or self._part.size <= before or cuts > MOST_CUTS:
                     return error
-                if pace.is_too_slow():
-                    return pace.failure()
+                if speed.is_too_slow():
+                    return speed.failure()
                 if self._part.size - before < CHECK_ROOM and cuts > 3:
-                    with pace.waiting():
+                    with speed.waiting():
                         pause(min(0.01 * cuts, 1.0))
 
-    def _visit(self, source: Source, pace: Pace) -> None:
+    def _visit(self, source: Source, speed: Speed) -> None:
         """Append what the source gives, up to the end of the file."""
         part = self._part
         if self._certain is not None and part.size >= self._certain:
             self._restart()
         self._hash(0)  # what is here from before, while no connection waits for it
         with contextlib.ExitStack() as stack:
-            with pace.waiting():
+            with speed.waiting():
                 body = stack.enter_context(source.open(self._cid, part.size))
             if body.start != part.size:
                 if body.start != 0:
@@ -391,12 +395,12 @@ class Assembly(Generic[T]):
             limit = size if size is not None else MOST_UNSAID if self._most is None else self._most
             pieces = iter(body.pieces)
             while True:
-                with pace.waiting():
+                with speed.waiting():
                     piece = next(pieces, None)
                 if piece is None:
                     break
                 check_interrupted()
-                pace.got += len(piece)
+                speed.got += len(piece)
                 if part.size + len(piece) > limit:
                     self._restart()
                     raise SourceError(self._too_much(size))

@@ -1,15 +1,19 @@
-"""HTTP as downloads need it: ranges checked, redirects followed one by one, limits in time, no secrets in errors."""
+"""The HTTP client: sends every request, follows redirects it was told to, waits and tries again, shows no secrets."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import ipaddress
+import random
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from attrs import frozen
@@ -20,16 +24,26 @@ if TYPE_CHECKING:
     import requests
 
 __all__ = [
+    "Backoff",
     "Body",
     "Follow",
     "Pace",
+    "Patience",
+    "Progress",
+    "Refused",
     "SourceError",
+    "Speed",
+    "Unavailable",
     "anywhere",
     "is_loopback",
+    "may_pass",
     "never",
     "open_url",
     "parse_url",
+    "read_all",
+    "retry_after",
     "same_site",
+    "send",
     "without_secrets",
 ]
 
@@ -37,49 +51,173 @@ CONNECT_SECONDS = 20.0
 SILENT_SECONDS = 60.0
 """Without a byte."""
 
-PACE_SECONDS = 60.0
+SPEED_SECONDS = 60.0
 LEAST_RATE = 4096
-"""Bytes per second, on average over PACE_SECONDS of waiting for them."""
+"""Bytes per second, on average over SPEED_SECONDS of waiting for them."""
 
 PIECE = 1 << 18
 MOST_REDIRECTS = 5
-MOST_PATIENCE = 60.0
 
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_PASSING = frozenset({408, 409, 423, 425, 429, 460})  # 460 is TUS's checksum mismatch
 _REDIRECTS = {301, 302, 303, 307, 308}
 _COMPRESSED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zst")
+_SLOWEST = 2.0  # seconds between requests, at most: half the rate of Pinata's free plan (60 a minute)
+_CALM = 20  # requests let through in a row after which the pace doubles
 
+Progress = Callable[[int, int | None], object]
+"""Told the bytes that are done, and those in all where known."""
 
 Follow = Callable[[SplitResult, SplitResult], str]
 """Judges a redirect from the address first asked: why not to follow it, or nothing."""
 
 
 class SourceError(StorageError):
-    """A source does not give the bytes: the text says why, and never what is secret about it.
+    """What was asked for is not given: the text says why, after the name of who was asked, and shows no secret.
 
     Attributes:
         passing: another try may go better.
-        wait: seconds that the source asks for before that.
+        wait: seconds that were asked for before that, if any.
+        status: the HTTP status of the answer, 0 if there was none.
     """
 
-    def __init__(self, text: str, *, passing: bool = False, wait: float = 0.0) -> None:
+    def __init__(
+        self, text: str, *, passing: bool = False, wait: float | None = None, status: int = 0
+    ) -> None:
         super().__init__(text)
-        self.passing, self.wait = passing, wait
+        self.passing, self.wait, self.status = passing, wait, status
+
+
+class Unavailable(StorageError):
+    """A service cannot be reached or is overloaded: it passes, and nothing is lost by trying again later."""
+
+
+class Refused(StorageError):
+    """A service said no: trying the same again is no use.
+
+    Attributes:
+        status: the HTTP status of the answer.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+# waiting
 
 
 @frozen
-class Body:
-    """Bytes on their way, not verified by anybody."""
+class Patience:
+    """How often and for how long to try.
 
-    start: int
-    """The offset in the file of the first byte that comes: the one asked for, or 0."""
-    size: int | None
-    """Bytes of the whole file, where the source says so."""
-    pieces: Iterator[bytes]
+    Attributes:
+        attempts: in a row without progress.
+        seconds: spent waiting between them, in all.
+        longest: seconds of one wait, also if more are asked for.
+        first: seconds of the first wait, at most.
+    """
+
+    attempts: int = 7
+    seconds: float = 180.0
+    longest: float = 60.0
+    first: float = 0.5
+
+
+class Backoff:
+    """Waits between attempts: twice as long each time, with jitter, or as long as is asked.
+
+    Args:
+        what: begins the text of the error in the end: "Pinata cannot list files".
+    """
+
+    def __init__(self, what: str, patience: Patience, sleep: Callable[[float], object]) -> None:
+        self._what, self._patience, self._sleep = what, patience, sleep
+        self.progressed()
+
+    def progressed(self) -> None:
+        """Something was achieved: be as patient as in the beginning."""
+        self._failures = 0
+        self._waited = 0.0
+
+    def again(self, failure: SourceError) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            Unavailable: there has been enough waiting.
+        """
+        self._failures += 1
+        wait = self._patience.first * 2 ** (self._failures - 1) * random.uniform(0.5, 1.0)
+        if failure.wait is not None:
+            wait = max(wait, failure.wait + random.uniform(0.0, 0.5))
+        wait = min(wait, self._patience.longest)
+        if self._failures >= self._patience.attempts or self._waited + wait > self._patience.seconds:
+            times = "once" if self._failures == 1 else f"{self._failures} times"
+            raise Unavailable(f"{self._what} now: {failure} (tried {times}). Try again later.") from None
+        self._waited += wait
+        self._sleep(wait)
 
 
 class Pace:
-    """How fast bytes come: at least LEAST_RATE on average over every PACE_SECONDS of waiting for them.
+    """Keeps all threads below a service's rate once it complained, and speeds up again while it does not."""
+
+    def __init__(self, sleep: Callable[[float], object]) -> None:
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._next = 0.0
+        self._calm = 0
+        self.interval = 0.0
+        """Seconds between two requests."""
+
+    def wait(self) -> None:
+        """Wait for this request's turn."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self.interval
+        if turn > now:
+            self._sleep(turn - now)
+
+    def slower(self, seconds: float) -> None:
+        """The service said 429: nobody asks for so many seconds, and then more slowly."""
+        with self._lock:
+            self._calm = 0
+            self.interval = min(_SLOWEST, max(0.25, 2 * self.interval))
+            self._next = max(self._next, time.monotonic() + seconds)
+
+    def accepted(self) -> None:
+        """A request was let through."""
+        if self.interval:
+            with self._lock:
+                self._calm += 1
+                if self._calm >= _CALM:
+                    self._calm = 0
+                    self.interval = self.interval / 2 if self.interval > 0.1 else 0.0
+
+
+def may_pass(status: int) -> bool:
+    """Whether an HTTP status may be another one the next time."""
+    return status in _PASSING or status >= 500
+
+
+def retry_after(text: str, now: datetime.datetime | None = None) -> float | None:
+    """Seconds from a Retry-After header, which holds seconds or an HTTP date; None if it says nothing usable.
+
+    Source: RFC 9110, section 10.2.3.
+    """
+    text = text.strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=datetime.UTC)
+    return max(0.0, (date - (now or datetime.datetime.now(datetime.UTC))).total_seconds())
+
+
+class Speed:
+    """How fast bytes come: at least LEAST_RATE on average over every SPEED_SECONDS of waiting for them.
 
     Args:
         seconds, rate, clock: other ones, for tests.
@@ -91,7 +229,7 @@ class Pace:
         rate: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.seconds = PACE_SECONDS if seconds is None else seconds
+        self.seconds = SPEED_SECONDS if seconds is None else seconds
         self.rate = LEAST_RATE if rate is None else rate
         self._clock = clock
         self.waited, self.got = 0.0, 0
@@ -119,6 +257,70 @@ class Pace:
         return SourceError(f"is too slow: {self.got:,} bytes in {self.waited:.0f} s", passing=True)
 
 
+# requests and answers
+
+
+def send(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    timeout: tuple[float, float] | None = None,
+    **parts: Any,
+) -> requests.Response:
+    """The answer to one request as far as its headers: not followed, not decompressed, not read.
+
+    Args:
+        timeout: seconds to connect, and without a byte; CONNECT_SECONDS and SILENT_SECONDS if None.
+        parts: `auth`, `data`, `json`, `params` as of requests.
+
+    Raises:
+        SourceError: there is none. What an iterable in `data` raises passes unchanged, unless it is an OSError.
+    """
+    import requests
+    import urllib3
+    from stargazer.storage.download.connections import session
+
+    try:
+        return session().request(
+            method,
+            url,
+            headers={"Accept-Encoding": "identity", **headers},
+            stream=True,
+            allow_redirects=False,
+            timeout=timeout or (CONNECT_SECONDS, SILENT_SECONDS),
+            **parts,
+        )
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        failure = _failure(error, "gave no answer in time")
+    raise failure  # here, so that the error with the full address and its headers in it is no context of ours
+
+
+def read_all(response: requests.Response, most: int) -> bytes:
+    """An answer's body.
+
+    Raises:
+        SourceError: it is cut, too slow, or longer than `most` bytes.
+    """
+    body = bytearray()
+    with response, contextlib.closing(_pieces(response)) as pieces:
+        for piece in pieces:
+            body += piece
+            if len(body) > most:
+                raise SourceError("gives an answer that does not end", passing=True)
+    return bytes(body)
+
+
+@frozen
+class Body:
+    """Bytes on their way, not verified by anybody."""
+
+    start: int
+    """The offset in the file of the first byte that comes: the one asked for, or 0."""
+    size: int | None
+    """Bytes of the whole file, where the source says so."""
+    pieces: Iterator[bytes]
+
+
 @contextlib.contextmanager
 def open_url(
     url: str, *, offset: int = 0, headers: Mapping[str, str] | None = None, follow: Follow | None = None
@@ -134,15 +336,15 @@ def open_url(
     Raises:
         SourceError: no connection, another answer than asked for, or (from `pieces`) a body that is cut or too slow.
     """
-    response = _get(url, offset, dict(headers or {}), follow or anywhere)
-    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+    response = _get(url, offset, headers or {}, follow or anywhere)
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         whole = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
         response.close()
         if whole and int(whole[1]) == offset:
             yield Body(offset, offset, iter(()))
             return
         offset = 0
-        response = _get(url, 0, dict(headers or {}), follow or anywhere)
+        response = _get(url, 0, headers or {}, follow or anywhere)
     with response:
         start, size = _extent(response, offset)
         _check_encoding(response)
@@ -150,14 +352,14 @@ def open_url(
             yield Body(start, size, pieces)
 
 
-def _get(url: str, offset: int, headers: dict[str, str], follow: Follow) -> requests.Response:
-    """The answer after redirects: its status is 200, 206 or 416."""
+def _get(url: str, offset: int, headers: Mapping[str, str], follow: Follow) -> requests.Response:
+    """The answer after redirects: its status is 200, 206 or, for an offset, 416."""
     first = here = _split(url)
     for _ in range(MOST_REDIRECTS + 1):
-        sent = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        sent = {"Range": f"bytes={offset}-"} if offset else {}
         if here[:2] == first[:2]:
             sent |= headers
-        response = _ask(urlunsplit(here), sent)
+        response = send("GET", urlunsplit(here), sent)
         if response.status_code not in _REDIRECTS:
             break
         response.close()
@@ -169,32 +371,16 @@ def _get(url: str, offset: int, headers: dict[str, str], follow: Follow) -> requ
     else:
         raise SourceError(f"redirects more than {MOST_REDIRECTS} times")
     status = response.status_code
-    if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-        return response
-    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+    if status in (200, 206) or (status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset):
         return response
     response.close()
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
     raise SourceError(
-        f"answered {_status(status)}", passing=status in _PASSING, wait=_patience(response.headers)
+        f"answered {status} {phrase}".rstrip(),
+        passing=may_pass(status),
+        wait=retry_after(response.headers.get("Retry-After", "")),
+        status=status,
     )
-
-
-def _ask(url: str, headers: dict[str, str]) -> requests.Response:
-    import requests
-    import urllib3
-    from stargazer.storage.download.connections import session
-
-    try:
-        return session().get(
-            url,
-            headers=headers,
-            stream=True,
-            allow_redirects=False,
-            timeout=(CONNECT_SECONDS, SILENT_SECONDS),
-        )
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        failure = _failure(error, "gave no answer in time")
-    raise failure  # here, so that the error with the full address in it is no context of ours
 
 
 def _split(url: str, what: str = "the address is") -> SplitResult:
@@ -229,29 +415,29 @@ def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
     import urllib3
     from stargazer.storage.download.connections import Watch
 
-    pace = Pace()
-    with Watch(response, pace.seconds) as watch:
+    speed = Speed()
+    with Watch(response, speed.seconds) as watch:
         while True:
             try:
-                with pace.waiting(), watch.reading():
+                with speed.waiting(), watch.reading():
                     piece = response.raw.read1(PIECE, decode_content=False)
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 failure = (
-                    pace.failure()
+                    speed.failure()
                     if watch.late
                     else _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
                 )
             else:
-                pace.got += len(piece)
+                speed.got += len(piece)
                 if watch.late:
-                    failure = pace.failure()
+                    failure = speed.failure()
                 elif not piece:
                     return
                 else:
                     yield piece
-                    if not pace.is_too_slow():
+                    if not speed.is_too_slow():
                         continue
-                    failure = pace.failure()
+                    failure = speed.failure()
             raise failure
 
 
@@ -275,19 +461,6 @@ def _failure(error: BaseException, late: str) -> SourceError:
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
         return SourceError("the address or its token is malformed")
     return SourceError("broke the connection", passing=True)
-
-
-def _status(code: int) -> str:
-    try:
-        return f"{code} {HTTPStatus(code).phrase}"
-    except ValueError:
-        return str(code)
-
-
-def _patience(headers: Mapping[str, str]) -> float:
-    """The seconds of Retry-After, at most a minute; dates count as none."""
-    asked = headers.get("Retry-After", "")
-    return min(float(asked), MOST_PATIENCE) if re.fullmatch(r"[0-9]{1,6}", asked) else 0.0
 
 
 # addresses, and where a redirect may lead

@@ -15,13 +15,14 @@ from stargazer.storage.index import completeness
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.maintenance import evictions, indexing, known
 from stargazer.storage.maintenance.alone import Tell, silent
-from stargazer.storage.maintenance.hashing import Progress, hash_all
+from stargazer.storage.maintenance.hashing import hash_all
 from stargazer.storage.maintenance.problems import FsckReport, Kind, Problem
 from stargazer.storage.maintenance.repairing import Repairs
 from stargazer.storage.maintenance.sweep import SweepReport, sweep
 from stargazer.storage.objects import StoredObject, Stray, shard_of
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import Progress
     from stargazer.storage.store import LocalStore
 
 __all__ = ["FsckReport", "Kind", "Problem", "fsck"]

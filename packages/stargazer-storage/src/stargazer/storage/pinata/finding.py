@@ -13,9 +13,9 @@ import attrs
 from stargazer.assets import IpFile, StargazerError, StorageError
 from stargazer.assets.provenance import Execution
 from stargazer.storage import outbox, superseding
+from stargazer.storage.pinata.api import Refused, Unavailable
 from stargazer.storage.pinata.listing import Listing, as_record
 from stargazer.storage.pinata.private_link import PrivateLink
-from stargazer.storage.pinata.retrying import Refused, Unavailable
 from stargazer.storage.recording import NOTE
 from stargazer.storage.statements import statements_of
 from stargazer.storage.store import LocalStore

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from stargazer.storage.download.http import Body, SourceError, open_url, same_site
-from stargazer.storage.pinata.retrying import Refused, Unavailable
+from stargazer.storage.pinata.api import Refused, Unavailable
 
 if TYPE_CHECKING:
     from stargazer.storage.pinata.api import PinataApi
