@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import attrs
@@ -36,24 +36,7 @@ _PENDING_SECONDS = 600.0
 """... and its CID be pending."""
 _RESTARTS = 2
 
-
-@attrs.frozen
-class _Wanted:
-    """The record that is to be."""
-
-    cid: str
-    name: str
-    keyvalues: dict[str, str]
-    public: bool
-
-    def fields(self) -> dict[str, str]:
-        """Beside the file. Omitting the network would mean private, by Pinata's leave; so it is said.
-
-        Source: the SDK's uploads/file.ts and its tests: keyvalues are flat JSON, not wrapped as on
-        docs.pinata.cloud/files/key-values.
-        """
-        said = {"network": network_of(self.public), "cid_version": "v1"}
-        return {**said, "keyvalues": json.dumps(self.keyvalues)} if self.keyvalues else said
+OnUrl = Callable[[str], object]
 
 
 def upload(
@@ -65,7 +48,7 @@ def upload(
     keyvalues: Mapping[str, str],
     public: bool,
     url: str = "",
-    on_url: Callable[[str], object] | None = None,
+    on_url: OnUrl | None = None,
     progress: Progress | None = None,
 ) -> PinataFile:
     """Make a file with this CID, name and metadata in the account.
@@ -81,177 +64,177 @@ def upload(
         Unavailable: it did not work now; it may later. `url` continues it.
         Refused: the service said no.
     """
-    wanted = _Wanted(cid, name, dict(keyvalues), public)
+    wanted = _Wanted(api, cid, name, dict(keyvalues), public)
+    made: PinataFile | None = None
+    duplicate = False
     with SteadyFile(path) as file:
         check(file.size, keyvalues, name)
         try:
             if url or file.size > TUS_ABOVE:
-                made, duplicate = _resumable(api, file, wanted, url, on_url, progress), False
+                made = _resumable(wanted, file, url, on_url, progress)
             else:
-                made, duplicate = _at_once(api, file, wanted, progress)
-            changed = file.changed
-        except FileChanged as trouble:
-            if str(trouble):
-                raise StorageError(f"{file.path!r} {trouble}") from None
-            changed = True
-            made = None
+                made, duplicate = _at_once(wanted, file, progress)
         except Stopped as stopped:
-            raise stopped.error from None
-        if made is None or (changed and made.cid != cid):
-            gone = "" if made is None else f" {_undo(api, made, duplicate)}"
+            if stopped.error is not None:
+                raise stopped.error from None
+        if made is None or (file.changed and made.cid != cid):
+            gone = "" if made is None else f" {wanted.undo(made, duplicate)}"
             raise StorageError(f"{file.path!r} changed while it was uploaded: add it again.{gone}")
-    return _as_wanted(api, made, wanted, duplicate)
+    return wanted.corrected(made, duplicate)
 
 
-def _at_once(
-    api: PinataApi, file: SteadyFile, wanted: _Wanted, progress: Progress | None
-) -> tuple[PinataFile, bool]:
+@attrs.frozen
+class _Wanted:
+    """The record that is to be in the account."""
+
+    api: PinataApi
+    cid: str
+    name: str
+    keyvalues: dict[str, str]
+    public: bool
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Beside the file. Omitting the network would mean private, by Pinata's leave; so it is said.
+
+        Source: the SDK's uploads/file.ts and its tests: keyvalues are flat JSON, not wrapped as on
+        docs.pinata.cloud/files/key-values.
+        """
+        said = {"network": network_of(self.public), "cid_version": "v1"}
+        return {**said, "keyvalues": json.dumps(self.keyvalues)} if self.keyvalues else said
+
+    @property
+    def mime_type(self) -> str:
+        """Guessed from the name."""
+        return mimetypes.guess_type(self.name, strict=False)[0] or "application/octet-stream"
+
+    def listed(self, cid: str = "") -> PinataFile | None:
+        """The newest record that is the wanted one, or one of that name whose metadata was lost on the way."""
+        listed = self.api.files(public=self.public, cid=cid or self.cid)
+        files = [file for file in listed if file.name == self.name]
+        same = [file for file in files if file.keyvalues == self.keyvalues]
+        bare = [file for file in files if not file.keyvalues]
+        return max(same or bare, key=lambda file: file.created_at, default=None)
+
+    def found(self, id: str, cid: str = "") -> PinataFile:
+        """The record of a complete upload once its CID is known: by the id, or else by the CID."""
+        waited, delay, limit = 0.0, 0.5, _UNSEEN_SECONDS
+        while True:
+            file = self._by_id(id) or self.listed(cid)
+            if file is not None and file.cid != PENDING:
+                return file
+            if file is not None:
+                limit = _PENDING_SECONDS
+            if waited >= limit:
+                state = "does not show it" if file is None else f"has not computed the CID of {file.id!r}"
+                raise Unavailable(
+                    f"{self.name!r} ({self.cid}) was sent, but Pinata {state} yet: try again later"
+                )
+            self.api.sleep(delay)
+            waited += delay
+            delay = min(2 * delay, 15.0)
+
+    def _by_id(self, id: str) -> PinataFile | None:
+        try:
+            return self.api.file(id, public=self.public)
+        except Refused as refused:
+            if refused.status in (400, 422):  # an upload's id need not have the form of a file's
+                return None
+            raise
+
+    def corrected(self, made: PinataFile, duplicate: bool) -> PinataFile:
+        """The record that came of an upload, with the metadata that it was to have."""
+        if made.cid != self.cid:
+            raise IntegrityError(
+                f"{self.name!r} is {self.cid} here, but Pinata stored it as {made.cid}: the bytes were damaged "
+                f"on the way, or Pinata's layout is another one. {self.undo(made, duplicate)}"
+            )
+        if made.public is not self.public:
+            raise Refused(
+                f"{self.name!r} was to be {network_of(self.public)}, but Pinata made it {network_of(made.public)}. "
+                f"{self.undo(made, duplicate)}"
+            )
+        if made.keyvalues == self.keyvalues:
+            return made
+        if duplicate and made.keyvalues:
+            raise Refused(
+                f"Pinata has the bytes of {self.name!r} ({self.cid}) already, as {made.id!r} with other metadata, and "
+                "makes no second record of them; that one was left as it is"
+            )
+        change: dict[str, str | None] = {**dict.fromkeys(made.keyvalues), **self.keyvalues}
+        kept = self.api.update(made.id, public=self.public, keyvalues=change)
+        if kept.keyvalues != self.keyvalues:
+            raise Refused(
+                f"Pinata does not keep the metadata of {self.name!r} ({self.cid}, {made.id!r}): "
+                f"{self.keyvalues!r} became {dict(kept.keyvalues)!r}"
+            )
+        return kept
+
+    def undo(self, made: PinataFile, duplicate: bool) -> str:
+        """Remove an upload that is not what was asked, and say so."""
+        if duplicate:
+            return f"The record {made.id!r} was there before and was left as it is."
+        try:
+            self.api.delete(made.id, public=made.public)
+        except (Refused, Unavailable):
+            return (
+                f"The wrong record, {made.id!r}, could not be deleted: delete it at https://app.pinata.cloud."
+            )
+        return f"The wrong record, {made.id!r}, was deleted."
+
+
+def _at_once(wanted: _Wanted, file: SteadyFile, progress: Progress | None) -> tuple[PinataFile, bool]:
     """The record made by one request, and whether the service had such bytes before."""
-    what = f"take the upload of {file.path!r}"
+    api, what = wanted.api, f"take the upload of {file.path!r}"
     backoff = api.backoff(what)
-    fields = {"name": wanted.name, **wanted.fields()}
     while True:
-        body = Multipart(file, wanted.name, _mime_type(wanted.name), fields, progress)
+        body = _Multipart(file, wanted, progress)
+        headers = {"Content-Type": body.content_type}
         try:
             answer = api.once(
-                what,
-                "POST",
-                f"{api.uploads}/v3/files",
-                headers={"Content-Type": body.content_type},
-                data=body,
-                timeout=_TIMEOUT,
-            ).document()
-            made = PinataFile.parse(answer.get("data"), wanted.public)
+                what, "POST", f"{api.uploads}/v3/files", headers=headers, data=body, timeout=_TIMEOUT
+            )
+            made, duplicate = _parsed(answer, wanted.public)
             break
-        except ValueError as error:
-            lost = True
-            backoff.again(SourceError(f"its answer describes no file ({error})", passing=True))
         except SourceError as failure:
-            lost = (
-                failure.status == 0 or failure.status >= 500
-            )  # it may be done, and only the answer was lost
+            lost = failure.status == 0 or failure.status >= 500  # it may be done, and only its answer be lost
             backoff.again(failure)
-        if lost and (found := _listed(api, wanted, wanted.cid)) is not None:
+        if lost and (found := wanted.listed()) is not None:
             return found, False
-    if made.cid == PENDING:
-        made = _found(api, made.id, wanted, wanted.cid)
-    return made, answer["data"].get("is_duplicate") is True
+    return made if made.cid != PENDING else wanted.found(made.id), duplicate
+
+
+def _parsed(answer: Answer, public: bool) -> tuple[PinataFile, bool]:
+    data: Any = answer.document().get("data")
+    try:
+        return PinataFile.parse(data, public), data.get("is_duplicate") is True
+    except ValueError as error:
+        raise SourceError(f"its answer describes no file ({error})", passing=True) from None
 
 
 def _resumable(
-    api: PinataApi,
-    file: SteadyFile,
-    wanted: _Wanted,
-    url: str,
-    on_url: Callable[[str], object] | None,
-    progress: Progress | None,
+    wanted: _Wanted, file: SteadyFile, url: str, on_url: OnUrl | None, progress: Progress | None
 ) -> PinataFile:
-    metadata = {"filename": wanted.name, "filetype": _mime_type(wanted.name), **wanted.fields()}
-    endpoint = f"{api.uploads}/v3/files"
+    metadata = {"filename": wanted.name, "filetype": wanted.mime_type, **wanted.fields}
+    endpoint = f"{wanted.api.uploads}/v3/files"
     if origin(url) != origin(endpoint):
         url = ""
     for restart in range(_RESTARTS + 1):
-        tus = TusUpload(api, endpoint, file, metadata, url=url, on_url=on_url, progress=progress)
+        tus = TusUpload(wanted.api, endpoint, file, metadata, url=url, on_url=on_url, progress=progress)
         try:
             tus.run()
         except UploadGone as gone:
-            found = _listed(api, wanted, wanted.cid)  # a finished upload is forgotten too
+            found = wanted.listed()  # a finished upload is forgotten too
             if found is not None:
                 return found
-            if restart == _RESTARTS:
-                if gone.refused is not None:
-                    raise gone.refused from None
-                break
+            if restart == _RESTARTS and gone.refused is not None:
+                raise gone.refused from None
             url = ""
-            continue
-        return _found(api, upload_id(tus.url), wanted, tus.cid if tus.cid != PENDING else "")
+        else:
+            return wanted.found(upload_id(tus.url), tus.cid if tus.cid != PENDING else "")
     raise Unavailable(
         f"Pinata cannot take the upload of {file.path!r} now: it keeps forgetting it. Try again later."
     )
-
-
-def _found(api: PinataApi, id: str, wanted: _Wanted, cid: str) -> PinataFile:
-    """The record of a complete upload once its CID is known: by the id, or else by the CID."""
-    waited, delay, limit = 0.0, 0.5, _UNSEEN_SECONDS
-    while True:
-        file = _by_id(api, id, wanted.public)
-        if file is None:
-            file = _listed(api, wanted, cid or wanted.cid)
-        if file is not None and file.cid != PENDING:
-            return file
-        if file is not None:
-            limit = _PENDING_SECONDS
-        if waited >= limit:
-            state = "does not show it" if file is None else f"has not computed the CID of {file.id!r}"
-            raise Unavailable(
-                f"{wanted.name!r} ({wanted.cid}) was sent, but Pinata {state} yet: try again later"
-            )
-        api.sleep(delay)
-        waited += delay
-        delay = min(2 * delay, 15.0)
-
-
-def _by_id(api: PinataApi, id: str, public: bool) -> PinataFile | None:
-    try:
-        return api.file(id, public=public)
-    except Refused as refused:
-        if refused.status in (400, 422):  # an upload's id need not have the form of a file's
-            return None
-        raise
-
-
-def _listed(api: PinataApi, wanted: _Wanted, cid: str) -> PinataFile | None:
-    """The newest record that is the wanted one, or one of that name whose metadata was lost on the way."""
-    files = [file for file in api.files(public=wanted.public, cid=cid) if file.name == wanted.name]
-    same = [file for file in files if file.keyvalues == wanted.keyvalues]
-    bare = [file for file in files if not file.keyvalues]
-    return max(same or bare, key=lambda file: file.created_at, default=None)
-
-
-def _as_wanted(api: PinataApi, made: PinataFile, wanted: _Wanted, duplicate: bool) -> PinataFile:
-    if made.cid != wanted.cid:
-        raise IntegrityError(
-            f"{wanted.name!r} is {wanted.cid} here, but Pinata stored it as {made.cid}: the bytes were damaged "
-            f"on the way, or Pinata's layout is another one. {_undo(api, made, duplicate)}"
-        )
-    if made.public is not wanted.public:
-        raise Refused(
-            f"{wanted.name!r} was to be {network_of(wanted.public)}, but Pinata made it {network_of(made.public)}. "
-            f"{_undo(api, made, duplicate)}"
-        )
-    if made.keyvalues == wanted.keyvalues:
-        return made
-    if duplicate and made.keyvalues:
-        raise Refused(
-            f"Pinata has the bytes of {wanted.name!r} ({wanted.cid}) already, as {made.id!r} with other metadata, and "
-            "makes no second record of them; that one was left as it is"
-        )
-    change: dict[str, str | None] = {**dict.fromkeys(made.keyvalues), **wanted.keyvalues}
-    kept = api.update(made.id, public=wanted.public, keyvalues=change)
-    if kept.keyvalues != wanted.keyvalues:
-        raise Refused(
-            f"Pinata does not keep the metadata of {wanted.name!r} ({wanted.cid}, {made.id!r}): "
-            f"{dict(wanted.keyvalues)!r} became {dict(kept.keyvalues)!r}"
-        )
-    return kept
-
-
-def _undo(api: PinataApi, made: PinataFile, duplicate: bool) -> str:
-    """Remove an upload that is not what was asked, and say so."""
-    if duplicate:
-        return f"The record {made.id!r} was there before and was left as it is."
-    try:
-        api.delete(made.id, public=made.public)
-    except (Refused, Unavailable):
-        return f"The wrong record, {made.id!r}, could not be deleted: delete it at https://app.pinata.cloud."
-    return f"The wrong record, {made.id!r}, was deleted."
-
-
-def _mime_type(name: str) -> str:
-    return mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
-
-
-# resumable
 
 
 class UploadGone(Exception):
@@ -263,7 +246,9 @@ class UploadGone(Exception):
 
 
 class TusUpload:
-    """One file's upload, new or, if `url` is given, one that was begun before.
+    """One file's resumable upload, new or, if `url` is given, one that was begun before.
+
+    The server is asked where to go on before every new attempt.
 
     Attributes:
         url: where it is; empty until it was made.
@@ -280,14 +265,12 @@ class TusUpload:
         metadata: Mapping[str, str],
         *,
         url: str = "",
-        on_url: Callable[[str], object] | None = None,
+        on_url: OnUrl | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.url = url
-        self.cid = ""
-        self._api, self._file, self._metadata = api, file, metadata
+        self.url, self.cid = url, ""
+        self._api, self._endpoint, self._file, self._metadata = api, endpoint, file, metadata
         self._on_url, self._progress = on_url, progress
-        self._endpoint = endpoint
         self._chunk = CHUNK
 
     def run(self) -> None:
@@ -296,7 +279,7 @@ class TusUpload:
         Raises:
             UploadGone: there is no such upload.
             Unavailable, Refused: as every call.
-            FileChanged: the file got shorter.
+            Stopped: the file got shorter, or whoever is told of the progress failed.
         """
         backoff = self._api.backoff(f"take the upload of {self._file.path!r}")
         offset: int | None = None
@@ -326,10 +309,14 @@ class TusUpload:
                     cut_at = -1
 
     def _create(self) -> int:
-        metadata = ",".join(
+        pairs = [
             f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in self._metadata.items()
-        )
-        headers = {**_VERSION, "Upload-Length": str(self._file.size), "Upload-Metadata": metadata}
+        ]
+        headers = {
+            **_VERSION,
+            "Upload-Length": str(self._file.size),
+            "Upload-Metadata": ",".join(pairs),
+        }
         answer = self._api.once("begin an upload", "POST", self._endpoint, headers=headers, timeout=_TIMEOUT)
         location = answer.headers.get("Location", "")
         if not location:
@@ -361,13 +348,14 @@ class TusUpload:
     def _send(self, offset: int) -> int:
         end = min(self._file.size, (offset // self._chunk + 1) * self._chunk)
         headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
-        body = Slice(self._file, offset, end - offset, self._progress)
+        body = _Slice(self._file, offset, end - offset, self._progress)
         return self._offset(self._there("PATCH", headers, data=body), offset + 1)
 
     def _there(self, method: str, headers: Mapping[str, str], **parts: object) -> Answer:
+        headers = {**_VERSION, **headers}
         try:
             answer = self._api.once(
-                "take an upload", method, self.url, headers={**_VERSION, **headers}, timeout=_TIMEOUT, **parts
+                "take an upload", method, self.url, headers=headers, timeout=_TIMEOUT, **parts
             )
         except Refused as refused:
             if refused.status in (403, 404, 410):
@@ -388,18 +376,17 @@ def upload_id(url: str) -> str:
     return urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
 
 
-# what is sent: read from the file anew by each attempt, in bounded memory. Iterables of known length rather than
-# requests-toolbelt's MultipartEncoder: that one is a stream, which a retry finds half read.
-
-
-class FileChanged(Exception):
-    """The file got shorter, or cannot be read any more; no OSError, which urllib3 would take for the network's."""
+# bodies of requests: read from the file by each attempt anew, in bounded memory. They are iterables of known length
+# rather than requests-toolbelt's MultipartEncoder: that one is a stream, which a retry finds half read.
 
 
 class Stopped(Exception):
-    """Whoever is told of the progress failed; no OSError or ValueError, for the same reason."""
+    """A body cannot be read on, because of `error` or, if that is None, because the file got shorter.
 
-    def __init__(self, error: Exception) -> None:
+    No OSError and no ValueError, which would be taken for the network's.
+    """
+
+    def __init__(self, error: Exception | None = None) -> None:
         super().__init__(str(error))
         self.error = error
 
@@ -414,94 +401,73 @@ class SteadyFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         try:
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise StorageError(f"{self.path!r} cannot be read: {error.strerror}") from error
-        status = os.fstat(self._fd)
+        status = os.fstat(self.fd)
         if not stat.S_ISREG(status.st_mode):
-            os.close(self._fd)
+            os.close(self.fd)
             raise StorageError(f"{self.path!r} is not a regular file: only files can be uploaded")
-        self.size = status.st_size
-        self._written = status.st_mtime_ns
+        self.size, self._written = status.st_size, status.st_mtime_ns
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        os.close(self.fd)
 
     @property
     def changed(self) -> bool:
         """Whether somebody wrote to it since it was opened."""
-        status = os.fstat(self._fd)
+        status = os.fstat(self.fd)
         return (status.st_size, status.st_mtime_ns) != (self.size, self._written)
 
-    def pieces(self, start: int, length: int) -> Iterator[bytes]:
-        """Its bytes from `start`.
 
-        Raises:
-            FileChanged: there are fewer than `length`.
-        """
-        end = start + length
-        while start < end:
-            try:
-                piece = os.pread(self._fd, min(_PIECE, end - start), start)
-            except OSError as error:
-                raise FileChanged(f"cannot be read: {error.strerror}") from None
-            if not piece:
-                raise FileChanged
-            start += len(piece)
-            yield piece
-
-
-class Slice:
+class _Slice:
     """A range of a file as a request's body."""
 
-    def __init__(self, file: SteadyFile, start: int, length: int, progress: Progress | None = None) -> None:
+    def __init__(self, file: SteadyFile, start: int, length: int, progress: Progress | None) -> None:
         self._file, self._start, self._length, self._progress = file, start, length, progress
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[bytes]:
-        done = self._start
-        for piece in self._file.pieces(self._start, self._length):
+        at, end = self._start, self._start + self._length
+        while at < end:
+            try:
+                piece = os.pread(self._file.fd, min(_PIECE, end - at), at)
+            except OSError as error:
+                raise Stopped(StorageError(f"{self._file.path!r} cannot be read: {error.strerror}")) from None
+            if not piece:
+                raise Stopped
             yield piece
-            done += len(piece)
-            if self._progress is not None:
-                try:
-                    self._progress(done, self._file.size)
-                except Exception as error:
-                    raise Stopped(error) from None
+            at += len(piece)
+            try:
+                if self._progress is not None:
+                    self._progress(at, self._file.size)
+            except Exception as error:
+                raise Stopped(error) from None
 
 
-class Multipart:
+class _Multipart:
     """A whole file and some fields as multipart/form-data. Source: RFC 7578, names escaped as browsers do."""
 
-    def __init__(
-        self,
-        file: SteadyFile,
-        filename: str,
-        mime_type: str,
-        fields: Mapping[str, str],
-        progress: Progress | None = None,
-    ) -> None:
-        self._boundary = f"stargazer-{secrets.token_hex(16)}"
+    def __init__(self, file: SteadyFile, wanted: _Wanted, progress: Progress | None) -> None:
+        boundary = f"stargazer-{secrets.token_hex(16)}"
+        # a slash would make a folder of the upload
+        name = wanted.name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").replace("/", "_")
         head = "".join(
-            f'--{self._boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-            for name, value in fields.items()
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+            for key, value in {"name": wanted.name, **wanted.fields}.items()
         )
         head += (
-            f'--{self._boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_escaped(filename)}"\r\n'
-            f"Content-Type: {mime_type}\r\n\r\n"
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            f"Content-Type: {wanted.mime_type}\r\n\r\n"
         )
-        self._head = head.encode()
-        self._content = Slice(file, 0, file.size, progress)
-        self._tail = f"\r\n--{self._boundary}--\r\n".encode()
-
-    @property
-    def content_type(self) -> str:
-        return f"multipart/form-data; boundary={self._boundary}"
+        self._head, self._tail = head.encode(), f"\r\n--{boundary}--\r\n".encode()
+        self._content = _Slice(file, 0, file.size, progress)
+        self.content_type = f"multipart/form-data; boundary={boundary}"
 
     def __len__(self) -> int:
         return len(self._head) + len(self._content) + len(self._tail)
@@ -510,8 +476,3 @@ class Multipart:
         yield self._head
         yield from self._content
         yield self._tail
-
-
-def _escaped(filename: str) -> str:
-    """A name within quotes; a slash would make a folder of the upload."""
-    return filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").replace("/", "_")
