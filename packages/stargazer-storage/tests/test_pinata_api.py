@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import ConfigurationError, InvalidAssetError, StargazerError, StorageError
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.download.http import Backoff, Pace, SourceError, retry_after
+from stargazer.storage.download.http import Backoff, Pace, SourceError, is_safe, retry_after
 from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
-from stargazer.storage.pinata.api import MAX_FILE_SIZE, check, is_safe, origin
+from stargazer.storage.pinata.api import MAX_FILE_SIZE, check, origin
 from stargazer.storage.pinata.upload import upload
 
 from .pinata_emulator import DOMAIN, JWT, PinataEmulator

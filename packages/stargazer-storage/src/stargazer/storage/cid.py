@@ -22,31 +22,10 @@ from stargazer.assets import FormatError, StorageError
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = [
-    "BLOCK_SIZE",
-    "DAG_PB",
-    "LEAF_SIZE",
-    "LINKS_PER_NODE",
-    "PINATA",
-    "PROFILES",
-    "RAW",
-    "TEST_CID_V1",
-    "UNIXFS_V0_2015",
-    "UNIXFS_V1_2025",
-    "CidHasher",
-    "Hasher",
-    "Profile",
-    "SumHasher",
-    "cid_from_leaves",
-    "cid_text",
-    "compute_cid",
-    "compute_cid_like",
-    "fits_another_profile",
-    "hash_file",
-    "is_block",
-    "is_cid",
-    "normal",
-]
+__all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "TEST_CID_V1", "UNIXFS_V0_2015",
+           "UNIXFS_V1_2025", "CidHasher", "Hasher", "Profile", "SumHasher", "cid_from_leaves", "cid_text",
+           "compute_cid", "compute_cid_like", "fits_another_profile", "hash_file", "is_block", "is_cid",
+           "normal"]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -88,9 +67,6 @@ PROFILES = (PINATA, UNIXFS_V0_2015, TEST_CID_V1, UNIXFS_V1_2025)
 
 LEAF_SIZE = PINATA.leaf_size
 """Bytes per leaf of Pinata's layout."""
-
-LINKS_PER_NODE = PINATA.links
-"""Children of one node of Pinata's layout, at most."""
 
 BLOCK_SIZE = 16 * LEAF_SIZE
 """Bytes that one thread reads and hashes at a time: in smaller pieces the threads cost more than they give."""

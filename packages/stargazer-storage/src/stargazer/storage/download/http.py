@@ -23,29 +23,9 @@ from stargazer.assets.addresses import without_secrets
 if TYPE_CHECKING:
     import requests
 
-__all__ = [
-    "Backoff",
-    "Body",
-    "Follow",
-    "Pace",
-    "Patience",
-    "Progress",
-    "Refused",
-    "SourceError",
-    "Speed",
-    "Unavailable",
-    "anywhere",
-    "is_loopback",
-    "may_pass",
-    "never",
-    "open_url",
-    "parse_url",
-    "read_all",
-    "retry_after",
-    "same_site",
-    "send",
-    "without_secrets",
-]
+__all__ = ["Backoff", "Body", "Follow", "Pace", "Patience", "Progress", "Refused", "SourceError", "Speed",
+           "Unavailable", "anywhere", "is_safe", "may_pass", "never", "open_url", "parse_url", "read_all",
+           "retry_after", "same_site", "send", "without_secrets"]  # fmt: skip
 
 CONNECT_SECONDS = 20.0
 SILENT_SECONDS = 60.0
@@ -494,12 +474,18 @@ def parse_url(url: str) -> SplitResult | None:
     return parts if fit and not re.search(r"[\x00-\x20\x7f]", url) else None
 
 
-def is_loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     """Whether a host name or address means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def is_safe(url: str) -> bool:
+    """Whether what is sent to a URL is read by nobody on the way: by https, or to this machine."""
+    parts = parse_url(url)
+    return parts is not None and (parts.scheme == "https" or _is_loopback(parts.hostname or ""))
 
 
 def never(first: SplitResult, here: SplitResult, there: SplitResult) -> str:
@@ -513,7 +499,7 @@ def never(first: SplitResult, here: SplitResult, there: SplitResult) -> str:
 
 def _is_private(host: str) -> bool:
     """Whether a host is, or is resolved to, an address that the public cannot reach."""
-    if is_loopback(host):
+    if _is_loopback(host):
         return True
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}

@@ -19,24 +19,15 @@ from stargazer.storage.download.http import (
     Body,
     SourceError,
     anywhere,
-    is_loopback,
+    is_safe,
     open_url,
     parse_url,
     same_site,
     without_secrets,
 )
 
-__all__ = [
-    "Body",
-    "Gateway",
-    "LocalFile",
-    "Mirror",
-    "Source",
-    "SourceError",
-    "file_name",
-    "source_of",
-    "without_secrets",
-]
+__all__ = ["Body", "Gateway", "LocalFile", "Mirror", "Source", "SourceError", "file_name", "source_of",
+           "without_secrets"]  # fmt: skip
 
 _PIECE = 4 << 20
 _CID_SEGMENT = re.compile(r"(?P<base>.*)/ipfs/(?P<cid>Qm[1-9A-HJ-NP-Za-km-z]{44}|b[a-z2-7]{20,})/?")
@@ -87,9 +78,7 @@ class Gateway:
         return open_url(url, offset=offset, headers=self._headers(), follow=same_site)
 
     def _headers(self) -> dict[str, str]:
-        parts = urlsplit(self.base_url)
-        safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
-        return {_TOKEN_HEADER: self.token} if self.token and safe else {}
+        return {_TOKEN_HEADER: self.token} if self.token and is_safe(self.base_url) else {}
 
 
 def _mirror_url(url: str) -> str:

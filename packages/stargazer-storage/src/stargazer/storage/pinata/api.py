@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import attrs
 import requests
@@ -20,28 +20,16 @@ from stargazer.storage.download.http import (
     Refused,
     SourceError,
     Unavailable,
+    is_safe,
     may_pass,
+    parse_url,
     read_all,
     retry_after,
     send,
 )
 
-__all__ = [
-    "MAX_FILE_SIZE",
-    "MAX_KEYVALUES",
-    "PENDING",
-    "Answer",
-    "Patience",
-    "PinataApi",
-    "PinataFile",
-    "Refused",
-    "Unavailable",
-    "check",
-    "check_keyvalues",
-    "is_safe",
-    "network_of",
-    "origin",
-]
+__all__ = ["MAX_FILE_SIZE", "MAX_KEYVALUES", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile", "Refused",
+           "Unavailable", "check", "check_keyvalues", "network_of", "origin"]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -63,7 +51,6 @@ _LINK_SECONDS = 3600
 _SHOWN = 300
 
 _TOKEN = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*)*|(?i:bearer)\s+[^\s\"',}]+|(?<=https://)[^\s/\"'@]+@")
-_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?")
 _QUERY = re.compile(r"\?[^\s\"'<>]*=[^\s\"'<>]*")
 _ADVICE = {
     401: ". Check PINATA_JWT",
@@ -278,7 +265,7 @@ class PinataApi:
         order = {"url": url, "date": int(time.time()), "expires": _LINK_SECONDS, "method": "GET"}
         answer = self._call("sign a link", "POST", "/v3/files/private/download_link", json=order)
         link = answer.get("data")
-        if not isinstance(link, str) or not origin(link).startswith(("https://", "http://")):
+        if not isinstance(link, str) or not origin(link):
             raise Unavailable("Pinata's answer to a request for a signed link has no link: try again later")
         return link
 
@@ -394,23 +381,13 @@ class _Key(AuthBase):
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of a URL; empty if it has none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+    """Scheme, host and port of an http or https URL; empty if it is none."""
+    parts = parse_url(url)
+    if parts is None or parts.hostname is None:
         return ""
-    if not parts.hostname:
-        return ""
-    shown = "" if port in (None, {"https": 443, "http": 80}.get(parts.scheme)) else f":{port}"
+    shown = "" if parts.port in (None, {"https": 443, "http": 80}[parts.scheme]) else f":{parts.port}"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{shown}"
-
-
-def is_safe(url: str) -> bool:
-    """Whether what is sent to a URL is read by nobody on the way."""
-    scheme, _, host = origin(url).partition("://")
-    return scheme == "https" or (scheme == "http" and _LOOPBACK.fullmatch(host) is not None)
 
 
 def network_of(public: bool) -> str:
