@@ -37,10 +37,21 @@ from .reference import (
     split_intervals,
 )
 from .reports import summarise_germline
-from .tools import Library, OnPath, Tool, Wheel, call, current_session, expect
-from .tools.aligners import bwa, bwa_index, bwa_mem2, bwa_mem3
-from .tools.bcftools import bcftools
-from .tools.samtools import samtools
+from .tools import (
+    Library,
+    OnPath,
+    Tool,
+    Wheel,
+    bcftools,
+    bwa,
+    bwa_index,
+    bwa_mem2,
+    bwa_mem3,
+    call,
+    current_session,
+    expect,
+    samtools,
+)
 
 __all__ = [
     "MAX_DEPTH",

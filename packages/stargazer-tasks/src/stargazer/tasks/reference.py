@@ -35,7 +35,7 @@ from stargazer.tasks.regions import (
 )
 from stargazer.tasks.tools import Library, call, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks.tools.htslib import samtools
 
 __all__ = ["IndexedReference", "check_aligner_index", "check_reference", "count_bases", "index_for_bwa_mem3",
            "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",

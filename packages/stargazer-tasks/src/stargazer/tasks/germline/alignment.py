@@ -28,7 +28,7 @@ from stargazer.tasks.index_contents import index_prefix
 from stargazer.tasks.quality import mapped_reads
 from stargazer.tasks.tools import Command, call, current_session, expect
 from stargazer.tasks.tools.aligners import bwa, bwa_mem3
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks.tools.htslib import samtools
 
 __all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs", "flagstat",
            "group_id", "index_alignment", "mark_duplicates", "merge_lanes", "read_group", "refuse_long_reads",

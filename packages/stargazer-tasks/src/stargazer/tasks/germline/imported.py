@@ -14,7 +14,7 @@ from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.alignment import group_id
 from stargazer.tasks.germline.headers import check_header, conformed_header
 from stargazer.tasks.tools import Command, Pipeline, expect
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks.tools.htslib import samtools
 
 __all__ = ["CheckedAlignment", "check_alignment", "split_libraries"]
 

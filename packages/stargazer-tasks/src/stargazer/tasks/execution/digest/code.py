@@ -23,7 +23,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from stargazer.tasks.execution.digest.source import Undigestable, home_of
+from stargazer.tasks.execution.digest.definitions import Undigestable, home_of
 from stargazer.tasks.execution.digest.walk import Reach, Walk, is_flyte_task
 
 __all__ = ["CodeDigest", "Digest", "Undigestable"]

@@ -20,7 +20,7 @@ from stargazer.tasks.execution.digest.canonical import (
     parts_of,
     plain,
 )
-from stargazer.tasks.execution.digest.source import (
+from stargazer.tasks.execution.digest.definitions import (
     Scope,
     Undigestable,
     absolute_module,
