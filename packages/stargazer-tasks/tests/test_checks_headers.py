@@ -26,9 +26,9 @@ from stargazer.assets import (
 )
 from stargazer.storage import Addition, LocalStore, Lookup
 from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
-from stargazer.tasks.checks.builds import References
+from stargazer.tasks.checks.contigs import References
 from stargazer.tasks.checks.fields import fields_of
-from stargazer.tasks.checks.gvcf import is_gvcf
+from stargazer.tasks.checks.variants import is_gvcf
 
 SEQUENCES = {"chr1": "ACGTA" * 20, "chr2": "GATTACA" * 10, "HLA:A*01:01:01:01": "TTGCA" * 4}
 LENGTHS = {name: len(sequence) for name, sequence in SEQUENCES.items()}

@@ -1,4 +1,4 @@
-from .builds import References
+from .contigs import References
 from .fields import Said, fields_of
 
 __all__ = [

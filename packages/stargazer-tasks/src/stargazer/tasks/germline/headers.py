@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import attrs
 from stargazer.assets import InvalidAssetError
+from stargazer.tasks.checks.alignments import several_samples
 from stargazer.tasks.checks.contigs import compare, some
-from stargazer.tasks.checks.groups import several_samples
 from stargazer.tasks.checks.headers import Contig, Header
 from stargazer.tasks.checks.reads import LONG_READ_NAMES
 
