@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flyte
 from stargazer.tasks.execution import AssetEnvironment
-from stargazer.tasks.tools.htslib import bcftools, samtools
+from stargazer.tasks.tools import bcftools, samtools
 
 __all__ = ["align_env", "htslib_env", "index_env", "report_env"]
 

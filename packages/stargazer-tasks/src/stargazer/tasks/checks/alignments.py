@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import struct
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from stargazer.assets import Alignment, FormatError
@@ -23,22 +24,15 @@ NOT_GIVEN = 0xFF
 OFFSET = 31  # from Phred+33 to Phred+64
 
 
-def contigs(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
-    """The contigs of a BAM or CRAM against the reference it claims.
-
-    Raises:
-        FormatError: it was aligned to another one.
-    """
-    return check_reference(asset, path, lookup, _contigs)
+def _contigs(path: Path) -> Mapping[str, Contig]:
+    return alignment_header(path).contigs
 
 
-def build(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
-    """The build that is given for a BAM or CRAM against its contigs and its reference.
+contigs = partial(check_reference, read=_contigs)
+"""The contigs of a BAM or CRAM against the reference it claims."""
 
-    Raises:
-        FormatError: it was aligned to another one.
-    """
-    return check_build(asset, path, lookup, _contigs)
+build = partial(check_build, read=_contigs)
+"""The build that is given for a BAM or CRAM against its contigs and its reference."""
 
 
 def order(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
@@ -135,10 +129,6 @@ def several_samples(title: str, found: list[str], name: str = "in.bam") -> str:
         f"by read group (`samtools split -f '%!.bam' {shlex.quote(name)}`), merge those of the same sample "
         "(`samtools merge`), and add each"
     )
-
-
-def _contigs(path: Path) -> Mapping[str, Contig]:
-    return alignment_header(path).contigs
 
 
 def _scores(path: Path) -> Iterator[bytes]:

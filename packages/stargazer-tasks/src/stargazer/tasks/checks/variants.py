@@ -6,10 +6,11 @@ import itertools
 import shlex
 import struct
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from stargazer.assets import FormatError, KnownSites, Variants
+from stargazer.assets import FormatError, Variants
 from stargazer.assets.formats import GZIP
 from stargazer.assets.keyvalues import list_text
 from stargazer.storage import Lookup
@@ -25,22 +26,17 @@ ANY = b"<*>"
 LARGEST = 1 << 28  # bytes of a header, or of a record
 
 
-def contigs(asset: Variants | KnownSites, path: Path, lookup: Lookup) -> bool | str:
-    """The contigs of a VCF or BCF against the reference it claims.
-
-    Raises:
-        FormatError: its variants were called, or are placed, on another one.
-    """
-    return check_reference(asset, path, lookup, _contigs)
+def _contigs(path: Path) -> Mapping[str, Contig]:
+    """Of a header that names none, the contig of the first record."""
+    header = variants_header(path)
+    return header.contigs or ({header.first: Contig()} if header.first else {})
 
 
-def build(asset: Variants | KnownSites, path: Path, lookup: Lookup) -> bool | str:
-    """The build that is given for a VCF or BCF against its contigs and its reference.
+contigs = partial(check_reference, read=_contigs)
+"""The contigs of a VCF or BCF against the reference it claims."""
 
-    Raises:
-        FormatError: its variants are placed on another one.
-    """
-    return check_build(asset, path, lookup, _contigs)
+build = partial(check_build, read=_contigs)
+"""The build that is given for a VCF or BCF against its contigs and its reference."""
 
 
 def samples(asset: Variants, path: Path, lookup: Lookup) -> bool:
@@ -79,12 +75,6 @@ def is_gvcf(path: Path) -> bool:
             return _names_any(file)
         lines = (line for line in file if not line.startswith(b"#"))
         return any(_is_block(line.rstrip().split(b"\t", 9)) for line in itertools.islice(lines, RECORDS))
-
-
-def _contigs(path: Path) -> Mapping[str, Contig]:
-    """Of a header that names none, the contig of the first record."""
-    header = variants_header(path)
-    return header.contigs or ({header.first: Contig()} if header.first else {})
 
 
 def _is_block(fields: list[bytes]) -> bool:

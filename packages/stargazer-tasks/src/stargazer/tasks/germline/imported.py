@@ -13,8 +13,7 @@ from stargazer.tasks.environments import htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.alignment import group_id
 from stargazer.tasks.germline.headers import check_header, conformed_header
-from stargazer.tasks.tools import Command, Pipeline, expect
-from stargazer.tasks.tools.htslib import samtools
+from stargazer.tasks.tools import Command, Pipeline, expect, samtools
 
 __all__ = ["CheckedAlignment", "check_alignment", "split_libraries"]
 
