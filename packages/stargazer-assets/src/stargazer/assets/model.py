@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -289,8 +290,9 @@ def asset_class(key: str) -> type[Asset]:
     Raises:
         InvalidAssetError: no such type; the message names the nearest ones.
     """
-    if key not in REGISTRY:
-        load_asset_types()
+    for load in (_load_catalogue, load_asset_types):
+        if key not in REGISTRY:
+            load()
     if key not in REGISTRY:
         near = difflib.get_close_matches(str(key), REGISTRY, n=3) or sorted(REGISTRY)
         raise InvalidAssetError(f"unknown asset type {key!r}; known: {', '.join(near)}")
@@ -308,11 +310,17 @@ def companions_of(cls: type[Asset]) -> list[tuple[type[Asset], str]]:
     ]
 
 
+def _load_catalogue() -> None:
+    """Import our own asset types, whose module imports this one."""
+    importlib.import_module("stargazer.assets.catalogue")
+
+
 @functools.cache
 def load_asset_types() -> None:
-    """Import, once, the modules that installed distributions declare asset types in."""
+    """Import, once, our own asset types and the modules in which installed distributions declare theirs."""
     from importlib.metadata import entry_points
 
+    _load_catalogue()
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             entry.load()

@@ -1,9 +1,11 @@
+from ._add import Fields, add, additions_of, check_links, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import get_client
 from .doubts import doubt, holds_files
 from .downloading import fetch_file, file_name
+from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient
 from .pinata.client import PinataClient
@@ -18,6 +20,7 @@ from .workspaces import new_lock, private_folder
 __all__ = [
     "VARIABLES",
     "Addition",
+    "Fields",
     "Known",
     "LocalStorageClient",
     "LocalStore",
@@ -27,12 +30,16 @@ __all__ = [
     "StoreClient",
     "StoreReader",
     "account",
+    "add",
+    "additions_of",
     "check_files",
+    "check_links",
     "check_metadata",
     "checked_one_by_one",
     "compute_cid",
     "doubt",
     "fetch_file",
+    "field_text",
     "file_name",
     "get_client",
     "hash_in_place",
@@ -43,6 +50,7 @@ __all__ = [
     "make_folders",
     "makers",
     "makes",
+    "names_of_mates",
     "new_lock",
     "now",
     "open_shared",

@@ -1,3 +1,4 @@
+from .checks.headers import quiet_htslib
 from .environments import align_env, htslib_env, index_env, report_env
 from .execution import AssetEnvironment, WorkflowEnvironment, named_outputs, pack, workspace
 from .germline.alignment import (
@@ -95,6 +96,7 @@ __all__ = [
     "named_outputs",
     "normalise_variants",
     "pack",
+    "quiet_htslib",
     "read_group",
     "refuse_long_reads",
     "report_env",

@@ -16,7 +16,7 @@ from stargazer.assets import FormatError
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 
-__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "quiet", "read_count", "sam_contigs",
+__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "quiet_htslib", "read_count", "sam_contigs",
            "sam_header", "variants_header"]  # fmt: skip
 
 LARGEST = 256 << 20
@@ -195,7 +195,7 @@ def _cram_header(path: Path) -> Header:
 
     with (
         _explained(path, OSError, ValueError),
-        quiet(),
+        quiet_htslib(),
         pysam.AlignmentFile(str(path), "rc", check_sq=False) as file,
     ):
         text = str(file.header)
@@ -212,7 +212,7 @@ def _explained(path: Path, *failures: type[Exception]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_htslib() -> Iterator[None]:
     """htslib keeps its remarks to itself: a file whose index is elsewhere is no news."""
     import pysam
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stargazer.assets import FormatError
-from stargazer.tasks.checks import quiet
+from stargazer.tasks import quiet_htslib
 from stargazer.workflows.demo.alleles import Allele, normalise
 
 __all__ = [
@@ -144,7 +144,7 @@ def opened(path: str) -> Iterator[Any]:
     import pysam
 
     try:
-        with quiet(), pysam.VariantFile(path) as variants:
+        with quiet_htslib(), pysam.VariantFile(path) as variants:
             yield variants
     except (OSError, ValueError) as error:
         raise FormatError(f"{path!r} cannot be read as VCF or BCF: {error}") from error

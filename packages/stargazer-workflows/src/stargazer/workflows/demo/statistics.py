@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stargazer.assets import FormatError
-from stargazer.tasks.checks import quiet
+from stargazer.tasks import quiet_htslib
 from stargazer.workflows.demo.files import is_sequence, opened, passes
 
 __all__ = ["call_statistics", "coverage"]
@@ -100,7 +100,7 @@ def coverage(alignment: str, window: int = 1000) -> dict[str, Any]:
 
     reads = mapped = duplicates = 0
     try:
-        with quiet(), pysam.AlignmentFile(alignment, "rb", check_sq=False) as records:
+        with quiet_htslib(), pysam.AlignmentFile(alignment, "rb", check_sq=False) as records:
             lengths = dict(zip(records.references, records.lengths, strict=True))
             changes = [np.zeros(length + 1, dtype=np.int32) for length in lengths.values()]
             for record in records:

@@ -1,4 +1,4 @@
-"""What a file is, by its name, where the name leaves no doubt; and which reads are mates."""
+"""What the name of a file tells: its asset type, where it leaves no doubt, and the names of mates."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargazer.assets import REGISTRY, InvalidAssetError
+from stargazer.assets import REGISTRY, InvalidAssetError, load_asset_types
 
-__all__ = ["guess_type", "mates"]
+__all__ = ["guess_type", "mates", "names_of_mates"]
 
 ENDINGS = {
     "alignment": (".bam", ".cram"),
@@ -26,6 +26,7 @@ COMPANIONS = {
     ".tbi": ("variants_index", "variants_cid"),
     ".csi": ("variants_index", "variants_cid"),
 }
+FASTQ_ENDING = re.compile(r"\.f(ast)?q(\.gz)?$", re.IGNORECASE)
 FASTQ = re.compile(r".*\.f(ast)?q(\.gz)?", re.IGNORECASE | re.DOTALL)
 MATE = re.compile(
     r"(?P<before>.*[._-]R|R|.*[._-](?=[12]\.f(?:ast)?q)|(?=[12]\.f(?:ast)?q))(?P<mate>[12])(?P<after>[._-].*)",
@@ -52,6 +53,7 @@ def guess_type(name: str) -> str:
             raise InvalidAssetError(
                 f"{name!r} accompanies another file: give asset={key} {link}=CID (`stargazer query`)"
             )
+    load_asset_types()
     raise InvalidAssetError(
         f"what is {name!r}? give asset=TYPE, one of: {', '.join(sorted(set(REGISTRY) - {'provenance'}))}"
     )
@@ -68,3 +70,11 @@ def mates(paths: Sequence[Path]) -> dict[Path, Path]:
             if first in there:
                 found[path] = first
     return found
+
+
+def names_of_mates(name: str) -> tuple[str, str]:
+    """What the files are called that an interleaved one is split into: `x.fq` into `x_R1.fq.gz` and `x_R2.fq.gz`."""
+    stem = FASTQ_ENDING.sub("", name)
+    match = MATE.fullmatch(f"{stem}.fq")
+    before, after = (match["before"], match["after"]) if match else (f"{stem}_R", ".fq")
+    return f"{before}1{after}.gz", f"{before}2{after}.gz"
