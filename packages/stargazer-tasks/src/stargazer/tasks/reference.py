@@ -1,4 +1,4 @@
-"""Preparing a reference: indexes and dictionary that the other tasks rely on."""
+"""Tasks that prepare a reference: check it, index it, for aligners too, choose contigs, cut it into pieces."""
 
 from __future__ import annotations
 

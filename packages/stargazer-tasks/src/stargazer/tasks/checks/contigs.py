@@ -1,4 +1,4 @@
-"""The contigs of references, and whether those of a file fit the reference or the build that it is said to be of."""
+"""Compares the contigs of a file with those of the reference and the build that it is said to be of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the headers of alignments and variants say, read without the file's records: contigs, samples, order."""
+"""Reads the headers of alignments (BAM, CRAM) and variants (VCF, BCF): contigs, samples, read groups, order."""
 
 from __future__ import annotations
 

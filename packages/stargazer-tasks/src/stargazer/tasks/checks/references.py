@@ -1,4 +1,4 @@
-"""Whether the index, the block index and the dictionary of a reference belong to it."""
+"""Checks that the index (.fai), the block index (.gzi) and the dictionary of a reference belong to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads to alignments: align, merge lanes, mark duplicates, index, and what there is to say about them."""
+"""Tasks from reads to alignments: align, sort, merge lanes, mark duplicates, index, count."""
 
 from __future__ import annotations
 

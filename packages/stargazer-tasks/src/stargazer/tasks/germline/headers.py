@@ -1,4 +1,4 @@
-"""What the header of an alignment from elsewhere says about where it belongs, and the header that it should have."""
+"""Compares the header of an alignment made elsewhere with a reference and a sample, and conforms it to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alignments from elsewhere: they are given the contigs of the reference, and what marking duplicates needs."""
+"""Tasks for alignments made elsewhere: they get the contigs of the reference, and are split to mark duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alignments to variants: call jointly, gather, normalise, filter, index, and count."""
+"""Tasks from alignments to variants: call jointly, gather, normalise, filter, index, count."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ from .command import Command, Pipeline, Tool, expect
 from .htslib import bcftools, samtools
 from .pipelines import Completed
 from .python import call
-from .runner import Session, current_session, use_session
+from .session import Session, current_session, use_session
 from .sources import ENGINES, Library, OnPath, ResolvedTool, Source, Wheel
 
 __all__ = [

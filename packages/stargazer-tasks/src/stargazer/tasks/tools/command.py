@@ -14,7 +14,7 @@ from stargazer.assets import ConfigurationError, ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import Completed, run_stages, useful_line
 from stargazer.tasks.tools.processes import Stage
-from stargazer.tasks.tools.runner import Session, current_session
+from stargazer.tasks.tools.session import Session, current_session
 from stargazer.tasks.tools.sources import ResolvedTool, Source
 
 __all__ = ["Argument", "Command", "Pipeline", "Tool", "expect"]

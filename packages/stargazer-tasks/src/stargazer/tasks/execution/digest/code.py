@@ -1,4 +1,4 @@
-"""The digest of what a task's result depends on in code: the function, and what it uses of its own package.
+"""The code digest of a task: a hash of its function and of all that this uses of its own package.
 
 What counts: the function's code, and the helpers, classes, constants and default values of its package that it
 refers to, transitively. What does not: comments, docstrings, formatting, the names of modules (unless an import

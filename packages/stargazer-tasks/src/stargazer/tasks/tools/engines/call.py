@@ -1,4 +1,4 @@
-"""Child process: one Python function, its arguments as JSON on stdin, its result as JSON to a descriptor.
+"""Stand-alone script that calls one Python function: arguments as JSON from stdin, result as JSON to a descriptor.
 
 python call.py DESCRIPTOR package.module:function
 """

@@ -1,4 +1,4 @@
-"""Child process: samtools or bcftools from pysam's wheel, as if it were the program itself.
+"""Stand-alone script that runs samtools or bcftools from the library in pysam's wheel, as if it were the program.
 
     python hts.py samtools|bcftools ARGUMENTS...
 
