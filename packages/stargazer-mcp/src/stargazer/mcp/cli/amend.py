@@ -1,4 +1,4 @@
-"""`stargazer amend`: what is said of registered files, corrected; the bytes and how they came to be stay."""
+"""`stargazer amend`: corrected metadata of registered files, whose bytes and origin stay."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stargazer.assets import FormatError, InvalidAssetError
-from stargazer.mcp.cli.finding import existing, one_record, print_records
-from stargazer.mcp.cli.output import note, print_json
-from stargazer.mcp.cli.words import Parser, Words, single
+from stargazer.mcp.cli.console import note, print_json, print_records
+from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
     from stargazer.assets import Asset, IpFile
@@ -28,16 +27,18 @@ def amend(argv: Sequence[str]) -> int:
         "is written down.",
         "  stargazer amend lane2_R1.fq.gz lane2_R2.fq.gz lane=L002\n  stargazer amend bafkrei... lane=",
     )
-    parser.add_argument("--json", action="store_true", help="print the records as they are now as JSON")
+    parser.flag("--json", "print the records as they are now as JSON")
     words = parser.sort(argv)
-    pairs = single(words, parser)
+    pairs = parser.single(words)
     if not words.plain or not pairs:
         parser.error("name records by CID, id or file, and say what is true of them: key=value")
-    from stargazer.mcp.noticing import amended_notices
+    from stargazer.mcp.cli.selection import existing, one_record
+    from stargazer.mcp.notices import amended_notices
     from stargazer.mcp.records import as_dict
 
     store = existing()
-    records = _meant(store, words)
+    found = [one_record(store, word) for word in words.plain]
+    records = list({record.id: record for record in found}.values())
     changes = _changes(store, records, pairs)
     _check(store, records, changes)
     amended = [store.amend(record, change) for record, change in zip(records, changes, strict=True)]
@@ -51,17 +52,6 @@ def amend(argv: Sequence[str]) -> int:
     changed = sum(new.id != old.id for new, old in zip(amended, records, strict=True))
     note(f"amended {changed} of {len(records)} records")
     return 0
-
-
-def _meant(store: LocalStore, words: Words) -> list[IpFile]:
-    """The one record that each word names, provenance aside.
-
-    Raises:
-        AssetNotFoundError: none.
-        AmbiguousAssetError: the same bytes are registered as several things.
-    """
-    found = [one_record(store, word, words) for word in words.plain]
-    return list({record.id: record for record in found}.values())
 
 
 def _changes(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StorageError
-from stargazer.mcp.cli.output import note, print_json, print_table, print_text
-from stargazer.mcp.cli.supervising import supervise
+from stargazer.mcp.cli.console import note, print_json, print_table, print_text
+from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def demo(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--outdir", metavar="DIR", type=Path, default=Path("stargazer-demo"),
                         help="where copies of the calls and the report go; stargazer-demo by default")  # fmt: skip
-    parser.add_argument("--refresh", action="store_true", help="compute everything anew")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.flag("--refresh", "compute everything anew")
+    parser.flag("--json", "print the results as JSON")
     words = parser.sort(argv)
     if words.plain or words.pairs:
         parser.error("the demo takes no arguments")

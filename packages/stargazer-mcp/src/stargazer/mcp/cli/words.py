@@ -1,22 +1,23 @@
-"""The one spelling of every verb: options, `key=value` words, and everything else."""
+"""How command lines are read: options, `key=value` words, everything else; and times and sizes in them."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-import attrs
-from stargazer.mcp.cli.output import escaped, note
+from stargazer.mcp.cli.console import escaped, note
 
-__all__ = ["Parser", "Words", "single"]
+__all__ = ["Parser", "Words"]
 
+TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+         "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 KEY_VALUE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
 
-@attrs.frozen
-class Words:
+class Words(NamedTuple):
     """What a command line says.
 
     Attributes:
@@ -31,7 +32,15 @@ class Words:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse for one verb, whose words are sorted into plain ones and key=value pairs."""
+    """argparse for one verb, whose words are sorted into plain ones and key=value pairs.
+
+    Args:
+        verb: the verb.
+        usage: what follows it.
+        description: what it does.
+        examples: command lines.
+        options: of `argparse.ArgumentParser`.
+    """
 
     def __init__(self, verb: str, usage: str, description: str, examples: str, **options: Any):
         super().__init__(
@@ -59,17 +68,46 @@ class Parser(argparse.ArgumentParser):
                 plain.append(word)
         return Words(plain + argv[cut + 1 :], pairs, options)
 
+    def flag(self, name: str, text: str) -> None:
+        """An option without a value."""
+        self.add_argument(name, action="store_true", help=text)
+
+    def single(self, words: Words) -> dict[str, str]:
+        """The pairs, where a key given twice is a mistake."""
+        for key, values in words.pairs.items():
+            if len(values) > 1:
+                self.error(f"{key} is given {len(values)} times")
+        return {key: values[0] for key, values in words.pairs.items()}
+
+    def one_way(self, words: Words, question: str = "") -> None:
+        """Refuse CIDs beside filters: whether both should hold is not said. With a question, refuse no words too."""
+        if question and not words.plain and not words.pairs:
+            self.error(question)
+        if words.plain and words.pairs:
+            self.error("give CIDs or key=value, not both")
+
+    def no_words(self, words: Words) -> None:
+        """Refuse words that are no options."""
+        for word in [*words.plain, *(f"{key}=..." for key in words.pairs)]:
+            self.error(f"{word!r} is not expected here")
+
+    def parse_seconds(self, option: str, text: str) -> float:
+        """Seconds of a time like 30m, 12h, 14d or 2w; 0 alone is none."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text.strip())
+        if match is None or (not match[2] and float(match[1]) != 0):
+            self.error(f"{option}: expected a time like 30m, 12h, 14d or 2w, got {text!r}")
+        return float(match[1]) * TIMES[match[2] or "s"]
+
+    def parse_bytes(self, option: str, text: str) -> int:
+        """Bytes of a size like 500MB or 2GiB."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+        if match is None or match[2].upper() not in SIZES:
+            self.error(f"{option}: expected a size like 500MB or 2GB, got {text!r}")
+        return int(float(match[1]) * SIZES[match[2].upper()])
+
     def error(self, message: str) -> NoReturn:
         """Usage and what is wrong with the command line, on stderr; exit status 2."""
         note(
             f"usage: {self.usage}\nstargazer: error: {escaped(message)} (`{self.prog} --help` shows examples)"
         )
         raise SystemExit(2)
-
-
-def single(words: Words, parser: Parser) -> dict[str, str]:
-    """The pairs, where a key given twice is a mistake."""
-    for key, values in words.pairs.items():
-        if len(values) > 1:
-            parser.error(f"{key} is given {len(values)} times")
-    return {key: values[0] for key, values in words.pairs.items()}

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
-from stargazer.mcp.cli.bars import moving
-from stargazer.mcp.cli.measures import count
-from stargazer.mcp.cli.output import human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import (
+    count,
+    human_size,
+    note,
+    print_files,
+    print_json,
+    print_table,
+    print_text,
+)
+from stargazer.mcp.cli.progress import moving
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
@@ -64,26 +71,23 @@ def bundle(argv: Sequence[str]) -> int:
     parser.add_argument("--description", metavar="TEXT", help="make: what is in it, for people")
     parser.add_argument("--mirror", metavar="URL", action="append",
                         help="make: where the files can be had, with {cid} or {name}; may be repeated")  # fmt: skip
-    parser.add_argument("--manifest-only", action="store_true", help="make: copy no files")
+    parser.flag("--manifest-only", "make: copy no files")
     parser.add_argument("--run", metavar="RUN", help="make: all results of a run, by the id that it printed")
-    parser.add_argument("--with-lineage", action="store_true",
-                        help="make: a capsule, which `stargazer replay` computes again: with all that was imported "
-                        "for it, and the environment")  # fmt: skip
-    parser.add_argument("--intermediates", action="store_true",
-                        help="make: with the files on the way as well")  # fmt: skip
-    parser.add_argument("--requirements", action="store_true",
-                        help="show: the packages of a capsule's environment, for `pip install -r`")  # fmt: skip
+    parser.flag(
+        "--with-lineage",
+        "make: a capsule, which `stargazer replay` computes again: with all that was imported "
+        "for it, and the environment",
+    )
+    parser.flag("--intermediates", "make: with the files on the way as well")
+    parser.flag("--requirements", "show: the packages of a capsule's environment, for `pip install -r`")
     parser.add_argument("--only", metavar="key=value", action="append",
                         help="fetch: only these; the same key again means any of them")  # fmt: skip
-    parser.add_argument("--records-only", action="store_true",
-                        help="fetch: register the records, and bring the bytes when they are needed")  # fmt: skip
-    parser.add_argument("--trust", action="store_true",
-                        help="fetch: what its provenance says was computed is not computed here again")  # fmt: skip
-    parser.add_argument("--force", action="store_true",
-                        help="fetch: register what a check refuses; provenance says that it was forced")  # fmt: skip
-    parser.add_argument("--store", action="store_true", help="verify: what is in the store, not the folder")
-    parser.add_argument("--download", action="store_true", help="verify: fetch what is missing, then look")
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.flag("--records-only", "fetch: register the records, and bring the bytes when they are needed")
+    parser.flag("--trust", "fetch: what its provenance says was computed is not computed here again")
+    parser.flag("--force", "fetch: register what a check refuses; provenance says that it was forced")
+    parser.flag("--store", "verify: what is in the store, not the folder")
+    parser.flag("--download", "verify: fetch what is missing, then look")
+    parser.flag("--json", "print the answer as JSON")
     words = parser.sort(argv)
     action, *rest = words.plain or [""]
     if action not in OPTIONS:
@@ -113,8 +117,7 @@ def _store() -> LocalStore:
 
 
 def _make(parser: Parser, words: Words, name: str) -> int:
-    from stargazer.mcp.cli.bringing import bring
-    from stargazer.mcp.cli.finding import some_records
+    from stargazer.mcp.cli.selection import bring, some_records
     from stargazer.storage.bundles import check_name, make_bundle, remember_made, with_lineage
 
     store, options = _store(), words.options
@@ -163,7 +166,7 @@ def _of_run(store: LocalStore, id: str) -> list[IpFile]:
     Raises:
         AssetNotFoundError: no such run here, or it has none.
     """
-    from stargazer.mcp.cli.running import records_of
+    from stargazer.mcp.cli.run import records_of
     from stargazer.workflows import find_run
 
     records = records_of(store, find_run(id).results)
@@ -189,6 +192,8 @@ def _list(parser: Parser, words: Words, _: str) -> int:
 
 
 def _show(parser: Parser, words: Words, word: str) -> int:
+    from stargazer.mcp.records import fields_text
+
     store = _store()
     found = _found(word, store)
     manifest = found.lock.apply(found.manifest)
@@ -210,7 +215,7 @@ def _show(parser: Parser, words: Words, word: str) -> int:
     documents = f", {count(len(manifest.provenance), 'provenance document')}" if manifest.provenance else ""
     print_text(f"{count(len(here), 'file')}, {human_size(manifest.size)}{documents}; {sum(here)} here\n")
     rows = [
-        [entry.keyvalues["asset"], _what(entry.keyvalues), entry.name, human_size(entry.size),
+        [entry.keyvalues["asset"], fields_text(entry.keyvalues), entry.name, human_size(entry.size),
          "yes" if is_here else "", entry.cid or next(f"{kind} {text}" for kind, text in entry.sums.items())]
         for entry, is_here in zip(manifest.files, here, strict=True)
     ]  # fmt: skip
@@ -250,7 +255,7 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
                     "failed": [{"name": item.name, "reason": item.reason} for item in done.failed],
                     "moved": done.moved, "trusted": done.trusted})  # fmt: skip
     elif done.records:
-        _table(done.records)
+        print_files(done.records)
     if done.trusted and not words.options.json:
         note(f"{count(len(done.trusted), 'execution')} trusted: what they made is not computed here again")
     done.check(found)
@@ -319,23 +324,6 @@ def _as_dict(found: Bundle) -> dict[str, Any]:
     manifest = found.manifest
     return {"name": manifest.name, "description": manifest.description, "files": len(manifest.files),
             "size": manifest.size, "where": found.where}  # fmt: skip
-
-
-def _table(records: Sequence[IpFile]) -> None:
-    from stargazer.mcp.records import fields_text
-
-    rows = [
-        [record.keyvalues["asset"], fields_text(record), record.name, human_size(record.size), record.cid]
-        for record in records
-    ]
-    print_table(["TYPE", "WHAT", "NAME", "SIZE", "CID"], rows)
-
-
-def _what(keyvalues: Any) -> str:
-    from stargazer.assets import IpFile
-    from stargazer.mcp.records import fields_text
-
-    return fields_text(IpFile(cid="", keyvalues=keyvalues))
 
 
 def _first_sentence(text: str) -> str:

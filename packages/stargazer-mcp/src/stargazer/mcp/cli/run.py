@@ -1,4 +1,4 @@
-"""`stargazer run`: a workflow from its name and key=value arguments to a table of results."""
+"""`stargazer run`: workflows listed, described, and run, with a table of the results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.mcp.cli.measures import count
-from stargazer.mcp.cli.output import note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import count, note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
@@ -43,16 +42,13 @@ def run(argv: Sequence[str]) -> int:
         help="also copy the results here, under names people read; those of an earlier run, which a list "
         "(stargazer-results.json) names, are removed where nobody changed them",
     )
-    parser.add_argument(
-        "--refresh", action="store_true", help="compute everything anew, whatever has been computed"
-    )
+    parser.flag("--refresh", "compute everything anew, whatever has been computed")
     parser.add_argument("--refresh-task", metavar="TASK", action="append", default=[],
                         help="compute this task anew; what reads its results only if they are other bytes")  # fmt: skip
     parser.add_argument("--refresh-from", metavar="TASK", action="append", default=[],
                         help="compute this task anew, and everything that reads its results")  # fmt: skip
-    parser.add_argument("--why-not", action="store_true",
-                        help="compute nothing: say what would be computed first, and why")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.flag("--why-not", "compute nothing: say what would be computed first, and why")
+    parser.flag("--json", "print the results as JSON")
     words = parser.sort(argv)
     options = words.options
     if bool(options.refresh) + bool(options.refresh_task) + bool(options.refresh_from) > 1:
@@ -104,8 +100,8 @@ def _describe(workflow: Entry) -> int:
 def _run(
     workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
 ) -> int:
-    from stargazer.mcp.cli.supervising import supervise
-    from stargazer.mcp.exporting import check_results
+    from stargazer.mcp.cli.progress import supervise
+    from stargazer.mcp.copies import check_results
     from stargazer.workflows import execute
 
     if options.outdir is not None:
@@ -179,8 +175,8 @@ def records_of(store: LocalStore, results: Mapping[str, Any]) -> list[IpFile]:
 
 def _export(results: Mapping[str, Any], folder: Path, run: str) -> None:
     """Copy every file of the results; each then says where its copy is."""
-    from stargazer.mcp.cli.bringing import bring
-    from stargazer.mcp.exporting import export_results
+    from stargazer.mcp.cli.selection import bring
+    from stargazer.mcp.copies import export_results
     from stargazer.storage import get_client
 
     store = get_client().store

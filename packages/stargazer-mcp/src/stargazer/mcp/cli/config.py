@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stargazer.mcp.cli.output import note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser
 from stargazer.storage import VARIABLES, Settings
 
@@ -21,7 +21,7 @@ def config(argv: Sequence[str]) -> int:
         "A variable wins over config.toml, which wins over the default. Nothing is changed, made or sent.",
         "  stargazer config\n  STARGAZER_MODE=local stargazer config --json",
     )
-    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+    parser.flag("--json", "print the same as JSON")
     words = parser.sort(argv)
     if words.plain or words.pairs:
         parser.error("config takes no words: set a variable, or write to config.toml")

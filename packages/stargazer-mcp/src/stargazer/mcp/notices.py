@@ -175,4 +175,4 @@ def _reads(kind: type[Reads], records: Sequence[IpFile]) -> list[Reads]:
 
 
 def _what(record: IpFile) -> str:
-    return fields_text(record) or record.keyvalues.get("asset", "file")
+    return fields_text(record.keyvalues) or record.keyvalues.get("asset", "file")

@@ -1,4 +1,4 @@
-"""`stargazer why` and `diff`: how a file came to be, and where the ways of two files part."""
+"""`stargazer why`: how a file came to be, as text, JSON, a graph or an RO-Crate."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.mcp.cli.finding import existing, one_cid
-from stargazer.mcp.cli.output import print_json, print_text
-from stargazer.mcp.cli.words import Parser, Words
+from stargazer.mcp.cli.console import print_json, print_text
+from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
-    from stargazer.storage import LocalStore
     from stargazer.storage.lineage import Step
 
-__all__ = ["diff", "why"]
+__all__ = ["why"]
 
 FORMATS = ("text", "json", "dot", "mermaid", "rocrate")
 EXTENSIONS = {"text": ".txt", "json": ".json", "dot": ".dot", "mermaid": ".mmd"}
@@ -36,15 +34,16 @@ def why(argv: Sequence[str]) -> int:
         choices=FORMATS,
         help="text (default), json, dot (Graphviz), mermaid, or rocrate (RO-Crate, Process Run Crate profile)",
     )
-    parser.add_argument("--json", action="store_true", help="the same as --format json")
+    parser.flag("--json", "the same as --format json")
     parser.add_argument("--to", metavar="FOLDER", type=Path, help="write a file there instead of printing")
-    parser.add_argument("--latest", action="store_true", help="of several that match, the newest")
+    parser.flag("--latest", "of several that match, the newest")
     words = parser.sort(argv)
     if len(words.plain) + bool(words.pairs) != 1:
         parser.error("say which file: a CID, a path, or key=value")
     if words.options.json and words.options.format not in (None, "json"):
         parser.error(f"--json and --format {words.options.format} contradict each other")
     form = "json" if words.options.json else words.options.format or "text"
+    from stargazer.mcp.cli.selection import existing, one_cid
     from stargazer.storage import lineage
 
     store = existing()
@@ -56,38 +55,6 @@ def why(argv: Sequence[str]) -> int:
     else:
         print_text(_text(step, form))
     return 0
-
-
-def diff(argv: Sequence[str]) -> int:
-    """Show where the lineages of two files part, and how their contents differ."""
-    parser = Parser(
-        "diff",
-        "A B [--no-contents] [--json]",
-        "Where the ways of two files part: the first inputs, parameters, code, tools and platforms upstream that\n"
-        "differ, not all that follows from them; then how the contents differ, of files whose bytes are here.\n"
-        "A and B are CIDs, ids or files of this machine; CIDs of provenance documents compare two executions.",
-        "  stargazer diff results/NA12878.variants.vcf.gz results2/NA12878.variants.vcf.gz",
-    )
-    parser.add_argument("--no-contents", action="store_true", help="compare only how they came to be")
-    parser.add_argument("--json", action="store_true", help="print the differences as JSON")
-    words = parser.sort(argv)
-    if len(words.plain) != 2 or words.pairs:
-        parser.error("say which two files: CIDs, ids or paths")
-    from stargazer.storage.lineage import contents, difference_as_json, render_difference
-    from stargazer.storage.lineage import diff as compare
-
-    store = existing()
-    difference = compare(store, *_two_cids(store, words))
-    lines = [] if words.options.no_contents else contents(store, difference.a.entry, difference.b.entry)
-    if words.options.json:
-        print_json(difference_as_json(difference, lines))
-    else:
-        print_text(render_difference(difference, lines))
-    return 0
-
-
-def _two_cids(store: LocalStore, words: Words) -> list[str]:
-    return [one_cid(store, Words([word], {}, words.options)) for word in words.plain]
 
 
 def _text(step: Step, form: str) -> str:
