@@ -21,8 +21,7 @@ from stargazer.storage.bundles.fetching import fetch_bundle
 from stargazer.storage.bundles.finding import find_bundle
 from stargazer.storage.bundles.making import Made, make_bundle
 from stargazer.storage.bundles.manifest import dump, parse
-from stargazer.storage.lineage.executions import executions_of
-from stargazer.storage.lineage.walking import why_each
+from stargazer.storage.lineage._why import executions_of, why_each
 from stargazer.storage.store import LocalStore, now
 
 from .lineage_store import entry_of, imported, made

@@ -29,7 +29,6 @@ from stargazer.assets import (
     StorageError,
 )
 from stargazer.assets.provenance import Entry, Execution, Import, Retraction, dump
-from stargazer.storage.at_once import each
 from stargazer.storage.bundles import finding
 from stargazer.storage.bundles.fetching import Fetched, News, fetch_bundle
 from stargazer.storage.bundles.finding import BuiltinBundle, find_bundle, known_bundles
@@ -39,6 +38,7 @@ from stargazer.storage.bundles.manifest import LARGEST, parse
 from stargazer.storage.bundles.verifying import verify_folder, verify_store
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.threads import each
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"
 

@@ -15,13 +15,11 @@ from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport
 from stargazer.assets.provenance import Execution, dump
 from stargazer.storage import get_client
 from stargazer.storage.bundles import Bundle, find_bundle, make_bundle
-from stargazer.tasks.execution import AssetEnvironment, Event, observe, workspace
-from stargazer.tasks.execution.again import Again, Compared
-from stargazer.tasks.execution.capsules import Replay, replay_bundle
-from stargazer.tasks.execution.declared import TASKS
-from stargazer.tasks.execution.recomputing import execution_of, repeat
-from stargazer.tasks.execution.replaying import replay
-from stargazer.tasks.execution.runkey import _kept_digest
+from stargazer.tasks.execution import AssetEnvironment, Event, execution_of, observe, repeat, workspace
+from stargazer.tasks.execution.digest.run_key import _kept_digest
+from stargazer.tasks.execution.registry import TASKS
+from stargazer.tasks.execution.reproduce.repeat import Again, Compared
+from stargazer.tasks.execution.reproduce.replay import Replay, replay, replay_bundle
 
 env = AssetEnvironment(name="repeat")
 FACTOR = 2

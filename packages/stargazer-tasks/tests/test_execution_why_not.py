@@ -13,7 +13,7 @@ from stargazer.assets.catalogue import QcReport
 from stargazer.storage import get_client
 from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
 from stargazer.tasks.execution import AssetEnvironment, asking_why, refreshing, workspace
-from stargazer.tasks.execution.misses import Miss, NotRemembered
+from stargazer.tasks.execution.options import Miss, NotRemembered
 
 from .changing_tasks import ChangingTasks
 

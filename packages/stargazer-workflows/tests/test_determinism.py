@@ -13,7 +13,7 @@ from stargazer.assets import Alignment, Asset, IpFile, Reference, fetch
 from stargazer.storage import Addition, LocalStore, get_client
 from stargazer.storage.bundles import Bundle, fetch_bundle, find_bundle, make_bundle
 from stargazer.tasks.execution import Event, observe, replay_bundle
-from stargazer.tasks.execution.declared import TASKS
+from stargazer.tasks.execution.registry import TASKS
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows import germline
 from stargazer.workflows.demo.run import prepare

@@ -6,16 +6,15 @@ from .client import get_client
 from .doubts import doubt, holds_files
 from .downloading import fetch_file, file_name
 from .filenames import names_of_mates
-from .ingest import hash_in_place
-from .interrupting import in_thread
+from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient
 from .pinata.client import PinataClient
 from .reading import StoreReader
 from .refusals import refused
 from .remaking import makers, makes
 from .settings import VARIABLES, Settings
-from .sharing import make_folder, make_folders, open_shared
 from .store import LocalStore, account, now
+from .threads import in_thread
 from .workspaces import new_lock, private_folder
 
 __all__ = [

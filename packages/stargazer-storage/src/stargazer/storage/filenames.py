@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargazer.assets import REGISTRY, InvalidAssetError
+from stargazer.assets import REGISTRY, InvalidAssetError, load_asset_types
 
 __all__ = ["guess_type", "mates", "names_of_mates"]
 
@@ -53,6 +53,7 @@ def guess_type(name: str) -> str:
             raise InvalidAssetError(
                 f"{name!r} accompanies another file: give asset={key} {link}=CID (`stargazer query`)"
             )
+    load_asset_types()
     raise InvalidAssetError(
         f"what is {name!r}? give asset=TYPE, one of: {', '.join(sorted(set(REGISTRY) - {'provenance'}))}"
     )

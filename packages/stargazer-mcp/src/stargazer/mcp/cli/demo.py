@@ -46,7 +46,7 @@ def demo(argv: Sequence[str]) -> int:
     )
     prepare()
     refresh = Refresh() if words.options.refresh else None
-    done = supervise("demo", lambda observer: run_demo(observer, refresh=refresh))
+    done = supervise("demo", lambda: run_demo(refresh=refresh))
     if isinstance(done, int):
         return done
     files = _export(done, words.options.outdir)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from stargazer.storage.bundles import News
     from stargazer.tasks.execution import Event
 
-__all__ = ["byte_progress", "file_progress", "moving", "progress", "supervise"]
+__all__ = ["byte_progress", "file_progress", "moving", "supervise", "tasks_shown"]
 
 T = TypeVar("T")
 
 
-def supervise(title: str, start: Callable[[Callable[[Event], None]], Coroutine[Any, Any, T]]) -> T | int:
-    """Run what `start` makes of an observer of task events; its result, or the exit status after SIGINT or SIGTERM.
+def supervise(title: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T | int:
+    """Run what `start` begins and show its tasks; its result, or the exit status after SIGINT or SIGTERM.
 
     A signal cancels the work, which then ends its tools and leaves nothing half done.
     """
@@ -33,8 +33,8 @@ def supervise(title: str, start: Callable[[Callable[[Event], None]], Coroutine[A
     received: list[int] = []
 
     async def main() -> T:
-        with _signals(received), progress(title) as observer:
-            return await start(observer)
+        with _signals(received), tasks_shown(title):
+            return await start()
 
     try:
         return asyncio.run(main())
@@ -70,34 +70,34 @@ def _signals(received: list[int]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(title: str) -> Iterator[Callable[[Event], None]]:
-    """Show the events that the yielded observer is told, on stderr, until the end of the block."""
+def tasks_shown(title: str) -> Iterator[None]:
+    """Show the tasks that are called within a `with` block, on stderr."""
+    from stargazer.tasks.execution import observe
+
     if not sys.stderr.isatty():
-        yield _Lines()
+        with observe(_tell_event):
+            yield
         return
     from rich.console import Console
     from rich.live import Live
 
     shown = _Tasks(title)
-    with Live(
-        get_renderable=shown.table, console=Console(stderr=True), refresh_per_second=5, transient=False
-    ):
-        yield shown
+    console = Console(stderr=True)
+    with observe(shown), Live(get_renderable=shown.table, console=console, refresh_per_second=5):
+        yield
 
 
-class _Lines:
-    """A line for each task that finished, was remembered, was stopped, or failed."""
-
-    def __call__(self, event: Event) -> None:
-        what = f"{event.task} {event.label}".strip()
-        if event.kind == "finished":
-            note(f"{what}: done in {event.seconds:.1f} s")
-        elif event.kind == "memo hit":
-            note(f"{what}: remembered")
-        elif event.kind == "failed":
-            note(f"{what}: {'stopped' if _stopped(event) else 'failed'}")
-        elif event.note:
-            note(f"{what}: {event.note}")
+def _tell_event(event: Event) -> None:
+    """A line for a task that finished, was remembered, was stopped, or failed."""
+    what = f"{event.task} {event.label}".strip()
+    if event.kind == "finished":
+        note(f"{what}: done in {event.seconds:.1f} s")
+    elif event.kind == "memo hit":
+        note(f"{what}: remembered")
+    elif event.kind == "failed":
+        note(f"{what}: {'stopped' if _stopped(event) else 'failed'}")
+    elif event.note:
+        note(f"{what}: {event.note}")
 
 
 def _stopped(event: Event) -> bool:

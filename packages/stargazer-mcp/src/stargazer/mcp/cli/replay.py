@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer.mcp.cli.console import count, note, print_json, print_text
@@ -10,7 +10,7 @@ from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution import Event, Replay, Replayed
+    from stargazer.tasks.execution import Replay, Replayed
 
 __all__ = ["as_dict", "replay"]
 
@@ -34,16 +34,12 @@ def replay(argv: Sequence[str]) -> int:
         parser.error("say which bundle: a name, a file, a folder or a URL")
     from stargazer.storage import get_client
     from stargazer.storage.bundles import find_bundle
-    from stargazer.tasks.execution import observe, replay_bundle
+    from stargazer.tasks.execution import replay_bundle
 
     client = get_client()
     bundle = find_bundle(words.plain[0], client.store.root)
-
-    async def main(observer: Callable[[Event], None]) -> Replay:
-        with observe(observer):
-            return await replay_bundle(client, bundle, begun=_begun)
-
-    done = supervise(f"replay {bundle.manifest.name}", main)
+    title = f"replay {bundle.manifest.name}"
+    done = supervise(title, lambda: replay_bundle(client, bundle, begun=_begun))
     if isinstance(done, int):
         return done
     if words.options.json:

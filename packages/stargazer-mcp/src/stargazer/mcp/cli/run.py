@@ -69,8 +69,8 @@ def run(argv: Sequence[str]) -> int:
     workflow = find_workflow(words.plain[0])
     if words.options.help:
         return _describe(workflow)
-    arguments = convert(workflow, words.pairs)
-    return (_why_not if words.options.why_not else _run)(workflow, arguments, words.options, words.pairs)
+    convert(workflow, words.pairs)  # refused before anything is shown
+    return (_why_not if words.options.why_not else _run)(workflow, words.options, words.pairs)
 
 
 def _list(*, as_json: bool) -> int:
@@ -97,21 +97,14 @@ def _describe(workflow: Entry) -> int:
     return 0
 
 
-def _run(
-    workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
-) -> int:
+def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
     from stargazer.mcp.cli.progress import supervise
     from stargazer.mcp.copies import check_results
-    from stargazer.workflows import execute
+    from stargazer.workflows import run as run_workflow
 
     if options.outdir is not None:
         check_results(options.outdir)
-    done = supervise(
-        workflow.name,
-        lambda observer: execute(
-            workflow, arguments, observer=observer, refresh=_refresh(options), written=written
-        ),
-    )
+    done = supervise(workflow.name, lambda: run_workflow(workflow, given, refresh=_refresh(options)))
     if isinstance(done, int):
         return done
     record = done.as_dict()
@@ -139,17 +132,14 @@ def _refresh(options: argparse.Namespace) -> Refresh | None:
     return Refresh(tasks, below=bool(options.refresh_from))
 
 
-def _why_not(
-    workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
-) -> int:
+def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
     """Say which calls are not remembered, and why."""
     import asyncio
 
     import attrs
-    from stargazer.workflows import explaining_commas, why_not
+    from stargazer.workflows import why_not
 
-    with explaining_commas(written):
-        asked = asyncio.run(why_not(workflow, arguments, refresh=_refresh(options)))
+    asked = asyncio.run(why_not(workflow, given, refresh=_refresh(options)))
     if options.json:
         print_json({"workflow": workflow.name, **attrs.asdict(asked)})
         return 0

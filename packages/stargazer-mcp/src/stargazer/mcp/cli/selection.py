@@ -187,12 +187,11 @@ def bring(store: LocalStore, records: Sequence[IpFile]) -> None:
         return
     import asyncio
 
-    from stargazer.mcp.cli.progress import progress
-    from stargazer.tasks.execution import observe
+    from stargazer.mcp.cli.progress import tasks_shown
 
     async def download() -> None:
         for record in missing.values():
             await get_client().download_file(record)
 
-    with progress("bringing back what is not here") as watch, observe(watch):
+    with tasks_shown("bringing back what is not here"):
         asyncio.run(download())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
@@ -12,7 +12,7 @@ from stargazer.mcp.cli.words import Parser, Words
 if TYPE_CHECKING:
     from stargazer.assets.provenance import Execution
     from stargazer.storage import LocalStore
-    from stargazer.tasks.execution import Event, Replayed
+    from stargazer.tasks.execution import Replayed
 
 __all__ = ["verify"]
 
@@ -81,7 +81,7 @@ def _recompute(files: Mapping[str, str], *, as_json: bool) -> int:
     from stargazer.mcp.cli.progress import supervise
     from stargazer.mcp.cli.replay import as_dict
     from stargazer.storage import get_client
-    from stargazer.tasks.execution import execution_of, observe
+    from stargazer.tasks.execution import execution_of
     from stargazer.tasks.execution import replay as do_again
 
     client = get_client()
@@ -92,12 +92,7 @@ def _recompute(files: Mapping[str, str], *, as_json: bool) -> int:
             f"no execution is known that made {', '.join(name or cid for cid, name in files.items())}: imported, or "
             "never registered here, so there is nothing to compute again"
         )
-
-    async def main(observer: Callable[[Event], None]) -> list[Replayed]:
-        with observe(observer):
-            return await do_again(client, executions)
-
-    done = supervise("verify", main)
+    done = supervise("verify", lambda: do_again(client, executions))
     if isinstance(done, int):
         return done
     by_file = {cid: _done_of(cid, found[cid], done) for cid in files}

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from stargazer.assets import Asset, AssetNotFoundError, companions_of, record_id
 from stargazer.assets.provenance import Execution
-from stargazer.storage.lineage.executions import steps_of
+from stargazer.storage.lineage._why import steps_of
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage.lineage.walking import Step
+    from stargazer.storage.lineage._why import Step
     from stargazer.storage.reading import StoreReader
 
 __all__ = ["with_companions", "with_lineage"]

@@ -15,7 +15,6 @@ from stargazer.assets import FormatError, IntegrityError, StargazerError, Storag
 from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Execution
 from stargazer.storage import verified
-from stargazer.storage.at_once import each
 from stargazer.storage.bundles import getting
 from stargazer.storage.bundles.finding import Bundle, remember_bundle
 from stargazer.storage.bundles.locks import Pinned
@@ -25,6 +24,7 @@ from stargazer.storage.bundles.registering import Registration, take_documents
 from stargazer.storage.bundles.selecting import check_entries, select, settled
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.recording import now
+from stargazer.storage.threads import each
 from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:

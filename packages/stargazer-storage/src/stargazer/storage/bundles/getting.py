@@ -11,7 +11,7 @@ from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.bundles.mirrors import local_path
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.documents import refuse_document
-from stargazer.storage.objects import ObjectStore, StoredObject
+from stargazer.storage.objects import Objects, StoredObject
 
 if TYPE_CHECKING:
     from stargazer.storage.bundles.manifest import BundleFile
@@ -84,7 +84,7 @@ def present(store: StoreReader, cid: str) -> StoredObject | None:
 def bring_by_cid(
     cid: str,
     targets: Sequence[str],
-    objects: ObjectStore,
+    objects: Objects,
     *,
     size: int | None,
     most: int | None = None,
@@ -107,7 +107,7 @@ def bring_by_cid(
 
 
 def bring_by_sums(
-    entry: BundleFile, targets: Sequence[str], objects: ObjectStore, progress: Progress
+    entry: BundleFile, targets: Sequence[str], objects: Objects, progress: Progress
 ) -> StoredObject:
     """The object of an entry whose checksums alone are known, from the first URL or path that gives those bytes.
 
@@ -143,7 +143,7 @@ def bring_by_sums(
         return objects.adopt(path)
 
 
-def take_made(entry: BundleFile, path: Path, objects: ObjectStore) -> StoredObject:
+def take_made(entry: BundleFile, path: Path, objects: Objects) -> StoredObject:
     """The object of an entry that was made here, if it is what the bundle says.
 
     Raises:

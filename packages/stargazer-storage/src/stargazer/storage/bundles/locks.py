@@ -14,7 +14,7 @@ import attrs
 from stargazer.assets import FormatError, IntegrityError, StorageError
 from stargazer.storage.bundles.manifest import LARGEST, SUMS, BundleFile, Manifest, loads
 from stargazer.storage.cid import is_cid
-from stargazer.storage.ingest import locked_folder, sync_paths
+from stargazer.storage.files import locked_folder, sync_paths
 
 __all__ = ["Lock", "Pinned", "write_file"]
 

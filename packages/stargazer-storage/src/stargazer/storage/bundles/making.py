@@ -18,7 +18,7 @@ from stargazer.storage.bundles.locks import write_file
 from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, parse
 from stargazer.storage.bundles.mirrors import is_url
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.lineage.executions import executions_of
+from stargazer.storage.lineage._why import executions_of
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile

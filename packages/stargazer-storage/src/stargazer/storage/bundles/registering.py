@@ -20,7 +20,7 @@ from stargazer.storage.bundles.screening import named, screened
 from stargazer.storage.bundles.scrutiny import scrutinised
 from stargazer.storage.bundles.selecting import as_stored, settled
 from stargazer.storage.checking import Checked
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 from stargazer.storage.recording import account, now
 from stargazer.storage.statements import statements_of
 
@@ -57,7 +57,7 @@ def take_documents(store: LocalStore, bundle: Bundle, folder: Path) -> Documents
     """
     taken = Documents()
     mirrors = [mirror for mirror in bundle.manifest.mirrors if "{cid}" in mirror]
-    aside = ObjectStore(folder)
+    aside = Objects(folder)
     for cid in bundle.manifest.provenance:
         try:
             targets = [fill(mirror, bundle.place, cid=cid, name=cid) for mirror in mirrors]
@@ -75,7 +75,7 @@ def take_documents(store: LocalStore, bundle: Bundle, folder: Path) -> Documents
     return taken
 
 
-def _document_file(store: LocalStore, aside: ObjectStore, cid: str, targets: Sequence[str]) -> Path:
+def _document_file(store: LocalStore, aside: Objects, cid: str, targets: Sequence[str]) -> Path:
     """The verified file of a document: the store's own, or one brought to a store aside."""
     if getting.present(store, cid):
         return store.objects.path(cid)

@@ -1,31 +1,41 @@
-"""Doing again what an execution did: for its bytes, to see whether the same comes of it, or to have done it here."""
+"""Doing one execution again as provenance tells of it: for its bytes, or to compare what it gives now with then."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import attrs
-from stargazer.assets import Asset, ConfigurationError, IntegrityError, StorageError, asset_class
+from stargazer.assets import (
+    Asset,
+    ConfigurationError,
+    IntegrityError,
+    StorageError,
+    asset_class,
+    use_client,
+)
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage import hash_in_place
 from stargazer.storage.lineage import between, then_and_now
 from stargazer.tasks.execution._workspace import claim
-from stargazer.tasks.execution.declared import TASKS
+from stargazer.tasks.execution.call import Call, holds_slots, result_role
 from stargazer.tasks.execution.locks import key_lock
-from stargazer.tasks.execution.misses import NotRemembered
-from stargazer.tasks.execution.options import misses_told
+from stargazer.tasks.execution.options import NotRemembered, misses_told
+from stargazer.tasks.execution.registry import TaskCode, find_task
 from stargazer.tasks.execution.threads import to_the_end
-from stargazer.tasks.execution.values import assets_in, described
-from stargazer.tasks.execution.wrapper import Call, holds_slots, result_role
+from stargazer.tasks.execution.values import assets_in, described, rebuilt
 from stargazer.tasks.tools import Session
 
-__all__ = ["Again", "Compared", "compute_again", "restore"]
+if TYPE_CHECKING:
+    from stargazer.storage import StoreClient
+
+__all__ = ["Again", "Compared", "repeat", "restore"]
 
 _restoring: ContextVar[frozenset[str]] = ContextVar("stargazer_restoring", default=frozenset())
 
@@ -85,19 +95,7 @@ class Again:
         return f"{differing} ({reasons})"
 
 
-async def restore(execution: Execution, arguments: Mapping[str, Any]) -> None:
-    """Compute the bytes of an earlier execution's results again, if they are not here; nothing is registered.
-
-    Raises:
-        ConfigurationError: its task is not declared here, or another task is running, which holds slots.
-        IntegrityError: it makes other bytes now; the message says what is not as it was then.
-    """
-    await _Repeated(execution, arguments).restore()
-
-
-async def compute_again(
-    execution: Execution, arguments: Mapping[str, Any], *, register: bool = False
-) -> Again:
+async def repeat(client: StoreClient, execution: Execution, *, register: bool = False) -> Again:
     """Do again what an execution did, whatever is here, and compare.
 
     Args:
@@ -105,16 +103,30 @@ async def compute_again(
             otherwise nothing is kept.
 
     Raises:
-        ConfigurationError: its task is not declared here, or another task is running, which holds slots.
+        ConfigurationError: no distribution has its task, or another task is running, which holds slots.
         StargazerError: an input is not to be had, or the task fails.
     """
-    return await _Repeated(execution, arguments).compare(register=register)
+    code = await asyncio.to_thread(find_task, execution.task)
+    with use_client(client):
+        return await _Repeated(code, execution).compare(register=register)
+
+
+async def restore(client: StoreClient, execution: Execution) -> None:
+    """Compute the bytes of an earlier execution's results again, if they are not here; nothing is registered.
+
+    Raises:
+        ConfigurationError: no distribution has its task, or another task is running, which holds slots.
+        IntegrityError: it makes other bytes now; the message says what is not as it was then.
+    """
+    code = await asyncio.to_thread(find_task, execution.task)
+    with use_client(client):
+        await _Repeated(code, execution).restore()
 
 
 class _Repeated(Call):
     """A call that repeats an execution."""
 
-    def __init__(self, execution: Execution, arguments: Mapping[str, Any]):
+    def __init__(self, code: TaskCode | None, execution: Execution):
         if misses_told() is not None:
             raise NotRemembered(
                 f"{execution.task} would have to be computed again, and nothing is to be computed"
@@ -123,13 +135,12 @@ class _Repeated(Call):
             raise ConfigurationError(
                 f"{execution.task} cannot run while a task is waiting for it, which holds slots"
             )
-        code = TASKS.get(execution.task)
         if code is None:
             raise ConfigurationError(
                 f"{execution.task} is not installed here ({execution.distribution or 'it was part of a script'})"
             )
         try:
-            bound = inspect.signature(code.function).bind(**arguments)
+            bound = inspect.signature(code.function).bind(**_arguments(code, execution))
         except TypeError as error:
             raise ConfigurationError(f"{execution.task} takes other parameters now: {error}") from None
         bound.apply_defaults()
@@ -158,21 +169,19 @@ class _Repeated(Call):
     async def _obtain_once(self) -> None:
         """Bring the inputs here; what needs itself for that cannot be computed."""
         if self.key in _restoring.get():
-            raise StorageError(
-                f"{self.execution.task} makes what it needs itself"
-            )  # an index of the file that it indexes
+            # an index of the file that it indexes
+            raise StorageError(f"{self.execution.task} makes what it needs itself")
         token = _restoring.set(_restoring.get() | {self.key})
         try:
             await self.obtain_inputs()
         finally:
             _restoring.reset(token)
 
-    async def _repeat(self, use: Any) -> Again:
+    async def _repeat(self, use: Callable[[Execution, Any, Session], Again]) -> Again:
         planned = self.planned(*self.keyed()[:2])
         async with self.computed() as (session, value, began):
             made = self.finished_execution(planned, session, began)
-            again: Again = await to_the_end(use, made, value, session)
-        return again
+            return await to_the_end(use, made, value, session)
 
     def _restored(self, made: Execution, value: Any, session: Session) -> Again:
         """Keep the bytes, whatever else differs.
@@ -223,10 +232,23 @@ class _Repeated(Call):
         return Again(self.execution, compared, list(_reasons(self.execution, made))), files
 
 
+def _arguments(code: TaskCode, execution: Execution) -> dict[str, Any]:
+    """The arguments of an execution's call."""
+    assets = {entry.role: _asset(entry) for entry in execution.inputs}
+    shapes = {**execution.parameters, **execution.assets}
+    alone = {role: asset for role, asset in assets.items() if role.isidentifier() and role not in shapes}
+    hints = get_type_hints(code.function)
+    return alone | {name: rebuilt(shape, assets, hints.get(name)) for name, shape in shapes.items()}
+
+
+def _asset(entry: Entry) -> Asset:
+    pairs = {**entry.keyvalues, **({"provenance_cid": entry.provenance_cid} if entry.provenance_cid else {})}
+    return asset_class(entry.keyvalues.get("asset", "")).from_keyvalues(pairs, cid=entry.cid)
+
+
 def _fields(then: Entry, now: Asset) -> Iterator[Compared]:
     """The fields of a result's metadata; links follow from files."""
-    before = asset_class(then.keyvalues.get("asset", "")).from_keyvalues(then.keyvalues, cid=then.cid)
-    sides = [{"asset": side.asset_key, **side.values()} for side in (before, now)]
+    sides = [{"asset": side.asset_key, **side.values()} for side in (_asset(then), now)]
     for name in dict.fromkeys([*sides[0], *sides[1]]):
         values = ["" if side.get(name) is None else str(side[name]) for side in sides]
         yield Compared("field", f"{name} of {then.role}", *values)

@@ -1,4 +1,9 @@
-"""Getting bytes onto disk: copying a file while hashing the copy, hashing in place, syncing, locking a folder."""
+"""Files and folders on disk: copied while their bytes are hashed, durable, and usable by all users of a shared store.
+
+`chmod g+ws` of a store's root folder shares the store with a group, `chmod o+w` with everybody on the machine. What
+Stargazer makes below the root takes its permissions, whatever the umask of who makes it. A root that nobody else may
+write changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,26 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stargazer.assets import StorageError
+from stargazer.storage.cid import BLOCK_SIZE, compute_cid, hash_file
 
-from .cid import BLOCK_SIZE, hash_file
-
-__all__ = ["copy_and_hash", "hash_in_place", "locked_folder", "sync_paths"]
+__all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "locked_folder", "make_folder",
+           "make_folders", "move_file", "open_shared", "place_link", "share_file", "sync_paths"]  # fmt: skip
 
 _PIECE = 2 * BLOCK_SIZE  # bytes per system call of the copy
 _READ_ONLY = 0o444
 _MANY = 32
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+_GROUP, _OTHER, _SET_GROUP = 0o070, 0o007, 0o2000
+_WRITE = 0o022
+_MOMENT = 0.1  # seconds: what another user has just made gets its permissions right after its name
 
 
 def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
@@ -93,6 +104,154 @@ def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a read-only file, or copy it durably where it lies on another filesystem or behind another mount.
+
+    Raises:
+        OSError: it cannot be moved; the target is as it was.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        new = _beside(target)
+        try:
+            if copy_and_hash(source, new) != compute_cid(source):
+                raise OSError(errno.EIO, "the copy differs from what was copied") from error
+            sync_paths([new])
+            new.replace(target)
+            source.unlink()
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def place_link(original: Path, target: Path) -> None:
+    """Make `target` a symbolic link, in place of what was there.
+
+    Raises:
+        StorageError: the filesystem has no symbolic links.
+        OSError: it cannot be made; the target is as it was.
+    """
+    new = _beside(target)
+    try:
+        new.symlink_to(original)
+        new.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        if error.errno in _NO_LINKS and os.access(target.parent, os.W_OK):
+            raise StorageError(
+                f"{os.fspath(target.parent)!r} is on a filesystem without symbolic links: add the file as a copy, "
+                "without --in-place."
+            ) from error
+        raise
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether something is at a path, or a link that leads nowhere.
+
+    Raises:
+        OSError: it cannot be told: no permission, an error of the disk, a path that is too long.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+# the permissions of a shared store
+
+
+def file_permissions(root: str | os.PathLike[str]) -> int:
+    """The bits that a writable file below `root` has at least: group and other may do with it what they may there."""
+    return _shared(root) & 0o066
+
+
+def make_folder(folder: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
+    """Make one folder below `root` that everybody who may write there can use; False if it was there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    permissions = _shared(root)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place", os.fspath(folder)) from None
+        if permissions and not os.access(folder, os.W_OK):
+            time.sleep(_MOMENT)
+        return False
+    _share(folder, permissions)
+    return True
+
+
+def make_folders(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it that are missing; each may be used by whoever may write where it is made.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    if not os.path.isdir(folder):
+        parent = Path(os.path.abspath(folder)).parent
+        make_folders(parent)
+        make_folder(folder, parent)
+
+
+def open_shared(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> int:
+    """Open a file for reading and writing, such as one to lock, making it where it is missing.
+
+    Raises:
+        OSError: it cannot be opened or made.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC
+    try:
+        # not O_CREAT at once: it is refused for the files of others in some folders that all may write
+        return os.open(path, flags)
+    except PermissionError:
+        if not file_permissions(root):
+            raise
+        time.sleep(_MOMENT)
+        return os.open(path, flags)
+    except FileNotFoundError:
+        pass
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:  # another process was first
+        return open_shared(path, root)
+    share_file(fd, root)
+    return fd
+
+
+def share_file(file: int | str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
+    """Give a file of ours (its descriptor or path) the permissions that files below `root` have at least."""
+    _share(file, file_permissions(root))
+
+
+def _shared(root: str | os.PathLike[str]) -> int:
+    """What group and others may do in a root that they may write, as bits of a folder's mode; 0 if they may not."""
+    try:
+        mode = os.stat(root).st_mode
+    except OSError:
+        return 0
+    group = mode & (_GROUP | _SET_GROUP) if mode & _GROUP & _WRITE else 0
+    other = mode & _OTHER if mode & _OTHER & _WRITE else 0
+    return group | other
+
+
+def _share(file: int | str | os.PathLike[str], permissions: int) -> None:
+    with contextlib.suppress(OSError):  # somebody else's, or a filesystem without permissions
+        mode = os.stat(file).st_mode & 0o7777
+        if mode | permissions != mode:
+            os.chmod(file, mode | permissions)
+
+
+# how
 
 
 @contextlib.contextmanager
@@ -228,3 +387,7 @@ def _changed(source: str | os.PathLike[str]) -> StorageError:
     return StorageError(
         f"{os.fspath(source)!r} changed while it was read: wait until its writer is done, then try again."
     )
+
+
+def _beside(target: Path) -> Path:
+    return target.parent / f".new-{secrets.token_hex(8)}"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from stargazer.assets import Asset, ConfigurationError
-from stargazer.tasks.execution.canonical import canonical, essential
-from stargazer.tasks.execution.code_digest import CodeDigest, Digest
+from stargazer.tasks.execution.digest.canonical import canonical, essential
+from stargazer.tasks.execution.digest.code import CodeDigest, Digest
 from stargazer.tasks.execution.values import described
 from stargazer.tasks.tools import ResolvedTool
 

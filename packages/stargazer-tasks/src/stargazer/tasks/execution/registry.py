@@ -1,17 +1,19 @@
-"""The tasks that were declared in this process, by name."""
+"""The tasks that are declared in this process, by name, and how one that an installed distribution has is found."""
 
 from __future__ import annotations
 
 import difflib
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from stargazer.assets import InvalidAssetError
-from stargazer.tasks.tools import ResolvedTool
 
-__all__ = ["TASKS", "Declared", "TaskCode", "full_names"]
+if TYPE_CHECKING:
+    from stargazer.tasks.tools import ResolvedTool
+
+__all__ = ["TASKS", "Declared", "TaskCode", "find_task", "full_names"]
 
 
 class Declared(Protocol):
@@ -46,6 +48,17 @@ class TaskCode:
 
 TASKS: dict[str, TaskCode] = {}
 """Every task that was declared, by its full name."""
+
+
+def find_task(name: str) -> TaskCode | None:
+    """The task of a full name, declared here or by any installed distribution."""
+    if name not in TASKS:
+        from importlib.metadata import entry_points
+
+        for group in ("stargazer.tasks", "stargazer.workflows"):
+            for entry in entry_points(group=group):
+                entry.load()
+    return TASKS.get(name)
 
 
 def full_names(name: str) -> list[str]:

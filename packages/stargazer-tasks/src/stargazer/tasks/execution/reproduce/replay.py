@@ -1,22 +1,20 @@
-"""Doing executions again in the order in which they were done, and comparing all that they gave."""
+"""Doing many executions again, in their order, and comparing what they gave: of a lineage or a capsule."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
 
 import attrs
-from stargazer.assets import StargazerError
+from stargazer.assets import AssetNotFoundError, StargazerError
 from stargazer.assets.provenance import Execution
-from stargazer.storage import in_thread
-from stargazer.tasks.execution.again import Again
-from stargazer.tasks.execution.recomputing import repeat
+from stargazer.storage import StoreClient, in_thread
+from stargazer.storage.bundles import Bundle, differences, environment_here, fetch_bundle
+from stargazer.storage.lineage import executions_of
+from stargazer.tasks.execution.reproduce.repeat import Again, repeat
 
-if TYPE_CHECKING:
-    from stargazer.storage import StoreClient
-
-__all__ = ["Replayed", "distinct", "replay"]
+__all__ = ["Replay", "Replayed", "replay", "replay_bundle"]
 
 
 @attrs.frozen(kw_only=True)
@@ -73,13 +71,64 @@ async def replay(
         return await _replayed(client, cid, execution, register)
 
     async with asyncio.TaskGroup() as group:
-        for cid, execution in distinct(executions).items():
+        for cid, execution in _distinct(executions).items():
             # Only what was done before counts: of two files, each can be made of the other (sorted one way and back).
             makers = {entry.cid: list(making.get(entry.cid, [])) for entry in execution.inputs}
             running.append(group.create_task(one(cid, execution, makers)))
             for file in _made(execution):
                 making.setdefault(file, []).append(running[-1])
     return [task.result() for task in running]
+
+
+@attrs.frozen
+class Replay:
+    """What came of replaying a bundle.
+
+    Attributes:
+        executions: what came of each.
+        environment: how what is installed here differs from where the capsule was made, a line each.
+    """
+
+    executions: list[Replayed]
+    environment: list[str]
+
+    @property
+    def same(self) -> bool:
+        """Whether all of it came out the same."""
+        return all(replayed.state == "same" for replayed in self.executions)
+
+
+async def replay_bundle(
+    client: StoreClient,
+    bundle: Bundle,
+    *,
+    begun: Callable[[int, list[str]], None] = lambda number, environment: None,
+) -> Replay:
+    """Compute all that a bundle's files were made by again, and compare; its records are known here afterwards.
+
+    Imports are brought from the bundle when they are read. What came out the same is registered as an execution of this
+    store's own, so the memo answers with it; nothing that the bundle says is trusted for that.
+
+    Args:
+        begun: told how many executions there are, and how the environment differs, before the first is done.
+
+    Raises:
+        AssetNotFoundError: nothing in it was computed.
+        StorageError: a record or provenance document of it cannot be had.
+    """
+    store = client.store
+    fetched = await asyncio.to_thread(fetch_bundle, store, bundle, records_only=True)
+    fetched.check(bundle)
+    executions = _distinct(await asyncio.to_thread(executions_of, store, fetched.records))
+    if not executions:
+        raise AssetNotFoundError(
+            f"nothing in the bundle {bundle.manifest.name!r} was computed, as far as its provenance tells: a capsule "
+            "is made with `stargazer bundle make NAME CID --with-lineage`"
+        )
+    then = bundle.manifest.environment
+    environment = differences(then, environment_here()) if then else []
+    begun(len(executions), environment)
+    return Replay(await replay(client, executions, register=True), environment)
 
 
 async def _replayed(client: StoreClient, cid: str, execution: Execution, register: bool) -> Replayed:
@@ -93,7 +142,7 @@ async def _replayed(client: StoreClient, cid: str, execution: Execution, registe
     return Replayed(provenance_cid=cid, execution=execution, state=state, again=again, note=note)
 
 
-def distinct(executions: Mapping[str, Execution]) -> dict[str, Execution]:
+def _distinct(executions: Mapping[str, Execution]) -> dict[str, Execution]:
     """One of those that say the same, in the order in which they were done."""
     found: dict[object, tuple[str, Execution]] = {}
     for cid, execution in sorted(executions.items(), key=lambda item: (item[1].started, item[0])):

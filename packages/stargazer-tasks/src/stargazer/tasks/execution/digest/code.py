@@ -23,8 +23,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from stargazer.tasks.execution.code_walk import Reach, Walk, is_flyte_task
-from stargazer.tasks.execution.sources import Undigestable, home_of
+from stargazer.tasks.execution.digest.source import Undigestable, home_of
+from stargazer.tasks.execution.digest.walk import Reach, Walk, is_flyte_task
 
 __all__ = ["CodeDigest", "Digest", "Undigestable"]
 

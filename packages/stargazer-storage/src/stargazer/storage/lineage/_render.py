@@ -1,4 +1,4 @@
-"""A lineage as text for people: an indented tree, back to what was imported."""
+"""Lineages and files as text for people: how a file came to be is shown as an indented tree."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from stargazer.assets.provenance import (
     Retraction,
     Supersession,
 )
-from stargazer.storage.lineage.walking import Other, Step, output_of
+from stargazer.storage.lineage._why import Other, Step
 
-__all__ = ["LABELS", "is_field", "one_line", "render"]
+__all__ = ["labels", "one_line", "render", "title"]
 
-LABELS = ("sample", "samples", "lane", "name", "build")
-"""Fields by which people tell files apart."""
+_LABELS = ("sample", "samples", "lane", "name", "build")
 
 _DEEPEST = 24  # columns of indentation: a longer chain goes on below
 
@@ -41,8 +40,7 @@ def render(step: Step) -> str:
 
 def _lines(step: Step, again: bool) -> Iterator[str]:
     entry, document = step.entry, step.document
-    pairs = [f"{key}={one_line(value)}" for key, value in entry.keyvalues.items() if is_field(key)]
-    yield " ".join([f"{_role(entry)}{entry.keyvalues.get('asset', 'file')}", one_line(entry.name), *pairs])
+    yield f"{_role(entry)}{title(entry)}"
     yield f"  cid {entry.cid}"
     if again:
         yield "  (its lineage is shown above)"
@@ -96,18 +94,17 @@ def _other(other: Other, step: Step) -> str:
     document = other.document
     again = f", {_again(document, other.again)}" if other.again else ""
     if isinstance(document, Import):
-        entry = output_of(document, step.entry) or step.entry
-        pairs = [f"{key}={one_line(value)}" for key, value in entry.keyvalues.items() if is_field(key)]
-        return " ".join([f"also {_imported(document, entry)}", *(["as", *pairs] if pairs else [])]) + again
+        fields = " ".join(_fields(other.made))
+        return f"also {_imported(document, other.made)}{f' as {fields}' if fields else ''}{again}"
     tools = ", ".join(f"{tool.name} {tool.version}" for tool in document.tools)
     made = "handed on" if other.handed_on else "also made"
     return (
-        f"{made} by {document.task}{f' ({tools})' if tools else ''} from {_labels(document, step)} "
+        f"{made} by {document.task}{f' ({tools})' if tools else ''} from {_other_inputs(document, step)} "
         f"at {document.started[:19]}{again}"
     )
 
 
-def _labels(document: Execution, step: Step) -> str:
+def _other_inputs(document: Execution, step: Step) -> str:
     """Those inputs of an execution that are not inputs of the one shown in full, for people."""
     shown = step.document.inputs if isinstance(step.document, Execution) else []
     others = {entry.cid for entry in shown}
@@ -116,9 +113,9 @@ def _labels(document: Execution, step: Step) -> str:
         return "some of the same files" if len(document.inputs) < len(shown) else "the same files"
     words = []
     for entry in fresh:
-        values = [entry.keyvalues[key] for key in LABELS if entry.keyvalues.get(key)]
         part = f"...{entry.cid[-9:]}" if entry.cid else ""
-        words.append(" ".join([entry.keyvalues.get("asset", "file"), *map(one_line, values), part]).rstrip())
+        values = map(one_line, labels(entry))
+        words.append(" ".join([entry.keyvalues.get("asset", "file"), *values, part]).rstrip())
     return ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
 
 
@@ -137,9 +134,20 @@ def _role(entry: Entry) -> str:
     return f"{entry.role}: " if entry.role else ""
 
 
-def is_field(key: str) -> bool:
-    """Whether a key of metadata is a field of its type: neither the type nor a link to another file."""
-    return key != "asset" and not key.endswith("_cid")
+def title(entry: Entry) -> str:
+    """A file's type, name and fields on one line."""
+    return " ".join([entry.keyvalues.get("asset", "file"), one_line(entry.name), *_fields(entry)])
+
+
+def labels(entry: Entry) -> list[str]:
+    """The values of those fields by which people tell files apart."""
+    return [entry.keyvalues[key] for key in _LABELS if entry.keyvalues.get(key)]
+
+
+def _fields(entry: Entry) -> list[str]:
+    """The metadata of a file, but for its type and links to other files."""
+    pairs = entry.keyvalues.items()
+    return [f"{key}={one_line(value)}" for key, value in pairs if key != "asset" and not key.endswith("_cid")]
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What happens around every task body: memo, slots, workspace, registration and provenance."""
+"""One call of a task: looked up in the memo, else run on slots in a workspace, its results stored with provenance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -30,16 +30,15 @@ from stargazer.assets import (
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.storage import LocalStore, Settings, account, now
 from stargazer.storage.lineage import Nearest, find_nearest
-from stargazer.tasks.execution._workspace import Shared, claim, lay_out, open_workspace, sweep
+from stargazer.tasks.execution._workspace import claim, open_workspace, sweep
 from stargazer.tasks.execution.arguments import bound_arguments
-from stargazer.tasks.execution.code_digest import Digest, Undigestable
-from stargazer.tasks.execution.declared import TaskCode
+from stargazer.tasks.execution.digest.code import Digest, Undigestable
+from stargazer.tasks.execution.digest.run_key import code_digest, run_key, script_digest
 from stargazer.tasks.execution.events import Event, Kind, announce
+from stargazer.tasks.execution.inputs import Shared, lay_out, obtain
 from stargazer.tasks.execution.locks import key_lock
-from stargazer.tasks.execution.misses import Miss, NotRemembered
-from stargazer.tasks.execution.obtaining import obtain
-from stargazer.tasks.execution.options import log_folder, misses_told, refresh_wanted
-from stargazer.tasks.execution.runkey import code_digest, run_key, script_digest
+from stargazer.tasks.execution.options import Miss, NotRemembered, log_folder, misses_told, refresh_wanted
+from stargazer.tasks.execution.registry import TaskCode
 from stargazer.tasks.execution.slots import Slots
 from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import assets_in, described, leaves, named_tuple, rebuilt, result_type
@@ -48,8 +47,8 @@ from stargazer.tasks.tools import ResolvedTool, Session, use_session
 __all__ = ["Call", "execute", "holds_slots", "result_role"]
 
 _calls = itertools.count(1)
-_holding: ContextVar[bool] = ContextVar("stargazer_holding", default=False)
 _running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
+"""The task that holds slots here: nothing that waits for slots may be started."""
 
 
 async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -71,17 +70,16 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 def holds_slots() -> bool:
     """Whether a task is running here, so that nothing which waits for slots may be started."""
-    return _holding.get()
+    return _running.get() is not None
 
 
-@contextlib.asynccontextmanager
-async def _holding_slots() -> AsyncIterator[None]:
-    """Within the block, nothing that waits for slots may be started."""
-    token = _holding.set(True)
+@contextlib.contextmanager
+def _as_running(task: str) -> Iterator[None]:
+    token = _running.set(task)
     try:
         yield
     finally:
-        _holding.reset(token)
+        _running.reset(token)
 
 
 class Call:
@@ -95,6 +93,7 @@ class Call:
             )
         self.code, self.bound, self.arguments = code, bound, dict(bound.arguments)
         self.inputs = [pair for name, value in self.arguments.items() for pair in assets_in(value, name)]
+        self.label = _label(asset for _, asset in self.inputs)
         self.number, self.started = next(_calls), time.monotonic()
         self.settings = Settings.load()
         self.client = current_client()
@@ -129,9 +128,10 @@ class Call:
     def tell(self, kind: Kind, **details: Any) -> None:
         """Announce what happened to this call."""
         seconds = time.monotonic() - self.started
-        label = _label(asset for _, asset in self.inputs)
         announce(
-            Event(kind=kind, task=self.code.name, call=self.number, label=label, seconds=seconds, **details)
+            Event(
+                kind=kind, task=self.code.name, call=self.number, label=self.label, seconds=seconds, **details
+            )
         )
 
     async def result(self) -> Any:
@@ -186,14 +186,17 @@ class Call:
             NotRemembered: it was.
         """
         if (told := misses_told()) is not None:
-            label = _label(asset for _, asset in self.inputs)
             absent = [
                 f"{role} {asset.cid}"
                 for role, asset in self.inputs
                 if asset.cid and self.store.objects.stat(asset.cid) is None
             ]
-            told.append(Miss(task=self.code.name, label=label, note=note, nearest=nearest, absent=absent))
-            raise NotRemembered(f"{self.code.name} {label} is not remembered, and nothing is to be computed")
+            told.append(
+                Miss(task=self.code.name, label=self.label, note=note, nearest=nearest, absent=absent)
+            )
+            raise NotRemembered(
+                f"{self.code.name} {self.label} is not remembered, and nothing is to be computed"
+            )
 
     def _recall(self, key: str) -> tuple[Any] | None:
         found = self.store.remembered(key)
@@ -264,10 +267,10 @@ class Call:
         """
         pool, work = _pool(self.settings), self.store.objects.work
         await to_the_end(sweep, work)
-        async with pool.hold(cores=self.code.cores, memory=self.code.memory) as grant, _holding_slots():
+        async with pool.hold(cores=self.code.cores, memory=self.code.memory) as grant:
             self.started, began = time.monotonic(), now()
             self.tell("started", cores=grant.cores)
-            with open_workspace(work, self.code.function.__name__) as folder:
+            with _as_running(self.code.name), open_workspace(work, self.code.function.__name__) as folder:
                 session = Session(
                     folder=folder,
                     log=self._log(),
@@ -284,13 +287,9 @@ class Call:
         """What the task's function returns for the arguments, laid out in the session's folder."""
         shared = Shared(unpacked=self.store.root / "unpacked", locks=self.locks)
         self.bound.arguments = await lay_out(self.arguments, session.folder, self.client, shared)
-        token = _running.set(self.code.name)
         reason = f"{self.code.name} is a task: it takes its assets as parameters; assemble them in a workflow"
-        try:
-            with use_session(session), no_assembling(reason):
-                return await self.code.function(*self.bound.args, **self.bound.kwargs)
-        finally:
-            _running.reset(token)
+        with use_session(session), no_assembling(reason):
+            return await self.code.function(*self.bound.args, **self.bound.kwargs)
 
     def commit(self, execution: Execution, value: Any, folder: Path) -> Any:
         """Register the results of the body; the value is made anew of its JSON, as a memo hit makes it."""

@@ -1,18 +1,21 @@
-"""Long work in a thread that an event loop waits for, given up when it waits no longer."""
+"""Work in threads: in one thread that can be interrupted, or on many items in several threads at once."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
-__all__ = ["Interrupted", "check_interrupted", "in_thread", "pause"]
+__all__ = ["Interrupted", "check_interrupted", "each", "in_thread", "pause"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_PATIENCE = 3.0  # seconds for what is under way to notice that it is to stop
 
 _given_up: ContextVar[threading.Event | None] = ContextVar("stargazer_given_up", default=None)
 
@@ -68,6 +71,60 @@ def pause(seconds: float) -> None:
     """
     (_given_up.get() or threading.Event()).wait(seconds)
     check_interrupted()
+
+
+def each(
+    work: Callable[[T], object],
+    items: Iterable[T],
+    at_once: int,
+    name: str,
+    stop: threading.Event | None = None,
+) -> None:
+    """Do `work` with every item, so many at once.
+
+    Whatever interrupts the caller (Ctrl-C, SIGTERM) goes on at once: nothing new is begun, and what is under way ends
+    with the process, which it survives as it does any kill.
+
+    Args:
+        stop: set when the caller is interrupted; work that looks at it is given a moment to end by itself.
+
+    Raises:
+        Exception: the first that `work` raised; nothing new is begun after it.
+    """
+    waiting = deque(items)
+    failures: list[BaseException] = []
+
+    def loop() -> None:
+        while True:
+            try:
+                item = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                work(item)
+            except BaseException as error:
+                failures.append(error)
+                waiting.clear()
+
+    threads = [
+        threading.Thread(target=loop, name=f"{name}-{number}", daemon=True)
+        for number in range(min(at_once, len(waiting)))
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        waiting.clear()
+        if stop is not None:
+            stop.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(_PATIENCE)
+        raise
+    if failures:
+        raise failures[0]
 
 
 def _settle(future: asyncio.Future[T], found: T | None, failure: BaseException | None) -> None:

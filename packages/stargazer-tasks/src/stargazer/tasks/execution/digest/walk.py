@@ -12,7 +12,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from stargazer.tasks.execution.canonical import (
+from stargazer.tasks.execution.digest.canonical import (
     attribute_paths,
     canonical,
     essential,
@@ -20,7 +20,7 @@ from stargazer.tasks.execution.canonical import (
     parts_of,
     plain,
 )
-from stargazer.tasks.execution.sources import (
+from stargazer.tasks.execution.digest.source import (
     Scope,
     Undigestable,
     absolute_module,
