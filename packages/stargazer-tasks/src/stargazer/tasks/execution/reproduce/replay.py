@@ -10,7 +10,7 @@ import attrs
 from stargazer.assets import AssetNotFoundError, StargazerError
 from stargazer.assets.provenance import Execution
 from stargazer.storage import StoreClient, in_thread
-from stargazer.storage.bundles import Bundle, differences, environment_here, fetch_bundle
+from stargazer.storage.bundles import Bundle, differences, environment_here, fetch
 from stargazer.storage.lineage import executions_of
 from stargazer.tasks.execution.reproduce.repeat import Again, repeat
 
@@ -117,7 +117,7 @@ async def replay_bundle(
         StorageError: a record or provenance document of it cannot be had.
     """
     store = client.store
-    fetched = await asyncio.to_thread(fetch_bundle, store, bundle, records_only=True)
+    fetched = await asyncio.to_thread(fetch, store, bundle, records_only=True)
     fetched.check(bundle)
     executions = _distinct(await asyncio.to_thread(executions_of, store, fetched.records))
     if not executions:
