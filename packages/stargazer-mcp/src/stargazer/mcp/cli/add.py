@@ -7,15 +7,16 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import attrs
+from stargazer.assets import FormatError, IpFile
 from stargazer.assets.addresses import is_address, without_secrets
 from stargazer.mcp.cli.console import note, print_files, print_json
 from stargazer.mcp.cli.words import Parser
-
-if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage import Addition, LocalStore
+from stargazer.mcp.notices import notices
+from stargazer.mcp.records import as_dict
+from stargazer.storage import Addition, LocalStore, additions_of, check_files, check_metadata, get_client, now
+from stargazer.storage.pinata import pinata_store, publishes
 
 __all__ = ["add"]
 
@@ -76,8 +77,6 @@ def add(argv: Sequence[str]) -> int:
         parser.error("--in-place is for files of this machine: a URL is downloaded into the store")
     if options.interleaved and (urls or options.in_place or "asset" in pairs):
         parser.error("--interleaved is for files of this machine, which are copied, as r1 and r2")
-    from stargazer.mcp.records import as_dict
-    from stargazer.storage import additions_of, get_client
 
     store = get_client().store
     with contextlib.ExitStack() as stack:  # of what is downloaded or split before it is registered
@@ -102,13 +101,9 @@ def _with_consent(store: LocalStore, items: list[Addition], options: argparse.Na
     Raises:
         ConfigurationError: there is no account, or it was not agreed to.
     """
-    from stargazer.storage.pinata import pinata_store, publishes
-
     if not options.public and not publishes(store):
         return items
-    import attrs
     from stargazer.mcp.cli.push import confirm_public
-    from stargazer.storage import check_files, check_metadata
 
     pinata_store(store)
     check_files(items)  # before anybody is asked
@@ -122,10 +117,8 @@ def _split(
     store: LocalStore, names: Sequence[str], pairs: Mapping[str, str], *, force: bool
 ) -> Iterator[list[Addition]]:
     """What the first and second reads of files become, in files of their own."""
-    import attrs
-    from stargazer.assets import FormatError
     from stargazer.mcp.interleaved import split
-    from stargazer.storage import additions_of, names_of_mates, private_folder
+    from stargazer.storage import names_of_mates, private_folder
 
     paths = [Path(name) for name in names]
     for path in paths:  # what is wrong with the words, before anything is written
@@ -146,8 +139,7 @@ def _downloaded(
     store: LocalStore, url: str, sums: Mapping[str, str], pairs: Mapping[str, str], *, force: bool
 ) -> Iterator[list[Addition]]:
     """What is behind a URL, downloaded and verified."""
-    import attrs
-    from stargazer.storage import additions_of, fetch_file, file_name
+    from stargazer.storage import fetch_file, file_name
 
     # what is wrong with the words, before the download
     additions_of([Path(file_name(url))], pairs, store, there=False)
@@ -158,9 +150,6 @@ def _downloaded(
 
 def _registered(store: LocalStore, items: list[Addition]) -> list[IpFile]:
     """The records of what is added, with notes about what the store had before."""
-    from stargazer.mcp.notices import notices
-    from stargazer.storage import now
-
     began = now()
     records = store.add(items)
     found = notices(store, records, began)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from stargazer.assets import FormatError, InvalidAssetError
+from stargazer.assets import Asset, FormatError, InvalidAssetError, IpFile, asset_class, unknown_key
 from stargazer.mcp.cli.console import note, print_json, print_records
+from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.cli.words import Parser
-
-if TYPE_CHECKING:
-    from stargazer.assets import Asset, IpFile
-    from stargazer.storage import LocalStore
+from stargazer.mcp.notices import amended_notices
+from stargazer.mcp.records import as_dict
+from stargazer.storage import Addition, LocalStore, check_links, checked_one_by_one, field_text
 
 __all__ = ["amend"]
 
@@ -32,9 +31,6 @@ def amend(argv: Sequence[str]) -> int:
     pairs = parser.single(words)
     if not words.plain or not pairs:
         parser.error("name records by CID, id or file, and say what is true of them: key=value")
-    from stargazer.mcp.cli.selection import existing, one_record
-    from stargazer.mcp.notices import amended_notices
-    from stargazer.mcp.records import as_dict
 
     store = existing()
     found = [one_record(store, word) for word in words.plain]
@@ -62,9 +58,6 @@ def _changes(
     Raises:
         InvalidAssetError: a key that no record's type knows.
     """
-    from stargazer.assets import asset_class, unknown_key
-    from stargazer.storage import check_links, field_text
-
     kinds = [asset_class(record.keyvalues.get("asset", "")) for record in records]
     if "asset" in pairs:
         raise InvalidAssetError(
@@ -100,8 +93,6 @@ def _check(store: LocalStore, records: Sequence[IpFile], changes: Sequence[Mappi
 
 
 def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
-    from stargazer.assets import asset_class
-
     pairs = {key: value for key, value in {**record.keyvalues, **change}.items() if value is not None}
     kind = asset_class(pairs.get("asset", ""))
     try:
@@ -112,8 +103,6 @@ def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
 
 def _complaints(store: LocalStore, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
     """What the checks of registration say of files that are here."""
-    from stargazer.storage import Addition, checked_one_by_one
-
     items = [
         Addition(path=record.path, asset=asset, name=record.name)
         for record, asset in zip(records, assets, strict=True)

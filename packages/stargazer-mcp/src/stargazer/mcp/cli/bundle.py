@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
-from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
+from stargazer.assets import AssetNotFoundError, IntegrityError, IpFile, StorageError
 from stargazer.mcp.cli.console import (
     count,
     human_size,
@@ -19,12 +19,10 @@ from stargazer.mcp.cli.console import (
     print_text,
 )
 from stargazer.mcp.cli.progress import moving
+from stargazer.mcp.cli.selection import bring, some_records
 from stargazer.mcp.cli.words import Parser, Words
-
-if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
-    from stargazer.storage.bundles import Bundle, Checked
+from stargazer.mcp.records import as_dict, fields_text
+from stargazer.storage import LocalStore, bundles, get_client
 
 __all__ = ["bundle"]
 
@@ -104,34 +102,28 @@ def bundle(argv: Sequence[str]) -> int:
         parser.error(
             f"bundle {action} takes no key=value" + (" (--only key=value)" if action == "fetch" else "")
         )
-    actions: dict[str, Callable[[Parser, Words, str], int]] = {
+    actions: dict[str, Callable[[Parser, Words, str, LocalStore], None]] = {
         "make": _make, "list": _list, "show": _show, "fetch": _fetch, "verify": _verify,
     }  # fmt: skip
-    return actions[action](parser, Words(rest[1:], words.pairs, words.options), (rest or [""])[0])
+    name = rest[0] if rest else ""
+    actions[action](parser, Words(rest[1:], words.pairs, words.options), name, get_client().store)
+    return 0
 
 
-def _store() -> LocalStore:
-    from stargazer.storage import get_client
-
-    return get_client().store
-
-
-def _make(parser: Parser, words: Words, name: str) -> int:
-    from stargazer.mcp.cli.selection import bring, some_records
-    from stargazer.storage.bundles import check_name, make, remember_made, with_lineage
-
-    store, options = _store(), words.options
+def _make(parser: Parser, words: Words, name: str, store: LocalStore) -> None:
+    options = words.options
     if bool(words.plain) + bool(words.pairs) + bool(options.run) != 1:
         parser.error(
             "bundle make: say which files: CIDs, key=value such as sample=NA12878 or asset=variants, or --run RUN"
         )
     if options.intermediates and not options.with_lineage:
         parser.error("--intermediates goes with --with-lineage")
-    check_name(name)
+    bundles.check_name(name)
     records = _of_run(store, options.run) if options.run else some_records(store, words)
     if not options.manifest_only:
-        bring(store, with_lineage(store, records, intermediates=True) if options.intermediates else records)
-    made = make(
+        on_the_way = options.intermediates
+        bring(store, bundles.with_lineage(store, records, intermediates=True) if on_the_way else records)
+    made = bundles.make(
         store,
         name,
         records,
@@ -144,20 +136,19 @@ def _make(parser: Parser, words: Words, name: str) -> int:
         tell=note,
     )
     try:
-        remember_made(store.root, made.path)
+        bundles.remember_made(store.root, made.path)
     except StorageError as error:  # a store that may only be read
         note(f"it is made, and not listed by `stargazer bundle list`: {error}")
-    files, size = len(made.manifest.files), made.manifest.size
+    files, size, documents = len(made.manifest.files), made.manifest.size, len(made.manifest.provenance)
     if options.json:
         print_json({"name": name, "path": str(made.path), "files": files, "size": size, "copied": made.copied,
-                    "provenance": len(made.manifest.provenance)})  # fmt: skip
-    else:
-        print_text(f"{made.path}: {count(files, 'file')}, {human_size(size)}, "
-                   f"{count(len(made.manifest.provenance), 'provenance document')}")  # fmt: skip
-        source = made.path if options.manifest_only else made.path.parent
-        again = f"; compute it again with: stargazer replay {source}" if options.with_lineage else ""
-        print_text(f"fetch it with: stargazer bundle fetch {source}{again}")
-    return 0
+                    "provenance": documents})  # fmt: skip
+        return
+    size_text, documents_text = human_size(size), count(documents, "provenance document")
+    print_text(f"{made.path}: {count(files, 'file')}, {size_text}, {documents_text}")
+    source = made.path if options.manifest_only else made.path.parent
+    again = f"; compute it again with: stargazer replay {source}" if options.with_lineage else ""
+    print_text(f"fetch it with: stargazer bundle fetch {source}{again}")
 
 
 def _of_run(store: LocalStore, id: str) -> list[IpFile]:
@@ -175,104 +166,96 @@ def _of_run(store: LocalStore, id: str) -> list[IpFile]:
     return records
 
 
-def _list(parser: Parser, words: Words, _: str) -> int:
-    from stargazer.storage.bundles import known_bundles
-
-    found = list(known_bundles(_store().root))
+def _list(parser: Parser, words: Words, _: str, store: LocalStore) -> None:
+    found = list(bundles.known_bundles(store.root))
     if words.options.json:
         print_json([_as_dict(item) for item in found])
-        return 0
+        return
     rows = [
         [item.manifest.name, str(len(item.manifest.files)), human_size(item.manifest.size), item.where,
-         _first_sentence(item.manifest.description)]
+         item.manifest.description.replace("\n", " ").partition(". ")[0][:100]]
         for item in found
     ]  # fmt: skip
     print_table(["NAME", "FILES", "SIZE", "WHERE", "WHAT"], rows)
-    return 0
 
 
-def _show(parser: Parser, words: Words, word: str) -> int:
-    from stargazer.mcp.records import fields_text
-
-    store = _store()
-    found = _found(word, store)
+def _show(parser: Parser, words: Words, word: str, store: LocalStore) -> None:
+    found = bundles.find_bundle(word, store.root)
     manifest = found.lock.apply(found.manifest)
     if words.options.requirements:
-        return _print_requirements(found)
-    here = [bool(entry.cid) and store.objects.stat(entry.cid) is not None for entry in manifest.files]
+        if manifest.environment is None:
+            raise AssetNotFoundError(
+                f"the bundle {manifest.name!r} has no environment: it was not made --with-lineage"
+            )
+        print_text(bundles.requirements(manifest.environment).rstrip())
+        return
+    files = [
+        (entry, bool(entry.cid) and store.objects.stat(entry.cid) is not None) for entry in manifest.files
+    ]
     if words.options.json:
-        files = [
+        entries = [
             {"name": entry.name, "size": entry.size, "cid": entry.cid, **entry.sums, "here": is_here,
              "keyvalues": dict(entry.keyvalues), "links": dict(entry.links)}
-            for entry, is_here in zip(manifest.files, here, strict=True)
+            for entry, is_here in files
         ]  # fmt: skip
         print_json({**_as_dict(found), "mirrors": list(manifest.mirrors), "provenance": list(manifest.provenance),
-                    "entries": files})  # fmt: skip
-        return 0
+                    "entries": entries})  # fmt: skip
+        return
     print_text(f"{manifest.name} ({found.where})")
     if manifest.description:
         print_text(manifest.description)
     documents = f", {count(len(manifest.provenance), 'provenance document')}" if manifest.provenance else ""
-    print_text(f"{count(len(here), 'file')}, {human_size(manifest.size)}{documents}; {sum(here)} here\n")
+    here = sum(is_here for _, is_here in files)
+    print_text(f"{count(len(files), 'file')}, {human_size(manifest.size)}{documents}; {here} here\n")
     rows = [
         [entry.keyvalues["asset"], fields_text(entry.keyvalues), entry.name, human_size(entry.size),
          "yes" if is_here else "", entry.cid or next(f"{kind} {text}" for kind, text in entry.sums.items())]
-        for entry, is_here in zip(manifest.files, here, strict=True)
+        for entry, is_here in files
     ]  # fmt: skip
     print_table(["TYPE", "WHAT", "NAME", "SIZE", "HERE", "CID"], rows)
-    return 0
 
 
-def _print_requirements(found: Bundle) -> int:
-    from stargazer.storage.bundles import requirements
-
-    if found.manifest.environment is None:
-        raise AssetNotFoundError(
-            f"the bundle {found.manifest.name!r} has no environment: it was not made --with-lineage"
-        )
-    print_text(requirements(found.manifest.environment).rstrip())
-    return 0
-
-
-def _fetch(parser: Parser, words: Words, word: str) -> int:
-    from stargazer.mcp.records import as_dict
-    from stargazer.storage.bundles import fetch
-
-    only, store = _only(parser, words.options.only or []), _store()
-    found = _found(word, store)
+def _fetch(parser: Parser, words: Words, word: str, store: LocalStore) -> None:
+    options = words.options
+    only: dict[str, list[str]] = {}
+    for text in options.only or []:
+        key, mark, value = text.partition("=")
+        if not mark or not key:
+            parser.error(f"--only {text!r}: expected key=value")
+        only.setdefault(key, []).append(value)
+    found = bundles.find_bundle(word, store.root)
     with moving() as observer:
-        done = fetch(
+        done = bundles.fetch(
             store,
             found,
             only=only,
-            records_only=words.options.records_only,
-            force=words.options.force,
-            trust=words.options.trust,
+            records_only=options.records_only,
+            force=options.force,
+            trust=options.trust,
             observer=observer,
         )
-    if words.options.json:
+    if options.json:
         print_json({"name": found.manifest.name, "records": [as_dict(record) for record in done.records],
                     "failed": [{"name": item.name, "reason": item.reason} for item in done.failed],
                     "moved": done.moved, "trusted": done.trusted})  # fmt: skip
     elif done.records:
         print_files(done.records)
-    if done.trusted and not words.options.json:
+    if done.trusted and not options.json:
         note(f"{count(len(done.trusted), 'execution')} trusted: what they made is not computed here again")
     done.check(found)
-    return 0
 
 
-def _verify(parser: Parser, words: Words, word: str) -> int:
-    from stargazer.storage.bundles import fetch, verify
-
-    store, options = _store(), words.options
-    found = _found(_folder_first(word), store)
+def _verify(parser: Parser, words: Words, word: str, store: LocalStore) -> None:
+    options = words.options
+    if os.path.isdir(word) and any(Path(word).glob(f"*{bundles.SUFFIX}")):
+        word = f"{word.rstrip('/')}/"  # the folder of that name first: it is what people see
+    found = bundles.find_bundle(word, store.root)
     if options.download:
         with moving() as observer:
-            fetch(store, found, observer=observer)
+            bundles.fetch(store, found, observer=observer)
     folder = None if options.store or options.download else found.folder
-    checked: list[Checked] = []
-    for item in verify(found, store, in_store=folder is None):
+    checked: list[bundles.Checked] = []
+    for item in bundles.verify(found, store, in_store=folder is None):
         checked.append(item)
         if item.state != "good":
             note(f"{item.name}: {item.state}: {item.note}")
@@ -282,10 +265,10 @@ def _verify(parser: Parser, words: Words, word: str) -> int:
         files = [attrs.asdict(item) for item in checked]
         print_json({"name": found.manifest.name, "where": where, "files": files})
     else:
-        good = len(checked) - len(wrong)
+        good = count(len(checked), "file")
         size = human_size(sum(item.size for item in checked if item.state == "good"))
         print_text(
-            f"{found.manifest.name}: {good} of {count(len(checked), 'file')} good in {where}, {size} read"
+            f"{found.manifest.name}: {len(checked) - len(wrong)} of {good} good in {where}, {size} read"
         )
     if wrong:
         kind = IntegrityError if any(item.state == "damaged" for item in wrong) else StorageError
@@ -293,38 +276,9 @@ def _verify(parser: Parser, words: Words, word: str) -> int:
         raise kind(
             f"{len(wrong)} of the bundle {found.manifest.name!r} damaged or missing in {where}: {names}"
         )
-    return 0
 
 
-def _folder_first(word: str) -> str:
-    """A word as the folder of that name, if there is one with a bundle: it is what people see."""
-    from stargazer.storage.bundles import SUFFIX
-
-    is_bundle = os.path.isdir(word) and any(Path(word).glob(f"*{SUFFIX}"))
-    return f"{word.rstrip('/')}/" if is_bundle else word
-
-
-def _found(word: str, store: LocalStore) -> Bundle:
-    from stargazer.storage.bundles import find_bundle
-
-    return find_bundle(word, store.root)
-
-
-def _only(parser: Parser, texts: Sequence[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for text in texts:
-        key, mark, value = text.partition("=")
-        if not mark or not key:
-            parser.error(f"--only {text!r}: expected key=value")
-        found.setdefault(key, []).append(value)
-    return found
-
-
-def _as_dict(found: Bundle) -> dict[str, Any]:
+def _as_dict(found: bundles.Bundle) -> dict[str, Any]:
     manifest = found.manifest
     return {"name": manifest.name, "description": manifest.description, "files": len(manifest.files),
             "size": manifest.size, "where": found.where}  # fmt: skip
-
-
-def _first_sentence(text: str) -> str:
-    return text.replace("\n", " ").partition(". ")[0][:100]

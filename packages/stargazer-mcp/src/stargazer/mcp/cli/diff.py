@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stargazer.mcp.cli.console import print_json, print_text
+from stargazer.mcp.cli.selection import existing, one_cid
 from stargazer.mcp.cli.words import Parser, Words
+from stargazer.storage.lineage import contents, difference_as_json, render_difference
+from stargazer.storage.lineage import diff as compare
 
 __all__ = ["diff"]
 
@@ -25,9 +28,6 @@ def diff(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if len(words.plain) != 2 or words.pairs:
         parser.error("say which two files: CIDs, ids or paths")
-    from stargazer.mcp.cli.selection import existing, one_cid
-    from stargazer.storage.lineage import contents, difference_as_json, render_difference
-    from stargazer.storage.lineage import diff as compare
 
     store = existing()
     a, b = (one_cid(store, Words([word], {}, words.options)) for word in words.plain)

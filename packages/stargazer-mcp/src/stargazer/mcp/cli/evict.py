@@ -6,13 +6,14 @@ import contextlib
 import datetime
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import attrs
+from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import SHOWN, count, human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.selection import folder_of_store, named_records
 from stargazer.mcp.cli.words import Parser
-
-if TYPE_CHECKING:
-    from stargazer.assets import IpFile
+from stargazer.mcp.records import find_records
+from stargazer.storage.maintenance import evict as drop
 
 __all__ = ["evict"]
 
@@ -39,17 +40,12 @@ def evict(argv: Sequence[str]) -> int:
         parser.error("say which files: a CID, key=value, --older-than or --larger-than")
     older = parser.parse_seconds("--older-than", options.older_than) if options.older_than else None
     larger = parser.parse_bytes("--larger-than", options.larger_than) if options.larger_than else None
-    from stargazer.mcp.cli.selection import folder_of_store, named_records
-    from stargazer.mcp.records import find_records
-    from stargazer.storage.maintenance import evict as drop
 
     store = folder_of_store()
     found = named_records(store, words.plain) if words.plain else find_records(store, words.pairs)
     records = [record for record in found if _is_meant(record, older, larger)]
     report = drop(store, records, force=options.force, dry_run=options.dry_run, tell=note)
     if options.json:
-        import attrs
-
         print_json({**attrs.asdict(report), "freed": report.freed})
         return 1 if report.refused else 0
     if report.refused:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import attrs
 from stargazer.mcp.cli.console import (
     SHOWN,
     count,
@@ -16,11 +16,12 @@ from stargazer.mcp.cli.console import (
     print_text,
     say_more,
 )
+from stargazer.mcp.cli.progress import byte_progress
+from stargazer.mcp.cli.selection import folder_of_store
 from stargazer.mcp.cli.words import Parser
-
-if TYPE_CHECKING:
-    from stargazer.storage import LocalStore
-    from stargazer.storage.maintenance import FsckReport, Problem
+from stargazer.storage import LocalStore
+from stargazer.storage.maintenance import FsckReport, Problem
+from stargazer.storage.maintenance import fsck as check
 
 __all__ = ["fsck"]
 
@@ -40,9 +41,6 @@ def fsck(argv: Sequence[str]) -> int:
     parser.flag("--json", "print the report as JSON")
     words = parser.sort(argv)
     parser.no_words(words)
-    from stargazer.mcp.cli.progress import byte_progress
-    from stargazer.mcp.cli.selection import folder_of_store
-    from stargazer.storage.maintenance import fsck as check
 
     store = folder_of_store()
     began = time.monotonic()
@@ -51,8 +49,6 @@ def fsck(argv: Sequence[str]) -> int:
             store, full=words.options.full, repair=not words.options.dry_run, tell=note, progress=progress
         )
     if words.options.json:
-        import attrs
-
         print_json({"store": str(store.root), "ok": report.ok, **attrs.asdict(report)})
     else:
         _print_report(report, store, time.monotonic() - began)

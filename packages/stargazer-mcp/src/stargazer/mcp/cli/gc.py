@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 from stargazer.mcp.cli.console import SHOWN, count, human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.selection import folder_of_store
 from stargazer.mcp.cli.words import Parser
+from stargazer.storage.maintenance import gc as collect
 
 __all__ = ["gc"]
 
@@ -25,13 +28,9 @@ def gc(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     parser.no_words(words)
     grace = parser.parse_seconds("--grace", words.options.grace)
-    from stargazer.mcp.cli.selection import folder_of_store
-    from stargazer.storage.maintenance import gc as collect
 
     report = collect(folder_of_store(), dry_run=words.options.dry_run, grace=grace, tell=note)
     if words.options.json:
-        import attrs
-
         print_json({**attrs.asdict(report), "freed": report.freed})
         return 0
     rows = [[found.kind, found.name, human_size(found.size)] for found in report.removed]

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stargazer.mcp.cli.console import note, print_json, print_text
+from stargazer.mcp.cli.selection import bring, existing, some_records
 from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.copies import export
+from stargazer.mcp.records import as_dict, evicted
 
 __all__ = ["get"]
 
@@ -28,9 +31,6 @@ def get(argv: Sequence[str]) -> int:
     parser.flag("--json", "print where the copies are as JSON")
     words = parser.sort(argv)
     parser.one_way(words, "say which files: a CID, or key=value")
-    from stargazer.mcp.cli.selection import bring, existing, some_records
-    from stargazer.mcp.copies import export
-    from stargazer.mcp.records import as_dict, evicted
 
     store = existing()
     records = some_records(store, words)

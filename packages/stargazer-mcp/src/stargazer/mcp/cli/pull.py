@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stargazer.mcp.cli.console import count, human_size, note, print_json, print_text
+from stargazer.mcp.cli.progress import file_progress
+from stargazer.mcp.cli.selection import some_records
 from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.records import find_records
+from stargazer.storage import get_client
+from stargazer.storage.pinata import pinata_store
+from stargazer.storage.pinata import pull as bring
 
 __all__ = ["pull"]
 
@@ -26,12 +32,6 @@ def pull(argv: Sequence[str]) -> int:
     parser.one_way(words)
     if not words.plain and not words.pairs and not words.options.all:
         parser.error("say which files: a CID, key=value, or --all")
-    from stargazer.mcp.cli.progress import file_progress
-    from stargazer.mcp.cli.selection import some_records
-    from stargazer.mcp.records import find_records
-    from stargazer.storage import get_client
-    from stargazer.storage.pinata import pinata_store
-    from stargazer.storage.pinata import pull as bring
 
     store = pinata_store(get_client().store)
     records = find_records(store, {}) if words.options.all else some_records(store, words)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from stargazer.assets import ConfigurationError
 from stargazer.mcp.cli.console import count, human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.progress import file_progress
+from stargazer.mcp.cli.selection import some_records
 from stargazer.mcp.cli.words import Parser
-
-if TYPE_CHECKING:
-    from stargazer.storage.pinata import Sent
+from stargazer.mcp.records import find_records
+from stargazer.storage import get_client
+from stargazer.storage.pinata import Sent, pinata_store
+from stargazer.storage.pinata import push as send
 
 __all__ = ["confirm_public", "push"]
 
@@ -36,12 +38,6 @@ def push(argv: Sequence[str]) -> int:
     parser.one_way(words)
     if words.options.all and (words.plain or words.pairs):
         parser.error("give --all or say which files, not both")
-    from stargazer.mcp.cli.progress import file_progress
-    from stargazer.mcp.cli.selection import some_records
-    from stargazer.mcp.records import find_records
-    from stargazer.storage import get_client
-    from stargazer.storage.pinata import pinata_store
-    from stargazer.storage.pinata import push as send
 
     store = pinata_store(get_client().store)
     if words.options.all:

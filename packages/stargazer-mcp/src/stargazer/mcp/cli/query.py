@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stargazer.mcp.cli.console import note, print_json, print_records
+from stargazer.mcp.cli.selection import ADD_FIRST, no_store
 from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.records import as_dict, evicted, find_records
+from stargazer.storage import get_client, holds_files
 
 __all__ = ["query"]
 
@@ -27,9 +30,6 @@ def query(argv: Sequence[str]) -> int:
         parser.error(f"{words.plain[0]!r} is no filter: write key=value")
     if words.options.superseded:
         words.pairs["superseded"] = ["false", "true"]
-    from stargazer.mcp.cli.selection import ADD_FIRST, no_store
-    from stargazer.mcp.records import as_dict, evicted, find_records
-    from stargazer.storage import get_client, holds_files
 
     store = get_client().store
     records = find_records(store, words.pairs)

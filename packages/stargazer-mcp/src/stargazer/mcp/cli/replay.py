@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from stargazer.mcp.cli.console import count, note, print_json, print_text
 from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.words import Parser
+from stargazer.storage import get_client
+from stargazer.storage.bundles import find_bundle
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Replay, Replayed
@@ -32,8 +35,6 @@ def replay(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if len(words.plain) != 1 or words.pairs:
         parser.error("say which bundle: a name, a file, a folder or a URL")
-    from stargazer.storage import get_client
-    from stargazer.storage.bundles import find_bundle
     from stargazer.tasks.execution import replay_bundle
 
     client = get_client()
@@ -61,8 +62,6 @@ def _begun(number: int, environment: list[str]) -> None:
 
 def as_dict(replayed: Replayed | None) -> dict[str, Any]:
     """What came of one execution, for programs."""
-    import attrs
-
     if replayed is None:
         return {"state": "imported"}
     results = replayed.again.results if replayed.again else []

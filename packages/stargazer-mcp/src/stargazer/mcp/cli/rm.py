@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stargazer.assets import AmbiguousAssetError
 from stargazer.mcp.cli.console import listing, note, print_records
+from stargazer.mcp.cli.selection import existing, some_records
 from stargazer.mcp.cli.words import Parser
 
 __all__ = ["rm"]
@@ -21,8 +23,6 @@ def rm(argv: Sequence[str]) -> int:
     parser.flag("--all", "all that match, not exactly one")
     words = parser.sort(argv)
     parser.one_way(words, "say which record: a CID, an id, or key=value")
-    from stargazer.assets import AmbiguousAssetError
-    from stargazer.mcp.cli.selection import existing, some_records
 
     store = existing()
     records = some_records(store, words, files=False)

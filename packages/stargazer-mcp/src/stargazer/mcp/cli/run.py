@@ -7,12 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import count, note, print_json, print_table, print_text
+from stargazer.mcp.cli.progress import supervise
+from stargazer.mcp.cli.selection import bring
 from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.copies import check_results, export_results
+from stargazer.storage import LocalStore, get_client
 
 if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows import Entry
 
@@ -98,8 +102,6 @@ def _describe(workflow: Entry) -> int:
 
 
 def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
-    from stargazer.mcp.cli.progress import supervise
-    from stargazer.mcp.copies import check_results
     from stargazer.workflows import run as run_workflow
 
     if options.outdir is not None:
@@ -136,7 +138,6 @@ def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, A
     """Say which calls are not remembered, and why."""
     import asyncio
 
-    import attrs
     from stargazer.workflows import why_not
 
     asked = asyncio.run(why_not(workflow, given, refresh=_refresh(options)))
@@ -165,10 +166,6 @@ def records_of(store: LocalStore, results: Mapping[str, Any]) -> list[IpFile]:
 
 def _export(results: Mapping[str, Any], folder: Path, run: str) -> None:
     """Copy every file of the results; each then says where its copy is."""
-    from stargazer.mcp.cli.selection import bring
-    from stargazer.mcp.copies import export_results
-    from stargazer.storage import get_client
-
     store = get_client().store
     records = records_of(store, results)
     bring(store, records)

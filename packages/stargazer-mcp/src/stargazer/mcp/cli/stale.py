@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stargazer.mcp import records
 from stargazer.mcp.cli.console import (
     SHOWN,
     count,
@@ -16,11 +17,12 @@ from stargazer.mcp.cli.console import (
     print_text,
     say_more,
 )
+from stargazer.mcp.cli.selection import existing, one_cid
 from stargazer.mcp.cli.words import Parser
-
-if TYPE_CHECKING:
-    from stargazer.storage import LocalStore
-    from stargazer.storage.lineage import Stale
+from stargazer.mcp.records import fields_text
+from stargazer.storage import LocalStore
+from stargazer.storage.lineage import Stale
+from stargazer.storage.lineage import stale as depending
 
 __all__ = ["as_dict", "print_stale", "stale"]
 
@@ -40,8 +42,6 @@ def stale(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if len(words.plain) + bool(words.pairs) != 1:
         parser.error("say of what: a CID, a file, key=value, TOOL@VERSION or a task")
-    from stargazer.mcp.cli.selection import existing, one_cid
-    from stargazer.storage.lineage import stale as depending
 
     store = existing()
     is_file = words.pairs or os.path.exists(words.plain[0]) or store.get(words.plain[0])
@@ -55,8 +55,6 @@ def stale(argv: Sequence[str]) -> int:
 
 def as_dict(store: LocalStore, found: Stale) -> dict[str, Any]:
     """What depends on something, for programs."""
-    from stargazer.mcp import records
-
     return {
         "what": found.what,
         "runs": [run._asdict() for run in found.runs],
@@ -67,8 +65,6 @@ def as_dict(store: LocalStore, found: Stale) -> dict[str, Any]:
 
 def print_stale(store: LocalStore, found: Stale) -> None:
     """What depends on something, for people."""
-    from stargazer.mcp.records import fields_text
-
     if not found.runs:
         note("nothing was computed from it")
         return

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import escaped, print_json, print_text
+from stargazer.mcp.cli.selection import existing, one_record
+from stargazer.mcp.cli.stale import as_dict, print_stale
 from stargazer.mcp.cli.words import Parser
-
-if TYPE_CHECKING:
-    from stargazer.assets import IpFile
+from stargazer.storage.lineage import stale as depending
 
 __all__ = ["supersede"]
 
@@ -30,9 +30,6 @@ def supersede(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if words.pairs or len(words.plain) != (1 if words.options.undo else 2):
         parser.error("name OLD and NEW" if not words.options.undo else "name OLD alone")
-    from stargazer.mcp.cli.selection import existing, one_record
-    from stargazer.mcp.cli.stale import as_dict, print_stale
-    from stargazer.storage.lineage import stale as depending
 
     store = existing()
     old, *rest = (one_record(store, word) for word in words.plain)

@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
+from stargazer.assets.provenance import Execution
 from stargazer.mcp.cli.console import escaped, human_size, print_json, print_text
+from stargazer.mcp.cli.progress import supervise
+from stargazer.mcp.cli.replay import as_dict
+from stargazer.mcp.cli.selection import folder_of_store, named_records
 from stargazer.mcp.cli.words import Parser, Words
+from stargazer.mcp.records import find_records
+from stargazer.storage import LocalStore, get_client, is_cid
+from stargazer.storage.maintenance import verify as check
 
 if TYPE_CHECKING:
-    from stargazer.assets.provenance import Execution
-    from stargazer.storage import LocalStore
     from stargazer.tasks.execution import Replayed
 
 __all__ = ["verify"]
@@ -32,8 +37,6 @@ def verify(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     if bool(words.plain) == bool(words.pairs):
         parser.error("say which files: CIDs, or key=value")
-    from stargazer.mcp.cli.selection import folder_of_store
-    from stargazer.storage.maintenance import verify as check
 
     store = folder_of_store()
     files = _files(store, words)
@@ -60,10 +63,6 @@ def verify(argv: Sequence[str]) -> int:
 
 def _files(store: LocalStore, words: Words) -> dict[str, str]:
     """The names by CID of the files that words mean; bytes without a record have a CID too."""
-    from stargazer.mcp.cli.selection import named_records
-    from stargazer.mcp.records import find_records
-    from stargazer.storage import is_cid
-
     bare = {word: "" for word in words.plain if is_cid(word) and not store.query({"cid": word})}
     records = named_records(store, [word for word in words.plain if word not in bare])
     records += find_records(store, words.pairs) if words.pairs else []
@@ -78,9 +77,6 @@ def _recompute(files: Mapping[str, str], *, as_json: bool) -> int:
     Raises:
         AssetNotFoundError: none of them was computed, as far as is known here.
     """
-    from stargazer.mcp.cli.progress import supervise
-    from stargazer.mcp.cli.replay import as_dict
-    from stargazer.storage import get_client
     from stargazer.tasks.execution import execution_of
     from stargazer.tasks.execution import replay as do_again
 

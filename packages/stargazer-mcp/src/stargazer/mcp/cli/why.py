@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from stargazer.mcp.cli.console import print_json, print_text
+from stargazer.assets import StorageError
+from stargazer.mcp.cli.console import print_text
+from stargazer.mcp.cli.selection import existing, one_cid
 from stargazer.mcp.cli.words import Parser
-
-if TYPE_CHECKING:
-    from stargazer.storage.lineage import Step
+from stargazer.storage import lineage
+from stargazer.storage.lineage import Step, as_dot, as_json, as_mermaid, as_rocrate, render, write_rocrate
 
 __all__ = ["why"]
 
-FORMATS = ("text", "json", "dot", "mermaid", "rocrate")
 EXTENSIONS = {"text": ".txt", "json": ".json", "dot": ".dot", "mermaid": ".mmd"}
 
 
@@ -31,7 +31,7 @@ def why(argv: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=(*EXTENSIONS, "rocrate"),
         help="text (default), json, dot (Graphviz), mermaid, or rocrate (RO-Crate, Process Run Crate profile)",
     )
     parser.flag("--json", "the same as --format json")
@@ -43,31 +43,21 @@ def why(argv: Sequence[str]) -> int:
     if words.options.json and words.options.format not in (None, "json"):
         parser.error(f"--json and --format {words.options.format} contradict each other")
     form = "json" if words.options.json else words.options.format or "text"
-    from stargazer.mcp.cli.selection import existing, one_cid
-    from stargazer.storage import lineage
 
     store = existing()
     step = lineage.why(store, one_cid(store, words))
     if words.options.to is not None:
         print_text(str(_written(step, form, words.options.to)))
-    elif form in ("json", "rocrate"):
-        print_json(_value(step, form))
     else:
         print_text(_text(step, form))
     return 0
 
 
 def _text(step: Step, form: str) -> str:
-    from stargazer.storage.lineage import as_dot, as_mermaid, render
-
+    if form in ("json", "rocrate"):
+        return json.dumps(as_json(step) if form == "json" else as_rocrate(step), indent=2)
     makers = {"text": render, "dot": as_dot, "mermaid": as_mermaid}
     return makers[form](step)
-
-
-def _value(step: Step, form: str) -> Any:
-    from stargazer.storage.lineage import as_json, as_rocrate
-
-    return as_json(step) if form == "json" else as_rocrate(step)
 
 
 def _written(step: Step, form: str, folder: Path) -> Path:
@@ -76,15 +66,10 @@ def _written(step: Step, form: str, folder: Path) -> Path:
     Raises:
         StorageError: the folder cannot be written.
     """
-    import json
-
-    from stargazer.assets import StorageError
-    from stargazer.storage.lineage import write_rocrate
-
     if form == "rocrate":
         return write_rocrate(step, folder)
-    text = json.dumps(_value(step, form), indent=2) if form == "json" else _text(step, form)
     path = folder / f"lineage{EXTENSIONS[form]}"
+    text = _text(step, form)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n", encoding="utf-8")
