@@ -12,7 +12,7 @@ import attrs
 from stargazer.assets import FormatError, IpFile
 from stargazer.assets.addresses import is_address, without_secrets
 from stargazer.mcp.cli.console import note, print_files, print_json
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.notices import notices
 from stargazer.mcp.records import as_dict
 from stargazer.storage import Addition, LocalStore, additions_of, check_files, check_metadata, get_client, now
@@ -40,19 +40,17 @@ def add(argv: Sequence[str]) -> int:
         "  stargazer add --interleaved both.fq.gz sample=NA12878\n"
         "  stargazer add --in-place /archive/NA12878.bam sample=NA12878\n"
         "  stargazer add https://example.org/GRCh38.fa.gz --sha256 SUM build=GRCh38",
+        {
+            "--sha256": option("SUM", "checksum of the file behind the URL"),
+            "--md5": option("SUM", "the same as MD5, where nothing better is published"),
+            "--in-place": "do not copy: the store points at the files, which must stay where and as they are",
+            "--interleaved": "each FASTQ file holds first and second reads by turns: it becomes an r1 and an r2",
+            "--public": "send it to the public IPFS network: for everybody, for ever",
+            "--force": "register what a check refuses; provenance says that it was forced",
+            "--yes": "do not ask before publishing",
+            "--json": "print the records as JSON",
+        },
     )
-    parser.add_argument("--sha256", metavar="SUM", help="checksum of the file behind the URL")
-    parser.add_argument("--md5", metavar="SUM", help="the same as MD5, where nothing better is published")
-    parser.flag(
-        "--in-place", "do not copy: the store points at the files, which must stay where and as they are"
-    )
-    parser.flag(
-        "--interleaved", "each FASTQ file holds first and second reads by turns: it becomes an r1 and an r2"
-    )
-    parser.flag("--public", "send it to the public IPFS network: for everybody, for ever")
-    parser.flag("--force", "register what a check refuses; provenance says that it was forced")
-    parser.flag("--yes", "do not ask before publishing")
-    parser.flag("--json", "print the records as JSON")
     words = parser.sort(argv)
     pairs = parser.single(words)
     if not words.plain:

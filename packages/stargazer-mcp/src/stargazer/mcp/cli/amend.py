@@ -25,8 +25,8 @@ def amend(argv: Sequence[str]) -> int:
         "computed from them stays, and names them by their CIDs. The old record is gone; who changed it, and when,\n"
         "is written down.",
         "  stargazer amend lane2_R1.fq.gz lane2_R2.fq.gz lane=L002\n  stargazer amend bafkrei... lane=",
+        {"--json": "print the records as they are now as JSON"},
     )
-    parser.flag("--json", "print the records as they are now as JSON")
     words = parser.sort(argv)
     pairs = parser.single(words)
     if not words.plain or not pairs:

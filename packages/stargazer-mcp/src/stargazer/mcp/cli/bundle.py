@@ -20,7 +20,7 @@ from stargazer.mcp.cli.console import (
 )
 from stargazer.mcp.cli.progress import moving
 from stargazer.mcp.cli.selection import bring, some_records
-from stargazer.mcp.cli.words import Parser, Words
+from stargazer.mcp.cli.words import Parser, Words, option
 from stargazer.mcp.records import as_dict, fields_text
 from stargazer.storage import LocalStore, bundles, get_client
 
@@ -62,30 +62,31 @@ def bundle(argv: Sequence[str]) -> int:
         "its CID (or a published sha256 or md5), so it does not matter from whom. Fetching again goes on where it\n"
         "stopped.",
         EXAMPLES,
+        {
+            "--to": option("FOLDER", "make: where it is written; NAME by default", type=Path),
+            "--description": option("TEXT", "make: what is in it, for people"),
+            "--mirror": option(
+                "URL",
+                "make: where the files can be had, with {cid} or {name}; may be repeated",
+                action="append",
+            ),
+            "--manifest-only": "make: copy no files",
+            "--run": option("RUN", "make: all results of a run, by the id that it printed"),
+            "--with-lineage": "make: a capsule, which `stargazer replay` computes again: with all that was imported "
+            "for it, and the environment",
+            "--intermediates": "make: with the files on the way as well",
+            "--requirements": "show: the packages of a capsule's environment, for `pip install -r`",
+            "--only": option(
+                "key=value", "fetch: only these; the same key again means any of them", action="append"
+            ),
+            "--records-only": "fetch: register the records, and bring the bytes when they are needed",
+            "--trust": "fetch: what its provenance says was computed is not computed here again",
+            "--force": "fetch: register what a check refuses; provenance says that it was forced",
+            "--store": "verify: what is in the store, not the folder",
+            "--download": "verify: fetch what is missing, then look",
+            "--json": "print the answer as JSON",
+        },
     )
-    parser.add_argument(
-        "--to", metavar="FOLDER", type=Path, help="make: where it is written; NAME by default"
-    )
-    parser.add_argument("--description", metavar="TEXT", help="make: what is in it, for people")
-    parser.add_argument("--mirror", metavar="URL", action="append",
-                        help="make: where the files can be had, with {cid} or {name}; may be repeated")  # fmt: skip
-    parser.flag("--manifest-only", "make: copy no files")
-    parser.add_argument("--run", metavar="RUN", help="make: all results of a run, by the id that it printed")
-    parser.flag(
-        "--with-lineage",
-        "make: a capsule, which `stargazer replay` computes again: with all that was imported "
-        "for it, and the environment",
-    )
-    parser.flag("--intermediates", "make: with the files on the way as well")
-    parser.flag("--requirements", "show: the packages of a capsule's environment, for `pip install -r`")
-    parser.add_argument("--only", metavar="key=value", action="append",
-                        help="fetch: only these; the same key again means any of them")  # fmt: skip
-    parser.flag("--records-only", "fetch: register the records, and bring the bytes when they are needed")
-    parser.flag("--trust", "fetch: what its provenance says was computed is not computed here again")
-    parser.flag("--force", "fetch: register what a check refuses; provenance says that it was forced")
-    parser.flag("--store", "verify: what is in the store, not the folder")
-    parser.flag("--download", "verify: fetch what is missing, then look")
-    parser.flag("--json", "print the answer as JSON")
     words = parser.sort(argv)
     action, *rest = words.plain or [""]
     if action not in OPTIONS:

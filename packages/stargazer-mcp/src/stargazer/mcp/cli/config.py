@@ -20,8 +20,8 @@ def config(argv: Sequence[str]) -> int:
         "What is set, and what follows: where files are kept, where tasks run, and why.\n"
         "A variable wins over config.toml, which wins over the default. Nothing is changed, made or sent.",
         "  stargazer config\n  STARGAZER_MODE=local stargazer config --json",
+        {"--json": "print the same as JSON"},
     )
-    parser.flag("--json", "print the same as JSON")
     words = parser.sort(argv)
     if words.plain or words.pairs:
         parser.error("config takes no words: set a variable, or write to config.toml")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stargazer.assets import StorageError
 from stargazer.mcp.cli.console import note, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import supervise
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.words import Parser, option
 
 if TYPE_CHECKING:
     from stargazer.workflows.demo import Demo
@@ -27,11 +27,17 @@ def demo(argv: Sequence[str]) -> int:
         "Simulate a family of three with known variants, register its reads, call the variants,\n"
         "compare with the truth. The second time nothing is computed.",
         "  stargazer demo\n  stargazer demo --outdir my-first-run",
+        {
+            "--outdir": option(
+                "DIR",
+                "where copies of the calls and the report go; stargazer-demo by default",
+                type=Path,
+                default=Path("stargazer-demo"),
+            ),
+            "--refresh": "compute everything anew",
+            "--json": "print the results as JSON",
+        },
     )
-    parser.add_argument("--outdir", metavar="DIR", type=Path, default=Path("stargazer-demo"),
-                        help="where copies of the calls and the report go; stargazer-demo by default")  # fmt: skip
-    parser.flag("--refresh", "compute everything anew")
-    parser.flag("--json", "print the results as JSON")
     words = parser.sort(argv)
     if words.plain or words.pairs:
         parser.error("the demo takes no arguments")

@@ -63,8 +63,8 @@ def doctor(argv: Sequence[str]) -> int:
         "Check this installation: Python, distributions, settings, the store, tools.\n"
         "Exit status 1 if something essential is broken; nothing is changed.",
         "  stargazer doctor\n  stargazer doctor --json",
+        {"--json": "print the findings as JSON"},
     )
-    parser.flag("--json", "print the findings as JSON")
     words = parser.sort(argv)
     if words.plain or words.pairs:
         parser.error("doctor takes no words")

@@ -11,7 +11,7 @@ import attrs
 from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import SHOWN, count, human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.selection import folder_of_store, named_records
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.records import find_records
 from stargazer.storage.maintenance import evict as drop
 
@@ -27,12 +27,14 @@ def evict(argv: Sequence[str]) -> int:
         "again, from a source that answers now, or by running what made them. Of a file added in place, the link goes\n"
         "and the file stays.",
         "  stargazer evict asset=alignment sample=NA12878\n  stargazer evict --older-than 90d --larger-than 1GB",
+        {
+            "--older-than": option("TIME", "only records made before: 30d, 12w"),
+            "--larger-than": option("SIZE", "only files larger than this: 500MB, 2GB"),
+            "--force": "also what cannot be had again: it is lost here",
+            "--dry-run": "drop nothing, list the same",
+            "--json": "print the report as JSON",
+        },
     )
-    parser.add_argument("--older-than", metavar="TIME", help="only records made before: 30d, 12w")
-    parser.add_argument("--larger-than", metavar="SIZE", help="only files larger than this: 500MB, 2GB")
-    parser.flag("--force", "also what cannot be had again: it is lost here")
-    parser.flag("--dry-run", "drop nothing, list the same")
-    parser.flag("--json", "print the report as JSON")
     words = parser.sort(argv)
     options = words.options
     parser.one_way(words)

@@ -35,10 +35,12 @@ def fsck(argv: Sequence[str]) -> int:
         "again from the provenance in the store, damaged or missing bytes are fetched from a source that has them,\n"
         "and what killed processes left is removed. Exit status 0: all is sound or repaired; 1: something is lost.",
         "  stargazer fsck\n  stargazer fsck --full",
+        {
+            "--full": "hash every byte: finds what a disk lost by itself",
+            "--dry-run": "repair nothing, report the same",
+            "--json": "print the report as JSON",
+        },
     )
-    parser.flag("--full", "hash every byte: finds what a disk lost by itself")
-    parser.flag("--dry-run", "repair nothing, report the same")
-    parser.flag("--json", "print the report as JSON")
     words = parser.sort(argv)
     parser.no_words(words)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 from stargazer.mcp.cli.console import SHOWN, count, human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.selection import folder_of_store
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.words import Parser, option
 from stargazer.storage.maintenance import gc as collect
 
 __all__ = ["gc"]
@@ -21,10 +21,12 @@ def gc(argv: Sequence[str]) -> int:
         "Remove the bytes that no record has referred to for two weeks, unpacked copies that nothing has read for as\n"
         "long, and old quarantine. Records, provenance, and what a running task reads stay.",
         "  stargazer gc --dry-run\n  stargazer gc --grace 2d",
+        {
+            "--dry-run": "remove nothing, list the same",
+            "--grace": option("TIME", "30m, 12h, 14d or 2w (default: 14d)", default="14d"),
+            "--json": "print the report as JSON",
+        },
     )
-    parser.flag("--dry-run", "remove nothing, list the same")
-    parser.add_argument("--grace", metavar="TIME", default="14d", help="30m, 12h, 14d or 2w (default: 14d)")
-    parser.flag("--json", "print the report as JSON")
     words = parser.sort(argv)
     parser.no_words(words)
     grace = parser.parse_seconds("--grace", words.options.grace)

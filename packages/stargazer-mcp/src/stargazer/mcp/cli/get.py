@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stargazer.mcp.cli.console import note, print_json, print_text
 from stargazer.mcp.cli.selection import bring, existing, some_records
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.copies import export
 from stargazer.mcp.records import as_dict, evicted
 
@@ -23,12 +23,12 @@ def get(argv: Sequence[str]) -> int:
         "An older copy of the same is replaced; any other file is left alone, and the copy then has\n"
         "a part of its CID in its name. A file of this machine is found by what it holds.",
         "  stargazer get asset=variants samples=NA12878 filtered=true --to results\n  stargazer get bafkrei...",
+        {
+            "--to": option("DIR", "folder, made if missing (default: here)", type=Path, default=Path()),
+            "--latest": "of several that match, only the newest",
+            "--json": "print where the copies are as JSON",
+        },
     )
-    parser.add_argument(
-        "--to", metavar="DIR", type=Path, default=Path(), help="folder, made if missing (default: here)"
-    )
-    parser.flag("--latest", "of several that match, only the newest")
-    parser.flag("--json", "print where the copies are as JSON")
     words = parser.sort(argv)
     parser.one_way(words, "say which files: a CID, or key=value")
 

@@ -24,10 +24,12 @@ def pull(argv: Sequence[str]) -> int:
         "Bring files that are on Pinata, with their companions and provenance. What is here is not downloaded again,\n"
         "every byte is verified, and what was cut goes on where it stopped. Exit status 1: something could not be had.",
         "  stargazer pull sample=NA12878\n  stargazer pull asset=variants --records\n  stargazer pull --all --records",
+        {
+            "--all": "everything in the account",
+            "--records": "metadata and provenance; bytes come when they are read",
+            "--json": "print what came of it as JSON",
+        },
     )
-    parser.flag("--all", "everything in the account")
-    parser.flag("--records", "metadata and provenance; bytes come when they are read")
-    parser.flag("--json", "print what came of it as JSON")
     words = parser.sort(argv)
     parser.one_way(words)
     if not words.plain and not words.pairs and not words.options.all:

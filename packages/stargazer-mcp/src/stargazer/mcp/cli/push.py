@@ -29,11 +29,13 @@ def push(argv: Sequence[str]) -> int:
         "could not be sent before. Nothing changes its CID; what is there already is not sent again, and an upload\n"
         "that was cut goes on where it stopped. Exit status 1: something is not there yet.",
         "  stargazer push\n  stargazer push asset=variants samples=NA12878\n  stargazer push bafkrei... --public",
+        {
+            "--all": "everything that is registered and here",
+            "--public": "to the public IPFS network: for everybody, for ever",
+            "--yes": "do not ask before publishing",
+            "--json": "print what came of it as JSON",
+        },
     )
-    parser.flag("--all", "everything that is registered and here")
-    parser.flag("--public", "to the public IPFS network: for everybody, for ever")
-    parser.flag("--yes", "do not ask before publishing")
-    parser.flag("--json", "print what came of it as JSON")
     words = parser.sort(argv)
     parser.one_way(words)
     if words.options.all and (words.plain or words.pairs):

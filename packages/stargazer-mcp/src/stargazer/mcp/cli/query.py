@@ -22,9 +22,11 @@ def query(argv: Sequence[str]) -> int:
         "Files that others took the place of (`stargazer supersede`) are passed over.",
         "  stargazer query\n  stargazer query sample=NA12878\n"
         "  stargazer query asset=alignment duplicates_marked=true --json",
+        {
+            "--json": "print the records as JSON",
+            "--superseded": "superseded ones as well (superseded=true: only those)",
+        },
     )
-    parser.flag("--json", "print the records as JSON")
-    parser.flag("--superseded", "superseded ones as well (superseded=true: only those)")
     words = parser.sort(argv)
     if words.plain:
         parser.error(f"{words.plain[0]!r} is no filter: write key=value")

@@ -30,8 +30,8 @@ def replay(argv: Sequence[str]) -> int:
         "where the bundle has it. What comes out the same is registered as computed here. Exit status 1: something\n"
         "does not, or could not be done.",
         "  stargazer bundle make na12878-calls bafkrei... --with-lineage\n  stargazer replay na12878-calls",
+        {"--json": "print what came of it as JSON"},
     )
-    parser.flag("--json", "print what came of it as JSON")
     words = parser.sort(argv)
     if len(words.plain) != 1 or words.pairs:
         parser.error("say which bundle: a name, a file, a folder or a URL")

@@ -19,8 +19,8 @@ def rm(argv: Sequence[str]) -> int:
         "CID|ID ... | key=value ... [--all]",
         "Take the registration of one file back. Its bytes, other records of them, and what was computed from it stay.",
         "  stargazer rm asset=r1 sample=NA12878 lane=L001\n  stargazer rm bafkrei...",
+        {"--all": "all that match, not exactly one"},
     )
-    parser.flag("--all", "all that match, not exactly one")
     words = parser.sort(argv)
     parser.one_way(words, "say which record: a CID, an id, or key=value")
 

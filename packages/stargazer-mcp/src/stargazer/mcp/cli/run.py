@@ -12,7 +12,7 @@ from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import count, note, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.selection import bring
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.copies import check_results, export_results
 from stargazer.storage import LocalStore, get_client
 
@@ -34,25 +34,32 @@ def run(argv: Sequence[str]) -> int:
         "  stargazer run\n  stargazer run germline_short_variant_discovery --help\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --why-not\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results",
+        {
+            "-h --help": "of the command, or of the workflow that is named",
+            "--outdir": option(
+                "DIR",
+                "also copy the results here, under names people read; those of an earlier run, which a list "
+                "(stargazer-results.json) names, are removed where nobody changed them",
+                type=Path,
+            ),
+            "--refresh": "compute everything anew, whatever has been computed",
+            "--refresh-task": option(
+                "TASK",
+                "compute this task anew; what reads its results only if they are other bytes",
+                action="append",
+                default=[],
+            ),
+            "--refresh-from": option(
+                "TASK",
+                "compute this task anew, and everything that reads its results",
+                action="append",
+                default=[],
+            ),
+            "--why-not": "compute nothing: say what would be computed first, and why",
+            "--json": "print the results as JSON",
+        },
         add_help=False,
     )
-    parser.add_argument(
-        "-h", "--help", action="store_true", help="of the command, or of the workflow that is named"
-    )
-    parser.add_argument(
-        "--outdir",
-        metavar="DIR",
-        type=Path,
-        help="also copy the results here, under names people read; those of an earlier run, which a list "
-        "(stargazer-results.json) names, are removed where nobody changed them",
-    )
-    parser.flag("--refresh", "compute everything anew, whatever has been computed")
-    parser.add_argument("--refresh-task", metavar="TASK", action="append", default=[],
-                        help="compute this task anew; what reads its results only if they are other bytes")  # fmt: skip
-    parser.add_argument("--refresh-from", metavar="TASK", action="append", default=[],
-                        help="compute this task anew, and everything that reads its results")  # fmt: skip
-    parser.flag("--why-not", "compute nothing: say what would be computed first, and why")
-    parser.flag("--json", "print the results as JSON")
     words = parser.sort(argv)
     options = words.options
     if bool(options.refresh) + bool(options.refresh_task) + bool(options.refresh_from) > 1:

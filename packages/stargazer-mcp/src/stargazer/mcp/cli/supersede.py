@@ -8,7 +8,7 @@ from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import escaped, print_json, print_text
 from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.cli.stale import as_dict, print_stale
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.words import Parser, option
 from stargazer.storage.lineage import stale as depending
 
 __all__ = ["supersede"]
@@ -23,10 +23,12 @@ def supersede(argv: Sequence[str]) -> int:
         "shows it), nothing is removed, and what was computed from it is listed with what to run again. OLD and NEW\n"
         "are CIDs, ids (`stargazer query --json`) or files of this machine.",
         "  stargazer supersede old.fa new.fa --reason 'contig MT was missing'\n  stargazer supersede old.fa --undo",
+        {
+            "--reason": option("TEXT", "why: written down", default=""),
+            "--undo": "the old one counts again",
+            "--json": "print what depends on the old one as JSON",
+        },
     )
-    parser.add_argument("--reason", metavar="TEXT", default="", help="why: written down")
-    parser.flag("--undo", "the old one counts again")
-    parser.flag("--json", "print what depends on the old one as JSON")
     words = parser.sort(argv)
     if words.pairs or len(words.plain) != (1 if words.options.undo else 2):
         parser.error("name OLD and NEW" if not words.options.undo else "name OLD alone")

@@ -31,9 +31,11 @@ def verify(argv: Sequence[str]) -> int:
         "With --recompute, do again what made them instead, and compare what comes of it; nothing is registered.",
         "  stargazer verify bafkrei...\n  stargazer verify asset=variants samples=NA12878\n"
         "  stargazer verify bafkrei... --recompute",
+        {
+            "--recompute": "run the task that made each file again",
+            "--json": "print the answers as JSON",
+        },
     )
-    parser.flag("--recompute", "run the task that made each file again")
-    parser.flag("--json", "print the answers as JSON")
     words = parser.sort(argv)
     if bool(words.plain) == bool(words.pairs):
         parser.error("say which files: CIDs, or key=value")

@@ -9,7 +9,7 @@ from pathlib import Path
 from stargazer.assets import StorageError
 from stargazer.mcp.cli.console import print_text
 from stargazer.mcp.cli.selection import existing, one_cid
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.words import Parser, option
 from stargazer.storage import lineage
 from stargazer.storage.lineage import Step, as_dot, as_json, as_mermaid, as_rocrate, render, write_rocrate
 
@@ -28,15 +28,17 @@ def why(argv: Sequence[str]) -> int:
         "document shows that very execution.",
         "  stargazer why results/NA12878.variants.vcf.gz\n  stargazer why asset=variants samples=NA12878\n"
         "  stargazer why results/NA12878.variants.vcf.gz --format rocrate --to crate",
+        {
+            "--format": {
+                "choices": (*EXTENSIONS, "rocrate"),
+                "help": "text (default), json, dot (Graphviz), mermaid, or rocrate (RO-Crate, Process Run Crate "
+                "profile)",
+            },
+            "--json": "the same as --format json",
+            "--to": option("FOLDER", "write a file there instead of printing", type=Path),
+            "--latest": "of several that match, the newest",
+        },
     )
-    parser.add_argument(
-        "--format",
-        choices=(*EXTENSIONS, "rocrate"),
-        help="text (default), json, dot (Graphviz), mermaid, or rocrate (RO-Crate, Process Run Crate profile)",
-    )
-    parser.flag("--json", "the same as --format json")
-    parser.add_argument("--to", metavar="FOLDER", type=Path, help="write a file there instead of printing")
-    parser.flag("--latest", "of several that match, the newest")
     words = parser.sort(argv)
     if len(words.plain) + bool(words.pairs) != 1:
         parser.error("say which file: a CID, a path, or key=value")

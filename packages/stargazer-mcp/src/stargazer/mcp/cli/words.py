@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from stargazer.mcp.cli.console import escaped, note
 
-__all__ = ["Parser", "Words"]
+__all__ = ["Parser", "Words", "option"]
 
 TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
          "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 KEY_VALUE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+
+
+def option(metavar: str, text: str, **more: Any) -> dict[str, Any]:
+    """An option with a value: what the value is called, its help, and what else `add_argument` takes."""
+    return {"metavar": metavar, "help": text, **more}
 
 
 class Words(NamedTuple):
@@ -39,10 +44,20 @@ class Parser(argparse.ArgumentParser):
         usage: what follows it.
         description: what it does.
         examples: command lines.
-        options: of `argparse.ArgumentParser`.
+        options: the help of each flag, or what `option` gives; two spellings of one are parted by a space.
+        add_help: with --help.
     """
 
-    def __init__(self, verb: str, usage: str, description: str, examples: str, **options: Any):
+    def __init__(
+        self,
+        verb: str,
+        usage: str,
+        description: str,
+        examples: str,
+        options: Mapping[str, str | dict[str, Any]] | None = None,
+        *,
+        add_help: bool = True,
+    ):
         super().__init__(
             prog=f"stargazer {verb}",
             usage=f"stargazer {verb} {usage}",
@@ -50,9 +65,12 @@ class Parser(argparse.ArgumentParser):
             epilog=f"for example:\n{examples}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
-            **options,
+            add_help=add_help,
         )
         self.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+        for names, taken in (options or {}).items():
+            flag = {"action": "store_true", "help": taken}
+            self.add_argument(*names.split(), **(flag if isinstance(taken, str) else taken))
 
     def sort(self, argv: Sequence[str]) -> Words:
         """The words of a command line; a word is a pair when it begins with an identifier and `=`."""
@@ -67,10 +85,6 @@ class Parser(argparse.ArgumentParser):
             else:
                 plain.append(word)
         return Words(plain + argv[cut + 1 :], pairs, options)
-
-    def flag(self, name: str, text: str) -> None:
-        """An option without a value."""
-        self.add_argument(name, action="store_true", help=text)
 
     def single(self, words: Words) -> dict[str, str]:
         """The pairs, where a key given twice is a mistake."""
