@@ -1,4 +1,4 @@
-"""Records as people and programs read them, and the filters that find them."""
+"""Finds records by filters, and writes them as text for people and as JSON for programs."""
 
 from __future__ import annotations
 

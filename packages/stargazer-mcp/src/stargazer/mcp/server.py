@@ -1,4 +1,4 @@
-"""The MCP server: its tools, and what it tells a client about itself."""
+"""Makes the MCP server with its tools and the instructions that it gives to clients."""
 
 from __future__ import annotations
 

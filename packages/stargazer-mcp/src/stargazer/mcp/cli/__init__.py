@@ -1,4 +1,4 @@
-"""The `stargazer` command: its verbs, each a module that is imported when it is called, and its exit status."""
+"""The `stargazer` command: finds the verb, imports its module, runs it, and turns errors into exit statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer add`: files of this machine, or behind a URL, registered with what they are."""
+"""`stargazer add`: registers files of this machine, or a file behind a URL, with what they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer amend`: corrected metadata of registered files, whose bytes and origin stay."""
+"""`stargazer amend`: corrects the metadata of registered files."""
 
 from __future__ import annotations
 

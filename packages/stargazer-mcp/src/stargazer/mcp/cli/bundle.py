@@ -1,4 +1,4 @@
-"""`stargazer bundle`: files that travel together: make, list, show, fetch and verify them."""
+"""`stargazer bundle`: makes, lists, shows, fetches and verifies bundles, which are files that travel together."""
 
 from __future__ import annotations
 

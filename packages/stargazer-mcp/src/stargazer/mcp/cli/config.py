@@ -1,4 +1,4 @@
-"""`stargazer config`: the settings in force, where each comes from, and what follows from them."""
+"""`stargazer config`: prints the settings in force, where each comes from, and what follows from them."""
 
 from __future__ import annotations
 

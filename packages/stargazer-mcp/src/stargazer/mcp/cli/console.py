@@ -1,4 +1,4 @@
-"""What commands print: answers, tables and JSON on stdout, notes and errors on stderr, control characters escaped."""
+"""Prints answers, tables and JSON on stdout, notes and errors on stderr; control characters are escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer demo`: a family simulated, its variants called and compared with the truth."""
+"""`stargazer demo`: simulates a family, calls its variants and compares them with the truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer diff`: where the ways of two files part, and how their contents differ."""
+"""`stargazer diff`: the first differences in how two files were made, and how their contents differ."""
 
 from __future__ import annotations
 

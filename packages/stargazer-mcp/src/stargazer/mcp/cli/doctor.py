@@ -1,4 +1,4 @@
-"""`stargazer doctor`: checks of Python, distributions, settings, the store, the machine and tools."""
+"""`stargazer doctor`: checks Python, distributions, settings, the store, the machine and tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer evict`: bytes that can be had again, dropped; their records stay."""
+"""`stargazer evict`: removes bytes that can be fetched or computed again; their records stay."""
 
 from __future__ import annotations
 

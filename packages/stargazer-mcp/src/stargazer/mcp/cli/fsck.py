@@ -1,4 +1,4 @@
-"""`stargazer fsck`: the store checked, repaired where that is possible, and a report of it."""
+"""`stargazer fsck`: checks the store, repairs what can be repaired, and reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer gc`: bytes that no record refers to, removed."""
+"""`stargazer gc`: removes bytes that no record refers to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer get`: copies of stored files with their companions, under names that people read."""
+"""`stargazer get`: copies stored files and their companions out, under names that people read."""
 
 from __future__ import annotations
 

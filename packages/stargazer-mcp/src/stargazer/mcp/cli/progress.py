@@ -1,4 +1,4 @@
-"""What people see while a command works, on stderr: tasks in a live table, files with a bar each, bytes in one line."""
+"""Shows progress on stderr while a command works: of tasks, of files on their way, and of bytes."""
 
 from __future__ import annotations
 

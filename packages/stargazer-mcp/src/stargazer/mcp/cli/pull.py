@@ -1,4 +1,4 @@
-"""`stargazer pull`: files with metadata and provenance, brought from an account at Pinata."""
+"""`stargazer pull`: brings files with metadata and provenance from an account at Pinata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer push`: files with metadata and provenance, sent to an account at Pinata."""
+"""`stargazer push`: sends files with metadata and provenance to an account at Pinata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer query`: the registered files that filters select, as a table or JSON."""
+"""`stargazer query`: lists the registered files that filters select."""
 
 from __future__ import annotations
 

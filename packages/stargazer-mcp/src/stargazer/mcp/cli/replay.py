@@ -1,4 +1,4 @@
-"""`stargazer replay`: everything that led to the files of a bundle, computed again and compared."""
+"""`stargazer replay`: computes everything that led to the files of a bundle again, and compares."""
 
 from __future__ import annotations
 

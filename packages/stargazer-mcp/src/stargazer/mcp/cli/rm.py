@@ -1,4 +1,4 @@
-"""`stargazer rm`: registrations taken back; bytes, and what was computed from them, stay."""
+"""`stargazer rm`: takes registrations back; bytes, and what was computed from them, stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer run`: workflows listed, described, and run, with a table of the results."""
+"""`stargazer run`: lists workflows, describes one, or runs it and prints its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records the words of a command line mean: CIDs, ids, files of this machine or `key=value`."""
+"""Finds the records that a command line means by CIDs, ids, files of this machine or `key=value` filters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer serve`: the MCP server over stdio."""
+"""`stargazer serve`: serves MCP over standard input and output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer stale`: what was computed from a file, with a tool or by a task, and what to run again."""
+"""`stargazer stale`: lists what was computed from a file, with a tool or by a task, and what to run again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer supersede`: one file used instead of another from now on."""
+"""`stargazer supersede`: lets one file take the place of another in searches."""
 
 from __future__ import annotations
 

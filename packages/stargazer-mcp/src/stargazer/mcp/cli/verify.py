@@ -1,4 +1,4 @@
-"""`stargazer verify`: files read in full, or with --recompute made again, and compared with their CIDs."""
+"""`stargazer verify`: reads files, or makes them again (--recompute), and compares them with their CIDs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stargazer why`: how a file came to be, as text, JSON, a graph or an RO-Crate."""
+"""`stargazer why`: shows how a file came to be, as text, JSON, a graph or an RO-Crate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How command lines are read: options, `key=value` words, everything else; and times and sizes in them."""
+"""Parses the command lines of verbs: options, `key=value` pairs, other words, and times and sizes in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How tool calls are answered: errors with what was expected, and a warning while the index is in doubt."""
+"""Errors of tool calls as answers that say what was expected, and warnings while the index is in doubt."""
 
 from __future__ import annotations
 

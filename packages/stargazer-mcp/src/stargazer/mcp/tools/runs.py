@@ -1,4 +1,4 @@
-"""The runs that this server has started, and how far a run has got."""
+"""The runs that an MCP server has started, and how far a run has got."""
 
 from __future__ import annotations
 
