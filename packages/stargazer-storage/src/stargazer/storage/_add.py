@@ -1,4 +1,4 @@
-"""Registering files with what they are: `add` for Python, and what it shares with `stargazer add`.
+"""Registers files with what they are: `add` for Python, and what `stargazer add` shares with it.
 
 A distribution says how fields of a type are read from its files by an entry point of the group `stargazer.fields`: a
 `Fields`, named after the asset type.
