@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stargazer.assets import Asset, FormatError, InvalidAssetError, IpFile, asset_class, unknown_key
+from stargazer.assets import Asset, FormatError, InvalidAssetError, IpFile, asset_class
 from stargazer.mcp.cli.console import note, print_json, print_records
 from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.notices import amended_notices
 from stargazer.mcp.records import as_dict
-from stargazer.storage import Addition, LocalStore, check_links, checked_one_by_one, field_text
+from stargazer.storage import Addition, LocalStore, check_pairs, checked_one_by_one, field_text
 
 __all__ = ["amend"]
 
@@ -63,15 +63,12 @@ def _changes(
         raise InvalidAssetError(
             "what a file is cannot be amended: take the record back (`stargazer rm ID`), and add the file as what it is"
         )
-    for key in pairs:
-        if not any(key in kind.fields() for kind in kinds):
-            raise InvalidAssetError("\n".join(unknown_key(kind, key) for kind in dict.fromkeys(kinds)))
-    for kind in set(kinds):
-        check_links(kind, {key: value for key, value in pairs.items() if value}, store)
+    changes = {key: value or None for key, value in pairs.items()}
+    check_pairs(list(dict.fromkeys(kinds)), changes, store)
     return [
         {
-            key: field_text(kind, key, value) if value else None
-            for key, value in pairs.items()
+            key: None if value is None else field_text(kind, key, value)
+            for key, value in changes.items()
             if key in kind.fields()
         }
         for kind in kinds

@@ -23,8 +23,7 @@ def config(argv: Sequence[str]) -> int:
         {"--json": "print the same as JSON"},
     )
     words = parser.sort(argv)
-    if words.plain or words.pairs:
-        parser.error("config takes no words: set a variable, or write to config.toml")
+    parser.no_words(words, "config takes no words: set a variable, or write to config.toml")
     settings = Settings.load()
     answer = _described(settings)
     if words.options.json:

@@ -39,8 +39,7 @@ def demo(argv: Sequence[str]) -> int:
         },
     )
     words = parser.sort(argv)
-    if words.plain or words.pairs:
-        parser.error("the demo takes no arguments")
+    parser.no_words(words, "the demo takes no arguments")
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows.demo import is_simulated, prepare, run_demo
 

@@ -66,8 +66,7 @@ def doctor(argv: Sequence[str]) -> int:
         {"--json": "print the findings as JSON"},
     )
     words = parser.sort(argv)
-    if words.plain or words.pairs:
-        parser.error("doctor takes no words")
+    parser.no_words(words, "doctor takes no words")
     findings = examine()
     broken = [finding for finding in findings if finding.state == "broken"]
     if words.options.json:

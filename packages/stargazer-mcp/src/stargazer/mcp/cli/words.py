@@ -100,10 +100,10 @@ class Parser(argparse.ArgumentParser):
         if words.plain and words.pairs:
             self.error("give CIDs or key=value, not both")
 
-    def no_words(self, words: Words) -> None:
-        """Refuse words that are no options."""
+    def no_words(self, words: Words, problem: str = "") -> None:
+        """Refuse words that are no options, with a text that says so."""
         for word in [*words.plain, *(f"{key}=..." for key in words.pairs)]:
-            self.error(f"{word!r} is not expected here")
+            self.error(problem or f"{word!r} is not expected here")
 
     def parse_seconds(self, option: str, text: str) -> float:
         """Seconds of a time like 30m, 12h, 14d or 2w; 0 alone is none."""
