@@ -23,10 +23,10 @@ from _measure import Run, alternate, report, run
 FETCH = """
 import sys
 from stargazer.storage.downloading import fetch_object
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 from stargazer.storage.sources import Gateway
 
-fetch_object(sys.argv[1], [Gateway(sys.argv[2])], ObjectStore(sys.argv[3]))
+fetch_object(sys.argv[1], [Gateway(sys.argv[2])], Objects(sys.argv[3]))
 """
 LEAST = "import requests, stargazer.storage.downloading"
 

@@ -17,9 +17,9 @@ from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Import
 from stargazer.storage import Addition, LocalStore
 from stargazer.storage.additions import keyvalues_of
-from stargazer.storage.machine import available_cores
 from stargazer.storage.maintenance import fsck
 from stargazer.storage.recording import now
+from stargazer.storage.settings import available_cores
 
 QUICK_LIMIT = 5.0  # seconds
 BATCH = 5_000

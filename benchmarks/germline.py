@@ -17,9 +17,7 @@ import tempfile
 from pathlib import Path
 
 from _measure import STARGAZER, Run, alternate, report, run
-from stargazer.tasks.tools.aligners import bwa_index, bwa_mem3
-from stargazer.tasks.tools.bcftools import bcftools
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks import bcftools, bwa_index, bwa_mem3, samtools
 from stargazer.workflows.demo.simulate import simulate_sample
 
 READ_GROUP = r"@RG\tID:sample.L001\tSM:sample\tLB:sample\tPL:ILLUMINA\tPU:L001"

@@ -4,7 +4,7 @@
 
 Yardsticks: `cp`, `sync`, `openssl sha256` for the large file; `cp` and `sha256sum` for the small ones; `find -ls` for
 those that were added before and have not changed, and one of them alone, which is what it takes to start. Of the large
-file also ObjectStore.add() alone, without starting Python and without the record. A size of 0 leaves a part out. On a
+file also Objects.add() alone, without starting Python and without the record. A size of 0 leaves a part out. On a
 machine with other work the ratio of the fastest runs says more than that of the medians.
 
 Python runs as it does for whoever installed it: without settings of the environment, so with compiled modules.
@@ -25,8 +25,8 @@ from _measure import STARGAZER, Run, alternate, report, run
 
 _ALONE = """
 import sys, time
-from stargazer.storage.objects import ObjectStore
-store, began = ObjectStore(sys.argv[2]), time.perf_counter()
+from stargazer.storage.objects import Objects
+store, began = Objects(sys.argv[2]), time.perf_counter()
 store.add(sys.argv[1])
 open(sys.argv[3], "w").write(str(time.perf_counter() - began))
 """
@@ -111,7 +111,7 @@ def main() -> None:
             print(f"one file of {options.gib} GiB")
             sides = {
                 "cp, sync, openssl sha256": by_hand,
-                "ObjectStore.add": add_alone,
+                "Objects.add": add_alone,
                 "stargazer add": lambda: add([str(large)]),
             }
             results = alternate(sides, options.rounds)

@@ -82,7 +82,7 @@ def hits(store: LocalStore, rounds: int) -> list[float]:
 
 
 def samtools_bam() -> bytes:
-    from stargazer.tasks.tools.samtools import samtools
+    from stargazer.tasks import samtools
 
     found = samtools.resolve({})
     sam = b"@SQ\tSN:c\tLN:1000\nr\t0\tc\t1\t60\t4M\t*\t0\t0\tACGT\tIIII\n"

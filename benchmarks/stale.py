@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stargazer.assets.provenance import Entry, Execution, Supersession, ToolUse
 from stargazer.storage import LocalStore, superseding
-from stargazer.storage.lineage import _stale as stale
+from stargazer.storage.lineage import dependencies, stale
 from stargazer.storage.statements import edges_of
 
 LIMIT = 1.0  # seconds
@@ -73,7 +73,7 @@ def fill(store: LocalStore, executions: Iterator[tuple[str, Execution]]) -> None
                 "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
                 [(*edge, document) for edge in edges_of(execution)],
             )
-            stale.note(connection, document, execution)
+            dependencies.note(connection, document, execution)
 
 
 def median(action: Callable[[], object]) -> float:
@@ -93,8 +93,8 @@ def measure(name: str, executions: Iterator[tuple[str, Execution]], questions: l
         store = LocalStore(Path(folder) / "store")
         fill(store, executions)
         for what in questions:
-            found = stale.stale(store, what)
-            seconds = median(lambda what=what: stale.stale(store, what))
+            found = stale(store, what)
+            seconds = median(lambda what=what: stale(store, what))
             good &= seconds < LIMIT
             label = {cid("reference"): "the reference", cid("0 align"): "an alignment"}.get(what, what)
             print(f"{name}: stale {label:22} {len(found.runs):7,} executions, {seconds * 1000:7.1f} ms")

@@ -11,9 +11,8 @@ import stargazer.assets as assets
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import REGISTRY, Asset, InvalidAssetError, catalogue, record_id
-from stargazer.assets.declaring import MAX_KEYVALUES, hints_of
+from stargazer.assets.declaration import MAX_KEYVALUES, LinkKind, hints_of
 from stargazer.assets.keyvalues import plain
-from stargazer.assets.links import LinkKind
 
 CATALOGUE = {cls.asset_key: cls for cls in (getattr(catalogue, name) for name in catalogue.__all__)}
 DESIGNED = [

@@ -30,7 +30,7 @@ def run_alone(code: str, folder: Path, *, installed: str = "") -> str:
     package = folder / "stargazer"
     package.mkdir()
     (package / "assets").symlink_to(SOURCE / "stargazer" / "assets")
-    for library in ("attr", "attrs", "cattr", "cattrs", "typing_extensions.py"):
+    for library in ("attr", "attrs", "cattr", "cattrs", "lazy_loader", "typing_extensions.py"):
         for place in LIBRARIES:
             if (Path(place) / library).exists() and not (folder / library).exists():
                 (folder / library).symlink_to(Path(place) / library)

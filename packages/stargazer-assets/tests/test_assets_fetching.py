@@ -27,7 +27,6 @@ from stargazer.assets import (
     fetch,
     use_client,
 )
-from stargazer.assets.fetching import companion_path, companions
 
 from .memory_client import MemoryClient
 
@@ -127,7 +126,7 @@ def test_the_oldest_companion_is_taken(client: MemoryClient) -> None:
     reference = client.store(Reference(build="b"))
     oldest = client.store(ReferenceIndex(reference_cid=reference), b"first")
     client.store(ReferenceIndex(reference_cid=reference), b"second")
-    assert [one.cid for one in asyncio.run(companions(reference, client=client))] == [oldest.cid]
+    assert [one.cid for one in asyncio.run(reference.companions(client=client))] == [oldest.cid]
 
 
 def test_a_companion_whose_bytes_fail_gives_way_to_the_next(client: MemoryClient) -> None:
@@ -250,4 +249,4 @@ def test_many_fetch_the_same_at_once(client: MemoryClient) -> None:
     ],
 )
 def test_a_dictionary_replaces_the_suffix_of_its_reference(primary: str, beside: str) -> None:
-    assert companion_path(Path("f") / primary, SequenceDict(reference_cid="c")) == Path("f") / beside
+    assert SequenceDict(reference_cid="c").path_beside(Path("f") / primary) == Path("f") / beside

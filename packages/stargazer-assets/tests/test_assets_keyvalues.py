@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import Companion, Derived, InvalidAssetError, Reference
+from stargazer.assets.declaration import LinkKind, link_of
 from stargazer.assets.keyvalues import composed, decode, describe, encode, optional, plain, storable
-from stargazer.assets.links import LinkKind, link_of
 
 
 class Strand(Enum):

@@ -25,8 +25,8 @@ from stargazer.assets import (
     asset_class,
     fetch,
 )
-from stargazer.assets._asset import companions_of
-from stargazer.assets.declaring import MAX_FIELDS
+from stargazer.assets.declaration import MAX_FIELDS
+from stargazer.assets.model import companions_of
 
 from .memory_client import MemoryClient
 

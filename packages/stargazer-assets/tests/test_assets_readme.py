@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import REGISTRY, Asset, catalogue, use_client
-from stargazer.assets.links import LinkKind
+from stargazer.assets import REGISTRY, Asset, LinkKind, catalogue, use_client
 
 from .memory_client import MemoryClient
 

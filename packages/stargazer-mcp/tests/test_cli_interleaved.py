@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from stargazer.mcp.cli import main
-from stargazer.mcp.interleaved import names_of_mates
-from stargazer.storage import get_client
+from stargazer.storage import get_client, names_of_mates
 
 Add = Callable[..., list[dict[str, Any]]]
 

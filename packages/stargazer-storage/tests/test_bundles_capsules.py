@@ -10,6 +10,8 @@ import pytest
 from stargazer.assets import Asset, AssetNotFoundError, FormatError
 from stargazer.assets.catalogue import Alignment, AlignmentIndex
 from stargazer.assets.provenance import Execution, ToolUse
+from stargazer.storage import bundles
+from stargazer.storage.bundles import Made, find_bundle
 from stargazer.storage.bundles.environment import (
     Environment,
     differences,
@@ -17,12 +19,8 @@ from stargazer.storage.bundles.environment import (
     parse_environment,
     requirements,
 )
-from stargazer.storage.bundles.fetching import fetch_bundle
-from stargazer.storage.bundles.finding import find_bundle
-from stargazer.storage.bundles.making import Made, make_bundle
 from stargazer.storage.bundles.manifest import dump, parse
-from stargazer.storage.lineage.executions import executions_of
-from stargazer.storage.lineage.walking import why_each
+from stargazer.storage.lineage._why import executions_of, why_each
 from stargazer.storage.store import LocalStore, now
 
 from .lineage_store import entry_of, imported, made
@@ -66,7 +64,7 @@ def _written(store: LocalStore, text: str) -> Path:
 
 def capsule(history: History, folder: Path, **options: bool) -> Made:
     records = history.store.query({"cid": history.counted.cid or ""})
-    return make_bundle(history.store, "counts", records, folder, lineage=True, **options)
+    return bundles.make(history.store, "counts", records, folder, lineage=True, **options)
 
 
 def test_it_carries_imports_and_companions_and_not_what_is_made_on_the_way(
@@ -93,7 +91,7 @@ def test_whoever_fetches_it_knows_the_same_executions(history: History, tmp_path
     made_at = capsule(history, tmp_path / "out").path.parent
     yours = LocalStore(tmp_path / "yours")
 
-    done = fetch_bundle(yours, find_bundle(str(made_at), yours.root), records_only=True)
+    done = bundles.fetch(yours, find_bundle(str(made_at), yours.root), records_only=True)
 
     assert done.failed == []
     found = executions_of(yours, done.records)
@@ -130,7 +128,7 @@ def test_it_locks_the_environment(history: History, tmp_path: Path) -> None:
 
 def test_a_bundle_without_lineage_has_none(history: History, tmp_path: Path) -> None:
     records = history.store.query({"cid": history.counted.cid or ""})
-    assert make_bundle(history.store, "plain", records, tmp_path / "out").manifest.environment is None
+    assert bundles.make(history.store, "plain", records, tmp_path / "out").manifest.environment is None
 
 
 def test_an_import_that_was_taken_back_is_an_error_that_says_so(history: History, tmp_path: Path) -> None:

@@ -29,16 +29,13 @@ from stargazer.assets import (
     StorageError,
 )
 from stargazer.assets.provenance import Entry, Execution, Import, Retraction, dump
-from stargazer.storage.at_once import each
-from stargazer.storage.bundles import finding
-from stargazer.storage.bundles.fetching import Fetched, News, fetch_bundle
-from stargazer.storage.bundles.finding import BuiltinBundle, find_bundle, known_bundles
-from stargazer.storage.bundles.locks import Lock
-from stargazer.storage.bundles.making import make_bundle
+from stargazer.storage import bundles
+from stargazer.storage.bundles import BuiltinBundle, Fetched, News, find_bundle, known_bundles
+from stargazer.storage.bundles.find import ENTRY_POINT_GROUP, Lock
 from stargazer.storage.bundles.manifest import LARGEST, parse
-from stargazer.storage.bundles.verifying import verify_folder, verify_store
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.threads import each
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"
 
@@ -72,7 +69,7 @@ def records(mine: LocalStore, tmp_path: Path) -> list[IpFile]:
 @pytest.fixture
 def folder(mine: LocalStore, records: list[IpFile], tmp_path: Path) -> Path:
     """A bundle of all of them."""
-    return make_bundle(mine, "small", records, tmp_path / "out").path.parent
+    return bundles.make(mine, "small", records, tmp_path / "out").path.parent
 
 
 @pytest.fixture
@@ -94,7 +91,7 @@ def web(tmp_path: Path) -> Iterator[str]:
 
 
 def fetch(store: LocalStore, place: Path | str, **options: Any) -> Fetched:
-    return fetch_bundle(store, find_bundle(str(place), store.root), **options)
+    return bundles.fetch(store, find_bundle(str(place), store.root), **options)
 
 
 def state(store: LocalStore) -> set[str]:
@@ -164,7 +161,7 @@ def test_amended_and_retracted_records_arrive_as_they_are_now(
 ) -> None:
     amended = mine.amend(records[2], {"lane": "L1"})
     mine.retract(records[3])
-    made = make_bundle(mine, "now", [amended], tmp_path / "out")
+    made = bundles.make(mine, "now", [amended], tmp_path / "out")
 
     fetch(yours, made.path)
 
@@ -173,7 +170,7 @@ def test_amended_and_retracted_records_arrive_as_they_are_now(
 
 
 def test_companions_travel_along(mine: LocalStore, records: list[IpFile], tmp_path: Path) -> None:
-    made = make_bundle(mine, "reference", records[:1], tmp_path / "out")
+    made = bundles.make(mine, "reference", records[:1], tmp_path / "out")
     assert [entry.name for entry in made.manifest.files] == ["g.fa", "g.fa.fai"]
 
 
@@ -185,7 +182,7 @@ def test_files_of_one_name_get_names_of_their_own(mine: LocalStore, tmp_path: Pa
         path.write_text(READS.format(number if number < 3 else 1))
         found += mine.add([Addition(path, R1(sample=f"S{number}"))])
 
-    made = make_bundle(mine, "same", found, tmp_path / "out")
+    made = bundles.make(mine, "same", found, tmp_path / "out")
 
     names = [entry.name for entry in made.manifest.files]
     assert names[0] == "x.fq.gz"
@@ -421,7 +418,7 @@ def test_no_bundle_changes_what_was_here_before(
     fetch(yours, folder)
     before = state(yours)
     mine.retract(records[0])
-    made = make_bundle(mine, "hostile", records[2:3], tmp_path / "hostile")
+    made = bundles.make(mine, "hostile", records[2:3], tmp_path / "hostile")
     assert len(made.manifest.provenance) == 2
 
     done = fetch(yours, made.path)
@@ -524,8 +521,8 @@ def test_a_manifest_alone_needs_a_mirror_and_no_bytes(
     mine: LocalStore, yours: LocalStore, folder: Path, web: str, records: list[IpFile], tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidAssetError, match="--mirror"):
-        make_bundle(mine, "alone", records, tmp_path / "alone", manifest_only=True)
-    made = make_bundle(
+        bundles.make(mine, "alone", records, tmp_path / "alone", manifest_only=True)
+    made = bundles.make(
         mine, "alone", records, tmp_path / "alone", manifest_only=True, mirrors=[f"{web}/out/{{cid}}"]
     )
 
@@ -537,11 +534,11 @@ def test_a_manifest_alone_needs_a_mirror_and_no_bytes(
 def test_making_again_copies_what_is_missing_or_damaged(
     mine: LocalStore, folder: Path, records: list[IpFile], tmp_path: Path
 ) -> None:
-    assert make_bundle(mine, "small", records, folder).copied == 0
+    assert bundles.make(mine, "small", records, folder).copied == 0
     damaged = folder / records[0].cid
     os.chmod(damaged, 0o644)
     damaged.write_text("x")
-    assert make_bundle(mine, "small", records, folder).copied == records[0].size
+    assert bundles.make(mine, "small", records, folder).copied == records[0].size
 
 
 @pytest.mark.parametrize(
@@ -551,7 +548,7 @@ def test_a_mirror_that_no_manifest_takes_is_refused(
     mirror: str, mine: LocalStore, records: list[IpFile], tmp_path: Path
 ) -> None:
     with pytest.raises(FormatError):
-        make_bundle(mine, "x", records, tmp_path / "x", mirrors=[mirror])
+        bundles.make(mine, "x", records, tmp_path / "x", mirrors=[mirror])
     assert not (tmp_path / "x").exists()
 
 
@@ -559,16 +556,16 @@ def test_verifying_reads_every_byte_and_downloads_nothing(
     folder: Path, yours: LocalStore, records: list[IpFile]
 ) -> None:
     bundle = find_bundle(str(folder), yours.root)
-    assert {item.state for item in verify_store(bundle, yours)} == {"missing"}
+    assert {item.state for item in bundles.verify(bundle, yours, in_store=True)} == {"missing"}
     fetch(yours, folder)
-    assert {item.state for item in verify_store(bundle, yours)} == {"good"}
+    assert {item.state for item in bundles.verify(bundle, yours, in_store=True)} == {"good"}
     (folder / records[0].cid).unlink()
     for path in (folder / records[1].cid, yours.objects.path(records[1].cid)):
         os.chmod(path, 0o644)
         path.write_text("c\t4\t3\t4\t6\n")
 
-    in_folder = {item.name: item.state for item in verify_folder(bundle)}
-    in_store = {item.name: item.state for item in verify_store(bundle, yours)}
+    in_folder = {item.name: item.state for item in bundles.verify(bundle, yours)}
+    in_store = {item.name: item.state for item in bundles.verify(bundle, yours, in_store=True)}
 
     assert {name: state for name, state in in_folder.items() if state != "good"} == {
         "g.fa": "missing", "g.fa.fai": "damaged",
@@ -589,7 +586,7 @@ def test_two_bundles_of_one_name_are_told_apart(
     mine: LocalStore, yours: LocalStore, records: list[IpFile], tmp_path: Path
 ) -> None:
     for place in ("one", "two"):
-        fetch(yours, make_bundle(mine, "twice", records[2:3], tmp_path / place).path)
+        fetch(yours, bundles.make(mine, "twice", records[2:3], tmp_path / place).path)
     with pytest.raises(
         InvalidAssetError, match=r"(?s)several bundles named 'twice'.*(one|two)/twice\.bundle\.json"
     ):
@@ -605,7 +602,7 @@ def builtin(monkeypatch: pytest.MonkeyPatch, manifest: Path, maker: Callable[[Pa
 
     monkeypatch.setattr(
         "importlib.metadata.entry_points",
-        lambda group: [Entry()] if group == finding.ENTRY_POINT_GROUP else [],
+        lambda group: [Entry()] if group == ENTRY_POINT_GROUP else [],
     )
 
 
@@ -672,10 +669,9 @@ def test_several_that_fetch_at_once_register_it_once(
 ) -> None:
     code = (
         "import sys; from pathlib import Path; from stargazer.storage.store import LocalStore\n"
-        "from stargazer.storage.bundles.finding import find_bundle\n"
-        "from stargazer.storage.bundles.fetching import fetch_bundle\n"
+        "from stargazer.storage import bundles\n"
         "store = LocalStore(Path(sys.argv[1]))\n"
-        "print(len(fetch_bundle(store, find_bundle(sys.argv[2], store.root)).records))\n"
+        "print(len(bundles.fetch(store, bundles.find_bundle(sys.argv[2], store.root)).records))\n"
     )
     command = [sys.executable, "-c", code, str(yours.root), f"{web}/out/small.bundle.json"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -693,14 +689,14 @@ def test_a_fetch_that_was_killed_goes_on_where_it_stopped(
         path = tmp_path / f"{number}.fq"
         path.write_text(f"@{number}\n{'ACGT' * 2_000_000}\n+\n{'IIII' * 2_000_000}\n")
         found += mine.add([Addition(path, R1(sample=f"S{number}"))])
-    make_bundle(mine, "large", found, tmp_path / "out")
+    bundles.make(mine, "large", found, tmp_path / "out")
     url = f"{web}/out/large.bundle.json"
     code = (
         "import sys; from pathlib import Path; from stargazer.storage.store import LocalStore\n"
-        "from stargazer.storage.bundles.finding import find_bundle\n"
-        "from stargazer.storage.bundles.fetching import fetch_bundle\n"
+        "from stargazer.storage import bundles\n"
         "store = LocalStore(Path(sys.argv[1]))\n"
-        "fetch_bundle(store, find_bundle(sys.argv[2], store.root), observer=lambda news: print(news, flush=True))\n"
+        "bundle = bundles.find_bundle(sys.argv[2], store.root)\n"
+        "bundles.fetch(store, bundle, observer=lambda news: print(news, flush=True))\n"
     )
     for lines in (3, 12, 40):
         process = subprocess.Popen(

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from stargazer.assets import AssetNotFoundError, FormatError, IntegrityError, InvalidAssetError
-from stargazer.storage.bundles.finding import find_bundle
-from stargazer.storage.bundles.locks import Lock, Pinned
-from stargazer.storage.bundles.manifest import LARGEST, dump, parse
-from stargazer.storage.bundles.mirrors import fill
-from stargazer.storage.bundles.selecting import check_entries, select
+from stargazer.storage.bundles import find_bundle
+from stargazer.storage.bundles._fetch import check_entries, select
+from stargazer.storage.bundles.find import Lock, Pinned
+from stargazer.storage.bundles.manifest import LARGEST, dump, fill, parse
 
 CID = "bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am"
 ENTRY: dict[str, Any] = {

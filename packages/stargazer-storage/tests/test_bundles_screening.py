@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from stargazer.assets import R1, R2, Asset, FormatError, IpFile
 from stargazer.assets.provenance import Import
-from stargazer.storage.bundles.fetching import Fetched, fetch_bundle
-from stargazer.storage.bundles.finding import find_bundle
-from stargazer.storage.bundles.making import make_bundle
+from stargazer.storage import bundles
+from stargazer.storage.bundles import Fetched, find_bundle
 from stargazer.storage.checking import Check, Lookup
 from stargazer.storage.maintenance.indexing import rebuild
 from stargazer.storage.store import Addition, LocalStore
@@ -44,7 +43,7 @@ def records(mine: LocalStore, tmp_path: Path) -> list[IpFile]:
 @pytest.fixture
 def folder(mine: LocalStore, records: list[IpFile], tmp_path: Path) -> Path:
     """A bundle of both, with their document."""
-    return make_bundle(mine, "pair", records, tmp_path / "out").path.parent
+    return bundles.make(mine, "pair", records, tmp_path / "out").path.parent
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def untold(folder: Path) -> Path:
 
 
 def fetch(store: LocalStore, place: Path, **options: Any) -> Fetched:
-    return fetch_bundle(store, find_bundle(str(place), store.root), **options)
+    return bundles.fetch(store, find_bundle(str(place), store.root), **options)
 
 
 def refuse(asset: Asset, path: Path, lookup: Lookup) -> None:
@@ -193,7 +192,7 @@ def test_a_check_compares_with_the_bundle_and_with_the_store(
     (tmp_path / "3.fq").write_text(READS.format(3))
     later = mine.add([Addition(tmp_path / "3.fq", R2(sample="S", lane="L2", r1_cid=records[0].cid))])
     seen.clear()
-    made = make_bundle(mine, "later", later, tmp_path / "later")
+    made = bundles.make(mine, "later", later, tmp_path / "later")
     fetch(yours, made.path, only={"asset": ["r2"]})
 
     reads = READS.format(1).encode()

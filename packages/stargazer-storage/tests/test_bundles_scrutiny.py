@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from stargazer.assets import FormatError
 from stargazer.assets.provenance import dump
-from stargazer.storage.bundles.scrutiny import scrutinised
+from stargazer.storage.bundles.review import scrutinised
 from stargazer.storage.store import LocalStore
 
 from .lineage_store import imported, made

@@ -10,9 +10,9 @@ import pytest
 from stargazer.assets import StorageError
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.doubts import doubt
+from stargazer.storage.files import is_there
 from stargazer.storage.index import Index
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.presence import is_there
 from stargazer.storage.store import LocalStore
 
 from .upkeep_store import add, commit, lose_index

@@ -11,7 +11,7 @@ from stargazer.storage import assembling, layouts
 from stargazer.storage.cid import LEAF_SIZE, compute_cid
 from stargazer.storage.downloading import fetch_object
 from stargazer.storage.links import normal
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 from stargazer.storage.sources import Gateway, LocalFile
 
 from .ipfs_gateway import IpfsGateway
@@ -37,8 +37,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(tmp_path / "store")
+def store(tmp_path: Path) -> Objects:
+    return Objects(tmp_path / "store")
 
 
 @pytest.fixture
@@ -53,17 +53,17 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def left(store: ObjectStore) -> list[str]:
+def left(store: Objects) -> list[str]:
     return sorted(path.name for name in ("tmp", "work") for path in (store.root / name).glob("*"))
 
 
-def objects(store: ObjectStore) -> list[str]:
+def objects(store: Objects) -> list[str]:
     return sorted(path.name for path in (store.root / "objects").glob("*/*"))
 
 
 @pytest.mark.parametrize("size", [0, 1, LEAF_SIZE, LEAF_SIZE + 1, 174 * LEAF_SIZE + 1])
 def test_what_boxo_added_arrives(
-    ipfsgw: IpfsGateway, store: ObjectStore, blocks: Path, tmp_path: Path, size: int
+    ipfsgw: IpfsGateway, store: Objects, blocks: Path, tmp_path: Path, size: int
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(random.Random(size).randbytes(size))
@@ -77,7 +77,7 @@ def test_what_boxo_added_arrives(
 
 @pytest.mark.parametrize("flags", PROFILES + UNPREDICTABLE, ids=str)
 def test_another_layout_is_verified_and_remembered(
-    ipfsgw: IpfsGateway, store: ObjectStore, blocks: Path, file: Path, flags: Flags
+    ipfsgw: IpfsGateway, store: Objects, blocks: Path, file: Path, flags: Flags
 ) -> None:
     cid = normal(ipfsgw.add(file, store=blocks, **flags)[0])
     assert cid != compute_cid(file)
@@ -92,7 +92,7 @@ def test_another_layout_is_verified_and_remembered(
 
 @pytest.mark.parametrize("flags", PROFILES, ids=str)
 def test_the_root_block_of_a_gateway_verifies_the_bytes_of_a_mirror(
-    ipfsgw: IpfsGateway, store: ObjectStore, blocks: Path, file: Path, flags: Flags
+    ipfsgw: IpfsGateway, store: Objects, blocks: Path, file: Path, flags: Flags
 ) -> None:
     cid = normal(ipfsgw.add(file, store=blocks, **flags)[0])
     for leaf in ipfsgw.leaves(blocks, cid):
@@ -104,7 +104,7 @@ def test_the_root_block_of_a_gateway_verifies_the_bytes_of_a_mirror(
 
 
 def test_a_common_profile_needs_no_gateway(
-    ipfsgw: IpfsGateway, store: ObjectStore, blocks: Path, file: Path
+    ipfsgw: IpfsGateway, store: Objects, blocks: Path, file: Path
 ) -> None:
     cid = normal(ipfsgw.add(file, store=blocks, leaves="dag-pb", version=0)[0])
 
@@ -113,9 +113,7 @@ def test_a_common_profile_needs_no_gateway(
     assert layouts.verify(store.path(cid), cid)
 
 
-def test_one_large_block_is_a_file(
-    ipfsgw: IpfsGateway, store: ObjectStore, blocks: Path, tmp_path: Path
-) -> None:
+def test_one_large_block_is_a_file(ipfsgw: IpfsGateway, store: Objects, blocks: Path, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(random.Random(1).randbytes(700_000))
     (cid,) = ipfsgw.add(path, store=blocks, chunker="size-1048576")
@@ -131,7 +129,7 @@ def test_one_large_block_is_a_file(
 @pytest.mark.parametrize("which", [0, 2, -1])
 def test_a_missing_or_damaged_leaf_is_an_error_and_another_source_has_it(
     ipfsgw: IpfsGateway,
-    store: ObjectStore,
+    store: Objects,
     blocks: Path,
     file: Path,
     tmp_path: Path,
@@ -159,9 +157,7 @@ def test_a_missing_or_damaged_leaf_is_an_error_and_another_source_has_it(
     assert left(store) == []
 
 
-def test_a_missing_root_is_not_found(
-    ipfsgw: IpfsGateway, store: ObjectStore, blocks: Path, file: Path
-) -> None:
+def test_a_missing_root_is_not_found(ipfsgw: IpfsGateway, store: Objects, blocks: Path, file: Path) -> None:
     (cid,) = ipfsgw.add(file, store=blocks)
     ipfsgw.delete(blocks, cid)
 
@@ -170,7 +166,7 @@ def test_a_missing_root_is_not_found(
 
 
 def test_a_car_that_ends_early_is_an_error(
-    ipfsgw: IpfsGateway, store: ObjectStore, blocks: Path, file: Path
+    ipfsgw: IpfsGateway, store: Objects, blocks: Path, file: Path
 ) -> None:
     (cid,) = ipfsgw.add(file, store=blocks, **UNPREDICTABLE[0])
     ipfsgw.delete(blocks, ipfsgw.leaves(blocks, cid)[2])
@@ -183,7 +179,7 @@ def test_a_car_that_ends_early_is_an_error(
     assert left(store) == []
 
 
-def test_a_public_file_on_pinata_arrives(pinata: PinataEmulator, store: ObjectStore, file: Path) -> None:
+def test_a_public_file_on_pinata_arrives(pinata: PinataEmulator, store: Objects, file: Path) -> None:
     cid = _upload(pinata, file)
     pinata.rules.gateway_token = "let me in"
 

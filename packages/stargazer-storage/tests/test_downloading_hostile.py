@@ -17,7 +17,7 @@ from stargazer.storage import assembling, connections, http
 from stargazer.storage.assembling import Assembly
 from stargazer.storage.downloading import fetch_file, fetch_object
 from stargazer.storage.http import Body, Pace, SourceError
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 from stargazer.storage.parts import Part, open_part
 from stargazer.storage.sources import Gateway, Mirror
 
@@ -28,8 +28,8 @@ CONTENT = random.Random(7).randbytes(SIZE)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(tmp_path / "store")
+def store(tmp_path: Path) -> Objects:
+    return Objects(tmp_path / "store")
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def dripping_status(request: Request) -> None:
     "answer", [dripping_body, dripping_chunk_size, dripping_trailer, dripping_header, dripping_status]
 )
 def test_who_drips_is_left_for_the_next_source(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
+    hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     monkeypatch.setattr(http, "PACE_SECONDS", 0.3)
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.3)
@@ -248,7 +248,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ],
 )
 def test_what_never_ends_is_cut_after_a_number_of_bytes(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
+    hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     monkeypatch.setattr(assembling, "PAUSES", ())
     bad = hosts(answer)
@@ -281,7 +281,7 @@ def endless_chunks(request: Request) -> None:
 @pytest.mark.parametrize("known", [{"size": SIZE}, {"most": SIZE}, {"most": SIZE + 1000}, {}])
 def test_a_body_without_a_size_is_bounded_by_what_is_known_of_the_file(
     hosts: Callable[..., Host],
-    store: ObjectStore,
+    store: Objects,
     cid: str,
     monkeypatch: pytest.MonkeyPatch,
     answer: Answer,
@@ -299,7 +299,7 @@ def test_a_body_without_a_size_is_bounded_by_what_is_known_of_the_file(
 
 
 def test_an_offer_of_more_than_the_file_is_refused_before_a_byte(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str
+    hosts: Callable[..., Host], store: Objects, cid: str
 ) -> None:
     def huge(request: Request) -> None:
         request.begin(200, 1 << 40)
@@ -312,7 +312,7 @@ def test_an_offer_of_more_than_the_file_is_refused_before_a_byte(
 
 
 def test_what_urllib3_logs_of_a_malformed_answer_has_no_secret(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str, caplog: pytest.LogCaptureFixture
+    hosts: Callable[..., Host], store: Objects, cid: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def malformed(request: Request) -> None:
         request.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nno header at all\r\nX: y\r\n\r\n")
@@ -327,7 +327,7 @@ def test_what_urllib3_logs_of_a_malformed_answer_has_no_secret(
 
 @pytest.mark.parametrize("code", [200, 206])
 def test_right_answers_of_the_same_shape_are_taken(
-    hosts: Callable[..., Host], store: ObjectStore, cid: str, code: int
+    hosts: Callable[..., Host], store: Objects, cid: str, code: int
 ) -> None:
     def chunked(request: Request) -> None:
         request.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + CHUNKED)

@@ -16,9 +16,9 @@ import pytest
 from stargazer.assets import StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.downloading import fetch_object
-from stargazer.storage.interrupting import Interrupted, check_interrupted, in_thread, pause
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 from stargazer.storage.sources import Gateway
+from stargazer.storage.threads import Interrupted, check_interrupted, in_thread, pause
 
 from .download_host import Host, Request
 
@@ -48,16 +48,16 @@ def host(tmp_path: Path) -> Iterator[Host]:
 FETCH = """
 import asyncio, sys
 from stargazer.storage.downloading import fetch_object
-from stargazer.storage.interrupting import in_thread
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.threads import in_thread
+from stargazer.storage.objects import Objects
 from stargazer.storage.sources import Gateway
-asyncio.run(in_thread(fetch_object, sys.argv[1], [Gateway(sys.argv[2])], ObjectStore(sys.argv[3])))
+asyncio.run(in_thread(fetch_object, sys.argv[1], [Gateway(sys.argv[2])], Objects(sys.argv[3])))
 """
 
 
 def test_ctrl_c_ends_the_process_and_the_next_one_continues(host, tmp_path):
     cid = compute_cid(tmp_path / "original")
-    store = ObjectStore(tmp_path / "store")
+    store = Objects(tmp_path / "store")
     part = store.new_temporary().with_name(f"{cid}.part")
     process = subprocess.Popen(
         [sys.executable, "-c", FETCH, cid, host.url, store.root], stderr=subprocess.PIPE
@@ -74,7 +74,7 @@ def test_ctrl_c_ends_the_process_and_the_next_one_continues(host, tmp_path):
 
 def test_a_cancelled_call_goes_on_at_once_and_its_thread_gives_up_when_it_can(host, tmp_path):
     cid = compute_cid(tmp_path / "original")
-    store = ObjectStore(tmp_path / "store")
+    store = Objects(tmp_path / "store")
     part = store.new_temporary().with_name(f"{cid}.part")
 
     async def main() -> list[str]:

@@ -19,7 +19,7 @@ from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import assembling, connections, http, parts
 from stargazer.storage.cid import LEAF_SIZE, compute_cid
 from stargazer.storage.downloading import fetch_object
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 from stargazer.storage.sources import Gateway, LocalFile, Mirror, Source
 
 from .download_host import Answer, Host, Request, cut_after, status, whole
@@ -48,8 +48,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(tmp_path / "store")
+def store(tmp_path: Path) -> Objects:
+    return Objects(tmp_path / "store")
 
 
 def content_of(size: int) -> bytes:
@@ -61,7 +61,7 @@ def cid_of(content: bytes, folder: Path) -> str:
     return compute_cid(folder / "original")
 
 
-def left(store: ObjectStore) -> list[str]:
+def left(store: Objects) -> list[str]:
     """What a download left in the store, objects aside."""
     return sorted(path.name for name in ("tmp", "work") for path in (store.root / name).glob("*"))
 
@@ -71,7 +71,7 @@ def flipped(content: bytes, at: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, LEAF_SIZE - 1, LEAF_SIZE, LEAF_SIZE + 1, SIZE])
-def test_a_file_of_any_size_arrives(hosts: Hosts, store: ObjectStore, tmp_path: Path, size: int) -> None:
+def test_a_file_of_any_size_arrives(hosts: Hosts, store: Objects, tmp_path: Path, size: int) -> None:
     content = content_of(size)
     host, cid = hosts(content), cid_of(content, tmp_path)
     told: list[tuple[int, int | None]] = []
@@ -88,20 +88,20 @@ def test_a_file_of_any_size_arrives(hosts: Hosts, store: ObjectStore, tmp_path: 
     assert left(store) == []
 
 
-def test_what_is_here_needs_no_source(store: ObjectStore, tmp_path: Path) -> None:
+def test_what_is_here_needs_no_source(store: Objects, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"reads")
     added = store.add(tmp_path / "x")
 
     assert fetch_object(added.cid, [], store) == added
 
 
-def test_without_a_source_the_error_says_so(store: ObjectStore, tmp_path: Path) -> None:
+def test_without_a_source_the_error_says_so(store: Objects, tmp_path: Path) -> None:
     cid = cid_of(b"reads", tmp_path)
     with pytest.raises(StorageError, match=f"{cid} is not in the store .* no source"):
         fetch_object(cid, [], store)
 
 
-def test_a_mirror_and_a_local_file_are_sources_too(hosts: Hosts, store: ObjectStore, tmp_path: Path) -> None:
+def test_a_mirror_and_a_local_file_are_sources_too(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     one, two = content_of(1000), content_of(SIZE)
     (tmp_path / "two").write_bytes(two)
 
@@ -111,9 +111,7 @@ def test_a_mirror_and_a_local_file_are_sources_too(hosts: Hosts, store: ObjectSt
     assert store.path(cid_of(two, tmp_path)).read_bytes() == two
 
 
-def test_a_cut_connection_is_continued_where_it_stopped(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path
-) -> None:
+def test_a_cut_connection_is_continued_where_it_stopped(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
     host = hosts(content, script=[cut_after(1 << 20)] * 5)
 
@@ -130,7 +128,7 @@ def test_any_sequence_of_cuts_ends_in_the_right_bytes(
 ) -> None:
     folder = tmp_path_factory.mktemp("cuts")
     content = content_of(900_000 + seed)
-    cid, store = cid_of(content, folder), ObjectStore(folder / "store")
+    cid, store = cid_of(content, folder), Objects(folder / "store")
 
     def without_ranges(answer: Answer) -> Answer:
         def from_the_start(request: Request) -> None:
@@ -268,7 +266,7 @@ def named(value: object) -> str:
 
 @pytest.mark.parametrize(("answer", "said"), FAULTS, ids=named)
 def test_what_is_wrong_is_said_and_the_next_source_asked(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path, answer: Answer, said: str
+    hosts: Hosts, store: Objects, tmp_path: Path, answer: Answer, said: str
 ) -> None:
     content = content_of(SIZE)
     bad, good, cid = hosts(content, answer), hosts(content), cid_of(content, tmp_path)
@@ -286,7 +284,7 @@ def test_what_is_wrong_is_said_and_the_next_source_asked(
 
 
 def test_without_a_size_the_disk_is_not_filled(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: Hosts, store: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(assembling, "CHECK_ROOM", 1 << 20)
     monkeypatch.setattr(assembling, "RESERVE", 1 << 62)  # as if it were nearly full
@@ -301,7 +299,7 @@ def test_without_a_size_the_disk_is_not_filled(
 
 @pytest.mark.parametrize("answer", [longer, longer_in_chunks, status(200, PAGE), endless], ids=named)
 def test_where_the_size_is_certain_another_one_is_refused_at_once(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path, answer: Answer
+    hosts: Hosts, store: Objects, tmp_path: Path, answer: Answer
 ) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
@@ -326,7 +324,7 @@ def test_where_the_size_is_certain_another_one_is_refused_at_once(
 )
 def test_who_is_slow_on_purpose_is_left(
     hosts: Hosts,
-    store: ObjectStore,
+    store: Objects,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     answer: Answer,
@@ -349,7 +347,7 @@ def test_who_is_slow_on_purpose_is_left(
 
 @pytest.mark.parametrize("at", [0, LEAF_SIZE, SIZE // 2, SIZE - 1])
 def test_one_flipped_byte_is_refused_wherever_it_is(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path, at: int
+    hosts: Hosts, store: Objects, tmp_path: Path, at: int
 ) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
@@ -361,9 +359,7 @@ def test_one_flipped_byte_is_refused_wherever_it_is(
     assert left(store) == []
 
 
-def test_the_error_names_every_source_and_what_it_did(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path
-) -> None:
+def test_the_error_names_every_source_and_what_it_did(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
     wrong, absent = hosts(flipped(content, 99)), hosts(content, status(404))
@@ -387,7 +383,7 @@ def test_the_error_names_every_source_and_what_it_did(
     ]
 
 
-def test_secrets_are_in_no_error(hosts: Hosts, store: ObjectStore, tmp_path: Path) -> None:
+def test_secrets_are_in_no_error(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(100)
     host = hosts(content, status(403))
     moved = hosts(content, redirect("http://127.0.0.1:1/x?X-Signature=hush"))
@@ -409,9 +405,7 @@ def test_secrets_are_in_no_error(hosts: Hosts, store: ObjectStore, tmp_path: Pat
     assert "hush" not in repr(sources)
 
 
-def test_bytes_of_a_bad_source_do_not_spoil_a_good_one(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path
-) -> None:
+def test_bytes_of_a_bad_source_do_not_spoil_a_good_one(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
     bad = hosts(flipped(content, 5), status(503), [cut_after(1 << 20)])
@@ -424,9 +418,7 @@ def test_bytes_of_a_bad_source_do_not_spoil_a_good_one(
     assert files == [1 << 20, 0]
 
 
-def test_what_comes_back_after_a_while_is_asked_again(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path
-) -> None:
+def test_what_comes_back_after_a_while_is_asked_again(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
     host = hosts(content, script=[status(503), status(429, Retry_After="0")])
 
@@ -435,7 +427,7 @@ def test_what_comes_back_after_a_while_is_asked_again(
     assert len(host.starts) == 3
 
 
-def test_no_range_on_offer_means_from_the_start(hosts: Hosts, store: ObjectStore, tmp_path: Path) -> None:
+def test_no_range_on_offer_means_from_the_start(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
 
     def all_of_it(request: Request) -> None:
@@ -450,7 +442,7 @@ def test_no_range_on_offer_means_from_the_start(hosts: Hosts, store: ObjectStore
 
 
 def test_a_server_that_gives_less_than_the_rest_is_asked_on(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path
+    hosts: Hosts, store: Objects, tmp_path: Path
 ) -> None:
     content = content_of(SIZE)
 
@@ -470,7 +462,7 @@ def test_a_server_that_gives_less_than_the_rest_is_asked_on(
 @pytest.mark.parametrize("extra", [b"", b"x"], ids=["complete", "too long"])
 @pytest.mark.parametrize("size", [SIZE, None], ids=["size known", "size unknown"])
 def test_a_part_from_before_may_be_complete_or_too_long(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path, extra: bytes, size: int | None
+    hosts: Hosts, store: Objects, tmp_path: Path, extra: bytes, size: int | None
 ) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
@@ -485,7 +477,7 @@ def test_a_part_from_before_may_be_complete_or_too_long(
 
 @pytest.mark.parametrize("size", [100, SIZE])
 def test_garbage_from_before_costs_one_more_try(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path, size: int
+    hosts: Hosts, store: Objects, tmp_path: Path, size: int
 ) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
@@ -499,14 +491,14 @@ def test_garbage_from_before_costs_one_more_try(
 FETCH = """
 import sys
 from stargazer.storage.downloading import fetch_object
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 from stargazer.storage.sources import Gateway
 
-print(fetch_object(sys.argv[1], [Gateway(sys.argv[2])], ObjectStore(sys.argv[3])).cid)
+print(fetch_object(sys.argv[1], [Gateway(sys.argv[2])], Objects(sys.argv[3])).cid)
 """
 
 
-def test_a_killed_process_is_continued_by_the_next(hosts: Hosts, store: ObjectStore, tmp_path: Path) -> None:
+def test_a_killed_process_is_continued_by_the_next(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
 
@@ -529,7 +521,7 @@ def test_a_killed_process_is_continued_by_the_next(hosts: Hosts, store: ObjectSt
     assert left(store) == []
 
 
-def test_two_processes_bring_it_once(hosts: Hosts, store: ObjectStore, tmp_path: Path) -> None:
+def test_two_processes_bring_it_once(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
     released = threading.Event()
@@ -559,7 +551,7 @@ def _open_files(process: subprocess.Popen[str]) -> str:
     return " ".join(os.readlink(path) for path in folder.iterdir() if path.is_symlink())
 
 
-def test_threads_bring_it_once(hosts: Hosts, store: ObjectStore, tmp_path: Path) -> None:
+def test_threads_bring_it_once(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
     cid, host = cid_of(content, tmp_path), hosts(content)
     threads = [
@@ -584,7 +576,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
 
 def test_a_disk_that_takes_no_more_is_said_and_left_as_it_was(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path
+    hosts: Hosts, store: Objects, tmp_path: Path
 ) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
@@ -599,7 +591,7 @@ def test_a_disk_that_takes_no_more_is_said_and_left_as_it_was(
 
 
 def test_a_full_disk_is_noticed_before_the_download(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: Hosts, store: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts.Part, "room", property(lambda self: 1000))
     content = content_of(SIZE)
@@ -612,7 +604,7 @@ def test_a_full_disk_is_noticed_before_the_download(
     assert left(store) == []
 
 
-def test_a_part_that_cannot_be_locked_is_left_alone(hosts: Hosts, store: ObjectStore, tmp_path: Path) -> None:
+def test_a_part_that_cannot_be_locked_is_left_alone(hosts: Hosts, store: Objects, tmp_path: Path) -> None:
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
     victim = tmp_path / "victim"
@@ -626,7 +618,7 @@ def test_a_part_that_cannot_be_locked_is_left_alone(hosts: Hosts, store: ObjectS
 
 
 def test_control_c_keeps_what_arrived_and_ends_every_thread(
-    hosts: Hosts, store: ObjectStore, tmp_path: Path
+    hosts: Hosts, store: Objects, tmp_path: Path
 ) -> None:
     content = content_of(SIZE)
     cid, host = cid_of(content, tmp_path), hosts(content)

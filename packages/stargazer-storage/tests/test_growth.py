@@ -13,10 +13,10 @@ import pytest
 from stargazer.assets import R1, R2, FormatError, IpFile, record_id
 from stargazer.assets.provenance import Amendment, Document, Entry, Execution, Import, dump
 from stargazer.storage.additions import Addition
-from stargazer.storage.bundles.documents import accepted, documents_of, needed
+from stargazer.storage.bundles._fetch import select
+from stargazer.storage.bundles._make import documents_of
 from stargazer.storage.bundles.manifest import _unique, parse
-from stargazer.storage.bundles.scrutiny import scrutinised
-from stargazer.storage.bundles.selecting import select
+from stargazer.storage.bundles.review import accepted, needed, scrutinised
 from stargazer.storage.checking import Lookup
 from stargazer.storage.lineage import why
 from stargazer.storage.lineage._diff import diff

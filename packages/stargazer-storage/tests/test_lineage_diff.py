@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from stargazer.assets import Asset, AssetNotFoundError
 from stargazer.assets.provenance import ToolUse
-from stargazer.storage.lineage._diff import Difference, diff
-from stargazer.storage.lineage.difference_text import difference_as_json, render_difference
+from stargazer.storage.lineage._diff import Difference, diff, difference_as_json, render_difference
 from stargazer.storage.store import LocalStore
 
 from .lineage_store import imported, made

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import ConfigurationError
-from stargazer.storage.flyte_config import EXAMPLE, project_config
+from stargazer.storage.mode import EXAMPLE, project_config
 from stargazer.storage.settings import Settings
 
 ENDPOINT = "dns:///flyte.example.org"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage import ingest
+from stargazer.storage import files
 from stargazer.storage.cid import BLOCK_SIZE, compute_cid
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 
 SIZES = [0, 1, 200, 262_144, 262_145, BLOCK_SIZE, BLOCK_SIZE + 1, 3 * BLOCK_SIZE + 77]
 LARGE = 2 * BLOCK_SIZE + 5
@@ -22,7 +22,7 @@ LARGE = 2 * BLOCK_SIZE + 5
 
 @pytest.fixture
 def store(tmp_path):
-    return ObjectStore(tmp_path / "a store")
+    return Objects(tmp_path / "a store")
 
 
 def made(folder: Path, size: int, name: str = "source") -> Path:
@@ -31,7 +31,7 @@ def made(folder: Path, size: int, name: str = "source") -> Path:
     return path
 
 
-def files_below(store: ObjectStore) -> set[str]:
+def files_below(store: Objects) -> set[str]:
     return {path.name for path in store.root.rglob("*") if path.is_file()}
 
 
@@ -129,7 +129,7 @@ def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(
     store, tmp_path, monkeypatch, size, change
 ):
     source = made(tmp_path, size)
-    copy = ingest._copy
+    copy = files._copy
 
     def meddle(reader, writer, length, advance):
         if change == "shrink":
@@ -142,7 +142,7 @@ def test_a_source_that_changes_meanwhile_is_an_error_that_names_it(
             os.utime(source, ns=(0, 0))
         copy(reader, writer, length, advance)
 
-    monkeypatch.setattr(ingest, "_copy", meddle)
+    monkeypatch.setattr(files, "_copy", meddle)
     with pytest.raises(StorageError, match=r"source' changed while it was read"):
         store.add(source)
     assert files_below(store) == set()
@@ -218,8 +218,8 @@ def test_looking_makes_nothing(store):
 
 ADD = """
 import sys
-from stargazer.storage.objects import ObjectStore
-store = ObjectStore(sys.argv[1])
+from stargazer.storage.objects import Objects
+store = Objects(sys.argv[1])
 for _ in range(5):
     print(store.add(sys.argv[2]).inode, *[one.inode for one in store.add_many(sys.argv[3:])])
 """
@@ -264,8 +264,8 @@ LIMITED = """
 mount -t tmpfs -o size=4m none "$1" && "$2" -c 'import sys
 from pathlib import Path
 from stargazer.assets.errors import StorageError
-from stargazer.storage.objects import ObjectStore
-store = ObjectStore(sys.argv[1])
+from stargazer.storage.objects import Objects
+store = Objects(sys.argv[1])
 kept = store.add(sys.argv[2])
 for number, size in enumerate((5, 9, 40)):
     source = Path(sys.argv[3]) / f"source {number}"
@@ -278,8 +278,8 @@ files = [path.name for path in store.root.rglob("*") if path.is_file()]
 print(store.verify(kept.cid) == kept, files == [kept.cid])
 ' "$1" "$3" "$4" && mount -o remount,ro "$1" && "$2" -c 'import sys
 from stargazer.assets.errors import StorageError
-from stargazer.storage.objects import ObjectStore
-store = ObjectStore(sys.argv[1])
+from stargazer.storage.objects import Objects
+store = Objects(sys.argv[1])
 try:
     store.add(sys.argv[2])
 except StorageError as error:
@@ -309,7 +309,7 @@ def test_a_full_and_a_read_only_disk_are_named_and_leave_the_store_as_it_was(tmp
 
 @pytest.mark.parametrize("spoilt", ["object", "shard"])
 def test_what_lies_in_the_place_of_an_object_is_said_with_what_helps(tmp_path, spoilt):
-    store = ObjectStore(tmp_path / "store")
+    store = Objects(tmp_path / "store")
     source = tmp_path / "source"
     source.write_text("content")
     place = store.path(store.add(source).cid)
@@ -323,3 +323,18 @@ def test_what_lies_in_the_place_of_an_object_is_said_with_what_helps(tmp_path, s
     with pytest.raises(StorageError, match="stargazer fsck"):
         store.add(source)
     assert not list((store.root / "tmp").iterdir())
+
+
+def test_two_folders_of_one_store_keep_objects_apart(tmp_path):
+    source = tmp_path / "a.txt"
+    source.write_bytes(b"same bytes")
+    root = tmp_path / "store"
+    plain, own = Objects(root), Objects(root, "ledger/own")
+
+    kept = own.add(source)
+
+    assert own.path(kept.cid).is_relative_to(root / "ledger" / "own")
+    assert list(own.scan()) == [own.verify(kept.cid)] == [kept]
+    assert plain.stat(kept.cid) is None
+    assert own.quarantine(kept.cid).parent == root / "quarantine"
+    assert sorted(path.name for path in root.iterdir()) == ["ledger", "quarantine", "tmp"]

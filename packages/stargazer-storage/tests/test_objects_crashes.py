@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.objects import ObjectStore, StoredObject
+from stargazer.storage.objects import Objects, StoredObject
 
 CRASH = """
 import os, signal, sys
 from pathlib import Path
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 
-store, action, original = ObjectStore(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+store, action, original = Objects(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 
 def prepare():
     path = store.work / "finished"
@@ -59,7 +59,7 @@ print(last)
 
 @pytest.mark.parametrize(("action", "least"), [("keep", 5), ("link", 5), ("quarantine", 5)])
 def test_a_crash_at_any_step_leaves_all_or_nothing(tmp_path: Path, action: str, least: int) -> None:
-    store, original = ObjectStore(tmp_path / "store"), tmp_path / "original"
+    store, original = Objects(tmp_path / "store"), tmp_path / "original"
     original.write_bytes(b"x" * 300_000)
     before = original.stat().st_mode, original.stat().st_mtime_ns
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage import layouts, placing
+from stargazer.storage import layouts, objects
 from stargazer.storage.cid import LEAF_SIZE, UNIXFS_V1_2025, compute_cid
-from stargazer.storage.objects import ObjectStore, StoredObject, Stray
+from stargazer.storage.objects import Objects, StoredObject, Stray
 
 SIZE = LEAF_SIZE + 77
 
 
 @pytest.fixture
 def store(tmp_path):
-    return ObjectStore(tmp_path / "a store")
+    return Objects(tmp_path / "a store")
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_file_that_changes_while_it_is_linked_is_refused(store, original, monk
             file.write(b"more")
         return cid
 
-    monkeypatch.setattr(placing, "compute_cid", meddle)
+    monkeypatch.setattr(objects, "compute_cid", meddle)
     with pytest.raises(StorageError, match="changed while it was read"):
         store.link(original)
     assert list(store.scan()) == []
@@ -232,15 +232,15 @@ def test_a_filesystem_without_symbolic_links_is_named(store, original, monkeypat
 def test_a_scan_finds_every_object_and_every_stray(store, tmp_path):
     kept = [store.add(made(tmp_path, f"n{n}", 100 + n)) for n in range(40)]
     cid = kept[0].cid
-    objects = store.root / "objects"
+    folder = store.root / "objects"
     strays = {
-        objects / "note.txt": "among the folders",
+        folder / "note.txt": "among the folders",
         store.path(cid).parent / "note.txt": "no CID",
         store.path(cid).parent / f"{kept[1].cid}.layout": "not here",
-        objects / "zz" / cid: "belongs in",
+        folder / "zz" / cid: "belongs in",
         store.path(cid).parent / ".new-0123": "no CID",
     }
-    (objects / "zz").mkdir()
+    (folder / "zz").mkdir()
     for path in strays:
         path.write_text("x")
     gone = store.path(kept[2].cid)
@@ -309,8 +309,8 @@ def test_damaged_bytes_go_into_quarantine_each_time(store, original):
 ODD_MOUNTS = """
 mount -t tmpfs none "$1/objects" && mkdir "$1/work" && mount --bind "$1/work" "$1/work" && "$2" -c 'import os, sys
 from pathlib import Path
-from stargazer.storage.objects import ObjectStore
-store = ObjectStore(sys.argv[1])
+from stargazer.storage.objects import Objects
+store = Objects(sys.argv[1])
 source = Path(sys.argv[2])
 kept = [store.add(source), *store.add_many([source] * 3)]
 finished = store.work / "finished"

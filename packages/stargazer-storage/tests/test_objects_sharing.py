@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from stargazer.storage.files import make_folder, make_folders, open_shared, share_file
 from stargazer.storage.index import Index
-from stargazer.storage.objects import ObjectStore
-from stargazer.storage.sharing import make_folder, make_folders, open_shared, share_file
+from stargazer.storage.objects import Objects
 
 ALICE, BOB, GROUP = 64_101, 64_102, 64_200
 
@@ -35,7 +35,7 @@ from stargazer.assets.catalogue import QcReport
 from stargazer.storage import layouts, lineage
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.store import Addition, LocalStore
-from stargazer.storage.sharing import make_folders, open_shared
+from stargazer.storage.files import make_folders, open_shared
 from stargazer.storage.maintenance._gc import gc
 from tinydb import where
 root, name, uid, group = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -227,7 +227,7 @@ def test_what_is_made_takes_the_permissions_of_a_shared_root(
         os.close(open_shared(root / "lock", root))
         (root / "file").touch()
         share_file(root / "file", root)
-        store = ObjectStore(root)
+        store = Objects(root)
         store.adopt(_file(store.work))
         with Index(root / "index.sqlite") as index:
             index.insert({"id": "x"})

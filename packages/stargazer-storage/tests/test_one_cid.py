@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from stargazer.storage.objects import ObjectStore
+from stargazer.storage.objects import Objects
 
 from .ipfs_gateway import IpfsGateway
 from .pinata_emulator import PinataEmulator
@@ -80,7 +80,7 @@ def test_a_file_has_one_cid_everywhere(
     source = written(tmp_path / "source", size)
     blocks = tmp_path / "blocks"
 
-    kept = ObjectStore(tmp_path / "store").add(source)
+    kept = Objects(tmp_path / "store").add(source)
     uploaded = (uploaded_in_chunks if size > CHUNK else uploaded_at_once)(pinata, source)
     (imported,) = ipfsgw.add(source, store=blocks)
 

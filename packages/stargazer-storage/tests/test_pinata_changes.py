@@ -331,7 +331,7 @@ def test_a_change_that_was_written_down_but_not_enqueued_is_sent_after_fsck(here
         raise KeyboardInterrupt  # after the document became durable, before the index knew
 
     monkeypatch.setattr("stargazer.storage.store.LocalStore._apply", killed)
-    monkeypatch.setattr("stargazer.storage.objects.ObjectStore.remove", lambda *_: None)
+    monkeypatch.setattr("stargazer.storage.objects.Objects.remove", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         here.retract(record)
     monkeypatch.undo()

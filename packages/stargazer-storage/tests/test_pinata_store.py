@@ -20,9 +20,8 @@ from stargazer.assets import (
     StorageError,
 )
 from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.bundles.fetching import fetch_bundle
-from stargazer.storage.bundles.finding import find_bundle
-from stargazer.storage.bundles.making import make_bundle
+from stargazer.storage import bundles
+from stargazer.storage.bundles import find_bundle
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.lineage import why
 from stargazer.storage.local import LocalStorageClient
@@ -275,9 +274,9 @@ def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_
 ):
     stranger = LocalStore(tmp_path / "stranger")
     theirs = run(stranger, add(stranger), key="theirs")
-    make_bundle(stranger, "calls", [theirs.record], tmp_path / "out")
+    bundles.make(stranger, "calls", [theirs.record], tmp_path / "out")
     bundle = find_bundle(str(tmp_path / "out"), here.root)
-    (record,) = fetch_bundle(here, bundle, records_only=True).records
+    (record,) = bundles.fetch(here, bundle, records_only=True).records
     mine = run(here, record, b"from theirs", key="mine")
     here.hand_over([mine.record])
 
@@ -302,8 +301,8 @@ def test_what_a_stranger_did_is_not_even_kept_while_nobody_can_say_that_it_is_hi
 ):
     stranger = LocalStore(tmp_path / "stranger")
     theirs = run(stranger, add(stranger), key="theirs")
-    make_bundle(stranger, "calls", [theirs.record], tmp_path / "out")
-    (record,) = fetch_bundle(here, find_bundle(str(tmp_path / "out"), here.root), records_only=True).records
+    bundles.make(stranger, "calls", [theirs.record], tmp_path / "out")
+    (record,) = bundles.fetch(here, find_bundle(str(tmp_path / "out"), here.root), records_only=True).records
     here.hand_over([run(here, record, b"from theirs", key="mine").record])
     document = record.keyvalues["provenance_cid"]
     (note,) = here.documents(document, "foreign")

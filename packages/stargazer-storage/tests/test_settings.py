@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import ConfigurationError
-from stargazer.storage.machine import available_cores, available_memory
-from stargazer.storage.settings import VARIABLES, Settings
+from stargazer.storage.settings import VARIABLES, Settings, available_cores, available_memory
 
 GIB = 1 << 30
 

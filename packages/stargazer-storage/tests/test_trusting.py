@@ -10,9 +10,8 @@ import pytest
 from stargazer.assets import AssetNotFoundError
 from stargazer.assets.catalogue import QcReport, Reference, ReferenceIndex
 from stargazer.assets.provenance import Entry, Execution, Import, dump
-from stargazer.storage.bundles.fetching import fetch_bundle
-from stargazer.storage.bundles.finding import find_bundle
-from stargazer.storage.bundles.making import make_bundle
+from stargazer.storage import bundles
+from stargazer.storage.bundles import find_bundle
 from stargazer.storage.lineage.nearest import find_nearest
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.store import Addition, LocalStore
@@ -36,7 +35,7 @@ def theirs(tmp_path: Path) -> LocalStore:
 def bundle(theirs: LocalStore, tmp_path: Path) -> Path:
     """The result as a bundle."""
     records = theirs.query({"asset": "qc_report", "kind": "made"})
-    return make_bundle(theirs, "counts", records, tmp_path / "out").path.parent
+    return bundles.make(theirs, "counts", records, tmp_path / "out").path.parent
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def mine(tmp_path: Path) -> LocalStore:
 
 
 def fetch(store: LocalStore, bundle: Path, **options: bool) -> list[str]:
-    done = fetch_bundle(store, find_bundle(str(bundle), store.root), **options)
+    done = bundles.fetch(store, find_bundle(str(bundle), store.root), **options)
     assert done.failed == []
     return done.trusted
 
@@ -145,9 +144,9 @@ def test_whom_a_stranger_believes_is_not_heard(mine: LocalStore, theirs: LocalSt
         work.write_bytes(dump(Import(files=[entry], **words, at="2026-11-29T10:00:00Z")))
         theirs.replay([theirs.objects.adopt(work).cid])
     records = theirs.query({"asset": "qc_report"})
-    folder = make_bundle(theirs, "counts", records, tmp_path / "out").path.parent
+    folder = bundles.make(theirs, "counts", records, tmp_path / "out").path.parent
 
-    done = fetch_bundle(mine, find_bundle(str(folder), mine.root))
+    done = bundles.fetch(mine, find_bundle(str(folder), mine.root))
 
     reason = "it says whom to believe, which everybody says for himself"
     assert [failure.reason for failure in done.failed] == [reason, reason]
@@ -191,7 +190,7 @@ def test_a_result_that_was_taken_back_stays_so_when_somebody_else_imports_it(
     path.write_bytes(mine.objects.path(record.cid).read_bytes())
     theirs.add([Addition(path=path, asset=QcReport.from_keyvalues(pairs))])
     records = theirs.query({"cid": record.cid})
-    folder = make_bundle(theirs, "again", records, tmp_path / "again").path.parent
+    folder = bundles.make(theirs, "again", records, tmp_path / "again").path.parent
 
     fetch(mine, folder)
 
@@ -210,7 +209,7 @@ def test_what_accompanies_a_file_by_our_own_word_comes_first(mine: LocalStore, t
         reference = Reference(build="x")
         index = ReferenceIndex(reference_cid=reference)
         if store is mine:
-            folder = make_bundle(theirs, "r", theirs.query({"build": "x"}), tmp_path / "r").path.parent
+            folder = bundles.make(theirs, "r", theirs.query({"build": "x"}), tmp_path / "r").path.parent
             fetch(mine, folder)
         store.add([Addition(tmp_path / "a.fa", reference), Addition(tmp_path / "a.fai", index, force=True)])
 
@@ -252,7 +251,7 @@ def test_which_of_several_answers_does_not_depend_on_which_came_first(
     yours = LocalStore(tmp_path / "yours")
     for record in mine.query({"asset": "qc_report", "kind": "made"}):
         folder = tmp_path / record.cid
-        fetch(yours, make_bundle(mine, "one", [record], folder).path.parent, trust=trusted)
+        fetch(yours, bundles.make(mine, "one", [record], folder).path.parent, trust=trusted)
 
     for store in (mine, yours):
         found = store.remembered(KEY)
@@ -277,7 +276,7 @@ def test_no_amendment_of_somebody_else_hides_a_record_that_is_here(mine: LocalSt
     assert mine_too.id == amended.id
     before = mine.query({"asset": "qc_report"})
 
-    fetch(mine, make_bundle(theirs, "r", [amended], tmp_path / "r").path.parent)
+    fetch(mine, bundles.make(theirs, "r", [amended], tmp_path / "r").path.parent)
 
     assert mine_too in before
     assert mine.query({"asset": "qc_report"}) == before

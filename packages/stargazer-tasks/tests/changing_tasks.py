@@ -17,7 +17,7 @@ from pathlib import Path
 from attrs import frozen
 from stargazer.assets import Intervals, QcReport, current_client
 from stargazer.tasks.execution import AssetEnvironment, asking_why, workspace
-from stargazer.tasks.execution.misses import NotRemembered
+from stargazer.tasks.execution.options import NotRemembered
 from stargazer.tasks.tools import ResolvedTool, Tool
 
 @frozen

@@ -24,10 +24,9 @@ from stargazer.assets import (
     Reference,
     Variants,
 )
-from stargazer.storage import Addition, LocalStore, Lookup
-from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
-from stargazer.tasks.checks.builds import References
-from stargazer.tasks.checks.fields import fields_of
+from stargazer.storage import Addition, LocalStore, Lookup, bundles
+from stargazer.storage._add import fields_of
+from stargazer.storage.bundles import find_bundle
 from stargazer.tasks.checks.gvcf import is_gvcf
 
 SEQUENCES = {"chr1": "ACGTA" * 20, "chr2": "GATTACA" * 10, "HLA:A*01:01:01:01": "TTGCA" * 4}
@@ -62,7 +61,7 @@ def said(store: LocalStore, path: Path, **given: str) -> Mapping[str, Any]:
     kind = {".bam": Alignment, ".cram": Alignment, ".h5ad": AnnData}.get(path.suffix, Variants)
     fields = fields_of(kind)
     assert fields is not None
-    found = fields.read(path, given, References(Lookup([], store.query)))
+    found = fields.read(path, given, Lookup([], store.query))
     return {key: value.cid if isinstance(value, Asset) else value for key, value in found.items()}
 
 
@@ -368,8 +367,8 @@ def test_a_bundle_is_held_to_the_header_too(tmp_path: Path, store: LocalStore) -
     theirs = LocalStore(tmp_path / "theirs")
     path = bam(tmp_path / "a.bam", group("NA1"))
     records = theirs.add([Addition(path, Alignment(sample="NA2"), force=True)])
-    bundle = find_bundle(str(make_bundle(theirs, "wrong", records, tmp_path / "out").path), store.root)
-    (failure,) = fetch_bundle(store, bundle).failed
+    bundle = find_bundle(str(bundles.make(theirs, "wrong", records, tmp_path / "out").path), store.root)
+    (failure,) = bundles.fetch(store, bundle).failed
     assert "is of the sample 'NA1'" in failure.reason
 
 

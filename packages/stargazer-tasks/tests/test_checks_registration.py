@@ -28,8 +28,8 @@ from stargazer.assets import (
     VariantsIndex,
 )
 from stargazer.assets.provenance import Import
-from stargazer.storage import Addition, LocalStore, Lookup
-from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
+from stargazer.storage import Addition, LocalStore, Lookup, bundles
+from stargazer.storage.bundles import find_bundle
 from stargazer.tasks.checks.indexes import alignment_index, variants_index
 
 SEQUENCES = {"chr1": "ACGTN" * 8000, "chr2": "GATTACA" * 3000, "chr3": "TTGCA" * 400}
@@ -625,9 +625,9 @@ def test_a_real_alignment_to_another_reference_is_held_back_when_a_bundle_brings
     path = next(chr20.glob("*.bam"))
     alignment = Alignment(sample="NA12878", reference_cid=build.cid)
     records = [build, *theirs.add([Addition(path, alignment, force=True)])]
-    bundle = find_bundle(str(make_bundle(theirs, "wrong", records, tmp_path / "out").path), store.root)
+    bundle = find_bundle(str(bundles.make(theirs, "wrong", records, tmp_path / "out").path), store.root)
 
-    done = fetch_bundle(store, bundle)
+    done = bundles.fetch(store, bundle)
 
     assert [record.cid for record in done.records] == [build.cid]
     (failure,) = done.failed
@@ -636,7 +636,7 @@ def test_a_real_alignment_to_another_reference_is_held_back_when_a_bundle_brings
     assert f"{path.name!r} and the reference GRCh38 have no contig in common" in failure.reason
     assert store.query({"asset": "alignment"}) == []
 
-    forced = fetch_bundle(store, bundle, force=True)
+    forced = bundles.fetch(store, bundle, force=True)
 
     assert forced.failed == []
     (record,) = store.query({"asset": "alignment"})

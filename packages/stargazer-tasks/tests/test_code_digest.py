@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import StargazerError
-from stargazer.tasks.execution.canonical import canonical, essential
-from stargazer.tasks.execution.code_digest import CodeDigest, Digest, Undigestable
+from stargazer.tasks.execution.digest.canonical import canonical, essential
+from stargazer.tasks.execution.digest.code import CodeDigest, Digest, Undigestable
 
 Files = dict[str, str]
 Digester = Callable[..., Digest]
@@ -525,7 +525,7 @@ def test_the_digest_is_the_same_in_every_process(lab, tmp_path):
     package = module.__name__.partition(".")[0]
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from stargazer.tasks.execution.code_digest import CodeDigest\n"
+        "from stargazer.tasks.execution.digest.code import CodeDigest\n"
         f"import {package}.tasks as t\nprint(CodeDigest({package!r}).digest(t.again).hex)"
     )
     found = {

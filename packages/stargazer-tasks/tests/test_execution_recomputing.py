@@ -11,7 +11,7 @@ from stargazer.assets import IpFile, StorageError, fetch
 from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport
 from stargazer.storage import get_client
 from stargazer.tasks.execution import AssetEnvironment, Event, observe, workspace
-from stargazer.tasks.execution.declared import TASKS
+from stargazer.tasks.execution.registry import TASKS
 
 env = AssetEnvironment(name="again")
 

@@ -13,15 +13,13 @@ import pytest
 from stargazer.assets import ToolError
 from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport
 from stargazer.assets.provenance import Execution, dump
-from stargazer.storage import get_client
-from stargazer.storage.bundles import Bundle, find_bundle, make_bundle
-from stargazer.tasks.execution import AssetEnvironment, Event, observe, workspace
-from stargazer.tasks.execution.again import Again, Compared
-from stargazer.tasks.execution.capsules import Replay, replay_bundle
-from stargazer.tasks.execution.declared import TASKS
-from stargazer.tasks.execution.recomputing import execution_of, repeat
-from stargazer.tasks.execution.replaying import replay
-from stargazer.tasks.execution.runkey import _kept_digest
+from stargazer.storage import bundles, get_client
+from stargazer.storage.bundles import Bundle, find_bundle
+from stargazer.tasks.execution import AssetEnvironment, Event, execution_of, observe, repeat, workspace
+from stargazer.tasks.execution.digest.run_key import _kept_digest
+from stargazer.tasks.execution.registry import TASKS
+from stargazer.tasks.execution.reproduce.repeat import Again, Compared
+from stargazer.tasks.execution.reproduce.replay import Replay, replay, replay_bundle
 
 env = AssetEnvironment(name="repeat")
 FACTOR = 2
@@ -151,7 +149,7 @@ def test_an_import_has_nothing_to_do_again(made: Made) -> None:
 def capsule(made: Made, tmp_path: Path) -> Path:
     store = get_client().store
     records = store.query({"cid": made.count.cid or ""})
-    return make_bundle(store, "counts", records, tmp_path / "out", lineage=True).path.parent
+    return bundles.make(store, "counts", records, tmp_path / "out", lineage=True).path.parent
 
 
 @pytest.fixture
@@ -239,7 +237,7 @@ def test_a_file_that_comes_out_otherwise_is_taken_as_it_was_where_the_bundle_has
 ) -> None:
     store = get_client().store
     records = store.query({"cid": made.count.cid or ""})
-    folder = make_bundle(
+    folder = bundles.make(
         store, "all", records, tmp_path / "all", lineage=True, intermediates=True
     ).path.parent
     monkeypatch.setenv("STARGAZER_HOME", str(tmp_path / "new"))

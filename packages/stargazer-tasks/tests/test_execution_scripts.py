@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stargazer.tasks.execution.runkey import run_key
+from stargazer.tasks.execution.digest.run_key import run_key
 from stargazer.tasks.tools import ResolvedTool
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage import get_client
-from stargazer.storage.bundles import fetch_bundle, find_bundle, make_bundle
+from stargazer.storage import bundles, get_client
+from stargazer.storage.bundles import find_bundle
 from stargazer.tasks.execution import AssetEnvironment, asking_why, refreshing, workspace
-from stargazer.tasks.execution.misses import Miss, NotRemembered
+from stargazer.tasks.execution.options import Miss, NotRemembered
 
 from .changing_tasks import ChangingTasks
 
@@ -55,7 +55,7 @@ def test_a_colleague_with_the_records_starts_no_tool(changing: ChangingTasks, tm
     cid = changing("run")
     store = get_client().store
     folder = tmp_path / "out"
-    make_bundle(store, "results", store.query({"cid": cid}), folder, lineage=True)
+    bundles.make(store, "results", store.query({"cid": cid}), folder, lineage=True)
     theirs = tmp_path / "theirs"
     env = {"STARGAZER_HOME": str(theirs), "STARGAZER_LOCAL": str(theirs / "local")}
     with pytest.MonkeyPatch.context() as patch:
@@ -63,9 +63,9 @@ def test_a_colleague_with_the_records_starts_no_tool(changing: ChangingTasks, tm
             patch.setenv(name, value)
         other = get_client().store
         found = find_bundle(str(folder), other.root)
-        fetch_bundle(other, found, records_only=True)
+        bundles.fetch(other, found, records_only=True)
         assert "not trusted" in json.loads(changing("ask", **env))[0][1]
-        fetch_bundle(other, found, records_only=True, trust=True)
+        bundles.fetch(other, found, records_only=True, trust=True)
     folder.rename(tmp_path / "gone")
 
     assert json.loads(changing("ask", **env)) == []

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from stargazer.assets import Alignment, Asset, IpFile, Reference, fetch
-from stargazer.storage import Addition, LocalStore, get_client
-from stargazer.storage.bundles import Bundle, fetch_bundle, find_bundle, make_bundle
+from stargazer.storage import Addition, LocalStore, bundles, get_client
+from stargazer.storage.bundles import Bundle, find_bundle
 from stargazer.tasks.execution import Event, observe, replay_bundle
-from stargazer.tasks.execution.declared import TASKS
+from stargazer.tasks.execution.registry import TASKS
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows import germline
 from stargazer.workflows.demo.run import prepare
@@ -85,7 +85,7 @@ def test_every_task_gives_the_same_files_on_an_empty_machine(
         await call(samples=["t", "u"], build="small")
 
     asyncio.run(run())
-    folder = make_bundle(mine, "all", all_made(mine), tmp_path / "out", lineage=True).path.parent
+    folder = bundles.make(mine, "all", all_made(mine), tmp_path / "out", lineage=True).path.parent
     theirs = in_store(tmp_path / "an empty home", monkeypatch, cores=1)
     bundle = find_bundle(str(folder), theirs.root)
 
@@ -139,7 +139,7 @@ def capsule(small_lab: Any, genome: Any, tmp_path: Path, monkeypatch: pytest.Mon
     calls = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
     results = [calls.variants, calls.variants_index, *calls.alignments, calls.stats, calls.summary]
     records = [asset.record for asset in results]
-    bundle = make_bundle(small_lab.client.store, "calls", records, tmp_path / "out", lineage=True)
+    bundle = bundles.make(small_lab.client.store, "calls", records, tmp_path / "out", lineage=True)
     return calls, bundle.path.parent
 
 
@@ -152,7 +152,7 @@ def test_with_a_colleagues_records_no_process_starts_and_bytes_come_when_they_ar
 ) -> None:
     calls, folder = capsule
     store = get_client().store  # an empty one
-    fetch_bundle(store, bundle_at(folder), records_only=True, trust=True)
+    bundles.fetch(store, bundle_at(folder), records_only=True, trust=True)
     away = folder.rename(tmp_path / "away")
     PROCESSES.started.clear()
 
@@ -183,7 +183,7 @@ def test_what_the_colleague_did_not_send_is_computed_again_from_what_was(
     calls, folder = capsule
     for asset in (calls.variants, calls.alignments[0]):  # only imports and companions are to be had
         (folder / asset.cid).unlink()
-    fetch_bundle(get_client().store, bundle_at(folder), records_only=True, trust=True)
+    bundles.fetch(get_client().store, bundle_at(folder), records_only=True, trust=True)
     PROCESSES.started.clear()
 
     alignment, events = PROCESSES.of(lambda: fetch(Alignment(cid=calls.alignments[0].cid, sample="s")))

@@ -20,8 +20,8 @@ from stargazer.tasks.germline.alignment import read_group
 from stargazer.tasks.tools.bcftools import bcftools
 from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows import germline
+from stargazer.workflows._parallel import parallel
 from stargazer.workflows.germline import FILTER, germline_short_variant_discovery
-from stargazer.workflows.parallel import parallel
 
 CONTIG = "chr17:7658421-7697490"
 DUPLICATE = 0x400

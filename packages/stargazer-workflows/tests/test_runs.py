@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import pytest
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, Reference, StorageError
 from stargazer.storage import Addition, get_client
-from stargazer.tasks.execution import Event, Refresh
-from stargazer.workflows.catalogue import Entry, Parameter, find_workflow
-from stargazer.workflows.runs import Run, execute, find_run, new_run
+from stargazer.tasks.execution import Event, Refresh, observe
+from stargazer.workflows import Entry, Run, find_run, new_run, run
+from stargazer.workflows.catalogue import Parameter
 
 
 def workflow(function: Callable[..., Any]) -> Entry:
@@ -42,23 +42,31 @@ def only_run() -> Run:
 
 def test_a_run_is_recorded_with_results_and_events(reference: None) -> None:
     seen: list[Event] = []
-    prepare = find_workflow("prepare_reference")
-    run = asyncio.run(execute(prepare, {"build": "tiny", "aligner": "none"}, observer=seen.append))
-    assert run.state == "succeeded"
-    assert (run.computed, run.memo_hits) == (3, 0)
-    assert Path(run.results["reference_index"]["path"]).read_text().startswith("c\t4\t")
-    assert run.results["reference_index"]["keyvalues"]["asset"] == "reference_index"
-    assert only_run().as_dict() == run.as_dict()
-    lines = (run.folder / "events.jsonl").read_text().splitlines()
+    with observe(seen.append):
+        done = asyncio.run(run("prepare_reference", build="tiny", aligner="none"))
+    assert done.state == "succeeded"
+    assert (done.computed, done.memo_hits) == (3, 0)
+    assert Path(done.results["reference_index"]["path"]).read_text().startswith("c\t4\t")
+    assert done.results["reference_index"]["keyvalues"]["asset"] == "reference_index"
+    assert only_run().as_dict() == done.as_dict()
+    lines = (done.folder / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["kind"] for line in lines] == [event.kind for event in seen]
-    assert list(run.logs.iterdir())
+    assert list(done.logs.iterdir())
 
 
 def test_a_second_run_hits_the_memo_and_refresh_does_not(reference: None) -> None:
-    prepare, arguments = find_workflow("prepare_reference"), {"build": "tiny", "aligner": "none"}
-    asyncio.run(execute(prepare, arguments))
-    assert asyncio.run(execute(prepare, arguments)).memo_hits == 3
-    assert asyncio.run(execute(prepare, arguments, refresh=Refresh())).computed == 3
+    prepare, arguments = "prepare_reference", {"build": "tiny", "aligner": "none"}
+    asyncio.run(run(prepare, arguments))
+    assert asyncio.run(run(prepare, arguments)).memo_hits == 3
+    assert asyncio.run(run(prepare, arguments, refresh=Refresh())).computed == 3
+
+
+def test_arguments_that_are_refused_record_nothing() -> None:
+    with pytest.raises(InvalidAssetError, match=r"unknown argument 'colour'.*build is missing"):
+        asyncio.run(run("prepare_reference", colour="red"))
+    with pytest.raises(InvalidAssetError, match="did you mean prepare_reference"):
+        asyncio.run(run("prepare_referenc", build="tiny"))
+    assert not Path(os.environ["STARGAZER_HOME"], "runs").exists()
 
 
 def test_plain_nested_and_listed_results_are_kept() -> None:
@@ -77,10 +85,10 @@ def test_plain_nested_and_listed_results_are_kept() -> None:
     async def single() -> int:
         return 7
 
-    assert asyncio.run(execute(workflow(flow), {})).results == {
+    assert asyncio.run(run(workflow(flow), {})).results == {
         "count": 3, "inner": {"depth": 0.5}, "names": ["a", "b"], "nothing": None,
     }  # fmt: skip
-    assert asyncio.run(execute(workflow(single), {})).results == {"result": 7}
+    assert asyncio.run(run(workflow(single), {})).results == {"result": 7}
 
 
 def test_a_failure_is_recorded_and_raised() -> None:
@@ -88,7 +96,7 @@ def test_a_failure_is_recorded_and_raised() -> None:
         raise InvalidAssetError("no such thing")
 
     with pytest.raises(InvalidAssetError):
-        asyncio.run(execute(workflow(flow), {}))
+        asyncio.run(run(workflow(flow), {}))
     assert (only_run().state, only_run().error) == ("failed", "no such thing")
 
 
@@ -97,7 +105,7 @@ def test_a_cancellation_is_recorded_and_raised() -> None:
         await asyncio.sleep(60)
 
     async def main() -> None:
-        task = asyncio.create_task(execute(workflow(flow), {}))
+        task = asyncio.create_task(run(workflow(flow), {}))
         await asyncio.sleep(0.05)
         assert only_run().state == "running"
         task.cancel()
@@ -110,14 +118,14 @@ def test_a_cancellation_is_recorded_and_raised() -> None:
 
 def test_a_run_whose_process_was_killed_is_lost_and_says_what_it_had_done() -> None:
     code = (
-        "import os, signal; from stargazer.workflows.runs import new_run; run = new_run('flow', {})\n"
+        "import os, signal; from stargazer.workflows import new_run; run = new_run('flow', {})\n"
         "for kind in ('started', 'finished', 'memo hit', 'memo hit', 'failed'): run.append({'kind': kind})\n"
         "open(run.folder / 'events.jsonl', 'a').write('{\"kind\": \"fini'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code])
-    run = only_run()
-    assert (run.state, run.computed, run.memo_hits) == ("lost", 1, 2)
-    assert "run it again" in run.error
+    lost = only_run()
+    assert (lost.state, lost.computed, lost.memo_hits) == ("lost", 1, 2)
+    assert "run it again" in lost.error
 
 
 def test_runs_at_the_same_time_keep_apart() -> None:
@@ -126,11 +134,11 @@ def test_runs_at_the_same_time_keep_apart() -> None:
         return number
 
     async def main() -> list[Run]:
-        return await asyncio.gather(*(execute(workflow(flow), {"number": n}) for n in range(20)))
+        return await asyncio.gather(*(run(workflow(flow), {"number": n}) for n in range(20)))
 
     runs = asyncio.run(main())
-    assert len({run.id for run in runs}) == 20
-    assert [find_run(run.id).results["result"] for run in runs] == list(range(20))
+    assert len({each.id for each in runs}) == 20
+    assert [find_run(each.id).results["result"] for each in runs] == list(range(20))
 
 
 def test_ids_sort_by_time() -> None:
@@ -145,15 +153,15 @@ def test_a_run_that_is_not_there(id: str) -> None:
 
 
 def test_a_record_is_written_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = new_run("flow", {})
-    before = (run.folder / "run.json").read_text()
-    run.state = "succeeded"
+    record = new_run("flow", {})
+    before = (record.folder / "run.json").read_text()
+    record.state = "succeeded"
 
     def full(self: Path, text: str, *args: Any, **kwargs: Any) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(StorageError, match="No space left"):
-        run.save()
-    assert (run.folder / "run.json").read_text() == before
-    assert {path.name for path in run.folder.iterdir()} == {"run.json", "lock", "logs"}
+        record.save()
+    assert (record.folder / "run.json").read_text() == before
+    assert {path.name for path in record.folder.iterdir()} == {"run.json", "lock", "logs"}

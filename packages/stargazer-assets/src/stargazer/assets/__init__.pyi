@@ -1,13 +1,4 @@
-from ._asset import (
-    MAX_KEYVALUES,
-    REGISTRY,
-    Asset,
-    asset,
-    asset_class,
-    companions_of,
-    load_asset_types,
-    record_id,
-)
+from ._asset import asset, fetch
 from .catalogue import (
     R1,
     R2,
@@ -32,8 +23,8 @@ from .catalogue import (
     VqsrModel,
     VqsrTranches,
 )
-from .client import IpFile, StorageClient, current_client, use_client
-from .declaring import hints_of, unknown_key
+from .client import IpFile, StorageClient, current_client, record_id, use_client
+from .declaration import MAX_KEYVALUES, Companion, Derived, LinkKind, hints_of, unknown_key
 from .errors import (
     AmbiguousAssetError,
     AssetNotFoundError,
@@ -46,9 +37,9 @@ from .errors import (
     StorageError,
     ToolError,
 )
-from .fetching import companion_path, companions, fetch
-from .links import Companion, Derived, LinkKind
-from .query import assemble, has_value, no_assembling
+from .filters import has_value, no_assembling
+from .model import REGISTRY, Asset, asset_class, companions_of, load_asset_types
+from .query import Query, assemble
 
 __all__ = [
     "MAX_KEYVALUES",
@@ -79,6 +70,7 @@ __all__ = [
     "NoClientError",
     "ProvenanceDocument",
     "QcReport",
+    "Query",
     "Reference",
     "ReferenceGzipIndex",
     "ReferenceIndex",
@@ -94,8 +86,6 @@ __all__ = [
     "assemble",
     "asset",
     "asset_class",
-    "companion_path",
-    "companions",
     "companions_of",
     "current_client",
     "fetch",

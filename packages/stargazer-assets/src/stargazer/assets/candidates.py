@@ -1,28 +1,32 @@
-"""What separates several assets of a type, in words: fields, parameters, and when they were made."""
+"""Why filters do not name exactly one asset: what there is instead, what separates several, and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stargazer.assets._asset import Asset
 from stargazer.assets.client import IpFile, StorageClient
 from stargazer.assets.errors import StargazerError
 from stargazer.assets.keyvalues import list_text
 
-__all__ = ["describe_ambiguous", "describe_candidates"]
+__all__ = ["describe_ambiguous", "describe_missing"]
 
 SHOWN = 10
 
 
-def describe_candidates(assets: Sequence[Asset]) -> str:
-    """The first few of these assets, a line each, with all their fields."""
-    lines = [f"  {_line(asset, asset.fields())}" for asset in assets[:SHOWN]]
-    return "\n".join([*lines, *_rest(assets)])
+def describe_missing(kind: str, filters: Mapping[str, Any], others: Sequence[Any]) -> str:
+    """That no asset of a type answers the filters, and which other ones the store holds, with all their fields."""
+    asked = _asked(kind, filters)
+    if not others:
+        return f"no {asked}: the store holds no {kind} at all; add one with `stargazer add FILE asset={kind} ...`"
+    lines = [f"  {_line(asset, asset.fields())}" for asset in others[:SHOWN]]
+    return "\n".join([f"no {asked}; the store holds {len(others)} {kind}:", *lines, *_rest(others)])
 
 
-async def describe_ambiguous(asked: str, found: Sequence[Asset], client: StorageClient) -> str:
-    """Why `asked` does not name one asset: the candidates, what separates them, and a filter to add."""
+async def describe_ambiguous(
+    kind: str, filters: Mapping[str, Any], found: Sequence[Any], client: StorageClient
+) -> str:
+    """That several assets of a type answer the filters: which, what separates them, and a filter to add."""
     differing = [name for name in found[0].fields() if len({_text(getattr(a, name)) for a in found}) > 1]
     made_with = [await _parameters(asset, client) for asset in found[:SHOWN]]
     names = sorted({name for parameters in made_with for name in parameters})
@@ -33,13 +37,20 @@ async def describe_ambiguous(asked: str, found: Sequence[Asset], client: Storage
         lines.append(f"  {_line(asset, differing)}" + (f"  (made with {how})" if how else ""))
     listing = "\n".join([*lines, *_rest(found)])
     return (
-        f"{len(found)} assets match {asked}, exactly one is needed:\n{listing}\n"
+        f"{len(found)} assets match {_asked(kind, filters)}, exactly one is needed:\n{listing}\n"
         f"add a filter, for example {_separating(found, differing)}, ask for the latest, or take the others back with "
         "`stargazer rm CID`"
     )
 
 
-def _separating(found: Sequence[Asset], differing: Iterable[str]) -> str:
+def _asked(kind: str, filters: Mapping[str, Any]) -> str:
+    pairs = [
+        f"{name}={value.cid if hasattr(value, 'asset_key') else value}" for name, value in filters.items()
+    ]
+    return " ".join([kind, *pairs])
+
+
+def _separating(found: Sequence[Any], differing: Iterable[str]) -> str:
     """The first filter that selects one of these assets alone; by a field if that can be, else by CID."""
     for name in [*differing, "cid", "provenance_cid"]:
         texts = [_members(getattr(asset, name)) for asset in found]
@@ -49,11 +60,11 @@ def _separating(found: Sequence[Asset], differing: Iterable[str]) -> str:
     return " ".join(f"{name}={_text(getattr(found[0], name))}" for name in differing) or f"cid={found[0].cid}"
 
 
-def _rest(assets: Sequence[Asset]) -> list[str]:
+def _rest(assets: Sequence[Any]) -> list[str]:
     return [f"  ... and {len(assets) - SHOWN} more"] if len(assets) > SHOWN else []
 
 
-def _line(asset: Asset, names: Iterable[str]) -> str:
+def _line(asset: Any, names: Iterable[str]) -> str:
     pairs = [f"{name}={_text(getattr(asset, name))}" for name in names if getattr(asset, name) is not None]
     made = asset.record.created_at[:19] if asset.record else ""
     name = repr(asset.record.name) if asset.record and asset.record.name else ""
@@ -69,7 +80,7 @@ def _text(value: Any) -> str:
     return list_text(value) if isinstance(value, list | tuple) else str(value)
 
 
-async def _parameters(asset: Asset, client: StorageClient) -> dict[str, Any]:
+async def _parameters(asset: Any, client: StorageClient) -> dict[str, Any]:
     """The task and the parameters of the execution that made an asset, as far as they can be read."""
     from stargazer.assets.provenance import Execution, load
 

@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stargazer.assets import Asset, IpFile, StorageError, Variants, companion_path, companions
+from stargazer.assets import Asset, IpFile, StargazerError, StorageError, Variants, companions_of
 from stargazer.assets.addresses import is_address
 from stargazer.assets.keyvalues import list_text
-from stargazer.mcp.records import DirectClient, run_now
 from stargazer.storage import LocalStore, compute_cid
 
 __all__ = ["RESULTS", "check_results", "export", "export_results", "human_stem", "make_folder"]
@@ -123,7 +123,6 @@ def _named(
     Args:
         taken: whether a path is not to be used, for other reasons, for an asset.
     """
-    client = DirectClient(store)
     found: dict[str, tuple[Path, Asset, IpFile]] = {}
     placed: set[str] = set()
 
@@ -143,15 +142,31 @@ def _named(
     for asset in sorted(newest_first, key=_accompanies):
         if asset.record is None or asset.record.id in found:
             continue
-        path = place(asset, folder / _file_name(asset, client))
-        for companion in run_now(companions(asset, client=client)):
+        path = place(asset, folder / _file_name(asset, store))
+        for companion in _companions(store, asset):
             if companion.record is not None and companion.record.id not in found:
                 accompanies = _accompanies(companion)
                 place(
                     companion,
-                    companion_path(path, companion) if accompanies else folder / _own_name(companion),
+                    companion.path_beside(path) if accompanies else folder / _own_name(companion),
                 )
     return list(found.values())
+
+
+def _companions(store: LocalStore, asset: Asset) -> Iterator[Asset]:
+    """One companion of each type, the oldest whose verified bytes can be had: as `Asset.companions`."""
+    for cls, link in companions_of(type(asset)):
+        for record in store.query({"asset": cls.asset_key, link: asset.cid or ""}):
+            companion = cls.from_record(record)
+            if not isinstance(companion, cls):  # malformed: from_record has said so
+                continue
+            try:
+                path = store.read(record.cid)
+            except StargazerError as error:
+                warnings.warn(f"skipping a {cls.asset_key} of {asset.cid}: {error}", stacklevel=2)
+                continue
+            yield companion.copy(path=path)
+            break
 
 
 def _listed(folder: Path) -> dict[Path, tuple[str, int]]:
@@ -286,16 +301,16 @@ def _accompanies(asset: Asset) -> bool:
     return bool(asset.links()) and set(asset.fields()) == set(asset.links())
 
 
-def _file_name(asset: Asset, client: DirectClient) -> str:
+def _file_name(asset: Asset, store: LocalStore) -> str:
     """The name of a file; of an index or a dictionary beside what it accompanies."""
     if not _accompanies(asset):
         return _own_name(asset)
     target = getattr(asset, next(iter(asset.links())))
-    records = client.store.query({"cid": target})
+    records = store.query({"cid": target})
     if not records:
         return f"{asset.asset_key}-{target[-9:-1]}{_suffix(asset)}"
     primary = Asset.from_record(records[0])
-    return companion_path(Path(_own_name(primary.copy(path=client.store.read(target)))), asset).name
+    return asset.path_beside(Path(_own_name(primary.copy(path=store.read(target))))).name
 
 
 def _own_name(asset: Asset) -> str:

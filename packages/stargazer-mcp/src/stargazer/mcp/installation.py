@@ -18,7 +18,7 @@ from stargazer.assets import StargazerError
 from stargazer.storage import Settings
 
 if TYPE_CHECKING:
-    from stargazer.tasks.tools import Tool
+    from stargazer.tasks import Tool
 
 __all__ = ["Finding", "examine"]
 
@@ -201,7 +201,7 @@ def _tools(settings: Settings) -> Iterator[Finding]:
 
 def _declared_tools() -> dict[str, Tool]:
     """Every tool that the tasks of installed distributions may call, by name."""
-    from stargazer.tasks.tools import Tool
+    from stargazer.tasks import Tool
 
     modules = []
     for point in metadata.entry_points(group="stargazer.tasks"):

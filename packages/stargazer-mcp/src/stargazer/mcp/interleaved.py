@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from collections.abc import Sequence
 from itertools import islice
@@ -11,20 +10,11 @@ from pathlib import Path
 
 from stargazer.assets import FormatError
 from stargazer.assets.formats import GZIP, Record, in_order, name_of, read_fastq, template_name
-from stargazer.mcp.guessing import MATE
+from stargazer.storage import names_of_mates
 
-__all__ = ["names_of_mates", "split"]
+__all__ = ["split"]
 
-ENDING = re.compile(r"\.f(ast)?q(\.gz)?$", re.IGNORECASE)
 LEVEL = 4  # of compression: half the time of the usual 6 for a file that is a twentieth larger
-
-
-def names_of_mates(name: str) -> tuple[str, str]:
-    """What the files are called that an interleaved one is split into: `x.fq` into `x_R1.fq.gz` and `x_R2.fq.gz`."""
-    stem = ENDING.sub("", name)
-    match = MATE.fullmatch(f"{stem}.fq")
-    before, after = (match["before"], match["after"]) if match else (f"{stem}_R", ".fq")
-    return f"{before}1{after}.gz", f"{before}2{after}.gz"
 
 
 def split(path: Path, folder: Path) -> tuple[Path, Path]:

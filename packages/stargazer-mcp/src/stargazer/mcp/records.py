@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-import attrs
-from stargazer.assets import REGISTRY, InvalidAssetError, IpFile, assemble, load_asset_types
+from stargazer.assets import REGISTRY, InvalidAssetError, IpFile, Query, load_asset_types
 from stargazer.assets.keyvalues import list_text
 from stargazer.storage import LocalStore
 from stargazer.storage.maintenance import evicted as cids_evicted
 
-__all__ = ["DirectClient", "as_dict", "evicted", "fields_text", "find_records", "run_now"]
-
-T = TypeVar("T")
+__all__ = ["as_dict", "evicted", "fields_text", "find_records"]
 
 
 def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
@@ -36,8 +32,10 @@ def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> lis
         raise InvalidAssetError(f"superseded is true or false, not {', '.join(map(repr, superseded))}")
     if kinds is None:
         _refuse_unknown(wanted)
-    assets = run_now(assemble(asset=kinds, client=DirectClient(store, superseded), **wanted))
-    records = [asset.record for asset in assets if asset.record is not None]
+    query = Query(kinds, wanted)
+    asked = [{**pairs, "superseded": value} for pairs in query.asked for value in superseded] or query.asked
+    found = [record for pairs in asked for record in store.query(pairs)] if store.exists() else []
+    records = [asset.record for asset in query.select(found) if asset.record is not None]
     if ids is not None:
         records = [record for record in records if record.id in ids]
     if kinds is None and "cid" not in wanted and ids is None:
@@ -100,47 +98,3 @@ def _plain_list(value: str) -> str:
         except ValueError:
             pass
     return value
-
-
-def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits, without an event loop."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    coroutine.close()
-    raise RuntimeError("this coroutine waits: it needs an event loop")
-
-
-class DirectClient:
-    """The part of a storage client that searching and reading need, answered at once.
-
-    Args:
-        superseded: which of `true` and `false` to find; those that the store shows by itself if there are none.
-    """
-
-    def __init__(self, store: LocalStore, superseded: Sequence[str] = ()):
-        self.store = store
-        self.superseded = superseded
-        self.views: Path = store.views
-
-    async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
-        if not self.store.exists():
-            return []
-        asked = [{**keyvalues, "superseded": value} for value in self.superseded] or [dict(keyvalues)]
-        return [record for pairs in asked for record in self.store.query(pairs)]
-
-    async def upload_file(
-        self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None
-    ) -> IpFile:
-        raise NotImplementedError
-
-    async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
-        return attrs.evolve(ipfile, path=self.store.read(ipfile.cid))
-
-    async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
-        raise NotImplementedError
-
-    async def delete_file(self, ipfile: IpFile) -> None:
-        raise NotImplementedError

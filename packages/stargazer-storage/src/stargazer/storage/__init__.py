@@ -1,9 +1,10 @@
 """Content-addressed storage: every byte verified, every record durable.
 
-    >>> from stargazer.storage import get_client
-    >>> client = get_client()
-    >>> await client.query_files({"asset": "reference", "build": "GRCh38"})
-    [IpFile(cid='bafkrei...', ...)]
+    >>> from stargazer.storage import add, get_client
+    >>> await add("NA12878.bam", sample="NA12878")
+    Alignment(cid='bafybei...', sample='NA12878', ...)
+    >>> await get_client().query_files({"asset": "alignment", "sample": "NA12878"})
+    [IpFile(cid='bafybei...', ...)]
 
 Verbs on a store are in `lineage`, `bundles`, `maintenance` and `pinata`. Names are loaded when they are first used;
 `__init__.pyi` lists them.

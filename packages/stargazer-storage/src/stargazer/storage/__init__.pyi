@@ -1,24 +1,26 @@
+from ._add import Fields, add, additions_of, check_links, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import get_client
 from .doubts import doubt, holds_files
 from .downloading import fetch_file, file_name
-from .ingest import hash_in_place
-from .interrupting import in_thread
+from .filenames import names_of_mates
+from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient
 from .pinata.client import PinataClient
 from .reading import StoreReader
 from .refusals import refused
 from .remaking import makers, makes
 from .settings import VARIABLES, Settings
-from .sharing import make_folder, make_folders, open_shared
 from .store import LocalStore, account, now
+from .threads import in_thread
 from .workspaces import new_lock, private_folder
 
 __all__ = [
     "VARIABLES",
     "Addition",
+    "Fields",
     "Known",
     "LocalStorageClient",
     "LocalStore",
@@ -28,12 +30,16 @@ __all__ = [
     "StoreClient",
     "StoreReader",
     "account",
+    "add",
+    "additions_of",
     "check_files",
+    "check_links",
     "check_metadata",
     "checked_one_by_one",
     "compute_cid",
     "doubt",
     "fetch_file",
+    "field_text",
     "file_name",
     "get_client",
     "hash_in_place",
@@ -44,6 +50,7 @@ __all__ = [
     "make_folders",
     "makers",
     "makes",
+    "names_of_mates",
     "new_lock",
     "now",
     "open_shared",

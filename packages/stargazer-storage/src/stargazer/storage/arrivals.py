@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
 from stargazer.storage import verified
-from stargazer.storage.sharing import open_shared
+from stargazer.storage.files import open_shared
 
 if TYPE_CHECKING:
     from stargazer.storage.index import Index
-    from stargazer.storage.objects import ObjectStore, StoredObject
+    from stargazer.storage.objects import Objects, StoredObject
 
 __all__ = ["arriving"]
 
@@ -24,7 +24,7 @@ _TICK = 50_000_000  # ns: a filesystem's clock may be a little behind
 
 
 @contextlib.contextmanager
-def arriving(root: Path, objects: ObjectStore, index: Callable[[], Index]) -> Iterator[list[StoredObject]]:
+def arriving(root: Path, objects: Objects, index: Callable[[], Index]) -> Iterator[list[StoredObject]]:
     """A list for the objects that arrive inside; when the block fails, those that nothing refers to are removed.
 
     Everybody holds a shared lock from an object's arrival to the transaction that refers to it. Whoever clears up

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 
 from attrs import frozen
 from stargazer.assets import StorageError
+from stargazer.storage.threads import check_interrupted, pause
 
 from .http import Pace, SourceError
-from .interrupting import check_interrupted, pause
 from .parts import Compute, Follower, Part
 from .sources import Source
 

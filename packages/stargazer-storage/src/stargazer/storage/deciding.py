@@ -9,7 +9,7 @@ from stargazer.assets.addresses import hidden
 from stargazer.assets.provenance import Import, Supersession
 from stargazer.storage import memo, superseding
 from stargazer.storage.checking import Checked
-from stargazer.storage.lineage import _stale as stale
+from stargazer.storage.lineage import dependencies
 from stargazer.storage.recording import StoreRecorder, account, now
 
 __all__ = ["StoreDecider"]
@@ -120,7 +120,7 @@ class StoreDecider(StoreRecorder):
         new = []
         for cid in dict.fromkeys(cids):
             with self.index.reading() as connection:
-                known = stale.is_execution(connection, cid)
+                known = dependencies.is_execution(connection, cid)
                 counts = memo.is_believed(connection, cid)
             if not known:
                 raise AssetNotFoundError(f"no execution {cid!r} is known in the store {str(self.root)!r}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
 from stargazer.storage.documents import looks_like_document
+from stargazer.storage.files import is_there
 from stargazer.storage.maintenance.alone import try_alone
-from stargazer.storage.presence import is_there
+from stargazer.storage.objects import StoredObject, place_of, scan_objects
 from stargazer.storage.refusals import refused
-from stargazer.storage.stored import StoredObject, place_of, scan_objects
 
 if TYPE_CHECKING:
     from stargazer.storage.index import Index

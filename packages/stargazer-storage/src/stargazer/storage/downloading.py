@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
+from stargazer.storage.files import sync_paths
 
 from .assembling import Assembly, Fault, Progress, WrongBytesError
 from .cid import BLOCK_SIZE, hash_file
 from .foreign import Layout
-from .ingest import sync_paths
 from .links import parse_cid
 from .parts import Compute, Part, WaitUntil, open_part
 from .profiles import RAW
@@ -23,7 +23,7 @@ from .sources import LocalFile, Mirror, Source, file_name, source_of, without_se
 from .workspaces import private_folder
 
 if TYPE_CHECKING:
-    from .objects import ObjectStore, StoredObject
+    from .objects import Objects, StoredObject
 
 __all__ = ["Progress", "fetch_file", "fetch_object", "file_name", "without_secrets"]
 
@@ -33,7 +33,7 @@ _LENGTHS = {"sha256": 64, "md5": 32}
 def fetch_object(
     cid: str,
     sources: Sequence[Source],
-    objects: ObjectStore,
+    objects: Objects,
     *,
     size: int | None = None,
     most: int | None = None,

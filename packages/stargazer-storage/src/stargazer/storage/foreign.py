@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from stargazer.assets import FormatError, IntegrityError, StorageError
+from stargazer.storage.threads import check_interrupted
 
 from .assembling import Fault, Progress, WrongBytesError
 from .cid import PINATA, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, hash_file
 from .http import SourceError
-from .interrupting import check_interrupted
 from .parts import Part
 from .sources import Source, TrustlessSource
 

@@ -10,7 +10,7 @@ from stargazer.storage import statcache, verified
 from stargazer.storage.additions import Addition
 from stargazer.storage.deciding import StoreDecider
 from stargazer.storage.documents import is_document
-from stargazer.storage.ingest import hash_in_place
+from stargazer.storage.files import hash_in_place
 from stargazer.storage.objects import StoredObject
 
 __all__ = ["StoreIntake"]

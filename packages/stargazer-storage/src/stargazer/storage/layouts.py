@@ -18,15 +18,17 @@ from typing import BinaryIO
 
 import attrs
 from stargazer.assets import FormatError, StorageError
+from stargazer.storage.files import sync_paths
 
 from .cid import PINATA, UNIXFS_V0_2015, UNIXFS_V1_2025, Profile, compute_cid
 from .dag import MAX_BLOCK, Node, decode, walk
-from .ingest import sync_paths
 from .links import Link, parse_cid
 from .profiles import RAW
-from .stored import LAYOUT_SUFFIX
 
-__all__ = ["layout_path", "load", "recorder", "save", "verify", "write_profile"]
+__all__ = ["LAYOUT_SUFFIX", "layout_path", "load", "recorder", "save", "verify", "write_profile"]
+
+LAYOUT_SUFFIX = ".layout"
+"""Of the file beside an object that says how its bytes were cut into blocks, where that is not Pinata's way."""
 
 _MAGIC = b"stargazer layout 1: UnixFS nodes\n"
 _MAX_PROFILE = 1000

@@ -52,7 +52,7 @@ class StoreClient:
             StorageError: the bytes are not to be had, or `dest` cannot be written.
             IntegrityError: the bytes are not what the CID says.
         """
-        from stargazer.storage.interrupting import in_thread  # here: with it comes asyncio
+        from stargazer.storage.threads import in_thread  # here: with it comes asyncio
 
         try:
             path = await in_thread(self._bring, ipfile, dest)

@@ -1,49 +1,92 @@
-"""The object store: read-only files named by their CID, durable before they are acknowledged."""
+"""The bytes of files, kept read-only under their CIDs and durable before that is acknowledged."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from attrs import frozen
 from stargazer.assets import IntegrityError, StorageError
+from stargazer.storage import layouts
+from stargazer.storage.cid import compute_cid, is_cid
+from stargazer.storage.files import (
+    copy_and_hash,
+    hash_in_place,
+    locked_folder,
+    make_folder,
+    move_file,
+    place_link,
+    sync_paths,
+)
+from stargazer.storage.layouts import LAYOUT_SUFFIX
+from stargazer.storage.refusals import explained
 
-from . import layouts
-from .cid import compute_cid
-from .ingest import copy_and_hash, hash_in_place, locked_folder, sync_paths
-from .placing import explained, hash_original, move_file, place_link, refusal
-from .sharing import make_folder
-from .stored import LAYOUT_SUFFIX, StoredObject, Stray, place_of, scan_objects
-
-__all__ = ["ObjectStore", "StoredObject", "Stray"]
+__all__ = ["Objects", "StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]
 
 _READ_ONLY = 0o444
+_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000  # ns; the coarse ones are whole seconds
 
 
-class ObjectStore:
+@frozen
+class StoredObject:
+    """One object and the state of its file: while the four figures stay the same, its bytes are those verified.
+
+    Of an object that is linked in place, they are the figures of the file that it links to.
+    """
+
+    cid: str
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, cid: str, status: os.stat_result) -> StoredObject:
+        """The object whose file has this status."""
+        return cls(cid, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+@frozen
+class Stray:
+    """Something in a folder of objects that is no object."""
+
+    path: Path
+    why: str
+
+
+class Objects:
     """Files by CID below one folder: `objects/<shard>/<cid>`, all read-only.
 
-    `tmp` and `work` lie beside `objects`, on the same filesystem if they can: a finished file is renamed in and never
-    seen half-written. What add(), keep() and their like return is on disk, whatever happens next. Any number of
-    processes and threads may use the same store; the same content arriving twice is kept once, the first one.
+    `tmp`, `work` and `quarantine` lie beside that folder, on the same filesystem if they can: a finished file is
+    renamed in and never seen half-written. What add(), keep() and their like return is on disk, whatever happens
+    next. Any number of processes and threads may use the same folder; the same content arriving twice is kept once,
+    the first one.
 
-        >>> store = ObjectStore(tmp_path / "store")
-        >>> store.add(tmp_path / "reads.fastq.gz").cid
+    Args:
+        root: of the store.
+        folder: below the root; made, as the others are, when it is first needed.
+
+        >>> objects = Objects(tmp_path / "store")
+        >>> objects.add(tmp_path / "reads.fastq.gz").cid
         'bafkrei...'
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], folder: str = "objects") -> None:
         self.root = Path(os.path.abspath(root))
-        self._objects = self.root / "objects"
+        self.folder = self.root / folder
 
     @property
     def work(self) -> Path:
         """The folder for private workspaces, made when it is missing."""
-        return self._folder("work")
+        return self._made("work")
 
     # finding
 
@@ -53,17 +96,18 @@ class ObjectStore:
         Raises:
             StorageError: if `cid` is not a CID.
         """
-        return Path(place_of(self._objects, cid))
+        return Path(place_of(self.folder, cid))
 
     def stat(self, cid: str) -> StoredObject | None:
         """The object with this CID as its file is now, or None if there is none, or its original is gone."""
-        path = place_of(self._objects, cid)
+        path = place_of(self.folder, cid)
         try:
             status = os.stat(path)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise refusal(self.root, error, f"cannot look up {cid}") from error
+        except OSError:
+            with self._explained(f"cannot look up {cid}"):
+                raise
         return StoredObject.of(cid, status) if stat.S_ISREG(status.st_mode) else None
 
     def is_link(self, cid: str) -> bool:
@@ -79,13 +123,13 @@ class ObjectStore:
             return None
 
     def scan(self) -> Iterator[StoredObject | Stray]:
-        """Everything below `objects`, by its status alone, in no particular order.
+        """Everything below the folder, by its status alone, in no particular order.
 
         Raises:
             StorageError: if a folder cannot be read.
         """
         with self._explained("cannot list its objects"):
-            yield from scan_objects(self._objects)
+            yield from scan_objects(self.folder)
 
     # taking in
 
@@ -132,8 +176,8 @@ class ObjectStore:
         """Take a file of our own (in `work` or `tmp`) whose bytes were just found to be those of `cid`.
 
         They are not hashed again. The file becomes read-only and moves: `path` is gone afterwards, unless it is the
-        object itself. An object of the
-        same size that is there already stays, so a damaged one is to be removed or put into quarantine before.
+        object itself. An object of the same size that is there already stays, so a damaged one is to be removed or
+        put into quarantine before.
 
         Args:
             layout: a finished file in `tmp` that says how the bytes are cut into blocks, where Pinata does otherwise.
@@ -175,7 +219,7 @@ class ObjectStore:
                 shard = self._shard(cid)
                 with locked_folder(shard):
                     place_link(original, self.path(cid))
-                sync_paths([shard, self._objects])
+                sync_paths([shard, self.folder])
             return StoredObject.of(cid, self.path(cid).stat())
 
     # taking out
@@ -199,14 +243,22 @@ class ObjectStore:
         if original is not None:
             self.remove(cid)
             return original
-        folder = self._folder("quarantine")
-        with self._explained(f"cannot move {cid} into quarantine"), locked_folder(folder):
-            taken = {path.name for path in folder.iterdir()}
-            number = next(n for n in range(1, len(taken) + 2) if f"{cid}-{n}" not in taken)
-            target = folder / f"{cid}-{number}"
-            move_file(self.path(cid), target)
-            sync_paths([folder, self.path(cid).parent])
+        aside = self.set_aside(self.path(cid))
         self.remove(cid)
+        return aside
+
+    def set_aside(self, path: Path) -> Path:
+        """Move whatever is at a path, of the store but no object of it, to `quarantine/<name>-<n>`; where it is now.
+
+        Raises:
+            StorageError: it cannot be moved.
+        """
+        folder = self._made("quarantine")
+        with self._explained(f"cannot move {path.name!r} into quarantine"), locked_folder(folder):
+            names = (folder / f"{path.name}-{number}" for number in itertools.count(1))
+            target = next(name for name in names if not os.path.lexists(name))
+            move_file(path, target)
+            sync_paths([folder, path.parent])
         return target
 
     def verify(self, cid: str) -> StoredObject:
@@ -236,7 +288,7 @@ class ObjectStore:
 
     def new_temporary(self) -> Path:
         """A path in `tmp` that nobody else uses; nothing is there yet."""
-        return self._folder("tmp") / f"{os.getpid()}-{secrets.token_hex(8)}"
+        return self._made("tmp") / f"{os.getpid()}-{secrets.token_hex(8)}"
 
     # how
 
@@ -247,7 +299,7 @@ class ObjectStore:
             sync_paths(list(new))
             shards = {cid: self._shard(cid) for cid, _ in arrived}
             kept = [self._rename(path, cid, synced=path in new) for cid, path in arrived]
-            sync_paths([*sorted(set(shards.values())), self._folder("objects")])
+            sync_paths([*sorted(set(shards.values())), self.folder])
         return kept
 
     def _hash(self, cid: str) -> str:
@@ -279,20 +331,109 @@ class ObjectStore:
     def _shard(self, cid: str) -> Path:
         """The folder of this object, made when it is missing."""
         folder = self.path(cid).parent
-        if not folder.is_dir():
-            make_folder(folder, self._folder("objects").parent)
+        if not os.access(folder, os.W_OK):
+            self._made(self.folder.relative_to(self.root))
+            make_folder(folder, self.root)
         return folder
 
-    def _folder(self, name: str) -> Path:
+    def _made(self, name: str | Path) -> Path:
         """One of the store's folders, made when it is missing."""
-        folder = self.root / name
-        if not folder.is_dir():
-            with self._explained(f"cannot make its folder {name!r}"):
-                missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
+        below = Path(name)
+        folder = self.root / below
+        if not os.access(folder, os.W_OK):
+            with self._explained(f"cannot make its folder {os.fspath(name)!r}"):
+                missing = [path for path in (folder, *folder.parents) if not path.exists()]
                 self.root.mkdir(parents=True, exist_ok=True)
-                make_folder(folder, self.root)
-                sync_paths([self.root, *(path.parent for path in missing)])
+                for path in reversed([below, *below.parents][:-1]):
+                    make_folder(self.root / path, self.root)
+                sync_paths([path.parent for path in missing])
         return folder
 
     def _explained(self, what: str) -> AbstractContextManager[None]:
-        return explained(self.root, what)
+        return explained(f"The store {os.fspath(self.root)!r} {what}")
+
+
+def shard_of(cid: str) -> str:
+    """The name of the folder of an object: every CID begins alike, and its last character has 8 values only."""
+    return cid[-3:-1]
+
+
+def place_of(folder: Path, cid: str) -> str:
+    """Where the object with this CID is below a folder of objects: as text, for a Path takes longer than a status.
+
+    Raises:
+        StorageError: if `cid` is not a CID.
+    """
+    if not is_cid(cid):
+        raise StorageError(f"{cid!r} is not a CID: expected 'bafkrei...' or 'bafybei...', 59 characters.")
+    return f"{folder}/{shard_of(cid)}/{cid}"
+
+
+def scan_objects(folder: Path) -> Iterator[StoredObject | Stray]:
+    """Everything below a folder of objects, in no particular order; what vanishes meanwhile is left out.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    for shard in _entries(folder):
+        if not shard.is_dir():
+            yield Stray(Path(shard.path), "a file among the folders of objects")
+            continue
+        entries = _entries(shard.path)
+        names = {entry.name for entry in entries}  # an object and its layout are looked at together
+        for entry in entries:
+            try:
+                found = _describe(entry, shard.name, names)
+            except FileNotFoundError:
+                continue
+            if found is not None:
+                yield found
+
+
+def hash_original(path: Path) -> str:
+    """The CID of a user's file, which is left as it is; any later change of it will show in its times.
+
+    Raises:
+        StorageError: it is no regular file, or changes while it is read.
+        OSError: it cannot be read.
+    """
+    before = path.stat()
+    changed = max(before.st_mtime_ns, before.st_ctime_ns)
+    tick = _COARSE_TICK if changed % 1_000_000_000 == 0 else _TICK
+    if 0 <= time.time_ns() - changed < tick:  # a change within one tick of its clock would not
+        time.sleep(tick / 1e9)
+    cid = compute_cid(path)
+    if StoredObject.of(cid, before) != StoredObject.of(cid, path.stat()):
+        raise StorageError(
+            f"{os.fspath(path)!r} changed while it was read: try again when its writer is done."
+        )
+    return cid
+
+
+def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def _describe(entry: os.DirEntry[str], shard: str, names: set[str]) -> StoredObject | Stray | None:
+    name = entry.name
+    if not is_cid(name):
+        owner = name.removesuffix(LAYOUT_SUFFIX)
+        if owner == name or not is_cid(owner):
+            return Stray(Path(entry.path), "its name is no CID")
+        return None if owner in names else Stray(Path(entry.path), "the layout of an object that is not here")
+    if shard != shard_of(name):
+        return Stray(Path(entry.path), f"it belongs in the folder {shard_of(name)!r}")
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        try:
+            status = entry.stat()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            return Stray(Path(entry.path), f"the file it links to, {os.readlink(entry.path)!r}: {reason}")
+    if not stat.S_ISREG(status.st_mode):
+        return Stray(Path(entry.path), "it is no regular file")
+    return StoredObject.of(name, status)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from stargazer.assets import StorageError
+from stargazer.storage.files import file_permissions
 
 from .cid import BLOCK_SIZE
-from .sharing import file_permissions
 
 __all__ = ["Compute", "Follower", "Part", "WaitUntil", "open_part"]
 

@@ -27,9 +27,9 @@ from stargazer.storage import (
 )
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import refuse_document
-from stargazer.storage.lineage import _stale as stale
-from stargazer.storage.objects import ObjectStore
-from stargazer.storage.presence import is_there
+from stargazer.storage.files import is_there
+from stargazer.storage.lineage import dependencies
+from stargazer.storage.objects import Objects
 
 if TYPE_CHECKING:
     from stargazer.storage.downloading import Progress
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "StoreReader"]
 
 SCHEMA = "".join(
-    p.SCHEMA for p in (verified, statements, superseding, stale, memo, statcache, mirrors, outbox)
+    p.SCHEMA for p in (verified, statements, superseding, dependencies, memo, statcache, mirrors, outbox)
 )
 """SQL of the store's own tables in the index."""
 
@@ -59,7 +59,7 @@ class StoreReader:
 
     def __init__(self, root: Path, index: Path | None = None):
         self.root = Path(root)
-        self.objects = ObjectStore(self.root)
+        self.objects = Objects(self.root)
         self._index_folder = index
         self._index: Index | None = None
         self._opening = threading.Lock()

@@ -23,7 +23,7 @@ from stargazer.assets.provenance import (
 )
 from stargazer.storage import memo, outbox, superseding, verified
 from stargazer.storage.arrivals import arriving
-from stargazer.storage.lineage import _stale as stale
+from stargazer.storage.lineage import dependencies
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.reading import StoreReader
 from stargazer.storage.statements import Statement, edges_of, ended_by, statements_of, time_of
@@ -134,7 +134,7 @@ class StoreRecorder(StoreReader):
                     [(*edge, stored.cid) for edge in edges_of(document)],
                 )
             superseding.note(connection, stored.cid, document)
-            stale.note(connection, stored.cid, document)
+            dependencies.note(connection, stored.cid, document)
             memo.note(connection, stored.cid, document)
             connection.executemany(
                 "INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at",

@@ -1,13 +1,15 @@
-"""What a file system refuses, in the user's words: one sentence for each error number, and what to do about it."""
+"""Error messages for what the operating system refuses: for each error number what it means and what to do about it."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 from stargazer.assets import StorageError
 
-__all__ = ["REASONS", "refused"]
+__all__ = ["REASONS", "explained", "reason", "refused"]
 
 _STORE = "STARGAZER_LOCAL, or STARGAZER_HOME for everything"
 
@@ -23,9 +25,11 @@ REASONS = {
     errno.ENAMETOOLONG: f"the path is too long for the filesystem: use a shorter one ({_STORE}, TMPDIR, or the path "
     "that was given)",
     errno.ELOOP: "its symbolic links lead round in a circle: correct them (`readlink -f`)",
-    errno.ENOTDIR: "a file is where a folder belongs: move it away, or give another path",
-    errno.EISDIR: "a folder is where a file belongs: move it away, or give another path",
-    errno.ENOENT: "it is not there, or was removed meanwhile: try again; if that does not help, `stargazer fsck`",
+    errno.ENOTDIR: "a file is where a folder belongs: move it away (in a store `stargazer fsck` does), or give another "
+    "path",
+    errno.EISDIR: "a folder is where a file belongs: move it away (in a store `stargazer fsck` does), or give another "
+    "path",
+    errno.ENOENT: "no such file, or it was removed meanwhile: try again; if that does not help, `stargazer fsck`",
     errno.EEXIST: "something of this name is there already: move it away, or try again",
     errno.ENOTEMPTY: "the folder is not empty, another program writes in it: try again",
     errno.EMFILE: "this process has too many open files: raise its limit (`ulimit -n`) and try again",
@@ -58,5 +62,28 @@ def refused(error: OSError, place: str | os.PathLike[str]) -> StorageError:
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     what = " and ".join(map(repr, names)) or f"a file of {os.fspath(place)!r}"
     said = (error.strerror or str(error) or type(error).__name__).lower()
-    reason = REASONS.get(error.errno or 0, "check the disk and its filesystem (`df`, `dmesg`), and try again")
-    return StorageError(f"{what} cannot be used ({said}): {reason}")
+    remedy = REASONS.get(error.errno or 0, "check the disk and its filesystem (`df`, `dmesg`), and try again")
+    return StorageError(f"{what} cannot be used ({said}): {remedy}")
+
+
+def reason(error: OSError) -> str:
+    """What an error of the system means and what to do about it; the system's own words where that is not known."""
+    return REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn an error of the system within the block into one for the user.
+
+    Args:
+        what: who cannot do what: "The store '/data' cannot add 'x.bam'".
+
+    Raises:
+        StorageError: the system refused something.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{what}: {reason(error)}.") from error

@@ -1,4 +1,4 @@
-"""One settings object: the environment's variables over the configuration file over the defaults.
+"""Stargazer's settings: read from environment variables, then from the configuration file, else defaults.
 
 The file is `config.toml` in STARGAZER_HOME and holds the same names, in lower case, without the prefix `STARGAZER_`:
 
@@ -10,43 +10,61 @@ The file is `config.toml` in STARGAZER_HOME and holds the same names, in lower c
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import ConfigurationError
-from stargazer.storage.machine import available_cores, available_memory
-from stargazer.storage.modes import Mode, decide
-from stargazer.storage.parsing import HIDDEN, SECRETS, Visibility, is_here, parse
+from stargazer.assets.addresses import is_address
+from stargazer.storage.mode import Mode, decide
 from stargazer.storage.refusals import REASONS
 
-__all__ = ["PUBLIC_GATEWAY", "SECRETS", "VARIABLES", "Settings"]
+__all__ = ["PUBLIC_GATEWAY", "VARIABLES", "Settings", "available_cores", "available_memory"]
+
+Visibility = Literal["private", "public"]
 
 PUBLIC_GATEWAY = "gateway.pinata.cloud"
 """The gateway where none is set: anybody's, for public files only."""
 
-VARIABLES = {
-    "mode": "STARGAZER_MODE",
-    "home": "STARGAZER_HOME",
-    "local": "STARGAZER_LOCAL",
-    "index": "STARGAZER_INDEX",
-    "cores": "STARGAZER_CORES",
-    "memory": "STARGAZER_MEMORY",
-    "pinata_jwt": "PINATA_JWT",
-    "pinata_gateway": "PINATA_GATEWAY",
-    "pinata_gateway_token": "PINATA_GATEWAY_TOKEN",
-    "pinata_visibility": "PINATA_VISIBILITY",
-    "pinata_api": "PINATA_API",
-    "pinata_uploads": "PINATA_UPLOADS",
-}
-"""The environment's variable of each setting."""
+_SECRETS = frozenset({"pinata_jwt", "pinata_gateway_token"})
+"""Settings that are in no message, log or provenance, and in no tool's environment."""
+
+_HIDDEN = "***"
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)i?B?", re.ASCII | re.IGNORECASE)
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+", re.ASCII)
+_LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1", re.ASCII)
+
+
+def available_cores() -> int:
+    """Processor cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory: the machine's, or the container's if that is less."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in (
+        "memory.max",
+        "memory/memory.limit_in_bytes",
+    ):  # cgroup v2 and v1, as a container sees its own
+        try:
+            limits.append(int((cgroup / name).read_text()))
+        except (OSError, ValueError):  # no such limit
+            continue
+    return min(limits)
 
 
 def _hidden(secret: str) -> str:
-    return repr(HIDDEN if secret else "")
+    return repr(_HIDDEN if secret else "")
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +119,7 @@ class Settings:
             ConfigurationError: a file cannot be read, or a value is not allowed; the message names variable or key.
                 Cloud without an endpoint is one of these.
         """
-        home: Path = parse("home", environ.get("STARGAZER_HOME") or "~/.stargazer", "STARGAZER_HOME")
+        home: Path = _parse("home", environ.get("STARGAZER_HOME") or "~/.stargazer", "STARGAZER_HOME")
         path = home / "config.toml"
         file = _read(path)
         values: dict[str, Any] = {}
@@ -109,10 +127,10 @@ class Settings:
         for name, variable in VARIABLES.items():
             if environ.get(variable):
                 origins[name] = variable
-                values[name] = parse(name, environ[variable], variable)
+                values[name] = _parse(name, environ[variable], variable)
             elif name in file:
                 origins[name] = str(path)
-                values[name] = parse(name, file[name], f"{name} in {str(path)!r}")
+                values[name] = _parse(name, file[name], f"{name} in {str(path)!r}")
         _keep_token_safe(values, origins)
         values["home"] = home
         values.setdefault("local", home / "local")
@@ -138,7 +156,7 @@ class Settings:
     def shown(self, name: str) -> str:
         """The value of a setting for people: whether a secret is set, and not what it is."""
         value = getattr(self, name)
-        if name in SECRETS:
+        if name in _SECRETS:
             return "set" if value else "not set"
         if name == "memory":
             return f"{value / 1e9:.1f} GB"
@@ -147,7 +165,7 @@ class Settings:
 
 def _keep_token_safe(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
     gateway = values.get("pinata_gateway", "")
-    if values.get("pinata_gateway_token") and gateway.lower().startswith("http://") and not is_here(gateway):
+    if values.get("pinata_gateway_token") and gateway.lower().startswith("http://") and not _is_here(gateway):
         raise ConfigurationError(
             f"{origins['pinata_gateway']} is {gateway!r}, which is sent the token of "
             f"{origins['pinata_gateway_token']} in the clear: use https://, or unset the token"
@@ -173,3 +191,117 @@ def _read(path: Path) -> dict[str, Any]:
         if name not in known:
             raise ConfigurationError(f"{str(path)!r}: unknown key {name!r}; known: {', '.join(known)}")
     return values
+
+
+def _parse(name: str, value: object, source: str) -> Any:
+    """The value of a setting from the text of a variable or a value of config.toml; what is secret is in no message."""
+    if name not in ("cores", "memory") and not isinstance(value, str):
+        shown = _HIDDEN if name in _SECRETS else value
+        raise ConfigurationError(f"{source} is {shown!r}, expected text in quotes")
+    return _SETTINGS[name][1](value, source)
+
+
+def _choice(allowed: tuple[str, ...], value: str, source: str) -> str:
+    if value not in allowed:
+        raise ConfigurationError(f"{source} is {value!r}, expected {' or '.join(allowed)}")
+    return value
+
+
+def _folder(value: str, source: str) -> Path:
+    if is_address(value):
+        raise ConfigurationError(f"{source} is {value!r}, a URL: expected a folder of this machine")
+    try:
+        return Path(value).expanduser().absolute()
+    except (RuntimeError, OSError) as error:
+        raise ConfigurationError(f"{source} is {value!r}: {error}; give an absolute path") from None
+
+
+def _count(value: object, source: str) -> int:
+    text = str(value).strip()
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
+        raise ConfigurationError(f"{source} is {value!r}, expected a whole number above 0")
+    return int(text)
+
+
+def _bytes(value: object, source: str) -> int:
+    found = _SIZE.fullmatch(str(value).strip())
+    size = int(float(found[1]) * (1 << _UNITS[found[2].upper()])) if found else 0
+    if size < 1:
+        raise ConfigurationError(f"{source} is {value!r}, expected a size such as 8G, or bytes")
+    return size
+
+
+def _secret(value: str, source: str) -> str:
+    """A token that can stand in a header: one word; the blanks and line ends of copying are no part of it."""
+    token = value.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(f"{source} is no token: expected one word; copy it again, whole")
+    return token
+
+
+def _gateway(value: str, source: str) -> str:
+    """A host (`mine.mypinata.cloud`) or the URL of one; paths are those of IPFS, made where they are asked for."""
+    text = value.strip()
+    expected = "expected a host such as mine.mypinata.cloud, or its URL"
+    path = _checked_url(text if "://" in text else f"https://{text}", source, value, expected)
+    if path not in ("", "/"):
+        raise ConfigurationError(f"{source} is {_shown(value)}, {expected} without the path {path!r}")
+    return text.rstrip("/")
+
+
+def _service(value: str, source: str) -> str:
+    """The URL of a service that is sent the token."""
+    text = value.strip()
+    _checked_url(text, source, value, "expected a URL")
+    if text.lower().startswith("http://") and not _is_here(text):
+        raise ConfigurationError(
+            f"{source} is {_shown(value)}, which is sent the token in the clear: expected https:// "
+            "(http:// is for servers on this machine)"
+        )
+    return text.rstrip("/")
+
+
+def _checked_url(url: str, source: str, value: str, expected: str) -> str:
+    """The path of a URL, which is refused if it is malformed or holds something secret."""
+    refused = f"{source} is {_shown(value)}, {expected}"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigurationError(refused) from None
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError(
+            f"{refused} without user, password, query and fragment: a token of the gateway belongs to "
+            "PINATA_GATEWAY_TOKEN"
+        )
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or not url.isprintable():
+        raise ConfigurationError(refused)
+    return parts.path
+
+
+def _shown(value: str) -> str:
+    """A URL in a message; one that may hold a password or a token is not shown."""
+    return repr(_HIDDEN if "@" in value or "?" in value or "#" in value else value)
+
+
+def _is_here(url: str) -> bool:
+    """Whether a URL is that of a server on this machine."""
+    return _LOOPBACK.fullmatch(urlsplit(url).hostname or "") is not None
+
+
+_SETTINGS: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "mode": ("STARGAZER_MODE", functools.partial(_choice, get_args(Mode))),
+    "home": ("STARGAZER_HOME", _folder),
+    "local": ("STARGAZER_LOCAL", _folder),
+    "index": ("STARGAZER_INDEX", _folder),
+    "cores": ("STARGAZER_CORES", _count),
+    "memory": ("STARGAZER_MEMORY", _bytes),
+    "pinata_jwt": ("PINATA_JWT", _secret),
+    "pinata_gateway": ("PINATA_GATEWAY", _gateway),
+    "pinata_gateway_token": ("PINATA_GATEWAY_TOKEN", _secret),
+    "pinata_visibility": ("PINATA_VISIBILITY", functools.partial(_choice, get_args(Visibility))),
+    "pinata_api": ("PINATA_API", _service),
+    "pinata_uploads": ("PINATA_UPLOADS", _service),
+}
+VARIABLES = {name: variable for name, (variable, _) in _SETTINGS.items()}
+"""The environment's variable of each setting."""

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stargazer.assets import StorageError
-
-from .sharing import share_file
+from stargazer.storage.files import share_file
 
 __all__ = ["new_lock", "private_folder"]
 

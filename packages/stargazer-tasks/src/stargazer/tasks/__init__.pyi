@@ -1,5 +1,5 @@
 from .environments import align_env, htslib_env, index_env, report_env
-from .execution import AssetEnvironment, WorkflowEnvironment, workspace
+from .execution import AssetEnvironment, WorkflowEnvironment, named_outputs, pack, workspace
 from .germline.alignment import (
     MarkedDuplicates,
     align_with_bwa,
@@ -9,6 +9,7 @@ from .germline.alignment import (
     index_alignment,
     mark_duplicates,
     merge_lanes,
+    read_group,
     refuse_long_reads,
     sort_alignment,
 )
@@ -36,13 +37,15 @@ from .reference import (
     split_intervals,
 )
 from .reports import summarise_germline
-from .tools import OnPath, Tool, Wheel, expect
+from .tools import Library, OnPath, Tool, Wheel, call, current_session, expect
+from .tools.aligners import bwa, bwa_index, bwa_mem2, bwa_mem3
 from .tools.bcftools import bcftools
 from .tools.samtools import samtools
 
 __all__ = [
     "MAX_DEPTH",
     "AssetEnvironment",
+    "Library",
     "MarkedDuplicates",
     "OnPath",
     "Tool",
@@ -53,12 +56,18 @@ __all__ = [
     "align_with_bwa_mem3",
     "alignment_stats",
     "bcftools",
+    "bwa",
+    "bwa_index",
+    "bwa_mem2",
+    "bwa_mem3",
+    "call",
     "call_variants",
     "check_aligner_index",
     "check_alignment",
     "check_max_depth",
     "check_ploidy",
     "check_reference",
+    "current_session",
     "expect",
     "filter_variants",
     "flagstat",
@@ -72,7 +81,10 @@ __all__ = [
     "index_with_bwa_mem2",
     "mark_duplicates",
     "merge_lanes",
+    "named_outputs",
     "normalise_variants",
+    "pack",
+    "read_group",
     "refuse_long_reads",
     "report_env",
     "samtools",

@@ -1,6 +1,11 @@
-"""Pipelines: workflows take scalars, find their files by what they are, and compose tasks.
+"""Workflows: from samples and builds, given by name, to results; each finds its files by what they are.
 
-    >>> from stargazer.workflows import germline_short_variant_discovery, prepare_reference
+    >>> from stargazer.workflows import find_run, run
+    >>> done = await run("prepare_reference", build="tiny", aligner="none")
+    >>> done.results["reference_index"]["asset"]
+    'reference_index'
+    >>> find_run(done.id).state
+    'succeeded'
 
 Names are loaded when they are first used; `__init__.pyi` lists them.
 """

@@ -1,26 +1,44 @@
+from ._parallel import parallel
+from ._run import Asked, run, why_not
 from .arguments import command_line, convert, explaining_commas, sample_arguments, usage
-from .asking import why_not
 from .catalogue import Entry, describe_type, entries, find_workflow
+from .environments import workflow_env
+from .germline import (
+    GermlineCalls,
+    PreprocessedSample,
+    germline_short_variant_discovery,
+    preprocess_sample,
+)
 from .lanes import fullest, is_said_by, same_lane, to_be_named
-from .runs import Run, execute, find_run, new_run
+from .reference import PreparedReference, prepare_reference
+from .runs import Run, find_run, new_run
 
 __all__ = [
+    "Asked",
     "Entry",
+    "GermlineCalls",
+    "PreparedReference",
+    "PreprocessedSample",
     "Run",
     "command_line",
     "convert",
     "describe_type",
     "entries",
-    "execute",
     "explaining_commas",
     "find_run",
     "find_workflow",
     "fullest",
+    "germline_short_variant_discovery",
     "is_said_by",
     "new_run",
+    "parallel",
+    "prepare_reference",
+    "preprocess_sample",
+    "run",
     "same_lane",
     "sample_arguments",
     "to_be_named",
     "usage",
     "why_not",
+    "workflow_env",
 ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import flyte
-from stargazer.tasks import align_env, htslib_env, index_env, report_env
-from stargazer.tasks.execution import WorkflowEnvironment
+from stargazer.tasks import WorkflowEnvironment, align_env, htslib_env, index_env, report_env
 
 __all__ = ["workflow_env"]
 

@@ -21,9 +21,9 @@ from stargazer.tasks import (
     select_contigs,
     sequence_dictionary,
 )
+from stargazer.workflows._parallel import parallel
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.inputs import made_here
-from stargazer.workflows.parallel import parallel
 
 __all__ = ["Aligner", "PreparedReference", "prepare_reference"]
 

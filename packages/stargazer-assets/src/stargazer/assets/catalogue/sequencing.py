@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from stargazer.assets._asset import Asset, asset
+from stargazer.assets._asset import asset
 from stargazer.assets.catalogue.names import header_text
+from stargazer.assets.declaration import Companion, Derived
 from stargazer.assets.formats.heads import (
     GZIP,
     check_alignment,
@@ -16,7 +17,7 @@ from stargazer.assets.formats.heads import (
     check_tar,
 )
 from stargazer.assets.formats.tables import check_bed, check_dict, check_fai
-from stargazer.assets.links import Companion, Derived
+from stargazer.assets.model import Asset
 
 __all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "Intervals", "Reference",
            "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict"]  # fmt: skip

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import attrs
-from stargazer.assets._asset import Asset, asset
+from stargazer.assets._asset import asset
 from stargazer.assets.catalogue.names import header_text
 from stargazer.assets.catalogue.sequencing import Reference
+from stargazer.assets.declaration import Companion, Derived
 from stargazer.assets.formats.heads import GZIP, check_magic
 from stargazer.assets.formats.tables import check_annotation, check_vcf
-from stargazer.assets.links import Companion, Derived
+from stargazer.assets.model import Asset
 
 __all__ = [
     "Annotation",

@@ -130,11 +130,10 @@ class _Consent(NamedTuple):
 def _add_files(
     paths: list[Path], pairs: Mapping[str, str], consent: _Consent, *, in_place: bool, force: bool
 ) -> list[IpFile]:
-    from stargazer.mcp.registering import additions
-    from stargazer.storage import get_client
+    from stargazer.storage import additions_of, get_client
 
     store = get_client().store
-    items = additions(paths, pairs, store, in_place=in_place, force=force)
+    items = additions_of(paths, pairs, store, in_place=in_place, force=force)
     return _registered(store, items, consent)
 
 
@@ -144,20 +143,19 @@ def _add_interleaved(
     """The records of what the first and second reads of files become, in files of their own."""
     import attrs
     from stargazer.assets import FormatError
-    from stargazer.mcp.interleaved import names_of_mates, split
-    from stargazer.mcp.registering import additions
-    from stargazer.storage import get_client, private_folder
+    from stargazer.mcp.interleaved import split
+    from stargazer.storage import additions_of, get_client, names_of_mates, private_folder
 
     store = get_client().store
     for path in paths:  # what is wrong with the words, before anything is written
         if not path.is_file():
             raise FormatError(f"no such file: {str(path)!r}")
-        additions([Path(name) for name in names_of_mates(path.name)], pairs, store, there=False)
+        additions_of([Path(name) for name in names_of_mates(path.name)], pairs, store, there=False)
     with private_folder(store.objects.work, "interleaved") as folder:
         items = []
         for number, path in enumerate(paths):
             (own := folder / str(number)).mkdir()
-            for item in additions(split(path, own), pairs, store, force=force):
+            for item in additions_of(split(path, own), pairs, store, force=force):
                 items.append(attrs.evolve(item, origin=path.name))
         return _registered(store, items, consent)
 
@@ -166,16 +164,15 @@ def _add_url(
     url: str, sums: Mapping[str, str], pairs: Mapping[str, str], consent: _Consent, *, force: bool
 ) -> list[IpFile]:
     import attrs
-    from stargazer.mcp.registering import additions
-    from stargazer.storage import fetch_file, file_name, get_client
+    from stargazer.storage import additions_of, fetch_file, file_name, get_client
 
     store = get_client().store
-    additions(
+    additions_of(
         [Path(file_name(url))], pairs, store, there=False
     )  # what is wrong with the words, before the download
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(fetch_file(url, sums, store.objects.work, note))
-        (item,) = additions([path], pairs, store, force=force)
+        (item,) = additions_of([path], pairs, store, force=force)
         return _registered(store, [attrs.evolve(item, origin=without_secrets(url))], consent)
 
 

@@ -73,7 +73,7 @@ def _changes(
         InvalidAssetError: a key that no record's type knows.
     """
     from stargazer.assets import asset_class, unknown_key
-    from stargazer.mcp.registering import check_links, field_text
+    from stargazer.storage import check_links, field_text
 
     kinds = [asset_class(record.keyvalues.get("asset", "")) for record in records]
     if "asset" in pairs:

@@ -115,7 +115,7 @@ def _store() -> LocalStore:
 def _make(parser: Parser, words: Words, name: str) -> int:
     from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.cli.finding import some_records
-    from stargazer.storage.bundles import check_name, make_bundle, remember_made, with_lineage
+    from stargazer.storage.bundles import check_name, make, remember_made, with_lineage
 
     store, options = _store(), words.options
     if bool(words.plain) + bool(words.pairs) + bool(options.run) != 1:
@@ -128,7 +128,7 @@ def _make(parser: Parser, words: Words, name: str) -> int:
     records = _of_run(store, options.run) if options.run else some_records(store, words)
     if not options.manifest_only:
         bring(store, with_lineage(store, records, intermediates=True) if options.intermediates else records)
-    made = make_bundle(
+    made = make(
         store,
         name,
         records,
@@ -231,12 +231,12 @@ def _print_requirements(found: Bundle) -> int:
 
 def _fetch(parser: Parser, words: Words, word: str) -> int:
     from stargazer.mcp.records import as_dict
-    from stargazer.storage.bundles import fetch_bundle
+    from stargazer.storage.bundles import fetch
 
     only, store = _only(parser, words.options.only or []), _store()
     found = _found(word, store)
     with moving() as observer:
-        done = fetch_bundle(
+        done = fetch(
             store,
             found,
             only=only,
@@ -258,21 +258,21 @@ def _fetch(parser: Parser, words: Words, word: str) -> int:
 
 
 def _verify(parser: Parser, words: Words, word: str) -> int:
-    from stargazer.storage.bundles import fetch_bundle, is_folder_bundle, verify_folder, verify_store
+    from stargazer.storage.bundles import fetch, verify
 
     store, options = _store(), words.options
     found = _found(_folder_first(word), store)
     if options.download:
         with moving() as observer:
-            fetch_bundle(store, found, observer=observer)
-    in_folder = is_folder_bundle(found) and not (found.fetched or options.store or options.download)
+            fetch(store, found, observer=observer)
+    folder = None if options.store or options.download else found.folder
     checked: list[Checked] = []
-    for item in verify_folder(found) if in_folder else verify_store(found, store):
+    for item in verify(found, store, in_store=folder is None):
         checked.append(item)
         if item.state != "good":
             note(f"{item.name}: {item.state}: {item.note}")
     wrong = [item for item in checked if item.state != "good"]
-    where = str(Path(found.place).parent) if in_folder else "the store"
+    where = str(folder or "the store")
     if options.json:
         files = [attrs.asdict(item) for item in checked]
         print_json({"name": found.manifest.name, "where": where, "files": files})

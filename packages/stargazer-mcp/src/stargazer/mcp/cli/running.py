@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,8 @@ def run(argv: Sequence[str]) -> int:
     workflow = find_workflow(words.plain[0])
     if words.options.help:
         return _describe(workflow)
-    arguments = convert(workflow, words.pairs)
-    return (_why_not if words.options.why_not else _run)(workflow, arguments, words.options, words.pairs)
+    convert(workflow, words.pairs)  # refused before anything is shown
+    return (_why_not if words.options.why_not else _run)(workflow, words.options, words.pairs)
 
 
 def _list(*, as_json: bool) -> int:
@@ -101,21 +101,21 @@ def _describe(workflow: Entry) -> int:
     return 0
 
 
-def _run(
-    workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
-) -> int:
+def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
     from stargazer.mcp.cli.supervising import supervise
     from stargazer.mcp.exporting import check_results
-    from stargazer.workflows import execute
+    from stargazer.tasks.execution import Event, observe
+    from stargazer.workflows import Run
+    from stargazer.workflows import run as run_workflow
 
     if options.outdir is not None:
         check_results(options.outdir)
-    done = supervise(
-        workflow.name,
-        lambda observer: execute(
-            workflow, arguments, observer=observer, refresh=_refresh(options), written=written
-        ),
-    )
+
+    async def main(observer: Callable[[Event], None]) -> Run:
+        with observe(observer):
+            return await run_workflow(workflow, given, refresh=_refresh(options))
+
+    done = supervise(workflow.name, main)
     if isinstance(done, int):
         return done
     record = done.as_dict()
@@ -143,17 +143,14 @@ def _refresh(options: argparse.Namespace) -> Refresh | None:
     return Refresh(tasks, below=bool(options.refresh_from))
 
 
-def _why_not(
-    workflow: Entry, arguments: Mapping[str, Any], options: argparse.Namespace, written: Mapping[str, Any]
-) -> int:
+def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
     """Say which calls are not remembered, and why."""
     import asyncio
 
     import attrs
-    from stargazer.workflows import explaining_commas, why_not
+    from stargazer.workflows import why_not
 
-    with explaining_commas(written):
-        asked = asyncio.run(why_not(workflow, arguments, refresh=_refresh(options)))
+    asked = asyncio.run(why_not(workflow, given, refresh=_refresh(options)))
     if options.json:
         print_json({"workflow": workflow.name, **attrs.asdict(asked)})
         return 0

@@ -76,7 +76,7 @@ def register(server: FastMCP, started: Started) -> None:
                     )
                 workflow = await asyncio.to_thread(find_workflow, name)
                 values = convert(workflow, arguments, example=example_call)
-                run_id = started.start(workflow, values, refresh=refresh, written=arguments).id
+                run_id = started.start(workflow, values, refresh=refresh, given=arguments).id
             elif name or arguments:
                 raise ToolError("give run_id alone to ask for a run, or name and arguments to start one")
             return _answer(await started.wait(run_id, PATIENCE))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from stargazer.workflows import Entry, Run, execute, find_run, new_run
+from stargazer.workflows import Entry, Run, find_run, new_run, run
 
 __all__ = ["Started"]
 
@@ -18,19 +18,21 @@ class Started:
         self._running: dict[str, tuple[Run, asyncio.Task[Run]]] = {}
 
     def start(
-        self, workflow: Entry, arguments: Mapping[str, Any], *, refresh: bool, written: Mapping[str, Any]
+        self, workflow: Entry, values: Mapping[str, Any], *, refresh: bool, given: Mapping[str, Any]
     ) -> Run:
-        """Start a workflow and give its record, which changes as it goes on."""
+        """Start a workflow and give its record, which changes as it goes on.
+
+        Args:
+            values, given: the arguments converted, and as they were given.
+        """
         from stargazer.tasks.execution import Refresh  # here: with it comes Flyte
 
-        run = new_run(workflow.name, arguments)
+        record = new_run(workflow.name, values)
         asked = Refresh() if refresh else None
-        task = asyncio.create_task(
-            execute(workflow, arguments, refresh=asked, run=run, written=written), name=run.id
-        )
-        self._running[run.id] = (run, task)
-        task.add_done_callback(lambda done: self._ended(run.id, done))
-        return run
+        task = asyncio.create_task(run(workflow, given, refresh=asked, record=record), name=record.id)
+        self._running[record.id] = (record, task)
+        task.add_done_callback(lambda done: self._ended(record.id, done))
+        return record
 
     async def wait(self, id: str, seconds: float) -> Run:
         """The run of this id once it has ended, or as it is after some seconds.

@@ -1,28 +1,30 @@
-from .capsules import with_lineage
-from .environment import differences, environment_here, requirements
-from .fetching import News, fetch_bundle
-from .finding import BuiltinBundle, Bundle, find_bundle, known_bundles, remember_made
-from .making import make_bundle
-from .manifest import SUFFIX, check_name
-from .verifying import Checked, is_folder_bundle, verify_folder, verify_store
+from ._fetch import Failure, Fetched, News, fetch
+from ._make import Made, make, with_lineage
+from ._verify import Checked, verify
+from .environment import Environment, differences, environment_here, requirements
+from .find import BuiltinBundle, Bundle, find_bundle, known_bundles, remember_made
+from .manifest import SUFFIX, Manifest, check_name
 
 __all__ = [
     "SUFFIX",
     "BuiltinBundle",
     "Bundle",
     "Checked",
+    "Environment",
+    "Failure",
+    "Fetched",
+    "Made",
+    "Manifest",
     "News",
     "check_name",
     "differences",
     "environment_here",
-    "fetch_bundle",
+    "fetch",
     "find_bundle",
-    "is_folder_bundle",
     "known_bundles",
-    "make_bundle",
+    "make",
     "remember_made",
     "requirements",
-    "verify_folder",
-    "verify_store",
+    "verify",
     "with_lineage",
 ]

@@ -64,16 +64,10 @@ def requirements(environment: Environment) -> str:
 
 def differences(then: Environment, now: Environment) -> list[str]:
     """What is not the same now: Python, platform, and packages that both or only the first have."""
-    found = [
-        f"{name}: {a} then, {b} now"
-        for name, a, b in (("Python", then.python, now.python), ("platform", then.platform, now.platform))
-        if a != b
-    ]
     versions = _versions(now)
-    for name, version in _versions(then).items():
-        if versions.get(name) != version:
-            found.append(f"{name}: {version} then, {versions.get(name, 'not installed')} now")
-    return found
+    found = [("Python", then.python, now.python), ("platform", then.platform, now.platform)]
+    found += [(name, a, versions.get(name, "not installed")) for name, a in _versions(then).items()]
+    return [f"{name}: {a} then, {b} now" for name, a, b in found if a != b]
 
 
 def parse_environment(body: object, title: str) -> Environment:
@@ -104,7 +98,8 @@ def _texts(value: Any, title: str) -> tuple[str, ...]:
 
 
 def _versions(environment: Environment) -> dict[str, str]:
-    return {_normal(name): version for name, _, version in (p.partition("==") for p in environment.packages)}
+    pairs = (package.split("==") for package in environment.packages)
+    return {_normal(name): version for name, version in pairs}
 
 
 def _normal(name: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from stargazer.assets import StorageError
-from stargazer.storage.sharing import file_permissions
+from stargazer.storage.files import file_permissions
 from tinydb.storages import Storage
 
 from . import forks

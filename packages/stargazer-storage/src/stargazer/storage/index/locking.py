@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from stargazer.assets import StorageError
-from stargazer.storage.sharing import open_shared
+from stargazer.storage.files import open_shared
 
 __all__ = ["write_lock"]
 

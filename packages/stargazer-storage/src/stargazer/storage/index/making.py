@@ -9,9 +9,7 @@ import sqlite3
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.ingest import sync_paths
-from stargazer.storage.presence import is_there
-from stargazer.storage.sharing import share_file
+from stargazer.storage.files import is_there, share_file, sync_paths
 
 from .completeness import mark_incomplete
 from .errors import IndexDamaged

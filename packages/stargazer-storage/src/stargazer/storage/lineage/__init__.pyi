@@ -1,14 +1,11 @@
 from ._contents import contents
-from ._diff import between, diff
+from ._diff import between, diff, difference_as_json, render_difference
+from ._render import render
 from ._stale import Stale, stale
-from .difference_text import difference_as_json, render_difference
-from .executions import executions_of
+from ._why import Other, Step, as_json, executions_of, why
 from .graph import as_dot, as_mermaid
-from .listing import as_json
 from .nearest import Nearest, find_nearest, then_and_now
 from .rocrate import as_rocrate, write_rocrate
-from .text import render
-from .walking import Other, Step, why
 
 __all__ = [
     "Nearest",

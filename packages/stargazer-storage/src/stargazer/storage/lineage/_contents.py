@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from stargazer.assets import StargazerError
 from stargazer.assets.provenance import Entry
-from stargazer.storage.lineage.text import one_line
+from stargazer.storage.lineage._render import one_line
 from stargazer.storage.reading import StoreReader
 
 __all__ = ["ENTRY_POINT_GROUP", "Reader", "contents", "plain"]

@@ -1,18 +1,22 @@
-"""Comparing two lineages: the first points upstream at which they part, not everything that follows from them."""
+"""Where the ways in which two files were made part: the first differences upstream, and not what follows from them."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 from stargazer.assets.provenance import Entry, Execution, Import
-from stargazer.storage.lineage.walking import Step, output_of, why
+from stargazer.storage.lineage._render import one_line, title
+from stargazer.storage.lineage._why import Step, why
 from stargazer.storage.reading import StoreReader
 
-__all__ = ["Difference", "Divergence", "Kind", "Place", "between", "diff", "inputs_between", "told"]
+__all__ = ["Difference", "Divergence", "Kind", "Place", "between", "changed", "diff", "difference_as_json",
+           "inputs_between", "render_difference", "told"]  # fmt: skip
+
+_SHOWN = 4  # tasks named for one divergence
 
 Kind = Literal[
     "file", "input", "parameter", "code", "tool", "platform", "metadata", "task", "result", "unexplained",
@@ -104,15 +108,18 @@ def between(a: Execution, b: Execution) -> Iterator[Divergence]:
             b=b.distribution if told_apart else f"code {b.code_digest[:12]}",
             parts=_other_parts(a, b),
         )
-    files = {
-        entry.role.partition("[")[0] for entry in (*a.inputs, *b.inputs)
-    }  # of a parameter that may be none
-    for name in sorted({*a.parameters, *b.parameters}):
-        if name in files and not (name in a.parameters and name in b.parameters):
-            continue
-        values = [_json(side.parameters, name) for side in (a, b)]
-        if values[0] != values[1]:
-            yield Divergence(kind="parameter", name=name, a=values[0], b=values[1])
+    files = {_parameter(entry) for entry in (*a.inputs, *b.inputs)}  # of a parameter that may be none
+    both = a.parameters.keys() & b.parameters.keys()
+
+    def given(side: Execution) -> dict[str, str]:
+        values = side.parameters.items()
+        return {
+            name: json.dumps(value, sort_keys=True)
+            for name, value in values
+            if name in both or name not in files
+        }
+
+    yield from _unequal("parameter", given(a), given(b))
     tools = [_tools(side) for side in (a, b)]
     for name in sorted({*tools[0], *tools[1]}):
         used = [side.get(name, "") for side in tools]
@@ -127,105 +134,109 @@ def between(a: Execution, b: Execution) -> Iterator[Divergence]:
             yield Divergence(kind="platform", name=name, a=getattr(a, name), b=getattr(b, name))
 
 
+def _unequal(
+    kind: Kind, a: Mapping[str, str], b: Mapping[str, str], suffix: str = ""
+) -> Iterator[Divergence]:
+    for name in sorted({*a, *b}):
+        values = a.get(name, ""), b.get(name, "")
+        if values[0] != values[1]:
+            yield Divergence(kind=kind, name=f"{name}{suffix}", a=values[0], b=values[1])
+
+
 def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
     """What differs at two steps, and the pairs of steps before them that are not the same bytes."""
-    cids = here.entry.cid, there.entry.cid
     one, other = here.document, there.document
-    if here.provenance_cid == there.provenance_cid and cids[0] == cids[1]:
-        return [], []
+    cids = here.entry.cid, there.entry.cid
     if isinstance(one, Execution) and isinstance(other, Execution):
-        if one.task != other.task:
-            return [Divergence(kind="task", name=here.entry.role, a=one.task, b=other.task, cids=cids)], []
-        return _executions(here, there)
-    if cids[0] == cids[1]:
+        if one.task == other.task:
+            same = cids[0] == cids[1] and here.provenance_cid == there.provenance_cid
+            return ([], []) if same else _executions(one, other, here, there)
+    elif cids[0] == cids[1]:
         return [], []
+    kind: Kind
     if isinstance(one, Import) and isinstance(other, Import):
-        name = here.entry.role or here.entry.keyvalues.get("asset", "file")
-        return [Divergence(kind="file", name=name, a=told(here), b=told(there), cids=cids)], []
-    if one is None or other is None:
-        return [Divergence(kind="unknown", name=here.entry.role, a=told(here), b=told(there), cids=cids)], []
-    made = [_made_by(step) for step in (here, there)]
-    return [Divergence(kind="task", name=here.entry.role, a=made[0], b=made[1], cids=cids)], []
+        kind, texts = "file", (told(here), told(there))
+    elif one is None or other is None:
+        kind, texts = "unknown", (told(here), told(there))
+    else:
+        kind, texts = "task", (_made_by(here), _made_by(there))
+    name = here.entry.role or (here.entry.keyvalues.get("asset", "file") if kind == "file" else "")
+    return [Divergence(kind=kind, name=name, a=texts[0], b=texts[1], cids=cids)], []
 
 
-def _executions(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
+def _executions(
+    a: Execution, b: Execution, here: Step, there: Step
+) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
     """The same for two executions of one task."""
-    assert isinstance(here.document, Execution)
-    assert isinstance(there.document, Execution)
-    found = list(between(here.document, there.document))
     differing, deeper = inputs_between(here.inputs, there.inputs)
-    found += differing
-    if here.entry.cid != there.entry.cid:
-        cids = here.entry.cid, there.entry.cid
-        results = [_result(step) for step in (here, there)]
+    found = [*between(a, b), *differing]
+    cids = here.entry.cid, there.entry.cid
+    if cids[0] != cids[1]:
+        results = [step.made_as or step.entry.keyvalues.get("kind", "") for step in (here, there)]
         if results[0] != results[1]:
-            found.append(
-                Divergence(kind="result", name=_made_by(here), a=results[0], b=results[1], cids=cids)
-            )
+            found.append(Divergence(kind="result", name=a.task, a=results[0], b=results[1], cids=cids))
         elif not found and not deeper:
-            found.append(Divergence(kind="unexplained", name=_made_by(here), a="", b="", cids=cids))
+            found.append(Divergence(kind="unexplained", name=a.task, a="", b="", cids=cids))
     return found, deeper
 
 
 def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
     """How the inputs of two executions of a task differ, and the pairs that stand for each other with other bytes."""
     found: list[Divergence] = []
+    alone: list[Divergence] = []
     deeper: list[tuple[Step, Step]] = []
-    pairs, alone = _paired(a, b)
-    for one, other in pairs:
-        if one.entry.cid != other.entry.cid:
-            deeper.append((one, other))
-        elif (fields := _fields(one.entry)) != (others := _fields(other.entry)):
-            name = one.entry.role
-            for key in sorted(key for key in {*fields, *others} if fields.get(key) != others.get(key)):
-                values = fields.get(key, ""), others.get(key, "")
-                found.append(Divergence(kind="metadata", name=f"{key} of {name}", a=values[0], b=values[1]))
-    for step, only_here in alone:
-        sides = (told(step), "") if only_here else ("", told(step))
-        cids = (step.entry.cid, "") if only_here else ("", step.entry.cid)
-        name = step.entry.role.partition("[")[0]
-        found.append(Divergence(kind="input", name=name, a=sides[0], b=sides[1], cids=cids))
+    lists = [_by_parameter(side) for side in (a, b)]
+    for name in {**lists[0], **lists[1]}:
+        pairs, left, right = _paired(*(side.get(name, []) for side in lists))
+        for one, other in pairs:
+            if one.entry.cid != other.entry.cid:
+                deeper.append((one, other))
+            else:
+                found += _unequal(
+                    "metadata", _fields(one.entry), _fields(other.entry), f" of {one.entry.role}"
+                )
+        for step in left:
+            alone.append(Divergence(kind="input", name=name, a=told(step), b="", cids=(step.entry.cid, "")))
+        for step in right:
+            alone.append(Divergence(kind="input", name=name, a="", b=told(step), cids=("", step.entry.cid)))
+    found += alone
     if not (found or deeper):
-        found += _reordered(a, b)
+        found += _reordered(*lists)
     return found, deeper
 
 
-def _reordered(a: list[Step], b: list[Step]) -> Iterator[Divergence]:
+def _by_parameter(steps: Iterable[Step]) -> dict[str, list[Step]]:
+    lists: dict[str, list[Step]] = {}
+    for step in steps:
+        lists.setdefault(_parameter(step.entry), []).append(step)
+    return lists
+
+
+def _parameter(entry: Entry) -> str:
+    """The parameter of a task that a file was given for, alone or in a list."""
+    return entry.role.partition("[")[0]
+
+
+def _reordered(a: Mapping[str, list[Step]], b: Mapping[str, list[Step]]) -> Iterator[Divergence]:
     """The lists that hold the same files in another order."""
-    orders = []
-    for side in (a, b):
-        lists: dict[str, list[Step]] = {}
-        for step in side:
-            lists.setdefault(step.entry.role.partition("[")[0], []).append(step)
-        orders.append(lists)
-    for name in orders[0]:
-        left, right = (lists.get(name, []) for lists in orders)
+    for name, left in a.items():
+        right = b.get(name, [])
         if [step.entry.cid for step in left] != [step.entry.cid for step in right]:
             texts = [", ".join(f"{told(step)} {step.entry.cid}" for step in side) for side in (left, right)]
             yield Divergence(kind="parameter", name=f"order of {name}", a=texts[0], b=texts[1])
 
 
-def _paired(a: list[Step], b: list[Step]) -> tuple[list[tuple[Step, Step]], list[tuple[Step, bool]]]:
-    """Inputs that stand for each other, parameter by parameter, and those without a partner (and if they are a's).
+def _paired(left: list[Step], right: list[Step]) -> tuple[list[tuple[Step, Step]], list[Step], list[Step]]:
+    """Inputs of one parameter that stand for each other, and those of either side without a partner.
 
     Within a list, first the same bytes, then the same fields (sample, lane), then what is left in its order: a lane
     more in the middle of a list is one input more, not a change of all that follow.
     """
-    pairs: list[tuple[Step, Step]] = []
-    alone: list[tuple[Step, bool]] = []
-    by_name: dict[str, tuple[list[Step], list[Step]]] = {}
-    for number, side in enumerate((a, b)):
-        for step in side:
-            by_name.setdefault(step.entry.role.partition("[")[0], ([], []))[number].append(step)
-    for left, right in by_name.values():
-        is_list = any("[" in step.entry.role for step in left + right)
-        for same in (lambda step: step.entry.cid, lambda step: tuple(sorted(_fields(step.entry).items()))):
-            left, right, found = _alike(left, right, same)
-            pairs += found
-        rest = min(len(left), len(right)) if not is_list or len(left) == len(right) else 0
-        pairs += zip(left[:rest], right[:rest], strict=True)
-        alone += [(step, True) for step in left[rest:]] + [(step, False) for step in right[rest:]]
-    return pairs, alone
+    is_list = any("[" in step.entry.role for step in left + right)
+    left, right, pairs = _alike(left, right, lambda step: step.entry.cid)
+    left, right, more = _alike(left, right, lambda step: frozenset(_fields(step.entry).items()))
+    rest = min(len(left), len(right)) if not is_list or len(left) == len(right) else 0
+    return [*pairs, *more, *zip(left[:rest], right[:rest], strict=True)], left[rest:], right[rest:]
 
 
 def _alike(
@@ -245,19 +256,9 @@ def _alike(
     return alone, [step for step in right if id(step) not in taken], pairs
 
 
-def _result(step: Step) -> str:
-    """Which of its execution's results a file is."""
-    made = output_of(step.document, step.entry)
-    return made.role if made else step.entry.keyvalues.get("kind", "")
-
-
 def _fields(entry: Entry) -> dict[str, str]:
     """The metadata of a file but for links to others, which change with those."""
     return {key: value for key, value in entry.keyvalues.items() if not key.endswith("_cid")}
-
-
-def _json(values: Any, name: str) -> str:
-    return json.dumps(values[name], sort_keys=True) if name in values else ""
 
 
 def _tools(execution: Execution) -> dict[str, str]:
@@ -294,3 +295,89 @@ def told(step: Step) -> str:
     pairs = [f"{key}={value}" for key, value in _fields(entry).items() if key != "asset"]
     words = [entry.keyvalues.get("asset", "file"), entry.origin or entry.name, *pairs]
     return " ".join(filter(None, words))
+
+
+def render_difference(difference: Difference, contents: Sequence[str] = ()) -> str:
+    """What differs upstream, next to the imports first, then in the contents."""
+    lines = []
+    for side, step in (("A", difference.a), ("B", difference.b)):
+        lines += [f"{side} {title(step.entry)}".rstrip(), f"  cid {step.entry.cid}"]
+    if difference.same_bytes:
+        lines.append("the same bytes")
+    if difference.divergences:
+        lines.append("what differs upstream:")
+        for divergence in difference.divergences:
+            lines += (f"  {line}" for line in _lines(divergence))
+    else:
+        lines.append("nothing differs upstream")
+    if contents:
+        lines += ["how the contents differ:", *(f"  {line}" for line in contents)]
+    return "\n".join(lines)
+
+
+def difference_as_json(difference: Difference, contents: Sequence[str] = ()) -> dict[str, Any]:
+    """The same for programs."""
+    sides = {
+        name: {
+            "cid": step.entry.cid,
+            "name": step.entry.name,
+            "keyvalues": dict(step.entry.keyvalues),
+            "provenance_cid": step.provenance_cid,
+        }
+        for name, step in (("a", difference.a), ("b", difference.b))
+    }
+    return {
+        **sides,
+        "same_bytes": difference.same_bytes,
+        "divergences": [attrs.asdict(divergence) for divergence in difference.divergences],
+        "contents": list(contents),
+    }
+
+
+def changed(divergence: Divergence, here: str, there: str) -> str:
+    """What one thing was on either side, in a line: `parameter depth: 10 in A, 20 in B`."""
+    a, b, name = (
+        one_line(divergence.a) or "absent",
+        one_line(divergence.b) or "absent",
+        one_line(divergence.name),
+    )
+    if divergence.kind != "code":
+        return f"{divergence.kind} {name}: {a} {here}, {b} {there}"
+    parts = f" ({', '.join(map(one_line, divergence.parts))})" if divergence.parts else ""
+    return f"code of {name}{parts}: {a} {here}, {b} {there}"
+
+
+def _lines(divergence: Divergence) -> Iterator[str]:
+    a, b, name = one_line(divergence.a), one_line(divergence.b), one_line(divergence.name)
+    two_files = f"  A {a} {divergence.cids[0]}", f"  B {b} {divergence.cids[1]}"
+    match divergence.kind:
+        case "input":
+            side, file = ("A", a) if divergence.a else ("B", b)
+            yield f"only {side} read {name}: {file} {max(divergence.cids)}"
+        case "file":
+            yield from (f"{name or 'file'} (imported):", *two_files)
+        case "unknown":
+            yield from (f"{name or 'file'} (how it came to be is not known):", *two_files)
+        case "task":
+            yield f"{name or 'the file'} made by {a} in A, by {b} in B"
+        case "result":
+            yield f"two results of {name}: {a or 'result'} in A, {b or 'result'} in B"
+        case "unexplained":
+            yield f"nothing recorded explains why two runs of {name} differ: it is not deterministic"
+            yield f"  A {divergence.cids[0]}"
+            yield f"  B {divergence.cids[1]}"
+        case _:
+            yield changed(divergence, "in A", "in B")
+    if divergence.kind in (
+        "input",
+        "parameter",
+        "tool",
+        "platform",
+        "metadata",
+    ):  # which do not name the task
+        tasks = list(dict.fromkeys(one_line(place.task) for place in divergence.places))
+        more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
+        yield f"  in {', '.join(tasks[:_SHOWN])}{more}"
+    for place in divergence.places[:1]:
+        if place.a and place.b and divergence.kind not in ("file", "unknown"):
+            yield from (f"  stargazer why {cid}" for cid in dict.fromkeys([place.a, place.b]))

@@ -1,34 +1,23 @@
-"""What depends on a file, a tool or a task: every execution downstream of it, from the index alone."""
+"""What has to be done again when a file, a tool or a task turns out to be wrong: all executions downstream of it."""
 
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 from stargazer.assets import AssetNotFoundError
-from stargazer.assets.provenance import Document, Execution
 from stargazer.storage.cid import is_cid
-from stargazer.storage.statements import edges_of
+from stargazer.storage.lineage.dependencies import is_execution
 
 if TYPE_CHECKING:
     import sqlite3
 
     from stargazer.storage.reading import StoreReader
 
-__all__ = ["SCHEMA", "Run", "Stale", "is_execution", "note", "stale"]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs(number INTEGER PRIMARY KEY, document TEXT UNIQUE, task TEXT, at TEXT);
-CREATE INDEX IF NOT EXISTS runs_task ON runs(task);
-CREATE TABLE IF NOT EXISTS files(number INTEGER PRIMARY KEY, cid TEXT UNIQUE);
-CREATE TABLE IF NOT EXISTS reads(file INT, run INT, PRIMARY KEY(file, run)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS makes(run INT, file INT, PRIMARY KEY(run, file)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tools(
-    name TEXT, version TEXT, run INT, PRIMARY KEY(name, version, run)) WITHOUT ROWID;
-"""
-"""The graph in numbers: walking 100,000 executions by their CIDs takes seconds."""
+__all__ = ["Run", "Stale", "stale"]
 
 _WALK = """
 WITH RECURSIVE stale(run) AS (
@@ -39,14 +28,6 @@ FROM stale JOIN runs ON runs.number = stale.run
 LEFT JOIN makes ON makes.run = stale.run LEFT JOIN files ON files.number = makes.file
 ORDER BY runs.at, runs.document, files.number
 """
-
-_TABLES = {"input": "reads", "output": "makes"}  # by role
-
-_READERS = "SELECT run FROM reads JOIN files ON files.number = reads.file WHERE cid = ?"
-_ITSELF = "SELECT number FROM runs WHERE document = ?"
-_OF_TASK = "SELECT number FROM runs WHERE task = ?"
-_WITH_TOOL = "SELECT run FROM tools WHERE name = ?"
-_WITH_VERSION = "SELECT run FROM tools WHERE name = ? AND version = ?"
 
 
 class Run(NamedTuple):
@@ -110,71 +91,41 @@ def stale(store: StoreReader, what: str) -> Stale:
     with store.index.reading() as connection:
         what, seeds, values = _seeds(connection, what)
         rows = connection.execute(_WALK.format(seeds=seeds), values).fetchall()
-    runs: list[Run] = []
-    last = None
-    for at, document, task, cid, is_read in rows:
-        if document == last:  # another result of the same
-            run = runs[-1]
-            runs[-1] = run._replace(outputs=[*run.outputs, cid], last=run.last and not is_read)
-        else:
-            runs.append(Run(document, task, at, [cid] if cid else [], not is_read))
-            last = document
+    runs = []
+    for (at, document, task), of_run in itertools.groupby(rows, key=lambda row: row[:3]):
+        made = [row[3:] for row in of_run]
+        is_last = not any(is_read for _, is_read in made)
+        runs.append(Run(document, task, at, [cid for cid, _ in made if cid], is_last))
     return Stale(what=what, runs=runs)
-
-
-def is_execution(connection: sqlite3.Connection, cid: str) -> bool:
-    """Whether a provenance document tells of an execution that is known here."""
-    return connection.execute(_ITSELF, (cid,)).fetchone() is not None
-
-
-def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
-    """Let an execution with this CID be found by its task, tools and files, within a transaction."""
-    if not isinstance(document, Execution):
-        return
-    row = (cid, document.task, document.finished)
-    if connection.execute("INSERT OR IGNORE INTO runs(document, task, at) VALUES(?, ?, ?)", row).rowcount < 1:
-        return
-    run = connection.execute(_ITSELF, (cid,)).fetchone()[0]
-    cids = {role: [(run, cid) for cid, named in edges_of(document) if named == role] for role in _TABLES}
-    for role, table in _TABLES.items():
-        named = [(cid,) for _, cid in cids[role]]
-        connection.executemany("INSERT OR IGNORE INTO files(cid) VALUES(?)", named)
-        connection.executemany(
-            f"INSERT OR IGNORE INTO {table}(run, file) SELECT ?, number FROM files WHERE cid = ?", cids[role]
-        )
-    connection.executemany(
-        "INSERT OR IGNORE INTO tools VALUES(?, ?, ?)",
-        [(tool.name, tool.version, run) for tool in document.tools],
-    )
 
 
 def _seeds(connection: sqlite3.Connection, what: str) -> tuple[str, str, tuple[str, ...]]:
     """What is meant, spelled in full, and SQL for the executions to begin with, with its values."""
     if is_cid(what):
-        if connection.execute(_ITSELF, (what,)).fetchone():
-            return what, _ITSELF, (what,)
+        if is_execution(connection, what):
+            return what, "SELECT number FROM runs WHERE document = ?", (what,)
         if not connection.execute("SELECT 1 FROM edges WHERE cid = ? LIMIT 1", (what,)).fetchone():
             raise AssetNotFoundError(f"nothing is known of {what!r}: see `stargazer query`")
-        return what, _READERS, (what,)
+        readers = "SELECT run FROM reads JOIN files ON files.number = reads.file WHERE cid = ?"
+        return what, readers, (what,)
     tools = sorted(connection.execute("SELECT DISTINCT name, version FROM tools").fetchall())
     name, _, version = what.rpartition("@")
     if (name, version) in tools:
-        return what, _WITH_VERSION, (name, version)
+        return what, "SELECT run FROM tools WHERE name = ? AND version = ?", (name, version)
     names = [task for (task,) in connection.execute("SELECT DISTINCT task FROM runs").fetchall()]
-    tasks = [task for task in names if what in (task, *_last_names(task))]
+    tasks = [task for task in names if what in (task, _last_name(task))]
     if len(tasks) == 1:
-        return tasks[0], _OF_TASK, (tasks[0],)
+        return tasks[0], "SELECT number FROM runs WHERE task = ?", (tasks[0],)
     if tasks:
         raise AssetNotFoundError(f"{what!r} is the name of several tasks: {', '.join(sorted(tasks))}")
     if any(tool == what for tool, _ in tools):
-        return what, _WITH_TOOL, (what,)
-    known = [*names, *(short for task in names for short in _last_names(task)),
-             *(f"{tool}@{version}" for tool, version in tools)]  # fmt: skip
-    near = difflib.get_close_matches(what, known, n=3, cutoff=0.4)
-    versions = [f"{tool}@{version}" for tool, version in tools if tool == name]
+        return what, "SELECT run FROM tools WHERE name = ?", (what,)
+    versions = [f"{tool}@{version}" for tool, version in tools]
+    near = difflib.get_close_matches(what, [*names, *map(_last_name, names), *versions], n=3, cutoff=0.4)
+    versions = [version for version in versions if version.startswith(f"{name}@")]
     hint = f"; known: {', '.join(versions or near)}" if versions or near else ""
     raise AssetNotFoundError(f"no execution is known of a task or with a tool {what!r}{hint}")
 
 
-def _last_names(task: str) -> tuple[str, ...]:
-    return (task.replace(":", ".").rpartition(".")[2],)
+def _last_name(task: str) -> str:
+    return task.replace(":", ".").rpartition(".")[2]

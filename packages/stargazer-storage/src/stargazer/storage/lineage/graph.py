@@ -1,4 +1,4 @@
-"""A lineage as a picture: files and what made them, for Graphviz (DOT) and Mermaid."""
+"""How a file came to be, as a graph of files and executions for Graphviz (DOT) and Mermaid to draw."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import attrs
 from stargazer.assets.provenance import Entry, Execution, Import
-from stargazer.storage.lineage.text import LABELS, one_line
-from stargazer.storage.lineage.walking import Step
+from stargazer.storage.lineage._render import labels, one_line
+from stargazer.storage.lineage._why import Step, walk
 
 __all__ = ["as_dot", "as_mermaid"]
 
@@ -76,12 +76,7 @@ def _drawn(step: Step) -> tuple[list[_Node], list[tuple[str, str, str]]]:
     def key(letter: str, *identity: str) -> str:
         return keys.setdefault((letter, "\0".join(identity)), f"{letter}{len(keys)}")
 
-    waiting, seen = [step], set()
-    while waiting:
-        here = waiting.pop()
-        if id(here) in seen:
-            continue
-        seen.add(id(here))
+    for here in walk(step, in_order=True):
         file = key("f", here.entry.cid, here.provenance_cid)
         kind = "imported" if isinstance(here.document, Import) else "file"
         nodes.setdefault(file, _Node(file, list(_of_file(here.entry)), here.entry.cid, kind))
@@ -93,14 +88,13 @@ def _drawn(step: Step) -> tuple[list[_Node], list[tuple[str, str, str]]]:
             for child in here.inputs:
                 read = key("f", child.entry.cid, child.provenance_cid)
                 edges.setdefault((read, made_by, _role(child.entry)))
-        waiting += reversed(here.inputs)
     return list(nodes.values()), list(edges)
 
 
 def _of_file(entry: Entry) -> Iterator[str]:
     yield entry.keyvalues.get("asset", "file")
-    if values := [_plain(entry.keyvalues[key]) for key in LABELS if entry.keyvalues.get(key)]:
-        yield " ".join(values)
+    if values := labels(entry):
+        yield " ".join(map(_plain, values))
     yield f"...{entry.cid[-9:]}"
 
 

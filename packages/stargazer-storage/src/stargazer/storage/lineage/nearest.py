@@ -1,16 +1,16 @@
-"""Why a call is not remembered: the earlier execution that is nearest to it, and what of the run key differs."""
+"""Why a task has to run although it ran before: the earlier execution most like the call, and what differs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import StargazerError
-from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.lineage._diff import Divergence, between, inputs_between, told
-from stargazer.storage.lineage.text import one_line
-from stargazer.storage.lineage.walking import Step
+from stargazer.assets.provenance import Execution
+from stargazer.storage.lineage._diff import Divergence, between, changed, inputs_between, told
+from stargazer.storage.lineage._render import one_line
+from stargazer.storage.lineage._why import Step
 
 if TYPE_CHECKING:
     from stargazer.storage.reading import StoreReader
@@ -77,26 +77,22 @@ def find_nearest(store: StoreReader, call: Execution) -> Nearest | None:
 
 def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
     """What of the run key differs; the machine and where a tool comes from are no part of it."""
-    yield from between(_keyed(then), _keyed(now))
-    differing, others = inputs_between(_steps(then.inputs), _steps(now.inputs))
+    keyed = [
+        attrs.evolve(
+            side,
+            tools=[attrs.evolve(tool, source="") for tool in side.tools],
+            platform="",
+            python="",
+            image="",
+        )
+        for side in (then, now)
+    ]
+    yield from between(*keyed)
+    differing, others = inputs_between(*([Step(entry=entry) for entry in side.inputs] for side in keyed))
     yield from differing
     for one, other in others:
-        yield Divergence(
-            kind="input",
-            name=one.entry.role,
-            a=told(one),
-            b=told(other),
-            cids=(one.entry.cid, other.entry.cid),
-        )
-
-
-def _keyed(execution: Execution) -> Execution:
-    tools = [attrs.evolve(tool, source="") for tool in execution.tools]
-    return attrs.evolve(execution, tools=tools, platform="", python="", image="")
-
-
-def _steps(entries: Sequence[Entry]) -> list[Step]:
-    return [Step(entry=entry) for entry in entries]
+        cids = one.entry.cid, other.entry.cid
+        yield Divergence(kind="input", name=one.entry.role, a=told(one), b=told(other), cids=cids)
 
 
 def _why_it_does_not_count(store: StoreReader, cid: str) -> str:
@@ -124,18 +120,13 @@ def _candidates(store: StoreReader, call: Execution) -> list[str]:
 
 def then_and_now(divergence: Divergence) -> Iterator[str]:
     """One difference of an execution and a later call, in lines."""
-    then, now = one_line(divergence.a) or "absent", one_line(divergence.b) or "absent"
-    match divergence.kind:
-        case "code":
-            parts = f" ({', '.join(map(one_line, divergence.parts))})" if divergence.parts else ""
-            yield f"code of {divergence.name}{parts}: {then} then, {now} now"
-        case "input" if all(divergence.cids):
-            yield f"input {divergence.name}:"
-            yield f"  then {then} {divergence.cids[0]}"
-            yield f"  now {now} {divergence.cids[1]}"
-        case "input" if divergence.cids[1]:
-            yield f"input {divergence.name} was not read then: {now} {divergence.cids[1]}"
-        case "input":
-            yield f"input {divergence.name} is not read now: {then} {divergence.cids[0]}"
-        case kind:
-            yield f"{kind} {one_line(divergence.name)}: {then} then, {now} now"
+    then, now = one_line(divergence.a), one_line(divergence.b)
+    match divergence.kind, divergence.cids:
+        case "input", ("", cid):
+            yield f"input {divergence.name} was not read then: {now} {cid}"
+        case "input", (cid, ""):
+            yield f"input {divergence.name} is not read now: {then} {cid}"
+        case "input", (before, after):
+            yield from (f"input {divergence.name}:", f"  then {then} {before}", f"  now {now} {after}")
+        case _:
+            yield changed(divergence, "then", "now")

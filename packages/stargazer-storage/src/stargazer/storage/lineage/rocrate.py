@@ -1,4 +1,4 @@
-"""A lineage as an RO-Crate, for repositories and readers that know nothing of Stargazer.
+"""How a file came to be, as an RO-Crate: metadata for repositories and readers that know nothing of Stargazer.
 
 The profile is Process Run Crate 0.5, of the Workflow Run RO-Crate collection (https://w3id.org/ro/wfrun/process):
 every execution is an action with its software, what it read, its parameters and what it made. Data are named by
@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from stargazer.assets import StorageError
 from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
-from stargazer.storage.lineage.walking import Step
+from stargazer.storage.lineage._why import Step, walk
 
 __all__ = ["METADATA", "as_rocrate", "write_rocrate"]
 
@@ -46,7 +46,12 @@ Entity: TypeAlias = dict[str, Any]
 
 def as_rocrate(step: Step) -> Entity:
     """The metadata of a crate about a file and everything it was made from, as JSON-LD; same lineage, same text."""
-    files, executions = _walked(step)
+    files: dict[str, Step] = {}
+    executions: dict[str, Execution] = {}
+    for here in walk(step):
+        files.setdefault(here.entry.cid, here)
+        if isinstance(here.document, Execution):
+            executions.setdefault(here.provenance_cid, here.document)
     entities: dict[str, Entity] = {}
     for file in files.values():
         entities |= {entity["@id"]: entity for entity in _file(file)}
@@ -93,23 +98,6 @@ def write_rocrate(step: Step, folder: Path) -> Path:
     except OSError as error:
         raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error
     return path
-
-
-def _walked(step: Step) -> tuple[dict[str, Step], dict[str, Execution]]:
-    """The files and executions of a lineage by CID."""
-    files: dict[str, Step] = {}
-    executions: dict[str, Execution] = {}
-    waiting, seen = [step], set()
-    while waiting:
-        here = waiting.pop()
-        if id(here) in seen:
-            continue
-        seen.add(id(here))
-        files.setdefault(here.entry.cid, here)
-        if isinstance(here.document, Execution):
-            executions.setdefault(here.provenance_cid, here.document)
-        waiting += here.inputs
-    return files, executions
 
 
 def _file(step: Step) -> Iterator[Entity]:

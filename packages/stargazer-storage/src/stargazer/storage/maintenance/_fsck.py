@@ -10,6 +10,7 @@ from stargazer.assets import StorageError
 from stargazer.storage import doubts, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import looks_like_document
+from stargazer.storage.files import is_there
 from stargazer.storage.index import completeness
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.maintenance import evictions, indexing, known
@@ -18,8 +19,7 @@ from stargazer.storage.maintenance.hashing import Progress, hash_all
 from stargazer.storage.maintenance.problems import FsckReport, Kind, Problem
 from stargazer.storage.maintenance.repairing import Repairs
 from stargazer.storage.maintenance.sweep import SweepReport, sweep
-from stargazer.storage.presence import is_there
-from stargazer.storage.stored import StoredObject, Stray, shard_of
+from stargazer.storage.objects import StoredObject, Stray, shard_of
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

@@ -17,7 +17,7 @@ from stargazer.storage.documents import is_document
 from stargazer.storage.maintenance import known, leftovers
 from stargazer.storage.maintenance.alone import Tell, alone, silent
 from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
-from stargazer.storage.stored import StoredObject
+from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

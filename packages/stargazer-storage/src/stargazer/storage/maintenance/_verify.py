@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import verified
-from stargazer.storage.stored import StoredObject
+from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

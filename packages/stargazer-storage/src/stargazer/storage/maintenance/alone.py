@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.sharing import open_shared
+from stargazer.storage.files import open_shared
 
 __all__ = ["Tell", "alone", "silent", "try_alone"]
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.storage.cid import is_cid
-from stargazer.storage.ingest import sync_paths
-from stargazer.storage.sharing import make_folder, share_file
+from stargazer.storage.files import make_folder, share_file, sync_paths
 
 if TYPE_CHECKING:
     import sqlite3

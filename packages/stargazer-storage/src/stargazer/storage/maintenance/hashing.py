@@ -8,11 +8,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage.machine import available_cores
-from stargazer.storage.stored import StoredObject
+from stargazer.storage.objects import StoredObject
+from stargazer.storage.settings import available_cores
 
 if TYPE_CHECKING:
-    from stargazer.storage.objects import ObjectStore
+    from stargazer.storage.objects import Objects
 
 __all__ = ["UNREADABLE", "Progress", "hash_all"]
 
@@ -27,7 +27,7 @@ _SMALL = 1 << 20  # bytes
 
 
 def hash_all(
-    objects: ObjectStore, found: Iterable[StoredObject], progress: Progress | None = None
+    objects: Objects, found: Iterable[StoredObject], progress: Progress | None = None
 ) -> Iterator[tuple[StoredObject, str]]:
     """Each object as it was when it was read, and what is wrong with it: nothing, or why it is damaged.
 
@@ -75,7 +75,7 @@ def _batches(todo: list[StoredObject]) -> Iterator[list[StoredObject]]:
 
 
 def _check(
-    objects: ObjectStore, batch: list[StoredObject], stop: threading.Event
+    objects: Objects, batch: list[StoredObject], stop: threading.Event
 ) -> list[tuple[StoredObject, str]]:
     judged: list[tuple[StoredObject, str]] = []
     for item in batch:

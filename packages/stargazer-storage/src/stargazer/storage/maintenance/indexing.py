@@ -13,14 +13,13 @@ import attrs
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import verified
 from stargazer.storage.documents import is_document, looks_like_document
+from stargazer.storage.files import is_there, make_folder
 from stargazer.storage.index.completeness import is_damaged
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
 from stargazer.storage.maintenance import evictions, judging, known
 from stargazer.storage.maintenance.alone import Tell, alone
-from stargazer.storage.presence import is_there
-from stargazer.storage.sharing import make_folder
-from stargazer.storage.stored import StoredObject
+from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore

@@ -11,13 +11,13 @@ from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
+from stargazer.storage.files import place_link
+from stargazer.storage.layouts import LAYOUT_SUFFIX
 from stargazer.storage.maintenance import known, leftovers
 from stargazer.storage.maintenance.alone import Tell, try_alone
 from stargazer.storage.maintenance.hashing import UNREADABLE
 from stargazer.storage.maintenance.problems import Problem
-from stargazer.storage.placing import place_link
-from stargazer.storage.sharing import make_folder
-from stargazer.storage.stored import LAYOUT_SUFFIX, StoredObject, Stray
+from stargazer.storage.objects import StoredObject, Stray
 
 if TYPE_CHECKING:
     from stargazer.storage.store import LocalStore
@@ -41,7 +41,7 @@ class Repairs:
         if is_cid(path.name) and path.is_file() and not path.is_symlink() and _is_right(path):
             cid = path.name
             return self._acted(name, stray.why, "put there", lambda: self._put(path, cid))
-        return self._acted(name, stray.why, "moved to quarantine", lambda: self._quarantine(path))
+        return self._acted(name, stray.why, "moved to quarantine", lambda: self.store.objects.set_aside(path))
 
     def damaged(self, item: StoredObject, why: str, *, needed: bool) -> Problem:
         """An object whose bytes are not what its CID says: another copy of it, or quarantine."""
@@ -147,14 +147,6 @@ class Repairs:
             self.store.objects.keep(path, cid)
         else:
             path.unlink()
-
-    def _quarantine(self, path: Path) -> None:
-        folder = self.store.root / "quarantine"
-        make_folder(folder, self.store.root)
-        number = 1
-        while (target := folder / f"{path.name}-{number}").exists():
-            number += 1
-        path.rename(target)
 
     def _acted(self, name: str, found: str, done: str, act: Callable[[], object]) -> Problem:
         """Do it, and say so; or say what would be done, or why it cannot be."""

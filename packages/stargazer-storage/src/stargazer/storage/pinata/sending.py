@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.assets import IpFile, StargazerError
 from stargazer.storage import outbox
-from stargazer.storage.at_once import each
+from stargazer.storage.files import open_shared
 from stargazer.storage.outbox import Waiting
 from stargazer.storage.pinata.listing import as_record
 from stargazer.storage.pinata.retrying import Unavailable
-from stargazer.storage.sharing import open_shared
+from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
     from stargazer.storage.pinata.api import PinataFile

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import Asset, ConfigurationError, IpFile, StargazerError, companions_of
-from stargazer.storage.at_once import each
 from stargazer.storage.reading import StoreReader
+from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
     from stargazer.storage.pinata.sending import Sent

@@ -4,7 +4,3 @@ None of these modules imports a library of the field before a file needs it: the
 """
 
 from __future__ import annotations
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

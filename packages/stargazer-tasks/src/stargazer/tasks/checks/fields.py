@@ -1,25 +1,26 @@
-"""What files say of themselves: fields that need not be typed when they are added.
+"""Fields that files say themselves, so that they need not be given when files are added: the `Fields` of each type.
 
-Each function takes a file, what is given of it as text, and the references that it can belong to; what it returns wins
-over nothing that is given. Contradictions are for the checks at registration.
+They are entry points of the group `stargazer.fields`. Contradictions are for the checks at registration.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from stargazer.assets import Asset, InvalidAssetError
 from stargazer.assets.formats import check_dict
+from stargazer.storage import Fields, Lookup
 from stargazer.tasks.checks.builds import References
 from stargazer.tasks.checks.groups import library_of, several_samples
 from stargazer.tasks.checks.gvcf import is_gvcf
 from stargazer.tasks.checks.headers import alignment_header, sam_contigs, variants_header
 from stargazer.tasks.checks.matrices import structure
 
-__all__ = ["FIELDS", "Fields", "Said", "fields_of"]
+__all__ = ["alignment", "anndata", "known_sites", "sequence_dict", "variants"]
 
 MOST_SAMPLES = 1000  # of variants, that are listed in their metadata
 
@@ -27,19 +28,10 @@ Said: TypeAlias = dict[str, str | Asset]
 """Values by field: as text, or the asset that a link points at."""
 
 
-class Fields(NamedTuple):
-    """How the fields of a type are read from its files.
-
-    Attributes:
-        read: the function.
-        required: fields without a default that a file may say.
-    """
-
-    read: Callable[[Path, Mapping[str, str], References], Said]
-    required: tuple[str, ...] = ()
+_references = functools.lru_cache(maxsize=1)(References)  # of the files that are added together
 
 
-def alignment(path: Path, given: Mapping[str, str], references: References) -> Said:
+def _alignment(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """Sample, library, order, marked duplicates and reference of a BAM or CRAM.
 
     Raises:
@@ -47,7 +39,7 @@ def alignment(path: Path, given: Mapping[str, str], references: References) -> S
         FormatError: the header is damaged.
     """
     header = alignment_header(path)
-    said = references.said(header.contigs, given)
+    said = _references(lookup).said(header.contigs, given)
     if len(header.samples) == 1:
         said["sample"] = header.samples[0]
     elif "sample" not in given and header.samples:
@@ -65,14 +57,14 @@ def alignment(path: Path, given: Mapping[str, str], references: References) -> S
     return said
 
 
-def variants(path: Path, given: Mapping[str, str], references: References) -> Said:
+def _variants(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """Samples, kind and reference of a VCF or BCF.
 
     Raises:
         FormatError: the header is damaged.
     """
     header = variants_header(path)
-    said = references.said(header.contigs, given, in_part=True)
+    said = _references(lookup).said(header.contigs, given, in_part=True)
     if 0 < len(header.samples) <= MOST_SAMPLES:
         said["samples"] = json.dumps(header.samples)
     if "kind" not in given and is_gvcf(path):
@@ -80,16 +72,16 @@ def variants(path: Path, given: Mapping[str, str], references: References) -> Sa
     return said
 
 
-def known_sites(path: Path, given: Mapping[str, str], references: References) -> Said:
+def _known_sites(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """The reference of a VCF or BCF of sites.
 
     Raises:
         FormatError: the header is damaged.
     """
-    return references.said(variants_header(path).contigs, given, in_part=True)
+    return _references(lookup).said(variants_header(path).contigs, given, in_part=True)
 
 
-def sequence_dict(path: Path, given: Mapping[str, str], references: References) -> Said:
+def _sequence_dict(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """The reference of a dictionary.
 
     Raises:
@@ -100,9 +92,9 @@ def sequence_dict(path: Path, given: Mapping[str, str], references: References) 
         return {}
     check_dict(path)
     contigs = sam_contigs(path.read_text(errors="replace"))
-    said = references.said(contigs, given)
+    said = _references(lookup).said(contigs, given)
     if "reference_cid" not in said:
-        found = references.fitting(contigs, given)
+        found = _references(lookup).fitting(contigs, given)
         listing = "".join(
             f"\n  {reference.cid or 'given here'} build={reference.build}" for reference in found
         )
@@ -118,7 +110,7 @@ def sequence_dict(path: Path, given: Mapping[str, str], references: References) 
     return {"reference_cid": said["reference_cid"]}
 
 
-def anndata(path: Path, given: Mapping[str, str], references: References) -> Said:
+def _anndata(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """Size and layers of a matrix, where h5py is installed.
 
     Raises:
@@ -131,17 +123,8 @@ def anndata(path: Path, given: Mapping[str, str], references: References) -> Sai
     return said | ({"layers": json.dumps(found.layers)} if found.layers else {})
 
 
-FIELDS: Mapping[str, Fields] = {
-    "alignment": Fields(alignment, ("sample",)),
-    "anndata": Fields(anndata),
-    "known_sites": Fields(known_sites),
-    "sequence_dict": Fields(sequence_dict, ("reference_cid",)),
-    "variants": Fields(variants),
-}
-"""By asset type."""
-
-
-def fields_of(cls: type[Asset]) -> Fields | None:
-    """How the fields of a type, or of the type that it extends, are read from its files; None if they are not."""
-    keys = [getattr(base, "asset_key", "") for base in cls.__mro__]
-    return next((FIELDS[key] for key in keys if key in FIELDS), None)
+alignment = Fields(_alignment, ("sample",))
+anndata = Fields(_anndata)
+known_sites = Fields(_known_sites)
+sequence_dict = Fields(_sequence_dict, ("reference_cid",))
+variants = Fields(_variants)

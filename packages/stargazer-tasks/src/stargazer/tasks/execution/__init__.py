@@ -1,4 +1,12 @@
-"""What happens around every task body: locks, slots, memo, workspace, provenance."""
+"""The runner around every task: environments, and what one may ask and tell it (refresh, why, observe, replay).
+
+    >>> from stargazer.tasks.execution import Event, observe, refreshing
+    >>> events: list[Event] = []
+    >>> with observe(events.append), refreshing("flagstat", below=True):
+    ...     pass  # await tasks or workflows here
+
+Names are loaded when they are first used; `__init__.pyi` lists them.
+"""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
 from ._workspace import workspace
 from .archives import pack
-from .capsules import Replay, replay_bundle
 from .environments import AssetEnvironment, WorkflowEnvironment, named_outputs
 from .events import Event, observe
-from .misses import Miss, NotRemembered
-from .options import Refresh, asking_why, log_to, misses_told, refreshed, refreshing
-from .recomputing import execution_of
-from .replaying import Replayed, replay
+from .options import Miss, NotRemembered, Refresh, asking_why, log_to, misses_told, refreshed, refreshing
+from .reproduce.recompute import execution_of
+from .reproduce.repeat import Again, Compared, repeat
+from .reproduce.replay import Replay, Replayed, replay, replay_bundle
 from .values import assets_in
 
 __all__ = [
+    "Again",
     "AssetEnvironment",
+    "Compared",
     "Event",
     "Miss",
     "NotRemembered",
@@ -28,6 +29,7 @@ __all__ = [
     "pack",
     "refreshed",
     "refreshing",
+    "repeat",
     "replay",
     "replay_bundle",
     "workspace",

@@ -1,35 +1,22 @@
-"""Workspaces: a private folder for each task call, on the store's filesystem, with its inputs laid out as links."""
+"""The workspace of a task call: a private folder on the store's filesystem, locked while in use, removed at its end."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
-import attrs
-from stargazer.assets import Asset, InvalidAssetError, StorageClient, StorageError, fetch
+from stargazer.assets import Asset, InvalidAssetError, StorageError
 from stargazer.storage import make_folder, make_folders, new_lock
-from stargazer.tasks.execution.archives import remove_tree, unpacked
-from stargazer.tasks.execution.locks import key_lock
-from stargazer.tasks.execution.threads import to_the_end
-from stargazer.tasks.execution.values import assets_in, replaced
+from stargazer.tasks.execution.archives import remove_tree
 from stargazer.tasks.tools import expect
 
-__all__ = ["Shared", "claim", "lay_out", "open_workspace", "sweep", "workspace"]
+__all__ = ["claim", "open_workspace", "sweep", "workspace"]
 
 _current: ContextVar[Path] = ContextVar("stargazer_workspace")
-
-
-@attrs.frozen
-class Shared:
-    """Where what several tasks use is kept: `unpacked` folder assets, on the store's filesystem, and `locks`."""
-
-    unpacked: Path
-    locks: Path
 
 
 def workspace() -> Path:
@@ -75,51 +62,6 @@ def sweep(parent: Path) -> None:
             _clear(lock)
 
 
-async def lay_out(
-    arguments: dict[str, Any], folder: Path, client: StorageClient, shared: Shared
-) -> dict[str, Any]:
-    """The arguments with every asset's bytes on disk: `<folder>/<parameter>/<file>`, companions beside it.
-
-    Where a parameter has several assets, each is in a numbered folder of its own. A folder asset's path is a link
-    to a read-only folder, unpacked once for all tasks.
-    """
-    laid: dict[str, Any] = {}
-    for name, value in arguments.items():
-        found = list(assets_in(value, name))
-        places = (
-            [folder / name]
-            if len(found) == 1
-            else [folder / name / str(number) for number in range(len(found))]
-        )
-        _make_places(places)
-        ready = [
-            await _fetched(asset, place, client, shared)
-            for (_, asset), place in zip(found, places, strict=True)
-        ]
-        laid[name] = replaced(value, _one_by_one(ready))
-    return laid
-
-
-def _make_places(places: Iterable[Path]) -> None:
-    """Make the folders of inputs, so that other users of a shared store see what is in use."""
-    for place in places:
-        try:
-            make_folders(place)
-        except OSError as error:
-            raise StorageError(f"cannot lay out inputs in {str(place)!r}: {error.strerror}") from error
-
-
-async def _fetched(asset: Asset, place: Path, client: StorageClient, shared: Shared) -> Asset:
-    """An asset with its files in this place."""
-    ready = await fetch(asset, place, client=client)
-    if not (asset.folder and asset.cid and ready.path):
-        return ready
-    link = place / asset.asset_key
-    async with key_lock(shared.locks, f"unpack-{asset.cid}"):
-        link.symlink_to(await to_the_end(unpacked, ready.path, shared.unpacked / asset.cid, place))
-    return ready.copy(path=link)
-
-
 def claim(outputs: Iterable[tuple[str, Asset]], folder: Path, task: str) -> None:
     """Make sure that every new asset has a file of its own in the workspace, before any is registered.
 
@@ -155,12 +97,6 @@ def claim(outputs: Iterable[tuple[str, Asset]], folder: Path, task: str) -> None
                 f"{task}: the results {other!r} and {role!r} are the same file {file.name!r}"
             )
         asset.path = file
-
-
-def _one_by_one(assets: Iterable[Asset]) -> Callable[[Asset], Asset]:
-    """A replacement of assets by these, in their order: the same asset may be given twice."""
-    remaining = iter(assets)
-    return lambda _: next(remaining)
 
 
 def _clear(lock: Path) -> None:

@@ -1,4 +1,4 @@
-"""The two kinds of Flyte functions: tasks (one operation, a slot, memoised) and workflows (composition, no slot).
+"""The decorators that make a function a task (one operation, on slots, memoised) or a workflow (calls of tasks).
 
 htslib = AssetEnvironment(name="htslib", tools=[samtools], resources=flyte.Resources(cpu=1, memory="1Gi"))
 
@@ -13,24 +13,27 @@ async def summary(sample: str) -> QcReport: ...
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar, get_origin, overload
 
 import flyte
-from stargazer.assets import ConfigurationError
+from stargazer.assets import ConfigurationError, current_client
 from stargazer.tasks.execution.arguments import bound_arguments
-from stargazer.tasks.execution.declared import TASKS, Declared, TaskCode
+from stargazer.tasks.execution.call import execute
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
-from stargazer.tasks.execution.handing_over import handing_over
-from stargazer.tasks.execution.values import named_tuple, result_type
-from stargazer.tasks.execution.wrapper import execute
+from stargazer.tasks.execution.registry import TASKS, Declared, TaskCode
+from stargazer.tasks.execution.values import assets_in, named_tuple, result_type
 
 __all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_inside: ContextVar[bool] = ContextVar("stargazer_inside", default=False)
 
 UNITS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 
@@ -49,8 +52,19 @@ class _NamedResults(flyte.TaskEnvironment):
             self.image = default_image()
         super().__post_init__()
 
-    def _template(self, func: Callable[..., Any], **options: Any) -> Any:
-        template: Any = super().task(**options)(func) if options else super().task(func)
+    def _template(
+        self,
+        func: Callable[..., Any],
+        call: Callable[[tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, Any]],
+        options: dict[str, Any],
+    ) -> Any:
+        """Flyte's task for a function, which `call` runs with the arguments that it is given."""
+
+        @functools.wraps(func)
+        async def run(*args: Any, **kwargs: Any) -> Any:
+            return await _handed_over(call(args, kwargs))
+
+        template: Any = super().task(**options)(run) if options else super().task(run)
         base = type(template)
 
         class Named(base):  # type: ignore[misc, valid-type]
@@ -98,14 +112,8 @@ class AssetEnvironment(_NamedResults):
                 cores=cores,
                 memory=memory,
             )
-
             TASKS[code.name] = code
-
-            @functools.wraps(func)
-            async def run(*args: Any, **kwargs: Any) -> Any:
-                return await handing_over(execute(code, args, kwargs))
-
-            return self._template(run, **options)
+            return self._template(func, functools.partial(execute, code), options)
 
         return decorate if _func is None else decorate(_func)
 
@@ -123,12 +131,11 @@ class WorkflowEnvironment(_NamedResults):
         """Make an async function a workflow: `@env.task`; options are Flyte's."""
 
         def decorate(func: Callable[..., Any]) -> Any:
-            @functools.wraps(func)
-            async def run(*args: Any, **kwargs: Any) -> Any:
+            async def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 bound = bound_arguments(func, args, kwargs)
-                return await handing_over(func(*bound.args, **bound.kwargs))
+                return await func(*bound.args, **bound.kwargs)
 
-            return self._template(run, **options)
+            return self._template(func, call, options)
 
         return decorate if _func is None else decorate(_func)
 
@@ -145,6 +152,24 @@ def named_outputs(task: Any, outputs: tuple[Any, ...]) -> Any:
     if get_origin(wanted) is tuple:
         return tuple(outputs)
     return outputs[0] if outputs else None
+
+
+async def _handed_over(call: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a call; unless the call is part of another one, it is sent to where the store is shared.
+
+    So the results of a workflow are, and what its tasks made on the way is not.
+    """
+    if _inside.get():
+        return await call
+    token = _inside.set(True)
+    try:
+        value = await call
+    finally:
+        _inside.reset(token)
+    records = [asset.record for _, asset in assets_in(value, "") if asset.record is not None]
+    if records and (store := getattr(current_client(), "store", None)) is not None:
+        await asyncio.to_thread(store.hand_over, records)
+    return value
 
 
 async def _renamed(awaitable: Any, func: Callable[..., Any]) -> Any:

@@ -1,4 +1,4 @@
-"""How the task calls within a `with` block are run."""
+"""What holds for the task calls within a `with` block: what is computed anew or not at all, and where logs go."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+from stargazer.assets import StargazerError
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution.misses import Miss
+    from stargazer.storage.lineage import Nearest
 
 __all__ = [
+    "Miss",
+    "NotRemembered",
     "Refresh",
     "Refreshing",
     "asking_why",
@@ -24,6 +27,35 @@ __all__ = [
     "refreshed",
     "refreshing",
 ]
+
+
+class NotRemembered(StargazerError):
+    """A task would have to be computed, and nothing is to be: it was only asked what is remembered."""
+
+
+@attrs.frozen(kw_only=True)
+class Miss:
+    """One call that the memo does not answer.
+
+    Attributes:
+        task: its full name.
+        label: what it works on, for people: sample, lane, interval.
+        note: why, where that is not a matter of the run key: refreshed, or not memoised at all.
+        nearest: the earlier execution whose run key differs least, and in what; None if there is none.
+        absent: the inputs whose bytes are not here, role and CID: they are brought, or computed again, first.
+    """
+
+    task: str
+    label: str = ""
+    note: str = ""
+    nearest: Nearest | None = None
+    absent: list[str] = attrs.field(factory=list)
+
+    def explain(self) -> str:
+        """Why, in lines for people."""
+        why = self.note or (self.nearest.explain() if self.nearest else "it was never executed here")
+        absent = [f"not here, and brought or computed again first: {item}" for item in self.absent]
+        return "\n".join([why, *absent])
 
 
 @attrs.frozen
@@ -62,20 +94,21 @@ _refresh: ContextVar[Refreshing | None] = ContextVar("stargazer_refresh", defaul
 _logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
 _misses: ContextVar[list[Miss] | None] = ContextVar("stargazer_misses", default=None)
 
+refresh_wanted = _refresh.get
+"""What is computed anew here, if anything is."""
+misses_told = _misses.get
+"""Where calls that the memo does not answer are told, if nothing is to be computed."""
+log_folder = _logs.get
+"""The folder in which logs are kept, if they are."""
 
-@contextlib.contextmanager
-def refreshing(*tasks: str, below: bool = False) -> Iterator[None]:
-    """Compute tasks anew within a `with` block, whatever the memo knows.
 
-    Args:
-        tasks: by full name or that of their function; every task if there are none.
-        below: also every task that reads what these made, and so on.
+def refreshing(*tasks: str, below: bool = False) -> contextlib.AbstractContextManager[None]:
+    """Compute tasks anew within a `with` block, whatever the memo knows; the arguments are those of `Refresh`.
 
     Raises:
         InvalidAssetError: there is no such task.
     """
-    with refreshed(Refresh(tasks, below)):
-        yield
+    return refreshed(Refresh(tasks, below))
 
 
 @contextlib.contextmanager
@@ -85,7 +118,7 @@ def refreshed(refresh: Refresh | None) -> Iterator[None]:
     Raises:
         InvalidAssetError: there is no such task.
     """
-    from stargazer.tasks.execution.declared import full_names
+    from stargazer.tasks.execution.registry import full_names
 
     names = frozenset(full for name in refresh.tasks for full in full_names(name)) if refresh else frozenset()
     token = _refresh.set(Refreshing(names, refresh.below) if refresh else None)
@@ -117,18 +150,3 @@ def log_to(folder: Path) -> Iterator[None]:
         yield
     finally:
         _logs.reset(token)
-
-
-def refresh_wanted() -> Refreshing | None:
-    """What is computed anew here, if anything is."""
-    return _refresh.get()
-
-
-def misses_told() -> list[Miss] | None:
-    """Where calls that the memo does not answer are told, if nothing is to be computed."""
-    return _misses.get()
-
-
-def log_folder() -> Path | None:
-    """The folder in which logs are kept, if they are."""
-    return _logs.get()

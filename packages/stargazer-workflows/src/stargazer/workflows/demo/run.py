@@ -83,12 +83,11 @@ async def run_demo(
     """Run the demo's workflow on what `prepare` registered, and have the bytes of its results here."""
     from stargazer.assets import QcReport
     from stargazer.tasks.execution import observe
-    from stargazer.workflows.catalogue import find_workflow
+    from stargazer.workflows._run import run as run_workflow
     from stargazer.workflows.demo.workflow import lineage_steps
-    from stargazer.workflows.runs import execute
 
-    run = await execute(find_workflow("demo_trio"), {}, observer=observer, refresh=refresh)
     with observe(observer) if observer else contextlib.nullcontext():
+        run = await run_workflow("demo_trio", refresh=refresh)
         await _bring(run)
     comparison, summary = _read(run, "comparison"), _read(run, "summary")
     times: dict[str, float] = {}

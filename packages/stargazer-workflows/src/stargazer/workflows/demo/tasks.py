@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stargazer.assets import Alignment, Intervals, QcReport, Reference, Variants
-from stargazer.tasks import report_env
-from stargazer.tasks.execution import workspace
-from stargazer.tasks.tools import Library, call, expect
+from stargazer.tasks import Library, call, expect, report_env, workspace
 from stargazer.workflows.demo.documents import write_comparison, write_coverage, write_demo_report
 
 __all__ = ["compare_calls", "coverage_profile", "demo_report"]

@@ -1,0 +1,307 @@
+"""Registering files with what they are: `add` for Python, and what it shares with `stargazer add`.
+
+A distribution says how fields of a type are read from its files by an entry point of the group `stargazer.fields`: a
+`Fields`, named after the asset type.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, get_origin, overload
+
+from stargazer.assets import (
+    Asset,
+    AssetNotFoundError,
+    ConfigurationError,
+    FormatError,
+    InvalidAssetError,
+    IpFile,
+    StorageClient,
+    asset_class,
+    current_client,
+    hints_of,
+    unknown_key,
+)
+from stargazer.assets.keyvalues import encode, plain
+from stargazer.storage.additions import Addition, check_files
+from stargazer.storage.checking import Lookup
+from stargazer.storage.cid import is_cid
+from stargazer.storage.filenames import guess_type, mates
+from stargazer.storage.reading import StoreReader
+from stargazer.storage.refusals import refused
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["Fields", "add", "additions_of", "check_links", "field_text"]
+
+ENTRY_POINT_GROUP = "stargazer.fields"
+
+
+class Fields(NamedTuple):
+    """How the fields of a type are read from its files.
+
+    Attributes:
+        read: from a file, what is given of it as text, and what it can be compared with; gives values by field: texts,
+            or the assets that links point at. What is given wins.
+        required: fields without a default that a file may say.
+    """
+
+    read: Callable[[Path, Mapping[str, str], Lookup], Mapping[str, str | Asset]]
+    required: tuple[str, ...] = ()
+
+
+@overload
+async def add(
+    path: str | os.PathLike[str],
+    *,
+    client: StorageClient | None = ...,
+    asset: str | type[Asset] | None = ...,
+    in_place: bool = ...,
+    public: bool | None = ...,
+    force: bool = ...,
+    **keyvalues: Any,
+) -> Asset: ...
+
+
+@overload
+async def add(
+    path: Sequence[str | os.PathLike[str]],
+    *,
+    client: StorageClient | None = ...,
+    asset: str | type[Asset] | None = ...,
+    in_place: bool = ...,
+    public: bool | None = ...,
+    force: bool = ...,
+    **keyvalues: Any,
+) -> list[Asset]: ...
+
+
+async def add(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    client: StorageClient | None = None,
+    asset: str | type[Asset] | None = None,
+    in_place: bool = False,
+    public: bool | None = None,
+    force: bool = False,
+    **keyvalues: Any,
+) -> Asset | list[Asset]:
+    """Register a file with what it is, as `stargazer add` does; of several, all or none.
+
+        >>> reference = await add("GRCh38.fa", build="GRCh38")
+        >>> alignment = await add("NA12878.bam", reference_cid=reference)
+        >>> first, second = await add(["NA12878_R1.fq.gz", "NA12878_R2.fq.gz"], sample="NA12878")
+
+    Args:
+        path: of the file, or paths of several, which are checked against one another; each of `keyvalues` goes to
+            those whose type has the field.
+        client: of the store; the current one by default.
+        asset: the type; by default it is read off the names, and first and second reads whose names differ in nothing
+            but 1 and 2 are linked.
+        in_place: do not copy: the store points at the file, which must stay where and as it is.
+        public: on the public network, if the client has one; as the settings say by default.
+        force: register what a check refuses; provenance says why it was refused.
+        keyvalues: the fields, as values or texts; what a BAM, CRAM, VCF, BCF, h5ad or .dict says of itself need not be
+            given.
+
+    Returns:
+        The stored asset; of several paths, those of all files.
+
+    Raises:
+        InvalidAssetError: a type that cannot be guessed, a field that no file's type has, a missing or wrong value.
+        AssetNotFoundError: a link points at no registered file of its type.
+        FormatError: a file is missing, not of its type, or contradicts what is said of it.
+        StorageError: the store cannot take it.
+    """
+    import asyncio  # here: the command line starts without it
+
+    from stargazer.storage.local import StoreClient
+
+    found = current_client(client)
+    if not isinstance(found, StoreClient):
+        raise ConfigurationError(f"{type(found).__name__} has no store on this machine: use its upload_file")
+    store = found.store
+    paths = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(each) for each in path]
+    pairs = {key: _target(value) for key, value in keyvalues.items() if value is not None}
+    if asset is not None:
+        pairs["asset"] = asset if isinstance(asset, str) else asset.asset_key
+
+    def register() -> list[IpFile]:
+        items = additions_of(paths, pairs, store, in_place=in_place, public=public, force=force)
+        return store.add(items)
+
+    stored = [Asset.from_record(record) for record in await asyncio.to_thread(register)]
+    return stored[0] if isinstance(path, str | os.PathLike) else stored
+
+
+def _target(value: Any) -> Any:
+    """The CID of a stored asset that a link is to point at; any other value as it is."""
+    return value.cid if isinstance(value, Asset) and value.cid else value
+
+
+def additions_of(
+    paths: Sequence[Path],
+    pairs: Mapping[str, Any],
+    store: LocalStore,
+    *,
+    there: bool = True,
+    in_place: bool = False,
+    public: bool | None = None,
+    force: bool = False,
+) -> list[Addition]:
+    """What to register of these files.
+
+    Each pair goes to the files whose type knows the key. Without `asset`, types are read off the names, and first
+    and second reads whose names differ in nothing but 1 and 2 are linked. What a file says of itself (the sample of an
+    alignment) need not be among the pairs.
+
+    Args:
+        there: they are on this machine (a file to be downloaded is not yet).
+        in_place, public, force: of each of them (see `Addition`).
+
+    Raises:
+        FormatError: a file is missing, or a folder.
+        InvalidAssetError: a type that cannot be guessed, a key that no file's type knows, a missing or wrong value that
+            the file does not say either.
+        AssetNotFoundError: a link points at a file of the wrong type, or at none.
+    """
+    for path in paths if there else ():
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            raise FormatError(f"no such file: {str(path)!r}") from None
+        except OSError as error:
+            raise FormatError(str(refused(error, path))) from error
+        if stat.S_ISDIR(status.st_mode):
+            raise FormatError(f"{str(path)!r} is a folder: give the files in it")
+    pairs = dict(pairs)
+    named = pairs.pop("asset", None)
+    classes = {path: asset_class(named or guess_type(path.name)) for path in paths}
+    kinds = list(dict.fromkeys(classes.values()))
+    for key in pairs:
+        if not any(key in cls.fields() for cls in kinds):
+            raise InvalidAssetError("\n".join(unknown_key(cls, key) for cls in kinds))
+    for cls in kinds:
+        check_links(cls, pairs, store)
+    first_of = {cls: path for path, cls in reversed(classes.items())}
+    meant = {cls: _asset(cls, first_of[cls], pairs) for cls in kinds}  # the words are read once for all files
+    assets = {path: meant[cls].copy() for path, cls in classes.items()}
+    if there:
+        _add_fields(assets, pairs, store, force=force)
+    if named is None and "r1_cid" not in pairs:
+        for second, first in mates(paths).items():
+            assets[second].r1_cid = assets[first]  # type: ignore[attr-defined]
+    return [
+        Addition(path, asset, in_place=in_place, public=public, force=force) for path, asset in assets.items()
+    ]
+
+
+def _add_fields(
+    assets: dict[Path, Asset], pairs: Mapping[str, Any], store: LocalStore, *, force: bool
+) -> None:
+    """Let assets have the fields that their files say and nobody gave."""
+    readers = {path: fields for path, asset in assets.items() if (fields := fields_of(type(asset)))}
+    if not readers:
+        return
+    lookup = Lookup(
+        [Addition(path, asset) for path, asset in assets.items()], functools.partial(_here, store)
+    )
+    for path, fields in readers.items():
+        cls = type(assets[path])
+        try:
+            said = fields.read(path, _given(cls, pairs), lookup)
+        except FormatError:
+            check_files([Addition(path, assets[path])])  # this may know better what is wrong
+            if not force:
+                raise
+            said = {}
+        assets[path] = _asset(
+            cls, path, pairs, {key: value for key, value in said.items() if key in cls.fields()}
+        )
+
+
+def _here(store: LocalStore, pairs: dict[str, str]) -> list[IpFile]:
+    """This machine's records: no account is asked, and no store is made."""
+    return StoreReader.query(store, pairs) if store.exists() else []
+
+
+def _given(cls: type[Asset], pairs: Mapping[str, Any]) -> dict[str, str]:
+    return {key: field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
+
+
+def _asset(
+    cls: type[Asset], path: Path, pairs: Mapping[str, Any], said: Mapping[str, str | Asset] | None = None
+) -> Asset:
+    """An asset with what is given and what its file says.
+
+    Args:
+        said: by the file; None if it was not asked, so that what it may say need not be given.
+    """
+    known = _given(cls, pairs)
+    if said is None and (fields := fields_of(cls)):
+        known = dict.fromkeys(fields.required, "...") | known
+    links = {
+        key: value for key, value in (said or {}).items() if isinstance(value, Asset) and key not in known
+    }
+    texts = {key: value for key, value in (said or {}).items() if isinstance(value, str)}
+    known = dict.fromkeys(links, "...") | texts | known
+    try:
+        asset = cls.from_keyvalues(known)
+    except InvalidAssetError as error:
+        raise InvalidAssetError(f"{path.name!r}: {error}") from None
+    for link, target in links.items():
+        setattr(asset, link, target.cid or target)
+    return asset
+
+
+def field_text(cls: type[Asset], key: str, value: Any) -> str:
+    """A value in the type's text form: a typed one is written so; in a text, a list may be written with commas.
+
+    Raises:
+        InvalidAssetError: a value that is no text is not of the field's type either.
+    """
+    hint = hints_of(cls)[key]
+    if not isinstance(value, str):
+        try:
+            return encode(value, hint)
+        except InvalidAssetError as error:
+            raise InvalidAssetError(f"{cls.asset_key}: {key}: {error}") from None
+    if get_origin(plain(hint)) is list and not value.startswith("["):
+        import json
+
+        return json.dumps(value.split(",") if value else [])
+    return value
+
+
+def check_links(cls: type[Asset], pairs: Mapping[str, Any], store: LocalStore) -> None:
+    """Raise where a link points at no registered file of its type."""
+    for name, link in cls.links().items():
+        cid, wanted = pairs.get(name), link.target.asset_key
+        if cid is None:
+            continue
+        if not (isinstance(cid, str) and is_cid(cid)):
+            raise InvalidAssetError(f"{cls.asset_key}: {name}: expected the CID of a {wanted}, got {cid!r}")
+        if not store.query({"cid": cid, "asset": wanted}):
+            raise AssetNotFoundError(f"{cls.asset_key}: {name}: no {wanted} {cid} is registered; "
+                                     f"`stargazer query asset={wanted}` lists them")  # fmt: skip
+
+
+def fields_of(cls: type[Asset]) -> Fields | None:
+    """How the fields of a type, or of the type that it extends, are read from its files; None if they are not."""
+    keys = [getattr(base, "asset_key", "") for base in cls.__mro__]
+    entry = next((entry for key in keys if (entry := _registered().get(key))), None)
+    return entry.load() if entry else None
+
+
+@functools.cache
+def _registered() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # here: it takes a while to import
+
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}

@@ -1,0 +1,540 @@
+"""Fetching a bundle: its files from whoever has them, verified, several at once, then its records all together."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+import attrs
+from stargazer.assets import (
+    AssetNotFoundError,
+    FormatError,
+    IntegrityError,
+    InvalidAssetError,
+    StargazerError,
+    StorageError,
+    asset_class,
+    has_value,
+    record_id,
+)
+from stargazer.assets.addresses import without_secrets
+from stargazer.assets.provenance import Document, Entry, Execution, Import
+from stargazer.storage import verified
+from stargazer.storage.arrivals import arriving
+from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
+from stargazer.storage.bundles.manifest import BundleFile, Manifest, fill, is_url, targets_of
+from stargazer.storage.bundles.review import accepted, check_arrived, needed, scrutinised
+from stargazer.storage.checking import Checked
+from stargazer.storage.cid import compute_cid
+from stargazer.storage.documents import refuse_document
+from stargazer.storage.downloading import fetch_file, fetch_object
+from stargazer.storage.objects import Objects
+from stargazer.storage.recording import account, now
+from stargazer.storage.sources import file_name, source_of
+from stargazer.storage.statements import statements_of
+from stargazer.storage.threads import each
+from stargazer.storage.workspaces import private_folder
+
+if TYPE_CHECKING:
+    from stargazer.assets import IpFile
+    from stargazer.storage.objects import StoredObject
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["Failure", "Fetched", "News", "check_entries", "fetch", "select"]
+
+AT_ONCE = 3
+LARGEST_DOCUMENT = 64_000_000  # bytes of a provenance document, at most
+_PENDING = "pending"  # stands for a CID that is not known yet
+
+
+@attrs.frozen
+class News:
+    """What is going on with one file of a bundle that is being fetched.
+
+    Attributes:
+        state: `here` was there before, `moving` has `done` bytes so far.
+        note: why it failed.
+    """
+
+    name: str
+    state: Literal["moving", "done", "here", "failed"]
+    done: int = 0
+    size: int = 0
+    note: str = ""
+
+
+@attrs.frozen
+class Failure:
+    """A file or provenance document of a bundle that could not be had, and why."""
+
+    name: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Fetched:
+    """What came of a fetch.
+
+    Attributes:
+        records: of the files that are registered now, in the order of the manifest.
+        failed: the files that are not, and provenance documents.
+        moved: bytes that were downloaded, copied or made.
+        trusted: CIDs of the provenance of executions that are trusted from now on.
+    """
+
+    records: list[IpFile]
+    failed: list[Failure]
+    moved: int
+    trusted: list[str] = attrs.field(factory=list)
+
+    def check(self, bundle: Bundle) -> None:
+        """Raise an error if something is missing.
+
+        Raises:
+            StorageError: it names what is, and why.
+        """
+        if not self.failed:
+            return
+        lines = [f"  {item.name}: {item.reason}".replace("\n", "\n    ") for item in self.failed]
+        raise StorageError(
+            f"{len(self.failed)} of the bundle {bundle.manifest.name!r} could not be had; the rest is registered; "
+            "fetching it again continues:\n" + "\n".join(lines)
+        )
+
+
+def fetch(
+    store: LocalStore,
+    bundle: Bundle,
+    *,
+    only: Mapping[str, Sequence[str]] | None = None,
+    records_only: bool = False,
+    force: bool = False,
+    trust: bool = False,
+    observer: Callable[[News], None] = lambda news: None,
+) -> Fetched:
+    """Bring the files of a bundle that are not here, verify them, and register them with what the bundle says.
+
+    A file that fails leaves nothing visible; the others are registered. Fetching again continues. Installed checks look
+    at the files first (`stargazer.storage.checking`), and hold back what contradicts the file it belongs to; provenance
+    names those that did.
+
+    Args:
+        only: values of metadata keys, any of which will do: other files stay where they are.
+        records_only: register the records; the bytes come from a mirror when they are needed.
+        force: register what a check refuses, too; provenance says why it does.
+        trust: the memo answers with what the bundle's provenance says was computed, as if that had been done here.
+        observer: told what happens, from several threads, one at a time.
+
+    Raises:
+        AssetNotFoundError: nothing is selected by `only`.
+        InvalidAssetError: metadata that its type does not take; nothing was brought.
+        IntegrityError: the lock says other than the manifest.
+        StorageError: the store cannot be written, or is too small.
+    """
+    manifest = bundle.lock.apply(bundle.manifest)
+    entries = select(manifest, only or {})
+    check_entries(entries)
+    store.open_index()
+    with private_folder(store.objects.work, "bundle") as folder:
+        work = _Fetch(store, attrs.evolve(bundle, manifest=manifest), entries, folder, observer)
+        if records_only:
+            work.know()
+        else:
+            work.bring()
+        documents = work.take_documents()
+        records = work.register(documents, force)
+    done = [cid for cid, document in documents.items() if isinstance(document, Execution)]
+    known = [cid for cid in done if trust and store.is_registered(cid)]
+    trusted = store.trust(known, f"bundle fetch {manifest.name} --trust")
+    remember_bundle(bundle, store.root)
+    names = [entry.name for entry in entries if entry.name in work.failures]
+    failed = [Failure(name, work.failures[name]) for name in names]
+    failed += [Failure(f"provenance {cid}", reason) for cid, reason in work.refused.items()]
+    return Fetched(records=records, failed=failed, moved=work.moved, trusted=trusted)
+
+
+def select(manifest: Manifest, only: Mapping[str, Sequence[str]]) -> list[BundleFile]:
+    """The entries whose metadata has one of the values of every key, and the entries that their links need.
+
+    Raises:
+        AssetNotFoundError: there is none.
+    """
+    by_name = {entry.name: entry for entry in manifest.files}
+    waiting = [
+        entry
+        for entry in manifest.files
+        if all(has_value(entry.keyvalues, key, values) for key, values in only.items())
+    ]
+    if not waiting:
+        asked = " ".join(f"{key}={value}" for key, values in only.items() for value in values)
+        have = sorted(
+            {entry.keyvalues[key] for key in only for entry in manifest.files if key in entry.keyvalues}
+        )
+        known = ", ".join(map(repr, have[:20])) or "no such key"
+        raise AssetNotFoundError(f"the bundle {manifest.name!r} has nothing with {asked}; it has {known}")
+    found = {entry.name for entry in waiting}
+    while waiting:
+        more = set(waiting.pop().links.values()) - found
+        found |= more
+        waiting += (by_name[name] for name in more)
+    return [entry for entry in manifest.files if entry.name in found]
+
+
+def check_entries(entries: Iterable[BundleFile]) -> None:
+    """Look at the types and metadata of entries, before a byte is brought.
+
+    Raises:
+        InvalidAssetError: a type that is not installed, or metadata that it does not take; it names the entry.
+    """
+    for entry in entries:
+        try:
+            _as_stored({**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)})
+        except InvalidAssetError as error:
+            raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None
+
+
+def _as_stored(pairs: Mapping[str, str]) -> dict[str, str]:
+    """Metadata as its type writes it: with the defaults of fields that somebody left out."""
+    return asset_class(pairs["asset"]).from_keyvalues(pairs).keyvalues
+
+
+@attrs.define
+class _Fetch:
+    """One fetch.
+
+    Attributes:
+        folder: of the store's work, for this fetch alone.
+        cids: of the entries that are here, or whose records alone are wanted, by name.
+        brought: the CIDs of what was not here before.
+        failures: why an entry is not registered, by name.
+        refused: why a provenance document is not taken, by CID.
+        moved: bytes that were downloaded, copied or made.
+    """
+
+    store: LocalStore
+    bundle: Bundle
+    entries: Sequence[BundleFile]
+    folder: Path
+    observer: Callable[[News], None]
+    cids: dict[str, str] = attrs.field(factory=dict)
+    brought: set[str] = attrs.field(factory=set)
+    failures: dict[str, str] = attrs.field(factory=dict)
+    refused: dict[str, str] = attrs.field(factory=dict)
+    moved: int = 0
+    _documents: dict[str, Path] = attrs.field(factory=dict)  # files of those that are not in the store yet
+    _telling: threading.Lock = attrs.field(factory=threading.Lock)
+    _making: threading.Lock = attrs.field(factory=threading.Lock)
+    _stopped: threading.Event = attrs.field(factory=threading.Event)
+
+    # bytes
+
+    def know(self) -> None:
+        """Take the CIDs that the manifest or the lock gives."""
+        for entry in self.entries:
+            if entry.cid:
+                self.cids[entry.name] = entry.cid
+            else:
+                self.failures[entry.name] = (
+                    "its CID is not known before it was fetched once: leave out --records-only"
+                )
+
+    def bring(self) -> None:
+        """Bring the bytes of the entries, each CID once."""
+        groups: dict[str, list[BundleFile]] = {}
+        for entry in self.entries:
+            groups.setdefault(entry.cid or f"name {entry.name}", []).append(entry)
+        self._check_room([group[0] for group in groups.values()])
+        each(self._bring_group, groups.values(), AT_ONCE, "stargazer-bundle", self._stopped)
+
+    def _check_room(self, entries: Iterable[BundleFile]) -> None:
+        """Refuse what cannot fit before anything is moved."""
+        objects = self.store.objects
+        wanted = sum(entry.size for entry in entries if not (entry.cid and objects.stat(entry.cid)))
+        free = shutil.disk_usage(objects.work).free
+        if wanted > free:
+            raise StorageError(
+                f"the bundle {self.bundle.manifest.name!r} needs {wanted:,} bytes and {str(self.store.root)!r} has "
+                f"{free:,} free: choose with --only, or use a store on a larger disk (STARGAZER_LOCAL)"
+            )
+
+    def _bring_group(self, group: Sequence[BundleFile]) -> None:
+        """Bring the one file that several entries may name."""
+        first = group[0]
+        try:
+            for entry in group[1:]:
+                if entry.size != first.size:
+                    raise FormatError(f"entries {first.name!r} and {entry.name!r} give one file two sizes")
+            found = self._present(first.cid) if first.cid else None
+            if found:
+                refuse_document(self.store.objects.path(found.cid))
+                self._tell(News(first.name, "here", first.size, first.size))
+            else:
+                found = self._move(first)
+            if found.size != first.size:
+                raise IntegrityError(
+                    f"the manifest says {first.size:,} bytes, the file with its CID has {found.size:,}"
+                )
+            self.cids |= {entry.name: found.cid for entry in group}
+        except StargazerError as error:
+            for entry in group:
+                self.failures[entry.name] = str(error)
+                self._tell(News(entry.name, "failed", size=entry.size, note=str(error)))
+
+    def _present(self, cid: str) -> StoredObject | None:
+        """The object, if it is here and sound; a damaged one is put out of the way."""
+        found = self.store.objects.stat(cid)
+        try:
+            if found:
+                self.store.read(cid)
+        except IntegrityError:
+            self.store.objects.quarantine(cid)
+            return None
+        return found
+
+    def _move(self, entry: BundleFile) -> StoredObject:
+        """The object of an entry that was not here."""
+        self._tell(News(entry.name, "moving", 0, entry.size))
+        if self.bundle.maker is not None:
+            found = self._make(entry, self.bundle.maker)
+        elif entry.cid:
+            found = self._download(entry)
+        else:
+            found = self._download_by_sums(entry)
+            self.bundle.lock.pin(entry.name, Pinned(found.cid, found.size, entry.sums))
+        with self.store.index.transaction() as connection:
+            verified.remember(connection, [found])
+        with self._telling:
+            self.brought.add(found.cid)
+            self.moved += found.size
+        self._tell(News(entry.name, "done", entry.size, entry.size))
+        return found
+
+    def _make(self, entry: BundleFile, maker: Callable[[Path], object]) -> StoredObject:
+        """The object of an entry of a built-in bundle; all its files are made when the first is asked for."""
+        folder = self.folder / "made"
+        with self._making:
+            if not folder.exists():
+                maker(folder)
+        path = folder / entry.name
+        if not path.is_file() or path.is_symlink():
+            raise StorageError(f"{entry.name!r} was not made")
+        found = compute_cid(path)
+        if found != entry.cid:
+            raise IntegrityError(
+                f"{entry.name!r} was made as {found}, expected {entry.cid}: other versions of the libraries that made "
+                "it (compression, most often) write other bytes"
+            )
+        refuse_document(path)
+        return self.store.objects.keep(path, found)
+
+    def _download(self, entry: BundleFile) -> StoredObject:
+        """An object from the first mirror that gives its bytes."""
+        targets = targets_of(self.bundle.manifest, self.bundle.place, entry)
+        if not targets:
+            raise StorageError("it is not here, and no mirror says where it can be had")
+        return fetch_object(
+            entry.cid,
+            [source_of(target) for target in targets],
+            self.store.objects,
+            size=entry.size,
+            progress=lambda done, size: self._progress(entry, done),
+            accept=refuse_document,
+        )
+
+    def _download_by_sums(self, entry: BundleFile) -> StoredObject:
+        """The object of an entry whose checksums alone are known, from the first mirror that gives those bytes."""
+        urls, wrong = [], []
+        for target in targets_of(self.bundle.manifest, self.bundle.place, entry):
+            url = _as_url(target)
+            try:
+                file_name(url)
+                urls.append(url)
+            except InvalidAssetError as error:
+                wrong.append(str(error))
+        if not urls:
+            raise StorageError("\n".join(wrong) or "no mirror says where it can be had")
+        with fetch_file(
+            urls[0],
+            entry.sums,
+            self.store.objects.work,
+            lambda text: None,
+            others=urls[1:],
+            size=entry.size,
+            progress=lambda done, size: self._progress(entry, done),
+        ) as path:
+            refuse_document(path)
+            return self.store.objects.adopt(path)
+
+    def _progress(self, entry: BundleFile, done: int) -> None:
+        if self._stopped.is_set():
+            raise StorageError("interrupted")
+        self._tell(News(entry.name, "moving", done, entry.size))
+
+    def _tell(self, news: News) -> None:
+        with self._telling:
+            self.observer(news)
+
+    # what is said of them
+
+    def take_documents(self) -> dict[str, Document]:
+        """The provenance documents of the bundle that may take effect, by CID.
+
+        They are not objects of the store before they take effect: whatever is there counts as the store's own word.
+        """
+        found: dict[str, Document] = {}
+        mirrors = [mirror for mirror in self.bundle.manifest.mirrors if "{cid}" in mirror]
+        aside = Objects(self.folder)
+        for cid in self.bundle.manifest.provenance:
+            targets = filter(None, (fill(mirror, self.bundle.place, cid=cid, name=cid) for mirror in mirrors))
+            sources = [source_of(target) for target in targets]
+            try:
+                path = self.store.objects.path(cid)
+                if not self._present(cid):
+                    if not sources:
+                        raise StorageError(
+                            "it is not here, and no mirror with {cid} says where it can be had"
+                        )
+                    fetch_object(cid, sources, aside, most=LARGEST_DOCUMENT)
+                    path = self._documents[cid] = aside.path(cid)
+                found[cid] = scrutinised(path.read_bytes())
+            except StargazerError as error:
+                self.refused[cid] = str(error)
+        try:
+            return accepted(self.store, found)
+        except FormatError as error:
+            self.refused |= dict.fromkeys(found, str(error))
+            return {}
+
+    def register(self, documents: Mapping[str, Document], force: bool) -> list[IpFile]:
+        """The records of the entries that arrived, which all appear together.
+
+        A document that tells of an entry which did not arrive, or is held back, waits for it; until then the others of
+        it count as imported from here. What no document tells of gets the metadata that adding it would give it.
+        """
+        store = self.store
+        told = self._told()
+        ids = {name: record_id(self.cids[name], pairs) for name, pairs in told.items()}
+        checked = self._check(told, ids, documents, force)
+        told = {name: pairs for name, pairs in told.items() if name not in self.failures}
+        ids = {name: ids[name] for name in told}
+        absent = {self.cids.get(entry.name, entry.cid) for entry in self.entries if entry.name not in told}
+        ready = {
+            cid: document
+            for cid, document in documents.items()
+            if absent.isdisjoint(item.file.cid for item in statements_of(cid, document))
+        }
+        wanted = needed(ready, ids.values())
+        claimed = {item.id for cid in wanted for item in statements_of(cid, ready[cid])}
+        theirs = Checked.together(item for name, item in checked.items() if ids.get(name) in claimed)
+        with arriving(store.root, store.objects, lambda: store.index) as kept:
+            store.note_foreign(wanted, theirs)
+            kept += [store.objects.keep(path, cid) for cid, path in self._documents.items() if cid in wanted]
+            with store.index.transaction() as connection:
+                verified.remember(connection, kept)
+                store.replay(wanted)
+                here = self._registered(ids.values())
+                told = {name: _as_stored(pairs) for name, pairs in told.items() if ids[name] not in here}
+                ids |= {name: record_id(self.cids[name], pairs) for name, pairs in told.items()}
+                here = self._registered(ids[name] for name in told)
+                fresh = {name: pairs for name, pairs in told.items() if ids[name] not in here}
+                if fresh:
+                    own = Checked.together(checked[name] for name in fresh if name in checked)
+                    written = store.write_document(self._import(fresh, own), kept)
+                    verified.remember(connection, [written])
+                    store.replay([written.cid])
+                store.add_mirrors(self._mirrors())
+        return [record for id in ids.values() if (record := store.here(id)) is not None]
+
+    def _told(self) -> dict[str, dict[str, str]]:
+        """The metadata of the entries that arrived, by name; one whose link leads to what did not is held back."""
+        told = {}
+        for entry in self.entries:
+            missing = [target for target in entry.links.values() if target not in self.cids]
+            if entry.name in self.cids and missing:
+                self.failures[entry.name] = f"it is linked to {missing[0]!r}, which could not be had"
+            elif entry.name in self.cids:
+                links = {key: self.cids[target] for key, target in entry.links.items()}
+                told[entry.name] = {**entry.keyvalues, **links}
+        return told
+
+    def _check(
+        self,
+        told: Mapping[str, Mapping[str, str]],
+        ids: Mapping[str, str],
+        documents: Mapping[str, Document],
+        force: bool,
+    ) -> dict[str, Checked]:
+        """Look at the entries that are here, as when they are added.
+
+        Of those that were registered with their bytes before there is nothing left to hold back.
+        """
+        as_added = {name: record_id(self.cids[name], _as_stored(pairs)) for name, pairs in told.items()}
+        here = self._registered({*ids.values(), *as_added.values()})
+        assets = {
+            name: asset_class(pairs["asset"]).from_keyvalues(pairs, cid=self.cids[name])
+            for name, pairs in told.items()
+            if self.cids[name] in self.brought or here.isdisjoint((ids[name], as_added[name]))
+        }
+        runs = [(cid, document) for cid, document in documents.items() if isinstance(document, Execution)]
+        results = {item.id for cid, document in runs for item in statements_of(cid, document)}
+        made = [name for name in assets if ids[name] in results]
+        checked, wrong = check_arrived(self.store, assets, made, self.folder)
+        self.failures |= wrong
+        if not force:
+            hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
+            refused = {name: item.forced[0] for name, item in checked.items() if item.forced}
+            self.failures |= {name: f"{reason} ({hint})" for name, reason in refused.items()}
+        return checked
+
+    def _registered(self, ids: Iterable[str]) -> set[str]:
+        """Those of these records that this store has."""
+        return set(self.store._documents(ids))
+
+    def _import(self, told: Mapping[str, Mapping[str, str]], checked: Checked) -> Import:
+        """The document of an import of entries."""
+        entries = [
+            Entry(
+                cid=self.cids[entry.name],
+                keyvalues=told[entry.name],
+                name=entry.name,
+                size=entry.size,
+                origin=self._origin(entry),
+            )
+            for entry in self.entries
+            if entry.name in told
+        ]
+        return Import(
+            files=entries,
+            command=f"bundle fetch {self.bundle.manifest.name}",
+            checks=checked.ran,
+            forced=checked.forced,
+            account=account(),
+            at=now(),
+        )
+
+    def _origin(self, entry: BundleFile) -> str:
+        if self.bundle.origin:
+            return f"{entry.name}, {self.bundle.origin}"
+        return next((without_secrets(url) for url in self._targets(entry) if is_url(url)), entry.name)
+
+    def _mirrors(self) -> dict[str, list[str]]:
+        """Where the files may be had again; a URL with a query is left out, for it may be signed."""
+        found: dict[str, list[str]] = {}
+        for entry in self.bundle.manifest.files:
+            if cid := self.cids.get(entry.name, entry.cid):
+                urls = map(_as_url, self._targets(entry))
+                found.setdefault(cid, []).extend(url for url in urls if not urlsplit(url).query)
+        return {cid: urls for cid, urls in found.items() if urls}
+
+    def _targets(self, entry: BundleFile) -> list[str]:
+        """Where an entry may be had, by the CID that it turned out to have."""
+        known = attrs.evolve(entry, cid=self.cids.get(entry.name, entry.cid))
+        return targets_of(self.bundle.manifest, self.bundle.place, known)
+
+
+def _as_url(target: str) -> str:
+    return target if is_url(target) else Path(target).absolute().as_uri()

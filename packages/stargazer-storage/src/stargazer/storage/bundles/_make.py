@@ -1,0 +1,266 @@
+"""Making a bundle: a manifest of records, and their files by CID beside it, to be copied anywhere.
+
+A capsule is a bundle that carries what its files were made from, so that they can be computed again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import attrs
+from stargazer.assets import (
+    Asset,
+    AssetNotFoundError,
+    InvalidAssetError,
+    StorageError,
+    companions_of,
+    record_id,
+)
+from stargazer.assets.provenance import Document, Execution
+from stargazer.storage.bundles.environment import environment_here
+from stargazer.storage.bundles.find import write_file
+from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, is_url, parse
+from stargazer.storage.cid import compute_cid
+from stargazer.storage.lineage._why import executions_of, steps_of
+from stargazer.storage.statements import ended_by, statements_of
+
+if TYPE_CHECKING:
+    from stargazer.assets import IpFile
+    from stargazer.storage.lineage._why import Step
+    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["Made", "documents_of", "make", "with_lineage"]
+
+BESIDE = "{cid}"
+"""The mirror of a bundle whose files are beside its manifest."""
+
+
+@attrs.frozen
+class Made:
+    """A bundle that was written.
+
+    Attributes:
+        path: of its manifest.
+        copied: bytes that were written beside it.
+    """
+
+    manifest: Manifest
+    path: Path
+    copied: int
+
+
+def make(
+    store: LocalStore,
+    name: str,
+    records: Iterable[IpFile],
+    folder: Path,
+    *,
+    description: str = "",
+    mirrors: Sequence[str] = (),
+    manifest_only: bool = False,
+    lineage: bool = False,
+    intermediates: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Made:
+    """Write a bundle of records, with the companions and the provenance of each.
+
+    Args:
+        mirrors: URL templates with `{cid}` or `{name}` at which the files can be had too.
+        manifest_only: write no files: they are at the mirrors.
+        lineage: a capsule: also the imports that the records were made from, and the environment, so that all can be
+            computed again.
+        intermediates: of a capsule: also the files on the way.
+        tell: told which file is being copied.
+
+    Raises:
+        AssetNotFoundError: no records, or a lineage that is not known here.
+        InvalidAssetError: nobody could fetch it: no mirror.
+        FormatError: a name or mirror that no manifest takes.
+        StorageError: bytes or provenance are missing, or the folder cannot be written.
+    """
+    check_name(name)
+    chosen = _with_companions(store, records)
+    if not chosen:
+        raise AssetNotFoundError(
+            f"the bundle {name!r} would be empty: no record is selected; see `stargazer query`"
+        )
+    if lineage:
+        chosen = with_lineage(store, chosen, intermediates=intermediates)
+    manifest = Manifest(
+        name=name,
+        description=description,
+        mirrors=tuple(dict.fromkeys([*([] if manifest_only else [BESIDE]), *mirrors])),
+        files=tuple(_entries(store, chosen)),
+        provenance=tuple(sorted(documents_of(store, chosen))),
+        environment=environment_here(executions_of(store, chosen).values()) if lineage else None,
+    )
+    if manifest_only and not mirrors:
+        lost = next((entry.name for entry in manifest.files if not entry.mirrors), "")
+        if lost:
+            raise InvalidAssetError(f"nobody could fetch {lost!r}: give --mirror URL with {{cid}} in it")
+    if not any("{cid}" in mirror for mirror in manifest.mirrors):
+        manifest = attrs.evolve(manifest, provenance=())
+    data = dump(manifest)
+    parse(data, remote=False)
+    path = folder / f"{name}{SUFFIX}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        copied = 0 if manifest_only else _copy_files(store, manifest, folder, tell)
+        write_file(path, data)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {str(folder)!r}: {error.strerror}; name another folder"
+        ) from error
+    return Made(manifest, path, copied)
+
+
+def with_lineage(
+    store: StoreReader, records: Iterable[IpFile], *, intermediates: bool = False
+) -> list[IpFile]:
+    """Records with the imports that they were made from, and what accompanies any file on the way.
+
+    Args:
+        intermediates: also the files on the way, which are computed again otherwise.
+
+    Raises:
+        AssetNotFoundError: how a file came to be is not known here, or an import was taken back.
+    """
+    chosen = _with_companions(store, records)
+    while True:
+        steps = [(step, _record(store, step)) for step in steps_of(store, chosen)]
+        between = [record for step, record in steps if isinstance(step.document, Execution)]
+        imports = [record for step, record in steps if not isinstance(step.document, Execution)]
+        made = {record.id for record in between}
+        accompanying = [record for record in _with_companions(store, between) if record.id not in made]
+        more = [*chosen, *imports, *accompanying, *(between if intermediates else [])]
+        found = {record.id: record for record in more}
+        if len(found) == len(chosen):
+            return chosen
+        chosen = _with_companions(store, found.values())
+
+
+def documents_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Document]:
+    """The documents from which records follow, those of the files that these were made from, and what ended a claim.
+
+    Raises:
+        StorageError: a document is not here.
+    """
+    read = functools.cache(store.document)
+    asked: set[str] = set()
+
+    @functools.cache
+    def makers(file: str) -> list[str]:
+        return [*store.documents(file), *store.documents(file, "amended")]
+
+    @functools.cache
+    def claimed(cid: str) -> set[str]:
+        return {statement.id for statement in statements_of(cid, read(cid))}
+
+    @functools.cache
+    def endings(file: str) -> dict[str, list[str]]:
+        """What ends a claim on a file, by the document that made the claim."""
+        found: dict[str, list[str]] = {}
+        for ending in [*store.documents(file, "amended"), *store.documents(file, "retracted")]:
+            for _, claimant in ended_by(read(ending)):
+                found.setdefault(claimant, []).append(ending)
+        return found
+
+    def related(cid: str, document: Document) -> Iterator[str]:
+        yield from (claimant for _, claimant in ended_by(document))
+        for file in {statement.file.cid for statement in statements_of(cid, document)}:
+            yield from endings(file).get(cid, ())
+        if isinstance(document, Execution):
+            for file in {entry.cid for entry in document.inputs} - asked:
+                asked.add(file)  # once is enough, of however many executions it is an input
+                yield from makers(file)
+
+    found: dict[str, Document] = {}
+    waiting = [cid for item in records for cid in makers(item.cid) if item.id in claimed(cid)]
+    while waiting:
+        cid = waiting.pop()
+        if cid not in found:
+            found[cid] = read(cid)
+            waiting += related(cid, found[cid])
+    return found
+
+
+def _with_companions(store: StoreReader, records: Iterable[IpFile]) -> list[IpFile]:
+    """Records and those of what accompanies them, each once; no provenance, which travels as such."""
+    found: dict[str, IpFile] = {}
+    waiting = deque(record for record in records if record.keyvalues.get("asset") != "provenance")
+    while waiting:
+        record = waiting.popleft()
+        if record.id not in found:
+            found[record.id] = record
+            kind = type(Asset.from_record(record))
+            for cls, link in companions_of(kind) if kind.asset_key else ():
+                waiting += store.query({"asset": cls.asset_key, link: record.cid})
+    return list(found.values())
+
+
+def _record(store: StoreReader, step: Step) -> IpFile:
+    """The record of a step's file."""
+    entry = step.entry
+    title = f"{entry.name or entry.keyvalues.get('asset', 'a file')} ({entry.cid})"
+    if step.document is None:
+        raise AssetNotFoundError(
+            f"how {title} came to be is not known here, so its lineage cannot be carried: bring its provenance "
+            "(`stargazer pull`, `stargazer bundle fetch`)"
+        )
+    known = store.here(record_id(entry.cid, entry.keyvalues))
+    found = [known] if known else store.query({"cid": entry.cid})
+    if not found:
+        raise AssetNotFoundError(
+            f"{title} belongs to the lineage, and its record was taken back: add it again"
+        )
+    return found[0]
+
+
+def _entries(store: LocalStore, records: Sequence[IpFile]) -> Iterator[BundleFile]:
+    taken: set[str] = set()
+    for record in records:
+        name = _unique_name(record, taken)
+        taken.add(name)
+        pairs = {key: value for key, value in record.keyvalues.items() if key != "provenance_cid"}
+        urls = tuple(url for url in store.mirrors(record.cid) if is_url(url) and not urlsplit(url).query)
+        yield BundleFile(name=name, size=record.size, cid=record.cid, keyvalues=pairs, mirrors=urls)
+
+
+def _unique_name(record: IpFile, taken: set[str]) -> str:
+    """The record's file name, with a part of its CID where another is called the same."""
+    base = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in os.path.basename(record.name))
+    base = base.encode()[:200].decode(errors="ignore")
+    name = record.cid if base in ("", ".", "..") else base
+    stem, dot, suffix = name.partition(".")
+    if name in taken:
+        stem = f"{stem}-{record.cid[-9:-1]}"
+    number, found = 1, f"{stem}{dot}{suffix}"
+    while found in taken:
+        number, found = number + 1, f"{stem}-{number + 1}{dot}{suffix}"
+    return found
+
+
+def _copy_files(store: LocalStore, manifest: Manifest, folder: Path, tell: Callable[[str], None]) -> int:
+    """Copy what is not in the folder yet, and say how many bytes that was."""
+    entries = {entry.cid: entry for entry in manifest.files}
+    cids = [*entries, *manifest.provenance]
+    missing = [cid for cid in cids if not ((path := folder / cid).is_file() and compute_cid(path) == cid)]
+    needed = sum(entries[cid].size for cid in missing if cid in entries)
+    if needed > (free := shutil.disk_usage(folder).free):
+        raise StorageError(f"the bundle needs {needed:,} bytes and {str(folder)!r} has {free:,} free")
+    copied = 0
+    for cid in missing:
+        if cid in entries:
+            tell(f"copying {entries[cid].name}")
+        copied += store.export(cid, folder / cid).stat().st_size
+    return copied

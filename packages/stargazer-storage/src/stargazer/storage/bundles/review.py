@@ -1,0 +1,226 @@
+"""What others wrote or sent in a bundle is looked at before it counts: provenance documents, then files.
+
+Documents: one that is malformed is refused, and none may change a record that was here before. Files: as when they are
+added, by their types and by the installed checks (`stargazer.storage.checking`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stargazer.assets import Asset, FormatError
+from stargazer.assets.provenance import (
+    Amendment,
+    Document,
+    Entry,
+    Execution,
+    Import,
+    Retraction,
+    Supersession,
+    parse,
+)
+from stargazer.storage.additions import Addition
+from stargazer.storage.checking import Checked, checked_one_by_one
+from stargazer.storage.cid import is_cid
+from stargazer.storage.reading import StoreReader
+from stargazer.storage.statements import ended_by, statements_of, time_of
+
+if TYPE_CHECKING:
+    from stargazer.storage.store import LocalStore
+
+__all__ = ["accepted", "check_arrived", "needed", "scrutinised"]
+
+_RECORD = re.compile(r"[0-9a-f]{32}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
+_LARGEST = 1 << 62  # bytes
+
+
+# documents
+
+
+def scrutinised(data: bytes) -> Document:
+    """The document of bytes that somebody else gave.
+
+    It has to be written as `provenance.dump` writes, so that an index which is made again finds it; to name files by
+    CIDs and records by ids; and to say of files only what whoever adds one may say.
+
+    Raises:
+        FormatError: it is no provenance document, or not one to take; the message says what is wrong with it.
+    """
+    document = parse(data)
+    body = json.loads(data)
+    if json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii") != data:
+        raise FormatError("it is not written as provenance is: sorted keys, no spaces, ASCII")
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise FormatError("it holds text that is no Unicode (half of a surrogate pair)") from None
+    for wrong in _wrong(document):
+        raise FormatError(wrong)
+    return document
+
+
+def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str, Document]:
+    """Those documents of a bundle that may take effect: none may change a record that was here before.
+
+    An import or execution only adds. An amendment or retraction ends claims, so it counts only where all that it ends
+    came in this very bundle and was not known here, and speaks of the same record. What an amendment makes of a record
+    must not be one that is here, which would be superseded where the other is.
+
+    Raises:
+        FormatError: one ends what the bundle does not hold.
+    """
+
+    @functools.cache  # a document may claim as many records as there are documents that end one of its claims
+    def claimed(cid: str) -> Mapping[str, set[str]]:
+        files: dict[str, set[str]] = defaultdict(set)
+        for statement in statements_of(cid, documents[cid]):
+            files[statement.id].add(statement.file.cid)
+        return files
+
+    taken: dict[str, Document] = {}
+    for cid, document in documents.items():
+        ended = set(ended_by(document))
+        claimants = {claimant for _, claimant in ended}
+        if missing := sorted(claimants - documents.keys()):
+            raise FormatError(f"provenance {cid}: ends what {missing[0]} says, which is not in the bundle")
+        files = {file for record, claimant in ended for file in claimed(claimant).get(record, ())}
+        touches_others = any(map(store.is_registered, claimants)) or (
+            isinstance(document, Amendment | Retraction) and files != {document.cid}
+        )
+        becomes = statements_of(cid, document) if isinstance(document, Amendment) else ()
+        if store.is_registered(cid) or not (
+            touches_others or any(store.here(item.id) is not None for item in becomes)
+        ):
+            taken[cid] = document
+    return taken
+
+
+def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str]:
+    """The documents that these records rest on, by CID: their own, what ends or is ended by them, those of inputs."""
+    claims: dict[str, set[str]] = defaultdict(set)
+    makers: dict[str, set[str]] = defaultdict(set)
+    endings: dict[str, set[str]] = defaultdict(set)
+    for cid, document in documents.items():
+        for _, claimant in ended_by(document):
+            endings[claimant].add(cid)
+        for statement in statements_of(cid, document):
+            claims[statement.id].add(cid)
+            makers[statement.file.cid].add(cid)
+    found: set[str] = set()
+    waiting = [cid for record in records for cid in claims[record]]
+    while waiting:
+        cid = waiting.pop()
+        if cid not in found:
+            found.add(cid)
+            document = documents[cid]
+            waiting += endings[cid]
+            waiting += (claimant for _, claimant in ended_by(document) if claimant in documents)
+            for entry in document.inputs if isinstance(document, Execution) else ():
+                waiting += makers.pop(entry.cid, ())  # once is enough, of however many it is an input
+    return found
+
+
+def _wrong(document: Document) -> Iterator[str]:
+    """What keeps a document out."""
+    created = document.created_at if isinstance(document, Amendment) else ""
+    for time in [time_of(document), *filter(None, [created])]:
+        if not _TIME.fullmatch(time):
+            yield f"it was not done at a time in UTC: {time!r:.40}"
+    if isinstance(document, Import | Execution):
+        ids = [item.id for item in statements_of("", document)]
+        if len(set(ids)) < len(ids):
+            yield "it names a file twice"
+    match document:
+        case Import():
+            if document.foreign or document.trusted:
+                yield "it says whom to believe, which everybody says for himself"
+            yield from _wrong_entries(document.files)
+        case Execution():
+            yield from _wrong_entries([*document.inputs, *document.outputs])
+            roles = [entry.role for entry in document.outputs]
+            if len(set(roles)) < len(roles):
+                yield "two of its results have the same role"
+            words = [document.task, *(word for tool in document.tools for word in (tool.name, tool.version))]
+            if not all(word.isprintable() for word in words):
+                yield "the name of its task or of a tool cannot be printed on a line"
+        case Amendment():
+            yield from _wrong_entries(item.file for item in statements_of("", document))
+            yield from _wrong_names(document.record, [document.made_by, *document.replaces])
+        case Retraction():
+            yield from _wrong_names(document.record, [document.made_by, *document.replaces])
+        case Supersession():
+            yield from _wrong_names(document.record, document.replaces)
+
+
+def _wrong_entries(entries: Iterable[Entry]) -> Iterator[str]:
+    for entry in entries:
+        title = entry.name or entry.role or "a file"
+        if not is_cid(entry.cid):
+            yield f"{title!r} has no CID: {entry.cid!r}"
+        if not 0 <= entry.size < _LARGEST:
+            yield f"{title!r} has an impossible size: {entry.size}"
+        if entry.keyvalues.get("asset", "") in ("", "provenance"):
+            yield f"{title!r} has no type, or that of provenance"
+        if reserved := entry.keyvalues.keys() & {"cid", "provenance_cid", "superseded"}:
+            yield f"{title!r} has metadata of a reserved name: {min(reserved)}"
+        if entry.provenance_cid and not is_cid(entry.provenance_cid):
+            yield f"{title!r} names provenance by no CID: {entry.provenance_cid!r}"
+
+
+def _wrong_names(record: str, documents: Iterable[str]) -> Iterator[str]:
+    if not _RECORD.fullmatch(record):
+        yield f"{record!r} is no id of a record"
+    for cid in filter(None, documents):
+        if not is_cid(cid):
+            yield f"{cid!r} is no CID of a document"
+
+
+# files
+
+
+def check_arrived(
+    store: LocalStore, assets: Mapping[str, Asset], made: Collection[str], folder: Path
+) -> tuple[dict[str, Checked], dict[str, str]]:
+    """What came of the checks of files whose bytes are here, and which are not of their type and why; both by name.
+
+    They are compared with one another and with what this store has, as when they are added.
+
+    Args:
+        assets: what the files are, by name.
+        made: names of what a task made: its type is taken as the task's own store took it.
+        folder: of the store's work, for links to the files.
+    """
+    additions: list[Addition] = []
+    wrong: dict[str, str] = {}
+    for name, asset in assets.items():
+        path = store.objects.path(asset.cid or "")
+        if not path.exists():
+            continue
+        path = _named(path, folder, name)
+        try:
+            check = type(asset).check
+            if check is not None and name not in made:
+                check(path)
+            additions.append(Addition(path, asset, name=name))
+        except FormatError as error:
+            wrong[name] = str(error)
+    find = functools.partial(StoreReader.query, store)  # this machine's records: no account is asked
+    return {item.name: checked for item, checked in checked_one_by_one(additions, find)}, wrong
+
+
+def _named(path: Path, folder: Path, name: str) -> Path:
+    """An object under the name of its file, by which checks call it; as it is where links cannot be made."""
+    with contextlib.suppress(OSError):
+        named = Path(tempfile.mkdtemp(dir=folder), name)
+        named.symlink_to(path.absolute())
+        return named
+    return path

@@ -1,0 +1,393 @@
+"""Files and folders on disk: copied while their bytes are hashed, durable, and usable by all users of a shared store.
+
+`chmod g+ws` of a store's root folder shares the store with a group, `chmod o+w` with everybody on the machine. What
+Stargazer makes below the root takes its permissions, whatever the umask of who makes it. A root that nobody else may
+write changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from stargazer.assets import StorageError
+from stargazer.storage.cid import BLOCK_SIZE, compute_cid, hash_file
+
+__all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "locked_folder", "make_folder",
+           "make_folders", "move_file", "open_shared", "place_link", "share_file", "sync_paths"]  # fmt: skip
+
+_PIECE = 2 * BLOCK_SIZE  # bytes per system call of the copy
+_READ_ONLY = 0o444
+_MANY = 32
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+_GROUP, _OTHER, _SET_GROUP = 0o070, 0o007, 0o2000
+_WRITE = 0o022
+_MOMENT = 0.1  # seconds: what another user has just made gets its permissions right after its name
+
+
+def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
+    """Copy a file to a new read-only one and return the CID of the bytes that arrived there.
+
+    One thread copies (in the kernel where it can: a reflink costs nothing) while others hash what has arrived. On
+    an error the target may be left behind, unfinished.
+
+    Raises:
+        StorageError: if the source is missing, unreadable, no regular file, or changed meanwhile.
+        OSError: if the target cannot be written.
+    """
+    with _opened(source) as (reader, before):
+        writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                cid = _copy_and_hash(reader, writer, before.st_size)
+            except EOFError:
+                raise _changed(source) from None
+            if _differs(before, os.fstat(reader)):
+                raise _changed(source)
+            os.fchmod(writer, _READ_ONLY)
+        finally:
+            os.close(writer)
+    return cid
+
+
+def hash_in_place(source: Path) -> str:
+    """Make a file read-only and return the CID of its bytes.
+
+    Raises:
+        StorageError: if it is missing, unreadable, a symbolic link, no regular file, or changed meanwhile.
+    """
+    with _opened(source, os.O_NOFOLLOW) as (reader, before):
+        os.fchmod(reader, _READ_ONLY)  # before hashing: from here on nobody opens it to write
+        try:
+            cid = hash_file(reader, before.st_size)
+        except EOFError:
+            raise _changed(source) from None
+        if _differs(before, os.fstat(reader)):
+            raise _changed(source)
+    return cid
+
+
+def sync_paths(paths: Sequence[str | os.PathLike[str]]) -> None:
+    """Return when these files' bytes and these folders' names are on the disk itself; all on one filesystem.
+
+    Many are synced by one call for the whole filesystem: 1,000 small files took 0.02 s that way, 0.3 s one by one on
+    a quiet disk, and seconds on a busy one.
+    """
+    if len(paths) >= _MANY and _sync_filesystem(paths[0]):
+        return
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _sync(fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # filesystems that cannot sync a folder keep its names in order
+                raise
+        finally:
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a folder against other processes and threads that take this lock."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # without locks here, two equal files may replace each other
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Rename a read-only file, or copy it durably where it lies on another filesystem or behind another mount.
+
+    Raises:
+        OSError: it cannot be moved; the target is as it was.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        new = _beside(target)
+        try:
+            if copy_and_hash(source, new) != compute_cid(source):
+                raise OSError(errno.EIO, "the copy differs from what was copied") from error
+            sync_paths([new])
+            new.replace(target)
+            source.unlink()
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def place_link(original: Path, target: Path) -> None:
+    """Make `target` a symbolic link, in place of what was there.
+
+    Raises:
+        StorageError: the filesystem has no symbolic links.
+        OSError: it cannot be made; the target is as it was.
+    """
+    new = _beside(target)
+    try:
+        new.symlink_to(original)
+        new.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        if error.errno in _NO_LINKS and os.access(target.parent, os.W_OK):
+            raise StorageError(
+                f"{os.fspath(target.parent)!r} is on a filesystem without symbolic links: add the file as a copy, "
+                "without --in-place."
+            ) from error
+        raise
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether something is at a path, or a link that leads nowhere.
+
+    Raises:
+        OSError: it cannot be told: no permission, an error of the disk, a path that is too long.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+# the permissions of a shared store
+
+
+def file_permissions(root: str | os.PathLike[str]) -> int:
+    """The bits that a writable file below `root` has at least: group and other may do with it what they may there."""
+    return _shared(root) & 0o066
+
+
+def make_folder(folder: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
+    """Make one folder below `root` that everybody who may write there can use; False if it was there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    permissions = _shared(root)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place", os.fspath(folder)) from None
+        if permissions and not os.access(folder, os.W_OK):
+            time.sleep(_MOMENT)
+        return False
+    _share(folder, permissions)
+    return True
+
+
+def make_folders(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it that are missing; each may be used by whoever may write where it is made.
+
+    Raises:
+        OSError: one cannot be made.
+    """
+    if not os.path.isdir(folder):
+        parent = Path(os.path.abspath(folder)).parent
+        make_folders(parent)
+        make_folder(folder, parent)
+
+
+def open_shared(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> int:
+    """Open a file for reading and writing, such as one to lock, making it where it is missing.
+
+    Raises:
+        OSError: it cannot be opened or made.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC
+    try:
+        # not O_CREAT at once: it is refused for the files of others in some folders that all may write
+        return os.open(path, flags)
+    except PermissionError:
+        if not file_permissions(root):
+            raise
+        time.sleep(_MOMENT)
+        return os.open(path, flags)
+    except FileNotFoundError:
+        pass
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:  # another process was first
+        return open_shared(path, root)
+    share_file(fd, root)
+    return fd
+
+
+def share_file(file: int | str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
+    """Give a file of ours (its descriptor or path) the permissions that files below `root` have at least."""
+    _share(file, file_permissions(root))
+
+
+def _shared(root: str | os.PathLike[str]) -> int:
+    """What group and others may do in a root that they may write, as bits of a folder's mode; 0 if they may not."""
+    try:
+        mode = os.stat(root).st_mode
+    except OSError:
+        return 0
+    group = mode & (_GROUP | _SET_GROUP) if mode & _GROUP & _WRITE else 0
+    other = mode & _OTHER if mode & _OTHER & _WRITE else 0
+    return group | other
+
+
+def _share(file: int | str | os.PathLike[str], permissions: int) -> None:
+    with contextlib.suppress(OSError):  # somebody else's, or a filesystem without permissions
+        mode = os.stat(file).st_mode & 0o7777
+        if mode | permissions != mode:
+            os.chmod(file, mode | permissions)
+
+
+# how
+
+
+@contextlib.contextmanager
+def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[int, os.stat_result]]:
+    name = os.fspath(source)
+    try:
+        # not blocking: a pipe must not hang here
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
+            raise StorageError(f"{name!r} is a symbolic link: give the file it points to.") from error
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(
+            f"{name!r} cannot be read: {reason}. Check the path and its permissions."
+        ) from error
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise StorageError(
+                f"{name!r} is a folder: give its files, or pack it into one uncompressed tar file."
+            )
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"{name!r} is not a regular file: write its content to a file first.")
+        yield fd, status
+    finally:
+        os.close(fd)
+
+
+def _copy_and_hash(reader: int, writer: int, size: int) -> str:
+    if size <= BLOCK_SIZE:
+        _copy(reader, writer, size, lambda copied: None)
+        return hash_file(writer, size)
+
+    arrived = threading.Condition()
+    copied = 0
+    failure: BaseException | None = None
+
+    def advance(count: int) -> None:
+        nonlocal copied
+        with arrived:
+            copied = count
+            arrived.notify_all()
+
+    def wait_until(end: int) -> None:
+        with arrived:
+            arrived.wait_for(lambda: copied >= end or failure is not None)
+            if copied < end and failure is not None:
+                raise failure
+
+    def copy() -> None:
+        nonlocal failure
+        try:
+            _copy(reader, writer, size, advance)
+            _sync(writer)
+        except BaseException as error:  # raised again by the hashing side
+            with arrived:
+                failure = error
+                arrived.notify_all()
+
+    copier = threading.Thread(target=copy, name="stargazer-copy")
+    copier.start()
+    try:
+        cid = hash_file(writer, size, wait_until)
+    finally:
+        copier.join()
+    if failure is not None:
+        raise failure
+    return cid
+
+
+def _copy(reader: int, writer: int, size: int, advance: Callable[[int], None]) -> None:
+    """Copy `size` bytes between two open files, telling how many have arrived."""
+    copied = 0
+    in_kernel = hasattr(os, "copy_file_range") and size > BLOCK_SIZE
+    while copied < size:
+        count = 0
+        if in_kernel:
+            try:
+                count = os.copy_file_range(reader, writer, min(_PIECE, size - copied), copied, copied)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+                    raise
+            in_kernel = count > 0  # some filesystems refuse, some copy nothing: then by hand
+        if count == 0:
+            piece = os.pread(reader, min(BLOCK_SIZE, size - copied), copied)
+            if not piece:
+                raise EOFError
+            count = os.pwrite(writer, piece, copied)
+        _start_writing(writer, copied, count)
+        copied += count
+        advance(copied)
+
+
+def _start_writing(fd: int, start: int, count: int) -> None:
+    """Have the disk begin with these bytes now, so that fsync() has less to wait for: 0.61 s for 1 GiB, not 0.71 s.
+
+    What this call is for, dropping pages from memory, it does not do to pages that are yet to be written.
+    """
+    if hasattr(os, "posix_fadvise") and count >= BLOCK_SIZE:
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, start, count, os.POSIX_FADV_DONTNEED)
+
+
+def _sync(fd: int) -> None:
+    if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync() stops at the disk's cache
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(fd)
+
+
+def _sync_filesystem(path: str | os.PathLike[str]) -> bool:
+    """Sync the whole filesystem of a path; False where the system has no such call."""
+    import ctypes
+
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        return False
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if syncfs(fd) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), os.fspath(path))
+    finally:
+        os.close(fd)
+    return True
+
+
+def _differs(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+
+
+def _changed(source: str | os.PathLike[str]) -> StorageError:
+    return StorageError(
+        f"{os.fspath(source)!r} changed while it was read: wait until its writer is done, then try again."
+    )
+
+
+def _beside(target: Path) -> Path:
+    return target.parent / f".new-{secrets.token_hex(8)}"

@@ -1,0 +1,155 @@
+"""Lineages and files as text for people: how a file came to be is shown as an indented tree."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from stargazer.assets.provenance import (
+    Amendment,
+    Document,
+    Entry,
+    Execution,
+    Import,
+    Retraction,
+    Supersession,
+)
+from stargazer.storage.lineage._why import Other, Step
+
+__all__ = ["labels", "one_line", "render", "title"]
+
+_LABELS = ("sample", "samples", "lane", "name", "build")
+
+_DEEPEST = 24  # columns of indentation: a longer chain goes on below
+
+
+def render(step: Step) -> str:
+    """A lineage as an indented text tree; a file that occurs again is shown in full only once."""
+    lines: list[str] = []
+    shown: set[tuple[str, str]] = set()
+    waiting = [(step, 0)]
+    while waiting:
+        here, depth = waiting.pop()
+        indent, key = " " * min(depth, _DEEPEST), (here.entry.cid, here.provenance_cid)
+        lines += (f"{indent}{line}" for line in _lines(here, again=key in shown))
+        if key not in shown:
+            shown.add(key)
+            waiting += [(child, depth + 4) for child in reversed(here.inputs)]
+    return "\n".join(lines)
+
+
+def _lines(step: Step, again: bool) -> Iterator[str]:
+    entry, document = step.entry, step.document
+    yield f"{_role(entry)}{title(entry)}"
+    yield f"  cid {entry.cid}"
+    if again:
+        yield "  (its lineage is shown above)"
+        return
+    match document:
+        case Import() if entry.cid == step.provenance_cid:
+            yield f"  import by {document.account} at {document.at[:19]} ({document.command})"
+            yield from _registered(document.files)
+        case Import():
+            yield f"  {_imported(document, entry)}"
+        case Execution():
+            yield from _execution(document)
+            if entry.cid == step.provenance_cid:
+                yield from _registered(document.outputs)
+        case Amendment() | Retraction():
+            yield f"  of a record of {document.cid}, by {document.account} at {document.at[:19]}"
+        case Supersession():
+            instead = f"superseded by {document.successor_cid}" if document.successor else "counts again"
+            yield f"  a record of {document.cid} {instead}, by {document.account} at {document.at[:19]}"
+            if document.reason:
+                yield f"    {one_line(document.reason)}"
+        case _ if step.provenance_cid:
+            yield f"  how it came to be is not known here: no readable document {step.provenance_cid}"
+        case _:
+            yield "  how it came to be is not known here"
+    if step.again:
+        yield f"  {_again(document, step.again)}"
+    for other in step.others:
+        yield f"  {_other(other, step)}: stargazer why {other.provenance_cid}"
+
+
+def _registered(entries: list[Entry]) -> Iterator[str]:
+    """The files that an execution made or an import brought."""
+    for entry in entries:
+        yield f"  -> {_role(entry)}{entry.keyvalues.get('asset', 'file')} {one_line(entry.name)} {entry.cid}"
+
+
+def _imported(document: Import, entry: Entry) -> str:
+    origin = one_line(entry.origin or entry.name)
+    return f"imported from {origin} by {document.account} at {document.at[:19]} ({document.command})"
+
+
+def _again(document: Document | None, times: list[str]) -> str:
+    done = "imported" if isinstance(document, Import) else "computed"
+    count = "once" if len(times) == 1 else f"{len(times)} times, last"
+    return f"{done} again {count} at {times[-1][:19]}"
+
+
+def _other(other: Other, step: Step) -> str:
+    """One line about what else made a file: how it differs from what is shown in full."""
+    document = other.document
+    again = f", {_again(document, other.again)}" if other.again else ""
+    if isinstance(document, Import):
+        fields = " ".join(_fields(other.made))
+        return f"also {_imported(document, other.made)}{f' as {fields}' if fields else ''}{again}"
+    tools = ", ".join(f"{tool.name} {tool.version}" for tool in document.tools)
+    made = "handed on" if other.handed_on else "also made"
+    return (
+        f"{made} by {document.task}{f' ({tools})' if tools else ''} from {_other_inputs(document, step)} "
+        f"at {document.started[:19]}{again}"
+    )
+
+
+def _other_inputs(document: Execution, step: Step) -> str:
+    """Those inputs of an execution that are not inputs of the one shown in full, for people."""
+    shown = step.document.inputs if isinstance(step.document, Execution) else []
+    others = {entry.cid for entry in shown}
+    fresh = [entry for entry in document.inputs if entry.cid not in others]
+    if not fresh:
+        return "some of the same files" if len(document.inputs) < len(shown) else "the same files"
+    words = []
+    for entry in fresh:
+        part = f"...{entry.cid[-9:]}" if entry.cid else ""
+        values = map(one_line, labels(entry))
+        words.append(" ".join([entry.keyvalues.get("asset", "file"), *values, part]).rstrip())
+    return ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
+
+
+def _execution(document: Execution) -> Iterator[str]:
+    source = f" ({document.distribution})" if document.distribution else ""
+    yield f"  made by {document.task}{source} at {document.started[:19]}, {document.seconds:.1f} s"
+    for tool in document.tools:
+        yield f"    tool {tool.name} {tool.version}" + (f" ({tool.source})" if tool.source else "")
+    for name, value in document.parameters.items():
+        yield f"    {name} = {one_line(str(value))}"
+    for command in document.commands:
+        yield f"    $ {one_line(shlex.join(command))}"
+
+
+def _role(entry: Entry) -> str:
+    return f"{entry.role}: " if entry.role else ""
+
+
+def title(entry: Entry) -> str:
+    """A file's type, name and fields on one line."""
+    return " ".join([entry.keyvalues.get("asset", "file"), one_line(entry.name), *_fields(entry)])
+
+
+def labels(entry: Entry) -> list[str]:
+    """The values of those fields by which people tell files apart."""
+    return [entry.keyvalues[key] for key in _LABELS if entry.keyvalues.get(key)]
+
+
+def _fields(entry: Entry) -> list[str]:
+    """The metadata of a file, but for its type and links to other files."""
+    pairs = entry.keyvalues.items()
+    return [f"{key}={one_line(value)}" for key, value in pairs if key != "asset" and not key.endswith("_cid")]
+
+
+def one_line(text: str) -> str:
+    """A text on one line, with nothing in it that moves a terminal's cursor."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

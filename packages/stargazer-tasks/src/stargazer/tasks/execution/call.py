@@ -1,0 +1,379 @@
+"""One call of a task: looked up in the memo, else run on slots in a workspace, its results stored with provenance."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import itertools
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import attrs
+from stargazer.assets import (
+    Asset,
+    AssetNotFoundError,
+    ConfigurationError,
+    LinkKind,
+    StargazerError,
+    StorageError,
+    current_client,
+    no_assembling,
+    record_id,
+)
+from stargazer.assets.provenance import Entry, Execution, ToolUse
+from stargazer.storage import LocalStore, Settings, account, now
+from stargazer.storage.lineage import Nearest, find_nearest
+from stargazer.tasks.execution._workspace import claim, open_workspace, sweep
+from stargazer.tasks.execution.arguments import bound_arguments
+from stargazer.tasks.execution.digest.code import Digest, Undigestable
+from stargazer.tasks.execution.digest.run_key import code_digest, run_key, script_digest
+from stargazer.tasks.execution.events import Event, Kind, announce
+from stargazer.tasks.execution.inputs import Shared, lay_out, obtain
+from stargazer.tasks.execution.locks import key_lock
+from stargazer.tasks.execution.options import Miss, NotRemembered, log_folder, misses_told, refresh_wanted
+from stargazer.tasks.execution.registry import TaskCode
+from stargazer.tasks.execution.slots import Slots
+from stargazer.tasks.execution.threads import to_the_end
+from stargazer.tasks.execution.values import assets_in, described, leaves, named_tuple, rebuilt, result_type
+from stargazer.tasks.tools import ResolvedTool, Session, use_session
+
+__all__ = ["Call", "execute", "holds_slots", "result_role"]
+
+_calls = itertools.count(1)
+_running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
+"""The task that holds slots here: nothing that waits for slots may be started."""
+
+
+async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Run a task body, or give what an earlier call with the same run key gave.
+
+    Raises:
+        StargazerError: an argument is of a wrong type, an input is not stored, a tool is missing or failed, the store
+            cannot take the results. What the task itself raises passes through. Nothing is registered then.
+    """
+    call = Call(code, bound_arguments(code.function, args, kwargs))
+    try:
+        return await call.result()
+    except BaseException as error:
+        call.tell("failed", note=str(error) or type(error).__name__)
+        if isinstance(error, StargazerError) and not getattr(error, "__notes__", None):
+            error.add_note(call.place())
+        raise
+
+
+def holds_slots() -> bool:
+    """Whether a task is running here, so that nothing which waits for slots may be started."""
+    return _running.get() is not None
+
+
+@contextlib.contextmanager
+def _as_running(task: str) -> Iterator[None]:
+    token = _running.set(task)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+class Call:
+    """One call of a task, from its arguments to its result."""
+
+    def __init__(self, code: TaskCode, bound: inspect.BoundArguments):
+        if (outer := _running.get()) is not None:
+            raise ConfigurationError(
+                f"{code.name} is a task, and {outer} too: a task cannot call one, for it would wait for the slots "
+                "that it holds itself; call both from a workflow"
+            )
+        self.code, self.bound, self.arguments = code, bound, dict(bound.arguments)
+        self.inputs = [pair for name, value in self.arguments.items() for pair in assets_in(value, name)]
+        self.label = _label(asset for _, asset in self.inputs)
+        self.number, self.started = next(_calls), time.monotonic()
+        self.settings = Settings.load()
+        self.client = current_client()
+        self.store = _store(self.client)
+        self.locks = self.settings.home / "locks"
+        for role, asset in self.inputs:
+            if not asset.cid:
+                raise AssetNotFoundError(
+                    f"{code.name}: {role} has no CID: only stored assets can be given to a task "
+                    "(`stargazer add`, or the result of another task)"
+                )
+        self.refresh = refresh_wanted()
+        self.forced = self.refresh is not None and self.refresh.wants(code.name, self._input_cids())
+
+    @functools.cached_property
+    def tools(self) -> list[ResolvedTool]:
+        """The tools of the task as they are on this machine."""
+        return [tool.resolve() for tool in self.code.tools]
+
+    def _input_cids(self) -> set[str]:
+        return {asset.cid or "" for _, asset in self.inputs}
+
+    def place(self) -> str:
+        """Where an error came from, for people: the task and the files it was given, by the names they came with."""
+        files = (
+            f"  {role} = {asset.record.name!r} ({asset.cid})"
+            for role, asset in self.inputs
+            if asset.record is not None and asset.record.name
+        )
+        return "\n".join([f"in {self.code.name}, given", *files]) if self.inputs else f"in {self.code.name}"
+
+    def tell(self, kind: Kind, **details: Any) -> None:
+        """Announce what happened to this call."""
+        seconds = time.monotonic() - self.started
+        announce(
+            Event(
+                kind=kind, task=self.code.name, call=self.number, label=self.label, seconds=seconds, **details
+            )
+        )
+
+    async def result(self) -> Any:
+        """What the memo knows, else what the body returns; the second of two equal calls waits for the first.
+
+        Raises:
+            NotRemembered: the memo does not know it, and nothing is to be computed.
+        """
+        digest, key, unstable = self.keyed()
+        if unstable:
+            note = f"not memoised: {unstable}"
+            self._refuse_to_compute(note)
+            self.tell("waiting", note=note)
+            return await self._run(self.planned(digest, key))
+        if (found := await self._remembered(key)) is not None:
+            return found[0]
+        planned = self.planned(digest, key)
+        if misses_told() is not None:
+            if self.forced:
+                self._refuse_to_compute("it is to be computed anew")
+            self._refuse_to_compute("", await asyncio.to_thread(find_nearest, self.store, planned))
+        async with key_lock(self.locks, key):
+            if (found := await self._remembered(key)) is not None:
+                return found[0]
+            self.tell("waiting")
+            return await self._run(planned)
+
+    def keyed(self) -> tuple[Digest | None, str, str]:
+        """The digest of the code and the run key; or neither, and why the code has no digest."""
+        names = frozenset(tool.name for tool in self.code.tools)
+        try:
+            digest = code_digest(self.code.function, names)
+        except Undigestable as error:
+            run_key(self.code.name, "", self.arguments, self.tools)  # refuses the same arguments
+            return None, "", str(error)
+        return digest, run_key(self.code.name, digest.hex, self.arguments, self.tools), ""
+
+    async def _remembered(self, key: str) -> tuple[Any] | None:
+        """The result that the memo has for this key, in a tuple of one; None if it has none, or shall be refreshed."""
+        refreshed = self.refresh is not None and key in self.refresh.keys  # by an equal call, just now
+        if self.forced and not refreshed:
+            return None
+        if (found := await asyncio.to_thread(self._recall, key)) is None:
+            return None
+        self.tell("memo hit")
+        return found
+
+    def _refuse_to_compute(self, note: str, nearest: Nearest | None = None) -> None:
+        """Tell why it is not remembered, where only that was asked.
+
+        Raises:
+            NotRemembered: it was.
+        """
+        if (told := misses_told()) is not None:
+            absent = [
+                f"{role} {asset.cid}"
+                for role, asset in self.inputs
+                if asset.cid and self.store.objects.stat(asset.cid) is None
+            ]
+            told.append(
+                Miss(task=self.code.name, label=self.label, note=note, nearest=nearest, absent=absent)
+            )
+            raise NotRemembered(
+                f"{self.code.name} {self.label} is not remembered, and nothing is to be computed"
+            )
+
+    def _recall(self, key: str) -> tuple[Any] | None:
+        found = self.store.remembered(key)
+        if found is None:
+            return None
+        _, execution = found
+        records = [self.store.get(record_id(entry.cid, entry.keyvalues)) for entry in execution.outputs]
+        assets = [Asset.from_record(record) for record in records if record is not None]
+        if len(assets) < len(records):
+            return None  # retracted just now
+        return (rebuilt(execution.result, assets, result_type(self.code.function)),)
+
+    def planned(self, digest: Digest | None, key: str) -> Execution:
+        """What is known of the execution before it: what it does with what, and nothing of what comes of it."""
+        parameters, assets = self._described()
+        return Execution(
+            task=self.code.name,
+            distribution=self.code.distribution,
+            code_digest=digest.hex if digest else "",
+            code=digest.parts if digest else {},
+            run_key=key,
+            parameters=parameters,
+            assets=assets,
+            inputs=[_entry(role, asset) for role, asset in self.inputs],
+            tools=[
+                ToolUse(
+                    name=tool.name,
+                    version=tool.version,
+                    source=tool.source,
+                    script=script_digest(tool.script)[:16],
+                )
+                for tool in self.tools
+            ],
+            platform=f"{platform.system()} {platform.machine()}",
+            python=platform.python_version(),
+            account=account(),
+            forced=self.forced,
+        )
+
+    async def _run(self, planned: Execution) -> Any:
+        """Run the body and register what it returns."""
+        await self.obtain_inputs()
+        async with self.computed() as (session, value, began):
+            execution = self.finished_execution(planned, session, began)
+            return await to_the_end(self.commit, execution, value, session.folder)
+
+    def finished_execution(self, planned: Execution, session: Session, began: str) -> Execution:
+        """What is known of an execution after its body ended."""
+        return attrs.evolve(
+            planned,
+            commands=session.commands,
+            started=began,
+            finished=now(),
+            seconds=round(time.monotonic() - self.started, 3),
+            peak_memory=session.peak_memory,
+        )
+
+    async def obtain_inputs(self) -> None:
+        """Bring the inputs here before slots are taken: that may take long, and may need slots itself."""
+        for _, asset in self.inputs:
+            await obtain(asset, self.client, self.store)
+
+    @contextlib.asynccontextmanager
+    async def computed(self) -> AsyncIterator[tuple[Session, Any, str]]:
+        """The session, result and start of the body, run on slots of the machine and in a workspace of its own.
+
+        The workspace is there within the block.
+        """
+        pool, work = _pool(self.settings), self.store.objects.work
+        await to_the_end(sweep, work)
+        async with pool.hold(cores=self.code.cores, memory=self.code.memory) as grant:
+            self.started, began = time.monotonic(), now()
+            self.tell("started", cores=grant.cores)
+            with _as_running(self.code.name), open_workspace(work, self.code.function.__name__) as folder:
+                session = Session(
+                    folder=folder,
+                    log=self._log(),
+                    threads=grant.cores,
+                    pass_fds=grant.fds,  # type: ignore[arg-type]  # mypy and converter=tuple
+                    tools={tool.name: tool for tool in self.tools if tool.argv},
+                )
+                yield session, await self._body(session), began
+                if not log_folder():
+                    session.log.unlink(missing_ok=True)
+        self.tell("finished")
+
+    async def _body(self, session: Session) -> Any:
+        """What the task's function returns for the arguments, laid out in the session's folder."""
+        shared = Shared(unpacked=self.store.root / "unpacked", locks=self.locks)
+        self.bound.arguments = await lay_out(self.arguments, session.folder, self.client, shared)
+        reason = f"{self.code.name} is a task: it takes its assets as parameters; assemble them in a workflow"
+        with use_session(session), no_assembling(reason):
+            return await self.code.function(*self.bound.args, **self.bound.kwargs)
+
+    def commit(self, execution: Execution, value: Any, folder: Path) -> Any:
+        """Register the results of the body; the value is made anew of its JSON, as a memo hit makes it."""
+        numbers = itertools.count()
+        shape = described(value, f"{self.code.name}: the result", lambda _: next(numbers))
+        outputs = [(role, self._handed_on(asset)) for role, asset in assets_in(value, result_role(value))]
+        claim(outputs, folder, self.code.name)
+        self.store.commit(attrs.evolve(execution, result=shape), outputs)
+        if self.forced and self.refresh is not None:
+            self.refresh.keys.add(execution.run_key)
+            made = [asset for _, asset in outputs if asset.cid not in self._input_cids()]
+            self.refresh.made |= {cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)]}
+        return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
+
+    def _handed_on(self, asset: Asset) -> Asset:
+        """An input among the results with the store's path, for its workspace goes; a new asset as it is."""
+        if not asset.cid:
+            return asset
+        path = self.store.objects.path(asset.cid)
+        return asset.copy(path=path if path.exists() else None)
+
+    def _described(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The arguments that are more than assets, and those that are several assets; an asset by its role."""
+        roles = (role for role, _ in self.inputs)
+        shapes = {
+            name: described(value, name, lambda _: next(roles)) for name, value in self.arguments.items()
+        }
+        plain = {name: shape for name, shape in shapes.items() if not _only_assets(self.arguments[name])}
+        several = {
+            name: shape for name, shape in shapes.items() if name not in plain and shape != {"asset": name}
+        }
+        return plain, several
+
+    def _log(self) -> Path:
+        folder = log_folder() or self.settings.home / "logs"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot keep logs in {str(folder)!r}: {error.strerror}") from error
+        return (
+            folder
+            / f"{now()[:19].replace(':', '')}-{os.getpid()}-{self.number:03d}-{self.code.function.__name__}.log"
+        )
+
+
+def _store(client: Any) -> LocalStore:
+    store = getattr(client, "store", None)
+    if not isinstance(store, LocalStore):
+        raise ConfigurationError(
+            f"tasks need a client with a local store (its `store`), and {type(client).__name__} has none: "
+            "use stargazer.storage.get_client()"
+        )
+    return store
+
+
+@functools.cache
+def _pool(settings: Settings) -> Slots:
+    return Slots(settings.home / "slots" / platform.node(), cores=settings.cores, memory=settings.memory)
+
+
+def _entry(role: str, asset: Asset) -> Entry:
+    pairs = asset.keyvalues
+    provenance_cid = pairs.pop("provenance_cid", "")
+    return Entry(role=role, cid=asset.cid or "", keyvalues=pairs, provenance_cid=provenance_cid)
+
+
+def result_role(value: Any) -> str:
+    """The role that results are named by: that of a field, if they have names, else `result`."""
+    return "" if named_tuple(type(value)) else "result"
+
+
+def _only_assets(value: Any) -> bool:
+    found = [leaf for _, leaf in leaves(value, "")]
+    return bool(found) and all(isinstance(leaf, Asset) for leaf in found)
+
+
+def _label(assets: Iterable[Asset]) -> str:
+    """What a call works on, for people: the samples, lanes and parts that its assets name; four words at most."""
+    found = (getattr(asset, field, None) for asset in assets for field in ("sample", "lane", "name"))
+    words = dict.fromkeys(word for word in found if isinstance(word, str))
+    return " ".join(itertools.islice(words, 4))
+
+
+def _accompanied(asset: Asset) -> list[str]:
+    """The CIDs of the files beside which an asset is laid."""
+    kinds = {name: link.kind for name, link in asset.links().items()}
+    return [cid for name, cid in asset.keyvalues.items() if kinds.get(name) is LinkKind.COMPANION]

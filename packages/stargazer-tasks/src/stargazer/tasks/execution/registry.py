@@ -1,0 +1,88 @@
+"""The tasks that are declared in this process, by name, and how one that an installed distribution has is found."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+from stargazer.assets import InvalidAssetError
+
+if TYPE_CHECKING:
+    from stargazer.tasks.tools import ResolvedTool
+
+__all__ = ["TASKS", "Declared", "TaskCode", "find_task", "full_names"]
+
+
+class Declared(Protocol):
+    """A tool or a library: something with a name and a version that a task uses."""
+
+    @property
+    def name(self) -> str: ...
+
+    def resolve(self) -> ResolvedTool: ...
+
+
+@attrs.frozen
+class TaskCode:
+    """A task as it was declared.
+
+    Attributes:
+        name: environment and function.
+        cores, memory: the slots it holds; memory in bytes.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    tools: tuple[Declared, ...]
+    cores: int
+    memory: int
+
+    @property
+    def distribution(self) -> str:
+        """Name and version of the distribution that holds the function; empty for a notebook or script."""
+        return _distribution(self.function.__module__)
+
+
+TASKS: dict[str, TaskCode] = {}
+"""Every task that was declared, by its full name."""
+
+
+def find_task(name: str) -> TaskCode | None:
+    """The task of a full name, declared here or by any installed distribution."""
+    if name not in TASKS:
+        from importlib.metadata import entry_points
+
+        for group in ("stargazer.tasks", "stargazer.workflows"):
+            for entry in entry_points(group=group):
+                entry.load()
+    return TASKS.get(name)
+
+
+def full_names(name: str) -> list[str]:
+    """The full names of the tasks that a full name or the name of a function means.
+
+    Raises:
+        InvalidAssetError: none is called so; the message says what is near.
+    """
+    found = [full for full in TASKS if name in (full, full.rpartition(".")[2])]
+    if not found:
+        short = sorted({full.rpartition(".")[2] for full in TASKS})
+        near = difflib.get_close_matches(name, [*short, *TASKS], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(short)}"
+        raise InvalidAssetError(f"no task {name!r}; {hint}")
+    return found
+
+
+@functools.cache
+def _distribution(module: str) -> str:
+    from importlib import metadata
+
+    parts = module.split(".")
+    name = "-".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:
+        return ""
