@@ -104,7 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "slow: takes more than a few seconds; runs after everything else")
     config.addinivalue_line(
-        "markers", "long: every case where a sample is enough by default; runs with `-m long` only"
+        "markers", "long: every case where a sample is enough by default; runs with `hatch run long` only"
     )
     config.addinivalue_line("markers", "debian(*tools): compares with Debian's tools (default: all of them)")
     for name in HEAVY:
@@ -113,14 +113,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _set_up_hypothesis(profile: str) -> None:
-    """Let no test of Hypothesis fail because the machine is busy; `long` tries twenty times as many examples."""
+    """Let no test of Hypothesis fail because the machine is busy; `long` tries ten times as many examples."""
     from hypothesis import HealthCheck, settings
 
     here = settings()  # on CI a profile of its own
     checks = {*here.suppress_health_check, HealthCheck.too_slow}
     calm = settings(here, deadline=None, suppress_health_check=checks)
     settings.register_profile("stargazer", calm)
-    settings.register_profile("long", calm, max_examples=20 * here.max_examples)
+    settings.register_profile("long", calm, max_examples=10 * here.max_examples)
     settings.load_profile(profile)
 
 
