@@ -126,7 +126,18 @@ def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
     if not (unpacked / "conftest.py").exists():
         raise CheckError(f"{sdist.name} has no conftest.py: its tests would run in the user's own store")
     run("uv", "pip", "install", "--quiet", "--python", interpreter, *needed_by_tests(layer))
-    options = ["-c", ROOT / "pyproject.toml", "--rootdir", unpacked, "-q", "-n", "2", "--dist", "worksteal"]
+    options = [
+        "-c",
+        ROOT / "pyproject.toml",
+        "--rootdir",
+        unpacked,
+        "-q",
+        "-n",
+        "2",
+        "--dist",
+        "worksteal",
+        "--disable-warnings",
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     pytest = [interpreter, "-m", "pytest", *options]
     done = subprocess.run([*pytest, *QUICK, "tests"], cwd=unpacked, env=environment, check=False)
