@@ -34,9 +34,10 @@ ALONE = {"storage": ("tests/test_lineage_rocrate.py", "roc-validator")}
 FRONT_PAGE = """
 import importlib, sys
 page = importlib.import_module(sys.argv[1])
-for name in page.__all__:
+names = getattr(page, "__all__", ())
+for name in names:
     getattr(page, name)
-print(len(page.__all__))
+print(len(names))
 """
 
 
