@@ -137,7 +137,7 @@ def _make(parser: Parser, words: Words, name: str, store: LocalStore) -> None:
         tell=note,
     )
     try:
-        bundles.remember_made(store.root, made.path)
+        bundles.remember_bundle(bundles.find_bundle(str(made.path), store.root), store.root)
     except StorageError as error:  # a store that may only be read
         note(f"it is made, and not listed by `stargazer bundle list`: {error}")
     files, size, documents = len(made.manifest.files), made.manifest.size, len(made.manifest.provenance)
