@@ -21,11 +21,10 @@ from pathlib import Path
 from stargazer.assets import StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage.client import LocalStorageClient
-from stargazer.storage.pinata import PinataFile, multipart, tus, uploads
-from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata import PinataFile, upload
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.listing import as_record
 from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
@@ -206,9 +205,9 @@ def _process(
 
 def _work(root: Path, operation: str, number: str, last: int, victim: int) -> None:
     """One process."""
-    multipart._PIECE = PIECE  # type: ignore[attr-defined]
+    upload._PIECE = PIECE  # type: ignore[attr-defined]
     if operation == "push, TUS":
-        uploads.TUS_ABOVE, tus.CHUNK, tus._SMALLEST, tus._STEP = SMALL, 4 * PIECE, PIECE, PIECE
+        upload.TUS_ABOVE, upload.CHUNK, upload._SMALLEST, upload._STEP = SMALL, 4 * PIECE, PIECE, PIECE
     store = open_machine(root, json.loads(os.environ[ADDRESS]))
     act = OPERATIONS[operation](store, Journal(root.parent / "journal"), number)
     count = 0

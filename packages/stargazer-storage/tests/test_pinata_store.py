@@ -24,10 +24,10 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.lineage import why
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import account_of, pull, push
+from stargazer.storage.pinata.upload import upload
 from stargazer.storage.store import Addition, Store, open_store
 
 from .upkeep_store import lose_index
@@ -390,8 +390,13 @@ def test_another_machines_record_can_be_changed_and_removed(here, there, pinata)
 def test_files_of_other_programs_in_the_account_are_no_records(here, pinata, tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_bytes(b"jpg")
-    here.remote.api.upload(
-        path, cid=compute_cid(path), name="holiday.jpg", keyvalues={"album": "x"}, public=False
+    upload(
+        here.remote.api,
+        path,
+        cid=compute_cid(path),
+        name="holiday.jpg",
+        keyvalues={"album": "x"},
+        public=False,
     )
 
     assert listed(here) == []
@@ -401,7 +406,7 @@ def test_a_record_of_another_client_without_provenance_is_found_and_pulled(here,
     path = tmp_path / "x.fa"
     path.write_bytes(FASTA)
     pairs = {"asset": "reference", "build": "T2T"}
-    here.remote.api.upload(path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
+    upload(here.remote.api, path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
 
     (found,) = here.query({"build": "T2T"})
     pulled = pull(here, [found])
@@ -450,7 +455,7 @@ def test_what_was_amended_and_taken_back_there_is_so_after_a_pull(here, there):
 
     there.remote.listing.forget()
     pull(there, there.query({"asset": "reference"}))
-    there.remote.api.service.api = "http://127.0.0.1:1"  # from here on, alone
+    there.remote.api.api = "http://127.0.0.1:1"  # from here on, alone
     there.remote.listing.forget()
 
     assert sorted(record.id for record in there.query({"asset": "reference"})) == sorted(
