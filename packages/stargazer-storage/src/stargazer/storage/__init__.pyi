@@ -4,7 +4,8 @@ from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import get_client
 from .doubts import doubt, holds_files
-from .downloading import fetch_file, file_name
+from .download.fetch import fetch_file
+from .download.sources import file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient

@@ -227,7 +227,7 @@ def _entry(item: object, number: int, remote: bool) -> BundleFile:
 
 def _normal(cid: object, title: str) -> str:
     """A CID of another version or base, as Stargazer writes it."""
-    from stargazer.storage.links import normal
+    from stargazer.storage.cid import normal
 
     try:
         return normal(_text(cid, f"{title}: cid", most=200))
