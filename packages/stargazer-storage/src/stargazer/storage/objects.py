@@ -1,4 +1,4 @@
-"""The bytes of files, kept read-only under their CIDs and durable before that is acknowledged."""
+"""The object store: the bytes of files, read-only and named by their CIDs, on the disk before they are acknowledged."""
 
 from __future__ import annotations
 

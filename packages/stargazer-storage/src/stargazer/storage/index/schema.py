@@ -1,4 +1,4 @@
-"""Every table of a store's index, the number of their format, and what the header of the index's file says."""
+"""The tables of a store's index and the number of their format; making, checking and setting aside its file."""
 
 from __future__ import annotations
 
