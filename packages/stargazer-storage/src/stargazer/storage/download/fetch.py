@@ -434,9 +434,13 @@ class Assembly(Generic[T]):
         """Whether the disk can take what is still to come; a source's own figures are no reason to give up others."""
         room = self._part.room
         if size is not None and size - self._part.size > room:
-            if size == self._certain:
-                self._part.check_room(size)
-            raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
+            if size != self._certain:
+                raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
+            self._part.discard()
+            raise StorageError(
+                f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
+                f"{os.fspath(self._part.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
+            )
         if size is None and room < RESERVE:
             arrived = self._part.size
             self._restart()
@@ -513,16 +517,6 @@ class Part:
         """Bytes that the disk can still take."""
         status = os.fstatvfs(self.fd)
         return status.f_bavail * status.f_frsize if status.f_blocks else 1 << 62
-
-    def check_room(self, size: int) -> None:
-        """Raise StorageError unless a file of this size fits on the disk, the bytes that are here counted."""
-        room = self.room
-        if size - self.size > room:
-            self.discard()
-            raise StorageError(
-                f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
-                f"{os.fspath(self.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
-            )
 
     def head(self, count: int) -> bytes:
         """The first bytes."""
