@@ -35,8 +35,8 @@ from stargazer.storage.download.http import (
 )
 from stargazer.storage.download.sources import LocalFile, Mirror, Source, file_name, source_of
 from stargazer.storage.files import file_permissions, sync_paths
+from stargazer.storage.locks import private_folder
 from stargazer.storage.threads import check_interrupted, pause
-from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
     from stargazer.storage.objects import Objects, StoredObject
