@@ -389,7 +389,6 @@ class Assembly(Generic[T]):
                     piece = next(pieces, None)
                 if piece is None:
                     break
-                check_interrupted()
                 speed.got += len(piece)
                 if part.size + len(piece) > limit:
                     self._restart()

@@ -396,10 +396,10 @@ def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
     from stargazer.storage.download.connections import Watch
 
     speed = Speed()
-    with Watch(response, speed.seconds) as watch:
+    with Watch(getattr(response.raw, "connected", None), speed.seconds) as watch:
         while True:
             try:
-                with speed.waiting(), watch.reading():
+                with speed.waiting(), watch.step():
                     piece = response.raw.read1(PIECE, decode_content=False)
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 failure = (
