@@ -10,7 +10,6 @@ from stargazer.assets import StorageError
 from stargazer.storage import doubts, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import looks_like_document
-from stargazer.storage.download.http import Progress
 from stargazer.storage.files import is_there
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
 from stargazer.storage.locks import Tell, silent
