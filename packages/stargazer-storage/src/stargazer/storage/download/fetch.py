@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from attrs import frozen
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.cid import (
-    RAW,
     CidHasher,
     Hasher,
     SumHasher,
-    cid_text,
     fits_another_profile,
     is_block,
 )
@@ -123,26 +121,16 @@ def fetch_object(
             "give a mirror, or set PINATA_JWT if it is on Pinata."
         )
 
-    def judge_tree(hashed: str, size: int) -> None:
+    def judge(hashed: str, size: int) -> None:
         if hashed != cid and not fits_another_profile(part.fd, size, cid):
             raise WrongBytesError(f"gave other bytes: {_described(part, size)} that hash to {hashed}")
-
-    def judge_block(sums: Mapping[str, str], size: int) -> None:
-        if cid_text(RAW, bytes.fromhex(sums["sha256"])) != cid:
-            raise WrongBytesError(f"gave other bytes: {_described(part, size)} with SHA-256 {sums['sha256']}")
 
     with open_part(objects.new_temporary().with_name(f"{cid}.part")) as part:
         found = objects.stat(cid)
         if found is not None:  # somebody else brought it while we waited
             part.discard()
             return found
-        if is_block(cid):
-            block = Assembly(
-                cid, part, lambda fd: SumHasher(fd, ["sha256"]), judge_block, size, most, progress
-            )
-            faults = block.bring(sources)
-        else:
-            faults = Assembly(cid, part, CidHasher, judge_tree, size, most, progress).bring(sources)
+        faults = Assembly(cid, part, CidHasher, judge, size, most, progress).bring(sources)
         if faults:
             raise _failed(cid, faults)
         if accept is not None:
@@ -195,9 +183,8 @@ def fetch_file(
 
     tell(f"downloading {shown}")
     with open_part(work / f"download-{key}.part") as part, private_folder(work, "download") as folder:
-        faults = Assembly("", part, lambda fd: SumHasher(fd, wanted), judge, size, None, progress).bring(
-            sources
-        )
+        file = Assembly("", part, lambda fd: SumHasher(fd, wanted), judge, size, None, progress)
+        faults = file.bring(sources)
         if faults:
             raise _kind(faults)("\n".join(map(_not_downloaded, faults)))
         path = folder / name
