@@ -342,7 +342,11 @@ class _Reader:
         other = capitals.translate(None, b"ACGT")
         n = other.count(b"N")
         if len(other) > n:
-            self._count_codes(contig, capitals, other, bases, width)
+            if wrong := NO_BASE.search(other):
+                raise self._no_base(bases, capitals.index(wrong[0]), width)
+            contig.codes.update(other.translate(None, b"N").decode("ascii"))
+            for found in itertools.islice(AMBIGUOUS.finditer(capitals), PLACES - len(contig.places)):
+                contig.places.append((contig.length + found.start() + 1, found[0].decode("ascii")))
         contig.n += n
         if capitals != bases:
             contig.soft_masked += len(bases) - len(bases.translate(None, LOWER_CASE))
@@ -351,14 +355,6 @@ class _Reader:
         if contig.length > MOST_BASES:
             raise self._error(f"the contig {contig.name!r} has more than {MOST_BASES:,} bases, which is the most that "
                               "SAM and VCF can hold: cut it in two")  # fmt: skip
-
-    def _count_codes(self, contig: _Contig, capitals: bytes, other: bytes, bases: bytes, width: int) -> None:
-        if wrong := NO_BASE.search(other):
-            raise self._no_base(bases, capitals.index(wrong[0]), width)
-        contig.codes.update(other.translate(None, b"N").decode("ascii"))
-        wanted = PLACES - len(contig.places)
-        for found in itertools.islice(AMBIGUOUS.finditer(capitals), wanted):
-            contig.places.append((contig.length + found.start() + 1, found[0].decode("ascii")))
 
     def _end_line(self, contig: _Contig, is_crlf: bool) -> None:
         """End a line that has bases."""
