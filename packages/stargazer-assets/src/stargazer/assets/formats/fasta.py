@@ -215,7 +215,7 @@ class _Reader:
                     self._held = data[at : at + TITLE]
                     return
                 yield from self._finished()
-                self._begin(data[at + 1 : end].removesuffix(b"\r"), data[at:])
+                self._begin(data[at + 1 : end + 1])
                 at = end + 1
             else:
                 end = data.find(b"\n>", at)
@@ -233,7 +233,7 @@ class _Reader:
         """
         if self._held.startswith(b">"):
             yield from self._finished()
-            self._begin(self._held[1:], self._held)
+            self._begin(self._held[1:])
         elif self._held:
             raise self._stray_return(b"")
         if self._contig is None:
@@ -252,10 +252,11 @@ class _Reader:
             )
         yield contig.finished()
 
-    def _begin(self, title: bytes, data: bytes) -> None:
-        """Begin the contig of a title line, which data begins with."""
+    def _begin(self, line: bytes) -> None:
+        """Begin the contig of a title line, given without its '>' and with its line end."""
+        title = line[:-1].removesuffix(b"\r") if line.endswith(b"\n") else line
         if b"\r" in title:
-            raise self._stray_return(data)
+            raise self._stray_return(line)
         found = title.split(maxsplit=1)[0] if title[:1].strip() else b""
         name = _text(found)
         if not found:
