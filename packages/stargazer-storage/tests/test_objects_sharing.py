@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.storage.files import make_folder, make_folders, open_shared, share_file
-from stargazer.storage.index import Index
+from stargazer.storage.index.records import Index
 from stargazer.storage.objects import Objects
 
 ALICE, BOB, GROUP = 64_101, 64_102, 64_200

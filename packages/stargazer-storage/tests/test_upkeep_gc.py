@@ -10,7 +10,7 @@ import time
 import pytest
 from stargazer.assets import StorageError
 from stargazer.storage.downloading import fetch_object
-from stargazer.storage.maintenance import gc as module
+from stargazer.storage.maintenance import _gc as module
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
 from stargazer.storage.sources import source_of

@@ -308,7 +308,7 @@ def test_one_file_as_both_ends_or_as_two_lanes(small_lab: Any, genome: Any, tmp_
 @pytest.fixture
 def only_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """`add` takes files for large, of which it reads the first records."""
-    monkeypatch.setattr("stargazer.assets.formats.heads.WHOLE", 1 << 10)
+    monkeypatch.setattr("stargazer.assets.formats.compression.WHOLE", 1 << 10)
 
 
 @pytest.mark.parametrize(

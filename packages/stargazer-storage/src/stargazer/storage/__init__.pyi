@@ -3,11 +3,13 @@ from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import get_client
+from .companions import with_companions
 from .doubts import doubt, holds_files
 from .downloading import fetch_file, file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient
+from .locks import is_locked, new_lock, private_folder, try_lock
 from .pinata.client import PinataClient
 from .reading import StoreReader
 from .refusals import refused
@@ -15,7 +17,6 @@ from .remaking import makers, makes
 from .settings import VARIABLES, Settings
 from .store import LocalStore, account, now
 from .threads import in_thread
-from .workspaces import new_lock, private_folder
 
 __all__ = [
     "VARIABLES",
@@ -46,6 +47,7 @@ __all__ = [
     "holds_files",
     "in_thread",
     "is_cid",
+    "is_locked",
     "make_folder",
     "make_folders",
     "makers",
@@ -56,4 +58,6 @@ __all__ = [
     "open_shared",
     "private_folder",
     "refused",
+    "try_lock",
+    "with_companions",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.files import sync_paths
+from stargazer.storage.locks import private_folder
 
 from .assembling import Assembly, Fault, Progress, WrongBytesError
 from .cid import BLOCK_SIZE, hash_file
@@ -20,7 +21,6 @@ from .links import parse_cid
 from .parts import Compute, Part, WaitUntil, open_part
 from .profiles import RAW
 from .sources import LocalFile, Mirror, Source, file_name, source_of, without_secrets
-from .workspaces import private_folder
 
 if TYPE_CHECKING:
     from .objects import Objects, StoredObject

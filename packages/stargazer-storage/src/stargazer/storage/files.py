@@ -21,7 +21,7 @@ from pathlib import Path
 from stargazer.assets import StorageError
 from stargazer.storage.cid import BLOCK_SIZE, compute_cid, hash_file
 
-__all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "locked_folder", "make_folder",
+__all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
            "make_folders", "move_file", "open_shared", "place_link", "share_file", "sync_paths"]  # fmt: skip
 
 _PIECE = 2 * BLOCK_SIZE  # bytes per system call of the copy
@@ -92,18 +92,6 @@ def sync_paths(paths: Sequence[str | os.PathLike[str]]) -> None:
                 raise
         finally:
             os.close(fd)
-
-
-@contextlib.contextmanager
-def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a folder against other processes and threads that take this lock."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(OSError):  # without locks here, two equal files may replace each other
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def move_file(source: Path, target: Path) -> None:

@@ -19,13 +19,13 @@ from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.files import (
     copy_and_hash,
     hash_in_place,
-    locked_folder,
     make_folder,
     move_file,
     place_link,
     sync_paths,
 )
 from stargazer.storage.layouts import LAYOUT_SUFFIX
+from stargazer.storage.locks import locked_folder
 from stargazer.storage.refusals import explained
 
 __all__ = ["Objects", "StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]
@@ -82,6 +82,7 @@ class Objects:
     def __init__(self, root: str | os.PathLike[str], folder: str = "objects") -> None:
         self.root = Path(os.path.abspath(root))
         self.folder = self.root / folder
+        self._name = folder
 
     @property
     def work(self) -> Path:
@@ -299,7 +300,7 @@ class Objects:
             sync_paths(list(new))
             shards = {cid: self._shard(cid) for cid, _ in arrived}
             kept = [self._rename(path, cid, synced=path in new) for cid, path in arrived]
-            sync_paths([*sorted(set(shards.values())), self.folder])
+            sync_paths([*sorted(set(shards.values())), self._made(self._name)])
         return kept
 
     def _hash(self, cid: str) -> str:
@@ -332,7 +333,7 @@ class Objects:
         """The folder of this object, made when it is missing."""
         folder = self.path(cid).parent
         if not os.access(folder, os.W_OK):
-            self._made(self.folder.relative_to(self.root))
+            self._made(self._name)
             make_folder(folder, self.root)
         return folder
 

@@ -14,9 +14,9 @@ __all__ = ["bring"]
 
 def bring(store: LocalStore, records: Sequence[IpFile]) -> None:
     """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
-    from stargazer.storage.pinata import companion_records
+    from stargazer.storage import with_companions
 
-    wanted = [*records, *companion_records(store, records)]
+    wanted = with_companions(store, records)
     missing = {record.cid: record for record in wanted if store.objects.stat(record.cid) is None}
     if not missing:
         return

@@ -115,7 +115,7 @@ def _store() -> LocalStore:
 def _make(parser: Parser, words: Words, name: str) -> int:
     from stargazer.mcp.cli.bringing import bring
     from stargazer.mcp.cli.finding import some_records
-    from stargazer.storage.bundles import check_name, make, remember_made, with_lineage
+    from stargazer.storage.bundles import check_name, find_bundle, make, remember_bundle, with_lineage
 
     store, options = _store(), words.options
     if bool(words.plain) + bool(words.pairs) + bool(options.run) != 1:
@@ -141,7 +141,7 @@ def _make(parser: Parser, words: Words, name: str) -> int:
         tell=note,
     )
     try:
-        remember_made(store.root, made.path)
+        remember_bundle(find_bundle(str(made.path), store.root), store.root)
     except StorageError as error:  # a store that may only be read
         note(f"it is made, and not listed by `stargazer bundle list`: {error}")
     files, size = len(made.manifest.files), made.manifest.size

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import IpFile, StargazerError, StorageError
+from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import evictions, leftovers
-from stargazer.storage.maintenance.alone import Tell, alone, silent
 from stargazer.storage.remaking import can_run, makers
 
 if TYPE_CHECKING:

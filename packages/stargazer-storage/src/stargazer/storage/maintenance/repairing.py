@@ -13,8 +13,8 @@ from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.files import place_link
 from stargazer.storage.layouts import LAYOUT_SUFFIX
+from stargazer.storage.locks import Tell, try_alone
 from stargazer.storage.maintenance import known, leftovers
-from stargazer.storage.maintenance.alone import Tell, try_alone
 from stargazer.storage.maintenance.hashing import UNREADABLE
 from stargazer.storage.maintenance.problems import Problem
 from stargazer.storage.objects import StoredObject, Stray

@@ -3,7 +3,7 @@ from .files import PinataFile
 from .retrying import Patience, Refused, Unavailable
 from .sending import Sent
 from .store import PinataStore
-from .transfer import companion_records, pinata_store, publishes, pull, push
+from .transfer import pinata_store, publishes, pull, push
 
 __all__ = [
     "Patience",
@@ -13,7 +13,6 @@ __all__ = [
     "Refused",
     "Sent",
     "Unavailable",
-    "companion_records",
     "pinata_store",
     "publishes",
     "pull",

@@ -1,4 +1,4 @@
-"""Rules for the names that end up in file headers."""
+"""Validators of fields: text that can stand in the header of a SAM or VCF file, and counts."""
 
 from __future__ import annotations
 

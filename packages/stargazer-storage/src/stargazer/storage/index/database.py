@@ -1,27 +1,28 @@
-"""The connection to the SQLite file of an index: opened when needed, in turns, inside transactions, safe in forks."""
+"""The connection to an index's SQLite file: opened when it is needed, in turns, in transactions, and safe in forks."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import sqlite3
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 from stargazer.assets import StorageError
 from stargazer.storage.files import file_permissions
+from stargazer.storage.index.location import network_filesystem
+from stargazer.storage.index.schema import LOG, SIDE_FILES, TABLES, IndexDamaged, check_format, make_index
+from stargazer.storage.locks import write_lock
+from stargazer.storage.refusals import REASONS, explained
 from tinydb.storages import Storage
 
-from . import forks
-from .errors import BadDocument, error_kind, explain
-from .filesystem import network_filesystem
-from .locking import write_lock
-from .making import LOG, SIDE_FILES, complete_schema, is_too_long, make_index, read_version
-
-__all__ = ["Engine"]
+__all__ = ["BadDocument", "Engine"]
 
 _SETTINGS = (
     "synchronous=FULL",  # a commit returns when the write-ahead log is on the disk
@@ -34,9 +35,34 @@ _SETTINGS = (
 _UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
 _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
 _SETTLING = 1.0  # seconds in which the files beside the database may not have their permissions yet
+_LONGEST = 512  # bytes of a path that SQLite takes
+_ADDED = len(
+    ".new-0123456789abcdef-journal"
+)  # to the name of an index, by us and by SQLite, while it is made
+_PATIENCE = (
+    0.1  # seconds to wait for one lock before giving the others back: two threads may want them crosswise
+)
+
+_REASONS = {
+    "SQLITE_FULL": REASONS[errno.ENOSPC],
+    "SQLITE_READONLY": "it cannot be written: check the permissions of the file and its folder, and the mount",
+    "SQLITE_CANTOPEN": "it cannot be opened or made: check that its folder exists and can be written",
+    "SQLITE_PERM": REASONS[errno.EACCES],
+    "SQLITE_IOERR": REASONS[errno.EIO],
+    **dict.fromkeys(_PASSING, REASONS[errno.EBUSY]),
+}
+_DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_NAMES = "|".join(re.findall(r"CREATE TABLE (\w+)", TABLES))
+_UNREADABLE = re.compile(
+    rf"Could not decode to UTF-8|unsupported file format|no such (table|column): (main\.)?({_NAMES})\b"
+)
 
 _Identity = tuple[int, int]  # device and inode of a file
 _State = tuple[int, int, int]  # inode, bytes and time of change
+
+
+class BadDocument(ValueError):
+    """A row whose text is no document."""
 
 
 class Engine(Storage):
@@ -51,13 +77,11 @@ class Engine(Storage):
     def __init__(
         self,
         path: str | os.PathLike[str],
-        schema: str = "",
-        timeout: float = 60.0,
         has_files: Callable[[], bool] = lambda: False,
+        timeout: float = 60.0,
     ) -> None:
         self.path = os.path.abspath(path)
         self.lock = threading.RLock()
-        self._schema = schema
         self._timeout = timeout  # seconds
         self._has_files = has_files
         self._connection: sqlite3.Connection | None = None
@@ -68,9 +92,8 @@ class Engine(Storage):
         self._running = 0  # nested operations of the thread that holds the lock
         self._transactions = 0
         self._writing = False  # that thread holds the lock file
-        forks.register(self)
-        with self.reading():
-            pass
+        with _registry:
+            _registered.add(self)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -80,7 +103,7 @@ class Engine(Storage):
             try:
                 yield self._current()
             except (sqlite3.Error, BadDocument) as error:
-                raise explain(self.path, error) from error
+                raise _explain(self.path, error) from error
             finally:
                 self._running -= 1
                 if self._running == 0:
@@ -138,9 +161,8 @@ class Engine(Storage):
         if self._connection is not None:
             import ctypes
 
-            ctypes.pythonapi.Py_IncRef(
-                ctypes.py_object(self._connection)
-            )  # never closed here, not even at exit
+            # never closed here, not even at exit
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
             self._closed = (
                 "this process was forked in the middle of an operation; start a new process instead"
             )
@@ -177,7 +199,9 @@ class Engine(Storage):
         began = time.monotonic()
         self._snapshot = False
         while True:
-            self._make_file()
+            if not os.path.exists(self.path):
+                with self._locked():
+                    make_index(self.path, incomplete=self._has_files())
             before = _identity(self.path)
             connection = sqlite3.connect(
                 _as_it_is(self.path) if self._snapshot else _as_it_changes(self.path),
@@ -188,74 +212,52 @@ class Engine(Storage):
                 cached_statements=256,
             )
             try:
-                self._prepare(connection)
+                check_format(connection, self.path)
+                for setting in _SETTINGS:
+                    connection.execute(f"PRAGMA {setting}")
                 self._identity = _identity(self.path)
                 if before is not None and self._identity == before:
                     return connection
                 connection.close()  # replaced meanwhile
             except BaseException as error:
                 connection.close()
-                if not self._snapshot and self._is_unwritable() and error_kind(error) in _UNWRITABLE:
+                if not self._snapshot and self._is_unwritable() and _kind(error) in _UNWRITABLE:
                     self._snapshot = True
                     continue
                 waited = time.monotonic() - began
-                passing = (
-                    _identity(self.path) is None
-                    or error_kind(error) in _PASSING
-                    or (error_kind(error) in _UNWRITABLE and waited < _SETTLING and self._is_shared())
-                )
-                if not passing or waited > self._timeout:
+                if not self._is_passing(error, waited) or waited > self._timeout:
                     raise
             time.sleep(0.01)
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Check the file's version, make the tables that are missing, and set how it is written."""
-        read_version(connection, self.path)
-        for setting in _SETTINGS:
-            connection.execute(f"PRAGMA {setting}")
-        known = "SELECT 1 FROM schemas WHERE sql=?"
-        if self._schema and connection.execute(known, (self._schema,)).fetchone() is None:
-            with self._locked():
-                complete_schema(connection, self._schema)
 
     def _is_unwritable(self) -> bool:
         """Whether the index is there but its folder cannot be written: SQLite's files beside it cannot be made."""
         return os.path.exists(self.path) and not os.access(os.path.dirname(self.path), os.W_OK)
 
-    def _is_shared(self) -> bool:
-        """Whether other users write here: SQLite makes a file first, and gives it the database's permissions then."""
-        return bool(file_permissions(os.path.dirname(self.path))) and os.access(self.path, os.W_OK)
+    def _is_passing(self, error: BaseException, waited: float) -> bool:
+        """Whether another try may do: the file was replaced, is held, or is being opened by another user.
+
+        SQLite makes the files beside the database first, and gives them its permissions then.
+        """
+        if _identity(self.path) is None or _kind(error) in _PASSING:
+            return True
+        is_shared = file_permissions(os.path.dirname(self.path)) and os.access(self.path, os.W_OK)
+        return bool(is_shared) and _kind(error) in _UNWRITABLE and waited < _SETTLING
 
     def _make_folder(self) -> None:
         folder = os.path.dirname(self.path)
-        if is_too_long(self.path):
+        if len(os.fsencode(os.path.realpath(self.path))) + _ADDED > _LONGEST:
             raise StorageError(
                 f"The path of the index {self.path!r} is too long for SQLite, which takes 512 bytes with what it adds: "
                 "set STARGAZER_INDEX to a folder with a shorter path, or STARGAZER_LOCAL (STARGAZER_HOME) for the "
                 "whole store."
             )
-        try:
+        with explained(f"The folder {folder!r} for the index cannot be made"):
             os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise StorageError(f"The folder {folder!r} for the index cannot be made: {reason}.") from error
         if kind := network_filesystem(folder):
             raise StorageError(
                 f"The index {self.path!r} would lie on a network filesystem ({kind}), where SQLite cannot share it "
                 "between processes safely: keep the index on a local disk (STARGAZER_INDEX)."
             )
-
-    def _make_file(self) -> None:
-        if os.path.exists(self.path):
-            return
-        with self._locked():
-            try:
-                make_index(self.path, incomplete=self._has_files())
-            except OSError as error:
-                if isinstance(error, StorageError):
-                    raise
-                reason = (error.strerror or str(error)).lower()
-                raise StorageError(f"The index {self.path!r} cannot be made: {reason}.") from error
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -295,3 +297,86 @@ def _as_it_changes(path: str) -> str:
 def _as_it_is(path: str) -> str:
     """The URI of a file in a folder where nothing can be written, so that nobody here writes the file either."""
     return f"file:{urllib.parse.quote(path)}?immutable=1"
+
+
+# what SQLite refuses, in the user's words
+
+
+def _explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
+    """An error of SQLite, or of what was read, in the user's words."""
+    kind = _kind(error)
+    if isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)):
+        return IndexDamaged(path, str(error))
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY" and _is_writable(path):
+        return IndexDamaged(path, "its header says that it is for reading only")
+    if kind == "SQLITE_CANTOPEN" and os.path.isdir(path):
+        return IndexDamaged(path, "it is a folder")
+    if kind == "SQLITE_CANTOPEN" and os.path.islink(path) and not os.path.exists(path):
+        return IndexDamaged(path, "it is a link that leads nowhere")
+    if kind == "SQLITE_CANTOPEN" and os.path.exists(path) and not os.access(path, os.R_OK):
+        kind = "SQLITE_PERM"
+    if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
+        kind = "SQLITE_FULL"
+    reason = _REASONS.get(kind, "SQLite refused what was asked")
+    return StorageError(f"The index {path!r} failed ({error}): {reason}.")
+
+
+def _is_writable(path: str) -> bool:
+    return all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
+
+
+def _is_full(path: str) -> bool:
+    """Whether the disk of an index has no room for the memory that processes share, of 32 KiB."""
+    try:
+        status = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return status.f_blocks > 0 and status.f_bavail * status.f_frsize < 1 << 16
+
+
+def _kind(error: BaseException) -> str:
+    """SQLite's primary name for an error: SQLITE_IOERR for SQLITE_IOERR_WRITE and the like."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return "_".join(name.split("_")[:2])
+
+
+# Forks: SQLite's file locks and what it remembers of them in a process do not survive a fork, not even for connections
+# opened afterwards: an acknowledged insert can vanish. So every connection is closed before a fork, when no operation
+# is running, and opened again when it is needed, in the parent and in the child.
+
+_registered: WeakSet[Engine] = WeakSet()
+_registry = threading.RLock()
+_held: list[Engine] = []
+
+
+def _acquire_all() -> bool:
+    _registry.acquire()
+    for engine in list(_registered):
+        if not engine.lock.acquire(timeout=_PATIENCE):
+            _release_all()
+            return False
+        _held.append(engine)
+    return True
+
+
+def _release_all() -> None:
+    while _held:
+        _held.pop().lock.release()
+    _registry.release()
+
+
+def _before_fork() -> None:
+    while not _acquire_all():
+        pass
+    for engine in _held:
+        engine.before_fork()
+
+
+def _after_fork_in_child() -> None:
+    global _registry
+    _registry = threading.RLock()
+    while _held:
+        _held.pop().after_fork_in_child()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_release_all, after_in_child=_after_fork_in_child)
