@@ -1,11 +1,12 @@
-from ._add import Fields, add, additions_of, check_links, field_text
+from ._add import Fields, add, additions_of, check_pairs, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import get_client
 from .companions import with_companions
 from .doubts import doubt, holds_files
-from .downloading import fetch_file, file_name
+from .download.fetch import fetch_file
+from .download.sources import file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient
@@ -34,8 +35,8 @@ __all__ = [
     "add",
     "additions_of",
     "check_files",
-    "check_links",
     "check_metadata",
+    "check_pairs",
     "checked_one_by_one",
     "compute_cid",
     "doubt",
