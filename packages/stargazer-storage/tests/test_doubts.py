@@ -11,7 +11,7 @@ from stargazer.assets import StorageError
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.doubts import doubt
 from stargazer.storage.files import is_there
-from stargazer.storage.index import Index
+from stargazer.storage.index.records import Index
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.store import LocalStore
 
@@ -171,7 +171,7 @@ def test_a_path_that_is_too_long_for_sqlite_is_said_to_be(tmp_path, length):
     folder.mkdir(parents=True)
 
     with pytest.raises(StorageError, match=r"too long.*512 bytes.*STARGAZER_INDEX.*STARGAZER_LOCAL"):
-        Index(folder / "index.sqlite")
+        Index(folder / "index.sqlite").all()
     store = LocalStore(folder, index=tmp_path / "index")
     assert len({add(store, "a").cid}) == 1
 

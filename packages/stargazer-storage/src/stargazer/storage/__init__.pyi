@@ -1,13 +1,16 @@
-from ._add import Fields, add, additions_of, check_links, field_text
+from ._add import Fields, add, additions_of, check_pairs, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import get_client
+from .companions import with_companions
 from .doubts import doubt, holds_files
-from .downloading import fetch_file, file_name
+from .download.fetch import fetch_file
+from .download.sources import file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient
+from .locks import is_locked, new_lock, private_folder, try_lock
 from .pinata.client import PinataClient
 from .reading import StoreReader
 from .refusals import refused
@@ -15,7 +18,6 @@ from .remaking import makers, makes
 from .settings import VARIABLES, Settings
 from .store import LocalStore, account, now
 from .threads import in_thread
-from .workspaces import new_lock, private_folder
 
 __all__ = [
     "VARIABLES",
@@ -33,8 +35,8 @@ __all__ = [
     "add",
     "additions_of",
     "check_files",
-    "check_links",
     "check_metadata",
+    "check_pairs",
     "checked_one_by_one",
     "compute_cid",
     "doubt",
@@ -46,6 +48,7 @@ __all__ = [
     "holds_files",
     "in_thread",
     "is_cid",
+    "is_locked",
     "make_folder",
     "make_folders",
     "makers",
@@ -56,4 +59,6 @@ __all__ = [
     "open_shared",
     "private_folder",
     "refused",
+    "try_lock",
+    "with_companions",
 ]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets import StorageError
 from stargazer.storage import verified
-from stargazer.storage.files import open_shared
+from stargazer.storage.locks import at_work
 
 if TYPE_CHECKING:
-    from stargazer.storage.index import Index
+    from stargazer.storage.index.records import Index
     from stargazer.storage.objects import Objects, StoredObject
 
 __all__ = ["arriving"]
@@ -35,39 +32,20 @@ def arriving(root: Path, objects: Objects, index: Callable[[], Index]) -> Iterat
         StorageError: the store cannot be written.
     """
     index()  # made before any file is there: one that is made where files are is taken for a lost one
-    with _lock_file(root) as fd:
+    with at_work(root) as is_alone:
         arrived: list[StoredObject] = []
         began = time.time_ns() - _TICK
         try:
             yield arrived
         except BaseException:
-            with contextlib.suppress(OSError):  # somebody else is at work, or nothing can be removed
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                with index().reading() as connection:
-                    unknown = [
-                        found.cid
-                        for found in arrived
-                        if found.ctime_ns >= began and not verified.is_known(connection, found.cid)
-                    ]
-                for cid in unknown:
-                    objects.remove(cid)
+            with contextlib.suppress(OSError):  # nothing can be removed
+                if is_alone():
+                    with index().reading() as connection:
+                        unknown = [
+                            found.cid
+                            for found in arrived
+                            if found.ctime_ns >= began and not verified.is_known(connection, found.cid)
+                        ]
+                    for cid in unknown:
+                        objects.remove(cid)
             raise
-
-
-@contextlib.contextmanager
-def _lock_file(root: Path) -> Iterator[int]:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        fd = open_shared(root / "arrivals.lock", root)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"the store {str(root)!r} cannot be written: {reason}; check its permissions and the mount, "
-            "or use another store (STARGAZER_LOCAL)"
-        ) from error
-    try:
-        with contextlib.suppress(OSError):  # no locks on this filesystem
-            fcntl.flock(fd, fcntl.LOCK_SH)
-        yield fd
-    finally:
-        os.close(fd)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from stargazer.assets import StorageError
 from stargazer.storage.documents import looks_like_document
 from stargazer.storage.files import is_there
-from stargazer.storage.maintenance.alone import try_alone
+from stargazer.storage.locks import try_alone
 from stargazer.storage.objects import StoredObject, place_of, scan_objects
 from stargazer.storage.refusals import refused
 
 if TYPE_CHECKING:
-    from stargazer.storage.index import Index
+    from stargazer.storage.index.records import Index
     from stargazer.storage.reading import StoreReader
 
 __all__ = ["doubt", "holds_files", "noticed"]
@@ -25,7 +25,7 @@ def doubt(store: StoreReader) -> str:
 
     Of an index that is not there, none is made.
     """
-    from stargazer.storage.index.completeness import is_incomplete, is_new  # here: with it comes SQLite
+    from stargazer.storage.index.schema import is_incomplete, is_new  # here: with it comes SQLite
 
     try:
         if not is_there(store.index_path):
@@ -53,7 +53,7 @@ def noticed(store: StoreReader, index: Index) -> str:
     One that is empty where provenance is is marked, unless that may be of somebody who is at work. Other files do not
     count: those of a bundle arrive before they are registered.
     """
-    from stargazer.storage.index.completeness import is_incomplete, is_new, mark_incomplete
+    from stargazer.storage.index.schema import is_incomplete, is_new, mark_incomplete
 
     with index.reading() as connection:
         if is_incomplete(connection):

@@ -14,12 +14,8 @@ from stargazer.assets.provenance import Document, Execution
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "answer", "executions", "is_believed", "is_foreign", "is_vouched", "note"]
+__all__ = ["answer", "executions", "is_believed", "is_foreign", "is_vouched", "note"]
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS attempts(number INTEGER PRIMARY KEY, run_key TEXT, document TEXT UNIQUE);
-CREATE INDEX IF NOT EXISTS attempts_key ON attempts(run_key);
-"""
 
 _FOREIGN = "SELECT EXISTS(SELECT 1 FROM edges WHERE cid = ? AND role = 'foreign')"
 _VOUCHED = """

@@ -15,15 +15,8 @@ import attrs
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "Waiting", "enqueue", "failed", "is_known", "remote_id", "remote_ids", "removed", "resumable",
+__all__ = ["Waiting", "enqueue", "failed", "is_known", "remote_id", "remote_ids", "removed", "resumable",
            "sent", "settled", "started", "successor", "waiting"]  # fmt: skip
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox(
-    record TEXT, public INT, cid TEXT, rank INT, wanted INT, became TEXT, attempts INT, error TEXT, upload_url TEXT,
-    number INTEGER PRIMARY KEY, UNIQUE(record, public));
-CREATE TABLE IF NOT EXISTS remote(record TEXT, public INT, file_id TEXT, PRIMARY KEY(record, public)) WITHOUT ROWID;
-"""
 
 
 @attrs.frozen

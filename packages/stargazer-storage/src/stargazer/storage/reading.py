@@ -20,28 +20,20 @@ from stargazer.storage import (
     memo,
     mirrors,
     outbox,
-    statcache,
-    statements,
     superseding,
     verified,
 )
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import refuse_document
 from stargazer.storage.files import is_there
-from stargazer.storage.lineage import dependencies
 from stargazer.storage.objects import Objects
 
 if TYPE_CHECKING:
-    from stargazer.storage.downloading import Progress
-    from stargazer.storage.index import Index
-    from stargazer.storage.sources import Source
+    from stargazer.storage.download.http import Progress
+    from stargazer.storage.download.sources import Source
+    from stargazer.storage.index.records import Index
 
-__all__ = ["SCHEMA", "StoreReader"]
-
-SCHEMA = "".join(
-    p.SCHEMA for p in (verified, statements, superseding, dependencies, memo, statcache, mirrors, outbox)
-)
-"""SQL of the store's own tables in the index."""
+__all__ = ["StoreReader"]
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
 _AT_ONCE = 200  # records asked for by id: each that is found is compared with all that were asked for
@@ -76,10 +68,10 @@ class StoreReader:
         with self._opening:
             doubt = ""
             if self._index is None:
-                from stargazer.storage.index import Index
+                from stargazer.storage.index.records import Index
 
                 has_files = functools.partial(doubts.holds_files, self.root)
-                self._index = Index(self.index_path, schema=SCHEMA, has_files=has_files)
+                self._index = Index(self.index_path, has_files)
                 doubt = doubts.noticed(self, self._index)
             index = self._index
         if doubt and not self.is_checked:
@@ -270,7 +262,7 @@ class StoreReader:
 
     def sources(self, cid: str) -> list[Source]:
         """Where the bytes of a CID may be had besides this store: nobody's word is taken for them."""
-        from stargazer.storage.sources import source_of
+        from stargazer.storage.download.sources import source_of
 
         return [source_of(url) for url in self.mirrors(cid)]
 
@@ -301,7 +293,7 @@ class StoreReader:
         sources = self.sources(cid)
         if not sources:
             raise self._missing(cid)
-        from stargazer.storage.downloading import fetch_object
+        from stargazer.storage.download.fetch import fetch_object
 
         accept = None if self._comes_alone(cid) else refuse_document
         found = fetch_object(
@@ -392,7 +384,7 @@ class StoreReader:
         """A record for others; `there`: its object was found just now, and need not be looked for."""
         cid = str(document.get("cid"))
         if not document.keys() >= _FIELDS:
-            from stargazer.storage.index import IndexDamaged
+            from stargazer.storage.index.schema import IndexDamaged
 
             raise IndexDamaged(str(self.index_path), f"the record {document.get('id')!r} is not whole")
         path = self.objects.path(cid) if is_cid(cid) else None

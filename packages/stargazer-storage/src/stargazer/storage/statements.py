@@ -22,16 +22,7 @@ from stargazer.assets.provenance import (
     Supersession,
 )
 
-__all__ = ["SCHEMA", "Statement", "edges_of", "ended_by", "statements_of", "time_of"]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS claims(
-    record TEXT, document TEXT, at TEXT, ended INT, PRIMARY KEY(record, document)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS claims_document ON claims(document);
-CREATE TABLE IF NOT EXISTS edges(
-    cid TEXT, role TEXT, provenance_cid TEXT, number INTEGER PRIMARY KEY);
-CREATE INDEX IF NOT EXISTS edges_cid ON edges(cid, role);
-"""
+__all__ = ["Statement", "edges_of", "ended_by", "statements_of", "time_of"]
 
 
 @attrs.frozen

@@ -114,7 +114,7 @@ class LocalStore(StoreIntake):
             made = [asset for _, asset in outputs if not asset.cid]
             self._adopt(made, arrived)
             for _, asset in outputs:
-                asset.settle_links()
+                asset.resolve_links()
             entries = [
                 Entry(role=role, cid=cid, keyvalues=keyvalues_of(asset), name=name, size=self._size(cid))
                 for (role, asset), name in zip(outputs, names, strict=True)

@@ -10,12 +10,7 @@ if TYPE_CHECKING:
 
     from stargazer.storage.objects import StoredObject
 
-__all__ = ["SCHEMA", "are_verified", "is_known", "is_verified", "remember"]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS objects(
-    cid TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT) WITHOUT ROWID;
-"""
+__all__ = ["are_verified", "is_known", "is_verified", "remember"]
 
 
 _AT_ONCE = 500  # objects of one look-up

@@ -2,7 +2,7 @@ from ._fetch import Failure, Fetched, News, fetch
 from ._make import Made, make, with_lineage
 from ._verify import Checked, verify
 from .environment import Environment, differences, environment_here, requirements
-from .find import BuiltinBundle, Bundle, find_bundle, known_bundles, remember_made
+from .find import BuiltinBundle, Bundle, find_bundle, known_bundles, remember_bundle
 from .manifest import SUFFIX, Manifest, check_name
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "find_bundle",
     "known_bundles",
     "make",
-    "remember_made",
+    "remember_bundle",
     "requirements",
     "verify",
     "with_lineage",

@@ -19,32 +19,31 @@ from stargazer.assets import (
     StorageError,
     asset_class,
     has_value,
-    record_id,
 )
 from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
-from stargazer.storage.bundles.manifest import BundleFile, Manifest, fill, is_url, targets_of
+from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url, targets_of
 from stargazer.storage.bundles.review import accepted, check_arrived, needed, scrutinised
 from stargazer.storage.checking import Checked
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.documents import refuse_document
-from stargazer.storage.downloading import fetch_file, fetch_object
+from stargazer.storage.download.fetch import fetch_file, fetch_object
+from stargazer.storage.download.sources import file_name, source_of
+from stargazer.storage.locks import private_folder
 from stargazer.storage.objects import Objects
 from stargazer.storage.recording import account, now
-from stargazer.storage.sources import file_name, source_of
 from stargazer.storage.statements import statements_of
 from stargazer.storage.threads import each
-from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.objects import StoredObject
     from stargazer.storage.store import LocalStore
 
-__all__ = ["Failure", "Fetched", "News", "check_entries", "fetch", "select"]
+__all__ = ["Failure", "Fetched", "News", "fetch"]
 
 AT_ONCE = 3
 LARGEST_DOCUMENT = 64_000_000  # bytes of a provenance document, at most
@@ -192,14 +191,17 @@ def check_entries(entries: Iterable[BundleFile]) -> None:
     """
     for entry in entries:
         try:
-            _as_stored({**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)})
+            as_stored(
+                attrs.evolve(entry, keyvalues={**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)})
+            )
         except InvalidAssetError as error:
             raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None
 
 
-def _as_stored(pairs: Mapping[str, str]) -> dict[str, str]:
-    """Metadata as its type writes it: with the defaults of fields that somebody left out."""
-    return asset_class(pairs["asset"]).from_keyvalues(pairs).keyvalues
+def as_stored(entry: BundleFile) -> BundleFile:
+    """An entry with the metadata that its type writes: with the defaults of fields that somebody left out."""
+    asset = asset_class(entry.keyvalues["asset"]).from_keyvalues(entry.keyvalues)
+    return attrs.evolve(entry, keyvalues=asset.keyvalues)
 
 
 @attrs.define
@@ -208,7 +210,7 @@ class _Fetch:
 
     Attributes:
         folder: of the store's work, for this fetch alone.
-        cids: of the entries that are here, or whose records alone are wanted, by name.
+        arrived: the entries that are here, or whose records alone are wanted, with their CIDs; by name.
         brought: the CIDs of what was not here before.
         failures: why an entry is not registered, by name.
         refused: why a provenance document is not taken, by CID.
@@ -220,7 +222,7 @@ class _Fetch:
     entries: Sequence[BundleFile]
     folder: Path
     observer: Callable[[News], None]
-    cids: dict[str, str] = attrs.field(factory=dict)
+    arrived: dict[str, BundleFile] = attrs.field(factory=dict)
     brought: set[str] = attrs.field(factory=set)
     failures: dict[str, str] = attrs.field(factory=dict)
     refused: dict[str, str] = attrs.field(factory=dict)
@@ -234,32 +236,28 @@ class _Fetch:
 
     def know(self) -> None:
         """Take the CIDs that the manifest or the lock gives."""
-        for entry in self.entries:
-            if entry.cid:
-                self.cids[entry.name] = entry.cid
-            else:
-                self.failures[entry.name] = (
-                    "its CID is not known before it was fetched once: leave out --records-only"
-                )
+        self.arrived = {entry.name: entry for entry in self.entries if entry.cid}
+        reason = "its CID is not known before it was fetched once: leave out --records-only"
+        self.failures = {entry.name: reason for entry in self.entries if not entry.cid}
 
     def bring(self) -> None:
-        """Bring the bytes of the entries, each CID once."""
+        """Bring the bytes of the entries, each CID once.
+
+        Raises:
+            StorageError: they cannot fit; nothing was moved.
+        """
         groups: dict[str, list[BundleFile]] = {}
         for entry in self.entries:
             groups.setdefault(entry.cid or f"name {entry.name}", []).append(entry)
-        self._check_room([group[0] for group in groups.values()])
-        each(self._bring_group, groups.values(), AT_ONCE, "stargazer-bundle", self._stopped)
-
-    def _check_room(self, entries: Iterable[BundleFile]) -> None:
-        """Refuse what cannot fit before anything is moved."""
         objects = self.store.objects
-        wanted = sum(entry.size for entry in entries if not (entry.cid and objects.stat(entry.cid)))
-        free = shutil.disk_usage(objects.work).free
-        if wanted > free:
+        firsts = (group[0] for group in groups.values())
+        wanted = sum(entry.size for entry in firsts if not (entry.cid and objects.stat(entry.cid)))
+        if wanted > (free := shutil.disk_usage(objects.work).free):
             raise StorageError(
                 f"the bundle {self.bundle.manifest.name!r} needs {wanted:,} bytes and {str(self.store.root)!r} has "
                 f"{free:,} free: choose with --only, or use a store on a larger disk (STARGAZER_LOCAL)"
             )
+        each(self._bring_group, groups.values(), AT_ONCE, "stargazer-bundle", self._stopped)
 
     def _bring_group(self, group: Sequence[BundleFile]) -> None:
         """Bring the one file that several entries may name."""
@@ -268,7 +266,7 @@ class _Fetch:
             for entry in group[1:]:
                 if entry.size != first.size:
                     raise FormatError(f"entries {first.name!r} and {entry.name!r} give one file two sizes")
-            found = self._present(first.cid) if first.cid else None
+            found = self._present(first.cid)
             if found:
                 refuse_document(self.store.objects.path(found.cid))
                 self._tell(News(first.name, "here", first.size, first.size))
@@ -278,7 +276,7 @@ class _Fetch:
                 raise IntegrityError(
                     f"the manifest says {first.size:,} bytes, the file with its CID has {found.size:,}"
                 )
-            self.cids |= {entry.name: found.cid for entry in group}
+            self.arrived |= {entry.name: attrs.evolve(entry, cid=found.cid) for entry in group}
         except StargazerError as error:
             for entry in group:
                 self.failures[entry.name] = str(error)
@@ -286,7 +284,7 @@ class _Fetch:
 
     def _present(self, cid: str) -> StoredObject | None:
         """The object, if it is here and sound; a damaged one is put out of the way."""
-        found = self.store.objects.stat(cid)
+        found = self.store.objects.stat(cid) if cid else None
         try:
             if found:
                 self.store.read(cid)
@@ -298,13 +296,7 @@ class _Fetch:
     def _move(self, entry: BundleFile) -> StoredObject:
         """The object of an entry that was not here."""
         self._tell(News(entry.name, "moving", 0, entry.size))
-        if self.bundle.maker is not None:
-            found = self._make(entry, self.bundle.maker)
-        elif entry.cid:
-            found = self._download(entry)
-        else:
-            found = self._download_by_sums(entry)
-            self.bundle.lock.pin(entry.name, Pinned(found.cid, found.size, entry.sums))
+        found = self._make(entry, self.bundle.maker) if self.bundle.maker else self._download(entry)
         with self.store.index.transaction() as connection:
             verified.remember(connection, [found])
         with self._telling:
@@ -333,23 +325,22 @@ class _Fetch:
 
     def _download(self, entry: BundleFile) -> StoredObject:
         """An object from the first mirror that gives its bytes."""
-        targets = targets_of(self.bundle.manifest, self.bundle.place, entry)
-        if not targets:
-            raise StorageError("it is not here, and no mirror says where it can be had")
-        return fetch_object(
-            entry.cid,
-            [source_of(target) for target in targets],
-            self.store.objects,
-            size=entry.size,
-            progress=lambda done, size: self._progress(entry, done),
-            accept=refuse_document,
-        )
+        objects, targets = self.store.objects, self._targets(entry)
 
-    def _download_by_sums(self, entry: BundleFile) -> StoredObject:
-        """The object of an entry whose checksums alone are known, from the first mirror that gives those bytes."""
+        def progress(done: int, size: int | None) -> None:
+            if self._stopped.is_set():
+                raise StorageError("interrupted")
+            self._tell(News(entry.name, "moving", done, entry.size))
+
+        if entry.cid:
+            if not targets:
+                raise StorageError("it is not here, and no mirror says where it can be had")
+            sources = [source_of(target) for target in targets]
+            return fetch_object(
+                entry.cid, sources, objects, size=entry.size, progress=progress, accept=refuse_document
+            )
         urls, wrong = [], []
-        for target in targets_of(self.bundle.manifest, self.bundle.place, entry):
-            url = _as_url(target)
+        for url in map(_as_url, targets):
             try:
                 file_name(url)
                 urls.append(url)
@@ -357,22 +348,17 @@ class _Fetch:
                 wrong.append(str(error))
         if not urls:
             raise StorageError("\n".join(wrong) or "no mirror says where it can be had")
+        first, *others = urls
         with fetch_file(
-            urls[0],
-            entry.sums,
-            self.store.objects.work,
-            lambda text: None,
-            others=urls[1:],
-            size=entry.size,
-            progress=lambda done, size: self._progress(entry, done),
+            first, entry.sums, objects.work, lambda _: None, others=others, size=entry.size, progress=progress
         ) as path:
             refuse_document(path)
-            return self.store.objects.adopt(path)
+            found = objects.adopt(path)
+        self.bundle.lock.pin(entry.name, Pinned(found.cid, found.size, entry.sums))
+        return found
 
-    def _progress(self, entry: BundleFile, done: int) -> None:
-        if self._stopped.is_set():
-            raise StorageError("interrupted")
-        self._tell(News(entry.name, "moving", done, entry.size))
+    def _targets(self, entry: BundleFile) -> list[str]:
+        return targets_of(self.bundle.manifest, self.bundle.place, entry)
 
     def _tell(self, news: News) -> None:
         with self._telling:
@@ -386,11 +372,12 @@ class _Fetch:
         They are not objects of the store before they take effect: whatever is there counts as the store's own word.
         """
         found: dict[str, Document] = {}
-        mirrors = [mirror for mirror in self.bundle.manifest.mirrors if "{cid}" in mirror]
+        mirrors = tuple(mirror for mirror in self.bundle.manifest.mirrors if "{cid}" in mirror)
+        manifest = attrs.evolve(self.bundle.manifest, mirrors=mirrors)
         aside = Objects(self.folder)
-        for cid in self.bundle.manifest.provenance:
-            targets = filter(None, (fill(mirror, self.bundle.place, cid=cid, name=cid) for mirror in mirrors))
-            sources = [source_of(target) for target in targets]
+        for cid in manifest.provenance:
+            entry = BundleFile(name=cid, size=0, cid=cid, keyvalues={})
+            sources = [source_of(target) for target in targets_of(manifest, self.bundle.place, entry)]
             try:
                 path = self.store.objects.path(cid)
                 if not self._present(cid):
@@ -416,73 +403,68 @@ class _Fetch:
         it count as imported from here. What no document tells of gets the metadata that adding it would give it.
         """
         store = self.store
-        told = self._told()
-        ids = {name: record_id(self.cids[name], pairs) for name, pairs in told.items()}
-        checked = self._check(told, ids, documents, force)
-        told = {name: pairs for name, pairs in told.items() if name not in self.failures}
-        ids = {name: ids[name] for name in told}
-        absent = {self.cids.get(entry.name, entry.cid) for entry in self.entries if entry.name not in told}
+        entries = self._linked()
+        checked = self._check(entries, documents, force)
+        entries = [entry for entry in entries if entry.name not in self.failures]
+        there = {entry.name for entry in entries}
+        absent = {
+            self.arrived.get(entry.name, entry).cid for entry in self.entries if entry.name not in there
+        }
         ready = {
             cid: document
             for cid, document in documents.items()
             if absent.isdisjoint(item.file.cid for item in statements_of(cid, document))
         }
-        wanted = needed(ready, ids.values())
-        claimed = {item.id for cid in wanted for item in statements_of(cid, ready[cid])}
-        theirs = Checked.together(item for name, item in checked.items() if ids.get(name) in claimed)
+        wanted = needed(ready, (entry.id for entry in entries))
+        told = {item.id for cid in wanted for item in statements_of(cid, ready[cid])}
         with arriving(store.root, store.objects, lambda: store.index) as kept:
-            store.note_foreign(wanted, theirs)
+            theirs = [checked[entry.name] for entry in entries if entry.id in told and entry.name in checked]
+            store.note_foreign(wanted, Checked.together(theirs))
             kept += [store.objects.keep(path, cid) for cid, path in self._documents.items() if cid in wanted]
             with store.index.transaction() as connection:
                 verified.remember(connection, kept)
                 store.replay(wanted)
-                here = self._registered(ids.values())
-                told = {name: _as_stored(pairs) for name, pairs in told.items() if ids[name] not in here}
-                ids |= {name: record_id(self.cids[name], pairs) for name, pairs in told.items()}
-                here = self._registered(ids[name] for name in told)
-                fresh = {name: pairs for name, pairs in told.items() if ids[name] not in here}
+                here = self._registered(entries)
+                entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
+                here = self._registered(entries)
+                fresh = [entry for entry in entries if entry.id not in here]
                 if fresh:
-                    own = Checked.together(checked[name] for name in fresh if name in checked)
+                    own = Checked.together(checked[entry.name] for entry in fresh if entry.name in checked)
                     written = store.write_document(self._import(fresh, own), kept)
                     verified.remember(connection, [written])
                     store.replay([written.cid])
                 store.add_mirrors(self._mirrors())
-        return [record for id in ids.values() if (record := store.here(id)) is not None]
+        return [record for entry in entries if (record := store.here(entry.id)) is not None]
 
-    def _told(self) -> dict[str, dict[str, str]]:
-        """The metadata of the entries that arrived, by name; one whose link leads to what did not is held back."""
-        told = {}
-        for entry in self.entries:
-            missing = [target for target in entry.links.values() if target not in self.cids]
-            if entry.name in self.cids and missing:
+    def _linked(self) -> list[BundleFile]:
+        """The entries that arrived, with the CIDs of what they link to; one whose link did not arrive is held back."""
+        linked = []
+        for entry in (self.arrived[entry.name] for entry in self.entries if entry.name in self.arrived):
+            missing = [target for target in entry.links.values() if target not in self.arrived]
+            if missing:
                 self.failures[entry.name] = f"it is linked to {missing[0]!r}, which could not be had"
-            elif entry.name in self.cids:
-                links = {key: self.cids[target] for key, target in entry.links.items()}
-                told[entry.name] = {**entry.keyvalues, **links}
-        return told
+            else:
+                links = {key: self.arrived[target].cid for key, target in entry.links.items()}
+                linked.append(attrs.evolve(entry, keyvalues={**entry.keyvalues, **links}, links={}))
+        return linked
 
     def _check(
-        self,
-        told: Mapping[str, Mapping[str, str]],
-        ids: Mapping[str, str],
-        documents: Mapping[str, Document],
-        force: bool,
+        self, entries: Sequence[BundleFile], documents: Mapping[str, Document], force: bool
     ) -> dict[str, Checked]:
         """Look at the entries that are here, as when they are added.
 
         Of those that were registered with their bytes before there is nothing left to hold back.
         """
-        as_added = {name: record_id(self.cids[name], _as_stored(pairs)) for name, pairs in told.items()}
-        here = self._registered({*ids.values(), *as_added.values()})
-        assets = {
-            name: asset_class(pairs["asset"]).from_keyvalues(pairs, cid=self.cids[name])
-            for name, pairs in told.items()
-            if self.cids[name] in self.brought or here.isdisjoint((ids[name], as_added[name]))
-        }
-        runs = [(cid, document) for cid, document in documents.items() if isinstance(document, Execution)]
-        results = {item.id for cid, document in runs for item in statements_of(cid, document)}
-        made = [name for name in assets if ids[name] in results]
-        checked, wrong = check_arrived(self.store, assets, made, self.folder)
+        as_added = [as_stored(entry) for entry in entries]
+        here = self._registered([*entries, *as_added])
+        new = [
+            entry
+            for entry, stored in zip(entries, as_added, strict=True)
+            if entry.cid in self.brought or here.isdisjoint((entry.id, stored.id))
+        ]
+        runs = {cid: document for cid, document in documents.items() if isinstance(document, Execution)}
+        made = {item.id for cid, document in runs.items() for item in statements_of(cid, document)}
+        checked, wrong = check_arrived(self.store, new, made, self.folder)
         self.failures |= wrong
         if not force:
             hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
@@ -490,26 +472,26 @@ class _Fetch:
             self.failures |= {name: f"{reason} ({hint})" for name, reason in refused.items()}
         return checked
 
-    def _registered(self, ids: Iterable[str]) -> set[str]:
-        """Those of these records that this store has."""
-        return set(self.store._documents(ids))
+    def _registered(self, entries: Iterable[BundleFile]) -> set[str]:
+        """The ids of those records that this store has."""
+        return set(self.store._documents(entry.id for entry in entries))
 
-    def _import(self, told: Mapping[str, Mapping[str, str]], checked: Checked) -> Import:
+    def _import(self, entries: Iterable[BundleFile], checked: Checked) -> Import:
         """The document of an import of entries."""
-        entries = [
+        files = [
             Entry(
-                cid=self.cids[entry.name],
-                keyvalues=told[entry.name],
+                cid=entry.cid,
+                keyvalues=entry.keyvalues,
                 name=entry.name,
                 size=entry.size,
                 origin=self._origin(entry),
             )
-            for entry in self.entries
-            if entry.name in told
+            for entry in entries
         ]
+        command = f"bundle fetch {self.bundle.manifest.name}"
         return Import(
-            files=entries,
-            command=f"bundle fetch {self.bundle.manifest.name}",
+            files=files,
+            command=command,
             checks=checked.ran,
             forced=checked.forced,
             account=account(),
@@ -524,16 +506,11 @@ class _Fetch:
     def _mirrors(self) -> dict[str, list[str]]:
         """Where the files may be had again; a URL with a query is left out, for it may be signed."""
         found: dict[str, list[str]] = {}
-        for entry in self.bundle.manifest.files:
-            if cid := self.cids.get(entry.name, entry.cid):
-                urls = map(_as_url, self._targets(entry))
-                found.setdefault(cid, []).extend(url for url in urls if not urlsplit(url).query)
-        return {cid: urls for cid, urls in found.items() if urls}
-
-    def _targets(self, entry: BundleFile) -> list[str]:
-        """Where an entry may be had, by the CID that it turned out to have."""
-        known = attrs.evolve(entry, cid=self.cids.get(entry.name, entry.cid))
-        return targets_of(self.bundle.manifest, self.bundle.place, known)
+        for entry in (self.arrived.get(entry.name, entry) for entry in self.bundle.manifest.files):
+            urls = [url for url in map(_as_url, self._targets(entry)) if not urlsplit(url).query]
+            if entry.cid and urls:
+                found.setdefault(entry.cid, []).extend(urls)
+        return found
 
 
 def _as_url(target: str) -> str:

@@ -31,14 +31,14 @@ from stargazer.storage.bundles.manifest import (
     SUMS,
     BundleFile,
     Manifest,
-    check_name,
     dump,
     is_url,
     loads,
     parse,
 )
 from stargazer.storage.cid import is_cid
-from stargazer.storage.files import locked_folder, sync_paths
+from stargazer.storage.files import sync_paths
+from stargazer.storage.locks import locked_folder
 from stargazer.storage.recording import now
 
 __all__ = [
@@ -50,7 +50,6 @@ __all__ = [
     "find_bundle",
     "known_bundles",
     "remember_bundle",
-    "remember_made",
     "write_file",
 ]
 
@@ -197,7 +196,7 @@ def find_bundle(word: str, root: Path) -> Bundle:
         word = unquote(urlsplit(word).path)
     if "://" in word:
         data, place = _read_url(word)
-        return _bundle(_parsed(data, place, remote=True), place, root)
+        return _bundle(data, place, place, root)
     path = Path(word)
     is_path = os.sep in word or word in (".", "..") or word.endswith(".json")
     known = [] if is_path else list(known_bundles(root))
@@ -247,7 +246,7 @@ def known_bundles(root: Path) -> Iterator[Bundle]:
 
 
 def remember_bundle(bundle: Bundle, root: Path) -> None:
-    """Keep the manifest of a bundle that was fetched, so that it is found by name; of those built in nothing.
+    """Keep the manifest of a bundle that was fetched or made, so that it is found by name; of those built in nothing.
 
     Raises:
         StorageError: the store cannot be written.
@@ -261,15 +260,6 @@ def remember_bundle(bundle: Bundle, root: Path) -> None:
         except OSError as error:
             reason = f"the bundle cannot be remembered in {str(path.parent)!r}: {error.strerror}"
             raise StorageError(reason) from error
-
-
-def remember_made(root: Path, manifest: Path) -> None:
-    """Keep the manifest of a bundle that was made from this store, so that it is found by name.
-
-    Raises:
-        StorageError: the store cannot be written.
-    """
-    remember_bundle(_from_file(manifest, root), root)
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -298,7 +288,7 @@ def _from_file(path: Path, root: Path) -> Bundle:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StorageError(f"the bundle {str(path)!r} cannot be read: {reason}") from error
-    return _bundle(_parsed(data, str(path), remote=False), os.path.abspath(path), root)
+    return _bundle(data, str(path), os.path.abspath(path), root)
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -307,7 +297,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _read_url(url: str) -> tuple[bytes, str]:
     """The bytes of a manifest behind a URL, one more than it may have at most, and the URL without secrets."""
-    from stargazer.storage.http import SourceError, open_url
+    from stargazer.storage.download.http import SourceError, open_url
 
     place = without_secrets(url)
     try:
@@ -341,24 +331,19 @@ def _remembered(path: Path, root: Path) -> Bundle:
     place = body.get("place") if isinstance(body, dict) and body.get("stargazer") == KNOWN_SCHEMA else None
     if not isinstance(place, str):
         raise FormatError("not a remembered bundle: fetch it again, or remove the file")
-    manifest = parse(json.dumps(body.get("manifest")).encode(), remote=is_url(place))
-    bundle = _bundle(manifest, place, root)
+    bundle = _bundle(json.dumps(body.get("manifest")).encode(), "its manifest", place, root)
     lock = bundle.lock
     if lock.fallback and not lock.path.exists():
         lock = Lock(lock.fallback)
     return attrs.evolve(bundle, lock=lock, fetched=True)
 
 
-def _parsed(data: bytes, place: str, *, remote: bool) -> Manifest:
-    """A manifest; a FormatError says where it is."""
+def _bundle(data: bytes, title: str, place: str, root: Path) -> Bundle:
+    """A bundle, whose lock is beside a manifest that is a file of this machine; `title` is for errors."""
     try:
-        return parse(data, remote=remote)
+        manifest = parse(data, remote=is_url(place))
     except FormatError as error:
-        raise FormatError(f"{place}: {error}") from None
-
-
-def _bundle(manifest: Manifest, place: str, root: Path) -> Bundle:
-    """A bundle, whose lock is beside a manifest that is a file of this machine."""
+        raise FormatError(f"{title}: {error}") from None
     lock = _lock_here(root, manifest.name, place)
     if not is_url(place):
         lock = Lock(Path(place.removesuffix(".json").removesuffix(".bundle") + ".bundle.lock"), lock.path)
@@ -366,7 +351,7 @@ def _bundle(manifest: Manifest, place: str, root: Path) -> Bundle:
 
 
 def _lock_here(root: Path, name: str, place: str) -> Lock:
-    return Lock(root / "bundles" / f"{check_name(name)}-{_digest(place)}.bundle.lock")
+    return Lock(root / "bundles" / f"{name}-{_digest(place)}.bundle.lock")
 
 
 def _digest(place: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets import Asset, FormatError
+from stargazer.assets import FormatError, asset_class
 from stargazer.assets.provenance import (
     Amendment,
     Document,
@@ -28,6 +28,7 @@ from stargazer.assets.provenance import (
     parse,
 )
 from stargazer.storage.additions import Addition
+from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.checking import Checked, checked_one_by_one
 from stargazer.storage.cid import is_cid
 from stargazer.storage.reading import StoreReader
@@ -188,31 +189,32 @@ def _wrong_names(record: str, documents: Iterable[str]) -> Iterator[str]:
 
 
 def check_arrived(
-    store: LocalStore, assets: Mapping[str, Asset], made: Collection[str], folder: Path
+    store: LocalStore, entries: Iterable[BundleFile], made: Collection[str], folder: Path
 ) -> tuple[dict[str, Checked], dict[str, str]]:
     """What came of the checks of files whose bytes are here, and which are not of their type and why; both by name.
 
     They are compared with one another and with what this store has, as when they are added.
 
     Args:
-        assets: what the files are, by name.
-        made: names of what a task made: its type is taken as the task's own store took it.
+        made: ids of the records of what tasks made: its type is taken as the task's own store took it.
         folder: of the store's work, for links to the files.
     """
     additions: list[Addition] = []
     wrong: dict[str, str] = {}
-    for name, asset in assets.items():
-        path = store.objects.path(asset.cid or "")
+    for entry in entries:
+        path = store.objects.path(entry.cid)
         if not path.exists():
             continue
-        path = _named(path, folder, name)
+        path = _named(path, folder, entry.name)
+        kind = asset_class(entry.keyvalues["asset"])
         try:
-            check = type(asset).check
-            if check is not None and name not in made:
-                check(path)
-            additions.append(Addition(path, asset, name=name))
+            if kind.check is not None and entry.id not in made:
+                kind.check(path)
         except FormatError as error:
-            wrong[name] = str(error)
+            wrong[entry.name] = str(error)
+        else:
+            asset = kind.from_keyvalues(entry.keyvalues, cid=entry.cid)
+            additions.append(Addition(path, asset, name=entry.name))
     find = functools.partial(StoreReader.query, store)  # this machine's records: no account is asked
     return {item.name: checked for item, checked in checked_one_by_one(additions, find)}, wrong
 

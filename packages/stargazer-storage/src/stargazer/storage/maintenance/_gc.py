@@ -14,8 +14,8 @@ import attrs
 from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
 from stargazer.storage.documents import is_document
+from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import known, leftovers
-from stargazer.storage.maintenance.alone import Tell, alone, silent
 from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
 from stargazer.storage.objects import StoredObject
 

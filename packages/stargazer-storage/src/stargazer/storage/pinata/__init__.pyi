@@ -1,9 +1,7 @@
-from .api import PinataApi
-from .files import PinataFile
-from .retrying import Patience, Refused, Unavailable
+from .api import Patience, PinataApi, PinataFile, Refused, Unavailable
 from .sending import Sent
 from .store import PinataStore
-from .transfer import companion_records, pinata_store, publishes, pull, push
+from .transfer import pinata_store, publishes, pull, push
 
 __all__ = [
     "Patience",
@@ -13,7 +11,6 @@ __all__ = [
     "Refused",
     "Sent",
     "Unavailable",
-    "companion_records",
     "pinata_store",
     "publishes",
     "pull",

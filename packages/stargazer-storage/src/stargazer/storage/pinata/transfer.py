@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets import Asset, ConfigurationError, IpFile, StargazerError, companions_of
+from stargazer.assets import ConfigurationError, IpFile, StargazerError
+from stargazer.storage.companions import with_companions
 from stargazer.storage.reading import StoreReader
 from stargazer.storage.threads import each
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from stargazer.storage.pinata.sending import Sent
     from stargazer.storage.pinata.store import PinataStore
 
-__all__ = ["Pulled", "companion_records", "pinata_store", "publishes", "pull", "push"]
+__all__ = ["Pulled", "pinata_store", "publishes", "pull", "push"]
 
 AT_ONCE = 3
 
@@ -77,8 +78,7 @@ def push(
     Args:
         public: to the public network, for ever; provenance is always private.
     """
-    chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
-    store.enqueue(chosen.values(), public=public)
+    store.enqueue(with_companions(store, records), public=public)
     return store.send(progress)
 
 
@@ -96,9 +96,8 @@ def pull(
     Raises:
         Unavailable: the service cannot be asked for the provenance now.
     """
-    chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
     failed: dict[str, str] = {}
-    known = store.take_over(chosen.values(), failed)
+    known = store.take_over(with_companions(store, records), failed)
 
     def bring(record: IpFile) -> None:
         try:
@@ -116,13 +115,3 @@ def pull(
     if bytes_too:
         each(bring, missing.values(), AT_ONCE, "stargazer-pull")
     return Pulled(known, [cid for cid in missing if bytes_too and cid not in failed], failed)
-
-
-def companion_records(store: StoreReader, records: Iterable[IpFile]) -> list[IpFile]:
-    """The records that accompany these: indexes, dictionaries, mates."""
-    return [
-        companion
-        for record in records
-        for cls, link in companions_of(type(Asset.from_record(record)))
-        for companion in store.query({"asset": cls.asset_key, link: record.cid})
-    ]
