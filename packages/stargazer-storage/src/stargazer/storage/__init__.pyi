@@ -58,9 +58,6 @@ __all__ = [
     "open_shared",
     "private_folder",
     "refused",
-<<<<<<< HEAD
     "try_lock",
-=======
     "with_companions",
->>>>>>> lineage
 ]
