@@ -24,8 +24,9 @@ WANTED = {
     "stargazer.storage": "get_client LocalStorageClient PinataClient Settings compute_cid",
     "stargazer.storage.lineage": "why diff stale",
     "stargazer.tasks": "align_with_bwa_mem3 mark_duplicates flagstat call_variants samtools bcftools htslib_env "
-    "AssetEnvironment WorkflowEnvironment workspace Tool Wheel OnPath",
-    "stargazer.workflows": "find_run why_not",
+    "AssetEnvironment WorkflowEnvironment workspace Tool Wheel OnPath expect",
+    "stargazer.workflows": "germline_short_variant_discovery preprocess_sample prepare_reference run find_run Run "
+    "why_not",
 }
 """Names that people import from a front page."""
 ALONE = """

@@ -213,8 +213,7 @@ OPERATIONS: dict[str, Operation] = {
 
 def account(root: Path) -> PinataStore:
     """A store with the account that the campaign runs against (its addresses are in the environment)."""
-    from stargazer.storage.pinata.api import PinataApi
-    from stargazer.storage.pinata.retrying import Patience
+    from stargazer.storage.pinata.api import Patience, PinataApi
     from stargazer.storage.pinata.store import PinataStore
 
     urls = json.loads(os.environ[ACCOUNT])

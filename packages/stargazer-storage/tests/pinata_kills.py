@@ -21,9 +21,8 @@ from pathlib import Path
 from stargazer.assets import StorageError, record_id
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage.local import LocalStorageClient
-from stargazer.storage.pinata import multipart, tus, uploads
-from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.retrying import Patience
+from stargazer.storage.pinata import upload
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.pinata.transfer import pull, push
 from stargazer.storage.store import Addition, LocalStore
@@ -202,9 +201,9 @@ def _process(
 
 def _work(root: Path, operation: str, number: str, last: int, victim: int) -> None:
     """One process."""
-    multipart._PIECE = PIECE  # type: ignore[attr-defined]
+    upload._PIECE = PIECE  # type: ignore[attr-defined]
     if operation == "push, TUS":
-        uploads.TUS_ABOVE, tus.CHUNK, tus._SMALLEST, tus._STEP = SMALL, 4 * PIECE, PIECE, PIECE
+        upload.TUS_ABOVE, upload.CHUNK, upload._SMALLEST, upload._STEP = SMALL, 4 * PIECE, PIECE, PIECE
     store = open_store(root, json.loads(os.environ[ADDRESS]))
     act = OPERATIONS[operation](store, Journal(root.parent / "journal"), number)
     count = 0

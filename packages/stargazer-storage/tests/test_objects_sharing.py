@@ -32,7 +32,7 @@ for module in pkgutil.walk_packages(stargazer.storage.__path__, "stargazer.stora
     importlib.import_module(module.name)
 import cattrs, requests
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage import layouts, lineage
+from stargazer.storage import lineage
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.store import Addition, LocalStore
 from stargazer.storage.files import make_folders, open_shared

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.retrying import Patience
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.pinata.transfer import pull, push
 from stargazer.storage.store import Addition
@@ -191,7 +190,7 @@ def test_two_machines_add_the_same_and_one_takes_it_back(here, there, pinata):
 def test_any_sequence_of_changes_and_outages(here, there, pinata, monkeypatch, oddity, tus):
     """Seeded: adds, amendments, deletions, lost answers, refusals and outages in any order."""
     if tus:
-        monkeypatch.setattr("stargazer.storage.pinata.uploads.TUS_ABOVE", 0)
+        monkeypatch.setattr("stargazer.storage.pinata.upload.TUS_ABOVE", 0)
     pinata.set(**oddity)
     chosen = random.Random(f"{oddity} {tus}")
     up = True

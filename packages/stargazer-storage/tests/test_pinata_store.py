@@ -26,10 +26,10 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.lineage import why
 from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.retrying import Patience
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.pinata.transfer import pinata_store, pull, push
+from stargazer.storage.pinata.upload import upload
 from stargazer.storage.store import Addition, LocalStore
 
 FASTA = b">chr1\nACGTACGTNN\n"
@@ -389,7 +389,7 @@ def test_another_machines_record_can_be_changed_and_removed(here, there, pinata)
 def test_files_of_other_programs_in_the_account_are_no_records(here, pinata, tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_bytes(b"jpg")
-    here.api.upload(path, cid=compute_cid(path), name="holiday.jpg", keyvalues={"album": "x"}, public=False)
+    upload(here.api, path, cid=compute_cid(path), name="holiday.jpg", keyvalues={"album": "x"}, public=False)
 
     assert listed(here) == []
 
@@ -398,7 +398,7 @@ def test_a_record_of_another_client_without_provenance_is_found_and_pulled(here,
     path = tmp_path / "x.fa"
     path.write_bytes(FASTA)
     pairs = {"asset": "reference", "build": "T2T"}
-    here.api.upload(path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
+    upload(here.api, path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
 
     (found,) = here.query({"build": "T2T"})
     pulled = pull(here, [found])
@@ -447,7 +447,7 @@ def test_what_was_amended_and_taken_back_there_is_so_after_a_pull(here, there):
 
     there.listing.forget()
     pull(there, there.query({"asset": "reference"}))
-    there.api.service.api = "http://127.0.0.1:1"  # from here on, alone
+    there.api.api = "http://127.0.0.1:1"  # from here on, alone
     there.listing.forget()
 
     assert sorted(record.id for record in there.query({"asset": "reference"})) == sorted(

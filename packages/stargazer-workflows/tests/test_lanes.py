@@ -26,8 +26,7 @@ from stargazer.assets import (
     ToolError,
 )
 from stargazer.storage import Addition
-from stargazer.tasks.tools.bcftools import bcftools
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks import bcftools, samtools
 from stargazer.workflows.germline import germline_short_variant_discovery, preprocess_sample
 from stargazer.workflows.inputs import lanes_of
 

@@ -5,7 +5,8 @@ from .cid import compute_cid, is_cid
 from .client import get_client
 from .companions import with_companions
 from .doubts import doubt, holds_files
-from .downloading import fetch_file, file_name
+from .download.fetch import fetch_file
+from .download.sources import file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .local import LocalStorageClient, StoreClient

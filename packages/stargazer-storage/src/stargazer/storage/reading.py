@@ -29,9 +29,9 @@ from stargazer.storage.files import is_there
 from stargazer.storage.objects import Objects
 
 if TYPE_CHECKING:
-    from stargazer.storage.downloading import Progress
+    from stargazer.storage.download.http import Progress
+    from stargazer.storage.download.sources import Source
     from stargazer.storage.index.records import Index
-    from stargazer.storage.sources import Source
 
 __all__ = ["StoreReader"]
 
@@ -262,7 +262,7 @@ class StoreReader:
 
     def sources(self, cid: str) -> list[Source]:
         """Where the bytes of a CID may be had besides this store: nobody's word is taken for them."""
-        from stargazer.storage.sources import source_of
+        from stargazer.storage.download.sources import source_of
 
         return [source_of(url) for url in self.mirrors(cid)]
 
@@ -293,7 +293,7 @@ class StoreReader:
         sources = self.sources(cid)
         if not sources:
             raise self._missing(cid)
-        from stargazer.storage.downloading import fetch_object
+        from stargazer.storage.download.fetch import fetch_object
 
         accept = None if self._comes_alone(cid) else refuse_document
         found = fetch_object(

@@ -30,11 +30,11 @@ from stargazer.storage.bundles.review import accepted, check_arrived, needed, sc
 from stargazer.storage.checking import Checked
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.documents import refuse_document
-from stargazer.storage.downloading import fetch_file, fetch_object
+from stargazer.storage.download.fetch import fetch_file, fetch_object
+from stargazer.storage.download.sources import file_name, source_of
 from stargazer.storage.locks import private_folder
 from stargazer.storage.objects import Objects
 from stargazer.storage.recording import account, now
-from stargazer.storage.sources import file_name, source_of
 from stargazer.storage.statements import statements_of
 from stargazer.storage.threads import each
 

@@ -297,7 +297,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _read_url(url: str) -> tuple[bytes, str]:
     """The bytes of a manifest behind a URL, one more than it may have at most, and the URL without secrets."""
-    from stargazer.storage.http import SourceError, open_url
+    from stargazer.storage.download.http import SourceError, open_url
 
     place = without_secrets(url)
     try:

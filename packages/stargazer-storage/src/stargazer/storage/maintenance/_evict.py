@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stargazer.assets.provenance import Execution
+    from stargazer.storage.download.sources import Source
     from stargazer.storage.objects import StoredObject
-    from stargazer.storage.sources import Source
     from stargazer.storage.store import LocalStore
 
 __all__ = ["EvictReport", "Evicted", "Refused", "evict"]

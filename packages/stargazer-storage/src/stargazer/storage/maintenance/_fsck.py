@@ -10,17 +10,19 @@ from stargazer.assets import StorageError
 from stargazer.storage import doubts, verified
 from stargazer.storage.cid import is_cid
 from stargazer.storage.documents import looks_like_document
+from stargazer.storage.download.http import Progress
 from stargazer.storage.files import is_there
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
 from stargazer.storage.locks import Tell, silent
 from stargazer.storage.maintenance import evictions, indexing, known
-from stargazer.storage.maintenance.hashing import Progress, hash_all
+from stargazer.storage.maintenance.hashing import hash_all
 from stargazer.storage.maintenance.problems import FsckReport, Kind, Problem
 from stargazer.storage.maintenance.repairing import Repairs
 from stargazer.storage.maintenance.sweep import SweepReport, sweep
 from stargazer.storage.objects import StoredObject, Stray, shard_of
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import Progress
     from stargazer.storage.store import LocalStore
 
 __all__ = ["FsckReport", "Kind", "Problem", "fsck"]

@@ -1,6 +1,4 @@
-from .api import PinataApi
-from .files import PinataFile
-from .retrying import Patience, Refused, Unavailable
+from .api import Patience, PinataApi, PinataFile, Refused, Unavailable
 from .sending import Sent
 from .store import PinataStore
 from .transfer import pinata_store, publishes, pull, push

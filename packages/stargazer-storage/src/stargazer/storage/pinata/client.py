@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stargazer.storage.local import StoreClient
-from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.retrying import Patience
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.settings import PUBLIC_GATEWAY
 

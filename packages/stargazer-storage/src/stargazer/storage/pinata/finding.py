@@ -13,16 +13,16 @@ import attrs
 from stargazer.assets import IpFile, StargazerError, StorageError
 from stargazer.assets.provenance import Execution
 from stargazer.storage import outbox, superseding
+from stargazer.storage.pinata.api import Refused, Unavailable
 from stargazer.storage.pinata.listing import Listing, as_record
 from stargazer.storage.pinata.private_link import PrivateLink
-from stargazer.storage.pinata.retrying import Refused, Unavailable
 from stargazer.storage.recording import NOTE
 from stargazer.storage.statements import statements_of
 from stargazer.storage.store import LocalStore
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.sources import Source
     from stargazer.storage.pinata.api import PinataApi
-    from stargazer.storage.sources import Source
 
 __all__ = ["AccountReader"]
 
@@ -134,7 +134,7 @@ class AccountReader(LocalStore):
 
     def sources(self, cid: str) -> list[Source]:
         """Mirrors, and Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        from stargazer.storage.sources import Gateway
+        from stargazer.storage.download.sources import Gateway
 
         networks: set[bool] = set()
         with self._reachable():

@@ -10,8 +10,9 @@ from stargazer.assets import IpFile, StargazerError
 from stargazer.storage import outbox
 from stargazer.storage.locks import outbox_turn
 from stargazer.storage.outbox import Waiting
+from stargazer.storage.pinata.api import Unavailable
 from stargazer.storage.pinata.listing import as_record
-from stargazer.storage.pinata.retrying import Unavailable
+from stargazer.storage.pinata.upload import upload
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
@@ -165,7 +166,8 @@ class Sender:
             with self._store.index.transaction() as connection:
                 outbox.resumable(connection, item, url)
 
-        file = self._store.api.upload(
+        file = upload(
+            self._store.api,
             path,
             cid=record.cid,
             name=_printable(record.name) or record.cid,

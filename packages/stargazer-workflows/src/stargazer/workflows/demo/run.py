@@ -1,4 +1,4 @@
-"""What `stargazer demo` does below the command line: simulate, register, run, collect what a person wants to see."""
+"""Simulates and registers the demo's trio, runs its workflow, and collects what `stargazer demo` shows."""
 
 from __future__ import annotations
 

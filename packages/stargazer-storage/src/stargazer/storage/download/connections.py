@@ -1,4 +1,4 @@
-"""Connections for downloads: one session per thread, without cookies, and headers that must end in time."""
+"""HTTP connections: a session per thread, no cookies, answers whose headers must end in time, logs without secrets."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ __all__ = ["HEADERS_SECONDS", "Watch", "session"]
 HEADERS_SECONDS = 150.0
 """From the request to the end of the answer's headers; an IPFS gateway may search a block for two minutes."""
 
+_ORDINARY = (
+    60.0  # seconds without a byte; who waits longer, as for the answer to an upload, does so for its headers
+)
 _LONGEST_LINE = 65536  # bytes, as http.client has it
 
 MOST_LINES = 100
@@ -147,7 +150,9 @@ class _HeadersInTime(HTTPConnection):
         if self.sock is None:
             return super().getresponse()
         late, connected = threading.Event(), self.sock
-        timer = threading.Timer(HEADERS_SECONDS, _cut, [connected, late])
+        silent = self.timeout if isinstance(self.timeout, float) else 0.0
+        seconds = max(HEADERS_SECONDS, silent) if silent > _ORDINARY else HEADERS_SECONDS
+        timer = threading.Timer(seconds, _cut, [connected, late])
         timer.daemon = True
         timer.start()
         try:

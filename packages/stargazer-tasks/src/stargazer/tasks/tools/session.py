@@ -1,4 +1,4 @@
-"""The session: what one task execution gives its commands, and what it learns from them."""
+"""The session of a task call: what it gives its commands (folder, log, tools, threads), and what it learns of them."""
 
 from __future__ import annotations
 

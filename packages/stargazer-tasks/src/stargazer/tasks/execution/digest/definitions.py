@@ -1,4 +1,4 @@
-"""Source code of what is loaded: files and cells taken apart, and compared with the byte code that runs."""
+"""Finds the source of loaded functions, classes and names, and compares it with the byte code that runs."""
 
 from __future__ import annotations
 

@@ -10,27 +10,24 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from io import RawIOBase
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
 from attrs import field, frozen
 from stargazer.assets import InvalidAssetError
+from stargazer.storage.download.http import (
+    Body,
+    SourceError,
+    anywhere,
+    is_safe,
+    open_url,
+    parse_url,
+    same_site,
+    without_secrets,
+)
 
-from .addresses import anywhere, is_loopback, parse_url, same_site, without_secrets
-from .http import Body, SourceError, open_url
-
-__all__ = [
-    "Body",
-    "Gateway",
-    "LocalFile",
-    "Mirror",
-    "Source",
-    "SourceError",
-    "TrustlessSource",
-    "file_name",
-    "source_of",
-    "without_secrets",
-]
+__all__ = ["Body", "Gateway", "LocalFile", "Mirror", "Source", "SourceError", "file_name", "source_of",
+           "without_secrets"]  # fmt: skip
 
 _PIECE = 4 << 20
 _CID_SEGMENT = re.compile(r"(?P<base>.*)/ipfs/(?P<cid>Qm[1-9A-HJ-NP-Za-km-z]{44}|b[a-z2-7]{20,})/?")
@@ -45,26 +42,11 @@ class Source(Protocol):
     def name(self) -> str:
         """What errors call it: no credentials, no query, nothing signed."""
 
-    @property
-    def trustless(self) -> bool:
-        """Whether it also gives single blocks and CARs (then it is a TrustlessSource)."""
-
     def open(self, cid: str, offset: int) -> AbstractContextManager[Body]:
         """The file's bytes from `offset` on, or from 0.
 
         Raises:
             SourceError: it does not give them.
-        """
-
-
-class TrustlessSource(Source, Protocol):
-    """A source that gives what a file is made of, so that any layout can be verified."""
-
-    def open_as(self, cid: str, form: Literal["raw", "car"]) -> AbstractContextManager[Body]:
-        """The block with this CID, or a CAR of the file below it.
-
-        Raises:
-            SourceError: it does not give it.
         """
 
 
@@ -90,28 +72,13 @@ class Gateway:
         """The gateway's address."""
         return without_secrets(self.base_url)
 
-    @property
-    def trustless(self) -> bool:
-        """True: `?format=raw` and `?format=car` are asked where the layout is not Pinata's."""
-        return True
-
     def open(self, cid: str, offset: int) -> AbstractContextManager[Body]:
         """The file's bytes; redirects stay on the gateway's host and its subdomains."""
-        return open_url(self._url(cid), offset=offset, headers=self._headers(), follow=same_site)
-
-    def open_as(self, cid: str, form: Literal["raw", "car"]) -> AbstractContextManager[Body]:
-        """One block, or a CAR of everything below it in depth-first order."""
-        headers = self._headers() | {"Accept": f"application/vnd.ipld.{form}"}
-        query = "?format=raw" if form == "raw" else "?format=car&dag-scope=all"
-        return open_url(self._url(cid) + query, headers=headers, follow=same_site)
-
-    def _url(self, cid: str) -> str:
-        return f"{self.base_url}/ipfs/{cid}"
+        url = f"{self.base_url}/ipfs/{cid}"
+        return open_url(url, offset=offset, headers=self._headers(), follow=same_site)
 
     def _headers(self) -> dict[str, str]:
-        parts = urlsplit(self.base_url)
-        safe = parts.scheme == "https" or is_loopback(parts.hostname or "")
-        return {_TOKEN_HEADER: self.token} if self.token and safe else {}
+        return {_TOKEN_HEADER: self.token} if self.token and is_safe(self.base_url) else {}
 
 
 def _mirror_url(url: str) -> str:
@@ -130,11 +97,6 @@ class Mirror:
         """The URL without credentials, query and fragment."""
         return without_secrets(self.url)
 
-    @property
-    def trustless(self) -> bool:
-        """False."""
-        return False
-
     def open(self, cid: str, offset: int) -> AbstractContextManager[Body]:
         """The file's bytes; redirects may lead to other hosts, but not out of https or into a private network."""
         return open_url(self.url, offset=offset, follow=anywhere)
@@ -150,11 +112,6 @@ class LocalFile:
     def name(self) -> str:
         """The path."""
         return os.fspath(self.path)
-
-    @property
-    def trustless(self) -> bool:
-        """False."""
-        return False
 
     @contextlib.contextmanager
     def open(self, cid: str, offset: int) -> Iterator[Body]:
