@@ -21,7 +21,7 @@ from stargazer.assets import Alignment, Asset, Reference, current_client
 LAYERS = ("assets", "storage", "tasks", "workflows", "mcp")
 WANTED = {
     "stargazer.assets": "Alignment Reference R1 Variants AnnData asset assemble fetch use_client",
-    "stargazer.storage": "get_client LocalStorageClient PinataClient Settings compute_cid",
+    "stargazer.storage": "add get_client LocalStorageClient PinataClient Settings compute_cid",
     "stargazer.storage.lineage": "why diff stale",
     "stargazer.tasks": "align_with_bwa_mem3 mark_duplicates flagstat call_variants samtools bcftools htslib_env "
     "AssetEnvironment WorkflowEnvironment workspace Tool Wheel OnPath expect",

@@ -1,4 +1,4 @@
-from ._add import Fields, add, additions_of, check_links, field_text
+from ._add import Fields, add, additions_of, check_pairs, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
@@ -35,8 +35,8 @@ __all__ = [
     "add",
     "additions_of",
     "check_files",
-    "check_links",
     "check_metadata",
+    "check_pairs",
     "checked_one_by_one",
     "compute_cid",
     "doubt",

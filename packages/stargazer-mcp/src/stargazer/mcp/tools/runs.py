@@ -1,17 +1,19 @@
-"""The runs that this server has started and that may still go on."""
+"""The runs that an MCP server has started, and how far a run has got."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import datetime
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stargazer.workflows import Entry, Run, find_run, new_run, run
 
-__all__ = ["Started"]
+__all__ = ["StartedRuns", "so_far"]
 
 
-class Started:
+class StartedRuns:
     """Starts runs as asyncio tasks of this process and waits for them, a while."""
 
     def __init__(self) -> None:
@@ -57,3 +59,36 @@ class Started:
         self._running.pop(id, None)
         if not task.cancelled():
             task.exception()  # it is in the run's record
+
+
+def so_far(run: Run) -> dict[str, Any]:
+    """Seconds since a run was started, tasks done and what it is doing, whichever process runs it."""
+    ended = {"finished": 0, "memo hit": 0, "failed": 0}
+    doing: dict[int, str] = {}
+    for event in _events(run):
+        if event["kind"] == "started":
+            doing[event["call"]] = f"{event['task']} {event['label']}".strip()
+        elif event["kind"] in ended:
+            ended[event["kind"]] += 1
+            doing.pop(event["call"], None)
+    began = datetime.datetime.fromisoformat(run.started)
+    seconds = (datetime.datetime.now(datetime.UTC) - began).total_seconds()
+    return {
+        "seconds": round(max(seconds, 0), 1),
+        "computed": ended["finished"],
+        "memo_hits": ended["memo hit"],
+        "doing": list(doing.values()),
+    }
+
+
+def _events(run: Run) -> Iterator[dict[str, Any]]:
+    """The events of a run; the last line may still be on its way."""
+    try:
+        lines = (run.folder / "events.jsonl").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return

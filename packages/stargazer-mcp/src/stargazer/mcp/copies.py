@@ -1,4 +1,4 @@
-"""Copies of stored files for people: named by what they are, each with its companions beside it."""
+"""Copies stored files and their companions into a folder, under names that people read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""list_tasks and run_workflow: what can be run, and running it."""
+"""The MCP tools `list_tasks` and `run_workflow`: what can be run, started and waited for."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from fastmcp import FastMCP
 from fastmcp.exceptions import ToolError
 from pydantic import Field
 from stargazer.mcp.tools.answers import JsonObject, told
-from stargazer.mcp.tools.going_on import so_far
 from stargazer.mcp.tools.limits import brief, error_text, fitting
-from stargazer.mcp.tools.started import Started
+from stargazer.mcp.tools.runs import StartedRuns, so_far
 from stargazer.workflows import Entry, Run, convert, describe_type, entries, find_workflow, sample_arguments
 
 from mcp.types import ToolAnnotations
@@ -24,7 +23,7 @@ PATIENCE = 25  # seconds; clients give up after 60, some earlier
 MANY = 50  # members of a list that are shown
 
 
-def register(server: FastMCP, started: Started) -> None:
+def register(server: FastMCP, started: StartedRuns) -> None:
     """Add the tools about tasks and workflows to a server."""
 
     @server.tool(

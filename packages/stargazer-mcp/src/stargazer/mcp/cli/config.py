@@ -1,11 +1,11 @@
-"""`stargazer config`: the settings in force, where each comes from, and what follows from them."""
+"""`stargazer config`: prints the settings in force, where each comes from, and what follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from stargazer.mcp.cli.output import note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser
 from stargazer.storage import VARIABLES, Settings
 
@@ -20,11 +20,10 @@ def config(argv: Sequence[str]) -> int:
         "What is set, and what follows: where files are kept, where tasks run, and why.\n"
         "A variable wins over config.toml, which wins over the default. Nothing is changed, made or sent.",
         "  stargazer config\n  STARGAZER_MODE=local stargazer config --json",
+        {"--json": "print the same as JSON"},
     )
-    parser.add_argument("--json", action="store_true", help="print the same as JSON")
     words = parser.sort(argv)
-    if words.plain or words.pairs:
-        parser.error("config takes no words: set a variable, or write to config.toml")
+    parser.no_words(words, "config takes no words: set a variable, or write to config.toml")
     settings = Settings.load()
     answer = _described(settings)
     if words.options.json:

@@ -1,4 +1,4 @@
-"""What people should know about files they have just registered: what the store had of them, and what is in them."""
+"""Notes on files that were just registered: what the store had of them already, and what looks wrong in them."""
 
 from __future__ import annotations
 
@@ -175,4 +175,4 @@ def _reads(kind: type[Reads], records: Sequence[IpFile]) -> list[Reads]:
 
 
 def _what(record: IpFile) -> str:
-    return fields_text(record) or record.keyvalues.get("asset", "file")
+    return fields_text(record.keyvalues) or record.keyvalues.get("asset", "file")

@@ -1,19 +1,22 @@
-"""`stargazer run`: a workflow from its name and key=value arguments to a table of results."""
+"""`stargazer run`: lists workflows, describes one, or runs it and prints its results."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.mcp.cli.measures import count
-from stargazer.mcp.cli.output import note, print_json, print_table, print_text
-from stargazer.mcp.cli.words import Parser
+import attrs
+from stargazer.assets import IpFile
+from stargazer.mcp.cli.console import count, note, print_json, print_table, print_text
+from stargazer.mcp.cli.progress import supervise
+from stargazer.mcp.cli.selection import bring
+from stargazer.mcp.cli.words import Parser, option
+from stargazer.mcp.copies import check_results, export_results
+from stargazer.storage import LocalStore, get_client
 
 if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows import Entry
 
@@ -31,28 +34,32 @@ def run(argv: Sequence[str]) -> int:
         "  stargazer run\n  stargazer run germline_short_variant_discovery --help\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --why-not\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results",
+        {
+            "-h --help": "of the command, or of the workflow that is named",
+            "--outdir": option(
+                "DIR",
+                "also copy the results here, under names people read; those of an earlier run, which a list "
+                "(stargazer-results.json) names, are removed where nobody changed them",
+                type=Path,
+            ),
+            "--refresh": "compute everything anew, whatever has been computed",
+            "--refresh-task": option(
+                "TASK",
+                "compute this task anew; what reads its results only if they are other bytes",
+                action="append",
+                default=[],
+            ),
+            "--refresh-from": option(
+                "TASK",
+                "compute this task anew, and everything that reads its results",
+                action="append",
+                default=[],
+            ),
+            "--why-not": "compute nothing: say what would be computed first, and why",
+            "--json": "print the results as JSON",
+        },
         add_help=False,
     )
-    parser.add_argument(
-        "-h", "--help", action="store_true", help="of the command, or of the workflow that is named"
-    )
-    parser.add_argument(
-        "--outdir",
-        metavar="DIR",
-        type=Path,
-        help="also copy the results here, under names people read; those of an earlier run, which a list "
-        "(stargazer-results.json) names, are removed where nobody changed them",
-    )
-    parser.add_argument(
-        "--refresh", action="store_true", help="compute everything anew, whatever has been computed"
-    )
-    parser.add_argument("--refresh-task", metavar="TASK", action="append", default=[],
-                        help="compute this task anew; what reads its results only if they are other bytes")  # fmt: skip
-    parser.add_argument("--refresh-from", metavar="TASK", action="append", default=[],
-                        help="compute this task anew, and everything that reads its results")  # fmt: skip
-    parser.add_argument("--why-not", action="store_true",
-                        help="compute nothing: say what would be computed first, and why")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     words = parser.sort(argv)
     options = words.options
     if bool(options.refresh) + bool(options.refresh_task) + bool(options.refresh_from) > 1:
@@ -102,20 +109,11 @@ def _describe(workflow: Entry) -> int:
 
 
 def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
-    from stargazer.mcp.cli.supervising import supervise
-    from stargazer.mcp.exporting import check_results
-    from stargazer.tasks.execution import Event, observe
-    from stargazer.workflows import Run
     from stargazer.workflows import run as run_workflow
 
     if options.outdir is not None:
         check_results(options.outdir)
-
-    async def main(observer: Callable[[Event], None]) -> Run:
-        with observe(observer):
-            return await run_workflow(workflow, given, refresh=_refresh(options))
-
-    done = supervise(workflow.name, main)
+    done = supervise(workflow.name, lambda: run_workflow(workflow, given, refresh=_refresh(options)))
     if isinstance(done, int):
         return done
     record = done.as_dict()
@@ -147,7 +145,6 @@ def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, A
     """Say which calls are not remembered, and why."""
     import asyncio
 
-    import attrs
     from stargazer.workflows import why_not
 
     asked = asyncio.run(why_not(workflow, given, refresh=_refresh(options)))
@@ -176,10 +173,6 @@ def records_of(store: LocalStore, results: Mapping[str, Any]) -> list[IpFile]:
 
 def _export(results: Mapping[str, Any], folder: Path, run: str) -> None:
     """Copy every file of the results; each then says where its copy is."""
-    from stargazer.mcp.cli.bringing import bring
-    from stargazer.mcp.exporting import export_results
-    from stargazer.storage import get_client
-
     store = get_client().store
     records = records_of(store, results)
     bring(store, records)

@@ -1,4 +1,4 @@
-"""`stargazer serve`: the MCP server over stdio."""
+"""`stargazer serve`: serves MCP over standard input and output."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ def serve(argv: Sequence[str]) -> int:
         "  claude mcp add stargazer -- stargazer serve",
     )
     words = parser.sort(argv)
-    if words.plain or words.pairs:
-        parser.error("serve takes no words")
+    parser.no_words(words, "serve takes no words")
     if sys.stdin is None or sys.stdout is None:
         parser.error("serve needs standard input and output: an agent's client gives it pipes")
     import asyncio
