@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.storage import checking
-from stargazer.storage.checking import Check
+from stargazer.storage.checks import Check
 
 from . import ipfs_gateway, tus_server
 from .emulator import Mirror
