@@ -23,8 +23,8 @@ from stargazer.assets.addresses import without_secrets
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Backoff", "Body", "Follow", "Pace", "Patience", "Progress", "Refused", "SourceError", "Speed",
-           "Unavailable", "anywhere", "is_safe", "may_pass", "never", "open_url", "parse_url", "read_all",
+__all__ = ["Backoff", "Body", "FileProgress", "Follow", "Pace", "Patience", "Progress", "Refused", "SourceError",
+           "Speed", "Unavailable", "anywhere", "is_safe", "may_pass", "never", "open_url", "parse_url", "read_all",
            "retry_after", "same_site", "send", "without_secrets"]  # fmt: skip
 
 CONNECT_SECONDS = 20.0
@@ -46,6 +46,9 @@ _CALM = 20  # requests let through in a row after which the pace doubles
 
 Progress = Callable[[int, int | None], object]
 """Told the bytes that are done, and those in all where known."""
+
+FileProgress = Callable[[str, int, int | None], object]
+"""The same of one of several files: told its name first."""
 
 Follow = Callable[[SplitResult, SplitResult], str]
 """Judges a redirect from the address first asked: why not to follow it, or nothing."""
