@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -33,6 +32,7 @@ from stargazer.storage.download.http import (
 from stargazer.storage.download.sources import LocalFile, Mirror, Source, file_name, source_of
 from stargazer.storage.files import sync_paths
 from stargazer.storage.locks import is_at, lock_part, private_folder
+from stargazer.storage.refusals import reason
 from stargazer.storage.threads import check_interrupted, pause
 
 if TYPE_CHECKING:
@@ -66,11 +66,6 @@ CHECK_ROOM = 64 << 20
 """Bytes of such a download between two looks at the disk."""
 
 _LENGTHS = {"sha256": 64, "md5": 32}
-_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "your disk quota is used up",
-    errno.EFBIG: "the file is too large for this filesystem",
-}
 
 
 class WrongBytesError(SourceError):
@@ -508,8 +503,7 @@ class Part:
         except OSError as error:
             self.discard()
             raise StorageError(
-                f"{os.fspath(self.path.parent)!r} cannot be written: {_reason(error)}; free some space, "
-                "or move the store to another disk (STARGAZER_LOCAL)"
+                f"{os.fspath(self.path.parent)!r} cannot be written: {reason(error)}"
             ) from error
 
 
@@ -528,7 +522,7 @@ def open_part(path: Path) -> Iterator[Part]:
             path, private = path.with_name(f"{os.getpid()}-{secrets.token_hex(8)}"), True
             part = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageError(f"{os.fspath(path.parent)!r} cannot be written: {_reason(error)}") from error
+        raise StorageError(f"{os.fspath(path.parent)!r} cannot be written: {reason(error)}") from error
     try:
         yield Part(path, part)
     finally:
@@ -539,7 +533,3 @@ def open_part(path: Path) -> Iterator[Part]:
                         path.unlink()
         finally:
             os.close(part)
-
-
-def _reason(error: OSError) -> str:
-    return _FULL.get(error.errno or 0, (error.strerror or str(error)).lower())
