@@ -38,7 +38,7 @@ from stargazer.assets.provenance import (
     Retraction,
     Supersession,
 )
-from stargazer.storage import doubts, mirrors, statcache, verified
+from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
     Addition,
     check_files,
@@ -440,8 +440,10 @@ class Store:
 
     def mirrors(self, cid: str) -> list[str]:
         """URLs that are said to give the bytes of a CID."""
+        from stargazer.storage.download.sources import known_mirrors
+
         with self.index.reading() as connection:
-            return mirrors.known(connection, cid)
+            return known_mirrors(connection, cid)
 
     def add_mirrors(self, urls: Mapping[str, Iterable[str]]) -> None:
         """Remember URLs of CIDs.
@@ -449,8 +451,10 @@ class Store:
         Raises:
             InvalidAssetError: a URL that holds credentials, which would be shown to others.
         """
+        from stargazer.storage.download.sources import remember_mirrors
+
         with self.index.transaction() as connection:
-            mirrors.remember(connection, urls)
+            remember_mirrors(connection, urls)
 
     def bring(self, cid: str, progress: Progress | None = None) -> Path:
         """The read-only file of a CID, downloaded from a source if it is not here.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from stargazer.assets import StorageError
 from stargazer.storage import verified
 from stargazer.storage.cid import is_cid
-from stargazer.storage.download.http import Progress
 from stargazer.storage.files import is_there
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
 from stargazer.storage.locks import Tell, silent
@@ -22,6 +21,7 @@ from stargazer.storage.objects import StoredObject, Stray, shard_of
 from stargazer.storage.store import check_format
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import Progress
     from stargazer.storage.objects import Objects
     from stargazer.storage.store import Store
 
