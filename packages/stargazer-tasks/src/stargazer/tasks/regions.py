@@ -5,7 +5,6 @@ Regions are (contig, start, end), zero-based and half open, as in BED.
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 from collections import Counter
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, Reference
-from stargazer.assets.formats import ambiguity_notes, read_contigs
+from stargazer.assets.formats import ambiguity_notes, opened, read_contigs
 
 __all__ = [
     "Region",
     "contigs_of",
     "count_bases",
     "fai_of",
-    "is_bgzf",
     "pieces",
     "read_bed",
     "whole",
@@ -39,8 +37,6 @@ LEAST = 10_000
 
 PLACES = 10
 """Of ambiguity codes, that a report tells."""
-
-GZIP = b"\x1f\x8b"
 
 
 def count_bases(source: str, target: str, build: str, name: str) -> None:
@@ -87,13 +83,6 @@ def contigs_of(fai: Path) -> dict[str, int]:
     """Lengths in bases by contig name, in order, from a FASTA index."""
     lines = fai.read_text().split("\n")
     return {name: int(length) for name, length, *_ in (line.split("\t") for line in lines if line)}
-
-
-def is_bgzf(path: Path) -> bool:
-    """Whether a gzip file consists of blocks that can be read apart (SAM specification, section 4.1)."""
-    with open(path, "rb") as file:
-        head = file.read(18)
-    return head.startswith(GZIP) and head[3:4] == b"\x04" and head[12:14] == b"BC"
 
 
 def whole(contigs: Mapping[str, int]) -> list[Region]:
@@ -169,10 +158,7 @@ def write_contigs(source: str, target: str, contigs: list[str]) -> None:
     """
     wanted, keep = set(contigs), False
     found: dict[str, None] = {}
-    with (
-        gzip.open(source) if source.endswith(".gz") else open(source, "rb") as lines,
-        open(target, "wb") as chosen,
-    ):
+    with opened(Path(source)) as lines, open(target, "wb") as chosen:
         for line in lines:
             if line.startswith(b">"):
                 name = (line[1:].decode("utf-8", "replace").split() or [""])[0]
@@ -192,8 +178,8 @@ def _some(contigs: Iterable[str]) -> str:
 
 
 def _text(path: Path) -> str:
-    data = path.read_bytes()
-    return (gzip.decompress(data) if data.startswith(GZIP) else data).decode("utf-8", "replace")
+    with opened(path) as file:
+        return file.read().decode("utf-8", "replace")
 
 
 def _joined(regions: list[Region], order: list[str]) -> list[Region]:

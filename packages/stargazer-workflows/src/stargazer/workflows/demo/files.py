@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stargazer.assets import FormatError
+from stargazer.assets.formats import GZIP
 from stargazer.tasks import quiet_htslib
 from stargazer.workflows.demo.alleles import Allele, normalise
 
@@ -119,7 +120,7 @@ def read_fasta(path: str, contigs: Collection[str]) -> dict[str, str]:
     """
     try:
         content = Path(path).read_bytes()
-        text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("ascii")
+        text = (gzip.decompress(content) if content.startswith(GZIP) else content).decode("ascii")
     except (OSError, EOFError, ValueError) as error:
         raise FormatError(f"{path!r} cannot be read as a FASTA file: {error}") from error
     if not text.startswith(">"):
