@@ -37,6 +37,7 @@ from .reference import (
     sequence_dictionary,
     split_intervals,
 )
+from .regions import bed_rows
 from .reports import summarise_germline
 from .tools import (
     Library,
@@ -68,6 +69,7 @@ __all__ = [
     "align_with_bwa_mem3",
     "alignment_stats",
     "bcftools",
+    "bed_rows",
     "bwa",
     "bwa_index",
     "bwa_mem2",

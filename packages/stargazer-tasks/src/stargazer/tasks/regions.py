@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,6 +17,7 @@ from stargazer.assets.formats import ambiguity_notes, opened, read_contigs
 
 __all__ = [
     "Region",
+    "bed_rows",
     "contigs_of",
     "count_bases",
     "fai_of",
@@ -103,14 +104,7 @@ def read_bed(path: Path, contigs: Mapping[str, int], name: str | None = None) ->
     """
     called = f"the intervals {name or path.name!r}"
     regions = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        fields = line.split("\t")
-        try:
-            contig, start, end = fields[0], int(fields[1]), int(fields[2])
-        except (ValueError, IndexError):
-            raise FormatError(f"{called}, line {number}: not BED: {line[:60]!r}") from None
+    for number, (contig, start, end) in bed_rows(path, called):
         if contig not in contigs:
             raise FormatError(
                 f"{called}, line {number}: the reference has no contig {contig!r}; it has {_some(contigs)}"
@@ -123,6 +117,27 @@ def read_bed(path: Path, contigs: Mapping[str, int], name: str | None = None) ->
     if not regions:
         raise FormatError(f"{called} hold no region of one base or more")
     return _joined(regions, list(contigs))
+
+
+def bed_rows(path: Path, called: str) -> Iterator[tuple[int, Region]]:
+    """The regions of a BED (plain or gzip) as they stand there, each with the number of its line.
+
+    Args:
+        called: what errors call the file.
+
+    Raises:
+        FormatError: a line is not BED; the message names it.
+    """
+    with opened(path) as file:
+        text = file.read().decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        fields = line.split("\t")
+        try:
+            yield number, (fields[0], int(fields[1]), int(fields[2]))
+        except (ValueError, IndexError):
+            raise FormatError(f"{called}, line {number}: not BED: {line[:60]!r}") from None
 
 
 def pieces(regions: list[Region], count: int) -> list[list[Region]]:
@@ -175,11 +190,6 @@ def write_contigs(source: str, target: str, contigs: list[str]) -> None:
 def _some(contigs: Iterable[str]) -> str:
     names = list(contigs)
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "none"
-
-
-def _text(path: Path) -> str:
-    with opened(path) as file:
-        return file.read().decode("utf-8", "replace")
 
 
 def _joined(regions: list[Region], order: list[str]) -> list[Region]:
