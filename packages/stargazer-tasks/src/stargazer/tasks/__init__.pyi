@@ -24,6 +24,7 @@ from .germline.variants import (
     gather_variants,
     index_variants,
     normalise_variants,
+    summarise_germline,
     variant_stats,
 )
 from .reference import (
@@ -38,7 +39,6 @@ from .reference import (
     split_intervals,
 )
 from .regions import bed_rows
-from .reports import summarise_germline
 from .tools import (
     Library,
     OnPath,
