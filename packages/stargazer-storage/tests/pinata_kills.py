@@ -18,14 +18,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stargazer.assets import StorageError, record_id
+from stargazer.assets import StorageError
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage.local import LocalStorageClient
-from stargazer.storage.pinata import upload
+from stargazer.storage.client import LocalStorageClient
+from stargazer.storage.pinata import PinataFile, upload
 from stargazer.storage.pinata.api import Patience, PinataApi
-from stargazer.storage.pinata.store import PinataStore
+from stargazer.storage.pinata.listing import as_record
+from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 if __package__:
     from .kill_campaign import Journal, Outcome, judge
@@ -34,23 +35,25 @@ else:  # run as a program
     from kill_campaign import Journal, Outcome, judge
     from pinata_emulator import PinataProcess
 
-__all__ = ["OPERATIONS", "campaign", "open_store"]
+__all__ = ["OPERATIONS", "campaign", "open_machine"]
 
 SMALL, LARGE = 50, 900_000  # bytes of the files
 PIECE = 32 * 1024  # bytes of one step of an upload
 ADDRESS = "PINATA_KILLS"  # environment variable: the account's address as JSON
 
 
-def open_store(root: Path, address: dict[str, str]) -> PinataStore:
+def open_machine(root: Path, address: dict[str, str]) -> Store:
     """A machine's store with the account; one that does not answer is asked once."""
     api = PinataApi(
         address["jwt"], api=address["api"], uploads=address["uploads"], patience=Patience(attempts=1)
     )
-    return PinataStore(root, None, api, gateway=address["gateway"], private_gateway=address["gateway"])
+    return open_store(
+        root, remote=PinataRemote(api, gateway=address["gateway"], private_gateway=address["gateway"])
+    )
 
 
 def address_of(pinata: PinataProcess) -> dict[str, str]:
-    """What `open_store` needs to know of an account."""
+    """What `open_machine` needs to know of an account."""
     return {
         "jwt": pinata.jwt,
         "api": pinata.api,
@@ -68,7 +71,7 @@ def files(root: Path, number: str) -> Iterator[Addition]:
         yield Addition(path=path, asset=QcReport(kind="added", sample=name))
 
 
-def _add(store: PinataStore, journal: Journal, number: str) -> Callable[[], object]:
+def _add(store: Store, journal: Journal, number: str) -> Callable[[], object]:
     items = list(files(store.root, number))
 
     def act() -> None:
@@ -78,7 +81,7 @@ def _add(store: PinataStore, journal: Journal, number: str) -> Callable[[], obje
     return act
 
 
-def _push(store: PinataStore, journal: Journal, number: str) -> Callable[[], object]:
+def _push(store: Store, journal: Journal, number: str) -> Callable[[], object]:
     local = LocalStorageClient(store.root).store
     records = local.add(files(store.root, number))
     for record in records:
@@ -86,7 +89,7 @@ def _push(store: PinataStore, journal: Journal, number: str) -> Callable[[], obj
     return lambda: push(store, records, progress=lambda name, done, total: None)
 
 
-def _change(store: PinataStore, journal: Journal, number: str) -> Callable[[], object]:
+def _change(store: Store, journal: Journal, number: str) -> Callable[[], object]:
     first, second = store.add(files(store.root, number))
     journal.write("there", first)
     journal.write("there", second)
@@ -103,8 +106,8 @@ def _change(store: PinataStore, journal: Journal, number: str) -> Callable[[], o
     return act
 
 
-def _pull(store: PinataStore, journal: Journal, number: str) -> Callable[[], object]:
-    origin = open_store(store.root.parent / "origin", json.loads(os.environ[ADDRESS]))
+def _pull(store: Store, journal: Journal, number: str) -> Callable[[], object]:
+    origin = open_machine(store.root.parent / "origin", json.loads(os.environ[ADDRESS]))
     origin.root.mkdir(exist_ok=True)
     origin.add(files(origin.root, number))
 
@@ -137,7 +140,7 @@ def campaign(folder: Path, points: int, seed: int, operation: str, *, service: b
             else:
                 outcome.stopped += status == -signal.SIGKILL
             complete = _pulled if operation == "pull" else _pushed
-            judge(open_store(root, address_of(pinata)), outcome, where)
+            judge(open_machine(root, address_of(pinata)), outcome, where)
             complete(root, pinata, outcome, where)
         _compare(root, pinata, outcome)
     return outcome
@@ -145,23 +148,24 @@ def campaign(folder: Path, points: int, seed: int, operation: str, *, service: b
 
 def _pulled(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> None:
     """After another pull, all that the other machine added is here."""
-    store = open_store(root, address_of(pinata))
+    store = open_machine(root, address_of(pinata))
     pulled = pull(store, store.query({"asset": "qc_report"}))
     outcome.lost += [f"{where}: {cid}: {why}" for cid, why in pulled.failed.items()]
     outcome.left += [f"{where}: {path}" for path in root.glob("tmp/*")]
-    here = {record.id for record in LocalStore(root).query({})}
-    origin = LocalStore(root.parent / "origin").query({})
+    here = {record.id for record in open_store(root).query({})}
+    origin = open_store(root.parent / "origin").query({})
     outcome.lost += [f"{where}: {record.id} not here" for record in origin if record.id not in here]
 
 
 def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> None:
     """After a push, the account has what is here, each record once, and nothing else."""
-    store, local = open_store(root, address_of(pinata)), LocalStore(root)
+    store, local = open_machine(root, address_of(pinata)), open_store(root)
     records = local.query({"asset": "qc_report"})
     push(store, records)
-    outcome.lost += [f"{where}: {item} is not sent" for item in store.waiting()]
+    outcome.lost += [f"{where}: {item} is not sent" for item in store.outbox.waiting()]
     there = Counter(
-        (file["network"], file["cid"], record_id(file["cid"], file["keyvalues"])) for file in pinata.files
+        (file["network"], file["cid"], as_record(PinataFile.parse(file, public=False)).id)
+        for file in pinata.files
     )
     here = Counter(("private", record.cid, record.id) for record in local.query({}))
     outcome.lost += [f"{where}: not on Pinata: {key}" for key in here - there]
@@ -173,7 +177,7 @@ def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> 
 
 def _compare(root: Path, pinata: PinataProcess, outcome: Outcome) -> None:
     """Another machine finds and reads all that was promised."""
-    elsewhere = open_store(root.parent / "elsewhere", address_of(pinata))
+    elsewhere = open_machine(root.parent / "elsewhere", address_of(pinata))
     found = {record.id for record in elsewhere.query({"asset": "qc_report"})}
     for id, (word, cid) in Journal(root.parent / "journal").promised().items():
         if (word == "there") != (id in found):
@@ -204,7 +208,7 @@ def _work(root: Path, operation: str, number: str, last: int, victim: int) -> No
     upload._PIECE = PIECE  # type: ignore[attr-defined]
     if operation == "push, TUS":
         upload.TUS_ABOVE, upload.CHUNK, upload._SMALLEST, upload._STEP = SMALL, 4 * PIECE, PIECE, PIECE
-    store = open_store(root, json.loads(os.environ[ADDRESS]))
+    store = open_machine(root, json.loads(os.environ[ADDRESS]))
     act = OPERATIONS[operation](store, Journal(root.parent / "journal"), number)
     count = 0
 

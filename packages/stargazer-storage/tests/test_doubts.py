@@ -8,26 +8,23 @@ import warnings
 
 import pytest
 from stargazer.assets import StorageError
-from stargazer.storage.arrivals import arriving
-from stargazer.storage.doubts import doubt
 from stargazer.storage.files import is_there
 from stargazer.storage.index.records import Index
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, lose_index
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 def anew(store):
     """The same store as another process sees it."""
-    if store._index is not None:
-        store._index.close()
-    return LocalStore(store.root)
+    store.index.close()
+    return open_store(store.root)
 
 
 def warned(store):
@@ -39,7 +36,7 @@ def warned(store):
 
 
 def test_an_empty_store_is_quiet(store):
-    assert doubt(store) == ""
+    assert store.doubt() == ""
     assert not store.root.exists()
     assert warned(store) == []
     assert warned(anew(store)) == []
@@ -47,7 +44,7 @@ def test_an_empty_store_is_quiet(store):
 
 def test_a_store_in_order_is_quiet(store):
     commit(store, "b", add(store, "a"))
-    assert doubt(store) == ""
+    assert store.doubt() == ""
     assert warned(anew(store)) == []
 
 
@@ -56,7 +53,7 @@ def test_looking_at_a_lost_index_makes_none(store):
     store = anew(store)
     lose_index(store)
 
-    assert "run `stargazer fsck`" in doubt(store)
+    assert "run `stargazer fsck`" in store.doubt()
     assert not store.index_path.exists()
 
 
@@ -83,7 +80,7 @@ def test_an_index_that_is_lost_while_it_is_open_is_told_of(store):
 
     add(store, "b")
 
-    assert "fsck" in doubt(store)
+    assert "fsck" in store.doubt()
     assert len(warned(anew(store))) == 1
 
 
@@ -91,7 +88,7 @@ def test_the_empty_index_of_another_store_is_told_of(store, tmp_path):
     add(store, "a")
     store = anew(store)
     lose_index(store)
-    with LocalStore(tmp_path / "other").index as index:
+    with open_store(tmp_path / "other").index as index:
         index.tables()
     shutil.copy(tmp_path / "other" / "index.sqlite", store.index_path)
 
@@ -107,7 +104,7 @@ def test_a_dry_run_of_fsck_takes_nothing_back(store):
 
     fsck(store, repair=False)
 
-    assert "fsck" in doubt(store)
+    assert "fsck" in store.doubt()
 
 
 def test_files_without_provenance_are_looked_at_once(store, tmp_path):
@@ -123,9 +120,9 @@ def test_files_without_provenance_are_looked_at_once(store, tmp_path):
 
 def test_the_first_files_of_somebody_who_is_at_work_are_no_loss(store, tmp_path):
     (tmp_path / "a.txt").write_text("a")
-    with arriving(store.root, store.objects, lambda: store.index) as arrived:
-        arrived.append(store.objects.add(tmp_path / "a.txt"))
-        assert LocalStore(store.root).query({}) == []
+    with store.arriving() as arrived:
+        arrived.objects.append(store.objects.add(tmp_path / "a.txt"))
+        assert open_store(store.root).query({}) == []
     assert warned(anew(add(store, "b") and store)) == []
 
 
@@ -136,7 +133,7 @@ def test_files_that_are_on_their_way_with_a_bundle_are_no_loss(store, tmp_path):
 
     store = anew(store)
     assert warned(store) == []
-    assert doubt(store) == ""
+    assert store.doubt() == ""
 
 
 def test_an_index_that_knows_something_costs_no_look_at_the_files(store, monkeypatch):
@@ -160,7 +157,7 @@ def test_a_damaged_index_is_doubted_in_the_same_words_as_it_is_refused(store, co
 
     with pytest.raises(StorageError, match="fsck") as refused:
         store.query({})
-    assert doubt(store) == str(refused.value)
+    assert store.doubt() == str(refused.value)
 
 
 @pytest.mark.parametrize("length", [484, 500, 512, 600])
@@ -172,7 +169,7 @@ def test_a_path_that_is_too_long_for_sqlite_is_said_to_be(tmp_path, length):
 
     with pytest.raises(StorageError, match=r"too long.*512 bytes.*STARGAZER_INDEX.*STARGAZER_LOCAL"):
         Index(folder / "index.sqlite").all()
-    store = LocalStore(folder, index=tmp_path / "index")
+    store = open_store(folder, index=tmp_path / "index")
     assert len({add(store, "a").cid}) == 1
 
 

@@ -33,8 +33,7 @@ for module in pkgutil.walk_packages(stargazer.storage.__path__, "stargazer.stora
 import cattrs, requests
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage import lineage
-from stargazer.storage.arrivals import arriving
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 from stargazer.storage.files import make_folders, open_shared
 from stargazer.storage.maintenance._gc import gc
 from tinydb import where
@@ -43,7 +42,7 @@ os.umask(int(sys.argv[5], 8))
 os.setgroups([group] if group else [])
 os.setgid(uid)
 os.setuid(uid)
-store = LocalStore(root)
+store = open_store(root)
 def add(name, text=None):
     path = root.parent / f"{name}.txt"
     path.write_text(text or name)

@@ -15,7 +15,7 @@ from stargazer.storage.pinata import upload
 from stargazer.storage.pinata.transfer import push
 from stargazer.storage.store import Addition
 
-from .pinata_kills import address_of, open_store
+from .pinata_kills import address_of, open_machine
 
 SIZE = 6_000_000
 CHUNK = 4 << 20
@@ -23,11 +23,11 @@ CHUNK = 4 << 20
 CHILD = """
 import json, os, signal, sys
 from pathlib import Path
-from {module} import open_store
+from {module} import open_machine
 from stargazer.storage.pinata import upload
 from stargazer.storage.pinata.transfer import push
 upload.TUS_ABOVE, upload.CHUNK, upload._SMALLEST = 100_000, {chunk}, {chunk} // 4
-store, last = open_store(Path(sys.argv[1]), json.loads(sys.argv[2])), int(sys.argv[3])
+store, last = open_machine(Path(sys.argv[1]), json.loads(sys.argv[2])), int(sys.argv[3])
 def progress(name, done, total):
     if done >= last > 0 and total > 100_000:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -38,7 +38,7 @@ print(json.dumps([item.error for item in push(store, progress=progress).left]))
 @pytest.fixture
 def waiting(tmp_path, pinata_process):
     """A store whose large file could not be sent."""
-    store = open_store(tmp_path / "store", address_of(pinata_process))
+    store = open_machine(tmp_path / "store", address_of(pinata_process))
     path = tmp_path / "large.txt"
     path.write_bytes(os.urandom(SIZE))
     pinata_process.kill()
@@ -46,7 +46,7 @@ def waiting(tmp_path, pinata_process):
         warnings.simplefilter("ignore")
         (record,) = store.add([Addition(path, QcReport(kind="large"))])
     pinata_process.start()
-    assert len(store.waiting()) == 2
+    assert len(store.outbox.waiting()) == 2
     return store, record
 
 
@@ -78,7 +78,7 @@ def test_killed_five_times_it_sends_hardly_more_than_the_file(waiting, pinata_pr
         pinata_process.end_uploads()
 
     assert json.loads(done.stdout) == []
-    assert store.waiting() == []
+    assert store.outbox.waiting() == []
     assert_complete(record, pinata_process)
 
 

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import StorageError
-from stargazer.storage.doubts import doubt
 from stargazer.storage.index.schema import IndexDamaged
 from stargazer.storage.lineage import render, why
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, damage, lose_index, spawn, state
 
@@ -22,7 +21,7 @@ from .upkeep_store import add, commit, damage, lose_index, spawn, state
 @pytest.fixture
 def store(tmp_path):
     """Three files added, one edited, one deleted, and one made of the others."""
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     first, second, third = (add(store, name) for name in "abc")
     store.amend(second, {"kind": "better"})
     store.retract(third)
@@ -33,7 +32,7 @@ def store(tmp_path):
 def reopened(store):
     """Another process' view of the same store; the first one's index is closed, and so checkpointed."""
     store.index.close()
-    return LocalStore(store.root)
+    return open_store(store.root)
 
 
 def test_the_same_answers_after_the_index_was_deleted(store):
@@ -44,7 +43,7 @@ def test_the_same_answers_after_the_index_was_deleted(store):
     report = fsck(store)
 
     assert [problem.fixed for problem in report.problems] == [True]
-    assert state(store) == before == state(LocalStore(store.root))
+    assert state(store) == before == state(open_store(store.root))
     assert {cid: render(why(store, cid)) for cid in lineages} == lineages
     assert fsck(store).problems == []
 
@@ -52,14 +51,14 @@ def test_the_same_answers_after_the_index_was_deleted(store):
 def test_what_was_added_before_anybody_noticed_stays(store):
     before = state(store)
     lose_index(store)
-    store = LocalStore(store.root)
+    store = open_store(store.root)
     fourth = add(store, "e")
 
-    assert "fsck" in doubt(store)
+    assert "fsck" in store.doubt()
 
     report = fsck(store)
 
-    assert doubt(store) == ""
+    assert store.doubt() == ""
     assert {problem.kind for problem in report.problems} == {"document"}
     store.retract(fourth)
     kept = [record for record in state(store)[0] if record[5]["asset"] == "qc_report"]
@@ -129,10 +128,10 @@ def test_whatever_is_in_the_place_of_the_index_it_is_made_again(store, spoil):
     store = reopened(store)
     spoil(store.index_path)
 
-    assert "fsck" in doubt(store)
+    assert "fsck" in store.doubt()
     assert fsck(store).ok
     assert state(store) == before
-    assert doubt(store) == ""
+    assert store.doubt() == ""
     assert fsck(store).problems == []
 
 
@@ -162,9 +161,9 @@ def header_inverted(store, at):
     assert state(store) == before
     assert fsck(store).problems == []
     store.index.close()
-    store = LocalStore(store.root)
+    store = open_store(store.root)
     store.retract(add(store, "late"))
-    assert doubt(store) == ""
+    assert store.doubt() == ""
 
 
 @pytest.mark.parametrize("at", SAMPLE)
@@ -230,7 +229,7 @@ def test_a_bit_flipped_within_a_record_is_noticed_by_a_quick_run(store):
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_a_torn_log_is_made_good(tmp_path, share):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     code = "add(store, 'a'); add(store, 'b'); store.amend(add(store, 'c'), {'kind': 'x'}); import os; os._exit(0)"
     assert spawn(code, store.root).wait() == 0
     (log,) = store.root.glob("index.sqlite-wal")
@@ -268,7 +267,7 @@ def test_without_repair_a_damaged_index_stays(store):
 
 def test_a_damaged_document_does_not_keep_the_others_from_taking_effect(store):
     (imported, *_) = store.query({"asset": "provenance", "kind": "import"})
-    damage(store.objects.path(imported.cid), at=60)
+    damage(store.ledger.own.path(imported.cid), at=60)
     lose_index(store)
 
     report = fsck(store)
@@ -294,7 +293,7 @@ def test_other_processes_go_on_with_the_new_index(store):
     _, err = other.communicate()
 
     assert other.returncode == 0, err
-    records = LocalStore(store.root).query({"asset": "qc_report"})
+    records = open_store(store.root).query({"asset": "qc_report"})
     assert len(records) == len(before) + 1
     assert fsck(store, full=True).problems == []
 
@@ -319,7 +318,7 @@ steps = st.lists(
 )
 @given(history=steps)
 def test_any_history_is_told_again_by_its_documents(tmp_path_factory, history):
-    store = LocalStore(tmp_path_factory.mktemp("history") / "store")
+    store = open_store(tmp_path_factory.mktemp("history") / "store")
     for step, which, name in history:
         records = store.query({"asset": "qc_report"})
         if step == "add":

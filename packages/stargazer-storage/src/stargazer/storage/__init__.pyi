@@ -1,36 +1,33 @@
-from ._add import Fields, add, additions_of, check_pairs, field_text
+from ._add import add, additions_of, check_pairs, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
-from .client import get_client
+from .client import LocalStorageClient, StoreClient, get_client
 from .companions import with_companions
-from .doubts import doubt, holds_files
+from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.sources import file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
-from .local import LocalStorageClient, StoreClient
+from .ledger.documents import account, now
 from .locks import is_locked, new_lock, private_folder, try_lock
 from .pinata.client import PinataClient
-from .reading import StoreReader
+from .recompute import makers, makes
 from .refusals import refused
-from .remaking import makers, makes
 from .settings import VARIABLES, Settings
-from .store import LocalStore, account, now
+from .store import Store, open_store
 from .threads import in_thread
 
 __all__ = [
     "VARIABLES",
     "Addition",
-    "Fields",
     "Known",
     "LocalStorageClient",
-    "LocalStore",
     "Lookup",
     "PinataClient",
     "Settings",
+    "Store",
     "StoreClient",
-    "StoreReader",
     "account",
     "add",
     "additions_of",
@@ -39,7 +36,6 @@ __all__ = [
     "check_pairs",
     "checked_one_by_one",
     "compute_cid",
-    "doubt",
     "fetch_file",
     "field_text",
     "file_name",
@@ -57,6 +53,7 @@ __all__ = [
     "new_lock",
     "now",
     "open_shared",
+    "open_store",
     "private_folder",
     "refused",
     "try_lock",

@@ -19,6 +19,7 @@ __all__ = [
     "refuse_secrets",
     "settle",
     "with_links",
+    "without_provenance",
 ]
 
 _PENDING = "pending"  # stands for the CID of a file that is registered together with the one that names it
@@ -94,6 +95,10 @@ def check_metadata(assets: Sequence[Asset]) -> None:
     """
     together = {id(asset): _PENDING for asset in assets}
     for asset in assets:
+        if asset.asset_key == "provenance":
+            raise InvalidAssetError(
+                "provenance is written by the store alone: give the files that it tells of"
+            )
         refuse_secrets(keyvalues_of(with_links(asset.copy(), together)))
 
 
@@ -136,7 +141,12 @@ def settle(additions: Sequence[Addition], cids: Sequence[str]) -> None:
 
 def keyvalues_of(asset: Asset) -> dict[str, str]:
     """An asset's metadata as provenance names it: without `provenance_cid`."""
-    return {key: value for key, value in asset.keyvalues.items() if key != "provenance_cid"}
+    return without_provenance(asset.keyvalues)
+
+
+def without_provenance(keyvalues: Mapping[str, str]) -> dict[str, str]:
+    """Metadata without `provenance_cid`, which the store sets."""
+    return {key: value for key, value in keyvalues.items() if key != "provenance_cid"}
 
 
 def _text(name: str) -> str:

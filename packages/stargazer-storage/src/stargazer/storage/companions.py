@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from stargazer.assets import Asset, IpFile, companions_of
 
 if TYPE_CHECKING:
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
 __all__ = ["with_companions"]
 
 
-def with_companions(store: StoreReader, records: Iterable[IpFile]) -> list[IpFile]:
+def with_companions(store: Store, records: Iterable[IpFile]) -> list[IpFile]:
     """Records and all that accompany them, each once; those asked for come first."""
     found: dict[str, IpFile] = {}
     waiting = deque(records)

@@ -15,8 +15,8 @@ from stargazer.mcp.cli.console import note, print_files, print_json
 from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.notices import notices
 from stargazer.mcp.records import as_dict
-from stargazer.storage import Addition, LocalStore, additions_of, check_files, check_metadata, get_client, now
-from stargazer.storage.pinata import pinata_store, publishes
+from stargazer.storage import Addition, Store, additions_of, check_files, check_metadata, get_client, now
+from stargazer.storage.pinata import account_of
 
 __all__ = ["add"]
 
@@ -93,17 +93,17 @@ def add(argv: Sequence[str]) -> int:
     return 0
 
 
-def _with_consent(store: LocalStore, items: list[Addition], options: argparse.Namespace) -> list[Addition]:
+def _with_consent(store: Store, items: list[Addition], options: argparse.Namespace) -> list[Addition]:
     """The same files, marked as public if they are to be.
 
     Raises:
         ConfigurationError: there is no account, or it was not agreed to.
     """
-    if not options.public and not publishes(store):
+    if not options.public and not (store.remote and store.remote.publishes):
         return items
     from stargazer.mcp.cli.push import confirm_public
 
-    pinata_store(store)
+    account_of(store)
     check_files(items)  # before anybody is asked
     check_metadata([item.asset for item in items])
     confirm_public([(item.title, os.path.getsize(item.path)) for item in items], yes=options.yes)
@@ -112,7 +112,7 @@ def _with_consent(store: LocalStore, items: list[Addition], options: argparse.Na
 
 @contextlib.contextmanager
 def _split(
-    store: LocalStore, names: Sequence[str], pairs: Mapping[str, str], *, force: bool
+    store: Store, names: Sequence[str], pairs: Mapping[str, str], *, force: bool
 ) -> Iterator[list[Addition]]:
     """What the first and second reads of files become, in files of their own."""
     from stargazer.mcp.interleaved import split
@@ -134,7 +134,7 @@ def _split(
 
 @contextlib.contextmanager
 def _downloaded(
-    store: LocalStore, url: str, sums: Mapping[str, str], pairs: Mapping[str, str], *, force: bool
+    store: Store, url: str, sums: Mapping[str, str], pairs: Mapping[str, str], *, force: bool
 ) -> Iterator[list[Addition]]:
     """What is behind a URL, downloaded and verified."""
     from stargazer.storage import fetch_file, file_name
@@ -146,7 +146,7 @@ def _downloaded(
         yield [attrs.evolve(item, origin=without_secrets(url))]
 
 
-def _registered(store: LocalStore, items: list[Addition]) -> list[IpFile]:
+def _registered(store: Store, items: list[Addition]) -> list[IpFile]:
     """The records of what is added, with notes about what the store had before."""
     began = now()
     records = store.add(items)

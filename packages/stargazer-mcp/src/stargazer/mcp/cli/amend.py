@@ -10,7 +10,7 @@ from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.notices import amended_notices
 from stargazer.mcp.records import as_dict
-from stargazer.storage import Addition, LocalStore, check_pairs, checked_one_by_one, field_text
+from stargazer.storage import Addition, Store, check_pairs, checked_one_by_one, field_text
 
 __all__ = ["amend"]
 
@@ -51,7 +51,7 @@ def amend(argv: Sequence[str]) -> int:
 
 
 def _changes(
-    store: LocalStore, records: Sequence[IpFile], pairs: Mapping[str, str]
+    store: Store, records: Sequence[IpFile], pairs: Mapping[str, str]
 ) -> list[dict[str, str | None]]:
     """What changes of each record; None takes a value away.
 
@@ -75,7 +75,7 @@ def _changes(
     ]
 
 
-def _check(store: LocalStore, records: Sequence[IpFile], changes: Sequence[Mapping[str, str | None]]) -> None:
+def _check(store: Store, records: Sequence[IpFile], changes: Sequence[Mapping[str, str | None]]) -> None:
     """Refuse values that a type does not take, and those that contradict the files where the old ones did not.
 
     Raises:
@@ -98,7 +98,7 @@ def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
         raise InvalidAssetError(f"{record.name!r}: {error}") from None
 
 
-def _complaints(store: LocalStore, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
+def _complaints(store: Store, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
     """What the checks of registration say of files that are here."""
     items = [
         Addition(path=record.path, asset=asset, name=record.name)

@@ -22,7 +22,7 @@ from stargazer.mcp.cli.progress import moving
 from stargazer.mcp.cli.selection import bring, some_records
 from stargazer.mcp.cli.words import Parser, Words, option
 from stargazer.mcp.records import as_dict, fields_text
-from stargazer.storage import LocalStore, bundles, get_client
+from stargazer.storage import Store, bundles, get_client
 
 __all__ = ["bundle"]
 
@@ -103,7 +103,7 @@ def bundle(argv: Sequence[str]) -> int:
         parser.error(
             f"bundle {action} takes no key=value" + (" (--only key=value)" if action == "fetch" else "")
         )
-    actions: dict[str, Callable[[Parser, Words, str, LocalStore], None]] = {
+    actions: dict[str, Callable[[Parser, Words, str, Store], None]] = {
         "make": _make, "list": _list, "show": _show, "fetch": _fetch, "verify": _verify,
     }  # fmt: skip
     name = rest[0] if rest else ""
@@ -111,7 +111,7 @@ def bundle(argv: Sequence[str]) -> int:
     return 0
 
 
-def _make(parser: Parser, words: Words, name: str, store: LocalStore) -> None:
+def _make(parser: Parser, words: Words, name: str, store: Store) -> None:
     options = words.options
     if bool(words.plain) + bool(words.pairs) + bool(options.run) != 1:
         parser.error(
@@ -152,7 +152,7 @@ def _make(parser: Parser, words: Words, name: str, store: LocalStore) -> None:
     print_text(f"fetch it with: stargazer bundle fetch {source}{again}")
 
 
-def _of_run(store: LocalStore, id: str) -> list[IpFile]:
+def _of_run(store: Store, id: str) -> list[IpFile]:
     """The records of a run's results.
 
     Raises:
@@ -167,7 +167,7 @@ def _of_run(store: LocalStore, id: str) -> list[IpFile]:
     return records
 
 
-def _list(parser: Parser, words: Words, _: str, store: LocalStore) -> None:
+def _list(parser: Parser, words: Words, _: str, store: Store) -> None:
     found = list(bundles.known_bundles(store.root))
     if words.options.json:
         print_json([_as_dict(item) for item in found])
@@ -180,7 +180,7 @@ def _list(parser: Parser, words: Words, _: str, store: LocalStore) -> None:
     print_table(["NAME", "FILES", "SIZE", "WHERE", "WHAT"], rows)
 
 
-def _show(parser: Parser, words: Words, word: str, store: LocalStore) -> None:
+def _show(parser: Parser, words: Words, word: str, store: Store) -> None:
     found = bundles.find_bundle(word, store.root)
     manifest = found.lock.apply(found.manifest)
     if words.options.requirements:
@@ -216,7 +216,7 @@ def _show(parser: Parser, words: Words, word: str, store: LocalStore) -> None:
     print_table(["TYPE", "WHAT", "NAME", "SIZE", "HERE", "CID"], rows)
 
 
-def _fetch(parser: Parser, words: Words, word: str, store: LocalStore) -> None:
+def _fetch(parser: Parser, words: Words, word: str, store: Store) -> None:
     options = words.options
     only: dict[str, list[str]] = {}
     for text in options.only or []:
@@ -246,7 +246,7 @@ def _fetch(parser: Parser, words: Words, word: str, store: LocalStore) -> None:
     done.check(found)
 
 
-def _verify(parser: Parser, words: Words, word: str, store: LocalStore) -> None:
+def _verify(parser: Parser, words: Words, word: str, store: Store) -> None:
     options = words.options
     if os.path.isdir(word) and any(Path(word).glob(f"*{bundles.SUFFIX}")):
         word = f"{word.rstrip('/')}/"  # the folder of that name first: it is what people see

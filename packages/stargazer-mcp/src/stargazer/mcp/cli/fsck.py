@@ -19,7 +19,7 @@ from stargazer.mcp.cli.console import (
 from stargazer.mcp.cli.progress import byte_progress
 from stargazer.mcp.cli.selection import folder_of_store
 from stargazer.mcp.cli.words import Parser
-from stargazer.storage import LocalStore
+from stargazer.storage import Store
 from stargazer.storage.maintenance import FsckReport, Problem
 from stargazer.storage.maintenance import fsck as check
 
@@ -57,7 +57,7 @@ def fsck(argv: Sequence[str]) -> int:
     return 0 if report.ok else 1
 
 
-def _print_report(report: FsckReport, store: LocalStore, seconds: float) -> None:
+def _print_report(report: FsckReport, store: Store, seconds: float) -> None:
     for kind, title in (("index", "index"), ("document", "provenance"), ("stray", "strays"),
                         ("damaged", "damaged"), ("missing", "missing")):  # fmt: skip
         problems = [problem for problem in report.problems if problem.kind == kind]

@@ -10,7 +10,7 @@ from stargazer.mcp.cli.selection import some_records
 from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.records import find_records
 from stargazer.storage import get_client
-from stargazer.storage.pinata import pinata_store
+from stargazer.storage.pinata import account_of
 from stargazer.storage.pinata import pull as bring
 
 __all__ = ["pull"]
@@ -35,7 +35,8 @@ def pull(argv: Sequence[str]) -> int:
     if not words.plain and not words.pairs and not words.options.all:
         parser.error("say which files: a CID, key=value, or --all")
 
-    store = pinata_store(get_client().store)
+    store = get_client().store
+    account_of(store)  # before anything is asked of it
     records = find_records(store, {}) if words.options.all else some_records(store, words)
     with file_progress("fetching") as progress:
         pulled = bring(store, records, bytes_too=not words.options.records, progress=progress)

@@ -12,7 +12,7 @@ from stargazer.mcp.cli.selection import some_records
 from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.records import find_records
 from stargazer.storage import get_client
-from stargazer.storage.pinata import Sent, pinata_store
+from stargazer.storage.pinata import Sent, account_of
 from stargazer.storage.pinata import push as send
 
 __all__ = ["confirm_public", "push"]
@@ -41,12 +41,13 @@ def push(argv: Sequence[str]) -> int:
     if words.options.all and (words.plain or words.pairs):
         parser.error("give --all or say which files, not both")
 
-    store = pinata_store(get_client().store)
+    store = get_client().store
+    account = account_of(store)
     if words.options.all:
         records = [record for record in find_records(store, {}) if record.path]
     else:
         records = some_records(store, words)
-    public = words.options.public or store.publishes
+    public = words.options.public or account.publishes
     if records and public:
         confirm_public([(record.name, record.size) for record in records], yes=words.options.yes)
     with file_progress("sending") as progress:

@@ -14,7 +14,7 @@ from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.selection import bring
 from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.copies import check_results, export_results
-from stargazer.storage import LocalStore, get_client
+from stargazer.storage import Store, get_client
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Refresh
@@ -161,7 +161,7 @@ def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, A
     return 0
 
 
-def records_of(store: LocalStore, results: Mapping[str, Any]) -> list[IpFile]:
+def records_of(store: Store, results: Mapping[str, Any]) -> list[IpFile]:
     """The records of a run's results."""
     return [
         record

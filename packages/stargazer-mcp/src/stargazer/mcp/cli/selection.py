@@ -21,7 +21,7 @@ from stargazer.storage import compute_cid, get_client, is_cid
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
 
 __all__ = [
     "ADD_FIRST",
@@ -38,7 +38,7 @@ __all__ = [
 ADD_FIRST = "`stargazer add FILE ...` registers files"
 
 
-def existing() -> LocalStore:
+def existing() -> Store:
     """The store, which searching shall not make.
 
     Raises:
@@ -50,7 +50,7 @@ def existing() -> LocalStore:
     return store
 
 
-def folder_of_store() -> LocalStore:
+def folder_of_store() -> Store:
     """The store if there is its folder at least, with an index or without: looking after a store shall not make it.
 
     Raises:
@@ -62,12 +62,12 @@ def folder_of_store() -> LocalStore:
     return store
 
 
-def no_store(store: LocalStore) -> str:
+def no_store(store: Store) -> str:
     """That there is no store, and how to get one."""
     return f"there is no store at {str(store.root)!r} yet: {ADD_FIRST}"
 
 
-def some_records(store: LocalStore, words: Words, *, files: bool = True) -> list[IpFile]:
+def some_records(store: Store, words: Words, *, files: bool = True) -> list[IpFile]:
     """The records that CIDs, ids, files of this machine (if `files`) or filters name: at least one for each.
 
     Raises:
@@ -83,7 +83,7 @@ def some_records(store: LocalStore, words: Words, *, files: bool = True) -> list
     return list({record.id: record for record in found}.values())
 
 
-def named_records(store: LocalStore, names: Sequence[str], *, files: bool = False) -> list[IpFile]:
+def named_records(store: Store, names: Sequence[str], *, files: bool = False) -> list[IpFile]:
     """The records of CIDs, ids, and files of this machine (if `files`): at least one for each.
 
     Raises:
@@ -106,7 +106,7 @@ def named_records(store: LocalStore, names: Sequence[str], *, files: bool = Fals
     return found
 
 
-def one_record(store: LocalStore, name: str) -> IpFile:
+def one_record(store: Store, name: str) -> IpFile:
     """The one record that a name means: where a task made the same bytes again, the one that somebody registered.
 
     Raises:
@@ -123,7 +123,7 @@ def one_record(store: LocalStore, name: str) -> IpFile:
     return records[0]
 
 
-def _is_computed(store: LocalStore, record: IpFile) -> bool:
+def _is_computed(store: Store, record: IpFile) -> bool:
     """Whether a task made what a record says, as far as its provenance is here."""
     from stargazer.assets.provenance import Execution
 
@@ -134,7 +134,7 @@ def _is_computed(store: LocalStore, record: IpFile) -> bool:
         return False
 
 
-def one_cid(store: LocalStore, words: Words) -> str:
+def one_cid(store: Store, words: Words) -> str:
     """The one CID that a CID, an id, a file of this machine or filters name; with `--latest`, of the newest match.
 
     Raises:
@@ -177,7 +177,7 @@ def _cid_of(name: str) -> str:
     return compute_cid(Path(name))
 
 
-def bring(store: LocalStore, records: Sequence[IpFile]) -> None:
+def bring(store: Store, records: Sequence[IpFile]) -> None:
     """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
     from stargazer.storage import with_companions
 

@@ -20,7 +20,7 @@ from stargazer.mcp.cli.console import (
 from stargazer.mcp.cli.selection import existing, one_cid
 from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.records import fields_text
-from stargazer.storage import LocalStore
+from stargazer.storage import Store
 from stargazer.storage.lineage import Stale
 from stargazer.storage.lineage import stale as depending
 
@@ -55,7 +55,7 @@ def stale(argv: Sequence[str]) -> int:
     return 0
 
 
-def as_dict(store: LocalStore, found: Stale) -> dict[str, Any]:
+def as_dict(store: Store, found: Stale) -> dict[str, Any]:
     """What depends on something, for programs."""
     return {
         "what": found.what,
@@ -65,7 +65,7 @@ def as_dict(store: LocalStore, found: Stale) -> dict[str, Any]:
     }
 
 
-def print_stale(store: LocalStore, found: Stale) -> None:
+def print_stale(store: Store, found: Stale) -> None:
     """What depends on something, for people."""
     if not found.runs:
         note("nothing was computed from it")

@@ -13,7 +13,7 @@ from stargazer.mcp.cli.replay import as_dict
 from stargazer.mcp.cli.selection import folder_of_store, named_records
 from stargazer.mcp.cli.words import Parser, Words
 from stargazer.mcp.records import find_records
-from stargazer.storage import LocalStore, get_client, is_cid
+from stargazer.storage import Store, get_client, is_cid
 from stargazer.storage.maintenance import verify as check
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def verify(argv: Sequence[str]) -> int:
     return 0 if all(answer["ok"] for answer in answers) else 1
 
 
-def _files(store: LocalStore, words: Words) -> dict[str, str]:
+def _files(store: Store, words: Words) -> dict[str, str]:
     """The names by CID of the files that words mean; bytes without a record have a CID too."""
     bare = {word: "" for word in words.plain if is_cid(word) and not store.query({"cid": word})}
     records = named_records(store, [word for word in words.plain if word not in bare])

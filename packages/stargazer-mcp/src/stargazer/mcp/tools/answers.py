@@ -18,7 +18,7 @@ from stargazer.assets.addresses import hidden
 from stargazer.mcp.cli.console import kept_traceback
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.limits import error_text, refuse_large
-from stargazer.storage import Settings, doubt, get_client, refused
+from stargazer.storage import Settings, get_client, refused
 
 from mcp.types import CallToolRequestParams, TextContent
 
@@ -153,6 +153,6 @@ class SayDoubt(Middleware):
 
 def _doubt() -> str:
     try:
-        return doubt(get_client().store)
+        return get_client().store.doubt()
     except StargazerError:  # of the settings: the tools say it
         return ""

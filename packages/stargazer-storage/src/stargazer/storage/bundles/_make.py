@@ -21,14 +21,13 @@ from stargazer.storage.bundles.find import write_file
 from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, is_url, parse
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.companions import with_companions
+from stargazer.storage.ledger.claims import ended_by, statements_of
 from stargazer.storage.lineage._why import executions_of, steps_of
-from stargazer.storage.statements import ended_by, statements_of
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.lineage._why import Step
-    from stargazer.storage.reading import StoreReader
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Made", "documents_of", "make", "with_lineage"]
 
@@ -51,7 +50,7 @@ class Made:
 
 
 def make(
-    store: LocalStore,
+    store: Store,
     name: str,
     records: Iterable[IpFile],
     folder: Path,
@@ -117,9 +116,7 @@ def make(
     return Made(manifest, path, copied)
 
 
-def with_lineage(
-    store: StoreReader, records: Iterable[IpFile], *, intermediates: bool = False
-) -> list[IpFile]:
+def with_lineage(store: Store, records: Iterable[IpFile], *, intermediates: bool = False) -> list[IpFile]:
     """Records with the imports that they were made from, and what accompanies any file on the way.
 
     Args:
@@ -142,7 +139,7 @@ def with_lineage(
         chosen = with_companions(store, found.values())
 
 
-def documents_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Document]:
+def documents_of(store: Store, records: Iterable[IpFile]) -> dict[str, Document]:
     """The documents from which records follow, those of the files that these were made from, and what ended a claim.
 
     Raises:
@@ -192,7 +189,7 @@ def _files(records: Iterable[IpFile]) -> list[IpFile]:
     return [record for record in records if record.keyvalues.get("asset") != "provenance"]
 
 
-def _record(store: StoreReader, step: Step) -> IpFile:
+def _record(store: Store, step: Step) -> IpFile:
     """The record of a step's file."""
     entry = step.entry
     title = f"{entry.name or entry.keyvalues.get('asset', 'a file')} ({entry.cid})"
@@ -210,7 +207,7 @@ def _record(store: StoreReader, step: Step) -> IpFile:
     return found[0]
 
 
-def _entries(store: LocalStore, records: Sequence[IpFile]) -> Iterator[BundleFile]:
+def _entries(store: Store, records: Sequence[IpFile]) -> Iterator[BundleFile]:
     taken: set[str] = set()
     for record in records:
         name = _unique_name(record, taken)
@@ -234,7 +231,7 @@ def _unique_name(record: IpFile, taken: set[str]) -> str:
     return found
 
 
-def _copy_files(store: LocalStore, manifest: Manifest, folder: Path, tell: Callable[[str], None]) -> int:
+def _copy_files(store: Store, manifest: Manifest, folder: Path, tell: Callable[[str], None]) -> int:
     """Copy what is not in the folder yet, and say how many bytes that was."""
     entries = {entry.cid: entry for entry in manifest.files}
     cids = [*entries, *manifest.provenance]

@@ -38,8 +38,8 @@ from stargazer.storage.bundles.manifest import (
 )
 from stargazer.storage.cid import is_cid
 from stargazer.storage.files import sync_paths
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.locks import locked_folder
-from stargazer.storage.recording import now
 
 __all__ = [
     "ENTRY_POINT_GROUP",

@@ -31,11 +31,11 @@ from stargazer.storage.additions import Addition
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.checking import Checked, checked_one_by_one
 from stargazer.storage.cid import is_cid
-from stargazer.storage.reading import StoreReader
-from stargazer.storage.statements import ended_by, statements_of, time_of
+from stargazer.storage.ledger.claims import ended_by, statements_of, time_of
+from stargazer.storage.store import Store
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["accepted", "check_arrived", "needed", "scrutinised"]
 
@@ -69,7 +69,7 @@ def scrutinised(data: bytes) -> Document:
     return document
 
 
-def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str, Document]:
+def accepted(store: Store, documents: Mapping[str, Document]) -> dict[str, Document]:
     """Those documents of a bundle that may take effect: none may change a record that was here before.
 
     An import or execution only adds. An amendment or retraction ends claims, so it counts only where all that it ends
@@ -142,7 +142,7 @@ def _wrong(document: Document) -> Iterator[str]:
             yield "it names a file twice"
     match document:
         case Import():
-            if document.foreign or document.trusted:
+            if document.trusted:
                 yield "it says whom to believe, which everybody says for himself"
             yield from _wrong_entries(document.files)
         case Execution():
@@ -189,7 +189,7 @@ def _wrong_names(record: str, documents: Iterable[str]) -> Iterator[str]:
 
 
 def check_arrived(
-    store: LocalStore, entries: Iterable[BundleFile], made: Collection[str], folder: Path
+    store: Store, entries: Iterable[BundleFile], made: Collection[str], folder: Path
 ) -> tuple[dict[str, Checked], dict[str, str]]:
     """What came of the checks of files whose bytes are here, and which are not of their type and why; both by name.
 
@@ -215,7 +215,7 @@ def check_arrived(
         else:
             asset = kind.from_keyvalues(entry.keyvalues, cid=entry.cid)
             additions.append(Addition(path, asset, name=entry.name))
-    find = functools.partial(StoreReader.query, store)  # this machine's records: no account is asked
+    find = store.query_here  # this machine's records: no account is asked
     return {item.name: checked for item, checked in checked_one_by_one(additions, find)}, wrong
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -16,11 +14,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from attrs import frozen
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.cid import (
-    RAW,
     CidHasher,
     Hasher,
     SumHasher,
-    cid_text,
     fits_another_profile,
     is_block,
 )
@@ -34,8 +30,9 @@ from stargazer.storage.download.http import (
     without_secrets,
 )
 from stargazer.storage.download.sources import LocalFile, Mirror, Source, file_name, source_of
-from stargazer.storage.files import file_permissions, sync_paths
-from stargazer.storage.locks import private_folder
+from stargazer.storage.files import sync_paths
+from stargazer.storage.locks import is_at, lock_part, private_folder
+from stargazer.storage.refusals import reason
 from stargazer.storage.threads import check_interrupted, pause
 
 if TYPE_CHECKING:
@@ -69,20 +66,6 @@ CHECK_ROOM = 64 << 20
 """Bytes of such a download between two looks at the disk."""
 
 _LENGTHS = {"sha256": 64, "md5": 32}
-_NO_LOCK = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.ELOOP,
-    errno.ENOLCK,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.ENOSYS,
-}
-_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "your disk quota is used up",
-    errno.EFBIG: "the file is too large for this filesystem",
-}
 
 
 class WrongBytesError(SourceError):
@@ -133,26 +116,16 @@ def fetch_object(
             "give a mirror, or set PINATA_JWT if it is on Pinata."
         )
 
-    def judge_tree(hashed: str, size: int) -> None:
+    def judge(hashed: str, size: int) -> None:
         if hashed != cid and not fits_another_profile(part.fd, size, cid):
             raise WrongBytesError(f"gave other bytes: {_described(part, size)} that hash to {hashed}")
-
-    def judge_block(sums: Mapping[str, str], size: int) -> None:
-        if cid_text(RAW, bytes.fromhex(sums["sha256"])) != cid:
-            raise WrongBytesError(f"gave other bytes: {_described(part, size)} with SHA-256 {sums['sha256']}")
 
     with open_part(objects.new_temporary().with_name(f"{cid}.part")) as part:
         found = objects.stat(cid)
         if found is not None:  # somebody else brought it while we waited
             part.discard()
             return found
-        if is_block(cid):
-            block = Assembly(
-                cid, part, lambda fd: SumHasher(fd, ["sha256"]), judge_block, size, most, progress
-            )
-            faults = block.bring(sources)
-        else:
-            faults = Assembly(cid, part, CidHasher, judge_tree, size, most, progress).bring(sources)
+        faults = Assembly(cid, part, CidHasher, judge, size, most, progress).bring(sources)
         if faults:
             raise _failed(cid, faults)
         if accept is not None:
@@ -205,9 +178,8 @@ def fetch_file(
 
     tell(f"downloading {shown}")
     with open_part(work / f"download-{key}.part") as part, private_folder(work, "download") as folder:
-        faults = Assembly("", part, lambda fd: SumHasher(fd, wanted), judge, size, None, progress).bring(
-            sources
-        )
+        file = Assembly("", part, lambda fd: SumHasher(fd, wanted), judge, size, None, progress)
+        faults = file.bring(sources)
         if faults:
             raise _kind(faults)("\n".join(map(_not_downloaded, faults)))
         path = folder / name
@@ -399,7 +371,6 @@ class Assembly(Generic[T]):
                     piece = next(pieces, None)
                 if piece is None:
                     break
-                check_interrupted()
                 speed.got += len(piece)
                 if part.size + len(piece) > limit:
                     self._restart()
@@ -434,9 +405,13 @@ class Assembly(Generic[T]):
         """Whether the disk can take what is still to come; a source's own figures are no reason to give up others."""
         room = self._part.room
         if size is not None and size - self._part.size > room:
-            if size == self._certain:
-                self._part.check_room(size)
-            raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
+            if size != self._certain:
+                raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
+            self._part.discard()
+            raise StorageError(
+                f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
+                f"{os.fspath(self._part.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
+            )
         if size is None and room < RESERVE:
             arrived = self._part.size
             self._restart()
@@ -514,16 +489,6 @@ class Part:
         status = os.fstatvfs(self.fd)
         return status.f_bavail * status.f_frsize if status.f_blocks else 1 << 62
 
-    def check_room(self, size: int) -> None:
-        """Raise StorageError unless a file of this size fits on the disk, the bytes that are here counted."""
-        room = self.room
-        if size - self.size > room:
-            self.discard()
-            raise StorageError(
-                f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
-                f"{os.fspath(self.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
-            )
-
     def head(self, count: int) -> bytes:
         """The first bytes."""
         return os.pread(self.fd, count, 0)
@@ -538,8 +503,7 @@ class Part:
         except OSError as error:
             self.discard()
             raise StorageError(
-                f"{os.fspath(self.path.parent)!r} cannot be written: {_reason(error)}; free some space, "
-                "or move the store to another disk (STARGAZER_LOCAL)"
+                f"{os.fspath(self.path.parent)!r} cannot be written: {reason(error)}"
             ) from error
 
 
@@ -553,56 +517,19 @@ def open_part(path: Path) -> Iterator[Part]:
         StorageError: the folder cannot be written.
     """
     try:
-        part, private = _lock(path), False
+        part, private = lock_part(path), False
         if part is None:
             path, private = path.with_name(f"{os.getpid()}-{secrets.token_hex(8)}"), True
             part = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageError(f"{os.fspath(path.parent)!r} cannot be written: {_reason(error)}") from error
+        raise StorageError(f"{os.fspath(path.parent)!r} cannot be written: {reason(error)}") from error
     try:
         yield Part(path, part)
     finally:
         try:
             if private or os.fstat(part).st_size == 0:  # by name while we hold the lock: nobody else's
                 with contextlib.suppress(OSError):
-                    if _is_at(path, part):
+                    if is_at(path, part):
                         path.unlink()
         finally:
             os.close(part)
-
-
-def _lock(path: Path) -> int | None:
-    """A descriptor of the file with this name, locked; None where that cannot be had."""
-    while True:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            if error.errno in _NO_LOCK and path.parent.is_dir() and os.access(path.parent, os.W_OK):
-                return None
-            raise
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if _is_at(path, fd):
-                with contextlib.suppress(OSError):  # another user of a shared store may continue it
-                    os.fchmod(fd, 0o600 | file_permissions(path.parent))
-                return fd
-        except OSError as error:
-            os.close(fd)
-            if error.errno in _NO_LOCK:
-                return None
-            raise
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)  # finished or removed by whoever had it
-
-
-def _is_at(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
-def _reason(error: OSError) -> str:
-    return _FULL.get(error.errno or 0, (error.strerror or str(error)).lower())

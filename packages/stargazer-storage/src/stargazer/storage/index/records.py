@@ -1,4 +1,4 @@
-"""TinyDB's databases and tables, on the rows of an index: reads look up, writes touch only what they change."""
+"""The interface of an index, which is TinyDB's: a database with tables of documents, kept as rows of SQLite."""
 
 from __future__ import annotations
 
@@ -192,6 +192,7 @@ class Index(TinyDB):
     Args:
         path: the SQLite file; made, with its folder, when it is missing.
         has_files: asked when the file is made: whether there is already what it should know.
+        first_use: called once, by the first operation.
 
     Every use may raise:
         IndexDamaged: what was written is not what is read.
@@ -210,8 +211,18 @@ class Index(TinyDB):
 
     _storage: Engine
 
-    def __init__(self, path: str | os.PathLike[str], has_files: Callable[[], bool] = lambda: False) -> None:
-        super().__init__(path, has_files=has_files)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        has_files: Callable[[], bool] = lambda: False,
+        first_use: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(path, has_files=has_files, first_use=first_use)
+
+    @property
+    def path(self) -> str:
+        """The SQLite file."""
+        return self._storage.path
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """All or nothing: what happens inside, on the connection or on tables, is one write transaction.

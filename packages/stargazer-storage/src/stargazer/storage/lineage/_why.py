@@ -13,7 +13,7 @@ import attrs
 from stargazer.assets import AssetNotFoundError, IpFile, StargazerError, provenance
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage.cid import is_cid
-from stargazer.storage.reading import StoreReader
+from stargazer.storage.store import Store
 
 __all__ = ["Other", "Step", "as_json", "executions_of", "steps_of", "walk", "why", "why_each"]
 
@@ -65,7 +65,7 @@ class Step:
     inputs: list[Step] = attrs.field(factory=list, repr=False)
 
 
-def why(store: StoreReader, cid: str) -> Step:
+def why(store: Store, cid: str) -> Step:
     """The lineage of a file, or of what the execution of a provenance document made, back to imports.
 
     Raises:
@@ -74,7 +74,7 @@ def why(store: StoreReader, cid: str) -> Step:
     return why_each(store, [cid])[0]
 
 
-def why_each(store: StoreReader, files: Iterable[str | IpFile]) -> list[Step]:
+def why_each(store: Store, files: Iterable[str | IpFile]) -> list[Step]:
     """The lineages of several files, which share the steps that they have in common.
 
     Args:
@@ -99,7 +99,7 @@ def walk(first: Step, *, in_order: bool = False) -> Iterator[Step]:
             waiting += reversed(step.inputs) if in_order else step.inputs
 
 
-def steps_of(store: StoreReader, records: Iterable[IpFile]) -> list[Step]:
+def steps_of(store: Store, records: Iterable[IpFile]) -> list[Step]:
     """The steps of records and of everything that they were made from, each once, those asked for first."""
     found: dict[Hashable, Step] = {}
     waiting = deque(why_each(store, {record.id: record for record in records}.values()))
@@ -112,7 +112,7 @@ def steps_of(store: StoreReader, records: Iterable[IpFile]) -> list[Step]:
     return list(found.values())
 
 
-def executions_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Execution]:
+def executions_of(store: Store, records: Iterable[IpFile]) -> dict[str, Execution]:
     """The executions among those steps, by the CIDs of their documents."""
     return {
         step.provenance_cid: step.document
@@ -156,7 +156,7 @@ def _step_as_json(step: Step) -> dict[str, Any]:
 class _Known:
     """What one walk has read of a store: every document once, and the step of every file and role once."""
 
-    def __init__(self, store: StoreReader):
+    def __init__(self, store: Store):
         self.store = store
         self.read = functools.cache(functools.partial(_Read, store))
         self.steps: dict[Hashable, Step] = {}
@@ -222,7 +222,7 @@ class _Known:
 class _Read:
     """A document (None if it cannot be read here), with its files by what they are asked for, many times."""
 
-    def __init__(self, store: StoreReader, cid: str):
+    def __init__(self, store: Store, cid: str):
         self.cid = cid
         self.document: Document | None = None
         with contextlib.suppress(StargazerError):

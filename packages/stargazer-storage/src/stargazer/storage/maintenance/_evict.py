@@ -9,7 +9,7 @@ import attrs
 from stargazer.assets import IpFile, StargazerError, StorageError
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import evictions, leftovers
-from stargazer.storage.remaking import can_run, makers
+from stargazer.storage.recompute import can_run, makers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stargazer.assets.provenance import Execution
     from stargazer.storage.download.sources import Source
     from stargazer.storage.objects import StoredObject
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["EvictReport", "Evicted", "Refused", "evict"]
 
@@ -67,7 +67,7 @@ class EvictReport:
 
 
 def evict(
-    store: LocalStore,
+    store: Store,
     records: Sequence[IpFile],
     *,
     force: bool = False,
@@ -89,7 +89,11 @@ def evict(
         StorageError: the store cannot be written.
     """
     files = {record.cid: record for record in records}
-    here = {cid: record for cid, record in files.items() if store.objects.stat(cid) is not None}
+    here = {
+        cid: record
+        for cid, record in files.items()
+        if store.objects.stat(cid) is not None or record.keyvalues.get("asset") == "provenance"
+    }
     absent = len(files) - len(here)
     used = leftovers.cids_in_use(store.root)
     origins = _Origins(store, set(here))
@@ -117,7 +121,7 @@ def evict(
 class _Origins:
     """How the bytes of a CID can be had when those of some are dropped."""
 
-    def __init__(self, store: LocalStore, dropping: set[str]) -> None:
+    def __init__(self, store: Store, dropping: set[str]) -> None:
         self.store, self.dropping = store, dropping
         self._known: dict[str, str] = {}
 
@@ -158,7 +162,7 @@ class _Origins:
 
 def _judge(record: IpFile, used: bool, origins: _Origins) -> tuple[str, bool, str]:
     """Why a file is not to be dropped, whether that can be forced, and how it can be had again."""
-    if record.keyvalues.get("asset") == "provenance" or origins.store.is_registered(record.cid):
+    if record.keyvalues.get("asset") == "provenance":
         return "provenance stays: what is known of files follows from it", False, ""
     if used:
         return "a running task reads it", False, ""
@@ -203,9 +207,9 @@ def _gives(source: Source, found: StoredObject, path: Path, start: int) -> bool:
         return False
 
 
-def _drop(store: LocalStore, files: Iterable[Evicted]) -> None:
+def _drop(store: Store, files: Iterable[Evicted]) -> None:
     """Say durably that the bytes are to be missing, then remove them: a crash in between loses nothing."""
-    from stargazer.storage.recording import now
+    from stargazer.storage.ledger.documents import now
 
     at = now()
     found = [evictions.Eviction(file.cid, file.size, at, store.mirrors(file.cid)) for file in files]

@@ -14,7 +14,7 @@ from stargazer.storage.locks import try_alone, try_lock, write_lock
 from stargazer.storage.maintenance import leftovers
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["PART_GRACE", "SweepReport", "sweep", "sweep_alone"]
 
@@ -37,7 +37,7 @@ class SweepReport:
     freed: int = 0
 
 
-def sweep(store: LocalStore, *, grace: float = PART_GRACE, dry_run: bool = False) -> SweepReport:
+def sweep(store: Store, *, grace: float = PART_GRACE, dry_run: bool = False) -> SweepReport:
     """Remove the temporary files, workspaces and dangling views of processes that are gone.
 
     Args:
@@ -91,9 +91,8 @@ def _half_made_indexes(index: Path, dry_run: bool) -> SweepReport:
 def _leftovers(root: Path, grace: float, alone: bool) -> Iterator[Path]:
     yield from leftovers.temporaries(root, grace, alone)
     yield from list(leftovers.dangling_views(root))
-    if alone:  # folders that were being made, under another name until they were ready
-        for folder in (root, root / "objects", root / "evictions"):
-            yield from folder.glob(".new-*")
+    if alone:  # notes that were being written
+        yield from (root / "evictions").glob(".new-*")
 
 
 def _clear(folder: Path, lock: Path | None) -> bool:

@@ -1,18 +1,17 @@
 from .api import Patience, PinataApi, PinataFile, Refused, Unavailable
-from .sending import Sent
-from .store import PinataStore
-from .transfer import pinata_store, publishes, pull, push
+from .remote import PinataRemote
+from .send import Sent
+from .transfer import account_of, pull, push
 
 __all__ = [
     "Patience",
     "PinataApi",
     "PinataFile",
-    "PinataStore",
+    "PinataRemote",
     "Refused",
     "Sent",
     "Unavailable",
-    "pinata_store",
-    "publishes",
+    "account_of",
     "pull",
     "push",
 ]
