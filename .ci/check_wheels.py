@@ -127,8 +127,8 @@ def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
     if not (unpacked / "conftest.py").exists():
         raise CheckError(f"{sdist.name} has no conftest.py: its tests would run in the user's own store")
     run("uv", "pip", "install", "--quiet", "--python", interpreter, *needed_by_tests(layer))
-    settings = ["-c", ROOT / "pyproject.toml", "--rootdir", unpacked]
-    pytest = [interpreter, "-m", "pytest", *settings, *"-q -n 2 --dist worksteal --disable-warnings".split()]
+    settings = ["-c", ROOT / "pyproject.toml", "--rootdir", unpacked, "--disable-warnings"]
+    pytest = [interpreter, "-m", "pytest", *settings, "-q", "-n", "2", "--dist", "worksteal"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([*pytest, *QUICK, "tests"], cwd=unpacked, env=environment, check=False)
     if done.returncode != 0:

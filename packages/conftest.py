@@ -469,12 +469,14 @@ class ProvenanceWatch:
 
 
 def documents_below(folders: Iterable[Path], seen: set[str]) -> Iterator[tuple[str, bytes]]:
-    """The provenance documents among the objects of all stores in these folders, but for those seen before."""
+    """The provenance documents in the ledgers of all stores in these folders, but for those seen before."""
     waiting = [str(folder) for folder in folders]
     while waiting:
         for folder in _folders_in(waiting.pop()):
-            if os.path.basename(folder) != "objects":
-                waiting.append(folder)
+            above, name = os.path.split(folder)
+            if os.path.basename(above) != "ledger":
+                if name != "objects":  # files of users, in many folders
+                    waiting.append(folder)
                 continue
             for shard in _folders_in(folder):
                 for path in _entries_of(shard, folders=False):
