@@ -15,10 +15,10 @@ from pathlib import Path
 
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Import
-from stargazer.storage import Addition, LocalStore
+from stargazer.storage import Addition, Store, open_store
 from stargazer.storage.additions import keyvalues_of
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance import fsck
-from stargazer.storage.recording import now
 from stargazer.storage.settings import available_cores
 
 QUICK_LIMIT = 5.0  # seconds
@@ -27,7 +27,7 @@ FILES = 8
 BLOCK = 4 << 20
 
 
-def fill_with_many(store: LocalStore, count: int) -> None:
+def fill_with_many(store: Store, count: int) -> None:
     """So many small objects, each with a record."""
     from stargazer.storage import verified
 
@@ -49,11 +49,11 @@ def fill_with_many(store: LocalStore, count: int) -> None:
             pairs = keyvalues_of(QcReport(kind="flagstat", sample=f"s{number}"))
             entries.append(Entry(cid=cid, keyvalues=pairs, name=f"s{number}.txt", size=len(text)))
         document = Import(files=entries, command="benchmark", at=now())
-        with store._arriving() as arrived:
+        with store.arriving() as arrived:
             written = store.write_document(document, arrived)
             with store.index.transaction() as connection:
                 verified.remember(connection, kept)
-                store._apply(written, document)
+                store.apply(written, document)
 
 
 def _raw_cid(digest: bytes) -> str:
@@ -65,7 +65,7 @@ def _raw_cid(digest: bytes) -> str:
 def quick(count: int) -> bool:
     """Print how long a quick run takes."""
     with tempfile.TemporaryDirectory() as folder:
-        store = LocalStore(Path(folder) / "store")
+        store = open_store(Path(folder) / "store")
         fill_with_many(store, count)
         listed = min(_seconds(lambda: subprocess.run(["find", folder, "-ls"], stdout=subprocess.DEVNULL, check=True))
                      for _ in range(3))  # fmt: skip
@@ -86,7 +86,7 @@ def quick(count: int) -> bool:
 def full(mebibytes: int) -> None:
     """Print how long a full run takes beside hashing the same files without looking at them."""
     with tempfile.TemporaryDirectory() as folder:
-        store = LocalStore(Path(folder) / "store")
+        store = open_store(Path(folder) / "store")
         for number in range(FILES):
             path = Path(folder) / f"{number}.txt"
             with open(path, "wb") as file:

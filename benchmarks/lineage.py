@@ -10,7 +10,7 @@ from pathlib import Path
 from stargazer.assets import Asset
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.storage import Addition, LocalStore
+from stargazer.storage import Addition, Store, open_store
 from stargazer.storage.lineage import as_json, as_rocrate, diff, render, why
 from stargazer.storage.lineage.graph import as_dot
 
@@ -25,7 +25,7 @@ def entry_of(role: str, asset: Asset) -> Entry:
     )
 
 
-def grown(store: LocalStore, executions: int, run: str) -> str:
+def grown(store: Store, executions: int, run: str) -> str:
     """The CID of the last file of a history of layers, of which one import differs from run to run."""
     paths = [store.objects.work / f"{run}-{number}" for number in range(WIDTH)]
     for number, path in enumerate(paths):
@@ -54,9 +54,9 @@ def main() -> int:
     executions = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     with tempfile.TemporaryDirectory(prefix="stargazer-lineage-") as folder:
         root = Path(folder)
-        tops = [grown(LocalStore(root), executions, run) for run in ("one", "other")]
+        tops = [grown(open_store(root), executions, run) for run in ("one", "other")]
         began = time.perf_counter()
-        step = why(LocalStore(root), tops[0])
+        step = why(open_store(root), tops[0])
         seconds = time.perf_counter() - began
         print(f"why     {executions:,} executions  {seconds:6.3f} s (limit {LIMIT} s)")
         for name, make in (("text", render), ("json", as_json), ("dot", as_dot), ("rocrate", as_rocrate)):
@@ -64,7 +64,7 @@ def main() -> int:
             make(step)
             print(f"{name:7} {time.perf_counter() - began:29.3f} s")
         began = time.perf_counter()
-        difference = diff(LocalStore(root), *tops)
+        difference = diff(open_store(root), *tops)
         print(f"diff    {time.perf_counter() - began:29.3f} s, {len(difference.divergences)} divergence")
     return int(executions <= 1000 and seconds > LIMIT)
 

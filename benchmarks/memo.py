@@ -15,7 +15,7 @@ from pathlib import Path
 from stargazer.assets import Asset
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.storage import Addition, LocalStore, get_client
+from stargazer.storage import Addition, Store, get_client
 from stargazer.tasks import flagstat
 from stargazer.tasks.execution import asking_why
 
@@ -23,7 +23,7 @@ ROUNDS = 200
 HIT, RECORD, SYNCS = 5.0, 8.0, 10  # limits: milliseconds, and fsyncs of one execution
 
 
-def stored(store: LocalStore, name: str) -> Asset:
+def stored(store: Store, name: str) -> Asset:
     path = store.objects.work / name
     path.write_text(name)
     return Asset.from_record(store.add([Addition(path, QcReport(kind="raw", sample=name))])[0])
@@ -47,7 +47,7 @@ def execution(number: int, inputs: list[Asset]) -> Execution:
     )
 
 
-def recorded(store: LocalStore, rounds: int) -> list[float]:
+def recorded(store: Store, rounds: int) -> list[float]:
     """Milliseconds to write down executions whose two results are stored already: what is left without the data."""
     inputs = [stored(store, f"in{number}") for number in range(2)]
     times = []
@@ -59,7 +59,7 @@ def recorded(store: LocalStore, rounds: int) -> list[float]:
     return times
 
 
-def hits(store: LocalStore, rounds: int) -> list[float]:
+def hits(store: Store, rounds: int) -> list[float]:
     """Milliseconds of calls of a task of ours that the memo answers, the index warm."""
     from stargazer.assets import Alignment
 

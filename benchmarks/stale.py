@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stargazer.assets.provenance import Entry, Execution, Supersession, ToolUse
-from stargazer.storage import LocalStore, superseding
+from stargazer.storage import Store, open_store, superseding
+from stargazer.storage.ledger.claims import edges_of
 from stargazer.storage.lineage import dependencies, stale
-from stargazer.storage.statements import edges_of
 
 LIMIT = 1.0  # seconds
 SEARCH_LIMIT = 0.005
@@ -65,7 +65,7 @@ def chain(count: int) -> Iterator[tuple[str, Execution]]:
         )
 
 
-def fill(store: LocalStore, executions: Iterator[tuple[str, Execution]]) -> None:
+def fill(store: Store, executions: Iterator[tuple[str, Execution]]) -> None:
     """Put executions into an index."""
     with store.index.transaction() as connection:
         for document, execution in executions:
@@ -90,7 +90,7 @@ def measure(name: str, executions: Iterator[tuple[str, Execution]], questions: l
     """Print how long each question takes."""
     good = True
     with tempfile.TemporaryDirectory() as folder:
-        store = LocalStore(Path(folder) / "store")
+        store = open_store(Path(folder) / "store")
         fill(store, executions)
         for what in questions:
             found = stale(store, what)
@@ -104,7 +104,7 @@ def measure(name: str, executions: Iterator[tuple[str, Execution]], questions: l
 def search(supersessions: int) -> bool:
     """Print what a search for one record costs beside so many supersessions."""
     with tempfile.TemporaryDirectory() as folder:
-        store = LocalStore(Path(folder) / "store")
+        store = open_store(Path(folder) / "store")
         store.index.table("records").insert_multiple(
             {"id": str(n), "cid": cid(str(n)), "name": "", "size": 0, "created_at": "",
              "keyvalues": {"asset": "reference", "build": str(n)}} for n in range(10_000)

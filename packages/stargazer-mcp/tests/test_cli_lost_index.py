@@ -14,6 +14,7 @@ from fastmcp import Client
 from stargazer.mcp.cli import main
 from stargazer.mcp.server import make_server
 from stargazer.storage import get_client
+from stargazer.storage.client import _clients
 
 VERBS = (
     ["query"],
@@ -58,9 +59,8 @@ def add(build: str) -> None:
 def anew() -> Path:
     """Let the next command be as if in a process of its own; the index."""
     store = get_client().store
-    if store._index is not None:
-        store._index.close()
-    store._index = None
+    store.index.close()
+    _clients.clear()
     path: Path = store.index_path
     return path
 

@@ -111,8 +111,7 @@ def run(*words: str) -> tuple[int, str, str]:
         except SystemExit as ended:
             status = int(ended.code or 0)
     for client in _clients.values():
-        if client.store._index is not None:
-            client.store._index.close()
+        client.store.index.close()
     _clients.clear()
     return status, out.getvalue(), err.getvalue()
 

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from stargazer.assets import IpFile, StorageError, Variants
 from stargazer.mcp.exporting import RESULTS, check_results, export, export_results, human_stem
-from stargazer.storage import Addition, LocalStore
+from stargazer.storage import Addition, Store, open_store
 
 HEAD = "##fileformat=VCFv4.2\n##n={n}\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
 
 
-def calls(store: LocalStore, tmp_path: Path, *samples: str, **fields: Any) -> IpFile:
+def calls(store: Store, tmp_path: Path, *samples: str, **fields: Any) -> IpFile:
     """Calls of these samples, each time other bytes."""
     number = len(store.query({"asset": "variants"})) if store.exists() else 0
     path = tmp_path / f"{number}.vcf"
@@ -35,7 +35,7 @@ def listed(folder: Path) -> dict[str, str]:
     return {file["file"]: file["cid"] for file in json.loads((folder / RESULTS).read_text())["files"]}
 
 
-def test_what_a_run_has_put_there_is_listed_with_its_cids(store: LocalStore, tmp_path: Path) -> None:
+def test_what_a_run_has_put_there_is_listed_with_its_cids(store: Store, tmp_path: Path) -> None:
     made = calls(store, tmp_path, "F")
     done, notes = export_results(store, [made], tmp_path / "out", run="R")
     assert (listed(tmp_path / "out"), notes) == ({"F.variants.vcf": made.cid}, [])
@@ -44,7 +44,7 @@ def test_what_a_run_has_put_there_is_listed_with_its_cids(store: LocalStore, tmp
     assert [(path.name, record.cid) for path, record in done] == [("F.variants.vcf", made.cid)]
 
 
-def test_the_same_again_changes_nothing(store: LocalStore, tmp_path: Path) -> None:
+def test_the_same_again_changes_nothing(store: Store, tmp_path: Path) -> None:
     made = calls(store, tmp_path, "F")
     out = tmp_path / "out"
     export_results(store, [made], out)
@@ -53,7 +53,7 @@ def test_the_same_again_changes_nothing(store: LocalStore, tmp_path: Path) -> No
     assert (out / "F.variants.vcf").stat().st_mtime_ns == before
 
 
-def test_of_an_earlier_run_listed_files_go_and_all_others_stay(store: LocalStore, tmp_path: Path) -> None:
+def test_of_an_earlier_run_listed_files_go_and_all_others_stay(store: Store, tmp_path: Path) -> None:
     first, second, third = (calls(store, tmp_path, *pair) for pair in (("F", "A"), ("F", "B"), ("F", "C")))
     out = tmp_path / "out"
     export_results(store, [first, second], out)
@@ -69,7 +69,7 @@ def test_of_an_earlier_run_listed_files_go_and_all_others_stay(store: LocalStore
 
 
 def test_another_result_of_the_same_name_replaces_the_earlier_one_with_a_word(
-    store: LocalStore, tmp_path: Path
+    store: Store, tmp_path: Path
 ) -> None:
     first, second = calls(store, tmp_path, "F"), calls(store, tmp_path, "F")
     export_results(store, [first], tmp_path / "out")
@@ -82,7 +82,7 @@ def test_another_result_of_the_same_name_replaces_the_earlier_one_with_a_word(
 
 @pytest.mark.parametrize("what", ["a file", "a folder", "a link", "a changed one"])
 def test_what_is_in_the_way_is_refused_by_name_before_anything_is_copied(
-    store: LocalStore, tmp_path: Path, what: str
+    store: Store, tmp_path: Path, what: str
 ) -> None:
     earlier, other, wanted = (
         calls(store, tmp_path, "A"),
@@ -110,7 +110,7 @@ def test_what_is_in_the_way_is_refused_by_name_before_anything_is_copied(
     assert names(out) == before
 
 
-def test_what_holds_the_same_bytes_is_not_in_the_way(store: LocalStore, tmp_path: Path) -> None:
+def test_what_holds_the_same_bytes_is_not_in_the_way(store: Store, tmp_path: Path) -> None:
     wanted = calls(store, tmp_path, "F")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "F.variants.vcf").write_bytes(store.read(wanted.cid).read_bytes())
@@ -127,7 +127,7 @@ def test_a_list_that_is_none_is_refused_before_anything_is_computed(tmp_path: Pa
         check_results(tmp_path)
 
 
-def test_a_list_can_name_nothing_outside_of_its_folder(store: LocalStore, tmp_path: Path) -> None:
+def test_a_list_can_name_nothing_outside_of_its_folder(store: Store, tmp_path: Path) -> None:
     old, new = calls(store, tmp_path, "A"), calls(store, tmp_path, "F")
     out, beside = tmp_path / "out", tmp_path / "A.variants.vcf"
     beside.write_bytes(store.read(old.cid).read_bytes())
@@ -144,7 +144,7 @@ def test_a_list_can_name_nothing_outside_of_its_folder(store: LocalStore, tmp_pa
 
 
 def test_a_run_that_was_killed_while_it_copied_is_known_to_the_next(
-    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, third = (calls(store, tmp_path, name) for name in "ABC")
     out = tmp_path / "out"
@@ -152,7 +152,7 @@ def test_a_run_that_was_killed_while_it_copied_is_known_to_the_next(
     with monkeypatch.context() as patched:
         copy = store.export
         patched.setattr(
-            LocalStore, "export", lambda self, cid, path: copy(cid, path) if cid != third.cid else 1 / 0
+            Store, "export", lambda self, cid, path: copy(cid, path) if cid != third.cid else 1 / 0
         )
         with pytest.raises(ZeroDivisionError):
             export_results(store, [third, second], out)
@@ -175,7 +175,7 @@ def test_calls_of_other_samples_have_another_name(one: list[str], other: list[st
     assert all(len(stem.encode()) <= 180 for stem in stems)
 
 
-def test_get_replaces_an_older_copy_of_the_same_and_nothing_else(store: LocalStore, tmp_path: Path) -> None:
+def test_get_replaces_an_older_copy_of_the_same_and_nothing_else(store: Store, tmp_path: Path) -> None:
     plus, two = calls(store, tmp_path, "F+P"), calls(store, tmp_path, "F", "P")  # called the same
     out = tmp_path / "out"
     for record in (plus, two):
@@ -186,7 +186,7 @@ def test_get_replaces_an_older_copy_of_the_same_and_nothing_else(store: LocalSto
     assert (out / "F+P.variants.vcf").read_bytes() == store.read(newer.cid).read_bytes()
 
 
-def test_names_that_differ_in_case_alone_are_kept_apart(store: LocalStore, tmp_path: Path) -> None:
+def test_names_that_differ_in_case_alone_are_kept_apart(store: Store, tmp_path: Path) -> None:
     records = [calls(store, tmp_path, name) for name in ("f", "F")]
     paths = [path.name for path, _ in export_results(store, records, tmp_path / "out")[0]]
     assert len({name.casefold() for name in paths}) == 2

@@ -12,8 +12,8 @@ import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.mcp.cli import main
-from stargazer.storage import LocalStore
-from stargazer.storage.recording import now
+from stargazer.storage import open_store
+from stargazer.storage.ledger.documents import now
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -43,7 +43,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stargazer: Command) -
         status, out, err = stargazer("add", f"{name}.fa", "build=GRCh38", "--json")
         assert status == 0, err
         (found[name],) = json.loads(out)
-    store = LocalStore(Path(os.environ["STARGAZER_LOCAL"]))
+    store = open_store(Path(os.environ["STARGAZER_LOCAL"]))
     path = store.objects.work / "report.txt"
     path.write_text("12 reads")
     read = Entry(role="reference", cid=found["old"]["cid"], keyvalues={})

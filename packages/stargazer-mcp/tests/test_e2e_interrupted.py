@@ -145,14 +145,15 @@ def assert_nothing_left(home: Path) -> None:
 
 def assert_sound(home: Path) -> int:
     """Every record can be read in full, no file is between names; how many records there are."""
-    from stargazer.storage import LocalStore
 
-    store = LocalStore(home / "local")
+    from stargazer.storage import open_store
+
+    store = open_store(home / "local")
     with store.index.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     records = store.query({})
     for record in records:
-        store.objects.verify(record.cid)
+        store.read_here(record.cid)
     known = {record.cid for record in records}
     for path in (home / "local" / "objects").glob("*/*"):
         assert path.name in known or store.objects.verify(path.name), path

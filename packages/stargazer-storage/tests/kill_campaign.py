@@ -23,14 +23,14 @@ import attrs
 from stargazer.assets import IpFile, StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
-from stargazer.storage.recording import now
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 if TYPE_CHECKING:
-    from stargazer.storage.pinata.store import PinataStore
+    from stargazer.storage.pinata.remote import Store
 
 __all__ = ["DiskFull", "Outcome", "campaign", "disk_full", "namespace", "remote_campaign", "table"]
 
@@ -83,7 +83,7 @@ class Journal:
 class Work:
     """A store, and what one victim does with it."""
 
-    store: LocalStore
+    store: Store
     journal: Journal
     number: str
 
@@ -195,7 +195,7 @@ def _fsck(work: Work) -> Callable[[], object]:
     work.store.index.close()
     for path in work.store.root.glob("index.sqlite*"):
         path.unlink()
-    fresh = LocalStore(work.store.root)
+    fresh = open_store(work.store.root)
     mirror = work.store.root.parent / f"mirror-damaged-{work.number}.txt"
     return lambda: [fsck(fresh), fresh.add_mirrors({record.cid: [mirror.as_uri()]}), fsck(fresh, full=True)]
 
@@ -211,15 +211,15 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def account(root: Path) -> PinataStore:
+def account(root: Path) -> Store:
     """A store with the account that the campaign runs against (its addresses are in the environment)."""
     from stargazer.storage.pinata.api import PinataApi
+    from stargazer.storage.pinata.remote import Store
     from stargazer.storage.pinata.retrying import Patience
-    from stargazer.storage.pinata.store import PinataStore
 
     urls = json.loads(os.environ[ACCOUNT])
     api = PinataApi(urls["jwt"], api=urls["api"], uploads=urls["uploads"], patience=Patience(attempts=1))
-    return PinataStore(root, None, api, gateway=urls["gateway"], private_gateway=urls["gateway"])
+    return Store(root, None, api, gateway=urls["gateway"], private_gateway=urls["gateway"])
 
 
 def _push(work: Work) -> Callable[[], object]:
@@ -263,7 +263,7 @@ def remote_campaign(folder: Path, points: int, seed: int, urls: Mapping[str, str
         for outcome in outcomes:
             place = folder / outcome.operation
             store = account(place / "store")
-            push(store, LocalStore(store.root).query({"asset": "qc_report"}))
+            push(store, open_store(store.root).query({"asset": "qc_report"}))
             elsewhere = account(place / "elsewhere")
             for id, (word, cid) in Journal(place / "journal").promised().items():
                 try:
@@ -291,7 +291,7 @@ def campaign(folder: Path, points: int, seed: int, operations: list[str] | None 
             outcome.points += 1
             outcome.stopped += status == -signal.SIGKILL
             judge(
-                account(root) if operation in REMOTE else LocalStore(root),
+                account(root) if operation in REMOTE else open_store(root),
                 outcome,
                 f"step {point} of {steps}",
             )
@@ -299,7 +299,7 @@ def campaign(folder: Path, points: int, seed: int, operations: list[str] | None 
     return outcomes
 
 
-def judge(store: LocalStore, outcome: Outcome, where: str) -> None:
+def judge(store: Store, outcome: Outcome, where: str) -> None:
     """Compare a store with what it promised, before and after fsck."""
     for path in store.root.glob("objects/*/*"):
         with contextlib.suppress(StorageError):
@@ -312,7 +312,7 @@ def judge(store: LocalStore, outcome: Outcome, where: str) -> None:
         outcome.unsound += [f"{where}: {attempt}: {problem}" for problem in left]
     promised = Journal(store.root.parent / "journal").promised()
     outcome.acknowledged = len(promised)
-    records = {record.id: record for record in LocalStore(store.root).query({})}
+    records = {record.id: record for record in open_store(store.root).query({})}
     for id, (word, cid) in promised.items():
         if (id in records) != (word == "there"):
             outcome.lost.append(f"{where}: {word} {id}")
@@ -331,7 +331,7 @@ def _expected_damage(path: Path) -> bool:
         return file.read(1) == b"\0"
 
 
-def _mirror_unknown(store: LocalStore, cid: str) -> bool:
+def _mirror_unknown(store: Store, cid: str) -> bool:
     """The fsck victim deletes the index, and with it what is known of mirrors: told again, all comes back."""
     for path in store.root.parent.glob("mirror-damaged-*.txt"):
         from stargazer.storage.cid import compute_cid
@@ -343,7 +343,7 @@ def _mirror_unknown(store: LocalStore, cid: str) -> bool:
     return False
 
 
-def _wrong(store: LocalStore, cid: str, where: str) -> list[str]:
+def _wrong(store: Store, cid: str, where: str) -> list[str]:
     try:
         store.objects.verify(cid)
     except StorageError as error:
@@ -372,7 +372,7 @@ def _victim(root: Path, operation: str, number: str, last: int) -> tuple[int, st
 
 def _work(root: Path, operation: str, number: str, last: int) -> None:
     """One victim."""
-    store = LocalStore(root)
+    store = open_store(root)
     act = {**OPERATIONS, **REMOTE}[operation](Work(store, Journal(root.parent / "journal"), number))
     count = 0
 
@@ -440,7 +440,7 @@ def _fill(mount: Path, plan: DiskFull, operations: list[str]) -> list[Outcome]:
         for leave in range(plan.first, plan.last, plan.step):
             place, filler = mount / "store", mount / "filler"
             place.mkdir()
-            store = LocalStore(place / "store")
+            store = open_store(place / "store")
             act = OPERATIONS[operation](Work(store, Journal(place / "journal"), str(leave)))
             status = os.statvfs(mount)
             with open(filler, "wb") as file:

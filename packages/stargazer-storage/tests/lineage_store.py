@@ -7,12 +7,12 @@ from typing import Any
 from stargazer.assets import Asset
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.store import Addition, LocalStore, now
+from stargazer.storage.store import Addition, Store, now
 
 __all__ = ["entry_of", "imported", "made"]
 
 
-def imported(store: LocalStore, name: str, content: str = "", **fields: Any) -> Asset:
+def imported(store: Store, name: str, content: str = "", **fields: Any) -> Asset:
     """A file that was added; its content is its name unless told otherwise."""
     path = store.objects.work / name
     path.write_text(content or name)
@@ -20,7 +20,7 @@ def imported(store: LocalStore, name: str, content: str = "", **fields: Any) -> 
     return Asset.from_record(store.add([Addition(path=path, asset=asset)])[0])
 
 
-def made(store: LocalStore, task: str, content: str, inputs: dict[str, Asset], **fields: Any) -> Asset:
+def made(store: Store, task: str, content: str, inputs: dict[str, Asset], **fields: Any) -> Asset:
     """What a task made of these inputs, by role."""
     path = store.objects.work / "made"
     path.write_text(content)

@@ -20,13 +20,14 @@ from pathlib import Path
 
 from stargazer.assets import StorageError, record_id
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage.local import LocalStorageClient
+from stargazer.storage import store as stores
+from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.pinata import multipart, tus, uploads
 from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.retrying import Patience
-from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store
 
 if __package__:
     from .kill_campaign import Journal, Outcome, judge
@@ -42,12 +43,14 @@ PIECE = 32 * 1024  # bytes of one step of an upload
 ADDRESS = "PINATA_KILLS"  # environment variable: the account's address as JSON
 
 
-def open_store(root: Path, address: dict[str, str]) -> PinataStore:
+def open_store(root: Path, address: dict[str, str]) -> Store:
     """A machine's store with the account; one that does not answer is asked once."""
     api = PinataApi(
         address["jwt"], api=address["api"], uploads=address["uploads"], patience=Patience(attempts=1)
     )
-    return PinataStore(root, None, api, gateway=address["gateway"], private_gateway=address["gateway"])
+    return stores.open_store(
+        root, remote=PinataRemote(api, gateway=address["gateway"], private_gateway=address["gateway"])
+    )
 
 
 def address_of(pinata: PinataProcess) -> dict[str, str]:
@@ -69,7 +72,7 @@ def files(root: Path, number: str) -> Iterator[Addition]:
         yield Addition(path=path, asset=QcReport(kind="added", sample=name))
 
 
-def _add(store: PinataStore, journal: Journal, number: str) -> Callable[[], object]:
+def _add(store: Store, journal: Journal, number: str) -> Callable[[], object]:
     items = list(files(store.root, number))
 
     def act() -> None:
@@ -79,7 +82,7 @@ def _add(store: PinataStore, journal: Journal, number: str) -> Callable[[], obje
     return act
 
 
-def _push(store: PinataStore, journal: Journal, number: str) -> Callable[[], object]:
+def _push(store: Store, journal: Journal, number: str) -> Callable[[], object]:
     local = LocalStorageClient(store.root).store
     records = local.add(files(store.root, number))
     for record in records:
@@ -87,7 +90,7 @@ def _push(store: PinataStore, journal: Journal, number: str) -> Callable[[], obj
     return lambda: push(store, records, progress=lambda name, done, total: None)
 
 
-def _change(store: PinataStore, journal: Journal, number: str) -> Callable[[], object]:
+def _change(store: Store, journal: Journal, number: str) -> Callable[[], object]:
     first, second = store.add(files(store.root, number))
     journal.write("there", first)
     journal.write("there", second)
@@ -104,7 +107,7 @@ def _change(store: PinataStore, journal: Journal, number: str) -> Callable[[], o
     return act
 
 
-def _pull(store: PinataStore, journal: Journal, number: str) -> Callable[[], object]:
+def _pull(store: Store, journal: Journal, number: str) -> Callable[[], object]:
     origin = open_store(store.root.parent / "origin", json.loads(os.environ[ADDRESS]))
     origin.root.mkdir(exist_ok=True)
     origin.add(files(origin.root, number))
@@ -150,17 +153,17 @@ def _pulled(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> 
     pulled = pull(store, store.query({"asset": "qc_report"}))
     outcome.lost += [f"{where}: {cid}: {why}" for cid, why in pulled.failed.items()]
     outcome.left += [f"{where}: {path}" for path in root.glob("tmp/*")]
-    here = {record.id for record in LocalStore(root).query({})}
-    origin = LocalStore(root.parent / "origin").query({})
+    here = {record.id for record in open_store(root).query({})}
+    origin = open_store(root.parent / "origin").query({})
     outcome.lost += [f"{where}: {record.id} not here" for record in origin if record.id not in here]
 
 
 def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> None:
     """After a push, the account has what is here, each record once, and nothing else."""
-    store, local = open_store(root, address_of(pinata)), LocalStore(root)
+    store, local = open_store(root, address_of(pinata)), open_store(root)
     records = local.query({"asset": "qc_report"})
     push(store, records)
-    outcome.lost += [f"{where}: {item} is not sent" for item in store.waiting()]
+    outcome.lost += [f"{where}: {item} is not sent" for item in store.outbox.waiting()]
     there = Counter(
         (file["network"], file["cid"], record_id(file["cid"], file["keyvalues"])) for file in pinata.files
     )

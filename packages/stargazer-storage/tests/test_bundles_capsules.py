@@ -21,7 +21,7 @@ from stargazer.storage.bundles.environment import (
 )
 from stargazer.storage.bundles.manifest import dump, parse
 from stargazer.storage.lineage._why import executions_of, why_each
-from stargazer.storage.store import LocalStore, now
+from stargazer.storage.store import Store, now, open_store
 
 from .lineage_store import entry_of, imported, made
 
@@ -29,7 +29,7 @@ from .lineage_store import entry_of, imported, made
 class History(NamedTuple):
     """raw -> aligned (with an index beside it) -> counted; and a file that has nothing to do with it."""
 
-    store: LocalStore
+    store: Store
     raw: Asset
     aligned: Asset
     index: Asset
@@ -39,7 +39,7 @@ class History(NamedTuple):
 
 @pytest.fixture
 def history(tmp_path: Path) -> History:
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     raw, other = imported(store, "raw"), imported(store, "other")
     aligned = Alignment(path=_written(store, "bam"), sample="s")
     store.commit(
@@ -56,7 +56,7 @@ def history(tmp_path: Path) -> History:
     return History(store, raw, aligned, index, counted, other)
 
 
-def _written(store: LocalStore, text: str) -> Path:
+def _written(store: Store, text: str) -> Path:
     path = store.objects.work / text
     path.write_text(text)
     return path
@@ -89,7 +89,7 @@ def test_what_is_made_on_the_way_comes_too_where_that_is_asked(history: History,
 
 def test_whoever_fetches_it_knows_the_same_executions(history: History, tmp_path: Path) -> None:
     made_at = capsule(history, tmp_path / "out").path.parent
-    yours = LocalStore(tmp_path / "yours")
+    yours = open_store(tmp_path / "yours")
 
     done = bundles.fetch(yours, find_bundle(str(made_at), yours.root), records_only=True)
 
@@ -102,7 +102,7 @@ def test_whoever_fetches_it_knows_the_same_executions(history: History, tmp_path
 
 
 def test_of_several_meanings_of_the_same_bytes_the_one_asked_for_is_followed(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     for name in ("first", "second"):
         given = imported(store, name)
         made(store, f"lab.{name}", "the same", {"given": given}, finished="2026-11-29T12:00:00Z")

@@ -34,24 +34,24 @@ from stargazer.storage.bundles import BuiltinBundle, Fetched, News, find_bundle,
 from stargazer.storage.bundles.find import ENTRY_POINT_GROUP, Lock
 from stargazer.storage.bundles.manifest import LARGEST, parse
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 from stargazer.storage.threads import each
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "mine")
+def mine(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "mine")
 
 
 @pytest.fixture
-def yours(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "yours")
+def yours(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "yours")
 
 
 @pytest.fixture
-def records(mine: LocalStore, tmp_path: Path) -> list[IpFile]:
+def records(mine: Store, tmp_path: Path) -> list[IpFile]:
     """A reference with its index, and a pair of reads."""
     names = {
         "g.fa": ">c\nACGT\n",
@@ -67,7 +67,7 @@ def records(mine: LocalStore, tmp_path: Path) -> list[IpFile]:
 
 
 @pytest.fixture
-def folder(mine: LocalStore, records: list[IpFile], tmp_path: Path) -> Path:
+def folder(mine: Store, records: list[IpFile], tmp_path: Path) -> Path:
     """A bundle of all of them."""
     return bundles.make(mine, "small", records, tmp_path / "out").path.parent
 
@@ -90,21 +90,21 @@ def web(tmp_path: Path) -> Iterator[str]:
     thread.join()
 
 
-def fetch(store: LocalStore, place: Path | str, **options: Any) -> Fetched:
+def fetch(store: Store, place: Path | str, **options: Any) -> Fetched:
     return bundles.fetch(store, find_bundle(str(place), store.root), **options)
 
 
-def state(store: LocalStore) -> set[str]:
+def state(store: Store) -> set[str]:
     """The ids of all records, provenance included."""
     return {record.id for record in store.query({}) if not is_note(store, record)}
 
 
-def is_note(store: LocalStore, record: IpFile) -> bool:
+def is_note(store: Store, record: IpFile) -> bool:
     """Whether a record is the store's own note that it got provenance from somebody else."""
     return record.name == "note.json" and bool(getattr(store.document(record.cid), "foreign", []))
 
 
-def objects(store: LocalStore) -> set[str]:
+def objects(store: Store) -> set[str]:
     return {path.name for path in (store.root / "objects").rglob("ba*")}
 
 
@@ -118,7 +118,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
 
 
 def test_a_folder_arrives_with_the_same_records_and_provenance(
-    folder: Path, mine: LocalStore, yours: LocalStore, records: list[IpFile]
+    folder: Path, mine: Store, yours: Store, records: list[IpFile]
 ) -> None:
     done = fetch(yours, folder)
 
@@ -134,7 +134,7 @@ def test_a_folder_arrives_with_the_same_records_and_provenance(
     ]
 
 
-def test_a_second_fetch_moves_nothing_and_adds_nothing(folder: Path, yours: LocalStore) -> None:
+def test_a_second_fetch_moves_nothing_and_adds_nothing(folder: Path, yours: Store) -> None:
     first = fetch(yours, folder)
     before = state(yours)
 
@@ -144,7 +144,7 @@ def test_a_second_fetch_moves_nothing_and_adds_nothing(folder: Path, yours: Loca
 
 
 def test_a_url_is_fetched_with_relative_mirrors(
-    folder: Path, web: str, mine: LocalStore, yours: LocalStore, records: list[IpFile]
+    folder: Path, web: str, mine: Store, yours: Store, records: list[IpFile]
 ) -> None:
     done = fetch(yours, f"{web}/out/small.bundle.json")
 
@@ -157,7 +157,7 @@ def test_a_url_is_fetched_with_relative_mirrors(
 
 
 def test_amended_and_retracted_records_arrive_as_they_are_now(
-    mine: LocalStore, yours: LocalStore, records: list[IpFile], tmp_path: Path
+    mine: Store, yours: Store, records: list[IpFile], tmp_path: Path
 ) -> None:
     amended = mine.amend(records[2], {"lane": "L1"})
     mine.retract(records[3])
@@ -169,12 +169,12 @@ def test_amended_and_retracted_records_arrive_as_they_are_now(
     assert [dict(record.keyvalues) for record in yours.query({"asset": "r2"})] == []
 
 
-def test_companions_travel_along(mine: LocalStore, records: list[IpFile], tmp_path: Path) -> None:
+def test_companions_travel_along(mine: Store, records: list[IpFile], tmp_path: Path) -> None:
     made = bundles.make(mine, "reference", records[:1], tmp_path / "out")
     assert [entry.name for entry in made.manifest.files] == ["g.fa", "g.fa.fai"]
 
 
-def test_files_of_one_name_get_names_of_their_own(mine: LocalStore, tmp_path: Path) -> None:
+def test_files_of_one_name_get_names_of_their_own(mine: Store, tmp_path: Path) -> None:
     found = []
     for number in (1, 2, 3):
         path = tmp_path / str(number) / "x.fq.gz"
@@ -191,7 +191,7 @@ def test_files_of_one_name_get_names_of_their_own(mine: LocalStore, tmp_path: Pa
 
 
 def test_only_some_are_brought_and_the_others_when_they_are_needed(
-    folder: Path, yours: LocalStore, records: list[IpFile]
+    folder: Path, yours: Store, records: list[IpFile]
 ) -> None:
     done = fetch(yours, folder, only={"asset": ["r1", "r2"]})
 
@@ -201,7 +201,7 @@ def test_only_some_are_brought_and_the_others_when_they_are_needed(
 
 
 def test_records_alone_are_registered_and_their_bytes_come_later(
-    folder: Path, mine: LocalStore, yours: LocalStore, records: list[IpFile]
+    folder: Path, mine: Store, yours: Store, records: list[IpFile]
 ) -> None:
     done = fetch(yours, folder, records_only=True)
 
@@ -212,7 +212,7 @@ def test_records_alone_are_registered_and_their_bytes_come_later(
 
 
 def test_a_missing_and_a_damaged_file_fail_and_the_others_arrive(
-    folder: Path, mine: LocalStore, yours: LocalStore, records: list[IpFile]
+    folder: Path, mine: Store, yours: Store, records: list[IpFile]
 ) -> None:
     missing, damaged = folder / records[0].cid, folder / records[2].cid
     kept = {path: path.read_bytes() for path in (missing, damaged)}
@@ -236,7 +236,7 @@ def test_a_missing_and_a_damaged_file_fail_and_the_others_arrive(
     assert mine.documents(records[0].cid)[0] in yours.documents(records[0].cid)
 
 
-def test_a_lie_about_the_size_is_an_error_of_that_entry(folder: Path, yours: LocalStore) -> None:
+def test_a_lie_about_the_size_is_an_error_of_that_entry(folder: Path, yours: Store) -> None:
     edit(folder, lambda body: body["files"][0].update(size=7))
     done = fetch(yours, folder)
     assert [item.name for item in done.failed] == ["g.fa"]
@@ -245,7 +245,7 @@ def test_a_lie_about_the_size_is_an_error_of_that_entry(folder: Path, yours: Loc
 
 
 def test_a_lie_about_the_cid_is_an_error_of_that_entry(
-    folder: Path, yours: LocalStore, records: list[IpFile]
+    folder: Path, yours: Store, records: list[IpFile]
 ) -> None:
     os.replace(folder / records[3].cid, folder / records[2].cid)
     done = fetch(yours, folder)
@@ -253,7 +253,7 @@ def test_a_lie_about_the_cid_is_an_error_of_that_entry(
     assert yours.objects.stat(records[2].cid) is None
 
 
-def test_a_damaged_object_is_replaced(folder: Path, yours: LocalStore, records: list[IpFile]) -> None:
+def test_a_damaged_object_is_replaced(folder: Path, yours: Store, records: list[IpFile]) -> None:
     fetch(yours, folder)
     path = yours.objects.path(records[0].cid)
     os.chmod(path, 0o644)
@@ -265,21 +265,21 @@ def test_a_damaged_object_is_replaced(folder: Path, yours: LocalStore, records: 
     assert path.read_text() == ">c\nACGT\n"
 
 
-def test_what_does_not_fit_is_refused_before_anything_moves(folder: Path, yours: LocalStore) -> None:
+def test_what_does_not_fit_is_refused_before_anything_moves(folder: Path, yours: Store) -> None:
     edit(folder, lambda body: body["files"][0].update(size=1 << 49))
     with pytest.raises(StorageError, match="free"):
         fetch(yours, folder)
     assert objects(yours) == set()
 
 
-def test_an_unknown_type_is_refused_before_anything_moves(folder: Path, yours: LocalStore) -> None:
+def test_an_unknown_type_is_refused_before_anything_moves(folder: Path, yours: Store) -> None:
     edit(folder, lambda body: body["files"][0]["keyvalues"].update(asset="nothing"))
     with pytest.raises(InvalidAssetError, match=r"entry 'g\.fa'"):
         fetch(yours, folder)
     assert objects(yours) == set()
 
 
-def test_a_file_that_is_not_of_its_type_is_not_registered(yours: LocalStore, tmp_path: Path) -> None:
+def test_a_file_that_is_not_of_its_type_is_not_registered(yours: Store, tmp_path: Path) -> None:
     (tmp_path / "x.fq").write_text("no reads\n")
     place = archive(tmp_path, "x.fq", "sha256", {"asset": "r1", "sample": "S"})
     done = fetch(yours, place)
@@ -291,7 +291,7 @@ def test_a_file_that_is_not_of_its_type_is_not_registered(yours: LocalStore, tmp
     "profile", [{}, {"chunker": "rabin-16384-65536-131072"}, {"leaves": "dag-pb", "version": 0}]
 )
 def test_a_real_gateway_is_a_mirror_whatever_the_layout(
-    profile: dict[str, Any], ipfsgw: Any, yours: LocalStore, tmp_path: Path
+    profile: dict[str, Any], ipfsgw: Any, yours: Store, tmp_path: Path
 ) -> None:
     path, blocks = tmp_path / "long.fq", tmp_path / "blocks"
     path.write_text(f"@long\n{'ACGT' * 100_000}\n+\n{'IIII' * 100_000}\n")
@@ -341,7 +341,7 @@ def published(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("how", ["file", "url"])
 def test_published_checksums_become_cids_and_are_locked(
-    how: str, published: Path, web: str, yours: LocalStore, tmp_path: Path
+    how: str, published: Path, web: str, yours: Store, tmp_path: Path
 ) -> None:
     place = str(published) if how == "file" else f"{web}/archive.bundle.json"
 
@@ -368,9 +368,7 @@ def test_published_checksums_become_cids_and_are_locked(
     assert fetch(yours, place).moved == 0
 
 
-def test_wrong_checksums_register_nothing_and_leave_the_mate_behind(
-    published: Path, yours: LocalStore
-) -> None:
+def test_wrong_checksums_register_nothing_and_leave_the_mate_behind(published: Path, yours: Store) -> None:
     edit(published.parent, lambda body: body["files"][1].update(sha256="00" * 32))
     done = fetch(yours, published)
     assert {item.name: item.reason.split()[0] for item in done.failed}.keys() == {"1.fq", "2.fq"}
@@ -378,9 +376,7 @@ def test_wrong_checksums_register_nothing_and_leave_the_mate_behind(
     assert state(yours) == set()
 
 
-def test_other_bytes_than_the_lock_says_are_an_error(
-    published: Path, yours: LocalStore, mine: LocalStore
-) -> None:
+def test_other_bytes_than_the_lock_says_are_an_error(published: Path, yours: Store, mine: Store) -> None:
     fetch(yours, published)
     (published.parent / "1.fq").write_text(READS.format(7))
 
@@ -394,15 +390,13 @@ def test_other_bytes_than_the_lock_says_are_an_error(
         fetch(mine, published)
 
 
-def test_a_mirror_that_sends_more_than_its_size_is_cut_off(
-    published: Path, web: str, yours: LocalStore
-) -> None:
+def test_a_mirror_that_sends_more_than_its_size_is_cut_off(published: Path, web: str, yours: Store) -> None:
     edit(published.parent, lambda body: body["files"][1].update(size=3))
     done = fetch(yours, f"{web}/archive.bundle.json", only={"asset": ["r1"]})
     assert "not the 3 of the file" in done.failed[0].reason
 
 
-def test_records_alone_need_a_cid(published: Path, yours: LocalStore) -> None:
+def test_records_alone_need_a_cid(published: Path, yours: Store) -> None:
     done = fetch(yours, published, records_only=True)
     assert [item.name for item in done.failed] == ["2.fq", "1.fq"]
     assert "CID is not known" in done.failed[0].reason
@@ -412,7 +406,7 @@ def test_records_alone_need_a_cid(published: Path, yours: LocalStore) -> None:
 
 
 def test_no_bundle_changes_what_was_here_before(
-    folder: Path, mine: LocalStore, yours: LocalStore, records: list[IpFile], tmp_path: Path
+    folder: Path, mine: Store, yours: Store, records: list[IpFile], tmp_path: Path
 ) -> None:
     """Given a store that has the records, a bundle that carries their document and takes one back changes nothing."""
     fetch(yours, folder)
@@ -431,7 +425,7 @@ def test_no_bundle_changes_what_was_here_before(
 
 
 def test_a_document_that_ends_what_the_bundle_does_not_hold_is_refused(
-    folder: Path, yours: LocalStore, records: list[IpFile], tmp_path: Path
+    folder: Path, yours: Store, records: list[IpFile], tmp_path: Path
 ) -> None:
     strange = Retraction(
         record=records[0].id,
@@ -454,7 +448,7 @@ def test_a_document_that_ends_what_the_bundle_does_not_hold_is_refused(
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"no provenance"])
 def test_what_is_no_provenance_document_is_not_kept(
-    data: bytes, folder: Path, yours: LocalStore, tmp_path: Path
+    data: bytes, folder: Path, yours: Store, tmp_path: Path
 ) -> None:
     (tmp_path / "strange").write_bytes(data)
     cid = compute_cid(tmp_path / "strange")
@@ -469,7 +463,7 @@ def test_what_is_no_provenance_document_is_not_kept(
 
 
 def test_a_provenance_document_is_no_file_of_a_bundle(
-    yours: LocalStore, records: list[IpFile], tmp_path: Path
+    yours: Store, records: list[IpFile], tmp_path: Path
 ) -> None:
     """Else an index that is rebuilt from the objects would take its word."""
     strange = Retraction(record=records[0].id, made_by=records[1].cid, cid=records[0].cid)
@@ -482,9 +476,7 @@ def test_a_provenance_document_is_no_file_of_a_bundle(
     assert (objects(yours), state(yours)) == (set(), set())
 
 
-def test_provenance_in_the_guise_of_a_file_is_not_brought_later_either(
-    yours: LocalStore, tmp_path: Path
-) -> None:
+def test_provenance_in_the_guise_of_a_file_is_not_brought_later_either(yours: Store, tmp_path: Path) -> None:
     """A bundle that registers records alone is not to smuggle a memo entry in through their bytes."""
     result = Entry(role="bam", cid=compute_cid(_written(tmp_path / "x.bam", b"BAM")), size=3, name="x.bam",
                    keyvalues={"asset": "alignment", "sample": "S"})  # fmt: skip
@@ -518,7 +510,7 @@ def _written(path: Path, data: bytes) -> Path:
 
 
 def test_a_manifest_alone_needs_a_mirror_and_no_bytes(
-    mine: LocalStore, yours: LocalStore, folder: Path, web: str, records: list[IpFile], tmp_path: Path
+    mine: Store, yours: Store, folder: Path, web: str, records: list[IpFile], tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidAssetError, match="--mirror"):
         bundles.make(mine, "alone", records, tmp_path / "alone", manifest_only=True)
@@ -532,7 +524,7 @@ def test_a_manifest_alone_needs_a_mirror_and_no_bytes(
 
 
 def test_making_again_copies_what_is_missing_or_damaged(
-    mine: LocalStore, folder: Path, records: list[IpFile], tmp_path: Path
+    mine: Store, folder: Path, records: list[IpFile], tmp_path: Path
 ) -> None:
     assert bundles.make(mine, "small", records, folder).copied == 0
     damaged = folder / records[0].cid
@@ -545,7 +537,7 @@ def test_making_again_copies_what_is_missing_or_damaged(
     "mirror", ["https://me:secret@example.org/{cid}", "https://example.org/", "ftp://x/{cid}"]
 )
 def test_a_mirror_that_no_manifest_takes_is_refused(
-    mirror: str, mine: LocalStore, records: list[IpFile], tmp_path: Path
+    mirror: str, mine: Store, records: list[IpFile], tmp_path: Path
 ) -> None:
     with pytest.raises(FormatError):
         bundles.make(mine, "x", records, tmp_path / "x", mirrors=[mirror])
@@ -553,7 +545,7 @@ def test_a_mirror_that_no_manifest_takes_is_refused(
 
 
 def test_verifying_reads_every_byte_and_downloads_nothing(
-    folder: Path, yours: LocalStore, records: list[IpFile]
+    folder: Path, yours: Store, records: list[IpFile]
 ) -> None:
     bundle = find_bundle(str(folder), yours.root)
     assert {item.state for item in bundles.verify(bundle, yours, in_store=True)} == {"missing"}
@@ -583,7 +575,7 @@ def test_a_manifest_behind_a_url_is_read_up_to_a_limit(web: str, tmp_path: Path)
 
 
 def test_two_bundles_of_one_name_are_told_apart(
-    mine: LocalStore, yours: LocalStore, records: list[IpFile], tmp_path: Path
+    mine: Store, yours: Store, records: list[IpFile], tmp_path: Path
 ) -> None:
     for place in ("one", "two"):
         fetch(yours, bundles.make(mine, "twice", records[2:3], tmp_path / place).path)
@@ -607,7 +599,7 @@ def builtin(monkeypatch: pytest.MonkeyPatch, manifest: Path, maker: Callable[[Pa
 
 
 def test_a_built_in_bundle_is_made_and_verified(
-    folder: Path, yours: LocalStore, mine: LocalStore, monkeypatch: pytest.MonkeyPatch
+    folder: Path, yours: Store, mine: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = edit(folder, lambda body: (body.update(name="made"), body.pop("mirrors"), body.pop("provenance")))
     sound = True
@@ -633,7 +625,7 @@ def test_a_built_in_bundle_is_made_and_verified(
 # interruption
 
 
-def test_news_comes_for_every_file(folder: Path, yours: LocalStore) -> None:
+def test_news_comes_for_every_file(folder: Path, yours: Store) -> None:
     told: list[News] = []
     fetch(yours, folder, observer=told.append)
     fetch(yours, folder, observer=told.append)
@@ -665,12 +657,12 @@ def test_what_is_unexpected_in_a_job_is_raised() -> None:
 
 
 def test_several_that_fetch_at_once_register_it_once(
-    folder: Path, web: str, mine: LocalStore, yours: LocalStore
+    folder: Path, web: str, mine: Store, yours: Store
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from stargazer.storage.store import LocalStore\n"
+        "import sys; from pathlib import Path; from stargazer.storage.store import Store\n"
         "from stargazer.storage import bundles\n"
-        "store = LocalStore(Path(sys.argv[1]))\n"
+        "store = open_store(Path(sys.argv[1]))\n"
         "print(len(bundles.fetch(store, bundles.find_bundle(sys.argv[2], store.root)).records))\n"
     )
     command = [sys.executable, "-c", code, str(yours.root), f"{web}/out/small.bundle.json"]
@@ -681,7 +673,7 @@ def test_several_that_fetch_at_once_register_it_once(
 
 @pytest.mark.slow
 def test_a_fetch_that_was_killed_goes_on_where_it_stopped(
-    mine: LocalStore, yours: LocalStore, tmp_path: Path, web: str
+    mine: Store, yours: Store, tmp_path: Path, web: str
 ) -> None:
     """Given kill -9 in the middle, no file is visible that is not whole, and the next fetch ends with all of them."""
     found = []
@@ -692,9 +684,9 @@ def test_a_fetch_that_was_killed_goes_on_where_it_stopped(
     bundles.make(mine, "large", found, tmp_path / "out")
     url = f"{web}/out/large.bundle.json"
     code = (
-        "import sys; from pathlib import Path; from stargazer.storage.store import LocalStore\n"
+        "import sys; from pathlib import Path; from stargazer.storage.store import Store\n"
         "from stargazer.storage import bundles\n"
-        "store = LocalStore(Path(sys.argv[1]))\n"
+        "store = open_store(Path(sys.argv[1]))\n"
         "bundle = bundles.find_bundle(sys.argv[2], store.root)\n"
         "bundles.fetch(store, bundle, observer=lambda news: print(news, flush=True))\n"
     )

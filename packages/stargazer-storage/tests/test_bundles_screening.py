@@ -14,24 +14,24 @@ from stargazer.storage import bundles
 from stargazer.storage.bundles import Fetched, find_bundle
 from stargazer.storage.checking import Check, Lookup
 from stargazer.storage.maintenance.indexing import rebuild
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"
 Install = Callable[[dict[str, Check]], None]
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "mine")
+def mine(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "mine")
 
 
 @pytest.fixture
-def yours(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "yours")
+def yours(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "yours")
 
 
 @pytest.fixture
-def records(mine: LocalStore, tmp_path: Path) -> list[IpFile]:
+def records(mine: Store, tmp_path: Path) -> list[IpFile]:
     """A pair of reads, told of by one document."""
     for mate in "12":
         (tmp_path / f"{mate}.fq").write_text(READS.format(mate))
@@ -41,7 +41,7 @@ def records(mine: LocalStore, tmp_path: Path) -> list[IpFile]:
 
 
 @pytest.fixture
-def folder(mine: LocalStore, records: list[IpFile], tmp_path: Path) -> Path:
+def folder(mine: Store, records: list[IpFile], tmp_path: Path) -> Path:
     """A bundle of both, with their document."""
     return bundles.make(mine, "pair", records, tmp_path / "out").path.parent
 
@@ -56,7 +56,7 @@ def untold(folder: Path) -> Path:
     return folder
 
 
-def fetch(store: LocalStore, place: Path, **options: Any) -> Fetched:
+def fetch(store: Store, place: Path, **options: Any) -> Fetched:
     return bundles.fetch(store, find_bundle(str(place), store.root), **options)
 
 
@@ -67,19 +67,19 @@ def refuse(asset: Asset, path: Path, lookup: Lookup) -> None:
 def approve(asset: Asset, path: Path, lookup: Lookup) -> None: ...
 
 
-def names(store: LocalStore) -> set[str]:
+def names(store: Store) -> set[str]:
     """The files that are registered."""
     return {record.name for record in store.query({}) if record.keyvalues.get("asset") != "provenance"}
 
 
-def imports(store: LocalStore, cid: str, role: str = "output") -> list[Import]:
+def imports(store: Store, cid: str, role: str = "output") -> list[Import]:
     """The imports that name a file, or that brought the document which does."""
     found = [store.document(document) for document in store.documents(cid, role)]
     return [document for document in found if isinstance(document, Import)]
 
 
 def test_what_a_check_refuses_is_held_back_with_the_reason(
-    folder: Path, yours: LocalStore, install: Install, records: list[IpFile]
+    folder: Path, yours: Store, install: Install, records: list[IpFile]
 ) -> None:
     install({"r2": refuse})
 
@@ -92,7 +92,7 @@ def test_what_a_check_refuses_is_held_back_with_the_reason(
 
 
 def test_a_document_that_tells_of_what_is_held_back_waits(
-    folder: Path, mine: LocalStore, yours: LocalStore, install: Install, records: list[IpFile]
+    folder: Path, mine: Store, yours: Store, install: Install, records: list[IpFile]
 ) -> None:
     """Given one document of both, R1 counts as imported from here while R2 is held back, and as theirs afterwards."""
     install({"r2": refuse})
@@ -113,7 +113,7 @@ def test_a_document_that_tells_of_what_is_held_back_waits(
 
 @pytest.mark.parametrize("again", [False, True])
 def test_what_is_forced_is_written_down_beside_the_documents_of_others(
-    again: bool, folder: Path, mine: LocalStore, yours: LocalStore, install: Install, records: list[IpFile]
+    again: bool, folder: Path, mine: Store, yours: Store, install: Install, records: list[IpFile]
 ) -> None:
     """Also in an index that is made again of the documents."""
     install({"r1": approve, "r2": refuse})
@@ -132,7 +132,7 @@ def test_what_is_forced_is_written_down_beside_the_documents_of_others(
 
 
 def test_the_import_of_what_no_document_tells_names_the_checks(
-    untold: Path, yours: LocalStore, install: Install, records: list[IpFile]
+    untold: Path, yours: Store, install: Install, records: list[IpFile]
 ) -> None:
     install({"r1": approve, "r2.idle": lambda asset, path, lookup: False})
 
@@ -143,7 +143,7 @@ def test_the_import_of_what_no_document_tells_names_the_checks(
 
 
 def test_the_import_of_what_no_document_tells_says_what_was_forced(
-    untold: Path, yours: LocalStore, install: Install, records: list[IpFile]
+    untold: Path, yours: Store, install: Install, records: list[IpFile]
 ) -> None:
     install({"r2": refuse})
 
@@ -155,7 +155,7 @@ def test_the_import_of_what_no_document_tells_says_what_was_forced(
     assert [entry.name for entry in document.files] == ["2.fq"]
 
 
-def test_what_is_registered_is_not_judged_again(folder: Path, yours: LocalStore, install: Install) -> None:
+def test_what_is_registered_is_not_judged_again(folder: Path, yours: Store, install: Install) -> None:
     install({"r2": refuse})
     first = fetch(yours, folder, force=True)
     before = {record.id for record in yours.query({})}
@@ -167,7 +167,7 @@ def test_what_is_registered_is_not_judged_again(folder: Path, yours: LocalStore,
 
 
 def test_records_alone_are_judged_when_their_bytes_are_fetched(
-    folder: Path, yours: LocalStore, install: Install
+    folder: Path, yours: Store, install: Install
 ) -> None:
     install({"r2": refuse})
 
@@ -176,7 +176,7 @@ def test_records_alone_are_judged_when_their_bytes_are_fetched(
 
 
 def test_a_check_compares_with_the_bundle_and_with_the_store(
-    folder: Path, mine: LocalStore, yours: LocalStore, install: Install, tmp_path: Path, records: list[IpFile]
+    folder: Path, mine: Store, yours: Store, install: Install, tmp_path: Path, records: list[IpFile]
 ) -> None:
     seen: list[tuple[str, bytes, int]] = []
 
@@ -198,11 +198,11 @@ def test_a_check_compares_with_the_bundle_and_with_the_store(
     reads = READS.format(1).encode()
     assert seen == [("3.fq", reads, 2)]
     seen.clear()
-    fetch(LocalStore(tmp_path / "third"), folder)
+    fetch(open_store(tmp_path / "third"), folder)
     assert seen == [("2.fq", reads, 1)]
 
 
-def test_a_link_by_name_is_followed(yours: LocalStore, install: Install, untold: Path) -> None:
+def test_a_link_by_name_is_followed(yours: Store, install: Install, untold: Path) -> None:
     def look(asset: Asset, path: Path, lookup: Lookup) -> None:
         known = lookup.target(asset, "r1_cid")
         raise FormatError(
@@ -220,9 +220,7 @@ def test_a_link_by_name_is_followed(yours: LocalStore, install: Install, untold:
     assert "'2.fq' is no mate of '1.fq'" in fetch(yours, untold).failed[0].reason
 
 
-def test_a_check_that_fails_itself_keeps_nothing_out(
-    folder: Path, yours: LocalStore, install: Install
-) -> None:
+def test_a_check_that_fails_itself_keeps_nothing_out(folder: Path, yours: Store, install: Install) -> None:
     install({"r1.bad": lambda asset, path, lookup: bool(1 // 0)})
     with pytest.warns(UserWarning, match=r"r1\.bad .* could not look at '1\.fq': ZeroDivisionError"):
         assert fetch(yours, folder).failed == []

@@ -10,7 +10,7 @@ import pytest
 from stargazer.assets import FormatError
 from stargazer.assets.provenance import dump
 from stargazer.storage.bundles.review import scrutinised
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .lineage_store import imported, made
 
@@ -26,7 +26,7 @@ def written(kind: str, **body: Any) -> bytes:
 
 
 def test_whatever_a_store_writes_can_be_taken(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     first, second = imported(store, "raw"), imported(store, "ünïcode \u3000 Ω")
     result = made(store, "lab.count", "3", {"given": first}, run_key="a" * 64)
     records = {record.cid: record for record in store.query({})}

@@ -12,7 +12,7 @@ import pytest
 from stargazer.assets import ConfigurationError
 from stargazer.assets.client import current_client
 from stargazer.storage import get_client
-from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.settings import Settings
 
 TOKEN = "eyJ-a-very-secret-token"

@@ -12,7 +12,7 @@ import pytest
 from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, IpFile, StorageError
 from stargazer.assets.client import StorageClient
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.pinata.client import PinataClient
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.settings import Settings

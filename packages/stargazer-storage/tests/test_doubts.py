@@ -13,21 +13,20 @@ from stargazer.storage.doubts import doubt
 from stargazer.storage.files import is_there
 from stargazer.storage.index import Index
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, lose_index
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 def anew(store):
     """The same store as another process sees it."""
-    if store._index is not None:
-        store._index.close()
-    return LocalStore(store.root)
+    store.index.close()
+    return open_store(store.root)
 
 
 def warned(store):
@@ -91,7 +90,7 @@ def test_the_empty_index_of_another_store_is_told_of(store, tmp_path):
     add(store, "a")
     store = anew(store)
     lose_index(store)
-    with LocalStore(tmp_path / "other").index as index:
+    with open_store(tmp_path / "other").index as index:
         index.tables()
     shutil.copy(tmp_path / "other" / "index.sqlite", store.index_path)
 
@@ -125,7 +124,7 @@ def test_the_first_files_of_somebody_who_is_at_work_are_no_loss(store, tmp_path)
     (tmp_path / "a.txt").write_text("a")
     with arriving(store.root, store.objects, lambda: store.index) as arrived:
         arrived.append(store.objects.add(tmp_path / "a.txt"))
-        assert LocalStore(store.root).query({}) == []
+        assert open_store(store.root).query({}) == []
     assert warned(anew(add(store, "b") and store)) == []
 
 
@@ -172,7 +171,7 @@ def test_a_path_that_is_too_long_for_sqlite_is_said_to_be(tmp_path, length):
 
     with pytest.raises(StorageError, match=r"too long.*512 bytes.*STARGAZER_INDEX.*STARGAZER_LOCAL"):
         Index(folder / "index.sqlite")
-    store = LocalStore(folder, index=tmp_path / "index")
+    store = open_store(folder, index=tmp_path / "index")
     assert len({add(store, "a").cid}) == 1
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import record_id
 from stargazer.assets.provenance import Execution, Import
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import Store, open_store
 
 PRELUDE = """
 import json, os, signal, sys
@@ -23,9 +23,9 @@ from pathlib import Path
 from stargazer.assets.catalogue import QcReport, Reference
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Execution
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store
 
-store = LocalStore(Path(sys.argv[1]))
+store = open_store(Path(sys.argv[1]))
 
 def add(name, size=1):
     path = Path(sys.argv[2]) / f"{name}.txt"
@@ -54,7 +54,7 @@ def run(code: str, *arguments: object, prefix: tuple[str, ...] = ()) -> str:
     return out
 
 
-def assert_sound(store: LocalStore) -> dict[str, list[str]]:
+def assert_sound(store: Store) -> dict[str, list[str]]:
     """Records, provenance, edges and memo agree, and all bytes are right; the kinds of each sample are returned."""
     with store.index.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -143,7 +143,7 @@ def crashed(tmp_path_factory):
 def test_a_crash_at_any_step_leaves_all_or_nothing(crashed):
     root, _, report = crashed
 
-    kinds = assert_sound(LocalStore(root))
+    kinds = assert_sound(open_store(root))
 
     assert {"add-before", "add-whole", "commit-before", "commit-whole"} <= set(kinds)
     for name, crashes in report.items():
@@ -161,7 +161,7 @@ def test_what_a_crash_left_does_not_hinder_a_second_try(crashed, source):
     again = "for name in sys.argv[3:]: (add if name.startswith('add') else commit)(name)"
     run(again, root, source, *samples)
 
-    assert set(samples) <= set(assert_sound(LocalStore(root)))
+    assert set(samples) <= set(assert_sound(open_store(root)))
 
 
 FOR_EVER = """
@@ -174,7 +174,7 @@ while True:
 
 
 def test_kill_9_twenty_times_loses_nothing_acknowledged(tmp_path, source):
-    store, seed = LocalStore(tmp_path / "store"), random.Random(20)
+    store, seed = open_store(tmp_path / "store"), random.Random(20)
     acknowledged: list[str] = []
     for round_ in range(10):
         writers = [start(FOR_EVER, store.root, source, f"{round_}{letter}") for letter in "ab"]
@@ -199,7 +199,7 @@ def test_four_processes_register_200_each_and_800_are_there(tmp_path, source):
         _, err = writer.communicate(timeout=280)
         assert writer.returncode == 0, err
 
-    kinds = assert_sound(LocalStore(tmp_path / "store"))
+    kinds = assert_sound(open_store(tmp_path / "store"))
     assert set(kinds) == {f"{w}-{n}{how}" for w in "wxyz" for n in range(100) for how in "ac"}
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
@@ -214,7 +214,7 @@ def test_the_same_file_from_four_processes_is_one_record(tmp_path, source):
         _, err = writer.communicate(timeout=120)
         assert writer.returncode == 0, err
 
-    kinds = assert_sound(LocalStore(tmp_path / "store"))
+    kinds = assert_sound(open_store(tmp_path / "store"))
     assert kinds == {str(number): ["added"] for number in range(25)}
 
 
@@ -274,7 +274,7 @@ def test_a_store_of_somebody_else_is_read_and_refuses_to_be_written():
             path.chmod(0o555)
         as_nobody = """
 from stargazer.storage.lineage import render, why
-theirs, store = store, LocalStore(Path(sys.argv[2], "own"))
+theirs, store = store, open_store(Path(sys.argv[2], "own"))
 print(render(why(store, add("warm").cid)), file=sys.stderr)  # whatever Python imports late, it may read now
 b"x".decode("unicode_escape")
 store = theirs
@@ -375,12 +375,12 @@ def fill(size=1 << 20):
         fill(size // 2)
 fill()
 try:
-    LocalStore(root).query({})
+    open_store(root).query({})
 except StorageError as error:
     assert "the disk is full" in str(error), error
 else:
     raise AssertionError("there was room")
-last = LocalStore(root)
+last = open_store(root)
 assert [found.kind for found in gc(last).removed] == ["leftover"]
 assert len(last.query({"asset": "qc_report"})) == 1
 last.index.close()
@@ -392,12 +392,12 @@ for pages in range(40):  # an index is made whole or not at all, wherever the di
     ballast.truncate(os.fstat(ballast.fileno()).st_size - 4096 * pages)
     ballast.seek(0, 2)
     try:
-        LocalStore(root).query({})
+        open_store(root).query({})
     except StorageError as error:
         assert "damaged" not in str(error), error
 ballast.truncate(0)
-fsck(LocalStore(root))
-print(len(LocalStore(root).query({"asset": "qc_report"})))
+fsck(open_store(root))
+print(len(open_store(root).query({"asset": "qc_report"})))
 """
 
 

@@ -22,7 +22,7 @@ from stargazer.storage.lineage import why
 from stargazer.storage.lineage._diff import diff
 from stargazer.storage.links import parse_binary
 from stargazer.storage.profiles import RAW, binary_cid
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 FEW, MANY = 20, 80
 AT = "2026-11-29T12:00:00.000000Z"
@@ -118,7 +118,7 @@ def test_documents_are_scrutinised() -> None:
 
 
 def test_amendments_of_the_files_of_one_document_are_accepted(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
+    store = open_store(tmp_path)
 
     def make(count: int) -> Callable[[], Any]:
         first = imported(count)
@@ -158,7 +158,7 @@ def test_documents_that_speak_of_one_file_are_needed() -> None:
 
 def test_the_documents_of_records_are_found(tmp_path: Path) -> None:
     def make(count: int) -> Callable[[], Any]:
-        store = LocalStore(tmp_path / str(count))
+        store = open_store(tmp_path / str(count))
         paths = [tmp_path / f"{number}.fq" for number in range(count)]
         for number, path in enumerate(paths):
             path.write_text(f"@r{number}/1\nACGT\n+\nIIII\n")
@@ -174,7 +174,7 @@ def test_the_documents_of_records_are_found(tmp_path: Path) -> None:
 
 def test_lineages_are_walked_and_compared(tmp_path: Path) -> None:
     def make(count: int) -> Callable[[], Any]:
-        store = LocalStore(tmp_path / str(count))
+        store = open_store(tmp_path / str(count))
         paths = [tmp_path / f"{number}.fq" for number in range(count)]
         for number, path in enumerate(paths):
             path.write_text(f"@r{number}/1\nACGT\n+\nIIII\n")
@@ -188,7 +188,7 @@ def test_lineages_are_walked_and_compared(tmp_path: Path) -> None:
             Entry(role="made", cid=cid(run), keyvalues={"asset": "r2", "sample": "s"}) for run in range(2)
         ]
         for entry, read in zip(made, (inputs, inputs[::-1]), strict=True):
-            with store._arriving() as arrived:
+            with store.arriving() as arrived:
                 document = Execution(task="t", inputs=read, outputs=[entry], finished=AT)
                 stored = store.write_document(document, arrived)
                 store.replay([stored.cid])

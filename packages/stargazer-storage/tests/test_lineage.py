@@ -7,21 +7,21 @@ from stargazer.assets import Asset, AssetNotFoundError
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
 from stargazer.storage.lineage import Step, render, why
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
-def imported(store: LocalStore, name: str) -> Asset:
+def imported(store: Store, name: str) -> Asset:
     path = store.objects.work / name
     path.write_text(name)
     return Asset.from_record(store.add([Addition(path=path, asset=QcReport(kind="raw", sample=name))])[0])
 
 
-def made(store: LocalStore, name: str, *inputs: Asset, **fields: object) -> Asset:
+def made(store: Store, name: str, *inputs: Asset, **fields: object) -> Asset:
     path = store.objects.work / name
     path.write_text(name)
     entries = [_entry(f"in{number}", asset) for number, asset in enumerate(inputs)]
@@ -253,11 +253,11 @@ def test_what_the_store_does_not_know_is_an_error(store, cid):
 def test_a_thousand_steps_are_walked_and_shown(store):
     """A chain that deep is past any recursion limit. Written as documents alone, in one transaction."""
     last = _entry("start", imported(store, "reads"))
-    with store._arriving() as arrived, store.index.transaction():
+    with store.arriving() as arrived, store.index.transaction():
         for number in range(1_000):
             output = Entry(role="out", cid=f"bafkrei{number:052d}", keyvalues={"asset": "qc_report"})
             document = Execution(task=f"step{number}", inputs=[last], outputs=[output])
-            store._apply(store.write_document(document, arrived), document)
+            store.apply(store.write_document(document, arrived), document)
             last = output
 
     step = why(store, last.cid)

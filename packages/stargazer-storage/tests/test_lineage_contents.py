@@ -7,14 +7,14 @@ import gzip
 import pytest
 from stargazer.assets import FormatError
 from stargazer.storage.lineage._contents import ENTRY_POINT_GROUP, contents, plain
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .lineage_store import entry_of, imported
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture

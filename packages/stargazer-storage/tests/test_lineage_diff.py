@@ -9,17 +9,17 @@ import pytest
 from stargazer.assets import Asset, AssetNotFoundError
 from stargazer.assets.provenance import ToolUse
 from stargazer.storage.lineage._diff import Difference, diff, difference_as_json, render_difference
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import Store, open_store
 
 from .lineage_store import imported, made
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
-def called(store: LocalStore, reads: Asset, run: str = "", **changed: Any) -> Asset:
+def called(store: Store, reads: Asset, run: str = "", **changed: Any) -> Asset:
     """align -> sort -> call, where `align` is done as `changed` says; `run` marks the bytes of all results."""
     how = {"code_digest": "c0", "distribution": "tasks 1.0", "platform": "Linux", "python": "3.11.7",
            "parameters": {"seed": 1}, "tools": [ToolUse(name="bwa", version="1.0")]}  # fmt: skip

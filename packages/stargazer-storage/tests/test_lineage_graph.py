@@ -8,14 +8,14 @@ import pytest
 from stargazer.assets.provenance import ToolUse
 from stargazer.storage.lineage import why
 from stargazer.storage.lineage.graph import as_dot, as_mermaid
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .lineage_store import imported, made
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture

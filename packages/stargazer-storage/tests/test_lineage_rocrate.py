@@ -11,7 +11,7 @@ from stargazer.assets import StorageError
 from stargazer.assets.provenance import ToolUse
 from stargazer.storage.lineage import why
 from stargazer.storage.lineage.rocrate import METADATA, as_rocrate, write_rocrate
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .lineage_store import imported, made
 
@@ -20,7 +20,7 @@ UNKNOWABLE = {"publisher", "affiliation", "availability"}  # recommended, but no
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ import cattrs, requests
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage import layouts, lineage
 from stargazer.storage.arrivals import arriving
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 from stargazer.storage.files import make_folders, open_shared
 from stargazer.storage.maintenance._gc import gc
 from tinydb import where
@@ -43,7 +43,7 @@ os.umask(int(sys.argv[5], 8))
 os.setgroups([group] if group else [])
 os.setgid(uid)
 os.setuid(uid)
-store = LocalStore(root)
+store = open_store(root)
 def add(name, text=None):
     path = root.parent / f"{name}.txt"
     path.write_text(text or name)

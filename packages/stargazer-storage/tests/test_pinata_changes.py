@@ -11,15 +11,15 @@ import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.remote import PinataRemote, Store
 from stargazer.storage.pinata.retrying import Patience
-from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition
+from stargazer.storage.store import Addition, open_store
 
 FASTA = b">chr1\nACGTACGTNN\n"
 
 
-def make_store(root: Path, pinata) -> PinataStore:
+def make_store(root: Path, pinata) -> Store:
     api = PinataApi(
         pinata.jwt,
         api=pinata.api,
@@ -27,7 +27,7 @@ def make_store(root: Path, pinata) -> PinataStore:
         patience=Patience(attempts=1),
         sleep=lambda seconds: None,
     )
-    return PinataStore(root, None, api, gateway=pinata.gateway, private_gateway=pinata.gateway)
+    return open_store(root, remote=PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway))
 
 
 @pytest.fixture
@@ -67,25 +67,25 @@ def on_account(pinata) -> list[tuple[str, str, str]]:
 def here_as_private(store) -> list[tuple[str, str, str]]:
     return sorted(
         ("private", record.id, record.keyvalues["provenance_cid"])
-        for record in store._search({"asset": "reference"})
+        for record in store.query_here({"asset": "reference"})
     )
 
 
 def assert_agree(store, pinata, *others) -> None:
     """Everything is sent, each record once, as it is here; other machines find just that."""
     assert push(store).left == []
-    assert store.waiting() == []
+    assert store.outbox.waiting() == []
     assert on_account(pinata) == here_as_private(store)
     documents = [file["cid"] for file in pinata.files if file["keyvalues"]["asset"] == "provenance"]
-    assert sorted(documents) == sorted(record.cid for record in store._search({"asset": "provenance"}))
+    assert sorted(documents) == sorted(record.cid for record in store.query_here({"asset": "provenance"}))
     for other in others:
-        other.listing.forget()
+        other.remote.listing.forget()
         found = other.query({"asset": "reference"})
         pulled = pull(other, found)
         assert pulled.failed == {}
-        other.listing.forget()
+        other.remote.listing.forget()
         assert sorted(record.id for record in other.query({"asset": "reference"})) == sorted(
-            record.id for record in store._search({"asset": "reference"})
+            record.id for record in store.query_here({"asset": "reference"})
         )
 
 
@@ -170,7 +170,7 @@ def test_two_machines_add_the_same_and_one_takes_it_back(here, there, pinata):
     add(there, "a")
     add(here, "a")
     push(here)
-    here.listing.forget()
+    here.remote.listing.forget()
     assert len(here.query({"asset": "reference"})) == 1
 
 
@@ -196,7 +196,7 @@ def test_any_sequence_of_changes_and_outages(here, there, pinata, monkeypatch, o
     chosen = random.Random(f"{oddity} {tus}")
     up = True
     for _ in range(40):
-        records = here._search({"asset": "reference"})
+        records = here.query_here({"asset": "reference"})
         match chosen.choice(["add", "add", "amend", "amend", "retract", "switch", "lost", "busy", "push"]):
             case "add":
                 add(here, chosen.choice("abc"), b">chr1\n%s\n" % chosen.choice([b"A", b"C"]))
@@ -301,11 +301,11 @@ def test_what_another_machine_added_too_stays_its_own(here, there, pinata):
 def test_what_somebody_removed_from_the_account_by_hand_is_followed(here, pinata):
     record = add(here, "a")
     for file in pinata.files:
-        here.api.delete(file["id"], public=False)
+        here.remote.api.delete(file["id"], public=False)
 
     here.retract(here.amend(record, {"build": "b"}))
 
-    assert here.waiting() == []
+    assert here.outbox.waiting() == []
     assert on_account(pinata) == []
 
 
@@ -330,7 +330,7 @@ def test_a_change_that_was_written_down_but_not_enqueued_is_sent_after_fsck(here
     def killed(*_, **__):
         raise KeyboardInterrupt  # after the document became durable, before the index knew
 
-    monkeypatch.setattr("stargazer.storage.store.LocalStore._apply", killed)
+    monkeypatch.setattr("stargazer.storage.store.Store._apply", killed)
     monkeypatch.setattr("stargazer.storage.objects.Objects.remove", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         here.retract(record)
@@ -356,4 +356,4 @@ def test_no_provenance_is_made_up_because_the_true_one_cannot_be_had_now(here, t
         there.amend(record, {"build": "b"})
     pinata.faults.remove(fault)
     assert [taken.keyvalues for taken in pull(there, found).records] == [record.keyvalues]
-    assert [document.cid for document in there._search({"asset": "provenance"})] == [made_by]
+    assert [document.cid for document in there.query_here({"asset": "provenance"})] == [made_by]

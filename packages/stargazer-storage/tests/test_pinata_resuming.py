@@ -46,7 +46,7 @@ def waiting(tmp_path, pinata_process):
         warnings.simplefilter("ignore")
         (record,) = store.add([Addition(path, QcReport(kind="large"))])
     pinata_process.start()
-    assert len(store.waiting()) == 2
+    assert len(store.outbox.waiting()) == 2
     return store, record
 
 
@@ -78,7 +78,7 @@ def test_killed_five_times_it_sends_hardly_more_than_the_file(waiting, pinata_pr
         pinata_process.end_uploads()
 
     assert json.loads(done.stdout) == []
-    assert store.waiting() == []
+    assert store.outbox.waiting() == []
     assert_complete(record, pinata_process)
 
 

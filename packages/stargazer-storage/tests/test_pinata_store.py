@@ -23,21 +23,23 @@ from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage import bundles
 from stargazer.storage.bundles import find_bundle
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.lineage import why
-from stargazer.storage.local import LocalStorageClient
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.retrying import Patience
-from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.pinata.transfer import pinata_store, pull, push
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 FASTA = b">chr1\nACGTACGTNN\n"
 
 
-def make_store(root: Path, pinata, **options) -> PinataStore:
+def make_store(root: Path, pinata, **options) -> Store:
     api = PinataApi(pinata.jwt, api=pinata.api, uploads=pinata.uploads, patience=Patience(attempts=1))
-    return PinataStore(root, None, api, gateway=pinata.gateway, private_gateway=pinata.gateway, **options)
+    return open_store(
+        root, remote=PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway, **options)
+    )
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_asking_for_superseded_ones_passes_over_nothing_that_only_the_account_ha
 
 
 def listed(store, **filters) -> list[str]:
-    store.listing.forget()
+    store.remote.listing.forget()
     return [record.id for record in store.query(filters)]
 
 
@@ -109,7 +111,7 @@ def test_what_is_added_is_there_with_its_provenance_under_the_same_cid(here, pin
     assert file["cid"] == record.cid
     assert file["keyvalues"] == dict(record.keyvalues)
     assert file["network"] == "private"
-    assert here.waiting() == []
+    assert here.outbox.waiting() == []
 
 
 def test_provenance_goes_last(here, pinata):
@@ -142,7 +144,7 @@ def test_what_is_here_is_never_downloaded_nor_asked_for(here, pinata):
 def test_public_is_said_for_each_file(here, there, pinata):
     private, public = add(here), add(here, b">chr2\nA\n", "b.fa", "b", public=True)
 
-    there.listing.forget()
+    there.remote.listing.forget()
     assert [record.cid for record in there.query({"asset": "reference"}, public=True)] == [public.cid]
     assert [record.cid for record in there.query({"asset": "reference"}, public=False)] == [private.cid]
     assert {record.cid for record in here.query({"asset": "reference"})} == {private.cid, public.cid}
@@ -176,7 +178,7 @@ def test_nothing_fails_because_the_service_is_down_and_push_completes_it(here, t
     made = run(here, record)
     here.hand_over([made.record])
     assert here.query({"asset": "reference"})[0].id == record.id
-    assert {item.rank for item in here.waiting()} == {0, 1}
+    assert {item.rank for item in here.outbox.waiting()} == {0, 1}
     assert kinds(pinata) == []
 
     pinata.start()
@@ -190,7 +192,7 @@ def test_nothing_fails_because_the_service_is_down_and_push_completes_it(here, t
 def test_an_outage_in_the_middle_loses_and_doubles_nothing(here, pinata):
     pinata.fault("POST /v3/files$", lost=True)  # done, but the answer never came
     record = add(here)
-    assert here.waiting()
+    assert here.outbox.waiting()
 
     sent = push(here)
 
@@ -202,11 +204,11 @@ def test_an_outage_in_the_middle_loses_and_doubles_nothing(here, pinata):
 def test_a_refused_upload_keeps_no_other(here, pinata):
     pinata.fault("POST /v3/files$", status=403, times=1)
     first = add(here)
-    assert [item.error for item in here.waiting() if item.record == first.id] != [""]
+    assert [item.error for item in here.outbox.waiting() if item.record == first.id] != [""]
 
     add(here, b">chr2\nA\n", "b.fa", "b")  # sends everything that waits
 
-    assert here.waiting() == []
+    assert here.outbox.waiting() == []
     assert kinds(pinata) == ["provenance", "provenance", "reference", "reference"]
 
 
@@ -238,7 +240,7 @@ def test_intermediates_stay_and_results_go(here, pinata):
 
     assert kinds(pinata) == ["alignment", "provenance", "provenance", "reference"]
     intermediate = run(here, source, b"other", key="other")
-    here.send()
+    here.remote.send(here)
     assert kinds(pinata).count("alignment") == 1
     assert kinds(pinata).count("provenance") == 3
     assert intermediate.cid not in {file["cid"] for file in pinata.files}
@@ -272,7 +274,7 @@ def test_the_memo_of_another_machine_answers(here, there, pinata):
 def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_trusted(
     here, there, tmp_path
 ):
-    stranger = LocalStore(tmp_path / "stranger")
+    stranger = open_store(tmp_path / "stranger")
     theirs = run(stranger, add(stranger), key="theirs")
     bundles.make(stranger, "calls", [theirs.record], tmp_path / "out")
     bundle = find_bundle(str(tmp_path / "out"), here.root)
@@ -282,15 +284,15 @@ def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_
 
     assert there.remembered("mine") is not None
     assert there.remembered("theirs") is None
-    there.take_over(there.query({"cid": mine.cid}))
+    there.remote.take_over(there, there.query({"cid": mine.cid}))
     assert there.remembered("theirs") is None
     document = record.keyvalues["provenance_cid"]
     assert not there.is_trusted(document)
 
     here.trust([document])
-    here.send()
-    there.listing.forget()
-    there.take_over(there.query({"cid": mine.cid}))
+    here.remote.send(here)
+    there.remote.listing.forget()
+    there.remote.take_over(there, there.query({"cid": mine.cid}))
 
     assert there.is_trusted(document)
     assert there.remembered("theirs") is not None
@@ -299,7 +301,7 @@ def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_
 def test_what_a_stranger_did_is_not_even_kept_while_nobody_can_say_that_it_is_his(
     here, there, tmp_path, pinata
 ):
-    stranger = LocalStore(tmp_path / "stranger")
+    stranger = open_store(tmp_path / "stranger")
     theirs = run(stranger, add(stranger), key="theirs")
     bundles.make(stranger, "calls", [theirs.record], tmp_path / "out")
     (record,) = bundles.fetch(here, find_bundle(str(tmp_path / "out"), here.root), records_only=True).records
@@ -358,7 +360,7 @@ def test_what_is_taken_back_while_the_service_is_down_is_gone_here_at_once_and_t
     changed = here.amend(second, {"build": "c"})
     assert listed(here, asset="reference") == [changed.id]
     pinata.start()
-    here.listing.forget()
+    here.remote.listing.forget()
     assert listed(here, asset="reference") == [changed.id]  # though the account still lists the old ones
 
     push(here)
@@ -389,7 +391,9 @@ def test_another_machines_record_can_be_changed_and_removed(here, there, pinata)
 def test_files_of_other_programs_in_the_account_are_no_records(here, pinata, tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_bytes(b"jpg")
-    here.api.upload(path, cid=compute_cid(path), name="holiday.jpg", keyvalues={"album": "x"}, public=False)
+    here.remote.api.upload(
+        path, cid=compute_cid(path), name="holiday.jpg", keyvalues={"album": "x"}, public=False
+    )
 
     assert listed(here) == []
 
@@ -398,7 +402,7 @@ def test_a_record_of_another_client_without_provenance_is_found_and_pulled(here,
     path = tmp_path / "x.fa"
     path.write_bytes(FASTA)
     pairs = {"asset": "reference", "build": "T2T"}
-    here.api.upload(path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
+    here.remote.api.upload(path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
 
     (found,) = here.query({"build": "T2T"})
     pulled = pull(here, [found])
@@ -414,7 +418,7 @@ def test_pull_brings_records_provenance_companions_and_bytes_once(here, there, p
     made = run(here, source)
     push(here, [made.record, source])
 
-    there.listing.forget()
+    there.remote.listing.forget()
     pulled = pull(there, there.query({"asset": "alignment"}))
     pinata.stop()
 
@@ -429,7 +433,7 @@ def test_pull_brings_records_provenance_companions_and_bytes_once(here, there, p
 def test_pull_says_what_could_not_be_had_and_goes_on_later(here, there, pinata):
     first, second = add(here), add(here, b">chr2\nA\n", "b.fa", "b")
     pinata.fault(f"GET /files/{first.cid}", status=404, times=None)
-    there.listing.forget()
+    there.remote.listing.forget()
 
     pulled = pull(there, there.query({"asset": "reference"}))
     assert list(pulled.failed) == [first.cid]
@@ -445,10 +449,10 @@ def test_what_was_amended_and_taken_back_there_is_so_after_a_pull(here, there):
     changed = here.amend(second, {"build": "changed"})
     here.retract(third)
 
-    there.listing.forget()
+    there.remote.listing.forget()
     pull(there, there.query({"asset": "reference"}))
-    there.api.service.api = "http://127.0.0.1:1"  # from here on, alone
-    there.listing.forget()
+    there.remote.api.service.api = "http://127.0.0.1:1"  # from here on, alone
+    there.remote.listing.forget()
 
     assert sorted(record.id for record in there.query({"asset": "reference"})) == sorted(
         [first.id, changed.id]
@@ -481,14 +485,14 @@ def test_two_processes_send_each_file_once(here, pinata, tmp_path):
     pinata.start()
     again = make_store(here.root, pinata)
 
-    threads = [threading.Thread(target=store.send) for store in (here, again)]
+    threads = [threading.Thread(target=store.remote.send, args=[store]) for store in (here, again)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert kinds(pinata) == ["provenance"] * 6 + ["reference"] * 6
-    assert here.waiting() == []
+    assert here.outbox.waiting() == []
 
 
 def test_the_service_that_keeps_one_record_for_the_same_bytes_is_noticed(here, pinata):
@@ -496,7 +500,7 @@ def test_the_service_that_keeps_one_record_for_the_same_bytes_is_noticed(here, p
     add(here)
     add(here, build="hg38")
 
-    (item,) = [item for item in here.waiting() if item.rank == 0]
+    (item,) = [item for item in here.outbox.waiting() if item.rank == 0]
     assert "hg38" not in str(pinata.files)
     assert item.error
 
@@ -504,7 +508,7 @@ def test_the_service_that_keeps_one_record_for_the_same_bytes_is_noticed(here, p
 def test_a_name_that_the_service_does_not_take_is_sent_escaped(here, there):
     record = add(here, name="two\nlines.fa")
 
-    assert here.waiting() == []
+    assert here.outbox.waiting() == []
     assert [found.id for found in there.query({"asset": "reference"})] == [record.id]
 
 
@@ -515,12 +519,14 @@ def test_the_token_is_told_to_the_service_alone_and_shown_to_nobody(here, there,
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         add(here, b">2\nA\n", "2.fa", "2")
-        here.listing.forget()
+        here.remote.listing.forget()
         here.query({})
-    texts = [str(warning.message) for warning in said] + [item.error for item in here.waiting()]
+    texts = [str(warning.message) for warning in said] + [item.error for item in here.outbox.waiting()]
 
     assert said
-    assert not any(pinata.jwt in text for text in [*texts, caplog.text, repr(here.api), repr(vars(here))])
+    assert not any(
+        pinata.jwt in text for text in [*texts, caplog.text, repr(here.remote.api), repr(vars(here))]
+    )
     assert not pinata.told(pinata.jwt, "gateway")
 
 
@@ -528,7 +534,7 @@ def test_assets_fetch_across_machines(here, there, monkeypatch):
     record = add(here)
 
     async def fetch() -> Asset:
-        from stargazer.storage.local import StoreClient
+        from stargazer.storage.client import StoreClient
 
         found = await Reference.one(build="GRCh38", client=StoreClient(there))
         return await found.fetch(client=StoreClient(there))
@@ -542,7 +548,7 @@ def test_assets_fetch_across_machines(here, there, monkeypatch):
 def test_a_small_account_is_asked_once_for_many_questions(here, pinata):
     add(here)
     before = len(pinata.matching("GET /v3/files"))
-    here.listing.forget()
+    here.remote.listing.forget()
 
     for number in range(50):
         here.query({"asset": "alignment_index", "alignment_cid": f"bafkrei{number}"})
@@ -564,7 +570,7 @@ def test_what_was_superseded_there_is_so_after_a_pull(here, there):
     pull(there, there.query({"asset": "reference"}))
     here.supersede(old, new, reason="N replaced")
 
-    there.listing.forget()
+    there.remote.listing.forget()
     pull(there, there.query({"asset": "reference"}))
 
     assert listed(there, asset="reference") == [new.id]
@@ -593,8 +599,8 @@ def test_what_is_known_from_provenance_alone_is_neither_missing_nor_pulled(here,
     source = add(here)
     made = run(here, source)
     here.hand_over([made.record])
-    here.api.delete(next(f["id"] for f in pinata.files if f["cid"] == source.cid), public=False)
-    there.listing.forget()
+    here.remote.api.delete(next(f["id"] for f in pinata.files if f["cid"] == source.cid), public=False)
+    there.remote.listing.forget()
 
     for _ in range(2):
         assert pull(there, there.query({})).failed == {}

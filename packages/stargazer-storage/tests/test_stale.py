@@ -12,22 +12,20 @@ from hypothesis import strategies as st
 from stargazer.assets import AssetNotFoundError, IpFile
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, ToolUse
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.lineage._stale import Stale, stale
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.recording import now
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import Store, open_store
 
 from .upkeep_store import add, lose_index
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
 
 
-def run(
-    store: LocalStore, name: str, *inputs: IpFile, task: str = "t", tool: str = "", text: str = ""
-) -> IpFile:
+def run(store: Store, name: str, *inputs: IpFile, task: str = "t", tool: str = "", text: str = "") -> IpFile:
     """What a task made of these files."""
     path = store.objects.work / f"{os.getpid()}-{name}.txt"
     path.write_text(text or f"made {name}")
@@ -39,7 +37,7 @@ def run(
     return report.record
 
 
-def names(store: LocalStore, found: Stale) -> list[str]:
+def names(store: Store, found: Stale) -> list[str]:
     """The samples of the files that were made, oldest first."""
     return [record.keyvalues["sample"] for cid in found.cids for record in store.query({"cid": cid})]
 
@@ -127,7 +125,7 @@ def test_the_same_after_the_index_was_lost(store):
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_as_a_plain_walk_says(tmp_path_factory, seed):
-    store = LocalStore(tmp_path_factory.mktemp("store") / "store")
+    store = open_store(tmp_path_factory.mktemp("store") / "store")
     chooser = random.Random(seed)
     files = [add(store, name) for name in "ab"]
     after: dict[str, set[str]] = {record.cid: set() for record in files}

@@ -11,7 +11,7 @@ import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage import statcache
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 SETTLED = statcache.SETTLED / 1e9 + 0.1  # seconds
 
@@ -29,14 +29,14 @@ sys.addaudithook(_watch)
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
-def add(store: LocalStore, path: Path) -> str:
+def add(store: Store, path: Path) -> str:
     return store.add([Addition(path=path, asset=QcReport(kind="notes"))])[0].cid
 
 
-def times_opened(store: LocalStore, path: Path) -> int:
+def times_opened(store: Store, path: Path) -> int:
     """How often this process opens a file while it is added, as the interpreter itself tells."""
     _opened.clear()
     _watched[:] = [str(path)]
@@ -66,7 +66,7 @@ def settled(spares):
 def test_an_unchanged_file_is_not_opened_again(store, settled):
     assert times_opened(store, settled) == 1
     assert times_opened(store, settled) == 0
-    assert times_opened(LocalStore(store.root), settled) == 0
+    assert times_opened(open_store(store.root), settled) == 0
 
 
 def test_a_link_to_it_is_known_too(store, settled, tmp_path):
@@ -144,5 +144,5 @@ def test_another_process_knows_it_too(store, settled):
 
     child = os.fork()
     if child == 0:
-        os._exit(times_opened(LocalStore(store.root), settled))
+        os._exit(times_opened(open_store(store.root), settled))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

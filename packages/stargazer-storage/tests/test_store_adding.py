@@ -1,4 +1,4 @@
-"""LocalStore.add: all or nothing, links between files, what is new, and every way a file can be bad."""
+"""Store.add: all or nothing, links between files, what is new, and every way a file can be bad."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stargazer.assets import FormatError, InvalidAssetError, StorageError
 from stargazer.assets.catalogue import R1, R2, QcReport, Reference
 from stargazer.assets.provenance import Import
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 FASTQ = "@read1\nACGT\n+\nIIII\n"
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 def write(path: Path, text: str = FASTQ) -> Path:
@@ -32,13 +32,13 @@ def reads(path: Path, **fields: str) -> Addition:
     return Addition(path=path, asset=R1(**{"sample": "NA12878", **fields}))
 
 
-def state(store: LocalStore) -> tuple[set[str], list[Path]]:
+def state(store: Store) -> tuple[set[str], list[Path]]:
     """The ids of all records, and all files but those of the index."""
     files = [path for path in store.root.rglob("*") if path.is_file() and path.parent != store.root]
     return {record.id for record in store.query({})}, sorted(files)
 
 
-def document(store: LocalStore, cid: str) -> Import:
+def document(store: Store, cid: str) -> Import:
     (provenance_cid,) = store.documents(cid)
     found = store.document(provenance_cid)
     assert isinstance(found, Import)
@@ -259,7 +259,7 @@ def test_a_file_that_grows_while_it_is_added_is_refused(store, tmp_path):
 
 def test_a_store_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    store = LocalStore(tmp_path / "file" / "store")
+    store = open_store(tmp_path / "file" / "store")
 
     with pytest.raises(StorageError, match=r"file/store"):
         store.add([reads(write(tmp_path / "a.fq"))])

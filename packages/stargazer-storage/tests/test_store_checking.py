@@ -11,15 +11,15 @@ from stargazer.assets import R1, R2, REGISTRY, Asset, FormatError, IpFile, asset
 from stargazer.assets.provenance import Import, dump, parse
 from stargazer.storage import statcache
 from stargazer.storage.checking import Check, Lookup
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 READS = b"@read/1\nACGTACGT\n+\nIIIIIIII\n"
 Install = Callable[[dict[str, Check]], None]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
 
 
 def write(path: Path, data: bytes = READS) -> Path:
@@ -27,7 +27,7 @@ def write(path: Path, data: bytes = READS) -> Path:
     return path
 
 
-def import_of(store: LocalStore, cid: str) -> Import:
+def import_of(store: Store, cid: str) -> Import:
     document = store.document(store.documents(cid)[0])
     assert isinstance(document, Import)
     return document
@@ -38,7 +38,7 @@ def refuse(asset: Asset, path: Path, lookup: Lookup) -> None:
 
 
 def test_the_checks_of_a_type_run_and_are_named_with_their_version(
-    tmp_path: Path, store: LocalStore, install: Install
+    tmp_path: Path, store: Store, install: Install
 ) -> None:
     install(
         {
@@ -52,7 +52,7 @@ def test_the_checks_of_a_type_run_and_are_named_with_their_version(
 
 
 def test_a_type_that_extends_another_is_checked_as_both(
-    tmp_path: Path, store: LocalStore, install: Install
+    tmp_path: Path, store: Store, install: Install
 ) -> None:
     @asset("umi_r1")
     class UmiR1(R1):
@@ -67,7 +67,7 @@ def test_a_type_that_extends_another_is_checked_as_both(
 
 
 def test_a_refused_file_leaves_nothing_and_all_others_out(
-    tmp_path: Path, store: LocalStore, install: Install
+    tmp_path: Path, store: Store, install: Install
 ) -> None:
     install({"r2": refuse})
     r1 = R1(sample="S")
@@ -81,9 +81,7 @@ def test_a_refused_file_leaves_nothing_and_all_others_out(
     assert not list((store.root / "objects").rglob("ba*"))
 
 
-def test_a_forced_file_is_registered_with_the_reason(
-    tmp_path: Path, store: LocalStore, install: Install
-) -> None:
+def test_a_forced_file_is_registered_with_the_reason(tmp_path: Path, store: Store, install: Install) -> None:
     install({"r1": refuse})
     (record,) = store.add([Addition(write(tmp_path / "x.fq"), R1(sample="S"), force=True)])
     document = import_of(store, record.cid)
@@ -91,9 +89,7 @@ def test_a_forced_file_is_registered_with_the_reason(
     assert document.checks == ["r1 (labchecks 1.2)"]
 
 
-def test_a_check_that_fails_itself_keeps_nothing_out(
-    tmp_path: Path, store: LocalStore, install: Install
-) -> None:
+def test_a_check_that_fails_itself_keeps_nothing_out(tmp_path: Path, store: Store, install: Install) -> None:
     install({"r1.bad": lambda asset, path, lookup: bool(1 // 0)})
     with pytest.warns(UserWarning, match="r1.bad .* could not look at 'x.fq': ZeroDivisionError"):
         (record,) = store.add([Addition(write(tmp_path / "x.fq"), R1(sample="S"))])
@@ -101,7 +97,7 @@ def test_a_check_that_fails_itself_keeps_nothing_out(
 
 
 def test_a_claim_that_could_not_be_compared_is_said_and_the_check_is_not_named(
-    tmp_path: Path, store: LocalStore, install: Install
+    tmp_path: Path, store: Store, install: Install
 ) -> None:
     install({"r1.size": lambda asset, path, lookup: f"sample={asset.sample}: no ruler is installed"})  # type: ignore[attr-defined]
     paths = [write(tmp_path / f"{number}.fq", READS.replace(b"read", b"%d" % number)) for number in range(13)]
@@ -115,7 +111,7 @@ def test_a_claim_that_could_not_be_compared_is_said_and_the_check_is_not_named(
     assert document.forced == []
 
 
-def test_a_check_finds_all_assets_of_a_type(tmp_path: Path, store: LocalStore, install: Install) -> None:
+def test_a_check_finds_all_assets_of_a_type(tmp_path: Path, store: Store, install: Install) -> None:
     seen: list[list[str | None]] = []
 
     def look(asset: Asset, path: Path, lookup: Lookup) -> None:
@@ -131,7 +127,7 @@ def test_a_check_finds_all_assets_of_a_type(tmp_path: Path, store: LocalStore, i
 
 
 def test_a_check_finds_what_is_registered_together_and_what_the_store_has(
-    tmp_path: Path, store: LocalStore, install: Install
+    tmp_path: Path, store: Store, install: Install
 ) -> None:
     seen: list[tuple[bytes | None, int]] = []
 
@@ -151,7 +147,7 @@ def test_a_check_finds_what_is_registered_together_and_what_the_store_has(
     assert seen == [(READS, 1), (READS, 2)]
 
 
-def test_bytes_that_are_not_here_are_not_brought(tmp_path: Path, store: LocalStore, install: Install) -> None:
+def test_bytes_that_are_not_here_are_not_brought(tmp_path: Path, store: Store, install: Install) -> None:
     found: list[Path | None] = []
 
     def look(asset: Asset, path: Path, lookup: Lookup) -> None:
@@ -187,7 +183,7 @@ def asked(install: Install, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[s
 
 
 def test_what_is_registered_and_unchanged_is_not_checked_again(
-    tmp_path: Path, store: LocalStore, asked: dict[str, list[str]]
+    tmp_path: Path, store: Store, asked: dict[str, list[str]]
 ) -> None:
     def added(sample: str = "S", force: bool = False) -> list[IpFile]:
         return store.add([Addition(path, R1(sample=sample), force=force) for path in paths])
@@ -208,7 +204,7 @@ def test_what_is_registered_and_unchanged_is_not_checked_again(
 
 
 def test_files_that_come_with_a_new_one_are_checked_with_it(
-    tmp_path: Path, store: LocalStore, asked: dict[str, list[str]]
+    tmp_path: Path, store: Store, asked: dict[str, list[str]]
 ) -> None:
     old, new = (
         write(tmp_path / f"{name}.fq", READS.replace(b"read", name.encode())) for name in ("old", "new")

@@ -1,4 +1,4 @@
-"""LocalStore.commit: outputs, provenance, edges and memo at once; and the memo that only knows what is there."""
+"""Store.commit: outputs, provenance, edges and memo at once; and the memo that only knows what is there."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from stargazer.assets import Asset, InvalidAssetError, StorageError
 from stargazer.assets.catalogue import Alignment, DuplicateMetrics, QcReport, Reference
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.store import Addition, LocalStore, now
+from stargazer.storage.store import Addition, Store, now, open_store
 
 BAM = gzip.compress(b"BAM\x01") + bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def reference(store, tmp_path):
     return Asset.from_record(record)
 
 
-def result(store: LocalStore, text: str, **fields: object) -> QcReport:
+def result(store: Store, text: str, **fields: object) -> QcReport:
     path = store.objects.work / f"{abs(hash(text))}.txt"
     path.write_text(text)
     return QcReport(path=path, **{"kind": "flagstat", **fields})
@@ -41,7 +41,7 @@ def execution(*inputs: Asset, key: str = "key", task: str = "flagstat") -> Execu
     return Execution(task=task, run_key=key, inputs=entries, finished=now())
 
 
-def state(store: LocalStore) -> tuple[list[str], list[str]]:
+def state(store: Store) -> tuple[list[str], list[str]]:
     objects = [path.name for path in store.root.glob("objects/*/*")]
     return [record.id for record in store.query({})], sorted(objects)
 
@@ -217,8 +217,8 @@ def test_the_last_computation_is_the_one_remembered(store):
 def test_another_process_remembers(store):
     store.commit(execution(), [("report", result(store, "x"))])
 
-    assert LocalStore(store.root).remembered("key") == store.remembered("key")
-    assert LocalStore(store.root).remembered("other") is None
+    assert open_store(store.root).remembered("key") == store.remembered("key")
+    assert open_store(store.root).remembered("other") is None
 
 
 COMMIT = """
@@ -226,9 +226,9 @@ import sys
 from pathlib import Path
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import Store
 
-store = LocalStore(Path(sys.argv[1]))
+store = open_store(Path(sys.argv[1]))
 for number in range(int(sys.argv[2])):
     results = []
     for name in ("one", "two"):

@@ -13,12 +13,13 @@ from stargazer.assets import AssetNotFoundError, FormatError, IntegrityError, St
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Amendment, Retraction
 from stargazer.storage.index import IndexDamaged
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.ledger import documents
+from stargazer.storage.store import Addition, Store, open_store
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def record(store, tmp_path):
     return add(store, tmp_path / "report.txt", "first report")
 
 
-def add(store: LocalStore, path: Path, text: str, **fields: str):
+def add(store: Store, path: Path, text: str, **fields: str):
     path.write_text(text)
     return store.add([Addition(path=path, asset=QcReport(**{"kind": "notes", **fields}))])[0]
 
@@ -43,7 +44,7 @@ def edit(path: Path, text: str) -> None:
 def test_an_edited_object_is_an_error_that_names_it(store, record):
     edit(store.read(record.cid), "FIRST REPORT")
 
-    for reader in (store, LocalStore(store.root)):
+    for reader in (store, open_store(store.root)):
         with pytest.raises(IntegrityError, match=record.cid):
             reader.read(record.cid)
 
@@ -78,7 +79,7 @@ def test_a_touched_object_is_fine_and_remembered(store, record):
 
 def test_a_copied_store_is_verified_again_and_fine(store, record, tmp_path):
     shutil.copytree(store.root, tmp_path / "copy")
-    copy = LocalStore(tmp_path / "copy")
+    copy = open_store(tmp_path / "copy")
 
     assert copy.read(record.cid).read_text() == "first report"
     assert copy.read(record.cid).is_relative_to(tmp_path / "copy")
@@ -123,7 +124,6 @@ def test_a_document_that_is_none_is_a_clear_error(store, record):
 
 
 def test_records_are_oldest_first_although_the_clock_goes_backwards(store, tmp_path, monkeypatch):
-    from stargazer.storage import recording
 
     times = iter(range(1000, 0, -1))
 
@@ -132,7 +132,7 @@ def test_records_are_oldest_first_although_the_clock_goes_backwards(store, tmp_p
         def now(cls, tz=None):
             return cls.fromtimestamp(next(times), tz)
 
-    monkeypatch.setattr(recording.datetime, "datetime", Backwards)
+    monkeypatch.setattr(documents.datetime, "datetime", Backwards)
     for number in range(5):
         add(store, tmp_path / f"{number}.txt", f"report {number}")
 
@@ -200,7 +200,7 @@ def test_an_amendment_that_says_nothing_new_is_not_written_down(store, record):
 
 
 def test_a_change_of_a_record_that_somebody_else_changed_is_refused_and_leaves_nothing(store, record):
-    other = LocalStore(store.root)
+    other = open_store(store.root)
     other.amend(record, {"kind": "flagstat"})
     before = sorted(store.root.glob("objects/*/*"))
 

@@ -13,28 +13,28 @@ from hypothesis import strategies as st
 from stargazer.assets import InvalidAssetError, IpFile
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
-from stargazer.storage import recording
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.ledger.documents import now
+from stargazer.storage.store import Addition, Store, open_store
 
 KINDS = ("a", "b", "c")
 
 
-def add(store: LocalStore, text: str, kind: str) -> IpFile:
+def add(store: Store, text: str, kind: str) -> IpFile:
     path = store.root.parent / f"{text}.txt"
     path.write_text(text)
     return store.add([Addition(path=path, asset=QcReport(kind=kind))])[0]
 
 
-def run(store: LocalStore, text: str, kind: str, key: str = "") -> None:
+def run(store: Store, text: str, kind: str, key: str = "") -> None:
     path = store.objects.work / "out.txt"
     path.write_text(text)
-    when = recording.now()
+    when = now()
     store.commit(
         Execution(task="t", run_key=key, started=when, finished=when), [("r", QcReport(kind=kind, path=path))]
     )
 
 
-def state(store: LocalStore) -> list[tuple[object, ...]]:
+def state(store: Store) -> list[tuple[object, ...]]:
     """All that is known of files, but for the order in which it came to be known."""
     found = [
         (record.id, record.cid, record.name, record.size, record.created_at, sorted(record.keyvalues.items()),
@@ -45,13 +45,13 @@ def state(store: LocalStore) -> list[tuple[object, ...]]:
     return sorted(found)
 
 
-def documents(store: LocalStore) -> list[str]:
+def documents(store: Store) -> list[str]:
     return [record.cid for record in store.query({"asset": "provenance"})]
 
 
-def replayed(store: LocalStore, folder: Path, cids: list[str], at_once: int = 1_000) -> LocalStore:
+def replayed(store: Store, folder: Path, cids: list[str], at_once: int = 1_000) -> Store:
     """Another store that knows nothing but these documents, read a few at a time."""
-    other = LocalStore(folder)
+    other = open_store(folder)
     for cid in cids:
         shutil.copyfile(store.objects.path(cid), other.objects.new_temporary().with_name(cid))
         other.objects.keep(folder / "tmp" / cid, cid)
@@ -74,7 +74,7 @@ STEPS = st.lists(
 @given(steps=STEPS, seed=st.integers(0, 1000))
 def test_any_history_is_what_its_documents_say_in_any_order(tmp_path_factory, steps, seed):
     folder = tmp_path_factory.mktemp("history")
-    store = LocalStore(folder / "store")
+    store = open_store(folder / "store")
     chooser = random.Random(seed)
     for action, text, kind in steps:
         current = store.query({"asset": "qc_report"})
@@ -104,7 +104,7 @@ def test_any_history_is_what_its_documents_say_in_any_order(tmp_path_factory, st
 
 
 def test_back_to_what_it_was_is_no_circle(tmp_path):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     record = add(store, "1", "a")
     back = store.amend(store.amend(record, {"kind": "b"}), {"kind": "a"})
     assert back.id == record.id
@@ -115,7 +115,7 @@ def test_back_to_what_it_was_is_no_circle(tmp_path):
 
 
 def test_a_change_that_is_heard_of_after_the_next_one_leaves_nothing(tmp_path):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     record = add(store, "1", "a")
     store.amend(store.amend(record, {"kind": "b"}), {"kind": "c"})
 
@@ -125,7 +125,7 @@ def test_a_change_that_is_heard_of_after_the_next_one_leaves_nothing(tmp_path):
 
 
 def test_what_was_taken_back_stays_so_though_it_was_made_twice(tmp_path):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     record = add(store, "1", "a")
     run(store, "1", "a")
     store.retract(record)
@@ -136,7 +136,7 @@ def test_what_was_taken_back_stays_so_though_it_was_made_twice(tmp_path):
 
 def test_a_retraction_ends_only_what_it_knew_of(tmp_path):
     """Two machines with the same file: one takes it back, the other, which made it anew, keeps it."""
-    first, second = LocalStore(tmp_path / "first"), LocalStore(tmp_path / "second")
+    first, second = open_store(tmp_path / "first"), open_store(tmp_path / "second")
     record = add(first, "1", "a")
     run(second, "1", "a")
     first.retract(record)
@@ -152,7 +152,7 @@ def test_a_retraction_ends_only_what_it_knew_of(tmp_path):
 
 
 def test_a_document_takes_effect_once(tmp_path):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     run(store, "1", "a")
     before = state(store)
 
@@ -161,12 +161,12 @@ def test_a_document_takes_effect_once(tmp_path):
 
 
 def test_the_memo_answers_with_what_was_replayed_but_not_with_what_strangers_said(tmp_path):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     run(store, "1", "a", key="key")
     mine = replayed(store, tmp_path / "mine", documents(store))
     assert mine.remembered("key")
 
-    theirs = LocalStore(tmp_path / "theirs")
+    theirs = open_store(tmp_path / "theirs")
     for cid in documents(store):
         shutil.copyfile(store.objects.path(cid), theirs.objects.new_temporary().with_name(cid))
         theirs.objects.keep(tmp_path / "theirs" / "tmp" / cid, cid)
@@ -181,7 +181,7 @@ def test_the_memo_answers_with_what_was_replayed_but_not_with_what_strangers_sai
 
 
 def test_provenance_cannot_be_taken_back_or_changed(tmp_path):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     add(store, "1", "a")
     (record,) = store.query({"asset": "provenance"})
 

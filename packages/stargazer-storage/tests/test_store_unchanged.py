@@ -12,7 +12,7 @@ import pytest
 from stargazer.assets import R1, R2, Annotation, FormatError
 from stargazer.storage import statcache
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 _watching: list[Path] = []  # folders
 _opened: list[Path] = []
@@ -40,9 +40,9 @@ def opening(*folders: Path) -> Iterator[list[Path]]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(statcache, "SETTLED", 0)  # test_statcache.py is about this time
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def annotations(paths: list[Path], build: str = "GRCh38") -> list[Addition]:
     return [Addition(path, Annotation(name="genes", build=build)) for path in paths]
 
 
-def everything(store: LocalStore) -> dict[Path, tuple[int, int]]:
+def everything(store: Store) -> dict[Path, tuple[int, int]]:
     """Every file of a store, with its size and time of change."""
     found = [path for path in store.root.rglob("*") if path.is_file() and not path.name.endswith("-shm")]
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in found}

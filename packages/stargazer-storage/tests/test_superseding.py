@@ -10,20 +10,20 @@ import pytest
 from stargazer.assets import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.catalogue import Reference
 from stargazer.assets.provenance import Supersession
-from stargazer.storage.local import LocalStorageClient
+from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 from .upkeep_store import add, lose_index
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
 
 
-def reports(store: LocalStore, **pairs: str) -> list[str]:
+def reports(store: Store, **pairs: str) -> list[str]:
     """The ids of the reports that a search finds."""
     return [record.id for record in store.query({"asset": "qc_report", **pairs})]
 
@@ -167,7 +167,7 @@ def test_a_store_made_before_there_were_supersessions_takes_them(store):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("DELETE FROM schemas")
     store.index.close()
-    store = LocalStore(store.root)
+    store = open_store(store.root)
 
     store.supersede(old, new)
 
@@ -178,7 +178,7 @@ def test_several_that_say_so_at_once_leave_one_answer(store):
     """Each knows of those before it, or none of them does: one supersession stands, and one undo is enough."""
     old, *others = (add(store, name) for name in "abcdef")
     with ThreadPoolExecutor(len(others)) as pool:
-        list(pool.map(lambda new: LocalStore(store.root).supersede(old, new), others))
+        list(pool.map(lambda new: open_store(store.root).supersede(old, new), others))
 
     assert store.successor(old.id) in {record.id for record in others}
     assert reports(store, superseded="true") == [old.id]

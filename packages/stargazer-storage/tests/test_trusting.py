@@ -14,7 +14,7 @@ from stargazer.storage import bundles
 from stargazer.storage.bundles import find_bundle
 from stargazer.storage.lineage.nearest import find_nearest
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.store import Addition, Store, open_store
 
 from .lineage_store import imported, made
 from .upkeep_store import lose_index
@@ -23,38 +23,38 @@ KEY = "a" * 64
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> LocalStore:
+def theirs(tmp_path: Path) -> Store:
     """Somebody else's store, in which `lab.count` was run on a file."""
-    store = LocalStore(tmp_path / "theirs")
+    store = open_store(tmp_path / "theirs")
     given = imported(store, "raw")
     made(store, "lab.count", "3", {"given": given}, run_key=KEY, finished="2026-11-29T12:00:00Z")
     return store
 
 
 @pytest.fixture
-def bundle(theirs: LocalStore, tmp_path: Path) -> Path:
+def bundle(theirs: Store, tmp_path: Path) -> Path:
     """The result as a bundle."""
     records = theirs.query({"asset": "qc_report", "kind": "made"})
     return bundles.make(theirs, "counts", records, tmp_path / "out").path.parent
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "mine")
+def mine(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "mine")
 
 
-def fetch(store: LocalStore, bundle: Path, **options: bool) -> list[str]:
+def fetch(store: Store, bundle: Path, **options: bool) -> list[str]:
     done = bundles.fetch(store, find_bundle(str(bundle), store.root), **options)
     assert done.failed == []
     return done.trusted
 
 
-def execution(store: LocalStore) -> str:
+def execution(store: Store) -> str:
     (record,) = store.query({"asset": "provenance", "kind": "execution"})
     return record.cid
 
 
-def test_what_others_did_is_no_answer_until_it_is_trusted(mine: LocalStore, bundle: Path) -> None:
+def test_what_others_did_is_no_answer_until_it_is_trusted(mine: Store, bundle: Path) -> None:
     assert fetch(mine, bundle) == []
     assert mine.remembered(KEY) is None
     assert not mine.is_trusted(execution(mine))
@@ -67,21 +67,21 @@ def test_what_others_did_is_no_answer_until_it_is_trusted(mine: LocalStore, bund
     assert mine.trust([execution(mine)]) == []  # it is already
 
 
-def test_a_bundle_is_trusted_when_it_is_fetched_or_fetched_again(mine: LocalStore, bundle: Path) -> None:
+def test_a_bundle_is_trusted_when_it_is_fetched_or_fetched_again(mine: Store, bundle: Path) -> None:
     fetch(mine, bundle)
 
     assert execution(mine) in fetch(mine, bundle, trust=True)
     assert mine.remembered(KEY) is not None
 
 
-def test_records_without_bytes_are_enough(mine: LocalStore, bundle: Path) -> None:
+def test_records_without_bytes_are_enough(mine: Store, bundle: Path) -> None:
     fetch(mine, bundle, trust=True, records_only=True)
 
     assert mine.remembered(KEY) is not None
     assert [record.path for record in mine.query({"asset": "qc_report", "kind": "made"})] == [None]
 
 
-def test_it_is_written_down_and_holds_after_the_index_was_lost(mine: LocalStore, bundle: Path) -> None:
+def test_it_is_written_down_and_holds_after_the_index_was_lost(mine: Store, bundle: Path) -> None:
     fetch(mine, bundle, trust=True)
     (note,) = mine.documents(execution(mine), "trusted")
     document = mine.document(note)
@@ -94,7 +94,7 @@ def test_it_is_written_down_and_holds_after_the_index_was_lost(mine: LocalStore,
     assert fsck(mine, full=True).problems == []
 
 
-def test_without_it_that_holds_too(mine: LocalStore, bundle: Path) -> None:
+def test_without_it_that_holds_too(mine: Store, bundle: Path) -> None:
     fetch(mine, bundle)
     lose_index(mine)
 
@@ -103,12 +103,12 @@ def test_without_it_that_holds_too(mine: LocalStore, bundle: Path) -> None:
 
 
 def test_what_holds_does_not_depend_on_the_order_of_the_documents(
-    mine: LocalStore, bundle: Path, tmp_path: Path
+    mine: Store, bundle: Path, tmp_path: Path
 ) -> None:
     fetch(mine, bundle, trust=True)
     documents = [record.cid for record in mine.query({"asset": "provenance"})]
     for number, order in enumerate(itertools.permutations(documents)):
-        store = LocalStore(tmp_path / str(number))
+        store = open_store(tmp_path / str(number))
         for cid in order:
             copy = store.objects.work / "copy"
             copy.write_bytes(mine.objects.path(cid).read_bytes())
@@ -118,7 +118,7 @@ def test_what_holds_does_not_depend_on_the_order_of_the_documents(
         assert store.remembered(KEY) is not None, order
 
 
-def test_nobody_elses_word_makes_anything_trusted(mine: LocalStore, theirs: LocalStore, bundle: Path) -> None:
+def test_nobody_elses_word_makes_anything_trusted(mine: Store, theirs: Store, bundle: Path) -> None:
     fetch(mine, bundle)
     work = mine.objects.work / "note"
     work.write_bytes(dump(Import(files=[], trusted=[execution(mine)], command="trust me", at="2026")))
@@ -134,7 +134,7 @@ def test_nobody_elses_word_makes_anything_trusted(mine: LocalStore, theirs: Loca
     assert mine.remembered(KEY) is None
 
 
-def test_whom_a_stranger_believes_is_not_heard(mine: LocalStore, theirs: LocalStore, tmp_path: Path) -> None:
+def test_whom_a_stranger_believes_is_not_heard(mine: Store, theirs: Store, tmp_path: Path) -> None:
     """An import of theirs comes with the file that it registered, and says whose executions to believe."""
     (raw,) = theirs.query({"asset": "qc_report", "kind": "raw"})
     pairs = {"asset": "qc_report", "kind": "raw", "sample": "again"}
@@ -156,12 +156,12 @@ def test_whom_a_stranger_believes_is_not_heard(mine: LocalStore, theirs: LocalSt
 
 @pytest.mark.parametrize("again", [False, True])
 def test_a_fetch_that_was_killed_leaves_nothing_that_counts_as_our_own(
-    mine: LocalStore, bundle: Path, again: bool
+    mine: Store, bundle: Path, again: bool
 ) -> None:
     mine.query({})
     pid = os.fork()
     if pid == 0:
-        LocalStore.replay = lambda *_: os._exit(9)  # type: ignore[method-assign, assignment]
+        Store.replay = lambda *_: os._exit(9)  # type: ignore[method-assign, assignment]
         fetch(mine, bundle)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
@@ -179,7 +179,7 @@ def test_a_fetch_that_was_killed_leaves_nothing_that_counts_as_our_own(
 
 
 def test_a_result_that_was_taken_back_stays_so_when_somebody_else_imports_it(
-    mine: LocalStore, theirs: LocalStore, tmp_path: Path
+    mine: Store, theirs: Store, tmp_path: Path
 ) -> None:
     own = made(mine, "lab.count", "4", {"given": imported(mine, "raw")}, run_key=KEY)
     record = own.record
@@ -201,8 +201,8 @@ def test_a_result_that_was_taken_back_stays_so_when_somebody_else_imports_it(
     assert nearest.note == "its result 'report' was taken back"
 
 
-def test_what_accompanies_a_file_by_our_own_word_comes_first(mine: LocalStore, tmp_path: Path) -> None:
-    theirs = LocalStore(tmp_path / "others")
+def test_what_accompanies_a_file_by_our_own_word_comes_first(mine: Store, tmp_path: Path) -> None:
+    theirs = open_store(tmp_path / "others")
     for number, store in enumerate([theirs, mine]):
         (tmp_path / "a.fa").write_text(">a\nACGT\n")
         (tmp_path / "a.fai").write_text(f"a\t4\t3\t4\t{5 + number}\n")
@@ -220,7 +220,7 @@ def test_what_accompanies_a_file_by_our_own_word_comes_first(mine: LocalStore, t
 
 
 def test_a_record_follows_our_own_word_whatever_the_clocks_of_others_say(
-    mine: LocalStore, theirs: LocalStore, tmp_path: Path
+    mine: Store, theirs: Store, tmp_path: Path
 ) -> None:
     (before,) = mine.query({"cid": imported(mine, "raw").cid or ""})
     pairs = {"asset": "qc_report", "kind": "raw", "sample": "raw"}
@@ -241,14 +241,14 @@ def test_a_record_follows_our_own_word_whatever_the_clocks_of_others_say(
 
 @pytest.mark.parametrize("trusted", [False, True])
 def test_which_of_several_answers_does_not_depend_on_which_came_first(
-    mine: LocalStore, tmp_path: Path, trusted: bool
+    mine: Store, tmp_path: Path, trusted: bool
 ) -> None:
     given = imported(mine, "raw")
     for hour in (14, 12, 13):
         made(
             mine, "lab.count", str(hour), {"given": given}, run_key=KEY, finished=f"2026-11-29T{hour}:00:00Z"
         )
-    yours = LocalStore(tmp_path / "yours")
+    yours = open_store(tmp_path / "yours")
     for record in mine.query({"asset": "qc_report", "kind": "made"}):
         folder = tmp_path / record.cid
         fetch(yours, bundles.make(mine, "one", [record], folder).path.parent, trust=trusted)
@@ -262,14 +262,14 @@ def test_which_of_several_answers_does_not_depend_on_which_came_first(
         assert (found[1].finished[:13] if found else "") == (expected if trusted or store is mine else "")
 
 
-def test_no_amendment_of_somebody_else_hides_a_record_that_is_here(mine: LocalStore, tmp_path: Path) -> None:
+def test_no_amendment_of_somebody_else_hides_a_record_that_is_here(mine: Store, tmp_path: Path) -> None:
     old, new = imported(mine, "old"), imported(mine, "new")
     records = {record.cid: record for record in mine.query({"asset": "qc_report"})}
     pairs = {"asset": "qc_report", "kind": "raw", "sample": "old"}
     better = pairs | {"sample": "better"}
     (tmp_path / "old").write_text("old")
     mine.supersede(records[old.cid or ""], records[new.cid or ""])
-    theirs = LocalStore(tmp_path / "others")
+    theirs = open_store(tmp_path / "others")
     added = theirs.add([Addition(tmp_path / "old", QcReport.from_keyvalues(pairs))])[0]
     amended = theirs.amend(added, better)
     (mine_too,) = mine.add([Addition(tmp_path / "old", QcReport.from_keyvalues(better))])
@@ -282,7 +282,7 @@ def test_no_amendment_of_somebody_else_hides_a_record_that_is_here(mine: LocalSt
     assert mine.query({"asset": "qc_report"}) == before
 
 
-def test_what_this_store_did_itself_comes_before_what_it_trusts(mine: LocalStore, bundle: Path) -> None:
+def test_what_this_store_did_itself_comes_before_what_it_trusts(mine: Store, bundle: Path) -> None:
     fetch(mine, bundle, trust=True)
     given = imported(mine, "raw")
     own = made(mine, "lab.count", "4", {"given": given}, run_key=KEY, finished="2026-11-29T09:00:00Z")
@@ -295,6 +295,6 @@ def test_what_this_store_did_itself_comes_before_what_it_trusts(mine: LocalStore
         assert fsck(mine).ok
 
 
-def test_what_is_not_known_here_cannot_be_trusted(mine: LocalStore, theirs: LocalStore) -> None:
+def test_what_is_not_known_here_cannot_be_trusted(mine: Store, theirs: Store) -> None:
     with pytest.raises(AssetNotFoundError, match="no execution"):
         mine.trust([execution(theirs)])

@@ -9,25 +9,27 @@ import types
 import pytest
 from stargazer.assets import IpFile, StorageError
 from stargazer.assets.provenance import Entry, Execution, dump
-from stargazer.storage import remaking
+from stargazer.storage import recompute
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.recording import now
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, lose_index
 
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch):
     """The names of tasks that are installed."""
     names = {"summarise"}
-    monkeypatch.setattr(remaking, "_recomputers", lambda: [types.SimpleNamespace(can_run=names.__contains__)])
+    monkeypatch.setattr(
+        recompute, "_recomputers", lambda: [types.SimpleNamespace(can_run=names.__contains__)]
+    )
     return names
 
 

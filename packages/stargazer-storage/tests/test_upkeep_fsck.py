@@ -9,7 +9,7 @@ import pytest
 from stargazer.assets import IntegrityError
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._verify import verify
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, damage, decay, spawn
 
@@ -18,7 +18,7 @@ BIG = "x" * 3_000_000
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 def mirror(store, record, folder):
@@ -43,7 +43,7 @@ def test_a_sound_store_is_sound(store):
 
 
 def test_nothing_is_made_where_there_is_no_store(tmp_path):
-    assert fsck(LocalStore(tmp_path / "none")).ok
+    assert fsck(open_store(tmp_path / "none")).ok
     assert not (tmp_path / "none").exists()
 
 

@@ -14,7 +14,7 @@ from stargazer.storage.doubts import doubt
 from stargazer.storage.index import IndexDamaged
 from stargazer.storage.lineage import render, why
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, damage, lose_index, spawn, state
 
@@ -22,7 +22,7 @@ from .upkeep_store import add, commit, damage, lose_index, spawn, state
 @pytest.fixture
 def store(tmp_path):
     """Three files added, one edited, one deleted, and one made of the others."""
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     first, second, third = (add(store, name) for name in "abc")
     store.amend(second, {"kind": "better"})
     store.retract(third)
@@ -33,7 +33,7 @@ def store(tmp_path):
 def reopened(store):
     """Another process' view of the same store; the first one's index is closed, and so checkpointed."""
     store.index.close()
-    return LocalStore(store.root)
+    return open_store(store.root)
 
 
 def test_the_same_answers_after_the_index_was_deleted(store):
@@ -44,7 +44,7 @@ def test_the_same_answers_after_the_index_was_deleted(store):
     report = fsck(store)
 
     assert [problem.fixed for problem in report.problems] == [True]
-    assert state(store) == before == state(LocalStore(store.root))
+    assert state(store) == before == state(open_store(store.root))
     assert {cid: render(why(store, cid)) for cid in lineages} == lineages
     assert fsck(store).problems == []
 
@@ -52,7 +52,7 @@ def test_the_same_answers_after_the_index_was_deleted(store):
 def test_what_was_added_before_anybody_noticed_stays(store):
     before = state(store)
     lose_index(store)
-    store = LocalStore(store.root)
+    store = open_store(store.root)
     fourth = add(store, "e")
 
     assert "fsck" in doubt(store)
@@ -162,7 +162,7 @@ def header_inverted(store, at):
     assert state(store) == before
     assert fsck(store).problems == []
     store.index.close()
-    store = LocalStore(store.root)
+    store = open_store(store.root)
     store.retract(add(store, "late"))
     assert doubt(store) == ""
 
@@ -230,7 +230,7 @@ def test_a_bit_flipped_within_a_record_is_noticed_by_a_quick_run(store):
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_a_torn_log_is_made_good(tmp_path, share):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     code = "add(store, 'a'); add(store, 'b'); store.amend(add(store, 'c'), {'kind': 'x'}); import os; os._exit(0)"
     assert spawn(code, store.root).wait() == 0
     (log,) = store.root.glob("index.sqlite-wal")
@@ -294,7 +294,7 @@ def test_other_processes_go_on_with_the_new_index(store):
     _, err = other.communicate()
 
     assert other.returncode == 0, err
-    records = LocalStore(store.root).query({"asset": "qc_report"})
+    records = open_store(store.root).query({"asset": "qc_report"})
     assert len(records) == len(before) + 1
     assert fsck(store, full=True).problems == []
 
@@ -319,7 +319,7 @@ steps = st.lists(
 )
 @given(history=steps)
 def test_any_history_is_told_again_by_its_documents(tmp_path_factory, history):
-    store = LocalStore(tmp_path_factory.mktemp("history") / "store")
+    store = open_store(tmp_path_factory.mktemp("history") / "store")
     for step, which, name in history:
         records = store.query({"asset": "qc_report"})
         if step == "add":

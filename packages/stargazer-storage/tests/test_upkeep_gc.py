@@ -14,7 +14,7 @@ from stargazer.storage.maintenance import gc as module
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
 from stargazer.storage.sources import source_of
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, lose_index, spawn
 
@@ -23,7 +23,7 @@ DAY = 86_400
 
 @pytest.fixture
 def store(tmp_path):
-    return LocalStore(tmp_path / "store")
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 import pytest
 from stargazer.storage.maintenance import leftovers
 from stargazer.storage.maintenance.sweep import sweep
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import open_store
 
 from .upkeep_store import add, spawn
 
@@ -19,7 +19,7 @@ CID = "bafkreigks6arfsq3xxfpvqrrwonchxcnu6do76auprhhfomao6c273sixm"
 
 @pytest.fixture
 def store(tmp_path):
-    store = LocalStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     add(store, "a")
     return store
 
@@ -171,5 +171,5 @@ def test_sweeping_while_another_process_adds_loses_nothing(store):
 
 
 def test_what_is_no_store_is_left_alone(tmp_path):
-    assert sweep(LocalStore(tmp_path / "none")).removed == []
+    assert sweep(open_store(tmp_path / "none")).removed == []
     assert not (tmp_path / "none").exists()

@@ -10,8 +10,8 @@ from pathlib import Path
 from stargazer.assets import Asset, IpFile
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution
-from stargazer.storage.recording import now
-from stargazer.storage.store import Addition, LocalStore
+from stargazer.storage.ledger.documents import now
+from stargazer.storage.store import Addition, Store
 
 __all__ = ["PRELUDE", "add", "backdate", "commit", "damage", "decay", "lose_index", "spawn", "state"]
 
@@ -19,13 +19,13 @@ PRELUDE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from stargazer.storage.store import LocalStore
+from stargazer.storage.store import Store
 from upkeep_store import add, commit
-store = LocalStore(Path(sys.argv[2]))
+store = open_store(Path(sys.argv[2]))
 """
 
 
-def add(store: LocalStore, name: str, text: str = "", origin: str = "") -> IpFile:
+def add(store: Store, name: str, text: str = "", origin: str = "") -> IpFile:
     """Register a report of this name; its folder is gone afterwards."""
     path = store.root.parent / f"{os.getpid()}-{name}.txt"
     path.write_text(text or name)
@@ -37,7 +37,7 @@ def add(store: LocalStore, name: str, text: str = "", origin: str = "") -> IpFil
     return record
 
 
-def commit(store: LocalStore, name: str, *inputs: IpFile, text: str = "") -> IpFile:
+def commit(store: Store, name: str, *inputs: IpFile, text: str = "") -> IpFile:
     """Register what a task made of these files."""
     path = store.objects.work / f"{os.getpid()}-{name}.txt"
     path.write_text(text or f"made {name}")
@@ -51,7 +51,7 @@ def commit(store: LocalStore, name: str, *inputs: IpFile, text: str = "") -> IpF
     return report.record
 
 
-def state(store: LocalStore) -> object:
+def state(store: Store) -> object:
     """Everything that people can ask a store for: records, what is known of each file, and the memo."""
     records = [(r.id, r.cid, r.name, r.size, r.created_at, dict(r.keyvalues)) for r in store.query({})]
     cids = sorted({record[1] for record in records})
@@ -64,7 +64,7 @@ def state(store: LocalStore) -> object:
     return records, edges, {key: store.remembered(key) for key in keys}
 
 
-def lose_index(store: LocalStore) -> None:
+def lose_index(store: Store) -> None:
     """Delete the index with all that lies beside it."""
     for path in store.root.glob("index.sqlite*"):
         path.unlink()

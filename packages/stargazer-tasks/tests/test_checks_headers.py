@@ -24,7 +24,7 @@ from stargazer.assets import (
     Reference,
     Variants,
 )
-from stargazer.storage import Addition, LocalStore, Lookup, bundles
+from stargazer.storage import Addition, Lookup, Store, bundles, open_store
 from stargazer.storage._add import fields_of
 from stargazer.storage.bundles import find_bundle
 from stargazer.tasks.checks.gvcf import is_gvcf
@@ -35,12 +35,12 @@ COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture
-def add(store: LocalStore) -> Callable[..., str]:
+def add(store: Store) -> Callable[..., str]:
     """Register one file: its CID."""
 
     def run(path: Path, asset: Asset, *, force: bool = False) -> str:
@@ -50,13 +50,13 @@ def add(store: LocalStore) -> Callable[..., str]:
     return run
 
 
-def refused(store: LocalStore, path: Path, asset: Asset) -> str:
+def refused(store: Store, path: Path, asset: Asset) -> str:
     with pytest.raises(FormatError) as caught:
         store.add([Addition(path, asset)])
     return str(caught.value)
 
 
-def said(store: LocalStore, path: Path, **given: str) -> Mapping[str, Any]:
+def said(store: Store, path: Path, **given: str) -> Mapping[str, Any]:
     """What a file says, given this of it; an asset that is linked as its CID."""
     kind = {".bam": Alignment, ".cram": Alignment, ".h5ad": AnnData}.get(path.suffix, Variants)
     fields = fields_of(kind)
@@ -120,7 +120,7 @@ def group(sample: str = "", library: str = "", id: str = "1", **more: str) -> di
 
 @pytest.mark.parametrize("suffix", ["bam", "cram"])
 def test_an_alignment_says_sample_library_order_duplicates_and_reference(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], suffix: str
+    tmp_path: Path, store: Store, add: Callable[..., str], suffix: str
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = bam(tmp_path / f"a.{suffix}", group("0123", "lib"), programs=("bwa", "MarkDuplicates"))
@@ -135,7 +135,7 @@ def test_an_alignment_says_sample_library_order_duplicates_and_reference(
 
 
 def test_read_groups_of_one_sample_are_one_sample_and_libraries_may_differ(
-    tmp_path: Path, store: LocalStore
+    tmp_path: Path, store: Store
 ) -> None:
     two = bam(tmp_path / "a.bam", group("S", "x"), group("S", "y", id="2"), order="")
     assert said(store, two) == {"sample": "S"}
@@ -157,14 +157,14 @@ def test_read_groups_of_one_sample_are_one_sample_and_libraries_may_differ(
     ids=["other order", "other length", "a part", "one more", "none"],
 )
 def test_a_reference_is_taken_where_contigs_and_lengths_are_the_same(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], lengths: dict[str, int], fits: bool
+    tmp_path: Path, store: Store, add: Callable[..., str], lengths: dict[str, int], fits: bool
 ) -> None:
     add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     assert ("reference_cid" in said(store, bam(tmp_path / "a.bam", group("S"), lengths=lengths))) == fits
 
 
 def test_a_checksum_tells_two_references_apart_and_without_one_nothing_is_guessed(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     sequences = {"c": "ACGT" * 5}
     pysam.dict("-o", str(tmp_path / "r.dict"), str(fasta(tmp_path / "r.fa", sequences)))
@@ -180,7 +180,7 @@ def test_a_checksum_tells_two_references_apart_and_without_one_nothing_is_guesse
 
 
 def test_a_superseded_reference_is_not_taken(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Store, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(fasta(tmp_path / "old.fa"), Reference(build="old"))
     new = add(
@@ -196,7 +196,7 @@ def test_a_superseded_reference_is_not_taken(
 
 
 def test_a_reference_with_two_names_gives_no_build(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     cid = add(fasta(tmp_path / "r.fa"), Reference(build="hg38"))
     add(tmp_path / "r.fa", Reference(build="GRCh38"))
@@ -207,7 +207,7 @@ def test_a_reference_with_two_names_gives_no_build(
 
 @pytest.mark.parametrize("name", ["v.vcf", "v.vcf.gz", "v.bcf"])
 def test_variants_say_samples_and_reference(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], name: str
+    tmp_path: Path, store: Store, add: Callable[..., str], name: str
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = vcf(tmp_path / name, "NA1\t2", {"chr1": 100})
@@ -216,7 +216,7 @@ def test_variants_say_samples_and_reference(
 
 
 def test_variants_without_lengths_of_contigs_are_not_guessed(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = tmp_path / "v.vcf"
@@ -251,7 +251,7 @@ def test_a_block_of_other_callers_has_an_end_and_a_genotype(tmp_path: Path, row:
     assert is_gvcf(vcf(tmp_path / "v.vcf", "A", rows=row)) == expected
 
 
-def test_real_files_say_what_they_are(store: LocalStore, add: Callable[..., str], test_data: Path) -> None:
+def test_real_files_say_what_they_are(store: Store, add: Callable[..., str], test_data: Path) -> None:
     tp53, chr20 = test_data / "tp53", test_data / "na12878_chr20"
     build = add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
     found = said(store, tp53 / "NA12829_TP53_markdup.bam")
@@ -265,7 +265,7 @@ def test_real_files_say_what_they_are(store: LocalStore, add: Callable[..., str]
     assert len(json.loads(calls["samples"])) == 1
 
 
-def test_a_matrix_says_its_size_and_layers(tmp_path: Path, store: LocalStore) -> None:
+def test_a_matrix_says_its_size_and_layers(tmp_path: Path, store: Store) -> None:
     assert said(store, matrix(tmp_path / "m.h5ad")) == {"n_obs": "1", "n_vars": "3", "layers": '["counts"]'}
 
 
@@ -284,7 +284,7 @@ def test_a_matrix_says_its_size_and_layers(tmp_path: Path, store: LocalStore) ->
     ],
     ids=["no obs", "no name of the index", "layers that are a number"],
 )
-def test_what_is_no_matrix_is_refused(tmp_path: Path, store: LocalStore, change: Any, error: str) -> None:
+def test_what_is_no_matrix_is_refused(tmp_path: Path, store: Store, change: Any, error: str) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(matrix(tmp_path / "m.h5ad"), "a") as file:
         change(file)
@@ -305,7 +305,7 @@ def matrix(path: Path) -> Path:
 # samples and libraries
 
 
-def test_several_samples_are_to_be_split(tmp_path: Path, store: LocalStore, add: Callable[..., str]) -> None:
+def test_several_samples_are_to_be_split(tmp_path: Path, store: Store, add: Callable[..., str]) -> None:
     path = bam(tmp_path / "my pool.bam", group("A"), group("B", id="2"))
     for error in (refused(store, path, Alignment(sample="A")), _unsaid(store, path)):
         assert "'my pool.bam' holds reads of 2 samples ('A', 'B', @RG SM)" in error
@@ -314,7 +314,7 @@ def test_several_samples_are_to_be_split(tmp_path: Path, store: LocalStore, add:
     assert add(path, Alignment(sample="A"), force=True)
 
 
-def test_no_sample_is_to_be_given(tmp_path: Path, store: LocalStore, add: Callable[..., str]) -> None:
+def test_no_sample_is_to_be_given(tmp_path: Path, store: Store, add: Callable[..., str]) -> None:
     for path in (bam(tmp_path / "a.bam"), bam(tmp_path / "b.bam", group())):
         assert "its header names none (@RG SM): give sample=NAME" in _unsaid(store, path)
         assert "sample" not in said(store, path, sample="S")
@@ -322,16 +322,14 @@ def test_no_sample_is_to_be_given(tmp_path: Path, store: LocalStore, add: Callab
             add(path, Alignment(sample="S"))
 
 
-def _unsaid(store: LocalStore, path: Path) -> str:
+def _unsaid(store: Store, path: Path) -> str:
     with pytest.raises(InvalidAssetError) as caught:
         said(store, path)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["bam", "cram"])
-def test_another_sample_than_the_header_names_is_refused(
-    tmp_path: Path, store: LocalStore, suffix: str
-) -> None:
+def test_another_sample_than_the_header_names_is_refused(tmp_path: Path, store: Store, suffix: str) -> None:
     path = bam(tmp_path / f"a.{suffix}", group("NA1"), group("NA1", id="2"))
     error = refused(store, path, Alignment(sample="na1"))
     assert (
@@ -341,7 +339,7 @@ def test_another_sample_than_the_header_names_is_refused(
 
 
 def test_another_library_than_the_header_names_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     path = bam(tmp_path / "a.bam", group("S", "x"))
     assert "give library=x, or leave that out" in refused(store, path, Alignment(sample="S", library="y"))
@@ -363,8 +361,8 @@ def test_an_order_that_the_header_does_not_name_is_said(tmp_path: Path, add: Cal
         add(path, Alignment(sample="S", sorted_by="coordinate"))
 
 
-def test_a_bundle_is_held_to_the_header_too(tmp_path: Path, store: LocalStore) -> None:
-    theirs = LocalStore(tmp_path / "theirs")
+def test_a_bundle_is_held_to_the_header_too(tmp_path: Path, store: Store) -> None:
+    theirs = open_store(tmp_path / "theirs")
     path = bam(tmp_path / "a.bam", group("NA1"))
     records = theirs.add([Addition(path, Alignment(sample="NA2"), force=True)])
     bundle = find_bundle(str(bundles.make(theirs, "wrong", records, tmp_path / "out").path), store.root)
@@ -385,7 +383,7 @@ def wrong_build(tmp_path: Path, name: str) -> tuple[Path, Callable[..., Asset]]:
 
 @pytest.mark.parametrize("name", ["a.bam", "v.vcf.gz", "v.bcf", "k.vcf"])
 def test_a_build_whose_reference_has_other_contigs_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], name: str
+    tmp_path: Path, store: Store, add: Callable[..., str], name: str
 ) -> None:
     add(fasta(tmp_path / "r.fa"), Reference(build="GRCh37"))
     path, asset = wrong_build(tmp_path, name)
@@ -399,7 +397,7 @@ def test_a_build_whose_reference_has_other_contigs_is_refused(
 
 
 def test_a_build_whose_reference_has_another_checksum_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     add(fasta(tmp_path / "r.fa"), Reference(build="GRCh37"))
     path = bam(tmp_path / "a.bam", group("S"), md5="0" * 32)
@@ -407,7 +405,7 @@ def test_a_build_whose_reference_has_another_checksum_is_refused(
 
 
 def test_a_build_beside_the_reference_of_another_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     cid = add(fasta(tmp_path / "r.fa"), Reference(build="GRCh38"))
     path = bam(tmp_path / "a.bam", group("S"))
@@ -417,7 +415,7 @@ def test_a_build_beside_the_reference_of_another_is_refused(
 
 
 def test_a_build_that_nothing_here_tells_of_is_said(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     add(fasta(tmp_path / "r.fa"), Reference(build="GRCh38"))
     path = bam(tmp_path / "a.bam", group("S"))
@@ -428,7 +426,7 @@ def test_a_build_that_nothing_here_tells_of_is_said(
 
 
 def test_a_part_of_a_genome_may_be_of_its_build(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     add(fasta(tmp_path / "r.fa", {"chr1": SEQUENCES["chr1"]}), Reference(build="T"))
     with warnings.catch_warnings(action="error"):
@@ -440,7 +438,7 @@ def test_a_part_of_a_genome_may_be_of_its_build(
 
 
 def test_what_points_at_bytes_that_are_elsewhere_is_said(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = bam(tmp_path / "a.bam", group("S"))
@@ -459,7 +457,7 @@ def test_what_points_at_bytes_that_are_elsewhere_is_said(
 
 
 def test_the_size_of_a_matrix_is_not_checked_without_h5py_and_that_is_said(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Store, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = matrix(tmp_path / "m.h5ad")
     monkeypatch.setitem(sys.modules, "h5py", None)
@@ -481,7 +479,7 @@ OLD = [[31 + quality for quality in range(2, 42)]] * 50
 
 
 def test_qualities_in_phred_64_are_refused_with_the_remedy(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     path = bam(tmp_path / "old.bam", group("S"), scores=OLD)
     error = refused(store, path, Alignment(sample="S"))
@@ -510,7 +508,7 @@ def test_other_qualities_are_taken(tmp_path: Path, add: Callable[..., str], scor
     assert add(bam(tmp_path / "a.bam", group("S"), scores=scores), Alignment(sample="S"))
 
 
-def test_a_bam_whose_first_reads_are_damaged_is_refused(tmp_path: Path, store: LocalStore) -> None:
+def test_a_bam_whose_first_reads_are_damaged_is_refused(tmp_path: Path, store: Store) -> None:
     raw = bam(tmp_path / "a.bam", group("S"), scores=[[40] * 40])
     data = gzip.decompress(raw.read_bytes())
     with pysam.BGZFile(str(tmp_path / "b.bam"), "wb") as file:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import R1, R2, FormatError
-from stargazer.storage import Addition, LocalStore
+from stargazer.storage import Addition, Store, open_store
 from stargazer.tasks.checks.reads import is_phred64
 
 Name = Callable[[int, int], str]
@@ -19,8 +19,8 @@ COUNT = 400
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
 
 
 def reads(mate: int, name: Name, numbers: Iterable[int] = range(COUNT)) -> list[str]:
@@ -57,7 +57,7 @@ NAMES: dict[str, Name] = {
 }
 
 
-def together(store: LocalStore, one: Path, two: Path) -> list[str]:
+def together(store: Store, one: Path, two: Path) -> list[str]:
     """Register a linked pair: the checks that its import names."""
     r1 = R1(sample="S")
     store.add([Addition(one, r1), Addition(two, R2(sample="S", r1_cid=r1))])
@@ -67,17 +67,17 @@ def together(store: LocalStore, one: Path, two: Path) -> list[str]:
 
 @pytest.mark.parametrize("suffix", [".fq", ".fq.gz"])
 @pytest.mark.parametrize("name", NAMES)
-def test_mates_are_taken(name: str, suffix: str, store: LocalStore, tmp_path: Path) -> None:
+def test_mates_are_taken(name: str, suffix: str, store: Store, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"x_R{mate}{suffix}", reads(mate, NAMES[name])) for mate in (1, 2)]
     assert {"r1.mates", "r2.mates"} <= set(together(store, *paths))
 
 
-def test_a_handful_of_bases_may_be_the_same(store: LocalStore, tmp_path: Path) -> None:
+def test_a_handful_of_bases_may_be_the_same(store: Store, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"x_R{mate}.fq", ["@r\nACGT\n+\nIIII\n"]) for mate in (1, 2)]
     together(store, *paths)
 
 
-def test_reads_without_a_signal_may_be_the_same(store: LocalStore, tmp_path: Path) -> None:
+def test_reads_without_a_signal_may_be_the_same(store: Store, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"x_R{mate}.fq", [f"@r\n{'G' * 99}\n+\n{'#' * 99}\n"]) for mate in (1, 2)]
     together(store, *paths)
 
@@ -120,7 +120,7 @@ BAD: dict[str, tuple[list[str], list[str], str]] = {
 
 @pytest.mark.parametrize("how", ["together", "one after the other", "linked later"])
 @pytest.mark.parametrize("case", BAD)
-def test_what_are_no_mates_is_refused(case: str, how: str, store: LocalStore, tmp_path: Path) -> None:
+def test_what_are_no_mates_is_refused(case: str, how: str, store: Store, tmp_path: Path) -> None:
     first, second, said = BAD[case]
     one, two = write(tmp_path / "x_R1.fq.gz", first), write(tmp_path / "x_R2.fq", second)
     r1 = R1(sample="S")
@@ -141,7 +141,7 @@ def test_what_are_no_mates_is_refused(case: str, how: str, store: LocalStore, tm
 
 @pytest.mark.parametrize("bgzip", [True, False])
 def test_large_files_are_compared_by_what_is_read_of_them(
-    bgzip: bool, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bgzip: bool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pysam import tabix_compress
 
@@ -163,7 +163,7 @@ def test_large_files_are_compared_by_what_is_read_of_them(
         together(store, *paths)
 
 
-def test_without_a_link_the_only_reads_of_the_lane_are_the_mates(store: LocalStore, tmp_path: Path) -> None:
+def test_without_a_link_the_only_reads_of_the_lane_are_the_mates(store: Store, tmp_path: Path) -> None:
     x1 = write(tmp_path / "x_R1.fq", reads(1, slash))
     y2 = write(tmp_path / "y_R2.fq", reads(2, lambda number, mate: f"y{number}"))
     y1 = write(tmp_path / "y_R1.fq", reads(1, lambda number, mate: f"y{number}"))
@@ -184,7 +184,7 @@ def interleaved(name: Name) -> list[str]:
 @pytest.mark.parametrize("asset", [R1(sample="a b", lane="L1"), R2(sample="a b", lane="L1")])
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "no ASCII in the comment"])
 def test_an_interleaved_file_is_refused_with_the_way_out(
-    name: str, asset: R1 | R2, store: LocalStore, tmp_path: Path
+    name: str, asset: R1 | R2, store: Store, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "my reads.fq", interleaved(NAMES[name]))
     with pytest.raises(FormatError) as caught:
@@ -195,7 +195,7 @@ def test_an_interleaved_file_is_refused_with_the_way_out(
 
 
 @pytest.mark.parametrize("name", ["/", "of Illumina", "_"])
-def test_one_interleaved_file_given_twice_is_refused(name: str, store: LocalStore, tmp_path: Path) -> None:
+def test_one_interleaved_file_given_twice_is_refused(name: str, store: Store, tmp_path: Path) -> None:
     one = write(tmp_path / "x_R1.fq.gz", interleaved(NAMES[name]))
     two = write(tmp_path / "x_R2.fq", interleaved(NAMES[name]))
     with pytest.raises(FormatError, match="is interleaved"):
@@ -205,7 +205,7 @@ def test_one_interleaved_file_given_twice_is_refused(name: str, store: LocalStor
 @pytest.mark.parametrize("platform", ["IONTORRENT", "ONT"])
 @pytest.mark.parametrize(("letters", "taken"), [("hgfeB", False), ("I", True)])
 def test_phred64_is_refused_for_any_platform(
-    letters: str, taken: bool, platform: str, store: LocalStore, tmp_path: Path
+    letters: str, taken: bool, platform: str, store: Store, tmp_path: Path
 ) -> None:
     quality = (letters * 100)[:100]
     path = write(tmp_path / "x.fq", [f"@r{number}\n{'A' * 100}\n+\n{quality}\n" for number in range(20)])

@@ -28,7 +28,7 @@ from stargazer.assets import (
     VariantsIndex,
 )
 from stargazer.assets.provenance import Import
-from stargazer.storage import Addition, LocalStore, Lookup, bundles
+from stargazer.storage import Addition, Lookup, Store, bundles, open_store
 from stargazer.storage.bundles import find_bundle
 from stargazer.tasks.checks.indexes import alignment_index, variants_index
 
@@ -44,12 +44,12 @@ def bytes_read() -> int:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture
-def add(store: LocalStore) -> Callable[..., str]:
+def add(store: Store) -> Callable[..., str]:
     """Register one file: its CID."""
 
     def run(path: Path, asset: Asset, *, force: bool = False) -> str:
@@ -59,7 +59,7 @@ def add(store: LocalStore) -> Callable[..., str]:
     return run
 
 
-def refused(store: LocalStore, path: Path, asset: Asset) -> str:
+def refused(store: Store, path: Path, asset: Asset) -> str:
     """Why a file is refused, which must leave no record."""
     before = {record.id for record in store.query({})}
     with pytest.raises(FormatError) as caught:
@@ -68,12 +68,12 @@ def refused(store: LocalStore, path: Path, asset: Asset) -> str:
     return str(caught.value)
 
 
-def what_ran(store: LocalStore, cid: str) -> list[str]:
+def what_ran(store: Store, cid: str) -> list[str]:
     """The checks that the import of a file names, without distribution."""
     return [name.split(" (stargazer-tasks ")[0] for name in import_of(store, cid).checks]
 
 
-def import_of(store: LocalStore, cid: str) -> Import:
+def import_of(store: Store, cid: str) -> Import:
     document = store.document(store.documents(cid)[0])
     assert isinstance(document, Import)
     return document
@@ -136,7 +136,7 @@ def large(path: Path, end: bytes = b"") -> Path:
 
 
 def test_an_alignment_that_fits_is_taken_and_the_check_is_written_down(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     cid = add(bam(tmp_path / "a.bam"), Alignment(sample="S", reference_cid=reference, sorted_by="coordinate"))
@@ -145,7 +145,7 @@ def test_an_alignment_that_fits_is_taken_and_the_check_is_written_down(
 
 
 def test_an_alignment_to_a_whole_genome_may_claim_a_part_of_it(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     part = add(fasta(tmp_path / "r.fa", {"chr2": SEQUENCES["chr2"]}), Reference(build="part"))
     assert what_ran(store, add(bam(tmp_path / "a.bam"), Alignment(sample="S", reference_cid=part)))
@@ -165,7 +165,7 @@ def test_an_alignment_to_a_whole_genome_may_claim_a_part_of_it(
 )
 def test_an_alignment_to_another_build_is_refused(
     tmp_path: Path,
-    store: LocalStore,
+    store: Store,
     add: Callable[..., str],
     lengths: dict[str, int],
     md5: str,
@@ -182,7 +182,7 @@ def test_an_alignment_to_another_build_is_refused(
 
 
 def test_a_cram_of_another_reference_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     sequences = SEQUENCES | {"chr1": SEQUENCES["chr1"].replace("N", "A")}
     reference = add(fasta(tmp_path / "r.fa", sequences), Reference(build="T"))
@@ -191,7 +191,7 @@ def test_a_cram_of_another_reference_is_refused(
 
 
 def test_ten_gigabytes_of_another_build_are_refused_within_a_second(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = large(bam(tmp_path / "big.bam", LENGTHS | {"chr2": 5}), BGZF_END)
@@ -201,7 +201,7 @@ def test_ten_gigabytes_of_another_build_are_refused_within_a_second(
 
 
 def test_a_large_reference_speaks_through_its_dictionary_or_its_index(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Store, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stargazer.assets.formats.fasta.SMALL", 100)
     path = fasta(tmp_path / "r.fa")
@@ -217,27 +217,25 @@ def test_a_large_reference_speaks_through_its_dictionary_or_its_index(
 
 
 def test_no_other_file_is_looked_at_where_nothing_is_claimed(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     assert what_ran(store, add(bam(tmp_path / "a.bam"), Alignment(sample="S"))) == ["alignment.qualities"]
 
 
-def test_an_order_that_the_header_contradicts_is_refused(tmp_path: Path, store: LocalStore) -> None:
+def test_an_order_that_the_header_contradicts_is_refused(tmp_path: Path, store: Store) -> None:
     error = refused(store, bam(tmp_path / "a.bam"), Alignment(sample="S", sorted_by="queryname"))
     assert "sorted by coordinate" in error
     assert "give sorted_by=coordinate" in error
 
 
-def test_a_damaged_header_is_refused(tmp_path: Path, store: LocalStore, add: Callable[..., str]) -> None:
+def test_a_damaged_header_is_refused(tmp_path: Path, store: Store, add: Callable[..., str]) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = tmp_path / "a.bam"
     pysam.tabix_compress(str(write(tmp_path / "raw", b"BAM\x01\xff\xff\xff\x7f@HD")), str(path), force=True)
     assert "header cannot be read" in refused(store, path, Alignment(sample="S", reference_cid=reference))
 
 
-def test_forced_is_registered_and_says_why_not(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
-) -> None:
+def test_forced_is_registered_and_says_why_not(tmp_path: Path, store: Store, add: Callable[..., str]) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = bam(tmp_path / "a.bam", LENGTHS | {"chr2": 20999})
     cid = add(path, Alignment(sample="S", reference_cid=reference), force=True)
@@ -251,7 +249,7 @@ def test_forced_is_registered_and_says_why_not(
 # variants
 
 
-def test_variants_that_fit_are_taken(tmp_path: Path, store: LocalStore, add: Callable[..., str]) -> None:
+def test_variants_that_fit_are_taken(tmp_path: Path, store: Store, add: Callable[..., str]) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = vcf(tmp_path / "v.vcf.gz")
     cid = add(path, Variants(samples=["B", "A"], reference_cid=reference))
@@ -263,7 +261,7 @@ def test_variants_that_fit_are_taken(tmp_path: Path, store: LocalStore, add: Cal
 
 @pytest.mark.parametrize("kind", ["vcf.gz", "vcf", "bcf"])
 def test_variants_of_other_samples_or_another_build_are_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], kind: str
+    tmp_path: Path, store: Store, add: Callable[..., str], kind: str
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa", SEQUENCES | {"chr3": "A"}), Reference(build="T"))
     path = vcf(tmp_path / "v.vcf.gz")
@@ -275,7 +273,7 @@ def test_variants_of_other_samples_or_another_build_are_refused(
 
 
 def test_sites_without_contig_lines_are_judged_by_their_first_record(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     head = b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
@@ -288,7 +286,7 @@ def test_sites_without_contig_lines_are_judged_by_their_first_record(
 
 
 def test_ten_gigabytes_of_other_samples_or_another_build_are_refused_within_a_second(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa", SEQUENCES | {"chr3": "A"}), Reference(build="T"))
     path = large(vcf(tmp_path / "v.vcf.gz"), BGZF_END)
@@ -303,7 +301,7 @@ def test_ten_gigabytes_of_other_samples_or_another_build_are_refused_within_a_se
 
 @pytest.mark.parametrize("suffix", ["bai", "csi"])
 def test_the_index_of_another_alignment_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], suffix: str
+    tmp_path: Path, store: Store, add: Callable[..., str], suffix: str
 ) -> None:
     options = ["-c"] if suffix == "csi" else []
     paths = [bam(tmp_path / f"{name}.bam", seed=seed) for seed, name in enumerate("ab")]
@@ -317,7 +315,7 @@ def test_the_index_of_another_alignment_is_refused(
     assert "samtools index" in error
 
 
-def test_an_index_may_come_together_with_what_it_belongs_to(tmp_path: Path, store: LocalStore) -> None:
+def test_an_index_may_come_together_with_what_it_belongs_to(tmp_path: Path, store: Store) -> None:
     path = bam(tmp_path / "a.bam")
     other = bam(tmp_path / "b.bam", {"chr1": 40000})
     for each in (path, other):
@@ -337,7 +335,7 @@ def test_an_index_may_come_together_with_what_it_belongs_to(tmp_path: Path, stor
 
 
 def test_the_index_of_another_alignment_of_ten_gigabytes_is_refused_within_a_second(
-    tmp_path: Path, store: LocalStore
+    tmp_path: Path, store: Store
 ) -> None:
     paths = [bam(tmp_path / f"{name}.bam", seed=seed) for seed, name in enumerate("ab")]
     pysam.index(str(paths[1]))
@@ -354,7 +352,7 @@ def test_the_index_of_another_alignment_of_ten_gigabytes_is_refused_within_a_sec
 
 @pytest.mark.parametrize("suffix", ["tbi", "csi"])
 def test_the_index_of_other_variants_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], suffix: str
+    tmp_path: Path, store: Store, add: Callable[..., str], suffix: str
 ) -> None:
     paths = [vcf(tmp_path / f"{name}.vcf.gz", step=step) for name, step in (("a", 3), ("b", 4))]
     paths.append(vcf(tmp_path / "c.vcf.gz", {"17": 9999}))
@@ -369,7 +367,7 @@ def test_the_index_of_other_variants_is_refused(
 
 
 def test_the_index_of_a_bcf_is_checked_by_contig_numbers(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     for name, step in (("a", 3), ("b", 5)):
         source = vcf(tmp_path / f"{name}.vcf.gz", step=step)
@@ -382,7 +380,7 @@ def test_the_index_of_a_bcf_is_checked_by_contig_numbers(
 
 @pytest.mark.parametrize("cut", [4, 7, 8, 9, 40, 200])
 def test_a_damaged_index_is_refused_without_a_traceback(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], cut: int
+    tmp_path: Path, store: Store, add: Callable[..., str], cut: int
 ) -> None:
     path = bam(tmp_path / "a.bam")
     pysam.index(str(path))
@@ -419,7 +417,7 @@ def test_no_byte_of_an_index_leads_astray(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_what_accompanies_another_reference_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], compressed: bool
+    tmp_path: Path, store: Store, add: Callable[..., str], compressed: bool
 ) -> None:
     other = {"chr1": SEQUENCES["chr1"][:-1], "chr2": SEQUENCES["chr2"], "chr3": SEQUENCES["chr3"]}
     paths = []
@@ -445,7 +443,7 @@ def test_what_accompanies_another_reference_is_refused(
 
 
 def test_a_dictionary_with_a_contig_too_few_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     some = fasta(tmp_path / "s.fa", {"chr1": SEQUENCES["chr1"]})
@@ -456,7 +454,7 @@ def test_a_dictionary_with_a_contig_too_few_is_refused(
 
 @pytest.mark.parametrize("text", ["@@@", "chr1\t5\n", "chr1\tx\t6\t60\t61\n"])
 def test_what_is_no_index_at_all_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], text: str
+    tmp_path: Path, store: Store, add: Callable[..., str], text: str
 ) -> None:
     reference = add(fasta(tmp_path / "r.fa"), Reference(build="T"))
     path = write(tmp_path / "r.fa.fai", text.encode())
@@ -466,7 +464,7 @@ def test_what_is_no_index_at_all_is_refused(
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 @pytest.mark.parametrize("tail", ["", "\n", "\n\n"])
 def test_the_index_of_a_reference_with_odd_line_ends_is_taken(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], ending: str, tail: str
+    tmp_path: Path, store: Store, add: Callable[..., str], ending: str, tail: str
 ) -> None:
     lines = [">a b", "ACGT", "ACGT", "AC", "", ">c", "ACGT" + tail]
     path = write(tmp_path / "r.fa", "\n".join(lines).replace("\n", ending).encode())
@@ -484,7 +482,7 @@ def fastq(path: Path, quality: str, *, name: str = "@r{}", count: int = 100, len
     return write(path, gzip.compress("".join(records).encode("latin-1"), mtime=0))
 
 
-def test_reads_of_a_platform_that_there_is_not_are_refused(tmp_path: Path, store: LocalStore) -> None:
+def test_reads_of_a_platform_that_there_is_not_are_refused(tmp_path: Path, store: Store) -> None:
     path = fastq(tmp_path / "x_R1.fq.gz", "I")
     assert "give one of CAPILLARY, DNBSEQ" in refused(store, path, R1(sample="S", platform="ILUMINA"))
 
@@ -498,7 +496,7 @@ def test_reads_of_a_platform_that_there_is_not_are_refused(tmp_path: Path, store
     ],
 )
 def test_reads_named_by_another_platform_are_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str], name: str, platform: str, meant: str
+    tmp_path: Path, store: Store, add: Callable[..., str], name: str, platform: str, meant: str
 ) -> None:
     path = fastq(tmp_path / "x_R1.fq.gz", "I", name=name)
     assert f"give platform={meant}" in refused(store, path, R1(sample="S", platform=platform))
@@ -511,9 +509,7 @@ def test_reads_named_by_another_platform_are_refused(
 @pytest.mark.parametrize(
     ("quality", "reason"), [("hhgfeB", "Phred+64"), ("II\x1fI", "is no quality"), ("I\xe9", "is no")]
 )
-def test_impossible_qualities_are_refused(
-    tmp_path: Path, store: LocalStore, quality: str, reason: str
-) -> None:
+def test_impossible_qualities_are_refused(tmp_path: Path, store: Store, quality: str, reason: str) -> None:
     assert reason in refused(store, fastq(tmp_path / "x_R1.fq.gz", quality), R1(sample="S"))
 
 
@@ -531,7 +527,7 @@ def test_possible_qualities_are_taken(
     ("quality", "platform", "reason"), [("I", "ILUMINA", "give one of"), ("hhgfeB", "ILLUMINA", "Phred+64")]
 )
 def test_ten_gigabytes_of_impossible_reads_are_refused_within_a_second(
-    tmp_path: Path, store: LocalStore, quality: str, platform: str, reason: str
+    tmp_path: Path, store: Store, quality: str, platform: str, reason: str
 ) -> None:
     path = large(fastq(tmp_path / "x_R1.fq.gz", quality, count=1000), BGZF_END)
     before = bytes_read()
@@ -543,7 +539,7 @@ def test_ten_gigabytes_of_impossible_reads_are_refused_within_a_second(
 
 
 def test_a_matrix_without_the_claimed_layer_is_refused(
-    tmp_path: Path, store: LocalStore, add: Callable[..., str]
+    tmp_path: Path, store: Store, add: Callable[..., str]
 ) -> None:
     path = matrix(tmp_path / "m.h5ad")
     assert "has no layer 'raw'; it has 'counts'" in refused(store, path, AnnData(layers=["raw"]))
@@ -552,7 +548,7 @@ def test_a_matrix_without_the_claimed_layer_is_refused(
 
 
 def test_a_matrix_of_ten_gigabytes_without_the_claimed_layer_is_refused_within_a_second(
-    tmp_path: Path, store: LocalStore
+    tmp_path: Path, store: Store
 ) -> None:
     path = large(matrix(tmp_path / "m.h5ad"))
     before = bytes_read()
@@ -560,15 +556,13 @@ def test_a_matrix_of_ten_gigabytes_without_the_claimed_layer_is_refused_within_a
     assert bytes_read() - before < LITTLE, "it read more than the structure"
 
 
-def test_a_damaged_matrix_is_refused(tmp_path: Path, store: LocalStore) -> None:
+def test_a_damaged_matrix_is_refused(tmp_path: Path, store: Store) -> None:
     path = matrix(tmp_path / "m.h5ad")
     write(path, path.read_bytes()[:900])
     assert "'m.h5ad' is truncated: it has 900 of " in refused(store, path, AnnData(layers=["counts"]))
 
 
-def test_a_real_matrix_is_taken_as_what_it_is(
-    store: LocalStore, add: Callable[..., str], test_data: Path
-) -> None:
+def test_a_real_matrix_is_taken_as_what_it_is(store: Store, add: Callable[..., str], test_data: Path) -> None:
     pytest.importorskip("h5py")
     path = test_data / "scrna" / "celltypist_sample.h5ad"
     assert "has no layer 'counts'; it has none" in refused(store, path, AnnData(layers=["counts"]))
@@ -591,7 +585,7 @@ def matrix(path: Path) -> Path:
 
 
 def test_real_files_are_taken_with_what_they_belong_to(
-    store: LocalStore, add: Callable[..., str], test_data: Path
+    store: Store, add: Callable[..., str], test_data: Path
 ) -> None:
     tp53, chr20, gatk = test_data / "tp53", test_data / "na12878_chr20", test_data / "gatk_bqsr"
     build = add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
@@ -615,11 +609,11 @@ def test_real_files_are_taken_with_what_they_belong_to(
 
 
 def test_a_real_alignment_to_another_reference_is_held_back_when_a_bundle_brings_it(
-    tmp_path: Path, store: LocalStore, test_data: Path
+    tmp_path: Path, store: Store, test_data: Path
 ) -> None:
     """Given somebody who forced the BAM of one build onto another, their bundle registers the reference alone."""
     chr20 = test_data / "na12878_chr20"
-    theirs = LocalStore(tmp_path / "theirs")
+    theirs = open_store(tmp_path / "theirs")
     reference = Reference(build="GRCh38")
     (build,) = theirs.add([Addition(test_data / "tp53" / "GRCh38_TP53.fa", reference)])
     path = next(chr20.glob("*.bam"))

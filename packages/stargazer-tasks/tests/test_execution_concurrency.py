@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage import LocalStore, Settings, get_client
+from stargazer.storage import Settings, Store, get_client
 from stargazer.tasks.execution import AssetEnvironment, WorkflowEnvironment, workspace
 from stargazer.tasks.execution._workspace import open_workspace, sweep
 from stargazer.tasks.execution.slots import Slots
@@ -92,7 +92,7 @@ async def nested(texts: list[str], log: str) -> list[QcReport]:
     return [one.result() for one in running]
 
 
-def store() -> LocalStore:
+def store() -> Store:
     return get_client().store
 
 

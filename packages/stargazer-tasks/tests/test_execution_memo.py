@@ -15,7 +15,7 @@ import attrs
 import pytest
 from stargazer.assets.catalogue import Alignment, QcReport
 from stargazer.assets.provenance import Execution
-from stargazer.storage import LocalStore, get_client
+from stargazer.storage import Store, get_client
 from stargazer.tasks.execution import AssetEnvironment, Event, observe, refreshing, workspace
 
 env = AssetEnvironment(name="memo")
@@ -42,7 +42,7 @@ async def unstable() -> QcReport:
     return QcReport(path=path, kind="noise")
 
 
-def store() -> LocalStore:
+def store() -> Store:
     return get_client().store
 
 

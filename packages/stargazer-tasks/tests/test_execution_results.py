@@ -23,7 +23,7 @@ from stargazer.assets import (
 )
 from stargazer.assets.catalogue import Alignment, AlignmentIndex, QcReport, Reference
 from stargazer.assets.provenance import Execution
-from stargazer.storage import LocalStorageClient, LocalStore, get_client
+from stargazer.storage import LocalStorageClient, Store, get_client
 from stargazer.tasks.execution import AssetEnvironment, Event, WorkflowEnvironment, log_to, observe, workspace
 from stargazer.tasks.tools import OnPath, ResolvedTool, Tool
 
@@ -141,7 +141,7 @@ def body_of(task: Any) -> Callable[..., Awaitable[Any]]:
     return body
 
 
-def store() -> LocalStore:
+def store() -> Store:
     return get_client().store
 
 
@@ -576,7 +576,7 @@ def test_a_reference_of_other_fields_is_another_input() -> None:
     assert run(build, Reference(cid=made.cid, build="b"))[0] == "b"
 
 
-class HandingOver(LocalStore):
+class HandingOver(Store):
     """A store that says what it was handed."""
 
     def hand_over(self, records):

@@ -23,7 +23,7 @@ from stargazer.assets.catalogue import (
     ReferenceIndex,
     SequenceDict,
 )
-from stargazer.storage import LocalStore, get_client
+from stargazer.storage import Store, get_client
 from stargazer.tasks.execution import AssetEnvironment, pack, workspace
 from stargazer.tasks.execution._workspace import open_workspace, sweep
 from stargazer.tasks.execution.archives import remove_tree, unpacked
@@ -31,7 +31,7 @@ from stargazer.tasks.execution.archives import remove_tree, unpacked
 env = AssetEnvironment(name="places")
 
 
-def store() -> LocalStore:
+def store() -> Store:
     return get_client().store
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import Alignment, Asset, IpFile, Reference, fetch
-from stargazer.storage import Addition, LocalStore, bundles, get_client
+from stargazer.storage import Addition, Store, bundles, get_client
 from stargazer.storage.bundles import Bundle, find_bundle
 from stargazer.tasks.execution import Event, observe, replay_bundle
 from stargazer.tasks.execution.registry import TASKS
@@ -30,7 +30,7 @@ NOT_TRIED = {
 OURS = ("stargazer.tasks.", "stargazer.workflows.")
 
 
-def in_store(path: Path, monkeypatch: pytest.MonkeyPatch, cores: int = 2) -> LocalStore:
+def in_store(path: Path, monkeypatch: pytest.MonkeyPatch, cores: int = 2) -> Store:
     """Another home from now on."""
     monkeypatch.setenv("STARGAZER_HOME", str(path))
     monkeypatch.setenv("STARGAZER_LOCAL", str(path / "local"))
@@ -38,11 +38,11 @@ def in_store(path: Path, monkeypatch: pytest.MonkeyPatch, cores: int = 2) -> Loc
     return get_client().store
 
 
-def add(store: LocalStore, path: Path, asset: Asset) -> None:
+def add(store: Store, path: Path, asset: Asset) -> None:
     store.add([Addition(path, asset)])
 
 
-def all_made(store: LocalStore) -> list[IpFile]:
+def all_made(store: Store) -> list[IpFile]:
     """The records of everything that was computed."""
     documents = {record.cid for record in store.query({"asset": "provenance", "kind": "execution"})}
     return [record for record in store.query({}) if record.keyvalues.get("provenance_cid") in documents]

@@ -110,16 +110,13 @@ class Import:
     """Files registered by one command.
 
     Attributes:
-        foreign: provenance documents that came along from somebody else: known here, but the memo does not answer
-            with what they say.
-        trusted: those of them with which it answers all the same, because it was asked for.
+        trusted: provenance documents that others wrote, and with which the memo answers because it was asked for.
         checks: the checks of installed distributions that looked at the files: name, distribution and version.
         forced: why some of the files were refused by one; they were registered all the same, because it was asked for.
     """
 
     files: list[Entry]
     command: str = "add"
-    foreign: list[str] = attrs.field(factory=list)
     trusted: list[str] = attrs.field(factory=list)
     checks: list[str] = attrs.field(factory=list)
     forced: list[str] = attrs.field(factory=list)

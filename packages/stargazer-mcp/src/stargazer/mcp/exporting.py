@@ -14,7 +14,7 @@ from typing import Any
 from stargazer.assets import Asset, IpFile, StargazerError, StorageError, Variants, companions_of
 from stargazer.assets.addresses import is_address
 from stargazer.assets.keyvalues import list_text
-from stargazer.storage import LocalStore, compute_cid
+from stargazer.storage import Store, compute_cid
 
 __all__ = ["RESULTS", "check_results", "export", "export_results", "human_stem", "make_folder"]
 
@@ -28,7 +28,7 @@ SCHEMA = "results/1"
 SHOWN = 5
 
 
-def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[tuple[Path, IpFile]]:
+def export(store: Store, records: Iterable[IpFile], folder: Path) -> list[tuple[Path, IpFile]]:
     """Copy files and their companions into a folder, which is made if it is missing.
 
     An older copy of the same result is replaced; any other file that is there stays, and the copy has a part of its CID
@@ -51,7 +51,7 @@ def export(store: LocalStore, records: Iterable[IpFile], folder: Path) -> list[t
 
 
 def export_results(
-    store: LocalStore, records: Iterable[IpFile], folder: Path, *, run: str = ""
+    store: Store, records: Iterable[IpFile], folder: Path, *, run: str = ""
 ) -> tuple[list[tuple[Path, IpFile]], list[str]]:
     """Copy the files of one run and their companions into a folder that holds the results of that run alone.
 
@@ -116,7 +116,7 @@ def check_results(folder: Path) -> None:
 
 
 def _named(
-    store: LocalStore, records: Iterable[IpFile], folder: Path, taken: Callable[[Path, Asset], bool]
+    store: Store, records: Iterable[IpFile], folder: Path, taken: Callable[[Path, Asset], bool]
 ) -> list[tuple[Path, Asset, IpFile]]:
     """Where files and their companions are to be copied to, no two of them to one path.
 
@@ -153,7 +153,7 @@ def _named(
     return list(found.values())
 
 
-def _companions(store: LocalStore, asset: Asset) -> Iterator[Asset]:
+def _companions(store: Store, asset: Asset) -> Iterator[Asset]:
     """One companion of each type, the oldest whose verified bytes can be had: as `Asset.companions`."""
     for cls, link in companions_of(type(asset)):
         for record in store.query({"asset": cls.asset_key, link: asset.cid or ""}):
@@ -301,7 +301,7 @@ def _accompanies(asset: Asset) -> bool:
     return bool(asset.links()) and set(asset.fields()) == set(asset.links())
 
 
-def _file_name(asset: Asset, store: LocalStore) -> str:
+def _file_name(asset: Asset, store: Store) -> str:
     """The name of a file; of an index or a dictionary beside what it accompanies."""
     if not _accompanies(asset):
         return _own_name(asset)
@@ -323,12 +323,12 @@ def _suffix(asset: Asset) -> str:
     return "." + suffix.split(".", 1)[1] if suffix.startswith("^") and "." in suffix else suffix
 
 
-def _copied(store: LocalStore, asset: Asset, path: Path) -> Path:
+def _copied(store: Store, asset: Asset, path: Path) -> Path:
     """Copy to this path, unless it holds that already."""
     return path if _holds(path, asset) else store.export(str(asset.cid), path)
 
 
-def _is_older(store: LocalStore, path: Path, asset: Asset) -> bool:
+def _is_older(store: Store, path: Path, asset: Asset) -> bool:
     """Whether a path has a copy of what an asset was before: a stored file of which the same is said."""
     if not path.is_file() or path.is_symlink():
         return False

@@ -144,7 +144,7 @@ def _nearest(folder: Path) -> Path:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    from stargazer.storage import LocalStorageClient, doubt
+    from stargazer.storage import LocalStorageClient
 
     store = LocalStorageClient(settings.local, index=settings.index).store
     there = _nearest(store.root)
@@ -162,7 +162,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
     if index.parent != store.root:
         yield Finding("store", "index", str(index))
     store.is_checked = True  # it is said below
-    if reason := doubt(store):
+    if reason := store.doubt():
         yield Finding("store", "index", reason, "broken", "stargazer fsck")
     elif os.path.exists(index):  # else a look would make it
         yield Finding("store", "records", f"{len(store.query({})):,}")

@@ -8,7 +8,7 @@ from typing import TypeVar
 from stargazer.assets import R1, R2, Asset, FormatError, IpFile
 from stargazer.assets.formats import ambiguity_notes, first_reads, name_of, small_contigs
 from stargazer.mcp.records import fields_text
-from stargazer.storage import LocalStore
+from stargazer.storage import Store
 
 __all__ = ["amended_notices", "notices"]
 
@@ -19,7 +19,7 @@ MOST_COMPARED = 100  # files of first reads, with which those that are added are
 Reads = TypeVar("Reads", R1, R2)
 
 
-def notices(store: LocalStore, records: Sequence[IpFile], began: str) -> list[str]:
+def notices(store: Store, records: Sequence[IpFile], began: str) -> list[str]:
     """A line for each build given twice or with ambiguity codes, and for each file that was registered before.
 
     Args:
@@ -42,7 +42,7 @@ def notices(store: LocalStore, records: Sequence[IpFile], began: str) -> list[st
     return list(dict.fromkeys(doubtful)) + lines
 
 
-def amended_notices(store: LocalStore, records: Sequence[IpFile]) -> list[str]:
+def amended_notices(store: Store, records: Sequence[IpFile]) -> list[str]:
     """A line for reads that were amended and now lack their mates, or share a lane with others."""
     lines: list[str] = []
     for record in records:
@@ -51,7 +51,7 @@ def amended_notices(store: LocalStore, records: Sequence[IpFile]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _parted(store: LocalStore, record: IpFile) -> list[str]:
+def _parted(store: Store, record: IpFile) -> list[str]:
     """Whether the mates that are linked are said to be of another sample or library."""
     from stargazer.workflows import same_lane
 
@@ -72,7 +72,7 @@ def _parted(store: LocalStore, record: IpFile) -> list[str]:
     ]
 
 
-def _same_reads(store: LocalStore, record: IpFile) -> list[str]:
+def _same_reads(store: Store, record: IpFile) -> list[str]:
     """Whether a file begins with the read of another one: most often the same reads, compressed or trimmed anew."""
     read = _first_read(record) if record.keyvalues.get("asset") == "r1" else None
     if read is None:
@@ -103,7 +103,7 @@ def _first_read(record: IpFile) -> tuple[bytes, bytes] | None:
     return (name_of(reads[0][0]), reads[0][1]) if reads else None
 
 
-def _elsewhere(store: LocalStore, record: IpFile) -> list[str]:
+def _elsewhere(store: Store, record: IpFile) -> list[str]:
     """What else the same bytes are registered as."""
     others = [other for other in store.query({"cid": record.cid}) if other.id != record.id]
     if not others:
@@ -115,7 +115,7 @@ def _elsewhere(store: LocalStore, record: IpFile) -> list[str]:
     return [line]
 
 
-def _same_build(store: LocalStore, record: IpFile) -> list[str]:
+def _same_build(store: Store, record: IpFile) -> list[str]:
     """Whether workflows that look for the reference of this build would find several."""
     build = record.keyvalues.get("build", "")
     others = [other for other in store.query({"asset": "reference", "build": build}) if other.id != record.id]
@@ -148,7 +148,7 @@ def _contradicts(record: IpFile, other: IpFile) -> bool:
     return not is_said_by(one, two) and not is_said_by(two, one)
 
 
-def _same_lane(store: LocalStore, record: IpFile) -> list[str]:
+def _same_lane(store: Store, record: IpFile) -> list[str]:
     """Whether the sample has other reads of the same library and lane, which is most often none."""
     from stargazer.workflows import fullest, to_be_named
 

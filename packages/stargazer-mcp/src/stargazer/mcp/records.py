@@ -9,13 +9,13 @@ from typing import Any
 
 from stargazer.assets import REGISTRY, InvalidAssetError, IpFile, Query, load_asset_types
 from stargazer.assets.keyvalues import list_text
-from stargazer.storage import LocalStore
+from stargazer.storage import Store
 from stargazer.storage.maintenance import evicted as cids_evicted
 
 __all__ = ["as_dict", "evicted", "fields_text", "find_records"]
 
 
-def find_records(store: LocalStore, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
+def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
     """The records that typed filters select, oldest first; provenance only when it is asked for.
 
     Args:
@@ -60,7 +60,7 @@ def _refuse_unknown(keys: Iterable[str]) -> None:
             raise InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
 
 
-def evicted(store: LocalStore) -> set[str]:
+def evicted(store: Store) -> set[str]:
     """The CIDs of the bytes that were evicted and did not come back; read it before records are asked for."""
     if not store.exists():
         return set()

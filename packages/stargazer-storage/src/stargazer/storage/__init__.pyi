@@ -2,18 +2,17 @@ from ._add import Fields, add, additions_of, check_links, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
-from .client import get_client
-from .doubts import doubt, holds_files
+from .client import LocalStorageClient, StoreClient, get_client
+from .doubts import holds_files
 from .downloading import fetch_file, file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
-from .local import LocalStorageClient, StoreClient
+from .ledger.documents import account, now
 from .pinata.client import PinataClient
-from .reading import StoreReader
+from .recompute import makers, makes
 from .refusals import refused
-from .remaking import makers, makes
 from .settings import VARIABLES, Settings
-from .store import LocalStore, account, now
+from .store import Store, open_store
 from .threads import in_thread
 from .workspaces import new_lock, private_folder
 
@@ -23,12 +22,11 @@ __all__ = [
     "Fields",
     "Known",
     "LocalStorageClient",
-    "LocalStore",
     "Lookup",
     "PinataClient",
     "Settings",
+    "Store",
     "StoreClient",
-    "StoreReader",
     "account",
     "add",
     "additions_of",
@@ -37,7 +35,6 @@ __all__ = [
     "check_metadata",
     "checked_one_by_one",
     "compute_cid",
-    "doubt",
     "fetch_file",
     "field_text",
     "file_name",
@@ -54,6 +51,7 @@ __all__ = [
     "new_lock",
     "now",
     "open_shared",
+    "open_store",
     "private_folder",
     "refused",
 ]

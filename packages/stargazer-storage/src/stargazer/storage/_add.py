@@ -31,13 +31,13 @@ from stargazer.storage.additions import Addition, check_files
 from stargazer.storage.checking import Lookup
 from stargazer.storage.cid import is_cid
 from stargazer.storage.filenames import guess_type, mates
-from stargazer.storage.reading import StoreReader
 from stargazer.storage.refusals import refused
+from stargazer.storage.store import Store
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Fields", "add", "additions_of", "check_links", "field_text"]
 
@@ -122,7 +122,7 @@ async def add(
     """
     import asyncio  # here: the command line starts without it
 
-    from stargazer.storage.local import StoreClient
+    from stargazer.storage.client import StoreClient
 
     found = current_client(client)
     if not isinstance(found, StoreClient):
@@ -149,7 +149,7 @@ def _target(value: Any) -> Any:
 def additions_of(
     paths: Sequence[Path],
     pairs: Mapping[str, Any],
-    store: LocalStore,
+    store: Store,
     *,
     there: bool = True,
     in_place: bool = False,
@@ -203,9 +203,7 @@ def additions_of(
     ]
 
 
-def _add_fields(
-    assets: dict[Path, Asset], pairs: Mapping[str, Any], store: LocalStore, *, force: bool
-) -> None:
+def _add_fields(assets: dict[Path, Asset], pairs: Mapping[str, Any], store: Store, *, force: bool) -> None:
     """Let assets have the fields that their files say and nobody gave."""
     readers = {path: fields for path, asset in assets.items() if (fields := fields_of(type(asset)))}
     if not readers:
@@ -227,9 +225,9 @@ def _add_fields(
         )
 
 
-def _here(store: LocalStore, pairs: dict[str, str]) -> list[IpFile]:
+def _here(store: Store, pairs: dict[str, str]) -> list[IpFile]:
     """This machine's records: no account is asked, and no store is made."""
-    return StoreReader.query(store, pairs) if store.exists() else []
+    return store.query_here(pairs) if store.exists() else []
 
 
 def _given(cls: type[Asset], pairs: Mapping[str, Any]) -> dict[str, str]:
@@ -280,7 +278,7 @@ def field_text(cls: type[Asset], key: str, value: Any) -> str:
     return value
 
 
-def check_links(cls: type[Asset], pairs: Mapping[str, Any], store: LocalStore) -> None:
+def check_links(cls: type[Asset], pairs: Mapping[str, Any], store: Store) -> None:
     """Raise where a link points at no registered file of its type."""
     for name, link in cls.links().items():
         cid, wanted = pairs.get(name), link.target.asset_key

@@ -19,6 +19,7 @@ __all__ = [
     "refuse_secrets",
     "settle",
     "with_links",
+    "without_provenance",
 ]
 
 _PENDING = "pending"  # stands for the CID of a file that is registered together with the one that names it
@@ -136,7 +137,12 @@ def settle(additions: Sequence[Addition], cids: Sequence[str]) -> None:
 
 def keyvalues_of(asset: Asset) -> dict[str, str]:
     """An asset's metadata as provenance names it: without `provenance_cid`."""
-    return {key: value for key, value in asset.keyvalues.items() if key != "provenance_cid"}
+    return without_provenance(asset.keyvalues)
+
+
+def without_provenance(keyvalues: Mapping[str, str]) -> dict[str, str]:
+    """Metadata without `provenance_cid`, which the store sets."""
+    return {key: value for key, value in keyvalues.items() if key != "provenance_cid"}
 
 
 def _text(name: str) -> str:

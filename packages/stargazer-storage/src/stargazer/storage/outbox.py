@@ -1,22 +1,21 @@
-"""The durable upload queue: records whose state here is still to be made true on Pinata.
+"""The outbox of a store: records whose state here is still to be made true in the account, and what is there.
 
 An entry names a record and a network and says nothing of what to do: whoever sends it looks at the record as it is
 then. So an entry may be handled twice, by anybody, after any crash. Only one that is `wanted` puts a record where it
-is not yet.
+is not yet. A change of a record that is in an account is enqueued in its own transaction, token or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
-    import sqlite3
+    from stargazer.storage.index import Index
 
-__all__ = ["SCHEMA", "Waiting", "enqueue", "failed", "is_known", "remote_id", "remote_ids", "removed", "resumable",
-           "sent", "settled", "started", "successor", "waiting"]  # fmt: skip
+__all__ = ["SCHEMA", "Outbox", "Waiting"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox(
@@ -28,7 +27,7 @@ CREATE TABLE IF NOT EXISTS remote(record TEXT, public INT, file_id TEXT, PRIMARY
 
 @attrs.frozen
 class Waiting:
-    """A record that is to be made true on one of Pinata's networks.
+    """A record that is to be made true on one network of the account.
 
     Attributes:
         rank: 0 for files, 1 for provenance, which goes last: it says that the files are complete.
@@ -52,106 +51,109 @@ class Waiting:
     number: int
 
 
-def enqueue(
-    connection: sqlite3.Connection,
-    record: str,
-    cid: str,
-    *,
-    public: bool,
-    rank: int = 0,
-    wanted: bool = True,
-    became: str = "",
-    doubtful: bool = False,
-) -> None:
-    """Let a record wait; one that waits already goes to the end, so that nobody at work on it takes it for done.
+class Outbox:
+    """The upload queue of a store and the file ids of its records in the account, in two tables of the index.
 
-    `doubtful`: the service may have it already.
+    Its methods may be called within a transaction of the index, and are then part of it.
     """
-    connection.execute(
-        "INSERT INTO outbox(record, public, cid, rank, wanted, became, attempts, error, upload_url) "
-        "VALUES(?, ?, ?, ?, ?, ?, ?, '', '') ON CONFLICT DO UPDATE SET wanted = excluded.wanted, "
-        "became = excluded.became, attempts = max(attempts, excluded.attempts), "
-        "number = (SELECT max(number) + 1 FROM outbox)",
-        (record, public, cid, rank, wanted, became, int(doubtful)),
-    )
 
+    def __init__(self, index: Index):
+        self._index = index
 
-def waiting(connection: sqlite3.Connection) -> list[Waiting]:
-    """Everything that waits, in the order in which it is to be sent."""
-    columns = "record, public, cid, rank, wanted, became, attempts, error, upload_url, number"
-    sql = f"SELECT {columns} FROM outbox ORDER BY rank, number"
-    return [
-        Waiting(record, bool(public), cid, rank, bool(wanted), *rest)
-        for record, public, cid, rank, wanted, *rest in connection.execute(sql).fetchall()
-    ]
+    def enqueue(
+        self,
+        record: str,
+        cid: str,
+        *,
+        public: bool,
+        rank: int = 0,
+        wanted: bool = True,
+        became: str = "",
+        doubtful: bool = False,
+    ) -> None:
+        """Let a record wait; one that waits already goes to the end, so that nobody at work on it takes it for done.
 
+        `doubtful`: the service may have it already.
+        """
+        self._write(
+            "INSERT INTO outbox(record, public, cid, rank, wanted, became, attempts, error, upload_url) "
+            "VALUES(?, ?, ?, ?, ?, ?, ?, '', '') ON CONFLICT DO UPDATE SET wanted = excluded.wanted, "
+            "became = excluded.became, attempts = max(attempts, excluded.attempts), "
+            "number = (SELECT max(number) + 1 FROM outbox)",
+            record, public, cid, rank, wanted, became, int(doubtful),
+        )  # fmt: skip
 
-def is_known(connection: sqlite3.Connection, record: str, public: bool) -> bool:
-    """Whether a record is on a network, or waits to be."""
-    for table in ("remote WHERE", "outbox WHERE wanted AND"):
-        sql = f"SELECT 1 FROM {table} record = ? AND public = ?"
-        if connection.execute(sql, (record, public)).fetchone():
-            return True
-    return False
+    def waiting(self) -> list[Waiting]:
+        """Everything that waits, in the order in which it is to be sent."""
+        columns = "record, public, cid, rank, wanted, became, attempts, error, upload_url, number"
+        rows = self._read(f"SELECT {columns} FROM outbox ORDER BY rank, number")
+        return [
+            Waiting(record, bool(public), cid, rank, bool(wanted), *rest)
+            for record, public, cid, rank, wanted, *rest in rows
+        ]
 
+    def is_known(self, record: str, public: bool) -> bool:
+        """Whether a record is on a network, or waits to be."""
+        return bool(
+            self._read(
+                "SELECT 1 FROM remote WHERE record = ?1 AND public = ?2 "
+                "UNION SELECT 1 FROM outbox WHERE wanted AND record = ?1 AND public = ?2",
+                record, public,
+            )
+        )  # fmt: skip
 
-def successor(connection: sqlite3.Connection, record: str, public: bool) -> str:
-    """The id under which a record that was amended went on, as far as that waits to be told; else empty."""
-    sql = "SELECT became FROM outbox WHERE record = ? AND public = ?"
-    row = connection.execute(sql, (record, public)).fetchone()
-    return row[0] if row else ""
+    def successor(self, record: str, public: bool) -> str:
+        """The id under which a record that was amended went on, as far as that waits to be told; else empty."""
+        rows = self._read("SELECT became FROM outbox WHERE record = ? AND public = ?", record, public)
+        return str(rows[0][0]) if rows else ""
 
+    def started(self, item: Waiting) -> None:
+        """An attempt begins: whoever comes after knows that the service may have the file already."""
+        self._set(item, "attempts = attempts + 1")
 
-def started(connection: sqlite3.Connection, item: Waiting) -> None:
-    """An attempt begins: whoever comes after knows that the service may have the file already."""
-    connection.execute(
-        "UPDATE outbox SET attempts = attempts + 1 WHERE record = ? AND public = ?",
-        (item.record, item.public),
-    )
+    def failed(self, item: Waiting, error: str) -> None:
+        """An attempt failed."""
+        self._set(item, "error = ?", error)
 
+    def resumable(self, item: Waiting, url: str) -> None:
+        """An upload has a URL at which it can be continued."""
+        self._set(item, "upload_url = ?", url)
 
-def failed(connection: sqlite3.Connection, item: Waiting, error: str) -> None:
-    """An attempt failed."""
-    connection.execute(
-        "UPDATE outbox SET error = ? WHERE record = ? AND public = ?", (error, item.record, item.public)
-    )
+    def done(self, item: Waiting) -> None:
+        """Nothing is left to do for a record, unless it was enqueued again meanwhile."""
+        self._write("DELETE FROM outbox WHERE number = ?", item.number)
 
+    def sent(self, record: str, public: bool, file_id: str) -> None:
+        """A record is in the account under this file id."""
+        self._write("INSERT OR REPLACE INTO remote VALUES(?, ?, ?)", record, public, file_id)
 
-def resumable(connection: sqlite3.Connection, item: Waiting, url: str) -> None:
-    """An upload has a URL at which it can be continued."""
-    connection.execute(
-        "UPDATE outbox SET upload_url = ? WHERE record = ? AND public = ?", (url, item.record, item.public)
-    )
+    def removed(self, record: str, public: bool) -> None:
+        """A record is not in the account any more."""
+        self._write("DELETE FROM remote WHERE record = ? AND public = ?", record, public)
 
+    def remote_id(self, record: str, public: bool) -> str:
+        """The file id of a record on one network; empty if it is not known to be there."""
+        rows = self._read("SELECT file_id FROM remote WHERE record = ? AND public = ?", record, public)
+        return str(rows[0][0]) if rows else ""
 
-def settled(connection: sqlite3.Connection, item: Waiting) -> None:
-    """Nothing is left to do for a record, unless it was enqueued again meanwhile."""
-    connection.execute("DELETE FROM outbox WHERE number = ?", (item.number,))
+    def networks(self, record: str) -> set[bool]:
+        """The networks, public or not, on which a record is known to be."""
+        return {
+            bool(public) for (public,) in self._read("SELECT public FROM remote WHERE record = ?", record)
+        }
 
+    def is_remote(self, records: Iterable[str]) -> bool:
+        """Whether any of these records is known to be in the account."""
+        return any(self.networks(record) for record in records)
 
-def sent(connection: sqlite3.Connection, record: str, public: bool, file_id: str) -> None:
-    """A record is on Pinata under this file id."""
-    connection.execute("INSERT OR REPLACE INTO remote VALUES(?, ?, ?)", (record, public, file_id))
+    def _set(self, item: Waiting, what: str, *values: object) -> None:
+        sql = f"UPDATE outbox SET {what} WHERE record = ? AND public = ?"
+        self._write(sql, *values, item.record, item.public)
 
+    def _write(self, sql: str, *values: object) -> None:
+        with self._index.transaction() as connection:
+            connection.execute(sql, values)
 
-def removed(connection: sqlite3.Connection, record: str, public: bool) -> None:
-    """A record is not on Pinata any more."""
-    connection.execute("DELETE FROM remote WHERE record = ? AND public = ?", (record, public))
-
-
-def remote_id(connection: sqlite3.Connection, record: str, public: bool) -> str:
-    """The file id of a record on one network; empty if it is not known to be there."""
-    sql = "SELECT file_id FROM remote WHERE record = ? AND public = ?"
-    row = connection.execute(sql, (record, public)).fetchone()
-    return row[0] if row else ""
-
-
-def remote_ids(connection: sqlite3.Connection, records: Iterable[str]) -> dict[str, list[tuple[bool, str]]]:
-    """Where each of these records is known to be: network (public or not) and file id."""
-    found: dict[str, list[tuple[bool, str]]] = {}
-    for record in records:
-        sql = "SELECT public, file_id FROM remote WHERE record = ?"
-        rows = connection.execute(sql, (record,)).fetchall()
-        if rows:
-            found[record] = [(bool(public), file_id) for public, file_id in rows]
-    return found
+    def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._index.reading() as connection:
+            return connection.execute(sql, values).fetchall()

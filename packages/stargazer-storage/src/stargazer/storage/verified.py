@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from stargazer.storage.objects import StoredObject
+
 if TYPE_CHECKING:
     import sqlite3
 
-    from stargazer.storage.objects import StoredObject
-
-__all__ = ["SCHEMA", "are_verified", "is_known", "is_verified", "remember"]
+__all__ = ["SCHEMA", "are_verified", "is_verified", "remember", "state"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects(
@@ -28,8 +28,7 @@ def remember(connection: sqlite3.Connection, objects: Iterable[StoredObject]) ->
 
 def is_verified(connection: sqlite3.Connection, stored: StoredObject) -> bool:
     """Whether the object is as it was when it was hashed."""
-    found = connection.execute("SELECT * FROM objects WHERE cid = ?", (stored.cid,)).fetchone()
-    return found is not None and tuple(found) == _row(stored)
+    return state(connection, stored.cid) == stored
 
 
 def are_verified(connection: sqlite3.Connection, stored: Sequence[StoredObject]) -> bool:
@@ -42,9 +41,10 @@ def are_verified(connection: sqlite3.Connection, stored: Sequence[StoredObject])
     return True
 
 
-def is_known(connection: sqlite3.Connection, cid: str) -> bool:
-    """Whether a state of this object was ever recorded: not if whatever brought it did not come to its end."""
-    return connection.execute("SELECT 1 FROM objects WHERE cid = ?", (cid,)).fetchone() is not None
+def state(connection: sqlite3.Connection, cid: str) -> StoredObject | None:
+    """An object as it was when it was hashed; None if whatever brought it did not come to its end."""
+    found = connection.execute("SELECT * FROM objects WHERE cid = ?", (cid,)).fetchone()
+    return StoredObject(*found) if found else None
 
 
 def _row(stored: StoredObject) -> tuple[str, int, int, int, int]:

@@ -14,7 +14,7 @@ from stargazer.mcp.cli.words import Parser, single
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import Addition, LocalStore
+    from stargazer.storage import Addition, Store
 
 __all__ = ["add"]
 
@@ -106,21 +106,21 @@ class _Consent(NamedTuple):
     public: bool
     yes: bool
 
-    def ask(self, store: LocalStore, items: list[Addition]) -> list[Addition]:
+    def ask(self, store: Store, items: list[Addition]) -> list[Addition]:
         """The same files, marked as public if they are to be.
 
         Raises:
             ConfigurationError: there is no account, or it was not agreed to.
         """
         import attrs
-        from stargazer.storage.pinata import pinata_store, publishes
 
-        if not self.public and not publishes(store):
+        if not self.public and not (store.remote and store.remote.publishes):
             return items
         from stargazer.mcp.cli.transferring import confirm_public
         from stargazer.storage import check_files, check_metadata
+        from stargazer.storage.pinata import account_of
 
-        pinata_store(store)
+        account_of(store)
         check_files(items)  # before anybody is asked
         check_metadata([item.asset for item in items])
         confirm_public([(item.title, os.path.getsize(item.path)) for item in items], yes=self.yes)
@@ -176,7 +176,7 @@ def _add_url(
         return _registered(store, [attrs.evolve(item, origin=without_secrets(url))], consent)
 
 
-def _registered(store: LocalStore, items: list[Addition], consent: _Consent) -> list[IpFile]:
+def _registered(store: Store, items: list[Addition], consent: _Consent) -> list[IpFile]:
     """The records of what is added, with notes about what the store had before."""
     from stargazer.mcp.noticing import notices
     from stargazer.storage import now

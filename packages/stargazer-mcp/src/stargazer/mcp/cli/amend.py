@@ -12,7 +12,7 @@ from stargazer.mcp.cli.words import Parser, Words, single
 
 if TYPE_CHECKING:
     from stargazer.assets import Asset, IpFile
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
 
 __all__ = ["amend"]
 
@@ -53,7 +53,7 @@ def amend(argv: Sequence[str]) -> int:
     return 0
 
 
-def _meant(store: LocalStore, words: Words) -> list[IpFile]:
+def _meant(store: Store, words: Words) -> list[IpFile]:
     """The one record that each word names, provenance aside.
 
     Raises:
@@ -65,7 +65,7 @@ def _meant(store: LocalStore, words: Words) -> list[IpFile]:
 
 
 def _changes(
-    store: LocalStore, records: Sequence[IpFile], pairs: Mapping[str, str]
+    store: Store, records: Sequence[IpFile], pairs: Mapping[str, str]
 ) -> list[dict[str, str | None]]:
     """What changes of each record; None takes a value away.
 
@@ -95,7 +95,7 @@ def _changes(
     ]
 
 
-def _check(store: LocalStore, records: Sequence[IpFile], changes: Sequence[Mapping[str, str | None]]) -> None:
+def _check(store: Store, records: Sequence[IpFile], changes: Sequence[Mapping[str, str | None]]) -> None:
     """Refuse values that a type does not take, and those that contradict the files where the old ones did not.
 
     Raises:
@@ -120,7 +120,7 @@ def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
         raise InvalidAssetError(f"{record.name!r}: {error}") from None
 
 
-def _complaints(store: LocalStore, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
+def _complaints(store: Store, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
     """What the checks of registration say of files that are here."""
     from stargazer.storage import Addition, checked_one_by_one
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
 
 __all__ = ["bring"]
 
 
-def bring(store: LocalStore, records: Sequence[IpFile]) -> None:
+def bring(store: Store, records: Sequence[IpFile]) -> None:
     """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
     from stargazer.storage.pinata import companion_records
 

@@ -16,7 +16,7 @@ from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
     from stargazer.storage.bundles import Bundle, Checked
 
 __all__ = ["bundle"]
@@ -106,7 +106,7 @@ def bundle(argv: Sequence[str]) -> int:
     return actions[action](parser, Words(rest[1:], words.pairs, words.options), (rest or [""])[0])
 
 
-def _store() -> LocalStore:
+def _store() -> Store:
     from stargazer.storage import get_client
 
     return get_client().store
@@ -157,7 +157,7 @@ def _make(parser: Parser, words: Words, name: str) -> int:
     return 0
 
 
-def _of_run(store: LocalStore, id: str) -> list[IpFile]:
+def _of_run(store: Store, id: str) -> list[IpFile]:
     """The records of a run's results.
 
     Raises:
@@ -299,7 +299,7 @@ def _folder_first(word: str) -> str:
     return f"{word.rstrip('/')}/" if is_bundle else word
 
 
-def _found(word: str, store: LocalStore) -> Bundle:
+def _found(word: str, store: Store) -> Bundle:
     from stargazer.storage.bundles import find_bundle
 
     return find_bundle(word, store.root)

@@ -118,11 +118,11 @@ def _dispatch(argv: list[str]) -> int:
 
 def _say_doubt() -> None:
     """Say what is wrong with the index to those whose verb did not ask it: opening it says so already."""
-    from stargazer.storage import doubt, get_client
+    from stargazer.storage import get_client
 
     try:
         store = get_client().store
-        if not store.is_open and (said := doubt(store)) and not store.is_open:
+        if not store.is_open and (said := store.doubt()) and not store.is_open:
             note(f"stargazer: warning: {said}")
     except StargazerError:  # of the settings
         pass

@@ -19,7 +19,7 @@ from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
 
 __all__ = [
     "existing",
@@ -136,13 +136,13 @@ def rm(argv: Sequence[str]) -> int:
     return 0
 
 
-def _store() -> LocalStore:
+def _store() -> Store:
     from stargazer.storage import get_client
 
     return get_client().store
 
 
-def existing() -> LocalStore:
+def existing() -> Store:
     """The store, which searching shall not make.
 
     Raises:
@@ -154,14 +154,14 @@ def existing() -> LocalStore:
     return store
 
 
-def _nothing(store: LocalStore) -> str:
+def _nothing(store: Store) -> str:
     """Why no record is there at all."""
     from stargazer.storage import holds_files
 
     return "no file has a record" if holds_files(store.root) else f"the store is empty: {ADD_FIRST}"
 
 
-def _no_store(store: LocalStore) -> str:
+def _no_store(store: Store) -> str:
     return f"there is no store at {str(store.root)!r} yet: {ADD_FIRST}"
 
 
@@ -173,13 +173,13 @@ def _one_way(parser: Parser, words: Words, question: str) -> None:
         parser.error("give CIDs or key=value, not both")
 
 
-def _matching(store: LocalStore, words: Words) -> list[IpFile]:
+def _matching(store: Store, words: Words) -> list[IpFile]:
     from stargazer.mcp.records import find_records
 
     return find_records(store, words.pairs)
 
 
-def some_records(store: LocalStore, words: Words, *, files: bool = True) -> list[IpFile]:
+def some_records(store: Store, words: Words, *, files: bool = True) -> list[IpFile]:
     """The records that CIDs, ids, files of this machine (if `files`) or filters name: at least one for each.
 
     Raises:
@@ -207,7 +207,7 @@ def some_records(store: LocalStore, words: Words, *, files: bool = True) -> list
     return list(found.values())
 
 
-def one_record(store: LocalStore, word: str, words: Words) -> IpFile:
+def one_record(store: Store, word: str, words: Words) -> IpFile:
     """The one record that a word names: where a task made the same bytes again, the one that somebody registered.
 
     Raises:
@@ -224,7 +224,7 @@ def one_record(store: LocalStore, word: str, words: Words) -> IpFile:
     return records[0]
 
 
-def _is_computed(store: LocalStore, record: IpFile) -> bool:
+def _is_computed(store: Store, record: IpFile) -> bool:
     """Whether a task made what a record says, as far as its provenance is here."""
     from stargazer.assets.provenance import Execution
 
@@ -235,7 +235,7 @@ def _is_computed(store: LocalStore, record: IpFile) -> bool:
         return False
 
 
-def _named(store: LocalStore, word: str) -> list[IpFile]:
+def _named(store: Store, word: str) -> list[IpFile]:
     """The records of a CID, or the one of an id."""
     from stargazer.storage import is_cid
 
@@ -245,7 +245,7 @@ def _named(store: LocalStore, word: str) -> list[IpFile]:
     return [record] if record else []
 
 
-def one_cid(store: LocalStore, words: Words) -> str:
+def one_cid(store: Store, words: Words) -> str:
     """The one CID that a CID, an id, a file of this machine or filters name; with `--latest`, of the newest match.
 
     Raises:

@@ -11,7 +11,7 @@ from stargazer.mcp.cli.output import print_json, print_text
 from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
     from stargazer.storage.lineage import Step
 
 __all__ = ["diff", "why"]
@@ -86,7 +86,7 @@ def diff(argv: Sequence[str]) -> int:
     return 0
 
 
-def _two_cids(store: LocalStore, words: Words) -> list[str]:
+def _two_cids(store: Store, words: Words) -> list[str]:
     return [one_cid(store, Words([word], {}, words.options)) for word in words.plain]
 
 

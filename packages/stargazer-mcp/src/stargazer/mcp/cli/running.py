@@ -13,7 +13,7 @@ from stargazer.mcp.cli.words import Parser
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows import Entry
 
@@ -164,7 +164,7 @@ def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, A
     return 0
 
 
-def records_of(store: LocalStore, results: Mapping[str, Any]) -> list[IpFile]:
+def records_of(store: Store, results: Mapping[str, Any]) -> list[IpFile]:
     """The records of a run's results."""
     return [
         record

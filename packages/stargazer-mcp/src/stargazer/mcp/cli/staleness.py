@@ -13,7 +13,7 @@ from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
     from stargazer.storage.lineage import Stale
 
 __all__ = ["stale", "supersede"]
@@ -85,7 +85,7 @@ def supersede(argv: Sequence[str]) -> int:
     return 0
 
 
-def _meant(store: LocalStore, words: Words) -> str:
+def _meant(store: Store, words: Words) -> str:
     """The CID that words name, or the tool or task."""
     if words.pairs or os.path.exists(words.plain[0]) or store.get(words.plain[0]):
         return one_cid(store, words)
@@ -96,7 +96,7 @@ def _title(record: IpFile) -> str:
     return f"{record.keyvalues.get('asset', 'file')} {record.name or record.cid}"
 
 
-def _as_dict(store: LocalStore, found: Stale) -> dict[str, Any]:
+def _as_dict(store: Store, found: Stale) -> dict[str, Any]:
     from stargazer.mcp.records import as_dict
 
     return {
@@ -107,7 +107,7 @@ def _as_dict(store: LocalStore, found: Stale) -> dict[str, Any]:
     }
 
 
-def _print_stale(store: LocalStore, found: Stale) -> None:
+def _print_stale(store: Store, found: Stale) -> None:
     from stargazer.mcp.records import fields_text
 
     if not found.runs:

@@ -14,7 +14,8 @@ from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage.pinata import PinataStore, Sent
+    from stargazer.storage import Store
+    from stargazer.storage.pinata import Sent
 
 __all__ = ["confirm_public", "pull", "push"]
 
@@ -42,14 +43,17 @@ def push(argv: Sequence[str]) -> int:
     if words.options.all and (words.plain or words.pairs):
         parser.error("give --all or say which files, not both")
     from stargazer.mcp.records import find_records
+    from stargazer.storage import get_client
+    from stargazer.storage.pinata import account_of
     from stargazer.storage.pinata import push as send
 
-    store = _account()
+    store = get_client().store
+    account_of(store)
     if words.options.all:
         records = [record for record in find_records(store, {}) if record.path]
     else:
         records = _chosen(store, words)
-    public = words.options.public or store.publishes
+    public = words.options.public or account_of(store).publishes
     if records and public:
         confirm_public([(record.name, record.size) for record in records], yes=words.options.yes)
     with _progress("sending") as progress:
@@ -77,9 +81,12 @@ def pull(argv: Sequence[str]) -> int:
     if not words.plain and not words.pairs and not words.options.all:
         parser.error("say which files: a CID, key=value, or --all")
     from stargazer.mcp.records import find_records
+    from stargazer.storage import get_client
+    from stargazer.storage.pinata import account_of
     from stargazer.storage.pinata import pull as bring
 
-    store = _account()
+    store = get_client().store
+    account_of(store)
     records = find_records(store, {}) if words.options.all else _chosen(store, words)
     with _progress("fetching") as progress:
         pulled = bring(store, records, bytes_too=not words.options.records, progress=progress)
@@ -126,14 +133,7 @@ def confirm_public(files: Sequence[tuple[str, int]], *, yes: bool) -> None:
         raise ConfigurationError("nothing was published")
 
 
-def _account() -> PinataStore:
-    from stargazer.storage import get_client
-    from stargazer.storage.pinata import pinata_store
-
-    return pinata_store(get_client().store)
-
-
-def _chosen(store: PinataStore, words: Words) -> list[IpFile]:
+def _chosen(store: Store, words: Words) -> list[IpFile]:
     from stargazer.mcp.cli.finding import some_records
 
     return some_records(store, words) if words.plain or words.pairs else []

@@ -15,7 +15,7 @@ from stargazer.mcp.cli.words import Parser, Words
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
     from stargazer.storage.maintenance import FsckReport, Problem
 
 __all__ = ["evict", "fsck", "gc", "verify"]
@@ -189,7 +189,7 @@ def verify(argv: Sequence[str]) -> int:
     return 0 if all(answer["ok"] for answer in answers) else 1
 
 
-def _print_report(report: FsckReport, store: LocalStore, seconds: float) -> None:
+def _print_report(report: FsckReport, store: Store, seconds: float) -> None:
     for kind, title in (("index", "index"), ("document", "provenance"), ("stray", "strays"),
                         ("damaged", "damaged"), ("missing", "missing")):  # fmt: skip
         problems = [problem for problem in report.problems if problem.kind == kind]
@@ -228,7 +228,7 @@ def _problem_text(title: str, problem: Problem) -> str:
     return "\n".join(map(escaped, lines))
 
 
-def _store() -> LocalStore:
+def _store() -> Store:
     """The store, which looking after it shall not make.
 
     Raises:
@@ -236,13 +236,13 @@ def _store() -> LocalStore:
     """
     from stargazer.storage import get_client
 
-    store: LocalStore = get_client().store
+    store: Store = get_client().store
     if not store.root.is_dir():
         raise AssetNotFoundError(f"there is no store at {str(store.root)!r} yet")
     return store
 
 
-def _records(store: LocalStore, words: Words) -> list[IpFile]:
+def _records(store: Store, words: Words) -> list[IpFile]:
     """The records that words name; without any, all files; provenance only where it is asked for.
 
     Raises:
@@ -265,7 +265,7 @@ def _records(store: LocalStore, words: Words) -> list[IpFile]:
     return found
 
 
-def _cids(store: LocalStore, words: Words) -> dict[str, str]:
+def _cids(store: Store, words: Words) -> dict[str, str]:
     """The CIDs that words name, each with a file name; bytes without a record have a CID too."""
     from stargazer.storage import is_cid
 

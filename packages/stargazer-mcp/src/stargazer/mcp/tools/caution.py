@@ -8,7 +8,7 @@ from typing import Any
 from fastmcp.exceptions import ToolError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from stargazer.assets import StargazerError
-from stargazer.storage import doubt, get_client
+from stargazer.storage import get_client
 
 from mcp.types import CallToolRequestParams, TextContent
 
@@ -40,6 +40,6 @@ class SayDoubt(Middleware):
 
 def _doubt() -> str:
     try:
-        return doubt(get_client().store)
+        return get_client().store.doubt()
     except StargazerError:  # of the settings: the tools say it
         return ""

@@ -23,25 +23,23 @@ from stargazer.assets import (
 from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage import verified
-from stargazer.storage.arrivals import arriving
 from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
 from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url, targets_of
-from stargazer.storage.bundles.review import accepted, check_arrived, needed, scrutinised
+from stargazer.storage.bundles.review import accepted, check_arrived, enders_first, needed, scrutinised
 from stargazer.storage.checking import Checked
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.documents import refuse_document
 from stargazer.storage.downloading import fetch_file, fetch_object
+from stargazer.storage.ledger.claims import ended_by, statements_of
+from stargazer.storage.ledger.documents import account, now
 from stargazer.storage.objects import Objects
-from stargazer.storage.recording import account, now
 from stargazer.storage.sources import file_name, source_of
-from stargazer.storage.statements import statements_of
 from stargazer.storage.threads import each
 from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.objects import StoredObject
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Failure", "Fetched", "News", "fetch"]
 
@@ -106,7 +104,7 @@ class Fetched:
 
 
 def fetch(
-    store: LocalStore,
+    store: Store,
     bundle: Bundle,
     *,
     only: Mapping[str, Sequence[str]] | None = None,
@@ -217,7 +215,7 @@ class _Fetch:
         moved: bytes that were downloaded, copied or made.
     """
 
-    store: LocalStore
+    store: Store
     bundle: Bundle
     entries: Sequence[BundleFile]
     folder: Path
@@ -268,7 +266,6 @@ class _Fetch:
                     raise FormatError(f"entries {first.name!r} and {entry.name!r} give one file two sizes")
             found = self._present(first.cid)
             if found:
-                refuse_document(self.store.objects.path(found.cid))
                 self._tell(News(first.name, "here", first.size, first.size))
             else:
                 found = self._move(first)
@@ -320,7 +317,6 @@ class _Fetch:
                 f"{entry.name!r} was made as {found}, expected {entry.cid}: other versions of the libraries that made "
                 "it (compression, most often) write other bytes"
             )
-        refuse_document(path)
         return self.store.objects.keep(path, found)
 
     def _download(self, entry: BundleFile) -> StoredObject:
@@ -336,9 +332,7 @@ class _Fetch:
             if not targets:
                 raise StorageError("it is not here, and no mirror says where it can be had")
             sources = [source_of(target) for target in targets]
-            return fetch_object(
-                entry.cid, sources, objects, size=entry.size, progress=progress, accept=refuse_document
-            )
+            return fetch_object(entry.cid, sources, objects, size=entry.size, progress=progress)
         urls, wrong = [], []
         for url in map(_as_url, targets):
             try:
@@ -352,7 +346,6 @@ class _Fetch:
         with fetch_file(
             first, entry.sums, objects.work, lambda _: None, others=others, size=entry.size, progress=progress
         ) as path:
-            refuse_document(path)
             found = objects.adopt(path)
         self.bundle.lock.pin(entry.name, Pinned(found.cid, found.size, entry.sums))
         return found
@@ -369,7 +362,7 @@ class _Fetch:
     def take_documents(self) -> dict[str, Document]:
         """The provenance documents of the bundle that may take effect, by CID.
 
-        They are not objects of the store before they take effect: whatever is there counts as the store's own word.
+        They are kept aside until they were reviewed: whatever is in the ledger takes effect.
         """
         found: dict[str, Document] = {}
         mirrors = tuple(mirror for mirror in self.bundle.manifest.mirrors if "{cid}" in mirror)
@@ -379,8 +372,8 @@ class _Fetch:
             entry = BundleFile(name=cid, size=0, cid=cid, keyvalues={})
             sources = [source_of(target) for target in targets_of(manifest, self.bundle.place, entry)]
             try:
-                path = self.store.objects.path(cid)
-                if not self._present(cid):
+                path = self._document(cid)
+                if path is None:
                     if not sources:
                         raise StorageError(
                             "it is not here, and no mirror with {cid} says where it can be had"
@@ -395,6 +388,15 @@ class _Fetch:
         except FormatError as error:
             self.refused |= dict.fromkeys(found, str(error))
             return {}
+
+    def _document(self, cid: str) -> Path | None:
+        """The file of a document that is in the ledger and sound; a damaged one is put out of the way."""
+        try:
+            return self.store.ledger.path(cid)
+        except IntegrityError:
+            if folder := self.store.ledger.folder(cid):
+                folder.quarantine(cid)
+            return None
 
     def register(self, documents: Mapping[str, Document], force: bool) -> list[IpFile]:
         """The records of the entries that arrived, which all appear together.
@@ -416,23 +418,30 @@ class _Fetch:
             if absent.isdisjoint(item.file.cid for item in statements_of(cid, document))
         }
         wanted = needed(ready, (entry.id for entry in entries))
-        told = {item.id for cid in wanted for item in statements_of(cid, ready[cid])}
-        with arriving(store.root, store.objects, lambda: store.index) as kept:
-            theirs = [checked[entry.name] for entry in entries if entry.id in told and entry.name in checked]
-            store.note_foreign(wanted, Checked.together(theirs))
-            kept += [store.objects.keep(path, cid) for cid, path in self._documents.items() if cid in wanted]
-            with store.index.transaction() as connection:
-                verified.remember(connection, kept)
+        new = {cid: ready[cid] for cid in wanted if not store.is_registered(cid)}
+        ended = {claim for document in new.values() for claim in ended_by(document)}
+        told = {
+            item.id
+            for cid, document in new.items()
+            for item in statements_of(cid, document)
+            if (item.id, cid) not in ended
+        }
+        here = told | self._registered(entries)
+        entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
+        here = told | self._registered(entries)
+        own = self._import(
+            [entry for entry in entries if entry.id not in here],
+            Checked.together(checked[entry.name] for entry in entries if entry.name in checked),
+        )
+        with store.arriving() as arrived:
+            written = store.write_document(own, arrived) if own.files or own.checks or own.forced else None
+            for cid in enders_first(new):
+                if cid in self._documents:
+                    arrived.documents.append(store.ledger.keep(self._documents[cid], cid))
+            with store.index.transaction():
                 store.replay(wanted)
-                here = self._registered(entries)
-                entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
-                here = self._registered(entries)
-                fresh = [entry for entry in entries if entry.id not in here]
-                if fresh:
-                    own = Checked.together(checked[entry.name] for entry in fresh if entry.name in checked)
-                    written = store.write_document(self._import(fresh, own), kept)
-                    verified.remember(connection, [written])
-                    store.replay([written.cid])
+                if written:
+                    store.apply(written, own, live=False)
                 store.add_mirrors(self._mirrors())
         return [record for entry in entries if (record := store.here(entry.id)) is not None]
 
@@ -474,7 +483,7 @@ class _Fetch:
 
     def _registered(self, entries: Iterable[BundleFile]) -> set[str]:
         """The ids of those records that this store has."""
-        return set(self.store._documents(entry.id for entry in entries))
+        return set(self.store.claims.records(entry.id for entry in entries))
 
     def _import(self, entries: Iterable[BundleFile], checked: Checked) -> Import:
         """The document of an import of entries."""

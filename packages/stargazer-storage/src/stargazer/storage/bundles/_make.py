@@ -28,14 +28,13 @@ from stargazer.storage.bundles.environment import environment_here
 from stargazer.storage.bundles.find import write_file
 from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, is_url, parse
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.ledger.claims import ended_by, statements_of
 from stargazer.storage.lineage._why import executions_of, steps_of
-from stargazer.storage.statements import ended_by, statements_of
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.lineage._why import Step
-    from stargazer.storage.reading import StoreReader
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Made", "documents_of", "make", "with_lineage"]
 
@@ -58,7 +57,7 @@ class Made:
 
 
 def make(
-    store: LocalStore,
+    store: Store,
     name: str,
     records: Iterable[IpFile],
     folder: Path,
@@ -124,9 +123,7 @@ def make(
     return Made(manifest, path, copied)
 
 
-def with_lineage(
-    store: StoreReader, records: Iterable[IpFile], *, intermediates: bool = False
-) -> list[IpFile]:
+def with_lineage(store: Store, records: Iterable[IpFile], *, intermediates: bool = False) -> list[IpFile]:
     """Records with the imports that they were made from, and what accompanies any file on the way.
 
     Args:
@@ -149,7 +146,7 @@ def with_lineage(
         chosen = _with_companions(store, found.values())
 
 
-def documents_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Document]:
+def documents_of(store: Store, records: Iterable[IpFile]) -> dict[str, Document]:
     """The documents from which records follow, those of the files that these were made from, and what ended a claim.
 
     Raises:
@@ -194,7 +191,7 @@ def documents_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Doc
     return found
 
 
-def _with_companions(store: StoreReader, records: Iterable[IpFile]) -> list[IpFile]:
+def _with_companions(store: Store, records: Iterable[IpFile]) -> list[IpFile]:
     """Records and those of what accompanies them, each once; no provenance, which travels as such."""
     found: dict[str, IpFile] = {}
     waiting = deque(record for record in records if record.keyvalues.get("asset") != "provenance")
@@ -208,7 +205,7 @@ def _with_companions(store: StoreReader, records: Iterable[IpFile]) -> list[IpFi
     return list(found.values())
 
 
-def _record(store: StoreReader, step: Step) -> IpFile:
+def _record(store: Store, step: Step) -> IpFile:
     """The record of a step's file."""
     entry = step.entry
     title = f"{entry.name or entry.keyvalues.get('asset', 'a file')} ({entry.cid})"
@@ -226,7 +223,7 @@ def _record(store: StoreReader, step: Step) -> IpFile:
     return found[0]
 
 
-def _entries(store: LocalStore, records: Sequence[IpFile]) -> Iterator[BundleFile]:
+def _entries(store: Store, records: Sequence[IpFile]) -> Iterator[BundleFile]:
     taken: set[str] = set()
     for record in records:
         name = _unique_name(record, taken)
@@ -250,7 +247,7 @@ def _unique_name(record: IpFile, taken: set[str]) -> str:
     return found
 
 
-def _copy_files(store: LocalStore, manifest: Manifest, folder: Path, tell: Callable[[str], None]) -> int:
+def _copy_files(store: Store, manifest: Manifest, folder: Path, tell: Callable[[str], None]) -> int:
     """Copy what is not in the folder yet, and say how many bytes that was."""
     entries = {entry.cid: entry for entry in manifest.files}
     cids = [*entries, *manifest.provenance]

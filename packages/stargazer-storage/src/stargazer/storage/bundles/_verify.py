@@ -15,7 +15,7 @@ from stargazer.storage.cid import compute_cid
 
 if TYPE_CHECKING:
     from stargazer.storage.bundles.find import Bundle
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["Checked", "verify"]
 
@@ -34,7 +34,7 @@ class Checked:
     note: str = ""
 
 
-def verify(bundle: Bundle, store: LocalStore, *, in_store: bool = False) -> Iterator[Checked]:
+def verify(bundle: Bundle, store: Store, *, in_store: bool = False) -> Iterator[Checked]:
     """Read every file and provenance document of a bundle, one after the other.
 
     Those beside its manifest are read, if it is the folder that was found (`Bundle.folder`), else those in the store.
@@ -56,7 +56,7 @@ def _document(cid: str) -> BundleFile:
     return BundleFile(name=f"provenance {cid}", size=-1, cid=cid, keyvalues={})
 
 
-def _checked_in_store(entry: BundleFile, store: LocalStore) -> Checked:
+def _checked_in_store(entry: BundleFile, store: Store) -> Checked:
     found = store.objects.stat(entry.cid) if entry.cid else None
     if found is None:
         return Checked(entry.name, "missing", entry.size, "not in the store")

@@ -38,7 +38,7 @@ from stargazer.storage.bundles.manifest import (
 )
 from stargazer.storage.cid import is_cid
 from stargazer.storage.files import locked_folder, sync_paths
-from stargazer.storage.recording import now
+from stargazer.storage.ledger.documents import now
 
 __all__ = [
     "ENTRY_POINT_GROUP",

@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,12 @@ from stargazer.storage.additions import Addition
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.checking import Checked, checked_one_by_one
 from stargazer.storage.cid import is_cid
-from stargazer.storage.reading import StoreReader
-from stargazer.storage.statements import ended_by, statements_of, time_of
+from stargazer.storage.ledger.claims import ended_by, statements_of, time_of
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
-__all__ = ["accepted", "check_arrived", "needed", "scrutinised"]
+__all__ = ["accepted", "check_arrived", "enders_first", "needed", "scrutinised"]
 
 _RECORD = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
@@ -69,7 +69,7 @@ def scrutinised(data: bytes) -> Document:
     return document
 
 
-def accepted(store: StoreReader, documents: Mapping[str, Document]) -> dict[str, Document]:
+def accepted(store: Store, documents: Mapping[str, Document]) -> dict[str, Document]:
     """Those documents of a bundle that may take effect: none may change a record that was here before.
 
     An import or execution only adds. An amendment or retraction ends claims, so it counts only where all that it ends
@@ -130,6 +130,18 @@ def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str
     return found
 
 
+def enders_first(documents: Mapping[str, Document]) -> list[str]:
+    """The CIDs of documents, amendments and retractions before what they end.
+
+    Written to a ledger in this order, a record that was ended is not there at any moment, whatever stops the writing.
+    """
+    enders: dict[str, set[str]] = {cid: set() for cid in documents}
+    for cid, document in documents.items():
+        for _, claimant in ended_by(document):
+            enders.setdefault(claimant, set()).add(cid)
+    return [cid for cid in TopologicalSorter(enders).static_order() if cid in documents]
+
+
 def _wrong(document: Document) -> Iterator[str]:
     """What keeps a document out."""
     created = document.created_at if isinstance(document, Amendment) else ""
@@ -142,7 +154,7 @@ def _wrong(document: Document) -> Iterator[str]:
             yield "it names a file twice"
     match document:
         case Import():
-            if document.foreign or document.trusted:
+            if document.trusted:
                 yield "it says whom to believe, which everybody says for himself"
             yield from _wrong_entries(document.files)
         case Execution():
@@ -189,7 +201,7 @@ def _wrong_names(record: str, documents: Iterable[str]) -> Iterator[str]:
 
 
 def check_arrived(
-    store: LocalStore, entries: Iterable[BundleFile], made: Collection[str], folder: Path
+    store: Store, entries: Iterable[BundleFile], made: Collection[str], folder: Path
 ) -> tuple[dict[str, Checked], dict[str, str]]:
     """What came of the checks of files whose bytes are here, and which are not of their type and why; both by name.
 
@@ -215,7 +227,7 @@ def check_arrived(
         else:
             asset = kind.from_keyvalues(entry.keyvalues, cid=entry.cid)
             additions.append(Addition(path, asset, name=entry.name))
-    find = functools.partial(StoreReader.query, store)  # this machine's records: no account is asked
+    find = store.query_here  # this machine's records: no account is asked
     return {item.name: checked for item, checked in checked_one_by_one(additions, find)}, wrong
 
 

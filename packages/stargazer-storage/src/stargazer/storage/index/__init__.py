@@ -19,7 +19,7 @@ __all__ = ["Index", "IndexDamaged", "network_filesystem", "set_aside"]
 
 
 class Index(TinyDB):
-    """A TinyDB database in one SQLite file.
+    """A TinyDB database in one SQLite file, which the first operation opens or makes.
 
     Documents and queries are TinyDB's. What a write returns from is on disk. Equality (`==`, `one_of`) on `id`,
     `cid` and `keyvalues.*`, and what `&` and `|` make of it, is looked up; every other query reads all documents of
@@ -29,6 +29,7 @@ class Index(TinyDB):
         path: the SQLite file; made, with its folder, when it is missing.
         schema: SQL for tables of our own in the same file, `CREATE ... IF NOT EXISTS` statements.
         has_files: asked when the file is made: whether there is already what it should know.
+        first_use: called once, by the first operation.
 
     Raises:
         IndexDamaged: if what was written is not what is read.
@@ -48,9 +49,18 @@ class Index(TinyDB):
     _storage: Engine
 
     def __init__(
-        self, path: str | os.PathLike[str], schema: str = "", has_files: Callable[[], bool] = lambda: False
+        self,
+        path: str | os.PathLike[str],
+        schema: str = "",
+        has_files: Callable[[], bool] = lambda: False,
+        first_use: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(path, schema=schema, has_files=has_files)
+        super().__init__(path, schema=schema, has_files=has_files, first_use=first_use)
+
+    @property
+    def path(self) -> str:
+        """The SQLite file."""
+        return self._storage.path
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """All or nothing: what happens inside, on the connection or on tables, is one write transaction.

@@ -54,12 +54,14 @@ class Engine(Storage):
         schema: str = "",
         timeout: float = 60.0,
         has_files: Callable[[], bool] = lambda: False,
+        first_use: Callable[[], None] | None = None,
     ) -> None:
         self.path = os.path.abspath(path)
         self.lock = threading.RLock()
         self._schema = schema
         self._timeout = timeout  # seconds
         self._has_files = has_files
+        self._first_use = first_use  # called once, when the file is open
         self._connection: sqlite3.Connection | None = None
         self._identity: _Identity | None = None  # of the file that is open
         self._log: _State | None = None  # of the write-ahead log at the end of the last operation
@@ -69,8 +71,6 @@ class Engine(Storage):
         self._transactions = 0
         self._writing = False  # that thread holds the lock file
         forks.register(self)
-        with self.reading():
-            pass
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -78,7 +78,11 @@ class Engine(Storage):
         with self.lock:
             self._running += 1
             try:
-                yield self._current()
+                connection = self._current()
+                if self._first_use is not None:
+                    first_use, self._first_use = self._first_use, None
+                    first_use()
+                yield connection
             except (sqlite3.Error, BadDocument) as error:
                 raise explain(self.path, error) from error
             finally:

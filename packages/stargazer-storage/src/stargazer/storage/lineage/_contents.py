@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from stargazer.assets import StargazerError
 from stargazer.assets.provenance import Entry
 from stargazer.storage.lineage._render import one_line
-from stargazer.storage.reading import StoreReader
+from stargazer.storage.store import Store
 
 __all__ = ["ENTRY_POINT_GROUP", "Reader", "contents", "plain"]
 
@@ -29,7 +29,7 @@ _WIDEST = 160  # characters of an example
 _JSON = 16 * 1024 * 1024  # bytes; more is compared as text
 
 
-def contents(store: StoreReader, a: Entry, b: Entry) -> list[str]:
+def contents(store: Store, a: Entry, b: Entry) -> list[str]:
     """What differs in two files whose bytes are here; nothing is downloaded.
 
     Raises:

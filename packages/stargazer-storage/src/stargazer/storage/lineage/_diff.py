@@ -11,7 +11,7 @@ import attrs
 from stargazer.assets.provenance import Entry, Execution, Import
 from stargazer.storage.lineage._render import one_line, title
 from stargazer.storage.lineage._why import Step, why
-from stargazer.storage.reading import StoreReader
+from stargazer.storage.store import Store
 
 __all__ = ["Difference", "Divergence", "Kind", "Place", "between", "changed", "diff", "difference_as_json",
            "inputs_between", "render_difference", "told"]  # fmt: skip
@@ -72,7 +72,7 @@ class Difference:
         return self.a.entry.cid == self.b.entry.cid
 
 
-def diff(store: StoreReader, a: str, b: str) -> Difference:
+def diff(store: Store, a: str, b: str) -> Difference:
     """What differed upstream of two files, or of two executions named by their provenance documents.
 
     Raises:

@@ -15,7 +15,7 @@ from stargazer.storage.lineage.dependencies import is_execution
 if TYPE_CHECKING:
     import sqlite3
 
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
 __all__ = ["Run", "Stale", "stale"]
 
@@ -76,7 +76,7 @@ class Stale:
         return dict(Counter(run.task for run in self.runs))
 
 
-def stale(store: StoreReader, what: str) -> Stale:
+def stale(store: Store, what: str) -> Stale:
     """Every execution that depends on something, itself or through the results of others.
 
     Args:

@@ -12,7 +12,7 @@ import attrs
 from stargazer.assets import AssetNotFoundError, IpFile, StargazerError, provenance
 from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage.cid import is_cid
-from stargazer.storage.reading import StoreReader
+from stargazer.storage.store import Store
 
 __all__ = ["Other", "Step", "as_json", "executions_of", "steps_of", "walk", "why", "why_each"]
 
@@ -64,7 +64,7 @@ class Step:
     inputs: list[Step] = attrs.field(factory=list, repr=False)
 
 
-def why(store: StoreReader, cid: str) -> Step:
+def why(store: Store, cid: str) -> Step:
     """The lineage of a file, or of what the execution of a provenance document made, back to imports.
 
     Raises:
@@ -73,7 +73,7 @@ def why(store: StoreReader, cid: str) -> Step:
     return why_each(store, [cid])[0]
 
 
-def why_each(store: StoreReader, files: Iterable[str | IpFile]) -> list[Step]:
+def why_each(store: Store, files: Iterable[str | IpFile]) -> list[Step]:
     """The lineages of several files, which share the steps that they have in common.
 
     Args:
@@ -97,7 +97,7 @@ def walk(first: Step, *, in_order: bool = False) -> Iterator[Step]:
             waiting += reversed(step.inputs) if in_order else step.inputs
 
 
-def steps_of(store: StoreReader, records: Iterable[IpFile]) -> list[Step]:
+def steps_of(store: Store, records: Iterable[IpFile]) -> list[Step]:
     """The steps of records and of everything that they were made from, each once, those asked for first."""
     found: dict[Hashable, Step] = {}
     waiting = deque(why_each(store, {record.id: record for record in records}.values()))
@@ -110,7 +110,7 @@ def steps_of(store: StoreReader, records: Iterable[IpFile]) -> list[Step]:
     return list(found.values())
 
 
-def executions_of(store: StoreReader, records: Iterable[IpFile]) -> dict[str, Execution]:
+def executions_of(store: Store, records: Iterable[IpFile]) -> dict[str, Execution]:
     """The executions among those steps, by the CIDs of their documents."""
     return {
         step.provenance_cid: step.document
@@ -159,7 +159,7 @@ def _step_as_json(step: Step) -> dict[str, Any]:
 class _Known:
     """What one walk has read of a store: every document once, and the step of every file and role once."""
 
-    def __init__(self, store: StoreReader):
+    def __init__(self, store: Store):
         self.store = store
         self.documents: dict[str, _Read] = {}
         self.steps: dict[Hashable, Step] = {}

@@ -13,7 +13,7 @@ from stargazer.storage.lineage._render import one_line
 from stargazer.storage.lineage._why import Step
 
 if TYPE_CHECKING:
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
 __all__ = ["Nearest", "find_nearest", "then_and_now"]
 
@@ -54,7 +54,7 @@ class Nearest:
         return "\n".join([*lines, f"the nearest execution: stargazer why {self.provenance_cid}"])
 
 
-def find_nearest(store: StoreReader, call: Execution) -> Nearest | None:
+def find_nearest(store: Store, call: Execution) -> Nearest | None:
     """The nearest earlier execution of a call that the memo does not answer; None if its task was never executed.
 
     Args:
@@ -95,7 +95,7 @@ def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
         yield Divergence(kind="input", name=one.entry.role, a=told(one), b=told(other), cids=cids)
 
 
-def _why_it_does_not_count(store: StoreReader, cid: str) -> str:
+def _why_it_does_not_count(store: Store, cid: str) -> str:
     """Why an execution with the same run key is no answer."""
     try:
         document = store.document(cid)
@@ -108,7 +108,7 @@ def _why_it_does_not_count(store: StoreReader, cid: str) -> str:
     return ""
 
 
-def _candidates(store: StoreReader, call: Execution) -> list[str]:
+def _candidates(store: Store, call: Execution) -> list[str]:
     """Executions of the same task, those that read most of the same files first."""
     cids = list(dict.fromkeys(entry.cid for entry in call.inputs))[:_MOST_FILES]
     sharing = _SHARING.format(marks=", ".join("?" * len(cids)))

@@ -9,7 +9,7 @@ import attrs
 from stargazer.assets import IpFile, StargazerError, StorageError
 from stargazer.storage.maintenance import evictions, leftovers
 from stargazer.storage.maintenance.alone import Tell, alone, silent
-from stargazer.storage.remaking import can_run, makers
+from stargazer.storage.recompute import can_run, makers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stargazer.assets.provenance import Execution
     from stargazer.storage.objects import StoredObject
     from stargazer.storage.sources import Source
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["EvictReport", "Evicted", "Refused", "evict"]
 
@@ -67,7 +67,7 @@ class EvictReport:
 
 
 def evict(
-    store: LocalStore,
+    store: Store,
     records: Sequence[IpFile],
     *,
     force: bool = False,
@@ -117,7 +117,7 @@ def evict(
 class _Origins:
     """How the bytes of a CID can be had when those of some are dropped."""
 
-    def __init__(self, store: LocalStore, dropping: set[str]) -> None:
+    def __init__(self, store: Store, dropping: set[str]) -> None:
         self.store, self.dropping = store, dropping
         self._known: dict[str, str] = {}
 
@@ -203,9 +203,9 @@ def _gives(source: Source, found: StoredObject, path: Path, start: int) -> bool:
         return False
 
 
-def _drop(store: LocalStore, files: Iterable[Evicted]) -> None:
+def _drop(store: Store, files: Iterable[Evicted]) -> None:
     """Say durably that the bytes are to be missing, then remove them: a crash in between loses nothing."""
-    from stargazer.storage.recording import now
+    from stargazer.storage.ledger.documents import now
 
     at = now()
     found = [evictions.Eviction(file.cid, file.size, at, store.mirrors(file.cid)) for file in files]

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
-from stargazer.storage import doubts, verified
+from stargazer.storage import verified
 from stargazer.storage.cid import is_cid
-from stargazer.storage.documents import looks_like_document
 from stargazer.storage.files import is_there
 from stargazer.storage.index import completeness
 from stargazer.storage.index.errors import IndexDamaged
@@ -22,13 +21,14 @@ from stargazer.storage.maintenance.sweep import SweepReport, sweep
 from stargazer.storage.objects import StoredObject, Stray, shard_of
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.objects import Objects
+    from stargazer.storage.store import Store
 
 __all__ = ["FsckReport", "Kind", "Problem", "fsck"]
 
 
 def fsck(
-    store: LocalStore,
+    store: Store,
     *,
     full: bool = False,
     repair: bool = True,
@@ -49,7 +49,9 @@ def fsck(
     Raises:
         StorageError: the index is of a newer version, or the store cannot be read or (to repair it) written.
     """
-    if not (store.root / "objects").is_dir() and not is_there(store.index_path):
+    if not any((store.root / name).is_dir() for name in ("objects", "ledger")) and not is_there(
+        store.index_path
+    ):
         return FsckReport(full=full, repair=repair)
     store.is_checked = True
     try:
@@ -82,14 +84,21 @@ class _Check:
     """One run: the state of the store as it was found, and the problems so far."""
 
     def __init__(
-        self, store: LocalStore, *, full: bool, repair: bool, tell: Tell, progress: Progress | None
+        self, store: Store, *, full: bool, repair: bool, tell: Tell, progress: Progress | None
     ) -> None:
         self.store, self.full, self.repair, self.tell, self.progress = store, full, repair, tell, progress
         self.repairs = Repairs(store, repair=repair, tell=tell)
         self.problems: list[Problem] = []
-        found = list(store.objects.scan())
-        self.here = {item.cid: item for item in found if isinstance(item, StoredObject)}
-        self.strays = _within([item for item in found if isinstance(item, Stray)], self.here)
+        self.here: dict[str, StoredObject] = {}
+        self.places: dict[str, Objects] = {}
+        self.strays: list[tuple[Stray, Objects]] = []
+        for folder in (store.ledger.foreign, store.ledger.own, store.objects):
+            found = list(folder.scan())
+            here = {item.cid: item for item in found if isinstance(item, StoredObject)}
+            self.here |= here
+            self.places |= dict.fromkeys(here, folder)
+            strays = _within([item for item in found if isinstance(item, Stray)], here)
+            self.strays += [(stray, folder) for stray in strays]
         self.index_is_sound = True
         self.hashed: dict[str, int] = {}
         self.damaged: set[str] = set()
@@ -106,7 +115,7 @@ class _Check:
         why = why or indexing.damage(store, full=self.full)
         if there and not why:
             return
-        if not there and not any(looks_like_document(store.objects.path(cid)) for cid in self.here):
+        if not there and not store.ledger.cids():
             return
         found = f"damaged: {why}" if there else "it is missing"
         if not self.repair:
@@ -122,7 +131,7 @@ class _Check:
         self.problems.append(Problem("index", path.name, found, done + kept, fixed=True))
         for cid in rebuilt.damaged:
             if item := self.here.get(cid):
-                self._damaged(item, "it looks like provenance, and its bytes are not what its CID says")
+                self._damaged(item, "its bytes are not what its CID says")
 
     def rest(self) -> None:
         """Everything but the index itself."""
@@ -135,14 +144,14 @@ class _Check:
     def objects(self) -> None:
         """The objects: in their places, and with the bytes that their CIDs say."""
         expected = self._recorded()
-        for stray in self.strays:
+        for stray, folder in self.strays:
             if is_cid(stray.path.name) and stray.path.is_symlink():
                 continue  # a link to a file that is gone: missing, if a record needs it
-            problem = self.repairs.stray(stray, needed=stray.path.name in expected)
+            problem = self.repairs.stray(stray, folder)
             self.problems += [problem] if problem else []
         suspicious = self._suspicious()
         sound: list[StoredObject] = []
-        for item, why in hash_all(self.store.objects, suspicious, self.progress):
+        for item, why in hash_all(self.places, suspicious, self.progress):
             self.hashed[item.cid] = item.size
             if why:
                 self._damaged(item, why)
@@ -170,7 +179,7 @@ class _Check:
                     connection, [cid for cid in back if self.store.objects.stat(cid) is not None]
                 )
         for cid in sorted(expected - set(self.here) - evicted - self.damaged):
-            if self.store.objects.stat(cid) is not None:  # it has arrived meanwhile
+            if self.store.is_here(cid):  # it has arrived meanwhile
                 continue
             if (
                 cid not in were_here
@@ -181,11 +190,10 @@ class _Check:
 
     def documents(self) -> None:
         """Provenance that the index does not know takes effect."""
-        loose = indexing.unknown(self.store, self.here) - self.damaged
-        sound, _ = indexing.loose_documents(self.store, loose)
+        sound, _ = indexing.sound_documents(self.store, indexing.unknown(self.store))
         if not sound:
             return
-        cids = indexing.replay_loose(self.store, self.tell) if self.repair else [item.cid for item in sound]
+        cids = indexing.replay_unknown(self.store, self.tell) if self.repair else [item.cid for item in sound]
         self.replayed += len(cids) if self.repair else 0
         done = "it took effect" if self.repair else "it would take effect"
         for cid in cids:
@@ -195,7 +203,7 @@ class _Check:
 
     def acknowledge(self) -> None:
         """Note that the index knows all that can be known."""
-        if self.repair and self._is_readable() and doubts.doubt(self.store):
+        if self.repair and self._is_readable() and self.store.doubt():
             with self.store.index.transaction() as connection:
                 completeness.mark_checked(connection)
 
@@ -219,7 +227,7 @@ class _Check:
         if item.cid not in self.damaged:
             self.damaged.add(item.cid)
             needed = item.cid in self._recorded()
-            self.problems.append(self.repairs.damaged(item, why, needed=needed))
+            self.problems.append(self.repairs.damaged(item, why, self.places[item.cid], needed=needed))
 
     def _recorded(self) -> set[str]:
         if not self._is_readable():

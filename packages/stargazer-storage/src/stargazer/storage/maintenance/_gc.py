@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
-from stargazer.storage.documents import is_document
-from stargazer.storage.maintenance import known, leftovers
+from stargazer.storage.maintenance import indexing, known, leftovers
 from stargazer.storage.maintenance.alone import Tell, alone, silent
 from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
 from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["GRACE", "Garbage", "GcReport", "gc"]
 
@@ -63,7 +62,7 @@ class GcReport:
         return sum(found.size for found in self.removed)
 
 
-def gc(store: LocalStore, *, dry_run: bool = False, grace: float = GRACE, tell: Tell = silent) -> GcReport:
+def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell = silent) -> GcReport:
     """Remove what no record refers to and has been so for the grace; nothing arrives in the store meanwhile.
 
     An object's grace begins when it arrived, or when the last record of it was taken back, whichever is later.
@@ -111,14 +110,14 @@ def gc(store: LocalStore, *, dry_run: bool = False, grace: float = GRACE, tell: 
     )
 
 
-def _unreferenced(store: LocalStore) -> tuple[list[StoredObject], list[Path]]:
+def _unreferenced(store: Store) -> tuple[list[StoredObject], list[Path]]:
     """What no record refers to, documents aside: objects, and links to users' files that are gone.
 
     Raises:
         StorageError: there are documents that the index does not know.
     """
     with store.index.reading() as connection:
-        expected = known.recorded(connection) | known.known_documents(connection)
+        expected = known.recorded(connection)
     loose: list[StoredObject] = []
     dead: list[Path] = []
     for found in store.objects.scan():
@@ -126,8 +125,7 @@ def _unreferenced(store: LocalStore) -> tuple[list[StoredObject], list[Path]]:
             loose += [found] if found.cid not in expected else []
         elif found.path.is_symlink() and found.path.name not in expected:
             dead.append(found.path)
-    unknown = [found.cid for found in loose if is_document(store.objects.path(found.cid))]
-    if unknown:
+    if unknown := sorted(indexing.unknown(store)):
         raise StorageError(
             f"the index of {str(store.root)!r} does not know {len(unknown)} provenance document(s) of the store "
             f"({unknown[0]}{' ...' if len(unknown) > 1 else ''}), so it cannot tell what is referred to: "
@@ -136,7 +134,7 @@ def _unreferenced(store: LocalStore) -> tuple[list[StoredObject], list[Path]]:
     return sorted(loose, key=lambda found: found.cid), sorted(dead)
 
 
-def _idle(store: LocalStore, found: StoredObject) -> float:
+def _idle(store: Store, found: StoredObject) -> float:
     """Seconds since an object arrived or lost its last record; none if that is in the future or cannot be told."""
     since = os.lstat(store.objects.path(found.cid)).st_ctime
     for cid in [*store.documents(found.cid, "retracted"), *store.documents(found.cid, "amended")]:
@@ -145,7 +143,7 @@ def _idle(store: LocalStore, found: StoredObject) -> float:
         except StargazerError:
             return 0.0
         if isinstance(document, Amendment | Retraction):
-            since = max(since, _seconds(document.at), os.lstat(store.objects.path(cid)).st_ctime)
+            since = max(since, _seconds(document.at), os.lstat(store.read_here(cid)).st_ctime)
     return time.time() - since
 
 
@@ -157,13 +155,13 @@ def _seconds(at: str) -> float:
         return float("inf")
 
 
-def _described(store: LocalStore, found: StoredObject) -> Garbage:
+def _described(store: Store, found: StoredObject) -> Garbage:
     if store.objects.is_link(found.cid):
         return Garbage("link", found.cid, 0)
     return Garbage("object", found.cid, found.size)
 
 
-def _drop(store: LocalStore, cids: list[str]) -> None:
+def _drop(store: Store, cids: list[str]) -> None:
     """Forget that these objects were verified, then remove them."""
     if not cids:
         return

@@ -11,12 +11,12 @@ from stargazer.storage import verified
 from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["verify"]
 
 
-def verify(store: LocalStore, cid: str) -> StoredObject:
+def verify(store: Store, cid: str) -> StoredObject:
     """Read the bytes of a CID in full; the object as it was when it was found right.
 
     Raises:
@@ -32,7 +32,7 @@ def verify(store: LocalStore, cid: str) -> StoredObject:
     return found
 
 
-def _difference(store: LocalStore, cid: str) -> str:
+def _difference(store: Store, cid: str) -> str:
     """How an object's file differs from when it was hashed."""
     now = store.objects.stat(cid)
     with store.index.reading() as connection:

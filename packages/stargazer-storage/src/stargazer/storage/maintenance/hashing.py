@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,14 @@ _SMALL = 1 << 20  # bytes
 
 
 def hash_all(
-    objects: Objects, found: Iterable[StoredObject], progress: Progress | None = None
+    places: Mapping[str, Objects], found: Iterable[StoredObject], progress: Progress | None = None
 ) -> Iterator[tuple[StoredObject, str]]:
     """Each object as it was when it was read, and what is wrong with it: nothing, or why it is damaged.
 
     Objects that vanish meanwhile are left out.
+
+    Args:
+        places: the folder of each object, by CID.
     """
     todo = list(found)
     total = sum(item.size for item in todo)
@@ -43,7 +46,7 @@ def hash_all(
         try:
             while True:
                 for batch in batches:
-                    running.add(pool.submit(_check, objects, batch, stop))
+                    running.add(pool.submit(_check, places, batch, stop))
                     if len(running) > 2 * available_cores():
                         break
                 if not running:
@@ -75,12 +78,13 @@ def _batches(todo: list[StoredObject]) -> Iterator[list[StoredObject]]:
 
 
 def _check(
-    objects: Objects, batch: list[StoredObject], stop: threading.Event
+    places: Mapping[str, Objects], batch: list[StoredObject], stop: threading.Event
 ) -> list[tuple[StoredObject, str]]:
     judged: list[tuple[StoredObject, str]] = []
     for item in batch:
         if stop.is_set():
             break
+        objects = places[item.cid]
         try:
             judged.append((objects.verify(item.cid), ""))
         except IntegrityError as error:

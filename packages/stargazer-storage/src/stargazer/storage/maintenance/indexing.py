@@ -10,21 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage import verified
-from stargazer.storage.documents import is_document, looks_like_document
+from stargazer.assets import FormatError, IntegrityError, StorageError
 from stargazer.storage.files import is_there, make_folder
 from stargazer.storage.index.completeness import is_damaged
 from stargazer.storage.index.errors import IndexDamaged
 from stargazer.storage.index.making import SIDE_FILES, set_aside
-from stargazer.storage.maintenance import evictions, judging, known
+from stargazer.storage.maintenance import evictions, judging
 from stargazer.storage.maintenance.alone import Tell, alone
 from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
-__all__ = ["Rebuilt", "damage", "loose_documents", "rebuild", "replay_loose", "set_aside_before", "unknown"]
+__all__ = ["Rebuilt", "damage", "rebuild", "replay_unknown", "set_aside_before", "sound_documents", "unknown"]
 
 
 @attrs.frozen
@@ -36,7 +34,7 @@ class Rebuilt:
     aside: Path | None
 
 
-def damage(store: LocalStore, *, full: bool) -> str:
+def damage(store: Store, *, full: bool) -> str:
     """What is wrong with the index; empty if nothing is, or if it is missing.
 
     Raises:
@@ -72,7 +70,7 @@ class _Undo(Exception):
     """Ends a transaction that is to change nothing."""
 
 
-def _try_to_write(store: LocalStore) -> None:
+def _try_to_write(store: Store) -> None:
     """Write, and undo it: the header of a file that is otherwise sound may say that it is for reading only.
 
     Raises:
@@ -88,69 +86,65 @@ def _try_to_write(store: LocalStore) -> None:
         pass
 
 
-def loose_documents(store: LocalStore, cids: Iterable[str]) -> tuple[list[StoredObject], list[str]]:
-    """Which of these objects are provenance documents: the sound ones, and those whose bytes are damaged."""
+def sound_documents(store: Store, cids: Iterable[str]) -> tuple[list[StoredObject], list[str]]:
+    """Those of these documents of the ledger whose bytes are right, and those whose are not."""
     sound: list[StoredObject] = []
     damaged: list[str] = []
     for cid in sorted(cids):
-        if looks_like_document(store.objects.path(cid)):
-            try:
-                found = store.objects.verify(cid)
-            except IntegrityError:
-                damaged.append(cid)
-                continue
-            except StorageError:  # gone
-                continue
-            if is_document(store.objects.path(cid)):
-                sound.append(found)
+        folder = store.ledger.folder(cid)
+        if folder is None:  # gone
+            continue
+        try:
+            found = folder.verify(cid)
+            store.ledger.read(cid)
+            sound.append(found)
+        except (IntegrityError, FormatError):
+            damaged.append(cid)
+        except StorageError:  # gone
+            continue
     return sound, damaged
 
 
-def rebuild(store: LocalStore, tell: Tell) -> Rebuilt:
-    """Move what is left of the index to quarantine, and make a new one of the documents among the objects.
+def rebuild(store: Store, tell: Tell) -> Rebuilt:
+    """Move what is left of the index to quarantine, and make a new one of the documents of the ledger.
 
     Raises:
         StorageError: the store cannot be written.
     """
     with alone(store.root, tell):
-        sound, damaged = loose_documents(store, _present(store))
+        sound, damaged = sound_documents(store, store.ledger.cids())
         aside = set_aside(store.index_path)
         kept = _quarantined(store.root, aside) if aside else None
-        _replay(store, sound)
+        store.replay(found.cid for found in sound)
         _restore_evictions(store)
     return Rebuilt(len(sound), damaged, kept)
 
 
-def replay_loose(store: LocalStore, tell: Tell) -> list[str]:
+def replay_unknown(store: Store, tell: Tell) -> list[str]:
     """Let the documents that the index does not know take effect, while none is on its way in; which they were.
 
     Raises:
         StorageError: the store cannot be written.
     """
     with alone(store.root, tell):
-        sound, _ = loose_documents(store, unknown(store, _present(store)))
-        _replay(store, sound)
+        sound, _ = sound_documents(store, unknown(store))
+        store.replay(found.cid for found in sound)
     return [found.cid for found in sound]
 
 
-def unknown(store: LocalStore, cids: Iterable[str]) -> set[str]:
-    """Those of these objects that neither a record refers to, nor the index knows as provenance."""
+def unknown(store: Store) -> set[str]:
+    """The documents of the ledger that the index does not know, or does not know to be the store's own."""
     with store.index.reading() as connection:
-        return set(cids) - known.known_documents(connection) - known.recorded(connection)
+        known_here = dict(connection.execute("SELECT cid, own FROM documents").fetchall())
+    return {
+        found.cid
+        for found, own in store.ledger.scan()
+        if isinstance(found, StoredObject)
+        and ((own and not known_here.get(found.cid, False)) or found.cid not in known_here)
+    }
 
 
-def _present(store: LocalStore) -> list[str]:
-    return [found.cid for found in store.objects.scan() if isinstance(found, StoredObject)]
-
-
-def _replay(store: LocalStore, documents: list[StoredObject]) -> None:
-    if documents:
-        with store.index.transaction() as connection:
-            verified.remember(connection, documents)  # at once, or each is synced on its own when it is read
-        store.replay(found.cid for found in documents)
-
-
-def set_aside_before(store: LocalStore) -> list[Path]:
+def set_aside_before(store: Store) -> list[Path]:
     """Move indexes to quarantine that were set aside by a process that was killed before it did so."""
     index = store.index_path
     found = sorted(index.parent.glob(f"{glob.escape(index.name)}.damaged-*"))
@@ -176,7 +170,7 @@ def _quarantined(root: Path, aside: Path) -> Path:
     return target
 
 
-def _restore_evictions(store: LocalStore) -> None:
+def _restore_evictions(store: Store) -> None:
     """What the notes beside the index say of bytes that are not here."""
     gone = [found for found in evictions.noted(store.root) if store.objects.stat(found.cid) is None]
     if gone:

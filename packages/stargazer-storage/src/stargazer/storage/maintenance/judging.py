@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StargazerError, record_id
 from stargazer.assets.provenance import Document, Execution
-from stargazer.storage import memo
+from stargazer.storage.ledger import memo
+from stargazer.storage.ledger.claims import edges_of, ended_by, statements_of, time_of
 from stargazer.storage.maintenance import known
-from stargazer.storage.statements import edges_of, ended_by, statements_of, time_of
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["wrong_documents", "wrong_records"]
 
@@ -53,7 +53,7 @@ def _wrong_terms(connection: sqlite3.Connection, rows: dict[int, str]) -> Iterat
             yield f"a record's terms are not those of the record: {json.loads(body)['id']!r}"
 
 
-def wrong_documents(store: LocalStore) -> Iterator[str]:
+def wrong_documents(store: Store) -> Iterator[str]:
     """Where the index differs from a provenance document that has taken effect and can be read."""
     with store.index.reading() as connection:
         cids = sorted(known.known_documents(connection))

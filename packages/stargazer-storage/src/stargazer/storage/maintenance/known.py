@@ -27,11 +27,7 @@ def record_sizes(connection: sqlite3.Connection) -> dict[str, int]:
 
 def known_documents(connection: sqlite3.Connection) -> set[str]:
     """The CIDs of the provenance documents that have taken effect."""
-    sql = (
-        "SELECT json_extract(body, '$.cid') FROM terms JOIN tables USING(tid) JOIN docs USING(seq) "
-        "WHERE name = 'records' AND key = '.asset' AND value = 'provenance'"
-    )
-    return {cid for (cid,) in connection.execute(sql)}
+    return {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
 
 
 def hashed(connection: sqlite3.Connection) -> set[str]:

@@ -20,7 +20,8 @@ from stargazer.storage.maintenance.problems import Problem
 from stargazer.storage.objects import StoredObject, Stray
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.objects import Objects
+    from stargazer.storage.store import Store
 
 __all__ = ["Repairs"]
 
@@ -28,10 +29,10 @@ __all__ = ["Repairs"]
 class Repairs:
     """Repairs of one store, or what they would be."""
 
-    def __init__(self, store: LocalStore, *, repair: bool, tell: Tell) -> None:
+    def __init__(self, store: Store, *, repair: bool, tell: Tell) -> None:
         self.store, self.repair, self.tell = store, repair, tell
 
-    def stray(self, stray: Stray, *, needed: bool) -> Problem | None:
+    def stray(self, stray: Stray, folder: Objects) -> Problem | None:
         """Something among the objects that is none; nothing if it is on its way in."""
         path, name = stray.path, str(stray.path.relative_to(self.store.root))
         if path.name.startswith(".new-"):
@@ -40,28 +41,28 @@ class Repairs:
             return self._acted(name, stray.why, "removed", path.unlink)
         if is_cid(path.name) and path.is_file() and not path.is_symlink() and _is_right(path):
             cid = path.name
-            return self._acted(name, stray.why, "put there", lambda: self._put(path, cid))
+            return self._acted(name, stray.why, "put there", lambda: _put(folder, path, cid))
         return self._acted(name, stray.why, "moved to quarantine", lambda: self.store.objects.set_aside(path))
 
-    def damaged(self, item: StoredObject, why: str, *, needed: bool) -> Problem:
+    def damaged(self, item: StoredObject, why: str, folder: Objects, *, needed: bool) -> Problem:
         """An object whose bytes are not what its CID says: another copy of it, or quarantine."""
         cid, names = item.cid, self._names(item.cid)
         sources = self._sources(cid) if needed else []
         if not self.repair:
             done = f"would be fetched from {sources[0]}" if sources else "would be moved to quarantine"
             return Problem("damaged", cid, why, done, False, "" if sources else self._todo(cid), names)
-        original = self.store.objects.original(cid)
+        original = folder.original(cid)
         if (original is not None or why.startswith(UNREADABLE)) and not sources:
             # the user may bring it back as it was, or make it readable: the bytes may be right
             return Problem("damaged", cid, why, "", not needed, self._todo(cid) if needed else "", names)
-        aside = self.store.objects.quarantine(cid)
+        aside = folder.quarantine(cid)
         kept = f"what was here is in {str(aside.relative_to(self.store.root))!r}" if original is None else ""
         fetched = self._fetched(cid) if sources else ""
         if fetched and not fetched.startswith("!"):
             return Problem("damaged", cid, why, "; ".join(filter(None, [fetched, kept])), True, "", names)
         if original is not None:
             with contextlib.suppress(OSError):
-                place_link(original, self.store.objects.path(cid))
+                place_link(original, folder.path(cid))
         todo = " ".join(filter(None, [fetched[1:], self._todo(cid)])) if needed else ""
         return Problem("damaged", cid, why, kept, not needed, todo, names)
 
@@ -92,7 +93,7 @@ class Repairs:
         sources = self.store.sources(cid)
         self.tell(f"fetching {cid} from {sources[0].name}")
         try:
-            found = fetch_object(cid, sources, self.store.objects)
+            found = fetch_object(cid, sources, self.store.folder_for(cid))
         except StorageError as error:
             return f"!{error}"
         with self.store.index.transaction() as connection:
@@ -142,12 +143,6 @@ class Repairs:
                 lambda: leftovers.remove_tree(path),
             )
 
-    def _put(self, path: Path, cid: str) -> None:
-        if self.store.objects.stat(cid) is None:
-            self.store.objects.keep(path, cid)
-        else:
-            path.unlink()
-
     def _acted(self, name: str, found: str, done: str, act: Callable[[], object]) -> Problem:
         """Do it, and say so; or say what would be done, or why it cannot be."""
         if not self.repair:
@@ -157,6 +152,14 @@ class Repairs:
         except OSError as error:
             return Problem("stray", name, found, "", False, f"it cannot be {done}: {error.strerror or error}")
         return Problem("stray", name, found, done, True)
+
+
+def _put(folder: Objects, path: Path, cid: str) -> None:
+    """Give an object that lies elsewhere its place, unless another copy has it."""
+    if folder.stat(cid) is None:
+        folder.keep(path, cid)
+    else:
+        path.unlink()
 
 
 def _is_right(path: Path) -> bool:

@@ -16,7 +16,7 @@ from stargazer.storage.maintenance import leftovers
 from stargazer.storage.maintenance.alone import try_alone
 
 if TYPE_CHECKING:
-    from stargazer.storage.store import LocalStore
+    from stargazer.storage.store import Store
 
 __all__ = ["PART_GRACE", "SweepReport", "sweep", "sweep_alone"]
 
@@ -39,7 +39,7 @@ class SweepReport:
     freed: int = 0
 
 
-def sweep(store: LocalStore, *, grace: float = PART_GRACE, dry_run: bool = False) -> SweepReport:
+def sweep(store: Store, *, grace: float = PART_GRACE, dry_run: bool = False) -> SweepReport:
     """Remove the temporary files, workspaces and dangling views of processes that are gone.
 
     Args:

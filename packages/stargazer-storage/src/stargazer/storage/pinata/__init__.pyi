@@ -1,21 +1,20 @@
 from .api import PinataApi
 from .files import PinataFile
+from .remote import PinataRemote
 from .retrying import Patience, Refused, Unavailable
-from .sending import Sent
-from .store import PinataStore
-from .transfer import companion_records, pinata_store, publishes, pull, push
+from .send import Sent
+from .transfer import account_of, companion_records, pull, push
 
 __all__ = [
     "Patience",
     "PinataApi",
     "PinataFile",
-    "PinataStore",
+    "PinataRemote",
     "Refused",
     "Sent",
     "Unavailable",
+    "account_of",
     "companion_records",
-    "pinata_store",
-    "publishes",
     "pull",
     "push",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stargazer.storage.local import StoreClient
+from stargazer.storage.client import StoreClient
 from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.retrying import Patience
-from stargazer.storage.pinata.store import PinataStore
 from stargazer.storage.settings import PUBLIC_GATEWAY
+from stargazer.storage.store import open_store
 
 if TYPE_CHECKING:
     from stargazer.storage.settings import Settings
@@ -29,8 +30,6 @@ class PinataClient(StoreClient):
         patience: with a service that does not answer.
     """
 
-    store: PinataStore
-
     def __init__(self, settings: Settings, patience: Patience | None = None):
         cloud = settings.mode == "cloud"
         api = PinataApi(
@@ -39,15 +38,12 @@ class PinataClient(StoreClient):
             uploads=settings.pinata_uploads,
             patience=patience or (Patience() if cloud else _INTERACTIVE),
         )
-        super().__init__(
-            PinataStore(
-                settings.local,
-                settings.index,
-                api,
-                gateway=settings.gateway_url,
-                token=settings.pinata_gateway_token,
-                private_gateway="" if settings.pinata_gateway == PUBLIC_GATEWAY else settings.gateway_url,
-                public=settings.pinata_visibility == "public",
-                everything=cloud,
-            )
+        self.remote = PinataRemote(
+            api,
+            gateway=settings.gateway_url,
+            token=settings.pinata_gateway_token,
+            private_gateway="" if settings.pinata_gateway == PUBLIC_GATEWAY else settings.gateway_url,
+            public=settings.pinata_visibility == "public",
+            everything=cloud,
         )
+        super().__init__(open_store(settings.local, settings.index, self.remote))

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TypeVar
 
-from stargazer.assets import IpFile, record_id
+from stargazer.assets import IpFile, StorageError, record_id
 from stargazer.storage.pinata.api import PinataApi, PinataFile
 from stargazer.storage.pinata.retrying import Unavailable
 
-__all__ = ["Listing", "as_record"]
+__all__ = ["LEDGER", "Listing", "as_record"]
+
+LEDGER = "ledger"
+"""The key under which the account says whose word a provenance document is: `own` or `foreign`."""
 
 T = TypeVar("T")
 FRESH = 20.0  # seconds: a workflow asks much, and the service allows 60 requests a minute
@@ -56,8 +59,18 @@ class Listing:
         )
 
     def documents(self) -> dict[str, PinataFile]:
-        """The provenance documents by CID."""
-        return {file.cid: file for file in self.files({"asset": "provenance"})}
+        """The provenance documents by CID.
+
+        Raises:
+            StorageError: they are of an older format.
+        """
+        found = {file.cid: file for file in self.files({"asset": "provenance"})}
+        if any(file.keyvalues.get("kind") == "note" for file in found.values()):
+            raise StorageError(
+                "the account at Pinata was written by an older Stargazer (format 1): nothing was changed; use another "
+                "account, or remove its files and push them again from a store of this version"
+            )
+        return found
 
     def forget(self) -> None:
         """The account was changed by us."""
@@ -88,12 +101,15 @@ def _fits(file: PinataFile, keyvalues: Mapping[str, str], cid: str) -> bool:
 
 def as_record(file: PinataFile) -> IpFile:
     """A file of the account as a record: the same bytes and metadata are the same record on both sides."""
+    pairs = dict(file.keyvalues)
+    if pairs.get("asset") == "provenance":
+        pairs.pop(LEDGER, None)
     return IpFile(
-        id=record_id(file.cid, file.keyvalues),
+        id=record_id(file.cid, pairs),
         cid=file.cid,
         name=file.name,
         size=file.size,
-        keyvalues=file.keyvalues,
+        keyvalues=pairs,
         public=file.public,
         created_at=file.created_at,
     )

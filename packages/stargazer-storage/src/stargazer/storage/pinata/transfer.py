@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import Asset, ConfigurationError, IpFile, StargazerError, companions_of
-from stargazer.storage.reading import StoreReader
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
-    from stargazer.storage.pinata.sending import Sent
-    from stargazer.storage.pinata.store import PinataStore
+    from stargazer.storage.pinata.remote import PinataRemote
+    from stargazer.storage.pinata.send import Sent
+    from stargazer.storage.store import Store
 
-__all__ = ["Pulled", "companion_records", "pinata_store", "publishes", "pull", "push"]
+__all__ = ["Pulled", "account_of", "companion_records", "pull", "push"]
 
 AT_ONCE = 3
 
@@ -37,38 +37,24 @@ class Pulled:
     failed: dict[str, str]
 
 
-def pinata_store(store: StoreReader) -> PinataStore:
-    """The same store, as one that has an account.
+def account_of(store: Store) -> PinataRemote:
+    """The account of a store.
 
     Raises:
         ConfigurationError: it has none.
     """
-    from stargazer.storage.pinata.store import PinataStore
+    from stargazer.storage.pinata.remote import PinataRemote
 
-    if not isinstance(store, PinataStore):
+    remote = store.remote
+    if not isinstance(remote, PinataRemote):
         raise ConfigurationError(
             "this needs an account at Pinata: set PINATA_JWT to a token of it (https://app.pinata.cloud/developers)"
         )
-    return store
-
-
-def publishes(store: StoreReader) -> bool:
-    """Whether what is added to a store goes to the public network unless it is said."""
-    from stargazer.storage.store import LocalStore
-
-    if type(store) is LocalStore:  # without the account's modules, which take a while to import
-        return False
-    from stargazer.storage.pinata.store import PinataStore
-
-    return isinstance(store, PinataStore) and store.publishes
+    return remote
 
 
 def push(
-    store: PinataStore,
-    records: Sequence[IpFile] = (),
-    *,
-    public: bool = False,
-    progress: Progress | None = None,
+    store: Store, records: Sequence[IpFile] = (), *, public: bool = False, progress: Progress | None = None
 ) -> Sent:
     """Send records with their companions and the provenance that leads to them, and whatever waits besides.
 
@@ -76,29 +62,31 @@ def push(
 
     Args:
         public: to the public network, for ever; provenance is always private.
+
+    Raises:
+        ConfigurationError: the store has no account.
     """
+    account = account_of(store)
     chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
-    store.enqueue(chosen.values(), public=public)
-    return store.send(progress)
+    account.enqueue(store, chosen.values(), public=public)
+    return account.send(store, progress)
 
 
 def pull(
-    store: PinataStore,
-    records: Sequence[IpFile],
-    *,
-    bytes_too: bool = True,
-    progress: Progress | None = None,
+    store: Store, records: Sequence[IpFile], *, bytes_too: bool = True, progress: Progress | None = None
 ) -> Pulled:
     """Bring records that Pinata has, with companions and provenance; nothing that is here is brought again.
 
     One file that cannot be had does not keep the others; the same command goes on where it stopped.
 
     Raises:
+        ConfigurationError: the store has no account.
         Unavailable: the service cannot be asked for the provenance now.
     """
+    account = account_of(store)
     chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
     failed: dict[str, str] = {}
-    known = store.take_over(chosen.values(), failed)
+    known = account.take_over(store, chosen.values(), failed)
 
     def bring(record: IpFile) -> None:
         try:
@@ -111,14 +99,14 @@ def pull(
     missing = {
         record.cid: record
         for record in known
-        if store.objects.stat(record.cid) is None and store.is_to_be_had(record.cid)
+        if record.path is None and (store.mirrors(record.cid) or account.has(record.cid))
     }
     if bytes_too:
         each(bring, missing.values(), AT_ONCE, "stargazer-pull")
     return Pulled(known, [cid for cid in missing if bytes_too and cid not in failed], failed)
 
 
-def companion_records(store: StoreReader, records: Iterable[IpFile]) -> list[IpFile]:
+def companion_records(store: Store, records: Iterable[IpFile]) -> list[IpFile]:
     """The records that accompany these: indexes, dictionaries, mates."""
     return [
         companion

@@ -28,7 +28,7 @@ from stargazer.assets import (
     record_id,
 )
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.storage import LocalStore, Settings, account, now
+from stargazer.storage import Settings, Store, account, now
 from stargazer.storage.lineage import Nearest, find_nearest
 from stargazer.tasks.execution._workspace import claim, open_workspace, sweep
 from stargazer.tasks.execution.arguments import bound_arguments
@@ -335,9 +335,9 @@ class Call:
         )
 
 
-def _store(client: Any) -> LocalStore:
+def _store(client: Any) -> Store:
     store = getattr(client, "store", None)
-    if not isinstance(store, LocalStore):
+    if not isinstance(store, Store):
         raise ConfigurationError(
             f"tasks need a client with a local store (its `store`), and {type(client).__name__} has none: "
             "use stargazer.storage.get_client()"

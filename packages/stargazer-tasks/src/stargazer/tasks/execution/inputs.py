@@ -25,7 +25,7 @@ from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import assets_in, replaced
 
 if TYPE_CHECKING:
-    from stargazer.storage import LocalStore
+    from stargazer.storage import Store
 
 __all__ = ["Shared", "lay_out", "obtain"]
 
@@ -38,7 +38,7 @@ class Shared:
     locks: Path
 
 
-async def obtain(asset: Asset, client: StorageClient, store: LocalStore) -> None:
+async def obtain(asset: Asset, client: StorageClient, store: Store) -> None:
     """Bring an asset's bytes, and those of one companion of each type, to this machine if they are not here.
 
     Raises:

@@ -13,7 +13,7 @@ from stargazer.tasks.execution.registry import find_task
 from stargazer.tasks.execution.reproduce.repeat import restore
 
 if TYPE_CHECKING:
-    from stargazer.storage import LocalStore, StoreClient
+    from stargazer.storage import Store, StoreClient
 
 __all__ = ["can_run", "execution_of", "recompute"]
 
@@ -47,7 +47,7 @@ def can_run(task: str) -> bool:
     return find_task(task) is not None
 
 
-def execution_of(store: LocalStore, cid: str) -> tuple[str, Execution] | None:
+def execution_of(store: Store, cid: str) -> tuple[str, Execution] | None:
     """The execution that made a file, or that a provenance document tells of, with the document's CID.
 
     Of several that made a file, the one that its record names, else the first. None if it was imported.
@@ -60,7 +60,7 @@ def execution_of(store: LocalStore, cid: str) -> tuple[str, Execution] | None:
     return None
 
 
-def _named(store: LocalStore, cid: str) -> list[str]:
+def _named(store: Store, cid: str) -> list[str]:
     """The provenance documents that the records of a file name."""
     named = (record.keyvalues.get("provenance_cid", "") for record in store.query({"cid": cid}))
     return list(filter(None, named))

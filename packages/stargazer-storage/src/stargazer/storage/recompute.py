@@ -1,18 +1,17 @@
-"""Computing bytes again that no source has: what made them, and what installed distributions offer for it."""
+"""Bytes that nobody has are computed again: which executions made them, and what installed distributions can run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from stargazer.assets import StargazerError, StorageError
+from stargazer.assets import StargazerError, StorageClient, StorageError
 from stargazer.assets.provenance import Execution
 
 if TYPE_CHECKING:
-    from stargazer.storage.local import StoreClient
-    from stargazer.storage.reading import StoreReader
+    from stargazer.storage.store import Store
 
-__all__ = ["ENTRY_POINT_GROUP", "Recomputer", "can_run", "made_again", "makers", "makes"]
+__all__ = ["ENTRY_POINT_GROUP", "Recomputer", "can_run", "computed_again", "makers", "makes"]
 
 ENTRY_POINT_GROUP = "stargazer.recompute"
 """Each is a `Recomputer`: a module or an object."""
@@ -21,7 +20,7 @@ ENTRY_POINT_GROUP = "stargazer.recompute"
 class Recomputer(Protocol):
     """What can compute files again."""
 
-    async def recompute(self, client: StoreClient, cid: str) -> bool:
+    async def recompute(self, client: StorageClient, cid: str) -> bool:
         """Have the bytes of a CID here, and tell whether there was a way.
 
         Raises:
@@ -37,7 +36,7 @@ def can_run(task: str) -> bool:
     return any(recomputer.can_run(task) for recomputer in _recomputers())
 
 
-def makers(store: StoreReader, cid: str, named: Iterable[str] = ()) -> dict[str, Execution]:
+def makers(store: Store, cid: str, named: Iterable[str] = ()) -> dict[str, Execution]:
     """The executions that made a file, oldest first, by the CIDs of their documents: who reads it too only hands it on.
 
     Args:
@@ -59,7 +58,7 @@ def makes(execution: Execution, cid: str) -> bool:
     return cid in {entry.cid for entry in execution.outputs} - {entry.cid for entry in execution.inputs}
 
 
-async def made_again(client: StoreClient, cid: str, missing: StorageError) -> bool:
+async def computed_again(client: StorageClient, cid: str, missing: StorageError) -> bool:
     """Whether the bytes of a CID are here now; why not, as a note of `missing`, if there was a way that failed."""
     for recomputer in _recomputers():
         try:

@@ -1,8 +1,7 @@
-"""Which execution answers for a run key: this store's own, else one of somebody else that was vouched for.
+"""The memo: which execution answers for a run key, this store's own or one of somebody else that is trusted.
 
 Every execution with a run key is noted, whoever did it. Whom to believe is asked when an answer is wanted, so that it
-follows from the documents alone, in whatever order they came: an own import names documents as `foreign` (they came
-from somebody else) or as `trusted`; nobody else's import can.
+follows from the documents alone, in whatever order they came.
 """
 
 from __future__ import annotations
@@ -10,21 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stargazer.assets.provenance import Document, Execution
+from stargazer.storage.ledger import trust
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "answer", "executions", "is_believed", "is_foreign", "is_vouched", "note"]
+__all__ = ["SCHEMA", "answer", "executions", "note"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts(number INTEGER PRIMARY KEY, run_key TEXT, document TEXT UNIQUE);
 CREATE INDEX IF NOT EXISTS attempts_key ON attempts(run_key);
-"""
-
-_FOREIGN = "SELECT EXISTS(SELECT 1 FROM edges WHERE cid = ? AND role = 'foreign')"
-_VOUCHED = """
-SELECT EXISTS(SELECT 1 FROM edges AS word WHERE word.cid = ? AND word.role = 'trusted' AND NOT EXISTS(
-    SELECT 1 FROM edges WHERE cid = word.provenance_cid AND role = 'foreign'))
 """
 
 
@@ -41,31 +35,16 @@ def answer(connection: sqlite3.Connection, run_key: str) -> str:
 
     Of several of our own the last one counts, of several of others the first.
     """
-    vouched = ""
+    trusted = ""
     for cid in executions(connection, run_key):
-        if not is_foreign(connection, cid):
+        if not trust.is_foreign(connection, cid):
             return cid
-        if is_vouched(connection, cid):
-            vouched = cid
-    return vouched
+        if trust.is_trusted(connection, cid):
+            trusted = cid
+    return trusted
 
 
 def executions(connection: sqlite3.Connection, run_key: str) -> list[str]:
     """The CIDs of all executions with a run key, whoever did them; the one that was finished last first."""
     sql = "SELECT document FROM attempts JOIN runs USING(document) WHERE run_key = ? ORDER BY at DESC, document DESC"
     return [cid for (cid,) in connection.execute(sql, (run_key,)).fetchall()]
-
-
-def is_foreign(connection: sqlite3.Connection, cid: str) -> bool:
-    """Whether a provenance document came from somebody else."""
-    return bool(connection.execute(_FOREIGN, (cid,)).fetchone()[0])
-
-
-def is_believed(connection: sqlite3.Connection, cid: str) -> bool:
-    """Whether a provenance document is this store's own, or was vouched for."""
-    return not is_foreign(connection, cid) or is_vouched(connection, cid)
-
-
-def is_vouched(connection: sqlite3.Connection, cid: str) -> bool:
-    """Whether this store was told to trust a provenance document, by a document that is its own."""
-    return bool(connection.execute(_VOUCHED, (cid,)).fetchone()[0])

@@ -1,4 +1,4 @@
-"""Sending what waits in the outbox: files first and several at once, provenance last."""
+"""Uploads of what waits in the outbox: files first and several at once, provenance last."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import IpFile, StargazerError
-from stargazer.storage import outbox
 from stargazer.storage.files import open_shared
+from stargazer.storage.ledger.claims import statements_of
 from stargazer.storage.outbox import Waiting
-from stargazer.storage.pinata.listing import as_record
+from stargazer.storage.pinata.listing import LEDGER, as_record
 from stargazer.storage.pinata.retrying import Unavailable
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
-    from stargazer.storage.pinata.api import PinataFile
-    from stargazer.storage.pinata.store import PinataStore
+    from stargazer.storage.pinata.api import PinataApi, PinataFile
+    from stargazer.storage.store import Store
 
 __all__ = ["Progress", "Sender", "Sent"]
 
@@ -46,21 +46,21 @@ class Sent:
 class Sender:
     """One turn of sending; one process of a store at a time."""
 
-    def __init__(self, store: PinataStore, progress: Progress | None = None):
-        self._store = store
+    def __init__(self, store: Store, api: PinataApi, progress: Progress | None = None):
+        self._store, self._outbox, self._api = store, store.outbox, api
         self._progress = progress or (lambda name, done, total: None)
         self._down = ""
 
     def send(self) -> Sent:
         """Send everything that waits; one that is refused does not keep the others, a service that is down does."""
         with self._turn():
-            before = self._store.waiting()
+            before = self._outbox.waiting()
             for rank in (0, 1):
-                items = [item for item in self._store.waiting() if item.rank == rank]
+                items = [item for item in self._outbox.waiting() if item.rank == rank]
                 held = self._incomplete() if rank else frozenset()
                 ready = [item for item in items if item.cid not in held]
                 each(self._try, _in_sequence(ready), AT_ONCE, "stargazer-send")
-            still = {item.number: item for item in self._store.waiting()}
+            still = {item.number: item for item in self._outbox.waiting()}
         left = [
             attrs.evolve(there, error=there.error or self._down)
             for item in before
@@ -71,7 +71,7 @@ class Sender:
 
     def _incomplete(self) -> frozenset[str]:
         """The provenance of files that are still to come."""
-        records = [self._store.here(item.record) for item in self._store.waiting() if item.rank == 0]
+        records = [self._store.here(item.record) for item in self._outbox.waiting() if item.rank == 0]
         return frozenset(
             record.keyvalues.get("provenance_cid", "") for record in records if record is not None
         )
@@ -80,37 +80,34 @@ class Sender:
         for item in items:
             if self._down:
                 return
-            with self._store.index.transaction() as connection:
-                outbox.started(connection, item)
+            self._outbox.started(item)
             try:
                 self._settle(item)
             except StargazerError as error:
                 if isinstance(error, Unavailable) or getattr(error, "status", 0) == NOT_US:
                     self._down = str(error)
-                with self._store.index.transaction() as connection:
-                    outbox.failed(connection, item, str(error))
+                self._outbox.failed(item, str(error))
             else:
-                with self._store.index.transaction() as connection:
-                    outbox.settled(connection, item)
+                self._outbox.done(item)
 
     def _settle(self, item: Waiting) -> None:
         """Make the account agree with the record as it is here now."""
         record = self._store.here(item.record)
         if record is None:
             self._follow(item)
-        elif known := self._known(item.record, item.public):
+        elif known := self._outbox.remote_id(item.record, item.public):
             self._correct(item, record, known)
         elif item.wanted and not (item.attempts and self._found(item, record)):
             self._upload(item, record)
 
     def _correct(self, item: Waiting, record: IpFile, file_id: str) -> None:
         """The record's file is there already: it says how the record came to be, which may have changed."""
-        file = self._store.api.file(file_id, public=item.public)
+        file = self._api.file(file_id, public=item.public)
         if file is None:  # somebody removed it
-            self._forget(item)
+            self._outbox.removed(item.record, item.public)
             if item.wanted:
                 self._upload(item, record)
-        elif dict(file.keyvalues) != dict(record.keyvalues):
+        elif dict(file.keyvalues) != self._keyvalues(record):
             self._update(file, record)
 
     def _follow(self, item: Waiting) -> None:
@@ -120,12 +117,12 @@ class Sender:
         """
         became = self._became(item)
         for file in self._files(item):
-            if became is not None and not self._known(became.id, item.public):
+            if became is not None and not self._outbox.remote_id(became.id, item.public):
                 self._update(file, became)
-                self._note(became.id, item.public, file.id)
+                self._outbox.sent(became.id, item.public, file.id)
             else:
-                self._store.api.delete(file.id, public=item.public)
-        self._forget(item)
+                self._api.delete(file.id, public=item.public)
+        self._outbox.removed(item.record, item.public)
 
     def _became(self, item: Waiting) -> IpFile | None:
         """The record that stands here for one that was amended, maybe several times."""
@@ -134,23 +131,22 @@ class Sender:
             if (record := self._store.here(id)) is not None:
                 return record
             seen.add(id)
-            with self._store.index.reading() as connection:
-                id = outbox.successor(connection, id, item.public)
+            id = self._outbox.successor(id, item.public)
         return None
 
     def _files(self, item: Waiting) -> list[PinataFile]:
         """The files of a record that is gone here, as far as it is known here that they were made."""
-        made_by = {"", *self._store.makers_of(item.record)}
-        listed = self._store.api.files(public=item.public, cid=item.cid)
+        made_by = self._makers(item.record)
+        listed = self._api.files(public=item.public, cid=item.cid)
         found = {
             file.id: file
             for file in listed
             if as_record(file).id == item.record and file.keyvalues.get("provenance_cid", "") in made_by
         }
-        for id in {*found, self._known(item.record, item.public)} - {
+        for id in {*found, self._outbox.remote_id(item.record, item.public)} - {
             ""
         }:  # listings are late in both directions
-            file = self._store.api.file(id, public=item.public)
+            file = self._api.file(id, public=item.public)
             if file is not None:
                 found[id] = file
             else:
@@ -158,48 +154,51 @@ class Sender:
         return list(found.values())
 
     def _update(self, file: PinataFile, record: IpFile) -> None:
-        gone = dict.fromkeys(file.keyvalues.keys() - record.keyvalues.keys())
-        self._store.api.update(file.id, public=file.public, keyvalues={**record.keyvalues, **gone})
+        pairs = self._keyvalues(record)
+        gone = dict.fromkeys(file.keyvalues.keys() - pairs.keys())
+        self._api.update(file.id, public=file.public, keyvalues={**pairs, **gone})
 
     def _upload(self, item: Waiting, record: IpFile) -> None:
         path = self._store.read_here(record.cid)
 
         def remember(url: str) -> None:
-            with self._store.index.transaction() as connection:
-                outbox.resumable(connection, item, url)
+            self._outbox.resumable(item, url)
 
-        file = self._store.api.upload(
+        file = self._api.upload(
             path,
             cid=record.cid,
             name=_printable(record.name) or record.cid,
-            keyvalues=record.keyvalues,
+            keyvalues=self._keyvalues(record),
             public=item.public,
             url=item.upload_url,
             on_url=remember,
             progress=lambda done, total: self._progress(record.name, done, total),
         )
-        self._note(record.id, item.public, file.id)
+        self._outbox.sent(record.id, item.public, file.id)
 
     def _found(self, item: Waiting, record: IpFile) -> bool:
         """Whether the record's file is on its network already, and if so remember it."""
-        files = self._store.api.files(public=item.public, cid=item.cid)
+        files = self._api.files(public=item.public, cid=item.cid)
         same = [file for file in files if as_record(file).id == item.record]
-        same.sort(key=lambda file: dict(file.keyvalues) != dict(record.keyvalues))
+        same.sort(key=lambda file: dict(file.keyvalues) != self._keyvalues(record))
         for file in same[:1]:
-            self._note(item.record, item.public, file.id)
+            self._outbox.sent(item.record, item.public, file.id)
         return bool(same)
 
-    def _known(self, record: str, public: bool) -> str:
-        with self._store.index.reading() as connection:
-            return outbox.remote_id(connection, record, public)
+    def _keyvalues(self, record: IpFile) -> dict[str, str]:
+        """The metadata of a record there: a provenance document is marked as the store's own word or not."""
+        if record.keyvalues.get("asset") != "provenance":
+            return dict(record.keyvalues)
+        return {**record.keyvalues, LEDGER: "own" if self._store.ledger.is_own(record.cid) else "foreign"}
 
-    def _note(self, record: str, public: bool, file_id: str) -> None:
-        with self._store.index.transaction() as connection:
-            outbox.sent(connection, record, public, file_id)
-
-    def _forget(self, item: Waiting) -> None:
-        with self._store.index.transaction() as connection:
-            outbox.removed(connection, item.record, item.public)
+    def _makers(self, record: str) -> set[str]:
+        """The CIDs of provenance with which a record was here, or is."""
+        found: set[str] = {""}
+        for cid in self._store.claims.ever_on(record):
+            with contextlib.suppress(StargazerError):
+                statements = statements_of(cid, self._store.document(cid))
+                found |= {statement.made_by for statement in statements if statement.id == record}
+        return found
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:

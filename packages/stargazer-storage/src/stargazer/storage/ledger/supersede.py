@@ -1,4 +1,4 @@
-"""Which records others took the place of: what supersessions and amendments say of it, in any order.
+"""Superseded records: which ones others took the place of, as supersessions and amendments say in any order.
 
 A supersession holds until a later one that knew of it ends it. What a superseded record is amended into is superseded
 as well, for its file is the same.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from stargazer.assets import record_id
 from stargazer.assets.provenance import Amendment, Document, Supersession
-from stargazer.storage.statements import statements_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,9 +56,9 @@ def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
                 [(replaced,) for replaced in document.replaces],
             )
         case Amendment():
-            connection.executemany(
+            connection.execute(
                 "INSERT OR IGNORE INTO amended VALUES(?, ?)",
-                [(document.record, statement.id) for statement in statements_of(cid, document)],
+                (document.record, record_id(document.cid, document.keyvalues)),
             )
 
 

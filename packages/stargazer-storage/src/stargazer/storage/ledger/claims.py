@@ -1,0 +1,309 @@
+"""Which records there are, as it follows from provenance documents.
+
+Every import and execution claims the records of its files, every amendment the record it changes one into; an
+amendment or retraction ends the claims that it names. A record is there while one claim on it stands. So what holds
+follows from the set of documents alone, in whatever order they are read (an observed-remove set: Shapiro et al.,
+Conflict-free Replicated Data Types, 2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from stargazer.assets import record_id
+from stargazer.assets.provenance import (
+    Amendment,
+    Document,
+    Entry,
+    Execution,
+    Import,
+    Retraction,
+    Supersession,
+)
+from stargazer.storage.ledger import memo, supersede
+from stargazer.storage.ledger.documents import Ledger, now
+from stargazer.storage.lineage import dependencies
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from stargazer.storage.index import Index
+
+__all__ = [
+    "SCHEMA",
+    "Claims",
+    "Statement",
+    "edges_of",
+    "ended_by",
+    "is_registered",
+    "kind_of",
+    "statements_of",
+    "time_of",
+]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents(cid TEXT PRIMARY KEY, own INT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims(
+    record TEXT, document TEXT, at TEXT, ended INT, PRIMARY KEY(record, document)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_document ON claims(document);
+CREATE TABLE IF NOT EXISTS edges(
+    cid TEXT, role TEXT, provenance_cid TEXT, number INTEGER PRIMARY KEY);
+CREATE INDEX IF NOT EXISTS edges_cid ON edges(cid, role);
+"""
+
+MOST_KEPT = 100_000
+"""Statements of documents that are kept while records are settled anew."""
+
+_AT_ONCE = 200  # records asked for by id: each that is found is compared with all that were asked for
+_STANDING = """
+SELECT document, at, NOT own AS foreign_word FROM claims JOIN documents ON documents.cid = document
+WHERE record = ? AND NOT ended ORDER BY foreign_word, at, document
+"""
+
+
+@attrs.frozen
+class Statement:
+    """A document's word that there is a record: its file, since when, and what made it."""
+
+    file: Entry
+    created_at: str
+    made_by: str
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return record_id(self.file.cid, self.file.keyvalues)
+
+
+def statements_of(cid: str, document: Document) -> Iterator[Statement]:
+    """The records that a document with this CID claims."""
+    match document:
+        case Import(files=files) | Execution(outputs=files):
+            for file in files:
+                yield Statement(file, time_of(document), cid)
+        case Amendment():
+            file = Entry(
+                cid=document.cid, keyvalues=document.keyvalues, name=document.name, size=document.size
+            )
+            yield Statement(file, document.created_at or document.at, document.made_by)
+
+
+def ended_by(document: Document) -> list[tuple[str, str]]:
+    """The claims that a document ends, as record and document."""
+    if not isinstance(document, Amendment | Retraction):
+        return []
+    return [(document.record, claimant) for claimant in document.replaces or [document.made_by]]
+
+
+def edges_of(document: Document) -> list[tuple[str, str]]:
+    """The CIDs that a document names, each with its role."""
+    match document:
+        case Execution():
+            edges = [(entry.cid, "input") for entry in document.inputs]
+            return edges + [(entry.cid, "output") for entry in document.outputs]
+        case Import():
+            edges = [(entry.cid, "output") for entry in document.files]
+            return edges + [(cid, "trusted") for cid in document.trusted]
+        case Amendment():
+            return [(document.cid, "amended")]
+        case Retraction():
+            return [(document.cid, "retracted")]
+        case Supersession():
+            edges = [(document.cid, "superseded")]
+            return edges + ([(document.successor_cid, "superseding")] if document.successor else [])
+
+
+def time_of(document: Document) -> str:
+    """When what a document tells was done."""
+    return document.finished if isinstance(document, Execution) else document.at
+
+
+def kind_of(document: Document) -> str:
+    """What a document is called: `import`, `execution`, ...; `trust` if it only says whom to believe."""
+    if isinstance(document, Import) and document.trusted and not document.files:
+        return "trust"
+    return type(document).__name__.lower()
+
+
+def is_registered(connection: sqlite3.Connection, cid: str) -> bool:
+    """Whether a provenance document has taken effect."""
+    return connection.execute("SELECT 1 FROM documents WHERE cid = ?", (cid,)).fetchone() is not None
+
+
+class Claims:
+    """The records of an index, kept as the documents of a ledger say."""
+
+    def __init__(self, index: Index, ledger: Ledger):
+        self.index, self.ledger = index, ledger
+        self._kept: dict[str, dict[str, Statement]] = {}
+
+    def on(self, record: str) -> list[str]:
+        """The documents whose claim on a record stands, in a fixed order."""
+        sql = "SELECT document FROM claims WHERE record = ? AND NOT ended ORDER BY at, document"
+        with self.index.reading() as connection:
+            return [found for (found,) in connection.execute(sql, (record,)).fetchall()]
+
+    def ever_on(self, record: str) -> list[str]:
+        """The documents that claim or claimed a record."""
+        with self.index.reading() as connection:
+            rows = connection.execute("SELECT document FROM claims WHERE record = ?", (record,)).fetchall()
+        return [found for (found,) in rows]
+
+    def of(self, document: str) -> set[str]:
+        """The records on which the claim of a document stands."""
+        sql = "SELECT record FROM claims WHERE document = ? AND NOT ended"
+        with self.index.reading() as connection:
+            return {record for (record,) in connection.execute(sql, (document,)).fetchall()}
+
+    def records(self, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """Those of these records that are there, by id."""
+        from tinydb import where
+
+        table, ids = self.index.table("records"), list(ids)
+        found: dict[str, Mapping[str, Any]] = {}
+        for start in range(0, len(ids), _AT_ONCE):
+            wanted = where("id").one_of(ids[start : start + _AT_ONCE])
+            found |= {record["id"]: record for record in table.search(wanted)}
+        return found
+
+    def take_effect(
+        self, connection: sqlite3.Connection, cid: str, size: int, document: Document, *, own: bool
+    ) -> dict[str, Mapping[str, Any]]:
+        """Let a document count, within a transaction: its own record, its edges, its claims, what follows from them.
+
+        Documents may come in any order; one that has taken effect before changes nothing, unless it was somebody
+        else's and is the store's own now.
+
+        Args:
+            cid, size: of the document; bytes.
+
+        Returns:
+            The records that it claims, as far as they stand, by id.
+        """
+        statements = {statement.id: statement for statement in statements_of(cid, document)}
+        at = time_of(document)
+        insert = "INSERT OR IGNORE INTO documents VALUES(?, ?)"
+        is_new = connection.execute(insert, (cid, own)).rowcount > 0
+        became_own = own and not is_new and connection.execute(
+            "UPDATE documents SET own = 1 WHERE cid = ? AND NOT own", (cid,)
+        ).rowcount > 0  # fmt: skip
+        if is_new:
+            connection.executemany(
+                "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
+                [(*edge, cid) for edge in edges_of(document)],
+            )
+        for table in (supersede, dependencies, memo):
+            table.note(connection, cid, document)
+        connection.executemany(
+            "INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at",
+            [(id, cid, at) for id in statements],
+        )
+        connection.executemany(
+            "INSERT INTO claims VALUES(?, ?, '', 1) ON CONFLICT DO UPDATE SET ended = 1",
+            ended := ended_by(document),
+        )
+        if isinstance(document, Amendment):
+            self._give_place(document.record, statements, cid)
+        records = self._settle(
+            connection, statements, cid, [_own_record(cid, size, document)] if is_new else []
+        )
+        touched = [record for record, _ in ended] + ([*statements] if became_own else [])
+        for record in dict.fromkeys(touched):
+            self._resettle(connection, record)
+        return records
+
+    def _settle(
+        self,
+        connection: sqlite3.Connection,
+        statements: Mapping[str, Statement],
+        document: str,
+        besides: Sequence[Statement],
+    ) -> dict[str, Mapping[str, Any]]:
+        """The records that a document claims: made if they are missing, unless the claim was ended before it came.
+
+        Args:
+            besides: other new records of the document, made with them.
+        """
+        sql = "SELECT record FROM claims WHERE document = ? AND ended"
+        ended = (
+            {record for (record,) in connection.execute(sql, (document,)).fetchall()} if statements else ()
+        )
+        wanted = {id: statement for id, statement in statements.items() if id not in ended}
+        present = self.records(wanted) if wanted else {}
+        made = self._insert([*besides, *(wanted[id] for id in wanted if id not in present)], document)
+        for id in present:
+            self._resettle(connection, id)
+        again = self.records(present) if present else {}
+        return {id: {**again, **made}[id] for id in wanted}
+
+    def _give_place(self, record: str, statements: Mapping[str, Statement], document: str) -> None:
+        """Let what a record was amended to have its place, unless either is elsewhere already."""
+        from tinydb import where
+
+        if self.on(record) or self.records(statements):
+            return
+        for id, statement in statements.items():
+            if document in self.on(id):  # else it was amended again, or taken back
+                self.index.table("records").update(_row(statement, document), where("id") == record)
+
+    def _resettle(self, connection: sqlite3.Connection, record: str) -> None:
+        """Let a record follow the earliest claim on it that stands, our own first; it goes if there is none."""
+        from tinydb import where
+
+        standing = connection.execute(_STANDING, (record,)).fetchall()
+        first = standing[0] if standing else None
+        records = self.index.table("records")
+        current = records.get(where("id") == record)
+        if current and first and current.get("stated_by") in [*_earliest(standing), None]:
+            return
+        if current:
+            records.remove(where("id") == record)
+        if first:
+            claimed = self._statements(first[0]).get(record)
+            self._insert([claimed] if claimed else [], first[0])
+
+    def _statements(self, document: str) -> Mapping[str, Statement]:
+        """What a document claims, by record; read once for many records that follow it."""
+        kept = self._kept
+        if document not in kept:
+            kept[document] = {item.id: item for item in statements_of(document, self.ledger.read(document))}
+            while len(kept) > 1 and sum(map(len, kept.values())) > MOST_KEPT:
+                del kept[next(iter(kept))]
+        return kept[document]
+
+    def _insert(self, statements: Iterable[Statement], document: str) -> dict[str, dict[str, Any]]:
+        """New records of what a document claims, by id."""
+        new = {statement.id: _row(statement, document) for statement in statements}
+        if new:
+            self.index.table("records").insert_multiple(new.values())
+        return new
+
+
+def _earliest(claims: Sequence[tuple[str, str, int]]) -> list[str]:
+    """The documents of those claims (document, time, whether it is foreign) that are as early as the first."""
+    return [document for document, *rank in claims if rank == list(claims[0][1:])]
+
+
+def _row(statement: Statement, document: str) -> dict[str, Any]:
+    """A record as the index keeps it."""
+    made = {"provenance_cid": statement.made_by} if statement.made_by else {}
+    return {
+        "id": statement.id,
+        "cid": statement.file.cid,
+        "name": statement.file.name,
+        "size": statement.file.size,
+        "created_at": statement.created_at or now(),
+        "keyvalues": {**statement.file.keyvalues, **made},
+        "stated_by": document,
+    }
+
+
+def _own_record(cid: str, size: int, document: Document) -> Statement:
+    """The record of a provenance document itself."""
+    kind = kind_of(document)
+    pairs = {"asset": "provenance", "kind": kind}
+    if isinstance(document, Execution):
+        pairs |= {"task": document.task} | ({"run_key": document.run_key} if document.run_key else {})
+    return Statement(Entry(cid=cid, keyvalues=pairs, name=f"{kind}.json", size=size), time_of(document), "")

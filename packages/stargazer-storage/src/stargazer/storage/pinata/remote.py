@@ -1,0 +1,313 @@
+"""The account at Pinata as the remote of a store: what it holds is found beside what is here, and told what changes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+from stargazer.assets import IpFile, StargazerError, StorageError
+from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
+from stargazer.storage.ledger import supersede
+from stargazer.storage.ledger.claims import statements_of
+from stargazer.storage.pinata.listing import LEDGER, Listing, as_record
+from stargazer.storage.pinata.private_link import PrivateLink
+from stargazer.storage.pinata.retrying import Refused, Unavailable
+from stargazer.storage.pinata.send import Progress, Sender, Sent
+
+if TYPE_CHECKING:
+    from stargazer.storage.additions import Addition
+    from stargazer.storage.pinata.api import PinataApi
+    from stargazer.storage.sources import Source
+    from stargazer.storage.store import Store
+
+__all__ = ["PinataRemote"]
+
+_CHANGES = ("amendment", "retraction", "supersession", "trust")
+"""The kinds of provenance that say what has become of records, and whom to believe."""
+
+
+class PinataRemote:
+    """An account at Pinata.
+
+    Everything happens in the store first, in one transaction, together with an entry of the outbox. Sending comes
+    after: when it fails, nothing is lost and nothing else fails.
+
+    Args:
+        api: the account.
+        gateway: host or URL for public files.
+        token: of that gateway.
+        private_gateway: host or URL for private files; the account's own, which the service names, if empty.
+        public: whether what is added goes to the public network unless it is said.
+        everything: what a task makes is sent before the task ends, for the next one may run elsewhere.
+    """
+
+    def __init__(
+        self,
+        api: PinataApi,
+        *,
+        gateway: str,
+        token: str = "",
+        private_gateway: str = "",
+        public: bool = False,
+        everything: bool = False,
+    ):
+        self.api = api
+        self.listing = Listing(api)
+        self._gateway, self._token, self._private_gateway = gateway, token, private_gateway
+        self._public, self._everything = public, everything
+        self._unreachable = False
+
+    @property
+    def publishes(self) -> bool:
+        """Whether what is added and pushed goes to the public network unless it is said."""
+        return self._public
+
+    # finding
+
+    def query(self, store: Store, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
+        """The records of both sides, each once; those of one network, if `public` is said.
+
+        Files there whose provenance is not are passed over: they are still on their way. When the service cannot
+        be reached, what is here answers, with a warning.
+        """
+        here = {record.id: store.with_network(record) for record in store.query_here(keyvalues)}
+        pairs = {key: value for key, value in keyvalues.items() if key not in ("cid", "superseded")}
+        there: dict[str, IpFile] = {}
+        documents = functools.cache(self.listing.documents)  # asked once, not for every file
+        with self._reachable():
+            for file in self.listing.files(pairs, cid=keyvalues.get("cid", "")):
+                record = as_record(file)
+                if record.id in here:
+                    known = here[record.id]
+                    here[record.id] = attrs.evolve(known, public=known.public or file.public)
+                elif self._counts(store, record, documents):
+                    known = there.get(record.id, record)
+                    there[record.id] = attrs.evolve(known, public=file.public or known.public)
+        found = list(here.values())
+        if there:
+            superseded = keyvalues.get("superseded", None if "cid" in keyvalues else "false")
+            with store.index.reading() as connection:
+                rows = supersede.selected(connection, [{"id": id} for id in there], superseded)
+            local = [
+                attrs.evolve(record, path=path if (path := store.objects.path(record.cid)).exists() else None)
+                for record in (there[row["id"]] for row in rows)
+            ]
+            found = sorted([*found, *local], key=lambda record: record.created_at)
+            found = store.own_words_first(found, keyvalues)
+        return [record for record in found if public in (None, record.public)]
+
+    def _counts(self, store: Store, record: IpFile, documents: Callable[[], Mapping[str, object]]) -> bool:
+        """Whether a file of the account is a complete record that was not taken back here."""
+        if "asset" not in record.keyvalues:
+            return False
+        made_by = record.keyvalues.get("provenance_cid", "")
+        if not made_by:
+            return True
+        if store.is_registered(made_by):  # known here, so what it says is
+            return not store.claims.ever_on(record.id)
+        return made_by in documents()
+
+    def remembered(self, store: Store, run_key: str) -> bool:
+        """Whether the account's provenance tells of an execution with this run key, which is known here now."""
+        with self._reachable():
+            for cid, file in self.listing.documents().items():
+                if file.keyvalues.get("run_key") != run_key:
+                    continue
+                with contextlib.suppress(StargazerError):  # wrong or missing bytes: computed anew
+                    document = store.document(cid)
+                    if isinstance(document, Execution) and document.run_key == run_key:
+                        store.replay([cid])
+                        return True
+        return False
+
+    def sources(self, cid: str) -> list[Source]:
+        """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
+        from stargazer.storage.sources import Gateway
+
+        networks: set[bool] = set()
+        with self._reachable():
+            networks = {file.public for file in self.listing.files({}, cid=cid)}
+        found: list[Source] = []
+        if False in networks:
+            found.append(PrivateLink(self.api, self._private_gateway))
+        if True in networks:
+            found.append(Gateway(self._gateway, self._token))
+        return found
+
+    def size(self, cid: str) -> int:
+        """Bytes of a CID as the account says, which counts the nodes of the tree."""
+        sizes: list[int] = []
+        with self._reachable():
+            sizes = [file.size for file in self.listing.files({}, cid=cid)]
+        return max(sizes, default=0)
+
+    def owns(self, cid: str) -> bool | None:
+        """Whether a provenance document is marked as this account's own word; None if it is not in the account."""
+        with self._reachable():
+            if file := self.listing.documents().get(cid):
+                return file.keyvalues.get(LEDGER) == "own"
+        return None
+
+    def has(self, cid: str) -> bool:
+        """Whether the account has these bytes."""
+        return bool(self.listing.files({}, cid=cid))
+
+    # bringing records
+
+    def here(self, store: Store, record: IpFile) -> IpFile:
+        """A record that may be only there, made known here so that it can be changed."""
+        if record.id and store.here(record.id) is None:
+            for found in self.query(store, {"cid": record.cid}):
+                if found.id == record.id:
+                    return self.take_over(store, [found])[0]
+        return record
+
+    def take_over(
+        self, store: Store, records: Iterable[IpFile], failed: dict[str, str] | None = None
+    ) -> list[IpFile]:
+        """Records that are only there, known here too: by their provenance; those without any as imports from Pinata.
+
+        What was changed or taken back there is so here as well. No bytes are downloaded but those of provenance.
+
+        Args:
+            failed: is told the CIDs of records whose provenance cannot be had, with why.
+
+        Raises:
+            StorageError: provenance cannot be had, and there is no `failed`.
+        """
+        records = list(records)
+        store.replay([*self._changes(store), *store.explaining(records)])
+        found: list[IpFile] = []
+        for record in records:
+            current = store.here(record.id)
+            if current is None and not store.claims.ever_on(record.id):
+                try:
+                    if made_by := record.keyvalues.get("provenance_cid"):
+                        store.read(
+                            made_by
+                        )  # it says nothing of this record, or cannot be had: then none is made up
+                except StorageError as error:
+                    if failed is None:
+                        raise
+                    failed[record.cid] = error.explain()
+                    continue
+                current = store.import_record(record, origin="Pinata", command="pull")
+            if current is not None:  # else it was taken back there
+                self._note_files(store, current)
+                found.append(store.with_network(current))
+        return found
+
+    def _changes(self, store: Store) -> list[str]:
+        """The documents of changes that the account has and this store does not know: they are here now.
+
+        Raises:
+            StorageError: one of them cannot be had.
+        """
+        listed = self.listing.documents().items()
+        changes = [cid for cid, file in listed if file.keyvalues.get("kind") in _CHANGES]
+        missing = [cid for cid in changes if not store.is_registered(cid)]
+        for cid in missing:
+            store.read(cid)
+        return missing
+
+    def _note_files(self, store: Store, record: IpFile) -> None:
+        """Remember where in the account a record is."""
+        files = [file for file in self.listing.files({}, cid=record.cid) if as_record(file).id == record.id]
+        with store.index.transaction():
+            for file in files:
+                store.outbox.sent(record.id, file.public, file.id)
+
+    # sending
+
+    def takes(self, document: Document) -> bool:
+        """Whether the files that a new document tells of are sent: results of tasks only in the cloud."""
+        return self._everything or not isinstance(document, Execution)
+
+    def added(self, store: Store, records: Sequence[IpFile], additions: Sequence[Addition]) -> None:
+        """Send what was added, and what was here before and is not there."""
+        with store.index.transaction():
+            for record, item in zip(records, additions, strict=True):
+                public = self._public if item.public is None else item.public
+                if not store.outbox.is_known(record.id, public):
+                    store.outbox.enqueue(record.id, record.cid, public=public, doubtful=True)
+        self.changed(store)
+
+    def committed(self, store: Store, task: str) -> None:
+        """In the cloud, send what an execution made.
+
+        Raises:
+            StorageError: it cannot be sent now.
+        """
+        if self._everything and (left := self.send(store).left):
+            raise StorageError(
+                f"{task}: its results are not on Pinata, where the next task would look for them:\n"
+                + "\n".join(f"  {item.record}: {item.error}" for item in left)
+            )
+
+    def hand_over(self, store: Store, records: Iterable[IpFile]) -> None:
+        """Send the results of what somebody started, with everything that says how they were made."""
+        self.enqueue(store, records, public=False)
+        self.changed(store)
+
+    def enqueue(self, store: Store, records: Iterable[IpFile], *, public: bool) -> None:
+        """Let records wait to be sent, with the provenance that leads to them, as far as either is not there."""
+        records = list(records)
+        documents = store.explaining(records)
+        documents += [note for cid in documents for note in store.documents(cid, "trusted")]
+        own = [
+            record for cid in documents for record in store.query_here({"asset": "provenance", "cid": cid})
+        ]
+        with store.index.transaction():
+            for rank, network, several in ((0, public, records), (1, False, own)):
+                for record in several:
+                    if not store.outbox.is_known(record.id, network):
+                        store.outbox.enqueue(record.id, record.cid, public=network, rank=rank, doubtful=True)
+
+    def send(self, store: Store, progress: Progress | None = None) -> Sent:
+        """Send everything that waits, as far as the service takes it; another process at it is waited for."""
+        try:
+            return Sender(store, self.api, progress).send()
+        finally:
+            self.listing.forget()
+
+    def changed(self, store: Store) -> None:
+        """Send what can be sent; the rest waits, with a warning."""
+        sent = self.send(store)
+        if sent.left:
+            count = f"{len(sent.left)} of {sent.count + len(sent.left)} files"
+            warnings.warn(
+                f"{count} are not on Pinata yet ({sent.left[0].error}); they are safe here, "
+                "and `stargazer push` sends them",
+                stacklevel=4,
+            )
+
+    def replayed(self, store: Store, cids: Sequence[str]) -> None:
+        """Let changes of our own wait that were written down but not enqueued, or were forgotten with an index."""
+        there: set[str] = set()
+        with self._reachable():
+            there = set(self.listing.documents())
+        for cid in cids:
+            document = store.document(cid) if cid not in there else None
+            if isinstance(document, Supersession):
+                store.enqueue_document(cid, doubtful=True)
+            elif isinstance(document, Amendment | Retraction):
+                ids = [statement.id for statement in statements_of(cid, document)]
+                records = {id: record for id in ids if (record := store.here(id))}
+                with store.index.transaction():
+                    store.follow(document, records)
+                    store.enqueue_document(cid, doubtful=True)
+
+    @contextlib.contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """Go on without the service when it cannot be asked, and say so once."""
+        try:
+            yield
+            self._unreachable = False
+        except (Unavailable, Refused) as error:
+            if not self._unreachable:
+                warnings.warn(f"Pinata cannot be asked, so only what is here counts: {error}", stacklevel=4)
+            self._unreachable = True
