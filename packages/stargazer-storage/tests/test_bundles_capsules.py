@@ -142,7 +142,7 @@ def test_an_import_that_was_taken_back_is_an_error_that_says_so(history: History
 
 def test_a_lineage_with_a_gap_is_an_error_that_says_where(history: History, tmp_path: Path) -> None:
     for cid in history.store.documents(history.raw.cid or ""):
-        history.store.objects.remove(cid)
+        history.store.ledger.remove(cid)
 
     with pytest.raises(AssetNotFoundError, match="came to be is not known here"):
         capsule(history, tmp_path / "out")

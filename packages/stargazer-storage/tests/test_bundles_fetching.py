@@ -34,8 +34,11 @@ from stargazer.storage.bundles import BuiltinBundle, Fetched, News, find_bundle,
 from stargazer.storage.bundles.find import ENTRY_POINT_GROUP, Lock
 from stargazer.storage.bundles.manifest import LARGEST, parse
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.maintenance import fsck
 from stargazer.storage.store import Addition, Store, open_store
 from stargazer.storage.threads import each
+
+from .upkeep_store import lose_index
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"
 
@@ -100,8 +103,8 @@ def state(store: Store) -> set[str]:
 
 
 def is_note(store: Store, record: IpFile) -> bool:
-    """Whether a record is the store's own note that it got provenance from somebody else."""
-    return record.name == "note.json" and bool(getattr(store.document(record.cid), "foreign", []))
+    """Whether a record is the store's own note of what came of the checks of others' files."""
+    return record.name == "check.json"
 
 
 def objects(store: Store) -> set[str]:
@@ -462,21 +465,25 @@ def test_what_is_no_provenance_document_is_not_kept(
     assert cid not in objects(yours)
 
 
-def test_a_provenance_document_is_no_file_of_a_bundle(
+def test_a_file_of_a_bundle_that_looks_like_provenance_is_just_a_file(
     yours: Store, records: list[IpFile], tmp_path: Path
 ) -> None:
-    """Else an index that is rebuilt from the objects would take its word."""
     strange = Retraction(record=records[0].id, made_by=records[1].cid, cid=records[0].cid)
     (tmp_path / "report.json").write_bytes(dump(strange))
     place = archive(tmp_path, "report.json", "sha256", {"asset": "qc_report", "kind": "summary"})
 
     done = fetch(yours, place)
 
-    assert "is a provenance document" in done.failed[0].reason
-    assert (objects(yours), state(yours)) == (set(), set())
+    assert done.failed == []
+    assert not yours.is_registered(done.records[0].cid)
+    lose_index(yours)
+    assert fsck(yours).ok
+    assert [record.id for record in yours.query({"asset": "qc_report"})] == [done.records[0].id]
 
 
-def test_provenance_in_the_guise_of_a_file_is_not_brought_later_either(yours: Store, tmp_path: Path) -> None:
+def test_bytes_that_are_brought_later_and_look_like_provenance_are_just_a_file(
+    yours: Store, tmp_path: Path
+) -> None:
     """A bundle that registers records alone is not to smuggle a memo entry in through their bytes."""
     result = Entry(role="bam", cid=compute_cid(_written(tmp_path / "x.bam", b"BAM")), size=3, name="x.bam",
                    keyvalues={"asset": "alignment", "sample": "S"})  # fmt: skip
@@ -496,9 +503,11 @@ def test_provenance_in_the_guise_of_a_file_is_not_brought_later_either(yours: St
 
     assert len(fetch(yours, folder, records_only=True).records) == 1
 
-    with pytest.raises(StorageError, match="is a provenance document"):
-        yours.read(cid)
-    assert cid not in objects(yours)
+    assert yours.read(cid) == yours.objects.path(cid)
+    assert yours.remembered("key") is None
+    lose_index(yours)
+    assert fsck(yours).ok
+    assert yours.remembered("key") is None
 
 
 def _written(path: Path, data: bytes) -> Path:
@@ -660,7 +669,7 @@ def test_several_that_fetch_at_once_register_it_once(
     folder: Path, web: str, mine: Store, yours: Store
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from stargazer.storage.store import Store\n"
+        "import sys; from pathlib import Path; from stargazer.storage.store import open_store\n"
         "from stargazer.storage import bundles\n"
         "store = open_store(Path(sys.argv[1]))\n"
         "print(len(bundles.fetch(store, bundles.find_bundle(sys.argv[2], store.root)).records))\n"
@@ -684,7 +693,7 @@ def test_a_fetch_that_was_killed_goes_on_where_it_stopped(
     bundles.make(mine, "large", found, tmp_path / "out")
     url = f"{web}/out/large.bundle.json"
     code = (
-        "import sys; from pathlib import Path; from stargazer.storage.store import Store\n"
+        "import sys; from pathlib import Path; from stargazer.storage.store import open_store\n"
         "from stargazer.storage import bundles\n"
         "store = open_store(Path(sys.argv[1]))\n"
         "bundle = bundles.find_bundle(sys.argv[2], store.root)\n"

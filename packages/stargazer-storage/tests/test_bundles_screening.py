@@ -125,7 +125,11 @@ def test_what_is_forced_is_written_down_beside_the_documents_of_others(
 
     assert done.failed == []
     assert names(yours) == {"1.fq", "2.fq"}
-    (note,) = imports(yours, theirs, "foreign")
+    assert yours.is_foreign(theirs)
+    (note,) = [
+        document for record in yours.query({"kind": "check"}) if (document := yours.document(record.cid))
+    ]
+    assert isinstance(note, Import)
     assert note.forced == ["'2.fq' is odd"]
     assert note.checks == ["r1 (labchecks 1.2)", "r2 (labchecks 1.2)"]
     assert yours.documents(records[1].cid) == [theirs]

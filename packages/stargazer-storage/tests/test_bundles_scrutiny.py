@@ -58,7 +58,6 @@ def test_what_a_newer_version_says_besides_is_no_reason_to_refuse_it() -> None:
         (written("import", files=[FILE | {"keyvalues": {"asset": "provenance"}}]), "that of provenance"),
         (written("import", files=[FILE | {"keyvalues": {}}]), "no type"),
         (written("import", files=[FILE | {"keyvalues": {"asset": "r1", "cid": "x"}}]), "reserved name: cid"),
-        (written("import", files=[FILE], foreign=[CID]), "whom to believe"),
         (written("import", files=[FILE], trusted=[CID]), "whom to believe"),
         (written("execution", task="t", outputs=[FILE, OTHER]), "the same role"),
         (written("execution", task="t", outputs=[FILE, FILE | {"role": "b"}]), "names a file twice"),

@@ -110,9 +110,8 @@ def test_what_holds_does_not_depend_on_the_order_of_the_documents(
     for number, order in enumerate(itertools.permutations(documents)):
         store = open_store(tmp_path / str(number))
         for cid in order:
-            copy = store.objects.work / "copy"
-            copy.write_bytes(mine.objects.path(cid).read_bytes())
-            store.objects.adopt(copy)
+            folder = store.ledger.own if mine.ledger.is_own(cid) else store.ledger.foreign
+            folder.add(mine.read(cid))
             store.replay([cid])
 
         assert store.remembered(KEY) is not None, order
@@ -122,9 +121,8 @@ def test_nobody_elses_word_makes_anything_trusted(mine: Store, theirs: Store, bu
     fetch(mine, bundle)
     work = mine.objects.work / "note"
     work.write_bytes(dump(Import(files=[], trusted=[execution(mine)], command="trust me", at="2026")))
-    note = mine.objects.adopt(work).cid
+    note = mine.ledger.foreign.adopt(work).cid
 
-    mine.note_foreign([note])
     mine.replay([note])
 
     assert mine.remembered(KEY) is None
@@ -139,17 +137,16 @@ def test_whom_a_stranger_believes_is_not_heard(mine: Store, theirs: Store, tmp_p
     (raw,) = theirs.query({"asset": "qc_report", "kind": "raw"})
     pairs = {"asset": "qc_report", "kind": "raw", "sample": "again"}
     entry = Entry(cid=raw.cid, keyvalues=pairs, name="raw", size=raw.size)
-    for words in ({"trusted": [execution(theirs)]}, {"foreign": [execution(theirs)]}):
-        work = theirs.objects.work / "import"
-        work.write_bytes(dump(Import(files=[entry], **words, at="2026-11-29T10:00:00Z")))
-        theirs.replay([theirs.objects.adopt(work).cid])
+    work = theirs.objects.work / "import"
+    work.write_bytes(dump(Import(files=[entry], trusted=[execution(theirs)], at="2026-11-29T10:00:00Z")))
+    theirs.replay([theirs.ledger.own.adopt(work).cid])
     records = theirs.query({"asset": "qc_report"})
     folder = bundles.make(theirs, "counts", records, tmp_path / "out").path.parent
 
     done = bundles.fetch(mine, find_bundle(str(folder), mine.root))
 
     reason = "it says whom to believe, which everybody says for himself"
-    assert [failure.reason for failure in done.failed] == [reason, reason]
+    assert [failure.reason for failure in done.failed] == [reason]
     assert len(done.records) == 3
     assert mine.remembered(KEY) is None
 
@@ -165,7 +162,8 @@ def test_a_fetch_that_was_killed_leaves_nothing_that_counts_as_our_own(
         fetch(mine, bundle)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
-    assert len(list(mine.objects.scan())) == 4  # the result, two documents and a note
+    assert len(list(mine.objects.scan())) == 1  # the result
+    assert [own for _, own in mine.ledger.scan()] == [False, False]
 
     if again:
         fetch(mine, bundle)
@@ -173,7 +171,8 @@ def test_a_fetch_that_was_killed_leaves_nothing_that_counts_as_our_own(
         lose_index(mine)
         assert fsck(mine).ok
 
-    assert len(list(mine.objects.scan())) == 4
+    assert len(list(mine.objects.scan())) == 1
+    assert [own for _, own in mine.ledger.scan()] == [False, False]
     assert mine.executions_with(KEY) == [execution(mine)]
     assert mine.remembered(KEY) is None
 
@@ -228,9 +227,8 @@ def test_a_record_follows_our_own_word_whatever_the_clocks_of_others_say(
     older = dump(Import(files=[entry], at="1999-01-01T00:00:00Z"))
     work = mine.objects.work / "older"
     work.write_bytes(older)
-    cid = mine.objects.adopt(work).cid
+    cid = mine.ledger.foreign.adopt(work).cid
 
-    mine.note_foreign([cid])
     mine.replay([cid])
 
     assert mine.here(before.id) == before

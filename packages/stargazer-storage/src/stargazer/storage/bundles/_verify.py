@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Checked", "verify"]
 
+_UNKNOWN = -1
+
 
 @attrs.frozen
 class Checked:
@@ -53,15 +55,16 @@ def verify(bundle: Bundle, store: Store, *, in_store: bool = False) -> Iterator[
 
 def _document(cid: str) -> BundleFile:
     """A provenance document as an entry, whose size nobody says."""
-    return BundleFile(name=f"provenance {cid}", size=-1, cid=cid, keyvalues={})
+    return BundleFile(name=f"provenance {cid}", size=_UNKNOWN, cid=cid, keyvalues={})
 
 
 def _checked_in_store(entry: BundleFile, store: Store) -> Checked:
-    found = store.objects.stat(entry.cid) if entry.cid else None
-    if found is None:
+    objects = store.ledger.folder(entry.cid) if entry.size == _UNKNOWN else store.objects
+    found = objects.stat(entry.cid) if objects and entry.cid else None
+    if objects is None or found is None:
         return Checked(entry.name, "missing", entry.size, "not in the store")
     try:
-        store.objects.verify(entry.cid)
+        objects.verify(entry.cid)
         _check_size(entry, found.size)
     except StargazerError as error:
         return Checked(entry.name, "damaged", entry.size, str(error))
@@ -100,5 +103,5 @@ def _check(entry: BundleFile, path: Path) -> None:
 
 
 def _check_size(entry: BundleFile, size: int) -> None:
-    if entry.size >= 0 and size != entry.size:
+    if size != entry.size != _UNKNOWN:
         raise IntegrityError(f"{size:,} bytes, the manifest says {entry.size:,}")
