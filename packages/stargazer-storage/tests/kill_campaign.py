@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import IpFile, StorageError
@@ -28,9 +27,6 @@ from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
 from stargazer.storage.store import Addition, Store, open_store
-
-if TYPE_CHECKING:
-    from stargazer.storage.pinata.remote import Store
 
 __all__ = ["DiskFull", "Outcome", "campaign", "disk_full", "namespace", "remote_campaign", "table"]
 
@@ -261,12 +257,13 @@ OPERATIONS: dict[str, Operation] = {
 def account(root: Path) -> Store:
     """A store with the account that the campaign runs against (its addresses are in the environment)."""
     from stargazer.storage.pinata.api import PinataApi
-    from stargazer.storage.pinata.remote import Store
+    from stargazer.storage.pinata.remote import PinataRemote
     from stargazer.storage.pinata.retrying import Patience
 
     urls = json.loads(os.environ[ACCOUNT])
     api = PinataApi(urls["jwt"], api=urls["api"], uploads=urls["uploads"], patience=Patience(attempts=1))
-    return Store(root, None, api, gateway=urls["gateway"], private_gateway=urls["gateway"])
+    remote = PinataRemote(api, gateway=urls["gateway"], private_gateway=urls["gateway"])
+    return open_store(root, remote=remote)
 
 
 def _push(work: Work) -> Callable[[], object]:

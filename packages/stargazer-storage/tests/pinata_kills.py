@@ -20,14 +20,13 @@ from pathlib import Path
 
 from stargazer.assets import StorageError, record_id
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage import store as stores
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.pinata import multipart, tus, uploads
 from stargazer.storage.pinata.api import PinataApi
 from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition, Store
+from stargazer.storage.store import Addition, Store, open_store
 
 if __package__:
     from .kill_campaign import Journal, Outcome, judge
@@ -36,25 +35,25 @@ else:  # run as a program
     from kill_campaign import Journal, Outcome, judge
     from pinata_emulator import PinataProcess
 
-__all__ = ["OPERATIONS", "campaign", "open_store"]
+__all__ = ["OPERATIONS", "campaign", "open_machine"]
 
 SMALL, LARGE = 50, 900_000  # bytes of the files
 PIECE = 32 * 1024  # bytes of one step of an upload
 ADDRESS = "PINATA_KILLS"  # environment variable: the account's address as JSON
 
 
-def open_store(root: Path, address: dict[str, str]) -> Store:
+def open_machine(root: Path, address: dict[str, str]) -> Store:
     """A machine's store with the account; one that does not answer is asked once."""
     api = PinataApi(
         address["jwt"], api=address["api"], uploads=address["uploads"], patience=Patience(attempts=1)
     )
-    return stores.open_store(
+    return open_store(
         root, remote=PinataRemote(api, gateway=address["gateway"], private_gateway=address["gateway"])
     )
 
 
 def address_of(pinata: PinataProcess) -> dict[str, str]:
-    """What `open_store` needs to know of an account."""
+    """What `open_machine` needs to know of an account."""
     return {
         "jwt": pinata.jwt,
         "api": pinata.api,
@@ -108,7 +107,7 @@ def _change(store: Store, journal: Journal, number: str) -> Callable[[], object]
 
 
 def _pull(store: Store, journal: Journal, number: str) -> Callable[[], object]:
-    origin = open_store(store.root.parent / "origin", json.loads(os.environ[ADDRESS]))
+    origin = open_machine(store.root.parent / "origin", json.loads(os.environ[ADDRESS]))
     origin.root.mkdir(exist_ok=True)
     origin.add(files(origin.root, number))
 
@@ -141,7 +140,7 @@ def campaign(folder: Path, points: int, seed: int, operation: str, *, service: b
             else:
                 outcome.stopped += status == -signal.SIGKILL
             complete = _pulled if operation == "pull" else _pushed
-            judge(open_store(root, address_of(pinata)), outcome, where)
+            judge(open_machine(root, address_of(pinata)), outcome, where)
             complete(root, pinata, outcome, where)
         _compare(root, pinata, outcome)
     return outcome
@@ -149,7 +148,7 @@ def campaign(folder: Path, points: int, seed: int, operation: str, *, service: b
 
 def _pulled(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> None:
     """After another pull, all that the other machine added is here."""
-    store = open_store(root, address_of(pinata))
+    store = open_machine(root, address_of(pinata))
     pulled = pull(store, store.query({"asset": "qc_report"}))
     outcome.lost += [f"{where}: {cid}: {why}" for cid, why in pulled.failed.items()]
     outcome.left += [f"{where}: {path}" for path in root.glob("tmp/*")]
@@ -160,7 +159,7 @@ def _pulled(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> 
 
 def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> None:
     """After a push, the account has what is here, each record once, and nothing else."""
-    store, local = open_store(root, address_of(pinata)), open_store(root)
+    store, local = open_machine(root, address_of(pinata)), open_store(root)
     records = local.query({"asset": "qc_report"})
     push(store, records)
     outcome.lost += [f"{where}: {item} is not sent" for item in store.outbox.waiting()]
@@ -177,7 +176,7 @@ def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> 
 
 def _compare(root: Path, pinata: PinataProcess, outcome: Outcome) -> None:
     """Another machine finds and reads all that was promised."""
-    elsewhere = open_store(root.parent / "elsewhere", address_of(pinata))
+    elsewhere = open_machine(root.parent / "elsewhere", address_of(pinata))
     found = {record.id for record in elsewhere.query({"asset": "qc_report"})}
     for id, (word, cid) in Journal(root.parent / "journal").promised().items():
         if (word == "there") != (id in found):
@@ -208,7 +207,7 @@ def _work(root: Path, operation: str, number: str, last: int, victim: int) -> No
     multipart._PIECE = PIECE  # type: ignore[attr-defined]
     if operation == "push, TUS":
         uploads.TUS_ABOVE, tus.CHUNK, tus._SMALLEST, tus._STEP = SMALL, 4 * PIECE, PIECE, PIECE
-    store = open_store(root, json.loads(os.environ[ADDRESS]))
+    store = open_machine(root, json.loads(os.environ[ADDRESS]))
     act = OPERATIONS[operation](store, Journal(root.parent / "journal"), number)
     count = 0
 

@@ -8,8 +8,6 @@ import warnings
 
 import pytest
 from stargazer.assets import StorageError
-from stargazer.storage.arrivals import arriving
-from stargazer.storage.doubts import doubt
 from stargazer.storage.files import is_there
 from stargazer.storage.index import Index
 from stargazer.storage.maintenance._fsck import fsck
@@ -38,7 +36,7 @@ def warned(store):
 
 
 def test_an_empty_store_is_quiet(store):
-    assert doubt(store) == ""
+    assert store.doubt() == ""
     assert not store.root.exists()
     assert warned(store) == []
     assert warned(anew(store)) == []
@@ -46,7 +44,7 @@ def test_an_empty_store_is_quiet(store):
 
 def test_a_store_in_order_is_quiet(store):
     commit(store, "b", add(store, "a"))
-    assert doubt(store) == ""
+    assert store.doubt() == ""
     assert warned(anew(store)) == []
 
 
@@ -55,7 +53,7 @@ def test_looking_at_a_lost_index_makes_none(store):
     store = anew(store)
     lose_index(store)
 
-    assert "run `stargazer fsck`" in doubt(store)
+    assert "run `stargazer fsck`" in store.doubt()
     assert not store.index_path.exists()
 
 
@@ -82,7 +80,7 @@ def test_an_index_that_is_lost_while_it_is_open_is_told_of(store):
 
     add(store, "b")
 
-    assert "fsck" in doubt(store)
+    assert "fsck" in store.doubt()
     assert len(warned(anew(store))) == 1
 
 
@@ -106,7 +104,7 @@ def test_a_dry_run_of_fsck_takes_nothing_back(store):
 
     fsck(store, repair=False)
 
-    assert "fsck" in doubt(store)
+    assert "fsck" in store.doubt()
 
 
 def test_files_without_provenance_are_looked_at_once(store, tmp_path):
@@ -122,8 +120,8 @@ def test_files_without_provenance_are_looked_at_once(store, tmp_path):
 
 def test_the_first_files_of_somebody_who_is_at_work_are_no_loss(store, tmp_path):
     (tmp_path / "a.txt").write_text("a")
-    with arriving(store.root, store.objects, lambda: store.index) as arrived:
-        arrived.append(store.objects.add(tmp_path / "a.txt"))
+    with store.arriving() as arrived:
+        arrived.objects.append(store.objects.add(tmp_path / "a.txt"))
         assert open_store(store.root).query({}) == []
     assert warned(anew(add(store, "b") and store)) == []
 
@@ -135,7 +133,7 @@ def test_files_that_are_on_their_way_with_a_bundle_are_no_loss(store, tmp_path):
 
     store = anew(store)
     assert warned(store) == []
-    assert doubt(store) == ""
+    assert store.doubt() == ""
 
 
 def test_an_index_that_knows_something_costs_no_look_at_the_files(store, monkeypatch):
@@ -159,7 +157,7 @@ def test_a_damaged_index_is_doubted_in_the_same_words_as_it_is_refused(store, co
 
     with pytest.raises(StorageError, match="fsck") as refused:
         store.query({})
-    assert doubt(store) == str(refused.value)
+    assert store.doubt() == str(refused.value)
 
 
 @pytest.mark.parametrize("length", [484, 500, 512, 600])
@@ -170,7 +168,7 @@ def test_a_path_that_is_too_long_for_sqlite_is_said_to_be(tmp_path, length):
     folder.mkdir(parents=True)
 
     with pytest.raises(StorageError, match=r"too long.*512 bytes.*STARGAZER_INDEX.*STARGAZER_LOCAL"):
-        Index(folder / "index.sqlite")
+        Index(folder / "index.sqlite").tables()
     store = open_store(folder, index=tmp_path / "index")
     assert len({add(store, "a").cid}) == 1
 

@@ -125,7 +125,7 @@ def test_a_step_that_changed_no_byte_is_a_step(store):
 def test_an_output_only_known_as_handed_on_ends_there(store):
     reads = imported(store, "reads")
     store.commit(Execution(task="pass_on", inputs=[_entry("reads", reads)]), [("reads", reads)])
-    store.objects.remove(reads.provenance_cid)
+    store.ledger.remove(reads.provenance_cid)
 
     step = why(store, reads.cid)
 
@@ -204,7 +204,7 @@ def test_bytes_with_two_meanings_keep_them_apart(store, tmp_path):
 def test_a_missing_document_ends_the_way_and_says_so(store):
     reads = imported(store, "reads")
     bam = made(store, "bam", reads)
-    store.objects.remove(reads.provenance_cid)
+    store.ledger.remove(reads.provenance_cid)
 
     step = why(store, bam.cid)
 

@@ -137,10 +137,7 @@ def test_what_others_did(store: Store, call: Execution, tmp_path: Path) -> None:
     other = open_store(tmp_path / "other")
     documents = [record.cid for record in store.query({"asset": "provenance"})]
     for cid in documents:
-        copy = other.objects.work / "copy"
-        copy.write_bytes(store.objects.path(cid).read_bytes())
-        other.objects.adopt(copy)
-    other.note_foreign(documents)
+        other.ledger.foreign.add(store.read(cid))
     other.replay(documents)
 
     found = find_nearest(other, call)

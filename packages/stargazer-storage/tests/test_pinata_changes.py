@@ -11,10 +11,10 @@ import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.remote import PinataRemote, Store
+from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition, open_store
+from stargazer.storage.store import Addition, Store, open_store
 
 FASTA = b">chr1\nACGTACGTNN\n"
 

@@ -15,7 +15,7 @@ from stargazer.storage.pinata import tus, uploads
 from stargazer.storage.pinata.transfer import push
 from stargazer.storage.store import Addition
 
-from .pinata_kills import address_of, open_store
+from .pinata_kills import address_of, open_machine
 
 SIZE = 6_000_000
 CHUNK = 4 << 20
@@ -23,11 +23,11 @@ CHUNK = 4 << 20
 CHILD = """
 import json, os, signal, sys
 from pathlib import Path
-from {module} import open_store
+from {module} import open_machine
 from stargazer.storage.pinata import tus, uploads
 from stargazer.storage.pinata.transfer import push
 uploads.TUS_ABOVE, tus.CHUNK, tus._SMALLEST = 100_000, {chunk}, {chunk} // 4
-store, last = open_store(Path(sys.argv[1]), json.loads(sys.argv[2])), int(sys.argv[3])
+store, last = open_machine(Path(sys.argv[1]), json.loads(sys.argv[2])), int(sys.argv[3])
 def progress(name, done, total):
     if done >= last > 0 and total > 100_000:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -38,7 +38,7 @@ print(json.dumps([item.error for item in push(store, progress=progress).left]))
 @pytest.fixture
 def waiting(tmp_path, pinata_process):
     """A store whose large file could not be sent."""
-    store = open_store(tmp_path / "store", address_of(pinata_process))
+    store = open_machine(tmp_path / "store", address_of(pinata_process))
     path = tmp_path / "large.txt"
     path.write_bytes(os.urandom(SIZE))
     pinata_process.kill()

@@ -29,7 +29,7 @@ from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import PinataApi
 from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.retrying import Patience
-from stargazer.storage.pinata.transfer import pinata_store, pull, push
+from stargazer.storage.pinata.transfer import account_of, pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
 FASTA = b">chr1\nACGTACGTNN\n"
@@ -475,7 +475,7 @@ def test_push_sends_what_was_registered_before_there_was_an_account(tmp_path, pi
 
 def test_push_needs_an_account(tmp_path):
     with pytest.raises(ConfigurationError, match="PINATA_JWT"):
-        pinata_store(LocalStorageClient(tmp_path / "here").store)
+        account_of(LocalStorageClient(tmp_path / "here").store)
 
 
 def test_two_processes_send_each_file_once(here, pinata, tmp_path):

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import FormatError, InvalidAssetError, StorageError
-from stargazer.assets.catalogue import R1, R2, QcReport, Reference
+from stargazer.assets.catalogue import R1, R2, ProvenanceDocument, QcReport, Reference
 from stargazer.assets.provenance import Import
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.maintenance import fsck
 from stargazer.storage.store import Addition, Store, open_store
+
+from .upkeep_store import lose_index
 
 FASTQ = "@read1\nACGT\n+\nIIII\n"
 
@@ -289,14 +292,33 @@ def test_threads_may_add_the_same_and_different_files_at_once(store, tmp_path):
     assert list((store.root / "tmp").iterdir()) == []
 
 
-def test_a_provenance_document_is_no_ordinary_file(store, tmp_path):
-    """An index that is made again would take its word for what there is."""
+def test_a_file_that_looks_like_provenance_is_just_a_file(store, tmp_path):
+    """What it says is not heard, also not by an index that is made again."""
     (record,) = store.add([reads(write(tmp_path / "a.fq"))])
     genuine = store.read(record.keyvalues["provenance_cid"]).read_bytes()
     forged = tmp_path / "forged.txt"
     forged.write_bytes(genuine.replace(b"NA12878", b"NA12879"))
 
-    for in_place in (False, True):
-        with pytest.raises(FormatError, match="is a provenance document"):
-            store.add([Addition(path=forged, asset=QcReport(kind="x"), in_place=in_place)])
-    assert store.query({"asset": "qc_report"}) == []
+    (added,) = store.add([Addition(path=forged, asset=QcReport(kind="x"))])
+    before = store.query({})
+    lose_index(store)
+
+    assert fsck(store).ok
+    assert store.query({}) == before
+    assert store.query({"sample": "NA12879"}) == []
+    assert store.read(added.cid).read_bytes() == forged.read_bytes()
+
+
+def test_nobody_adds_provenance(store, tmp_path):
+    (record,) = store.add([reads(write(tmp_path / "a.fq"))])
+    copy = tmp_path / "document.json"
+    copy.write_bytes(store.read(record.keyvalues["provenance_cid"]).read_bytes())
+
+    with pytest.raises(InvalidAssetError, match="provenance is written by the store alone"):
+        store.add([Addition(path=copy, asset=ProvenanceDocument(kind="import"))])
+    with pytest.raises(InvalidAssetError, match="provenance is written by the store alone"):
+        store.amend(
+            record,
+            {key: None for key in record.keyvalues if key != "provenance_cid"}
+            | {"asset": "provenance", "kind": "import"},
+        )

@@ -192,7 +192,7 @@ def test_a_result_without_its_bytes_is_remembered(store):
 def test_a_result_without_its_provenance_is_not_remembered(store):
     report = result(store, "x")
     store.commit(execution(), [("report", report)])
-    store.objects.remove(report.provenance_cid)
+    store.ledger.remove(report.provenance_cid)
 
     assert store.remembered("key") is None
 
@@ -226,7 +226,7 @@ import sys
 from pathlib import Path
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
-from stargazer.storage.store import Store
+from stargazer.storage.store import open_store
 
 store = open_store(Path(sys.argv[1]))
 for number in range(int(sys.argv[2])):

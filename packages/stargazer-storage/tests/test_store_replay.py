@@ -53,8 +53,9 @@ def replayed(store: Store, folder: Path, cids: list[str], at_once: int = 1_000) 
     """Another store that knows nothing but these documents, read a few at a time."""
     other = open_store(folder)
     for cid in cids:
-        shutil.copyfile(store.objects.path(cid), other.objects.new_temporary().with_name(cid))
-        other.objects.keep(folder / "tmp" / cid, cid)
+        own = store.ledger.is_own(cid)
+        kept = (other.ledger.own if own else other.ledger.foreign).add(store.read(cid))
+        assert kept.cid == cid
     for start in range(0, len(cids), at_once):
         other.replay(cids[start : start + at_once])
     return other
@@ -143,8 +144,7 @@ def test_a_retraction_ends_only_what_it_knew_of(tmp_path):
 
     merged = replayed(first, tmp_path / "merged", documents(first))
     for cid in documents(second):
-        shutil.copyfile(second.objects.path(cid), merged.objects.new_temporary().with_name(cid))
-        merged.objects.keep(tmp_path / "merged" / "tmp" / cid, cid)
+        merged.ledger.own.add(second.read(cid))
         merged.replay([cid])
 
     assert [found.id for found in merged.query({"asset": "qc_report"})] == [record.id]
@@ -168,9 +168,7 @@ def test_the_memo_answers_with_what_was_replayed_but_not_with_what_strangers_sai
 
     theirs = open_store(tmp_path / "theirs")
     for cid in documents(store):
-        shutil.copyfile(store.objects.path(cid), theirs.objects.new_temporary().with_name(cid))
-        theirs.objects.keep(tmp_path / "theirs" / "tmp" / cid, cid)
-    theirs.note_foreign(documents(store))
+        theirs.ledger.foreign.add(store.read(cid))
     theirs.replay(documents(store))
     assert theirs.query({"asset": "qc_report"})
     assert theirs.remembered("key") is None

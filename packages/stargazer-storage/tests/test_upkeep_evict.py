@@ -7,7 +7,7 @@ import os
 import types
 
 import pytest
-from stargazer.assets import IpFile, StorageError
+from stargazer.assets import StorageError
 from stargazer.assets.provenance import Entry, Execution, dump
 from stargazer.storage import recompute
 from stargazer.storage.ledger.documents import now
@@ -110,8 +110,7 @@ def test_what_somebody_else_says_is_not_counted_on_unless_it_is_trusted(store):
     claimed = Execution(task="summarise", run_key="theirs", inputs=[source], outputs=[entry], finished=now())
     path = store.objects.new_temporary()
     path.write_bytes(dump(claimed))
-    cid = store.objects.adopt(path).cid
-    store.note_foreign([cid])
+    cid = store.ledger.foreign.adopt(path).cid
     store.replay([cid])
 
     (refused,) = evict(store, [record]).refused
@@ -160,20 +159,19 @@ def test_provenance_stays_even_when_forced(store):
     (refused,) = evict(store, [document], force=True).refused
 
     assert not refused.forcible
-    assert store.objects.stat(document.cid) is not None
+    assert store.ledger.is_own(document.cid)
 
 
-def test_provenance_in_the_guise_of_a_file_stays_too(store):
+def test_a_file_with_the_bytes_of_a_document_goes_and_the_document_stays(store):
     add(store, "a")
     (document,) = store.query({"asset": "provenance"})
-    disguise = IpFile(
-        cid=document.cid, keyvalues={"asset": "qc_report", "kind": "x"}, name="x.txt", size=document.size
-    )
-    record = store.import_record(disguise, origin="somewhere", command="test")
+    record = add(store, "copy", text=store.read(document.cid).read_text())
+    assert record.cid == document.cid
 
-    (refused,) = evict(store, [record], force=True).refused
+    assert evict(store, [record], force=True).evicted
 
-    assert not refused.forcible
+    assert store.objects.stat(record.cid) is None
+    assert store.ledger.is_own(document.cid)
 
 
 def test_what_a_running_task_reads_stays_even_when_forced(store, mirrored):

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import StorageError
-from stargazer.storage.doubts import doubt
 from stargazer.storage.index import IndexDamaged
 from stargazer.storage.lineage import render, why
 from stargazer.storage.maintenance._fsck import fsck
@@ -55,11 +54,11 @@ def test_what_was_added_before_anybody_noticed_stays(store):
     store = open_store(store.root)
     fourth = add(store, "e")
 
-    assert "fsck" in doubt(store)
+    assert "fsck" in store.doubt()
 
     report = fsck(store)
 
-    assert doubt(store) == ""
+    assert store.doubt() == ""
     assert {problem.kind for problem in report.problems} == {"document"}
     store.retract(fourth)
     kept = [record for record in state(store)[0] if record[5]["asset"] == "qc_report"]
@@ -129,10 +128,10 @@ def test_whatever_is_in_the_place_of_the_index_it_is_made_again(store, spoil):
     store = reopened(store)
     spoil(store.index_path)
 
-    assert "fsck" in doubt(store)
+    assert "fsck" in store.doubt()
     assert fsck(store).ok
     assert state(store) == before
-    assert doubt(store) == ""
+    assert store.doubt() == ""
     assert fsck(store).problems == []
 
 
@@ -164,7 +163,7 @@ def header_inverted(store, at):
     store.index.close()
     store = open_store(store.root)
     store.retract(add(store, "late"))
-    assert doubt(store) == ""
+    assert store.doubt() == ""
 
 
 @pytest.mark.parametrize("at", SAMPLE)
@@ -268,7 +267,7 @@ def test_without_repair_a_damaged_index_stays(store):
 
 def test_a_damaged_document_does_not_keep_the_others_from_taking_effect(store):
     (imported, *_) = store.query({"asset": "provenance", "kind": "import"})
-    damage(store.objects.path(imported.cid), at=60)
+    damage(store.ledger.own.path(imported.cid), at=60)
     lose_index(store)
 
     report = fsck(store)

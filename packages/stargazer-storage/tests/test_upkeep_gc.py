@@ -10,7 +10,7 @@ import time
 import pytest
 from stargazer.assets import StorageError
 from stargazer.storage.downloading import fetch_object
-from stargazer.storage.maintenance import gc as module
+from stargazer.storage.maintenance import _gc as module
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
 from stargazer.storage.sources import source_of
@@ -91,7 +91,7 @@ def test_provenance_stays_and_so_do_amended_records(store, later):
     later(100)
     assert names(gc(store)) == [record.cid]
     assert len(store.query({"asset": "provenance"})) == before == 3
-    assert all(store.objects.stat(found.cid) for found in store.query({"asset": "provenance"}))
+    assert all(store.ledger.is_own(found.cid) for found in store.query({"asset": "provenance"}))
 
 
 def test_a_clock_that_went_back_makes_nothing_old(store, later):
@@ -161,8 +161,7 @@ def test_a_lost_index_is_not_taken_for_an_empty_store(store, later):
 def test_gc_waits_for_whoever_adds_and_says_for_whom(store):
     add(store, "a")
     holding = spawn(
-        "from stargazer.storage.arrivals import arriving\n"
-        "with arriving(store.root, store.objects, lambda: store.index):\n"
+        "with store.arriving():\n"
         "    print('in', flush=True)\n    sys.stdin.readline() if False else __import__('time').sleep(1)",
         store.root,
     )

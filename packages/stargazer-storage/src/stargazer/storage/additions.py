@@ -95,6 +95,10 @@ def check_metadata(assets: Sequence[Asset]) -> None:
     """
     together = {id(asset): _PENDING for asset in assets}
     for asset in assets:
+        if asset.asset_key == "provenance":
+            raise InvalidAssetError(
+                "provenance is written by the store alone: give the files that it tells of"
+            )
         refuse_secrets(keyvalues_of(with_links(asset.copy(), together)))
 
 

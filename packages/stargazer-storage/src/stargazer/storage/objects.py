@@ -148,6 +148,9 @@ class Objects:
         The answer is in the order of the sources. If one of them cannot be read, none is added.
         """
         arrived: list[tuple[str, Path]] = []
+        sources = list(sources)
+        if not sources:
+            return []
         try:
             for source in sources:
                 temporary = self.new_temporary()

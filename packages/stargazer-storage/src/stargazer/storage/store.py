@@ -310,7 +310,10 @@ class Store:
             FormatError: it is no provenance document.
         """
         if self.ledger.folder(cid) is None:
-            self.bring(cid)
+            if self.objects.stat(cid) is not None:
+                raise FormatError(f"{cid} is a file, and no provenance document")
+            if self.folder_for(cid) is not self.objects:
+                self.bring(cid)
         return self.ledger.read(cid)
 
     def documents(self, cid: str, role: str = "output") -> list[str]:
@@ -782,6 +785,7 @@ class Store:
         merged = {**current.keyvalues, **keyvalues}
         changed = {key: value for key, value in merged.items() if value is not None}
         asset = asset_class(changed.get("asset", "")).from_keyvalues(changed, cid=current.cid)
+        check_metadata([asset])
         pairs = keyvalues_of(asset)
         refuse_secrets({key: value for key, value in pairs.items() if value != current.keyvalues.get(key)})
         id = record_id(current.cid, pairs)

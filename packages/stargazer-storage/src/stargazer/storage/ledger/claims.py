@@ -121,9 +121,9 @@ def time_of(document: Document) -> str:
 
 
 def kind_of(document: Document) -> str:
-    """What a document is called: `import`, `execution`, ...; `trust` if it only says whom to believe."""
-    if isinstance(document, Import) and document.trusted and not document.files:
-        return "trust"
+    """What a document is called: `import`, `execution`, ...; of an import without files `trust` or `check`."""
+    if isinstance(document, Import) and not document.files:
+        return "trust" if document.trusted else "check"
     return type(document).__name__.lower()
 
 

@@ -89,7 +89,11 @@ def evict(
         StorageError: the store cannot be written.
     """
     files = {record.cid: record for record in records}
-    here = {cid: record for cid, record in files.items() if store.objects.stat(cid) is not None}
+    here = {
+        cid: record
+        for cid, record in files.items()
+        if store.objects.stat(cid) is not None or record.keyvalues.get("asset") == "provenance"
+    }
     absent = len(files) - len(here)
     used = leftovers.cids_in_use(store.root)
     origins = _Origins(store, set(here))
@@ -158,7 +162,7 @@ class _Origins:
 
 def _judge(record: IpFile, used: bool, origins: _Origins) -> tuple[str, bool, str]:
     """Why a file is not to be dropped, whether that can be forced, and how it can be had again."""
-    if record.keyvalues.get("asset") == "provenance" or origins.store.is_registered(record.cid):
+    if record.keyvalues.get("asset") == "provenance":
         return "provenance stays: what is known of files follows from it", False, ""
     if used:
         return "a running task reads it", False, ""
