@@ -332,7 +332,7 @@ def targets_of(manifest: Manifest, place: str, entry: BundleFile) -> list[str]:
 
 def is_url(text: str) -> bool:
     """Whether this is an http or https URL."""
-    return text.startswith(("http://", "https://"))
+    return text[:8].lower().startswith(("http://", "https://"))
 
 
 def _mirrors(value: object, title: str, *, remote: bool, template: bool) -> tuple[str, ...]:
