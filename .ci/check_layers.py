@@ -1,4 +1,4 @@
-"""Show that the layers contract holds, and that it would notice: plant every upward import in a copy."""
+"""Show that imports go down and extras go up, and that it would be noticed otherwise: plant every mistake in a copy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,11 +20,14 @@ BROKEN_FOREIGN = re.compile(r"stargazer\.(\w+) is not allowed to import (\w+):")
 
 
 def copy_tree(copy: Path) -> list[Path]:
-    """Copy what import-linter reads, and return the source folders in the copy."""
+    """Copy what is read here and by import-linter, and return the source folders in the copy."""
     shutil.copy(ROOT / "pyproject.toml", copy)
+    shutil.copy(ROOT / "hatch.toml", copy)
     sources = []
     for layer in LAYERS:
         source = Path("packages", f"stargazer-{layer}", "src")
+        (copy / source).parent.mkdir(parents=True)
+        shutil.copy((ROOT / source).with_name("pyproject.toml"), (copy / source).parent)
         shutil.copytree(ROOT / source, copy / source, ignore=shutil.ignore_patterns("__pycache__"))
         sources.append(copy / source)
     return sources
@@ -43,8 +47,42 @@ def plant(copy: Path, layer: str, imports: list[str]) -> None:
     module.write_text(f"def planted():\n{body}")
 
 
+def extras_of(folder: Path, layer: str) -> dict[str, list[str]]:
+    """The extras that a distribution offers, each with what it requires."""
+    project = tomllib.loads((folder / f"packages/stargazer-{layer}/pyproject.toml").read_text())["project"]
+    return project.get("optional-dependencies", {})
+
+
+def missing_extras(folder: Path) -> list[str]:
+    """What has to be written so that extras of lower layers are offered by those above, and tested."""
+    members = tomllib.loads((folder / "hatch.toml").read_text())["envs"]["test"]["workspace"]["members"]
+    tested = {member["path"]: member["features"] for member in members if isinstance(member, dict)}
+    missing, lower = [], set[str]()
+    for below, layer in zip(("", *LAYERS), LAYERS, strict=False):
+        path, offered = f"packages/stargazer-{layer}", extras_of(folder, layer)
+        passed_on = {extra: f"stargazer-{below}[{extra}]" for extra in sorted(lower)}
+        for extra, needs in passed_on.items():
+            if needs not in offered.get(extra, []):
+                missing.append(f'{path}/pyproject.toml: {extra} = ["{needs}"]')
+        own = {extra for extra, needs in offered.items() if needs != [passed_on.get(extra)]}
+        if untested := sorted(own - {*tested.get(path, [])}):
+            missing.append(f'hatch.toml: {{ path = "{path}", features = {untested} }}')
+        lower |= offered.keys()
+    return missing
+
+
+def plant_extra(copy: Path) -> list[str]:
+    """Add an extra to the lowest layer, and return where it is missing then."""
+    path = copy / f"packages/stargazer-{LAYERS[0]}/pyproject.toml"
+    path.write_text(f'{path.read_text()}\n[project.optional-dependencies]\nplanted = ["planted"]\n')
+    return missing_extras(copy)
+
+
 def main() -> int:
-    """Return 0 if the tree is kept and every planted import is reported."""
+    """Return 0 if the tree is kept and every planted mistake is reported."""
+    if missing := missing_extras(ROOT):
+        print(*missing, "Extras are missing: these lines.", sep="\n")
+        return 1
     with tempfile.TemporaryDirectory(prefix="stargazer-layers-") as folder:
         copy = Path(folder)
         sources = copy_tree(copy)
@@ -58,16 +96,19 @@ def main() -> int:
             names = [f"stargazer.{high}" for low, high in sorted(upward) if low == layer]
             plant(copy, layer, [*names, FOREIGN[layer]])
         planted = lint_imports(copy, sources)
+        extras = plant_extra(copy)
 
     unnoticed = [
         *(f"{low} -> {high}" for low, high in sorted(upward - set(BROKEN_LAYER.findall(planted.stdout)))),
         *(f"{a} -> {b}" for a, b in FOREIGN.items() if (a, b) not in BROKEN_FOREIGN.findall(planted.stdout)),
+        *(["an extra that is neither passed on nor tested"] if len(extras) != len(LAYERS) else []),
     ]
     if planted.returncode == 0 or unnoticed:
         print(planted.stdout, planted.stderr, f"Planted but not noticed: {', '.join(unnoticed)}", sep="\n")
         return 1
     print(
-        f"layers kept; {len(upward)} upward and {len(FOREIGN)} foreign imports planted in a copy: all noticed"
+        f"layers kept, extras passed on; {len(upward)} upward and {len(FOREIGN)} foreign imports and an extra "
+        "planted in a copy: all noticed"
     )
     return 0
 

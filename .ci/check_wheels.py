@@ -1,6 +1,7 @@
-"""Build each distribution, install its wheel with only the layers below it, and run its own tests there.
+"""Build each distribution, install its wheel with only the layers below it, and try it there.
 
-pytest reads more arguments from PYTEST_ADDOPTS.
+Every name of its front page is imported, the script of `works/` does one thing that a user would, and a sample of the
+tests that the distribution carries is run: QUICK. All of them are run by `hatch run test`, on the sources.
 """
 
 from __future__ import annotations
@@ -25,15 +26,28 @@ NOT_INSTALLED = {
     "tasks": {"fastmcp"},
     "workflows": {"fastmcp"},
 }
+QUICK = ("-m", "not slow and not long", "--sample", "2")
+"""The quick tests of a distribution: one case of the first two of each module that are marked neither slow nor long, so
+that every part of a wheel is used in a minute."""
+ALONE = {"storage": ("tests/test_lineage_rocrate.py", "roc-validator")}
+"""Tests that are run in full, as they run nowhere else: by layer, the file, and what they must not be skipped for."""
+FRONT_PAGE = """
+import importlib, sys
+page = importlib.import_module(sys.argv[1])
+names = getattr(page, "__all__", ())
+for name in names:
+    getattr(page, name)
+print(len(names))
+"""
 
 
 class CheckError(Exception):
     """A distribution is not what it should be."""
 
 
-def run(*command: str | Path, cwd: Path = ROOT) -> str:
+def run(*command: str | Path, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> str:
     """Run a command, and return what it prints."""
-    done = subprocess.run(command, cwd=cwd, text=True, capture_output=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         raise CheckError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -87,8 +101,22 @@ def needed_by_tests(layer: str) -> list[str]:
     return [*package["dependencies"], *(item["value"] for item in own if layer in item["if"])]
 
 
+def try_out(layer: str, interpreter: Path, work: Path) -> None:
+    """Import every name of the front page, and do what the script of `works/` does, as a user with an empty home."""
+    folder = work / f"home-{layer}"
+    folder.mkdir()
+    foreign = ("PYTHON", "STARGAZER_", "PINATA_", "FLYTE_", "UNION_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    environment = {**kept, "HOME": str(folder)}
+    names = int(run(interpreter, "-c", FRONT_PAGE, f"stargazer.{layer}", cwd=folder, environment=environment))
+    if layer != "mcp" and not names:  # whose front page is a command
+        raise CheckError(f"stargazer.{layer} offers nothing")
+    run(interpreter, ROOT / ".ci" / "works" / f"{layer}.py", cwd=folder, environment=environment)
+    print(f"stargazer-{layer}: {names} names of the front page, and works/{layer}.py works", flush=True)
+
+
 def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
-    """Run the tests that the sdist carries against the installed wheel."""
+    """Run the quick tests that the sdist carries against the installed wheel, and those that run nowhere else."""
     with tarfile.open(sdist) as archive:
         safely = (
             {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
@@ -99,13 +127,29 @@ def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
     if not (unpacked / "conftest.py").exists():
         raise CheckError(f"{sdist.name} has no conftest.py: its tests would run in the user's own store")
     run("uv", "pip", "install", "--quiet", "--python", interpreter, *needed_by_tests(layer))
-    options = ["-c", ROOT / "pyproject.toml", "--rootdir", unpacked, "-q", "-n", "2", "--dist", "worksteal"]
+    options = [
+        "-c",
+        ROOT / "pyproject.toml",
+        "--rootdir",
+        unpacked,
+        "-q",
+        "-n",
+        "2",
+        "--dist",
+        "worksteal",
+        "--disable-warnings",
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [interpreter, "-m", "pytest", "tests", *options], cwd=unpacked, env=environment, check=False
-    )
+    pytest = [interpreter, "-m", "pytest", *options]
+    done = subprocess.run([*pytest, *QUICK, "tests"], cwd=unpacked, env=environment, check=False)
     if done.returncode != 0:
         raise CheckError(f"the tests of stargazer-{layer}: pytest ended with {done.returncode}")
+    if layer in ALONE:
+        file, needed = ALONE[layer]
+        told = run(*pytest, file, cwd=unpacked, environment=environment)
+        print(told, flush=True)
+        if needed in told:
+            raise CheckError(f"{file} was not run in full: {needed} is missing")
 
 
 def main() -> int:
@@ -130,6 +174,7 @@ def main() -> int:
             try:
                 check_contents(layer, wheels[layer])
                 interpreter = install(layer, wheels, work / f"venv-{layer}", options.python)
+                try_out(layer, interpreter, work)
                 run_tests(layer, built[layer][0], interpreter, work)
             except CheckError as error:
                 failures.append(layer)

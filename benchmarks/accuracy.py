@@ -29,10 +29,9 @@ from _measure import STARGAZER, run
 from germline import wheels
 from stargazer.workflows.demo.alleles import Allele
 from stargazer.workflows.demo.cohort import MITOCHONDRION, Cohort, simulate_cohort
+from stargazer.workflows.demo.files import Observation, Regions, observations, opened
 from stargazer.workflows.demo.genome import EDGE, confident_intervals
 from stargazer.workflows.demo.reads import READ_LENGTH
-from stargazer.workflows.demo.regions import Regions
-from stargazer.workflows.demo.variant_files import Observation, observations, opened
 
 DEPTHS = {"deep1": 30.0, "deep2": 30.0, "medium": 15.0, "shallow": 3.0}
 DEEP = [sample for sample, depth in DEPTHS.items() if depth >= 30]

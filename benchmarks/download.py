@@ -22,13 +22,13 @@ from _measure import Run, alternate, report, run
 
 FETCH = """
 import sys
-from stargazer.storage.downloading import fetch_object
+from stargazer.storage.download.fetch import fetch_object
 from stargazer.storage.objects import Objects
-from stargazer.storage.sources import Gateway
+from stargazer.storage.download.sources import Gateway
 
 fetch_object(sys.argv[1], [Gateway(sys.argv[2])], Objects(sys.argv[3]))
 """
-LEAST = "import requests, stargazer.storage.downloading"
+LEAST = "import requests, stargazer.storage.download.fetch"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -123,7 +123,7 @@ def operations(
     from tinydb import TinyDB, where
 
     if kind == "index":
-        from stargazer.storage.index import Index
+        from stargazer.storage.index.records import Index
 
         connect: Callable[[], TinyDB] = lambda: Index(path)  # noqa: E731
     else:
@@ -145,7 +145,7 @@ def fill(kind: str, path: Path, records: int) -> dict[str, float]:
     if kind == "bare SQLite":
         table: Any = BareSqlite(path)
     else:
-        from stargazer.storage.index import Index
+        from stargazer.storage.index.records import Index
 
         table = Index(path).table(TABLE)
     start = time.perf_counter()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import fcntl
+import functools
 import json
 import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,6 +29,7 @@ DEBIAN_TOOLS = ("bwa", "samtools", "bcftools", "bgzip", "tabix")
 FOREIGN_PREFIXES = ("STARGAZER_", "PINATA_", "FLYTE_", "FLYTECTL_", "UNION_")
 NO_DATA = f"no test data: set {DATA_VARIABLE} to the folder that holds tp53/ and na12878_chr20/"
 NO_TOOLS = "no Debian tools on PATH"
+NO_BROWSER, NO_JVM = "no browser that runs", "no Java that runs"
 EQUIPMENT = {
     "test_data": ("the real reads", (DATA_VARIABLE,), NO_DATA),
     "debian": (
@@ -48,9 +57,25 @@ EQUIPMENT = {
         ("user namespaces", "be mounted here", "mount cannot be made here", "no unshare"),
         "no mounts: run the tests as root, or where user namespaces are allowed",
     ),
+    "browser": ("a browser", (NO_BROWSER,), f"{NO_BROWSER}: install Chromium, Chrome or Firefox"),
+    "jvm": ("a Java virtual machine", (NO_JVM,), f"{NO_JVM}: install a JRE, or set JAVA_HOME"),
+    "rocrate": (
+        "the RO-Crate validator",
+        ("roc-validator",),
+        "no RO-Crate validator: it does not go with the layers above storage; hatch run ci:wheels storage runs it",
+    ),
 }
 """What some tests need and not every machine has: by the fixture or marker that asks for it, what it is called, what
 the reasons to skip say, and what would make it run."""
+HEAVY = {
+    "browser": (("chromium", "chromium-browser", "google-chrome", "firefox"), "--version", 120),
+    "jvm": (("java",), "-version", 300),
+}
+"""What takes so much of a machine that one test at a time has it: by marker, the commands of which one must run, the
+option with which it says its version, and the seconds of a test that has no marker `timeout`."""
+HEAVY_SECONDS, HEAVY_BYTES = 900, 4 << 30  # the most that such a test, and all that it started, may take
+HEAVY_LOCK = Path(tempfile.gettempdir(), f"stargazer-tests-{os.getuid()}.lock")
+HEAVY_POLL, HEAVY_GRACE = 0.25, 5  # seconds: between two looks, and for a test to clean up after its limit
 SECRET_VARIABLES = ("PINATA_JWT", "PINATA_GATEWAY_TOKEN")
 SHORTEST_SECRET = 8  # letters: a shorter word may be there for another reason
 SECRETS = re.compile(rb"eyJ[\w-]{5,}|(?i:x-amz-|\b(?:signature|token)=)|\b\w+-secret\b|\bhush\b")
@@ -61,48 +86,85 @@ MOST_TOLD = 5
 LAST_LIMIT = 2  # times the limit of a test
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A sample of the tests, for where all of them have been run already."""
+    parser.addoption("--sample", type=int, metavar="N", help="one case of the first N tests of each module")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers here, so that a distribution's tests also run from its sdist."""
     config.pluginmanager.register(ProvenanceWatch(config.rootpath), "stargazer-provenance-watch")
     config.pluginmanager.register(LastLimit(), "stargazer-last-limit")
     config.pluginmanager.register(Unheard(), "stargazer-unheard")
+    config.pluginmanager.register(HardLimits(), "stargazer-hard-limits")
     if config.pluginmanager.has_plugin("hypothesispytest"):
-        _without_deadlines()
+        _set_up_hypothesis(config.getoption("--hypothesis-profile") or "stargazer")
     config.addinivalue_line(
         "markers", "planted_secret: a secret or path is put into provenance here, to see what becomes of it"
     )
     config.addinivalue_line("markers", "slow: takes more than a few seconds; runs after everything else")
     config.addinivalue_line(
-        "markers", "long: every case where a sample is enough by default; runs with `-m long` only"
+        "markers", "long: every case where a sample is enough by default; runs with `hatch run long` only"
     )
     config.addinivalue_line("markers", "debian(*tools): compares with Debian's tools (default: all of them)")
+    for name in HEAVY:
+        title, *_ = EQUIPMENT[name]
+        config.addinivalue_line("markers", f"{name}: needs {title}, one test at a time, within hard limits")
 
 
-def _without_deadlines() -> None:
-    """Let no test of Hypothesis fail because the machine is busy."""
+def _set_up_hypothesis(profile: str) -> None:
+    """Let no test of Hypothesis fail because the machine is busy; `long` tries ten times as many examples."""
     from hypothesis import HealthCheck, settings
 
     here = settings()  # on CI a profile of its own
     checks = {*here.suppress_health_check, HealthCheck.too_slow}
-    settings.register_profile("stargazer", here, deadline=None, suppress_health_check=checks)
-    settings.load_profile("stargazer")
+    calm = settings(here, deadline=None, suppress_health_check=checks)
+    settings.register_profile("stargazer", calm)
+    settings.register_profile("long", calm, max_examples=10 * here.max_examples)
+    settings.load_profile(profile)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run fast tests first: the order is otherwise the one pytest found. Long ones run where `-m` speaks of them."""
+    left_out: set[pytest.Item] = set()
     if "long" not in config.option.markexpr:
-        long = [item for item in items if item.get_closest_marker("long")]
-        items[:] = [item for item in items if item not in long]
-        config.hook.pytest_deselected(items=long)
+        left_out = {item for item in items if item.get_closest_marker("long")}
+    if most := config.option.sample:
+        left_out |= {*items} - {*_sample([item for item in items if item not in left_out], most)}
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    for item in items:
+        if (name := _heavy(item)) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(HEAVY[name][2]))
+
+
+def _sample(items: Iterable[pytest.Item], most: int) -> Iterator[pytest.Item]:
+    """One case of the first so many tests of each module."""
+    taken: dict[Path, set[str]] = {}
+    for item in items:
+        tests, test = taken.setdefault(item.path, set()), item.nodeid.partition("[")[0]
+        if len(tests) < most and test not in tests:
+            tests.add(test)
+            yield item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Note which equipment a test asks for; skip one whose oracles are not installed, naming them."""
     marker = item.get_closest_marker("debian")
-    asked = [*getattr(item, "fixturenames", ()), *(["debian"] if marker else [])]
-    item.user_properties += [("equipment", name) for name in asked if name in EQUIPMENT]
+    asked = {
+        *getattr(item, "fixturenames", ()),
+        *(name for name in EQUIPMENT if item.get_closest_marker(name)),
+    }
+    item.user_properties += [("equipment", name) for name in sorted(asked & EQUIPMENT.keys())]
+    if name := _heavy(item):
+        if not _runs(name):
+            pytest.skip(EQUIPMENT[name][2])
+        if not 0 < (limit := _limit(item)) <= HEAVY_SECONDS:
+            pytest.fail(
+                f"a test marked {name} has at most {HEAVY_SECONDS} seconds, not {limit:g}", pytrace=False
+            )
     if marker is None:
         return
     missing = [tool for tool in marker.args or DEBIAN_TOOLS if shutil.which(tool) is None]
@@ -172,6 +234,133 @@ class LastLimit:
         finally:
             self._seconds = 0.0
             faulthandler.cancel_dump_traceback_later()
+
+
+class HardLimits:
+    """Runs what needs a browser or a JVM one test at a time on this machine, whichever pytest runs it.
+
+    All that such tests started is killed when one reaches its limit, when what it started takes too much memory, and at
+    the end of the session; until then it lives on, as tests may share it.
+    """
+
+    def __init__(self) -> None:
+        self._started: set[Process] = set()
+        self._why = ""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Wait for the others first: waiting is no part of a test's time."""
+        name = _heavy(item)
+        if name is None or not _runs(name):
+            return (yield)
+        with HEAVY_LOCK.open("a") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_EX)  # ends with this process: no child inherits it
+            over, before = threading.Event(), _started_by(os.getpid()).keys()
+            watcher = threading.Thread(target=self._watch, args=(_limit(item), before, over), daemon=True)
+            watcher.start()
+            try:
+                return (yield)
+            finally:
+                over.set()
+                watcher.join()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """Say why what a test started was killed, whatever the test made of it."""
+        self._why = ""
+        try:
+            return (yield)
+        finally:
+            if self._why:
+                pytest.fail(f"killed, with all that it started: {self._why}", pytrace=False)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Leave nothing behind."""
+        self._kill()
+
+    def _watch(self, seconds: float, before: Set[Process], over: threading.Event) -> None:
+        began, is_over = time.monotonic(), False
+        while not is_over:
+            is_over = over.wait(HEAVY_POLL)
+            found = _started_by(os.getpid())
+            own = found.keys() - before
+            self._started |= own
+            taken, spent = sum(found[process] for process in own), time.monotonic() - began
+            if taken > HEAVY_BYTES:
+                self._kill(f"{taken >> 20:,} MB of memory, at most {HEAVY_BYTES >> 20:,}")
+            elif is_over and spent > seconds:
+                self._kill()
+            elif spent > seconds + min(HEAVY_GRACE, seconds / 4):  # long before the last limit
+                self._kill(f"not over after {seconds:g} seconds")
+
+    def _kill(self, why: str = "") -> None:
+        self._why = why
+        alive = {process for process, _, _ in _processes()}
+        for process in self._started & alive:
+            with contextlib.suppress(OSError):
+                os.kill(process.pid, signal.SIGKILL)
+        self._started.clear()
+
+
+def _heavy(item: pytest.Item) -> str | None:
+    """The marker of HEAVY that a test has."""
+    return next((name for name in HEAVY if item.get_closest_marker(name)), None)
+
+
+def _limit(item: pytest.Item) -> float:
+    """The seconds of a test's marker `timeout`."""
+    marker = item.get_closest_marker("timeout")
+    assert marker is not None
+    return float(marker.args[0] if marker.args else marker.kwargs["timeout"])
+
+
+@functools.cache
+def _runs(name: str) -> bool:
+    """Whether one of the commands of this equipment says its version: macOS and Ubuntu have some that only refuse."""
+    commands, option, _ = HEAVY[name]
+    home = os.environ.get("JAVA_HOME")
+    path = os.pathsep.join([*([f"{home}/bin"] if home else []), os.environ.get("PATH", os.defpath)])
+    for found in filter(None, (shutil.which(command, path=path) for command in commands)):
+        said = subprocess.run([found, option], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        if said.returncode == 0:
+            return True
+    return False
+
+
+class Process(NamedTuple):
+    """A process, told apart from a later one of the same number by when it started."""
+
+    pid: int
+    start: str
+
+
+def _started_by(root: int) -> dict[Process, int]:
+    """What a process started, and what that started, with the bytes each has in memory."""
+    children: dict[int, list[tuple[Process, int]]] = {}
+    for process, parent, size in _processes():
+        children.setdefault(parent, []).append((process, size))
+    found, waiting = {}, [root]
+    while waiting:
+        for process, size in children.get(waiting.pop(), []):
+            found[process] = size
+            waiting.append(process.pid)
+    return found
+
+
+def _processes() -> Iterator[tuple[Process, int, int]]:
+    """Every process, its parent's number, and the bytes it has in memory (Linux, macOS)."""
+    if not os.path.exists("/proc/self/stat"):
+        command = ["ps", "-A", "-o", "pid=,ppid=,rss=,lstart="]
+        for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+            pid, parent, kibibytes, start = line.split(maxsplit=3)
+            yield Process(int(pid), start), int(parent), int(kibibytes) << 10
+        return
+    page = os.sysconf("SC_PAGE_SIZE")
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            status = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+            yield Process(int(name), status[19]), int(status[1]), int(status[21]) * page
 
 
 class Unheard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import types
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
@@ -46,6 +48,20 @@ header = (
     .map(str.strip)
     .filter(bool)
 )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from stargazer.assets import asset_class; asset_class('r1')",
+        "from stargazer.assets import REGISTRY; REGISTRY['r1']",
+        "from stargazer.assets import Query; Query('r1', {}).select([])",
+        "from stargazer.assets import Asset, IpFile; "
+        "Asset.from_record(IpFile(cid='c', keyvalues={'asset': 'r1', 'sample': 's'})).sample",
+    ],
+)
+def test_its_types_are_known_whatever_is_imported_first(code: str) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
 
 
 def values_of(kind: Any) -> st.SearchStrategy[Any]:

@@ -16,10 +16,10 @@ from stargazer.assets.formats.fasta import (
     FastaContig,
     ambiguity_notes,
     check_beginning,
+    check_fasta,
     read_contigs,
     small_contigs,
 )
-from stargazer.assets.formats.heads import check_fasta
 
 
 def contigs(path: Path, data: bytes) -> list[FastaContig]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import FormatError
+from stargazer.assets.formats.compression import WHOLE
 from stargazer.assets.formats.fastq import (
     BASES,
     BLOCK,
@@ -17,13 +18,15 @@ from stargazer.assets.formats.fastq import (
     QUALITIES,
     Record,
     are_interleaved,
+    check_fastq,
+    first_reads,
+    last_read,
     last_record,
     mate_number,
     name_of,
     read_fastq,
     template_name,
 )
-from stargazer.assets.formats.heads import WHOLE, check_fastq, first_reads, last_read
 
 READ = b"@r\nACGT\n+\nIIII\n"
 

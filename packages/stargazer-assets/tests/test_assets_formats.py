@@ -16,17 +16,10 @@ from typing import Any
 
 import pytest
 from stargazer.assets import REGISTRY, FormatError
-from stargazer.assets.formats.heads import (
-    BGZF_END,
-    WHOLE,
-    check_alignment,
-    check_fasta,
-    check_fastq,
-    check_json,
-    check_magic,
-    check_tar,
-    first_bytes,
-)
+from stargazer.assets.formats.compression import BGZF_END, WHOLE, first_bytes
+from stargazer.assets.formats.fasta import check_fasta
+from stargazer.assets.formats.fastq import check_fastq
+from stargazer.assets.formats.signatures import check_alignment, check_json, check_magic, check_tar
 from stargazer.assets.formats.tables import check_bed, check_vcf
 
 CHECKS = sorted({cls.check for cls in REGISTRY.values() if cls.check}, key=str)

@@ -94,7 +94,7 @@ def test_a_link_is_written_once_its_asset_is_stored() -> None:
     alignment.cid = "bafk1"
 
     assert index.keyvalues == {"asset": "alignment_index", "alignment_cid": "bafk1"}
-    index.settle_links()
+    index.resolve_links()
     assert index.alignment_cid == "bafk1"
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import REGISTRY, FormatError
-from stargazer.assets.formats import heads as formats
+from stargazer.assets.formats import compression
 from stargazer.assets.formats.tables import check_annotation, check_bed, check_dict, check_fai, check_vcf
 
 from .test_assets_formats import bgzf
@@ -202,8 +202,8 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Limits:
     """Let files above so many bytes be large ones."""
 
     def run(whole: int) -> None:
-        monkeypatch.setattr(formats, "WHOLE", whole)
-        monkeypatch.setattr(formats, "EDGE", 1 << 16)
+        monkeypatch.setattr(compression, "WHOLE", whole)
+        monkeypatch.setattr(compression, "EDGE", 1 << 16)
 
     return run
 

@@ -79,7 +79,7 @@ def outcomes(folder: Path, *options: str) -> tuple[dict[str, set[str]], str]:
     shutil.copy(ROOT / "packages" / "conftest.py", folder / "packages")
     for name, text in SUITE.items():
         (tests / name).write_text(text)
-    scripts = tomllib.loads((ROOT / "hatch.toml").read_text())["envs"]["default"]["scripts"]
+    scripts = tomllib.loads((ROOT / "hatch.toml").read_text())["envs"]["test"]["scripts"]
     command = (
         scripts["test"].replace("{args}", " ".join(["-v", "-p no:cacheprovider", PLUGINS, *options])).split()
     )

@@ -1,9 +1,9 @@
 """Says, in a process of its own, what is wrong with the names that packages offer; see test_front_pages.py.
 
-    python front_page_names.py SEED PACKAGE PAGE ...
+    python front_page_names.py PACKAGE SEED
 
-imports every module of a package in an order that follows from a number, then looks at each name in the `__all__` of
-each page, and prints what is wrong with it.
+imports every module of a package in an order that follows from a word, then looks at each name in the `__all__` of
+each of them, and prints what is wrong with it.
 """
 
 from __future__ import annotations
@@ -52,16 +52,15 @@ def wrong_names(page: ModuleType) -> Iterator[str]:
             yield f"{page.__name__}.{name} is a {type(found).__name__}"
 
 
-def main(seed: str, package: str, *pages: str) -> None:
+def main(package: str, seed: str) -> None:
     """Import all, then print what is wrong."""
     path = importlib.import_module(package).__path__
-    modules = sorted(module.name for module in pkgutil.walk_packages(path, f"{package}."))
-    random.Random(seed).shuffle(modules)
+    names = sorted(module.name for module in pkgutil.walk_packages(path, f"{package}."))
+    random.Random(seed).shuffle(names)
+    modules = [importlib.import_module(name) for name in [package, *names] if not name.endswith("__main__")]
     for module in modules:
-        if not module.endswith("__main__"):
-            importlib.import_module(module)
-    for page in pages:
-        print(*wrong_names(importlib.import_module(page)), sep="\n", end="")
+        for problem in wrong_names(module) if hasattr(module, "__all__") else ():
+            print(problem)
 
 
 if __name__ == "__main__":

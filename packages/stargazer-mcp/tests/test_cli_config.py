@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from stargazer.mcp.cli import main
-from stargazer.mcp.installation import examine
+from stargazer.mcp.cli.doctor import examine
 from stargazer.storage import VARIABLES
 
 ENDPOINT = "dns:///flyte.example.org"

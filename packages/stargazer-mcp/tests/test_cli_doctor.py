@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.mcp.cli import main
-from stargazer.mcp.installation import Finding, examine
+from stargazer.mcp.cli.doctor import Finding, examine
 
 
 def found(topic: str, name: str) -> Finding:
@@ -63,7 +63,7 @@ def test_somebody_elses_stargazer_is_found(tmp_path: Path) -> None:
     (tmp_path / "stargazer").mkdir()
     (tmp_path / "stargazer" / "__init__.py").write_text("")
     code = (
-        "import sys; from stargazer.mcp.installation import examine; sys.path.append(sys.argv[1]); "
+        "import sys; from stargazer.mcp.cli.doctor import examine; sys.path.append(sys.argv[1]); "
         "print([f.remedy for f in examine() if f.state == 'broken'])"
     )
     done = subprocess.run(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from stargazer.assets import Variants
 from stargazer.mcp.cli import main
-from stargazer.mcp.exporting import human_stem
+from stargazer.mcp.copies import human_stem
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -11,8 +11,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from stargazer.mcp.cli import main
-from stargazer.mcp.cli.dispatch import VERBS
+from stargazer.mcp.cli import VERBS, main
 
 HEAVY = {"fastmcp", "flyte", "matplotlib", "numpy", "pysam", "requests", "rich"}
 
@@ -85,7 +84,7 @@ def test_a_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         warnings.warn("record 7 is odd", stacklevel=1)
         return 0
 
-    monkeypatch.setattr("stargazer.mcp.cli.finding.query", warns)
+    monkeypatch.setattr("stargazer.mcp.cli.query.query", warns)
     assert main(["query"]) == 0
     assert capsys.readouterr().err == "stargazer: warning: record 7 is odd\n"
 
@@ -96,7 +95,7 @@ def test_the_unexpected_is_one_line_and_a_file(
     def broken(argv: list[str]) -> int:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr("stargazer.mcp.cli.finding.query", broken)
+    monkeypatch.setattr("stargazer.mcp.cli.query.query", broken)
     assert main(["query"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1

@@ -12,7 +12,7 @@ import pysam
 import pytest
 from stargazer.assets import REGISTRY, Asset, AssetNotFoundError, StargazerError, StorageError, asset
 from stargazer.mcp.cli import main
-from stargazer.mcp.cli.output import print_fitting
+from stargazer.mcp.cli.console import print_fitting
 from stargazer.storage import Addition, get_client
 from stargazer.workflows import explaining_commas
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from stargazer.mcp.cli.dispatch import dispatch
+from stargazer.mcp.cli import main
 from stargazer.storage.client import _clients
 
 VERBS = (
@@ -107,7 +107,7 @@ def run(*words: str) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = dispatch(list(words))
+            status = main(list(words))
         except SystemExit as ended:
             status = int(ended.code or 0)
     for client in _clients.values():

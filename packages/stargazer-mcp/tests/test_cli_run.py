@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from stargazer.mcp.cli.progress import _Tasks
-from stargazer.mcp.exporting import RESULTS
+from stargazer.mcp.copies import RESULTS
 from stargazer.tasks.execution import Event
 
 from .command import COMMAND, GERMLINE, simulate, stargazer

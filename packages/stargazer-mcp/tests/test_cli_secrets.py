@@ -95,14 +95,14 @@ def test_no_setting_shows_what_is_secret_in_a_url(
 def test_the_kept_traceback_shows_no_secret_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from stargazer.mcp.cli import finding
+    from stargazer.mcp.cli import query
 
     def broken(words: object) -> int:
         raise RuntimeError(f"cannot ask {URLS[0]}")
 
     monkeypatch.setenv("STARGAZER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("STARGAZER_DEBUG", raising=False)
-    monkeypatch.setattr(finding, "query", broken)
+    monkeypatch.setattr(query, "query", broken)
 
     assert main(["query"]) == 1
 

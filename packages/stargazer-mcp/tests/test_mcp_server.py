@@ -20,7 +20,7 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from stargazer.mcp.cli import main
 from stargazer.mcp.server import make_server
-from stargazer.mcp.tools.going_on import so_far
+from stargazer.mcp.tools.runs import so_far
 from stargazer.workflows import find_run, new_run
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
@@ -208,7 +208,7 @@ def test_a_fault_of_our_own_is_told_as_one_with_its_traceback_kept(monkeypatch: 
 def test_a_long_run_is_answered_with_an_id_to_ask_again(
     monkeypatch: pytest.MonkeyPatch, reference: None
 ) -> None:
-    monkeypatch.setattr("stargazer.mcp.tools.running.PATIENCE", 0)
+    monkeypatch.setattr("stargazer.mcp.tools.workflows.PATIENCE", 0)
 
     async def run() -> None:
         async with Client(make_server()) as client:
@@ -228,7 +228,7 @@ def test_a_long_run_is_answered_with_an_id_to_ask_again(
 
 
 def test_what_goes_on_ends_with_the_server(monkeypatch: pytest.MonkeyPatch, reference: None) -> None:
-    monkeypatch.setattr("stargazer.mcp.tools.running.PATIENCE", 0)
+    monkeypatch.setattr("stargazer.mcp.tools.workflows.PATIENCE", 0)
 
     async def run() -> str:
         async with Client(make_server()) as client:

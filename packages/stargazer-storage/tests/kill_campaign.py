@@ -256,9 +256,8 @@ OPERATIONS: dict[str, Operation] = {
 
 def account(root: Path) -> Store:
     """A store with the account that the campaign runs against (its addresses are in the environment)."""
-    from stargazer.storage.pinata.api import PinataApi
+    from stargazer.storage.pinata.api import Patience, PinataApi
     from stargazer.storage.pinata.remote import PinataRemote
-    from stargazer.storage.pinata.retrying import Patience
 
     urls = json.loads(os.environ[ACCOUNT])
     api = PinataApi(urls["jwt"], api=urls["api"], uploads=urls["uploads"], patience=Patience(attempts=1))

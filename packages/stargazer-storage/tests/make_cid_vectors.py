@@ -1,16 +1,13 @@
-"""Ask boxo (tests/gateway) for CIDs and CARs: `python make_cid_vectors.py IPFSGW > cid_vectors.json`.
+"""Ask boxo (tests/gateway) for CIDs: `python make_cid_vectors.py IPFSGW > cid_vectors.json`.
 
 Takes about two minutes: the largest file has 7.9 GB, none is written to disk.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 import sys
-import tempfile
-import urllib.request
 from collections.abc import Iterator
 
 LEAF, LINKS, GIB = 256 * 1024, 174, 1 << 30
@@ -38,8 +35,6 @@ CASES = [
     *(("narrow", "mod251", 1000 * 11**n + by) for n in (1, 2, 3, 4) for by in (-1, 0, 1)),
     *(("narrow-node-leaves-v0", "mod251", 1000 * 3**n + by) for n in (1, 2, 3, 7) for by in (-1, 0, 1)),
 ]
-CARS = [(content, leaves, dups) for content in CONTENT for leaves in ("raw", "pb") for dups in "yn"]
-CAR_SIZE, CAR_LEAF, CAR_LINKS = 1500, 300, 3
 
 
 def pieces(content: str, size: int) -> Iterator[bytes]:
@@ -66,35 +61,13 @@ def cid(tool: str, profile: str, content: str, size: int) -> str:
     return add(tool, flags, content, size)
 
 
-def cars(tool: str) -> Iterator[dict[str, object]]:
-    with tempfile.TemporaryDirectory() as store:
-        roots = {}
-        for content, leaves, _ in CARS:
-            layout = ["-chunk", str(CAR_LEAF), "-links", str(CAR_LINKS), "-leaves", leaves]
-            flags = ["-store", store, *layout, "-cidv", "1" if leaves == "raw" else "0"]
-            roots[content, leaves] = add(tool, flags, content, CAR_SIZE)
-        with subprocess.Popen(
-            [tool, "gateway", "-store", store], stdout=subprocess.PIPE, text=True
-        ) as gateway:
-            assert gateway.stdout is not None
-            url = gateway.stdout.readline().strip()
-            for content, leaves, dups in CARS:
-                root = roots[content, leaves]
-                accept = f"application/vnd.ipld.car;version=1;order=dfs;dups={dups}"
-                request = urllib.request.Request(f"{url}/ipfs/{root}", headers={"Accept": accept})
-                with urllib.request.urlopen(request) as response:
-                    car = base64.b64encode(response.read()).decode()
-                yield {"content": content, "size": CAR_SIZE, "cid": root, "dups": dups, "car": car}
-            gateway.kill()
-
-
 def main(tool: str) -> None:
     vectors = [
         {"profile": profile, "content": content, "size": size, "cid": cid(tool, profile, content, size)}
         for profile, content, size in CASES
     ]
     head = {
-        "made_by": "boxo v0.43.0, its balanced importer and its gateway, by make_cid_vectors.py",
+        "made_by": "boxo v0.43.0, its balanced importer, by make_cid_vectors.py",
         "content": {"mod251": "byte i is i mod 251", "zeros": "every byte is 0"},
         "profiles": {
             name: dict(zip(("leaf_size", "links", "raw_leaves", "version"), profile, strict=True))
@@ -102,11 +75,8 @@ def main(tool: str) -> None:
         },
     }
     parts = (f' "{name}": {json.dumps(value)}' for name, value in head.items())
-    lists = (
-        f' "{name}": [\n' + ",\n".join("  " + json.dumps(value) for value in values) + "\n ]"
-        for name, values in (("vectors", vectors), ("cars", list(cars(tool))))
-    )
-    print("{\n" + ",\n".join([*parts, *lists]) + "\n}")
+    listed = ' "vectors": [\n' + ",\n".join("  " + json.dumps(value) for value in vectors) + "\n ]"
+    print("{\n" + ",\n".join([*parts, listed]) + "\n}")
 
 
 if __name__ == "__main__":

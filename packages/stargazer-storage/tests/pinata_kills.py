@@ -18,13 +18,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stargazer.assets import StorageError, record_id
+from stargazer.assets import StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage.client import LocalStorageClient
-from stargazer.storage.pinata import multipart, tus, uploads
-from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata import PinataFile, upload
+from stargazer.storage.pinata.api import Patience, PinataApi
+from stargazer.storage.pinata.listing import as_record
 from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
@@ -164,7 +164,8 @@ def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> 
     push(store, records)
     outcome.lost += [f"{where}: {item} is not sent" for item in store.outbox.waiting()]
     there = Counter(
-        (file["network"], file["cid"], record_id(file["cid"], file["keyvalues"])) for file in pinata.files
+        (file["network"], file["cid"], as_record(PinataFile.parse(file, public=False)).id)
+        for file in pinata.files
     )
     here = Counter(("private", record.cid, record.id) for record in local.query({}))
     outcome.lost += [f"{where}: not on Pinata: {key}" for key in here - there]
@@ -204,9 +205,9 @@ def _process(
 
 def _work(root: Path, operation: str, number: str, last: int, victim: int) -> None:
     """One process."""
-    multipart._PIECE = PIECE  # type: ignore[attr-defined]
+    upload._PIECE = PIECE  # type: ignore[attr-defined]
     if operation == "push, TUS":
-        uploads.TUS_ABOVE, tus.CHUNK, tus._SMALLEST, tus._STEP = SMALL, 4 * PIECE, PIECE, PIECE
+        upload.TUS_ABOVE, upload.CHUNK, upload._SMALLEST, upload._STEP = SMALL, 4 * PIECE, PIECE, PIECE
     store = open_machine(root, json.loads(os.environ[ADDRESS]))
     act = OPERATIONS[operation](store, Journal(root.parent / "journal"), number)
     count = 0

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stargazer.assets import StorageError
+from stargazer.assets import FormatError, StorageError
 from stargazer.storage.cid import (
     BLOCK_SIZE,
     LEAF_SIZE,
-    LINKS_PER_NODE,
     PINATA,
+    PROFILES,
+    TEST_CID_V1,
     UNIXFS_V0_2015,
     UNIXFS_V1_2025,
+    CidHasher,
     Profile,
+    SumHasher,
     cid_from_leaves,
+    cid_text,
     compute_cid,
+    compute_cid_like,
     hash_file,
     is_cid,
+    normal,
 )
-from stargazer.storage.links import normal
 
 VECTORS = json.loads((Path(__file__).parent / "cid_vectors.json").read_text())
 GOLDEN = VECTORS["vectors"]
-PROFILES = {name: Profile(**values) for name, values in VECTORS["profiles"].items()}
+NAMED = {name: Profile(**values) for name, values in VECTORS["profiles"].items()}
 PATTERNS = {"mod251": bytes(range(251)), "zeros": b"\x00"}
 FEW_MEGABYTES = 64 * 1024 * 1024
 ONE_GIGABYTE = (1 << 30) + 1
@@ -61,17 +69,15 @@ def leaf_digests(pattern: bytes, size: int, leaf_size: int):
     [
         pytest.param(
             vector,
-            marks=[pytest.mark.slow]
-            if vector["size"] // PROFILES[vector["profile"]].leaf_size > 10**6
-            else [],
+            marks=[pytest.mark.slow] if vector["size"] // NAMED[vector["profile"]].leaf_size > 10**6 else [],
         )
         for vector in GOLDEN
-        if PROFILES[vector["profile"]].raw_leaves
+        if NAMED[vector["profile"]].raw_leaves
     ],
     ids=name_of,
 )
 def test_leaves_join_to_the_cid_that_boxo_gives(vector):
-    profile = PROFILES[vector["profile"]]
+    profile = NAMED[vector["profile"]]
     digests = leaf_digests(PATTERNS[vector["content"]], vector["size"], profile.leaf_size)
 
     assert cid_from_leaves(digests, vector["size"], profile) == normal(vector["cid"])
@@ -90,7 +96,7 @@ def test_a_file_has_the_cid_that_boxo_gives(tmp_path, vector):
     path = tmp_path / "content"
     write_content(path, vector)
     try:
-        assert compute_cid(path, PROFILES[vector["profile"]]) == normal(vector["cid"])
+        assert compute_cid(path, NAMED[vector["profile"]]) == normal(vector["cid"])
     finally:
         path.unlink()
 
@@ -104,23 +110,15 @@ def test_pinatas_profile_is_the_one_that_is_meant_when_none_is_given(tmp_path):
 
 def test_the_named_profiles_are_those_that_boxo_was_asked_for():
     named = {"pinata-v1": PINATA, "unixfs-v1-2025": UNIXFS_V1_2025, "unixfs-v0-2015": UNIXFS_V0_2015}
-    assert named == {name: PROFILES[name] for name in named}
-
-
-@pytest.mark.parametrize(
-    "wrong", [(0, 174), (LEAF_SIZE, 1), (LEAF_SIZE, 174, 1), (LEAF_SIZE, 174, True, 2), ("1024", 174)]
-)
-def test_a_layout_that_is_none_is_refused(wrong):
-    with pytest.raises((ValueError, TypeError)):
-        Profile(*wrong)
+    assert named == {name: NAMED[name] for name in named}
 
 
 def test_the_golden_sizes_cover_empty_chunk_and_fan_out_boundaries():
-    full_node = LEAF_SIZE * LINKS_PER_NODE
+    full_node = LEAF_SIZE * PINATA.links
     boundaries = {0, 1, LEAF_SIZE - 1, LEAF_SIZE, LEAF_SIZE + 1, full_node - 1, full_node, full_node + 1}
     ours = {v["size"] for v in GOLDEN if v["profile"] == "pinata-v1"}
     assert boundaries <= ours
-    assert full_node * LINKS_PER_NODE + 1 in ours
+    assert full_node * PINATA.links + 1 in ours
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -180,12 +178,12 @@ def test_any_layout_is_hashed_alike_in_parallel_and_leaf_by_leaf(tmp_path, profi
     path = tmp_path / "content"
     path.write_bytes((bytes(range(251)) * (size // 251 + 1))[:size])
 
-    with path.open("rb") as file:
-        waited = []
-        cid = hash_file(file.fileno(), size, waited.append, profile=profile)
+    with path.open("rb") as file, CidHasher(file.fileno(), profile) as hasher:
+        for arrived in range(0, size, max(1, size // 7)):
+            hasher.advance(arrived)
+        cid = hasher.finish(size)
 
     assert cid == compute_cid(path, profile)
-    assert max(waited) == size
     if profile.raw_leaves and size // profile.leaf_size < 10_000:
         assert cid == cid_from_leaves(leaf_digests(bytes(range(251)), size, profile.leaf_size), size, profile)
 
@@ -206,3 +204,154 @@ def test_a_folder_a_pipe_and_a_missing_file_are_refused_at_once(tmp_path):
         compute_cid(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError):
         compute_cid(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("size", [0, 1, LEAF_SIZE, BLOCK_SIZE, BLOCK_SIZE + 1, 3 * BLOCK_SIZE + 5])
+def test_sums_of_a_file_that_grows_are_those_of_the_whole(tmp_path, size):
+    content = (bytes(range(251)) * (size // 251 + 1))[:size]
+    with (
+        (tmp_path / "content").open("w+b", buffering=0) as file,
+        SumHasher(file.fileno(), ["sha256", "md5"]) as hasher,
+    ):
+        for start in range(0, size, 1_000_003):
+            file.write(content[start : start + 1_000_003])
+            hasher.advance(min(start + 1_000_003, size))
+
+        assert hasher.finish(size) == {
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "md5": hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        }
+
+
+def test_a_hasher_that_gives_up_leaves_no_thread_behind(tmp_path):
+    path = tmp_path / "content"
+    path.write_bytes(b"x" * (10 * BLOCK_SIZE))
+    with path.open("rb") as file, CidHasher(file.fileno()) as hasher:
+        hasher.advance(10 * BLOCK_SIZE)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("stargazer")]
+
+
+# layouts of others
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=["pinata", "v0-2015", "test-cid-v1", "v1-2025"])
+@pytest.mark.parametrize("size", [0, 1, 300_000, 1_500_000])
+def test_files_of_the_published_profiles_are_recognised(tmp_path, profile, size):
+    path = tmp_path / "object"
+    path.write_bytes(b"x" * size)
+    cid = compute_cid(path, profile)
+
+    assert compute_cid_like(path, cid) == cid
+    path.write_bytes(b"x" * size + b"!")
+    assert compute_cid_like(path, cid) == compute_cid(path) != cid
+
+
+def test_one_raw_block_of_any_size_is_its_plain_sha256(tmp_path):
+    path = tmp_path / "object"
+    path.write_bytes(b"x" * 3_000_000)
+    cids = [cid_text(0x55, hashlib.sha256(b"x" * size).digest()) for size in (3_000_000, 2_999_999)]
+
+    assert compute_cid_like(path, cids[0]) == cids[0]
+    assert compute_cid_like(path, cids[1]) == compute_cid(path)
+
+
+def test_the_profiles_of_kubo_are_told_apart_as_boxo_does(tmp_path, ipfsgw):
+    path = tmp_path / "content"
+    path.write_bytes(bytes((174 << 20) + 1))  # more leaves of 1 MiB than a node of test-cid-v1 has
+    cids = [
+        ipfsgw.add(path, chunker=f"size-{profile.leaf_size}", links=profile.links, version=profile.version,
+                   leaves="raw" if profile.raw_leaves else "dag-pb")[0]
+        for profile in PROFILES
+    ]  # fmt: skip
+
+    assert [compute_cid(path, profile) for profile in PROFILES] == list(map(normal, cids))
+    assert len(set(cids)) == len(PROFILES)
+    assert Profile(1 << 20, 174) == TEST_CID_V1
+    assert [compute_cid_like(path, normal(cid)) for cid in cids] == list(map(normal, cids))
+
+
+def test_what_is_no_file_is_an_error_in_any_layout(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for cid in (EMPTY_FILE, cid_text(0x55, bytes(32))):
+        with pytest.raises(StorageError, match="not a regular file"):
+            compute_cid_like(tmp_path / "pipe", cid)
+        with pytest.raises(FileNotFoundError):
+            compute_cid_like(tmp_path / "missing", cid)
+
+
+# CIDs as others write them
+
+EMPTY_FILE = "bafybeif7ztnhq65lumvvtr4ekcwd2ifwgm3awq4zfr3srh462rwyinlb4y"
+BINARY = base64.b32decode(EMPTY_FILE[1:].upper() + "=" * 6)
+
+
+def in_base(number: int, digits: str) -> str:
+    return "" if number == 0 else in_base(number // len(digits), digits) + digits[number % len(digits)]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        EMPTY_FILE,
+        "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH",
+        "B" + EMPTY_FILE[1:].upper(),
+        "f" + BINARY.hex(),
+        "F" + BINARY.hex().upper(),
+        "z"
+        + in_base(
+            int.from_bytes(BINARY, "big"), "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+        ),
+        "k" + in_base(int.from_bytes(BINARY, "big"), "0123456789abcdefghijklmnopqrstuvwxyz"),
+        "u" + base64.urlsafe_b64encode(BINARY).decode().rstrip("="),
+        "U" + base64.urlsafe_b64encode(BINARY).decode(),
+    ],
+)
+def test_every_spelling_of_a_cid_is_the_same_file(spelling):
+    assert normal(spelling) == EMPTY_FILE
+
+
+@pytest.mark.parametrize(
+    "vector", VECTORS["vectors"], ids=lambda v: f"{v['profile']}-{v['content']}-{v['size']}"
+)
+def test_boxos_cids_become_the_stores_own(vector):
+    assert is_cid(normal(vector["cid"]))
+    assert normal(vector["cid"]) == vector["cid"] or vector["cid"].startswith("Qm")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "length"),
+        ("Qm", "no CID"),
+        ("QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQ0", "decode"),
+        ("../../etc/passwd", "characters"),
+        (EMPTY_FILE + "\n", "characters"),
+        (EMPTY_FILE[:-1] + "b", "last character"),
+        (EMPTY_FILE[:-1], "CID"),
+        (EMPTY_FILE[:9] + EMPTY_FILE[9:].upper(), "mixed"),
+        ("b" + base64.b32encode(b"\x01\x71\x12\x20" + bytes(32)).decode().lower().rstrip("="), "dag-cbor"),
+        ("b" + base64.b32encode(b"\x01\x55\x13\x40" + bytes(64)).decode().lower().rstrip("="), "SHA-256"),
+        ("b" + base64.b32encode(b"\x01\x55\x12\x10" + bytes(16)).decode().lower().rstrip("="), "too short"),
+        ("bafkqaaa", "SHA-256"),  # a block inside its CID
+        ("x" + EMPTY_FILE[1:], "base"),
+        ("b" + "a" * 200, "length"),
+    ],
+)
+def test_what_is_no_files_cid_is_refused_by_name(text, why):
+    with pytest.raises(FormatError, match=why) as refused:
+        normal(text)
+    assert repr(text) in str(refused.value)
+
+
+@given(st.text(max_size=70) | st.from_regex(r"(Qm|[bBfFzkuU])[A-Za-z0-9]{0,60}", fullmatch=True))
+def test_any_text_is_a_cid_or_refused(text):
+    try:
+        assert is_cid(normal(text))
+    except FormatError:
+        assert not is_cid(text)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_cid_or_refused(data):
+    with contextlib.suppress(FormatError):
+        assert is_cid(normal("f" + data.hex()))

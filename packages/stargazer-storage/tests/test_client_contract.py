@@ -13,8 +13,8 @@ from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError,
 from stargazer.assets.client import StorageClient
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.client import LocalStorageClient
+from stargazer.storage.pinata.api import Patience
 from stargazer.storage.pinata.client import PinataClient
-from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.settings import Settings
 
 from .pinata_emulator import PinataEmulator

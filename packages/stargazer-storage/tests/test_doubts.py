@@ -9,7 +9,7 @@ import warnings
 import pytest
 from stargazer.assets import StorageError
 from stargazer.storage.files import is_there
-from stargazer.storage.index import Index
+from stargazer.storage.index.records import Index
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.store import open_store
 
@@ -168,7 +168,7 @@ def test_a_path_that_is_too_long_for_sqlite_is_said_to_be(tmp_path, length):
     folder.mkdir(parents=True)
 
     with pytest.raises(StorageError, match=r"too long.*512 bytes.*STARGAZER_INDEX.*STARGAZER_LOCAL"):
-        Index(folder / "index.sqlite").tables()
+        Index(folder / "index.sqlite").all()
     store = open_store(folder, index=tmp_path / "index")
     assert len({add(store, "a").cid}) == 1
 

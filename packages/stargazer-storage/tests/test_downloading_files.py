@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
-from stargazer.storage import assembling
-from stargazer.storage.downloading import fetch_file
+from stargazer.storage.download import fetch
+from stargazer.storage.download.fetch import fetch_file
+from stargazer.storage.download.http import Patience
 
 from .download_host import Host, cut_after, status
 
@@ -35,7 +36,7 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembling, "PAUSES", ())
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=1))
 
 
 def silent(text: str) -> None: ...

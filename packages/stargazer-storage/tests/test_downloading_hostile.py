@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 from stargazer.assets import StorageError
-from stargazer.storage import assembling, connections, http
-from stargazer.storage.assembling import Assembly
-from stargazer.storage.downloading import fetch_file, fetch_object
-from stargazer.storage.http import Body, Pace, SourceError
+from stargazer.storage.cid import SumHasher
+from stargazer.storage.download import connections, fetch, http
+from stargazer.storage.download.fetch import Assembly, Part, fetch_file, fetch_object, open_part
+from stargazer.storage.download.http import Body, Patience, SourceError, Speed
+from stargazer.storage.download.sources import Gateway, Mirror
 from stargazer.storage.objects import Objects
-from stargazer.storage.parts import Part, open_part
-from stargazer.storage.sources import Gateway, Mirror
 
 from .download_host import Answer, Host, Request, status
 
@@ -70,7 +69,6 @@ class Cutting:
     seconds: float
     opened: list[int] = field(factory=list)
     name: str = "the one that cuts"
-    trustless: bool = False
 
     @contextlib.contextmanager
     def open(self, cid: str, offset: int) -> Iterator[Body]:
@@ -84,19 +82,15 @@ class Cutting:
             raise SourceError("broke the connection", passing=True)
 
 
-def assembly(part: Part, clock: Clock) -> Assembly[bytes]:
+def assembly(part: Part, clock: Clock) -> Assembly[dict[str, str]]:
     """Of CONTENT; a source has 60 s, in which 4,096 bytes a second come."""
 
-    def compute(fd: int, size: int, wait_until: Callable[[int], None]) -> bytes:
-        import os
+    def judge(found: dict[str, str], size: int) -> None:
+        assert found == {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
-        wait_until(size)
-        return hashlib.sha256(os.pread(fd, size, 0)).digest()
-
-    def judge(found: bytes, size: int) -> None:
-        assert found == hashlib.sha256(CONTENT).digest()
-
-    return Assembly("", part, SIZE, compute, judge, pace=lambda: Pace(60, 4096, clock))
+    return Assembly(
+        "", part, lambda fd: SumHasher(fd, ["sha256"]), judge, SIZE, speed=lambda: Speed(60, 4096, clock)
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +99,7 @@ def assembly(part: Part, clock: Clock) -> Assembly[bytes]:
 def test_who_cuts_and_goes_on_too_slowly_has_a_budget_of_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, seconds: float, most: int
 ) -> None:
-    monkeypatch.setattr(assembling, "pause", lambda seconds: None)
+    monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
     bad, good = Cutting(clock, count, seconds), Cutting(clock, SIZE, 1.0)
 
@@ -118,7 +112,7 @@ def test_who_cuts_and_goes_on_too_slowly_has_a_budget_of_time(
 
 
 def test_who_cuts_and_is_fast_enough_is_asked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembling, "pause", lambda seconds: None)
+    monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
     only = Cutting(clock, 5000, 1.0)
 
@@ -131,7 +125,7 @@ def test_who_cuts_and_is_fast_enough_is_asked_on(tmp_path: Path, monkeypatch: py
 def test_alone_a_source_that_is_too_slow_is_said_to_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assembling, "pause", lambda seconds: None)
+    monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
 
     with open_part(tmp_path / "part") as part:
@@ -186,7 +180,7 @@ def dripping_status(request: Request) -> None:
 def test_who_drips_is_left_for_the_next_source(
     hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
-    monkeypatch.setattr(http, "PACE_SECONDS", 0.3)
+    monkeypatch.setattr(http, "SPEED_SECONDS", 0.3)
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.3)
     bad, good = hosts(answer), hosts()
 
@@ -200,7 +194,7 @@ def test_who_drips_is_left_for_the_next_source(
 def test_the_same_of_a_file_that_is_known_by_its_checksum(
     hosts: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "PACE_SECONDS", 0.3)
+    monkeypatch.setattr(http, "SPEED_SECONDS", 0.3)
     bad, good = hosts(dripping_body), hosts()
     sums = {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
@@ -250,7 +244,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 def test_what_never_ends_is_cut_after_a_number_of_bytes(
     hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
-    monkeypatch.setattr(assembling, "PAUSES", ())
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=1))
     bad = hosts(answer)
     tracemalloc.start()
     try:
@@ -287,7 +281,7 @@ def test_a_body_without_a_size_is_bounded_by_what_is_known_of_the_file(
     answer: Answer,
     known: dict[str, int],
 ) -> None:
-    monkeypatch.setattr(assembling, "MOST_UNSAID", 1 << 20)
+    monkeypatch.setattr(fetch, "MOST_UNSAID", 1 << 20)
     bad, good = hosts(answer), hosts()
 
     with pytest.raises(StorageError, match=r"sends more than|gives no size"):

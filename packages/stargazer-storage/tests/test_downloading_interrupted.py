@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from stargazer.assets import StorageError
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.downloading import fetch_object
+from stargazer.storage.download.fetch import fetch_object
+from stargazer.storage.download.sources import Gateway
 from stargazer.storage.objects import Objects
-from stargazer.storage.sources import Gateway
 from stargazer.storage.threads import Interrupted, check_interrupted, in_thread, pause
 
 from .download_host import Host, Request
@@ -47,10 +47,10 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 FETCH = """
 import asyncio, sys
-from stargazer.storage.downloading import fetch_object
+from stargazer.storage.download.fetch import fetch_object
 from stargazer.storage.threads import in_thread
 from stargazer.storage.objects import Objects
-from stargazer.storage.sources import Gateway
+from stargazer.storage.download.sources import Gateway
 asyncio.run(in_thread(fetch_object, sys.argv[1], [Gateway(sys.argv[2])], Objects(sys.argv[3])))
 """
 

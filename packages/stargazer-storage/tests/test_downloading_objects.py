@@ -16,11 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage import assembling, connections, http, parts
 from stargazer.storage.cid import LEAF_SIZE, compute_cid
-from stargazer.storage.downloading import fetch_object
+from stargazer.storage.download import connections, fetch, http
+from stargazer.storage.download.fetch import fetch_object
+from stargazer.storage.download.http import Patience
+from stargazer.storage.download.sources import Gateway, LocalFile, Mirror, Source
 from stargazer.storage.objects import Objects
-from stargazer.storage.sources import Gateway, LocalFile, Mirror, Source
 
 from .download_host import Answer, Host, Request, cut_after, status, whole
 
@@ -44,7 +45,7 @@ def hosts() -> Iterator[Hosts]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembling, "PAUSES", (0.01, 0.02))
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=3, first=0.02))
 
 
 @pytest.fixture
@@ -286,8 +287,8 @@ def test_what_is_wrong_is_said_and_the_next_source_asked(
 def test_without_a_size_the_disk_is_not_filled(
     hosts: Hosts, store: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assembling, "CHECK_ROOM", 1 << 20)
-    monkeypatch.setattr(assembling, "RESERVE", 1 << 62)  # as if it were nearly full
+    monkeypatch.setattr(fetch, "CHECK_ROOM", 1 << 20)
+    monkeypatch.setattr(fetch, "RESERVE", 1 << 62)  # as if it were nearly full
     content = content_of(SIZE)
     cid = cid_of(content, tmp_path)
 
@@ -331,10 +332,10 @@ def test_who_is_slow_on_purpose_is_left(
     said: str,
 ) -> None:
     monkeypatch.setattr(http, "SILENT_SECONDS", 0.3)
-    monkeypatch.setattr(http, "PACE_SECONDS", 1.0)
+    monkeypatch.setattr(http, "SPEED_SECONDS", 1.0)
     monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.6)
-    monkeypatch.setattr(assembling, "MOST_CUTS", 1)
-    monkeypatch.setattr(assembling, "PAUSES", ())
+    monkeypatch.setattr(fetch, "MOST_CUTS", 1)
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=1))
     content = content_of(20_000)
     cid = cid_of(content, tmp_path)
 
@@ -490,9 +491,9 @@ def test_garbage_from_before_costs_one_more_try(
 
 FETCH = """
 import sys
-from stargazer.storage.downloading import fetch_object
+from stargazer.storage.download.fetch import fetch_object
 from stargazer.storage.objects import Objects
-from stargazer.storage.sources import Gateway
+from stargazer.storage.download.sources import Gateway
 
 print(fetch_object(sys.argv[1], [Gateway(sys.argv[2])], Objects(sys.argv[3])).cid)
 """
@@ -593,7 +594,7 @@ def test_a_disk_that_takes_no_more_is_said_and_left_as_it_was(
 def test_a_full_disk_is_noticed_before_the_download(
     hosts: Hosts, store: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts.Part, "room", property(lambda self: 1000))
+    monkeypatch.setattr(fetch.Part, "room", property(lambda self: 1000))
     content = content_of(SIZE)
     cid, host = cid_of(content, tmp_path), hosts(content)
 

@@ -18,10 +18,9 @@ from stargazer.storage.bundles._make import documents_of
 from stargazer.storage.bundles.manifest import _unique, parse
 from stargazer.storage.bundles.review import accepted, needed, scrutinised
 from stargazer.storage.checking import Lookup
+from stargazer.storage.cid import RAW, cid_text
 from stargazer.storage.lineage import why
 from stargazer.storage.lineage._diff import diff
-from stargazer.storage.links import parse_binary
-from stargazer.storage.profiles import RAW, binary_cid
 from stargazer.storage.store import open_store
 
 FEW, MANY = 20, 80
@@ -53,7 +52,7 @@ def assert_linear(make: Callable[[int], Callable[[], Any]]) -> None:
 
 
 def cid(*words: object) -> str:
-    return str(parse_binary(binary_cid(RAW, hashlib.sha256(repr(words).encode()).digest(), 1)))
+    return cid_text(RAW, hashlib.sha256(repr(words).encode()).digest())
 
 
 def entry(number: int, **more: str) -> Entry:

@@ -9,14 +9,12 @@ import sys
 
 import pytest
 from stargazer.assets import StorageError
-from stargazer.storage.index import Index, network_filesystem
-from stargazer.storage.index import filesystem as filesystem_module
-from stargazer.storage.index import making as making_module
+from stargazer.storage.index import location as location_module
 from stargazer.storage.index.conditions import compile_condition, select_documents
+from stargazer.storage.index.location import network_filesystem
+from stargazer.storage.index.records import Index
+from stargazer.storage.index.schema import FORMAT
 from tinydb import Query, where
-
-EDGES = """CREATE TABLE IF NOT EXISTS edges(parent TEXT, child TEXT);
-CREATE INDEX IF NOT EXISTS by_child ON edges(child);"""
 
 
 @pytest.fixture
@@ -26,13 +24,13 @@ def path(tmp_path):
 
 @pytest.fixture
 def index(path):
-    with Index(path, schema=EDGES) as index:
+    with Index(path) as index:
         yield index
 
 
-def edges(index: Index) -> list[tuple[str, str]]:
+def mirrors(index: Index) -> list[tuple[str, str]]:
     with index.reading() as connection:
-        return connection.execute("SELECT parent, child FROM edges").fetchall()
+        return connection.execute("SELECT cid, url FROM mirrors").fetchall()
 
 
 def test_documents_are_there_when_opened_again(path):
@@ -48,16 +46,16 @@ def test_documents_are_there_when_opened_again(path):
 def test_a_transaction_holds_tables_and_sql_together(index):
     records = index.table("records")
     with index.transaction() as connection:
-        connection.execute("INSERT INTO edges VALUES('p', 'c')")
+        connection.execute("INSERT INTO mirrors VALUES('p', 'c')")
         records.insert({"id": "r1"})
-    assert (len(records), edges(index)) == (1, [("p", "c")])
+    assert (len(records), mirrors(index)) == (1, [("p", "c")])
 
     with pytest.raises(KeyError), index.transaction() as connection:  # noqa: PT012
-        connection.execute("INSERT INTO edges VALUES('q', 'd')")
+        connection.execute("INSERT INTO mirrors VALUES('q', 'd')")
         records.insert({"id": "r2"})
-        assert (len(records), len(edges(index))) == (2, 2)  # seen inside
+        assert (len(records), len(mirrors(index))) == (2, 2)  # seen inside
         raise KeyError
-    assert (len(records), edges(index)) == (1, [("p", "c")])
+    assert (len(records), mirrors(index)) == (1, [("p", "c")])
 
 
 def test_an_inner_transaction_that_fails_undoes_its_own_part_only(index):
@@ -65,11 +63,11 @@ def test_an_inner_transaction_that_fails_undoes_its_own_part_only(index):
         index.insert({"id": "kept"})
         with pytest.raises(KeyError), index.transaction():  # noqa: PT012
             index.insert({"id": "undone"})
-            connection.execute("INSERT INTO edges VALUES('p', 'c')")
+            connection.execute("INSERT INTO mirrors VALUES('p', 'c')")
             raise KeyError
         index.insert({"id": "kept too"})
     assert [document["id"] for document in index] == ["kept", "kept too"]
-    assert edges(index) == []
+    assert mirrors(index) == []
 
 
 def test_a_failed_write_leaves_nothing(index):
@@ -79,15 +77,6 @@ def test_a_failed_write_leaves_nothing(index):
         index.insert_multiple([{"id": "a"}, 3])
     assert len(index) == 0
     assert index.insert({"id": "a"}) == 1
-
-
-def test_a_schema_is_completed_in_an_index_that_lacks_it(path):
-    with Index(path) as index:
-        index.insert({"id": "old"})
-    with Index(path, schema=EDGES) as index, index.transaction() as connection:
-        connection.execute("INSERT INTO edges VALUES('p', 'c')")
-    with Index(path, schema=EDGES) as index:
-        assert (len(index), edges(index)) == (1, [("p", "c")])
 
 
 KEY = where("keyvalues")
@@ -160,12 +149,31 @@ def test_ids_are_not_used_again(index):
 
 
 def test_an_index_of_a_newer_version_is_refused(path):
-    Index(path).close()
+    Index(path).insert({"id": "x"})
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version={making_module.FORMAT + 1}")
+    connection.execute(f"PRAGMA user_version={FORMAT + 3}")
+    connection.execute("DROP TABLE tools")
     connection.close()
     with pytest.raises(StorageError, match=r"newer Stargazer .*pip install --upgrade"):
-        Index(path)
+        Index(path).all()
+
+
+def test_an_index_of_an_older_version_is_refused_and_left_alone(path):
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE docs(body)")
+        connection.execute("CREATE TABLE terms(key)")
+        connection.execute(f"PRAGMA user_version={FORMAT - 1}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match=r"older Stargazer .*STARGAZER_LOCAL"):
+        Index(path).all()
+    assert path.read_bytes() == before
+
+
+def test_an_index_that_was_never_used_makes_no_file(path):
+    Index(path).close()
+    assert not path.parent.exists()
 
 
 def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path):
@@ -173,7 +181,7 @@ def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path):
     connection.execute("CREATE TABLE music(title)")
     connection.close()
     with pytest.raises(StorageError, match="something else"):
-        Index(tmp_path / "other.sqlite")
+        Index(tmp_path / "other.sqlite").all()
     with sqlite3.connect(tmp_path / "other.sqlite") as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("music",)]
 
@@ -192,7 +200,7 @@ def test_a_damaged_file_is_named(path):
 
     path.write_bytes(b"not a database, only text" * 100)
     with pytest.raises(StorageError, match=r"damaged .*run `stargazer fsck`"):
-        Index(path)
+        Index(path).all()
 
 
 def test_a_full_disk_changes_nothing_and_says_so(index):
@@ -208,14 +216,14 @@ def test_a_full_disk_changes_nothing_and_says_so(index):
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=r"file/index' for the index cannot be made"):
-        Index(tmp_path / "file" / "index" / "index.sqlite")
+        Index(tmp_path / "file" / "index" / "index.sqlite").all()
 
 
 READ_ONLY = """
-mount -t tmpfs none "$1" && cd / && "$2" -c 'import sys; from stargazer.storage.index import Index
+mount -t tmpfs none "$1" && cd / && "$2" -c 'import sys; from stargazer.storage.index.records import Index
 Index(sys.argv[1] + "/index.sqlite").insert({"id": "x"})' "$1" && mount -o remount,ro "$1" && "$2" -c 'import sys
 from stargazer.assets.errors import StorageError
-from stargazer.storage.index import Index
+from stargazer.storage.index.records import Index
 for name in ("index.sqlite", "new.sqlite", "new/index.sqlite"):
     try:
         Index(f"{sys.argv[1]}/{name}").insert({"id": "y"})
@@ -265,9 +273,9 @@ def test_a_network_filesystem_is_refused(path, tmp_path, monkeypatch):
     mounts.write_text(
         f"/dev/sda / ext4 rw 0 0\nserver:/home {path.parent.as_posix().replace(' ', chr(92) + '040')} nfs4 rw 0 0\n"
     )
-    monkeypatch.setattr(filesystem_module, "_MOUNTS", str(mounts))
+    monkeypatch.setattr(location_module, "_MOUNTS", str(mounts))
 
     assert network_filesystem(tmp_path) is None
     assert network_filesystem(path) == "nfs4"
     with pytest.raises(StorageError, match=r"network filesystem \(nfs4\).*local disk"):
-        Index(path)
+        Index(path).all()

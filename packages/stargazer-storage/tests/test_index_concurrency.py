@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import StorageError
-from stargazer.storage.index import Index
 from stargazer.storage.index.conditions import terms_of
+from stargazer.storage.index.records import Index
 from tinydb import where
 
 
@@ -42,12 +42,12 @@ for number in range(100):
     index.update(increment("count"), where("id") == "counter")
 """
 FIRST = """
-print(Index(sys.argv[1], schema="CREATE TABLE IF NOT EXISTS edges(parent TEXT, child TEXT)").insert({"id": "x"}))
+print(Index(sys.argv[1]).insert({"id": "x"}))
 """
 
 
 def start(code: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
-    imports = "import sys\nfrom stargazer.storage.index import Index\nfrom tinydb import where\n"
+    imports = "import sys\nfrom stargazer.storage.index.records import Index\nfrom tinydb import where\n"
     imports += "from tinydb.operations import increment\n"
     command = [sys.executable, "-c", imports + code, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload]

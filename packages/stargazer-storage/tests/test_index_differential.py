@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from stargazer.storage.index import Index, rows
+from stargazer.storage.index import records
+from stargazer.storage.index.records import Index
 from tinydb import Query, TinyDB, where
 from tinydb.operations import delete, increment
 from tinydb.table import Document
@@ -289,7 +290,7 @@ def test_values_of_other_types_are_found_as_json_gives_them_back(tmp_path, docum
 
 
 def test_bulk_inserts_of_any_size_answer_like_stock_tinydb(tmp_path, monkeypatch):
-    monkeypatch.setattr(rows, "_BATCH", 7)
+    monkeypatch.setattr(records, "_BATCH", 7)
     chance = Chance(3)
     stock, index = TinyDB(tmp_path / "stock.json"), Index(tmp_path / "index.sqlite")
     for count in (0, 1, 6, 7, 8, 30, 2_500):

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import StorageError
-from stargazer.storage.index import Index, IndexDamaged, network_filesystem, set_aside
-from stargazer.storage.index import filesystem as filesystem_module
 from stargazer.storage.index import location as location_module
-from stargazer.storage.index.location import index_path
+from stargazer.storage.index.location import index_path, network_filesystem
+from stargazer.storage.index.records import Index
+from stargazer.storage.index.schema import IndexDamaged, set_aside
 from tinydb import where
-
-SCHEMA = "CREATE TABLE IF NOT EXISTS edges(parent TEXT, child TEXT);"
 
 
 @pytest.fixture
@@ -33,20 +31,20 @@ def filled(path: Path, records: int = 300) -> list[dict[str, object]]:
         {"id": str(n), "cid": f"cid-{n}", "keyvalues": {"sample": f"s{n}", "asset": "reads"}}
         for n in range(records)
     ]
-    with Index(path, schema=SCHEMA) as index:
+    with Index(path) as index:
         index.insert_multiple(documents)
     return documents
 
 
 def everything(path: Path) -> list[object]:
     """What an index answers when all of it is asked for."""
-    with Index(path, schema=SCHEMA) as index:
+    with Index(path) as index:
         found = [dict(document) for document in index.all()]
         assert [dict(document) for document in index] == found
         for number in range(0, 300, 30):
             index.search(where("keyvalues")["sample"] == f"s{number}")
         with index.reading() as connection:
-            connection.execute("SELECT * FROM edges").fetchall()
+            connection.execute("SELECT * FROM mirrors").fetchall()
         index.upsert({"id": "new"}, where("id") == "new")
         return found
 
@@ -65,7 +63,7 @@ def test_a_truncated_index_says_to_run_fsck(path, left):
 
 def test_flipped_bits_are_named_or_change_no_structure(path):
     """Whatever is flipped: damage that says fsck, or documents of which a value differs; nothing else is raised."""
-    documents, draw = filled(path), random.Random(4)
+    documents, draw = filled(path), random.Random(5)
     sound = path.read_bytes()
     named = 0
     for _ in range(150):
@@ -112,7 +110,7 @@ def test_a_document_that_is_none_is_damage(path, body):
 
 
 def test_an_index_without_its_tables_is_damaged(path):
-    for table in ("docs", "terms", "tables", "schemas"):
+    for table in ("docs", "terms", "tables", "mirrors"):
         filled(path, 3)
         with sqlite3.connect(path) as connection:
             connection.execute(f"DROP TABLE {table}")
@@ -140,7 +138,8 @@ def test_a_damaged_index_is_moved_aside_and_a_new_one_made(path):
 
 OTHER = """
 import os, shutil, sys
-from stargazer.storage.index import Index, set_aside
+from stargazer.storage.index.records import Index
+from stargazer.storage.index.schema import set_aside
 from tinydb import where
 path, action = sys.argv[1:]
 if action == "delete":
@@ -167,7 +166,7 @@ with Index(path) as index:
 @pytest.mark.parametrize("first", ["read", "write"])
 def test_a_file_that_another_process_replaced_is_noticed_at_the_next_operation(path, action, first):
     theirs = [f"other-{n}" for n in range(100)] if action == "replace" else ["theirs"]
-    with Index(path, schema=SCHEMA) as index, Index(path) as idle:
+    with Index(path) as index, Index(path) as idle:
         index.insert_multiple({"id": f"ours-{n}", "keyvalues": {"x": "y" * 100}} for n in range(500))
         assert len(idle) == 500
         assert Path(f"{path}-wal").stat().st_size > 0
@@ -179,7 +178,7 @@ def test_a_file_that_another_process_replaced_is_noticed_at_the_next_operation(p
         for one in (index, idle, index):
             assert [document["id"] for document in one] == theirs
         with index.transaction() as connection:
-            connection.execute("INSERT INTO edges VALUES('p', 'c')")
+            connection.execute("INSERT INTO mirrors VALUES('p', 'c')")
         index.insert({"id": "last"})
     with Index(path) as again, again.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -188,7 +187,7 @@ def test_a_file_that_another_process_replaced_is_noticed_at_the_next_operation(p
 
 WRITE_FOR_EVER = """
 import sys
-from stargazer.storage.index import Index
+from stargazer.storage.index.records import Index
 index, number = Index(sys.argv[1]), 0
 while True:
     index.insert({"id": str(number)})
@@ -241,7 +240,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *points: tuple[byte
         escaped = b"".join(b"\\%03o" % byte if byte in b" \t\n\\#" else bytes([byte]) for byte in point)
         lines.append(b"source " + escaped + f" {kind} rw 0 0".encode())
     (tmp_path / "mounts").write_bytes(b"\n".join(lines) + b"\n")
-    monkeypatch.setattr(filesystem_module, "_MOUNTS", str(tmp_path / "mounts"))
+    monkeypatch.setattr(location_module, "_MOUNTS", str(tmp_path / "mounts"))
 
 
 @pytest.mark.parametrize(
@@ -308,7 +307,7 @@ def test_the_index_of_a_store_on_a_network_is_on_a_local_disk_and_that_is_said_o
     with Index(path) as index:
         assert index.insert({"id": "x"}) == 1
     with pytest.raises(StorageError, match=r"network filesystem \(lustre\).*local disk"):
-        Index(on_network / "index.sqlite")
+        Index(on_network / "index.sqlite").all()
 
 
 @pytest.mark.filterwarnings("ignore:The store")
@@ -343,7 +342,7 @@ def test_a_folder_that_somebody_else_prepared_is_not_taken(tmp_path, on_network,
 AS_NOBODY = """
 import os, sys
 from stargazer.assets.errors import StorageError
-from stargazer.storage.index import Index
+from stargazer.storage.index.records import Index
 b"x".decode("unicode_escape")  # whatever Python imports late, it may read now
 if os.geteuid() == 0:
     os.setgroups([])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage import layouts, objects
+from stargazer.storage import objects
 from stargazer.storage.cid import LEAF_SIZE, UNIXFS_V1_2025, compute_cid
 from stargazer.storage.objects import Objects, StoredObject, Stray
 
@@ -45,7 +45,7 @@ def state(path: Path) -> tuple[int, ...]:
 def test_a_verified_file_is_kept_read_only_without_hashing(store, monkeypatch):
     path = made(store.work, "finished")
     cid = compute_cid(path)
-    for name in ("compute_cid", "hash_in_place", "copy_and_hash", "layouts"):
+    for name in ("compute_cid_like", "hash_in_place", "copy_and_hash"):
         monkeypatch.setattr(f"stargazer.storage.objects.{name}", None)
 
     kept = store.keep(path, cid)
@@ -83,13 +83,11 @@ def test_what_is_no_finished_file_is_not_kept(store, tmp_path, original):
         store.keep(made(store.work, "file"), "../escape")
 
 
-def test_an_object_of_another_layout_verifies_and_goes_with_its_layout(store):
+def test_an_object_of_another_layout_verifies(store):
     path = made(store.work, "foreign", 3 * UNIXFS_V1_2025.leaf_size + 1)
-    cid, layout = compute_cid(path, UNIXFS_V1_2025), store.new_temporary()
-    with layout.open("wb") as out:
-        layouts.write_profile(out, UNIXFS_V1_2025)
+    cid = compute_cid(path, UNIXFS_V1_2025)
 
-    kept = store.keep(path, cid, layout=layout)
+    kept = store.keep(path, cid)
 
     assert store.verify(cid) == kept
     assert list(store.scan()) == [kept]
@@ -236,7 +234,6 @@ def test_a_scan_finds_every_object_and_every_stray(store, tmp_path):
     strays = {
         folder / "note.txt": "among the folders",
         store.path(cid).parent / "note.txt": "no CID",
-        store.path(cid).parent / f"{kept[1].cid}.layout": "not here",
         folder / "zz" / cid: "belongs in",
         store.path(cid).parent / ".new-0123": "no CID",
     }

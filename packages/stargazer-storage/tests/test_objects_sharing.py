@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.storage.files import make_folder, make_folders, open_shared, share_file
-from stargazer.storage.index import Index
+from stargazer.storage.index.records import Index
 from stargazer.storage.objects import Objects
 
 ALICE, BOB, GROUP = 64_101, 64_102, 64_200
@@ -32,7 +32,7 @@ for module in pkgutil.walk_packages(stargazer.storage.__path__, "stargazer.stora
     importlib.import_module(module.name)
 import cattrs, requests
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage import layouts, lineage
+from stargazer.storage import lineage
 from stargazer.storage.arrivals import arriving
 from stargazer.storage.store import Addition, Store, open_store
 from stargazer.storage.files import make_folders, open_shared

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import ConfigurationError, InvalidAssetError, StargazerError, StorageError
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.download.http import Backoff, Pace, SourceError, is_safe, retry_after
 from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
-from stargazer.storage.pinata.limits import MAX_FILE_SIZE, check
-from stargazer.storage.pinata.retrying import Backoff, Pace, Passing, retry_after
-from stargazer.storage.pinata.service import Service, is_safe, origin
+from stargazer.storage.pinata.api import MAX_FILE_SIZE, check, origin
+from stargazer.storage.pinata.upload import upload
 
 from .pinata_emulator import DOMAIN, JWT, PinataEmulator
 
@@ -44,7 +44,7 @@ def add(api: PinataApi, tmp_path: Path) -> Callable[..., PinataFile]:
     def add(content: bytes = b"ACGT", *, public: bool = False, **keyvalues: str) -> PinataFile:
         path = tmp_path / "file.txt"
         path.write_bytes(content)
-        return api.upload(path, cid=compute_cid(path), name=path.name, keyvalues=keyvalues, public=public)
+        return upload(api, path, cid=compute_cid(path), name=path.name, keyvalues=keyvalues, public=public)
 
     return add
 
@@ -269,10 +269,10 @@ def test_after_a_429_everybody_slows_down_for_a_while(
 ) -> None:
     pinata.fault("testAuth", status=429, headers={"Retry-After": "5"})
     api.check()
-    assert api.service.pace.interval > 0
+    assert api.pace.interval > 0
     for _ in range(100):
         api.check()
-    assert api.service.pace.interval == 0
+    assert api.pace.interval == 0
     assert len(pinata.requests) == 102
 
 
@@ -290,7 +290,7 @@ def test_the_key_goes_nowhere_else(api: PinataApi, pinata: PinataEmulator) -> No
     with pytest.raises(Refused, match=r"a redirect to http://127\.0\.0\.1"):
         api.check()
     with pytest.raises(Refused, match="only, not for"):
-        api.service.once("look", "GET", f"{pinata.gateway}/ipfs/x")
+        api.once("look", "GET", f"{pinata.gateway}/ipfs/x")
 
     assert not [exchange for exchange in pinata.requests if exchange.server == "gateway"]
 
@@ -324,7 +324,7 @@ def test_the_origin_of_a_url(url: str, expected: str) -> None:
 def test_an_answer_that_drips_is_given_up(
     api: PinataApi, pinata: PinataEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stargazer.storage.pinata.service._ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("stargazer.storage.download.http.SPEED_SECONDS", 0.2)
     pinata.fault("testAuth", drip=0.05)
 
     api.check()
@@ -335,7 +335,7 @@ def test_an_answer_that_drips_is_given_up(
 def test_an_answer_without_end_is_given_up(
     api: PinataApi, pinata: PinataEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stargazer.storage.pinata.service._ANSWER_BYTES", 10_000)
+    monkeypatch.setattr("stargazer.storage.pinata.api._ANSWER_BYTES", 10_000)
     pinata.fault("testAuth", body="x" * 200_000)
 
     api.check()
@@ -404,7 +404,7 @@ def test_no_secret_is_in_any_error_or_log(
     path = tmp_path / "x"
     path.write_bytes(b"x")
     if call == "tus":
-        monkeypatch.setattr("stargazer.storage.pinata.uploads.TUS_ABOVE", 0)
+        monkeypatch.setattr("stargazer.storage.pinata.upload.TUS_ABOVE", 0)
     calls: dict[str, Callable[[], object]] = {
         "check": api.check,
         "files": lambda: list(api.files(public=False)),
@@ -413,8 +413,8 @@ def test_no_secret_is_in_any_error_or_log(
         "delete": lambda: api.delete("1", public=False),
         "link": lambda: api.private_link(f"{pinata.gateway}/files/x"),
         "gateway": api.gateway,
-        "upload": lambda: api.upload(path, cid="bafy", name="x", keyvalues={}, public=False),
-        "tus": lambda: api.upload(path, cid="bafy", name="x", keyvalues={}, public=False),
+        "upload": lambda: upload(api, path, cid="bafy", name="x", keyvalues={}, public=False),
+        "tus": lambda: upload(api, path, cid="bafy", name="x", keyvalues={}, public=False),
     }
     answered = "POST /v3/files$" if call == "upload" else r"GET /v3/(files/private\?|gateways)"
     pinata.fault(answered if "patch" in fault else "", times=None, **fault)
@@ -425,7 +425,7 @@ def test_no_secret_is_in_any_error_or_log(
     except StargazerError as error:
         text = said(error, variables=JWT not in str(fault))
 
-    text += caplog.text + repr(api) + repr(api.service) + repr(vars(api.service))
+    text += caplog.text + repr(api) + repr(vars(api))
     assert JWT not in text
     assert JWT.split(".")[1] not in text
     assert "5ec2e7" not in text
@@ -433,8 +433,8 @@ def test_no_secret_is_in_any_error_or_log(
 
 @given(st.text(), st.text(), st.sampled_from([JWT, "opaque-key", SIGNED]))
 def test_what_the_service_says_is_shown_without_secrets(before: str, after: str, secret: str) -> None:
-    service = Service(
-        "opaque-key", api="http://a", uploads="http://b", sleep=lambda _: None, patience=Patience()
+    service = PinataApi(
+        "opaque-key", api="https://a", uploads="https://b", sleep=lambda _: None, patience=Patience()
     )
 
     shown = service.clean(f"{before} {secret} {after}")
@@ -461,7 +461,7 @@ def test_back_off_doubles_with_jitter_and_ends() -> None:
 
     def never_ends() -> None:
         while True:
-            backoff.again(Passing("why"))
+            backoff.again(SourceError("why"))
 
     with pytest.raises(Unavailable, match="why"):
         never_ends()
@@ -474,7 +474,7 @@ def test_progress_renews_patience() -> None:
     backoff = Backoff("try", Patience(attempts=2), lambda _: None)
 
     for _ in range(5):
-        backoff.again(Passing("why"))
+        backoff.again(SourceError("why"))
         backoff.progressed()
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
@@ -191,7 +190,7 @@ def test_two_machines_add_the_same_and_one_takes_it_back(here, there, pinata):
 def test_any_sequence_of_changes_and_outages(here, there, pinata, monkeypatch, oddity, tus):
     """Seeded: adds, amendments, deletions, lost answers, refusals and outages in any order."""
     if tus:
-        monkeypatch.setattr("stargazer.storage.pinata.uploads.TUS_ABOVE", 0)
+        monkeypatch.setattr("stargazer.storage.pinata.upload.TUS_ABOVE", 0)
     pinata.set(**oddity)
     chosen = random.Random(f"{oddity} {tus}")
     up = True
@@ -330,7 +329,7 @@ def test_a_change_that_was_written_down_but_not_enqueued_is_sent_after_fsck(here
     def killed(*_, **__):
         raise KeyboardInterrupt  # after the document became durable, before the index knew
 
-    monkeypatch.setattr("stargazer.storage.store.Store._apply", killed)
+    monkeypatch.setattr("stargazer.storage.store.Store.apply", killed)
     monkeypatch.setattr("stargazer.storage.objects.Objects.remove", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         here.retract(record)

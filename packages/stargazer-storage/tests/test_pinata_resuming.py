@@ -11,7 +11,7 @@ import warnings
 import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.pinata import tus, uploads
+from stargazer.storage.pinata import upload
 from stargazer.storage.pinata.transfer import push
 from stargazer.storage.store import Addition
 
@@ -24,9 +24,9 @@ CHILD = """
 import json, os, signal, sys
 from pathlib import Path
 from {module} import open_machine
-from stargazer.storage.pinata import tus, uploads
+from stargazer.storage.pinata import upload
 from stargazer.storage.pinata.transfer import push
-uploads.TUS_ABOVE, tus.CHUNK, tus._SMALLEST = 100_000, {chunk}, {chunk} // 4
+upload.TUS_ABOVE, upload.CHUNK, upload._SMALLEST = 100_000, {chunk}, {chunk} // 4
 store, last = open_machine(Path(sys.argv[1]), json.loads(sys.argv[2])), int(sys.argv[3])
 def progress(name, done, total):
     if done >= last > 0 and total > 100_000:
@@ -53,9 +53,9 @@ def waiting(tmp_path, pinata_process):
 def test_cut_five_times_it_sends_hardly_more_than_the_file(waiting, pinata_process, monkeypatch):
     store, record = waiting
     for module, name, value in (
-        (uploads, "TUS_ABOVE", 100_000),
-        (tus, "CHUNK", CHUNK),
-        (tus, "_SMALLEST", CHUNK // 4),
+        (upload, "TUS_ABOVE", 100_000),
+        (upload, "CHUNK", CHUNK),
+        (upload, "_SMALLEST", CHUNK // 4),
     ):
         monkeypatch.setattr(module, name, value)
     pinata_process.fault("PATCH", times=5, cut_request=500_000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import warnings
 from pathlib import Path
@@ -16,7 +15,6 @@ from stargazer.assets import (
     ConfigurationError,
     IpFile,
     Reference,
-    StargazerError,
     StorageError,
 )
 from stargazer.assets.provenance import Entry, Execution
@@ -26,11 +24,13 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.lineage import why
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.pinata.transfer import account_of, pull, push
+from stargazer.storage.pinata.upload import upload
 from stargazer.storage.store import Addition, Store, open_store
+
+from .upkeep_store import lose_index
 
 FASTA = b">chr1\nACGTACGTNN\n"
 
@@ -298,7 +298,7 @@ def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_
     assert there.remembered("theirs") is not None
 
 
-def test_what_a_stranger_did_is_not_even_kept_while_nobody_can_say_that_it_is_his(
+def test_what_a_stranger_did_is_no_answer_on_another_machine_of_the_account_until_it_is_trusted(
     here, there, tmp_path, pinata
 ):
     stranger = open_store(tmp_path / "stranger")
@@ -307,18 +307,17 @@ def test_what_a_stranger_did_is_not_even_kept_while_nobody_can_say_that_it_is_hi
     (record,) = bundles.fetch(here, find_bundle(str(tmp_path / "out"), here.root), records_only=True).records
     here.hand_over([run(here, record, b"from theirs", key="mine").record])
     document = record.keyvalues["provenance_cid"]
-    (note,) = here.documents(document, "foreign")
-    pinata.fault(note, status=404, times=None)
 
+    assert why(there, document)
+    assert not there.ledger.is_own(document)
     for _ in range(2):
         assert there.remembered("theirs") is None
-        with contextlib.suppress(StargazerError):
-            why(there, document)
-        assert there.objects.stat(document) is None
+        assert there.remembered("mine") is not None
+        lose_index(there)
         assert fsck(there).ok
-    pinata.faults.clear()
-    assert there.remembered("theirs") is None
-    assert there.remembered("mine") is not None
+
+    there.trust([document])
+    assert there.remembered("theirs") is not None
 
 
 def test_why_is_answered_from_the_account(here, there):
@@ -391,8 +390,13 @@ def test_another_machines_record_can_be_changed_and_removed(here, there, pinata)
 def test_files_of_other_programs_in_the_account_are_no_records(here, pinata, tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_bytes(b"jpg")
-    here.remote.api.upload(
-        path, cid=compute_cid(path), name="holiday.jpg", keyvalues={"album": "x"}, public=False
+    upload(
+        here.remote.api,
+        path,
+        cid=compute_cid(path),
+        name="holiday.jpg",
+        keyvalues={"album": "x"},
+        public=False,
     )
 
     assert listed(here) == []
@@ -402,7 +406,7 @@ def test_a_record_of_another_client_without_provenance_is_found_and_pulled(here,
     path = tmp_path / "x.fa"
     path.write_bytes(FASTA)
     pairs = {"asset": "reference", "build": "T2T"}
-    here.remote.api.upload(path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
+    upload(here.remote.api, path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
 
     (found,) = here.query({"build": "T2T"})
     pulled = pull(here, [found])
@@ -451,7 +455,7 @@ def test_what_was_amended_and_taken_back_there_is_so_after_a_pull(here, there):
 
     there.remote.listing.forget()
     pull(there, there.query({"asset": "reference"}))
-    there.remote.api.service.api = "http://127.0.0.1:1"  # from here on, alone
+    there.remote.api.api = "http://127.0.0.1:1"  # from here on, alone
     there.remote.listing.forget()
 
     assert sorted(record.id for record in there.query({"asset": "reference"})) == sorted(

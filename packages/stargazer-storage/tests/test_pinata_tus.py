@@ -16,9 +16,9 @@ import pytest
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
-from stargazer.storage.pinata.multipart import SteadyFile
-from stargazer.storage.pinata.service import Service, origin
-from stargazer.storage.pinata.tus import TusUpload, upload_id
+from stargazer.storage.pinata.api import origin
+from stargazer.storage.pinata.upload import SteadyFile, TusUpload, upload_id
+from stargazer.storage.pinata.upload import upload as upload_file
 
 from .pinata_emulator import JWT, PinataEmulator, PinataProcess
 from .tus_server import CuttingProxy, TusServer
@@ -47,9 +47,9 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that small files take several chunks."""
-    monkeypatch.setattr("stargazer.storage.pinata.uploads.TUS_ABOVE", MIB)
-    monkeypatch.setattr("stargazer.storage.pinata.tus.CHUNK", 4 * MIB)
-    monkeypatch.setattr("stargazer.storage.pinata.tus._SMALLEST", MIB)
+    monkeypatch.setattr("stargazer.storage.pinata.upload.TUS_ABOVE", MIB)
+    monkeypatch.setattr("stargazer.storage.pinata.upload.CHUNK", 4 * MIB)
+    monkeypatch.setattr("stargazer.storage.pinata.upload._SMALLEST", MIB)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def upload(api: PinataApi, path: Path) -> Callable[..., PinataFile]:
             "keyvalues": {"asset": "alignment", "sample": "é"},
             "public": False,
         }
-        return api.upload(path, **{**order, **change})
+        return upload_file(api, path, **{**order, **change})
 
     return upload
 
@@ -160,8 +160,8 @@ def test_progress_renews_patience(upload: Callable[..., PinataFile], pinata: Pin
 
 KILLED = """
 import os, signal, sys
-from stargazer.storage.pinata import PinataApi, tus, uploads
-uploads.TUS_ABOVE, tus.CHUNK = 1 << 20, 4 << 20
+from stargazer.storage.pinata import PinataApi, upload
+upload.TUS_ABOVE, upload.CHUNK = 1 << 20, 4 << 20
 path, cid, api, up, jwt, url_file, at = sys.argv[1:]
 
 def progress(done, total):
@@ -173,7 +173,7 @@ def remember(url):
         out.write(url)
 
 pinata = PinataApi(jwt, api=api, uploads=up)
-pinata.upload(path, cid=cid, name="sample.bam", keyvalues={}, public=False, on_url=remember, progress=progress)
+upload.upload(pinata, path, cid=cid, name="sample.bam", keyvalues={}, public=False, on_url=remember, progress=progress)
 """
 
 
@@ -187,7 +187,8 @@ def test_a_new_process_goes_on_where_a_killed_one_was(
     assert killed.returncode == -signal.SIGKILL
     pinata.end_uploads()  # a server that still reads what was sent refuses the next chunk, which counts all the same
 
-    file = api.upload(
+    file = upload_file(
+        api,
         path,
         cid=cid,
         name=path.name,
@@ -213,7 +214,7 @@ def test_a_server_that_is_killed_and_comes_back_is_gone_on_with(
             killed.append(done)
             pinata_process.restart()
 
-    file = api.upload(path, cid=compute_cid(path), name="x", keyvalues={}, public=False, progress=kill)
+    file = upload_file(api, path, cid=compute_cid(path), name="x", keyvalues={}, public=False, progress=kill)
 
     assert killed
     assert pinata_process.content(file.cid) == path.read_bytes()
@@ -348,7 +349,7 @@ def test_an_address_may_be_relative(upload: Callable[..., PinataFile], pinata: P
 
 @pytest.mark.parametrize("location", ["http://uploads.example/v3/files/1", "//uploads.example/v3/files/1"])
 def test_behind_a_proxy_an_address_stays_https(location: str, path: Path) -> None:
-    service = Service(
+    service = PinataApi(
         JWT, api="https://a", uploads="https://uploads.example", sleep=lambda _: None, patience=Patience()
     )
     with SteadyFile(path) as file:
@@ -429,7 +430,7 @@ METADATA = {"filename": "sample.bam", "filetype": "application/octet-stream", "k
 def test_a_real_tus_server_gets_the_file_through_five_cuts(tus: TusServer, path: Path) -> None:
     with CuttingProxy(tus.port) as proxy, SteadyFile(path) as file:
         endpoint = proxy.url("/files")
-        service = Service(
+        service = PinataApi(
             JWT, api=origin(endpoint), uploads=origin(endpoint), sleep=time.sleep, patience=Patience()
         )
         upload = TusUpload(service, endpoint, file, METADATA)
@@ -453,7 +454,7 @@ def test_a_real_tus_server_that_is_killed_is_gone_on_with(tus: TusServer, path: 
             tus.kill()
             tus.start()
 
-    service = Service(
+    service = PinataApi(
         JWT, api=origin(tus.url), uploads=origin(tus.url), sleep=lambda _: None, patience=Patience()
     )
     with SteadyFile(path) as file:
@@ -467,11 +468,12 @@ def test_a_real_tus_server_that_is_killed_is_gone_on_with(tus: TusServer, path: 
 LARGE = """
 import sys, tracemalloc
 from stargazer.storage.pinata import PinataApi
+from stargazer.storage.pinata.upload import upload
 path, cid, api, up, jwt = sys.argv[1:]
 pinata = PinataApi(jwt, api=api, uploads=up)
 pinata.check()
 tracemalloc.start()
-pinata.upload(path, cid=cid, name="large", keyvalues={}, public=False)
+upload(pinata, path, cid=cid, name="large", keyvalues={}, public=False)
 print(tracemalloc.get_traced_memory()[1])
 """  # a process of its own: the emulator's memory is not the upload's
 

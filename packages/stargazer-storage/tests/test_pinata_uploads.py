@@ -12,6 +12,7 @@ import pytest
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import PinataApi, PinataFile, Refused, Unavailable
+from stargazer.storage.pinata.upload import upload as upload_file
 
 from .pinata_emulator import JWT, PinataEmulator
 
@@ -47,7 +48,7 @@ def upload(api: PinataApi, path: Path) -> Callable[..., PinataFile]:
             "keyvalues": {"asset": "r1", "sample": "é"},
             "public": False,
         }
-        return api.upload(path, **{**order, **change})
+        return upload_file(api, path, **{**order, **change})
 
     return upload
 
@@ -118,7 +119,7 @@ def test_a_file_too_large_is_refused_before_a_byte_is_sent(
         out.truncate(25_000_000_001)
 
     with pytest.raises(StorageError, match=r"'huge\.bam' has 25,000,000,001 bytes"):
-        api.upload(huge, cid=OTHER, name=huge.name, keyvalues={}, public=False)
+        upload_file(api, huge, cid=OTHER, name=huge.name, keyvalues={}, public=False)
 
     assert pinata.requests == []
 

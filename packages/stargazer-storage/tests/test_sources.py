@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from stargazer.assets import InvalidAssetError
-from stargazer.storage.addresses import anywhere, never, same_site
-from stargazer.storage.http import open_url
-from stargazer.storage.sources import (
+from stargazer.storage.download.http import anywhere, never, open_url, same_site
+from stargazer.storage.download.sources import (
     Gateway,
     LocalFile,
     Mirror,

@@ -12,7 +12,7 @@ import pytest
 from stargazer.assets import AssetNotFoundError, FormatError, IntegrityError, StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Amendment, Retraction
-from stargazer.storage.index import IndexDamaged
+from stargazer.storage.index.schema import IndexDamaged
 from stargazer.storage.ledger import documents
 from stargazer.storage.store import Addition, Store, open_store
 

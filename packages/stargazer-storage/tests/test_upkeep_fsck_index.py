@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import StorageError
-from stargazer.storage.index import IndexDamaged
+from stargazer.storage.index.schema import IndexDamaged
 from stargazer.storage.lineage import render, why
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.store import open_store
@@ -177,7 +177,7 @@ def test_every_damaged_byte_of_the_header_is_repaired(store, at):
     header_inverted(store, at)
 
 
-@pytest.mark.parametrize("version", [0, 3, 5, 9, 33, 129, 254, 65281, 16711681, -16777215, 2**31 - 1])
+@pytest.mark.parametrize("version", [0, 3, 6, 10, 34, 130, 254, 65281, 16711681, -16777215, 2**31 - 1])
 def test_a_damaged_version_is_none_of_a_newer_stargazer(store, version):
     before = state(store)
     store = reopened(store)
@@ -185,13 +185,13 @@ def test_a_damaged_version_is_none_of_a_newer_stargazer(store, version):
         connection.execute(f"PRAGMA user_version={version}")
     connection.close()
 
-    with pytest.raises(IndexDamaged, match="tables are those of format 1"):
+    with pytest.raises(IndexDamaged, match="tables are those of format 2"):
         state(store)
     assert fsck(store).ok
     assert state(store) == before
 
 
-@pytest.mark.parametrize("version", [2, 3, 7])
+@pytest.mark.parametrize("version", [3, 4, 7])
 def test_a_newer_version_with_other_tables_is_a_newer_one(store, version):
     store = reopened(store)
     with sqlite3.connect(store.index_path) as connection:

@@ -9,11 +9,11 @@ import time
 
 import pytest
 from stargazer.assets import StorageError
-from stargazer.storage.downloading import fetch_object
+from stargazer.storage.download.fetch import fetch_object
+from stargazer.storage.download.sources import source_of
 from stargazer.storage.maintenance import _gc as module
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
-from stargazer.storage.sources import source_of
 from stargazer.storage.store import open_store
 
 from .upkeep_store import add, commit, lose_index, spawn

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import R1, R2, Alignment, FormatError, InvalidAssetError, Reference, ToolError
 from stargazer.assets.keyvalues import composed
+from stargazer.tasks import samtools
 from stargazer.tasks.checks.headers import Contig, sam_header
 from stargazer.tasks.germline.alignment import (
     _check_count,
@@ -32,7 +33,6 @@ from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
 from stargazer.tasks.germline.imported import split_libraries
 from stargazer.tasks.reference import index_for_bwa_mem3, index_with_bwa, samtools_faidx
 from stargazer.tasks.tools import Session, use_session
-from stargazer.tasks.tools.samtools import samtools
 
 HEADER = (
     "@HD\tVN:1.6\n@SQ\tSN:chr1:1-99\tLN:100\tM5:0\n@SQ\tSN:chrUn\tLN:7\n@RG\tID:1\tSM:s x\n@CO\tSM:other\tx\n"

@@ -27,7 +27,7 @@ from stargazer.assets import (
 from stargazer.storage import Addition, Lookup, Store, bundles, open_store
 from stargazer.storage._add import fields_of
 from stargazer.storage.bundles import find_bundle
-from stargazer.tasks.checks.gvcf import is_gvcf
+from stargazer.tasks.checks.variants import is_gvcf
 
 SEQUENCES = {"chr1": "ACGTA" * 20, "chr2": "GATTACA" * 10, "HLA:A*01:01:01:01": "TTGCA" * 4}
 LENGTHS = {name: len(sequence) for name, sequence in SEQUENCES.items()}

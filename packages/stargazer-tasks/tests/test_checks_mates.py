@@ -151,8 +151,9 @@ def test_large_files_are_compared_by_what_is_read_of_them(
             tabix_compress(str(path), f"{path}.gz")
         else:
             write(path.with_suffix(".fq.gz"), [path.read_text()])
-    monkeypatch.setattr("stargazer.assets.formats.heads.WHOLE", 1 << 12)
-    monkeypatch.setattr("stargazer.assets.formats.heads.HEAD", 1 << 10)
+    monkeypatch.setattr("stargazer.assets.formats.compression.WHOLE", 1 << 12)
+    for module in ("compression", "fastq"):
+        monkeypatch.setattr(f"stargazer.assets.formats.{module}.HEAD", 1 << 10)
     compressed = [Path(f"{path}.gz") for path in paths]
     if bgzip:
         with pytest.raises(FormatError, match="the last record: the names differ"):

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import StargazerError
 from stargazer.tasks.execution.digest.canonical import canonical, essential
-from stargazer.tasks.execution.digest.code import CodeDigest, Digest, Undigestable
+from stargazer.tasks.execution.digest.code import Digest, Undigestable, code_digest
 
 Files = dict[str, str]
 Digester = Callable[..., Digest]
@@ -57,7 +57,7 @@ def lab(tmp_path, monkeypatch) -> Iterator[Callable[..., types.ModuleType]]:
 
 def digest_of(module: types.ModuleType, name: str = "task") -> Digest:
     package = module.__name__.partition(".")[0]
-    return CodeDigest(package, stop=(f"{package}.runner",)).digest(getattr(module, name))
+    return code_digest(getattr(module, name), package, (f"{package}.runner",))
 
 
 @pytest.fixture
@@ -324,11 +324,10 @@ def test_a_dotted_import_reaches_the_package(lab, tmp_path):
         (tmp_path / name / "tasks.py").write_text(
             f"import {name}.helpers\ndef task(): return {name}.helpers.clean()\n"
         )
-        code = CodeDigest(name)
-        walk = code.digest(importlib.import_module(f"{name}.tasks").task)
+        walk = code_digest(importlib.import_module(f"{name}.tasks").task, name)
         assert walk.externals == frozenset()
         importlib.import_module(f"{name}.helpers").clean = lambda: 0
-        assert code.digest(importlib.import_module(f"{name}.tasks").task) != walk
+        assert code_digest(importlib.import_module(f"{name}.tasks").task, name) != walk
         found.append(walk)
     assert found[0] != found[1]
 
@@ -403,7 +402,7 @@ def test_a_wrapper_of_the_runner_is_looked_through(lab):
         return 2
 
     package = module.__name__.partition(".")[0]
-    assert CodeDigest(package).digest(wrapped) == digest_of(module)
+    assert code_digest(wrapped, package) == digest_of(module)
 
 
 REFUSED = {
@@ -430,12 +429,12 @@ def test_the_refusal_says_what_and_what_to_do():
         return box
 
     with pytest.raises(Undigestable, match=r"box: a object has no stable form .* make it plain data"):
-        CodeDigest("nothing").digest(task)
+        code_digest(task, "nothing")
 
 
 def test_something_else_than_a_function_is_refused():
     with pytest.raises(Undigestable, match="taken of a Python function"):
-        CodeDigest("nothing").digest(len)
+        code_digest(len, "nothing")
 
 
 def test_a_file_edited_after_it_was_loaded_is_refused(lab):
@@ -477,7 +476,7 @@ class Notebook:
         exec(compile(text, name, "exec"), self.scope)  # noqa: S102
 
     def digest(self) -> Digest:
-        return CodeDigest("nothing").digest(self.scope["task"])
+        return code_digest(self.scope["task"], "nothing")
 
 
 @pytest.fixture
@@ -525,8 +524,8 @@ def test_the_digest_is_the_same_in_every_process(lab, tmp_path):
     package = module.__name__.partition(".")[0]
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from stargazer.tasks.execution.digest.code import CodeDigest\n"
-        f"import {package}.tasks as t\nprint(CodeDigest({package!r}).digest(t.again).hex)"
+        "from stargazer.tasks.execution.digest.code import code_digest\n"
+        f"import {package}.tasks as t\nprint(code_digest(t.again, {package!r}).hex)"
     )
     found = {
         subprocess.run(

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 from stargazer.assets import FormatError
-from stargazer.tasks.index_contents import compare_index
+from stargazer.tasks.aligner_index import compare_index
 from stargazer.tasks.tools import ENGINES
 
 ENGINE = ENGINES / "bwa_index.py"

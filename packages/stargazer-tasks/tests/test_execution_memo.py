@@ -276,7 +276,7 @@ def test_an_undeclared_package_is_an_error_that_says_how(changing: Runner) -> No
     assert "changing uses hypothesis, which it does not declare: add Library('hypothesis')" in said
     library = (
         "import ResolvedTool, Tool",
-        "import ResolvedTool, Tool\nfrom stargazer.tasks.tools.library import Library",
+        "import ResolvedTool, Tool\nfrom stargazer.tasks import Library",
     )
     declared = ("tools=[counting]", "tools=[counting, Library('hypothesis')]")
     assert changing(using, library, declared) == "finished"

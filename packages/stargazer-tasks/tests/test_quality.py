@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stargazer.tasks import bcftools, samtools
 from stargazer.tasks.quality import (
     mapped_reads,
     read_alignment_stats,
@@ -14,8 +15,6 @@ from stargazer.tasks.quality import (
     read_variant_stats,
     summarise_germline,
 )
-from stargazer.tasks.tools.bcftools import bcftools
-from stargazer.tasks.tools.samtools import samtools
 
 SAM = (
     "@SQ\tSN:c\tLN:100\n"

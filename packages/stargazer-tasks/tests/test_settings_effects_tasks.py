@@ -8,8 +8,8 @@ from pathlib import Path
 import flyte
 import pytest
 from stargazer.assets.catalogue import QcReport
+from stargazer.tasks import samtools
 from stargazer.tasks.execution import AssetEnvironment, workspace
-from stargazer.tasks.tools.samtools import samtools
 
 env = AssetEnvironment(name="settings_effects", resources=flyte.Resources(cpu=1, memory="1Gi"))
 running: list[int] = []

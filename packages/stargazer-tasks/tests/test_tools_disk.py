@@ -15,7 +15,7 @@ import asyncio, os, sys
 from pathlib import Path
 from stargazer.assets.errors import ToolError
 from stargazer.tasks.tools import ResolvedTool, Session, Tool, use_session
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks import samtools
 
 async def main(folder, sam):
     py = Tool("py", ())

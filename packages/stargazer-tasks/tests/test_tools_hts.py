@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import ToolError
+from stargazer.tasks import bcftools, samtools
 from stargazer.tasks.tools import Command, Pipeline, Session, expect, use_session
-from stargazer.tasks.tools.bcftools import bcftools
-from stargazer.tasks.tools.samtools import samtools
 
 REFERENCE = (
     "ACGTTGCATGCCATGACTGACTTAGGCATCGATTACGGCATTACGGATCCATTGCAAGTCCGATTTACGCAATGCCGTAAGCTAGCTTACGGATCAGT"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import ToolError
+from stargazer.tasks import samtools
 from stargazer.tasks.tools import ResolvedTool, Session, Tool, use_session
-from stargazer.tasks.tools.samtools import samtools
 
 python = Tool("py", ())
 WAITS = "import os, time; open(str(os.getpid()) + '.pid', 'w').close(); time.sleep(600)"
@@ -171,7 +171,7 @@ import asyncio, sys
 from pathlib import Path
 from stargazer.tasks.tools import Session, use_session
 from stargazer.tasks.tools import OnPath, Tool
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks import samtools
 
 async def main():
     folder = Path(sys.argv[1])

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import ConfigurationError, ToolError
+from stargazer.tasks import bcftools, samtools
 from stargazer.tasks.tools import OnPath, Tool, Wheel
-from stargazer.tasks.tools.bcftools import bcftools
-from stargazer.tasks.tools.samtools import samtools
 
 
 @pytest.fixture
@@ -155,7 +154,7 @@ def test_a_kind_that_the_tool_does_not_have_is_an_error():
 
 def test_importing_the_runner_imports_no_engine_and_scans_no_distribution():
     script = (
-        "import stargazer.tasks.tools.bcftools, sys;"
+        "import stargazer.tasks, sys;"
         "print([name for name in ('numpy', 'pysam', 'flyte', 'importlib.metadata') if name in sys.modules])"
     )
 

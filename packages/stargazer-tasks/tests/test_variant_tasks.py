@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import Alignment, Intervals, InvalidAssetError, Reference, ToolError, Variants
+from stargazer.tasks import samtools
 from stargazer.tasks.germline.alignment import index_alignment
 from stargazer.tasks.germline.records import FIRST_BASE
 from stargazer.tasks.germline.variants import (
@@ -19,7 +20,6 @@ from stargazer.tasks.germline.variants import (
     variant_stats,
 )
 from stargazer.tasks.reference import samtools_faidx
-from stargazer.tasks.tools.samtools import samtools
 
 BASES = (
     "ACGTTGCATGCCATGACTGACTTAGGCATCGATTACGGCATTACGGATCCAAAAAAAATGCAAGTCCGATTTACGCAATGCCGTAAGCTAGCTTACGGATCAGT"

@@ -23,7 +23,7 @@ from stargazer.assets import (
     ToolError,
 )
 from stargazer.storage import Addition
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks import samtools
 from stargazer.workflows.germline import germline_short_variant_discovery
 
 GROUP = "@RG\tID:1\tSM:s\n"

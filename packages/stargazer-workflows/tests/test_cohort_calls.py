@@ -22,9 +22,8 @@ from stargazer.assets import (  # noqa: E402
     Reference,
 )
 from stargazer.workflows.demo.cohort import MITOCHONDRION, Cohort, simulate_cohort  # noqa: E402
+from stargazer.workflows.demo.files import Regions, observations  # noqa: E402
 from stargazer.workflows.demo.genome import confident_intervals  # noqa: E402
-from stargazer.workflows.demo.regions import Regions  # noqa: E402
-from stargazer.workflows.demo.variant_files import observations  # noqa: E402
 from stargazer.workflows.germline import germline_short_variant_discovery  # noqa: E402
 
 LENGTH, DEPTHS = 60_000, {"deep": 30.0, "shallow": 6.0}

@@ -11,7 +11,7 @@ pysam = pytest.importorskip("pysam")
 from stargazer.assets import FormatError  # noqa: E402
 from stargazer.workflows.demo.alleles import normalise  # noqa: E402
 from stargazer.workflows.demo.compare import compare_to_truth, mendelian_violations  # noqa: E402
-from stargazer.workflows.demo.regions import Regions, read_bed  # noqa: E402
+from stargazer.workflows.demo.files import Regions, read_bed  # noqa: E402
 from stargazer.workflows.demo.statistics import call_statistics, coverage  # noqa: E402
 
 SEQUENCE = "GATTACAAAAACGTCACACACATGGATCCTTTGCA"

@@ -12,9 +12,9 @@ import pytest
 from stargazer.assets import Alignment, Asset, IpFile, Reference, fetch
 from stargazer.storage import Addition, Store, bundles, get_client
 from stargazer.storage.bundles import Bundle, find_bundle
+from stargazer.tasks import samtools
 from stargazer.tasks.execution import Event, observe, replay_bundle
 from stargazer.tasks.execution.registry import TASKS
-from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows import germline
 from stargazer.workflows.demo.run import prepare
 from stargazer.workflows.demo.workflow import demo_trio

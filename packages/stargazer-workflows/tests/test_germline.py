@@ -14,11 +14,9 @@ from typing import Any
 import flyte
 import pytest
 from stargazer.assets import R1, R2, Alignment, Intervals, Reference, Variants
-from stargazer.tasks import call_variants, gather_variants, split_intervals
+from stargazer.tasks import bcftools, call_variants, gather_variants, samtools, split_intervals
 from stargazer.tasks.execution import named_outputs
 from stargazer.tasks.germline.alignment import read_group
-from stargazer.tasks.tools.bcftools import bcftools
-from stargazer.tasks.tools.samtools import samtools
 from stargazer.workflows import germline
 from stargazer.workflows._parallel import parallel
 from stargazer.workflows.germline import FILTER, germline_short_variant_discovery

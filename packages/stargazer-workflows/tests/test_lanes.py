@@ -26,8 +26,7 @@ from stargazer.assets import (
     ToolError,
 )
 from stargazer.storage import Addition
-from stargazer.tasks.tools.bcftools import bcftools
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks import bcftools, samtools
 from stargazer.workflows.germline import germline_short_variant_discovery, preprocess_sample
 from stargazer.workflows.inputs import lanes_of
 
@@ -309,7 +308,7 @@ def test_one_file_as_both_ends_or_as_two_lanes(small_lab: Any, genome: Any, tmp_
 @pytest.fixture
 def only_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """`add` takes files for large, of which it reads the first records."""
-    monkeypatch.setattr("stargazer.assets.formats.heads.WHOLE", 1 << 10)
+    monkeypatch.setattr("stargazer.assets.formats.compression.WHOLE", 1 << 10)
 
 
 @pytest.mark.parametrize(

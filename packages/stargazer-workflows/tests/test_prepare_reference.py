@@ -20,8 +20,8 @@ from stargazer.assets import (
     Reference,
     ToolError,
 )
-from stargazer.tasks.index_memory import index_memory
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks import samtools
+from stargazer.tasks.aligner_index import index_memory
 from stargazer.workflows.germline import germline_short_variant_discovery
 from stargazer.workflows.reference import prepare_reference
 

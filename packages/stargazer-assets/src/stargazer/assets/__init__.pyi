@@ -2,6 +2,7 @@ from ._asset import asset, fetch
 from .catalogue import (
     R1,
     R2,
+    REGISTRY,
     AlignerIndex,
     Alignment,
     AlignmentIndex,
@@ -38,7 +39,7 @@ from .errors import (
     ToolError,
 )
 from .filters import has_value, no_assembling
-from .model import REGISTRY, Asset, asset_class, companions_of, load_asset_types
+from .model import Asset, asset_class, companions_of, load_asset_types
 from .query import Query, assemble
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""How addresses are shown and kept: never with a user, a password, a query, a fragment or a token in them."""
+"""URLs without their secrets: no user, password, query, fragment or token is shown or stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why filters do not name exactly one asset: what there is instead, what separates several, and what to do."""
+"""Error texts where filters do not select exactly one asset: what there is, what separates several, what to do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from stargazer.assets.client import IpFile, StorageClient
 from stargazer.assets.errors import StargazerError
+from stargazer.assets.filters import listed
 from stargazer.assets.keyvalues import list_text
 
 __all__ = ["describe_ambiguous", "describe_missing"]
@@ -35,7 +36,7 @@ async def describe_ambiguous(
     for asset, parameters in zip(found, made_with, strict=False):
         how = ", ".join(f"{name}={parameters[name]}" for name in varying if name in parameters)
         lines.append(f"  {_line(asset, differing)}" + (f"  (made with {how})" if how else ""))
-    listing = "\n".join([*lines, *_rest(found)])
+    listing = "\n".join(lines + _rest(found))
     return (
         f"{len(found)} assets match {_asked(kind, filters)}, exactly one is needed:\n{listing}\n"
         f"add a filter, for example {_separating(found, differing)}, ask for the latest, or take the others back with "
@@ -53,7 +54,10 @@ def _asked(kind: str, filters: Mapping[str, Any]) -> str:
 def _separating(found: Sequence[Any], differing: Iterable[str]) -> str:
     """The first filter that selects one of these assets alone; by a field if that can be, else by CID."""
     for name in [*differing, "cid", "provenance_cid"]:
-        texts = [_members(getattr(asset, name)) for asset in found]
+        texts = [
+            [_text(member) for member in listed(getattr(asset, name)) if member is not None]
+            for asset in found
+        ]
         for text in sorted({member for members in texts for member in members}):
             if sum(text in members for members in texts) == 1:
                 return f"{name}={text}"
@@ -69,11 +73,6 @@ def _line(asset: Any, names: Iterable[str]) -> str:
     made = asset.record.created_at[:19] if asset.record else ""
     name = repr(asset.record.name) if asset.record and asset.record.name else ""
     return " ".join(filter(None, [asset.cid, made, name, *pairs]))
-
-
-def _members(value: Any) -> list[str]:
-    values = value if isinstance(value, list | tuple) else [value]
-    return [_text(member) for member in values if member is not None]
 
 
 def _text(value: Any) -> str:

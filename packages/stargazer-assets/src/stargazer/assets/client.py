@@ -1,4 +1,4 @@
-"""The storage contract that assets rely on, and how the current client is found."""
+"""What a store must offer (`StorageClient`), the record of a stored file, and the client to use when none is given."""
 
 from __future__ import annotations
 

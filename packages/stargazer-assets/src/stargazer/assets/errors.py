@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from stargazer.assets.addresses import hidden
 
-__all__ = [
-    "AmbiguousAssetError",
-    "AssetNotFoundError",
-    "ConfigurationError",
-    "FormatError",
-    "IntegrityError",
-    "InvalidAssetError",
-    "NoClientError",
-    "StargazerError",
-    "StorageError",
-    "ToolError",
-]
+__all__ = ["AmbiguousAssetError", "AssetNotFoundError", "ConfigurationError", "FormatError",
+           "IntegrityError", "InvalidAssetError", "NoClientError", "StargazerError", "StorageError",
+           "ToolError"]  # fmt: skip
 
 
 class StargazerError(Exception):

@@ -19,16 +19,8 @@ from stargazer.assets.declaration import hints_of, unknown_key
 from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.keyvalues import composed, decode, encode, plain
 
-__all__ = [
-    "RECORD_KEYS",
-    "Filters",
-    "age",
-    "has_value",
-    "knows",
-    "listed",
-    "no_assembling",
-    "refuse_forbidden",
-]
+__all__ = ["RECORD_KEYS", "Filters", "age", "has_value", "knows", "listed", "no_assembling",
+           "refuse_forbidden"]  # fmt: skip
 
 SAME = {"sample": "samples", "samples": "sample"}
 """Keys with one meaning, for types that have but one of them."""

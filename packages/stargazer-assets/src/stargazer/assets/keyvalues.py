@@ -1,4 +1,4 @@
-"""The one conversion between an asset's typed fields and the flat text pairs of the storage boundary.
+"""Conversion between the typed fields of an asset and the text pairs (key=value) that a store keeps.
 
 Text stays as it is, booleans are `true` and `false`, numbers their shortest exact form, enums their value,
 lists JSON. Unset (None) fields are left out. Text is in Unicode's normal form C: what looks the same is the same.

@@ -1,4 +1,4 @@
-"""The Asset: a typed file, identified by its content; and the registered asset classes by key."""
+"""`Asset`, the base of all asset types: a file with typed fields; and the registered types by key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from stargazer.assets.errors import (
     StorageError,
 )
 from stargazer.assets.filters import Filters
-from stargazer.assets.formats.heads import first_bytes
+from stargazer.assets.formats.compression import first_bytes
 from stargazer.assets.keyvalues import decode, encode
 from stargazer.assets.view import beside, lay_link
 
@@ -170,7 +170,7 @@ class Asset:
         """The same asset with some attributes changed, such as its path."""
         return cast(Self, attrs.evolve(cast(Any, self), **changes))
 
-    def settle_links(self) -> None:
+    def resolve_links(self) -> None:
         """Replace assets that links point at by their CIDs, now that those are stored."""
         for name in self.links():
             target = getattr(self, name)
@@ -310,6 +310,7 @@ def companions_of(cls: type[Asset]) -> list[tuple[type[Asset], str]]:
     ]
 
 
+@functools.cache
 def _load_catalogue() -> None:
     """Import our own asset types, whose module imports this one."""
     importlib.import_module("stargazer.assets.catalogue")

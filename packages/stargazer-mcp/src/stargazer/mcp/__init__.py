@@ -1,1 +1,1 @@
-"""The `stargazer` command and the MCP server: the doors through which people and agents come in."""
+"""The `stargazer` command, for people, and the MCP server, for agents."""

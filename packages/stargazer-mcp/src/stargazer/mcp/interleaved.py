@@ -1,4 +1,4 @@
-"""Interleaved FASTQ: first and second reads by turns in one file, which become two."""
+"""Splits an interleaved FASTQ file, in which first and second reads alternate, into a file of each."""
 
 from __future__ import annotations
 

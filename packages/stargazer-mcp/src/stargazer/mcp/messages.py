@@ -1,4 +1,4 @@
-"""JSON-RPC messages of a client, judged line by line: what can be served, and the answer to what cannot."""
+"""Reads the lines that an MCP client sends: messages that can be served, and the errors that answer the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records as people and programs read them, and the filters that find them."""
+"""Finds records by filters, and writes them as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def as_dict(record: IpFile, dropped: Collection[str] = ()) -> dict[str, Any]:
             "evicted": record.cid in dropped}  # fmt: skip
 
 
-def fields_text(record: IpFile) -> str:
-    """What a record says of its file, for people: `sample=NA12878 lane=L001`; links and what is false are left out."""
+def fields_text(keyvalues: Mapping[str, str]) -> str:
+    """What is said of a file, for people: `sample=NA12878 lane=L001`; links and what is false are left out."""
     pairs = {
         key: value
-        for key, value in record.keyvalues.items()
+        for key, value in keyvalues.items()
         if key not in ("asset", "run_key") and not key.endswith("_cid") and value not in ("false", "[]")
     }
     return " ".join(f"{key}={_plain_list(value)}" for key, value in pairs.items())

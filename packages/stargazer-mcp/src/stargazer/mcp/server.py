@@ -1,4 +1,4 @@
-"""The MCP server: its tools, and what it tells a client about itself."""
+"""Makes the MCP server with its tools and the instructions that it gives to clients."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastmcp import FastMCP
-from stargazer.mcp.tools import files, running
-from stargazer.mcp.tools.answers import ExplainInput
-from stargazer.mcp.tools.caution import SayDoubt
-from stargazer.mcp.tools.started import Started
+from stargazer.mcp.tools import files, workflows
+from stargazer.mcp.tools.answers import ExplainInput, SayDoubt
+from stargazer.mcp.tools.runs import StartedRuns
 
 __all__ = ["make_server"]
 
@@ -25,7 +24,7 @@ What has been computed before is remembered and not computed again, so repeating
 
 def make_server() -> FastMCP:
     """A server with all tools; the work it has started ends with it."""
-    started = Started()
+    started = StartedRuns()
 
     @asynccontextmanager
     async def lifespan(server: FastMCP) -> AsyncIterator[None]:
@@ -42,5 +41,5 @@ def make_server() -> FastMCP:
         middleware=[SayDoubt(), ExplainInput()],
     )
     files.register(server)
-    running.register(server, started)
+    workflows.register(server, started)
     return server

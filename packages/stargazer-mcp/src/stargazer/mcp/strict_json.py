@@ -1,4 +1,4 @@
-"""JSON with one meaning: what other readers refuse, take otherwise or drop in silence is an error here."""
+"""Parses JSON strictly: keys given twice, NaN, half surrogate pairs and too many or too deep values are errors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Standard input and output between a client and the SDK's server: every line that was read is answered.
+"""Passes lines between a client's pipes and the server of the MCP SDK, so that every line that was read is answered.
 
 The SDK's own reader drops lines that are no message, takes lines of any length, and ends what it is at when its input
-ends. So the server gets a socket in place of both, and here lines are judged on their way in and counted on their way
-out. Nothing of the SDK is replaced.
+ends. So the server gets a socket in place of both pipes, and here lines are checked on their way in and counted on
+their way out. Nothing of the SDK is replaced.
 """
 
 from __future__ import annotations

@@ -1,20 +1,22 @@
-from ._add import Fields, add, additions_of, check_links, field_text
+from ._add import Fields, add, additions_of, check_pairs, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import LocalStorageClient, StoreClient, get_client
+from .companions import with_companions
 from .doubts import holds_files
-from .downloading import fetch_file, file_name
+from .download.fetch import fetch_file
+from .download.sources import file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .ledger.documents import account, now
+from .locks import is_locked, new_lock, private_folder, try_lock
 from .pinata.client import PinataClient
 from .recompute import makers, makes
 from .refusals import refused
 from .settings import VARIABLES, Settings
 from .store import Store, open_store
 from .threads import in_thread
-from .workspaces import new_lock, private_folder
 
 __all__ = [
     "VARIABLES",
@@ -31,8 +33,8 @@ __all__ = [
     "add",
     "additions_of",
     "check_files",
-    "check_links",
     "check_metadata",
+    "check_pairs",
     "checked_one_by_one",
     "compute_cid",
     "fetch_file",
@@ -43,6 +45,7 @@ __all__ = [
     "holds_files",
     "in_thread",
     "is_cid",
+    "is_locked",
     "make_folder",
     "make_folders",
     "makers",
@@ -54,4 +57,6 @@ __all__ = [
     "open_store",
     "private_folder",
     "refused",
+    "try_lock",
+    "with_companions",
 ]

@@ -1,4 +1,4 @@
-"""Registering files with what they are: `add` for Python, and what it shares with `stargazer add`.
+"""Registers files with what they are: `add` for Python, and what `stargazer add` shares with it.
 
 A distribution says how fields of a type are read from its files by an entry point of the group `stargazer.fields`: a
 `Fields`, named after the asset type.
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from stargazer.storage.store import Store
 
-__all__ = ["Fields", "add", "additions_of", "check_links", "field_text"]
+__all__ = ["Fields", "add", "additions_of", "check_pairs", "field_text"]
 
 ENTRY_POINT_GROUP = "stargazer.fields"
 
@@ -185,11 +185,7 @@ def additions_of(
     named = pairs.pop("asset", None)
     classes = {path: asset_class(named or guess_type(path.name)) for path in paths}
     kinds = list(dict.fromkeys(classes.values()))
-    for key in pairs:
-        if not any(key in cls.fields() for cls in kinds):
-            raise InvalidAssetError("\n".join(unknown_key(cls, key) for cls in kinds))
-    for cls in kinds:
-        check_links(cls, pairs, store)
+    check_pairs(kinds, pairs, store)
     first_of = {cls: path for path, cls in reversed(classes.items())}
     meant = {cls: _asset(cls, first_of[cls], pairs) for cls in kinds}  # the words are read once for all files
     assets = {path: meant[cls].copy() for path, cls in classes.items()}
@@ -278,17 +274,28 @@ def field_text(cls: type[Asset], key: str, value: Any) -> str:
     return value
 
 
-def check_links(cls: type[Asset], pairs: Mapping[str, Any], store: Store) -> None:
-    """Raise where a link points at no registered file of its type."""
-    for name, link in cls.links().items():
-        cid, wanted = pairs.get(name), link.target.asset_key
-        if cid is None:
-            continue
-        if not (isinstance(cid, str) and is_cid(cid)):
-            raise InvalidAssetError(f"{cls.asset_key}: {name}: expected the CID of a {wanted}, got {cid!r}")
-        if not store.query({"cid": cid, "asset": wanted}):
-            raise AssetNotFoundError(f"{cls.asset_key}: {name}: no {wanted} {cid} is registered; "
-                                     f"`stargazer query asset={wanted}` lists them")  # fmt: skip
+def check_pairs(kinds: Sequence[type[Asset]], pairs: Mapping[str, Any], store: Store) -> None:
+    """Refuse keys that none of some types has, and links that point at no registered file of their type.
+
+    Raises:
+        InvalidAssetError: the first, or a link that is no CID.
+        AssetNotFoundError: the second.
+    """
+    for key in pairs:
+        if not any(key in cls.fields() for cls in kinds):
+            raise InvalidAssetError("\n".join(unknown_key(cls, key) for cls in kinds))
+    for cls in kinds:
+        for name, link in cls.links().items():
+            cid, wanted = pairs.get(name), link.target.asset_key
+            if cid is None:
+                continue
+            title = f"{cls.asset_key}: {name}"
+            if not (isinstance(cid, str) and is_cid(cid)):
+                raise InvalidAssetError(f"{title}: expected the CID of a {wanted}, got {cid!r}")
+            if not store.query({"cid": cid, "asset": wanted}):
+                raise AssetNotFoundError(
+                    f"{title}: no {wanted} {cid} is registered; `stargazer query asset={wanted}` lists them"
+                )
 
 
 def fields_of(cls: type[Asset]) -> Fields | None:

@@ -136,7 +136,7 @@ def settle(additions: Sequence[Addition], cids: Sequence[str]) -> None:
     for item, cid in zip(additions, cids, strict=True):
         item.asset.cid = cid
     for item in additions:
-        item.asset.settle_links()
+        item.asset.resolve_links()
 
 
 def keyvalues_of(asset: Asset) -> dict[str, str]:

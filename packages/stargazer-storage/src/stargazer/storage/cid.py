@@ -1,4 +1,4 @@
-"""Content identifiers: the IPFS CIDv1 of a file in Pinata's layout, or in another one, computed here.
+"""Content identifiers (CIDs) of IPFS: computed from a file's bytes, recognised, and read in any spelling.
 
 Pinata cuts a file into leaves of 256 KiB, stores each as a raw block, and joins at most 174 of them under one
 UnixFS node, level by level, until one root is left (a balanced tree). A file of one leaf is named by the leaf
@@ -12,50 +12,67 @@ import hashlib
 import os
 import re
 import stat
-import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
 
-from stargazer.assets import StorageError
+from stargazer.assets import FormatError, StorageError
 
-from .profiles import (
-    DAG_PB,
-    PINATA,
-    SHA2_256,
-    UNIXFS_V0_2015,
-    UNIXFS_V1_2025,
-    Profile,
-    Tree,
-    binary_cid,
-    leaf,
-    leaf_frame,
-)
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = [
-    "BLOCK_SIZE",
-    "LEAF_SIZE",
-    "LINKS_PER_NODE",
-    "PINATA",
-    "UNIXFS_V0_2015",
-    "UNIXFS_V1_2025",
-    "Profile",
-    "cid_from_leaves",
-    "cid_text",
-    "compute_cid",
-    "hash_file",
-    "is_cid",
-]
+__all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "TEST_CID_V1", "UNIXFS_V0_2015",
+           "UNIXFS_V1_2025", "CidHasher", "Hasher", "Profile", "SumHasher", "cid_from_leaves", "cid_text",
+           "compute_cid", "compute_cid_like", "fits_another_profile", "hash_file", "is_block", "is_cid",
+           "normal"]  # fmt: skip
+
+T = TypeVar("T")
+
+RAW, DAG_PB = 0x55, 0x70
+"""The multicodec of a leaf that is nothing but bytes of the file, and that of a UnixFS node."""
+
+_SHA2_256 = b"\x12\x20"  # how a multihash begins: the hash function's code and the digest's length
+
+
+class Profile(NamedTuple):
+    """How an importer lays out a file: leaves of one size in a balanced tree, as all of IPFS's common ones do.
+
+    The CID is written as CIDv1 whatever the `version`; what that changes is how nodes name their children.
+    """
+
+    leaf_size: int
+    """Bytes."""
+    links: int
+    """Children of one node, at most."""
+    raw_leaves: bool = True
+    """Whether a leaf is nothing but bytes of the file, and no UnixFS node."""
+    version: int = 1
+
+
+PINATA = Profile(256 * 1024, 174)
+"""Pinata's layout, also that of `ipfs add --cid-version=1` up to Kubo 0.39: the one that Stargazer's own CIDs have."""
+
+UNIXFS_V0_2015 = Profile(256 * 1024, 174, raw_leaves=False, version=0)
+"""IPIP-499's name for what `ipfs add` has always done by default ("Qm..."); Kubo's profile `legacy-cid-v0`."""
+
+TEST_CID_V1 = Profile(1 << 20, 174)
+"""Kubo's profile `test-cid-v1`, and what Helia does by default. Source: ipfs/kubo, test/cli/add_test.go."""
+
+UNIXFS_V1_2025 = Profile(1 << 20, 1024)
+"""IPIP-499's profile for new data."""
+
+PROFILES = (PINATA, UNIXFS_V0_2015, TEST_CID_V1, UNIXFS_V1_2025)
+"""The published layouts, in the order in which they are tried."""
 
 LEAF_SIZE = PINATA.leaf_size
 """Bytes per leaf of Pinata's layout."""
 
-LINKS_PER_NODE = PINATA.links
-"""Children of one node of Pinata's layout, at most."""
-
 BLOCK_SIZE = 16 * LEAF_SIZE
 """Bytes that one thread reads and hashes at a time: in smaller pieces the threads cost more than they give."""
 
-_MANY_LEAVES = 4096  # in one piece of work: their digests are held together
-_HASHERS = max(2, min(4, os.cpu_count() or 1))
+_AHEAD = 256  # blocks that wait for a thread: nothing of them is in memory
+_THREADS = max(2, min(4, os.cpu_count() or 1))
 _PATTERN = re.compile(r"baf(?:kre|ybe)i[a-h][a-z2-7]{50}[aeimquy4]")
 
 
@@ -64,9 +81,14 @@ def is_cid(text: object) -> bool:
     return isinstance(text, str) and _PATTERN.fullmatch(text) is not None
 
 
+def is_block(cid: str) -> bool:
+    """Whether a CID is the plain SHA-256 of a file, however large ("bafkrei...")."""
+    return cid.startswith("bafkrei")
+
+
 def cid_text(codec: int, digest: bytes) -> str:
     """The CIDv1 of a block, as text: `codec` is RAW or DAG_PB, `digest` the block's SHA-256."""
-    return "b" + base64.b32encode(binary_cid(codec, digest, 1)).decode("ascii").lower().rstrip("=")
+    return "b" + base64.b32encode(_binary(codec, digest, 1)).decode("ascii").lower().rstrip("=")
 
 
 def compute_cid(path: str | os.PathLike[str], profile: Profile = PINATA) -> str:
@@ -76,39 +98,40 @@ def compute_cid(path: str | os.PathLike[str], profile: Profile = PINATA) -> str:
         OSError: if the file cannot be read.
         StorageError: if it is no regular file, or shrank or grew while it was read.
     """
-    fd = os.open(
-        path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    )  # O_NONBLOCK: a pipe must not hang the open
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise StorageError(f"{os.fspath(path)!r} is not a regular file: only files have a CID.")
-        cid = hash_file(fd, status.st_size, profile=profile)
-        if os.fstat(fd).st_size != status.st_size:
-            raise EOFError
-    except EOFError:
-        raise StorageError(
-            f"{os.fspath(path)!r} changed its size while it was read: wait until its writer is done and try again."
-        ) from None
-    finally:
-        os.close(fd)
-    return cid
+    with _opened(path) as (fd, size):
+        return hash_file(fd, size, profile)
 
 
-def hash_file(
-    fd: int, size: int, wait_until: Callable[[int], None] | None = None, *, profile: Profile = PINATA
-) -> str:
+def compute_cid_like(path: str | os.PathLike[str], cid: str) -> str:
+    """`cid` itself if the file has these bytes, cut in any of the published ways; otherwise its CID at Pinata.
+
+    Raises:
+        OSError, StorageError: as compute_cid().
+    """
+    found = compute_cid(path)
+    if found == cid:
+        return cid
+    with _opened(path) as (fd, size):
+        return cid if fits_another_profile(fd, size, cid) else found
+
+
+def fits_another_profile(fd: int, size: int, cid: str) -> bool:
+    """Whether the first `size` bytes of an open file have this CID in a published layout other than Pinata's."""
+    # The profile that fits is remembered nowhere: files of other layouts, and damaged ones, pay by being read again.
+    if is_block(cid):
+        with SumHasher(fd, ["sha256"]) as hasher:
+            return cid_text(RAW, bytes.fromhex(hasher.finish(size)["sha256"])) == cid
+    return any(hash_file(fd, size, profile) == cid for profile in PROFILES[1:])
+
+
+def hash_file(fd: int, size: int, profile: Profile = PINATA) -> str:
     """The CID of the first `size` bytes of an open file, hashed in parallel and in bounded memory.
-
-    `wait_until(end)` is called before the bytes up to `end` are read: it may block until somebody has written them,
-    and may raise to give up.
 
     Raises:
         EOFError: if the file is shorter than `size`.
     """
-    tree = _LeafTree(profile, size)
-    _hash_in_order(fd, size, wait_until, profile, tree.add)
-    return tree.cid()
+    with CidHasher(fd, profile) as hasher:
+        return hasher.finish(size)
 
 
 def cid_from_leaves(digests: Iterable[bytes], size: int, profile: Profile = PINATA) -> str:
@@ -117,107 +140,331 @@ def cid_from_leaves(digests: Iterable[bytes], size: int, profile: Profile = PINA
     Raises:
         ValueError: if the number of digests does not fit the size.
     """
-    tree, count = _LeafTree(profile, size), 0
-    for digest in digests:
-        tree.add(digest)
-        count += 1
-    if count != max(1, -(-size // profile.leaf_size)):
-        raise ValueError(f"{size} bytes do not make {count} leaves of {profile.leaf_size} bytes")
+    digests, tree = list(digests), _Tree(profile)
+    if len(digests) != max(1, -(-size // profile.leaf_size)):
+        raise ValueError(f"{size} bytes do not make {len(digests)} leaves of {profile.leaf_size} bytes")
+    for number, digest in enumerate(digests):
+        tree.add_leaf(digest, min(profile.leaf_size, size - number * profile.leaf_size))
     return tree.cid()
 
 
-class _LeafTree:
-    """The tree over a file of known size, given the digests of its leaves one after the other."""
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[int, int]]:
+    """A regular file and its size, which must stay what it is."""
+    # O_NONBLOCK: a pipe must not hang the open
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"{os.fspath(path)!r} is not a regular file: only files have a CID.")
+        yield fd, status.st_size
+        if os.fstat(fd).st_size != status.st_size:
+            raise EOFError
+    except EOFError:
+        raise StorageError(
+            f"{os.fspath(path)!r} changed its size while it was read: wait until its writer is done and try again."
+        ) from None
+    finally:
+        os.close(fd)
 
-    def __init__(self, profile: Profile, size: int) -> None:
-        self._profile, self._left, self._tree = profile, size, Tree(profile)
 
-    def add(self, digest: bytes) -> None:
-        length = min(self._left, self._profile.leaf_size)
-        self._left -= length
-        self._tree.add(leaf(self._profile, digest, length))
+# hashing a file while it grows
+
+
+class Hasher(Generic[T]):
+    """Hashes a file that grows: whole blocks in threads of its own, as soon as they are there.
+
+        >>> with CidHasher(fd) as hasher:
+        ...     for piece in pieces:
+        ...         written += os.write(fd, piece)
+        ...         hasher.advance(written)
+        ...     cid = hasher.finish(written)
+
+    advance() and finish() raise:
+        OSError: the file cannot be read.
+        EOFError: it is shorter than was said.
+    """
+
+    def __init__(self, fd: int, block_size: int, threads: int) -> None:
+        self._fd, self._block_size, self._threads = fd, block_size, threads
+        self._given = 0
+        self._waiting: deque[Future[list[tuple[bytes, int]]]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def advance(self, size: int) -> None:
+        """Go on: the file has at least `size` bytes now, and those before them do not change any more."""
+        while (
+            size - self._given > self._block_size
+        ):  # the last block is left to finish(): a small file needs no thread
+            if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = ThreadPoolExecutor(self._threads, "stargazer-hash")
+            if len(self._waiting) == _AHEAD:
+                self._take(self._waiting.popleft().result())
+            end = self._given + self._block_size
+            self._waiting.append(self._pool.submit(self._hash, self._given, end))
+            self._given = end
+
+    def finish(self, size: int) -> T:
+        """What was computed of the file, which has `size` bytes; the hasher is of no use afterwards."""
+        self.advance(size)
+        while self._waiting:
+            self._take(self._waiting.popleft().result())
+        self._take(self._hash(self._given, size))
+        return self._result()
+
+    def close(self) -> None:
+        """Give up; nothing reads the file any more when this returns."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _read(self, start: int, end: int) -> bytes:
+        piece = os.pread(self._fd, end - start, start)
+        if len(piece) < end - start:
+            raise EOFError
+        return piece
+
+    def _hash(self, start: int, end: int) -> list[tuple[bytes, int]]:
+        """The leaves of a block, in a thread: the digest and the length of each."""
+        raise NotImplementedError
+
+    def _take(self, leaves: list[tuple[bytes, int]]) -> None:
+        """Go on with the next block's leaves, in the file's order."""
+
+    def _result(self) -> T:
+        raise NotImplementedError
+
+
+class CidHasher(Hasher[str]):
+    """Computes the CID of a file that grows."""
+
+    def __init__(self, fd: int, profile: Profile = PINATA) -> None:
+        super().__init__(fd, max(1, BLOCK_SIZE // profile.leaf_size) * profile.leaf_size, _THREADS)
+        self._profile, self._tree = profile, _Tree(profile)
+
+    def _hash(self, start: int, end: int) -> list[tuple[bytes, int]]:
+        leaves = []
+        for at in range(start, max(end, start + 1), self._profile.leaf_size):
+            data = self._read(at, min(at + self._profile.leaf_size, end))
+            if self._profile.raw_leaves:
+                digest = hashlib.sha256(data)
+            else:
+                before, after = _leaf_frame(len(data))
+                digest = hashlib.sha256(before)
+                digest.update(data)
+                digest.update(after)
+            leaves.append((digest.digest(), len(data)))
+        return leaves
+
+    def _take(self, leaves: list[tuple[bytes, int]]) -> None:
+        for digest, length in leaves:
+            self._tree.add_leaf(digest, length)
+
+    def _result(self) -> str:
+        return self._tree.cid()
+
+
+class SumHasher(Hasher[dict[str, str]]):
+    """Computes checksums of a file that grows, in hexadecimal: `sha256`, `md5`."""
+
+    def __init__(self, fd: int, names: Iterable[str]) -> None:
+        super().__init__(fd, BLOCK_SIZE, 1)  # one thread, so in order
+        self._digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+
+    def _hash(self, start: int, end: int) -> list[tuple[bytes, int]]:
+        for at in range(start, end, LEAF_SIZE):
+            data = self._read(at, min(at + LEAF_SIZE, end))
+            for digest in self._digests.values():
+                digest.update(data)
+        return []
+
+    def _result(self) -> dict[str, str]:
+        return {name: digest.hexdigest() for name, digest in self._digests.items()}
+
+
+# UnixFS nodes
+
+
+class _Child(NamedTuple):
+    """What a node says about one child: its binary CID, the bytes of file and the bytes of blocks below it."""
+
+    cid: bytes
+    size: int
+    total: int
+
+
+class _Tree:
+    """Leaves joined by nodes as soon as a node is full, so that no more than one node a level is held."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._levels: list[list[_Child]] = [[]]
+
+    def add_leaf(self, digest: bytes, length: int) -> None:
+        """Append a leaf with `length` bytes of the file, whose block has this SHA-256."""
+        if self._profile.raw_leaves:
+            child = _Child(_binary(RAW, digest, 1), length, length)
+        else:
+            frame = sum(map(len, _leaf_frame(length)))
+            child = _Child(_binary(DAG_PB, digest, self._profile.version), length, length + frame)
+        self._add(child, 0)
 
     def cid(self) -> str:
-        root = self._tree.root().cid
-        return cid_text(DAG_PB if root.startswith(SHA2_256) else root[1], root[-32:])
+        """The CID of the root over all; nothing can be added afterwards."""
+        level = 0
+        while level < len(self._levels) - 1 or len(self._levels[level]) > 1:
+            self._add(self._joined(self._levels[level]), level + 1)
+            level += 1
+        root = self._levels[level][0].cid
+        return cid_text(DAG_PB if root.startswith(_SHA2_256) else root[1], root[-32:])
+
+    def _add(self, child: _Child, level: int) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+        row = self._levels[level]
+        if len(row) == self._profile.links:  # only now: a full row may turn out to be the root's
+            self._add(self._joined(row), level + 1)
+            row.clear()
+        row.append(child)
+
+    def _joined(self, children: list[_Child]) -> _Child:
+        """The node over these children: PBLink{Hash, Name, Tsize}... then Data = UnixFS{Type: File, sizes}."""
+        block = bytearray()
+        unixfs = bytearray()
+        size, total = 0, 0
+        for child in children:
+            block += _field(0x12, _field(0x0A, child.cid) + b"\x12\x00\x18" + _varint(child.total))
+            unixfs += b"\x20" + _varint(child.size)
+            size += child.size
+            total += child.total
+        block += _field(0x0A, b"\x08\x02\x18" + _varint(size) + bytes(unixfs))
+        cid = _binary(DAG_PB, hashlib.sha256(block).digest(), self._profile.version)
+        return _Child(cid, size, len(block) + total)
 
 
-def _hash_in_order(
-    fd: int,
-    size: int,
-    wait_until: Callable[[int], None] | None,
-    profile: Profile,
-    take: Callable[[bytes], None],
-) -> None:
-    """Give `take` the digest of each leaf, in the file's order; it is never called by two threads at once."""
-    block_size = min(max(1, BLOCK_SIZE // profile.leaf_size), _MANY_LEAVES) * profile.leaf_size
-    if size <= block_size:
-        if wait_until is not None:
-            wait_until(size)
-        for digest in _hash_block(fd, 0, size, bytearray(size), profile):
-            take(digest)
-        return
+def _leaf_frame(length: int) -> tuple[bytes, bytes]:
+    """What stands before and after the data in a leaf that is a node itself."""
+    before = b"\x08\x02" + (b"\x12" + _varint(length) if length else b"")
+    after = b"\x18" + _varint(length)
+    return b"\x0a" + _varint(len(before) + length + len(after)) + before, after
 
-    starts = iter(range(0, size, block_size))
-    finished: dict[int, list[bytes]] = {}  # blocks that were done before an earlier one
-    taken = 0
-    lock = threading.Lock()
-    failures: list[BaseException] = []
 
-    def hash_blocks() -> None:
-        nonlocal taken
-        buffer = bytearray(block_size)
-        try:
-            while not failures:
-                with lock:
-                    start = next(starts, None)
-                if start is None:
-                    return
-                end = min(start + block_size, size)
-                if wait_until is not None:
-                    wait_until(end)
-                digests = _hash_block(fd, start, end, buffer, profile)
-                with lock:
-                    finished[start] = digests
-                    while taken in finished:
-                        for digest in finished.pop(taken):
-                            take(digest)
-                        taken += block_size
-        except BaseException as error:  # raised again below, in the caller's thread
-            failures.append(error)
+def _binary(codec: int, digest: bytes, version: int) -> bytes:
+    """A CID as nodes hold it; version 0 has no codec, it is always DAG_PB."""
+    return (_SHA2_256 if version == 0 else bytes((1, codec)) + _SHA2_256) + digest
 
-    threads = [threading.Thread(target=hash_blocks, name="stargazer-hash") for _ in range(_HASHERS)]
+
+def _field(tag: int, value: bytes) -> bytes:
+    return bytes((tag,)) + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+# CIDs as others write them
+
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+_OTHERS = {
+    0x71: "a dag-cbor document",
+    0x72: "an IPNS key",
+    0x78: "a git object",
+    0x0129: "a dag-json document",
+}
+
+
+def normal(cid: str) -> str:
+    """A CID as Stargazer writes it: CIDv1 in base32, whatever base and version it comes in.
+
+        >>> normal("QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH")
+        'bafybeif7ztnhq65lumvvtr4ekcwd2ifwgm3awq4zfr3srh462rwyinlb4y'
+
+    Raises:
+        FormatError: if it is no CID, or not one of a file hashed by SHA-256.
+    """
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    except BaseException as error:  # Ctrl-C while waiting: the threads must not outlive the descriptor
-        failures.append(error)
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join()
-        raise
-    if failures:
-        raise failures[0]
+        data = _decoded(cid)
+        if data.startswith(_SHA2_256) and len(data) == 34:
+            return cid_text(DAG_PB, data[2:])
+        codec, function = _varints(data)
+        if codec not in (RAW, DAG_PB):
+            raise FormatError(f"it names {_OTHERS.get(codec, f'data of type {codec:#x}')}")
+        if function != _SHA2_256[0]:
+            raise FormatError(
+                f"it is hashed by function {function:#x}, and only SHA-256 (0x12) is verified here"
+            )
+        if len(data) != 36 or data[3] != 32:
+            raise FormatError("its digest is too short or too long")
+        return cid_text(codec, data[4:])
+    except ValueError as error:
+        reason = str(error) if isinstance(error, FormatError) else "it does not decode"
+    raise FormatError(
+        f"{cid!r} is not the CID of a file: {reason}. Expected 'bafybei...', 'bafkrei...' or 'Qm...'."
+    )
 
 
-def _hash_block(fd: int, start: int, end: int, buffer: bytearray, profile: Profile) -> list[bytes]:
-    block = memoryview(buffer)[: end - start]
-    filled = 0
-    while filled < len(block):
-        count = os.preadv(fd, [block[filled:]], start + filled)
-        if count == 0:
-            raise EOFError
-        filled += count
-    leaves = (block[at : at + profile.leaf_size] for at in range(0, max(len(block), 1), profile.leaf_size))
-    if profile.raw_leaves:
-        return [hashlib.sha256(data).digest() for data in leaves]
-    digests = []
-    for data in leaves:
-        before, after = leaf_frame(len(data))
-        digest = hashlib.sha256(before)
-        digest.update(data)
-        digest.update(after)
-        digests.append(digest.digest())
-    return digests
+def _varints(data: bytes) -> tuple[int, int]:
+    """The codec and the hash function that a CIDv1 begins with."""
+    if data[:1] != b"\x01":
+        raise FormatError("unknown version, or no CID at all")
+    numbers, number, shift = [], 0, 0
+    for byte in data[1:20]:
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            numbers.append(number)
+            number = shift = 0
+        if len(numbers) == 2:
+            return numbers[0], numbers[1]
+    raise FormatError("malformed number: truncated or too long")
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes behind a CID's text. Source: the multibase table, github.com/multiformats/multibase."""
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_=-]{2,128}", text):
+        raise FormatError("no CID has such characters or such a length")
+    if text.startswith("Qm"):
+        return _from_digits(text, _BASE58)
+    base, body = text[0], text[1:]
+    if base in "fF":
+        return bytes.fromhex(body)
+    if base == "z":
+        return _from_digits(body, _BASE58)
+    if base in "kK":
+        return _from_digits(body.lower(), _BASE36)
+    if base in "bB":
+        if body != (body.lower() if base == "b" else body.upper()):
+            raise FormatError("small and capital letters are mixed")
+        body = body.upper()
+        decoded = base64.b32decode(body + "=" * (-len(body) % 8))
+        again = base64.b32encode(decoded)
+    elif base in "uU":
+        body = body.rstrip("=")
+        decoded = base64.b64decode(body + "=" * (-len(body) % 4), b"-_", validate=True)
+        again = base64.urlsafe_b64encode(decoded)
+    else:
+        raise FormatError(f"unknown base {base!r}")
+    if again.decode("ascii").rstrip("=") != body:
+        raise FormatError("its last character is wrong")
+    return decoded
+
+
+def _from_digits(text: str, digits: str) -> bytes:
+    number = 0
+    for character in text:
+        number = number * len(digits) + digits.index(character)
+    zeros = len(text) - len(text.lstrip(digits[0]))
+    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")

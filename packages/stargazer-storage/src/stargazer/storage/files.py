@@ -13,15 +13,14 @@ import fcntl
 import os
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.cid import BLOCK_SIZE, compute_cid, hash_file
+from stargazer.storage.cid import BLOCK_SIZE, CidHasher, compute_cid, hash_file
 
-__all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "locked_folder", "make_folder",
+__all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
            "make_folders", "move_file", "open_shared", "place_link", "share_file", "sync_paths"]  # fmt: skip
 
 _PIECE = 2 * BLOCK_SIZE  # bytes per system call of the copy
@@ -92,18 +91,6 @@ def sync_paths(paths: Sequence[str | os.PathLike[str]]) -> None:
                 raise
         finally:
             os.close(fd)
-
-
-@contextlib.contextmanager
-def locked_folder(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a folder against other processes and threads that take this lock."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with contextlib.suppress(OSError):  # without locks here, two equal files may replace each other
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def move_file(source: Path, target: Path) -> None:
@@ -281,45 +268,11 @@ def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[in
 
 
 def _copy_and_hash(reader: int, writer: int, size: int) -> str:
-    if size <= BLOCK_SIZE:
-        _copy(reader, writer, size, lambda copied: None)
-        return hash_file(writer, size)
-
-    arrived = threading.Condition()
-    copied = 0
-    failure: BaseException | None = None
-
-    def advance(count: int) -> None:
-        nonlocal copied
-        with arrived:
-            copied = count
-            arrived.notify_all()
-
-    def wait_until(end: int) -> None:
-        with arrived:
-            arrived.wait_for(lambda: copied >= end or failure is not None)
-            if copied < end and failure is not None:
-                raise failure
-
-    def copy() -> None:
-        nonlocal failure
-        try:
-            _copy(reader, writer, size, advance)
+    with CidHasher(writer) as hasher:
+        _copy(reader, writer, size, hasher.advance)
+        if size > BLOCK_SIZE:  # while the last blocks are hashed; many small files are synced together later
             _sync(writer)
-        except BaseException as error:  # raised again by the hashing side
-            with arrived:
-                failure = error
-                arrived.notify_all()
-
-    copier = threading.Thread(target=copy, name="stargazer-copy")
-    copier.start()
-    try:
-        cid = hash_file(writer, size, wait_until)
-    finally:
-        copier.join()
-    if failure is not None:
-        raise failure
-    return cid
+        return hasher.finish(size)
 
 
 def _copy(reader: int, writer: int, size: int, advance: Callable[[int], None]) -> None:

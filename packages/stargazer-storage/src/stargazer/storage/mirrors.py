@@ -11,11 +11,7 @@ from stargazer.assets import InvalidAssetError
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "known", "remember"]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS mirrors(cid TEXT, url TEXT, PRIMARY KEY(cid, url)) WITHOUT ROWID;
-"""
+__all__ = ["known", "remember"]
 
 
 def remember(connection: sqlite3.Connection, urls: Mapping[str, Iterable[str]]) -> None:

@@ -14,18 +14,16 @@ from pathlib import Path
 
 from attrs import frozen
 from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage import layouts
-from stargazer.storage.cid import compute_cid, is_cid
+from stargazer.storage.cid import compute_cid, compute_cid_like, is_cid
 from stargazer.storage.files import (
     copy_and_hash,
     hash_in_place,
-    locked_folder,
     make_folder,
     move_file,
     place_link,
     sync_paths,
 )
-from stargazer.storage.layouts import LAYOUT_SUFFIX
+from stargazer.storage.locks import locked_folder
 from stargazer.storage.refusals import explained
 
 __all__ = ["Objects", "StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]
@@ -82,6 +80,7 @@ class Objects:
     def __init__(self, root: str | os.PathLike[str], folder: str = "objects") -> None:
         self.root = Path(os.path.abspath(root))
         self.folder = self.root / folder
+        self._name = folder
 
     @property
     def work(self) -> Path:
@@ -175,15 +174,12 @@ class Objects:
             cid = hash_in_place(Path(source))
         return self.keep(source, cid)
 
-    def keep(self, path: str | os.PathLike[str], cid: str, *, layout: Path | None = None) -> StoredObject:
+    def keep(self, path: str | os.PathLike[str], cid: str) -> StoredObject:
         """Take a file of our own (in `work` or `tmp`) whose bytes were just found to be those of `cid`.
 
         They are not hashed again. The file becomes read-only and moves: `path` is gone afterwards, unless it is the
         object itself. An object of the same size that is there already stays, so a damaged one is to be removed or
         put into quarantine before.
-
-        Args:
-            layout: a finished file in `tmp` that says how the bytes are cut into blocks, where Pinata does otherwise.
 
         Raises:
             StorageError: if the file is missing, a symbolic link or no regular file; or if the store cannot be
@@ -197,8 +193,6 @@ class Objects:
                 )
             with contextlib.suppress(PermissionError):  # begun by another user of this store
                 path.chmod(_READ_ONLY)
-            if layout is not None:  # first: without it the object does not verify
-                layouts.save(self._shard(cid) / cid, layout)
             (kept,) = self._keep([(cid, path)])
             if path != self.path(cid):
                 path.unlink(missing_ok=True)
@@ -218,7 +212,7 @@ class Objects:
             raise StorageError(f"{os.fspath(source)!r} lies in the store itself: give a file of your own.")
         with self._explained(f"cannot link to {os.fspath(source)!r}"):
             cid = hash_original(original)
-            if self._own(cid) is None or self._hash(cid) != cid:
+            if self._own(cid) is None or compute_cid_like(self.path(cid), cid) != cid:
                 shard = self._shard(cid)
                 with locked_folder(shard):
                     place_link(original, self.path(cid))
@@ -232,7 +226,6 @@ class Objects:
         path = self.path(cid)
         with self._explained(f"cannot remove {cid}"):
             path.unlink(missing_ok=True)
-            Path(f"{path}{LAYOUT_SUFFIX}").unlink(missing_ok=True)
 
     def quarantine(self, cid: str) -> Path:
         """Move damaged bytes out of the way, to `quarantine/<cid>-<n>`, and say where they are.
@@ -276,7 +269,7 @@ class Objects:
             gone = f": the file it was linked to, {os.fspath(original)!r}, is gone" if original else ""
             raise StorageError(f"{cid} is not in the store {os.fspath(self.root)!r}{gone}.")
         with self._explained(f"cannot verify {cid}"):
-            found = self._hash(cid)
+            found = compute_cid_like(self.path(cid), cid)
         if found == cid:
             return stored
         if original is not None:
@@ -302,14 +295,8 @@ class Objects:
             sync_paths(list(new))
             shards = {cid: self._shard(cid) for cid, _ in arrived}
             kept = [self._rename(path, cid, synced=path in new) for cid, path in arrived]
-            sync_paths([*sorted(set(shards.values())), self.folder])
+            sync_paths([*sorted(set(shards.values())), self._made(self._name)])
         return kept
-
-    def _hash(self, cid: str) -> str:
-        """The CID of the object's bytes: its own if there is any way of cutting them into blocks that gives it."""
-        path = self.path(cid)
-        found = compute_cid(path)
-        return cid if found == cid or layouts.verify(path, cid) else found
 
     def _own(self, cid: str) -> StoredObject | None:
         """The object, if its bytes are our own."""
@@ -335,7 +322,7 @@ class Objects:
         """The folder of this object, made when it is missing."""
         folder = self.path(cid).parent
         if not os.access(folder, os.W_OK):
-            self._made(self.folder.relative_to(self.root))
+            self._made(self._name)
             make_folder(folder, self.root)
         return folder
 
@@ -382,15 +369,12 @@ def scan_objects(folder: Path) -> Iterator[StoredObject | Stray]:
         if not shard.is_dir():
             yield Stray(Path(shard.path), "a file among the folders of objects")
             continue
-        entries = _entries(shard.path)
-        names = {entry.name for entry in entries}  # an object and its layout are looked at together
-        for entry in entries:
+        for entry in _entries(shard.path):
             try:
-                found = _describe(entry, shard.name, names)
+                found = _describe(entry, shard.name)
             except FileNotFoundError:
                 continue
-            if found is not None:
-                yield found
+            yield found
 
 
 def hash_original(path: Path) -> str:
@@ -421,13 +405,10 @@ def _entries(folder: str | Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _describe(entry: os.DirEntry[str], shard: str, names: set[str]) -> StoredObject | Stray | None:
+def _describe(entry: os.DirEntry[str], shard: str) -> StoredObject | Stray:
     name = entry.name
     if not is_cid(name):
-        owner = name.removesuffix(LAYOUT_SUFFIX)
-        if owner == name or not is_cid(owner):
-            return Stray(Path(entry.path), "its name is no CID")
-        return None if owner in names else Stray(Path(entry.path), "the layout of an object that is not here")
+        return Stray(Path(entry.path), "its name is no CID")
     if shard != shard_of(name):
         return Stray(Path(entry.path), f"it belongs in the folder {shard_of(name)!r}")
     status = entry.stat(follow_symlinks=False)

@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:
-    from stargazer.storage.index import Index
+    from stargazer.storage.index.records import Index
 
-__all__ = ["SCHEMA", "Outbox", "Waiting"]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox(
-    record TEXT, public INT, cid TEXT, rank INT, wanted INT, became TEXT, attempts INT, error TEXT, upload_url TEXT,
-    number INTEGER PRIMARY KEY, UNIQUE(record, public));
-CREATE TABLE IF NOT EXISTS remote(record TEXT, public INT, file_id TEXT, PRIMARY KEY(record, public)) WITHOUT ROWID;
-"""
+__all__ = ["Outbox", "Waiting"]
 
 
 @attrs.frozen
@@ -156,4 +149,5 @@ class Outbox:
 
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._index.reading() as connection:
-            return connection.execute(sql, values).fetchall()
+            rows: list[tuple[Any, ...]] = connection.execute(sql, values).fetchall()
+        return rows

@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "Signature", "known_cids", "remember", "signature"]
+__all__ = ["Signature", "known_cids", "remember", "signature"]
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS sources(
-    path BLOB PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT, cid TEXT) WITHOUT ROWID;
-"""
 _AT_ONCE = 500  # paths of one look-up
 SETTLED = 2_000_000_000  # ns: a file changed more recently may change again without its times telling
 

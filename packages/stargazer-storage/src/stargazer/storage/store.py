@@ -42,7 +42,7 @@ from stargazer.assets.provenance import (
     Retraction,
     Supersession,
 )
-from stargazer.storage import doubts, mirrors, outbox, statcache, verified
+from stargazer.storage import doubts, mirrors, statcache, verified
 from stargazer.storage.additions import (
     Addition,
     check_files,
@@ -56,8 +56,9 @@ from stargazer.storage.additions import (
 from stargazer.storage.checking import Checked, check_companions, run_checks
 from stargazer.storage.cid import is_cid
 from stargazer.storage.files import hash_in_place, is_there, open_shared
-from stargazer.storage.index import Index, IndexDamaged
 from stargazer.storage.index.location import index_path
+from stargazer.storage.index.records import Index
+from stargazer.storage.index.schema import IndexDamaged
 from stargazer.storage.ledger import claims, memo, supersede, trust
 from stargazer.storage.ledger.documents import Ledger, account, now
 from stargazer.storage.lineage import dependencies
@@ -65,15 +66,10 @@ from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.outbox import Outbox
 
 if TYPE_CHECKING:
-    from stargazer.storage.downloading import Progress
-    from stargazer.storage.sources import Source
+    from stargazer.storage.download.http import Progress
+    from stargazer.storage.download.sources import Source
 
 __all__ = ["Addition", "Remote", "Store", "open_store"]
-
-SCHEMA = "".join(
-    p.SCHEMA for p in (verified, claims, supersede, dependencies, memo, statcache, mirrors, outbox)
-)
-"""SQL of the store's own tables in the index."""
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
 _TICK = 50_000_000  # ns: a filesystem's clock may be a little behind
@@ -146,7 +142,6 @@ def open_store(root: Path, index: Path | None = None, remote: Remote | None = No
     opened: list[Store] = []
     database = Index(
         index_path(root, index),
-        schema=SCHEMA,
         has_files=functools.partial(doubts.holds_files, root),
         first_use=lambda: opened[0].notice(),
     )
@@ -408,7 +403,7 @@ class Store:
 
     def sources(self, cid: str) -> list[Source]:
         """Where the bytes of a CID may be had besides this store: nobody's word is taken for them."""
-        from stargazer.storage.sources import source_of
+        from stargazer.storage.download.sources import source_of
 
         found = [source_of(url) for url in self.mirrors(cid)]
         return found + (self.remote.sources(cid) if self.remote else [])
@@ -442,7 +437,7 @@ class Store:
         sources = self.sources(cid)
         if not sources:
             raise self._missing(cid)
-        from stargazer.storage.downloading import fetch_object
+        from stargazer.storage.download.fetch import fetch_object
 
         found = fetch_object(cid, sources, folder, most=self._most(cid) or None, progress=progress)
         if folder is self.objects:
@@ -648,7 +643,7 @@ class Store:
             names = [_file_name(asset) for _, asset in outputs]
             self._adopt(made, arrived)
             for _, asset in outputs:
-                asset.settle_links()
+                asset.resolve_links()
             entries = [
                 Entry(role=role, cid=cid, keyvalues=keyvalues_of(asset), name=name, size=self._size(cid))
                 for (role, asset), name in zip(outputs, names, strict=True)

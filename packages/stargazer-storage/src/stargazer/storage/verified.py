@@ -10,12 +10,7 @@ from stargazer.storage.objects import StoredObject
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "are_verified", "is_verified", "remember", "state"]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS objects(
-    cid TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT) WITHOUT ROWID;
-"""
+__all__ = ["are_verified", "is_verified", "remember", "state"]
 
 
 _AT_ONCE = 500  # objects of one look-up

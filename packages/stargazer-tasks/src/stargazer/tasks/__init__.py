@@ -1,9 +1,11 @@
-"""Tasks: typed, asynchronous Flyte functions on assets, and what a task is written with.
+"""Tasks, each one operation on files (align, sort, call), and what a task is written with.
 
-    >>> from stargazer.tasks import align_with_bwa_mem3, mark_duplicates, samtools_faidx
-    >>> index = await samtools_faidx(reference)
+    >>> from stargazer.tasks import samtools_faidx
+    >>> indexed = await samtools_faidx(reference)
+    >>> indexed.fai.asset_key
+    'reference_index'
 
-Names are loaded when they are first used; `__init__.pyi` lists them.
+Called again, it is remembered. Names are loaded when they are first used; `__init__.pyi` lists them.
 """
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+from .checks.headers import quiet_htslib
 from .environments import align_env, htslib_env, index_env, report_env
 from .execution import AssetEnvironment, WorkflowEnvironment, named_outputs, pack, workspace
 from .germline.alignment import (
@@ -37,10 +38,21 @@ from .reference import (
     split_intervals,
 )
 from .reports import summarise_germline
-from .tools import Library, OnPath, Tool, Wheel, call, current_session, expect
-from .tools.aligners import bwa, bwa_index, bwa_mem2, bwa_mem3
-from .tools.bcftools import bcftools
-from .tools.samtools import samtools
+from .tools import (
+    Library,
+    OnPath,
+    Tool,
+    Wheel,
+    bcftools,
+    bwa,
+    bwa_index,
+    bwa_mem2,
+    bwa_mem3,
+    call,
+    current_session,
+    expect,
+    samtools,
+)
 
 __all__ = [
     "MAX_DEPTH",
@@ -84,6 +96,7 @@ __all__ = [
     "named_outputs",
     "normalise_variants",
     "pack",
+    "quiet_htslib",
     "read_group",
     "refuse_long_reads",
     "report_env",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from stargazer.assets import FormatError
-from stargazer.tasks.checks.headers import quiet
+from stargazer.tasks.checks.headers import quiet_htslib
 
 __all__ = ["alignments", "variants"]
 
@@ -30,7 +30,7 @@ def variants(a: Path, b: Path) -> list[str]:
     """
     import pysam
 
-    with quiet(), _opened(pysam.VariantFile, a) as one, _opened(pysam.VariantFile, b) as other:
+    with quiet_htslib(), _opened(pysam.VariantFile, a) as one, _opened(pysam.VariantFile, b) as other:
         headers = one.header, other.header
         samples = [list(header.samples) for header in headers]
         lines = _only("sample", *samples)
@@ -54,7 +54,7 @@ def alignments(a: Path, b: Path) -> list[str]:
     def opened(path: str) -> Any:
         return pysam.AlignmentFile(path, check_sq=False)
 
-    with quiet(), _opened(opened, a) as one, _opened(opened, b) as other:
+    with quiet_htslib(), _opened(opened, a) as one, _opened(opened, b) as other:
         headers = [file.header.to_dict() for file in (one, other)]
         lines = [line for tag in ("HD", "RG", "PG", "CO") for line in _header(tag, *headers)]
         contigs = [dict(zip(file.references, file.lengths, strict=True)) for file in (one, other)]

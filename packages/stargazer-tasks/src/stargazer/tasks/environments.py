@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import flyte
 from stargazer.tasks.execution import AssetEnvironment
-from stargazer.tasks.tools.bcftools import bcftools
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks.tools import bcftools, samtools
 
 __all__ = ["align_env", "htslib_env", "index_env", "report_env"]
 

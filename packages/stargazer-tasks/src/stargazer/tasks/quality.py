@@ -1,4 +1,4 @@
-"""Reading what samtools and bcftools count, and putting it together."""
+"""Reads the statistics that samtools and bcftools print, and joins them into the summary of a germline run."""
 
 from __future__ import annotations
 

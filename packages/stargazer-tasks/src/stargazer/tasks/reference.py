@@ -1,12 +1,10 @@
-"""Preparing a reference: indexes and dictionary that the other tasks rely on."""
+"""Tasks that prepare a reference: check it, index it, for aligners too, choose contigs, cut it into pieces."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from stargazer.assets import (
     AlignerIndex,
@@ -18,13 +16,12 @@ from stargazer.assets import (
     ReferenceIndex,
     SequenceDict,
 )
-from stargazer.assets.formats import ambiguity_notes, read_contigs
+from stargazer.tasks.aligner_index import compare_index, index_prefix, refuse_too_large
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
-from stargazer.tasks.index_contents import compare_index, index_prefix
-from stargazer.tasks.index_memory import refuse_too_large
 from stargazer.tasks.regions import (
     contigs_of,
+    count_bases,
     fai_of,
     is_bgzf,
     pieces,
@@ -33,11 +30,9 @@ from stargazer.tasks.regions import (
     write_bed,
     write_contigs,
 )
-from stargazer.tasks.tools import Library, call, expect
-from stargazer.tasks.tools.aligners import bwa, bwa_index, bwa_mem2
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks.tools import Library, bwa, bwa_index, bwa_mem2, call, expect, samtools
 
-__all__ = ["IndexedReference", "check_aligner_index", "check_reference", "count_bases", "index_for_bwa_mem3",
+__all__ = ["IndexedReference", "check_aligner_index", "check_reference", "index_for_bwa_mem3",
            "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",
            "select_contigs", "sequence_dictionary", "split_intervals"]  # fmt: skip
 
@@ -47,10 +42,6 @@ class IndexedReference(NamedTuple):
 
     fai: ReferenceIndex
     gzi: ReferenceGzipIndex | None
-
-
-PLACES = 10
-"""Of ambiguity codes, that a report tells."""
 
 
 @htslib_env.task(tools=[])
@@ -66,33 +57,6 @@ async def check_reference(reference: Reference) -> QcReport:
     name = reference.record.name if reference.record is not None else ""
     await call(count_bases, source=reference.path, target=report, build=reference.build, name=name)
     return QcReport(path=report, kind="reference", reference_cid=reference)
-
-
-def count_bases(source: str, target: str, build: str, name: str) -> None:
-    """Write what a reference holds as JSON.
-
-    Args:
-        name: what errors call it.
-
-    Raises:
-        FormatError: it is no valid reference.
-    """
-    contigs = list(read_contigs(Path(source), name))
-    longest = max(contigs, key=lambda contig: contig.length)
-    codes = sum((Counter(contig.codes) for contig in contigs), Counter())
-    places = [f"{contig.name}:{place}" for contig in contigs for place, _ in contig.places]
-    counted = {
-        "build": build,
-        "contigs": len(contigs),
-        "bases": sum(contig.length for contig in contigs),
-        "n": sum(contig.n for contig in contigs),
-        "soft_masked": sum(contig.soft_masked for contig in contigs),
-        "ambiguity_codes": dict(sorted(codes.items())),
-        "ambiguity_places": places[:PLACES],
-        "longest": {"contig": longest.name, "bases": longest.length},
-        "notes": ambiguity_notes(contigs, build),
-    }
-    Path(target).write_text(json.dumps(counted, indent=1) + "\n")
 
 
 @htslib_env.task(tools=[samtools])
@@ -153,32 +117,34 @@ async def index_for_bwa_mem3(reference: Reference) -> AlignerIndex:
         ConfigurationError: indexing would need more memory than this machine may give; the message says what to do.
     """
     refuse_too_large(reference)
-    folder = workspace() / "index"
-    folder.mkdir()
-    await bwa_index(reference.path, folder / "index")
-    return AlignerIndex(
-        path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa-mem3"
-    )
+    await bwa_index(reference.path, _index_folder() / "index")
+    return _packed(reference, "bwa-mem3")
 
 
 @index_env.task(tools=[bwa_mem2])
 async def index_with_bwa_mem2(reference: Reference) -> AlignerIndex:
     """The index of bwa-mem3, made by `bwa-mem2 index` from PATH: for references too large for ours."""
-    folder = workspace() / "index"
-    folder.mkdir()
-    await bwa_mem2("index", "-p", folder / "index", reference.path)
-    return AlignerIndex(
-        path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa-mem3"
-    )
+    await bwa_mem2("index", "-p", _index_folder() / "index", reference.path)
+    return _packed(reference, "bwa-mem3")
 
 
 @index_env.task(tools=[bwa])
 async def index_with_bwa(reference: Reference) -> AlignerIndex:
     """The index of the original bwa, from PATH (`bwa index`): a human genome takes about 5 GB of memory."""
+    await bwa("index", "-p", _index_folder() / "index", reference.path)
+    return _packed(reference, "bwa")
+
+
+def _index_folder() -> Path:
     folder = workspace() / "index"
     folder.mkdir()
-    await bwa("index", "-p", folder / "index", reference.path)
-    return AlignerIndex(path=pack(folder, workspace() / "index.tar"), reference_cid=reference, aligner="bwa")
+    return folder
+
+
+def _packed(reference: Reference, aligner: Literal["bwa-mem3", "bwa"]) -> AlignerIndex:
+    """What was written to the folder of an index, as one asset."""
+    archive = pack(workspace() / "index", workspace() / "index.tar")
+    return AlignerIndex(path=archive, reference_cid=reference, aligner=aligner)
 
 
 @htslib_env.task(tools=[])

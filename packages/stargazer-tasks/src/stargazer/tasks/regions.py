@@ -1,4 +1,4 @@
-"""Contigs and regions: reading their sizes, cutting them into pieces, choosing some of them.
+"""The contigs of a FASTA and the regions of a BED: counted, checked, chosen, cut into pieces of equal size.
 
 Regions are (contig, start, end), zero-based and half open, as in BED.
 """
@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, Reference
+from stargazer.assets.formats import ambiguity_notes, read_contigs
 
 __all__ = [
     "Region",
     "contigs_of",
+    "count_bases",
     "fai_of",
     "is_bgzf",
     "pieces",
@@ -33,7 +37,37 @@ MOST = 200
 LEAST = 10_000
 """Bases of a piece at least, as long as there is more than one."""
 
+PLACES = 10
+"""Of ambiguity codes, that a report tells."""
+
 GZIP = b"\x1f\x8b"
+
+
+def count_bases(source: str, target: str, build: str, name: str) -> None:
+    """Write what a reference holds as JSON.
+
+    Args:
+        name: what errors call it.
+
+    Raises:
+        FormatError: it is no valid reference.
+    """
+    contigs = list(read_contigs(Path(source), name))
+    longest = max(contigs, key=lambda contig: contig.length)
+    codes = sum((Counter(contig.codes) for contig in contigs), Counter())
+    places = [f"{contig.name}:{place}" for contig in contigs for place, _ in contig.places]
+    counted = {
+        "build": build,
+        "contigs": len(contigs),
+        "bases": sum(contig.length for contig in contigs),
+        "n": sum(contig.n for contig in contigs),
+        "soft_masked": sum(contig.soft_masked for contig in contigs),
+        "ambiguity_codes": dict(sorted(codes.items())),
+        "ambiguity_places": places[:PLACES],
+        "longest": {"contig": longest.name, "bases": longest.length},
+        "notes": ambiguity_notes(contigs, build),
+    }
+    Path(target).write_text(json.dumps(counted, indent=1) + "\n")
 
 
 def fai_of(reference: Reference) -> Path:

@@ -1,4 +1,4 @@
-"""Summaries of what other tasks counted."""
+"""The task that writes the summary of a germline run: reads, coverage and duplicates by sample, calls, notes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running independent tasks at the same time."""
+"""Runs independent calls of tasks at the same time; the first that fails cancels the others."""
 
 from __future__ import annotations
 

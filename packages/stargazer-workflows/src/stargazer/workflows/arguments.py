@@ -1,4 +1,4 @@
-"""Arguments of a workflow, from what people type or programs send: converted by its signature, or refused."""
+"""Converts the arguments of a workflow, as people type or programs send them, to what its parameters take."""
 
 from __future__ import annotations
 

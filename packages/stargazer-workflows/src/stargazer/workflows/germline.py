@@ -1,4 +1,4 @@
-"""Germline short variants: from reads or alignments of one or several samples to filtered, indexed calls."""
+"""The workflows of germline short variants: from reads or alignments of samples to filtered, indexed calls."""
 
 from __future__ import annotations
 

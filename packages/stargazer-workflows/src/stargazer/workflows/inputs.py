@@ -1,4 +1,4 @@
-"""What a sample has to start from: pairs of read files, lane by lane, or an alignment from elsewhere."""
+"""Finds what a sample starts from: its pairs of read files by lane, or an alignment made elsewhere."""
 
 from __future__ import annotations
 

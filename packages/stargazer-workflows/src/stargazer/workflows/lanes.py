@@ -1,4 +1,4 @@
-"""Records that stand for the same file, and names for lanes that were given none."""
+"""Which records of reads stand for the same file, and the commands that name a lane or correct a mate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preparing a reference once, for every sample that is aligned to it."""
+"""The workflow that prepares a reference once, for every sample that is aligned to it."""
 
 from __future__ import annotations
 

@@ -109,16 +109,15 @@ class Run:
                 file.write(hidden(line))
 
 
-def new_run(workflow: str, arguments: Mapping[str, Any], settings: Settings | None = None) -> Run:
+def new_run(workflow: str, arguments: Mapping[str, Any]) -> Run:
     """Start the record of a run.
 
     Raises:
         StorageError: its folder cannot be made.
     """
-    settings = settings or Settings.load()
     at = datetime.datetime.now(datetime.UTC)
     id = f"{at:%Y%m%dT%H%M%S}-{at:%f}-{secrets.token_hex(3)}"
-    folder = settings.home / "runs" / id
+    folder = _folder() / id
     try:
         (folder / "logs").mkdir(parents=True)
     except OSError as error:
@@ -132,26 +131,29 @@ def new_run(workflow: str, arguments: Mapping[str, Any], settings: Settings | No
     return run
 
 
-def find_run(id: str, settings: Settings | None = None) -> Run:
+def find_run(id: str) -> Run:
     """The run of this id, as recorded last.
 
     Raises:
         AssetNotFoundError: there is none.
     """
-    settings = settings or Settings.load()
-    folder = settings.home / "runs" / id
+    folder = _folder() / id
     try:
         if not ID.fullmatch(id):
             raise FileNotFoundError
         record = json.loads((folder / "run.json").read_text())
     except (OSError, ValueError):
-        raise AssetNotFoundError(f"no run {id!r} in {settings.home / 'runs'}") from None
+        raise AssetNotFoundError(f"no run {id!r} in {folder.parent}") from None
     run = Run(id=record.pop("run"), folder=folder, **record)
     if run.state == "running":
         run.computed, run.memo_hits = _counted(folder / "events.jsonl")
     if run.state == "running" and _abandoned(folder / "lock"):
         run.state, run.error = "lost", "its process ended before it did; run it again to go on where it was"
     return run
+
+
+def _folder() -> Path:
+    return Settings.load().home / "runs"
 
 
 def _counted(events: Path) -> tuple[int, int]:

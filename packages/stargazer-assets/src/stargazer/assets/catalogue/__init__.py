@@ -30,28 +30,9 @@ from stargazer.assets.catalogue.variants import (
     VqsrModel,
     VqsrTranches,
 )
+from stargazer.assets.model import REGISTRY as REGISTRY  # complete, as the front page offers it
 
-__all__ = [
-    "R1",
-    "R2",
-    "AlignerIndex",
-    "Alignment",
-    "AlignmentIndex",
-    "AnnData",
-    "Annotation",
-    "BqsrReport",
-    "DuplicateMetrics",
-    "Intervals",
-    "KnownSites",
-    "KnownSitesIndex",
-    "ProvenanceDocument",
-    "QcReport",
-    "Reference",
-    "ReferenceGzipIndex",
-    "ReferenceIndex",
-    "SequenceDict",
-    "Variants",
-    "VariantsIndex",
-    "VqsrModel",
-    "VqsrTranches",
-]
+__all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "AnnData", "Annotation", "BqsrReport",
+           "DuplicateMetrics", "Intervals", "KnownSites", "KnownSitesIndex", "ProvenanceDocument",
+           "QcReport", "Reference", "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict", "Variants",
+           "VariantsIndex", "VqsrModel", "VqsrTranches"]  # fmt: skip

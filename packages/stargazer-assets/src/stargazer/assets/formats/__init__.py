@@ -1,4 +1,4 @@
-"""What the files of the field say of themselves: FASTA, FASTQ, HDF5, tables and the first bytes of any file."""
+"""Reading and checking files of genomics: FASTA, FASTQ, VCF, BED, GFF3, BAM, CRAM, HDF5, and indexes of these."""
 
 from __future__ import annotations
 

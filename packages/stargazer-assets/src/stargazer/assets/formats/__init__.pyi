@@ -1,6 +1,16 @@
+from .compression import GZIP, first_bytes
 from .fasta import SMALL, ambiguity_notes, read_contigs, small_contigs
-from .fastq import Record, are_interleaved, in_order, mate_number, name_of, read_fastq, template_name
-from .heads import GZIP, first_bytes, first_reads, last_read
+from .fastq import (
+    Record,
+    are_interleaved,
+    first_reads,
+    in_order,
+    last_read,
+    mate_number,
+    name_of,
+    read_fastq,
+    template_name,
+)
 from .tables import check_dict
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a valid reference FASTA is: names, line structure and bases, read once from beginning to end.
+"""Reading and checking reference FASTA: contig names, line structure and bases, in one pass.
 
 What is valid here, `samtools faidx`, `samtools dict` and bwa read alike. Memory is that of a part of the file, however
 long its contigs are.
@@ -7,20 +7,20 @@ long its contigs are.
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import itertools
 import re
 import shlex
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 from stargazer.assets.errors import FormatError
+from stargazer.assets.formats.compression import GZIP, head_of, is_bgzf, opened, start_of
 
-__all__ = ["SMALL", "FastaContig", "ambiguity_notes", "check_beginning", "read_contigs", "small_contigs"]
+__all__ = ["SMALL", "FastaContig", "ambiguity_notes", "check_beginning", "check_fasta", "read_contigs",
+           "small_contigs"]  # fmt: skip
 
 SMALL = 32 << 20
 """Bytes, as they are and decompressed, of a FASTA that is read whole when it is added: a fraction of a second."""
@@ -71,6 +71,17 @@ class FastaContig:
     soft_masked: int
     codes: Mapping[str, int]
     places: Sequence[tuple[int, str]]
+
+
+def check_fasta(path: Path) -> None:
+    """FASTA, plain or BGZF (which can be read in parts): all of a small file."""
+    head, raw = head_of(path, "FASTA"), start_of(path)
+    if raw.startswith(GZIP) and not is_bgzf(raw):
+        raise FormatError(
+            f"{path.name!r} is plain gzip, which cannot be read in parts: add it decompressed (`gunzip`) or as `bgzip`"
+        )
+    if small_contigs(path) is None:
+        check_beginning(head, path.name)
 
 
 def read_contigs(path: Path, name: str = "") -> Iterator[FastaContig]:
@@ -138,15 +149,9 @@ def _small(path: Path, size: int, modified: int) -> Sequence[FastaContig] | None
 
 
 def _parts(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as raw:
-        compressed = raw.peek(2)[:2] == b"\x1f\x8b"
-        with gzip.open(raw) if compressed else raw as file:
-            try:
-                while part := file.read(PART):
-                    yield part
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                problem = f"is a truncated or damaged gzip file: {error}; copy it again"
-                raise FormatError(f"{path.name!r} {problem}") from None
+    with opened(path) as file:
+        while part := file.read(PART):
+            yield part
 
 
 @attrs.define
@@ -195,29 +200,30 @@ class _Reader:
         self._name = name
         self._line = 1  # the number of the line that is being read
         self._column = 0  # bases of it that were read
-        self._heading: bytes | None = None  # of a title line that is being read
         self._contig: _Contig | None = None
         self._titles: dict[str, int] = {}  # number of the title line by contig
-        self._held = b""  # a carriage return that ended a part
+        self._held = b""  # what ended a part: the beginning of a title line, or a carriage return
 
     def take(self, data: bytes) -> Iterator[FastaContig]:
         """Read a part; give the contigs that end in it."""
         data, self._held = self._held + data, b""
-        if data.endswith(b"\r"):
-            data, self._held = data[:-1], b"\r"
         at = 0
         while at < len(data):
-            if self._heading is not None:
-                at = self._read_title(data, at)
-            elif not self._column and data[at] == ord(">"):
+            if not self._column and data[at] == ord(">"):
+                end = data.find(b"\n", at)
+                if end < 0:
+                    self._held = data[at : at + TITLE]
+                    return
                 yield from self._finished()
-                self._heading = b""
-                at += 1
+                self._begin(data[at + 1 : end].removesuffix(b"\r"), data[at:])
+                at = end + 1
             else:
                 end = data.find(b"\n>", at)
                 stop = len(data) if end < 0 else end + 1
+                if end < 0 and data.endswith(b"\r"):
+                    stop, self._held = stop - 1, b"\r"
                 self._read_lines(data[at:stop])
-                at = stop
+                at = stop + len(self._held)
 
     def end(self) -> Iterator[FastaContig]:
         """Judge the end of the file; give the last contig.
@@ -225,10 +231,11 @@ class _Reader:
         Raises:
             FormatError: as read_contigs.
         """
-        if self._held:
+        if self._held.startswith(b">"):
+            yield from self._finished()
+            self._begin(self._held[1:], self._held)
+        elif self._held:
             raise self._stray_return(b"")
-        if self._heading is not None:
-            self._begin()
         if self._contig is None:
             raise self._error("no contig: a FASTA has a line that begins with '>' for each", line=0)
         if self._column:
@@ -245,29 +252,15 @@ class _Reader:
             )
         yield contig.finished()
 
-    # titles
-
-    def _read_title(self, data: bytes, at: int) -> int:
-        """Go on reading a title line at a place; return where the next line begins."""
-        assert self._heading is not None
-        end = data.find(b"\n", at)
-        piece = data[at:] if end < 0 else data[at:end].removesuffix(b"\r")
-        if b"\r" in piece:
-            raise self._stray_return(data[at:])
-        self._heading += piece[: TITLE - len(self._heading)]
-        if end < 0:
-            return len(data)
-        self._begin()
-        return end + 1
-
-    def _begin(self) -> None:
-        """Begin the contig of the title line that was read."""
-        assert self._heading is not None
-        found = self._heading.split(maxsplit=1)[0] if self._heading[:1].strip() else b""
+    def _begin(self, title: bytes, data: bytes) -> None:
+        """Begin the contig of a title line, which data begins with."""
+        if b"\r" in title:
+            raise self._stray_return(data)
+        found = title.split(maxsplit=1)[0] if title[:1].strip() else b""
         name = _text(found)
         if not found:
-            shown = _text(b">" + self._heading[:SHOWN])
-            remedy = f"remove the space: {self._mended(UNINDENT)}" if self._heading.strip() else "give it one"
+            shown = _text(b">" + title[:SHOWN])
+            remedy = f"remove the space: {self._mended(UNINDENT)}" if title.strip() else "give it one"
             raise self._error(
                 f"a contig without a name: {shown!r} does not name one right after the '>'; {remedy}"
             )
@@ -283,7 +276,7 @@ class _Reader:
                 + self._mended(f"sed '{self._line}s/^>[^[:space:]]*/&_2/'")
             )
         self._titles[name] = self._line
-        self._contig, self._heading = _Contig(name, self._line), None
+        self._contig = _Contig(name, self._line)
         self._line += 1
 
     # sequences

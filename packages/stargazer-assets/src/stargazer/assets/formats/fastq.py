@@ -1,4 +1,4 @@
-"""What a FASTQ record is, for every check and every tool of ours; and which reads are mates.
+"""Reading and checking FASTQ records, and telling which reads are mates.
 
 A record has four lines, as bwa reads them: `@name comment`, bases, `+` with any text, and as many qualities from `!` to
 `~`. Lines may end as on Windows, reads may be empty, and blank lines may follow the last record.
@@ -6,21 +6,25 @@ A record has four lines, as bwa reads them: `@name comment`, bases, `+` with any
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from stargazer.assets.errors import FormatError
+from stargazer.assets.formats.compression import (
+    GZIP,
+    HEAD,
+    first_bytes,
+    head_of,
+    is_small,
+    last_bytes,
+    opened,
+    start_of,
+)
 
-__all__ = [
-    "Record",
-    "are_interleaved",
-    "in_order",
-    "last_record",
-    "mate_number",
-    "name_of",
-    "read_fastq",
-    "template_name",
-]
+__all__ = ["Record", "are_interleaved", "check_fastq", "first_reads", "in_order", "last_read",
+           "last_record", "mate_number", "name_of", "read_fastq", "template_name"]  # fmt: skip
 
 
 class Readable(Protocol):
@@ -47,6 +51,39 @@ COMPRESSED = {
     b"\x1f\x8b": ("twice with gzip", "gunzip"),
 }
 BLOCK = 1 << 18  # bytes that are read at once; both more and fewer are slower
+
+
+def check_fastq(path: Path) -> None:
+    """FASTQ, plain or gzip: a small file to its end; of a large one the first records and, if it is plain, the last."""
+    head_of(path, "FASTQ")
+    if is_small(path):
+        with opened(path) as file:
+            for _ in read_fastq(file, path.name):
+                pass
+        return
+    first_reads(path)
+    if not start_of(path).startswith(GZIP):
+        last_read(path)
+
+
+def first_reads(path: Path) -> list[Record]:
+    """The whole records in the first bytes of FASTQ.
+
+    Raises:
+        FormatError: it is no FASTQ.
+    """
+    raw, head = first_bytes(path)
+    return list(read_fastq(io.BytesIO(head), path.name, whole=max(len(raw), len(head)) < HEAD))
+
+
+def last_read(path: Path) -> Record | None:
+    """The last record of FASTQ; None of a large file that has to be decompressed from its beginning.
+
+    Raises:
+        FormatError: it does not end with a whole record.
+    """
+    end = last_bytes(path, lines=8)
+    return None if end is None else last_record(end, path.name)
 
 
 def read_fastq(file: Readable, title: str, *, whole: bool = True) -> Iterator[Record]:

@@ -1,4 +1,4 @@
-"""Formats of tab-separated lines: variants, intervals, annotation, dictionaries and indices, whole to the last line.
+"""Checks of tab-separated files (VCF, BED, GFF3, GTF, sequence dictionaries, FASTA indexes), whole to the last line.
 
 A file that was cut, and then perhaps compressed, ends in the middle of a line as a rule. Small files are read whole, of
 large ones the lines at either end. A last line that is complete but lacks its line end is right.
@@ -6,15 +6,14 @@ large ones the lines at either end. A last line that is complete but lacks its l
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shlex import quote
 
 from stargazer.assets.errors import FormatError
-from stargazer.assets.formats.heads import GZIP, Text, check_bgzf, first_bytes, text_of
+from stargazer.assets.formats.compression import GZIP, check_bgzf, first_bytes, opened
+from stargazer.assets.formats.text import Text, text_of
 
 __all__ = ["check_annotation", "check_bed", "check_dict", "check_fai", "check_vcf"]
 
@@ -242,16 +241,11 @@ def _fewer(count: int, wanted: int) -> str:
 
 def _vcf_columns(path: Path) -> int:
     """How many columns each record of a VCF has at least, by its header."""
-    is_gzip = first_bytes(path)[0].startswith(GZIP)
-    left = LARGEST_HEADER
-    line = b"##"
-    try:
-        with gzip.open(path) if is_gzip else open(path, "rb") as file:
-            while line.startswith(b"##") and left > 0:
-                line = file.readline(left)
-                left -= len(line)
-    except (EOFError, OSError, zlib.error) as error:
-        raise FormatError(f"{path.name!r} is a damaged gzip file: {error}; copy it again") from None
+    left, line = LARGEST_HEADER, b"##"
+    with opened(path) as file:
+        while line.startswith(b"##") and left > 0:
+            line = file.readline(left)
+            left -= len(line)
     columns = line.decode("latin-1").rstrip("\r\n\t").split("\t")
     fixed, more = columns[: len(VCF_COLUMNS)], columns[len(VCF_COLUMNS) :]
     if fixed == VCF_COLUMNS:

@@ -1,24 +1,131 @@
-"""The `stargazer` command: a module for each group of verbs, imported when one of them is called."""
+"""The `stargazer` command: finds the verb, imports its module, runs it, and turns errors into exit statuses."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-__all__ = ["main", "serve_or_main"]
+__all__ = ["VERBS", "main", "serve_or_main"]
+
+FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
+
+VERBS = {
+    "demo": "simulate a family, call its variants, compare with the truth: start here",
+    "add": "register files (or a URL) with what they are",
+    "query": "list registered files",
+    "get": "copy files out, under names people read",
+    "amend": "correct what is said of a registered file",
+    "rm": "take a registration back",
+    "why": "how a file came to be, back to what was imported",
+    "diff": "where the ways of two files part, and how they differ",
+    "stale": "what was computed from a file, with a tool or by a task",
+    "supersede": "use one file instead of another from now on",
+    "run": "run a workflow; without a name, list them",
+    "push": "send files to Pinata, with their provenance",
+    "pull": "bring files from Pinata, with their provenance",
+    "verify": "read files in full and compare them with their CIDs",
+    "fsck": "check the store, repair what can be repaired",
+    "gc": "remove bytes that no record refers to",
+    "evict": "drop bytes that can be had again, keep their records",
+    "replay": "compute a capsule again from its imports, and compare",
+    "bundle": "files that travel together: make, list, show, fetch, verify",
+    "config": "every setting, where it comes from, and what follows from it",
+    "doctor": "check this installation",
+    "serve": "serve MCP over stdio, for agents",
+}
+"""Every verb, whose module and function have its name, and its line in the help."""
+
+QUIET = ("demo", "doctor", "fsck", "serve")
+"""Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
+
+EXAMPLE = """\
+for example:
+  stargazer demo
+  stargazer add GRCh38.fa build=GRCh38
+  stargazer add reads_R1.fq.gz reads_R2.fq.gz sample=NA12878 lane=L001
+  stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --outdir results
+
+`stargazer VERB --help` says more."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status; errors are one text on stderr, never a traceback."""
     try:
-        from stargazer.mcp.cli.dispatch import dispatch
+        import signal
+
+        from stargazer.mcp.cli.console import fail, forget_stdout, plain_warnings, settle_streams
     except KeyboardInterrupt:  # while the first modules are imported
         return 130
-    return dispatch(argv)
+    settle_streams()
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with plain_warnings():
+            status = _call(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+            return status
+    except KeyboardInterrupt:
+        fail("interrupted")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        forget_stdout()
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        from stargazer.mcp.cli.console import explain
+
+        explain(error)
+        return FAILED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def serve_or_main() -> int:
     """The command `stargazer-mcp`: without words it serves a client's pipes; else it is `stargazer`."""
-    import sys
-
     alone = len(sys.argv) == 1 and sys.stdin is not None and not sys.stdin.isatty()
     return main(["serve"] if alone else None)
+
+
+def _call(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        lines = "".join(f"  {name:9} {line}\n" for name, line in VERBS.items())
+        title = "usage: stargazer VERB ...\n\nReads in, variants out: typed, verified, traceable."
+        sys.stdout.write(f"{title}\n\n{lines}\n{EXAMPLE}\n")
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        sys.stdout.write(f"stargazer {version('stargazer-mcp')}\n")
+        return 0
+    name, *rest = argv
+    if name not in VERBS:
+        import difflib
+
+        from stargazer.mcp.cli.console import fail
+
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(VERBS)}"
+        fail(f"unknown verb {name!r}; {hint}")
+        return MISUSED
+    import importlib
+
+    status: int | None = getattr(importlib.import_module(f"stargazer.mcp.cli.{name}"), name)(rest)
+    if name not in QUIET:
+        _say_doubt()
+    return status or 0
+
+
+def _say_doubt() -> None:
+    """Say what is wrong with the index to those whose verb did not ask it: opening it says so already."""
+    from stargazer.assets import StargazerError
+    from stargazer.mcp.cli.console import note
+    from stargazer.storage import get_client
+
+    try:
+        store = get_client().store
+        if not store.is_open and (said := store.doubt()) and not store.is_open:
+            note(f"stargazer: warning: {said}")
+    except StargazerError:  # of the settings
+        pass
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)

@@ -1,18 +1,16 @@
-"""`stargazer amend`: what is said of registered files, corrected; the bytes and how they came to be stay."""
+"""`stargazer amend`: corrects the metadata of registered files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from stargazer.assets import FormatError, InvalidAssetError
-from stargazer.mcp.cli.finding import existing, one_record, print_records
-from stargazer.mcp.cli.output import note, print_json
-from stargazer.mcp.cli.words import Parser, Words, single
-
-if TYPE_CHECKING:
-    from stargazer.assets import Asset, IpFile
-    from stargazer.storage import Store
+from stargazer.assets import Asset, FormatError, InvalidAssetError, IpFile, asset_class
+from stargazer.mcp.cli.console import note, print_json, print_records
+from stargazer.mcp.cli.selection import existing, one_record
+from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.notices import amended_notices
+from stargazer.mcp.records import as_dict
+from stargazer.storage import Addition, Store, check_pairs, checked_one_by_one, field_text
 
 __all__ = ["amend"]
 
@@ -27,17 +25,16 @@ def amend(argv: Sequence[str]) -> int:
         "computed from them stays, and names them by their CIDs. The old record is gone; who changed it, and when,\n"
         "is written down.",
         "  stargazer amend lane2_R1.fq.gz lane2_R2.fq.gz lane=L002\n  stargazer amend bafkrei... lane=",
+        {"--json": "print the records as they are now as JSON"},
     )
-    parser.add_argument("--json", action="store_true", help="print the records as they are now as JSON")
     words = parser.sort(argv)
-    pairs = single(words, parser)
+    pairs = parser.single(words)
     if not words.plain or not pairs:
         parser.error("name records by CID, id or file, and say what is true of them: key=value")
-    from stargazer.mcp.noticing import amended_notices
-    from stargazer.mcp.records import as_dict
 
     store = existing()
-    records = _meant(store, words)
+    found = [one_record(store, word) for word in words.plain]
+    records = list({record.id: record for record in found}.values())
     changes = _changes(store, records, pairs)
     _check(store, records, changes)
     amended = [store.amend(record, change) for record, change in zip(records, changes, strict=True)]
@@ -53,17 +50,6 @@ def amend(argv: Sequence[str]) -> int:
     return 0
 
 
-def _meant(store: Store, words: Words) -> list[IpFile]:
-    """The one record that each word names, provenance aside.
-
-    Raises:
-        AssetNotFoundError: none.
-        AmbiguousAssetError: the same bytes are registered as several things.
-    """
-    found = [one_record(store, word, words) for word in words.plain]
-    return list({record.id: record for record in found}.values())
-
-
 def _changes(
     store: Store, records: Sequence[IpFile], pairs: Mapping[str, str]
 ) -> list[dict[str, str | None]]:
@@ -72,23 +58,17 @@ def _changes(
     Raises:
         InvalidAssetError: a key that no record's type knows.
     """
-    from stargazer.assets import asset_class, unknown_key
-    from stargazer.storage import check_links, field_text
-
     kinds = [asset_class(record.keyvalues.get("asset", "")) for record in records]
     if "asset" in pairs:
         raise InvalidAssetError(
             "what a file is cannot be amended: take the record back (`stargazer rm ID`), and add the file as what it is"
         )
-    for key in pairs:
-        if not any(key in kind.fields() for kind in kinds):
-            raise InvalidAssetError("\n".join(unknown_key(kind, key) for kind in dict.fromkeys(kinds)))
-    for kind in set(kinds):
-        check_links(kind, {key: value for key, value in pairs.items() if value}, store)
+    changes = {key: value or None for key, value in pairs.items()}
+    check_pairs(list(dict.fromkeys(kinds)), changes, store)
     return [
         {
-            key: field_text(kind, key, value) if value else None
-            for key, value in pairs.items()
+            key: None if value is None else field_text(kind, key, value)
+            for key, value in changes.items()
             if key in kind.fields()
         }
         for kind in kinds
@@ -110,8 +90,6 @@ def _check(store: Store, records: Sequence[IpFile], changes: Sequence[Mapping[st
 
 
 def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
-    from stargazer.assets import asset_class
-
     pairs = {key: value for key, value in {**record.keyvalues, **change}.items() if value is not None}
     kind = asset_class(pairs.get("asset", ""))
     try:
@@ -122,8 +100,6 @@ def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
 
 def _complaints(store: Store, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
     """What the checks of registration say of files that are here."""
-    from stargazer.storage import Addition, checked_one_by_one
-
     items = [
         Addition(path=record.path, asset=asset, name=record.name)
         for record, asset in zip(records, assets, strict=True)

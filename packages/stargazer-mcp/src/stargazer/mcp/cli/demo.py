@@ -1,4 +1,4 @@
-"""`stargazer demo`: a family simulated, its variants called and compared with the truth."""
+"""`stargazer demo`: simulates a family, calls its variants and compares them with the truth."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StorageError
-from stargazer.mcp.cli.output import note, print_json, print_table, print_text
-from stargazer.mcp.cli.supervising import supervise
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.console import note, print_json, print_table, print_text
+from stargazer.mcp.cli.progress import supervise
+from stargazer.mcp.cli.words import Parser, option
 
 if TYPE_CHECKING:
     from stargazer.workflows.demo import Demo
@@ -27,14 +27,19 @@ def demo(argv: Sequence[str]) -> int:
         "Simulate a family of three with known variants, register its reads, call the variants,\n"
         "compare with the truth. The second time nothing is computed.",
         "  stargazer demo\n  stargazer demo --outdir my-first-run",
+        {
+            "--outdir": option(
+                "DIR",
+                "where copies of the calls and the report go; stargazer-demo by default",
+                type=Path,
+                default=Path("stargazer-demo"),
+            ),
+            "--refresh": "compute everything anew",
+            "--json": "print the results as JSON",
+        },
     )
-    parser.add_argument("--outdir", metavar="DIR", type=Path, default=Path("stargazer-demo"),
-                        help="where copies of the calls and the report go; stargazer-demo by default")  # fmt: skip
-    parser.add_argument("--refresh", action="store_true", help="compute everything anew")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     words = parser.sort(argv)
-    if words.plain or words.pairs:
-        parser.error("the demo takes no arguments")
+    parser.no_words(words, "the demo takes no arguments")
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows.demo import is_simulated, prepare, run_demo
 
@@ -46,7 +51,7 @@ def demo(argv: Sequence[str]) -> int:
     )
     prepare()
     refresh = Refresh() if words.options.refresh else None
-    done = supervise("demo", lambda observer: run_demo(observer, refresh=refresh))
+    done = supervise("demo", lambda: run_demo(refresh=refresh))
     if isinstance(done, int):
         return done
     files = _export(done, words.options.outdir)

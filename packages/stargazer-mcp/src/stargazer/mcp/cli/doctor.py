@@ -1,17 +1,58 @@
-"""`stargazer doctor`: what is installed, set and found here, and what to do about the rest."""
+"""`stargazer doctor`: checks Python, distributions, settings, the store, the machine and tools."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import itertools
-from collections.abc import Sequence
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import attrs
-from stargazer.mcp.cli.output import note, print_json, print_text
+from stargazer.assets import StargazerError
+from stargazer.mcp.cli.console import note, print_json, print_text
 from stargazer.mcp.cli.words import Parser
+from stargazer.storage import Settings
 
-__all__ = ["doctor"]
+if TYPE_CHECKING:
+    from stargazer.tasks import Tool
+
+__all__ = ["Finding", "doctor", "examine"]
 
 MARKS = {"ok": "ok      ", "optional": "optional", "low": "low     ", "broken": "BROKEN  "}
+DISTRIBUTIONS = (
+    "stargazer-assets",
+    "stargazer-storage",
+    "stargazer-tasks",
+    "stargazer-workflows",
+    "stargazer-mcp",
+)
+LITTLE_SPACE = 5e9  # bytes
+ESSENTIAL = {"samtools", "bcftools", "bwa-mem3", "bwa-index"}
+"""The tools of the path from reads to variants that needs nothing but wheels."""
+
+
+@attrs.frozen
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        state: `broken` makes the command fail; `optional` is something missing that not everybody needs; `low` is
+            what may run out.
+        remedy: what to do about it.
+    """
+
+    topic: str
+    name: str
+    text: str
+    state: Literal["ok", "optional", "low", "broken"] = "ok"
+    remedy: str = ""
 
 
 def doctor(argv: Sequence[str]) -> int:
@@ -22,13 +63,10 @@ def doctor(argv: Sequence[str]) -> int:
         "Check this installation: Python, distributions, settings, the store, tools.\n"
         "Exit status 1 if something essential is broken; nothing is changed.",
         "  stargazer doctor\n  stargazer doctor --json",
+        {"--json": "print the findings as JSON"},
     )
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     words = parser.sort(argv)
-    if words.plain or words.pairs:
-        parser.error("doctor takes no words")
-    from stargazer.mcp.installation import examine
-
+    parser.no_words(words, "doctor takes no words")
     findings = examine()
     broken = [finding for finding in findings if finding.state == "broken"]
     if words.options.json:
@@ -46,3 +84,165 @@ def doctor(argv: Sequence[str]) -> int:
         )
         return 1
     return 0
+
+
+def examine() -> list[Finding]:
+    """Everything there is to say about this installation; nothing is changed by it."""
+    found = [*_python(), *_distributions()]
+    try:
+        settings = Settings.load()
+    except StargazerError as error:
+        return [
+            *found,
+            Finding("settings", "settings", str(error), "broken", "correct the variable or the file"),
+        ]
+    found += _settings(settings)
+    for check in (_store, _machine, _tools):
+        found += _survived(check, settings)
+    return found
+
+
+def _survived(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
+    topic = check.__name__.strip("_")
+    try:
+        return list(check(settings))
+    except Exception as error:
+        return [
+            Finding(
+                topic,
+                topic,
+                f"{type(error).__name__}: {error}",
+                "broken",
+                "reinstall: pip install stargazer-mcp",
+            )
+        ]
+
+
+def _python() -> Iterator[Finding]:
+    version = platform.python_version()
+    good = sys.version_info >= (3, 11)
+    yield Finding("python", "Python", f"{version} at {sys.executable}", "ok" if good else "broken",
+                  "" if good else "use Python 3.11 or newer")  # fmt: skip
+    yield Finding("python", "platform", f"{platform.system()} {platform.release()} {platform.machine()}")
+
+
+def _distributions() -> Iterator[Finding]:
+    for name in DISTRIBUTIONS:
+        try:
+            yield Finding("distributions", name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding("distributions", name, "not installed", "broken", f"pip install {name}")
+    for place in _foreign():
+        yield Finding(
+            "distributions", "stargazer", f"another project's package, at {place}: it breaks our imports", "broken",
+            "pip uninstall stargazer, then pip install --force-reinstall --no-deps " + " ".join(DISTRIBUTIONS),
+        )  # fmt: skip
+
+
+def _foreign() -> list[str]:
+    """Where somebody else's `stargazer` is: ours has no `__init__.py` at its top."""
+    places = [
+        str(init) for folder in sys.path if (init := Path(folder) / "stargazer" / "__init__.py").is_file()
+    ]
+    try:
+        other = metadata.distribution("stargazer")
+    except metadata.PackageNotFoundError:
+        return places
+    return places or [f"distribution stargazer {other.version}"]
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    yield Finding("settings", "why this mode", settings.mode_reason)
+    if settings.mode == "cloud" and not settings.pinata_jwt:
+        yield Finding("settings", "cloud", "cloud mode keeps files on Pinata, and PINATA_JWT is not set", "broken",
+                      "set PINATA_JWT to a token of your account, or STARGAZER_MODE=local")  # fmt: skip
+    for name, source in settings.origins.items():
+        value = settings.shown(name)
+        if name == "home" and (reason := _unusable(settings.home)):
+            remedy = "ask its owner, or set STARGAZER_HOME to a folder of yours"
+            yield Finding("settings", name, f"{value}  [{source}]: {reason}", "broken", remedy)
+        else:
+            yield Finding("settings", name, f"{value}  [{source}]")
+
+
+def _unusable(folder: Path) -> str:
+    """Why a folder cannot be made or written; empty if it can."""
+    there = _nearest(folder)
+    if not there.is_dir():
+        return f"{there} is no folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder, or of those above it the nearest that exists."""
+    return next(path for path in [folder, *folder.parents] if os.path.exists(path))
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    from stargazer.storage import LocalStorageClient
+
+    store = LocalStorageClient(settings.local, index=settings.index).store
+    there = _nearest(store.root)
+    if reason := _unusable(store.root):
+        yield Finding("store", "folder", f"{store.root}: {reason}", "broken",
+                      "ask its owner, or set STARGAZER_LOCAL to a folder of yours")  # fmt: skip
+    else:
+        yield Finding(
+            "store", "folder", f"{store.root}" + ("" if there == store.root else " (made at first use)")
+        )
+    free = shutil.disk_usage(there).free
+    yield Finding("store", "free space", f"{free / 1e9:.1f} GB on {_filesystem(there)}",
+                  *(("ok", "") if free > LITTLE_SPACE else ("low", "free some space")))  # fmt: skip
+    index = store.index_path
+    if index.parent != store.root:
+        yield Finding("store", "index", str(index))
+    store.is_checked = True  # it is said below
+    if reason := store.doubt():
+        yield Finding("store", "index", reason, "broken", "stargazer fsck")
+    elif os.path.exists(index):  # else a look would make it
+        yield Finding("store", "records", f"{len(store.query({})):,}")
+
+
+def _filesystem(folder: Path) -> str:
+    """The type of a folder's filesystem, where the system tells (Linux)."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return "this filesystem"
+    real = folder.resolve()
+    here = [mount for mount in mounts if real.is_relative_to(mount[1].encode().decode("unicode_escape"))]
+    return max(here, key=lambda mount: len(mount[1]))[2] if here else "this filesystem"
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    yield Finding("machine", "cores", f"{settings.cores} given to tasks, of {os.cpu_count()}")
+    yield Finding(
+        "machine", "memory", f"{settings.memory / 1e9:.1f} GB given to tasks, of {total / 1e9:.1f} GB"
+    )
+
+
+def _tools(settings: Settings) -> Iterator[Finding]:
+    for name, tool in _declared_tools().items():
+        try:
+            found = tool.resolve()
+        except StargazerError as error:
+            state: Literal["optional", "broken"] = "broken" if name in ESSENTIAL else "optional"
+            first, *rest = str(error).splitlines()
+            yield Finding("tools", name, first, state, "; ".join(line.strip(" -") for line in rest))
+        else:
+            yield Finding("tools", name, f"{found.version} ({found.source})")
+
+
+def _declared_tools() -> dict[str, Tool]:
+    """Every tool that the tasks of installed distributions may call, by name."""
+    from stargazer.tasks import Tool
+
+    modules = []
+    for point in metadata.entry_points(group="stargazer.tasks"):
+        with contextlib.suppress(Exception):
+            modules.append(importlib.import_module(point.value))
+    found = {
+        value.name: value for module in modules for value in vars(module).values() if isinstance(value, Tool)
+    }
+    return dict(sorted(found.items()))

@@ -1,53 +1,103 @@
-"""What a person sees while tasks run: a live table on a terminal, a line for each finished task elsewhere."""
+"""Shows progress on stderr while a command works: of tasks, of files on their way, and of bytes."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-from stargazer.mcp.cli.output import escaped, note
+from stargazer.mcp.cli.console import escaped, human_size, note
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from stargazer.storage.bundles import News
     from stargazer.tasks.execution import Event
 
-__all__ = ["progress"]
+__all__ = ["byte_progress", "file_progress", "moving", "supervise", "tasks_shown"]
+
+T = TypeVar("T")
+
+
+def supervise(title: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T | int:
+    """Run what `start` begins and show its tasks; its result, or the exit status after SIGINT or SIGTERM.
+
+    A signal cancels the work, which then ends its tools and leaves nothing half done.
+    """
+    import asyncio
+
+    received: list[int] = []
+
+    async def main() -> T:
+        with _signals(received), tasks_shown(title):
+            return await start()
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        name = signal.Signals(received[0]).name
+        note(f"stargazer: stopped by {name}; what was finished is kept, run it again to go on")
+        return 128 + received[0]
 
 
 @contextlib.contextmanager
-def progress(title: str) -> Iterator[Callable[[Event], None]]:
-    """Show the events that the yielded observer is told, on stderr, until the end of the block."""
+def _signals(received: list[int]) -> Iterator[None]:
+    """SIGINT and SIGTERM cancel the current asyncio task, once; `received` tells which came."""
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def stop(number: int) -> None:
+        if not received:
+            received.append(number)
+            note("stargazer: stopping ...")
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def tasks_shown(title: str) -> Iterator[None]:
+    """Show the tasks that are called within a `with` block, on stderr."""
+    from stargazer.tasks.execution import observe
+
     if not sys.stderr.isatty():
-        yield _Lines()
+        with observe(_tell_event):
+            yield
         return
     from rich.console import Console
     from rich.live import Live
 
     shown = _Tasks(title)
-    with Live(
-        get_renderable=shown.table, console=Console(stderr=True), refresh_per_second=5, transient=False
-    ):
-        yield shown
+    console = Console(stderr=True)
+    with observe(shown), Live(get_renderable=shown.table, console=console, refresh_per_second=5):
+        yield
 
 
-class _Lines:
-    """A line for each task that finished, was remembered, was stopped, or failed."""
-
-    def __call__(self, event: Event) -> None:
-        what = f"{event.task} {event.label}".strip()
-        if event.kind == "finished":
-            note(f"{what}: done in {event.seconds:.1f} s")
-        elif event.kind == "memo hit":
-            note(f"{what}: remembered")
-        elif event.kind == "failed":
-            note(f"{what}: {'stopped' if _stopped(event) else 'failed'}")
-        elif event.note:
-            note(f"{what}: {event.note}")
+def _tell_event(event: Event) -> None:
+    """A line for a task that finished, was remembered, was stopped, or failed."""
+    what = f"{event.task} {event.label}".strip()
+    if event.kind == "finished":
+        note(f"{what}: done in {event.seconds:.1f} s")
+    elif event.kind == "memo hit":
+        note(f"{what}: remembered")
+    elif event.kind == "failed":
+        note(f"{what}: {'stopped' if _stopped(event) else 'failed'}")
+    elif event.note:
+        note(f"{what}: {event.note}")
 
 
 def _stopped(event: Event) -> bool:
@@ -135,3 +185,91 @@ def _doing(task: _Calls) -> str:
     if task.remembered:
         words.append(f"{task.remembered} remembered")
     return "; ".join(word for word in words if word)
+
+
+@contextlib.contextmanager
+def moving() -> Iterator[Callable[[News], None]]:
+    """Show what is fetched, on stderr: bars on a terminal, a line for each finished file elsewhere."""
+    if not sys.stderr.isatty():
+        yield _tell_line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        yield _Bars(shown)
+
+
+def _tell_line(news: News) -> None:
+    if news.state == "done":
+        note(f"{news.name}: {human_size(news.size)}")
+    elif news.state == "failed":
+        note(f"{news.name}: failed")
+
+
+class _Bars:
+    """A bar for each file on its way; finished ones go, so that a bundle of thousands has a few lines."""
+
+    def __init__(self, shown: Any):
+        self._shown = shown
+        self._bars: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, news: News) -> None:
+        from rich.text import Text
+
+        with self._lock:
+            if news.state == "moving" and news.name not in self._bars:
+                label = Text(escaped(news.name)).markup
+                self._bars[news.name] = self._shown.add_task(label, total=news.size)
+            if news.state == "moving":
+                self._shown.update(self._bars[news.name], completed=news.done)
+            elif news.state != "here":
+                if news.name in self._bars:
+                    self._shown.remove_task(self._bars.pop(news.name))
+                mark = human_size(news.size) if news.state == "done" else "failed"
+                self._shown.console.print(Text(f"{escaped(news.name)}: {mark}"))
+
+
+@contextlib.contextmanager
+def byte_progress(what: str) -> Iterator[Callable[[int, int | None], None] | None]:
+    """Show on a terminal how far a long run is, on one line that goes when it ends."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    began = last = time.monotonic()
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < 0.2:
+            return
+        last = now
+        rate = done / (now - began)
+        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+        whole = f" of {human_size(total)}" if total else ""
+        sys.stderr.write(f"\r\x1b[K{what} {human_size(done)}{whole} at {human_size(rate)}/s{left}")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def file_progress(what: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """Show how much of several files that move at once is there; the observer takes name, bytes and bytes in all."""
+    with byte_progress(what) as show:
+        if show is None:
+            yield None
+            return
+        seen: dict[str, tuple[int, int]] = {}
+
+        def tell(name: str, done: int, total: int | None) -> None:
+            seen[name] = done, total or done
+            show(sum(done for done, _ in seen.values()), sum(total for _, total in seen.values()))
+
+        yield tell

@@ -1,7 +1,8 @@
-"""From errors to answers that say what was expected, and from what clients send to what they meant."""
+"""Errors of tool calls as answers that say what was expected, and warnings while the index is in doubt."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -14,14 +15,14 @@ from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
 from stargazer.assets import InvalidAssetError, StargazerError
 from stargazer.assets.addresses import hidden
-from stargazer.mcp.cli.dispatch import kept_traceback
+from stargazer.mcp.cli.console import kept_traceback
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.limits import error_text, refuse_large
-from stargazer.storage import Settings, refused
+from stargazer.storage import Settings, get_client, refused
 
-from mcp.types import CallToolRequestParams
+from mcp.types import CallToolRequestParams, TextContent
 
-__all__ = ["ExplainInput", "JsonObject", "told"]
+__all__ = ["ExplainInput", "JsonObject", "SayDoubt", "told"]
 
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "list_tasks": {"search": "variants", "kind": "workflow"},
@@ -125,3 +126,33 @@ def _line(name: str, schema: Mapping[str, Any]) -> str:
         "one of " + ", ".join(map(str, schema["enum"])) if "enum" in schema else schema.get("type", "value")
     )
     return f"{name} ({kind}): {schema.get('description', '')}".rstrip(": ")
+
+
+class SayDoubt(Middleware):
+    """An answer carries why it may be wrong, under `warning` and as a text of its own; an error, as its last line."""
+
+    async def on_call_tool(
+        self,
+        context: MiddlewareContext[CallToolRequestParams],
+        call_next: CallNext[CallToolRequestParams, Any],
+    ) -> Any:
+        """Call the tool."""
+        try:
+            result = await call_next(context)
+        except ToolError as error:
+            said = await asyncio.to_thread(_doubt)
+            if not said or said in str(error):
+                raise
+            raise ToolError(f"{error}\n{said}") from error
+        if said := await asyncio.to_thread(_doubt):
+            if result.structured_content is not None:
+                result.structured_content["warning"] = said
+            result.content.append(TextContent(type="text", text=f"warning: {said}"))
+        return result
+
+
+def _doubt() -> str:
+    try:
+        return get_client().store.doubt()
+    except StargazerError:  # of the settings: the tools say it
+        return ""

@@ -1,4 +1,4 @@
-"""query_files: what is registered."""
+"""The MCP tool `query_files`: registered files by type and metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a call may be, and an answer."""
+"""Limits on the size of tool calls and of their answers."""
 
 from __future__ import annotations
 

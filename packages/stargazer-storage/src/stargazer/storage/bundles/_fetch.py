@@ -28,13 +28,13 @@ from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url, tar
 from stargazer.storage.bundles.review import accepted, check_arrived, enders_first, needed, scrutinised
 from stargazer.storage.checking import Checked
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.downloading import fetch_file, fetch_object
+from stargazer.storage.download.fetch import fetch_file, fetch_object
+from stargazer.storage.download.sources import file_name, source_of
 from stargazer.storage.ledger.claims import ended_by, statements_of
 from stargazer.storage.ledger.documents import account, now
+from stargazer.storage.locks import private_folder
 from stargazer.storage.objects import Objects
-from stargazer.storage.sources import file_name, source_of
 from stargazer.storage.threads import each
-from stargazer.storage.workspaces import private_folder
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile

@@ -8,26 +8,19 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets import (
-    Asset,
-    AssetNotFoundError,
-    InvalidAssetError,
-    StorageError,
-    companions_of,
-    record_id,
-)
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError, record_id
 from stargazer.assets.provenance import Document, Execution
 from stargazer.storage.bundles.environment import environment_here
 from stargazer.storage.bundles.find import write_file
 from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, is_url, parse
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.companions import with_companions
 from stargazer.storage.ledger.claims import ended_by, statements_of
 from stargazer.storage.lineage._why import executions_of, steps_of
 
@@ -86,7 +79,7 @@ def make(
         StorageError: bytes or provenance are missing, or the folder cannot be written.
     """
     check_name(name)
-    chosen = _with_companions(store, records)
+    chosen = with_companions(store, _files(records))
     if not chosen:
         raise AssetNotFoundError(
             f"the bundle {name!r} would be empty: no record is selected; see `stargazer query`"
@@ -132,18 +125,18 @@ def with_lineage(store: Store, records: Iterable[IpFile], *, intermediates: bool
     Raises:
         AssetNotFoundError: how a file came to be is not known here, or an import was taken back.
     """
-    chosen = _with_companions(store, records)
+    chosen = with_companions(store, _files(records))
     while True:
         steps = [(step, _record(store, step)) for step in steps_of(store, chosen)]
         between = [record for step, record in steps if isinstance(step.document, Execution)]
         imports = [record for step, record in steps if not isinstance(step.document, Execution)]
         made = {record.id for record in between}
-        accompanying = [record for record in _with_companions(store, between) if record.id not in made]
+        accompanying = [record for record in with_companions(store, between) if record.id not in made]
         more = [*chosen, *imports, *accompanying, *(between if intermediates else [])]
         found = {record.id: record for record in more}
         if len(found) == len(chosen):
             return chosen
-        chosen = _with_companions(store, found.values())
+        chosen = with_companions(store, found.values())
 
 
 def documents_of(store: Store, records: Iterable[IpFile]) -> dict[str, Document]:
@@ -191,18 +184,9 @@ def documents_of(store: Store, records: Iterable[IpFile]) -> dict[str, Document]
     return found
 
 
-def _with_companions(store: Store, records: Iterable[IpFile]) -> list[IpFile]:
-    """Records and those of what accompanies them, each once; no provenance, which travels as such."""
-    found: dict[str, IpFile] = {}
-    waiting = deque(record for record in records if record.keyvalues.get("asset") != "provenance")
-    while waiting:
-        record = waiting.popleft()
-        if record.id not in found:
-            found[record.id] = record
-            kind = type(Asset.from_record(record))
-            for cls, link in companions_of(kind) if kind.asset_key else ():
-                waiting += store.query({"asset": cls.asset_key, link: record.cid})
-    return list(found.values())
+def _files(records: Iterable[IpFile]) -> list[IpFile]:
+    """The records without those of provenance, which travels as such."""
+    return [record for record in records if record.keyvalues.get("asset") != "provenance"]
 
 
 def _record(store: Store, step: Step) -> IpFile:

@@ -36,8 +36,9 @@ from stargazer.storage.bundles.manifest import (
     parse,
 )
 from stargazer.storage.cid import is_cid
-from stargazer.storage.files import locked_folder, sync_paths
+from stargazer.storage.files import sync_paths
 from stargazer.storage.ledger.documents import now
+from stargazer.storage.locks import locked_folder
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -294,7 +295,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _read_url(url: str) -> tuple[bytes, str]:
     """The bytes of a manifest behind a URL, one more than it may have at most, and the URL without secrets."""
-    from stargazer.storage.http import SourceError, open_url
+    from stargazer.storage.download.http import SourceError, open_url
 
     place = without_secrets(url)
     try:

@@ -14,8 +14,7 @@ from attrs import asdict, field, frozen
 from stargazer.assets import MAX_KEYVALUES, FormatError, record_id
 from stargazer.assets.addresses import without_secrets
 from stargazer.storage.bundles.environment import Environment, parse_environment
-from stargazer.storage.cid import is_cid
-from stargazer.storage.links import normal
+from stargazer.storage.cid import is_cid, normal
 
 __all__ = [
     "LARGEST",

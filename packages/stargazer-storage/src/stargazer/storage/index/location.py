@@ -1,9 +1,13 @@
-"""Where the index of a store lies: in the store, unless that is on a network filesystem or another place is set."""
+"""Where the index of a store lies: in the store, unless that is on a network filesystem or another place is set.
+
+SQLite's write-ahead log needs memory that processes share, which network filesystems do not have.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -11,11 +15,16 @@ from pathlib import Path
 
 from stargazer.assets import StorageError
 
-from .filesystem import network_filesystem
-
-__all__ = ["index_path"]
+__all__ = ["index_path", "network_filesystem"]
 
 _NAME = "index.sqlite"
+_MOUNTS = "/proc/self/mounts"
+_NETWORK = {
+    "9p", "afs", "beegfs", "ceph", "cifs", "fuse.beegfs", "fuse.ceph", "fuse.cephfs", "fuse.gcsfuse", "fuse.glusterfs",
+    "fuse.juicefs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
+    "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "wekafs",
+}  # fmt: skip
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
 _told: set[Path] = set()
 
 
@@ -54,6 +63,25 @@ def index_path(root: Path, configured: Path | None = None) -> Path:
         f"The store {os.fspath(root)!r} is on a network filesystem ({kind}), where SQLite cannot share an index, and "
         "no local disk was found for it: set STARGAZER_INDEX to a folder on a local disk."
     )
+
+
+def network_filesystem(path: str | os.PathLike[str]) -> str | None:
+    """The type of the network filesystem that holds `path` ('nfs4', 'lustre', ...), or None if it is a local one.
+
+    Told from the mount table of Linux; elsewhere every filesystem counts as local. The path need not exist.
+    """
+    try:
+        with open(_MOUNTS, "rb") as mounts:
+            lines = [line.split(b" ") for line in mounts]
+    except OSError:
+        return None
+    target = os.fsencode(os.path.realpath(path))
+    kind, longest = "", -1
+    for _, mount, mounted_type, *_ in lines:
+        point = _ESCAPE.sub(lambda escape: bytes([int(escape[1], 8) & 0xFF]), mount).rstrip(b"/")
+        if (target == point or target.startswith(point + b"/")) and len(point) >= longest:
+            kind, longest = os.fsdecode(mounted_type), len(point)  # of two on one point, the later is on top
+    return kind if kind in _NETWORK else None
 
 
 def _name(root: Path) -> str:

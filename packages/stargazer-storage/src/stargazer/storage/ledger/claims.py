@@ -29,10 +29,9 @@ from stargazer.storage.lineage import dependencies
 if TYPE_CHECKING:
     import sqlite3
 
-    from stargazer.storage.index import Index
+    from stargazer.storage.index.records import Index
 
 __all__ = [
-    "SCHEMA",
     "Claims",
     "Statement",
     "edges_of",
@@ -42,16 +41,6 @@ __all__ = [
     "statements_of",
     "time_of",
 ]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS documents(cid TEXT PRIMARY KEY, own INT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS claims(
-    record TEXT, document TEXT, at TEXT, ended INT, PRIMARY KEY(record, document)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS claims_document ON claims(document);
-CREATE TABLE IF NOT EXISTS edges(
-    cid TEXT, role TEXT, provenance_cid TEXT, number INTEGER PRIMARY KEY);
-CREATE INDEX IF NOT EXISTS edges_cid ON edges(cid, role);
-"""
 
 MOST_KEPT = 100_000
 """Statements of documents that are kept while records are settled anew."""

@@ -14,12 +14,7 @@ from stargazer.storage.ledger import trust
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "answer", "executions", "note"]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS attempts(number INTEGER PRIMARY KEY, run_key TEXT, document TEXT UNIQUE);
-CREATE INDEX IF NOT EXISTS attempts_key ON attempts(run_key);
-"""
+__all__ = ["answer", "executions", "note"]
 
 
 def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:

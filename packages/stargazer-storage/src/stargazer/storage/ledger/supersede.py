@@ -15,15 +15,8 @@ from stargazer.assets.provenance import Amendment, Document, Supersession
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "hidden", "note", "selected", "standing", "successor"]
+__all__ = ["hidden", "note", "selected", "standing", "successor"]
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS superseded(
-    document TEXT PRIMARY KEY, record TEXT, successor TEXT, at TEXT, ended INT) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS superseded_record ON superseded(record);
-CREATE TABLE IF NOT EXISTS amended(record TEXT, became TEXT, PRIMARY KEY(record, became)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS amended_became ON amended(became);
-"""
 
 _BEFORE = """
 WITH RECURSIVE before(record) AS (

@@ -1,4 +1,4 @@
-"""How files came to be: provenance read from a store alone, and shown to people and programs."""
+"""What provenance tells: how a file came to be, why two files differ, what has to be done again after a change."""
 
 from __future__ import annotations
 

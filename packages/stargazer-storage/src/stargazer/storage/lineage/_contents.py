@@ -1,4 +1,4 @@
-"""How the contents of two files differ, in a few lines: text, tables and JSON here, other formats by entry point."""
+"""How the contents of two files differ, told in a few lines; distributions add readers of formats by entry point."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import collections
 import gzip
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,21 +41,15 @@ def contents(store: Store, a: Entry, b: Entry) -> list[str]:
     if missing:
         return [f"the bytes of {' and '.join(missing)} are not here: `stargazer get CID` brings them"]
     paths = store.read_here(a.cid), store.read_here(b.cid)
-    kinds = {entry.keyvalues.get("asset", "") for entry in (a, b)}
-    reader = _reader(kinds.pop()) if len(kinds) == 1 else None
-    if reader is not None:
+    kind = a.keyvalues.get("asset", "")
+    readers = entry_points(group=ENTRY_POINT_GROUP, name=kind) if kind == b.keyvalues.get("asset", "") else ()
+    for entry in readers:
+        reader: Reader = entry.load()
         try:
             return reader(*paths)
         except (StargazerError, OSError, ValueError) as error:
             return [f"not read as what it is registered as: {one_line(str(error))}", *plain(*paths)]
     return plain(*paths)
-
-
-def _reader(kind: str) -> Reader | None:
-    for entry in entry_points(group=ENTRY_POINT_GROUP, name=kind):
-        reader: Reader = entry.load()
-        return reader
-    return None
 
 
 def plain(a: Path, b: Path) -> list[str]:
@@ -71,14 +65,14 @@ def plain(a: Path, b: Path) -> list[str]:
     return (_columns(*columns) if all(len(names) > 1 for names in columns) else []) + _text(a, b)
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Path, size: int = 65536) -> bytes:
+    """The first bytes of a file, decompressed if it is gzip."""
     with _opened(path) as file:
-        found: bytes = file.read(65536)
+        found: bytes = file.read(size)
         return found
 
 
 def _opened(path: Path) -> Any:
-    """A file, decompressed if it is gzip."""
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     return gzip.open(path) if compressed else path.open("rb")
@@ -100,9 +94,9 @@ def _bytes(a: Path, b: Path) -> list[str]:
 
 
 def _json(path: Path) -> Any:
+    """The value of a JSON document; None of what is none, or large."""
+    text = _head(path, _JSON + 1)
     try:
-        with _opened(path) as file:
-            text = file.read(_JSON + 1)
         return json.loads(text) if len(text) <= _JSON else None
     except (ValueError, RecursionError):
         return None
@@ -146,14 +140,11 @@ def _columns(a: list[bytes], b: list[bytes]) -> list[str]:
 
 def _text(a: Path, b: Path) -> list[str]:
     """Lines that only one file has, however they are ordered; where the two part first."""
-    counts: collections.Counter[bytes] = collections.Counter()
-    totals, first, limited = [0, 0], "", False
+    counts: collections.Counter[bytes] = collections.Counter()  # of lines, those of B negative
+    totals, first = [0, 0], ""
     with _opened(a) as one, _opened(b) as other:
-        pairs: Iterable[tuple[bytes | None, bytes | None]] = itertools.zip_longest(one, other)
-        for number, (left, right) in enumerate(pairs, 1):
-            if number > _LINES:
-                limited = True
-                break
+        pairs: Iterator[tuple[bytes | None, bytes | None]] = itertools.zip_longest(one, other)
+        for number, (left, right) in enumerate(itertools.islice(pairs, _LINES), 1):
             totals = [totals[0] + (left is not None), totals[1] + (right is not None)]
             if left == right:
                 continue
@@ -163,20 +154,17 @@ def _text(a: Path, b: Path) -> list[str]:
                     counts[line] += sign
                     if not counts[line]:
                         del counts[line]
-    only = [sum(counts[line] for line in counts if counts[line] > 0),
-            -sum(counts[line] for line in counts if counts[line] < 0)]  # fmt: skip
+        is_cut = next(pairs, None) is not None
+    only = [sum(max(sign * count, 0) for count in counts.values()) for sign in (1, -1)]
     lines = [f"lines: {totals[0]:,} in A, {totals[1]:,} in B; {only[0]:,} only in A, {only[1]:,} only in B"]
     if first and not any(only):
         lines[0] += " (another order)"
-    lines += [first] if first else ["the same lines, compressed in another way"]
+    lines.append(first or "the same lines, compressed in another way")
     for side, sign in (("A", 1), ("B", -1)):
-        examples = itertools.islice((line for line in counts if counts[line] * sign > 0), _SHOWN)
-        lines += [f"  only in {side}: {_example(line)}" for line in examples]
-    return lines + ([f"compared: the first {_LINES:,} lines"] if limited else [])
-
-
-def _example(line: bytes) -> str:
-    return _short(line.decode(errors="replace").rstrip().replace("\t", " "))
+        for line in itertools.islice((line for line in counts if counts[line] * sign > 0), _SHOWN):
+            text = line.decode(errors="replace").rstrip().replace("\t", " ")
+            lines.append(f"  only in {side}: {_short(text)}")
+    return lines + ([f"compared: the first {_LINES:,} lines"] if is_cut else [])
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Where the ways in which two files were made part: the first differences upstream, and not what follows from them."""
+"""How two files were made in different ways: the first differences upstream, without those that follow from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from typing import Any, Literal
 
 import attrs
-from stargazer.assets.provenance import Entry, Execution, Import
+from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
 from stargazer.storage.lineage._render import one_line, title
 from stargazer.storage.lineage._why import Step, why
 from stargazer.storage.store import Store
@@ -33,7 +33,7 @@ class Place:
     b: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Divergence:
     """One thing that differs although nothing before it explains that.
 
@@ -53,9 +53,9 @@ class Divergence:
     name: str
     a: str
     b: str
-    cids: tuple[str, str] = ("", "")
-    parts: list[str] = attrs.field(factory=list)
-    places: list[Place] = attrs.field(factory=list)
+    cids: tuple[str, str] = attrs.field(default=("", ""), kw_only=True)
+    parts: list[str] = attrs.field(factory=list, kw_only=True)
+    places: list[Place] = attrs.field(factory=list, kw_only=True)
 
 
 @attrs.frozen
@@ -100,38 +100,29 @@ def diff(store: Store, a: str, b: str) -> Difference:
 def between(a: Execution, b: Execution) -> Iterator[Divergence]:
     """What differs between two executions of a task besides their inputs."""
     if a.code_digest != b.code_digest:
-        told_apart = a.distribution != b.distribution
-        yield Divergence(
-            kind="code",
-            name=a.task,
-            a=a.distribution if told_apart else f"code {a.code_digest[:12]}",
-            b=b.distribution if told_apart else f"code {b.code_digest[:12]}",
-            parts=_other_parts(a, b),
-        )
-    files = {_parameter(entry) for entry in (*a.inputs, *b.inputs)}  # of a parameter that may be none
+        names = a.distribution, b.distribution
+        if names[0] == names[1]:
+            names = f"code {a.code_digest[:12]}", f"code {b.code_digest[:12]}"
+        parts = sorted(name for name in {*a.code, *b.code} if a.code.get(name) != b.code.get(name))
+        yield Divergence("code", a.task, *names, parts=parts if a.code and b.code else [])
     both = a.parameters.keys() & b.parameters.keys()
-
-    def given(side: Execution) -> dict[str, str]:
-        values = side.parameters.items()
-        return {
-            name: json.dumps(value, sort_keys=True)
-            for name, value in values
-            if name in both or name not in files
-        }
-
-    yield from _unequal("parameter", given(a), given(b))
-    tools = [_tools(side) for side in (a, b)]
-    for name in sorted({*tools[0], *tools[1]}):
-        used = [side.get(name, "") for side in tools]
-        if used[0] != used[1]:
-            yield Divergence(kind="tool", name=name, a=used[0], b=used[1])
-        elif all(scripts := [_scripts(side, name) for side in (a, b)]) and scripts[0] != scripts[1]:
-            yield Divergence(
-                kind="code", name=f"what runs {name}", a=f"code {scripts[0]}", b=f"code {scripts[1]}"
-            )
+    files = {_parameter(entry) for entry in (*a.inputs, *b.inputs)} - both  # of a parameter that may be none
+    values = [
+        {name: json.dumps(value, sort_keys=True) for name, value in given.items() if name not in files}
+        for given in (a.parameters, b.parameters)
+    ]
+    yield from _unequal("parameter", values[0], values[1])
+    for name in sorted({tool.name for tool in (*a.tools, *b.tools)}):
+        used = [[tool for tool in side.tools if tool.name == name] for side in (a, b)]
+        tools = [", ".join(sorted(map(_version, side))) for side in used]
+        scripts = [", ".join(sorted(tool.script for tool in side)) for side in used]
+        if tools[0] != tools[1]:
+            yield Divergence("tool", name, *tools)
+        elif all(scripts) and scripts[0] != scripts[1]:  # where both have written down the code that runs it
+            yield Divergence("code", f"what runs {name}", f"code {scripts[0]}", f"code {scripts[1]}")
     for name in ("platform", "python", "image"):
         if getattr(a, name) != getattr(b, name):
-            yield Divergence(kind="platform", name=name, a=getattr(a, name), b=getattr(b, name))
+            yield Divergence("platform", name, getattr(a, name), getattr(b, name))
 
 
 def _unequal(
@@ -140,7 +131,7 @@ def _unequal(
     for name in sorted({*a, *b}):
         values = a.get(name, ""), b.get(name, "")
         if values[0] != values[1]:
-            yield Divergence(kind=kind, name=f"{name}{suffix}", a=values[0], b=values[1])
+            yield Divergence(kind, f"{name}{suffix}", *values)
 
 
 def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
@@ -153,15 +144,13 @@ def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step,
             return ([], []) if same else _executions(one, other, here, there)
     elif cids[0] == cids[1]:
         return [], []
-    kind: Kind
+    role = here.entry.role
     if isinstance(one, Import) and isinstance(other, Import):
-        kind, texts = "file", (told(here), told(there))
-    elif one is None or other is None:
-        kind, texts = "unknown", (told(here), told(there))
-    else:
-        kind, texts = "task", (_made_by(here), _made_by(there))
-    name = here.entry.role or (here.entry.keyvalues.get("asset", "file") if kind == "file" else "")
-    return [Divergence(kind=kind, name=name, a=texts[0], b=texts[1], cids=cids)], []
+        name = role or here.entry.keyvalues.get("asset", "file")
+        return [Divergence("file", name, told(here), told(there), cids=cids)], []
+    if one is None or other is None:
+        return [Divergence("unknown", role, told(here), told(there), cids=cids)], []
+    return [Divergence("task", role, _made_by(here), _made_by(there), cids=cids)], []
 
 
 def _executions(
@@ -174,9 +163,9 @@ def _executions(
     if cids[0] != cids[1]:
         results = [step.made_as or step.entry.keyvalues.get("kind", "") for step in (here, there)]
         if results[0] != results[1]:
-            found.append(Divergence(kind="result", name=a.task, a=results[0], b=results[1], cids=cids))
+            found.append(Divergence("result", a.task, *results, cids=cids))
         elif not found and not deeper:
-            found.append(Divergence(kind="unexplained", name=a.task, a="", b="", cids=cids))
+            found.append(Divergence("unexplained", a.task, "", "", cids=cids))
     return found, deeper
 
 
@@ -192,13 +181,10 @@ def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list
             if one.entry.cid != other.entry.cid:
                 deeper.append((one, other))
             else:
-                found += _unequal(
-                    "metadata", _fields(one.entry), _fields(other.entry), f" of {one.entry.role}"
-                )
-        for step in left:
-            alone.append(Divergence(kind="input", name=name, a=told(step), b="", cids=(step.entry.cid, "")))
-        for step in right:
-            alone.append(Divergence(kind="input", name=name, a="", b=told(step), cids=("", step.entry.cid)))
+                fields = _fields(one.entry), _fields(other.entry)
+                found += _unequal("metadata", *fields, suffix=f" of {one.entry.role}")
+        alone += [Divergence("input", name, told(step), "", cids=(step.entry.cid, "")) for step in left]
+        alone += [Divergence("input", name, "", told(step), cids=("", step.entry.cid)) for step in right]
     found += alone
     if not (found or deeper):
         found += _reordered(*lists)
@@ -223,7 +209,7 @@ def _reordered(a: Mapping[str, list[Step]], b: Mapping[str, list[Step]]) -> Iter
         right = b.get(name, [])
         if [step.entry.cid for step in left] != [step.entry.cid for step in right]:
             texts = [", ".join(f"{told(step)} {step.entry.cid}" for step in side) for side in (left, right)]
-            yield Divergence(kind="parameter", name=f"order of {name}", a=texts[0], b=texts[1])
+            yield Divergence("parameter", f"order of {name}", *texts)
 
 
 def _paired(left: list[Step], right: list[Step]) -> tuple[list[tuple[Step, Step]], list[Step], list[Step]]:
@@ -261,32 +247,14 @@ def _fields(entry: Entry) -> dict[str, str]:
     return {key: value for key, value in entry.keyvalues.items() if not key.endswith("_cid")}
 
 
-def _tools(execution: Execution) -> dict[str, str]:
-    tools: dict[str, list[str]] = {}
-    for tool in execution.tools:
-        tools.setdefault(tool.name, []).append(tool.version + (f" ({tool.source})" if tool.source else ""))
-    return {name: ", ".join(sorted(versions)) for name, versions in tools.items()}
-
-
-def _scripts(execution: Execution, name: str) -> str:
-    """The digest of the code of ours that runs a tool, where it was written down."""
-    return ", ".join(sorted(tool.script for tool in execution.tools if tool.name == name))
-
-
-def _other_parts(a: Execution, b: Execution) -> list[str]:
-    """The names of what differs in the code of two executions; none where one of them did not write it down."""
-    if not (a.code and b.code):
-        return []
-    return sorted(name for name in {*a.code, *b.code} if a.code.get(name) != b.code.get(name))
+def _version(tool: ToolUse) -> str:
+    return tool.version + (f" ({tool.source})" if tool.source else "")
 
 
 def _made_by(step: Step) -> str:
-    match step.document:
-        case Execution(task=task):
-            return task
-        case Import(command=command):
-            return command
-    return "unknown"
+    if isinstance(step.document, Execution):
+        return step.document.task
+    return step.document.command if isinstance(step.document, Import) else "unknown"
 
 
 def told(step: Step) -> str:

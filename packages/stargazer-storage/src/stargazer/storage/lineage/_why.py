@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections import deque
@@ -91,8 +92,9 @@ def walk(first: Step, *, in_order: bool = False) -> Iterator[Step]:
     waiting, seen = [first], set()
     while waiting:
         step = waiting.pop()
-        if id(step) not in seen:
-            seen.add(id(step))
+        key = step.entry.cid, step.provenance_cid
+        if key not in seen:
+            seen.add(key)
             yield step
             waiting += reversed(step.inputs) if in_order else step.inputs
 
@@ -122,12 +124,7 @@ def executions_of(store: Store, records: Iterable[IpFile]) -> dict[str, Executio
 def as_json(step: Step) -> dict[str, Any]:
     """A lineage for programs: the file asked for, and all files by CID with what made them and what that read."""
     files: dict[str, Any] = {}
-    seen: set[tuple[str, str]] = set()
     for here in walk(step):
-        key = here.entry.cid, here.provenance_cid
-        if key in seen:
-            continue
-        seen.add(key)
         if here.entry.cid in files:  # the same bytes, before a step that changed only what they are called
             files[here.entry.cid].setdefault("before", []).append(_step_as_json(here))
         else:
@@ -161,7 +158,7 @@ class _Known:
 
     def __init__(self, store: Store):
         self.store = store
-        self.documents: dict[str, _Read] = {}
+        self.read = functools.cache(functools.partial(_Read, store))
         self.steps: dict[Hashable, Step] = {}
 
     def first(self, file: str | IpFile) -> Step:
@@ -210,9 +207,7 @@ class _Known:
         if not makers:
             return self.steps.setdefault(key, Step(entry=entry, provenance_cid=named[0] if named else ""))
         first, *others = groups.values()
-        read = self.read(
-            first.provenance_cid
-        ).made_by  # the same bytes, before a step that changed none of them
+        read = self.read(first.provenance_cid).made_by  # the same bytes, before a step that changed none
         self.steps[key] = Step(
             entry=attrs.evolve(first.made, role=entry.role),
             made_as=first.made.role,
@@ -223,22 +218,16 @@ class _Known:
         )
         return self.steps[key]
 
-    def read(self, cid: str) -> _Read:
-        """A document, read at most once."""
-        if cid not in self.documents:
-            try:
-                self.documents[cid] = _Read(cid, self.store.document(cid))
-            except StargazerError:
-                self.documents[cid] = _Read(cid, None)
-        return self.documents[cid]
-
 
 class _Read:
     """A document (None if it cannot be read here), with its files by what they are asked for, many times."""
 
-    def __init__(self, cid: str, document: Document | None):
+    def __init__(self, store: Store, cid: str):
         self.cid = cid
-        self.document = document
+        self.document: Document | None = None
+        with contextlib.suppress(StargazerError):
+            self.document = store.document(cid)
+        document = self.document
         self.inputs = document.inputs if isinstance(document, Execution) else []
         self.outputs: dict[str, list[Entry]] = {}
         if isinstance(document, Execution | Import):

@@ -9,18 +9,7 @@ from stargazer.assets.provenance import Document, Execution
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "is_execution", "note"]
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs(number INTEGER PRIMARY KEY, document TEXT UNIQUE, task TEXT, at TEXT);
-CREATE INDEX IF NOT EXISTS runs_task ON runs(task);
-CREATE TABLE IF NOT EXISTS files(number INTEGER PRIMARY KEY, cid TEXT UNIQUE);
-CREATE TABLE IF NOT EXISTS reads(file INT, run INT, PRIMARY KEY(file, run)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS makes(run INT, file INT, PRIMARY KEY(run, file)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tools(
-    name TEXT, version TEXT, run INT, PRIMARY KEY(name, version, run)) WITHOUT ROWID;
-"""
-"""The graph in numbers: walking 100,000 executions by their CIDs takes seconds."""
+__all__ = ["is_execution", "note"]
 
 
 def is_execution(connection: sqlite3.Connection, cid: str) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
-import attrs
 from stargazer.assets.provenance import Entry, Execution, Import
 from stargazer.storage.lineage._render import labels, one_line
 from stargazer.storage.lineage._why import Step, walk
@@ -16,14 +16,13 @@ __all__ = ["as_dot", "as_mermaid"]
 _LONGEST = 60  # characters of one line in a node
 
 
-@attrs.frozen
-class _Node:
-    """A file or an execution: its key in the graph, its lines, and the CID that it stands for."""
+class _Node(NamedTuple):
+    """A file or an execution: its key in the graph, its lines, the CID that it stands for, and what it is."""
 
     key: str
     lines: list[str]
     cid: str
-    kind: str  # "file", "imported" or "execution"
+    kind: Literal["file", "imported", "execution"]
 
 
 def as_dot(step: Step) -> str:
@@ -34,73 +33,61 @@ def as_dot(step: Step) -> str:
         "file": "shape=box, style=rounded",
         "imported": 'shape=cylinder, style=filled, fillcolor="#f4ead2"',
     }
-    body = [
-        f"  {node.key} [label={_quoted(node.lines)}, tooltip={_quoted([node.cid])}, {shapes[node.kind]}];"
-        for node in nodes
+    lines = [
+        "digraph lineage {",
+        "  rankdir=LR;",
+        '  node [fontname="Helvetica"]; edge [fontname="Helvetica"];',
     ]
-    body += [
-        f"  {begin} -> {end}" + (f" [label={_quoted([role])}]" if role else "") + ";"
-        for begin, end, role in edges
-    ]
-    return "\n".join(
-        [
-            "digraph lineage {",
-            "  rankdir=LR;",
-            '  node [fontname="Helvetica"]; edge [fontname="Helvetica"];',
-            *body,
-            "}",
-        ]
-    )
+    for node in nodes:
+        shape = shapes[node.kind]
+        lines.append(f"  {node.key} [label={_quoted(node.lines)}, tooltip={_quoted([node.cid])}, {shape}];")
+    for begin, end, role in edges:
+        lines.append(f"  {begin} -> {end}" + (f" [label={_quoted([role])}]" if role else "") + ";")
+    return "\n".join([*lines, "}"])
 
 
 def as_mermaid(step: Step) -> str:
     """A lineage in Mermaid's language, which GitHub and many editors draw."""
     nodes, edges = _drawn(step)
     brackets = {"execution": ("[", "]"), "file": ("(", ")"), "imported": ("[(", ")]")}
-    body = [
-        f"  {node.key}{brackets[node.kind][0]}{_mermaid(node.lines)}{brackets[node.kind][1]}"
-        for node in nodes
-    ]
-    body += [
-        f"  {begin} -->" + (f"|{_mermaid([role])}|" if role else "") + f" {end}" for begin, end, role in edges
-    ]
-    return "\n".join(["flowchart LR", *body])
+    lines = ["flowchart LR"]
+    for node in nodes:
+        left, right = brackets[node.kind]
+        lines.append(f"  {node.key}{left}{_mermaid(node.lines)}{right}")
+    for begin, end, role in edges:
+        lines.append(f"  {begin} -->" + (f"|{_mermaid([role])}|" if role else "") + f" {end}")
+    return "\n".join(lines)
 
 
-def _drawn(step: Step) -> tuple[list[_Node], list[tuple[str, str, str]]]:
+def _drawn(step: Step) -> tuple[Iterable[_Node], Iterable[tuple[str, str, str]]]:
     """The nodes, the file asked for first, and the edges from what was read to what read it, with its role."""
     nodes: dict[str, _Node] = {}
     edges: dict[tuple[str, str, str], None] = {}
-    keys: dict[tuple[str, str], str] = {}
+    keys: dict[tuple[str, ...], str] = {}
 
     def key(letter: str, *identity: str) -> str:
-        return keys.setdefault((letter, "\0".join(identity)), f"{letter}{len(keys)}")
+        return keys.setdefault((letter, *identity), f"{letter}{len(keys)}")
 
     for here in walk(step, in_order=True):
-        file = key("f", here.entry.cid, here.provenance_cid)
-        kind = "imported" if isinstance(here.document, Import) else "file"
-        nodes.setdefault(file, _Node(file, list(_of_file(here.entry)), here.entry.cid, kind))
-        if isinstance(here.document, Execution):
+        entry, document = here.entry, here.document
+        file = key("f", entry.cid, here.provenance_cid)
+        lines = [
+            entry.keyvalues.get("asset", "file"),
+            " ".join(map(_plain, labels(entry))),
+            f"...{entry.cid[-9:]}",
+        ]
+        kind: Literal["imported", "file"] = "imported" if isinstance(document, Import) else "file"
+        nodes[file] = _Node(file, list(filter(None, lines)), entry.cid, kind)
+        if isinstance(document, Execution):
             made_by = key("x", here.provenance_cid)
-            lines = list(_of_execution(here.document))
+            tools = [f"{tool.name} {tool.version}" for tool in document.tools]
+            lines = [document.task.rpartition(".")[2], *tools]
             nodes.setdefault(made_by, _Node(made_by, lines, here.provenance_cid, "execution"))
-            edges.setdefault((made_by, file, ""))
+            edges[made_by, file, ""] = None
             for child in here.inputs:
                 read = key("f", child.entry.cid, child.provenance_cid)
-                edges.setdefault((read, made_by, _role(child.entry)))
-    return list(nodes.values()), list(edges)
-
-
-def _of_file(entry: Entry) -> Iterator[str]:
-    yield entry.keyvalues.get("asset", "file")
-    if values := labels(entry):
-        yield " ".join(map(_plain, values))
-    yield f"...{entry.cid[-9:]}"
-
-
-def _of_execution(document: Execution) -> Iterator[str]:
-    yield document.task.rpartition(".")[2]
-    yield from (f"{tool.name} {tool.version}" for tool in document.tools)
+                edges[read, made_by, _role(child.entry)] = None
+    return nodes.values(), edges
 
 
 def _role(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""Why a task has to run although it ran before: the earlier execution most like the call, and what differs."""
+"""Why a call of a task has to be executed: what differs from the earlier execution that is most like it."""
 
 from __future__ import annotations
 
@@ -77,22 +77,16 @@ def find_nearest(store: Store, call: Execution) -> Nearest | None:
 
 def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
     """What of the run key differs; the machine and where a tool comes from are no part of it."""
-    keyed = [
-        attrs.evolve(
-            side,
-            tools=[attrs.evolve(tool, source="") for tool in side.tools],
-            platform="",
-            python="",
-            image="",
-        )
-        for side in (then, now)
-    ]
+    keyed = []
+    for side in (then, now):
+        tools = [attrs.evolve(tool, source="") for tool in side.tools]
+        keyed.append(attrs.evolve(side, tools=tools, platform="", python="", image=""))
     yield from between(*keyed)
     differing, others = inputs_between(*([Step(entry=entry) for entry in side.inputs] for side in keyed))
     yield from differing
     for one, other in others:
         cids = one.entry.cid, other.entry.cid
-        yield Divergence(kind="input", name=one.entry.role, a=told(one), b=told(other), cids=cids)
+        yield Divergence("input", one.entry.role, told(one), told(other), cids=cids)
 
 
 def _why_it_does_not_count(store: Store, cid: str) -> str:

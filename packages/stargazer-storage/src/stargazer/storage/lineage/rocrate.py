@@ -57,28 +57,27 @@ def as_rocrate(step: Step) -> Entity:
         entities |= {entity["@id"]: entity for entity in _file(file)}
     for cid, execution in sorted(executions.items(), key=lambda item: (item[1].started, item[0])):
         entities |= {entity["@id"]: entity for entity in _action(cid, execution, files)}
-    documents = [file.document for file in files.values()]
     times = [document.finished for document in executions.values()]
-    times += [document.at for document in documents if isinstance(document, Import)]
+    times += [file.document.at for file in files.values() if isinstance(file.document, Import)]
     name = step.entry.name or step.entry.keyvalues.get("asset", "file")
-    people = [{"@id": entity["@id"]} for entity in entities.values() if entity["@type"] == "Person"]
+    people = [_to(entity["@id"]) for entity in entities.values() if entity["@type"] == "Person"]
     root: Entity = {
         "@id": "./",
         "@type": "Dataset",
         "name": f"How {name} came to be",
         "description": f"{name} ({step.entry.cid}) and what it was made from, as Stargazer recorded it.",
         "datePublished": _time(max(filter(None, times), default="1970-01-01T00:00:00Z")),
-        "license": {"@id": LICENSE["@id"]},
-        "conformsTo": {"@id": PROFILE},
-        "hasPart": [_to(cid) for cid in files],
-        "mentions": [{"@id": f"#{cid}"} for cid in executions],
+        "license": _to(LICENSE["@id"]),
+        "conformsTo": _to(PROFILE),
+        "hasPart": [_to(f"ipfs://{cid}") for cid in files],
+        "mentions": [_to(f"#{cid}") for cid in executions],
         "author": people,
     }
     descriptor: Entity = {
         "@id": METADATA,
         "@type": "CreativeWork",
-        "about": {"@id": "./"},
-        "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+        "about": _to("./"),
+        "conformsTo": _to("https://w3id.org/ro/crate/1.1"),
     }
     profile: Entity = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
     graph: list[Entity] = [descriptor, root, profile, LICENSE, *entities.values()]
@@ -101,91 +100,87 @@ def write_rocrate(step: Step, folder: Path) -> Path:
 
 
 def _file(step: Step) -> Iterator[Entity]:
-    entry = step.entry
-    pairs = " ".join(f"{key}={value}" for key, value in sorted(entry.keyvalues.items()))
-    entity: Entity = {
+    entry, document = step.entry, step.document
+    description = " ".join(f"{key}={value}" for key, value in sorted(entry.keyvalues.items()))
+    origin = ""
+    if isinstance(document, Import):
+        origin = entry.origin
+        imported = f"imported from {origin or entry.name} by {document.account} at {document.at}"
+        description = f"{description} ({imported})".strip()
+        if document.account:
+            yield _person(document.account)
+    yield {
         "@id": f"ipfs://{entry.cid}",
         "@type": "File",
         "name": entry.name or entry.keyvalues.get("asset", "file"),
-        "description": pairs,
+        "description": description,
         "identifier": entry.cid,
         "encodingFormat": FORMATS.get(Path(entry.name).suffix, "application/octet-stream"),
+        "contentSize": str(entry.size or ""),
+        "isBasedOn": origin if origin.startswith(("https://", "http://")) else "",
     }
-    if entry.size:
-        entity["contentSize"] = str(entry.size)
-    if isinstance(step.document, Import):
-        by, at = step.document.account, step.document.at
-        entity["description"] = (
-            f"{pairs} (imported from {entry.origin or entry.name} by {by} at {at})".strip()
-        )
-        if entry.origin.startswith(("https://", "http://")):
-            entity["isBasedOn"] = entry.origin
-        if by:
-            yield _person(by)
-    yield entity
 
 
 def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterator[Entity]:
     software = _software(execution)
     parameters = list(_parameters(cid, execution))
+    python = f"Python {execution.python}" if execution.python else ""
+    place = ", ".join(filter(None, [execution.platform, python, execution.image]))
     commands = "\n".join(shlex.join(command) for command in execution.commands)
-    action: Entity = {
+    people = [_person(execution.account)] if execution.account else []
+    yield from people
+    yield {
         "@id": f"#{cid}",
         "@type": "CreateAction",
         "name": f"Run of {execution.task}",
-        "description": "\n".join(filter(None, [_place(execution), commands])) or execution.task,
+        "description": "\n".join(filter(None, [place, commands])) or execution.task,
         "identifier": cid,
-        "instrument": {"@id": software["@id"]},
-        "object": [_to(entry.cid) for entry in _known(execution.inputs, files)]
-        + [{"@id": parameter["@id"]} for parameter in parameters],
-        "result": [_to(entry.cid) for entry in _known(execution.outputs, files)],
+        "instrument": _to(software["@id"]),
+        "object": [*_known(execution.inputs, files), *(_to(parameter["@id"]) for parameter in parameters)],
+        "result": _known(execution.outputs, files),
         "startTime": _time(execution.started),
         "endTime": _time(execution.finished),
         "actionStatus": "http://schema.org/CompletedActionStatus",
+        "agent": [_to(person["@id"]) for person in people],
     }
-    if execution.account:
-        person = _person(execution.account)
-        action["agent"] = {"@id": person["@id"]}
-        yield person
-    yield action
     yield software
     yield from map(_tool, execution.tools)
     yield from parameters
 
 
-def _known(entries: list[Entry], files: Mapping[str, Step]) -> list[Entry]:
-    """Those files that are part of the crate, each once."""
-    return list({entry.cid: entry for entry in entries if entry.cid in files}.values())
+def _known(entries: list[Entry], files: Mapping[str, Step]) -> list[Entity]:
+    """References to those files that are part of the crate, each once."""
+    return [_to(f"ipfs://{cid}") for cid in dict.fromkeys(entry.cid for entry in entries) if cid in files]
 
 
 def _software(execution: Execution) -> Entity:
     """The task, as one program: its code, and the tools that it needs."""
     name, _, version = execution.distribution.rpartition(" ")
-    tools = [_tool(tool) for tool in execution.tools]
-    digest = hashlib.sha256("\n".join([execution.code_digest, *(tool["@id"] for tool in tools)]).encode())
+    tools = [_tool(tool)["@id"] for tool in execution.tools]
+    digest = hashlib.sha256("\n".join([execution.code_digest, *tools]).encode())
     page = f"{PYPI}/{quote(name, safe='')}/{quote(version, safe='')}/" if name else ""
-    entity = {
+    return {
         "@id": f"{page}#{quote(execution.task, safe='')}-{digest.hexdigest()[:16]}",
         "@type": "SoftwareApplication",
         "name": execution.task,
         "description": f"{execution.distribution or execution.task}, code {execution.code_digest or 'unknown'}",
         "softwareVersion": version or execution.code_digest or "unknown",
-        "softwareRequirements": [{"@id": tool["@id"]} for tool in tools],
+        "softwareRequirements": list(map(_to, tools)),
+        "url": page,
     }
-    return entity | ({"url": page} if page else {})
 
 
 def _tool(tool: ToolUse) -> Entity:
     wheel = re.fullmatch(r"wheel ([\w.-]+)==([\w.+!-]+)", tool.source)
     page = f"{PYPI}/{wheel[1]}/{quote(wheel[2], safe='')}/" if wheel else ""
-    entity = {
+    return {
         "@id": f"{page}#tool-{quote(f'{tool.name}-{tool.version}', safe='')}",
         "@type": "SoftwareApplication",
         "name": tool.name,
         "description": f"{tool.name} {tool.version}" + (f" ({tool.source})" if tool.source else ""),
         "softwareVersion": tool.version,
+        "url": page,
     }
-    return entity | ({"url": page} if page else {})
 
 
 def _person(account: str) -> Entity:
@@ -198,13 +193,8 @@ def _parameters(cid: str, execution: Execution) -> Iterator[Entity]:
         yield {"@id": f"#{cid}-{quote(name, safe='')}", "@type": "PropertyValue", "name": name, "value": text}
 
 
-def _place(execution: Execution) -> str:
-    python = f"Python {execution.python}" if execution.python else ""
-    return ", ".join(filter(None, [execution.platform, python, execution.image]))
-
-
-def _to(cid: str) -> Entity:
-    return {"@id": f"ipfs://{cid}"}
+def _to(identifier: str) -> Entity:
+    return {"@id": identifier}
 
 
 def _time(text: str) -> str:
@@ -217,8 +207,8 @@ def _time(text: str) -> str:
 
 def _compact(entity: Mapping[str, Any]) -> Entity:
     """An entity without empty lists and texts, and single values for lists of one, as RO-Crate wants them."""
-    values = {
-        key: value[0] if isinstance(value, list) and len(value) == 1 else value
+    single = (
+        (key, value[0] if isinstance(value, list) and len(value) == 1 else value)
         for key, value in entity.items()
-    }
-    return {key: value for key, value in values.items() if value not in ("", [])}
+    )
+    return {key: value for key, value in single if value not in ("", [])}

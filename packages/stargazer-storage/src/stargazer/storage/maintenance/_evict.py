@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import IpFile, StargazerError, StorageError
+from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import evictions, leftovers
-from stargazer.storage.maintenance.alone import Tell, alone, silent
 from stargazer.storage.recompute import can_run, makers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from stargazer.assets.provenance import Execution
+    from stargazer.storage.download.sources import Source
     from stargazer.storage.objects import StoredObject
-    from stargazer.storage.sources import Source
     from stargazer.storage.store import Store
 
 __all__ = ["EvictReport", "Evicted", "Refused", "evict"]

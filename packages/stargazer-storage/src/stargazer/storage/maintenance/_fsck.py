@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 from stargazer.assets import StorageError
 from stargazer.storage import verified
 from stargazer.storage.cid import is_cid
+from stargazer.storage.download.http import Progress
 from stargazer.storage.files import is_there
-from stargazer.storage.index import completeness
-from stargazer.storage.index.errors import IndexDamaged
+from stargazer.storage.index.schema import IndexDamaged, mark_checked
+from stargazer.storage.locks import Tell, silent
 from stargazer.storage.maintenance import evictions, indexing, known
-from stargazer.storage.maintenance.alone import Tell, silent
-from stargazer.storage.maintenance.hashing import Progress, hash_all
+from stargazer.storage.maintenance.hashing import hash_all
 from stargazer.storage.maintenance.problems import FsckReport, Kind, Problem
 from stargazer.storage.maintenance.repairing import Repairs
 from stargazer.storage.maintenance.sweep import SweepReport, sweep
 from stargazer.storage.objects import StoredObject, Stray, shard_of
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import Progress
     from stargazer.storage.objects import Objects
     from stargazer.storage.store import Store
 
@@ -205,7 +206,7 @@ class _Check:
         """Note that the index knows all that can be known."""
         if self.repair and self._is_readable() and self.store.doubt():
             with self.store.index.transaction() as connection:
-                completeness.mark_checked(connection)
+                mark_checked(connection)
 
     def report(self, swept: SweepReport) -> FsckReport:
         """Everything, in one."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
+from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import indexing, known, leftovers
-from stargazer.storage.maintenance.alone import Tell, alone, silent
 from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
 from stargazer.storage.objects import StoredObject
 

@@ -16,11 +16,8 @@ from stargazer.storage.files import make_folder, share_file, sync_paths
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["SCHEMA", "Eviction", "evicted", "forget", "note_down", "noted", "remember"]
+__all__ = ["Eviction", "evicted", "forget", "note_down", "noted", "remember"]
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS evicted(cid TEXT PRIMARY KEY, size INT, at TEXT) WITHOUT ROWID;
-"""
 
 _FOLDER = "evictions"
 
@@ -37,7 +34,6 @@ class Eviction:
 
 def remember(connection: sqlite3.Connection, evictions: Iterable[Eviction]) -> None:
     """Bytes that are not here on purpose."""
-    connection.execute(SCHEMA)
     connection.executemany(
         "INSERT OR REPLACE INTO evicted VALUES(?, ?, ?)",
         [(found.cid, found.size, found.at) for found in evictions],
@@ -46,20 +42,12 @@ def remember(connection: sqlite3.Connection, evictions: Iterable[Eviction]) -> N
 
 def evicted(connection: sqlite3.Connection) -> set[str]:
     """The CIDs whose bytes were dropped on purpose; some may have come back."""
-    return (
-        {cid for (cid,) in connection.execute("SELECT cid FROM evicted")} if _is_there(connection) else set()
-    )
+    return {cid for (cid,) in connection.execute("SELECT cid FROM evicted")}
 
 
 def forget(connection: sqlite3.Connection, cids: Iterable[str]) -> None:
     """Bytes that have come back."""
-    if _is_there(connection):
-        connection.executemany("DELETE FROM evicted WHERE cid = ?", [(cid,) for cid in cids])
-
-
-def _is_there(connection: sqlite3.Connection) -> bool:
-    """Whether anything was ever evicted, or the index made with this table."""
-    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'evicted'").fetchone() is not None
+    connection.executemany("DELETE FROM evicted WHERE cid = ?", [(cid,) for cid in cids])
 
 
 def note_down(root: Path, at: str, evictions: Iterable[Eviction]) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,13 @@ from stargazer.storage.objects import StoredObject
 from stargazer.storage.settings import available_cores
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import Progress
     from stargazer.storage.objects import Objects
 
-__all__ = ["UNREADABLE", "Progress", "hash_all"]
+__all__ = ["UNREADABLE", "hash_all"]
 
 UNREADABLE = "it cannot be read"
 """How the reason begins that an object was not judged: its bytes may be right."""
-
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are done and those in all."""
 
 _BATCH = 64  # small objects that one thread takes at once
 _SMALL = 1 << 20  # bytes

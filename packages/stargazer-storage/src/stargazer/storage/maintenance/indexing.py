@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.assets import FormatError, IntegrityError, StorageError
 from stargazer.storage.files import is_there, make_folder
-from stargazer.storage.index.completeness import is_damaged
-from stargazer.storage.index.errors import IndexDamaged
-from stargazer.storage.index.making import SIDE_FILES, set_aside
+from stargazer.storage.index.schema import SIDE_FILES, IndexDamaged, is_intact, set_aside
+from stargazer.storage.locks import Tell, alone
 from stargazer.storage.maintenance import evictions, judging
-from stargazer.storage.maintenance.alone import Tell, alone
 from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
@@ -48,8 +46,8 @@ def damage(store: Store, *, full: bool) -> str:
             (said,) = connection.execute(check).fetchone()
             if said != "ok":
                 return str(said).splitlines()[-1]
-            if is_damaged(connection):
-                return "its header is not what was written"
+            if not is_intact(connection):
+                return "its header or its tables are not what was written"
             connection.execute("BEGIN")  # one state of it all, whatever others write
             try:
                 wrong = next(judging.wrong_records(connection, full=full), "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -12,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stargazer.storage.cid import is_cid
+from stargazer.storage.locks import is_locked
 
-__all__ = ["DAY", "age", "cids_in_use", "dangling_views", "entries", "free_workspaces", "is_locked", "remove_tree",
+__all__ = ["DAY", "age", "cids_in_use", "dangling_views", "entries", "free_workspaces", "remove_tree",
            "size_of", "temporaries"]  # fmt: skip
 
 DAY = 86_400.0  # seconds
@@ -88,23 +88,6 @@ def age(path: Path) -> float:
     except OSError:
         return float("inf")
     return time.time() - max(status.st_mtime, status.st_ctime)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether anybody holds the lock of this file."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return False
-    except OSError:  # not ours to open: whoever may can remove it
-        return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
 
 
 def remove_tree(path: Path) -> bool:

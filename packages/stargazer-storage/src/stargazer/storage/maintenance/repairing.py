@@ -12,9 +12,8 @@ from stargazer.assets.provenance import Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.files import place_link
-from stargazer.storage.layouts import LAYOUT_SUFFIX
+from stargazer.storage.locks import Tell, try_alone
 from stargazer.storage.maintenance import known, leftovers
-from stargazer.storage.maintenance.alone import Tell, try_alone
 from stargazer.storage.maintenance.hashing import UNREADABLE
 from stargazer.storage.maintenance.problems import Problem
 from stargazer.storage.objects import StoredObject, Stray
@@ -37,8 +36,6 @@ class Repairs:
         path, name = stray.path, str(stray.path.relative_to(self.store.root))
         if path.name.startswith(".new-"):
             return self._half_made(path, name)
-        if path.name.endswith(LAYOUT_SUFFIX):
-            return self._acted(name, stray.why, "removed", path.unlink)
         if is_cid(path.name) and path.is_file() and not path.is_symlink() and _is_right(path):
             cid = path.name
             return self._acted(name, stray.why, "put there", lambda: _put(folder, path, cid))
@@ -88,7 +85,7 @@ class Repairs:
 
     def _fetched(self, cid: str) -> str:
         """Bring the bytes from a source: what was done, or `!` and why it was not."""
-        from stargazer.storage.downloading import fetch_object
+        from stargazer.storage.download.fetch import fetch_object
 
         sources = self.store.sources(cid)
         self.tell(f"fetching {cid} from {sources[0].name}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import os
 from collections.abc import Iterator
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.storage.index.locking import write_lock
+from stargazer.storage.locks import try_alone, try_lock, write_lock
 from stargazer.storage.maintenance import leftovers
-from stargazer.storage.maintenance.alone import try_alone
 
 if TYPE_CHECKING:
     from stargazer.storage.store import Store
@@ -107,8 +105,7 @@ def _clear(folder: Path, lock: Path | None) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not leftovers.remove_tree(folder):
+        if not try_lock(held) or not leftovers.remove_tree(folder):
             return False
         lock.unlink(missing_ok=True)
         return True

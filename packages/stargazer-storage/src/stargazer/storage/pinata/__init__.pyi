@@ -1,9 +1,7 @@
-from .api import PinataApi
-from .files import PinataFile
+from .api import Patience, PinataApi, PinataFile, Refused, Unavailable
 from .remote import PinataRemote
-from .retrying import Patience, Refused, Unavailable
 from .send import Sent
-from .transfer import account_of, companion_records, pull, push
+from .transfer import account_of, pull, push
 
 __all__ = [
     "Patience",
@@ -14,7 +12,6 @@ __all__ = [
     "Sent",
     "Unavailable",
     "account_of",
-    "companion_records",
     "pull",
     "push",
 ]

@@ -1,28 +1,143 @@
-"""Pinata's v3 API: files by id, links to private ones, and uploads."""
+"""Pinata's v3 API: an account's files by id, listings, changes, links to private files; what Pinata refuses."""
 
 from __future__ import annotations
 
-import os
+import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from stargazer.assets import ConfigurationError
-from stargazer.storage.pinata.files import PENDING, PinataFile, network_of
-from stargazer.storage.pinata.limits import check_keyvalues
-from stargazer.storage.pinata.retrying import PATIENCE, Patience, Refused, Unavailable
-from stargazer.storage.pinata.service import Service, is_safe, origin
-from stargazer.storage.pinata.uploads import upload
+import attrs
+import requests
+from requests.auth import AuthBase
+from stargazer.assets import ConfigurationError, InvalidAssetError, StorageError
+from stargazer.storage.download.http import (
+    Backoff,
+    Pace,
+    Patience,
+    Refused,
+    SourceError,
+    Unavailable,
+    is_safe,
+    may_pass,
+    parse_url,
+    read_all,
+    retry_after,
+    send,
+)
 
-__all__ = ["PinataApi", "PinataFile"]
+__all__ = ["MAX_FILE_SIZE", "MAX_KEYVALUES", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile", "Refused",
+           "Unavailable", "check", "check_keyvalues", "network_of", "origin"]  # fmt: skip
 
+T = TypeVar("T")
+
+PENDING = "pending"
+"""The CID of a file that Pinata has not added to IPFS yet."""
+
+MAX_KEYVALUES = 10
+"""Pairs of one file. Source: docs.pinata.cloud/files/key-values, "up to 10 key-value pairs"."""
+
+MAX_FILE_SIZE = 25_000_000_000
+"""Bytes of one file. Source: docs.pinata.cloud/account-management/limits, 25 GB."""
+
+PATIENCE = Patience()
+"""That of a command somebody waits for: about a minute when nothing answers."""
+
+_ANSWER_BYTES = 64 << 20
 _PAGE = 1000
 _LINK_SECONDS = 3600
+_SHOWN = 300
+
+_TOKEN = re.compile(r"eyJ[\w-]{5,}(?:\.[\w-]*)*|(?i:bearer)\s+[^\s\"',}]+|(?<=https://)[^\s/\"'@]+@")
+_QUERY = re.compile(r"\?[^\s\"'<>]*=[^\s\"'<>]*")
+_ADVICE = {
+    401: ". Check PINATA_JWT",
+    403: ". Check what PINATA_JWT's key may do",
+    402: ". Check the account's plan",
+}
+
+
+@attrs.frozen(kw_only=True)
+class PinataFile:
+    """One record of a Pinata account. Several may share a CID.
+
+    Attributes:
+        id: the record's name in the account.
+        cid: of the bytes; "pending" while Pinata has not computed it.
+        name: as given to the upload.
+        size: as Pinata counts: the bytes of the file, or those of its blocks, which are a little more.
+        keyvalues: flat metadata.
+        public: whether it is on the public network.
+        created_at: ISO 8601.
+        mime_type: as Pinata guessed it.
+    """
+
+    id: str
+    cid: str
+    name: str = ""
+    size: int = 0
+    keyvalues: Mapping[str, str] = attrs.field(factory=dict)
+    public: bool = False
+    created_at: str = ""
+    mime_type: str = ""
+
+    @classmethod
+    def parse(cls, data: Any, public: bool) -> Self:
+        """A file from an answer's `data`; `public` counts where the answer does not name the network.
+
+        Source: the SDK's FileListItem and UploadResponse (PinataCloud/pinata, src/core/types); keyvalues can be
+        null there.
+
+        Raises:
+            ValueError: it is no file.
+        """
+        if not isinstance(data, dict) or not all(_is_name(data.get(key)) for key in ("id", "cid")):
+            raise ValueError("no id or no CID")
+        pairs = data.get("keyvalues")
+        size = data.get("size")
+        return cls(
+            id=data["id"],
+            cid=data["cid"],
+            name=_text(data.get("name")),
+            size=size if isinstance(size, int) else 0,
+            keyvalues={key: _text(value) for key, value in pairs.items()} if isinstance(pairs, dict) else {},
+            public={"public": True, "private": False}.get(_text(data.get("network")), public),
+            created_at=_text(data.get("created_at")),
+            mime_type=_text(data.get("mime_type")),
+        )
+
+
+@attrs.frozen
+class Answer:
+    """An answer below 300, read to its end."""
+
+    status: int
+    headers: Any = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object it holds.
+
+        Raises:
+            SourceError: it holds something else, such as the web page of a portal that wants a login.
+        """
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            kind = self.headers.get("Content-Type", "").split(";")[0] or "something"
+            raise SourceError(
+                f"it answered {kind} that is not a JSON object; is there a proxy or a login page?",
+                passing=True,
+            )
+        return document
 
 
 class PinataApi:
-    """A Pinata account.
+    """A Pinata account, and the key to it, which is told to Pinata's two hosts and to nobody else.
 
         >>> pinata = PinataApi(jwt)
         >>> for file in pinata.files(public=False, keyvalues={"asset": "reference"}):
@@ -53,14 +168,17 @@ class PinataApi:
                 raise ConfigurationError(
                     f"{url!r} is no address to tell a key: expected https://HOST (http only on this machine)"
                 )
-        self.service = Service(jwt, api=api, uploads=uploads, sleep=sleep, patience=patience)
+        self.api, self.uploads = api.rstrip("/"), uploads.rstrip("/")
+        self.sleep, self.pace = sleep, Pace(sleep)
+        self._patience, self._key = patience, _Key(jwt)
+        self._origins = {origin(self.api), origin(self.uploads)}
 
     def __repr__(self) -> str:
-        return f"PinataApi('***', api={self.service.api!r}, uploads={self.service.uploads!r})"
+        return f"PinataApi('***', api={self.api!r}, uploads={self.uploads!r})"
 
     def check(self) -> None:
         """Whether the service is there and takes the key. Source: docs.pinata.cloud/api-reference."""
-        self.service.call("check the key", "GET", "/data/testAuthentication")
+        self._call("check the key", "GET", "/data/testAuthentication")
 
     def files(
         self, *, public: bool, keyvalues: Mapping[str, str] | None = None, cid: str = ""
@@ -79,16 +197,17 @@ class PinataApi:
         seen: set[str] = set()
         tokens: set[str] = set()
         while True:
-            answer = self.service.call(
-                "list files", "GET", f"/v3/files/{network_of(public)}", params=dict(query)
-            )
+            answer = self._call("list files", "GET", f"/v3/files/{network_of(public)}", params=dict(query))
             page = answer.get("data")
             rows = page.get("files") if isinstance(page, dict) else None
             if not isinstance(page, dict) or not isinstance(rows, list | None):
                 raise Unavailable("Pinata's listing lists no files: try again later")
             for row in rows or []:
-                file = _parsed(row, public)
-                if file is None or file.id in seen or file.cid == PENDING or (cid and file.cid != cid):
+                try:
+                    file = PinataFile.parse(row, public)
+                except ValueError:  # one bad row breaks no query
+                    continue
+                if file.id in seen or file.cid == PENDING or (cid and file.cid != cid):
                     continue
                 seen.add(file.id)
                 if all(file.keyvalues.get(key) == value for key, value in wanted.items()):
@@ -104,7 +223,7 @@ class PinataApi:
     def file(self, id: str, *, public: bool) -> PinataFile | None:
         """One file by its id, None if there is none."""
         try:
-            answer = self.service.call("show a file", "GET", _path(id, public))
+            answer = self._call("show a file", "GET", _path(id, public))
         except Refused as refused:
             if refused.status == 404:
                 return None
@@ -126,12 +245,14 @@ class PinataApi:
                 raise Refused(f"Pinata has no {network_of(public)} file with the id {id!r}", 404)
             return file
         change = {"keyvalues": dict(keyvalues)}
-        return _file(self.service.call("update a file", "PUT", _path(id, public), json=change), public)
+        return _file(self._call("update a file", "PUT", _path(id, public), json=change), public)
 
     def delete(self, id: str, *, public: bool) -> None:
         """Remove one file by its id; one that is not there any more is fine."""
         try:
-            self.service.send("delete a file", "DELETE", _path(id, public))
+            self._repeated(
+                "delete a file", lambda: self.once("delete a file", "DELETE", self.api + _path(id, public))
+            )
         except Refused as refused:
             if refused.status != 404:
                 raise
@@ -142,9 +263,9 @@ class PinataApi:
         Source: docs.pinata.cloud/api-reference/endpoint/get-signed-url, and the SDK's createAccessLink.
         """
         order = {"url": url, "date": int(time.time()), "expires": _LINK_SECONDS, "method": "GET"}
-        answer = self.service.call("sign a link", "POST", "/v3/files/private/download_link", json=order)
+        answer = self._call("sign a link", "POST", "/v3/files/private/download_link", json=order)
         link = answer.get("data")
-        if not isinstance(link, str) or not origin(link).startswith(("https://", "http://")):
+        if not isinstance(link, str) or not origin(link):
             raise Unavailable("Pinata's answer to a request for a signed link has no link: try again later")
         return link
 
@@ -155,11 +276,11 @@ class PinataApi:
         Pinata's own command line asks at /v3/ipfs/gateways.
         """
         try:
-            answer = self.service.call("list gateways", "GET", "/v3/gateways")
+            answer = self._call("list gateways", "GET", "/v3/gateways")
         except Refused as refused:
             if refused.status != 404:
                 raise
-            answer = self.service.call("list gateways", "GET", "/v3/ipfs/gateways")
+            answer = self._call("list gateways", "GET", "/v3/ipfs/gateways")
         data = answer.get("data")
         rows = data.get("rows") if isinstance(data, dict) else None
         for row in rows if isinstance(rows, list) else []:
@@ -171,42 +292,146 @@ class PinataApi:
             "make one at https://app.pinata.cloud/gateway, or set PINATA_GATEWAY"
         )
 
-    def upload(
+    # how
+
+    def _call(self, what: str, method: str, path: str, **parts: Any) -> dict[str, Any]:
+        """The JSON answer to a request that may be repeated; `what` names it: "list files"."""
+        return self._repeated(what, lambda: self.once(what, method, self.api + path, **parts).document())
+
+    def _repeated(self, what: str, attempt: Callable[[], T]) -> T:
+        backoff = self.backoff(what)
+        while True:
+            try:
+                return attempt()
+            except SourceError as failure:
+                backoff.again(failure)
+
+    def backoff(self, what: str) -> Backoff:
+        """What waits between attempts to do `what`."""
+        return Backoff(f"Pinata cannot {what}", self._patience, self.sleep)
+
+    def once(
         self,
-        path: str | os.PathLike[str],
+        what: str,
+        method: str,
+        url: str,
         *,
-        cid: str,
-        name: str,
-        keyvalues: Mapping[str, str],
-        public: bool,
-        url: str = "",
-        on_url: Callable[[str], object] | None = None,
-        progress: Callable[[int, int | None], object] | None = None,
-    ) -> PinataFile:
-        """Upload a file whose CID was computed here, in bounded memory; see `uploads.upload`."""
-        return upload(
-            self,
-            path,
-            cid=cid,
-            name=name,
-            keyvalues=keyvalues,
-            public=public,
-            url=url,
-            on_url=on_url,
-            progress=progress,
+        timeout: tuple[float, float] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **parts: Any,
+    ) -> Answer:
+        """One attempt; arguments as of http.send().
+
+        Raises:
+            SourceError: it failed in a way that may pass.
+            Refused: it answered no, or the URL is on neither host.
+        """
+        if origin(url) not in self._origins:
+            raise Refused(f"Pinata's key is for {self.api} and {self.uploads} only, not for {origin(url)}")
+        self.pace.wait()
+        try:
+            response = send(method, url, headers or {}, timeout, auth=self._key, **parts)
+            body = read_all(response, _ANSWER_BYTES)
+        except SourceError as error:
+            hint = "; is there a network?" if "reached" in str(error) else ""
+            raise SourceError(f"it {error}{hint}", passing=True) from None
+        return self._judged(what, response, body)
+
+    def _judged(self, what: str, response: requests.Response, body: bytes) -> Answer:
+        status = response.status_code
+        if status < 300:
+            self.pace.accepted()
+            return Answer(status, response.headers, body)
+        if status < 400:
+            target = origin(response.headers.get("Location", ""))
+            raise Refused(
+                f"Pinata did not {what}: {status}, a redirect to {target or 'nowhere'}, which is not followed",
+                status,
+            )
+        reason = f"{status} {self.clean(_said(body))}".strip()
+        if may_pass(status):
+            wait = retry_after(response.headers.get("Retry-After", ""))
+            if status == 429:
+                self.pace.slower(min(wait or 0.0, self._patience.longest))
+            raise SourceError(reason, passing=True, wait=wait, status=status)
+        raise Refused(f"Pinata did not {what}: {reason}{_ADVICE.get(status, '')}", status)
+
+    def clean(self, text: str) -> str:
+        """Text of the service's without anything that is or looks like a secret, on one line."""
+        text = _QUERY.sub("?***", _TOKEN.sub("***", self._key.hide(text)))
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+class _Key(AuthBase):
+    """Puts the key on a request; auth given so also keeps requests from looking into ~/.netrc."""
+
+    def __init__(self, jwt: str) -> None:
+        self._jwt = jwt
+
+    def __repr__(self) -> str:
+        return "_Key('***')"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._jwt}"
+        return request
+
+    def hide(self, text: str) -> str:
+        return text.replace(self._jwt, "***")
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of an http or https URL; empty if it is none."""
+    parts = parse_url(url)
+    if parts is None or parts.hostname is None:
+        return ""
+    shown = "" if parts.port in (None, {"https": 443, "http": 80}[parts.scheme]) else f":{parts.port}"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def network_of(public: bool) -> str:
+    """The name of a network in the API."""
+    return "public" if public else "private"
+
+
+def check(size: int, keyvalues: Mapping[str, object], name: str = "") -> None:
+    """Whether Pinata takes a file of `size` bytes with this metadata and this name.
+
+    Raises:
+        InvalidAssetError: more than 10 keyvalues, one that is not text, or a name that is not.
+        StorageError: more than 25 GB.
+    """
+    check_keyvalues(keyvalues)
+    if not _is_text(name) or any(ord(character) < 0x20 or character == "\x7f" for character in name):
+        raise InvalidAssetError(f"name {name!r} is not text that Pinata takes: rename the file")
+    if size > MAX_FILE_SIZE:
+        raise StorageError(
+            f"{name or 'the file'!r} has {size:,} bytes, Pinata takes at most {MAX_FILE_SIZE:,}: "
+            "compress it, or split it into several files"
         )
+
+
+def check_keyvalues(keyvalues: Mapping[str, object]) -> None:
+    """Whether Pinata takes these keyvalues.
+
+    Raises:
+        InvalidAssetError: more than 10, or a key or value that is not text.
+    """
+    if len(keyvalues) > MAX_KEYVALUES:
+        raise InvalidAssetError(
+            f"{len(keyvalues)} keyvalues, Pinata takes at most {MAX_KEYVALUES}: "
+            f"{', '.join(sorted(map(str, keyvalues)))}"
+        )
+    for key, value in keyvalues.items():
+        if not _is_text(key) or not key:
+            raise InvalidAssetError(f"{key!r} is not a key that Pinata takes: expected text")
+        if not _is_text(value):
+            raise InvalidAssetError(f"{key} is {value!r}, expected text: Pinata's keyvalues are strings")
 
 
 def _path(id: str, public: bool) -> str:
     return f"/v3/files/{network_of(public)}/{quote(id, safe='')}"
-
-
-def _parsed(row: Any, public: bool) -> PinataFile | None:
-    """A row of a listing; one bad row breaks no query."""
-    try:
-        return PinataFile.parse(row, public)
-    except ValueError:
-        return None
 
 
 def _file(answer: Mapping[str, Any], public: bool) -> PinataFile:
@@ -214,3 +439,39 @@ def _file(answer: Mapping[str, Any], public: bool) -> PinataFile:
         return PinataFile.parse(answer.get("data"), public)
     except ValueError as error:
         raise Unavailable(f"Pinata's answer describes no file ({error}): try again later") from None
+
+
+def _said(body: bytes) -> str:
+    """The reason in an error's body: {"error": {"reason", "details"}}, {"error"}, {"message"}, or plain text."""
+    text = body[: 1 << 16].decode("utf-8", "replace")
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return "" if "<html" in text.lower() else text
+    for key in ("error", "message", "details", "reason"):
+        if isinstance(said, dict) and said.get(key):
+            inner = said[key]
+            if isinstance(inner, dict):
+                inner = inner.get("details") or inner.get("reason") or inner.get("message") or inner
+            return str(inner)
+    return text
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a file name that is no UTF-8
+        return False
+    return True

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stargazer.storage.client import StoreClient
-from stargazer.storage.pinata.api import PinataApi
+from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.retrying import Patience
 from stargazer.storage.settings import PUBLIC_GATEWAY
 from stargazer.storage.store import open_store
 

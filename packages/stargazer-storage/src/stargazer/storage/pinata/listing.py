@@ -9,8 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from stargazer.assets import IpFile, StorageError, record_id
-from stargazer.storage.pinata.api import PinataApi, PinataFile
-from stargazer.storage.pinata.retrying import Unavailable
+from stargazer.storage.pinata.api import PinataApi, PinataFile, Unavailable
 
 __all__ = ["LEDGER", "Listing", "as_record"]
 

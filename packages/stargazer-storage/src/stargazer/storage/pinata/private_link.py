@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from stargazer.storage.http import Body, SourceError, open_url, same_site
-from stargazer.storage.pinata.retrying import Refused, Unavailable
+from stargazer.storage.download.http import Body, SourceError, open_url, same_site
+from stargazer.storage.pinata.api import Refused, Unavailable
 
 if TYPE_CHECKING:
     from stargazer.storage.pinata.api import PinataApi
@@ -25,7 +25,6 @@ class PrivateLink:
     """
 
     name = "Pinata (private)"
-    trustless = False
 
     def __init__(self, api: PinataApi, gateway: str = ""):
         self._api = api

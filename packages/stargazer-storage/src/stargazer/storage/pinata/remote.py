@@ -13,15 +13,15 @@ from stargazer.assets import IpFile, StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
 from stargazer.storage.ledger import supersede
 from stargazer.storage.ledger.claims import statements_of
+from stargazer.storage.pinata.api import Refused, Unavailable
 from stargazer.storage.pinata.listing import LEDGER, Listing, as_record
 from stargazer.storage.pinata.private_link import PrivateLink
-from stargazer.storage.pinata.retrying import Refused, Unavailable
 from stargazer.storage.pinata.send import Progress, Sender, Sent
 
 if TYPE_CHECKING:
     from stargazer.storage.additions import Addition
+    from stargazer.storage.download.sources import Source
     from stargazer.storage.pinata.api import PinataApi
-    from stargazer.storage.sources import Source
     from stargazer.storage.store import Store
 
 __all__ = ["PinataRemote"]
@@ -126,7 +126,7 @@ class PinataRemote:
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        from stargazer.storage.sources import Gateway
+        from stargazer.storage.download.sources import Gateway
 
         networks: set[bool] = set()
         with self._reachable():

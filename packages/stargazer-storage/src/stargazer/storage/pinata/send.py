@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import IpFile, StargazerError
-from stargazer.storage.files import open_shared
 from stargazer.storage.ledger.claims import statements_of
+from stargazer.storage.locks import outbox_turn
 from stargazer.storage.outbox import Waiting
+from stargazer.storage.pinata.api import Unavailable
 from stargazer.storage.pinata.listing import LEDGER, as_record
-from stargazer.storage.pinata.retrying import Unavailable
+from stargazer.storage.pinata.upload import upload
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Sender:
 
     def send(self) -> Sent:
         """Send everything that waits; one that is refused does not keep the others, a service that is down does."""
-        with self._turn():
+        with outbox_turn(self._store.root):
             before = self._outbox.waiting()
             for rank in (0, 1):
                 items = [item for item in self._outbox.waiting() if item.rank == rank]
@@ -164,7 +163,8 @@ class Sender:
         def remember(url: str) -> None:
             self._outbox.resumable(item, url)
 
-        file = self._api.upload(
+        file = upload(
+            self._api,
             path,
             cid=record.cid,
             name=_printable(record.name) or record.cid,
@@ -199,18 +199,6 @@ class Sender:
                 statements = statements_of(cid, self._store.document(cid))
                 found |= {statement.made_by for statement in statements if statement.id == record}
         return found
-
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the store's outbox: another process at it is waited for, and has sent part of it then."""
-        self._store.root.mkdir(parents=True, exist_ok=True)
-        fd = open_shared(self._store.root / "outbox.lock", self._store.root)
-        try:
-            with contextlib.suppress(OSError):  # no locks here: a file may be sent twice, which does no harm
-                fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 def _printable(name: str) -> str:

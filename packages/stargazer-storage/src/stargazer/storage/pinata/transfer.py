@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets import Asset, ConfigurationError, IpFile, StargazerError, companions_of
+from stargazer.assets import ConfigurationError, IpFile, StargazerError
+from stargazer.storage.companions import with_companions
+from stargazer.storage.store import Store
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from stargazer.storage.pinata.send import Sent
     from stargazer.storage.store import Store
 
-__all__ = ["Pulled", "account_of", "companion_records", "pull", "push"]
+__all__ = ["Pulled", "account_of", "pull", "push"]
 
 AT_ONCE = 3
 
@@ -67,8 +69,7 @@ def push(
         ConfigurationError: the store has no account.
     """
     account = account_of(store)
-    chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
-    account.enqueue(store, chosen.values(), public=public)
+    account.enqueue(store, with_companions(store, records), public=public)
     return account.send(store, progress)
 
 
@@ -84,9 +85,8 @@ def pull(
         Unavailable: the service cannot be asked for the provenance now.
     """
     account = account_of(store)
-    chosen = {record.id: record for record in [*records, *companion_records(store, records)]}
     failed: dict[str, str] = {}
-    known = account.take_over(store, chosen.values(), failed)
+    known = account.take_over(store, with_companions(store, records), failed)
 
     def bring(record: IpFile) -> None:
         try:
@@ -104,13 +104,3 @@ def pull(
     if bytes_too:
         each(bring, missing.values(), AT_ONCE, "stargazer-pull")
     return Pulled(known, [cid for cid in missing if bytes_too and cid not in failed], failed)
-
-
-def companion_records(store: Store, records: Iterable[IpFile]) -> list[IpFile]:
-    """The records that accompany these: indexes, dictionaries, mates."""
-    return [
-        companion
-        for record in records
-        for cls, link in companions_of(type(Asset.from_record(record)))
-        for companion in store.query({"asset": cls.asset_key, link: record.cid})
-    ]

@@ -1,95 +1,157 @@
-"""Whether alignments and variants fit the reference that they claim, and variants the samples."""
+"""Compares the contigs of a file with those of the reference and the build that it is said to be of."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from stargazer.assets import Alignment, Asset, FormatError, KnownSites, Variants
-from stargazer.assets.keyvalues import list_text
-from stargazer.storage import Lookup
-from stargazer.tasks.checks.headers import Contig, alignment_header, variants_header
-from stargazer.tasks.checks.sequences import sequences_of
+from stargazer.assets import Alignment, Asset, FormatError, KnownSites, Reference, Variants
+from stargazer.assets.formats import small_contigs
+from stargazer.storage import Known, Lookup
+from stargazer.tasks.checks.headers import Contig, sam_contigs
 
-__all__ = ["CONTIGS_UNKNOWN", "alignment", "compare", "not_here", "order", "samples", "some", "variants"]
+__all__ = [
+    "CONTIGS_UNKNOWN",
+    "References",
+    "check_build",
+    "check_reference",
+    "compare",
+    "fai_rows",
+    "not_here",
+    "sequences_of",
+    "small_sequences",
+    "some",
+]
 
 CONTIGS_UNKNOWN = (
     "the contigs of that reference are not known on this machine (its index or dictionary would tell)"
 )
 
 
-def alignment(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
-    """Names, lengths and checksums (M5) of the contigs of a BAM or CRAM against the reference it claims.
+def check_reference(
+    asset: Alignment | Variants | KnownSites,
+    path: Path,
+    lookup: Lookup,
+    read: Callable[[Path], Mapping[str, Contig]],
+) -> bool | str:
+    """Names, lengths and checksums (M5) of the contigs of a file against the reference that it claims.
+
+    Args:
+        read: gives the contigs of the file.
 
     Raises:
-        FormatError: it was aligned to another one.
+        FormatError: it was aligned to, or is placed on, another one.
     """
     known = lookup.target(asset, "reference_cid") if asset.reference_cid else None
     reference = sequences_of(known, lookup) if known else None
     if known is None or not reference:
         return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
-    compare(repr(path.name), alignment_header(path).contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
+    contigs = read(path)
+    if not contigs and not isinstance(asset, Alignment):
+        return f"reference_cid={asset.reference_cid}: its header names no contig"
+    compare(repr(path.name), contigs, f"the reference {_build(known)}", reference)
     return True
 
 
-def order(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:
-    """The order of an alignment as its header and its metadata say.
+def check_build(
+    asset: Alignment | Variants | KnownSites,
+    path: Path,
+    lookup: Lookup,
+    read: Callable[[Path], Mapping[str, Contig]],
+) -> bool | str:
+    """The build that is given for a file against its reference, or else against all references of that build.
+
+    Args:
+        read: gives the contigs of the file.
 
     Raises:
-        FormatError: they contradict each other.
+        FormatError: it was aligned to, or is placed on, another one.
     """
-    said = alignment_header(path).order
-    sorted_orders = ("coordinate", "queryname")
-    if asset.sorted_by not in sorted_orders:
+    if not asset.build:
         return False
-    if said not in sorted_orders:
-        return f"sorted_by={asset.sorted_by}: its header names no order (@HD SO)"
-    if said != asset.sorted_by:
-        raise FormatError(
-            f"{path.name!r} is sorted by {said} according to its header, and sorted_by={asset.sorted_by} was given: "
-            f"give sorted_by={said}, or sort it"
-        )
-    return True
-
-
-def variants(asset: Variants | KnownSites, path: Path, lookup: Lookup) -> bool | str:
-    """Names, lengths and checksums of the contigs of a VCF or BCF against the reference it claims.
-
-    Raises:
-        FormatError: its variants were called, or are placed, on another one.
-    """
+    contigs, given = read(path), f"build={asset.build}"
     known = lookup.target(asset, "reference_cid") if asset.reference_cid else None
-    reference = sequences_of(known, lookup) if known else None
-    if known is None or not reference:
-        return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
-    header = variants_header(path)
-    contigs = header.contigs or ({header.first: Contig()} if header.first else {})
-    if contigs:
-        compare(repr(path.name), contigs, f"the reference {known.asset.build}", reference)  # type: ignore[attr-defined]
-    return bool(contigs) or f"reference_cid={asset.reference_cid}: its header names no contig"
-
-
-def samples(asset: Variants, path: Path, lookup: Lookup) -> bool:
-    """The samples that a VCF or BCF is said to hold against the columns that it has.
-
-    Raises:
-        FormatError: they are others.
-    """
-    if not asset.samples:
-        return False
-    found = variants_header(path).samples
-    if sorted(found) != sorted(asset.samples):
-        raise FormatError(
-            f"{path.name!r} holds calls of {len(found)} samples ({some(found)}), and "
-            f"samples={shlex.quote(list_text(asset.samples))} was given: "
-            + (
-                f"give samples={shlex.quote(list_text(found))}"
-                if found
-                else "leave that out, for it is a list of sites"
+    if known is not None:
+        if _build(known) != asset.build:
+            raise FormatError(
+                f"{path.name!r}: {given} was given, and reference_cid is that of the reference "
+                f"{_build(known)}: leave one of them out"
             )
-        )
-    return True
+        return True
+    if not contigs:
+        return f"{given}: its header names no contig"
+    compared, problems = 0, list[FormatError]()
+    for reference in lookup.find("reference", build=asset.build):
+        if sequences := sequences_of(reference, lookup):
+            compared += 1
+            try:
+                compare("it", contigs, f"the reference {asset.build}", sequences)
+            except FormatError as problem:
+                problems.append(problem)
+    if compared and len(problems) == compared:
+        raise FormatError(f"{path.name!r}: {given} was given, and {problems[0]}")
+    if compared:
+        return True
+    others = {reference.build for reference in References(lookup).fitting(contigs, {})}
+    also = f"; its contigs are those of {', '.join(sorted(others))}" if others else ""
+    return f"{given}: no reference of this build is registered here whose contigs are known{also}"
+
+
+class References:
+    """The references that files can belong to: those registered together with them, then the store's."""
+
+    def __init__(self, lookup: Lookup):
+        self._lookup = lookup
+
+    def fitting(
+        self, contigs: Mapping[str, Contig], given: Mapping[str, str], *, in_part: bool = False
+    ) -> list[Reference]:
+        """The references that have these contigs: the same names and lengths in any order, no other checksum (M5).
+
+        Args:
+            given: what is said of the file: with a build, references of that build alone are looked at.
+            in_part: the file need not name all contigs of the reference.
+        """
+        if not contigs:
+            return []
+        return [
+            reference
+            for reference, known in self._all
+            if given.get("build") in (None, reference.build)
+            and contigs.keys() <= known.keys()
+            and (in_part or len(contigs) == len(known))
+            and all(_is_same(contig, known[name]) for name, contig in contigs.items())
+        ]
+
+    def said(
+        self, contigs: Mapping[str, Contig], given: Mapping[str, str], *, in_part: bool = False
+    ) -> dict[str, str | Asset]:
+        """The reference and its build where exactly one has these contigs, or where it is given."""
+        if cid := given.get("reference_cid"):
+            builds = {_build(known) for known in self._lookup.find("reference", cid=cid)}
+            return {"build": builds.pop()} if len(builds) == 1 else {}
+        found = self.fitting(contigs, given, in_part=in_part)
+        if len({reference.cid or str(id(reference)) for reference in found}) != 1:
+            return {}
+        builds = {reference.build for reference in found}
+        said: dict[str, str | Asset] = {"reference_cid": found[0]}
+        return said | ({"build": builds.pop()} if len(builds) == 1 else {})
+
+    @functools.cached_property
+    def _all(self) -> list[tuple[Reference, Mapping[str, Contig]]]:
+        """Each with its contigs; one that is given again beside the store's counts once."""
+        found: list[tuple[Reference, Mapping[str, Contig]]] = []
+        for known in self._lookup.find("reference"):
+            contigs = sequences_of(known, self._lookup)
+            if isinstance(known.asset, Reference) and contigs:
+                again = any(
+                    not other.cid and other.build == known.asset.build and same == contigs
+                    for other, same in found
+                )
+                found += [] if again else [(known.asset, contigs)]
+        return found
 
 
 def not_here(asset: Asset, link: str, what: str) -> bool | str:
@@ -133,3 +195,64 @@ def some(names: Iterable[str]) -> str:
     """The first three of some names, quoted."""
     names = list(names)
     return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "") if names else "none"
+
+
+def sequences_of(reference: Known, lookup: Lookup, *, dictionary: bool = True) -> Mapping[str, Contig] | None:
+    """The contigs of a reference by name, in order; None if nothing that tells them is on this machine.
+
+    Args:
+        dictionary: its sequence dictionary may be asked.
+    """
+    if reference.path is not None and (found := small_sequences(reference.path)):
+        return found
+    if dictionary:
+        for known in lookup.companions(reference.asset, "sequence_dict", "reference_cid"):
+            if known.path is not None:
+                return sam_contigs(known.path.read_text(errors="replace"))
+    for known in lookup.companions(reference.asset, "reference_index", "reference_cid"):
+        if known.path is not None:
+            return {name: Contig(length) for name, length, *_ in fai_rows(known.path)}
+    return None
+
+
+def fai_rows(path: Path) -> list[tuple[str, int, int, int, int]]:
+    """The rows of a FASTA index: name, length in bases, offset in bytes, bases and bytes of a line.
+
+    Raises:
+        FormatError: it is no FASTA index.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        fields = line.split("\t")
+        try:
+            name, (length, offset, bases, width) = fields[0], map(int, fields[1:])
+            if min(length, offset, bases, width) < 0:
+                raise ValueError
+        except ValueError:
+            raise FormatError(
+                f"{path.name!r}, line {number}: not a FASTA index (name, length, offset, bases and bytes of a line, "
+                f"separated by tabs): {line[:60]!r}; make it with `samtools faidx`"
+            ) from None
+        rows.append((name, length, offset, bases, width))
+    return rows
+
+
+def small_sequences(path: Path) -> Mapping[str, Contig] | None:
+    """The contigs of a small FASTA; None of a large one, and of one that is no valid reference."""
+    with contextlib.suppress(FormatError):
+        if found := small_contigs(path):
+            return {contig.name: Contig(contig.length, contig.md5) for contig in found}
+    return None
+
+
+def _build(known: Known) -> str:
+    """The build of a reference."""
+    return str(getattr(known.asset, "build", ""))
+
+
+def _is_same(contig: Contig, there: Contig) -> bool:
+    return (
+        contig.length is not None
+        and contig.length == there.length
+        and contig.md5 in ("", there.md5 or contig.md5)
+    )

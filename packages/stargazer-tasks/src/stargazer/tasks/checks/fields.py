@@ -14,11 +14,11 @@ from typing import TypeAlias
 from stargazer.assets import Asset, InvalidAssetError
 from stargazer.assets.formats import check_dict
 from stargazer.storage import Fields, Lookup
-from stargazer.tasks.checks.builds import References
-from stargazer.tasks.checks.groups import library_of, several_samples
-from stargazer.tasks.checks.gvcf import is_gvcf
+from stargazer.tasks.checks.alignments import library_of, several_samples
+from stargazer.tasks.checks.contigs import References
 from stargazer.tasks.checks.headers import alignment_header, sam_contigs, variants_header
 from stargazer.tasks.checks.matrices import structure
+from stargazer.tasks.checks.variants import is_gvcf
 
 __all__ = ["alignment", "anndata", "known_sites", "sequence_dict", "variants"]
 

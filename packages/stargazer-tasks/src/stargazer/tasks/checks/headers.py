@@ -1,4 +1,4 @@
-"""What the headers of alignments and variants say, read without the file's records: contigs, samples, order."""
+"""Reads the headers of alignments (BAM, CRAM) and variants (VCF, BCF): contigs, samples, read groups, order."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from stargazer.assets import FormatError
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 
-__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "quiet", "sam_contigs", "sam_header",
-           "variants_header"]  # fmt: skip
+__all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "quiet_htslib", "read_count", "sam_contigs",
+           "sam_header", "variants_header"]  # fmt: skip
 
 LARGEST = 256 << 20
 """Bytes of a header at most: one that is larger is damaged."""
@@ -111,17 +111,14 @@ def bam_header(path: Path) -> Header:
     Raises:
         FormatError: it is damaged, or no BAM.
     """
-    try:
-        with opened(open(path, "rb")) as file:
-            file.read(4)
-            text = _read(file, _number(file)).rstrip(b"\0").decode("utf-8", "replace")
-            said = sam_contigs(text)
-            contigs = {}
-            for _ in range(_number(file)):
-                name = _read(file, _number(file)).rstrip(b"\0").decode("utf-8", "replace")
-                contigs[name] = Contig(_number(file), said.get(name, Contig()).md5)
-    except (FormatError, struct.error) as error:
-        raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
+    with _explained(path, FormatError, struct.error), opened(open(path, "rb")) as file:
+        file.read(4)
+        text = _read(file, read_count(file)).rstrip(b"\0").decode("utf-8", "replace")
+        said = sam_contigs(text)
+        contigs = {}
+        for _ in range(read_count(file)):
+            name = _read(file, read_count(file)).rstrip(b"\0").decode("utf-8", "replace")
+            contigs[name] = Contig(read_count(file), said.get(name, Contig()).md5)
     return sam_header(text, contigs)
 
 
@@ -151,15 +148,12 @@ def variants_header(path: Path) -> Header:
     Raises:
         FormatError: it is damaged.
     """
-    try:
-        with _plain(path) as file:
-            if file.peek(5)[:4] == b"BCF\x02":
-                file.read(5)
-                text = io.BytesIO(_read(file, _number(file)).rstrip(b"\0"))
-                return _vcf_header(text)
-            return _vcf_header(file)
-    except (FormatError, struct.error) as error:
-        raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
+    with _explained(path, FormatError, struct.error), _plain(path) as file:
+        if file.peek(5)[:4] == b"BCF\x02":
+            file.read(5)
+            text = io.BytesIO(_read(file, read_count(file)).rstrip(b"\0"))
+            return _vcf_header(text)
+        return _vcf_header(file)
 
 
 def sam_contigs(text: str) -> dict[str, Contig]:
@@ -173,7 +167,7 @@ def sam_contigs(text: str) -> dict[str, Contig]:
         if line.startswith("@SQ"):
             fields = dict(field.split(":", 1) for field in line.rstrip("\r").split("\t")[1:] if ":" in field)
             length = fields.get("LN", "")
-            if not length.isascii() or not length.isdigit():
+            if not _is_number(length):
                 raise FormatError(f"@SQ {fields.get('SN', '')!r}: expected LN to be a number, got {length!r}")
             found[fields.get("SN", "")] = Contig(int(length), fields.get("M5", "").lower())
     return found
@@ -199,19 +193,26 @@ def _vcf_header(lines: BinaryIO) -> Header:
 def _cram_header(path: Path) -> Header:
     import pysam
 
-    before = pysam.set_verbosity(0)  # htslib's notes, for example about an index that is not needed
-    try:
-        with quiet(), pysam.AlignmentFile(str(path), "rc", check_sq=False) as file:
-            text = str(file.header)
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
-    finally:
-        pysam.set_verbosity(before)
+    with (
+        _explained(path, OSError, ValueError),
+        quiet_htslib(),
+        pysam.AlignmentFile(str(path), "rc", check_sq=False) as file,
+    ):
+        text = str(file.header)
     return sam_header(text)
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def _explained(path: Path, *failures: type[Exception]) -> Iterator[None]:
+    """What fails while a header is read, as what that means for its file."""
+    try:
+        yield
+    except failures as error:
+        raise FormatError(f"{path.name!r}: its header cannot be read: {error}; copy it again") from None
+
+
+@contextlib.contextmanager
+def quiet_htslib() -> Iterator[None]:
     """htslib keeps its remarks to itself: a file whose index is elsewhere is no news."""
     import pysam
 
@@ -246,9 +247,10 @@ def _plain(path: Path) -> io.BufferedReader:
     return opened(file) if is_gzip else file
 
 
-def _number(file: BinaryIO) -> int:
+def read_count(file: BinaryIO) -> int:
+    """The next number of a BAM or BCF, which says how much follows: four bytes, not negative."""
     (number,) = struct.unpack("<i", file.read(4))
-    if not 0 <= number <= 0x7FFFFFFF:
+    if number < 0:
         raise FormatError(f"a count of {number:,}")
     return int(number)
 

@@ -1,4 +1,4 @@
-"""Whether the index of an alignment or of variants belongs to it: some of its offsets are looked up there."""
+"""Checks that a BAI, TBI or CSI belongs to its alignment or variants: some of its offsets are looked up there."""
 
 from __future__ import annotations
 

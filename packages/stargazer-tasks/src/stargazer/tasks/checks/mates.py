@@ -1,4 +1,4 @@
-"""Whether the files of first and second reads hold mates: other reads of the same templates, in the same order."""
+"""Checks that files of first and second reads hold mates: other reads of the same templates, in the same order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an h5ad holds the layers and has the size that are claimed, where h5py is installed."""
+"""Checks that an h5ad holds the layers and has the size that are claimed, where h5py is installed."""
 
 from __future__ import annotations
 

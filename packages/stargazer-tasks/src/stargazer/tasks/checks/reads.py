@@ -1,4 +1,4 @@
-"""Whether reads can come from the platform that is given, and whether their qualities are Phred+33."""
+"""Checks that reads can come from the platform that is given, and that their qualities are Phred+33."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the index, the block index and the dictionary of a reference belong to it."""
+"""Checks that the index (.fai), the block index (.gzi) and the dictionary of a reference belong to it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from typing import BinaryIO, TypeVar
 from stargazer.assets import Asset, FormatError, ReferenceGzipIndex, ReferenceIndex, SequenceDict
 from stargazer.assets.formats import SMALL, first_bytes
 from stargazer.storage import Lookup
-from stargazer.tasks.checks.contigs import CONTIGS_UNKNOWN, not_here, some
+from stargazer.tasks.checks.contigs import (
+    CONTIGS_UNKNOWN,
+    fai_rows,
+    not_here,
+    sequences_of,
+    small_sequences,
+    some,
+)
 from stargazer.tasks.checks.headers import sam_contigs
-from stargazer.tasks.checks.sequences import fai_rows, sequences_of, small_sequences
 
 __all__ = ["dictionary", "gzip_index", "index"]
 

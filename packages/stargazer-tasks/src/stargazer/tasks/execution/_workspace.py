@@ -12,6 +12,7 @@ from pathlib import Path
 from stargazer.assets import Asset, InvalidAssetError, StorageError
 from stargazer.storage import make_folder, make_folders, new_lock
 from stargazer.tasks.execution.archives import remove_tree
+from stargazer.tasks.execution.options import bound
 from stargazer.tasks.tools import expect
 
 __all__ = ["claim", "open_workspace", "sweep", "workspace"]
@@ -44,12 +45,11 @@ def open_workspace(parent: Path, name: str) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"cannot make a workspace in {str(parent)!r}: {error.strerror}") from error
     folder = lock.with_suffix("")
-    token = _current.set(folder)
     try:
         make_folder(folder, parent)
-        yield folder
+        with bound(_current, folder):
+            yield folder
     finally:
-        _current.reset(token)
         _clear(lock)
         os.close(held)
 

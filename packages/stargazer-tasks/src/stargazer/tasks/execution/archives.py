@@ -1,4 +1,4 @@
-"""Folders as one file: an uncompressed tar that depends on nothing but names and contents."""
+"""Packs a folder into an uncompressed tar whose bytes depend on names and contents alone, and unpacks it for tasks."""
 
 from __future__ import annotations
 

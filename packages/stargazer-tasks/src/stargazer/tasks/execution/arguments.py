@@ -1,4 +1,4 @@
-"""Arguments against the annotations of a task or workflow, as strictly as Flyte converts them: no int is a float."""
+"""Checks the arguments of a call against the type hints of its task or workflow, as strictly as Flyte does."""
 
 from __future__ import annotations
 

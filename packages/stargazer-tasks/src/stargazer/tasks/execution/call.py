@@ -10,7 +10,7 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,18 @@ from stargazer.storage.lineage import Nearest, find_nearest
 from stargazer.tasks.execution._workspace import claim, open_workspace, sweep
 from stargazer.tasks.execution.arguments import bound_arguments
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
-from stargazer.tasks.execution.digest.run_key import code_digest, run_key, script_digest
+from stargazer.tasks.execution.digest.run_key import run_key, script_digest, task_digest
 from stargazer.tasks.execution.events import Event, Kind, announce
 from stargazer.tasks.execution.inputs import Shared, lay_out, obtain
 from stargazer.tasks.execution.locks import key_lock
-from stargazer.tasks.execution.options import Miss, NotRemembered, log_folder, misses_told, refresh_wanted
+from stargazer.tasks.execution.options import (
+    Miss,
+    NotRemembered,
+    bound,
+    log_folder,
+    misses_told,
+    refresh_wanted,
+)
 from stargazer.tasks.execution.registry import TaskCode
 from stargazer.tasks.execution.slots import Slots
 from stargazer.tasks.execution.threads import to_the_end
@@ -71,15 +78,6 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
 def holds_slots() -> bool:
     """Whether a task is running here, so that nothing which waits for slots may be started."""
     return _running.get() is not None
-
-
-@contextlib.contextmanager
-def _as_running(task: str) -> Iterator[None]:
-    token = _running.set(task)
-    try:
-        yield
-    finally:
-        _running.reset(token)
 
 
 class Call:
@@ -163,7 +161,7 @@ class Call:
         """The digest of the code and the run key; or neither, and why the code has no digest."""
         names = frozenset(tool.name for tool in self.code.tools)
         try:
-            digest = code_digest(self.code.function, names)
+            digest = task_digest(self.code.function, names)
         except Undigestable as error:
             run_key(self.code.name, "", self.arguments, self.tools)  # refuses the same arguments
             return None, "", str(error)
@@ -270,7 +268,7 @@ class Call:
         async with pool.hold(cores=self.code.cores, memory=self.code.memory) as grant:
             self.started, began = time.monotonic(), now()
             self.tell("started", cores=grant.cores)
-            with _as_running(self.code.name), open_workspace(work, self.code.function.__name__) as folder:
+            with bound(_running, self.code.name), open_workspace(work, self.code.function.__name__) as folder:
                 session = Session(
                     folder=folder,
                     log=self._log(),

@@ -26,6 +26,7 @@ from stargazer.assets import ConfigurationError, current_client
 from stargazer.tasks.execution.arguments import bound_arguments
 from stargazer.tasks.execution.call import execute
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
+from stargazer.tasks.execution.options import bound
 from stargazer.tasks.execution.registry import TASKS, Declared, TaskCode
 from stargazer.tasks.execution.values import assets_in, named_tuple, result_type
 
@@ -161,11 +162,8 @@ async def _handed_over(call: Coroutine[Any, Any, Any]) -> Any:
     """
     if _inside.get():
         return await call
-    token = _inside.set(True)
-    try:
+    with bound(_inside, True):
         value = await call
-    finally:
-        _inside.reset(token)
     records = [asset.record for _, asset in assets_in(value, "") if asset.record is not None]
     if records and (store := getattr(current_client(), "store", None)) is not None:
         await asyncio.to_thread(store.hand_over, records)

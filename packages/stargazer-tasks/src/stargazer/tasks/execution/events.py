@@ -1,14 +1,15 @@
-"""Events: what happens to tasks, told to whoever watches."""
+"""Events of task calls (waiting, started, finished, ...), and how whoever wants to watch is told of them."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Literal, TypeAlias
 
 import attrs
+from stargazer.tasks.execution.options import bound
 
 __all__ = ["Event", "Kind", "Observer", "announce", "observe"]
 
@@ -43,17 +44,12 @@ Observer: TypeAlias = Callable[[Event], None]
 _observers: ContextVar[tuple[Observer, ...]] = ContextVar("stargazer_observers", default=())
 
 
-@contextmanager
-def observe(observer: Observer) -> Iterator[None]:
+def observe(observer: Observer) -> AbstractContextManager[None]:
     """Have `observer` called, in the task's own thread, for every event within a `with` block.
 
     What it raises is a warning: watching never fails what is watched.
     """
-    token = _observers.set((*_observers.get(), observer))
-    try:
-        yield
-    finally:
-        _observers.reset(token)
+    return bound(_observers, (*_observers.get(), observer))
 
 
 def announce(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Mode and Flyte agree: what Flyte is told when tasks are defined, so that a bare `flyte.run` does what the mode says.
+"""Keeps Flyte in line with the mode, local or cloud, so that a bare `flyte.run` runs tasks where the mode says.
 
 Flyte runs a task where it is connected to, and here when it is connected to nothing. So cloud mode connects it to the
 project's endpoint (nothing is sent by that), and local mode keeps it unconnected: FLYTE_ADMIN_ENDPOINT, empty, is

@@ -1,4 +1,4 @@
-"""How assets travel through Flyte: a literal of asset key, CID and metadata, never a path."""
+"""Makes assets a type of Flyte: they travel as asset key, CID and metadata, never as a path."""
 
 from __future__ import annotations
 

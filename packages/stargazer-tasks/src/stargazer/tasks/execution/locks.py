@@ -1,4 +1,4 @@
-"""Locks that a machine's processes, threads and event loops share: one file each, held by flock.
+"""Locks that all processes, threads and event loops of a machine share: one file each, held by flock.
 
 The kernel drops a lock with its last descriptor, so a killed holder leaves nothing but an empty file. Waiting is
 polling with back-off: it can be cancelled, and nothing here belongs to an event loop or a thread.

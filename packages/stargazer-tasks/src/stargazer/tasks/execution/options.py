@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 from stargazer.assets import StargazerError
@@ -20,6 +20,7 @@ __all__ = [
     "Refresh",
     "Refreshing",
     "asking_why",
+    "bound",
     "log_folder",
     "log_to",
     "misses_told",
@@ -90,6 +91,8 @@ class Refreshing:
         return not self.tasks or task in self.tasks or (self.below and not self.made.isdisjoint(inputs))
 
 
+T = TypeVar("T")
+
 _refresh: ContextVar[Refreshing | None] = ContextVar("stargazer_refresh", default=None)
 _logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
 _misses: ContextVar[list[Miss] | None] = ContextVar("stargazer_misses", default=None)
@@ -102,6 +105,16 @@ log_folder = _logs.get
 """The folder in which logs are kept, if they are."""
 
 
+@contextlib.contextmanager
+def bound(variable: ContextVar[T], value: T) -> Iterator[None]:
+    """Let a variable have a value within a `with` block."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
 def refreshing(*tasks: str, below: bool = False) -> contextlib.AbstractContextManager[None]:
     """Compute tasks anew within a `with` block, whatever the memo knows; the arguments are those of `Refresh`.
 
@@ -111,8 +124,7 @@ def refreshing(*tasks: str, below: bool = False) -> contextlib.AbstractContextMa
     return refreshed(Refresh(tasks, below))
 
 
-@contextlib.contextmanager
-def refreshed(refresh: Refresh | None) -> Iterator[None]:
+def refreshed(refresh: Refresh | None) -> contextlib.AbstractContextManager[None]:
     """The same, of what somebody asked for; None is nothing.
 
     Raises:
@@ -120,12 +132,10 @@ def refreshed(refresh: Refresh | None) -> Iterator[None]:
     """
     from stargazer.tasks.execution.registry import full_names
 
-    names = frozenset(full for name in refresh.tasks for full in full_names(name)) if refresh else frozenset()
-    token = _refresh.set(Refreshing(names, refresh.below) if refresh else None)
-    try:
-        yield
-    finally:
-        _refresh.reset(token)
+    if refresh is None:
+        return bound(_refresh, None)
+    names = frozenset(full for name in refresh.tasks for full in full_names(name))
+    return bound(_refresh, Refreshing(names, refresh.below))
 
 
 @contextlib.contextmanager
@@ -135,18 +145,10 @@ def asking_why() -> Iterator[list[Miss]]:
     The list then says of each such call why it is not remembered.
     """
     misses: list[Miss] = []
-    token = _misses.set(misses)
-    try:
+    with bound(_misses, misses):
         yield misses
-    finally:
-        _misses.reset(token)
 
 
-@contextlib.contextmanager
-def log_to(folder: Path) -> Iterator[None]:
+def log_to(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Keep what tools print, a file for each task call, in this folder within a `with` block."""
-    token = _logs.set(folder)
-    try:
-        yield
-    finally:
-        _logs.reset(token)
+    return bound(_logs, folder)

@@ -1,4 +1,4 @@
-"""One pool of cores and memory for every process of a machine: a file per slot, held by flock.
+"""The pool of cores and memory that all processes of a machine share: a file for each slot, held by flock.
 
 - The kernel drops a lock with its last descriptor: nothing to clean up after kill -9. Pass `grant.fds` on to a
   tool (`pass_fds`) and an orphaned tool keeps its slots until it ends; else they do not survive exec.

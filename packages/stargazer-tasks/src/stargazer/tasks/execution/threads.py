@@ -1,4 +1,4 @@
-"""Blocking work beside the event loop."""
+"""Runs a blocking function in a thread to its end, even if whoever waits for it is cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assets within arguments and results: found, named by their role, replaced, written as JSON and read from it."""
+"""Finds the assets within arguments and results, names them by their role, and writes such values as JSON and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads to alignments: align, merge lanes, mark duplicates, index, and what there is to say about them."""
+"""Tasks from reads to alignments: align, sort, merge lanes, mark duplicates, index, count."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ from stargazer.assets import (
     ToolError,
 )
 from stargazer.assets.formats import name_of
+from stargazer.tasks.aligner_index import index_prefix
 from stargazer.tasks.checks.headers import sam_contigs
 from stargazer.tasks.checks.indexes import needs_csi
 from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.index_contents import index_prefix
 from stargazer.tasks.quality import mapped_reads
-from stargazer.tasks.tools import Command, call, current_session, expect
-from stargazer.tasks.tools.aligners import bwa, bwa_mem3
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks.tools import Command, bwa, bwa_mem3, call, current_session, expect, samtools
 
 __all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs", "flagstat",
            "group_id", "index_alignment", "mark_duplicates", "merge_lanes", "read_group", "refuse_long_reads",

@@ -1,4 +1,4 @@
-"""What the header of an alignment from elsewhere says about where it belongs, and the header that it should have."""
+"""Compares the header of an alignment made elsewhere with a reference and a sample, and conforms it to them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import attrs
 from stargazer.assets import InvalidAssetError
+from stargazer.tasks.checks.alignments import several_samples
 from stargazer.tasks.checks.contigs import compare, some
-from stargazer.tasks.checks.groups import several_samples
 from stargazer.tasks.checks.headers import Contig, Header
 from stargazer.tasks.checks.reads import LONG_READ_NAMES
 

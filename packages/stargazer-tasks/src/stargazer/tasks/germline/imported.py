@@ -1,4 +1,4 @@
-"""Alignments from elsewhere: they are given the contigs of the reference, and what marking duplicates needs."""
+"""Tasks for alignments made elsewhere: they get the contigs of the reference, and are split to mark duplicates."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from stargazer.tasks.environments import htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.alignment import group_id
 from stargazer.tasks.germline.headers import check_header, conformed_header
-from stargazer.tasks.tools import Command, Pipeline, expect
-from stargazer.tasks.tools.samtools import samtools
+from stargazer.tasks.tools import Command, Pipeline, expect, samtools
 
 __all__ = ["CheckedAlignment", "check_alignment", "split_libraries"]
 

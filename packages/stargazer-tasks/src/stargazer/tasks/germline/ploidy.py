@@ -1,4 +1,4 @@
-"""How many copies of a contig a sample has: from what people write to the tables of `bcftools call`.
+"""Reads how many copies of each contig a sample has, as people write it, into the tables of `bcftools call`.
 
 An item is `CONTIG:COPIES`, for all samples, or `CONTIG:SEX:COPIES`, for those of a sex (M or F); a part of the contig
 may follow its name, `CONTIG:FROM-TO:SEX:COPIES`, one-based and inclusive. `GRCh37` and `GRCh38` stand for the tables of

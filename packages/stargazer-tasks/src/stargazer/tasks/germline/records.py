@@ -1,4 +1,4 @@
-"""Changes to the records of a VCF, line by line: alleles in capitals, calls in deletions flagged, counts by filter."""
+"""Changes the records of a VCF as text: alleles in capitals, calls in deletions flagged; and counts them by filter."""
 
 from __future__ import annotations
 

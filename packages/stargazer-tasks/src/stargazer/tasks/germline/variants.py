@@ -1,4 +1,4 @@
-"""Alignments to variants: call jointly, gather, normalise, filter, index, and count."""
+"""Tasks from alignments to variants: call jointly, gather, normalise, filter, index, count."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.ploidy import read_ploidy
 from stargazer.tasks.germline.records import flag_calls_in_deletions, write_capital_alleles
 from stargazer.tasks.regions import contigs_of, fai_of
-from stargazer.tasks.tools import call, current_session, expect
-from stargazer.tasks.tools.bcftools import bcftools
+from stargazer.tasks.tools import bcftools, call, current_session, expect
 
 __all__ = ["MAX_DEPTH", "call_variants", "check_max_depth", "check_ploidy", "filter_variants", "gather_variants",
            "index_variants", "normalise_variants", "variant_stats"]  # fmt: skip

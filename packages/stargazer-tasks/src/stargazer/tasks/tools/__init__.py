@@ -1,29 +1,10 @@
-"""Running external programs: tools and where they come from, commands, pipelines, the session of a task."""
+"""Programs that tasks run: tools and where they come from, commands, pipelines, and the session of a task.
+
+Names are loaded when they are first used; `__init__.pyi` lists them.
+"""
 
 from __future__ import annotations
 
-from stargazer.tasks.tools.command import Command, Pipeline, expect
-from stargazer.tasks.tools.library import Library
-from stargazer.tasks.tools.pipelines import Completed
-from stargazer.tasks.tools.python import call
-from stargazer.tasks.tools.runner import Session, current_session, use_session
-from stargazer.tasks.tools.sources import ENGINES, OnPath, ResolvedTool, Source, Wheel
-from stargazer.tasks.tools.tool import Tool
+import lazy_loader
 
-__all__ = [
-    "ENGINES",
-    "Command",
-    "Completed",
-    "Library",
-    "OnPath",
-    "Pipeline",
-    "ResolvedTool",
-    "Session",
-    "Source",
-    "Tool",
-    "Wheel",
-    "call",
-    "current_session",
-    "expect",
-    "use_session",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from stargazer.tasks.tools.command import Tool
 from stargazer.tasks.tools.sources import OnPath, Wheel
-from stargazer.tasks.tools.tool import Tool
 
 __all__ = ["bwa", "bwa_index", "bwa_mem2", "bwa_mem3"]
 

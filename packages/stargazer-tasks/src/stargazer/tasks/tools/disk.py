@@ -1,4 +1,4 @@
-"""Whether a command failed because its disk is full, whichever words the tool has for it."""
+"""Tells whether a command failed because its disk is full, whichever words the tool has for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages joined by pipes: run together, ended together, and the one to blame named in the error."""
+"""Runs the processes of a pipeline together, ends them together, and finds the one that an error is to name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import frozen
 from stargazer.assets import ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.processes import GRACE, Process, Stage, kill_all, outcome
-from stargazer.tasks.tools.runner import Session
+from stargazer.tasks.tools.session import Session
 
 __all__ = ["Completed", "run_stages", "useful_line"]
 

@@ -1,4 +1,4 @@
-"""One external process: started in a group of its own, listened to, waited for, and ended with its group."""
+"""One external process in a process group of its own: its output logged, its memory watched, its end waited for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from attrs import field, frozen
 from stargazer.assets import ToolError
 from stargazer.tasks.tools.disk import room
-from stargazer.tasks.tools.runner import Session
+from stargazer.tasks.tools.session import Session
 
 __all__ = ["GRACE", "Process", "Stage", "kill_all", "outcome"]
 

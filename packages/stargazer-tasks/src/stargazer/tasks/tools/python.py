@@ -1,4 +1,4 @@
-"""Python functions in a child process: CPU work never blocks the event loop that other tasks share."""
+"""Calls a Python function in a child process, so that its computing never holds up the event loop that tasks share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stargazer.assets import StargazerError, ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import run_stages, useful_line
 from stargazer.tasks.tools.processes import Stage
-from stargazer.tasks.tools.runner import Session, current_session
+from stargazer.tasks.tools.session import Session, current_session
 from stargazer.tasks.tools.sources import ENGINES, python_command, python_environment
 
 __all__ = ["call"]

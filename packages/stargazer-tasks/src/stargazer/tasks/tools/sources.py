@@ -1,4 +1,4 @@
-"""Where a tool comes from: a pinned wheel first, an executable on PATH second."""
+"""Where a tool or a Python package comes from, and its version: a pinned wheel, an executable on PATH."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from stargazer.assets import ToolError
 
 __all__ = [
     "ENGINES",
+    "Library",
     "OnPath",
     "ResolvedTool",
     "Source",
@@ -151,6 +152,26 @@ class OnPath:
     def describe(self) -> str:
         """Return the name looked for on PATH and how to install it."""
         return f"no {self.executable} on PATH" + (f": {self.hint}" if self.hint else "")
+
+
+@frozen
+class Library:
+    """An installed Python package, named as it is imported; `distribution` when PyPI calls it otherwise."""
+
+    name: str
+    distribution: str = ""
+
+    def resolve(self) -> ResolvedTool:
+        """Its version, without importing it.
+
+        Raises:
+            ToolError: it is not installed.
+        """
+        distribution = self.distribution or self.name
+        version = _installed_version(distribution)
+        if version is None:
+            raise ToolError(f"the Python package {distribution} is not installed: pip install {distribution}")
+        return ResolvedTool(name=self.name, version=version, source="Python package", argv=())
 
 
 def launched(executable: str, *args: str) -> tuple[str, ...]:

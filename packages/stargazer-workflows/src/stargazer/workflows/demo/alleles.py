@@ -1,4 +1,4 @@
-"""Alleles in one comparable form: trimmed, left-aligned, anchored on the base before an indel."""
+"""Brings alleles into one comparable form: trimmed, left-aligned, anchored on the base before an indel."""
 
 from __future__ import annotations
 

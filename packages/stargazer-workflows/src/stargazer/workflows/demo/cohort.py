@@ -11,7 +11,7 @@ from stargazer.assets import InvalidAssetError
 from stargazer.workflows.demo.alleles import Allele, normalise
 from stargazer.workflows.demo.draws import Draws
 from stargazer.workflows.demo.genome import Contig, N, background, make_genome
-from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, gzipped, records
+from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, write_reads
 from stargazer.workflows.demo.variation import Variant, haplotype_codes, make_sites
 
 if TYPE_CHECKING:
@@ -95,12 +95,17 @@ def simulate_cohort(folder: Path, depths: Mapping[str, float], length: int, seed
                 variants[contig.name], replace(deletion, carriers=carriers), number
             )
             missing.append((contig.name, deletion.position, deletion.position + size))
-    (folder / "reference.fa").write_text("".join(map(_fasta, contigs)), encoding="ascii")
+    (folder / "reference.fa").write_text(
+        "".join(contig.fasta(SOFT_MASKED) for contig in contigs), encoding="ascii"
+    )
     reads = {}
     for number, (sample, depth) in enumerate(depths.items()):
         template = _template(contigs, variants, number)
         pairs = round(len(template) / 2 * depth / (2 * READ_LENGTH))
-        reads[sample] = _write_reads(folder, sample, template, pairs, Draws(seed, 7, number))
+        reads[sample] = folder / f"{sample}_R1.fastq.gz", folder / f"{sample}_R2.fastq.gz"
+        draws = Draws(seed, 7, number)
+        (fragments,) = draw_fragments(template, pairs, 1, draws)
+        write_reads(reads[sample], template, fragments, "A01234:43:HSTARDSX8:1", "ATTACTCG+TATAGCCT", draws)
     return Cohort(folder / "reference.fa", reads, contigs, variants, deletions)
 
 
@@ -152,16 +157,6 @@ def _deleted(variants: Sequence[Variant], deletion: Variant, number: int) -> lis
     return sorted(kept, key=lambda variant: variant.position)
 
 
-def _fasta(contig: Contig) -> str:
-    letters = bytearray(contig.sequence(), "ascii")
-    for feature in contig.features:
-        if feature.kind in SOFT_MASKED:
-            letters[feature.start : feature.end] = letters[feature.start : feature.end].lower()
-    text = letters.decode("ascii")
-    lines = (text[start : start + 60] + "\n" for start in range(0, len(text), 60))
-    return f">{contig.name}\n{''.join(lines)}"
-
-
 def _template(
     contigs: Sequence[Contig], variants: Mapping[str, Sequence[Variant]], number: int
 ) -> np.ndarray[Any, Any]:
@@ -175,15 +170,3 @@ def _template(
             copies = MITOCHONDRIA if contig.name == MITOCHONDRION else 1
             pieces += [haplotype_codes(contig, variants[contig.name], haplotype), gap] * copies
     return np.concatenate(pieces)
-
-
-def _write_reads(
-    folder: Path, sample: str, template: np.ndarray[Any, Any], pairs: int, draws: Draws
-) -> tuple[Path, Path]:
-    r1, r2 = (folder / f"{sample}_R{mate}.fastq.gz" for mate in (1, 2))
-    (fragments,) = draw_fragments(template, pairs, 1, draws)
-    with gzipped(r1) as first, gzipped(r2) as second:
-        for one, two in records(template, fragments, "A01234:43:HSTARDSX8:1", "ATTACTCG+TATAGCCT", draws):
-            first.write(one)
-            second.write(two)
-    return r1, r2

@@ -7,9 +7,14 @@ from typing import Any
 
 from stargazer.assets import FormatError
 from stargazer.workflows.demo.alleles import Allele
-from stargazer.workflows.demo.regions import read_bed
-from stargazer.workflows.demo.sequences import read_fasta
-from stargazer.workflows.demo.variant_files import Observation, observations, sample_names, trio_genotypes
+from stargazer.workflows.demo.files import (
+    Observation,
+    observations,
+    read_bed,
+    read_fasta,
+    sample_names,
+    trio_genotypes,
+)
 
 __all__ = ["compare_to_truth", "mendelian_violations"]
 

@@ -1,4 +1,4 @@
-"""What the demo's tasks compute, from files to files: the truth comparison, the coverage profile, the report."""
+"""What the demo's tasks compute in a child process, from files to files: comparison, coverage profile, report."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,15 @@ class Contig:
 
         letters: bytes = np.frombuffer(BASES + b"N", dtype=np.uint8)[self.codes].tobytes()
         return letters.decode("ascii")
+
+    def fasta(self, soft_masked: Collection[str] = ()) -> str:
+        """The record of a FASTA in lines of 60 bases, features of these kinds in small letters."""
+        letters = bytearray(self.sequence(), "ascii")
+        for feature in self.features:
+            if feature.kind in soft_masked:
+                letters[feature.start : feature.end] = letters[feature.start : feature.end].lower()
+        text = letters.decode("ascii")
+        return f">{self.name}\n" + "".join(text[at : at + 60] + "\n" for at in range(0, len(text), 60))
 
 
 def make_genome(length: int, seed: int) -> list[Contig]:

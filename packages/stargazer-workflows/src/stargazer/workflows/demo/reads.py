@@ -15,7 +15,7 @@ from stargazer.workflows.demo.genome import BASES, COMPLEMENT, N
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["READ_LENGTH", "Fragments", "draw_fragments", "gzipped", "records"]
+__all__ = ["READ_LENGTH", "Fragments", "draw_fragments", "write_reads"]
 
 READ_LENGTH = 150
 INSERT_MEAN, INSERT_DEVIATION = 380.0, 60.0
@@ -95,12 +95,18 @@ def draw_fragments(template: np.ndarray[Any, Any], pairs: int, lanes: int, draws
     return fragments
 
 
-def records(
-    template: np.ndarray[Any, Any], fragments: Fragments, prefix: str, barcode: str, draws: Draws
-) -> Iterator[tuple[bytes, bytes]]:
-    """Sequence fragments: yield chunks of FASTQ text of first and second reads.
+def write_reads(
+    paths: tuple[Path, Path],
+    template: np.ndarray[Any, Any],
+    fragments: Fragments,
+    prefix: str,
+    barcode: str,
+    draws: Draws,
+) -> None:
+    """Sequence fragments into two files of gzipped FASTQ.
 
     Args:
+        paths: of first and second reads.
         template: the base codes that the fragments' positions count in.
         fragments: of one lane.
         prefix: what read names begin with: `instrument:run:flowcell:lane`.
@@ -109,17 +115,19 @@ def records(
     """
     import numpy as np
 
-    for begin in range(0, len(fragments), CHUNK):
-        part = slice(begin, begin + CHUNK)
-        left, right, reverse = fragments.left[part], fragments.right[part], fragments.reverse[part]
-        names = [f"@{prefix}:{_spot(spot)}" for spot in fragments.spots[part].tolist()]
-        first = _sequence(template, np.where(reverse, right, left), reverse, 1, draws)
-        second = _sequence(template, np.where(reverse, left, right), ~reverse, 2, draws)
-        yield _text(names, f" 1:N:0:{barcode}", *first), _text(names, f" 2:N:0:{barcode}", *second)
+    with _gzipped(paths[0]) as r1, _gzipped(paths[1]) as r2:
+        for begin in range(0, len(fragments), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            left, right, reverse = fragments.left[part], fragments.right[part], fragments.reverse[part]
+            names = [f"@{prefix}:{_spot(spot)}" for spot in fragments.spots[part].tolist()]
+            first = _sequence(template, np.where(reverse, right, left), reverse, 1, draws)
+            second = _sequence(template, np.where(reverse, left, right), ~reverse, 2, draws)
+            r1.write(_text(names, f" 1:N:0:{barcode}", *first))
+            r2.write(_text(names, f" 2:N:0:{barcode}", *second))
 
 
 @contextmanager
-def gzipped(path: Path) -> Iterator[gzip.GzipFile]:
+def _gzipped(path: Path) -> Iterator[gzip.GzipFile]:
     """A gzip file without name and time, so that equal content gives equal bytes."""
     with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as compressed:
         yield compressed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, TypedDict
@@ -111,24 +112,19 @@ def write_report(path: str, content: ReportContent) -> dict[str, Any]:
     return {"path": path, "size": len(document.encode())}
 
 
-def _count(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,}"
+def _shown(value: float | None, form: str) -> str:
+    return NOTHING if value is None else form.format(value)
 
 
-def _share(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.4f}"
+_count = partial(_shown, form="{:,}")
+_share = partial(_shown, form="{:.4f}")
+_depth = partial(_shown, form="{:.1f}x")
+_seconds = partial(_shown, form="{:.1f} s")
+_quality = partial(_shown, form="{:.0f}")
 
 
 def _percent(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:.2f} %"
-
-
-def _depth(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.1f}x"
-
-
-def _seconds(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.1f} s"
 
 
 def _rows(heads: tuple[str, str], rows: Sequence[Sequence[str]] | None) -> list[str]:
@@ -212,7 +208,7 @@ def _inheritance(inheritance: Mapping[str, Any] | None) -> str:
             site["father"],
             site["mother"],
             site["child"],
-            NOTHING if site["quality"] is None else f"{site['quality']:.0f}",
+            _quality(site["quality"]),
         )
         for site in inheritance["listed"]
     ]
@@ -238,7 +234,7 @@ def _errors(comparison: Mapping[str, Any] | None) -> str:
                 CALL_KINDS.get(error["kind"], error["kind"]),
                 error["truth"] or NOTHING,
                 error["call"] or NOTHING,
-                NOTHING if error["quality"] is None else f"{error['quality']:.0f}",
+                _quality(error["quality"]),
                 f"{error['alt_depth']} of {error['depth']}" if deep else NOTHING,
             )
         )
@@ -273,7 +269,7 @@ def _coverage(coverage: Mapping[str, Mapping[str, Any]] | None) -> str:
 def _calls(calls: Mapping[str, Any] | None) -> str:
     if not calls:
         return ""
-    ti_tv = NOTHING if calls["ti_tv"] is None else f"{calls['ti_tv']:.2f}"
+    ti_tv = _shown(calls["ti_tv"], "{:.2f}")
     text = (
         f"{calls['records']:,} records, {calls['filtered']:,} of them filtered out; "
         f"{calls['snv']:,} SNVs (Ti/Tv {ti_tv}) and {calls['indel']:,} indels pass."

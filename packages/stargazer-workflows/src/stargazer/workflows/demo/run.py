@@ -1,10 +1,8 @@
-"""What `stargazer demo` does below the command line: simulate, register, run, collect what a person wants to see."""
+"""Simulates and registers the demo's trio, runs its workflow, and collects what `stargazer demo` shows."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ from stargazer.storage import Addition, Settings, get_client
 from stargazer.workflows.demo.simulate import MANIFEST, simulate_trio
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution import Event, Refresh
+    from stargazer.tasks.execution import Refresh
     from stargazer.workflows.runs import Run
 
 __all__ = ["Demo", "is_simulated", "prepare", "run_demo"]
@@ -77,18 +75,14 @@ def prepare(seed: int = 42) -> dict[str, Any]:
     return made
 
 
-async def run_demo(
-    observer: Callable[[Event], None] | None = None, *, refresh: Refresh | None = None
-) -> Demo:
+async def run_demo(*, refresh: Refresh | None = None) -> Demo:
     """Run the demo's workflow on what `prepare` registered, and have the bytes of its results here."""
     from stargazer.assets import QcReport
-    from stargazer.tasks.execution import observe
     from stargazer.workflows._run import run as run_workflow
     from stargazer.workflows.demo.workflow import lineage_steps
 
-    with observe(observer) if observer else contextlib.nullcontext():
-        run = await run_workflow("demo_trio", refresh=refresh)
-        await _bring(run)
+    run = await run_workflow("demo_trio", refresh=refresh)
+    await _bring(run)
     comparison, summary = _read(run, "comparison"), _read(run, "summary")
     times: dict[str, float] = {}
     for step in await lineage_steps(QcReport(kind="summary", cid=run.results["summary"]["cid"])):

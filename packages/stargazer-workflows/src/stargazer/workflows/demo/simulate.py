@@ -6,14 +6,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import InvalidAssetError, StorageError
 from stargazer.workflows.demo.draws import Draws
 from stargazer.workflows.demo.genome import Contig, N, confident_intervals, hidden_copy, make_genome
-from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, gzipped, records
+from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, write_reads
 from stargazer.workflows.demo.variation import (
     CHILD,
     FATHER,
@@ -68,18 +68,9 @@ def simulate_trio(folder: str, seed: int = 42) -> dict[str, Any]:
         StorageError: if the folder exists and holds something else.
     """
     _check_count("seed", seed, 0)
-
-    def write(into: Path) -> dict[str, Any]:
-        genome = make_genome(TRIO_LENGTH, seed)
-        variants = [make_variants(contig, seed, number) for number, contig in enumerate(genome, 1)]
-        content = _write_reference(into, genome, variants)
-        pairs = TRIO_LENGTH * DEPTH // (2 * READ_LENGTH)
-        content["samples"] = [
-            _write_sample(into, genome, variants, sample, pairs, seed) for sample in (FATHER, MOTHER, CHILD)
-        ]
-        return content
-
-    return _written_once(Path(folder), {"simulation": "trio", "version": VERSION, "seed": seed}, write)
+    what = {"simulation": "trio", "version": VERSION, "seed": seed}
+    pairs = TRIO_LENGTH * DEPTH // (2 * READ_LENGTH)
+    return _written_once(Path(folder), what, TRIO_LENGTH, pairs, (FATHER, MOTHER, CHILD))
 
 
 def simulate_sample(
@@ -96,14 +87,6 @@ def simulate_sample(
     _check_count("seed", seed, 0)
     _check_count("pairs", pairs, 1)
     _check_count("genome_length", genome_length, 50_000)
-
-    def write(into: Path) -> dict[str, Any]:
-        genome = make_genome(genome_length, seed)
-        variants = [make_variants(contig, seed, number) for number, contig in enumerate(genome, 1)]
-        content = _write_reference(into, genome, variants)
-        content["samples"] = [_write_sample(into, genome, variants, FATHER, pairs, seed)]
-        return content
-
     what = {
         "simulation": "sample",
         "version": VERSION,
@@ -111,7 +94,7 @@ def simulate_sample(
         "pairs": pairs,
         "genome_length": genome_length,
     }
-    return _written_once(Path(folder), what, write)
+    return _written_once(Path(folder), what, genome_length, pairs, (FATHER,))
 
 
 def _check_count(name: str, value: object, least: int) -> None:
@@ -120,15 +103,21 @@ def _check_count(name: str, value: object, least: int) -> None:
 
 
 def _written_once(
-    folder: Path, what: dict[str, Any], write: Callable[[Path], dict[str, Any]]
+    folder: Path, what: dict[str, Any], length: int, pairs: int, samples: Sequence[int]
 ) -> dict[str, Any]:
-    """Run `write` in a folder beside `folder` that takes its name when everything is there."""
+    """Simulate in a folder beside `folder` that takes its name when everything is there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         return _existing(folder, what)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
     try:
-        content = write(beside)
+        seed = what["seed"]
+        genome = make_genome(length, seed)
+        variants = [make_variants(contig, seed, number) for number, contig in enumerate(genome, 1)]
+        content = _write_reference(beside, genome, variants)
+        content["samples"] = [
+            _write_sample(beside, genome, variants, sample, pairs, seed) for sample in samples
+        ]
         sizes = {path.name: path.stat().st_size for path in sorted(beside.iterdir())}
         manifest = {**what, "content": content, "sizes": sizes}
         (beside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -187,11 +176,9 @@ def _write_reference(
     rows: list[str] = []
     header = ["##fileformat=VCFv4.2", '##FILTER=<ID=PASS,Description="All filters passed">']
     for contig, found in zip(genome, variants, strict=True):
-        sequence = contig.sequence()
-        fasta.append(f">{contig.name}\n")
-        fasta.extend(sequence[start : start + 60] + "\n" for start in range(0, len(sequence), 60))
+        fasta.append(contig.fasta())
         bed.extend(f"{contig.name}\t{start}\t{end}\n" for start, end in confident_intervals(contig))
-        header.append(f"##contig=<ID={contig.name},length={len(sequence)}>")
+        header.append(f"##contig=<ID={contig.name},length={len(contig.codes)}>")
         for variant in found:
             genotypes = "\t".join(genotype(variant, sample) for sample in (FATHER, MOTHER, CHILD))
             rows.append(
@@ -235,10 +222,8 @@ def _write_sample(
     for number, fragments in enumerate(draw_fragments(template, pairs, LANES, draws), 1):
         lane = f"L{number:03}"
         r1, r2 = (f"{SAMPLES[sample]}_S{sample + 1}_{lane}_R{mate}_001.fastq.gz" for mate in (1, 2))
-        with gzipped(into / r1) as first, gzipped(into / r2) as second:
-            for one, two in records(template, fragments, f"{FLOWCELL}:{number}", BARCODES[sample], draws):
-                first.write(one)
-                second.write(two)
+        prefix = f"{FLOWCELL}:{number}"
+        write_reads((into / r1, into / r2), template, fragments, prefix, BARCODES[sample], draws)
         lanes.append({"lane": lane, "r1": r1, "r2": r2, "pairs": len(fragments)})
     role = ("father", "mother", "child")[sample]
     return {"sample": SAMPLES[sample], "role": role, "sex": SEXES[sample], "pairs": pairs, "lanes": lanes}

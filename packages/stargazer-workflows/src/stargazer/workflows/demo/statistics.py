@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from stargazer.assets import FormatError
-from stargazer.workflows.demo.variant_files import is_sequence, opened, passes
+from stargazer.tasks import quiet_htslib
+from stargazer.workflows.demo.files import is_sequence, opened, passes
 
 __all__ = ["call_statistics", "coverage"]
 
@@ -98,9 +99,8 @@ def coverage(alignment: str, window: int = 1000) -> dict[str, Any]:
     import pysam
 
     reads = mapped = duplicates = 0
-    verbosity = pysam.set_verbosity(0)
     try:
-        with pysam.AlignmentFile(alignment, "rb", check_sq=False) as records:
+        with quiet_htslib(), pysam.AlignmentFile(alignment, "rb", check_sq=False) as records:
             lengths = dict(zip(records.references, records.lengths, strict=True))
             changes = [np.zeros(length + 1, dtype=np.int32) for length in lengths.values()]
             for record in records:
@@ -116,8 +116,6 @@ def coverage(alignment: str, window: int = 1000) -> dict[str, Any]:
                         change[end] -= 1
     except (OSError, ValueError) as error:
         raise FormatError(f"{alignment!r} cannot be read as BAM: {error}") from error
-    finally:
-        pysam.set_verbosity(verbosity)
     depths = [np.cumsum(change)[:-1] for change in changes]
     bases = sum(lengths.values())
     covered = {str(least): sum(int((depth >= least).sum()) for depth in depths) for least in (1, 10, 20)}

@@ -1,4 +1,4 @@
-"""Code and plain values as text that comments, formatting, hints and the Python version do not change."""
+"""Python code and plain values as text that comments, formatting, type hints and the Python version do not change."""
 
 from __future__ import annotations
 

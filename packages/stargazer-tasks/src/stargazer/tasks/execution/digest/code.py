@@ -1,4 +1,4 @@
-"""The digest of what a task's result depends on in code: the function, and what it uses of its own package.
+"""The code digest of a task: a hash of its function and of all that this uses of its own package.
 
 What counts: the function's code, and the helpers, classes, constants and default values of its package that it
 refers to, transitively. What does not: comments, docstrings, formatting, the names of modules (unless an import
@@ -23,10 +23,10 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from stargazer.tasks.execution.digest.source import Undigestable, home_of
+from stargazer.tasks.execution.digest.definitions import Undigestable, home_of
 from stargazer.tasks.execution.digest.walk import Reach, Walk, is_flyte_task
 
-__all__ = ["CodeDigest", "Digest", "Undigestable"]
+__all__ = ["Digest", "Undigestable", "code_digest"]
 
 _TELLING = {"code", "value", "assigned"}
 """Kinds of lines of a walk that hold what may differ under the same name."""
@@ -46,38 +46,31 @@ class Digest(NamedTuple):
     parts: Mapping[str, str]
 
 
-class CodeDigest:
-    """How far the code of a task is followed.
+def code_digest(function: Callable[..., Any], package: str, stop: tuple[str, ...] = ()) -> Digest:
+    """The digest of a function, or of the function that a Flyte task or a functools.wraps wrapper holds.
 
-        rules = CodeDigest("stargazer.tasks", stop=("stargazer.tasks.execution", "stargazer.tasks.tools"))
-        rules.digest(mark_duplicates).hex
+        code_digest(mark_duplicates, "stargazer.tasks", ("stargazer.tasks.execution", "stargazer.tasks.tools")).hex
 
     Args:
-        package: The package that is followed. The module of the task itself always is, as of a notebook.
-        stop: Modules and packages of the runner, never followed and never among the externals.
+        package: that is followed. The module of the task itself always is, as of a notebook.
+        stop: modules and packages of the runner, never followed and never among the externals.
+
+    Raises:
+        Undigestable: It refers to something that has no stable form, or its source is not what runs.
     """
-
-    def __init__(self, package: str, stop: tuple[str, ...] = ()) -> None:
-        self.reach = Reach(package, stop)
-
-    def digest(self, function: Callable[..., Any]) -> Digest:
-        """The digest of a function, or of the function that a Flyte task or a functools.wraps wrapper holds.
-
-        Raises:
-            Undigestable: It refers to something that has no stable form, or its source is not what runs.
-        """
-        if is_flyte_task(function):
-            function = getattr(function, "func", function)
-        while not self.reach.follows(home_of(function)) and hasattr(function, "__wrapped__"):
-            function = function.__wrapped__
-        if not isinstance(function, types.FunctionType):
-            raise Undigestable(
-                f"{function!r} is a {type(function).__name__}: a digest is taken of a Python function"
-            )
-        walk = Walk(self.reach, home=home_of(function))
-        walk.function("task", function)
-        content = "\n".join(walk.lines).encode()
-        return Digest(hashlib.sha256(content).hexdigest(), frozenset(walk.externals), _parts(walk.lines))
+    reach = Reach(package, stop)
+    if is_flyte_task(function):
+        function = getattr(function, "func", function)
+    while not reach.follows(home_of(function)) and hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    if not isinstance(function, types.FunctionType):
+        raise Undigestable(
+            f"{function!r} is a {type(function).__name__}: a digest is taken of a Python function"
+        )
+    walk = Walk(reach, home=home_of(function))
+    walk.function("task", function)
+    content = "\n".join(walk.lines).encode()
+    return Digest(hashlib.sha256(content).hexdigest(), frozenset(walk.externals), _parts(walk.lines))
 
 
 def _parts(lines: list[str]) -> dict[str, str]:

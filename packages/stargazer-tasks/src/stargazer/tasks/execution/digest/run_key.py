@@ -18,11 +18,11 @@ from typing import Any
 
 from stargazer.assets import Asset, ConfigurationError
 from stargazer.tasks.execution.digest.canonical import canonical, essential
-from stargazer.tasks.execution.digest.code import CodeDigest, Digest
+from stargazer.tasks.execution.digest.code import Digest, code_digest
 from stargazer.tasks.execution.values import described
 from stargazer.tasks.tools import ResolvedTool
 
-__all__ = ["code_digest", "run_key", "script_digest"]
+__all__ = ["run_key", "script_digest", "task_digest"]
 
 INTERFACE = 1
 """Of the runner that task bodies are written against: raised when the same body would give other bytes."""
@@ -54,7 +54,7 @@ def run_key(task: str, digest: str, arguments: Mapping[str, Any], tools: Iterabl
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def code_digest(function: Callable[..., Any], declared: frozenset[str]) -> Digest:
+def task_digest(function: Callable[..., Any], declared: frozenset[str]) -> Digest:
     """The digest of a task's code, once its packages were checked against the declared tools.
 
     It is taken anew for every call in a notebook or script, where a cell can change a helper under a task.
@@ -64,7 +64,7 @@ def code_digest(function: Callable[..., Any], declared: frozenset[str]) -> Diges
         ConfigurationError: it uses a package that is not declared, whose version the key would not know.
     """
     package = _distribution_package(function.__module__)
-    digest = (_digest if function.__module__ == "__main__" else _kept_digest)(function, package)
+    digest = (code_digest if function.__module__ == "__main__" else _kept_digest)(function, package, RUNNER)
     undeclared = sorted(digest.externals - FREE - declared - {package})
     if undeclared:
         raise ConfigurationError(
@@ -74,11 +74,7 @@ def code_digest(function: Callable[..., Any], declared: frozenset[str]) -> Diges
     return digest
 
 
-def _digest(function: Callable[..., Any], package: str) -> Digest:
-    return CodeDigest(package=package, stop=RUNNER).digest(function)
-
-
-_kept_digest = functools.cache(_digest)
+_kept_digest = functools.cache(code_digest)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The walk from a function to everything of its package that it refers to, and the lines that a digest is made of."""
+"""Follows a function to everything of its package that it refers to, and writes the lines its digest is made of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from stargazer.tasks.execution.digest.canonical import (
     parts_of,
     plain,
 )
-from stargazer.tasks.execution.digest.source import (
+from stargazer.tasks.execution.digest.definitions import (
     Scope,
     Undigestable,
     absolute_module,

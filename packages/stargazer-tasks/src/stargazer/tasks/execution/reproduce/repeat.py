@@ -26,7 +26,7 @@ from stargazer.storage.lineage import between, then_and_now
 from stargazer.tasks.execution._workspace import claim
 from stargazer.tasks.execution.call import Call, holds_slots, result_role
 from stargazer.tasks.execution.locks import key_lock
-from stargazer.tasks.execution.options import NotRemembered, misses_told
+from stargazer.tasks.execution.options import NotRemembered, bound, misses_told
 from stargazer.tasks.execution.registry import TaskCode, find_task
 from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import assets_in, described, rebuilt
@@ -171,11 +171,8 @@ class _Repeated(Call):
         if self.key in _restoring.get():
             # an index of the file that it indexes
             raise StorageError(f"{self.execution.task} makes what it needs itself")
-        token = _restoring.set(_restoring.get() | {self.key})
-        try:
+        with bound(_restoring, _restoring.get() | {self.key}):
             await self.obtain_inputs()
-        finally:
-            _restoring.reset(token)
 
     async def _repeat(self, use: Callable[[Execution, Any, Session], Again]) -> Again:
         planned = self.planned(*self.keyed()[:2])

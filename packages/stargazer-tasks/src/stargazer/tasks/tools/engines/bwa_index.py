@@ -14,7 +14,6 @@ where the suffix array of both strands needs 64 bits.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gzip
 import os
 import re
@@ -28,6 +27,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 from pydivsufsort import divsufsort
+from stargazer.tasks.tools.engines.launch import die_with_parent
 
 __all__ = ["InputError", "build_index", "main"]
 
@@ -68,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("reference", help="FASTA, plain, gzip or bgzip")
     parser.add_argument("prefix", help="path of the index files, without their suffixes")
     options = parser.parse_args(arguments)
-    _die_with_parent()
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     message = ""
     try:
         build_index(options.reference, options.prefix)
@@ -287,17 +288,6 @@ def _occurrence_blocks(bwt: NDArray[np.uint8], seen: NDArray[np.int64]) -> NDArr
         seen[base] += running[-1]
         result[:, 4 + base] = np.packbits(hits, axis=1).view(">i8")[:, 0]
     return result
-
-
-def _die_with_parent() -> None:
-    """Let Ctrl-C end this process at once and, on Linux, the death of its parent too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = os.environ.get("STARGAZER_PARENT")
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
-        if parent is not None and os.getppid() != int(parent):
-            os._exit(128 + signal.SIGKILL)
 
 
 if __name__ == "__main__":

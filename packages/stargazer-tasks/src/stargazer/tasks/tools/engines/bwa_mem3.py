@@ -12,12 +12,10 @@ number breaks the tie.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import re
 import signal
 import struct
-import sys
 import zlib
 from collections import deque
 from collections.abc import Iterator
@@ -29,6 +27,7 @@ import bwa_mem3
 from bwa_mem3 import BwaIndex, MemOpts, ReadPair
 from stargazer.assets import FormatError
 from stargazer.assets.formats import Record, name_of, read_fastq, template_name
+from stargazer.tasks.tools.engines.launch import die_with_parent
 from xopen import xopen
 
 __all__ = ["InputError", "main"]
@@ -91,7 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.threads < 1:
         parser.error(f"-t {options.threads}: expected at least one thread")
-    _die_with_parent()
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     output, report, listener = _hush_library()
     message = ""
     try:
@@ -323,17 +323,6 @@ def _pass_on(ear: int, report: int) -> None:
         for line in said.splitlines(keepends=True):
             if not CHAT.match(line):
                 os.write(report, line)
-
-
-def _die_with_parent() -> None:
-    """Let Ctrl-C end this process at once and, on Linux, the death of its parent too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = os.environ.get("STARGAZER_PARENT")
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
-        if parent is not None and os.getppid() != int(parent):
-            os._exit(128 + signal.SIGKILL)
 
 
 if __name__ == "__main__":

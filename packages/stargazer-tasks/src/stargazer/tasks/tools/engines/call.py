@@ -1,11 +1,10 @@
-"""Child process: one Python function, its arguments as JSON on stdin, its result as JSON to a descriptor.
+"""Stand-alone script that calls one Python function: arguments as JSON from stdin, result as JSON to a descriptor.
 
 python call.py DESCRIPTOR package.module:function
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
@@ -13,15 +12,7 @@ import signal
 import sys
 from typing import Any
 
-
-def die_with_parent() -> None:
-    """End when the process that started us ends, however it does (Linux only)."""
-    parent = os.environ.pop("STARGAZER_PARENT", None)
-    if sys.platform == "linux":
-        set_death_signal = 1  # PR_SET_PDEATHSIG
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
-        if parent is not None and os.getppid() != int(parent):
-            os._exit(128 + signal.SIGKILL)
+from stargazer.tasks.tools.engines.launch import die_with_parent
 
 
 def main(descriptor: int, function: str) -> int:

@@ -1,4 +1,4 @@
-"""Child process: samtools or bcftools from pysam's wheel, as if it were the program itself.
+"""Stand-alone script that runs samtools or bcftools from the library in pysam's wheel, as if it were the program.
 
     python hts.py samtools|bcftools ARGUMENTS...
 
@@ -17,7 +17,7 @@ from _imp import extension_suffixes
 
 
 def die_with_parent() -> None:
-    """End when the process that started us ends, however it does (Linux only)."""
+    """As launch.py does, the import of which would take longer than all else here."""
     parent = os.environ.pop("STARGAZER_PARENT", None)
     if sys.platform == "linux":
         set_death_signal = 1  # PR_SET_PDEATHSIG

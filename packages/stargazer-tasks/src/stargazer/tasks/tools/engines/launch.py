@@ -1,4 +1,4 @@
-"""Becomes a program of PATH, after asking Linux to end it when the process that started us ends.
+"""Stand-alone script that becomes a program of PATH, which Linux ends when the process that started it ends.
 
 python launch.py PROGRAM ARGUMENTS...
 """

@@ -1,0 +1,158 @@
+"""`stargazer add`: registers files of this machine, or a file behind a URL, with what they are."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+from stargazer.assets import FormatError, IpFile
+from stargazer.assets.addresses import is_address, without_secrets
+from stargazer.mcp.cli.console import note, print_files, print_json
+from stargazer.mcp.cli.words import Parser, option
+from stargazer.mcp.notices import notices
+from stargazer.mcp.records import as_dict
+from stargazer.storage import Addition, Store, additions_of, check_files, check_metadata, get_client, now
+from stargazer.storage.pinata import account_of
+
+__all__ = ["add"]
+
+MOST_NOTES = 10
+
+
+def add(argv: Sequence[str]) -> int:
+    """Register files, all or none of them."""
+    parser = Parser(
+        "add",
+        "FILE|URL ... [asset=TYPE] [key=value ...]",
+        "Register files with what they are: copied into the store, checked and hashed; all of them or none.\n"
+        "A file that contradicts its metadata, or the file that it is said to belong to, is refused.\n"
+        "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it, and\n"
+        "what a BAM, CRAM, VCF, BCF, h5ad or .dict says of itself (sample, order, reference ...) off its header.\n"
+        "R1 and R2 given together are linked. A file whose name looks like key=value is written ./key=value;\n"
+        "every word after -- is a file.",
+        "  stargazer add GRCh38.fa build=GRCh38\n"
+        "  stargazer add NA12878_R1.fq.gz NA12878_R2.fq.gz sample=NA12878 lane=L001\n"
+        "  stargazer add NA12878.bam\n"
+        "  stargazer add --interleaved both.fq.gz sample=NA12878\n"
+        "  stargazer add --in-place /archive/NA12878.bam sample=NA12878\n"
+        "  stargazer add https://example.org/GRCh38.fa.gz --sha256 SUM build=GRCh38",
+        {
+            "--sha256": option("SUM", "checksum of the file behind the URL"),
+            "--md5": option("SUM", "the same as MD5, where nothing better is published"),
+            "--in-place": "do not copy: the store points at the files, which must stay where and as they are",
+            "--interleaved": "each FASTQ file holds first and second reads by turns: it becomes an r1 and an r2",
+            "--public": "send it to the public IPFS network: for everybody, for ever",
+            "--force": "register what a check refuses; provenance says that it was forced",
+            "--yes": "do not ask before publishing",
+            "--json": "print the records as JSON",
+        },
+    )
+    words = parser.sort(argv)
+    pairs = parser.single(words)
+    if not words.plain:
+        meant = next((word for word in words.options.words if os.path.exists(word)), "")
+        parser.error(
+            f"{meant!r} reads as key=value: write './{meant}'" if meant else "give at least one file"
+        )
+    urls = [word for word in words.plain if is_address(word) and not os.path.exists(word)]
+    for word in urls:
+        if not word.lower().startswith(("http://", "https://")):
+            parser.error(
+                f"{without_secrets(word)!r} cannot be downloaded: expected http:// or https://; a file of this machine "
+                "is given by its path"
+            )
+    sums = {name: value for name in ("sha256", "md5") if (value := getattr(words.options, name))}
+    options = words.options
+    if urls and len(words.plain) > 1:
+        parser.error("give one URL alone, so that the checksum is clear")
+    if sums and not urls:
+        parser.error("--sha256 and --md5 are for a URL")
+    if urls and options.in_place:
+        parser.error("--in-place is for files of this machine: a URL is downloaded into the store")
+    if options.interleaved and (urls or options.in_place or "asset" in pairs):
+        parser.error("--interleaved is for files of this machine, which are copied, as r1 and r2")
+
+    store = get_client().store
+    with contextlib.ExitStack() as stack:  # of what is downloaded or split before it is registered
+        if urls:
+            items = stack.enter_context(_downloaded(store, urls[0], sums, pairs, force=options.force))
+        elif options.interleaved:
+            items = stack.enter_context(_split(store, words.plain, pairs, force=options.force))
+        else:
+            paths = [Path(word) for word in words.plain]
+            items = additions_of(paths, pairs, store, in_place=options.in_place, force=options.force)
+        records = _registered(store, _with_consent(store, items, options))
+    if options.json:
+        print_json([as_dict(record) for record in records])
+    else:
+        print_files(records)
+    return 0
+
+
+def _with_consent(store: Store, items: list[Addition], options: argparse.Namespace) -> list[Addition]:
+    """The same files, marked as public if they are to be.
+
+    Raises:
+        ConfigurationError: there is no account, or it was not agreed to.
+    """
+    if not options.public and not (store.remote and store.remote.publishes):
+        return items
+    from stargazer.mcp.cli.push import confirm_public
+
+    account_of(store)
+    check_files(items)  # before anybody is asked
+    check_metadata([item.asset for item in items])
+    confirm_public([(item.title, os.path.getsize(item.path)) for item in items], yes=options.yes)
+    return [attrs.evolve(item, public=True) for item in items]
+
+
+@contextlib.contextmanager
+def _split(
+    store: Store, names: Sequence[str], pairs: Mapping[str, str], *, force: bool
+) -> Iterator[list[Addition]]:
+    """What the first and second reads of files become, in files of their own."""
+    from stargazer.mcp.interleaved import split
+    from stargazer.storage import names_of_mates, private_folder
+
+    paths = [Path(name) for name in names]
+    for path in paths:  # what is wrong with the words, before anything is written
+        if not path.is_file():
+            raise FormatError(f"no such file: {str(path)!r}")
+        additions_of([Path(name) for name in names_of_mates(path.name)], pairs, store, there=False)
+    with private_folder(store.objects.work, "interleaved") as folder:
+        items = []
+        for number, path in enumerate(paths):
+            (own := folder / str(number)).mkdir()
+            for item in additions_of(split(path, own), pairs, store, force=force):
+                items.append(attrs.evolve(item, origin=path.name))
+        yield items
+
+
+@contextlib.contextmanager
+def _downloaded(
+    store: Store, url: str, sums: Mapping[str, str], pairs: Mapping[str, str], *, force: bool
+) -> Iterator[list[Addition]]:
+    """What is behind a URL, downloaded and verified."""
+    from stargazer.storage import fetch_file, file_name
+
+    # what is wrong with the words, before the download
+    additions_of([Path(file_name(url))], pairs, store, there=False)
+    with fetch_file(url, sums, store.objects.work, note) as path:
+        (item,) = additions_of([path], pairs, store, force=force)
+        yield [attrs.evolve(item, origin=without_secrets(url))]
+
+
+def _registered(store: Store, items: list[Addition]) -> list[IpFile]:
+    """The records of what is added, with notes about what the store had before."""
+    began = now()
+    records = store.add(items)
+    found = notices(store, records, began)
+    for line in found[:MOST_NOTES]:
+        note(line)
+    if len(found) > MOST_NOTES:
+        note(f"... and {len(found) - MOST_NOTES} more notes like these")
+    return records

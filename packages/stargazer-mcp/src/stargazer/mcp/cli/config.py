@@ -1,0 +1,96 @@
+"""`stargazer config`: prints the settings in force, where each comes from, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from stargazer.mcp.cli.console import note, print_json, print_table, print_text
+from stargazer.mcp.cli.words import Parser
+from stargazer.storage import VARIABLES, Settings
+
+__all__ = ["config"]
+
+
+def config(argv: Sequence[str]) -> int:
+    """Print the settings in force."""
+    parser = Parser(
+        "config",
+        "[--json]",
+        "What is set, and what follows: where files are kept, where tasks run, and why.\n"
+        "A variable wins over config.toml, which wins over the default. Nothing is changed, made or sent.",
+        "  stargazer config\n  STARGAZER_MODE=local stargazer config --json",
+        {"--json": "print the same as JSON"},
+    )
+    words = parser.sort(argv)
+    parser.no_words(words, "config takes no words: set a variable, or write to config.toml")
+    settings = Settings.load()
+    answer = _described(settings)
+    if words.options.json:
+        print_json(answer)
+    else:
+        _print(answer)
+    if missing := answer["storage"]["missing"]:
+        note(f"stargazer: error: {missing}")
+        return 1
+    return 0
+
+
+def _described(settings: Settings) -> dict[str, Any]:
+    """Everything that `config` prints, with no secret in it."""
+    pinata = bool(settings.pinata_jwt)
+    cloud = settings.mode == "cloud"
+    missing = (
+        "cloud mode keeps files on Pinata: set PINATA_JWT to a token of your account"
+        if cloud and not pinata
+        else ""
+    )
+    return {
+        "mode": settings.mode,
+        "mode_reason": settings.mode_reason,
+        "storage": {
+            "kind": "pinata" if pinata or cloud else "local",
+            "reason": f"PINATA_JWT is {settings.shown('pinata_jwt')}",
+            "visibility": settings.pinata_visibility if pinata else None,
+            "missing": missing or None,
+        },
+        "execution": {
+            "kind": "remote" if cloud else "local",
+            "endpoint": settings.flyte_endpoint or None,
+            "flyte_config": str(settings.flyte_config) if settings.flyte_config else None,
+        },
+        "settings": [
+            {
+                "name": name,
+                "variable": variable,
+                "value": settings.shown(name),
+                "origin": settings.origins[name],
+            }
+            for name, variable in VARIABLES.items()
+        ],
+        "paths": {
+            "config": str(settings.home / "config.toml"),
+            "runs": str(settings.home / "runs"),
+            "logs": str(settings.home / "logs"),
+            "store": str(settings.local),
+            "index": str(settings.index or settings.local),
+        },
+    }
+
+
+def _print(answer: dict[str, Any]) -> None:
+    storage, execution, paths = answer["storage"], answer["execution"], answer["paths"]
+    where = (
+        f"Pinata, {storage['visibility'] or 'private'} unless asked otherwise; {paths['store']} is its cache"
+        if storage["kind"] == "pinata"
+        else f"in {paths['store']}; nothing leaves this machine"
+    )
+    print_text(f"mode       {answer['mode']}: {answer['mode_reason']}")
+    print_text(f"storage    {where} ({storage['reason']})")
+    print_text(
+        f"execution  {'Flyte at ' + execution['endpoint'] if execution['endpoint'] else 'on this machine'}\n"
+    )
+    rows = [[item["name"], item["value"], item["variable"], item["origin"]] for item in answer["settings"]]
+    print_table(["setting", "value", "variable", "from"], rows)
+    print_text("")
+    print_table(["path of", ""], [[name, path] for name, path in paths.items()])

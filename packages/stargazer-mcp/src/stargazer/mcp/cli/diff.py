@@ -1,0 +1,42 @@
+"""`stargazer diff`: the first differences in how two files were made, and how their contents differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stargazer.mcp.cli.console import print_json, print_text
+from stargazer.mcp.cli.selection import existing, one_cid
+from stargazer.mcp.cli.words import Parser, Words
+from stargazer.storage.lineage import contents, difference_as_json, render_difference
+from stargazer.storage.lineage import diff as compare
+
+__all__ = ["diff"]
+
+
+def diff(argv: Sequence[str]) -> int:
+    """Show where the lineages of two files part, and how their contents differ."""
+    parser = Parser(
+        "diff",
+        "A B [--no-contents] [--json]",
+        "Where the ways of two files part: the first inputs, parameters, code, tools and platforms upstream that\n"
+        "differ, not all that follows from them; then how the contents differ, of files whose bytes are here.\n"
+        "A and B are CIDs, ids or files of this machine; CIDs of provenance documents compare two executions.",
+        "  stargazer diff results/NA12878.variants.vcf.gz results2/NA12878.variants.vcf.gz",
+        {
+            "--no-contents": "compare only how they came to be",
+            "--json": "print the differences as JSON",
+        },
+    )
+    words = parser.sort(argv)
+    if len(words.plain) != 2 or words.pairs:
+        parser.error("say which two files: CIDs, ids or paths")
+
+    store = existing()
+    a, b = (one_cid(store, Words([word], {}, words.options)) for word in words.plain)
+    difference = compare(store, a, b)
+    lines = [] if words.options.no_contents else contents(store, difference.a.entry, difference.b.entry)
+    if words.options.json:
+        print_json(difference_as_json(difference, lines))
+    else:
+        print_text(render_difference(difference, lines))
+    return 0

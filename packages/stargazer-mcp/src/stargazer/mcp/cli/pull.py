@@ -1,0 +1,61 @@
+"""`stargazer pull`: brings files with metadata and provenance from an account at Pinata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stargazer.mcp.cli.console import count, human_size, note, print_json, print_text
+from stargazer.mcp.cli.progress import file_progress
+from stargazer.mcp.cli.selection import some_records
+from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.records import find_records
+from stargazer.storage import get_client
+from stargazer.storage.pinata import account_of
+from stargazer.storage.pinata import pull as bring
+
+__all__ = ["pull"]
+
+
+def pull(argv: Sequence[str]) -> int:
+    """Bring files from Pinata."""
+    parser = Parser(
+        "pull",
+        "CID ... | key=value ... | --all  [--records] [--json]",
+        "Bring files that are on Pinata, with their companions and provenance. What is here is not downloaded again,\n"
+        "every byte is verified, and what was cut goes on where it stopped. Exit status 1: something could not be had.",
+        "  stargazer pull sample=NA12878\n  stargazer pull asset=variants --records\n  stargazer pull --all --records",
+        {
+            "--all": "everything in the account",
+            "--records": "metadata and provenance; bytes come when they are read",
+            "--json": "print what came of it as JSON",
+        },
+    )
+    words = parser.sort(argv)
+    parser.one_way(words)
+    if not words.plain and not words.pairs and not words.options.all:
+        parser.error("say which files: a CID, key=value, or --all")
+
+    store = get_client().store
+    account_of(store)  # before anything is asked of it
+    records = find_records(store, {}) if words.options.all else some_records(store, words)
+    with file_progress("fetching") as progress:
+        pulled = bring(store, records, bytes_too=not words.options.records, progress=progress)
+    if words.options.json:
+        print_json(
+            {
+                "records": [record.id for record in pulled.records],
+                "fetched": pulled.fetched,
+                "failed": pulled.failed,
+            }
+        )
+    else:
+        for cid, why in pulled.failed.items():
+            note(f"{cid}: {why}")
+        size = sum(
+            {record.cid: record.size for record in pulled.records if record.cid in pulled.fetched}.values()
+        )
+        print_text(
+            f"{count(len(pulled.records), 'record')} here; {count(len(pulled.fetched), 'file')} fetched "
+            f"({human_size(size)})" + (f", {len(pulled.failed)} not" if pulled.failed else "")
+        )
+    return 1 if pulled.failed else 0

@@ -1,0 +1,80 @@
+"""`stargazer why`: shows how a file came to be, as text, JSON, a graph or an RO-Crate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from stargazer.assets import StorageError
+from stargazer.mcp.cli.console import print_text
+from stargazer.mcp.cli.selection import existing, one_cid
+from stargazer.mcp.cli.words import Parser, option
+from stargazer.storage import lineage
+from stargazer.storage.lineage import Step, as_dot, as_json, as_mermaid, as_rocrate, render, write_rocrate
+
+__all__ = ["why"]
+
+EXTENSIONS = {"text": ".txt", "json": ".json", "dot": ".dot", "mermaid": ".mmd"}
+
+
+def why(argv: Sequence[str]) -> int:
+    """Show how a file came to be."""
+    parser = Parser(
+        "why",
+        "CID|ID|FILE|key=value ... [--latest] [--format FORMAT] [--to FOLDER]",
+        "How a file came to be: tasks, commands and versions, back to what was imported.\n"
+        "A file of this machine is found by what it holds, whatever it is called; the CID of a provenance\n"
+        "document shows that very execution.",
+        "  stargazer why results/NA12878.variants.vcf.gz\n  stargazer why asset=variants samples=NA12878\n"
+        "  stargazer why results/NA12878.variants.vcf.gz --format rocrate --to crate",
+        {
+            "--format": {
+                "choices": (*EXTENSIONS, "rocrate"),
+                "help": "text (default), json, dot (Graphviz), mermaid, or rocrate (RO-Crate, Process Run Crate "
+                "profile)",
+            },
+            "--json": "the same as --format json",
+            "--to": option("FOLDER", "write a file there instead of printing", type=Path),
+            "--latest": "of several that match, the newest",
+        },
+    )
+    words = parser.sort(argv)
+    if len(words.plain) + bool(words.pairs) != 1:
+        parser.error("say which file: a CID, a path, or key=value")
+    if words.options.json and words.options.format not in (None, "json"):
+        parser.error(f"--json and --format {words.options.format} contradict each other")
+    form = "json" if words.options.json else words.options.format or "text"
+
+    store = existing()
+    step = lineage.why(store, one_cid(store, words))
+    if words.options.to is not None:
+        print_text(str(_written(step, form, words.options.to)))
+    else:
+        print_text(_text(step, form))
+    return 0
+
+
+def _text(step: Step, form: str) -> str:
+    if form in ("json", "rocrate"):
+        return json.dumps(as_json(step) if form == "json" else as_rocrate(step), indent=2)
+    makers = {"text": render, "dot": as_dot, "mermaid": as_mermaid}
+    return makers[form](step)
+
+
+def _written(step: Step, form: str, folder: Path) -> Path:
+    """Write a lineage into a folder, made if it is missing, as `lineage.EXTENSION`, or what RO-Crate wants.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    if form == "rocrate":
+        return write_rocrate(step, folder)
+    path = folder / f"lineage{EXTENSIONS[form]}"
+    text = _text(step, form)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    return path

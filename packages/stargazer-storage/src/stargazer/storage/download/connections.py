@@ -1,0 +1,200 @@
+"""HTTP connections: a session per thread, no cookies, answers whose headers must end in time, logs without secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Self
+
+import requests
+from requests.adapters import HTTPAdapter
+from stargazer.assets.addresses import hidden
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+if TYPE_CHECKING:
+    from urllib3 import HTTPResponse, PoolManager
+
+__all__ = ["HEADERS_SECONDS", "Watch", "session"]
+
+HEADERS_SECONDS = 150.0
+"""From the request to the end of the answer's headers; an IPFS gateway may search a block for two minutes."""
+
+_ORDINARY = (
+    60.0  # seconds without a byte; who waits longer, as for the answer to an upload, does so for its headers
+)
+_LONGEST_LINE = 65536  # bytes, as http.client has it
+
+MOST_LINES = 100
+"""Interim answers before an answer, and lines of its trailer; http.client limits headers to as many, of 64 KiB."""
+
+_sessions = threading.local()
+
+
+def session() -> requests.Session:
+    """This thread's session, made at first use and again in a forked child."""
+    if getattr(_sessions, "pid", None) != os.getpid():
+        made = requests.Session()
+        for name in ("urllib3.connection", "urllib3.connectionpool"):
+            logging.getLogger(name).addFilter(_without_secrets)
+        made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            made.mount(scheme, _Adapter())
+        _sessions.session, _sessions.pid = made, os.getpid()
+    found: requests.Session = _sessions.session
+    return found
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    """Keep addresses out of what urllib3 logs, whoever listens."""
+    record.msg, record.args, record.exc_info = hidden(record.getMessage()), (), None
+    return True
+
+
+def _cut(connected: socket.socket, late: threading.Event) -> None:
+    """Wake whoever waits for this connection; of a TLS one the socket below it, which is safe from another thread."""
+    late.set()
+    try:
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+class Watch:
+    """Cuts a connection of whose body one read takes too long: what is no data (the length of a chunk) trickles in."""
+
+    def __init__(self, response: requests.Response, seconds: float) -> None:
+        self._connected: socket.socket | None = getattr(response.raw, "connected", None)
+        self._seconds = seconds
+        self._late = threading.Event()
+        self._wake = threading.Condition()
+        self._began: float | None = None
+        self._over = False
+
+    @property
+    def late(self) -> bool:
+        """Whether it was cut."""
+        return self._late.is_set()
+
+    def __enter__(self) -> Self:
+        if self._connected is not None:
+            self._thread = threading.Thread(target=self._run, name="stargazer-watch", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._wake:
+            self._over = True
+            self._wake.notify()
+        if self._connected is not None:
+            self._thread.join()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """One read of the body, within a `with` block."""
+        self._began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._began = None
+
+    def _run(self) -> None:
+        assert self._connected is not None
+        with self._wake:
+            while not self._over:
+                began = self._began
+                left = self._seconds if began is None else began + self._seconds - time.monotonic()
+                if left <= 0:
+                    _cut(self._connected, self._late)
+                    return
+                self._wake.wait(left)
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer whose head and trailer are bounded; what http.client itself does not bound."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._heads = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        self._heads += 1
+        if self._heads > MOST_LINES:
+            raise http.client.HTTPException("only interim answers come")
+        status: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+        return status
+
+    def _read_and_discard_trailer(self) -> None:
+        for _ in range(MOST_LINES):
+            line = self.fp.readline(_LONGEST_LINE + 1)
+            if len(line) > _LONGEST_LINE:
+                break
+            if line in (b"\r\n", b"\n", b""):
+                return
+        raise http.client.HTTPException("the trailer does not end")
+
+
+class _HeadersInTime(HTTPConnection):
+    """A read timeout counts from byte to byte: one that trickles in would hold us for days."""
+
+    response_class = _Response
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        if self.sock is None:
+            return super().getresponse()
+        late, connected = threading.Event(), self.sock
+        silent = self.timeout if isinstance(self.timeout, float) else 0.0
+        seconds = max(HEADERS_SECONDS, silent) if silent > _ORDINARY else HEADERS_SECONDS
+        timer = threading.Timer(seconds, _cut, [connected, late])
+        timer.daemon = True
+        timer.start()
+        try:
+            response = super().getresponse()
+        except Exception:
+            if late.is_set():  # it was we who broke the connection
+                raise TimeoutError("the headers do not end") from None
+            raise
+        finally:
+            timer.cancel()
+        if late.is_set():  # half a head reads like a whole one
+            response.close()
+            raise TimeoutError("the headers do not end")
+        response.connected = connected  # type: ignore[attr-defined]
+        return response
+
+
+class _TlsHeadersInTime(_HeadersInTime, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _HeadersInTime
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsHeadersInTime
+
+
+class _Adapter(HTTPAdapter):
+    """No retries of its own: the caller knows what has arrived."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        _limit(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> PoolManager:
+        manager: PoolManager = super().proxy_manager_for(proxy, **options)
+        _limit(manager)
+        return manager
+
+
+def _limit(manager: PoolManager) -> None:
+    if "https" in manager.pool_classes_by_scheme and "SOCKS" not in type(manager).__name__:
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}

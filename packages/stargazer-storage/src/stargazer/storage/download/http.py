@@ -1,0 +1,508 @@
+"""The HTTP client: sends every request, follows redirects it was told to, waits and tries again, shows no secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import random
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+
+from attrs import frozen
+from stargazer.assets import StorageError
+from stargazer.assets.addresses import without_secrets
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["Backoff", "Body", "Follow", "Pace", "Patience", "Progress", "Refused", "SourceError", "Speed",
+           "Unavailable", "anywhere", "is_safe", "may_pass", "never", "open_url", "parse_url", "read_all",
+           "retry_after", "same_site", "send", "without_secrets"]  # fmt: skip
+
+CONNECT_SECONDS = 20.0
+SILENT_SECONDS = 60.0
+"""Without a byte."""
+
+SPEED_SECONDS = 60.0
+LEAST_RATE = 4096
+"""Bytes per second, on average over SPEED_SECONDS of waiting for them."""
+
+PIECE = 1 << 18
+MOST_REDIRECTS = 5
+
+_PASSING = frozenset({408, 409, 423, 425, 429, 460})  # 460 is TUS's checksum mismatch
+_REDIRECTS = {301, 302, 303, 307, 308}
+_COMPRESSED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zst")
+_SLOWEST = 2.0  # seconds between requests, at most: half the rate of Pinata's free plan (60 a minute)
+_CALM = 20  # requests let through in a row after which the pace doubles
+
+Progress = Callable[[int, int | None], object]
+"""Told the bytes that are done, and those in all where known."""
+
+Follow = Callable[[SplitResult, SplitResult], str]
+"""Judges a redirect from the address first asked: why not to follow it, or nothing."""
+
+
+class SourceError(StorageError):
+    """What was asked for is not given: the text says why, after the name of who was asked, and shows no secret.
+
+    Attributes:
+        passing: another try may go better.
+        wait: seconds that were asked for before that, if any.
+        status: the HTTP status of the answer, 0 if there was none.
+    """
+
+    def __init__(
+        self, text: str, *, passing: bool = False, wait: float | None = None, status: int = 0
+    ) -> None:
+        super().__init__(text)
+        self.passing, self.wait, self.status = passing, wait, status
+
+
+class Unavailable(StorageError):
+    """A service cannot be reached or is overloaded: it passes, and nothing is lost by trying again later."""
+
+
+class Refused(StorageError):
+    """A service said no: trying the same again is no use.
+
+    Attributes:
+        status: the HTTP status of the answer.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+# waiting
+
+
+@frozen
+class Patience:
+    """How often and for how long to try.
+
+    Attributes:
+        attempts: in a row without progress.
+        seconds: spent waiting between them, in all.
+        longest: seconds of one wait, also if more are asked for.
+        first: seconds of the first wait, at most.
+    """
+
+    attempts: int = 7
+    seconds: float = 180.0
+    longest: float = 60.0
+    first: float = 0.5
+
+
+class Backoff:
+    """Waits between attempts: twice as long each time, with jitter, or as long as is asked.
+
+    Args:
+        what: begins the text of the error in the end: "Pinata cannot list files".
+    """
+
+    def __init__(self, what: str, patience: Patience, sleep: Callable[[float], object]) -> None:
+        self._what, self._patience, self._sleep = what, patience, sleep
+        self.progressed()
+
+    def progressed(self) -> None:
+        """Something was achieved: be as patient as in the beginning."""
+        self._failures = 0
+        self._waited = 0.0
+
+    def again(self, failure: SourceError) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            Unavailable: there has been enough waiting.
+        """
+        self._failures += 1
+        wait = self._patience.first * 2 ** (self._failures - 1) * random.uniform(0.5, 1.0)
+        if failure.wait is not None:
+            wait = max(wait, failure.wait + random.uniform(0.0, 0.5))
+        wait = min(wait, self._patience.longest)
+        if self._failures >= self._patience.attempts or self._waited + wait > self._patience.seconds:
+            times = "once" if self._failures == 1 else f"{self._failures} times"
+            raise Unavailable(f"{self._what} now: {failure} (tried {times}). Try again later.") from None
+        self._waited += wait
+        self._sleep(wait)
+
+
+class Pace:
+    """Keeps all threads below a service's rate once it complained, and speeds up again while it does not."""
+
+    def __init__(self, sleep: Callable[[float], object]) -> None:
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._next = 0.0
+        self._calm = 0
+        self.interval = 0.0
+        """Seconds between two requests."""
+
+    def wait(self) -> None:
+        """Wait for this request's turn."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self.interval
+        if turn > now:
+            self._sleep(turn - now)
+
+    def slower(self, seconds: float) -> None:
+        """The service said 429: nobody asks for so many seconds, and then more slowly."""
+        with self._lock:
+            self._calm = 0
+            self.interval = min(_SLOWEST, max(0.25, 2 * self.interval))
+            self._next = max(self._next, time.monotonic() + seconds)
+
+    def accepted(self) -> None:
+        """A request was let through."""
+        if self.interval:
+            with self._lock:
+                self._calm += 1
+                if self._calm >= _CALM:
+                    self._calm = 0
+                    self.interval = self.interval / 2 if self.interval > 0.1 else 0.0
+
+
+def may_pass(status: int) -> bool:
+    """Whether an HTTP status may be another one the next time."""
+    return status in _PASSING or status >= 500
+
+
+def retry_after(text: str, now: datetime.datetime | None = None) -> float | None:
+    """Seconds from a Retry-After header, which holds seconds or an HTTP date; None if it says nothing usable.
+
+    Source: RFC 9110, section 10.2.3.
+    """
+    text = text.strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=datetime.UTC)
+    return max(0.0, (date - (now or datetime.datetime.now(datetime.UTC))).total_seconds())
+
+
+class Speed:
+    """How fast bytes come: at least LEAST_RATE on average over every SPEED_SECONDS of waiting for them.
+
+    Args:
+        seconds, rate, clock: other ones, for tests.
+    """
+
+    def __init__(
+        self,
+        seconds: float | None = None,
+        rate: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seconds = SPEED_SECONDS if seconds is None else seconds
+        self.rate = LEAST_RATE if rate is None else rate
+        self._clock = clock
+        self.waited, self.got = 0.0, 0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time within a `with` block, however it ends."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self.waited += self._clock() - began
+
+    def is_too_slow(self) -> bool:
+        """Whether the bytes that came were too few for the time; a window in which they were enough is over."""
+        if self.waited < self.seconds:
+            return False
+        if self.got < self.rate * self.waited:
+            return True
+        self.waited, self.got = 0.0, 0
+        return False
+
+    def failure(self) -> SourceError:
+        """What a source that is too slow does, in words."""
+        return SourceError(f"is too slow: {self.got:,} bytes in {self.waited:.0f} s", passing=True)
+
+
+# requests and answers
+
+
+def send(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    timeout: tuple[float, float] | None = None,
+    **parts: Any,
+) -> requests.Response:
+    """The answer to one request as far as its headers: not followed, not decompressed, not read.
+
+    Args:
+        timeout: seconds to connect, and without a byte; CONNECT_SECONDS and SILENT_SECONDS if None.
+        parts: `auth`, `data`, `json`, `params` as of requests.
+
+    Raises:
+        SourceError: there is none. What an iterable in `data` raises passes unchanged, unless it is an OSError.
+    """
+    import requests
+    import urllib3
+    from stargazer.storage.download.connections import session
+
+    try:
+        return session().request(
+            method,
+            url,
+            headers={"Accept-Encoding": "identity", **headers},
+            stream=True,
+            allow_redirects=False,
+            timeout=timeout or (CONNECT_SECONDS, SILENT_SECONDS),
+            **parts,
+        )
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        failure = _failure(error, "gave no answer in time")
+    raise failure  # here, so that the error with the full address and its headers in it is no context of ours
+
+
+def read_all(response: requests.Response, most: int) -> bytes:
+    """An answer's body.
+
+    Raises:
+        SourceError: it is cut, too slow, or longer than `most` bytes.
+    """
+    body = bytearray()
+    with response, contextlib.closing(_pieces(response)) as pieces:
+        for piece in pieces:
+            body += piece
+            if len(body) > most:
+                raise SourceError("gives an answer that does not end", passing=True)
+    return bytes(body)
+
+
+@frozen
+class Body:
+    """Bytes on their way, not verified by anybody."""
+
+    start: int
+    """The offset in the file of the first byte that comes: the one asked for, or 0."""
+    size: int | None
+    """Bytes of the whole file, where the source says so."""
+    pieces: Iterator[bytes]
+
+
+@contextlib.contextmanager
+def open_url(
+    url: str, *, offset: int = 0, headers: Mapping[str, str] | None = None, follow: Follow | None = None
+) -> Iterator[Body]:
+    """The bytes behind a URL from an offset on, or from 0 where the server gives nothing else.
+
+    Args:
+        url: http or https; secrets in it are never shown.
+        offset: the first byte wanted.
+        headers: sent to this host only, never to where it redirects.
+        follow: judges redirects; `anywhere` if None.
+
+    Raises:
+        SourceError: no connection, another answer than asked for, or (from `pieces`) a body that is cut or too slow.
+    """
+    response = _get(url, offset, headers or {}, follow or anywhere)
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        whole = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
+        response.close()
+        if whole and int(whole[1]) == offset:
+            yield Body(offset, offset, iter(()))
+            return
+        offset = 0
+        response = _get(url, 0, headers or {}, follow or anywhere)
+    with response:
+        start, size = _extent(response, offset)
+        _check_encoding(response)
+        with contextlib.closing(_pieces(response)) as pieces:
+            yield Body(start, size, pieces)
+
+
+def _get(url: str, offset: int, headers: Mapping[str, str], follow: Follow) -> requests.Response:
+    """The answer after redirects: its status is 200, 206 or, for an offset, 416."""
+    first = here = _split(url)
+    for _ in range(MOST_REDIRECTS + 1):
+        sent = {"Range": f"bytes={offset}-"} if offset else {}
+        if here[:2] == first[:2]:
+            sent |= headers
+        response = send("GET", urlunsplit(here), sent)
+        if response.status_code not in _REDIRECTS:
+            break
+        response.close()
+        there = _split(urljoin(urlunsplit(here), response.headers.get("Location", "")), "redirects to")
+        why = never(first, here, there) or follow(first, there)
+        if why:
+            raise SourceError(f"redirects to {without_secrets(urlunsplit(there))!r}, {why}: not followed")
+        here = there
+    else:
+        raise SourceError(f"redirects more than {MOST_REDIRECTS} times")
+    status = response.status_code
+    if status in (200, 206) or (status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset):
+        return response
+    response.close()
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
+    raise SourceError(
+        f"answered {status} {phrase}".rstrip(),
+        passing=may_pass(status),
+        wait=retry_after(response.headers.get("Retry-After", "")),
+        status=status,
+    )
+
+
+def _split(url: str, what: str = "the address is") -> SplitResult:
+    parts = parse_url(url)
+    if parts is None:
+        raise SourceError(f"{what} no http or https URL")
+    return parts
+
+
+def _extent(response: requests.Response, offset: int) -> tuple[int, int | None]:
+    """The offset of an answer's first byte and the size of the whole file."""
+    if response.status_code == HTTPStatus.OK:
+        length = response.headers.get("Content-Length", "")
+        chunked = "Transfer-Encoding" in response.headers
+        return 0, int(length) if re.fullmatch(r"[0-9]{1,18}", length) and not chunked else None
+    said = response.headers.get("Content-Range", "")
+    found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", said)
+    if not offset or found is None or int(found[1]) != offset:
+        asked = f"from byte {offset}" if offset else "the whole file"
+        raise SourceError(f"sent another part ({said[:60]!r}) than asked for ({asked})")
+    return offset, None if found[3] == "*" else int(found[3])
+
+
+def _check_encoding(response: requests.Response) -> None:
+    """Refuse what was compressed on its way; servers also call a .gz file that, as it is."""
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("", "identity") and not urlsplit(response.url).path.endswith(_COMPRESSED):
+        raise SourceError(f"sent the file compressed ({coding[:20]!r}), which was not asked for")
+
+
+def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
+    import urllib3
+    from stargazer.storage.download.connections import Watch
+
+    speed = Speed()
+    with Watch(response, speed.seconds) as watch:
+        while True:
+            try:
+                with speed.waiting(), watch.reading():
+                    piece = response.raw.read1(PIECE, decode_content=False)
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                failure = (
+                    speed.failure()
+                    if watch.late
+                    else _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
+                )
+            else:
+                speed.got += len(piece)
+                if watch.late:
+                    failure = speed.failure()
+                elif not piece:
+                    return
+                else:
+                    yield piece
+                    if not speed.is_too_slow():
+                        continue
+                    failure = speed.failure()
+            raise failure
+
+
+def _failure(error: BaseException, late: str) -> SourceError:
+    """What a failed request comes to, in words that hold nothing of the request."""
+    import requests
+    import urllib3
+
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
+        if isinstance(error, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError):
+            return SourceError(f"does not answer within {CONNECT_SECONDS:.0f} s", passing=True)
+        return SourceError(late, passing=True)
+    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
+        return SourceError("cannot be trusted: no valid TLS certificate")
+    if isinstance(error, requests.exceptions.ProxyError):
+        return SourceError("cannot be reached: the proxy refuses (HTTP_PROXY, HTTPS_PROXY)")
+    if isinstance(error, requests.ConnectionError) and "NewConnectionError" in repr(error):
+        return SourceError("cannot be reached")
+    if isinstance(error, requests.ConnectionError) and "NameResolutionError" in repr(error):
+        return SourceError("cannot be reached: no such host, or no network")
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
+        return SourceError("the address or its token is malformed")
+    return SourceError("broke the connection", passing=True)
+
+
+# addresses, and where a redirect may lead
+
+
+def same_site(first: SplitResult, there: SplitResult) -> str:
+    """Follow to the same host or its subdomains, on the same port or from http to https."""
+    host, target = first.hostname or "", there.hostname or ""
+    if target != host and not target.endswith(f".{host}"):
+        return "another site"
+    upgraded = (first.scheme, there.scheme) == ("http", "https")
+    if there.port != first.port and not (upgraded and there.port in (None, 443)):
+        return "another port"
+    return ""
+
+
+def anywhere(first: SplitResult, there: SplitResult) -> str:
+    """Follow to any public host, and from a private one to private ones."""
+    if _is_private(there.hostname or "") and not _is_private(first.hostname or ""):
+        return "an address of a private network"
+    return ""
+
+
+def parse_url(url: str) -> SplitResult | None:
+    """The parts of an http or https URL; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if fit and not re.search(r"[\x00-\x20\x7f]", url) else None
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def is_safe(url: str) -> bool:
+    """Whether what is sent to a URL is read by nobody on the way: by https, or to this machine."""
+    parts = parse_url(url)
+    return parts is not None and (parts.scheme == "https" or _is_loopback(parts.hostname or ""))
+
+
+def never(first: SplitResult, here: SplitResult, there: SplitResult) -> str:
+    """What no redirect may do, whoever asked."""
+    if "https" in (first.scheme, here.scheme) and there.scheme != "https":
+        return "without encryption"
+    if there.username is not None or there.password is not None:
+        return "with credentials"
+    return anywhere(first, there)
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is, or is resolved to, an address that the public cannot reach."""
+    if _is_loopback(host):
+        return True
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return False
+    return any(not ipaddress.ip_address(address.partition("%")[0]).is_global for address in found)

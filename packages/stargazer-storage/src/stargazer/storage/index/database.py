@@ -1,0 +1,388 @@
+"""The connection to an index's SQLite file: opened when it is needed, in turns, in transactions, and safe in forks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import sqlite3
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+from weakref import WeakSet
+
+from stargazer.assets import StorageError
+from stargazer.storage.files import file_permissions
+from stargazer.storage.index.location import network_filesystem
+from stargazer.storage.index.schema import LOG, SIDE_FILES, TABLES, IndexDamaged, check_format, make_index
+from stargazer.storage.locks import write_lock
+from stargazer.storage.refusals import REASONS, explained
+from tinydb.storages import Storage
+
+__all__ = ["BadDocument", "Engine"]
+
+_SETTINGS = (
+    "synchronous=FULL",  # a commit returns when the write-ahead log is on the disk
+    "fullfsync=ON",  # macOS
+    "checkpoint_fullfsync=ON",
+    "temp_store=MEMORY",
+    "cache_size=-8000",
+    "journal_size_limit=67108864",
+)
+_UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
+_PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
+_SETTLING = 1.0  # seconds in which the files beside the database may not have their permissions yet
+_LONGEST = 512  # bytes of a path that SQLite takes
+_ADDED = len(
+    ".new-0123456789abcdef-journal"
+)  # to the name of an index, by us and by SQLite, while it is made
+_PATIENCE = (
+    0.1  # seconds to wait for one lock before giving the others back: two threads may want them crosswise
+)
+
+_REASONS = {
+    "SQLITE_FULL": REASONS[errno.ENOSPC],
+    "SQLITE_READONLY": "it cannot be written: check the permissions of the file and its folder, and the mount",
+    "SQLITE_CANTOPEN": "it cannot be opened or made: check that its folder exists and can be written",
+    "SQLITE_PERM": REASONS[errno.EACCES],
+    "SQLITE_IOERR": REASONS[errno.EIO],
+    **dict.fromkeys(_PASSING, REASONS[errno.EBUSY]),
+}
+_DAMAGE = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_NAMES = "|".join(re.findall(r"CREATE TABLE (\w+)", TABLES))
+_UNREADABLE = re.compile(
+    rf"Could not decode to UTF-8|unsupported file format|no such (table|column): (main\.)?({_NAMES})\b"
+)
+
+_Identity = tuple[int, int]  # device and inode of a file
+_State = tuple[int, int, int]  # inode, bytes and time of change
+
+
+class BadDocument(ValueError):
+    """A row whose text is no document."""
+
+
+class Engine(Storage):
+    """One connection per process, opened when needed; threads take turns, processes queue for a lock file to write.
+
+    The lock file beside the database keeps the commits and checkpoints of two processes apart (SQLite up to 3.51.2
+    can damage a write-ahead log that one process resets while another writes). The database file itself is never
+    opened in any other way: closing it would drop SQLite's locks on it. A file that was deleted or replaced is
+    noticed at the next operation, and the one that has its name now is opened.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        has_files: Callable[[], bool] = lambda: False,
+        first_use: Callable[[], None] | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self.path = os.path.abspath(path)
+        self.lock = threading.RLock()
+        self._timeout = timeout  # seconds
+        self._has_files = has_files
+        self._first_use = first_use  # called once, when the file is open
+        self._connection: sqlite3.Connection | None = None
+        self._identity: _Identity | None = None  # of the file that is open
+        self._log: _State | None = None  # of the write-ahead log at the end of the last operation
+        self._closed = ""
+        self._snapshot = False  # the connection takes the file as it is, for one operation
+        self._running = 0  # nested operations of the thread that holds the lock
+        self._transactions = 0
+        self._writing = False  # that thread holds the lock file
+        with _registry:
+            _registered.add(self)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone until the block ends."""
+        with self.lock:
+            self._running += 1
+            try:
+                connection = self._current()
+                if self._first_use is not None:
+                    first_use, self._first_use = self._first_use, None
+                    first_use()
+                yield connection
+            except (sqlite3.Error, BadDocument) as error:
+                raise _explain(self.path, error) from error
+            finally:
+                self._running -= 1
+                if self._running == 0:
+                    self._log = _state(self.path + LOG)
+                    if self._snapshot:
+                        self._disconnect()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection inside a write transaction, or inside a savepoint of the one this thread is in."""
+        with self.reading() as connection, contextlib.ExitStack() as stack:
+            if self._transactions == 0:
+                stack.enter_context(self._locked())
+                connection = self._current()  # the file may have been replaced while we waited
+                begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
+            else:
+                name = f"nested{self._transactions}"
+                begin, commit = f"SAVEPOINT {name}", f"RELEASE {name}"
+                undo = [f"ROLLBACK TO {name}", commit]
+            connection.execute(begin)
+            self._transactions += 1
+            try:
+                yield connection
+                connection.execute(commit)
+            except BaseException:
+                for statement in undo:
+                    if connection.in_transaction:  # a full disk has SQLite undo everything by itself
+                        connection.execute(statement)
+                raise
+            finally:
+                self._transactions -= 1
+
+    def close(self) -> None:
+        """Close the connection; later operations are refused."""
+        with self.lock:
+            self._closed = self._closed or "it was closed"
+            self._disconnect()
+
+    def read(self) -> NoReturn:
+        """Not offered: tables read rows, never the whole database."""
+        raise NotImplementedError("an index is read by its tables: use search(), get() or all()")
+
+    def write(self, data: Any) -> NoReturn:
+        """Not offered: tables write rows, never the whole database."""
+        raise NotImplementedError("an index is written by its tables: use insert(), update() or remove()")
+
+    def before_fork(self) -> None:
+        """Close the connection, unless the forking thread itself is in the middle of using it."""
+        if self._running == 0:
+            self._disconnect()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew; a child forked from inside an operation is refused rather than trusted."""
+        self.lock = threading.RLock()
+        if self._connection is not None:
+            import ctypes
+
+            # never closed here, not even at exit
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+            self._closed = (
+                "this process was forked in the middle of an operation; start a new process instead"
+            )
+        self._connection, self._running, self._transactions, self._writing = None, 0, 0, False
+
+    def _current(self) -> sqlite3.Connection:
+        """The connection to the file that has the index's name now."""
+        outermost = self._running == 1 and not self._transactions  # others have results that are being read
+        if self._connection is not None and outermost and _identity(self.path) != self._identity:
+            self._abandon()
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _abandon(self) -> None:
+        """Leave a file that was replaced, with the log of its last changes: SQLite would apply them to the new one."""
+        with self._locked():
+            self._disconnect()
+            log = _state(self.path + LOG)
+            if log is not None and log == self._log and log[1] > 0:
+                for suffix in SIDE_FILES:
+                    with contextlib.suppress(OSError):
+                        os.unlink(self.path + suffix)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._closed:
+            raise StorageError(f"The index {self.path!r} cannot be used: {self._closed}.")
+        self._make_folder()
+        began = time.monotonic()
+        self._snapshot = False
+        while True:
+            if not os.path.exists(self.path):
+                with self._locked():
+                    make_index(self.path, incomplete=self._has_files())
+            before = _identity(self.path)
+            connection = sqlite3.connect(
+                _as_it_is(self.path) if self._snapshot else _as_it_changes(self.path),
+                uri=True,
+                timeout=self._timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            try:
+                check_format(connection, self.path)
+                for setting in _SETTINGS:
+                    connection.execute(f"PRAGMA {setting}")
+                self._identity = _identity(self.path)
+                if before is not None and self._identity == before:
+                    return connection
+                connection.close()  # replaced meanwhile
+            except BaseException as error:
+                connection.close()
+                if not self._snapshot and self._is_unwritable() and _kind(error) in _UNWRITABLE:
+                    self._snapshot = True
+                    continue
+                waited = time.monotonic() - began
+                if not self._is_passing(error, waited) or waited > self._timeout:
+                    raise
+            time.sleep(0.01)
+
+    def _is_unwritable(self) -> bool:
+        """Whether the index is there but its folder cannot be written: SQLite's files beside it cannot be made."""
+        return os.path.exists(self.path) and not os.access(os.path.dirname(self.path), os.W_OK)
+
+    def _is_passing(self, error: BaseException, waited: float) -> bool:
+        """Whether another try may do: the file was replaced, is held, or is being opened by another user.
+
+        SQLite makes the files beside the database first, and gives them its permissions then.
+        """
+        if _identity(self.path) is None or _kind(error) in _PASSING:
+            return True
+        is_shared = file_permissions(os.path.dirname(self.path)) and os.access(self.path, os.W_OK)
+        return bool(is_shared) and _kind(error) in _UNWRITABLE and waited < _SETTLING
+
+    def _make_folder(self) -> None:
+        folder = os.path.dirname(self.path)
+        if len(os.fsencode(os.path.realpath(self.path))) + _ADDED > _LONGEST:
+            raise StorageError(
+                f"The path of the index {self.path!r} is too long for SQLite, which takes 512 bytes with what it adds: "
+                "set STARGAZER_INDEX to a folder with a shorter path, or STARGAZER_LOCAL (STARGAZER_HOME) for the "
+                "whole store."
+            )
+        with explained(f"The folder {folder!r} for the index cannot be made"):
+            os.makedirs(folder, exist_ok=True)
+        if kind := network_filesystem(folder):
+            raise StorageError(
+                f"The index {self.path!r} would lie on a network filesystem ({kind}), where SQLite cannot share it "
+                "between processes safely: keep the index on a local disk (STARGAZER_INDEX)."
+            )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the write lock, which this thread may hold already."""
+        if self._writing:
+            yield
+            return
+        with write_lock(self.path, self._timeout):
+            self._writing = True
+            try:
+                yield
+            finally:
+                self._writing = False
+
+
+def _identity(path: str) -> _Identity | None:
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # of any other refusal, a file that is there must not be taken for one that was replaced
+    return status.st_dev, status.st_ino
+
+
+def _state(path: str) -> _State | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _as_it_changes(path: str) -> str:
+    """The URI of a file that is there: one that vanished is not made again, empty."""
+    return f"file:{urllib.parse.quote(path)}?mode=rw"
+
+
+def _as_it_is(path: str) -> str:
+    """The URI of a file in a folder where nothing can be written, so that nobody here writes the file either."""
+    return f"file:{urllib.parse.quote(path)}?immutable=1"
+
+
+# what SQLite refuses, in the user's words
+
+
+def _explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
+    """An error of SQLite, or of what was read, in the user's words."""
+    kind = _kind(error)
+    if isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)):
+        return IndexDamaged(path, str(error))
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY" and _is_writable(path):
+        return IndexDamaged(path, "its header says that it is for reading only")
+    if kind == "SQLITE_CANTOPEN" and os.path.isdir(path):
+        return IndexDamaged(path, "it is a folder")
+    if kind == "SQLITE_CANTOPEN" and os.path.islink(path) and not os.path.exists(path):
+        return IndexDamaged(path, "it is a link that leads nowhere")
+    if kind == "SQLITE_CANTOPEN" and os.path.exists(path) and not os.access(path, os.R_OK):
+        kind = "SQLITE_PERM"
+    if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
+        kind = "SQLITE_FULL"
+    reason = _REASONS.get(kind, "SQLite refused what was asked")
+    return StorageError(f"The index {path!r} failed ({error}): {reason}.")
+
+
+def _is_writable(path: str) -> bool:
+    return all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
+
+
+def _is_full(path: str) -> bool:
+    """Whether the disk of an index has no room for the memory that processes share, of 32 KiB."""
+    try:
+        status = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    return status.f_blocks > 0 and status.f_bavail * status.f_frsize < 1 << 16
+
+
+def _kind(error: BaseException) -> str:
+    """SQLite's primary name for an error: SQLITE_IOERR for SQLITE_IOERR_WRITE and the like."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return "_".join(name.split("_")[:2])
+
+
+# Forks: SQLite's file locks and what it remembers of them in a process do not survive a fork, not even for connections
+# opened afterwards: an acknowledged insert can vanish. So every connection is closed before a fork, when no operation
+# is running, and opened again when it is needed, in the parent and in the child.
+
+_registered: WeakSet[Engine] = WeakSet()
+_registry = threading.RLock()
+_held: list[Engine] = []
+
+
+def _acquire_all() -> bool:
+    _registry.acquire()
+    for engine in list(_registered):
+        if not engine.lock.acquire(timeout=_PATIENCE):
+            _release_all()
+            return False
+        _held.append(engine)
+    return True
+
+
+def _release_all() -> None:
+    while _held:
+        _held.pop().lock.release()
+    _registry.release()
+
+
+def _before_fork() -> None:
+    while not _acquire_all():
+        pass
+    for engine in _held:
+        engine.before_fork()
+
+
+def _after_fork_in_child() -> None:
+    global _registry
+    _registry = threading.RLock()
+    while _held:
+        _held.pop().after_fork_in_child()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_release_all, after_in_child=_after_fork_in_child)

@@ -1,0 +1,409 @@
+"""TinyDB's databases and tables, on the rows of an index: reads look up, writes touch only what they change."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager, closing
+from itertools import islice
+from typing import Any
+
+from stargazer.storage.index.conditions import Term, compile_condition, select_documents, terms_of
+from stargazer.storage.index.database import BadDocument, Engine
+from tinydb import TinyDB
+from tinydb.queries import QueryLike
+from tinydb.table import Document, Table
+
+__all__ = ["Index", "IndexTable"]
+
+_PAGE = 1_000  # documents that an iteration holds in memory
+_BATCH = 10_000  # documents whose terms are sorted before they are written
+_PLAIN = {str, int, float, bool, type(None)}  # JSON gives back what it was given
+
+
+class IndexTable(Table):
+    """A table of an index.
+
+    There is no query cache: it would not see what other processes write, and a look-up costs less than a
+    millisecond. Ids are not used again while the table exists.
+    """
+
+    _storage: Engine
+
+    # --- reading
+
+    def search(self, cond: QueryLike) -> list[Document]:
+        """All documents that match, in the order they were inserted."""
+        with self._storage.reading() as connection:
+            return list(self._matches(connection, cond))
+
+    def get(self, cond=None, doc_id=None, doc_ids=None):  # type: ignore[no-untyped-def]
+        """The first document that matches, or the one with this id, or those with these ids."""
+        with self._storage.reading() as connection:
+            if doc_id is not None:
+                return next(iter(self._by_ids(connection, [doc_id])), None)
+            if doc_ids is not None:
+                return self._by_ids(connection, doc_ids)
+            if cond is None:
+                raise RuntimeError("You have to pass either cond or doc_id or doc_ids")
+            with closing(self._matches(connection, cond, size=1)) as matches:
+                return next(matches, None)
+
+    def all(self) -> list[Document]:
+        """All documents, as they were at one moment."""
+        with self._storage.reading() as connection:
+            return [document for page in self._pages(self._rows(connection), _PAGE) for document in page]
+
+    def __iter__(self) -> Iterator[Document]:
+        """All documents, page by page: a large table is never in memory as a whole."""
+        after, last = -1, None
+        while True:
+            with self._storage.reading() as connection:
+                table = _table_id(connection, self.name)
+                if last is None:  # what is inserted meanwhile would never end
+                    last = connection.execute("SELECT max(seq) FROM docs WHERE tid=?", (table,)).fetchone()[0]
+                page = connection.execute(
+                    "SELECT id, body, seq FROM docs WHERE tid=? AND seq>? AND seq<=? ORDER BY seq LIMIT ?",
+                    (table, after, last, _PAGE),
+                ).fetchall()
+                documents = self._documents(page)
+            yield from documents
+            if len(page) < _PAGE:
+                return
+            after = page[-1][2]
+
+    def __len__(self) -> int:
+        with self._storage.reading() as connection:
+            return _count(connection, _table_id(connection, self.name))
+
+    # --- writing: TinyDB's own methods, each one transaction
+
+    def insert(self, document: Mapping[str, Any]) -> int:
+        """Insert one document; returns its id."""
+        if isinstance(document, self.document_class):  # with an id of its own
+            with self._storage.transaction():
+                return super().insert(document)
+        return self.insert_multiple([document])[0]
+
+    def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Insert documents, all or none; returns their ids."""
+        documents = list(documents)  # a slow generator must not hold the write lock
+        with self._storage.transaction() as connection:
+            if any(isinstance(document, self.document_class) for document in documents):
+                return super().insert_multiple(documents)
+            if not all(isinstance(document, Mapping) for document in documents):
+                raise ValueError("Document is not a Mapping")
+            return _append(connection, _table_id(connection, self.name, create=True), documents)
+
+    def update(
+        self,
+        fields: Mapping[str, Any] | Callable[[MutableMapping[str, Any]], None],
+        cond: QueryLike | None = None,
+        doc_ids: Iterable[int] | None = None,
+    ) -> list[int]:
+        """Change the documents that match, or those with these ids, or all; returns their ids."""
+        with self._storage.transaction() as connection:
+            return super().update(fields, None, self._targets(connection, cond, doc_ids))
+
+    def update_multiple(self, updates):  # type: ignore[no-untyped-def]
+        """Several updates, all or none."""
+        with self._storage.transaction():
+            return super().update_multiple(updates)
+
+    def upsert(self, document: Mapping[str, Any], cond: QueryLike | None = None) -> list[int]:
+        """Update what matches, or insert if nothing does."""
+        with self._storage.transaction():
+            return super().upsert(document, cond)
+
+    def remove(self, cond: QueryLike | None = None, doc_ids: Iterable[int] | None = None) -> list[int]:
+        """Remove the documents that match, or those with these ids; returns their ids."""
+        with self._storage.transaction() as connection:
+            return super().remove(None, self._targets(connection, cond, doc_ids))
+
+    # --- what TinyDB's methods stand on
+
+    def _read_table(self) -> dict[str, Mapping[str, Any]]:
+        return {str(document.doc_id): document for document in self.all()}
+
+    def _update_table(self, updater: Callable[[Any], None]) -> None:
+        with self._storage.transaction() as connection:
+            rows = _Rows(connection, _table_id(connection, self.name, create=True))
+            updater(rows)
+            rows.flush()
+
+    def _get_next_id(self) -> int:
+        with self._storage.transaction() as connection:
+            table = _table_id(connection, self.name, create=True)
+            connection.execute("UPDATE tables SET last_id=last_id+1 WHERE tid=?", (table,))
+            (last,) = connection.execute("SELECT last_id FROM tables WHERE tid=?", (table,)).fetchone()
+            return int(last)
+
+    def _documents(self, rows: Sequence[tuple[Any, ...]]) -> list[Document]:
+        """The documents of rows of id and body."""
+        contents = _loaded([row[1] for row in rows])
+        make, number = self.document_class, self.document_id_class
+        return [make(content, number(row[0])) for row, content in zip(rows, contents, strict=True)]
+
+    def _pages(self, rows: sqlite3.Cursor, size: int) -> Generator[list[Document], None, None]:
+        """The documents of rows, the first few at once and then more at a time."""
+        while page := rows.fetchmany(size):
+            yield self._documents(page)
+            size = min(4 * size, _PAGE)
+
+    def _rows(self, connection: sqlite3.Connection, cond: QueryLike | None = None) -> sqlite3.Cursor:
+        """Id and body of every document that may match, in the order they were inserted."""
+        table = _table_id(connection, self.name)
+        plan = compile_condition(cond)
+        if plan is None:
+            return connection.execute("SELECT id, body FROM docs WHERE tid=? ORDER BY seq", (table,))
+        sql, parameters = select_documents(connection, table, plan)
+        return connection.execute(f"SELECT id, body FROM docs WHERE seq IN ({sql}) ORDER BY seq", parameters)
+
+    def _matches(
+        self, connection: sqlite3.Connection, cond: QueryLike, size: int = _PAGE
+    ) -> Generator[Document, None, None]:
+        with closing(self._rows(connection, cond)) as rows:
+            for page in self._pages(rows, size):
+                yield from filter(cond, page)
+
+    def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
+        table = _table_id(connection, self.name)
+        sql = "SELECT id, body, seq FROM docs WHERE tid=? AND id=?"
+        found = [connection.execute(sql, (table, doc_id)).fetchone() for doc_id in set(doc_ids)]
+        return self._documents(sorted(filter(None, found), key=lambda row: row[2]))
+
+    def _targets(
+        self, connection: sqlite3.Connection, cond: QueryLike | None, doc_ids: Iterable[int] | None
+    ) -> Iterable[int] | None:
+        if doc_ids is not None or cond is None:
+            return doc_ids
+        return [document.doc_id for document in self._matches(connection, cond)]
+
+
+class Index(TinyDB):
+    """A TinyDB database in one SQLite file, opened when it is first used.
+
+    Documents and queries are TinyDB's. What a write returns from is on disk. Equality (`==`, `one_of`) on `id`,
+    `cid` and `keyvalues.*`, and what `&` and `|` make of it, is looked up; every other query reads all documents of
+    the table and answers the same as TinyDB. Beside them are the tables of `schema`, for SQL.
+
+    Args:
+        path: the SQLite file; made, with its folder, when it is missing.
+        has_files: asked when the file is made: whether there is already what it should know.
+        first_use: called once, by the first operation.
+
+    Every use may raise:
+        IndexDamaged: what was written is not what is read.
+        StorageError: the file is of another version or not an index; cannot be written; or lies on a network
+            filesystem.
+
+        >>> index = Index(tmp_path / "index.sqlite")
+        >>> index.table("records").insert({"id": "r1", "keyvalues": {"asset": "reference", "build": "GRCh38"}})
+        1
+        >>> index.table("records").get(where("keyvalues").build == "GRCh38")["id"]
+        'r1'
+    """
+
+    table_class = IndexTable
+    default_storage_class = Engine  # type: ignore[assignment]  # TinyDB declares its JSON storage
+
+    _storage: Engine
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        has_files: Callable[[], bool] = lambda: False,
+        first_use: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(path, has_files=has_files, first_use=first_use)
+
+    @property
+    def path(self) -> str:
+        """The SQLite file."""
+        return self._storage.path
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """All or nothing: what happens inside, on the connection or on tables, is one write transaction.
+
+        Transactions nest; an inner one that fails undoes its own part only. Others wait, so keep it short and never
+        await inside.
+        """
+        return self._storage.transaction()
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The connection, for SELECT statements; inside a transaction of this thread they see what it wrote."""
+        return self._storage.reading()
+
+    def tables(self) -> set[str]:
+        """The names of the tables of documents that have been written to."""
+        with self.reading() as connection:
+            return {name for (name,) in connection.execute("SELECT name FROM tables").fetchall()}
+
+    def drop_tables(self) -> None:
+        """Drop every table of documents (those for SQL stay)."""
+        with self.transaction():
+            for name in self.tables():
+                self.drop_table(name)
+
+    def drop_table(self, name: str) -> None:
+        """Drop one table of documents."""
+        with self.transaction() as connection:
+            table = _table_id(connection, name)
+            for relation in ("terms", "docs", "tables"):
+                connection.execute(f"DELETE FROM {relation} WHERE tid=?", (table,))
+        self._tables.pop(name, None)
+
+
+def _table_id(connection: sqlite3.Connection, name: str, create: bool = False) -> int:
+    """The number of a table; -1, which no table has, if there is none and none is to be made."""
+    row = connection.execute("SELECT tid FROM tables WHERE name=?", (name,)).fetchone()
+    if row is not None:
+        return int(row[0])
+    if not create:
+        return -1
+    return int(connection.execute("INSERT INTO tables(name) VALUES(?)", (name,)).lastrowid or 0)
+
+
+def _count(connection: sqlite3.Connection, table: int) -> int:
+    return int(connection.execute("SELECT count(*) FROM docs WHERE tid=?", (table,)).fetchone()[0])
+
+
+# documents as rows
+
+
+class _Rows(MutableMapping[int, dict[str, Any]]):
+    """Documents by id in the order they were inserted; only those that are touched are loaded.
+
+    A document that is changed in place is written by flush().
+    """
+
+    def __init__(self, connection: sqlite3.Connection, table: int) -> None:
+        self._connection = connection
+        self._table = table
+        self._loaded: dict[int, tuple[dict[str, Any], str]] = {}
+
+    def __contains__(self, doc_id: object) -> bool:
+        return self._row(doc_id) is not None
+
+    def __len__(self) -> int:
+        return _count(self._connection, self._table)
+
+    def __iter__(self) -> Iterator[int]:
+        rows = self._connection.execute("SELECT id FROM docs WHERE tid=? ORDER BY seq", (self._table,))
+        return iter([doc_id for (doc_id,) in rows.fetchall()])
+
+    def __getitem__(self, doc_id: int) -> dict[str, Any]:
+        if doc_id not in self._loaded:
+            row = self._row(doc_id)
+            if row is None:
+                raise KeyError(doc_id)
+            self._loaded[doc_id] = _loaded([row[1]])[0], row[1]
+        return self._loaded[doc_id][0]
+
+    def __setitem__(self, doc_id: int, document: dict[str, Any]) -> None:
+        self._loaded.pop(doc_id, None)
+        body = json.dumps(document)
+        row = self._row(doc_id)
+        if row is None:
+            sql = "INSERT INTO docs(tid, id, body) VALUES(?, ?, ?)"
+            seq = self._connection.execute(sql, (self._table, doc_id, body)).lastrowid
+            self._connection.execute(
+                "UPDATE tables SET last_id=max(last_id, ?) WHERE tid=?", (doc_id, self._table)
+            )
+            self._replace_terms(seq, "{}", body)
+        else:
+            seq, before = row
+            self._connection.execute("UPDATE docs SET body=? WHERE seq=?", (body, seq))
+            self._replace_terms(seq, before, body)
+
+    def __delitem__(self, doc_id: int) -> None:
+        row = self._row(doc_id)
+        if row is None:
+            raise KeyError(doc_id)
+        self._loaded.pop(doc_id, None)
+        seq, body = row
+        self._replace_terms(seq, body, "{}")
+        self._connection.execute("DELETE FROM docs WHERE seq=?", (seq,))
+
+    def clear(self) -> None:
+        """Remove every document; ids begin at 1 again."""
+        self._loaded.clear()
+        self._connection.execute("DELETE FROM terms WHERE tid=?", (self._table,))
+        self._connection.execute("DELETE FROM docs WHERE tid=?", (self._table,))
+        self._connection.execute("UPDATE tables SET last_id=0 WHERE tid=?", (self._table,))
+
+    def flush(self) -> None:
+        """Write the documents that were changed in place."""
+        for doc_id, (document, body) in list(self._loaded.items()):
+            if json.dumps(document) != body:
+                self[doc_id] = document
+
+    def _row(self, doc_id: object) -> tuple[int, str] | None:
+        sql = "SELECT seq, body FROM docs WHERE tid=? AND id=?"
+        row: tuple[int, str] | None = self._connection.execute(sql, (self._table, doc_id)).fetchone()
+        return row
+
+    def _replace_terms(self, seq: int | None, before: str, after: str) -> None:
+        """Terms are taken from the JSON text: it holds the keys and values as they will be read again."""
+        old, new = map(terms_of, _loaded([before, after]))
+        if old - new:
+            self._connection.executemany(
+                "DELETE FROM terms WHERE tid=? AND key=? AND value=? AND seq=?",
+                [(self._table, key, value, seq) for key, value in old - new],
+            )
+        if new - old:
+            self._connection.executemany(
+                "INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)",
+                [(self._table, key, value, seq) for key, value in new - old],
+            )
+
+
+def _loaded(bodies: Sequence[str]) -> list[dict[str, Any]]:
+    """The documents of these texts: read together, which takes half the time and shares the strings of their keys.
+
+    Raises:
+        BadDocument: one of them is no document.
+    """
+    try:
+        found = json.loads(f"[{','.join(bodies)}]")
+    except (ValueError, RecursionError) as error:
+        raise BadDocument(f"a document cannot be read: {error}") from error
+    if len(found) != len(bodies) or not all(type(document) is dict for document in found):
+        raise BadDocument("a document is none")
+    return found  # type: ignore[no-any-return]
+
+
+def _append(connection: sqlite3.Connection, table: int, documents: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Insert documents at the end of a table; returns their ids."""
+    (last,) = connection.execute("SELECT last_id FROM tables WHERE tid=?", (table,)).fetchone()
+    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM docs").fetchone()
+    numbered = enumerate(documents, 1)
+    while batch := list(islice(numbered, _BATCH)):
+        rows, terms = [], []
+        for number, document in batch:
+            body = json.dumps(dict(document))
+            rows.append((seq + number, table, last + number, body))
+            terms += [(table, key, value, seq + number) for key, value in _terms(document, body)]
+        # in the order of their keys: the same pages of the index are written once
+        terms.sort(key=lambda term: (term[1], type(term[2]) is str, term[2]))
+        connection.executemany("INSERT INTO docs(seq, tid, id, body) VALUES(?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)", terms)
+    ids = list(range(last + 1, last + len(documents) + 1))
+    if ids:
+        connection.execute("UPDATE tables SET last_id=? WHERE tid=?", (ids[-1], table))
+    return ids
+
+
+def _terms(document: Mapping[str, Any], body: str) -> set[Term]:
+    """The terms of a document as it will be read again: from its text, unless that cannot say anything else."""
+    nested = document.get("keyvalues")
+    plain = (
+        type(document) is dict
+        and type(document.get("id")) in _PLAIN
+        and type(document.get("cid")) in _PLAIN
+        and (nested is None or (type(nested) is dict and {*map(type, nested)} <= {str}))
+        and (nested is None or {*map(type, nested.values())} <= _PLAIN)
+    )
+    return terms_of(document if plain else json.loads(body))

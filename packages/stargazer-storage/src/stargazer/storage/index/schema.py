@@ -1,0 +1,269 @@
+"""Every table of a store's index, the number of their format, and what the header of the index's file says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+
+from stargazer.assets import StorageError
+from stargazer.storage.files import is_there, share_file, sync_paths
+from stargazer.storage.locks import write_lock
+from stargazer.storage.refusals import explained
+
+__all__ = ["FORMAT", "LOG", "SIDE_FILES", "TABLES", "IndexDamaged", "check_format", "is_incomplete", "is_intact",
+           "is_new", "make_index", "mark_checked", "mark_incomplete", "set_aside"]  # fmt: skip
+
+FORMAT = 2
+"""Version of the tables below, kept in the file as SQLite's user_version.
+
+Whoever raises it changes the text of a table too: by that a newer version is told from a damaged number.
+"""
+
+TABLES = """
+-- documents as TinyDB has them; seq is the order of insertion
+CREATE TABLE tables(
+    tid INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    last_id INT NOT NULL DEFAULT 0
+);
+CREATE TABLE docs(seq INTEGER PRIMARY KEY, tid INT NOT NULL, id INT NOT NULL, body TEXT NOT NULL);
+CREATE UNIQUE INDEX docs_id ON docs(tid, id);
+CREATE INDEX docs_seq ON docs(tid);
+CREATE TABLE terms(tid INT, key TEXT, value, seq INT, PRIMARY KEY(tid, key, value, seq)) WITHOUT ROWID;
+
+-- objects as they were when they were hashed, and those that were dropped on purpose
+CREATE TABLE objects(
+    cid TEXT PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT) WITHOUT ROWID;
+CREATE TABLE evicted(cid TEXT PRIMARY KEY, size INT, at TEXT) WITHOUT ROWID;
+
+-- users' files as they were when they were added, and URLs that have the bytes of an object
+CREATE TABLE sources(
+    path BLOB PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT, cid TEXT) WITHOUT ROWID;
+CREATE TABLE mirrors(cid TEXT, url TEXT, PRIMARY KEY(cid, url)) WITHOUT ROWID;
+
+-- the documents of the ledger that have taken effect, which document says that there is a record, and which files a
+-- document names in which role
+CREATE TABLE documents(cid TEXT PRIMARY KEY, own INT) WITHOUT ROWID;
+CREATE TABLE claims(
+    record TEXT, document TEXT, at TEXT, ended INT, PRIMARY KEY(record, document)) WITHOUT ROWID;
+CREATE INDEX claims_document ON claims(document);
+CREATE TABLE edges(cid TEXT, role TEXT, provenance_cid TEXT, number INTEGER PRIMARY KEY);
+CREATE INDEX edges_cid ON edges(cid, role);
+
+-- which record superseded another, and what records were amended to
+CREATE TABLE superseded(
+    document TEXT PRIMARY KEY, record TEXT, successor TEXT, at TEXT, ended INT) WITHOUT ROWID;
+CREATE INDEX superseded_record ON superseded(record);
+CREATE TABLE amended(record TEXT, became TEXT, PRIMARY KEY(record, became)) WITHOUT ROWID;
+CREATE INDEX amended_became ON amended(became);
+
+-- executions by run key, and what each read and made and with which tools: in numbers, for walking 100,000
+-- executions by their CIDs takes seconds
+CREATE TABLE attempts(number INTEGER PRIMARY KEY, run_key TEXT, document TEXT UNIQUE);
+CREATE INDEX attempts_key ON attempts(run_key);
+CREATE TABLE runs(number INTEGER PRIMARY KEY, document TEXT UNIQUE, task TEXT, at TEXT);
+CREATE INDEX runs_task ON runs(task);
+CREATE TABLE files(number INTEGER PRIMARY KEY, cid TEXT UNIQUE);
+CREATE TABLE reads(file INT, run INT, PRIMARY KEY(file, run)) WITHOUT ROWID;
+CREATE TABLE makes(run INT, file INT, PRIMARY KEY(run, file)) WITHOUT ROWID;
+CREATE TABLE tools(
+    name TEXT, version TEXT, run INT, PRIMARY KEY(name, version, run)) WITHOUT ROWID;
+
+-- records that are to be sent to an account, and the files there that they are
+CREATE TABLE outbox(
+    record TEXT, public INT, cid TEXT, rank INT, wanted INT, became TEXT, attempts INT, error TEXT, upload_url TEXT,
+    number INTEGER PRIMARY KEY, UNIQUE(record, public));
+CREATE TABLE remote(record TEXT, public INT, file_id TEXT, PRIMARY KEY(record, public)) WITHOUT ROWID;
+"""
+
+_FAR = 100  # versions ahead: a larger number is no version
+_NEW, _INCOMPLETE, _CHECKED = 0, 1, 2  # SQLite's application_id
+
+LOG = "-wal"
+"""What SQLite adds to the name of a database for its write-ahead log."""
+
+SIDE_FILES = (LOG, "-shm")
+"""The same, and for the memory that processes share."""
+
+
+class IndexDamaged(StorageError):
+    """The file of an index is not what was written; `stargazer fsck` makes a new one from the objects."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(
+            f"The index {path!r} is damaged ({what}): run `stargazer fsck`, which rebuilds it from the objects."
+        )
+
+
+# the file
+
+
+def make_index(path: str, *, incomplete: bool = False) -> None:
+    """Make an empty index, if there is none; the caller holds its write lock.
+
+    It comes into being whole, so a file without tables is a damaged one. What is left of an older index that was
+    deleted would be taken for the new one's, and goes.
+
+    Args:
+        incomplete: there are files already that it should know.
+
+    Raises:
+        StorageError: it cannot be made, or the filesystem has no memory that processes share.
+    """
+    new = f"{path}.new-{secrets.token_hex(8)}"
+    with explained(f"The index {path!r} cannot be made"):
+        if is_there(path):
+            return
+        for suffix in SIDE_FILES:
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        try:
+            with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+                _fill(connection, path, incomplete)
+            share_file(new, os.path.dirname(path))
+            sync_paths([new])
+            os.rename(new, path)
+            sync_paths([os.path.dirname(path)])
+        finally:
+            for suffix in ("", *SIDE_FILES):
+                Path(f"{new}{suffix}").unlink(missing_ok=True)
+
+
+def _fill(connection: sqlite3.Connection, path: str, incomplete: bool) -> None:
+    connection.execute("PRAGMA synchronous=OFF")  # it is synced before it has its name
+    connection.execute("PRAGMA journal_mode=MEMORY")  # a log could not be emptied on a full disk, silently
+    connection.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version={FORMAT};")
+    if incomplete:
+        mark_incomplete(connection)
+    connection.execute("COMMIT")
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise StorageError(
+            f"The index {path!r} would lie on a filesystem that has no memory shared between processes: "
+            "keep it on a local disk (STARGAZER_INDEX)."
+        )
+
+
+def set_aside(path: str | os.PathLike[str], timeout: float = 60.0) -> Path | None:
+    """Rename a damaged index to `<path>.damaged-<n>`; who has it open begins anew with the next operation.
+
+    Args:
+        timeout: seconds to wait for whoever writes it.
+
+    Returns:
+        Where it is now; None if there was none.
+
+    Raises:
+        StorageError: it cannot be renamed.
+    """
+    path = os.path.abspath(path)
+    with explained(f"The index {path!r} cannot be moved aside"):
+        if not is_there(path):
+            return None
+        with write_lock(path, timeout):
+            if not is_there(path):
+                return None
+            number = 1
+            while os.path.lexists(f"{path}.damaged-{number}"):
+                number += 1
+            aside = f"{path}.damaged-{number}"
+            os.rename(path, aside)
+            for suffix in SIDE_FILES:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(f"{path}{suffix}", f"{aside}{suffix}")
+            sync_paths([os.path.dirname(path)])
+    return Path(aside)
+
+
+# its format
+
+
+def check_format(connection: sqlite3.Connection, path: str) -> None:
+    """Make sure that an index has the format that is known here.
+
+    Raises:
+        StorageError: it is newer or older, or a database of something else.
+        IndexDamaged: it is empty or cut short, or the number of its format is damaged.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version == FORMAT:
+        _check_size(connection, path)
+        return
+    if _is_no_version(version) and _has_tables(connection):
+        raise IndexDamaged(
+            path, f"its header says format {version}, and its tables are those of format {FORMAT}"
+        )
+    if version > FORMAT:
+        raise StorageError(
+            f"The index {path!r} was written by a newer Stargazer (format {version}, not {FORMAT}): "
+            "upgrade with `pip install --upgrade stargazer-storage`."
+        )
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not names:
+        raise IndexDamaged(path, "it is empty")
+    if version > 0 and {"docs", "terms"} <= names:
+        raise StorageError(
+            f"The index {path!r} was written by an older Stargazer (format {version}, not {FORMAT}), which alone can "
+            "use this store: add its files to a new one (STARGAZER_LOCAL)."
+        )
+    raise StorageError(f"{path!r} is a SQLite database of something else: give the index another path.")
+
+
+def is_intact(connection: sqlite3.Connection) -> bool:
+    """Whether the tables of this format are there, and the mark below is one that was ever set."""
+    return _has_tables(connection) and _mark(connection) in (_NEW, _INCOMPLETE, _CHECKED)
+
+
+def _is_no_version(number: int) -> bool:
+    """Whether the number of a version cannot be one, or differs from ours by one bit, as damage has it."""
+    return not FORMAT < number <= FORMAT + _FAR or (number ^ FORMAT).bit_count() == 1
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    """Whether all tables of this format are there, word for word."""
+    there = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")}
+    lines = "\n".join(line for line in TABLES.splitlines() if not line.startswith("--"))
+    return {statement.strip() for statement in lines.split(";") if statement.strip()} <= there
+
+
+def _check_size(connection: sqlite3.Connection, path: str) -> None:
+    """SQLite itself reads what is missing of a last page as zeros."""
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    log = f"{path}{LOG}"
+    has_log = os.path.exists(log) and os.path.getsize(log)  # it would mend that
+    if os.path.getsize(path) % page and not has_log:
+        raise IndexDamaged(path, "it ends within a page")
+
+
+# Whether the index was told of all that its store holds: a mark in the header of its file, where it stays. Every
+# process opens the index before it brings files into the store, so an index that is made where files are already has
+# lost what was known of them. It is marked until fsck has taken in the provenance among them.
+
+
+def is_new(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever registered in the index, nor did fsck look at it."""
+    if _mark(connection) != _NEW:
+        return False
+    return connection.execute("SELECT 1 FROM docs LIMIT 1").fetchone() is None
+
+
+def is_incomplete(connection: sqlite3.Connection) -> bool:
+    """Whether there are files in the store that the index does not know, as far as that was noticed."""
+    return _mark(connection) not in (_NEW, _CHECKED)
+
+
+def mark_incomplete(connection: sqlite3.Connection) -> None:
+    """Note that files were there before the index."""
+    connection.execute(f"PRAGMA application_id={_INCOMPLETE}")
+
+
+def mark_checked(connection: sqlite3.Connection) -> None:
+    """Note that what could be known of the files is known."""
+    if _mark(connection) != _CHECKED:
+        connection.execute(f"PRAGMA application_id={_CHECKED}")
+
+
+def _mark(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])

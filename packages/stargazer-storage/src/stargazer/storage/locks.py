@@ -1,0 +1,310 @@
+"""The file locks by which processes, threads and users of one store wait for one another.
+
+All are taken with flock: the kernel drops a lock with the last descriptor of its file, so that a killed process leaves
+nothing but a file that nobody holds. Where the filesystem has no locks, what can do without goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import random
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from stargazer.assets import StorageError
+from stargazer.storage.files import file_permissions, open_shared, share_file
+from stargazer.storage.refusals import explained
+
+__all__ = ["Tell", "alone", "at_work", "is_at", "is_locked", "lock_part", "locked_folder", "new_lock",
+           "outbox_turn", "private_folder", "silent", "try_alone", "try_lock", "write_lock"]  # fmt: skip
+
+Tell = Callable[[str], None]
+"""What is told, a line at a time, while something takes long."""
+
+_ARRIVALS = "arrivals.lock"
+_NO_LOCK = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.ELOOP,
+    errno.ENOLCK,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+}
+
+
+def silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def try_lock(fd: int) -> bool:
+    """Take the lock of an open file for ourselves, without waiting; False if somebody else has it.
+
+    Raises:
+        OSError: its filesystem has no locks.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether anybody holds the lock of this file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:  # not ours to open: whoever may can remove it
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+
+
+def locked_folder(path: str | os.PathLike[str]) -> AbstractContextManager[int]:
+    """Hold a folder against other processes and threads that take this lock.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    # without locks here, two equal files may replace each other
+    return _held(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_EX)
+
+
+def outbox_turn(root: Path) -> AbstractContextManager[int]:
+    """Hold a store's outbox: another process that sends it is waited for, and has sent part of it then.
+
+    Raises:
+        OSError: the store cannot be written.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    # without locks here, a file may be sent twice, which does no harm
+    return _held(open_shared(root / "outbox.lock", root), fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def _held(fd: int, operation: int) -> Iterator[int]:
+    """Hold the lock of an open file, if its filesystem has locks; it is closed at the end."""
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, operation)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+# the store as a whole: what removes bytes waits for everybody who may be counting on them
+
+
+@contextlib.contextmanager
+def at_work(root: Path) -> Iterator[Callable[[], bool]]:
+    """Hold a store together with others whose files arrive, from the first file to the record that refers to it.
+
+    Yields:
+        A function that holds it alone from then on, where nobody else is at work; whether that is so.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    with explained(f"the store {str(root)!r} cannot be written"):
+        root.mkdir(parents=True, exist_ok=True)
+        fd = open_shared(root / _ARRIVALS, root)
+    with _held(fd, fcntl.LOCK_SH):
+        yield lambda: _is_free(fd)
+
+
+@contextlib.contextmanager
+def alone(root: Path, tell: Tell = silent) -> Iterator[None]:
+    """No file arrives in the store within this block: it waits for those at work, and they wait for it.
+
+    Raises:
+        StorageError: the store cannot be locked.
+    """
+    with _store(root) as fd:
+        if not _try_store(root, fd):
+            tell(f"waiting for {_holders(fd)} to end: bytes are removed only while no file arrives")
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def try_alone(root: Path) -> Iterator[bool]:
+    """As `alone`, without waiting: whether nobody else is at work, and then nobody begins within this block."""
+    with _store(root) as fd:
+        yield _try_store(root, fd)
+
+
+def _is_free(fd: int) -> bool:
+    with contextlib.suppress(OSError):
+        return try_lock(fd)
+    return False
+
+
+@contextlib.contextmanager
+def _store(root: Path) -> Iterator[int]:
+    path = root / _ARRIVALS
+    with explained(f"the store {str(root)!r} cannot be locked"):
+        try:
+            fd = open_shared(path, root)
+        except OSError:
+            if not path.exists():
+                raise
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a store that we may only read can be checked
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _try_store(root: Path, fd: int) -> bool:
+    try:
+        return try_lock(fd)
+    except OSError as error:
+        raise StorageError(
+            f"the store {str(root)!r} is on a filesystem without locks ({error.strerror}), so nothing in it can be "
+            "removed safely: run this on the machine that holds its disk"
+        ) from error
+
+
+def _holders(fd: int) -> str:
+    """Who holds the lock of an open file, in words; from the kernel's table of locks, where there is one."""
+    status = os.fstat(fd)
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return "another process"
+    pids = sorted({row[4] for row in rows if len(row) == 8 and row[5] == place and row[4] != "-1"}, key=int)
+    names = [f"process {pid}{_command(pid)}" for pid in pids if pid != "0"]
+    return ", ".join(names) or "another process"
+
+
+def _command(pid: str) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return ""
+    named = [Path(words[0]).name, *words[1:]] if words and words[0] else []
+    text = " ".join(named[:6])
+    return f" ({text[:80]})" if text else ""
+
+
+# private folders in a store's `work`, each beside a lock file that tells others that it is in use
+
+
+def new_lock(parent: Path, name: str) -> tuple[Path, int]:
+    """A new lock file `<parent>/<name>-<random>.lock`, held before anybody can sweep it, and its descriptor.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while True:
+        lock = parent / f"{name[:40]}-{secrets.token_hex(6)}.lock"
+        held = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if lock.exists():
+            share_file(held, parent)
+            return lock, held
+        os.close(held)
+
+
+@contextlib.contextmanager
+def private_folder(work: Path, name: str) -> Iterator[Path]:
+    """A new folder that goes at the end of the block; what a killed process leaves is swept.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        lock, held = new_lock(work, name)
+    except OSError as error:
+        raise StorageError(f"cannot write to {str(work)!r}: {error.strerror}") from error
+    folder = lock.with_suffix("")
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(held)
+
+
+# one writer at a time: of the index, of a file that arrives
+
+
+@contextlib.contextmanager
+def write_lock(path: str, timeout: float) -> Iterator[None]:
+    """Hold the lock file of the index at `path`, for which others are waited for `timeout` seconds.
+
+    Raises:
+        StorageError: it cannot be made, or is held for longer.
+    """
+    with explained(f"The index {path!r} cannot be written"):
+        fd = open_shared(f"{path}.lock", os.path.dirname(path))
+    try:
+        deadline = time.monotonic() + timeout
+        pause = 0.0002
+        while not try_lock(fd):
+            if time.monotonic() > deadline:
+                raise StorageError(
+                    f"The index {path!r} has been held by another writer for {timeout:.0f} s: "
+                    "see which process has its .lock file open (`fuser`), end it, and try again."
+                )
+            time.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 0.005)
+        yield
+    finally:
+        os.close(fd)
+
+
+def lock_part(path: Path) -> int | None:
+    """A descriptor of the file with this name, made if it is missing and locked; None where that cannot be had.
+
+    Whoever has the lock is waited for.
+
+    Raises:
+        OSError: its folder cannot be written.
+    """
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno in _NO_LOCK and path.parent.is_dir() and os.access(path.parent, os.W_OK):
+                return None
+            raise
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if is_at(path, fd):
+                with contextlib.suppress(OSError):  # another user of a shared store may continue it
+                    os.fchmod(fd, 0o600 | file_permissions(path.parent))
+                return fd
+        except OSError as error:
+            os.close(fd)
+            if error.errno in _NO_LOCK:
+                return None
+            raise
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # finished or removed by whoever had it
+
+
+def is_at(path: Path, fd: int) -> bool:
+    """Whether an open file still has this name."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False

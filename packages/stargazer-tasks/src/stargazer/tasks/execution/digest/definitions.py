@@ -1,0 +1,261 @@
+"""Finds the source of loaded functions, classes and names, and compares it with the byte code that runs."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+import linecache
+import os
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stargazer.assets import StargazerError
+
+__all__ = [
+    "Scope",
+    "Undigestable",
+    "absolute_module",
+    "bindings_of",
+    "class_source",
+    "closure_of",
+    "function_source",
+    "home_of",
+    "import_module",
+    "innermost_home",
+    "member_of",
+]
+
+FunctionNode = (ast.FunctionDef, ast.AsyncFunctionDef)
+RESTART = "it was edited after it was loaded, or its source is not to be had: restart the process"
+
+Scope = Mapping[str, Any]
+
+
+class Undigestable(StargazerError):
+    """Something that a task refers to has no form that is the same in every process: it is not memoised."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file or notebook cell, taken apart.
+
+    functions and codes are found by (name, first line), classes by qualified name, bindings (the statements
+    that bind a name of the module) by name.
+    """
+
+    functions: dict[tuple[str, int], list[ast.AST]] = field(default_factory=dict)
+    codes: dict[tuple[str, int], list[tuple[Any, ...]]] = field(default_factory=dict)
+    classes: dict[str, list[ast.AST]] = field(default_factory=dict)
+    bindings: dict[str, list[ast.AST]] = field(default_factory=dict)
+
+    def runs(self, code: types.CodeType) -> bool:
+        """Whether this text compiles to that code."""
+        return instructions(code) in self.codes.get((code.co_name, code.co_firstlineno), [])
+
+
+@functools.lru_cache(maxsize=256)
+def parse(text: str) -> Source:
+    """Take source text apart; the same text is parsed once.
+
+    Raises:
+        SyntaxError: It is not Python.
+    """
+    tree = ast.parse(text)
+    source = Source()
+    _add_definitions(source, tree, "")
+    for statement in _statements(tree):
+        for name, node in _bound(statement):
+            source.bindings.setdefault(name, []).append(node)
+    todo = [compile(text, "<digest>", "exec", dont_inherit=True, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)]
+    while todo:
+        code = todo.pop()
+        source.codes.setdefault((code.co_name, code.co_firstlineno), []).append(instructions(code))
+        todo += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return source
+
+
+def _add_definitions(source: Source, parent: ast.AST, prefix: str) -> None:
+    for node in ast.iter_child_nodes(parent):
+        inner = prefix
+        if isinstance(node, ast.ClassDef):
+            source.classes.setdefault(prefix + node.name, []).append(node)
+            inner = f"{prefix}{node.name}."
+        elif isinstance(node, FunctionNode):
+            line = min([node.lineno, *(item.lineno for item in node.decorator_list)])
+            source.functions.setdefault((node.name, line), []).append(node)
+            inner = f"{prefix}{node.name}.<locals>."
+        elif isinstance(node, ast.Lambda):
+            source.functions.setdefault(("<lambda>", node.lineno), []).append(node)
+        _add_definitions(source, node, inner)
+
+
+def _statements(parent: ast.AST) -> Iterator[ast.AST]:
+    """The statements of a module, those under if, try, with and for included."""
+    for node in ast.iter_child_nodes(parent):
+        if isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
+            yield node
+            if not isinstance(node, (*FunctionNode, ast.ClassDef)):
+                yield from _statements(node)
+
+
+def _bound(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    if isinstance(node, (*FunctionNode, ast.ClassDef)):
+        yield node.name, node
+    elif isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.asname or alias.name.partition(".")[0], ast.Import(names=[alias])
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            yield alias.asname or alias.name, ast.ImportFrom(node.module, [alias], node.level)
+    elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            for name in ast.walk(target):
+                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
+                    yield name.id, node
+
+
+def instructions(code: types.CodeType) -> tuple[Any, ...]:
+    """What the interpreter runs, without line numbers and docstring."""
+    consts = code.co_consts
+    if not code.co_name.startswith("<") and consts and isinstance(consts[0], (str, types.NoneType)):
+        consts = consts[1:]
+    return code.co_code, code.co_names, tuple(map(_const, consts))
+
+
+def _const(value: Any) -> Any:
+    if isinstance(value, types.CodeType):
+        return instructions(value)
+    if isinstance(value, (tuple, frozenset)):
+        return type(value)(map(_const, value))
+    return type(value).__name__, repr(value)
+
+
+def home_of(value: Any) -> str:
+    """The module whose code a function runs (functools.wraps changes __module__), or that defines a class."""
+    if isinstance(value, types.FunctionType):
+        return str(value.__globals__.get("__name__", ""))
+    return str(getattr(value, "__module__", None) or "")
+
+
+def function_source(function: types.FunctionType) -> list[ast.AST]:
+    """The definition of a function; of lambdas all that stand on its line.
+
+    Raises:
+        Undigestable: There is no source, or it is not what runs.
+    """
+    code = function.__code__
+    for _ in range(2):
+        source = _load(code.co_filename, function.__globals__)
+        nodes = source.functions.get((code.co_name, code.co_firstlineno))
+        if nodes and source.runs(code):
+            return nodes
+        linecache.checkcache(code.co_filename)  # the module may have been reloaded
+    raise Undigestable(f"no source for {code.co_qualname} in {code.co_filename!r}: {RESTART}")
+
+
+def class_source(cls: type) -> tuple[list[ast.AST], Scope] | None:
+    """The definition of a class and the names around it; None for a class that a call made.
+
+    Raises:
+        Undigestable: The source is not what runs.
+    """
+    module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+    methods = [
+        item for item in map(_function_of, vars(cls).values()) if item and home_of(item) == cls.__module__
+    ]
+    scopes: dict[str, Scope] = {item.__code__.co_filename: item.__globals__ for item in methods}
+    for filename in [*scopes, *_files(module)]:
+        scope = scopes.get(filename, module)
+        source = _load(filename, scope)
+        if cls.__qualname__ in source.classes:
+            for item in methods:
+                code = item.__code__
+                written = (
+                    code.co_filename == filename and code.co_qualname == f"{cls.__qualname__}.{code.co_name}"
+                )
+                if written and not source.runs(code):
+                    raise Undigestable(
+                        f"the source of {code.co_qualname} in {filename!r} is not what runs: {RESTART}"
+                    )
+            return source.classes[cls.__qualname__], scope
+    return None
+
+
+def bindings_of(name: str, scope: Scope) -> list[ast.AST]:
+    """The statements of a module, or of a notebook's latest cell that has any, that bind a name."""
+    for filename in _files(scope):
+        if nodes := _load(filename, scope).bindings.get(name):
+            return nodes
+    return []
+
+
+def _load(filename: str, scope: Scope) -> Source:
+    loader = {key: scope[key] for key in ("__name__", "__loader__", "__spec__") if key in scope}
+    try:
+        return parse("".join(linecache.getlines(filename, loader)))
+    except SyntaxError:  # a cell with the notebook's own commands
+        return Source()
+
+
+def _files(scope: Scope) -> Iterator[str]:
+    """The file of a module; of a notebook the cells, the one run last first."""
+    if filename := scope.get("__file__"):
+        yield filename
+    if scope.get("__name__") == "__main__" or (scope and not filename):
+        yield from [name for name in reversed(linecache.cache) if not os.path.exists(name)]
+
+
+def _function_of(member: Any) -> types.FunctionType | None:
+    member = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+    return member if isinstance(member, types.FunctionType) else None
+
+
+def innermost_home(value: Any) -> str:
+    """The module of the innermost function that wrappers hold."""
+    while (inner := getattr(value, "__wrapped__", None)) is not None:
+        value = inner
+    return home_of(value)
+
+
+def closure_of(function: types.FunctionType) -> dict[str, Any]:
+    """The variables of enclosing functions, as they are now."""
+    values = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            values[name] = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+    return values
+
+
+def absolute_module(node: ast.ImportFrom, scope: Scope) -> str:
+    """The module that `from ... import` names in a scope."""
+    try:
+        return importlib.util.resolve_name(
+            "." * node.level + (node.module or ""), scope.get("__package__") or ""
+        )
+    except ImportError:
+        return node.module or ""
+
+
+def import_module(module: str) -> types.ModuleType:
+    """A module of the own package.
+
+    Raises:
+        Undigestable: It cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise Undigestable(f"{module}: the task imports it, but {error}") from error
+
+
+def member_of(module: str, name: str) -> tuple[Any, Scope]:
+    """What `from module import name` binds, and the scope it was made in."""
+    home = import_module(module)
+    return (getattr(home, name) if hasattr(home, name) else import_module(f"{module}.{name}")), vars(home)

@@ -1,0 +1,232 @@
+"""The files that are compared: regions of a BED, contigs of a FASTA, alleles and genotypes of a VCF or BCF."""
+
+from __future__ import annotations
+
+import gzip
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stargazer.assets import FormatError
+from stargazer.tasks import quiet_htslib
+from stargazer.workflows.demo.alleles import Allele, normalise
+
+__all__ = [
+    "Observation",
+    "Regions",
+    "Site",
+    "is_sequence",
+    "observations",
+    "opened",
+    "passes",
+    "read_bed",
+    "read_fasta",
+    "sample_names",
+    "trio_genotypes",
+]
+
+
+class Regions:
+    """Intervals counted from 0, end excluded; touching and overlapping ones are joined."""
+
+    def __init__(self, intervals: Iterable[tuple[str, int, int]]) -> None:
+        self._starts: dict[str, list[int]] = {}
+        self._ends: dict[str, list[int]] = {}
+        for contig, start, end in sorted(intervals):
+            starts, ends = self._starts.setdefault(contig, []), self._ends.setdefault(contig, [])
+            if ends and start <= ends[-1]:
+                ends[-1] = max(ends[-1], end)
+            else:
+                starts.append(start)
+                ends.append(end)
+
+    @property
+    def contigs(self) -> frozenset[str]:
+        """The contigs with at least one interval."""
+        return frozenset(self._starts)
+
+    @property
+    def size(self) -> int:
+        """Bases in all intervals together."""
+        return sum(sum(self._ends[contig]) - sum(starts) for contig, starts in self._starts.items())
+
+    def hold(self, contig: str, start: int, end: int) -> bool:
+        """Whether one interval holds the bases from start (from 0) to end (excluded)."""
+        index = bisect_right(self._starts.get(contig, []), start) - 1
+        return index >= 0 and end <= self._ends[contig][index]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """An allele as one record gives it for one sample."""
+
+    copies: int
+    genotype: str
+    quality: float | None
+    depth: int | None
+    alt_depth: int | None
+
+
+@dataclass(frozen=True)
+class Site:
+    """A record with the complete genotypes of several samples."""
+
+    contig: str
+    position: int
+    ref: str
+    alts: tuple[str, ...]
+    quality: float | None
+    genotypes: tuple[tuple[int, int], ...]
+
+
+def read_bed(path: str) -> Regions:
+    """Read the intervals of a BED file.
+
+    Raises:
+        FormatError: naming the line that is not BED, or if the file cannot be read.
+    """
+    intervals = []
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path!r} cannot be read as a BED file: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        fields = line.split("\t") if "\t" in line else line.split()
+        try:
+            contig, start, end = fields[0], int(fields[1]), int(fields[2])
+        except (IndexError, ValueError):
+            raise FormatError(
+                f"{path!r}, line {number}: {line!r} is not a BED interval (contig, start, end)"
+            ) from None
+        if not 0 <= start <= end:
+            raise FormatError(
+                f"{path!r}, line {number}: start {start} and end {end}, expected 0 <= start <= end"
+            )
+        intervals.append((contig, start, end))
+    return Regions(intervals)
+
+
+def read_fasta(path: str, contigs: Collection[str]) -> dict[str, str]:
+    """Read these contigs of a FASTA file, plain or gzipped, as upper-case text.
+
+    Raises:
+        FormatError: if the file cannot be read, is not FASTA, or lacks one of the contigs.
+    """
+    try:
+        content = Path(path).read_bytes()
+        text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("ascii")
+    except (OSError, EOFError, ValueError) as error:
+        raise FormatError(f"{path!r} cannot be read as a FASTA file: {error}") from error
+    if not text.startswith(">"):
+        raise FormatError(f"{path!r} is not a FASTA file: it begins with {text[:20]!r}, not with '>'")
+    found = {}
+    for record in text[1:].split("\n>"):
+        title, _, lines = record.partition("\n")
+        name = title.split()[0] if title.split() else ""
+        if name in contigs:
+            found[name] = "".join(lines.split()).upper()
+    missing = sorted(set(contigs) - set(found))
+    if missing:
+        raise FormatError(
+            f"{path!r} lacks {', '.join(map(repr, missing[:5]))}: not the reference of these regions?"
+        )
+    return found
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """A VCF or BCF file as pysam's VariantFile; what cannot be read becomes a FormatError."""
+    import pysam
+
+    try:
+        with quiet_htslib(), pysam.VariantFile(path) as variants:
+            yield variants
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path!r} cannot be read as VCF or BCF: {error}") from error
+
+
+def sample_names(path: str) -> list[str]:
+    """The samples of a VCF or BCF file in its order."""
+    with opened(path) as variants:
+        return list(variants.header.samples)
+
+
+def passes(record: Any) -> bool:
+    """Whether a record's FILTER is PASS or unset."""
+    return all(name == "PASS" for name in record.filter)
+
+
+def is_sequence(allele: str) -> bool:
+    """Whether an allele is spelled out in bases: not symbolic, not `*`."""
+    return bool(allele) and all(letter in "ACGTNacgtn" for letter in allele)
+
+
+def observations(
+    path: str, samples: Sequence[str], regions: Regions, sequences: Mapping[str, str]
+) -> dict[str, dict[Allele, Observation]]:
+    """Collect the normalised alleles that each sample carries in passing records within the regions.
+
+    Args:
+        path: a VCF or BCF file.
+        samples: the samples asked for; they must be in it.
+        regions: where to look; an allele counts if one interval holds all its reference bases.
+        sequences: the reference, by contig.
+    """
+    found: dict[str, dict[Allele, Observation]] = {sample: {} for sample in samples}
+    with opened(path) as variants:
+        for record in variants:
+            if record.alts is None or record.contig not in sequences or not passes(record):
+                continue
+            for number, alt in enumerate(record.alts, 1):
+                if not is_sequence(alt) or not is_sequence(record.ref):
+                    continue
+                keys = [
+                    (record.contig, *change)
+                    for change in normalise(sequences[record.contig], record.pos, record.ref, alt)
+                    if regions.hold(record.contig, change[0] - 1, change[0] - 1 + len(change[1]))
+                ]
+                for sample in samples:
+                    seen = _observation(record, sample, number)
+                    if seen is not None:
+                        for key in keys:
+                            found[sample].setdefault(key, seen)
+    return found
+
+
+def trio_genotypes(path: str, samples: Sequence[str], regions: Regions | None) -> Iterator[Site]:
+    """Yield the passing records where these samples have complete diploid genotypes, not all reference."""
+    with opened(path) as variants:
+        for record in variants:
+            if record.alts is None or not passes(record):
+                continue
+            if regions is not None and not regions.hold(record.contig, record.start, record.stop):
+                continue
+            genotypes: tuple[Any, ...] = tuple(record.samples[sample].get("GT") or () for sample in samples)
+            if any(len(genotype) != 2 or None in genotype for genotype in genotypes):
+                continue
+            if any(allele for genotype in genotypes for allele in genotype):
+                yield Site(record.contig, record.pos, record.ref, record.alts, record.qual, genotypes)
+
+
+def _observation(record: Any, sample: str, number: int) -> Observation | None:
+    values = record.samples[sample]
+    genotype = values.get("GT") or ()
+    copies = sum(allele == number for allele in genotype)
+    if not copies:
+        return None
+    depths = values.get("AD") or ()
+    text = "/".join(
+        "." if allele is None else str(allele) for allele in sorted(genotype, key=lambda a: a or 0)
+    )
+    return Observation(
+        copies=copies,
+        genotype=text,
+        quality=record.qual,
+        depth=values.get("DP"),
+        alt_depth=depths[number] if len(depths) > number else None,
+    )
