@@ -203,7 +203,9 @@ def _fetch(work: Work) -> Callable[[], object]:
 
     fetching.AT_ONCE = 1  # else the number of steps is not the same each time
     beside, number = work.store.root.parent, work.number
-    theirs = Work(open_store(beside / f"theirs-{number}"), Journal(beside / f"their-journal-{number}"), number)
+    theirs = Work(
+        open_store(beside / f"theirs-{number}"), Journal(beside / f"their-journal-{number}"), number
+    )
     additions = []
     for name in ("changed", "gone", "kept"):
         path = beside / f"{name}-{number}.txt"
