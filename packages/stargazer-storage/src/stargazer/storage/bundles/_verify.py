@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer.assets import IntegrityError, StargazerError, StorageError
 from stargazer.storage.bundles.manifest import BundleFile, is_url, targets_of
-from stargazer.storage.cid import compute_cid
+from stargazer.storage.cid import compute_cid_like
 
 if TYPE_CHECKING:
     from stargazer.storage.bundles.find import Bundle
@@ -92,7 +92,7 @@ def _check(entry: BundleFile, path: Path) -> None:
     if not path.is_file():
         raise StorageError("not a regular file")
     _check_size(entry, path.stat().st_size)
-    if entry.cid and (found := compute_cid(path)) != entry.cid:
+    if entry.cid and (found := compute_cid_like(path, entry.cid)) != entry.cid:
         raise IntegrityError(f"its bytes hash to {found}, expected {entry.cid}")
     for kind, text in ({} if entry.cid else entry.sums).items():
         new = functools.partial(hashlib.new, kind, usedforsecurity=False)
