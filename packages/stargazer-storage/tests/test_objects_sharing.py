@@ -33,7 +33,6 @@ for module in pkgutil.walk_packages(stargazer.storage.__path__, "stargazer.stora
 import cattrs, requests
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage import lineage
-from stargazer.storage.arrivals import arriving
 from stargazer.storage.store import Addition, Store, open_store
 from stargazer.storage.files import make_folders, open_shared
 from stargazer.storage.maintenance._gc import gc

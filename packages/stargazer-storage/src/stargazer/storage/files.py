@@ -42,15 +42,16 @@ def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
         StorageError: if the source is missing, unreadable, no regular file, or changed meanwhile.
         OSError: if the target cannot be written.
     """
-    with _opened(source) as (reader, before):
+    with _opened(source) as (reader, size):
         writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                cid = _copy_and_hash(reader, writer, before.st_size)
-            except EOFError:
-                raise _changed(source) from None
-            if _differs(before, os.fstat(reader)):
-                raise _changed(source)
+            with CidHasher(writer) as hasher:
+                _copy(reader, writer, size, hasher.advance)
+                if (
+                    size > BLOCK_SIZE
+                ):  # while the last blocks are hashed; many small files are synced together later
+                    _sync(writer)
+                cid = hasher.finish(size)
             os.fchmod(writer, _READ_ONLY)
         finally:
             os.close(writer)
@@ -63,15 +64,9 @@ def hash_in_place(source: Path) -> str:
     Raises:
         StorageError: if it is missing, unreadable, a symbolic link, no regular file, or changed meanwhile.
     """
-    with _opened(source, os.O_NOFOLLOW) as (reader, before):
+    with _opened(source, os.O_NOFOLLOW) as (reader, size):
         os.fchmod(reader, _READ_ONLY)  # before hashing: from here on nobody opens it to write
-        try:
-            cid = hash_file(reader, before.st_size)
-        except EOFError:
-            raise _changed(source) from None
-        if _differs(before, os.fstat(reader)):
-            raise _changed(source)
-    return cid
+        return hash_file(reader, size)
 
 
 def sync_paths(paths: Sequence[str | os.PathLike[str]]) -> None:
@@ -242,7 +237,8 @@ def _share(file: int | str | os.PathLike[str], permissions: int) -> None:
 
 
 @contextlib.contextmanager
-def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[int, os.stat_result]]:
+def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[int, int]]:
+    """A regular file to be read, and its size; it must neither change nor end early (EOFError) within the block."""
     name = os.fspath(source)
     try:
         # not blocking: a pipe must not hang here
@@ -255,24 +251,23 @@ def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[in
             f"{name!r} cannot be read: {reason}. Check the path and its permissions."
         ) from error
     try:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
+        before = os.fstat(fd)
+        if stat.S_ISDIR(before.st_mode):
             raise StorageError(
                 f"{name!r} is a folder: give its files, or pack it into one uncompressed tar file."
             )
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(before.st_mode):
             raise StorageError(f"{name!r} is not a regular file: write its content to a file first.")
-        yield fd, status
+        yield fd, before.st_size
+        after = os.fstat(fd)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise EOFError
+    except EOFError:
+        raise StorageError(
+            f"{name!r} changed while it was read: wait until its writer is done, then try again."
+        ) from None
     finally:
         os.close(fd)
-
-
-def _copy_and_hash(reader: int, writer: int, size: int) -> str:
-    with CidHasher(writer) as hasher:
-        _copy(reader, writer, size, hasher.advance)
-        if size > BLOCK_SIZE:  # while the last blocks are hashed; many small files are synced together later
-            _sync(writer)
-        return hasher.finish(size)
 
 
 def _copy(reader: int, writer: int, size: int, advance: Callable[[int], None]) -> None:
@@ -330,16 +325,6 @@ def _sync_filesystem(path: str | os.PathLike[str]) -> bool:
     finally:
         os.close(fd)
     return True
-
-
-def _differs(before: os.stat_result, after: os.stat_result) -> bool:
-    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-
-
-def _changed(source: str | os.PathLike[str]) -> StorageError:
-    return StorageError(
-        f"{os.fspath(source)!r} changed while it was read: wait until its writer is done, then try again."
-    )
 
 
 def _beside(target: Path) -> Path:

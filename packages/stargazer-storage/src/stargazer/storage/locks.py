@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.files import file_permissions, open_shared, share_file
+from stargazer.storage.files import open_shared, share_file
 from stargazer.storage.refusals import explained
 
 __all__ = ["Tell", "alone", "at_work", "is_at", "is_locked", "lock_part", "locked_folder", "new_lock",
@@ -30,13 +30,8 @@ Tell = Callable[[str], None]
 
 _ARRIVALS = "arrivals.lock"
 _NO_LOCK = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.ELOOP,
-    errno.ENOLCK,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.ENOSYS,
+    *(errno.EACCES, errno.EPERM, errno.ELOOP),  # somebody else's file, or a link
+    *(errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS),
 }
 
 
@@ -122,8 +117,14 @@ def at_work(root: Path) -> Iterator[Callable[[], bool]]:
     with explained(f"the store {str(root)!r} cannot be written"):
         root.mkdir(parents=True, exist_ok=True)
         fd = open_shared(root / _ARRIVALS, root)
+
+    def is_alone() -> bool:
+        with contextlib.suppress(OSError):  # no locks on this filesystem
+            return try_lock(fd)
+        return False
+
     with _held(fd, fcntl.LOCK_SH):
-        yield lambda: _is_free(fd)
+        yield is_alone
 
 
 @contextlib.contextmanager
@@ -133,8 +134,8 @@ def alone(root: Path, tell: Tell = silent) -> Iterator[None]:
     Raises:
         StorageError: the store cannot be locked.
     """
-    with _store(root) as fd:
-        if not _try_store(root, fd):
+    with _store(root) as (fd, is_ours):
+        if not is_ours:
             tell(f"waiting for {_holders(fd)} to end: bytes are removed only while no file arrives")
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield
@@ -143,18 +144,13 @@ def alone(root: Path, tell: Tell = silent) -> Iterator[None]:
 @contextlib.contextmanager
 def try_alone(root: Path) -> Iterator[bool]:
     """As `alone`, without waiting: whether nobody else is at work, and then nobody begins within this block."""
-    with _store(root) as fd:
-        yield _try_store(root, fd)
-
-
-def _is_free(fd: int) -> bool:
-    with contextlib.suppress(OSError):
-        return try_lock(fd)
-    return False
+    with _store(root) as (_, is_ours):
+        yield is_ours
 
 
 @contextlib.contextmanager
-def _store(root: Path) -> Iterator[int]:
+def _store(root: Path) -> Iterator[tuple[int, bool]]:
+    """A store's open lock file, and whether it is ours now: not if somebody is at work."""
     path = root / _ARRIVALS
     with explained(f"the store {str(root)!r} cannot be locked"):
         try:
@@ -164,19 +160,16 @@ def _store(root: Path) -> Iterator[int]:
                 raise
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a store that we may only read can be checked
     try:
-        yield fd
+        try:
+            is_ours = try_lock(fd)
+        except OSError as error:
+            raise StorageError(
+                f"the store {str(root)!r} is on a filesystem without locks ({error.strerror}), so nothing in it can "
+                "be removed safely: run this on the machine that holds its disk"
+            ) from error
+        yield fd, is_ours
     finally:
         os.close(fd)
-
-
-def _try_store(root: Path, fd: int) -> bool:
-    try:
-        return try_lock(fd)
-    except OSError as error:
-        raise StorageError(
-            f"the store {str(root)!r} is on a filesystem without locks ({error.strerror}), so nothing in it can be "
-            "removed safely: run this on the machine that holds its disk"
-        ) from error
 
 
 def _holders(fd: int) -> str:
@@ -281,23 +274,17 @@ def lock_part(path: Path) -> int | None:
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                if is_at(path, fd):
+                    share_file(fd, path.parent)  # another user of a shared store may continue it
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
         except OSError as error:
-            if error.errno in _NO_LOCK and path.parent.is_dir() and os.access(path.parent, os.W_OK):
+            if error.errno in _NO_LOCK and os.access(path.parent, os.W_OK):
                 return None
-            raise
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if is_at(path, fd):
-                with contextlib.suppress(OSError):  # another user of a shared store may continue it
-                    os.fchmod(fd, 0o600 | file_permissions(path.parent))
-                return fd
-        except OSError as error:
-            os.close(fd)
-            if error.errno in _NO_LOCK:
-                return None
-            raise
-        except BaseException:
-            os.close(fd)
             raise
         os.close(fd)  # finished or removed by whoever had it
 

@@ -1,4 +1,4 @@
-"""The bytes of files, kept read-only under their CIDs and durable before that is acknowledged."""
+"""The object store: the bytes of files, read-only and named by their CIDs, on the disk before they are acknowledged."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ class Objects:
             sync_paths(list(new))
             shards = {cid: self._shard(cid) for cid, _ in arrived}
             kept = [self._rename(path, cid, synced=path in new) for cid, path in arrived]
-            sync_paths([*sorted(set(shards.values())), self._made(self._name)])
+            sync_paths([*sorted(set(shards.values())), self.folder])
         return kept
 
     def _own(self, cid: str) -> StoredObject | None:

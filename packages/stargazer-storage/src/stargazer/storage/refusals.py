@@ -18,7 +18,7 @@ REASONS = {
     errno.EPERM: f"no permission: ask its owner, or use another store ({_STORE})",
     errno.ENOSPC: f"the disk is full: free some space, or use a store on a larger disk ({_STORE})",
     errno.EDQUOT: f"your disk quota is used up: free some space, or use a store elsewhere ({_STORE})",
-    errno.EFBIG: "the file is larger than its filesystem or the limit of this process (`ulimit -f`) allows: raise it, "
+    errno.EFBIG: "the file is too large for this filesystem, or for the limit of this process (`ulimit -f`): raise it, "
     f"or use another disk ({_STORE})",
     errno.EROFS: f"the filesystem is read-only: mount it writable, or use another store ({_STORE})",
     errno.EIO: "the disk or its filesystem reports an error: check it (`dmesg`, `df`), then run `stargazer fsck`",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -34,8 +32,9 @@ from stargazer.storage.download.http import (
     without_secrets,
 )
 from stargazer.storage.download.sources import LocalFile, Mirror, Source, file_name, source_of
-from stargazer.storage.files import file_permissions, sync_paths
-from stargazer.storage.locks import private_folder
+from stargazer.storage.files import sync_paths
+from stargazer.storage.locks import is_at, lock_part, private_folder
+from stargazer.storage.refusals import reason
 from stargazer.storage.threads import check_interrupted, pause
 
 if TYPE_CHECKING:
@@ -69,20 +68,6 @@ CHECK_ROOM = 64 << 20
 """Bytes of such a download between two looks at the disk."""
 
 _LENGTHS = {"sha256": 64, "md5": 32}
-_NO_LOCK = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.ELOOP,
-    errno.ENOLCK,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.ENOSYS,
-}
-_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "your disk quota is used up",
-    errno.EFBIG: "the file is too large for this filesystem",
-}
 
 
 class WrongBytesError(SourceError):
@@ -538,8 +523,7 @@ class Part:
         except OSError as error:
             self.discard()
             raise StorageError(
-                f"{os.fspath(self.path.parent)!r} cannot be written: {_reason(error)}; free some space, "
-                "or move the store to another disk (STARGAZER_LOCAL)"
+                f"{os.fspath(self.path.parent)!r} cannot be written: {reason(error)}"
             ) from error
 
 
@@ -553,56 +537,19 @@ def open_part(path: Path) -> Iterator[Part]:
         StorageError: the folder cannot be written.
     """
     try:
-        part, private = _lock(path), False
+        part, private = lock_part(path), False
         if part is None:
             path, private = path.with_name(f"{os.getpid()}-{secrets.token_hex(8)}"), True
             part = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageError(f"{os.fspath(path.parent)!r} cannot be written: {_reason(error)}") from error
+        raise StorageError(f"{os.fspath(path.parent)!r} cannot be written: {reason(error)}") from error
     try:
         yield Part(path, part)
     finally:
         try:
             if private or os.fstat(part).st_size == 0:  # by name while we hold the lock: nobody else's
                 with contextlib.suppress(OSError):
-                    if _is_at(path, part):
+                    if is_at(path, part):
                         path.unlink()
         finally:
             os.close(part)
-
-
-def _lock(path: Path) -> int | None:
-    """A descriptor of the file with this name, locked; None where that cannot be had."""
-    while True:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            if error.errno in _NO_LOCK and path.parent.is_dir() and os.access(path.parent, os.W_OK):
-                return None
-            raise
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if _is_at(path, fd):
-                with contextlib.suppress(OSError):  # another user of a shared store may continue it
-                    os.fchmod(fd, 0o600 | file_permissions(path.parent))
-                return fd
-        except OSError as error:
-            os.close(fd)
-            if error.errno in _NO_LOCK:
-                return None
-            raise
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)  # finished or removed by whoever had it
-
-
-def _is_at(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
-def _reason(error: OSError) -> str:
-    return _FULL.get(error.errno or 0, (error.strerror or str(error)).lower())

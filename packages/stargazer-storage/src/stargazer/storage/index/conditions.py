@@ -1,4 +1,4 @@
-"""Which values are indexed, and TinyDB conditions compiled to SQL over them.
+"""TinyDB's queries translated to SQL, and which values of a document are indexed for them.
 
 The table `terms` holds one row for each scalar value of `id`, `cid` and `keyvalues.*` of a document. A condition is
 known by TinyDB's own description of it, the hash of a query: ("==", path, value), ("and", {...}) and so on. That is

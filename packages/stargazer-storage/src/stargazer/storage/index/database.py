@@ -36,12 +36,8 @@ _UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
 _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
 _SETTLING = 1.0  # seconds in which the files beside the database may not have their permissions yet
 _LONGEST = 512  # bytes of a path that SQLite takes
-_ADDED = len(
-    ".new-0123456789abcdef-journal"
-)  # to the name of an index, by us and by SQLite, while it is made
-_PATIENCE = (
-    0.1  # seconds to wait for one lock before giving the others back: two threads may want them crosswise
-)
+_ADDED = len(".new-0123456789abcdef-journal")  # what an index's name gets from us and SQLite while it is made
+_PATIENCE = 0.1  # seconds to wait for one of several locks: two threads may want them crosswise
 
 _REASONS = {
     "SQLITE_FULL": REASONS[errno.ENOSPC],
@@ -201,7 +197,7 @@ class Engine(Storage):
     def _connect(self) -> sqlite3.Connection:
         if self._closed:
             raise StorageError(f"The index {self.path!r} cannot be used: {self._closed}.")
-        self._make_folder()
+        self._prepare_folder()
         began = time.monotonic()
         self._snapshot = False
         while True:
@@ -209,8 +205,10 @@ class Engine(Storage):
                 with self._locked():
                     make_index(self.path, incomplete=self._has_files())
             before = _identity(self.path)
+            # rw: a file that vanished is not made again, empty; immutable: nobody can write it in its folder
+            mode = "immutable=1" if self._snapshot else "mode=rw"
             connection = sqlite3.connect(
-                _as_it_is(self.path) if self._snapshot else _as_it_changes(self.path),
+                f"file:{urllib.parse.quote(self.path)}?{mode}",
                 uri=True,
                 timeout=self._timeout,
                 isolation_level=None,
@@ -249,7 +247,7 @@ class Engine(Storage):
         is_shared = file_permissions(os.path.dirname(self.path)) and os.access(self.path, os.W_OK)
         return bool(is_shared) and _kind(error) in _UNWRITABLE and waited < _SETTLING
 
-    def _make_folder(self) -> None:
+    def _prepare_folder(self) -> None:
         folder = os.path.dirname(self.path)
         if len(os.fsencode(os.path.realpath(self.path))) + _ADDED > _LONGEST:
             raise StorageError(
@@ -295,16 +293,6 @@ def _state(path: str) -> _State | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _as_it_changes(path: str) -> str:
-    """The URI of a file that is there: one that vanished is not made again, empty."""
-    return f"file:{urllib.parse.quote(path)}?mode=rw"
-
-
-def _as_it_is(path: str) -> str:
-    """The URI of a file in a folder where nothing can be written, so that nobody here writes the file either."""
-    return f"file:{urllib.parse.quote(path)}?immutable=1"
-
-
 # what SQLite refuses, in the user's words
 
 
@@ -323,8 +311,8 @@ def _explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
         kind = "SQLITE_PERM"
     if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
         kind = "SQLITE_FULL"
-    reason = _REASONS.get(kind, "SQLite refused what was asked")
-    return StorageError(f"The index {path!r} failed ({error}): {reason}.")
+    meaning = _REASONS.get(kind, "SQLite refused what was asked")
+    return StorageError(f"The index {path!r} failed ({error}): {meaning}.")
 
 
 def _is_writable(path: str) -> bool:

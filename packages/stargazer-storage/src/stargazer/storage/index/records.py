@@ -1,4 +1,4 @@
-"""TinyDB's databases and tables, on the rows of an index: reads look up, writes touch only what they change."""
+"""The interface of an index, which is TinyDB's: a database with tables of documents, kept as rows of SQLite."""
 
 from __future__ import annotations
 

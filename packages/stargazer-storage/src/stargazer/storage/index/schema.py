@@ -1,4 +1,4 @@
-"""Every table of a store's index, the number of their format, and what the header of the index's file says."""
+"""The tables of a store's index and the number of their format; making, checking and setting aside its file."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ CREATE TABLE sources(
     path BLOB PRIMARY KEY, size INT, mtime_ns INT, ctime_ns INT, inode INT, cid TEXT) WITHOUT ROWID;
 CREATE TABLE mirrors(cid TEXT, url TEXT, PRIMARY KEY(cid, url)) WITHOUT ROWID;
 
--- the documents of the ledger that have taken effect, which document says that there is a record, and which files a
--- document names in which role
+-- the provenance documents, and whether they are our own; which of them says that there is a record, and which files
+-- it names in which role
 CREATE TABLE documents(cid TEXT PRIMARY KEY, own INT) WITHOUT ROWID;
 CREATE TABLE claims(
     record TEXT, document TEXT, at TEXT, ended INT, PRIMARY KEY(record, document)) WITHOUT ROWID;

@@ -91,9 +91,8 @@ def _half_made_indexes(index: Path, dry_run: bool) -> SweepReport:
 def _leftovers(root: Path, grace: float, alone: bool) -> Iterator[Path]:
     yield from leftovers.temporaries(root, grace, alone)
     yield from list(leftovers.dangling_views(root))
-    if alone:  # folders that were being made, under another name until they were ready
-        for folder in (root, root / "objects", root / "evictions"):
-            yield from folder.glob(".new-*")
+    if alone:  # notes that were being written
+        yield from (root / "evictions").glob(".new-*")
 
 
 def _clear(folder: Path, lock: Path | None) -> bool:
