@@ -4,67 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-CONFTEST = next(
-    folder / "conftest.py" for folder in Path(__file__).parents[1:] if (folder / "conftest.py").exists()
-)
-FAR = 100  # seconds, of which each suite takes a few: reached only if one hangs
-SETTINGS = """
-[pytest]
-addopts = --import-mode=importlib --strict-markers -ra
-timeout = 60
-timeout_method = signal
-"""
 Suite = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def equipped(tmp_path: Path) -> Path:
-    """A folder of a Java and a browser that only say their version."""
+def equipped(tmp_path: Path) -> str:
+    """A PATH with a Java and a browser that only say their version."""
     folder = tmp_path / "equipment"
     folder.mkdir()
     for name in ("java", "chromium"):
         (folder / name).write_text("#!/bin/sh\necho 1.0\n")
         (folder / name).chmod(0o755)
-    return folder
+    return f"{folder}:{os.environ['PATH']}"
 
 
-@pytest.fixture
-def suite(tmp_path: Path) -> Suite:
-    """Runs a module of tests with our equipment of tests, and gives the exit status and what was printed."""
-
-    def run(text: str, *options: str, path: Path | str = os.defpath, **replaced: str) -> tuple[int, str]:
-        folder = tmp_path / "suite"
-        folder.mkdir()
-        equipment = CONFTEST.read_text()
-        for old, new in {"Path(tempfile.gettempdir(), ": f"Path({str(folder)!r}, ", **replaced}.items():
-            assert old in equipment
-            equipment = equipment.replace(old, new)
-        (folder / "conftest.py").write_text(equipment)
-        (folder / "pytest.ini").write_text(SETTINGS)
-        (folder / "test_it.py").write_text(text)
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "JAVA_"))
-        }
-        environment = {**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": str(path)}
-        plugins = ["-p", "xdist", "-p", "xdist.looponfail", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *plugins, *options], cwd=folder, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=FAR, check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout
-
-    return run
-
-
-def test_one_at_a_time_also_on_several_workers(suite: Suite, equipped: Path, tmp_path: Path) -> None:
+def test_one_at_a_time_also_on_several_workers(suite: Suite, equipped: str, tmp_path: Path) -> None:
     turns = tmp_path / "turns"
     text = f"""
 import time, pytest
@@ -102,7 +62,7 @@ def test_browser(number): assert False
 def test_other(): ...
 """
 
-    status, told = suite(text, path=tmp_path)
+    status, told = suite(text, path=str(tmp_path))
 
     assert status == 0, told
     assert "1 passed, 3 skipped" in told
@@ -127,7 +87,7 @@ child.wait()
 '''
 
 
-def test_at_its_limit_all_that_it_started_is_killed(suite: Suite, equipped: Path) -> None:
+def test_at_its_limit_all_that_it_started_is_killed(suite: Suite, equipped: str) -> None:
     text = f"""{STARTS}
 @pytest.mark.jvm
 @pytest.mark.timeout(2)
@@ -140,7 +100,7 @@ def test_slow():
 def test_other(): ...
 """
 
-    status, told = suite(text, "-s", path=f"{equipped}:{os.environ['PATH']}")
+    status, told = suite(text, "-s", path=equipped)
 
     assert status == 1, told
     assert "killed, with all that it started: not over after 2 seconds" in told
@@ -149,7 +109,7 @@ def test_other(): ...
     assert not any(map(is_alive, started(told))), told
 
 
-def test_what_takes_too_much_memory_is_killed(suite: Suite, equipped: Path) -> None:
+def test_what_takes_too_much_memory_is_killed(suite: Suite, equipped: str) -> None:
     text = f"""{STARTS}
 @pytest.mark.browser
 def test_large():
@@ -163,7 +123,7 @@ def test_large():
     assert not any(map(is_alive, started(told))), told
 
 
-def test_what_is_left_lives_as_long_as_the_session(suite: Suite, equipped: Path) -> None:
+def test_what_is_left_lives_as_long_as_the_session(suite: Suite, equipped: str) -> None:
     text = f"""{STARTS}
 @pytest.fixture(scope="module")
 def shared():
@@ -181,7 +141,7 @@ def test_shared(shared, number):
     assert not any(map(is_alive, started(told))), told
 
 
-def test_nobody_has_more_than_the_hard_limit(suite: Suite, equipped: Path) -> None:
+def test_nobody_has_more_than_the_hard_limit(suite: Suite, equipped: str) -> None:
     text = """
 import pytest
 @pytest.mark.jvm

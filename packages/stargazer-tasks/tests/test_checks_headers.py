@@ -25,8 +25,8 @@ from stargazer.assets import (
     Variants,
 )
 from stargazer.storage import Addition, Lookup, Store, bundles, open_store
-from stargazer.storage._add import fields_of
 from stargazer.storage.bundles import find_bundle
+from stargazer.tasks.checks import fields
 from stargazer.tasks.checks.variants import is_gvcf
 
 SEQUENCES = {"chr1": "ACGTA" * 20, "chr2": "GATTACA" * 10, "HLA:A*01:01:01:01": "TTGCA" * 4}
@@ -59,9 +59,8 @@ def refused(store: Store, path: Path, asset: Asset) -> str:
 def said(store: Store, path: Path, **given: str) -> Mapping[str, Any]:
     """What a file says, given this of it; an asset that is linked as its CID."""
     kind = {".bam": Alignment, ".cram": Alignment, ".h5ad": AnnData}.get(path.suffix, Variants)
-    fields = fields_of(kind)
-    assert fields is not None
-    found = fields.read(path, given, Lookup([], store.query))
+    read = getattr(fields, kind.asset_key)
+    found = read(path, given, Lookup([], store.query))
     return {key: value.cid if isinstance(value, Asset) else value for key, value in found.items()}
 
 

@@ -25,6 +25,7 @@ def asset(
     suffix: str | Mapping[bytes, str] | None = None,
     check: Callable[[Path], None] | None = None,
     folder: bool | None = None,
+    in_file: tuple[str, ...] | None = None,
 ) -> Callable[[C], C]:
     """Make a class an asset type and register it under `key`; done again, as in a notebook cell, it replaces the class.
 
@@ -40,6 +41,7 @@ def asset(
             its primary's suffix (x.fa, x.dict) the suffix begins with `^`.
         check: looks at head and tail of a file that is registered, and raises FormatError.
         folder: the file is an uncompressed tar of a folder.
+        in_file: fields that files of this type say themselves, so that they need not be given when one is added.
 
     What is not given is inherited from the class that this one extends.
 
@@ -50,7 +52,12 @@ def asset(
 
     def register(cls: C) -> C:
         made: Any = define(cls)
-        given = {"suffix": suffix, "check": staticmethod(check) if check else None, "folder": folder}
+        given = {
+            "suffix": suffix,
+            "check": staticmethod(check) if check else None,
+            "folder": folder,
+            "in_file": in_file,
+        }
         for name, value in {"asset_key": key, **given}.items():
             if value is not None:
                 setattr(made, name, value)

@@ -57,27 +57,22 @@ class StorageClient(Protocol):
         self, path: Path, keyvalues: Mapping[str, str], public: bool | None = None, *, name: str | None = None
     ) -> IpFile:
         """Store a file under its CID with this metadata; the same bytes and metadata are the same record."""
-        ...
 
     async def download_file(self, ipfile: IpFile, dest: Path | None = None) -> IpFile:
         """Bring verified bytes. dest is a file or an existing folder, which gets a copy of its own;
         None gives the store's own read-only file."""
-        ...
 
     async def query_files(self, keyvalues: Mapping[str, str], public: bool | None = None) -> list[IpFile]:
         """All records whose metadata has every one of these pairs, oldest first.
 
         The key `cid` means the record's CID.
         """
-        ...
 
     async def update_file(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
         """Merge metadata into one record; a value of None removes its key."""
-        ...
 
     async def delete_file(self, ipfile: IpFile) -> None:
         """Remove one record; never another record of the same bytes."""
-        ...
 
 
 def record_id(cid: str, keyvalues: Mapping[str, str]) -> str:

@@ -65,13 +65,13 @@ class Filters:
     def __init__(self, cls: Any, filters: Mapping[str, Any]):
         refuse_forbidden()
         self._cls = cls
-        wanted = [(_field(cls, name), _wanted(cls, name, values)) for name, values in filters.items()]
-        self._wanted = [(name, frozenset(values)) for name, values in wanted]
-        stored = {
-            name: [encode(value, hints_of(cls)[name]) for value in values]
-            for name, values in reversed(wanted)
-            if _stored(cls, name, values)
-        }
+        self._wanted: list[tuple[str, frozenset[Any]]] = []
+        stored: dict[str, list[str]] = {}
+        for name, values in filters.items():
+            field, typed, is_stored = _typed_filter(cls, name, values)
+            self._wanted.append((field, frozenset(typed)))
+            if is_stored:
+                stored.setdefault(field, [encode(value, hints_of(cls)[field]) for value in typed])
         kind = {"asset": cls.asset_key} if cls.asset_key else {}
         asked = _asked(stored)
         self.asked = [
@@ -130,22 +130,23 @@ def _field(cls: Any, name: str) -> str:
     return same if same in cls.fields() and name not in cls.fields() else name
 
 
-def _is_list(cls: Any, name: str) -> bool:
-    return get_origin(plain(hints_of(cls)[name])) in (list, tuple)
+def _typed_filter(cls: Any, name: str, values: Any) -> tuple[str, list[Any], bool]:
+    """The field that a filter is about, the values it may have, and whether the store itself can select by it.
 
-
-def _wanted(cls: Any, name: str, values: Any) -> list[Any]:
-    """The typed values of one filter: of a list field, those of its members."""
+    It cannot by a member of a list, nor by a default, which a record may leave out.
+    """
     if not knows(cls, name):
         raise InvalidAssetError(unknown_key(cls, name))
     field = _field(cls, name)
     kind = plain(hints_of(cls)[field])
-    if _is_list(cls, field):
+    is_list = get_origin(kind) in (list, tuple)
+    if is_list:
         kind = get_args(kind)[0]
     try:
-        return [_typed(value, kind) for value in listed(values)]
+        typed = [_typed(value, kind) for value in listed(values)]
     except InvalidAssetError as error:
         raise InvalidAssetError(f"{cls.asset_key or 'asset'}: {name}: {error}") from None
+    return field, typed, not is_list and (name in RECORD_KEYS or cls.fields()[field].default not in typed)
 
 
 def _typed(value: Any, kind: Any) -> Any:
@@ -154,13 +155,6 @@ def _typed(value: Any, kind: Any) -> Any:
             raise InvalidAssetError(f"this {value.asset_key} has no CID: nothing stored can point at it")
         return value.cid
     return decode(value if isinstance(value, str) else encode(value, kind), kind)
-
-
-def _stored(cls: Any, name: str, values: list[Any]) -> bool:
-    """Whether the store itself can select by a filter: not by a list's member, nor by a default left out."""
-    if _is_list(cls, name):
-        return False
-    return name in RECORD_KEYS or cls.fields()[name].default not in values
 
 
 def _asked(pairs: dict[str, list[str]]) -> dict[str, list[str]]:

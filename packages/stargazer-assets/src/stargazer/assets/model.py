@@ -59,6 +59,7 @@ class Asset:
     suffix: ClassVar[str | Mapping[bytes, str]] = ""
     check: ClassVar[Callable[[Path], None] | None] = None
     folder: ClassVar[bool] = False
+    in_file: ClassVar[tuple[str, ...]] = ()
 
     cid: str | None = None
     path: Path | None = attrs.field(default=None, eq=False)

@@ -1,4 +1,4 @@
-from ._add import Fields, add, additions_of, check_pairs, field_text
+from ._add import add, additions_of, check_pairs, field_text
 from .additions import Addition, check_files, check_metadata
 from .checking import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
@@ -21,7 +21,6 @@ from .threads import in_thread
 __all__ = [
     "VARIABLES",
     "Addition",
-    "Fields",
     "Known",
     "LocalStorageClient",
     "Lookup",

@@ -1,7 +1,7 @@
 """Registers files with what they are: `add` for Python, and what `stargazer add` shares with it.
 
-A distribution says how fields of a type are read from its files by an entry point of the group `stargazer.fields`: a
-`Fields`, named after the asset type.
+The fields that files say themselves (`Asset.in_file`) are read by entry points of the group `stargazer.fields`, which
+are functions named after the asset type.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_origin, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, get_origin, overload
 
+import attrs
 from stargazer.assets import (
     Asset,
     AssetNotFoundError,
@@ -39,22 +40,14 @@ if TYPE_CHECKING:
 
     from stargazer.storage.store import Store
 
-__all__ = ["Fields", "add", "additions_of", "check_pairs", "field_text"]
+__all__ = ["add", "additions_of", "check_pairs", "field_text"]
 
 ENTRY_POINT_GROUP = "stargazer.fields"
 
-
-class Fields(NamedTuple):
-    """How the fields of a type are read from its files.
-
-    Attributes:
-        read: from a file, what is given of it as text, and what it can be compared with; gives values by field: texts,
-            or the assets that links point at. What is given wins.
-        required: fields without a default that a file may say.
-    """
-
-    read: Callable[[Path, Mapping[str, str], Lookup], Mapping[str, str | Asset]]
-    required: tuple[str, ...] = ()
+Values: TypeAlias = Mapping[str, str | Asset]
+"""Values by field: as text, or the asset that a link points at."""
+Reader: TypeAlias = Callable[[Path, Mapping[str, str], Lookup], Values]
+"""Reads fields from a file, given what is said of it as text and what it can be compared with. What is given wins."""
 
 
 @overload
@@ -201,16 +194,17 @@ def additions_of(
 
 def _add_fields(assets: dict[Path, Asset], pairs: Mapping[str, Any], store: Store, *, force: bool) -> None:
     """Let assets have the fields that their files say and nobody gave."""
-    readers = {path: fields for path, asset in assets.items() if (fields := fields_of(type(asset)))}
-    if not readers:
+    paths = [path for path, asset in assets.items() if asset.in_file]
+    if not paths:
         return
     lookup = Lookup(
         [Addition(path, asset) for path, asset in assets.items()], functools.partial(_here, store)
     )
-    for path, fields in readers.items():
+    for path in paths:
         cls = type(assets[path])
+        read = _reader(cls)
         try:
-            said = fields.read(path, _given(cls, pairs), lookup)
+            said = read(path, _given(cls, pairs), lookup) if read else {}
         except FormatError:
             check_files([Addition(path, assets[path])])  # this may know better what is wrong
             if not force:
@@ -230,17 +224,16 @@ def _given(cls: type[Asset], pairs: Mapping[str, Any]) -> dict[str, str]:
     return {key: field_text(cls, key, value) for key, value in pairs.items() if key in cls.fields()}
 
 
-def _asset(
-    cls: type[Asset], path: Path, pairs: Mapping[str, Any], said: Mapping[str, str | Asset] | None = None
-) -> Asset:
+def _asset(cls: type[Asset], path: Path, pairs: Mapping[str, Any], said: Values | None = None) -> Asset:
     """An asset with what is given and what its file says.
 
     Args:
         said: by the file; None if it was not asked, so that what it may say need not be given.
     """
     known = _given(cls, pairs)
-    if said is None and (fields := fields_of(cls)):
-        known = dict.fromkeys(fields.required, "...") | known
+    if said is None:
+        required = [name for name in cls.in_file if cls.fields()[name].default is attrs.NOTHING]
+        known = dict.fromkeys(required, "...") | known
     links = {
         key: value for key, value in (said or {}).items() if isinstance(value, Asset) and key not in known
     }
@@ -298,8 +291,8 @@ def check_pairs(kinds: Sequence[type[Asset]], pairs: Mapping[str, Any], store: S
                 )
 
 
-def fields_of(cls: type[Asset]) -> Fields | None:
-    """How the fields of a type, or of the type that it extends, are read from its files; None if they are not."""
+def _reader(cls: type[Asset]) -> Reader | None:
+    """What reads the fields of a type, or of the type that it extends, from its files, if that is installed."""
     keys = [getattr(base, "asset_key", "") for base in cls.__mro__]
     entry = next((entry for key in keys if (entry := _registered().get(key))), None)
     return entry.load() if entry else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Interrupted", "check_interrupted", "each", "in_thread", "pause"]
 
@@ -30,6 +32,8 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     A cancelled caller goes on at once. The thread stops where the function next asks check_interrupted(), and keeps
     no process alive that wants to end (a thread of asyncio.to_thread does, for as long as a silent server makes it).
     """
+    import asyncio  # here: the command line works without it, and starts without it
+
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     given_up = threading.Event()

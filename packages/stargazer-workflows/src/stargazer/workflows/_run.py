@@ -65,31 +65,31 @@ async def run(
     from stargazer.tasks.execution import log_to, observe, refreshed
 
     workflow, given, values = _prepared(workflow, arguments, named)
-    run = record or new_run(workflow.name, values)
+    made = record or new_run(workflow.name, values)
     began = time.monotonic()
 
     def keep(event: Event) -> None:
-        run.append(attrs.asdict(event))
+        made.append(attrs.asdict(event))
 
     try:
-        with observe(keep), log_to(run.logs), refreshed(refresh), explaining_commas(given):
+        with observe(keep), log_to(made.logs), refreshed(refresh), explaining_commas(given):
             value = await workflow.call(**values)
-        run.results, run.notes = _described(value), await asyncio.to_thread(_notes, value)
-        run.state = "succeeded"
+        made.results, made.notes = _described(value), await asyncio.to_thread(_notes, value)
+        made.state = "succeeded"
     except asyncio.CancelledError:
-        run.state, run.error = "cancelled", "interrupted"
+        made.state, made.error = "cancelled", "interrupted"
         raise
     except BaseException as error:
-        run.state, run.error = "failed", _explained(error, run.folder)
+        made.state, made.error = "failed", _explained(error, made.folder)
         raise
     finally:
-        run.seconds, run.finished = time.monotonic() - began, now()
+        made.seconds, made.finished = time.monotonic() - began, now()
         with contextlib.suppress(
             StorageError
         ):  # the results are in the store: a full disk takes nothing from them
-            run.save()
-        run.release()
-    return run
+            made.save()
+        made.release()
+    return made
 
 
 async def why_not(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from typing import Any, Literal
 import attrs
 from stargazer.assets import AssetNotFoundError, StorageError
 from stargazer.assets.addresses import hidden
-from stargazer.storage import Settings
+from stargazer.storage import Settings, is_locked, try_lock
 
 __all__ = ["Run", "find_run", "new_run"]
 
@@ -88,7 +87,7 @@ class Run:
     def hold(self) -> None:
         """Let others see that it goes on: the kernel drops this lock when the process ends, however it does."""
         self._held = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._held, fcntl.LOCK_EX)
+        try_lock(self._held)  # nobody else knows of the file yet
 
     def release(self) -> None:
         """Let others see that it has ended."""
@@ -147,7 +146,7 @@ def find_run(id: str) -> Run:
     run = Run(id=record.pop("run"), folder=folder, **record)
     if run.state == "running":
         run.computed, run.memo_hits = _counted(folder / "events.jsonl")
-    if run.state == "running" and _abandoned(folder / "lock"):
+    if run.state == "running" and not is_locked(folder / "lock"):
         run.state, run.error = "lost", "its process ended before it did; run it again to go on where it was"
     return run
 
@@ -164,14 +163,6 @@ def _counted(events: Path) -> tuple[int, int]:
             with contextlib.suppress(ValueError, TypeError, LookupError):  # the last one may be cut
                 found[json.loads(line)["kind"]] += 1
     return found["finished"], found["memo hit"]
-
-
-def _abandoned(lock: Path) -> bool:
-    """Whether nobody holds the lock of a run any more."""
-    with contextlib.suppress(OSError), open(lock) as file:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return True
-    return not lock.exists()
 
 
 def now() -> str:

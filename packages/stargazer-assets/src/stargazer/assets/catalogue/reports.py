@@ -46,7 +46,7 @@ class QcReport(Asset):
     reference_cid: Derived[Reference] | None = None
 
 
-@asset("anndata", suffix=".h5ad", check=check_hdf5)
+@asset("anndata", suffix=".h5ad", check=check_hdf5, in_file=("n_obs", "n_vars", "layers"))
 class AnnData(Asset):
     """A matrix of cells and genes with its annotation."""
 

@@ -43,7 +43,7 @@ class ReferenceGzipIndex(Asset):
     reference_cid: Companion[Reference]
 
 
-@asset("sequence_dict", suffix="^.dict", check=check_dict)
+@asset("sequence_dict", suffix="^.dict", check=check_dict, in_file=("reference_cid",))
 class SequenceDict(Asset):
     """Names, lengths and checksums of the contigs of a reference, as a SAM header."""
 
@@ -79,7 +79,12 @@ class R2(Asset):
     r1_cid: Companion[R1] | None = None
 
 
-@asset("alignment", suffix={b"CRAM": ".cram", b"": ".bam"}, check=check_alignment)
+@asset(
+    "alignment",
+    suffix={b"CRAM": ".cram", b"": ".bam"},
+    check=check_alignment,
+    in_file=("sample", "library", "sorted_by", "duplicates_marked", "reference_cid", "build"),
+)
 class Alignment(Asset):
     """Reads of one sample aligned to a reference, as BAM or CRAM; with a lane, of one read group."""
 

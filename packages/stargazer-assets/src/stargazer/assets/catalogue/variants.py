@@ -22,7 +22,7 @@ INDEX_SUFFIX = {b"CSI\x01": ".csi", b"": ".tbi"}
 check_index = check_magic(b"TBI\x01", b"CSI\x01", what="a tabix or CSI index")
 
 
-@asset("variants", suffix=VCF_SUFFIX, check=check_vcf)
+@asset("variants", suffix=VCF_SUFFIX, check=check_vcf, in_file=("samples", "kind", "reference_cid", "build"))
 class Variants(Asset):
     """Variant calls of one or several samples, as VCF; a GVCF also says where there are none."""
 
@@ -47,7 +47,7 @@ class VariantsIndex(Asset):
     variants_cid: Companion[Variants]
 
 
-@asset("known_sites", suffix=VCF_SUFFIX, check=check_vcf)
+@asset("known_sites", suffix=VCF_SUFFIX, check=check_vcf, in_file=("reference_cid", "build"))
 class KnownSites(Asset):
     """Sites of known variation (dbSNP, Mills), as VCF."""
 

@@ -215,7 +215,7 @@ class _Reader:
                     self._held = data[at : at + TITLE]
                     return
                 yield from self._finished()
-                self._begin(data[at + 1 : end].removesuffix(b"\r"), data[at:])
+                self._begin(data[at + 1 : end + 1])
                 at = end + 1
             else:
                 end = data.find(b"\n>", at)
@@ -233,7 +233,7 @@ class _Reader:
         """
         if self._held.startswith(b">"):
             yield from self._finished()
-            self._begin(self._held[1:], self._held)
+            self._begin(self._held[1:])
         elif self._held:
             raise self._stray_return(b"")
         if self._contig is None:
@@ -252,10 +252,11 @@ class _Reader:
             )
         yield contig.finished()
 
-    def _begin(self, title: bytes, data: bytes) -> None:
-        """Begin the contig of a title line, which data begins with."""
+    def _begin(self, line: bytes) -> None:
+        """Begin the contig of a title line, given without its '>' and with its line end."""
+        title = line[:-1].removesuffix(b"\r") if line.endswith(b"\n") else line
         if b"\r" in title:
-            raise self._stray_return(data)
+            raise self._stray_return(line)
         found = title.split(maxsplit=1)[0] if title[:1].strip() else b""
         name = _text(found)
         if not found:
@@ -342,7 +343,11 @@ class _Reader:
         other = capitals.translate(None, b"ACGT")
         n = other.count(b"N")
         if len(other) > n:
-            self._count_codes(contig, capitals, other, bases, width)
+            if wrong := NO_BASE.search(other):
+                raise self._no_base(bases, capitals.index(wrong[0]), width)
+            contig.codes.update(other.translate(None, b"N").decode("ascii"))
+            for found in itertools.islice(AMBIGUOUS.finditer(capitals), PLACES - len(contig.places)):
+                contig.places.append((contig.length + found.start() + 1, found[0].decode("ascii")))
         contig.n += n
         if capitals != bases:
             contig.soft_masked += len(bases) - len(bases.translate(None, LOWER_CASE))
@@ -351,14 +356,6 @@ class _Reader:
         if contig.length > MOST_BASES:
             raise self._error(f"the contig {contig.name!r} has more than {MOST_BASES:,} bases, which is the most that "
                               "SAM and VCF can hold: cut it in two")  # fmt: skip
-
-    def _count_codes(self, contig: _Contig, capitals: bytes, other: bytes, bases: bytes, width: int) -> None:
-        if wrong := NO_BASE.search(other):
-            raise self._no_base(bases, capitals.index(wrong[0]), width)
-        contig.codes.update(other.translate(None, b"N").decode("ascii"))
-        wanted = PLACES - len(contig.places)
-        for found in itertools.islice(AMBIGUOUS.finditer(capitals), wanted):
-            contig.places.append((contig.length + found.start() + 1, found[0].decode("ascii")))
 
     def _end_line(self, contig: _Contig, is_crlf: bool) -> None:
         """End a line that has bases."""

@@ -32,7 +32,6 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes; none at the end."""
-        ...
 
 
 Record = tuple[bytes, bytes, bytes]

@@ -58,30 +58,21 @@ def _without_secrets(record: logging.LogRecord) -> bool:
     return True
 
 
-def _cut(connected: socket.socket, late: threading.Event) -> None:
-    """Wake whoever waits for this connection; of a TLS one the socket below it, which is safe from another thread."""
-    late.set()
-    try:
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)
-    except OSError:
-        return
-
-
 class Watch:
-    """Cuts a connection of whose body one read takes too long: what is no data (the length of a chunk) trickles in."""
+    """Cuts a connection on which one step takes too long: a timeout counts from byte to byte, and those may trickle in.
 
-    def __init__(self, response: requests.Response, seconds: float) -> None:
-        self._connected: socket.socket | None = getattr(response.raw, "connected", None)
-        self._seconds = seconds
-        self._late = threading.Event()
+    Args:
+        connected: the connection's socket; None for one that cannot be cut.
+        seconds: for one step.
+    """
+
+    def __init__(self, connected: socket.socket | None, seconds: float) -> None:
+        self._connected, self._seconds = connected, seconds
         self._wake = threading.Condition()
         self._began: float | None = None
         self._over = False
-
-    @property
-    def late(self) -> bool:
+        self.late = False
         """Whether it was cut."""
-        return self._late.is_set()
 
     def __enter__(self) -> Self:
         if self._connected is not None:
@@ -97,8 +88,8 @@ class Watch:
             self._thread.join()
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """One read of the body, within a `with` block."""
+    def step(self) -> Iterator[None]:
+        """One step, within a `with` block."""
         self._began = time.monotonic()
         try:
             yield
@@ -112,7 +103,11 @@ class Watch:
                 began = self._began
                 left = self._seconds if began is None else began + self._seconds - time.monotonic()
                 if left <= 0:
-                    _cut(self._connected, self._late)
+                    self.late = True
+                    with contextlib.suppress(
+                        OSError
+                    ):  # of a TLS one the socket below it: safe from another thread
+                        socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
                     return
                 self._wake.wait(left)
 
@@ -142,28 +137,20 @@ class _Response(http.client.HTTPResponse):
 
 
 class _HeadersInTime(HTTPConnection):
-    """A read timeout counts from byte to byte: one that trickles in would hold us for days."""
-
     response_class = _Response
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        if self.sock is None:
-            return super().getresponse()
-        late, connected = threading.Event(), self.sock
-        silent = self.timeout if isinstance(self.timeout, float) else 0.0
+        connected, silent = self.sock, self.timeout if isinstance(self.timeout, float) else 0.0
         seconds = max(HEADERS_SECONDS, silent) if silent > _ORDINARY else HEADERS_SECONDS
-        timer = threading.Timer(seconds, _cut, [connected, late])
-        timer.daemon = True
-        timer.start()
-        try:
-            response = super().getresponse()
-        except Exception:
-            if late.is_set():  # it was we who broke the connection
-                raise TimeoutError("the headers do not end") from None
-            raise
-        finally:
-            timer.cancel()
-        if late.is_set():  # half a head reads like a whole one
+        with Watch(connected, seconds) as watch:
+            try:
+                with watch.step():
+                    response = super().getresponse()
+            except Exception:
+                if watch.late:  # it was we who broke the connection
+                    raise TimeoutError("the headers do not end") from None
+                raise
+        if watch.late:  # half a head reads like a whole one
             response.close()
             raise TimeoutError("the headers do not end")
         response.connected = connected  # type: ignore[attr-defined]

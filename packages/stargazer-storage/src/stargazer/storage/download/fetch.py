@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from attrs import frozen
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
 from stargazer.storage.cid import (
-    RAW,
     CidHasher,
     Hasher,
     SumHasher,
-    cid_text,
     fits_another_profile,
     is_block,
 )
@@ -118,26 +116,16 @@ def fetch_object(
             "give a mirror, or set PINATA_JWT if it is on Pinata."
         )
 
-    def judge_tree(hashed: str, size: int) -> None:
+    def judge(hashed: str, size: int) -> None:
         if hashed != cid and not fits_another_profile(part.fd, size, cid):
             raise WrongBytesError(f"gave other bytes: {_described(part, size)} that hash to {hashed}")
-
-    def judge_block(sums: Mapping[str, str], size: int) -> None:
-        if cid_text(RAW, bytes.fromhex(sums["sha256"])) != cid:
-            raise WrongBytesError(f"gave other bytes: {_described(part, size)} with SHA-256 {sums['sha256']}")
 
     with open_part(objects.new_temporary().with_name(f"{cid}.part")) as part:
         found = objects.stat(cid)
         if found is not None:  # somebody else brought it while we waited
             part.discard()
             return found
-        if is_block(cid):
-            block = Assembly(
-                cid, part, lambda fd: SumHasher(fd, ["sha256"]), judge_block, size, most, progress
-            )
-            faults = block.bring(sources)
-        else:
-            faults = Assembly(cid, part, CidHasher, judge_tree, size, most, progress).bring(sources)
+        faults = Assembly(cid, part, CidHasher, judge, size, most, progress).bring(sources)
         if faults:
             raise _failed(cid, faults)
         if accept is not None:
@@ -190,9 +178,8 @@ def fetch_file(
 
     tell(f"downloading {shown}")
     with open_part(work / f"download-{key}.part") as part, private_folder(work, "download") as folder:
-        faults = Assembly("", part, lambda fd: SumHasher(fd, wanted), judge, size, None, progress).bring(
-            sources
-        )
+        file = Assembly("", part, lambda fd: SumHasher(fd, wanted), judge, size, None, progress)
+        faults = file.bring(sources)
         if faults:
             raise _kind(faults)("\n".join(map(_not_downloaded, faults)))
         path = folder / name
@@ -384,7 +371,6 @@ class Assembly(Generic[T]):
                     piece = next(pieces, None)
                 if piece is None:
                     break
-                check_interrupted()
                 speed.got += len(piece)
                 if part.size + len(piece) > limit:
                     self._restart()
@@ -419,9 +405,13 @@ class Assembly(Generic[T]):
         """Whether the disk can take what is still to come; a source's own figures are no reason to give up others."""
         room = self._part.room
         if size is not None and size - self._part.size > room:
-            if size == self._certain:
-                self._part.check_room(size)
-            raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
+            if size != self._certain:
+                raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
+            self._part.discard()
+            raise StorageError(
+                f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
+                f"{os.fspath(self._part.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
+            )
         if size is None and room < RESERVE:
             arrived = self._part.size
             self._restart()
@@ -498,16 +488,6 @@ class Part:
         """Bytes that the disk can still take."""
         status = os.fstatvfs(self.fd)
         return status.f_bavail * status.f_frsize if status.f_blocks else 1 << 62
-
-    def check_room(self, size: int) -> None:
-        """Raise StorageError unless a file of this size fits on the disk, the bytes that are here counted."""
-        room = self.room
-        if size - self.size > room:
-            self.discard()
-            raise StorageError(
-                f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
-                f"{os.fspath(self.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
-            )
 
     def head(self, count: int) -> bytes:
         """The first bytes."""

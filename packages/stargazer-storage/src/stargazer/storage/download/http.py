@@ -395,30 +395,24 @@ def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
     import urllib3
     from stargazer.storage.download.connections import Watch
 
-    speed = Speed()
-    with Watch(response, speed.seconds) as watch:
-        while True:
+    speed, failure = Speed(), None
+    with Watch(getattr(response.raw, "connected", None), speed.seconds) as watch:
+        while failure is None:
+            piece = b""
             try:
-                with speed.waiting(), watch.reading():
+                with speed.waiting(), watch.step():
                     piece = response.raw.read1(PIECE, decode_content=False)
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                failure = (
-                    speed.failure()
-                    if watch.late
-                    else _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
-                )
-            else:
-                speed.got += len(piece)
-                if watch.late:
-                    failure = speed.failure()
-                elif not piece:
-                    return
-                else:
-                    yield piece
-                    if not speed.is_too_slow():
-                        continue
-                    failure = speed.failure()
-            raise failure
+                failure = _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
+            speed.got += len(piece)
+            if watch.late:
+                failure = speed.failure()
+            elif failure is None and not piece:
+                return
+            elif failure is None:
+                yield piece
+                failure = speed.failure() if speed.is_too_slow() else None
+    raise failure
 
 
 def _failure(error: BaseException, late: str) -> SourceError:

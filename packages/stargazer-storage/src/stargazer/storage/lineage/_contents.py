@@ -81,16 +81,14 @@ def _opened(path: Path) -> Any:
 def _bytes(a: Path, b: Path) -> list[str]:
     sizes = [path.stat().st_size for path in (a, b)]
     lines = [] if sizes[0] == sizes[1] else [f"size: {sizes[0]:,} bytes in A, {sizes[1]:,} in B"]
+    offset = 0
     with a.open("rb") as one, b.open("rb") as other:
-        offset = 0
-        while True:
-            pieces = one.read(1 << 20), other.read(1 << 20)
-            if pieces[0] != pieces[1]:
-                common = (i for i, (x, y) in enumerate(zip(*pieces, strict=False)) if x != y)
-                return [*lines, f"first different byte: {offset + next(common, min(map(len, pieces))):,}"]
+        while (pieces := (one.read(1 << 20), other.read(1 << 20)))[0] == pieces[1]:
             if not pieces[0]:
                 return lines
             offset += len(pieces[0])
+    differing = (at for at, (x, y) in enumerate(zip(*pieces, strict=False)) if x != y)
+    return [*lines, f"first different byte: {offset + next(differing, min(map(len, pieces))):,}"]
 
 
 def _json(path: Path) -> Any:
@@ -168,5 +166,4 @@ def _text(a: Path, b: Path) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = one_line(value if isinstance(value, str) else json.dumps(value))
-    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
+    return one_line(value if isinstance(value, str) else json.dumps(value), _WIDEST)

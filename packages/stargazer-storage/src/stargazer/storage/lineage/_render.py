@@ -150,6 +150,7 @@ def _fields(entry: Entry) -> list[str]:
     return [f"{key}={one_line(value)}" for key, value in pairs if key != "asset" and not key.endswith("_cid")]
 
 
-def one_line(text: str) -> str:
-    """A text on one line, with nothing in it that moves a terminal's cursor."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+def one_line(text: str, most: int | None = None) -> str:
+    """A text on one line, of `most` characters, with nothing in it that moves a terminal's cursor."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return line if most is None or len(line) <= most else f"{line[: most - 3]}..."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
@@ -107,19 +108,14 @@ def _plain(value: str) -> str:
 
 def _quoted(lines: list[str]) -> str:
     """A string of DOT."""
-    cut = (_cut(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
+    cut = (one_line(line, _LONGEST).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
     return '"' + "\\n".join(cut) + '"'
 
 
 def _mermaid(lines: list[str]) -> str:
     """A string of Mermaid: everything but letters, digits and a few signs as its code."""
-    return '"' + "<br>".join("".join(map(_entity, _cut(line))) for line in lines) + '"'
-
-
-def _entity(char: str) -> str:
-    return char if char.isalnum() or char in " .,_-/:+=()" else f"#{ord(char)};"
-
-
-def _cut(line: str) -> str:
-    line = one_line(line)
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+    coded = (
+        re.sub(r"[^\w .,\-/:+=()]", lambda char: f"#{ord(char[0])};", one_line(line, _LONGEST))
+        for line in lines
+    )
+    return '"' + "<br>".join(coded) + '"'

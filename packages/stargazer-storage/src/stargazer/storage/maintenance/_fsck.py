@@ -21,7 +21,6 @@ from stargazer.storage.maintenance.sweep import SweepReport, sweep
 from stargazer.storage.objects import StoredObject, Stray, shard_of
 
 if TYPE_CHECKING:
-    from stargazer.storage.download.http import Progress
     from stargazer.storage.objects import Objects
     from stargazer.storage.store import Store
 

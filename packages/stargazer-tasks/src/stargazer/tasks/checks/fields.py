@@ -1,6 +1,6 @@
-"""Fields that files say themselves, so that they need not be given when files are added: the `Fields` of each type.
+"""Reads from files the fields that need not be given when they are added (`Asset.in_file`), type by type.
 
-They are entry points of the group `stargazer.fields`. Contradictions are for the checks at registration.
+The functions are entry points of the group `stargazer.fields`. Contradictions are for the checks at registration.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from stargazer.assets import Asset, InvalidAssetError
 from stargazer.assets.formats import check_dict
-from stargazer.storage import Fields, Lookup
+from stargazer.storage import Lookup
 from stargazer.tasks.checks.alignments import library_of, several_samples
 from stargazer.tasks.checks.contigs import References
 from stargazer.tasks.checks.headers import alignment_header, sam_contigs, variants_header
@@ -31,7 +31,7 @@ Said: TypeAlias = dict[str, str | Asset]
 _references = functools.lru_cache(maxsize=1)(References)  # of the files that are added together
 
 
-def _alignment(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
+def alignment(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """Sample, library, order, marked duplicates and reference of a BAM or CRAM.
 
     Raises:
@@ -57,7 +57,7 @@ def _alignment(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     return said
 
 
-def _variants(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
+def variants(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """Samples, kind and reference of a VCF or BCF.
 
     Raises:
@@ -72,7 +72,7 @@ def _variants(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     return said
 
 
-def _known_sites(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
+def known_sites(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """The reference of a VCF or BCF of sites.
 
     Raises:
@@ -81,7 +81,7 @@ def _known_sites(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     return _references(lookup).said(variants_header(path).contigs, given, in_part=True)
 
 
-def _sequence_dict(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
+def sequence_dict(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """The reference of a dictionary.
 
     Raises:
@@ -110,7 +110,7 @@ def _sequence_dict(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said
     return {"reference_cid": said["reference_cid"]}
 
 
-def _anndata(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
+def anndata(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """Size and layers of a matrix, where h5py is installed.
 
     Raises:
@@ -121,10 +121,3 @@ def _anndata(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
         return {}
     said: Said = {name: str(size) for name, size in found.sizes.items() if size is not None}
     return said | ({"layers": json.dumps(found.layers)} if found.layers else {})
-
-
-alignment = Fields(_alignment, ("sample",))
-anndata = Fields(_anndata)
-known_sites = Fields(_known_sites)
-sequence_dict = Fields(_sequence_dict, ("reference_cid",))
-variants = Fields(_variants)

@@ -7,9 +7,9 @@ import functools
 import io
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import attrs
 from stargazer.assets import FormatError
@@ -17,7 +17,10 @@ from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 
 __all__ = ["Contig", "Header", "alignment_header", "bam_header", "is_cram", "quiet_htslib", "read_count", "sam_contigs",
-           "sam_header", "variants_header"]  # fmt: skip
+           "sam_header", "variants_header",
+           "while_unchanged"]  # fmt: skip
+
+T = TypeVar("T")
 
 LARGEST = 256 << 20
 """Bytes of a header at most: one that is larger is damaged."""
@@ -89,19 +92,28 @@ def is_cram(path: Path) -> bool:
         return file.read(4) == b"CRAM"
 
 
+def while_unchanged(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Keep what a function reads from the last few files while they stay as they are: several checks ask for it."""
+
+    @functools.lru_cache(maxsize=8)
+    def kept(path: Path, *state: int) -> T:
+        return read(path)
+
+    @functools.wraps(read)
+    def current(path: Path) -> T:
+        status = path.stat()
+        return kept(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+    return current
+
+
+@while_unchanged  # with thousands of contigs it takes 20 ms
 def alignment_header(path: Path) -> Header:
     """The header of a BAM or CRAM.
 
     Raises:
         FormatError: it is damaged.
     """
-    status = path.stat()
-    return _alignment_header(path, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=4)
-def _alignment_header(path: Path, *state: int) -> Header:
-    """Kept while several checks of a file ask for it: with thousands of contigs it takes 20 ms."""
     return _cram_header(path) if is_cram(path) else bam_header(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
@@ -18,8 +17,11 @@ from stargazer.assets.formats import (
     template_name,
 )
 from stargazer.storage import Known, Lookup
+from stargazer.tasks.checks.headers import while_unchanged
 
 __all__ = ["mates"]
+
+_last_read = while_unchanged(last_read)
 
 NUMBERS = {1: "first", 2: "second"}
 ENOUGH = 30  # bases; fewer can be the same by chance
@@ -68,7 +70,7 @@ def _compare(one: tuple[str, Path], two: tuple[str, Path]) -> None:
     for number, (a, b) in enumerate(both, 1):
         if template_name(name_of(a[0]), name_of(b[0])) is None:
             _refuse_names((one[0], two[0]), f"record {number}", a, b, first, second)
-    if (a_last := _last(one[1])) and (b_last := _last(two[1])):
+    if (a_last := _last_read(one[1])) and (b_last := _last_read(two[1])):
         both.append((a_last, b_last))
         if template_name(name_of(a_last[0]), name_of(b_last[0])) is None:
             _refuse_names((one[0], two[0]), "the last record", a_last, b_last, first, second)
@@ -148,17 +150,6 @@ def _bare(record: Record) -> bytes:
     """The name of a read without the number of a mate."""
     name = name_of(record[0])
     return name[:-2] if name[-2:-1] in (b"/", b".", b"_") and name[-1:] in (b"1", b"2") else name
-
-
-def _last(path: Path) -> Record | None:
-    status = path.stat()
-    return _last_of(path, status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=8)
-def _last_of(path: Path, size: int, modified: int) -> Record | None:
-    """The last record of a file, which is read once while a pair is added."""
-    return last_read(path)
 
 
 def _names(records: Sequence[Record]) -> str:

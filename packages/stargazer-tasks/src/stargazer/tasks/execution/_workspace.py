@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
 from stargazer.assets import Asset, InvalidAssetError, StorageError
-from stargazer.storage import make_folder, make_folders, new_lock
+from stargazer.storage import make_folder, make_folders, new_lock, try_lock
 from stargazer.tasks.execution.archives import remove_tree
 from stargazer.tasks.execution.options import bound
 from stargazer.tasks.tools import expect
@@ -58,8 +57,8 @@ def sweep(parent: Path) -> None:
     """Remove the workspaces of processes that are gone; those in use are left alone."""
     for lock in parent.glob("*.lock"):
         with contextlib.suppress(OSError), open(lock) as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _clear(lock)
+            if try_lock(held.fileno()):
+                _clear(lock)
 
 
 def claim(outputs: Iterable[tuple[str, Asset]], folder: Path, task: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stargazer.assets import StorageError
-from stargazer.storage import make_folders, open_shared
+from stargazer.storage import make_folders, open_shared, try_lock
 
 __all__ = ["key_lock", "poll", "release_flock", "try_flock"]
 
@@ -73,10 +73,8 @@ def try_flock(path: Path) -> int | None:
     try:
         descriptor = _open(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+            if try_lock(descriptor):
+                return descriptor
         except BaseException:
             os.close(descriptor)
             raise
@@ -85,7 +83,8 @@ def try_flock(path: Path) -> int | None:
             f"cannot lock {str(path)!r}: {error.strerror or error}; "
             "STARGAZER_HOME must be a writable folder on a local disk of this machine"
         ) from error
-    return descriptor
+    os.close(descriptor)
+    return None
 
 
 def release_flock(descriptor: int) -> None:

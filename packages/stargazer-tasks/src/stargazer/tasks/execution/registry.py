@@ -13,7 +13,7 @@ from stargazer.assets import InvalidAssetError
 if TYPE_CHECKING:
     from stargazer.tasks.tools import ResolvedTool
 
-__all__ = ["TASKS", "Declared", "TaskCode", "find_task", "full_names"]
+__all__ = ["TASKS", "Declared", "TaskCode", "find_task", "full_names", "package_of"]
 
 
 class Declared(Protocol):
@@ -76,12 +76,17 @@ def full_names(name: str) -> list[str]:
     return found
 
 
+def package_of(module: str) -> str:
+    """The package of a distribution that holds a module: `stargazer.tasks`, or what the module's name begins with."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
+
+
 @functools.cache
 def _distribution(module: str) -> str:
     from importlib import metadata
 
-    parts = module.split(".")
-    name = "-".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
+    name = package_of(module).replace(".", "-")
     try:
         return f"{name} {metadata.version(name)}"
     except metadata.PackageNotFoundError:

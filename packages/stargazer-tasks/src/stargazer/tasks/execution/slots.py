@@ -76,16 +76,15 @@ class Slots:
             gate = await poll(lambda: try_flock(self.folder / "gate"))
             try:
                 await self._collect(descriptors, "core", cores, self.cores)
-                await self._collect(descriptors, "memory", self._memory_slots(memory), MEMORY_SLOTS)
+                await self._collect(
+                    descriptors, "memory", -(-memory * MEMORY_SLOTS // self.memory), MEMORY_SLOTS
+                )
             finally:
                 release_flock(gate)
             yield Grant(cores, memory, tuple(descriptors))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-
-    def _memory_slots(self, memory: int) -> int:
-        return -(-memory * MEMORY_SLOTS // self.memory)
 
     async def _collect(self, descriptors: list[int], kind: str, wanted: int, total: int) -> None:
         """Add `wanted` locks of the files kind0 to kind<total - 1>, keeping each from when it comes free."""

@@ -8,6 +8,8 @@ import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from stargazer.tasks.tools.pipelines import ended
+
 __all__ = ["to_the_end"]
 
 P = ParamSpec("P")
@@ -18,13 +20,9 @@ async def to_the_end(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwa
     """Run a function in a thread; a cancellation meanwhile takes effect when the function has ended."""
     call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
     running = asyncio.get_running_loop().run_in_executor(None, call)
-    cancelled: asyncio.CancelledError | None = None
-    while not running.done():
-        try:
-            await asyncio.wait([running])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
+    try:
+        await ended({running})
+    except asyncio.CancelledError:
         running.exception()  # seen, so that the loop does not complain about it
-        raise cancelled
+        raise
     return running.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -108,7 +109,7 @@ def rebuilt(shape: Any, assets: Assets, annotation: Any) -> Any:
 
 def result_type(function: Callable[..., Any]) -> Any:
     """The annotation of what a function returns, or None."""
-    return get_type_hints(function).get("return")
+    return _hints(function).get("return")
 
 
 def named_tuple(annotation: Any) -> Any:
@@ -119,7 +120,7 @@ def named_tuple(annotation: Any) -> Any:
 
 def _sequence(shape: list[Any], assets: Assets, annotation: Any) -> Any:
     if (named := named_tuple(annotation)) is not None:
-        hints = get_type_hints(named)
+        hints = _hints(named)
         return named(
             *(
                 rebuilt(member, assets, hints.get(name))
@@ -161,6 +162,9 @@ def members(annotation: Any) -> list[Any]:
     if get_origin(annotation) in (Union, types.UnionType):
         return [inner for member in get_args(annotation) for inner in members(member)]
     return [annotation]
+
+
+_hints = functools.lru_cache(maxsize=1024)(get_type_hints)
 
 
 def _is_named(value: Any) -> TypeGuard[Any]:

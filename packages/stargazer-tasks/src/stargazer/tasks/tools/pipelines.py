@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Sequence
+from typing import TypeVar
 
 from attrs import frozen
 from stargazer.assets import ToolError
@@ -17,7 +18,9 @@ from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.processes import GRACE, Process, Stage, kill_all, outcome
 from stargazer.tasks.tools.session import Session
 
-__all__ = ["Completed", "run_stages", "useful_line"]
+__all__ = ["Completed", "ended", "run_stages", "useful_line"]
+
+T = TypeVar("T")
 
 _SETTLE = 0.25  # seconds that the neighbours of a failed stage get to end on their own and tell why
 
@@ -42,6 +45,18 @@ def useful_line(said: str) -> str | None:
     lines = [line.rstrip() for line in said.splitlines() if line.strip()]
     trouble = (line for line in lines if not line[0].isspace() and _TROUBLE.search(line))
     return next(trouble, lines[-1].strip() if lines else None)
+
+
+async def ended(running: set[asyncio.Future[T]]) -> None:
+    """Wait until all have ended; a cancellation meanwhile is raised only then."""
+    cancelled: asyncio.CancelledError | None = None
+    while running:
+        try:
+            _, running = await asyncio.wait(running)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def run_stages(
@@ -101,15 +116,10 @@ async def _terminate(processes: Sequence[Process], running: set[asyncio.Future[N
         process.stop()
     killer = threading.Timer(GRACE, kill_all, [processes])
     killer.start()
-    cancelled: asyncio.CancelledError | None = None
-    while running:
-        try:
-            _, running = await asyncio.wait(running)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    killer.cancel()
-    if cancelled is not None:
-        raise cancelled
+    try:
+        await ended(running)
+    finally:
+        killer.cancel()
 
 
 def _culprit(ended: Sequence[Process]) -> Process | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stargazer.assets import FormatError
@@ -15,8 +17,9 @@ from stargazer.workflows.demo.files import (
     sample_names,
     trio_genotypes,
 )
+from stargazer.workflows.demo.statistics import call_statistics
 
-__all__ = ["compare_to_truth", "mendelian_violations"]
+__all__ = ["compare_to_truth", "mendelian_violations", "write_comparison"]
 
 TYPES = ("snv", "indel")
 
@@ -36,6 +39,18 @@ class _Match:
         if self.true is None:
             return "false"
         return "right" if self.true.copies == self.called.copies else "genotype"
+
+
+def write_comparison(
+    target: str, calls: str, truth: str, confident: str, reference: str, father: str, mother: str, child: str
+) -> None:
+    """Write as JSON how calls compare with the truth and with inheritance, and what they look like."""
+    content = {
+        "comparison": compare_to_truth(calls, truth, confident, reference),
+        "inheritance": mendelian_violations(calls, father, mother, child, confident),
+        "calls": call_statistics(calls),
+    }
+    Path(target).write_text(json.dumps(content, sort_keys=True) + "\n")
 
 
 def compare_to_truth(

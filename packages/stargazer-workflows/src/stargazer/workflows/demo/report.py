@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any, TypedDict
 
 from stargazer.workflows.demo import page, plots
 
-__all__ = ["Provenance", "ReportContent", "Step", "write_report"]
+__all__ = ["Provenance", "ReportContent", "Step", "write_demo_report", "write_report"]
 
 NOTHING = "\N{EN DASH}"
 CALL_KINDS = {"missed": "missed", "false": "false call", "genotype": "wrong genotype"}
@@ -110,6 +111,55 @@ def write_report(path: str, content: ReportContent) -> dict[str, Any]:
     finally:
         beside.unlink(missing_ok=True)
     return {"path": path, "size": len(document.encode())}
+
+
+def write_demo_report(
+    target: str, comparison: str, coverage: Mapping[str, str], steps: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write the HTML report of the demo.
+
+    Args:
+        comparison: JSON of `write_comparison`.
+        coverage: sample -> JSON of `write_coverage`.
+        steps: of the calls' lineage (`workflow.lineage_steps`).
+    """
+    shown: list[Step] = []
+    sources: list[Provenance] = []
+    for step in steps:
+        shown.append({"name": step["task"], "detail": ", ".join(step["on"]), "seconds": step["seconds"]})
+        for output in step["outputs"]:
+            sources.append(
+                {
+                    "name": f"{output['name']} ({step['task']}: {', '.join(step['on'])})",
+                    "cid": output["cid"],
+                    "task": step["task"],
+                    "commands": [" ".join(command) for command in step["commands"]],
+                    "tools": dict(tool.rsplit(" ", 1) for tool in step["tools"]),
+                }
+            )
+    compared = json.loads(Path(comparison).read_text())
+    write_report(
+        target,
+        {
+            "title": "Stargazer demo: the variants of a simulated family",
+            "subtitle": "Reads of father, mother and child, two lanes each, from a genome whose variants are known.",
+            "facts": [
+                (
+                    "False calls at high quality",
+                    "expected: the family's genome has a copy of a sequence that the reference "
+                    "lacks, as real genomes do, and its reads align to the one that is there",
+                ),
+                ("Coverage", "without duplicates"),
+                ("Filter", "QUAL below 30 is marked LowQual"),
+            ],
+            "comparison": compared["comparison"],
+            "inheritance": compared["inheritance"],
+            "calls": compared["calls"],
+            "coverage": {sample: json.loads(Path(path).read_text()) for sample, path in coverage.items()},
+            "steps": shown,
+            "provenance": sources,
+        },
+    )
 
 
 def _shown(value: float | None, form: str) -> str:

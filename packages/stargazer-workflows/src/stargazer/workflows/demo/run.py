@@ -26,7 +26,7 @@ class Demo:
 
     Attributes:
         run: its record, with results and times.
-        comparison: how calls compare with truth and inheritance (`demo.documents.write_comparison`).
+        comparison: how calls compare with truth and inheritance (`demo.compare.write_comparison`).
         summary: reads, duplicates and coverage by sample.
         times: seconds of every kind of task, summed, in the order they first started.
     """

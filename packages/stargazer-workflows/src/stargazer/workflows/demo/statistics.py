@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from stargazer.assets import FormatError
 from stargazer.tasks import quiet_htslib
 from stargazer.workflows.demo.files import is_sequence, opened, passes
 
-__all__ = ["call_statistics", "coverage"]
+__all__ = ["call_statistics", "coverage", "write_coverage"]
 
 QUALITY_STEP, QUALITY_LIMIT = 10, 500
 BALANCE_BINS = 20
@@ -128,6 +130,11 @@ def coverage(alignment: str, window: int = 1000) -> dict[str, Any]:
         "window": window,
         "contigs": {name: _windows(depth, window) for name, depth in zip(lengths, depths, strict=True)},
     }
+
+
+def write_coverage(target: str, alignment: str) -> None:
+    """Write as JSON the depth of an alignment along its contigs (see `coverage`)."""
+    Path(target).write_text(json.dumps(coverage(alignment)) + "\n")
 
 
 def _windows(depth: Any, window: int) -> list[float]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from stargazer.assets import Alignment, Intervals, QcReport, Reference, Variants
 from stargazer.tasks import Library, call, expect, report_env, workspace
-from stargazer.workflows.demo.documents import write_comparison, write_coverage, write_demo_report
+from stargazer.workflows.demo.compare import write_comparison
+from stargazer.workflows.demo.report import write_demo_report
+from stargazer.workflows.demo.statistics import write_coverage
 
 __all__ = ["compare_calls", "coverage_profile", "demo_report"]
 

@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import inspect
 import linecache
 import os
 import sys
@@ -217,9 +218,7 @@ def _function_of(member: Any) -> types.FunctionType | None:
 
 def innermost_home(value: Any) -> str:
     """The module of the innermost function that wrappers hold."""
-    while (inner := getattr(value, "__wrapped__", None)) is not None:
-        value = inner
-    return home_of(value)
+    return home_of(inspect.unwrap(value))
 
 
 def closure_of(function: types.FunctionType) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 from stargazer.assets import Asset, ConfigurationError
 from stargazer.tasks.execution.digest.canonical import canonical, essential
 from stargazer.tasks.execution.digest.code import Digest, code_digest
+from stargazer.tasks.execution.registry import package_of
 from stargazer.tasks.execution.values import described
 from stargazer.tasks.tools import ResolvedTool
 
@@ -63,7 +64,7 @@ def task_digest(function: Callable[..., Any], declared: frozenset[str]) -> Diges
         Undigestable: something it uses has no stable form.
         ConfigurationError: it uses a package that is not declared, whose version the key would not know.
     """
-    package = _distribution_package(function.__module__)
+    package = package_of(function.__module__)
     digest = (code_digest if function.__module__ == "__main__" else _kept_digest)(function, package, RUNNER)
     undeclared = sorted(digest.externals - FREE - declared - {package})
     if undeclared:
@@ -97,11 +98,6 @@ def _imported(module: ast.Module) -> list[Path]:
     names = [node.module for node in ast.walk(module) if isinstance(node, ast.ImportFrom) and node.module]
     specs = [find_spec(name) for name in names if name.startswith("stargazer.")]
     return [Path(spec.origin) for spec in specs if spec is not None and spec.origin]
-
-
-def _distribution_package(module: str) -> str:
-    parts = module.split(".")
-    return ".".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
 
 
 def _input(asset: Asset) -> Any:
