@@ -25,7 +25,7 @@ from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage import changes, verified
 from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
 from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url, targets_of
-from stargazer.storage.bundles.review import accepted, check_arrived, needed, scrutinised
+from stargazer.storage.bundles.review import accepted, check_arrived, enders_first, needed, scrutinised
 from stargazer.storage.checks import Checked
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.download.fetch import fetch_file, fetch_object
@@ -418,24 +418,30 @@ class _Fetch:
             if absent.isdisjoint(item.file.cid for item in statements_of(cid, document))
         }
         wanted = needed(ready, (entry.id for entry in entries))
-        told = {item.id for cid in wanted for item in statements_of(cid, ready[cid])}
-        news = sorted(wanted & self._documents.keys(), key=lambda cid: (not ended_by(ready[cid]), cid))
+        new = {cid: ready[cid] for cid in wanted if not store.is_registered(cid)}
+        ended = {claim for document in new.values() for claim in ended_by(document)}
+        told = {
+            item.id
+            for cid, document in new.items()
+            for item in statements_of(cid, document)
+            if (item.id, cid) not in ended
+        }
+        here = told | self._registered(entries)
+        entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
+        here = told | self._registered(entries)
+        own = self._import(
+            [entry for entry in entries if entry.id not in here],
+            Checked.together(checked[entry.name] for entry in entries if entry.name in checked),
+        )
         with store.arriving() as arrived:
-            for cid in news:  # first what ends a claim: after a kill, no index revives a record
-                arrived.documents.append(store.ledger.keep(self._documents[cid], cid))
+            written = store.write_document(own, arrived) if own.files or own.checks or own.forced else None
+            for cid in enders_first(new):
+                if cid in self._documents:
+                    arrived.documents.append(store.ledger.keep(self._documents[cid], cid))
             with store.index.transaction():
                 store.replay(wanted)
-                here = self._registered(entries)
-                entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
-                here = self._registered(entries)
-                fresh = [entry for entry in entries if entry.id not in here]
-                theirs = [entry for entry in entries if entry.id in told] if news else []
-                done = Checked.together(
-                    checked[entry.name] for entry in [*theirs, *fresh] if entry.name in checked
-                )
-                if fresh or done.ran or done.forced:
-                    document = self._import(fresh, done)
-                    store.apply(store.write_document(document, arrived), document, live=False)
+                if written:
+                    store.apply(written, own, live=False)
                 store.add_mirrors(self._mirrors())
         return [record for entry in entries if (record := store.here(entry.id)) is not None]
 
