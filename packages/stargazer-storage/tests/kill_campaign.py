@@ -213,7 +213,7 @@ def _fetch(work: Work) -> Callable[[], object]:
         path.write_text(f"{name}-{number}")
         additions.append(Addition(path=path, asset=QcReport(kind="added", sample=f"{name}-{number}")))
     changed, gone, _ = theirs.store.add(additions)
-    amend(theirs.store, theirs.store.amend(changed, {"kind": "amended"}), {"kind": "twice"})
+    amend(theirs.store, amend(theirs.store, changed, {"kind": "amended"}), {"kind": "twice"})
     retract(theirs.store, gone)
     theirs.commit(f"their-run-{number}")
     records = theirs.store.query({"asset": "qc_report"})

@@ -48,7 +48,7 @@ def ended(theirs: Store, tmp_path: Path) -> tuple[IpFile, IpFile]:
     first, gone, _ = theirs.add(
         [Addition(tmp_path / name, QcReport(kind="raw", sample=name)) for name in ("amended", "gone", "kept")]
     )
-    amend(theirs, theirs.amend(first, {"sample": "better"}), {"sample": "best"})
+    amend(theirs, amend(theirs, first, {"sample": "better"}), {"sample": "best"})
     retract(theirs, gone)
     return first, gone
 
