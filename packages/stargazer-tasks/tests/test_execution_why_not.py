@@ -71,7 +71,7 @@ def test_a_colleague_with_the_records_starts_no_tool(changing: ChangingTasks, tm
     assert json.loads(changing("ask", **env)) == []
     assert changing("run", **env) == cid
     assert changing.started == 1
-    here = {path.name for path in (theirs / "local" / "objects").rglob("baf*")}
+    here = {path.name for part in ("objects", "ledger") for path in (theirs / "local" / part).rglob("baf*")}
     assert here == {record.cid for record in other.query({"asset": "provenance"})}
 
 
