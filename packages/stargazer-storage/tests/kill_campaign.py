@@ -22,6 +22,7 @@ import attrs
 from stargazer.assets import IpFile, StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
@@ -150,11 +151,11 @@ def _index(work: Work) -> Callable[[], object]:
 
     def change() -> None:
         work.journal.write("intent", first)
-        amended = work.store.amend(first, {"kind": "amended"})
+        amended = amend(work.store, first, {"kind": "amended"})
         work.journal.write("gone", first)
         work.journal.write("there", amended)
         work.journal.write("intent", second)
-        work.store.retract(second)
+        retract(work.store, second)
         work.journal.write("gone", second)
 
     return change
@@ -171,7 +172,7 @@ def _gc(work: Work) -> Callable[[], object]:
     for letter in "ab":
         record = work.add(f"gone-{letter}-{work.number}")
         work.journal.write("intent", record)
-        work.store.retract(record)
+        retract(work.store, record)
         work.journal.write("gone", record)
     return lambda: gc(work.store, grace=-1)
 
@@ -196,10 +197,59 @@ def _fsck(work: Work) -> Callable[[], object]:
     return lambda: [fsck(fresh), fresh.add_mirrors({record.cid: [mirror.as_uri()]}), fsck(fresh, full=True)]
 
 
+def _fetch(work: Work) -> Callable[[], object]:
+    """A stranger's bundle of what was computed, and of an import in which one record was amended and one taken back."""
+    from stargazer.storage import bundles
+    from stargazer.storage.bundles import _fetch as fetching
+
+    fetching.AT_ONCE = 1  # else the number of steps is not the same each time
+    beside, number = work.store.root.parent, work.number
+    theirs = Work(
+        open_store(beside / f"theirs-{number}"), Journal(beside / f"their-journal-{number}"), number
+    )
+    additions = []
+    for name in ("changed", "gone", "kept"):
+        path = beside / f"{name}-{number}.txt"
+        path.write_text(f"{name}-{number}")
+        additions.append(Addition(path=path, asset=QcReport(kind="added", sample=f"{name}-{number}")))
+    changed, gone, _ = theirs.store.add(additions)
+    amend(theirs.store, amend(theirs.store, changed, {"kind": "amended"}), {"kind": "twice"})
+    retract(theirs.store, gone)
+    theirs.commit(f"their-run-{number}")
+    records = theirs.store.query({"asset": "qc_report"})
+    made = bundles.make(theirs.store, f"theirs-{number}", records, beside / f"bundle-{number}")
+    bundle = bundles.find_bundle(str(made.path), work.store.root)
+    for record in (changed, gone):
+        work.journal.write("gone", record)
+
+    def fetch() -> None:
+        done = bundles.fetch(work.store, bundle, trust=True)
+        for record in done.records:
+            work.journal.write("there", record)
+        done.check(bundle)
+
+    return fetch
+
+
+def _own(work: Work) -> Callable[[], object]:
+    """A document that came in a bundle is found to be the store's own, as when its account says so."""
+    fetch = _fetch(work)
+    fetch()
+    (execution,) = work.store.executions_with(f"their-run-{work.number}")
+
+    def adopt() -> None:
+        work.store.ledger.adopt(execution)
+        work.store.replay([execution])
+
+    return adopt
+
+
 OPERATIONS: dict[str, Operation] = {
     "add": _add,
     "commit": _commit,
     "index write": _index,
+    "fetch of a bundle": _fetch,
+    "own after all": _own,
     "download": _download,
     "gc": _gc,
     "evict": _evict,

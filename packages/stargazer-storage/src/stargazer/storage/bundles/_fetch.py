@@ -22,11 +22,11 @@ from stargazer.assets import (
 )
 from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Document, Entry, Execution, Import
-from stargazer.storage import verified
+from stargazer.storage import changes, verified
 from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
 from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url, targets_of
-from stargazer.storage.bundles.review import accepted, check_arrived, needed, scrutinised
-from stargazer.storage.checking import Checked
+from stargazer.storage.bundles.review import accepted, check_arrived, enders_first, needed, scrutinised
+from stargazer.storage.checks import Checked
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.download.fetch import fetch_file, fetch_object
 from stargazer.storage.download.sources import file_name, source_of
@@ -116,7 +116,7 @@ def fetch(
     """Bring the files of a bundle that are not here, verify them, and register them with what the bundle says.
 
     A file that fails leaves nothing visible; the others are registered. Fetching again continues. Installed checks look
-    at the files first (`stargazer.storage.checking`), and hold back what contradicts the file it belongs to; provenance
+    at the files first (`stargazer.storage.checks`), and hold back what contradicts the file it belongs to; provenance
     names those that did.
 
     Args:
@@ -146,7 +146,7 @@ def fetch(
         records = work.register(documents, force)
     done = [cid for cid, document in documents.items() if isinstance(document, Execution)]
     known = [cid for cid in done if trust and store.is_registered(cid)]
-    trusted = store.trust(known, f"bundle fetch {manifest.name} --trust")
+    trusted = changes.trust(store, known, f"bundle fetch {manifest.name} --trust")
     remember_bundle(bundle, store.root)
     names = [entry.name for entry in entries if entry.name in work.failures]
     failed = [Failure(name, work.failures[name]) for name in names]
@@ -418,24 +418,30 @@ class _Fetch:
             if absent.isdisjoint(item.file.cid for item in statements_of(cid, document))
         }
         wanted = needed(ready, (entry.id for entry in entries))
-        told = {item.id for cid in wanted for item in statements_of(cid, ready[cid])}
-        news = sorted(wanted & self._documents.keys(), key=lambda cid: (not ended_by(ready[cid]), cid))
+        new = {cid: ready[cid] for cid in wanted if not store.is_registered(cid)}
+        ended = {claim for document in new.values() for claim in ended_by(document)}
+        told = {
+            item.id
+            for cid, document in new.items()
+            for item in statements_of(cid, document)
+            if (item.id, cid) not in ended
+        }
+        here = told | self._registered(entries)
+        entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
+        here = told | self._registered(entries)
+        own = self._import(
+            [entry for entry in entries if entry.id not in here],
+            Checked.together(checked[entry.name] for entry in entries if entry.name in checked),
+        )
         with store.arriving() as arrived:
-            for cid in news:  # first what ends a claim: after a kill, no index revives a record
-                arrived.documents.append(store.ledger.keep(self._documents[cid], cid))
+            written = store.write_document(own, arrived) if own.files or own.checks or own.forced else None
+            for cid in enders_first(new):
+                if cid in self._documents:
+                    arrived.documents.append(store.ledger.keep(self._documents[cid], cid))
             with store.index.transaction():
                 store.replay(wanted)
-                here = self._registered(entries)
-                entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
-                here = self._registered(entries)
-                fresh = [entry for entry in entries if entry.id not in here]
-                theirs = [entry for entry in entries if entry.id in told] if news else []
-                done = Checked.together(
-                    checked[entry.name] for entry in [*theirs, *fresh] if entry.name in checked
-                )
-                if fresh or done.ran or done.forced:
-                    document = self._import(fresh, done)
-                    store.apply(store.write_document(document, arrived), document, live=False)
+                if written:
+                    store.apply(written, own, live=False)
                 store.add_mirrors(self._mirrors())
         return [record for entry in entries if (record := store.here(entry.id)) is not None]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import json
 import os
 import re
-import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,7 +27,6 @@ from stargazer.storage.bundles.manifest import (
     LARGEST,
     SUFFIX,
     SUMS,
-    BundleFile,
     Manifest,
     dump,
     is_url,
@@ -37,7 +34,7 @@ from stargazer.storage.bundles.manifest import (
     parse,
 )
 from stargazer.storage.cid import is_cid
-from stargazer.storage.files import sync_paths
+from stargazer.storage.files import write_file
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.locks import locked_folder
 
@@ -50,7 +47,6 @@ __all__ = [
     "find_bundle",
     "known_bundles",
     "remember_bundle",
-    "write_file",
 ]
 
 ENTRY_POINT_GROUP = "stargazer.bundles"
@@ -113,8 +109,19 @@ class Lock:
             FormatError: the lock is malformed.
             IntegrityError: the manifest names other sums or sizes than those that were verified.
         """
-        pinned = self.read()
-        files = [self._applied(entry, pinned.get(entry.name)) for entry in manifest.files]
+        pinned, files = self.read(), []
+        for entry in manifest.files:
+            if not entry.cid and (known := pinned.get(entry.name)):
+                changed = [kind for kind, text in entry.sums.items() if known.sums.get(kind, text) != text]
+                if changed or known.size != entry.size or not entry.sums.keys() & known.sums.keys():
+                    what = changed[0] if changed else "size"
+                    raise IntegrityError(
+                        f"entry {entry.name!r}: the manifest gives another {what} than the one that was verified and "
+                        f"pinned in {str(self.path)!r}: if the file was meant to change, remove its entry there and "
+                        "fetch again"
+                    )
+                entry = attrs.evolve(entry, cid=known.cid)
+            files.append(entry)
         return attrs.evolve(manifest, files=tuple(files))
 
     def pin(self, name: str, pinned: Pinned) -> None:
@@ -134,18 +141,6 @@ class Lock:
                     f"the lock {str(self.path)!r} cannot be written: {error.strerror}"
                 ) from error
             Lock(self.fallback).pin(name, pinned)
-
-    def _applied(self, entry: BundleFile, pinned: Pinned | None) -> BundleFile:
-        if pinned is None or entry.cid:
-            return entry
-        changed = [kind for kind, text in entry.sums.items() if pinned.sums.get(kind, text) != text]
-        if changed or pinned.size != entry.size or not entry.sums.keys() & pinned.sums.keys():
-            what = changed[0] if changed else "size"
-            raise IntegrityError(
-                f"entry {entry.name!r}: the manifest gives another {what} than the one that was verified and pinned in "
-                f"{str(self.path)!r}: if the file was meant to change, remove its entry there and fetch again"
-            )
-        return attrs.evolve(entry, cid=pinned.cid)
 
 
 @attrs.frozen(kw_only=True)
@@ -262,25 +257,6 @@ def remember_bundle(bundle: Bundle, root: Path) -> None:
             raise StorageError(reason) from error
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Replace a small file, whole or not at all, durably.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    sync_paths([path.parent])
-
-
 def _from_file(path: Path, root: Path) -> Bundle:
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -383,18 +359,15 @@ def _read_lock(path: Path) -> dict[str, Pinned]:
     files = body.get("files") if isinstance(body, dict) else None
     if not isinstance(files, dict) or body.get("stargazer") != LOCK_SCHEMA:
         raise FormatError(f'{title} is no lock: expected "stargazer": "{LOCK_SCHEMA}" and files')
-    return {name: _pinned(item, f"{title}: {name!r:.100}") for name, item in files.items()}
-
-
-def _pinned(item: object, title: str) -> Pinned:
-    found = item if isinstance(item, dict) else {}
-    sums = {kind: text for kind, text in found.items() if kind in SUMS}
-    good = (
-        is_cid(found.get("cid")) and type(found.get("size")) is int and found.keys() <= {"cid", "size", *SUMS}
-    )
-    if good and all(isinstance(text, str) and re.fullmatch("[0-9a-f]+", text) for text in sums.values()):
-        return Pinned(found["cid"], found["size"], sums)
-    raise FormatError(f"{title}: expected cid, size and sums, got {item!r:.200}")
+    pinned = {}
+    for name, item in files.items():
+        sums = dict(item) if isinstance(item, dict) else {}
+        cid, size = sums.pop("cid", None), sums.pop("size", None)
+        good = is_cid(cid) and type(size) is int and sums.keys() <= SUMS.keys()
+        if not good or not all(re.fullmatch("[0-9a-f]+", str(text)) for text in sums.values()):
+            raise FormatError(f"{title}: {name!r:.100}: expected cid, size and sums, got {item!r:.200}")
+        pinned[name] = Pinned(cid, size, sums)
+    return pinned
 
 
 def _json(schema: str, body: Mapping[str, Any]) -> bytes:
