@@ -22,6 +22,7 @@ from stargazer.assets import StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
 from stargazer.storage import bundles
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.pinata import PinataFile, upload
@@ -99,11 +100,11 @@ def _change(store: Store, journal: Journal, number: str) -> Callable[[], object]
 
     def act() -> None:
         journal.write("intent", first)
-        amended = store.amend(first, {"kind": "amended"})
+        amended = amend(store, first, {"kind": "amended"})
         journal.write("gone", first)
         journal.write("there", amended)
         journal.write("intent", second)
-        store.retract(second)
+        retract(store, second)
         journal.write("gone", second)
 
     return act

@@ -10,6 +10,7 @@ from stargazer.assets import IpFile, StargazerError, StorageError
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import evictions, leftovers
 from stargazer.storage.recompute import can_run, makers
+from stargazer.storage.store import check_format
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +89,7 @@ def evict(
     Raises:
         StorageError: the store cannot be written.
     """
+    check_format(store.root)
     files = {record.cid: record for record in records}
     here = {
         cid: record

@@ -19,6 +19,7 @@ from stargazer.storage.maintenance.problems import FsckReport, Kind, Problem
 from stargazer.storage.maintenance.repairing import Repairs
 from stargazer.storage.maintenance.sweep import SweepReport, sweep
 from stargazer.storage.objects import StoredObject, Stray, shard_of
+from stargazer.storage.store import check_format
 
 if TYPE_CHECKING:
     from stargazer.storage.objects import Objects
@@ -53,6 +54,7 @@ def fsck(
         store.index_path
     ):
         return FsckReport(full=full, repair=repair)
+    check_format(store.root)
     store.is_checked = True
     try:
         check = _Check(store, full=full, repair=repair, tell=tell, progress=progress)

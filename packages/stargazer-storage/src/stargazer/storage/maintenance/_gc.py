@@ -17,6 +17,7 @@ from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import indexing, known, leftovers
 from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
 from stargazer.storage.objects import StoredObject
+from stargazer.storage.store import check_format
 
 if TYPE_CHECKING:
     from stargazer.storage.store import Store
@@ -79,6 +80,7 @@ def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell 
     """
     if not store.root.is_dir():
         return GcReport(dry_run=dry_run, removed=[], waiting=0, waiting_bytes=0)
+    check_format(store.root)
     with alone(store.root, tell):
         # first what needs no index: on a full disk that cannot even be read
         swept_first = (

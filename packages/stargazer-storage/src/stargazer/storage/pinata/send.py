@@ -10,7 +10,7 @@ import attrs
 from stargazer.assets import IpFile, StargazerError
 from stargazer.storage.ledger.claims import statements_of
 from stargazer.storage.locks import outbox_turn
-from stargazer.storage.outbox import Waiting
+from stargazer.storage.outbox import Sent, Waiting
 from stargazer.storage.pinata.api import Unavailable
 from stargazer.storage.pinata.listing import LEDGER, as_record
 from stargazer.storage.pinata.upload import upload
@@ -20,26 +20,13 @@ if TYPE_CHECKING:
     from stargazer.storage.pinata.api import PinataApi, PinataFile
     from stargazer.storage.store import Store
 
-__all__ = ["Progress", "Sender", "Sent"]
+__all__ = ["Progress", "Sender"]
 
 AT_ONCE = 4
 NOT_US = 401  # HTTP status: the token is refused, whatever is asked
 
 Progress = Callable[[str, int, "int | None"], None]
 """Told what is being sent, the bytes of it that are up, and how many it has."""
-
-
-@attrs.frozen
-class Sent:
-    """What came of sending.
-
-    Attributes:
-        count: entries of the outbox that are done.
-        left: those that are not, with why. What was enqueued meanwhile is not counted.
-    """
-
-    count: int
-    left: list[Waiting]
 
 
 class Sender:

@@ -12,8 +12,8 @@ from stargazer.storage.store import Store
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
+    from stargazer.storage.outbox import Sent
     from stargazer.storage.pinata.remote import PinataRemote
-    from stargazer.storage.pinata.send import Sent
     from stargazer.storage.store import Store
 
 __all__ = ["Pulled", "account_of", "pull", "push"]
@@ -69,7 +69,7 @@ def push(
         ConfigurationError: the store has no account.
     """
     account = account_of(store)
-    account.enqueue(store, with_companions(store, records), public=public)
+    store.enqueue(with_companions(store, records), public=public)
     return account.send(store, progress)
 
 
@@ -99,7 +99,7 @@ def pull(
     missing = {
         record.cid: record
         for record in known
-        if record.path is None and (store.mirrors(record.cid) or account.has(record.cid))
+        if record.path is None and (store.mirrors(record.cid) or account.listing.files({}, cid=record.cid))
     }
     if bytes_too:
         each(bring, missing.values(), AT_ONCE, "stargazer-pull")
