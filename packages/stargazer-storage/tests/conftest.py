@@ -78,10 +78,10 @@ def tus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tus_server.TusServ
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, Check]], None]]:
     """Install a distribution with these checks, and no other."""
 
-    def run(given: dict[str, Check]) -> None:
+    def run(installed: dict[str, Check]) -> None:
         module = types.ModuleType("labchecks")
         lines = ["[stargazer.checks]"]
-        for number, (name, check) in enumerate(given.items()):
+        for number, (name, check) in enumerate(installed.items()):
             setattr(module, f"check{number}", check)
             lines.append(f"{name} = labchecks:check{number}")
         monkeypatch.setitem(sys.modules, "labchecks", module)

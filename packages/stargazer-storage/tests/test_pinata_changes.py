@@ -115,7 +115,7 @@ def test_never_sent_and_amended_three_times(here, there, pinata):
 def test_amended_there_and_back_while_the_service_is_down(here, there, pinata):
     record = add(here, "a")
     pinata.stop()
-    amend(here, here.amend(record, {"build": "b"}), {"build": "a"})
+    amend(here, amend(here, record, {"build": "b"}), {"build": "a"})
     pinata.start()
 
     assert_agree(here, pinata, there)
@@ -251,7 +251,7 @@ def test_one_that_was_taken_back_cannot_be_changed(here, pinata):
 def test_nothing_private_becomes_public_because_it_was_changed(here, pinata):
     record = add(here, "a")
     pinata.stop()
-    record = amend(here, here.amend(record, {"build": "b"}), {"build": "a"})
+    record = amend(here, amend(here, record, {"build": "b"}), {"build": "a"})
     retract(here, record)
     add(here, "a")
     pinata.start()
@@ -303,7 +303,7 @@ def test_what_somebody_removed_from_the_account_by_hand_is_followed(here, pinata
     for file in pinata.files:
         here.remote.api.delete(file["id"], public=False)
 
-    retract(here, here.amend(record, {"build": "b"}))
+    retract(here, amend(here, record, {"build": "b"}))
 
     assert here.outbox.waiting() == []
     assert on_account(pinata) == []

@@ -248,7 +248,7 @@ def test_intermediates_stay_and_results_go(here, pinata):
 
 
 def test_in_the_cloud_a_task_ends_only_when_its_results_are_up(tmp_path, pinata):
-    store = make_store(tmp_path / "cloud", pinata, everything=True)
+    store = make_store(tmp_path / "cloud", pinata, sends_results=True)
     source = add(store)
     made = run(store, source)
     assert made.cid in {file["cid"] for file in pinata.files}
@@ -584,8 +584,8 @@ def test_what_was_superseded_there_is_so_after_a_pull(here, there):
 def test_what_is_changed_while_there_is_no_token_is_told_when_there_is_one(here, there, pinata):
     first, second = add(here), add(here, b">chr2\nA\n", "b.fa", "b")
     local = LocalStorageClient(here.root).store
-    local.retract(first)
-    changed = local.amend(second, {"build": "c"})
+    retract(local, first)
+    changed = amend(local, second, {"build": "c"})
 
     push(make_store(here.root, pinata))
 

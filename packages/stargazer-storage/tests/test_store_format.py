@@ -27,7 +27,7 @@ def older(store: Store) -> None:
     add(store, "a")
     lose_index(store)
     (store.root / "format").unlink()
-    (store.root / "ledger").rename(store.root / "work" / "gone")
+    (store.root / "ledger").rename(store.root.parent / "gone")
 
 
 VERBS = {

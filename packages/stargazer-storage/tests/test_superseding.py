@@ -179,7 +179,7 @@ def test_several_that_say_so_at_once_leave_one_answer(store):
     """Each knows of those before it, or none of them does: one supersession stands, and one undo is enough."""
     old, *others = (add(store, name) for name in "abcdef")
     with ThreadPoolExecutor(len(others)) as pool:
-        list(pool.map(lambda new: open_store(store.root).supersede(old, new), others))
+        list(pool.map(lambda new: supersede(open_store(store.root), old, new), others))
 
     assert store.successor(old.id) in {record.id for record in others}
     assert reports(store, superseded="true") == [old.id]

@@ -136,6 +136,7 @@ def test_what_a_running_task_links_to_stays(store, later):
 
 
 def test_of_a_file_added_in_place_the_link_goes_and_the_file_stays(store, tmp_path, later):
+    store.open_index()
     (tmp_path / "big.txt").write_text("big")
     found = store.objects.link(tmp_path / "big.txt")
     later(100)
