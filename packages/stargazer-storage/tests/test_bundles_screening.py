@@ -13,7 +13,7 @@ from stargazer.assets.provenance import Import
 from stargazer.storage import bundles
 from stargazer.storage.bundles import Fetched, find_bundle
 from stargazer.storage.checks import Check, Lookup
-from stargazer.storage.maintenance.indexing import rebuild
+from stargazer.storage.maintenance.rebuild import rebuild
 from stargazer.storage.store import Addition, Store, open_store
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"

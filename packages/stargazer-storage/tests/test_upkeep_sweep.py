@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from stargazer.storage.maintenance import leftovers
-from stargazer.storage.maintenance.sweep import sweep
+from stargazer.storage.maintenance.leftovers import sweep
 from stargazer.storage.store import open_store
 
 from .upkeep_store import add, spawn

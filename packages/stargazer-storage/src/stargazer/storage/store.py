@@ -38,7 +38,7 @@ from stargazer.assets.provenance import (
     Retraction,
     Supersession,
 )
-from stargazer.storage import doubts, mirrors, statcache, verified
+from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
     Addition,
     check_files,
@@ -440,8 +440,10 @@ class Store:
 
     def mirrors(self, cid: str) -> list[str]:
         """URLs that are said to give the bytes of a CID."""
+        from stargazer.storage.download.sources import known_mirrors
+
         with self.index.reading() as connection:
-            return mirrors.known(connection, cid)
+            return known_mirrors(connection, cid)
 
     def add_mirrors(self, urls: Mapping[str, Iterable[str]]) -> None:
         """Remember URLs of CIDs.
@@ -449,8 +451,10 @@ class Store:
         Raises:
             InvalidAssetError: a URL that holds credentials, which would be shown to others.
         """
+        from stargazer.storage.download.sources import remember_mirrors
+
         with self.index.transaction() as connection:
-            mirrors.remember(connection, urls)
+            remember_mirrors(connection, urls)
 
     def bring(self, cid: str, progress: Progress | None = None) -> Path:
         """The read-only file of a CID, downloaded from a source if it is not here.
@@ -619,7 +623,7 @@ class Store:
                 )
             ids = [record_id(item.asset.cid or "", keyvalues_of(item.asset)) for item in additions]
             records = {id: self._ipfile(record) for id, record in self.claims.records(entries).items()}
-            document = self._import(
+            document = import_of(
                 [entry for id, entry in entries.items() if id not in records], command, checked
             )
             written = self.write_document(document, arrived) if document.files else None
@@ -718,7 +722,7 @@ class Store:
         pairs = without_provenance(record.keyvalues)
         entry = Entry(cid=record.cid, keyvalues=pairs, name=record.name, size=record.size, origin=origin)
         with self.arriving() as arrived:
-            document = self._import([entry], command)
+            document = import_of([entry], command)
             self.apply(self.write_document(document, arrived), document, live=False)
         return self.existing(IpFile(cid=record.cid, id=record_id(record.cid, pairs)))
 
@@ -734,10 +738,6 @@ class Store:
                 arrived.objects.append(self.objects.keep(path, cid))
             with self.index.transaction() as connection:
                 verified.remember(connection, arrived.objects)
-
-    def _import(self, files: list[Entry], command: str, checked: Checked | None = None) -> Import:
-        checks, forced = (checked.ran, checked.forced) if checked else ([], [])
-        return Import(files=files, command=command, checks=checks, forced=forced, account=account(), at=now())
 
     # what every change is made of
 
@@ -915,3 +915,9 @@ class Store:
             self.outbox.enqueue(document.record, document.cid, public=public, wanted=False, became=became)
         for public in networks if became else ():
             self.outbox.enqueue(became, document.cid, public=public, doubtful=True)
+
+
+def import_of(files: list[Entry], command: str, checked: Checked | None = None) -> Import:
+    """The document of an import that is done now, of files of which this came of the checks."""
+    checks, forced = (checked.ran, checked.forced) if checked else ([], [])
+    return Import(files=files, command=command, checks=checks, forced=forced, account=account(), at=now())

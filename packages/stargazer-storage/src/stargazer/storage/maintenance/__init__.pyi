@@ -1,8 +1,7 @@
-from ._evict import evict
+from ._evict import evict, evicted
 from ._fsck import FsckReport, Problem, fsck
 from ._gc import gc
 from ._verify import verify
-from .evictions import evicted
 
 __all__ = [
     "FsckReport",

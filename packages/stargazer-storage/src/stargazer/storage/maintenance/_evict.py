@@ -1,26 +1,33 @@
-"""evict: bytes are dropped and their records stay, where the bytes can be had again."""
+"""Drops the bytes of files that can be had again (`evict`), and keeps note of what was dropped on purpose."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+import contextlib
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets import IpFile, StargazerError, StorageError
+from stargazer.storage.cid import is_cid
+from stargazer.storage.files import make_folder, share_file, sync_paths
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.locks import Tell, alone, silent
-from stargazer.storage.maintenance import evictions, leftovers
+from stargazer.storage.maintenance.leftovers import cids_in_use
 from stargazer.storage.recompute import can_run, makers
-from stargazer.storage.store import check_format
+from stargazer.storage.refusals import explained
+from stargazer.storage.store import Store, check_format
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import sqlite3
 
     from stargazer.assets.provenance import Execution
     from stargazer.storage.download.sources import Source
     from stargazer.storage.objects import StoredObject
-    from stargazer.storage.store import Store
 
-__all__ = ["EvictReport", "Evicted", "Refused", "evict"]
+__all__ = ["EvictReport", "Evicted", "Eviction", "Refused", "evict", "evicted", "forget", "noted", "remember"]
 
 _LOOK = 64 << 10  # bytes at either end of a file that a source is asked for
 
@@ -94,30 +101,32 @@ def evict(
     here = {
         cid: record
         for cid, record in files.items()
-        if store.objects.stat(cid) is not None or record.keyvalues.get("asset") == "provenance"
+        if _is_provenance(record) or store.objects.stat(cid) is not None
     }
-    absent = len(files) - len(here)
-    used = leftovers.cids_in_use(store.root)
+    used = cids_in_use(store.root)
     origins = _Origins(store, set(here))
-    dropped: list[Evicted] = []
-    refused: list[Refused] = []
+    report = EvictReport(dry_run=dry_run, absent=len(files) - len(here))
     for cid, record in here.items():
         why, forcible, again = _judge(record, cid in used, origins)
         if why and not (force and forcible):
-            refused.append(Refused(cid, record.name, record.size, why, forcible))
+            report.refused.append(Refused(cid, record.name, record.size, why, forcible))
         else:
             size = 0 if store.objects.is_link(cid) else record.size
-            dropped.append(Evicted(cid, record.name, size, again))
-    if refused:
-        return EvictReport(dry_run=dry_run, refused=refused, absent=absent)
-    if dropped and not dry_run:
+            report.evicted.append(Evicted(cid, record.name, size, again))
+    if report.refused:
+        report.evicted.clear()
+    if report.evicted and not dry_run:
         with alone(store.root, tell):
-            if begun := leftovers.cids_in_use(store.root) & set(here):
+            if begun := cids_in_use(store.root) & set(here):
                 raise StorageError(
                     f"a task has just begun to read {min(begun)}: nothing was dropped; try again"
                 )
-            _drop(store, dropped)
-    return EvictReport(dry_run=dry_run, evicted=dropped, absent=absent)
+            _drop(store, report.evicted)
+    return report
+
+
+def _is_provenance(record: IpFile) -> bool:
+    return record.keyvalues.get("asset") == "provenance"
 
 
 class _Origins:
@@ -164,12 +173,11 @@ class _Origins:
 
 def _judge(record: IpFile, used: bool, origins: _Origins) -> tuple[str, bool, str]:
     """Why a file is not to be dropped, whether that can be forced, and how it can be had again."""
-    if record.keyvalues.get("asset") == "provenance":
+    if _is_provenance(record):
         return "provenance stays: what is known of files follows from it", False, ""
     if used:
         return "a running task reads it", False, ""
-    again = origins.again(record.cid)
-    if again:
+    if again := origins.again(record.cid):
         return "", True, again
     for document, execution in makers(origins.store, record.cid).items():
         return origins.why_not(document, execution), True, ""
@@ -211,17 +219,83 @@ def _gives(source: Source, found: StoredObject, path: Path, start: int) -> bool:
 
 def _drop(store: Store, files: Iterable[Evicted]) -> None:
     """Say durably that the bytes are to be missing, then remove them: a crash in between loses nothing."""
-    from stargazer.storage.ledger.documents import now
-
     at = now()
-    found = [evictions.Eviction(file.cid, file.size, at, store.mirrors(file.cid)) for file in files]
-    try:
-        evictions.note_down(store.root, at, found)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StorageError(f"the store {str(store.root)!r} cannot be written: {reason}") from error
+    found = [Eviction(file.cid, file.size, at, store.mirrors(file.cid)) for file in files]
+    _note_down(store.root, at, found)
     with store.index.transaction() as connection:
-        evictions.remember(connection, found)
+        remember(connection, found)
         connection.executemany("DELETE FROM objects WHERE cid = ?", [(file.cid,) for file in found])
     for file in found:
         store.objects.remove(file.cid)
+
+
+# which bytes are not here on purpose: a table of the index, and notes beside it from which it can be made again
+
+
+@attrs.frozen
+class Eviction:
+    """Bytes that were dropped: how many, when, and URLs that had them then."""
+
+    cid: str
+    size: int
+    at: str
+    mirrors: list[str]
+
+
+def remember(connection: sqlite3.Connection, evictions: Iterable[Eviction]) -> None:
+    """Note in the index that bytes are not here on purpose."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO evicted VALUES(?, ?, ?)",
+        [(found.cid, found.size, found.at) for found in evictions],
+    )
+
+
+def evicted(connection: sqlite3.Connection) -> set[str]:
+    """The CIDs whose bytes were dropped on purpose; some may have come back."""
+    return {cid for (cid,) in connection.execute("SELECT cid FROM evicted")}
+
+
+def forget(connection: sqlite3.Connection, cids: Iterable[str]) -> None:
+    """Note in the index that bytes have come back."""
+    connection.executemany("DELETE FROM evicted WHERE cid = ?", [(cid,) for cid in cids])
+
+
+def noted(root: Path) -> Iterator[Eviction]:
+    """What the notes beside the index say, oldest first; what cannot be read is left out."""
+    for path in sorted((root / "evictions").glob("*.json")):
+        try:
+            body = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        yield from filter(None, map(_parsed, body.get("evicted", []) if isinstance(body, Mapping) else []))
+
+
+def _parsed(entry: Any) -> Eviction | None:
+    match entry:
+        case {"cid": str() as cid, "size": int() as size, "at": str() as at, "mirrors": list() as urls} if (
+            is_cid(cid)
+        ):
+            return Eviction(cid, size, at, [url for url in urls if isinstance(url, str)])
+    return None
+
+
+def _note_down(root: Path, at: str, evictions: Iterable[Eviction]) -> None:
+    """Write a durable note: mirrors are known to the index alone, and it may be lost.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    folder = root / "evictions"
+    new = folder / f".new-{secrets.token_hex(8)}"
+    with explained(f"the store {str(root)!r} cannot be written"):
+        make_folder(folder, root)
+        try:
+            new.write_text(json.dumps({"evicted": [attrs.asdict(found) for found in evictions]}, indent=1))
+            share_file(new, root)
+            sync_paths([new])
+            digits = "".join(filter(str.isdigit, at))
+            new.rename(folder / f"{digits}-{secrets.token_hex(4)}.json")
+            sync_paths([folder, root])
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""gc: objects that no record refers to any more, and other things that nobody will miss, are removed after a grace."""
+"""Removes objects that no record refers to, unpacked copies, old quarantine and leftovers, after a grace (`gc`)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import attrs
 from stargazer.assets import StargazerError, StorageError
 from stargazer.assets.provenance import Amendment, Retraction
 from stargazer.storage.locks import Tell, alone, silent
-from stargazer.storage.maintenance import indexing, known, leftovers
-from stargazer.storage.maintenance.sweep import SweepReport, sweep_alone
+from stargazer.storage.maintenance.leftovers import (
+    DAY,
+    SweepReport,
+    age,
+    cids_in_use,
+    entries,
+    remove_tree,
+    size_of,
+    sweep_alone,
+)
+from stargazer.storage.maintenance.rebuild import recorded, unknown
 from stargazer.storage.objects import StoredObject
-from stargazer.storage.store import check_format
-
-if TYPE_CHECKING:
-    from stargazer.storage.store import Store
+from stargazer.storage.store import Store, check_format
 
 __all__ = ["GRACE", "Garbage", "GcReport", "gc"]
 
-GRACE = 14 * leftovers.DAY
+GRACE = 14 * DAY
 """Seconds for which what nobody refers to stays."""
 
 
@@ -53,9 +59,9 @@ class GcReport:
     """
 
     dry_run: bool
-    removed: list[Garbage]
-    waiting: int
-    waiting_bytes: int
+    removed: list[Garbage] = attrs.field(factory=list)
+    waiting: int = 0
+    waiting_bytes: int = 0
 
     @property
     def freed(self) -> int:
@@ -78,59 +84,58 @@ def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell 
         StorageError: the index does not know documents that are here, so it does not know what is referred to; or
             the store cannot be written.
     """
-    if not store.root.is_dir():
-        return GcReport(dry_run=dry_run, removed=[], waiting=0, waiting_bytes=0)
-    check_format(store.root)
-    with alone(store.root, tell):
+    root = store.root
+    if not root.is_dir():
+        return GcReport(dry_run=dry_run)
+    check_format(root)
+    with alone(root, tell):
         # first what needs no index: on a full disk that cannot even be read
-        swept_first = (
-            sweep_alone(store.root, grace, alone=True, dry_run=False) if not dry_run else SweepReport()
-        )
-        used = leftovers.cids_in_use(store.root)
+        swept = SweepReport() if dry_run else sweep_alone(store, grace, alone=True, dry_run=False)
+        used = cids_in_use(root)
         unreferenced, dead_links = _unreferenced(store)
         old = [found for found in unreferenced if found.cid not in used and _idle(store, found) > grace]
-        removed = [_described(store, found) for found in old]
-        if not dry_run:
-            _drop(store, [found.cid for found in old])
-        removed += [
-            _removed(store.root, "unpacked", path, dry_run) for path in _unpacked(store.root, used, grace)
+        removed = [
+            Garbage("link", found.cid, 0)
+            if store.objects.is_link(found.cid)
+            else Garbage("object", found.cid, found.size)
+            for found in old
         ]
-        removed += [
-            _removed(store.root, "quarantine", path, dry_run) for path in _quarantined(store.root, grace)
-        ]
-        removed += [_removed(store.root, "link", path, dry_run) for path in dead_links]
-        swept = sweep_alone(store.root, grace, alone=True, dry_run=dry_run)
-    if names := [*swept_first.removed, *swept.removed]:
-        removed.append(Garbage("leftover", ", ".join(names), swept_first.freed + swept.freed))
-    gone = {found.cid for found in old}
-    waiting = [found for found in unreferenced if found.cid not in gone]
-    return GcReport(
-        dry_run=dry_run,
-        removed=removed,
-        waiting=len(waiting),
-        waiting_bytes=sum(found.size for found in waiting),
-    )
+        if old and not dry_run:
+            with store.index.transaction() as connection:  # forget that they were verified
+                connection.executemany("DELETE FROM objects WHERE cid = ?", [(found.cid,) for found in old])
+            for found in old:
+                store.objects.remove(found.cid)
+        quarantined = [path for path in entries(root / "quarantine") if age(path) > grace]
+        removed += [_removed(root, "unpacked", path, dry_run) for path in _unpacked(root, used, grace)]
+        removed += [_removed(root, "quarantine", path, dry_run) for path in quarantined]
+        removed += [_removed(root, "link", path, dry_run) for path in dead_links]
+        last = sweep_alone(store, grace, alone=True, dry_run=dry_run)
+    if names := [*swept.removed, *last.removed]:
+        removed.append(Garbage("leftover", ", ".join(names), swept.freed + last.freed))
+    gone = set(old)
+    waiting = [found.size for found in unreferenced if found not in gone]
+    return GcReport(dry_run=dry_run, removed=removed, waiting=len(waiting), waiting_bytes=sum(waiting))
 
 
 def _unreferenced(store: Store) -> tuple[list[StoredObject], list[Path]]:
-    """What no record refers to, documents aside: objects, and links to users' files that are gone.
+    """What no record refers to, by name: objects, and links to users' files that are gone.
 
     Raises:
         StorageError: there are documents that the index does not know.
     """
     with store.index.reading() as connection:
-        expected = known.recorded(connection)
+        needed = recorded(connection)
     loose: list[StoredObject] = []
     dead: list[Path] = []
     for found in store.objects.scan():
         if isinstance(found, StoredObject):
-            loose += [found] if found.cid not in expected else []
-        elif found.path.is_symlink() and found.path.name not in expected:
+            loose += [found] if found.cid not in needed else []
+        elif found.path.is_symlink() and found.path.name not in needed:
             dead.append(found.path)
-    if unknown := sorted(indexing.unknown(store)):
+    if missed := sorted(unknown(store)):
         raise StorageError(
-            f"the index of {str(store.root)!r} does not know {len(unknown)} provenance document(s) of the store "
-            f"({unknown[0]}{' ...' if len(unknown) > 1 else ''}), so it cannot tell what is referred to: "
+            f"the index of {str(store.root)!r} does not know {len(missed)} provenance document(s) of the store "
+            f"({missed[0]}{' ...' if len(missed) > 1 else ''}), so it cannot tell what is referred to: "
             "run `stargazer fsck` first"
         )
     return sorted(loose, key=lambda found: found.cid), sorted(dead)
@@ -157,25 +162,9 @@ def _seconds(at: str) -> float:
         return float("inf")
 
 
-def _described(store: Store, found: StoredObject) -> Garbage:
-    if store.objects.is_link(found.cid):
-        return Garbage("link", found.cid, 0)
-    return Garbage("object", found.cid, found.size)
-
-
-def _drop(store: Store, cids: list[str]) -> None:
-    """Forget that these objects were verified, then remove them."""
-    if not cids:
-        return
-    with store.index.transaction() as connection:
-        connection.executemany("DELETE FROM objects WHERE cid = ?", [(cid,) for cid in cids])
-    for cid in cids:
-        store.objects.remove(cid)
-
-
 def _unpacked(root: Path, used: set[str], grace: float) -> Iterator[Path]:
     """Unpacked folders that no task has read for the grace; of another user, who alone can remove them, none."""
-    for path in leftovers.entries(root / "unpacked"):
+    for path in entries(root / "unpacked"):
         removable = os.geteuid() in (0, path.lstat().st_uid)
         if path.name not in used and removable and _unread(path) > grace:
             yield path
@@ -191,14 +180,10 @@ def _unread(folder: Path) -> float:
     return time.time() - last
 
 
-def _quarantined(root: Path, grace: float) -> Iterator[Path]:
-    yield from (path for path in leftovers.entries(root / "quarantine") if leftovers.age(path) > grace)
-
-
 def _removed(
     root: Path, kind: Literal["link", "unpacked", "quarantine"], path: Path, dry_run: bool
 ) -> Garbage:
-    garbage = Garbage(kind, str(path.relative_to(root)), 0 if kind == "link" else leftovers.size_of(path))
-    if not dry_run and not leftovers.remove_tree(path):
+    garbage = Garbage(kind, str(path.relative_to(root)), 0 if kind == "link" else size_of(path))
+    if not dry_run and not remove_tree(path):
         raise StorageError(f"{str(path)!r} cannot be removed: check its permissions")
     return garbage

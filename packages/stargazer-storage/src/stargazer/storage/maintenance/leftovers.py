@@ -1,28 +1,95 @@
-"""What is in use and what was left behind below a store's `tmp`, `work` and `views`."""
+"""Removes what killed processes left in a store: temporary files, workspaces and views that nobody holds any more."""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import attrs
 from stargazer.storage.cid import is_cid
-from stargazer.storage.locks import is_locked
+from stargazer.storage.locks import is_locked, try_alone, try_lock, write_lock
 
-__all__ = ["DAY", "age", "cids_in_use", "dangling_views", "entries", "free_workspaces", "remove_tree",
-           "size_of", "temporaries"]  # fmt: skip
+if TYPE_CHECKING:
+    from stargazer.storage.store import Store
+
+__all__ = ["DAY", "PART_GRACE", "SweepReport", "age", "cids_in_use", "entries", "remove_tree", "size_of",
+           "sweep", "sweep_alone"]  # fmt: skip
 
 DAY = 86_400.0  # seconds
-SETTLED = 3_600.0  # seconds: what was touched more recently may be somebody's whom we cannot see
+PART_GRACE = 14 * DAY
+"""Seconds for which a download that was cut can be continued."""
 
+_SETTLED = 3_600.0  # seconds: what was touched more recently may be somebody's whom we cannot see
+_PATIENCE = 30.0  # seconds to wait for whoever writes the index
 _OWNED = re.compile(r"(\d+)-[0-9a-f]+")
 
 
-def temporaries(root: Path, grace: float, alone: bool) -> Iterator[Path]:
+@attrs.frozen
+class SweepReport:
+    """What was removed, or would be.
+
+    Attributes:
+        removed: paths within the store.
+        freed: their bytes.
+    """
+
+    removed: list[str] = attrs.field(factory=list)
+    freed: int = 0
+
+
+def sweep(store: Store, *, grace: float = PART_GRACE, dry_run: bool = False) -> SweepReport:
+    """Remove the temporary files, workspaces and dangling views of processes that are gone.
+
+    Args:
+        grace: seconds for which a download that was cut stays, to be continued.
+        dry_run: remove nothing and report the same.
+
+    Raises:
+        StorageError: the store cannot be locked.
+    """
+    if not store.root.is_dir():
+        return SweepReport()
+    with try_alone(store.root) as nobody_else:
+        return sweep_alone(store, grace, alone=nobody_else, dry_run=dry_run)
+
+
+def sweep_alone(store: Store, grace: float, *, alone: bool, dry_run: bool) -> SweepReport:
+    """As `sweep`, for a caller who knows whether anybody else is at work in the store."""
+    root = store.root
+    removed: list[str] = []
+    freed = 0
+    for path, lock in _leftovers(store, grace, alone):
+        size = size_of(path)
+        if dry_run or (_clear(path, lock) if lock else remove_tree(path)):
+            removed.append(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
+            freed += size
+    for views in [] if dry_run else root.glob("views-*"):
+        for folder in entries(views):
+            if age(folder) > _SETTLED:  # a recent one may be about to be filled
+                with contextlib.suppress(OSError):  # not empty
+                    folder.rmdir()
+    return SweepReport(removed, freed)
+
+
+def _leftovers(store: Store, grace: float, alone: bool) -> Iterator[tuple[Path, Path | None]]:
+    """What nobody needs any more; of workspaces with their lock file, which is to be held while they are removed."""
+    root = store.root
+    yield from ((path, None) for path in _temporaries(root, grace, alone))
+    yield from [(path, None) for path in _dangling_views(root)]
+    if alone:  # notes that were being written
+        yield from ((path, None) for path in (root / "evictions").glob(".new-*"))
+    yield from _free_workspaces(root)
+    yield from ((path, None) for path in _half_made_indexes(store.index_path))
+
+
+def _temporaries(root: Path, grace: float, alone: bool) -> Iterator[Path]:
     """Files in `tmp` that nobody will finish.
 
     A download that was cut (`.part`) may be continued within the grace (seconds). A temporary file belongs to the
@@ -34,11 +101,11 @@ def temporaries(root: Path, grace: float, alone: bool) -> Iterator[Path]:
         if ".part" in path.suffixes:
             if (idle > grace or size_of(path) == 0) and not is_locked(path):
                 yield path
-        elif idle > DAY or (owner and not _is_running(int(owner[1])) and (alone or idle > SETTLED)):
+        elif idle > DAY or (owner and not _is_running(int(owner[1])) and (alone or idle > _SETTLED)):
             yield path
 
 
-def free_workspaces(root: Path) -> Iterator[tuple[Path, Path | None]]:
+def _free_workspaces(root: Path) -> Iterator[tuple[Path, Path | None]]:
     """Folders in `work` that no process holds, each with its lock file; those without one after a day."""
     found = entries(root / "work")
     locks = {path.with_suffix(""): path for path in found if path.suffix == ".lock"}
@@ -50,14 +117,39 @@ def free_workspaces(root: Path) -> Iterator[tuple[Path, Path | None]]:
             yield path, None
 
 
-def dangling_views(root: Path) -> Iterator[Path]:
+def _dangling_views(root: Path) -> Iterator[Path]:
     """Links below somebody's views whose object is gone, and what a killed process left of replacing one."""
     for folder, _, names in (entry for views in root.glob("views-*") for entry in os.walk(views)):
         for name in names:
             path = Path(folder, name)
-            half_done = re.fullmatch(r"\..+\.[0-9a-f]{32}", name) and age(path) > SETTLED
+            half_done = re.fullmatch(r"\..+\.[0-9a-f]{32}", name) and age(path) > _SETTLED
             if path.is_symlink() and (half_done or not path.exists()):
                 yield path
+
+
+def _half_made_indexes(index: Path) -> Iterator[Path]:
+    """Indexes whose maker was killed before they had their name: whoever makes one holds the index's write lock."""
+    pattern = f"{glob.escape(index.name)}.new-*"
+    if any(index.parent.glob(pattern)):
+        with write_lock(str(index), _PATIENCE):
+            yield from sorted(index.parent.glob(pattern))
+
+
+def _clear(folder: Path, lock: Path) -> bool:
+    """Remove a workspace and then its lock, unless somebody holds it now; whether both are gone."""
+    try:
+        held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if not try_lock(held) or not remove_tree(folder):
+            return False
+        lock.unlink(missing_ok=True)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(held)
 
 
 def cids_in_use(root: Path) -> set[str]:

@@ -15,9 +15,10 @@ from stargazer.storage.outbox import Sent
 from stargazer.storage.pinata.api import Refused, Unavailable
 from stargazer.storage.pinata.listing import LEDGER, Listing, as_record
 from stargazer.storage.pinata.private_link import PrivateLink
-from stargazer.storage.pinata.send import Progress, Sender
+from stargazer.storage.pinata.send import Sender
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import FileProgress
     from stargazer.storage.download.sources import Source
     from stargazer.storage.pinata.api import PinataApi
     from stargazer.storage.store import Store
@@ -207,7 +208,7 @@ class PinataRemote:
 
     # sending
 
-    def send(self, store: Store, progress: Progress | None = None) -> Sent:
+    def send(self, store: Store, progress: FileProgress | None = None) -> Sent:
         """Send everything that waits, as far as the service takes it; another process at it is waited for."""
         try:
             return Sender(store, self.api, progress).send()

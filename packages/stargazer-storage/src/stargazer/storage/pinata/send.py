@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,22 +17,20 @@ from stargazer.storage.pinata.upload import upload
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import FileProgress
     from stargazer.storage.pinata.api import PinataApi, PinataFile
     from stargazer.storage.store import Store
 
-__all__ = ["Progress", "Sender"]
+__all__ = ["Sender"]
 
 AT_ONCE = 4
 NOT_US = 401  # HTTP status: the token is refused, whatever is asked
-
-Progress = Callable[[str, int, "int | None"], None]
-"""Told what is being sent, the bytes of it that are up, and how many it has."""
 
 
 class Sender:
     """One turn of sending; one process of a store at a time."""
 
-    def __init__(self, store: Store, api: PinataApi, progress: Progress | None = None):
+    def __init__(self, store: Store, api: PinataApi, progress: FileProgress | None = None):
         self._store, self._outbox, self._api = store, store.outbox, api
         self._progress = progress or (lambda name, done, total: None)
         self._down = ""

@@ -1,0 +1,280 @@
+"""Checks a store's index, compares it with one made from the ledger, and makes a lost or damaged one again."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+from stargazer.assets import FormatError, IntegrityError, StorageError, record_id
+from stargazer.storage.files import is_there, make_folder
+from stargazer.storage.index.location import network_filesystem
+from stargazer.storage.index.records import Index
+from stargazer.storage.index.schema import SIDE_FILES, IndexDamaged, is_intact, set_aside
+from stargazer.storage.locks import Tell, alone, private_folder
+from stargazer.storage.maintenance._evict import noted, remember
+from stargazer.storage.objects import StoredObject
+from stargazer.storage.outbox import Outbox
+from stargazer.storage.refusals import explained
+from stargazer.storage.store import Store
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["Documents", "Rebuilt", "check_documents", "damage", "difference", "quarantine_leftovers", "rebuild",
+           "recorded", "take_effect", "unknown"]  # fmt: skip
+
+_RECORDS = "JOIN tables USING(tid) WHERE name = 'records'"
+
+# records that provenance speaks of, and documents that are known, without a record of their own
+_WITHOUT_RECORD = (
+    f"SELECT record FROM claims WHERE NOT ended EXCEPT SELECT value FROM terms {_RECORDS} AND key = 'id' LIMIT 1",
+    f"SELECT cid FROM documents EXCEPT SELECT value FROM terms {_RECORDS} AND key = 'cid' LIMIT 1",
+)
+
+# what follows from the documents alone, by what it is called, in a fixed order
+_FOLLOWS = {
+    "records": f"SELECT body FROM docs {_RECORDS} ORDER BY json_extract(body, '$.id')",
+    "terms": "SELECT json_extract(body, '$.id'), key, value FROM terms LEFT JOIN docs USING(tid, seq) "
+    f"{_RECORDS} ORDER BY 1, 2, 3",
+    "documents": "SELECT cid, own FROM documents ORDER BY cid",
+    "claims": "SELECT record, document, at, ended FROM claims ORDER BY 1, 2",
+    "files by role": "SELECT cid, role, provenance_cid FROM edges ORDER BY 1, 2, 3",
+    "superseded records": "SELECT document, record, successor, at, ended FROM superseded ORDER BY 1",
+    "amended records": "SELECT record, became FROM amended ORDER BY 1, 2",
+    "run keys": "SELECT document, run_key FROM attempts ORDER BY 1",
+    "executions": "SELECT document, task, at FROM runs ORDER BY 1",
+    "inputs": "SELECT document, cid FROM reads LEFT JOIN runs ON run = runs.number "
+    "LEFT JOIN files ON file = files.number ORDER BY 1, 2",
+    "outputs": "SELECT document, cid FROM makes LEFT JOIN runs ON run = runs.number "
+    "LEFT JOIN files ON file = files.number ORDER BY 1, 2",
+    "tools": "SELECT document, name, version FROM tools LEFT JOIN runs ON run = runs.number ORDER BY 1, 2, 3",
+}
+
+
+def recorded(connection: sqlite3.Connection) -> set[str]:
+    """The CIDs that records refer to, provenance included."""
+    return {cid for (cid,) in connection.execute(f"SELECT value FROM terms {_RECORDS} AND key = 'cid'")}
+
+
+def unknown(store: Store) -> set[str]:
+    """The documents of the ledger that the index does not know, or does not know to be the store's own."""
+    with store.index.reading() as connection:
+        known = dict(connection.execute("SELECT cid, own FROM documents").fetchall())
+    return {
+        found.cid
+        for found, own in store.ledger.scan()
+        if isinstance(found, StoredObject) and (not known.get(found.cid) if own else found.cid not in known)
+    }
+
+
+# whether the index can be trusted
+
+
+def damage(store: Store, *, full: bool) -> str:
+    """What is wrong with the file of the index and its records; empty if nothing is, or if it is missing.
+
+    Raises:
+        StorageError: it cannot be opened for another reason: of a newer version, no permission, on a network.
+    """
+    if not is_there(store.index_path):
+        return ""
+    try:
+        with store.index.reading() as connection:
+            check = "PRAGMA integrity_check(1)" if full else "PRAGMA quick_check(1)"
+            (said,) = connection.execute(check).fetchone()
+            if said != "ok":
+                return str(said).splitlines()[-1]
+            if not is_intact(connection):
+                return "its header or its tables are not what was written"
+            for (body,) in connection.execute(f"SELECT body FROM docs {_RECORDS}"):
+                record = json.loads(body)
+                if record["id"] != record_id(record["cid"], record["keyvalues"]):
+                    return f"the record {record['id']!r} is not what it was"
+            for sql in _WITHOUT_RECORD:
+                if missing := connection.execute(sql).fetchone():
+                    return f"there is no record of {missing[0]!r}, and provenance says that there is"
+        _try_to_write(store)
+        return ""
+    except IndexDamaged as error:
+        return str(error.__cause__ or "it cannot be read")
+    except (ValueError, KeyError, TypeError) as error:
+        return f"a record cannot be read: {error}"
+
+
+class _Undo(Exception):
+    """Ends a transaction that is to change nothing."""
+
+
+def _try_to_write(store: Store) -> None:
+    """Write, and undo it: the header of a file that is otherwise sound may say that it is for reading only.
+
+    Raises:
+        IndexDamaged: it does.
+    """
+    try:
+        with contextlib.suppress(_Undo), store.index.transaction() as connection:
+            connection.execute("UPDATE tables SET last_id = last_id")
+            raise _Undo
+    except IndexDamaged:
+        raise
+    except StorageError:  # a store that may only be read
+        pass
+
+
+def difference(store: Store) -> str:
+    """What the index says otherwise than one that is made of the same documents; empty if there is no difference.
+
+    It is empty too if one of these documents cannot be read, for then the other index would know less.
+
+    Raises:
+        StorageError: there is no room for the other index.
+    """
+    with _scratch_folder(store) as folder, store.index.reading() as connection:
+        connection.execute("BEGIN")  # one state of it all, whatever others write
+        try:
+            cids = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
+            if not cids <= store.ledger.cids():
+                return ""
+            index = Index(folder / "index.sqlite")
+            other = Store(store.objects, index, store.ledger, Outbox(index))
+            with contextlib.closing(index):
+                try:
+                    other.replay(cids)
+                except (IntegrityError, FormatError):
+                    return ""
+                with index.reading() as rebuilt:
+                    return next(_differences(connection, rebuilt), "")
+        finally:
+            connection.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def _scratch_folder(store: Store) -> Iterator[Path]:
+    """A folder in the store's `work`; elsewhere if that cannot be written, or is where no index can be."""
+    with contextlib.ExitStack() as stack:
+        try:
+            work = store.objects.work
+            if network_filesystem(work):
+                raise StorageError(f"{str(work)!r} is on a network filesystem")
+            folder = stack.enter_context(private_folder(work, "fsck"))
+        except StorageError:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stargazer-fsck-")))
+        yield folder
+
+
+def _differences(one: sqlite3.Connection, other: sqlite3.Connection) -> Iterator[str]:
+    for name, sql in _FOLLOWS.items():
+        for mine, rebuilt in zip_longest(one.execute(sql), other.execute(sql)):
+            if mine != rebuilt and not (name == "records" and _is_same_record(one, mine, rebuilt)):
+                yield f"its {name} are not those that the provenance in the store says"
+                break
+
+
+def _is_same_record(
+    connection: sqlite3.Connection, mine: tuple[str] | None, rebuilt: tuple[str] | None
+) -> bool:
+    """Whether two records say the same; that of a document without a time is as old as its index."""
+    if mine is None or rebuilt is None:
+        return False
+    left, right = json.loads(mine[0]), json.loads(rebuilt[0])
+    sql = "SELECT at FROM claims WHERE record = ? AND document = ?"
+    if connection.execute(sql, (right["id"], right["stated_by"])).fetchone() == ("",):
+        left["created_at"] = right["created_at"]
+    return bool(left == right)
+
+
+# making it again
+
+
+@attrs.define
+class Documents:
+    """Documents of the ledger: those that can be read, those with wrong bytes, and why others are no documents."""
+
+    sound: list[str] = attrs.field(factory=list)
+    damaged: list[str] = attrs.field(factory=list)
+    unreadable: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Rebuilt:
+    """A new index: of which documents, and where the old one is."""
+
+    documents: Documents
+    aside: Path | None
+
+
+def check_documents(store: Store, cids: Iterable[str]) -> Documents:
+    """Read these documents of the ledger; those that are gone meanwhile are left out."""
+    found = Documents()
+    for cid in sorted(cids):
+        try:
+            store.ledger.read(cid)
+            found.sound.append(cid)
+        except IntegrityError:
+            found.damaged.append(cid)
+        except FormatError as error:
+            found.unreadable[cid] = str(error)
+        except StorageError:  # gone
+            continue
+    return found
+
+
+def rebuild(store: Store, tell: Tell) -> Rebuilt:
+    """Move what is left of the index to quarantine, and make a new one of the documents of the ledger.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    with alone(store.root, tell):
+        found = check_documents(store, store.ledger.cids())
+        aside = set_aside(store.index_path)
+        kept = _quarantined(store.root, aside) if aside else None
+        store.replay(found.sound)
+        gone = [entry for entry in noted(store.root) if store.objects.stat(entry.cid) is None]
+        if gone:
+            store.add_mirrors({entry.cid: entry.mirrors for entry in gone})
+            with store.index.transaction() as connection:
+                remember(connection, gone)
+    return Rebuilt(found, kept)
+
+
+def take_effect(store: Store, tell: Tell) -> list[str]:
+    """Let the documents that the index does not know take effect, while none is on its way in; which they were.
+
+    Raises:
+        StorageError: the store cannot be written.
+    """
+    with alone(store.root, tell):
+        sound = check_documents(store, unknown(store)).sound
+        store.replay(sound)
+    return sound
+
+
+def quarantine_leftovers(store: Store) -> None:
+    """Move indexes to quarantine that were set aside by a process that was killed before it did so."""
+    index = store.index_path
+    for path in sorted(index.parent.glob(f"{glob.escape(index.name)}.damaged-*")):
+        if not path.name.endswith(SIDE_FILES):
+            _quarantined(store.root, path)
+
+
+def _quarantined(root: Path, aside: Path) -> Path:
+    """Move a damaged index, with what SQLite keeps beside it, into the quarantine of the store."""
+    folder = root / "quarantine"
+    with explained(f"the damaged index {str(aside)!r} cannot be moved to quarantine"):
+        make_folder(folder, root)
+        number = 1
+        while (target := folder / f"index.sqlite-{number}").exists():
+            number += 1
+        for suffix in ("", *SIDE_FILES):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.move(f"{aside}{suffix}", f"{target}{suffix}")
+    return target
