@@ -34,7 +34,6 @@ from stargazer.assets.provenance import (
     Document,
     Entry,
     Execution,
-    Import,
 )
 from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
@@ -46,14 +45,14 @@ from stargazer.storage.additions import (
     with_links,
     without_provenance,
 )
-from stargazer.storage.checks import Checked, check_companions, run_checks
+from stargazer.storage.checks import check_companions, run_checks
 from stargazer.storage.cid import is_cid
 from stargazer.storage.files import hash_in_place, is_there, write_file
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import FORMAT, IndexDamaged
 from stargazer.storage.ledger import claims, memo, supersede, trust
-from stargazer.storage.ledger.documents import Ledger, account, now
+from stargazer.storage.ledger.documents import Ledger
 from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.outbox import Account, Outbox, Sent
@@ -613,7 +612,7 @@ class Store:
                 )
             ids = [record_id(item.asset.cid or "", keyvalues_of(item.asset)) for item in additions]
             records = {id: self._ipfile(record) for id, record in self.claims.records(entries).items()}
-            document = self._import(
+            document = import_of(
                 [entry for id, entry in entries.items() if id not in records], command, checked
             )
             written = self.write_document(document, arrived) if document.files else None
@@ -712,7 +711,7 @@ class Store:
         pairs = without_provenance(record.keyvalues)
         entry = Entry(cid=record.cid, keyvalues=pairs, name=record.name, size=record.size, origin=origin)
         with self.arriving() as arrived:
-            document = self._import([entry], command)
+            document = import_of([entry], command)
             self.apply(self.write_document(document, arrived), document, live=False)
         return self.existing(IpFile(cid=record.cid, id=record_id(record.cid, pairs)))
 
@@ -728,10 +727,6 @@ class Store:
                 arrived.objects.append(self.objects.keep(path, cid))
             with self.index.transaction() as connection:
                 verified.remember(connection, arrived.objects)
-
-    def _import(self, files: list[Entry], command: str, checked: Checked | None = None) -> Import:
-        checks, forced = (checked.ran, checked.forced) if checked else ([], [])
-        return Import(files=files, command=command, checks=checks, forced=forced, account=account(), at=now())
 
     # what every change is made of
 
