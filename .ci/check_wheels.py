@@ -127,20 +127,9 @@ def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
     if not (unpacked / "conftest.py").exists():
         raise CheckError(f"{sdist.name} has no conftest.py: its tests would run in the user's own store")
     run("uv", "pip", "install", "--quiet", "--python", interpreter, *needed_by_tests(layer))
-    options = [
-        "-c",
-        ROOT / "pyproject.toml",
-        "--rootdir",
-        unpacked,
-        "-q",
-        "-n",
-        "2",
-        "--dist",
-        "worksteal",
-        "--disable-warnings",
-    ]
+    settings = ["-c", ROOT / "pyproject.toml", "--rootdir", unpacked, "--disable-warnings"]
+    pytest = [interpreter, "-m", "pytest", *settings, "-q", "-n", "2", "--dist", "worksteal"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    pytest = [interpreter, "-m", "pytest", *options]
     done = subprocess.run([*pytest, *QUICK, "tests"], cwd=unpacked, env=environment, check=False)
     if done.returncode != 0:
         raise CheckError(f"the tests of stargazer-{layer}: pytest ended with {done.returncode}")

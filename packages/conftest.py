@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -469,12 +469,14 @@ class ProvenanceWatch:
 
 
 def documents_below(folders: Iterable[Path], seen: set[str]) -> Iterator[tuple[str, bytes]]:
-    """The provenance documents among the objects of all stores in these folders, but for those seen before."""
+    """The provenance documents in the ledgers of all stores in these folders, but for those seen before."""
     waiting = [str(folder) for folder in folders]
     while waiting:
         for folder in _folders_in(waiting.pop()):
-            if os.path.basename(folder) != "objects":
-                waiting.append(folder)
+            above, name = os.path.split(folder)
+            if os.path.basename(above) != "ledger":
+                if name != "objects":  # files of users, in many folders
+                    waiting.append(folder)
                 continue
             for shard in _folders_in(folder):
                 for path in _entries_of(shard, folders=False):
@@ -556,6 +558,30 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes expensive data once a session, for the worker that asks first and all others, in a folder of that name.
+
+    What is in the folder is shared by tests: they read it or copy it. What was cut short is made again.
+    """
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "made-once"
+    root.mkdir(exist_ok=True)
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder = root / name
+        with (root / f"{name}.made").open("a+") as made:
+            fcntl.lockf(made, fcntl.LOCK_EX)
+            if not made.seek(0, os.SEEK_END):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                made.write("made")
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,6 @@ documents: st.SearchStrategy[Document] = st.one_of(
         Import,
         files=st.lists(entries, max_size=2),
         command=text,
-        foreign=st.lists(text, max_size=2),
         trusted=st.lists(text, max_size=2),
         checks=st.lists(text, max_size=2),
         forced=st.lists(text, max_size=2),

@@ -27,7 +27,7 @@ def document(origin: str) -> bytes:
 
 
 def put(store: Path, data: bytes, name: str = CID) -> Path:
-    path = store / "objects" / name[-3:-1] / name
+    path = store / "ledger" / "own" / name[-3:-1] / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
@@ -40,7 +40,7 @@ import pytest
 from stargazer.assets.provenance import Entry, Import, dump
 
 def write(folder, origin):
-    path = folder / "store" / "objects" / "ab" / "{cid}"
+    path = folder / "store" / "ledger" / "foreign" / "ab" / "{cid}"
     path.parent.mkdir(parents=True)
     entry = Entry(cid="{cid}", keyvalues={{}}, origin=origin)
     path.write_bytes(dump(Import(files=[entry])))
@@ -113,7 +113,7 @@ def test_what_is_fit_for_anybody_is_not_noticed(text: str, equipment: ModuleType
     assert not equipment.private_in(document(text), {"the home's path": "/root/me", "nothing": "/"})
 
 
-def test_documents_are_told_from_other_objects_and_read_once(tmp_path: Path, equipment: ModuleType) -> None:
+def test_documents_are_told_from_other_files_and_read_once(tmp_path: Path, equipment: ModuleType) -> None:
     wanted = put(tmp_path / "deep" / "store", document("x"))
     put(tmp_path / "deep" / "store", b'{"no": "provenance"}', "bafkreiother")
     put(tmp_path / "deep" / "store", b"@read\nA\n+\nI\n", "bafkreireads")

@@ -1,4 +1,4 @@
-"""The test equipment itself: which tests run by default, as a sample, and in `hatch run long`."""
+"""The test equipment itself: which tests run by default, as a sample and in `hatch run long`, and what they share."""
 
 from __future__ import annotations
 
@@ -64,6 +64,33 @@ def test_other(): assert False
 
     assert status == 0, told
     assert "2 passed, 1 deselected" in told
+
+
+def test_expensive_data_is_made_once_for_all_workers(suite: Suite, tmp_path: Path) -> None:
+    turns = tmp_path / "turns"
+    text = f"""
+import pytest, time
+from pathlib import Path
+def make(folder):
+    with open({str(turns)!r}, "a") as file:
+        file.write("made\\n")
+    assert not (folder / "left").exists()
+    (folder / "left").touch()
+    time.sleep(1)
+    if len(Path({str(turns)!r}).read_text().splitlines()) == 1:
+        raise OSError("cut short")
+    (folder / "data").write_text("expensive")
+@pytest.mark.parametrize("number", range(4))
+def test_of_it(made_once, number):
+    assert (made_once("data", make) / "data").read_text() == "expensive"
+"""
+
+    status, told = suite(text, "-n", "2", "--dist", "load")
+
+    assert status == 1, told
+    assert "1 failed, 3 passed" in told
+    assert "cut short" in told
+    assert turns.read_text() == "made\nmade\n"
 
 
 @in_repository

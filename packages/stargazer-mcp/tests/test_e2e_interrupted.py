@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,14 @@ def cids(results: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registered(made_once: Callable[..., Path]) -> Path:
     """A home whose store has a reference and a lane each of two samples."""
+    return made_once("registered", register) / "home"
+
+
+def register(folder: Path) -> None:
     from stargazer.workflows.demo.simulate import simulate_sample
 
-    folder = tmp_path_factory.mktemp("registered")
     made = simulate_sample(str(folder / "data"), pairs=600, seed=1, genome_length=60000)
     env = {
         **os.environ,
@@ -75,7 +78,6 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         commands.append([data / lane["r1"], data / lane["r2"], f"sample={sample}", "lane=L1"])
     for words in commands:
         answer(stargazer("add", *words, "--json", env=env))
-    return folder / "home"
 
 
 @pytest.fixture
@@ -88,16 +90,20 @@ def home(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def undisturbed(registered: Path, made_once: Callable[..., Path]) -> dict[str, Any]:
     """The CIDs of a run of S and of one of T in a store where nothing else happened."""
-    home = tmp_path_factory.mktemp("undisturbed")
-    shutil.copytree(registered, home, dirs_exist_ok=True)
-    env = {**os.environ, "STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local")}
-    env["STARGAZER_CORES"] = "2"
-    return {
-        sample: cids(answer(stargazer(*GERMLINE, f"samples={sample}", env=env))["results"])
-        for sample in ("S", "T")
-    }
+
+    def run(home: Path) -> None:
+        shutil.copytree(registered, home, dirs_exist_ok=True)
+        env = {**os.environ, "STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local")}
+        env["STARGAZER_CORES"] = "2"
+        found = {
+            sample: cids(answer(stargazer(*GERMLINE, f"samples={sample}", env=env))["results"])
+            for sample in ("S", "T")
+        }
+        (home / "cids.json").write_text(json.dumps(found))
+
+    return json.loads((made_once("undisturbed", run) / "cids.json").read_text())
 
 
 def processes(home: Path) -> list[str]:

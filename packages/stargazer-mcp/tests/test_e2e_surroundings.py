@@ -49,14 +49,19 @@ def known() -> Any:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def data(made_once: Callable[..., Path]) -> dict[str, Path]:
     """A reference of 60,000 bases and a lane of reads."""
     from stargazer.workflows.demo.simulate import simulate_sample
 
-    folder = tmp_path_factory.mktemp("data") / "made"
-    made = simulate_sample(str(folder), pairs=600, seed=1, genome_length=60000)
-    lane = made["samples"][0]["lanes"][0]
-    return {name: folder / str(file) for name, file in [("reference", made["reference"]), *lane.items()][:4]}
+    def simulate(folder: Path) -> None:
+        made = simulate_sample(str(folder / "made"), pairs=600, seed=1, genome_length=60000)
+        files = [("reference", made["reference"]), *made["samples"][0]["lanes"][0].items()][:4]
+        (folder / "files.json").write_text(json.dumps({name: str(file) for name, file in files}))
+
+    folder = made_once("data", simulate)
+    return {
+        name: folder / "made" / file for name, file in json.loads((folder / "files.json").read_text()).items()
+    }
 
 
 NAMELESS = ["unshare", "--user", "--map-user=54321"]
@@ -64,14 +69,16 @@ NAMELESS = ["unshare", "--user", "--map-user=54321"]
 
 
 @pytest.fixture(scope="module")
-def called(data: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def called(data: dict[str, Path], made_once: Callable[..., Path]) -> Path:
     """A home where the variants of S have been called."""
-    home = tmp_path_factory.mktemp("called")
+    return made_once("called", lambda home: call_variants(data, home))
+
+
+def call_variants(data: dict[str, Path], home: Path) -> None:
     env = {**os.environ, "STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local")}
     stargazer("add", data["reference"], "build=small", env=env)
     stargazer("add", data["r1"], data["r2"], "sample=S", "lane=L1", env=env)
     stargazer(*GERMLINE, env=env)
-    return home
 
 
 @pytest.fixture

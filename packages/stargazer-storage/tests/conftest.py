@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stargazer.storage import checking
-from stargazer.storage.checking import Check
+from stargazer.storage import checks
+from stargazer.storage.checks import Check
 
 from . import ipfs_gateway, tus_server
 from .emulator import Mirror
@@ -78,10 +78,10 @@ def tus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tus_server.TusServ
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, Check]], None]]:
     """Install a distribution with these checks, and no other."""
 
-    def run(checks: dict[str, Check]) -> None:
+    def run(installed: dict[str, Check]) -> None:
         module = types.ModuleType("labchecks")
         lines = ["[stargazer.checks]"]
-        for number, (name, check) in enumerate(checks.items()):
+        for number, (name, check) in enumerate(installed.items()):
             setattr(module, f"check{number}", check)
             lines.append(f"{name} = labchecks:check{number}")
         monkeypatch.setitem(sys.modules, "labchecks", module)
@@ -91,7 +91,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         (folder / "entry_points.txt").write_text("\n".join([*lines, "x.broken = labchecks:absent", ""]))
         monkeypatch.syspath_prepend(str(tmp_path / "site"))
         real = importlib.metadata.entry_points
-        group = checking.ENTRY_POINT_GROUP
+        group = checks.ENTRY_POINT_GROUP
         found = [entry for entry in real(group=group) if "labchecks" in entry.value]
         monkeypatch.setattr(
             importlib.metadata, "entry_points", lambda **of: found if of == {"group": group} else real(**of)
@@ -104,5 +104,5 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def _forget() -> None:
-    checking._registered.cache_clear()
-    checking._checks_of.cache_clear()
+    checks._registered.cache_clear()
+    checks._checks_of.cache_clear()

@@ -22,6 +22,7 @@ import attrs
 from stargazer.assets import IpFile, StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
@@ -150,11 +151,11 @@ def _index(work: Work) -> Callable[[], object]:
 
     def change() -> None:
         work.journal.write("intent", first)
-        amended = work.store.amend(first, {"kind": "amended"})
+        amended = amend(work.store, first, {"kind": "amended"})
         work.journal.write("gone", first)
         work.journal.write("there", amended)
         work.journal.write("intent", second)
-        work.store.retract(second)
+        retract(work.store, second)
         work.journal.write("gone", second)
 
     return change
@@ -171,7 +172,7 @@ def _gc(work: Work) -> Callable[[], object]:
     for letter in "ab":
         record = work.add(f"gone-{letter}-{work.number}")
         work.journal.write("intent", record)
-        work.store.retract(record)
+        retract(work.store, record)
         work.journal.write("gone", record)
     return lambda: gc(work.store, grace=-1)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from stargazer.assets import StorageError
 from stargazer.assets.catalogue import QcReport
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.pinata import PinataFile, upload
 from stargazer.storage.pinata.api import Patience, PinataApi
@@ -96,11 +97,11 @@ def _change(store: Store, journal: Journal, number: str) -> Callable[[], object]
 
     def act() -> None:
         journal.write("intent", first)
-        amended = store.amend(first, {"kind": "amended"})
+        amended = amend(store, first, {"kind": "amended"})
         journal.write("gone", first)
         journal.write("there", amended)
         journal.write("intent", second)
-        store.retract(second)
+        retract(store, second)
         journal.write("gone", second)
 
     return act

@@ -20,6 +20,7 @@ from stargazer.storage.bundles.environment import (
     requirements,
 )
 from stargazer.storage.bundles.manifest import dump, parse
+from stargazer.storage.changes import retract
 from stargazer.storage.lineage._why import executions_of, why_each
 from stargazer.storage.store import Store, now, open_store
 
@@ -133,7 +134,7 @@ def test_a_bundle_without_lineage_has_none(history: History, tmp_path: Path) -> 
 
 def test_an_import_that_was_taken_back_is_an_error_that_says_so(history: History, tmp_path: Path) -> None:
     (record,) = history.store.query({"cid": history.raw.cid or ""})
-    history.store.retract(record)
+    retract(history.store, record)
 
     with pytest.raises(AssetNotFoundError, match=r"raw .* its record was taken back: add it again"):
         capsule(history, tmp_path / "out")

@@ -33,6 +33,7 @@ from stargazer.storage import bundles
 from stargazer.storage.bundles import BuiltinBundle, Fetched, News, find_bundle, known_bundles
 from stargazer.storage.bundles.find import ENTRY_POINT_GROUP, Lock
 from stargazer.storage.bundles.manifest import LARGEST, parse
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.maintenance import fsck
 from stargazer.storage.store import Addition, Store, open_store
@@ -162,8 +163,8 @@ def test_a_url_is_fetched_with_relative_mirrors(
 def test_amended_and_retracted_records_arrive_as_they_are_now(
     mine: Store, yours: Store, records: list[IpFile], tmp_path: Path
 ) -> None:
-    amended = mine.amend(records[2], {"lane": "L1"})
-    mine.retract(records[3])
+    amended = amend(mine, records[2], {"lane": "L1"})
+    retract(mine, records[3])
     made = bundles.make(mine, "now", [amended], tmp_path / "out")
 
     fetch(yours, made.path)
@@ -412,7 +413,7 @@ def test_no_bundle_changes_what_was_here_before(
     """Given a store that has the records, a bundle that carries their document and takes one back changes nothing."""
     fetch(yours, folder)
     before = state(yours)
-    mine.retract(records[0])
+    retract(mine, records[0])
     made = bundles.make(mine, "hostile", records[2:3], tmp_path / "hostile")
     assert len(made.manifest.provenance) == 2
 

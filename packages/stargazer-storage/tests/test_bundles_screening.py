@@ -12,7 +12,7 @@ from stargazer.assets import R1, R2, Asset, FormatError, IpFile
 from stargazer.assets.provenance import Import
 from stargazer.storage import bundles
 from stargazer.storage.bundles import Fetched, find_bundle
-from stargazer.storage.checking import Check, Lookup
+from stargazer.storage.checks import Check, Lookup
 from stargazer.storage.maintenance.rebuild import rebuild
 from stargazer.storage.store import Addition, Store, open_store
 

@@ -10,6 +10,7 @@ import pytest
 from stargazer.assets import FormatError
 from stargazer.assets.provenance import dump
 from stargazer.storage.bundles.review import scrutinised
+from stargazer.storage.changes import amend, retract, supersede
 from stargazer.storage.store import open_store
 
 from .lineage_store import imported, made
@@ -30,9 +31,9 @@ def test_whatever_a_store_writes_can_be_taken(tmp_path: Path) -> None:
     first, second = imported(store, "raw"), imported(store, "ünïcode \u3000 Ω")
     result = made(store, "lab.count", "3", {"given": first}, run_key="a" * 64)
     records = {record.cid: record for record in store.query({})}
-    changed = store.amend(records[first.cid or ""], {"sample": "changed"})
-    store.supersede(changed, records[second.cid or ""], "better")
-    store.retract(records[result.cid or ""])
+    changed = amend(store, records[first.cid or ""], {"sample": "changed"})
+    supersede(store, changed, records[second.cid or ""], "better")
+    retract(store, records[result.cid or ""])
 
     documents = [record.cid for record in store.query({"asset": "provenance"})]
 

@@ -12,9 +12,8 @@ import pytest
 from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, IpFile, StorageError
 from stargazer.assets.client import StorageClient
 from stargazer.storage.cid import compute_cid
-from stargazer.storage.client import LocalStorageClient
+from stargazer.storage.client import LocalStorageClient, PinataClient
 from stargazer.storage.pinata.api import Patience
-from stargazer.storage.pinata.client import PinataClient
 from stargazer.storage.settings import Settings
 
 from .pinata_emulator import PinataEmulator

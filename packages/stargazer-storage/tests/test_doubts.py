@@ -11,7 +11,7 @@ from stargazer.assets import StorageError
 from stargazer.storage.files import is_there
 from stargazer.storage.index.records import Index
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.store import open_store
+from stargazer.storage.store import check_format, open_store
 
 from .upkeep_store import add, commit, lose_index
 
@@ -109,6 +109,7 @@ def test_a_dry_run_of_fsck_takes_nothing_back(store):
 
 def test_files_without_provenance_are_looked_at_once(store, tmp_path):
     """A process that was killed may leave some, and fsck can say no more of them."""
+    check_format(store.root)
     (tmp_path / "a.txt").write_text("a")
     store.objects.add(tmp_path / "a.txt")
     assert len(warned(store)) == 1

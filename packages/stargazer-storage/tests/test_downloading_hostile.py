@@ -88,9 +88,7 @@ def assembly(part: Part, clock: Clock) -> Assembly[dict[str, str]]:
     def judge(found: dict[str, str], size: int) -> None:
         assert found == {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
-    return Assembly(
-        "", part, lambda fd: SumHasher(fd, ["sha256"]), judge, SIZE, speed=lambda: Speed(60, 4096, clock)
-    )
+    return Assembly("", part, lambda fd: SumHasher(fd, ["sha256"]), judge, SIZE, speed=lambda: Speed(clock))
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ from stargazer.storage.lineage import render, why
 print(store.read(record.cid).read_text())
 assert store.get(record.id) == record
 assert "imported from first.txt" in render(why(store, record.cid))
-for attempt in (lambda: add("second"), lambda: store.amend(record, {"kind": "x"}), lambda: store.retract(record)):
+for attempt in (lambda: add("second"), lambda: amend(store, record, {"kind": "x"}), lambda: retract(store, record)):
     try:
         attempt()
     except StorageError as error:

@@ -17,7 +17,7 @@ from stargazer.storage.bundles._fetch import select
 from stargazer.storage.bundles._make import documents_of
 from stargazer.storage.bundles.manifest import _unique, parse
 from stargazer.storage.bundles.review import accepted, needed, scrutinised
-from stargazer.storage.checking import Lookup
+from stargazer.storage.checks import Lookup
 from stargazer.storage.cid import RAW, cid_text
 from stargazer.storage.lineage import why
 from stargazer.storage.lineage._diff import diff

@@ -6,6 +6,7 @@ import pytest
 from stargazer.assets import Asset, AssetNotFoundError
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
+from stargazer.storage.changes import amend, retract, supersede
 from stargazer.storage.lineage import Step, render, why
 from stargazer.storage.store import Addition, Store, open_store
 
@@ -216,8 +217,8 @@ def test_a_missing_document_ends_the_way_and_says_so(store):
 def test_retracted_and_amended_files_are_still_explained(store):
     reads = imported(store, "reads")
     bam = made(store, "bam", reads)
-    store.retract(reads.record)
-    changed = store.amend(bam.record, {"sample": "renamed"})
+    retract(store, reads.record)
+    changed = amend(store, bam.record, {"sample": "renamed"})
 
     step = why(store, changed.cid)
 
@@ -237,7 +238,7 @@ def test_the_document_of_an_import_shows_what_it_brought(store):
 
 def test_documents_of_what_was_done_to_records_are_shown(store):
     reads = imported(store, "reads")
-    store.amend(reads.record, {"sample": "renamed"})
+    amend(store, reads.record, {"sample": "renamed"})
 
     text = render(why(store, store.documents(reads.cid, "amended")[0]))
 
@@ -307,7 +308,7 @@ def test_no_name_moves_the_terminal(store, tmp_path):
 def test_a_supersession_says_what_counts_instead_and_why(store):
     old, new = imported(store, "old"), imported(store, "new")
     records = [store.query({"cid": asset.cid})[0] for asset in (old, new)]
-    store.supersede(*records, "wrong chemistry")
+    supersede(store, *records, "wrong chemistry")
     (cid,) = store.documents(old.cid, "superseded")
 
     lines = render(why(store, cid)).splitlines()

@@ -9,6 +9,7 @@ import attrs
 import pytest
 from stargazer.assets import Asset
 from stargazer.assets.provenance import Execution, ToolUse
+from stargazer.storage.changes import retract
 from stargazer.storage.lineage.nearest import Nearest, find_nearest
 from stargazer.storage.store import Store, open_store
 
@@ -125,7 +126,7 @@ def test_a_task_that_was_never_executed_has_none(store: Store, call: Execution) 
 
 def test_a_result_that_was_taken_back(store: Store, call: Execution) -> None:
     (record,) = store.query({"kind": "made", "asset": "qc_report"})
-    store.retract(record)
+    retract(store, record)
 
     found = find_nearest(store, call)
 

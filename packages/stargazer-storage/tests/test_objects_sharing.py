@@ -97,7 +97,7 @@ add(f"{name}-again")
 assert len(store.query({})) == int(os.environ["EXPECTED"]), store.query({})
 for record in store.query({"asset": "qc_report"}):
     assert store.read(record.cid).read_text().startswith(record.keyvalues["sample"])
-store.amend(record, {"kind": "amended by " + name})
+amend(store, record, {"kind": "amended by " + name})
 with store.index.transaction() as connection:
     assert {p.name for p in root.iterdir() if "-wal" in p.name}
     connection.execute("CREATE TABLE IF NOT EXISTS odd(x)")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.remote import PinataRemote
@@ -92,7 +93,7 @@ def test_amended_three_times_while_the_service_is_down(here, there, pinata):
     record = add(here, "a", b">1\n" + 100_000 * b"A")
     pinata.stop()
     for build in "bcd":
-        record = here.amend(record, {"build": build})
+        record = amend(here, record, {"build": build})
     pinata.start()
     sent = pinata.received("POST /v3/files$")
 
@@ -105,7 +106,7 @@ def test_never_sent_and_amended_three_times(here, there, pinata):
     pinata.stop()
     record = add(here, "a")
     for build in "bcd":
-        record = here.amend(record, {"build": build})
+        record = amend(here, record, {"build": build})
     pinata.start()
 
     assert_agree(here, pinata, there)
@@ -114,7 +115,7 @@ def test_never_sent_and_amended_three_times(here, there, pinata):
 def test_amended_there_and_back_while_the_service_is_down(here, there, pinata):
     record = add(here, "a")
     pinata.stop()
-    here.amend(here.amend(record, {"build": "b"}), {"build": "a"})
+    amend(here, amend(here, record, {"build": "b"}), {"build": "a"})
     pinata.start()
 
     assert_agree(here, pinata, there)
@@ -123,7 +124,7 @@ def test_amended_there_and_back_while_the_service_is_down(here, there, pinata):
 def test_amended_and_added_again_while_the_service_is_down(here, there, pinata):
     record = add(here, "a")
     pinata.stop()
-    here.amend(record, {"build": "b"})
+    amend(here, record, {"build": "b"})
     add(here, "a")
     pinata.start()
 
@@ -133,7 +134,7 @@ def test_amended_and_added_again_while_the_service_is_down(here, there, pinata):
 def test_deleted_and_added_again_while_the_service_is_down(here, there, pinata):
     record = add(here, "a")
     pinata.stop()
-    here.retract(record)
+    retract(here, record)
     add(here, "a")
     pinata.start()
 
@@ -141,7 +142,7 @@ def test_deleted_and_added_again_while_the_service_is_down(here, there, pinata):
 
 
 def test_deleted_and_added_again_with_the_service_up(here, there, pinata):
-    here.retract(add(here, "a"))
+    retract(here, add(here, "a"))
     add(here, "a")
 
     assert_agree(here, pinata, there)
@@ -150,8 +151,8 @@ def test_deleted_and_added_again_with_the_service_up(here, there, pinata):
 def test_two_meanings_of_the_same_bytes_change_apart(here, there, pinata):
     first, second = add(here, "a"), add(here, "b")
     pinata.stop()
-    here.amend(first, {"build": "c"})
-    here.retract(second)
+    amend(here, first, {"build": "c"})
+    retract(here, second)
     pinata.start()
 
     assert_agree(here, pinata, there)
@@ -159,13 +160,13 @@ def test_two_meanings_of_the_same_bytes_change_apart(here, there, pinata):
 
 def test_two_meanings_become_one(here, there, pinata):
     first, second = add(here, "a"), add(here, "b")
-    assert here.amend(first, {"build": "b"}).id == second.id
+    assert amend(here, first, {"build": "b"}).id == second.id
 
     assert_agree(here, pinata, there)
 
 
 def test_two_machines_add_the_same_and_one_takes_it_back(here, there, pinata):
-    here.retract(add(here, "a"))
+    retract(here, add(here, "a"))
     add(there, "a")
     add(here, "a")
     push(here)
@@ -200,9 +201,9 @@ def test_any_sequence_of_changes_and_outages(here, there, pinata, monkeypatch, o
             case "add":
                 add(here, chosen.choice("abc"), b">chr1\n%s\n" % chosen.choice([b"A", b"C"]))
             case "amend" if records:
-                here.amend(chosen.choice(records), {"build": chosen.choice("abcd")})
+                amend(here, chosen.choice(records), {"build": chosen.choice("abcd")})
             case "retract" if records:
-                here.retract(chosen.choice(records))
+                retract(here, chosen.choice(records))
             case "switch":
                 pinata.stop() if up else pinata.start()
                 up = not up
@@ -231,9 +232,9 @@ def test_amended_and_deleted_while_a_push_is_running(here, there, pinata):
     again = make_store(here.root, pinata)
     for number, record in enumerate(records):
         if number % 2:
-            again.amend(record, {"build": f"c{number}"})
+            amend(again, record, {"build": f"c{number}"})
         else:
-            again.retract(record)
+            retract(again, record)
     pushing.join()
     pinata.faults.clear()
 
@@ -242,16 +243,16 @@ def test_amended_and_deleted_while_a_push_is_running(here, there, pinata):
 
 def test_one_that_was_taken_back_cannot_be_changed(here, pinata):
     record = add(here, "a")
-    here.retract(record)
+    retract(here, record)
     with pytest.raises(AssetNotFoundError):
-        here.amend(record, {"build": "b"})
+        amend(here, record, {"build": "b"})
 
 
 def test_nothing_private_becomes_public_because_it_was_changed(here, pinata):
     record = add(here, "a")
     pinata.stop()
-    record = here.amend(here.amend(record, {"build": "b"}), {"build": "a"})
-    here.retract(record)
+    record = amend(here, amend(here, record, {"build": "b"}), {"build": "a"})
+    retract(here, record)
     add(here, "a")
     pinata.start()
 
@@ -264,7 +265,7 @@ def test_what_is_on_both_networks_changes_on_both(here, pinata):
     add(here, "a")
     record = add(here, "a", public=True)
     pinata.stop()
-    changed = here.amend(record, {"build": "b"})
+    changed = amend(here, record, {"build": "b"})
     pinata.start()
     push(here)
     assert [(network, id) for network, id, _ in on_account(pinata)] == [
@@ -272,7 +273,7 @@ def test_what_is_on_both_networks_changes_on_both(here, pinata):
         ("public", changed.id),
     ]
 
-    here.retract(changed)
+    retract(here, changed)
     assert on_account(pinata) == []
 
 
@@ -283,7 +284,7 @@ def test_what_was_sent_twice_is_removed_wholly(here, pinata):
     push(here)
     assert len(on_account(pinata)) == 2  # done, not answered, not listed: nobody could know
 
-    here.retract(record)
+    retract(here, record)
 
     assert on_account(pinata) == []
 
@@ -292,7 +293,7 @@ def test_what_another_machine_added_too_stays_its_own(here, there, pinata):
     mine = add(here, "a")
     theirs = add(there, "a")
     assert mine.id == theirs.id
-    here.retract(mine)
+    retract(here, mine)
 
     assert [made_by for _, _, made_by in on_account(pinata)] == [theirs.keyvalues["provenance_cid"]]
 
@@ -302,7 +303,7 @@ def test_what_somebody_removed_from_the_account_by_hand_is_followed(here, pinata
     for file in pinata.files:
         here.remote.api.delete(file["id"], public=False)
 
-    here.retract(here.amend(record, {"build": "b"}))
+    retract(here, amend(here, record, {"build": "b"}))
 
     assert here.outbox.waiting() == []
     assert on_account(pinata) == []
@@ -332,7 +333,7 @@ def test_a_change_that_was_written_down_but_not_enqueued_is_sent_after_fsck(here
     monkeypatch.setattr("stargazer.storage.store.Store.apply", killed)
     monkeypatch.setattr("stargazer.storage.objects.Objects.remove", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
-        here.retract(record)
+        retract(here, record)
     monkeypatch.undo()
     again = make_store(here.root, pinata)
     fsck(again)
@@ -352,7 +353,7 @@ def test_no_provenance_is_made_up_because_the_true_one_cannot_be_had_now(here, t
     assert list(pulled.failed) == [record.cid]
     assert pulled.records == []
     with pytest.raises(StorageError, match=made_by):
-        there.amend(record, {"build": "b"})
+        amend(there, record, {"build": "b"})
     pinata.faults.remove(fault)
     assert [taken.keyvalues for taken in pull(there, found).records] == [record.keyvalues]
     assert [document.cid for document in there.query_here({"asset": "provenance"})] == [made_by]

@@ -20,6 +20,7 @@ from stargazer.assets import (
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage import bundles
 from stargazer.storage.bundles import find_bundle
+from stargazer.storage.changes import amend, retract, supersede, trust
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.lineage import why
@@ -247,7 +248,7 @@ def test_intermediates_stay_and_results_go(here, pinata):
 
 
 def test_in_the_cloud_a_task_ends_only_when_its_results_are_up(tmp_path, pinata):
-    store = make_store(tmp_path / "cloud", pinata, everything=True)
+    store = make_store(tmp_path / "cloud", pinata, sends_results=True)
     source = add(store)
     made = run(store, source)
     assert made.cid in {file["cid"] for file in pinata.files}
@@ -289,7 +290,7 @@ def test_what_a_stranger_did_is_no_answer_on_another_machine_either_until_it_is_
     document = record.keyvalues["provenance_cid"]
     assert not there.is_trusted(document)
 
-    here.trust([document])
+    trust(here, [document])
     here.remote.send(here)
     there.remote.listing.forget()
     there.remote.take_over(there, there.query({"cid": mine.cid}))
@@ -316,7 +317,7 @@ def test_what_a_stranger_did_is_no_answer_on_another_machine_of_the_account_unti
         lose_index(there)
         assert fsck(there).ok
 
-    there.trust([document])
+    trust(there, [document])
     assert there.remembered("theirs") is not None
 
 
@@ -333,7 +334,7 @@ def test_why_is_answered_from_the_account(here, there):
 def test_metadata_changed_here_is_changed_there_without_sending_bytes(here, there, pinata):
     record = add(here)
     sent = pinata.received("POST /v3/files$")
-    changed = here.amend(record, {"build": "hg38"})
+    changed = amend(here, record, {"build": "hg38"})
 
     assert listed(there, asset="reference") == [changed.id]
     assert there.query({"build": "hg38"})[0].keyvalues == changed.keyvalues
@@ -344,7 +345,7 @@ def test_metadata_changed_here_is_changed_there_without_sending_bytes(here, ther
 def test_a_record_taken_back_here_is_removed_there_and_no_other(here, there, pinata):
     first = add(here)
     second = add(here, build="hg38")
-    here.retract(first)
+    retract(here, first)
 
     assert listed(there, asset="reference") == [second.id]
     assert [file["keyvalues"]["build"] for file in pinata.files if "build" in file["keyvalues"]] == ["hg38"]
@@ -355,8 +356,8 @@ def test_what_is_taken_back_while_the_service_is_down_is_gone_here_at_once_and_t
 ):
     first, second = add(here), add(here, b">chr2\nA\n", "b.fa", "b")
     pinata.stop()
-    here.retract(first)
-    changed = here.amend(second, {"build": "c"})
+    retract(here, first)
+    changed = amend(here, second, {"build": "c"})
     assert listed(here, asset="reference") == [changed.id]
     pinata.start()
     here.remote.listing.forget()
@@ -370,7 +371,7 @@ def test_what_is_taken_back_while_the_service_is_down_is_gone_here_at_once_and_t
 def test_stale_listings_bring_nothing_back(here, pinata):
     record = add(here)
     pinata.set(stale_deleted=5)
-    here.retract(record)
+    retract(here, record)
 
     assert listed(here, asset="reference") == []
 
@@ -379,9 +380,9 @@ def test_another_machines_record_can_be_changed_and_removed(here, there, pinata)
     add(here)
     (found,) = there.query({"asset": "reference"})
 
-    changed = there.amend(found, {"build": "hg38"})
+    changed = amend(there, found, {"build": "hg38"})
     assert listed(there, asset="reference") == [changed.id]
-    there.retract(changed)
+    retract(there, changed)
 
     assert listed(there, asset="reference") == []
     assert "reference" not in kinds(pinata)
@@ -450,8 +451,8 @@ def test_pull_says_what_could_not_be_had_and_goes_on_later(here, there, pinata):
 def test_what_was_amended_and_taken_back_there_is_so_after_a_pull(here, there):
     first, second, third = (add(here, b">%d\nA\n" % n, f"{n}.fa", f"b{n}") for n in (1, 2, 3))
     pull(there, there.query({"asset": "reference"}))
-    changed = here.amend(second, {"build": "changed"})
-    here.retract(third)
+    changed = amend(here, second, {"build": "changed"})
+    retract(here, third)
 
     there.remote.listing.forget()
     pull(there, there.query({"asset": "reference"}))
@@ -572,7 +573,7 @@ def test_a_large_account_is_asked_with_filters_and_paged_fully(here, there, pina
 def test_what_was_superseded_there_is_so_after_a_pull(here, there):
     old, new = add(here), add(here, b">chr1\nACGTACGTAA\n", "new.fa", "GRCh38")
     pull(there, there.query({"asset": "reference"}))
-    here.supersede(old, new, reason="N replaced")
+    supersede(here, old, new, reason="N replaced")
 
     there.remote.listing.forget()
     pull(there, there.query({"asset": "reference"}))
@@ -583,8 +584,8 @@ def test_what_was_superseded_there_is_so_after_a_pull(here, there):
 def test_what_is_changed_while_there_is_no_token_is_told_when_there_is_one(here, there, pinata):
     first, second = add(here), add(here, b">chr2\nA\n", "b.fa", "b")
     local = LocalStorageClient(here.root).store
-    local.retract(first)
-    changed = local.amend(second, {"build": "c"})
+    retract(local, first)
+    changed = amend(local, second, {"build": "c"})
 
     push(make_store(here.root, pinata))
 

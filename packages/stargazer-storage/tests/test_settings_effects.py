@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import ConfigurationError, Reference, StargazerError
 from stargazer.storage import get_client
-from stargazer.storage.client import LocalStorageClient
-from stargazer.storage.pinata.client import PinataClient
+from stargazer.storage.client import LocalStorageClient, PinataClient
 from stargazer.storage.settings import Settings
 from stargazer.storage.store import Addition
 

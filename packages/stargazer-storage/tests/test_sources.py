@@ -7,15 +7,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from stargazer.assets import InvalidAssetError
-from stargazer.storage.download.http import anywhere, never, open_url, same_site
+from stargazer.storage.download.http import SourceError, anywhere, never, open_url, same_site, without_secrets
 from stargazer.storage.download.sources import (
     Gateway,
     LocalFile,
     Mirror,
     Source,
-    SourceError,
     source_of,
-    without_secrets,
 )
 
 from .download_host import Host, status

@@ -12,6 +12,7 @@ import pytest
 from stargazer.assets import FormatError, InvalidAssetError, StorageError
 from stargazer.assets.catalogue import R1, R2, ProvenanceDocument, QcReport, Reference
 from stargazer.assets.provenance import Import
+from stargazer.storage.changes import amend
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.maintenance import fsck
 from stargazer.storage.store import Addition, Store, open_store
@@ -317,7 +318,8 @@ def test_nobody_adds_provenance(store, tmp_path):
     with pytest.raises(InvalidAssetError, match="provenance is written by the store alone"):
         store.add([Addition(path=copy, asset=ProvenanceDocument(kind="import"))])
     with pytest.raises(InvalidAssetError, match="provenance is written by the store alone"):
-        store.amend(
+        amend(
+            store,
             record,
             {key: None for key in record.keyvalues if key != "provenance_cid"}
             | {"asset": "provenance", "kind": "import"},

@@ -10,7 +10,7 @@ import pytest
 from stargazer.assets import R1, R2, REGISTRY, Asset, FormatError, IpFile, asset
 from stargazer.assets.provenance import Import, dump, parse
 from stargazer.storage import statcache
-from stargazer.storage.checking import Check, Lookup
+from stargazer.storage.checks import Check, Lookup
 from stargazer.storage.store import Addition, Store, open_store
 
 READS = b"@read/1\nACGTACGT\n+\nIIIIIIII\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import R1, R2, Annotation, FormatError
 from stargazer.storage import statcache
+from stargazer.storage.changes import retract
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, Store, open_store
 
@@ -156,7 +157,7 @@ def test_a_file_of_another_type_is_looked_at(store, files):
 
 def test_what_was_taken_back_is_registered_anew(store, files):
     records = store.add(annotations(files))
-    store.retract(records[3])
+    retract(store, records[3])
 
     assert [record.id for record in store.add(annotations(files))] == [record.id for record in records]
     assert len(store.documents(records[3].cid)) == 2

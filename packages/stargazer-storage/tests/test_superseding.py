@@ -10,6 +10,7 @@ import pytest
 from stargazer.assets import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.catalogue import Reference
 from stargazer.assets.provenance import Supersession
+from stargazer.storage.changes import amend, reinstate, retract, supersede
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
@@ -31,7 +32,7 @@ def reports(store: Store, **pairs: str) -> list[str]:
 def test_searches_pass_the_old_record_over_unless_asked(store):
     old, new = add(store, "old"), add(store, "new")
 
-    store.supersede(old, new, "wrong chemistry")
+    supersede(store, old, new, "wrong chemistry")
 
     assert reports(store) == [new.id]
     assert reports(store, superseded="false") == [new.id]
@@ -45,7 +46,7 @@ def test_searches_pass_the_old_record_over_unless_asked(store):
 def test_the_client_finds_one_asset_again(store):
     old, new = add(store, "x", text="old"), add(store, "x", text="new")
     client = LocalStorageClient(store.root)
-    store.supersede(old, new)
+    supersede(store, old, new)
 
     (found,) = asyncio.run(client.query_files({"asset": "qc_report", "sample": "x"}))
     assert found.cid == new.cid
@@ -53,7 +54,7 @@ def test_the_client_finds_one_asset_again(store):
 
 def test_it_is_written_down_with_who_and_why(store):
     old, new = add(store, "old"), add(store, "new")
-    store.supersede(old, new, "wrong chemistry")
+    supersede(store, old, new, "wrong chemistry")
 
     (cid,) = store.documents(old.cid, "superseded")
     document = store.document(cid)
@@ -67,7 +68,7 @@ def test_it_is_written_down_with_who_and_why(store):
 
 def test_nothing_is_removed(store):
     old, new = add(store, "old"), add(store, "new")
-    store.supersede(old, new)
+    supersede(store, old, new)
 
     gc(store, grace=0)
 
@@ -76,28 +77,28 @@ def test_nothing_is_removed(store):
 
 def test_it_can_be_taken_back_and_said_anew(store):
     old, new, newest = add(store, "old"), add(store, "new"), add(store, "newest")
-    store.supersede(old, new)
-    store.supersede(old, newest)
+    supersede(store, old, new)
+    supersede(store, old, newest)
     assert store.successor(old.id) == newest.id
 
-    store.reinstate(old)
+    reinstate(store, old)
     assert reports(store) == [old.id, new.id, newest.id]
     with pytest.raises(InvalidAssetError, match="not superseded"):
-        store.reinstate(old)
+        reinstate(store, old)
 
-    store.supersede(old, new)
+    supersede(store, old, new)
     assert store.successor(old.id) == new.id
 
 
 def test_what_it_is_amended_into_is_superseded_too(store):
     old, new = add(store, "old"), add(store, "new")
-    store.supersede(old, new)
+    supersede(store, old, new)
 
-    amended = store.amend(old, {"kind": "better"})
+    amended = amend(store, old, {"kind": "better"})
 
     assert reports(store) == [new.id]
     assert store.successor(amended.id) == new.id
-    store.reinstate(amended)
+    reinstate(store, amended)
     assert reports(store) == [amended.id, new.id]
 
 
@@ -105,15 +106,15 @@ def test_other_records_of_the_same_bytes_stay(store):
     old, twin, new = add(store, "old", text="same"), add(store, "twin", text="same"), add(store, "new")
     assert old.cid == twin.cid
 
-    store.supersede(old, new)
+    supersede(store, old, new)
 
     assert reports(store) == [twin.id, new.id]
 
 
 def test_adding_the_same_again_does_not_bring_it_back(store):
     old, new = add(store, "old"), add(store, "new")
-    store.supersede(old, new)
-    store.retract(old)
+    supersede(store, old, new)
+    retract(store, old)
 
     add(store, "old")
 
@@ -127,8 +128,8 @@ def test_what_makes_no_sense_is_refused_and_writes_nothing(store, tmp_path):
     (reference,) = store.add([Addition(path=path, asset=Reference(build="x"))])
     (provenance,) = store.query({"cid": old.keyvalues["provenance_cid"]})
     gone = add(store, "gone")
-    store.retract(gone)
-    store.supersede(old, new)
+    retract(store, gone)
+    supersede(store, old, new)
     count = len(store.query({"asset": "provenance"}))
 
     for wrong, right, said in (
@@ -139,19 +140,19 @@ def test_what_makes_no_sense_is_refused_and_writes_nothing(store, tmp_path):
         (new, old, "superseded itself"),
     ):
         with pytest.raises(InvalidAssetError, match=said):
-            store.supersede(wrong, right)
+            supersede(store, wrong, right)
     with pytest.raises(AssetNotFoundError):
-        store.supersede(gone, new)
+        supersede(store, gone, new)
     with pytest.raises(AssetNotFoundError):
-        store.supersede(new, gone)
+        supersede(store, new, gone)
     assert len(store.query({"asset": "provenance"})) == count
 
 
 def test_it_holds_after_the_index_was_lost(store):
     old, new, mistaken = add(store, "old"), add(store, "new"), add(store, "mistaken")
-    store.supersede(old, new)
-    store.supersede(mistaken, new)
-    store.reinstate(mistaken)
+    supersede(store, old, new)
+    supersede(store, mistaken, new)
+    reinstate(store, mistaken)
     before = reports(store), reports(store, superseded="true"), store.successor(old.id)
     lose_index(store)
 
@@ -169,7 +170,7 @@ def test_an_index_without_tables_of_supersessions_is_made_again_and_takes_them(s
     store = open_store(store.root)
     assert [problem.kind for problem in fsck(store).problems] == ["index"]
 
-    store.supersede(old, new)
+    supersede(store, old, new)
 
     assert reports(store) == [new.id]
 
@@ -178,10 +179,10 @@ def test_several_that_say_so_at_once_leave_one_answer(store):
     """Each knows of those before it, or none of them does: one supersession stands, and one undo is enough."""
     old, *others = (add(store, name) for name in "abcdef")
     with ThreadPoolExecutor(len(others)) as pool:
-        list(pool.map(lambda new: open_store(store.root).supersede(old, new), others))
+        list(pool.map(lambda new: supersede(open_store(store.root), old, new), others))
 
     assert store.successor(old.id) in {record.id for record in others}
     assert reports(store, superseded="true") == [old.id]
-    store.reinstate(old)
+    reinstate(store, old)
     assert reports(store) == [record.id for record in (old, *others)]
     assert fsck(store).problems == []

@@ -12,6 +12,7 @@ from stargazer.assets.catalogue import QcReport, Reference, ReferenceIndex
 from stargazer.assets.provenance import Entry, Execution, Import, dump
 from stargazer.storage import bundles
 from stargazer.storage.bundles import find_bundle
+from stargazer.storage.changes import amend, retract, supersede, trust
 from stargazer.storage.lineage.nearest import find_nearest
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.store import Addition, Store, open_store
@@ -59,12 +60,12 @@ def test_what_others_did_is_no_answer_until_it_is_trusted(mine: Store, bundle: P
     assert mine.remembered(KEY) is None
     assert not mine.is_trusted(execution(mine))
 
-    assert mine.trust([execution(mine)]) == [execution(mine)]
+    assert trust(mine, [execution(mine)]) == [execution(mine)]
 
     found = mine.remembered(KEY)
     assert found is not None
     assert found[0] == execution(mine)
-    assert mine.trust([execution(mine)]) == []  # it is already
+    assert trust(mine, [execution(mine)]) == []  # it is already
 
 
 def test_a_bundle_is_trusted_when_it_is_fetched_or_fetched_again(mine: Store, bundle: Path) -> None:
@@ -183,7 +184,7 @@ def test_a_result_that_was_taken_back_stays_so_when_somebody_else_imports_it(
     own = made(mine, "lab.count", "4", {"given": imported(mine, "raw")}, run_key=KEY)
     record = own.record
     assert record is not None
-    mine.retract(record)
+    retract(mine, record)
     pairs = {key: value for key, value in record.keyvalues.items() if key != "provenance_cid"}
     path = tmp_path / record.name
     path.write_bytes(mine.objects.path(record.cid).read_bytes())
@@ -266,10 +267,10 @@ def test_no_amendment_of_somebody_else_hides_a_record_that_is_here(mine: Store, 
     pairs = {"asset": "qc_report", "kind": "raw", "sample": "old"}
     better = pairs | {"sample": "better"}
     (tmp_path / "old").write_text("old")
-    mine.supersede(records[old.cid or ""], records[new.cid or ""])
+    supersede(mine, records[old.cid or ""], records[new.cid or ""])
     theirs = open_store(tmp_path / "others")
     added = theirs.add([Addition(tmp_path / "old", QcReport.from_keyvalues(pairs))])[0]
-    amended = theirs.amend(added, better)
+    amended = amend(theirs, added, better)
     (mine_too,) = mine.add([Addition(tmp_path / "old", QcReport.from_keyvalues(better))])
     assert mine_too.id == amended.id
     before = mine.query({"asset": "qc_report"})
@@ -295,4 +296,4 @@ def test_what_this_store_did_itself_comes_before_what_it_trusts(mine: Store, bun
 
 def test_what_is_not_known_here_cannot_be_trusted(mine: Store, theirs: Store) -> None:
     with pytest.raises(AssetNotFoundError, match="no execution"):
-        mine.trust([execution(theirs)])
+        trust(mine, [execution(theirs)])

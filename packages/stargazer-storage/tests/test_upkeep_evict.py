@@ -10,6 +10,7 @@ import pytest
 from stargazer.assets import StorageError
 from stargazer.assets.provenance import Entry, Execution, dump
 from stargazer.storage import recompute
+from stargazer.storage.changes import trust
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
@@ -115,7 +116,7 @@ def test_what_somebody_else_says_is_not_counted_on_unless_it_is_trusted(store):
 
     (refused,) = evict(store, [record]).refused
     assert refused.why.startswith("somebody else says that summarise made it")
-    store.trust([cid])
+    trust(store, [cid])
     assert evict(store, [record]).evicted
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import StorageError
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.index.schema import IndexDamaged
 from stargazer.storage.lineage import render, why
 from stargazer.storage.maintenance._fsck import fsck
@@ -23,8 +24,8 @@ def store(tmp_path):
     """Three files added, one edited, one deleted, and one made of the others."""
     store = open_store(tmp_path / "store")
     first, second, third = (add(store, name) for name in "abc")
-    store.amend(second, {"kind": "better"})
-    store.retract(third)
+    amend(store, second, {"kind": "better"})
+    retract(store, third)
     commit(store, "d", first, second)
     return store
 
@@ -60,7 +61,7 @@ def test_what_was_added_before_anybody_noticed_stays(store):
 
     assert store.doubt() == ""
     assert {problem.kind for problem in report.problems} == {"document"}
-    store.retract(fourth)
+    retract(store, fourth)
     kept = [record for record in state(store)[0] if record[5]["asset"] == "qc_report"]
     assert kept == [record for record in before[0] if record[5]["asset"] == "qc_report"]
     assert fsck(store).problems == []
@@ -162,7 +163,7 @@ def header_inverted(store, at):
     assert fsck(store).problems == []
     store.index.close()
     store = open_store(store.root)
-    store.retract(add(store, "late"))
+    retract(store, add(store, "late"))
     assert store.doubt() == ""
 
 
@@ -230,7 +231,7 @@ def test_a_bit_flipped_within_a_record_is_noticed_by_a_quick_run(store):
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_a_torn_log_is_made_good(tmp_path, share):
     store = open_store(tmp_path / "store")
-    code = "add(store, 'a'); add(store, 'b'); store.amend(add(store, 'c'), {'kind': 'x'}); import os; os._exit(0)"
+    code = "add(store, 'a'); add(store, 'b'); amend(store, add(store, 'c'), {'kind': 'x'}); import os; os._exit(0)"
     assert spawn(code, store.root).wait() == 0
     (log,) = store.root.glob("index.sqlite-wal")
     with open(log, "r+b") as file:
@@ -326,9 +327,9 @@ def test_any_history_is_told_again_by_its_documents(tmp_path_factory, history):
         elif step == "commit":
             commit(store, which, *records[:2], text=name)
         elif records and step == "amend":
-            store.amend(records[which % len(records)], {"kind": name})
+            amend(store, records[which % len(records)], {"kind": name})
         elif records:
-            store.retract(records[which % len(records)])
+            retract(store, records[which % len(records)])
     before = state(store)
 
     lose_index(store)

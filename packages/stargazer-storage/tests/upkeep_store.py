@@ -19,6 +19,7 @@ PRELUDE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.store import open_store
 from upkeep_store import add, commit
 store = open_store(Path(sys.argv[2]))

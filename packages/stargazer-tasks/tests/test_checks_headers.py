@@ -26,6 +26,7 @@ from stargazer.assets import (
 )
 from stargazer.storage import Addition, Lookup, Store, bundles, open_store
 from stargazer.storage.bundles import find_bundle
+from stargazer.storage.changes import supersede
 from stargazer.tasks.checks import fields
 from stargazer.tasks.checks.variants import is_gvcf
 
@@ -190,7 +191,7 @@ def test_a_superseded_reference_is_not_taken(
     assert "reference_cid" not in said(store, path)
     (old,) = store.query({"build": "old"})
     (record,) = store.query({"build": "T"})
-    store.supersede(old, record)
+    supersede(store, old, record)
     assert said(store, path)["reference_cid"] == new
 
 

@@ -12,6 +12,7 @@ import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage import bundles, get_client
 from stargazer.storage.bundles import find_bundle
+from stargazer.storage.changes import retract
 from stargazer.tasks.execution import AssetEnvironment, asking_why, refreshing, workspace
 from stargazer.tasks.execution.options import Miss, NotRemembered
 
@@ -109,7 +110,7 @@ def asked(work: Callable[[], Any]) -> list[Miss]:
 
 def test_what_was_taken_back_is_said() -> None:
     report = asyncio.run(made("a"))
-    get_client().store.retract(report.record)
+    retract(get_client().store, report.record)
 
     (miss,) = asked(lambda: made("a"))
 

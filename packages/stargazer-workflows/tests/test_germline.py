@@ -17,8 +17,7 @@ from stargazer.assets import R1, R2, Alignment, Intervals, Reference, Variants
 from stargazer.tasks import bcftools, call_variants, gather_variants, samtools, split_intervals
 from stargazer.tasks.execution import named_outputs
 from stargazer.tasks.germline.alignment import read_group
-from stargazer.workflows import germline
-from stargazer.workflows._parallel import parallel
+from stargazer.workflows import germline, parallel
 from stargazer.workflows.germline import FILTER, germline_short_variant_discovery
 
 CONTIG = "chr17:7658421-7697490"

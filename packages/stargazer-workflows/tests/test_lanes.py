@@ -26,6 +26,7 @@ from stargazer.assets import (
     ToolError,
 )
 from stargazer.storage import Addition
+from stargazer.storage.changes import amend
 from stargazer.tasks import bcftools, samtools
 from stargazer.workflows.germline import germline_short_variant_discovery, preprocess_sample
 from stargazer.workflows.inputs import lanes_of
@@ -214,7 +215,7 @@ def following(lab: Any, text: str) -> None:
     """Do what the commands in a message say: `stargazer amend ID ... lane=NAME`."""
     for words in re.findall(r"`stargazer amend ([0-9a-f ]+) lane=(\w+)`", text):
         for id in words[0].split():
-            lab.client.store.amend(lab.client.store.get(id), {"lane": words[1]})
+            amend(lab.client.store, lab.client.store.get(id), {"lane": words[1]})
 
 
 @pytest.mark.parametrize("lane", [None, "L001"])
@@ -265,13 +266,13 @@ def test_mates_that_are_registered_otherwise_are_named(
     first = small_lab.add(r1, R1(sample="s"))
     small_lab.add(r2, R2(sample="s", r1_cid=first if linked else None))
     changed = small_lab.client.store.query({"asset": ("r1", "r2")[end]})[0]
-    small_lab.client.store.amend(changed, {"sample": "t", "lane": "L"} if linked else {"lane": "L"})
+    amend(small_lab.client.store, changed, {"sample": "t", "lane": "L"} if linked else {"lane": "L"})
     with pytest.raises(AssetNotFoundError, match="may be it, which is registered for sample 's'") as caught:
         small_lab.run(lanes_of, "t" if linked else "s")
 
     (id, words) = re.findall(r"`stargazer amend ([0-9a-f]+) ([^`]*)`", str(caught.value))[0]
     fields = dict(word.split("=") for word in words.split())
-    small_lab.client.store.amend(small_lab.client.store.get(id), fields)
+    amend(small_lab.client.store, small_lab.client.store.get(id), fields)
 
     ((one, two),) = small_lab.run(lanes_of, "t" if linked else "s")
     assert (one.lane, two.lane) == ("L", "L")

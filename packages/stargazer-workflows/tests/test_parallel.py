@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import ToolError
-from stargazer.workflows._parallel import parallel
+from stargazer.workflows import parallel
 
 
 async def after(seconds: float, value: Any) -> Any:

@@ -147,8 +147,7 @@ def _named(
             if companion.record is not None and companion.record.id not in found:
                 accompanies = _accompanies(companion)
                 place(
-                    companion,
-                    companion.path_beside(path) if accompanies else folder / _own_name(companion),
+                    companion, companion.path_beside(path) if accompanies else folder / _own_name(companion)
                 )
     return list(found.values())
 

@@ -1,8 +1,9 @@
 from ._add import add, additions_of, check_pairs, field_text
 from .additions import Addition, check_files, check_metadata
-from .checking import Known, Lookup, checked_one_by_one
+from .changes import amend, reinstate, retract, supersede, trust
+from .checks import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
-from .client import LocalStorageClient, StoreClient, get_client
+from .client import LocalStorageClient, PinataClient, StoreClient, get_client
 from .companions import with_companions
 from .doubts import holds_files
 from .download.fetch import fetch_file
@@ -11,7 +12,7 @@ from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .ledger.documents import account, now
 from .locks import is_locked, new_lock, private_folder, try_lock
-from .pinata.client import PinataClient
+from .outbox import Sent
 from .recompute import makers, makes
 from .refusals import refused
 from .settings import VARIABLES, Settings
@@ -25,12 +26,14 @@ __all__ = [
     "LocalStorageClient",
     "Lookup",
     "PinataClient",
+    "Sent",
     "Settings",
     "Store",
     "StoreClient",
     "account",
     "add",
     "additions_of",
+    "amend",
     "check_files",
     "check_metadata",
     "check_pairs",
@@ -56,6 +59,10 @@ __all__ = [
     "open_store",
     "private_folder",
     "refused",
+    "reinstate",
+    "retract",
+    "supersede",
+    "trust",
     "try_lock",
     "with_companions",
 ]

@@ -29,7 +29,7 @@ from stargazer.assets import (
 )
 from stargazer.assets.keyvalues import encode, plain
 from stargazer.storage.additions import Addition, check_files
-from stargazer.storage.checking import Lookup
+from stargazer.storage.checks import Lookup
 from stargazer.storage.cid import is_cid
 from stargazer.storage.filenames import guess_type, mates
 from stargazer.storage.refusals import refused

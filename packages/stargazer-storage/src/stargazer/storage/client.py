@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import attrs
 from stargazer.assets import ConfigurationError, IpFile, StorageError, asset_class
 from stargazer.storage.additions import Addition
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.store import Store, open_store
 
 if TYPE_CHECKING:
+    from stargazer.storage.pinata.api import Patience
     from stargazer.storage.settings import Settings
 
-__all__ = ["LocalStorageClient", "StoreClient", "get_client"]
+__all__ = ["LocalStorageClient", "PinataClient", "StoreClient", "get_client"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,8 +55,6 @@ def get_client(settings: Settings | None = None) -> StoreClient:
 
 def _new_client(settings: Settings) -> StoreClient:
     if settings.pinata_jwt:
-        from stargazer.storage.pinata.client import PinataClient
-
         return PinataClient(settings)
     return LocalStorageClient(settings.local, index=settings.index)
 
@@ -117,7 +117,7 @@ class StoreClient:
             AssetNotFoundError: no such record.
             InvalidAssetError: metadata that its type does not take.
         """
-        return await _in_thread(self.store.amend, ipfile, keyvalues)
+        return await _in_thread(amend, self.store, ipfile, keyvalues)
 
     async def delete_file(self, ipfile: IpFile) -> None:
         """Remove one record.
@@ -125,7 +125,7 @@ class StoreClient:
         Raises:
             AssetNotFoundError: no such record.
         """
-        await _in_thread(self.store.retract, ipfile)
+        await _in_thread(retract, self.store, ipfile)
 
     def _bring(self, ipfile: IpFile, dest: Path | None) -> Path:
         if dest is None:
@@ -144,6 +144,40 @@ class LocalStorageClient(StoreClient):
 
     def __init__(self, root: Path, index: Path | None = None):
         super().__init__(open_store(root, index))
+
+
+class PinataClient(StoreClient):
+    """Keeps files on this machine and in an account at Pinata.
+
+    Everything is registered here first and sent then; a service that is down fails nothing. What is here already is
+    never downloaded again.
+
+    Args:
+        settings: with a Pinata token.
+        patience: with a service that does not answer.
+    """
+
+    def __init__(self, settings: Settings, patience: Patience | None = None):
+        from stargazer.storage.pinata.api import Patience, PinataApi
+        from stargazer.storage.pinata.remote import PinataRemote
+        from stargazer.storage.settings import PUBLIC_GATEWAY
+
+        cloud = settings.mode == "cloud"
+        api = PinataApi(
+            settings.pinata_jwt,
+            api=settings.pinata_api,
+            uploads=settings.pinata_uploads,
+            patience=patience or (Patience() if cloud else Patience(attempts=4, seconds=90.0)),
+        )
+        remote = PinataRemote(
+            api,
+            gateway=settings.gateway_url,
+            token=settings.pinata_gateway_token,
+            private_gateway="" if settings.pinata_gateway == PUBLIC_GATEWAY else settings.gateway_url,
+            public=settings.pinata_visibility == "public",
+            sends_results=cloud,
+        )
+        super().__init__(open_store(settings.local, settings.index, remote))
 
 
 def _base_name(name: str) -> str:

@@ -21,7 +21,8 @@ from stargazer.assets import StorageError
 from stargazer.storage.cid import BLOCK_SIZE, CidHasher, compute_cid, hash_file
 
 __all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
-           "make_folders", "move_file", "open_shared", "place_link", "share_file", "sync_paths"]  # fmt: skip
+           "make_folders", "move_file", "open_shared", "place_link", "share_file", "sync_paths",
+    "write_file"]  # fmt: skip
 
 _PIECE = 2 * BLOCK_SIZE  # bytes per system call of the copy
 _READ_ONLY = 0o444
@@ -131,6 +132,25 @@ def place_link(original: Path, target: Path) -> None:
                 "without --in-place."
             ) from error
         raise
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a small file, whole or not at all, durably.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    sync_paths([path.parent])
 
 
 def is_there(path: str | os.PathLike[str]) -> bool:

@@ -221,10 +221,8 @@ def private_folder(work: Path, name: str) -> Iterator[Path]:
     Raises:
         StorageError: it cannot be made.
     """
-    try:
+    with explained(f"cannot write to {str(work)!r}"):
         lock, held = new_lock(work, name)
-    except OSError as error:
-        raise StorageError(f"cannot write to {str(work)!r}: {error.strerror}") from error
     folder = lock.with_suffix("")
     try:
         folder.mkdir()

@@ -7,15 +7,15 @@ is not yet. A change of a record that is in an account is enqueued in its own tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
+    from stargazer.assets import IpFile
     from stargazer.storage.index.records import Index
 
-__all__ = ["Outbox", "Waiting"]
+__all__ = ["Outbox", "Sent", "Waiting"]
 
 
 @attrs.frozen
@@ -42,6 +42,19 @@ class Waiting:
     error: str
     upload_url: str
     number: int
+
+
+@attrs.frozen
+class Sent:
+    """What came of sending.
+
+    Attributes:
+        count: entries of the outbox that are done.
+        left: those that are not, with why. What was enqueued meanwhile is not counted.
+    """
+
+    count: int
+    left: list[Waiting]
 
 
 class Outbox:
@@ -75,6 +88,11 @@ class Outbox:
             "number = (SELECT max(number) + 1 FROM outbox)",
             record, public, cid, rank, wanted, became, int(doubtful),
         )  # fmt: skip
+
+    def enqueue_missing(self, record: IpFile, *, public: bool, rank: int = 0) -> None:
+        """Let a record wait that is neither known to be on a network nor waits to be: the service may have it."""
+        if not self.is_known(record.id, public):
+            self.enqueue(record.id, record.cid, public=public, rank=rank, doubtful=True)
 
     def waiting(self) -> list[Waiting]:
         """Everything that waits, in the order in which it is to be sent."""
@@ -134,10 +152,6 @@ class Outbox:
         return {
             bool(public) for (public,) in self._read("SELECT public FROM remote WHERE record = ?", record)
         }
-
-    def is_remote(self, records: Iterable[str]) -> bool:
-        """Whether any of these records is known to be in the account."""
-        return any(self.networks(record) for record in records)
 
     def _set(self, item: Waiting, what: str, *values: object) -> None:
         sql = f"UPDATE outbox SET {what} WHERE record = ? AND public = ?"

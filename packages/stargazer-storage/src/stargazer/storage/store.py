@@ -7,7 +7,6 @@ index. A crash in between leaves objects that nothing refers to, or a document t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import secrets
@@ -24,15 +23,12 @@ from stargazer.assets import (
     Asset,
     AssetNotFoundError,
     FormatError,
-    IntegrityError,
     InvalidAssetError,
     IpFile,
     StargazerError,
     StorageError,
-    asset_class,
     record_id,
 )
-from stargazer.assets.addresses import hidden
 from stargazer.assets.provenance import (
     Amendment,
     Document,
@@ -42,51 +38,57 @@ from stargazer.assets.provenance import (
     Retraction,
     Supersession,
 )
-from stargazer.storage import doubts, mirrors, statcache, verified
+from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
     Addition,
     check_files,
     check_metadata,
     keyvalues_of,
-    refuse_secrets,
     settle,
     with_links,
     without_provenance,
 )
-from stargazer.storage.checking import Checked, check_companions, run_checks
+from stargazer.storage.checks import Checked, check_companions, run_checks
 from stargazer.storage.cid import is_cid
-from stargazer.storage.files import hash_in_place, is_there, open_shared
+from stargazer.storage.files import hash_in_place, is_there, write_file
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
-from stargazer.storage.index.schema import IndexDamaged
+from stargazer.storage.index.schema import FORMAT, IndexDamaged
 from stargazer.storage.ledger import claims, memo, supersede, trust
 from stargazer.storage.ledger.documents import Ledger, account, now
-from stargazer.storage.lineage import dependencies
+from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
-from stargazer.storage.outbox import Outbox
+from stargazer.storage.outbox import Outbox, Sent
 
 if TYPE_CHECKING:
     from stargazer.storage.download.http import Progress
     from stargazer.storage.download.sources import Source
 
-__all__ = ["Addition", "Remote", "Store", "open_store"]
+__all__ = ["Arrivals", "Remote", "Store", "check_format", "open_store"]
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
 _TICK = 50_000_000  # ns: a filesystem's clock may be a little behind
 
 
 class Remote(Protocol):
-    """An account that completes a store: what is registered here goes there, and what is there is found here."""
+    """An account that completes a store: what is registered here goes there, and what is there is found here.
 
-    @property
-    def publishes(self) -> bool:
-        """Whether what is added and pushed goes to the public network unless it is said."""
+    Attributes:
+        publishes: what is added goes to the public network unless it is said.
+        sends_results: what a task makes is sent before the task ends, for the next one may run elsewhere.
+    """
+
+    publishes: bool
+    sends_results: bool
 
     def query(self, store: Store, keyvalues: Mapping[str, str], public: bool | None) -> list[IpFile]:
         """The records of both sides, each once; those of one network, if `public` is said."""
 
-    def remembered(self, store: Store, run_key: str) -> bool:
-        """Whether the account has an execution with this run key, which is known here now."""
+    def here(self, store: Store, record: IpFile) -> IpFile:
+        """A record that may be only there, made known here so that it can be changed."""
+
+    def documents(self, run_key: str = "") -> dict[str, bool]:
+        """The CIDs of provenance documents there, each with whether it is the store's own; of one run key, if given."""
 
     def sources(self, cid: str) -> list[Source]:
         """Where in the account the bytes of a CID may be had."""
@@ -94,29 +96,8 @@ class Remote(Protocol):
     def size(self, cid: str) -> int:
         """Bytes of a CID at most, as the account says; 0 if it does not."""
 
-    def owns(self, cid: str) -> bool | None:
-        """Whether a provenance document of the account is this store's own word; None if the account has none such."""
-
-    def takes(self, document: Document) -> bool:
-        """Whether the files that a new document tells of are sent."""
-
-    def here(self, store: Store, record: IpFile) -> IpFile:
-        """A record that may be only there, made known here so that it can be changed."""
-
-    def added(self, store: Store, records: Sequence[IpFile], additions: Sequence[Addition]) -> None:
-        """Send what was added, and what was here before and is not there."""
-
-    def changed(self, store: Store) -> None:
-        """Send what can be sent; the rest waits, with a warning."""
-
-    def committed(self, store: Store, task: str) -> None:
-        """Send what an execution made, where its results have to be there before the next one begins."""
-
-    def hand_over(self, store: Store, records: Iterable[IpFile]) -> None:
-        """Send the results of what somebody started, with everything that says how they were made."""
-
-    def replayed(self, store: Store, cids: Sequence[str]) -> None:
-        """Let changes of our own wait that were written down but not enqueued, or were forgotten with an index."""
+    def send(self, store: Store) -> Sent:
+        """Send everything that waits, as far as the service takes it."""
 
 
 @attrs.define
@@ -142,6 +123,7 @@ def open_store(root: Path, index: Path | None = None, remote: Remote | None = No
     opened: list[Store] = []
     database = Index(
         index_path(root, index),
+        before=functools.partial(check_format, root),
         has_files=functools.partial(doubts.holds_files, root),
         first_use=lambda: opened[0].notice(),
     )
@@ -149,10 +131,39 @@ def open_store(root: Path, index: Path | None = None, remote: Remote | None = No
     return opened[0]
 
 
+def check_format(root: Path) -> None:
+    """Refuse a store that another version wrote otherwise; a new one is marked with the format of this version.
+
+    Raises:
+        StorageError: it is of another format, or cannot be looked at or marked.
+    """
+    path = root / "format"
+    try:
+        found = path.read_text().strip()
+    except FileNotFoundError:
+        old = is_there(root / "objects") and not is_there(root / "ledger")
+        found = "1" if old else ""
+    except OSError as error:
+        raise StorageError(f"the store {str(root)!r} cannot be read: {error.strerror}") from error
+    if found == str(FORMAT):
+        return
+    if found:
+        older = found.isdecimal() and int(found) < FORMAT
+        raise StorageError(
+            f"the store {str(root)!r} was written by {'an older' if older else 'a newer'} Stargazer (format {found}, "
+            f"not {FORMAT}), and was not changed: "
+            + ("move it away and add its files again" if older else "upgrade stargazer-storage")
+        )
+    with contextlib.suppress(OSError):  # what is to be written next says why it cannot be
+        root.mkdir(parents=True, exist_ok=True)
+        write_file(path, f"{FORMAT}\n".encode())
+
+
 class Store:
     """Registers, finds and reads files in one folder; safe with several processes and threads.
 
-    Every method blocks; `StoreClient` is its asynchronous face.
+    Every method blocks; `StoreClient` is its asynchronous face. Changes of what is registered are functions that take
+    a store: see `stargazer.storage.changes`.
 
     Attributes:
         objects: the bytes of files, by CID.
@@ -160,20 +171,17 @@ class Store:
         ledger: the provenance documents.
         outbox: what is still to be sent to an account.
         remote: the account that completes the store, if it has one.
+        is_open: the index was opened.
         is_checked: fsck is at work, and says itself what is wrong with the index.
     """
 
     def __init__(
         self, objects: Objects, index: Index, ledger: Ledger, outbox: Outbox, remote: Remote | None = None
     ):
-        self.objects, self.index, self.ledger, self.outbox, self.remote = (
-            objects,
-            index,
-            ledger,
-            outbox,
-            remote,
-        )
+        self.objects, self.index, self.ledger, self.outbox = objects, index, ledger, outbox
+        self.remote = remote
         self.claims = claims.Claims(index, ledger)
+        self.verified = verified.Verified(objects, index)
         self.root = objects.root
         self.is_checked = self.is_open = False
 
@@ -256,7 +264,7 @@ class Store:
     def get(self, id: str) -> IpFile | None:
         """One record by its id; of an account, one that is known here."""
         record = self.here(id)
-        return self.with_network(record) if record and self.remote else record
+        return self.with_network(record) if record else None
 
     def here(self, id: str) -> IpFile | None:
         """One record by its id, if this machine's index has it."""
@@ -265,29 +273,54 @@ class Store:
         document = self.index.table("records").get(where("id") == id)
         return self._ipfile(document) if document else None
 
+    def existing(self, record: IpFile) -> IpFile:
+        """A record as it is now; one that is in the account alone is made known here.
+
+        Raises:
+            AssetNotFoundError: there is none.
+        """
+        if self.remote is not None:
+            record = self.remote.here(self, record)
+        current = self.here(record.id or record_id(record.cid, record.keyvalues))
+        if current is None:
+            raise self.no_record(record.id or record.cid)
+        return current
+
+    def no_record(self, name: str) -> AssetNotFoundError:
+        """The error that there is no record of this id or CID."""
+        return AssetNotFoundError(f"no record {name!r} in the store {str(self.root)!r}")
+
     def with_network(self, record: IpFile) -> IpFile:
-        """A record, with whether it is known to be on the public network."""
+        """A record, with whether it is known to be on the public network of the account."""
+        if self.remote is None:
+            return record
         return attrs.evolve(record, public=True in self.outbox.networks(record.id))
+
+    def successor(self, id: str) -> str:
+        """The id of the record that takes the place of this one; empty if it is not superseded."""
+        with self.index.reading() as connection:
+            return supersede.successor(connection, id)
 
     def remembered(self, run_key: str) -> tuple[str, Execution] | None:
         """The provenance CID and the execution that has this run key, if none of its results was taken back."""
         found = self._remembered_here(run_key)
-        if found is None and self.remote is not None and self.remote.remembered(self, run_key):
-            found = self._remembered_here(run_key)
+        if found is None and self.remote is not None:
+            for cid in self.remote.documents(run_key):
+                with contextlib.suppress(StargazerError):  # wrong or missing bytes: computed anew
+                    document = self.document(cid)
+                    if isinstance(document, Execution) and document.run_key == run_key:
+                        self.replay([cid])
+                        return self._remembered_here(run_key)
         return found
 
     def _remembered_here(self, run_key: str) -> tuple[str, Execution] | None:
         with self.index.reading() as connection:
             cid = memo.answer(connection, run_key)
-        if not cid:
-            return None
-        try:
-            document = self.document(cid)
-        except StargazerError:
-            return None
-        if not isinstance(document, Execution) or self.taken_back(cid, document):
-            return None
-        return cid, document
+        with contextlib.suppress(StargazerError):
+            document = self.document(cid) if cid else None
+            if isinstance(document, Execution) and not self.taken_back(cid, document):
+                return cid, document
+        return None
 
     def taken_back(self, cid: str, execution: Execution) -> list[str]:
         """The roles of those results of an execution that it does not stand for any more, or that have no record."""
@@ -325,15 +358,15 @@ class Store:
         with self.index.reading() as connection:
             return claims.is_registered(connection, cid)
 
-    def is_trusted(self, cid: str) -> bool:
-        """Whether the memo may answer with an execution: this store's own, or one of others that is trusted."""
-        with self.index.reading() as connection:
-            return trust.is_believed(connection, cid)
-
     def is_foreign(self, cid: str) -> bool:
         """Whether a provenance document is known here and was written by somebody else."""
         with self.index.reading() as connection:
             return trust.is_foreign(connection, cid)
+
+    def is_trusted(self, cid: str) -> bool:
+        """Whether the memo may answer with an execution: this store's own, or one of others that is trusted."""
+        with self.index.reading() as connection:
+            return trust.is_believed(connection, cid)
 
     def executions_with(self, run_key: str) -> list[str]:
         """CIDs of the provenance of all executions with a run key, trusted or not, the last one first."""
@@ -342,8 +375,16 @@ class Store:
 
     def explaining(self, records: Iterable[IpFile]) -> list[str]:
         """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""
+
+        def speaking_of(record: str, made_by: str) -> list[str]:
+            return [*self.claims.on(record), *filter(None, [made_by])]
+
         found: dict[str, None] = {}
-        waiting = [cid for record in records for cid in self._speaking_of(record.id, record.keyvalues)]
+        waiting = [
+            cid
+            for record in records
+            for cid in speaking_of(record.id, record.keyvalues.get("provenance_cid", ""))
+        ]
         while waiting:
             cid = waiting.pop()
             if cid in found:
@@ -355,17 +396,16 @@ class Store:
             found[cid] = None
             if isinstance(document, Execution):
                 for entry in document.inputs:
-                    id = record_id(entry.cid, entry.keyvalues)
-                    waiting += self._speaking_of(id, {"provenance_cid": entry.provenance_cid})
+                    waiting += speaking_of(record_id(entry.cid, entry.keyvalues), entry.provenance_cid)
             elif isinstance(document, Amendment):
                 waiting += [document.made_by, *document.replaces]
         return list(found)
 
-    def _speaking_of(self, record: str, keyvalues: Mapping[str, str]) -> list[str]:
-        """The documents that say that there is a record, and the one that its metadata names."""
-        return [*self.claims.on(record), *filter(None, [keyvalues.get("provenance_cid", "")])]
-
     # reading
+
+    def is_here(self, cid: str) -> bool:
+        """Whether the bytes of a CID are here, as an object or as a provenance document."""
+        return self.objects.stat(cid) is not None or self.ledger.folder(cid) is not None
 
     def read(self, cid: str) -> Path:
         """The read-only file of a CID, verified: by its times since it was last hashed, else by hashing it.
@@ -385,21 +425,11 @@ class Store:
             StorageError: they are not here.
             IntegrityError: they are not what the CID says.
         """
-        found = self.objects.stat(cid)
-        if found is None:
-            path = self.ledger.path(cid)
-            if path is None:
-                raise self._missing(cid)
+        if (found := self.objects.stat(cid)) is not None:
+            return self.verified.path(found)
+        if (path := self.ledger.path(cid)) is not None:
             return path
-        with self.index.reading() as connection:
-            verify = not verified.is_verified(connection, found)
-        if verify:
-            self._remember_verified(self.objects.verify(cid))
-        return self.objects.path(cid)
-
-    def is_here(self, cid: str) -> bool:
-        """Whether the bytes of a CID are here, as an object or as a provenance document."""
-        return self.objects.stat(cid) is not None or self.ledger.folder(cid) is not None
+        raise self._missing(cid)
 
     def sources(self, cid: str) -> list[Source]:
         """Where the bytes of a CID may be had besides this store: nobody's word is taken for them."""
@@ -410,8 +440,10 @@ class Store:
 
     def mirrors(self, cid: str) -> list[str]:
         """URLs that are said to give the bytes of a CID."""
+        from stargazer.storage.download.sources import known_mirrors
+
         with self.index.reading() as connection:
-            return mirrors.known(connection, cid)
+            return known_mirrors(connection, cid)
 
     def add_mirrors(self, urls: Mapping[str, Iterable[str]]) -> None:
         """Remember URLs of CIDs.
@@ -419,13 +451,13 @@ class Store:
         Raises:
             InvalidAssetError: a URL that holds credentials, which would be shown to others.
         """
+        from stargazer.storage.download.sources import remember_mirrors
+
         with self.index.transaction() as connection:
-            mirrors.remember(connection, urls)
+            remember_mirrors(connection, urls)
 
     def bring(self, cid: str, progress: Progress | None = None) -> Path:
         """The read-only file of a CID, downloaded from a source if it is not here.
-
-        A provenance document goes to the ledger: that of an account as the account marks it.
 
         Raises:
             StorageError: no source has it; the message says what was wrong with each.
@@ -439,28 +471,21 @@ class Store:
             raise self._missing(cid)
         from stargazer.storage.download.fetch import fetch_object
 
-        found = fetch_object(cid, sources, folder, most=self._most(cid) or None, progress=progress)
+        sizes = [record.size for record in self.query_here({"cid": cid})]
+        most = max(sizes, default=0) or (self.remote.size(cid) if self.remote else 0)
+        found = fetch_object(cid, sources, folder, most=most or None, progress=progress)
         if folder is self.objects:
-            self._remember_verified(found)
+            self.verified.remember(found)
         return folder.path(cid)
 
     def folder_for(self, cid: str) -> Objects:
-        """Where bytes that are not here belong: a document that is known here or in the account to the ledger."""
-        own = self.remote.owns(cid) if self.remote else None
+        """Where bytes that are not here belong: those of a document to the ledger, as the account marks it."""
+        own = self.remote.documents().get(cid) if self.remote else None
         if own is None and self.is_registered(cid):
             own = not self.is_foreign(cid)
         if own is None:
             return self.objects
         return self.ledger.own if own else self.ledger.foreign
-
-    def _remember_verified(self, found: StoredObject) -> None:
-        with contextlib.suppress(StorageError), self.index.transaction() as connection:
-            verified.remember(connection, [found])  # a read-only store is verified every time
-
-    def _most(self, cid: str) -> int:
-        """Bytes of a CID at most, as the records of it say, or an account; 0 where nobody does."""
-        known = max((record.size for record in self.query_here({"cid": cid})), default=0)
-        return known or (self.remote.size(cid) if self.remote else 0)
 
     def export(self, cid: str, target: Path) -> Path:
         """A copy of verified bytes for the user to keep; an existing file is replaced only by the whole copy.
@@ -487,38 +512,28 @@ class Store:
                 f"the bytes of {cid} were added in place, and their file {str(original)!r} is gone: "
                 "put it back, or add a copy of it"
             )
-        if self.outbox.is_remote(record.id for record in self.query_here({"cid": cid})):
+        where = f"not in the store {str(self.root)!r}"
+        if any(self.outbox.networks(record.id) for record in self.query_here({"cid": cid})):
             return StorageError(
-                f"the bytes of {cid} are on Pinata and not in the store {str(self.root)!r}: set PINATA_JWT to a "
-                "token of the account"
+                f"the bytes of {cid} are on Pinata and {where}: set PINATA_JWT to a token of the account"
             )
         return StorageError(
-            f"the bytes of {cid} are not in the store {str(self.root)!r}, and no mirror of them is known: "
-            "add the file again"
+            f"the bytes of {cid} are {where}, and no mirror of them is known: add the file again"
         )
 
     def _ipfile(self, document: Mapping[str, Any], *, there: bool = False) -> IpFile:
         """A record for others; `there`: its object was found just now, and need not be looked for."""
-        cid = str(document.get("cid"))
         if not document.keys() >= _FIELDS:
             raise IndexDamaged(str(self.index_path), f"the record {document.get('id')!r} is not whole")
-        path = None
+        fields = {key: document[key] for key in _FIELDS}
+        cid, path = str(document["cid"]), None
         if is_cid(cid):
-            path = self.objects.path(cid)
-            if not there and not os.path.exists(path):
-                folder = (
-                    self.ledger.folder(cid) if document["keyvalues"].get("asset") == "provenance" else None
-                )
-                path = folder.path(cid) if folder is not None else None
-        return IpFile(
-            id=document["id"],
-            cid=cid,
-            name=document["name"],
-            size=document["size"],
-            created_at=document["created_at"],
-            keyvalues=document["keyvalues"],
-            path=path,
-        )
+            is_document = document["keyvalues"].get("asset") == "provenance"
+            folder = self.ledger.folder(cid) if is_document else self.objects
+            path = folder.path(cid) if folder else None
+            if path and folder is self.objects and not there and not os.path.exists(path):
+                path = None
+        return IpFile(**{**fields, "cid": cid}, path=path)
 
     # registering
 
@@ -526,7 +541,7 @@ class Store:
         """Register files as an import: copied, hashed, checked, with one provenance document for all that is new.
 
         All or nothing: a file that cannot be registered leaves the store as it was. Installed checks look at the
-        files first (`stargazer.storage.checking`); provenance names those that did. Where all of them are registered
+        files first (`stargazer.storage.checks`); provenance names those that did. Where all of them are registered
         already as what they are said to be, and none has changed, nothing is checked again and nothing is written.
         With an account they are sent then; what cannot be sent now waits in the outbox.
 
@@ -536,75 +551,82 @@ class Store:
             StorageError: the store cannot take it.
         """
         additions = list(additions)
-        records = self._registered(additions)
+        cids = self._known_cids(additions)
+        records = self._registered(additions, cids)
         if records is None:
-            records = self._add(additions, command)
+            records = self._add(additions, command, some_known=any(cids))
         if self.remote is not None:
-            self.remote.added(self, records, additions)
-            records = list(map(self.with_network, records))
-        return records
+            for record, item in zip(records, additions, strict=True):
+                public = self.remote.publishes if item.public is None else item.public
+                self.outbox.enqueue_missing(record, public=public)
+            self.send_now()
+        return list(map(self.with_network, records))
 
-    def _registered(self, additions: Sequence[Addition]) -> list[IpFile] | None:
+    def _known_cids(self, additions: Sequence[Addition]) -> list[str | None]:
+        """The CID of each file that was added before and has not changed since, told without opening it."""
+        if not self.index_path.exists():  # asking makes no store
+            return [None] * len(additions)
+        with self.index.reading() as connection:
+            return statcache.known_cids(connection, [item.path for item in additions])
+
+    def _registered(self, additions: Sequence[Addition], known: Sequence[str | None]) -> list[IpFile] | None:
         """The records of files that are all registered already and unchanged; else None, and nothing has happened.
 
-        Told without opening a file: each has the size, times and inode it had when it was added, and its object those
-        it had when it was hashed. What is wrong with a file or with what is said of it is not told here.
+        What is wrong with a file or with what is said of it is not told here.
         """
-        if not self.index_path.exists():  # asking makes no store
+        cids = [cid for cid in known if cid]
+        stored = [found for cid in cids if (found := self.objects.stat(cid))]
+        if len(stored) < len(additions):
             return None
-        with self.index.reading() as connection:
-            cids = [cid for cid in statcache.known_cids(connection, [item.path for item in additions]) if cid]
-            stored = [found for cid in cids if (found := self.objects.stat(cid))]
-            if len(stored) < len(additions) or not verified.are_verified(connection, stored):
+        for found, item in zip(stored, additions, strict=True):
+            original = self.objects.original(found.cid)
+            if original != (item.path.resolve() if item.in_place else None) or not os.access(
+                item.path, os.R_OK
+            ):
                 return None
-        if not all(
-            os.access(item.path, os.R_OK) and self._is_kept_as_said(found, item)
-            for item, found in zip(additions, stored, strict=True)
-        ):
-            return None
         together = {id(item.asset): cid for item, cid in zip(additions, cids, strict=True)}
         try:
             pairs = [keyvalues_of(with_links(item.asset, together)) for item in additions]
         except InvalidAssetError:
             return None
         ids = [record_id(cid, said) for cid, said in zip(cids, pairs, strict=True)]
-        records = self.claims.records(dict.fromkeys(ids))
+        with self.index.reading() as connection:
+            are_verified = verified.are_verified(connection, stored)
+        records = self.claims.records(dict.fromkeys(ids)) if are_verified else {}
         if not records.keys() >= set(ids):
             return None
         settle(additions, cids)
         return [self._ipfile(records[id], there=True) for id in ids]
 
-    def _is_kept_as_said(self, stored: StoredObject, item: Addition) -> bool:
-        """Whether an object is what adding makes of a file: in place a link to this very one, else bytes of our own."""
-        if item.in_place:
-            return self.objects.original(stored.cid) == item.path.resolve()
-        return not self.objects.is_link(stored.cid)
-
-    def _add(self, additions: Sequence[Addition], command: str) -> list[IpFile]:
+    def _add(self, additions: Sequence[Addition], command: str, *, some_known: bool) -> list[IpFile]:
+        """Register files of which something is new; `some_known`: the stat cache knows one of them."""
         check_files(additions)
         check_metadata([item.asset for item in additions])
         checked = run_checks(additions, self.query_here)
         with self.arriving() as arrived:
             signatures = [statcache.signature(item.path) for item in additions]
-            stored = self._take_in(additions)
+            copied = [item.path for item in additions if not item.in_place]
+            by_path = dict(zip(copied, self.verified.copy(copied, look_up=some_known), strict=True))
+            by_path |= {item.path: self.verified.link(item.path) for item in additions if item.in_place}
+            stored = [by_path[item.path] for item in additions]
             arrived.objects += stored
             settle(additions, [found.cid for found in stored])
-            named = [
-                Entry(
+            entries = {}
+            for item, found in zip(additions, stored, strict=True):
+                pairs = keyvalues_of(item.asset)
+                entries[record_id(found.cid, pairs)] = Entry(
                     cid=found.cid,
-                    keyvalues=keyvalues_of(item.asset),
+                    keyvalues=pairs,
                     name=item.title,
                     size=found.size,
                     origin=item.public_origin,
                 )
-                for item, found in zip(additions, stored, strict=True)
-            ]
-            ids = [record_id(entry.cid, entry.keyvalues) for entry in named]
-            entries = dict(zip(ids, named, strict=True))
+            ids = [record_id(item.asset.cid or "", keyvalues_of(item.asset)) for item in additions]
             records = {id: self._ipfile(record) for id, record in self.claims.records(entries).items()}
-            fresh = [entry for id, entry in entries.items() if id not in records]
-            document = self._import(fresh, command, checked)
-            written = self.write_document(document, arrived) if fresh else None
+            document = self._import(
+                [entry for id, entry in entries.items() if id not in records], command, checked
+            )
+            written = self.write_document(document, arrived) if document.files else None
             with self.index.transaction() as connection:
                 verified.remember(connection, stored)
                 for item, found, signature in zip(additions, stored, signatures, strict=True):
@@ -630,6 +652,7 @@ class Store:
             InvalidAssetError: a result without a path, or with metadata that its type does not take.
             StorageError: the store cannot take it, or the account where it has to be there.
         """
+        made = [asset for _, asset in outputs if not asset.cid]
         for role, asset in outputs:
             title = f"{execution.task}: the result {role!r}"
             if not asset.cid and asset.path is None:
@@ -637,17 +660,28 @@ class Store:
             if not asset.cid and asset.path is not None and not asset.path.is_file():
                 raise FormatError(f"{title} has no file: nothing was written to {asset.path.name!r}")
         check_metadata([asset for _, asset in outputs])
-        made = [asset for _, asset in outputs if not asset.cid]
         check_companions(made, self.query_here, execution.task)
         with self.arriving() as arrived:
-            names = [_file_name(asset) for _, asset in outputs]
-            self._adopt(made, arrived)
+            names = [
+                asset.record.name
+                if asset.record is not None and asset.record.name
+                else asset.file_name(asset.asset_key)
+                for _, asset in outputs
+            ]
+            self._take(made, arrived)
             for _, asset in outputs:
                 asset.resolve_links()
             entries = [
-                Entry(role=role, cid=cid, keyvalues=keyvalues_of(asset), name=name, size=self._size(cid))
+                Entry(
+                    role=role,
+                    cid=cid,
+                    keyvalues=keyvalues_of(asset),
+                    name=name,
+                    size=found.size if found else 0,
+                )
                 for (role, asset), name in zip(outputs, names, strict=True)
                 if (cid := asset.cid)
+                for found in [self.objects.stat(cid)]
             ]
             execution = attrs.evolve(execution, outputs=entries)
             written = self.write_document(execution, arrived)
@@ -658,9 +692,23 @@ class Store:
             asset.record = records[record_id(asset.cid or "", asset.keyvalues)]
             asset.path = asset.record.path
             asset.provenance_cid = asset.record.keyvalues.get("provenance_cid")
-        if self.remote is not None:
-            self.remote.committed(self, execution.task)
+        if self.remote is not None and self.remote.sends_results and (left := self.remote.send(self).left):
+            raise StorageError(
+                f"{execution.task}: its results are not on Pinata, where the next task would look for them:\n"
+                + "\n".join(f"  {item.record}: {item.error}" for item in left)
+            )
         return execution
+
+    def _take(self, assets: Sequence[Asset], arrived: Arrivals) -> None:
+        """Move the files of new assets in, and set their CIDs."""
+        taken: dict[Path, str] = {}
+        for asset in assets:
+            path = Path(asset.path or "")
+            if path not in taken:
+                taken[path] = hash_in_place(path)
+                self.verified.sound(taken[path])  # removes a damaged one, which this takes the place of
+                arrived.objects.append(self.objects.keep(path, taken[path]))
+            asset.cid = taken[path]
 
     def import_record(self, record: IpFile, *, origin: str, command: str) -> IpFile:
         """Register a file that is somewhere else: its bytes need not be here.
@@ -676,7 +724,7 @@ class Store:
         with self.arriving() as arrived:
             document = self._import([entry], command)
             self.apply(self.write_document(document, arrived), document, live=False)
-        return self._existing(IpFile(cid=record.cid, id=record_id(record.cid, pairs)))
+        return self.existing(IpFile(cid=record.cid, id=record_id(record.cid, pairs)))
 
     def restore(self, files: Mapping[Path, str]) -> None:
         """Take in files of the work folder whose bytes were just found to be those of CIDs: records are as they were.
@@ -686,243 +734,14 @@ class Store:
         """
         with self.arriving() as arrived:
             for path, cid in files.items():
-                self._sound(cid)
+                self.verified.sound(cid)
                 arrived.objects.append(self.objects.keep(path, cid))
             with self.index.transaction() as connection:
                 verified.remember(connection, arrived.objects)
 
-    def hand_over(self, records: Iterable[IpFile]) -> None:
-        """Called with the results of what somebody started: they are sent to the account, if there is one."""
-        if self.remote is not None:
-            self.remote.hand_over(self, records)
-
     def _import(self, files: list[Entry], command: str, checked: Checked | None = None) -> Import:
-        checked = checked or Checked()
-        return Import(
-            files=files,
-            command=command,
-            checks=checked.ran,
-            forced=checked.forced,
-            account=account(),
-            at=now(),
-        )
-
-    def _take_in(self, additions: Sequence[Addition]) -> list[StoredObject]:
-        """The objects of files, copied or linked unless they are known and unchanged; what is there is verified."""
-        linked = {item.path: self._link(item.path) for item in additions if item.in_place}
-        paths = [item.path for item in additions if item.path not in linked]
-        with self.index.reading() as connection:
-            cids = dict(zip(paths, statcache.known_cids(connection, paths), strict=True))
-        own = {path: cid for path, cid in cids.items() if cid and not self.objects.is_link(cid)}
-        known = {path: found for path, cid in own.items() if (found := self._sound(cid))}
-        fresh = [path for path in cids if path not in known]
-        known.update(zip(fresh, self.objects.add_many(fresh), strict=True))
-        for path in fresh:
-            if not self._sound(known[path].cid):
-                (known[path],) = self.objects.add_many([path])
-        known |= linked
-        return [known[item.path] for item in additions]
-
-    def _link(self, path: Path) -> StoredObject:
-        """The object that is a link to a user's file, hashed unless it is known and unchanged."""
-        with self.index.reading() as connection:
-            (cid,) = statcache.known_cids(connection, [path])
-            found = self.objects.stat(cid) if cid and self.objects.original(cid) == path.resolve() else None
-            if found is not None and verified.is_verified(connection, found):
-                return found
-        return self.objects.link(path)
-
-    def _sound(self, cid: str) -> StoredObject | None:
-        """The object as it is now; None if it is missing, or was damaged and is removed."""
-        found = self.objects.stat(cid)
-        with self.index.reading() as connection:
-            before = verified.state(connection, cid)
-        if found is None or before in (None, found):
-            return found
-        try:
-            return self.objects.verify(cid)
-        except IntegrityError:
-            self.objects.remove(cid)
-            return None
-
-    def _adopt(self, assets: Sequence[Asset], arrived: Arrivals) -> None:
-        """Move the files of new assets in, and set their CIDs."""
-        taken: dict[Path, str] = {}
-        for asset in assets:
-            path = Path(asset.path or "")
-            if path not in taken:
-                cid = hash_in_place(path)
-                self._sound(cid)  # removes a damaged one, which this takes the place of
-                arrived.objects.append(self.objects.keep(path, cid))
-                taken[path] = cid
-            asset.cid = taken[path]
-
-    def _size(self, cid: str) -> int:
-        found = self.objects.stat(cid)
-        return found.size if found else 0
-
-    # changing records
-
-    def amend(self, ipfile: IpFile, keyvalues: Mapping[str, str | None]) -> IpFile:
-        """Merge metadata into one record (None removes a key) and write down that it was done.
-
-        The record's id follows from its metadata, so the amended one has another.
-
-        Raises:
-            AssetNotFoundError: no such record.
-            InvalidAssetError: metadata that its type does not take, or that the store sets itself.
-        """
-        current = self._existing(ipfile)
-        _refuse_provenance(current)
-        made_by = current.keyvalues.get("provenance_cid", "")
-        if keyvalues.get("provenance_cid", made_by) != made_by:
-            raise InvalidAssetError("provenance_cid says how a file was made: it is set by the store alone")
-        merged = {**current.keyvalues, **keyvalues}
-        changed = {key: value for key, value in merged.items() if value is not None}
-        asset = asset_class(changed.get("asset", "")).from_keyvalues(changed, cid=current.cid)
-        check_metadata([asset])
-        pairs = keyvalues_of(asset)
-        refuse_secrets({key: value for key, value in pairs.items() if value != current.keyvalues.get(key)})
-        id = record_id(current.cid, pairs)
-        if id == current.id:
-            return current
-        document = Amendment(
-            record=current.id,
-            made_by=made_by,
-            cid=current.cid,
-            keyvalues=pairs,
-            name=current.name,
-            size=current.size,
-            created_at=current.created_at,
-            account=account(),
-            at=now(),
-        )
-        record = self._change(document)[id]
-        return self.with_network(record) if self.remote else record
-
-    def retract(self, ipfile: IpFile) -> None:
-        """Remove one record and write down that it was done; its bytes and other records stay.
-
-        Raises:
-            AssetNotFoundError: no such record.
-            InvalidAssetError: the record of a provenance document, which stays with what it speaks of.
-        """
-        current = self._existing(ipfile)
-        _refuse_provenance(current)
-        made_by = current.keyvalues.get("provenance_cid", "")
-        self._change(
-            Retraction(record=current.id, made_by=made_by, cid=current.cid, account=account(), at=now())
-        )
-
-    def successor(self, id: str) -> str:
-        """The id of the record that takes the place of this one; empty if it is not superseded."""
-        with self.index.reading() as connection:
-            return supersede.successor(connection, id)
-
-    def supersede(self, old: IpFile, new: IpFile, reason: str = "") -> None:
-        """Let one record take the place of another, and write down that it does: searches pass the old one over.
-
-        Nothing is removed, and whatever was computed from the old one stays (see `stale`). Of a record that was
-        superseded before, this holds instead.
-
-        Raises:
-            AssetNotFoundError: no such record.
-            InvalidAssetError: the same record, another type, provenance, or a new one that is superseded itself.
-        """
-        before, after = self._existing(old), self._existing(new)
-        kinds = [record.keyvalues.get("asset", "") for record in (before, after)]
-        if "provenance" in kinds:
-            raise InvalidAssetError("provenance is not superseded: it says how files came to be")
-        if before.id == after.id:
-            raise InvalidAssetError(f"the record {before.id!r} cannot take its own place: name two records")
-        if kinds[0] != kinds[1]:
-            raise InvalidAssetError(f"{kinds[1]!r} cannot take the place of {kinds[0]!r}: name two of a type")
-        if instead := self.successor(after.id):
-            raise InvalidAssetError(
-                f"the record {after.id!r} is superseded itself, by {instead!r}: name that"
-            )
-        self._supersede(before, after, reason)
-
-    def reinstate(self, record: IpFile, reason: str = "") -> None:
-        """Let a record that is superseded count again, and write down that it does.
-
-        Raises:
-            AssetNotFoundError: no such record.
-            InvalidAssetError: it is not superseded.
-        """
-        current = self._existing(record)
-        if not self.successor(current.id):
-            raise InvalidAssetError(f"the record {current.id!r} is not superseded")
-        self._supersede(current, None, reason)
-
-    def trust(self, cids: Iterable[str], command: str = "trust") -> list[str]:
-        """Let the memo answer with executions that others did, and write down that it may.
-
-        Args:
-            cids: of executions that are known here; those that are trusted already are passed over.
-
-        Returns:
-            Those of them that were not trusted before.
-
-        Raises:
-            AssetNotFoundError: one of them is not known here.
-        """
-        new = []
-        for cid in dict.fromkeys(cids):
-            with self.index.reading() as connection:
-                known = dependencies.is_execution(connection, cid)
-                counts = trust.is_believed(connection, cid)
-            if not known:
-                raise AssetNotFoundError(f"no execution {cid!r} is known in the store {str(self.root)!r}")
-            new += [] if counts else [cid]
-        if new:
-            document = Import(files=[], command=command, trusted=new, account=account(), at=now())
-            with self.arriving() as arrived:
-                self.apply(self.write_document(document, arrived), document)
-        return new
-
-    def _existing(self, ipfile: IpFile) -> IpFile:
-        """The record as it is now; one that is in the account alone is made known here."""
-        if self.remote is not None:
-            ipfile = self.remote.here(self, ipfile)
-        current = self.here(ipfile.id or record_id(ipfile.cid, ipfile.keyvalues))
-        return self._checked(current, ipfile.id or ipfile.cid)
-
-    def _checked(self, record: IpFile | None, name: str) -> IpFile:
-        if record is None:
-            raise AssetNotFoundError(f"no record {name!r} in the store {str(self.root)!r}")
-        return record
-
-    def _change(self, document: Amendment | Retraction) -> dict[str, IpFile]:
-        """Write a document down that ends whatever says now that there is its record, and let it take effect."""
-        with self.arriving() as arrived:
-            while True:
-                document = attrs.evolve(document, replaces=self.claims.on(document.record))
-                written = self.write_document(document, arrived)
-                with self.index.transaction():
-                    self._checked(self.here(document.record), document.record)
-                    if document.replaces == self.claims.on(document.record):
-                        records = self.apply(written, document)
-                        break
-        if self.remote is not None:
-            self.remote.changed(self)
-        return records
-
-    def _supersede(self, old: IpFile, new: IpFile | None, reason: str) -> None:
-        with self.arriving() as arrived, self.index.transaction() as connection:
-            document = Supersession(
-                record=old.id,
-                cid=old.cid,
-                successor=new.id if new else "",
-                successor_cid=new.cid if new else "",
-                reason=hidden(reason),
-                replaces=supersede.standing(connection, old.id),
-                account=account(),
-                at=now(),
-            )
-            self.apply(self.write_document(document, arrived), document)
-        if self.remote is not None:
-            self.remote.changed(self)
+        checks, forced = (checked.ran, checked.forced) if checked else ([], [])
+        return Import(files=files, command=command, checks=checks, forced=forced, account=account(), at=now())
 
     # what every change is made of
 
@@ -938,30 +757,29 @@ class Store:
             StorageError: the store cannot be written.
         """
         self.open_index()
-        with arrival_lock(self.root) as fd:
+        with at_work(self.root) as is_alone:
             arrived = Arrivals()
             began = time.time_ns() - _TICK
             try:
                 yield arrived
             except BaseException:
-                with contextlib.suppress(OSError):  # somebody else is at work, or nothing can be removed
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    with self.index.reading() as connection:
-                        objects = [
-                            found.cid
-                            for found in arrived.objects
-                            if found.ctime_ns >= began and verified.state(connection, found.cid) is None
-                        ]
-                        documents = [
-                            found.cid
-                            for found in arrived.documents
-                            if found.ctime_ns >= began and not claims.is_registered(connection, found.cid)
-                        ]
-                    for cid in objects:
-                        self.objects.remove(cid)
-                    for cid in documents:
-                        self.ledger.remove(cid)
+                with contextlib.suppress(OSError):  # nothing can be removed
+                    if is_alone():
+                        self._clear_up(arrived, began)
                 raise
+
+    def _clear_up(self, arrived: Arrivals, began: int) -> None:
+        with self.index.reading() as connection:
+            objects = [found for found in arrived.objects if verified.state(connection, found.cid) is None]
+            documents = [
+                found for found in arrived.documents if not claims.is_registered(connection, found.cid)
+            ]
+        for found in objects:
+            if found.ctime_ns >= began:
+                self.objects.remove(found.cid)
+        for found in documents:
+            if found.ctime_ns >= began:
+                self.ledger.remove(found.cid)
 
     def write_document(self, document: Document, arrived: Arrivals) -> StoredObject:
         """Write a document of the store's own to the ledger.
@@ -996,7 +814,7 @@ class Store:
             rows = self.claims.take_effect(connection, written.cid, written.size, document, own=own)
             records = {id: self._ipfile(row) for id, row in rows.items()}
             if live:
-                self._enqueue(written.cid, document, records, public)
+                self._enqueue_effect(written.cid, document, records, public)
         return records
 
     def replay(self, cids: Iterable[str]) -> int:
@@ -1021,25 +839,45 @@ class Store:
                 folder = self.ledger.folder(cid)
                 if folder is not None and (written := folder.stat(cid)) is not None:
                     self.apply(written, document, own=own, live=False)
-        if self.remote is not None and (own_ones := [cid for cid, _, own in new if own]):
-            self.remote.replayed(self, own_ones)
+        if self.remote is not None and any(own for _, _, own in new):
+            there = self.remote.documents()
+            for cid, document, own in new:
+                if own and cid not in there:
+                    self._enqueue_again(cid, document)
         return len(new)
 
-    def enqueue_document(self, cid: str, *, doubtful: bool = False) -> None:
-        """Let a document wait to be sent; see `Outbox.enqueue`."""
-        for own in self.query_here({"asset": "provenance", "cid": cid}):
-            self.outbox.enqueue(own.id, cid, public=False, rank=1, doubtful=doubtful)
+    # the account
 
-    def follow(self, document: Amendment | Retraction, records: Mapping[str, IpFile]) -> None:
-        """A record is changed or removed there too, wherever it is; what replaces it belongs where it was to be."""
-        became = next(iter(records), "")
-        networks = [public for public in (False, True) if self.outbox.is_known(document.record, public)]
-        for public in (False, True):
-            self.outbox.enqueue(document.record, document.cid, public=public, wanted=False, became=became)
-        for public in networks if became else ():
-            self.outbox.enqueue(became, document.cid, public=public, doubtful=True)
+    def send_now(self) -> None:
+        """Send what waits to the account, if there is one; what cannot be sent now stays, with a warning."""
+        sent = self.remote.send(self) if self.remote else None
+        if sent and sent.left:
+            count = f"{len(sent.left)} of {sent.count + len(sent.left)} files"
+            warnings.warn(
+                f"{count} are not on Pinata yet ({sent.left[0].error}); they are safe here, "
+                "and `stargazer push` sends them",
+                stacklevel=3,
+            )
 
-    def _enqueue(
+    def hand_over(self, records: Iterable[IpFile]) -> None:
+        """Send the results of what somebody started to the account, with everything that says how they were made."""
+        if self.remote is not None:
+            self.enqueue(records, public=False)
+            self.send_now()
+
+    def enqueue(self, records: Iterable[IpFile], *, public: bool) -> None:
+        """Let records wait to be sent, with the provenance that leads to them, as far as either is not there."""
+        records = list(records)
+        documents = self.explaining(records)
+        documents += [cid for found in documents for cid in self.documents(found, "trusted")]
+        own = [record for cid in documents for record in self.query_here({"asset": "provenance", "cid": cid})]
+        with self.index.transaction():
+            for record in records:
+                self.outbox.enqueue_missing(record, public=public)
+            for record in own:
+                self.outbox.enqueue_missing(record, public=False, rank=1)
+
+    def _enqueue_effect(
         self,
         cid: str,
         document: Document,
@@ -1052,42 +890,32 @@ class Store:
         if remote is None and not (changes and self.outbox.networks(getattr(document, "record", ""))):
             return
         if isinstance(document, Amendment | Retraction):
-            self.follow(document, records)
-        elif remote is not None and remote.takes(document):
+            self._follow(document, records)
+        elif remote is not None and (remote.sends_results or not isinstance(document, Execution)):
             publish = remote.publishes and not isinstance(document, Execution)  # what tasks make never is
             for record in records.values():
                 wanted = public.get(record.id)
                 self.outbox.enqueue(record.id, record.cid, public=publish if wanted is None else wanted)
-        self.enqueue_document(cid)
+        self._enqueue_document(cid)
 
+    def _enqueue_again(self, cid: str, document: Document) -> None:
+        """Let a change of our own wait that was written down but not enqueued, or was forgotten with an index."""
+        if isinstance(document, Amendment | Retraction | Supersession):
+            with self.index.transaction():
+                if isinstance(document, Amendment | Retraction):
+                    ids = [statement.id for statement in claims.statements_of(cid, document)]
+                    self._follow(document, {id: record for id in ids if (record := self.here(id))})
+                self._enqueue_document(cid, doubtful=True)
 
-@contextlib.contextmanager
-def arrival_lock(root: Path) -> Iterator[int]:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        fd = open_shared(root / "arrivals.lock", root)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"the store {str(root)!r} cannot be written: {reason}; check its permissions and the mount, "
-            "or use another store (STARGAZER_LOCAL)"
-        ) from error
-    try:
-        with contextlib.suppress(OSError):  # no locks on this filesystem
-            fcntl.flock(fd, fcntl.LOCK_SH)
-        yield fd
-    finally:
-        os.close(fd)
+    def _enqueue_document(self, cid: str, *, doubtful: bool = False) -> None:
+        for own in self.query_here({"asset": "provenance", "cid": cid}):
+            self.outbox.enqueue(own.id, cid, public=False, rank=1, doubtful=doubtful)
 
-
-def _refuse_provenance(record: IpFile) -> None:
-    if record.keyvalues.get("asset") == "provenance":
-        raise InvalidAssetError(
-            f"{record.cid} is provenance: it stays as it is, for it says how files came to be"
-        )
-
-
-def _file_name(asset: Asset) -> str:
-    if asset.record is not None and asset.record.name:
-        return asset.record.name
-    return asset.file_name(asset.asset_key)
+    def _follow(self, document: Amendment | Retraction, records: Mapping[str, IpFile]) -> None:
+        """A record is changed or removed there too, wherever it is; what replaces it belongs where it was to be."""
+        became = next(iter(records), "")
+        networks = [public for public in (False, True) if self.outbox.is_known(document.record, public)]
+        for public in (False, True):
+            self.outbox.enqueue(document.record, document.cid, public=public, wanted=False, became=became)
+        for public in networks if became else ():
+            self.outbox.enqueue(became, document.cid, public=public, doubtful=True)

@@ -24,6 +24,7 @@ from .germline.variants import (
     gather_variants,
     index_variants,
     normalise_variants,
+    summarise_germline,
     variant_stats,
 )
 from .reference import (
@@ -37,7 +38,7 @@ from .reference import (
     sequence_dictionary,
     split_intervals,
 )
-from .reports import summarise_germline
+from .regions import bed_rows
 from .tools import (
     Library,
     OnPath,
@@ -68,6 +69,7 @@ __all__ = [
     "align_with_bwa_mem3",
     "alignment_stats",
     "bcftools",
+    "bed_rows",
     "bwa",
     "bwa_index",
     "bwa_mem2",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AlignerIndex, ConfigurationError, FormatError, Reference
+from stargazer.assets.formats import opened
 from stargazer.storage import Settings
 from stargazer.tasks.regions import contigs_of, fai_of
 
@@ -141,7 +141,7 @@ def _unpacked(packed: NDArray[np.uint8], start: int, end: int) -> NDArray[Any]:
 
 def _parts(source: str) -> Iterator[tuple[bool, bytes]]:
     """The names of contigs (true), and their bases in parts of a limited size."""
-    with gzip.open(source) if source.endswith(".gz") else open(source, "rb") as file:
+    with opened(Path(source)) as file:
         while lines := file.readlines(PART):
             bases: list[bytes] = []
             for line in lines:

@@ -16,6 +16,7 @@ from stargazer.assets import (
     ReferenceIndex,
     SequenceDict,
 )
+from stargazer.assets.formats import first_bytes, is_bgzf
 from stargazer.tasks.aligner_index import compare_index, index_prefix, refuse_too_large
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
@@ -23,7 +24,6 @@ from stargazer.tasks.regions import (
     contigs_of,
     count_bases,
     fai_of,
-    is_bgzf,
     pieces,
     read_bed,
     whole,
@@ -70,7 +70,7 @@ async def samtools_faidx(reference: Reference) -> IndexedReference:
     assert reference.path is not None
     fai, gzi = workspace() / "reference.fai", workspace() / "reference.gzi"
     compressed = reference.path.suffix == ".gz"
-    if compressed and not is_bgzf(reference.path):
+    if compressed and not is_bgzf(first_bytes(reference.path)[0]):
         raise FormatError(f"the reference {reference.build} is gzip, which cannot be read in parts; decompress it "
                           "(`gunzip`) or compress it with `bgzip`, and add that")  # fmt: skip
     blocks: list[str | Path] = ["--gzi-idx", gzi] if compressed else []

@@ -5,23 +5,22 @@ Regions are (contig, start, end), zero-based and half open, as in BED.
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from stargazer.assets import AssetNotFoundError, FormatError, InvalidAssetError, Reference
-from stargazer.assets.formats import ambiguity_notes, read_contigs
+from stargazer.assets.formats import ambiguity_notes, opened, read_contigs
 
 __all__ = [
     "Region",
+    "bed_rows",
     "contigs_of",
     "count_bases",
     "fai_of",
-    "is_bgzf",
     "pieces",
     "read_bed",
     "whole",
@@ -39,8 +38,6 @@ LEAST = 10_000
 
 PLACES = 10
 """Of ambiguity codes, that a report tells."""
-
-GZIP = b"\x1f\x8b"
 
 
 def count_bases(source: str, target: str, build: str, name: str) -> None:
@@ -89,13 +86,6 @@ def contigs_of(fai: Path) -> dict[str, int]:
     return {name: int(length) for name, length, *_ in (line.split("\t") for line in lines if line)}
 
 
-def is_bgzf(path: Path) -> bool:
-    """Whether a gzip file consists of blocks that can be read apart (SAM specification, section 4.1)."""
-    with open(path, "rb") as file:
-        head = file.read(18)
-    return head.startswith(GZIP) and head[3:4] == b"\x04" and head[12:14] == b"BC"
-
-
 def whole(contigs: Mapping[str, int]) -> list[Region]:
     """All of a reference: each contig that has bases."""
     return [(name, 0, length) for name, length in contigs.items() if length]
@@ -114,14 +104,7 @@ def read_bed(path: Path, contigs: Mapping[str, int], name: str | None = None) ->
     """
     called = f"the intervals {name or path.name!r}"
     regions = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        fields = line.split("\t")
-        try:
-            contig, start, end = fields[0], int(fields[1]), int(fields[2])
-        except (ValueError, IndexError):
-            raise FormatError(f"{called}, line {number}: not BED: {line[:60]!r}") from None
+    for number, (contig, start, end) in bed_rows(path, called):
         if contig not in contigs:
             raise FormatError(
                 f"{called}, line {number}: the reference has no contig {contig!r}; it has {_some(contigs)}"
@@ -134,6 +117,27 @@ def read_bed(path: Path, contigs: Mapping[str, int], name: str | None = None) ->
     if not regions:
         raise FormatError(f"{called} hold no region of one base or more")
     return _joined(regions, list(contigs))
+
+
+def bed_rows(path: Path, called: str) -> Iterator[tuple[int, Region]]:
+    """The regions of a BED (plain or gzip) as they stand there, each with the number of its line.
+
+    Args:
+        called: what errors call the file.
+
+    Raises:
+        FormatError: a line is not BED; the message names it.
+    """
+    with opened(path) as file:
+        text = file.read().decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        fields = line.split("\t")
+        try:
+            yield number, (fields[0], int(fields[1]), int(fields[2]))
+        except (ValueError, IndexError):
+            raise FormatError(f"{called}, line {number}: not BED: {line[:60]!r}") from None
 
 
 def pieces(regions: list[Region], count: int) -> list[list[Region]]:
@@ -169,10 +173,7 @@ def write_contigs(source: str, target: str, contigs: list[str]) -> None:
     """
     wanted, keep = set(contigs), False
     found: dict[str, None] = {}
-    with (
-        gzip.open(source) if source.endswith(".gz") else open(source, "rb") as lines,
-        open(target, "wb") as chosen,
-    ):
+    with opened(Path(source)) as lines, open(target, "wb") as chosen:
         for line in lines:
             if line.startswith(b">"):
                 name = (line[1:].decode("utf-8", "replace").split() or [""])[0]
@@ -189,11 +190,6 @@ def write_contigs(source: str, target: str, contigs: list[str]) -> None:
 def _some(contigs: Iterable[str]) -> str:
     names = list(contigs)
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "none"
-
-
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    return (gzip.decompress(data) if data.startswith(GZIP) else data).decode("utf-8", "replace")
 
 
 def _joined(regions: list[Region], order: list[str]) -> list[Region]:

@@ -1,8 +1,7 @@
-from ._parallel import parallel
 from ._run import Asked, run, why_not
 from .arguments import command_line, convert, explaining_commas, sample_arguments, usage
 from .catalogue import Entry, describe_type, entries, find_workflow
-from .environments import workflow_env
+from .environments import parallel, workflow_env
 from .germline import (
     GermlineCalls,
     PreprocessedSample,

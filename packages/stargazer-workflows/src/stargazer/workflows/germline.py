@@ -43,8 +43,7 @@ from stargazer.tasks import (
     summarise_germline,
     variant_stats,
 )
-from stargazer.workflows._parallel import parallel
-from stargazer.workflows.environments import workflow_env
+from stargazer.workflows.environments import parallel, workflow_env
 from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
 from stargazer.workflows.reference import Aligner, Indexer, PreparedReference, prepare_reference
 

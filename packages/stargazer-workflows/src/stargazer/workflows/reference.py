@@ -21,8 +21,7 @@ from stargazer.tasks import (
     select_contigs,
     sequence_dictionary,
 )
-from stargazer.workflows._parallel import parallel
-from stargazer.workflows.environments import workflow_env
+from stargazer.workflows.environments import parallel, workflow_env
 from stargazer.workflows.inputs import made_here
 
 __all__ = ["Aligner", "PreparedReference", "prepare_reference"]

@@ -1,4 +1,4 @@
-from .compression import GZIP, first_bytes
+from .compression import GZIP, first_bytes, is_bgzf, opened
 from .fasta import SMALL, ambiguity_notes, read_contigs, small_contigs
 from .fastq import (
     Record,
@@ -23,9 +23,11 @@ __all__ = [
     "first_bytes",
     "first_reads",
     "in_order",
+    "is_bgzf",
     "last_read",
     "mate_number",
     "name_of",
+    "opened",
     "read_contigs",
     "read_fastq",
     "small_contigs",

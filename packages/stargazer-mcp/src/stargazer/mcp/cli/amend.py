@@ -11,6 +11,7 @@ from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.notices import amended_notices
 from stargazer.mcp.records import as_dict
 from stargazer.storage import Addition, Store, check_pairs, checked_one_by_one, field_text
+from stargazer.storage import amend as amend_record
 
 __all__ = ["amend"]
 
@@ -37,7 +38,7 @@ def amend(argv: Sequence[str]) -> int:
     records = list({record.id: record for record in found}.values())
     changes = _changes(store, records, pairs)
     _check(store, records, changes)
-    amended = [store.amend(record, change) for record, change in zip(records, changes, strict=True)]
+    amended = [amend_record(store, record, change) for record, change in zip(records, changes, strict=True)]
     store.hand_over([])  # what waits to be sent elsewhere
     if words.options.json:
         print_json([as_dict(record) for record in amended])

@@ -22,10 +22,7 @@ def diff(argv: Sequence[str]) -> int:
         "differ, not all that follows from them; then how the contents differ, of files whose bytes are here.\n"
         "A and B are CIDs, ids or files of this machine; CIDs of provenance documents compare two executions.",
         "  stargazer diff results/NA12878.variants.vcf.gz results2/NA12878.variants.vcf.gz",
-        {
-            "--no-contents": "compare only how they came to be",
-            "--json": "print the differences as JSON",
-        },
+        {"--no-contents": "compare only how they came to be", "--json": "print the differences as JSON"},
     )
     words = parser.sort(argv)
     if len(words.plain) != 2 or words.pairs:

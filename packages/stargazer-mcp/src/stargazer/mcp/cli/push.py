@@ -11,8 +11,8 @@ from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
 from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.records import find_records
-from stargazer.storage import get_client
-from stargazer.storage.pinata import Sent, account_of
+from stargazer.storage import Sent, get_client
+from stargazer.storage.pinata import account_of
 from stargazer.storage.pinata import push as send
 
 __all__ = ["confirm_public", "push"]

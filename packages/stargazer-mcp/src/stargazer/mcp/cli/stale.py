@@ -36,10 +36,7 @@ def stale(argv: Sequence[str]) -> int:
         "with what to run again. The CID of a provenance document means that very execution.",
         "  stargazer stale asset=reference build=GRCh38\n  stargazer stale bwa-mem3@0.4.4\n"
         "  stargazer stale mark_duplicates",
-        {
-            "--latest": "of several files that match, the newest",
-            "--json": "print all of it as JSON",
-        },
+        {"--latest": "of several files that match, the newest", "--json": "print all of it as JSON"},
     )
     words = parser.sort(argv)
     if len(words.plain) + bool(words.pairs) != 1:

@@ -9,6 +9,8 @@ from stargazer.mcp.cli.console import escaped, print_json, print_text
 from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.cli.stale import as_dict, print_stale
 from stargazer.mcp.cli.words import Parser, option
+from stargazer.storage import reinstate
+from stargazer.storage import supersede as supersede_record
 from stargazer.storage.lineage import stale as depending
 
 __all__ = ["supersede"]
@@ -36,9 +38,9 @@ def supersede(argv: Sequence[str]) -> int:
     store = existing()
     old, *rest = (one_record(store, word) for word in words.plain)
     if words.options.undo:
-        store.reinstate(old, words.options.reason)
+        reinstate(store, old, words.options.reason)
     else:
-        store.supersede(old, rest[0], words.options.reason)
+        supersede_record(store, old, rest[0], words.options.reason)
     store.hand_over([])  # what waits to be sent elsewhere
     found = depending(store, old.cid)
     if words.options.json:

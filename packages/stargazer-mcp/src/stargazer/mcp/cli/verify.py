@@ -31,10 +31,7 @@ def verify(argv: Sequence[str]) -> int:
         "With --recompute, do again what made them instead, and compare what comes of it; nothing is registered.",
         "  stargazer verify bafkrei...\n  stargazer verify asset=variants samples=NA12878\n"
         "  stargazer verify bafkrei... --recompute",
-        {
-            "--recompute": "run the task that made each file again",
-            "--json": "print the answers as JSON",
-        },
+        {"--recompute": "run the task that made each file again", "--json": "print the answers as JSON"},
     )
     words = parser.sort(argv)
     if bool(words.plain) == bool(words.pairs):

@@ -22,11 +22,11 @@ from stargazer.assets import (
 )
 from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Document, Entry, Execution, Import
-from stargazer.storage import verified
+from stargazer.storage import changes, verified
 from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
 from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url, targets_of
 from stargazer.storage.bundles.review import accepted, check_arrived, needed, scrutinised
-from stargazer.storage.checking import Checked
+from stargazer.storage.checks import Checked
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.download.fetch import fetch_file, fetch_object
 from stargazer.storage.download.sources import file_name, source_of
@@ -116,7 +116,7 @@ def fetch(
     """Bring the files of a bundle that are not here, verify them, and register them with what the bundle says.
 
     A file that fails leaves nothing visible; the others are registered. Fetching again continues. Installed checks look
-    at the files first (`stargazer.storage.checking`), and hold back what contradicts the file it belongs to; provenance
+    at the files first (`stargazer.storage.checks`), and hold back what contradicts the file it belongs to; provenance
     names those that did.
 
     Args:
@@ -146,7 +146,7 @@ def fetch(
         records = work.register(documents, force)
     done = [cid for cid, document in documents.items() if isinstance(document, Execution)]
     known = [cid for cid in done if trust and store.is_registered(cid)]
-    trusted = store.trust(known, f"bundle fetch {manifest.name} --trust")
+    trusted = changes.trust(store, known, f"bundle fetch {manifest.name} --trust")
     remember_bundle(bundle, store.root)
     names = [entry.name for entry in entries if entry.name in work.failures]
     failed = [Failure(name, work.failures[name]) for name in names]

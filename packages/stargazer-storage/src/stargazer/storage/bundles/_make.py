@@ -17,10 +17,10 @@ import attrs
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError, record_id
 from stargazer.assets.provenance import Document, Execution
 from stargazer.storage.bundles.environment import environment_here
-from stargazer.storage.bundles.find import write_file
 from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, is_url, parse
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.companions import with_companions
+from stargazer.storage.files import write_file
 from stargazer.storage.ledger.claims import ended_by, statements_of
 from stargazer.storage.lineage._why import executions_of, steps_of
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import json
 import os
 import re
-import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -37,7 +35,7 @@ from stargazer.storage.bundles.manifest import (
     parse,
 )
 from stargazer.storage.cid import is_cid
-from stargazer.storage.files import sync_paths
+from stargazer.storage.files import write_file
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.locks import locked_folder
 
@@ -50,7 +48,6 @@ __all__ = [
     "find_bundle",
     "known_bundles",
     "remember_bundle",
-    "write_file",
 ]
 
 ENTRY_POINT_GROUP = "stargazer.bundles"
@@ -260,25 +257,6 @@ def remember_bundle(bundle: Bundle, root: Path) -> None:
         except OSError as error:
             reason = f"the bundle cannot be remembered in {str(path.parent)!r}: {error.strerror}"
             raise StorageError(reason) from error
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Replace a small file, whole or not at all, durably.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    sync_paths([path.parent])
 
 
 def _from_file(path: Path, root: Path) -> Bundle:

@@ -1,7 +1,7 @@
 """What others wrote or sent in a bundle is looked at before it counts: provenance documents, then files.
 
 Documents: one that is malformed is refused, and none may change a record that was here before. Files: as when they are
-added, by their types and by the installed checks (`stargazer.storage.checking`).
+added, by their types and by the installed checks (`stargazer.storage.checks`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stargazer.assets.provenance import (
 )
 from stargazer.storage.additions import Addition
 from stargazer.storage.bundles.manifest import BundleFile
-from stargazer.storage.checking import Checked, checked_one_by_one
+from stargazer.storage.checks import Checked, checked_one_by_one
 from stargazer.storage.cid import is_cid
 from stargazer.storage.ledger.claims import ended_by, statements_of, time_of
 from stargazer.storage.store import Store

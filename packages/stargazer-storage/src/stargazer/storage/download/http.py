@@ -23,8 +23,8 @@ from stargazer.assets.addresses import without_secrets
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Backoff", "Body", "Follow", "Pace", "Patience", "Progress", "Refused", "SourceError", "Speed",
-           "Unavailable", "anywhere", "is_safe", "may_pass", "never", "open_url", "parse_url", "read_all",
+__all__ = ["Backoff", "Body", "FileProgress", "Follow", "Pace", "Patience", "Progress", "Refused", "SourceError",
+           "Speed", "Unavailable", "anywhere", "is_safe", "may_pass", "never", "open_url", "parse_url", "read_all",
            "retry_after", "same_site", "send", "without_secrets"]  # fmt: skip
 
 CONNECT_SECONDS = 20.0
@@ -46,6 +46,9 @@ _CALM = 20  # requests let through in a row after which the pace doubles
 
 Progress = Callable[[int, int | None], object]
 """Told the bytes that are done, and those in all where known."""
+
+FileProgress = Callable[[str, int, int | None], object]
+"""The same of one of several files: told its name first."""
 
 Follow = Callable[[SplitResult, SplitResult], str]
 """Judges a redirect from the address first asked: why not to follow it, or nothing."""
@@ -197,20 +200,9 @@ def retry_after(text: str, now: datetime.datetime | None = None) -> float | None
 
 
 class Speed:
-    """How fast bytes come: at least LEAST_RATE on average over every SPEED_SECONDS of waiting for them.
+    """How fast bytes come: at least LEAST_RATE on average over every SPEED_SECONDS of waiting for them."""
 
-    Args:
-        seconds, rate, clock: other ones, for tests.
-    """
-
-    def __init__(
-        self,
-        seconds: float | None = None,
-        rate: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.seconds = SPEED_SECONDS if seconds is None else seconds
-        self.rate = LEAST_RATE if rate is None else rate
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.waited, self.got = 0.0, 0
 
@@ -225,9 +217,9 @@ class Speed:
 
     def is_too_slow(self) -> bool:
         """Whether the bytes that came were too few for the time; a window in which they were enough is over."""
-        if self.waited < self.seconds:
+        if self.waited < SPEED_SECONDS:
             return False
-        if self.got < self.rate * self.waited:
+        if self.got < LEAST_RATE * self.waited:
             return True
         self.waited, self.got = 0.0, 0
         return False
@@ -396,7 +388,7 @@ def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
     from stargazer.storage.download.connections import Watch
 
     speed, failure = Speed(), None
-    with Watch(getattr(response.raw, "connected", None), speed.seconds) as watch:
+    with Watch(getattr(response.raw, "connected", None), SPEED_SECONDS) as watch:
         while failure is None:
             piece = b""
             try:

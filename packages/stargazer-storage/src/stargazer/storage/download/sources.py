@@ -6,11 +6,11 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from io import RawIOBase
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
 from attrs import field, frozen
@@ -26,8 +26,19 @@ from stargazer.storage.download.http import (
     without_secrets,
 )
 
-__all__ = ["Body", "Gateway", "LocalFile", "Mirror", "Source", "SourceError", "file_name", "source_of",
-           "without_secrets"]  # fmt: skip
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = [
+    "Gateway",
+    "LocalFile",
+    "Mirror",
+    "Source",
+    "file_name",
+    "known_mirrors",
+    "remember_mirrors",
+    "source_of",
+]
 
 _PIECE = 4 << 20
 _CID_SEGMENT = re.compile(r"(?P<base>.*)/ipfs/(?P<cid>Qm[1-9A-HJ-NP-Za-km-z]{44}|b[a-z2-7]{20,})/?")
@@ -182,6 +193,29 @@ def file_name(url: str) -> str:
     if not name or name in (".", "..") or re.search(r"[\x00-\x1f]", name):
         raise InvalidAssetError(f"{without_secrets(url)!r} names no file: give the URL of the file itself")
     return name
+
+
+def remember_mirrors(connection: sqlite3.Connection, urls: Mapping[str, Iterable[str]]) -> None:
+    """Keep URLs of CIDs: where else their bytes may be had, which nobody takes on trust.
+
+    Raises:
+        InvalidAssetError: a URL with a user name, password or query, which may be a secret.
+    """
+    rows = [(cid, url) for cid, several in urls.items() for url in several]
+    for _, url in rows:
+        parts = urlsplit(url)
+        if "@" in parts.netloc or parts.query:
+            raise InvalidAssetError(
+                f"a mirror on {parts.hostname!r} is given with credentials or a query, which others would see: "
+                "give a URL that needs neither"
+            )
+    connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
+
+
+def known_mirrors(connection: sqlite3.Connection, cid: str) -> list[str]:
+    """The URLs that were kept of a CID."""
+    sql = "SELECT url FROM mirrors WHERE cid = ? ORDER BY url"
+    return [url for (url,) in connection.execute(sql, (cid,)).fetchall()]
 
 
 def _checked(url: str) -> SplitResult:

@@ -74,6 +74,7 @@ class Engine(Storage):
         self,
         path: str | os.PathLike[str],
         has_files: Callable[[], bool] = lambda: False,
+        before: Callable[[], None] | None = None,
         first_use: Callable[[], None] | None = None,
         timeout: float = 60.0,
     ) -> None:
@@ -81,7 +82,7 @@ class Engine(Storage):
         self.lock = threading.RLock()
         self._timeout = timeout  # seconds
         self._has_files = has_files
-        self._first_use = first_use  # called once, when the file is open
+        self._before, self._first_use = before, first_use  # called once, when the file is open
         self._connection: sqlite3.Connection | None = None
         self._identity: _Identity | None = None  # of the file that is open
         self._log: _State | None = None  # of the write-ahead log at the end of the last operation
@@ -99,6 +100,9 @@ class Engine(Storage):
         with self.lock:
             self._running += 1
             try:
+                if self._before is not None:
+                    self._before()
+                    self._before = None
                 connection = self._current()
                 if self._first_use is not None:
                     first_use, self._first_use = self._first_use, None

@@ -192,7 +192,8 @@ class Index(TinyDB):
     Args:
         path: the SQLite file; made, with its folder, when it is missing.
         has_files: asked when the file is made: whether there is already what it should know.
-        first_use: called once, by the first operation.
+        before: called before the file is opened or made; refuses that by an error.
+        first_use: called once, by the first operation, when the file is open.
 
     Every use may raise:
         IndexDamaged: what was written is not what is read.
@@ -215,9 +216,10 @@ class Index(TinyDB):
         self,
         path: str | os.PathLike[str],
         has_files: Callable[[], bool] = lambda: False,
+        before: Callable[[], None] | None = None,
         first_use: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(path, has_files=has_files, first_use=first_use)
+        super().__init__(path, has_files=has_files, before=before, first_use=first_use)
 
     @property
     def path(self) -> str:

@@ -18,7 +18,7 @@ from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance.leftovers import cids_in_use
 from stargazer.storage.recompute import can_run, makers
 from stargazer.storage.refusals import explained
-from stargazer.storage.store import Store
+from stargazer.storage.store import Store, check_format
 
 if TYPE_CHECKING:
     import sqlite3
@@ -94,8 +94,9 @@ def evict(
         tell: told whom it waits for.
 
     Raises:
-        StorageError: the store cannot be written.
+        StorageError: the store is of another format, or cannot be written.
     """
+    check_format(store.root)
     files = {record.cid: record for record in records}
     here = {
         cid: record

@@ -14,8 +14,6 @@ from stargazer.assets import IntegrityError, StargazerError, StorageError
 from stargazer.assets.provenance import Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
-from stargazer.storage.download.http import Progress
-from stargazer.storage.download.sources import LocalFile, Source
 from stargazer.storage.files import is_there, place_link
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
 from stargazer.storage.locks import Tell, alone, silent, try_alone
@@ -24,11 +22,14 @@ from stargazer.storage.maintenance._evict import evicted, forget
 from stargazer.storage.maintenance.leftovers import SweepReport, remove_tree, sweep
 from stargazer.storage.objects import Objects, StoredObject, Stray, shard_of
 from stargazer.storage.settings import available_cores
-from stargazer.storage.store import Store
+from stargazer.storage.store import Store, check_format
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from stargazer.storage.download.http import Progress
+    from stargazer.storage.download.sources import Source
 
 __all__ = ["FsckReport", "Kind", "Problem", "fsck"]
 
@@ -120,6 +121,7 @@ def fsck(
     places = (store.objects.folder, store.ledger.own.folder, store.ledger.foreign.folder)
     if not any(place.is_dir() for place in places) and not is_there(store.index_path):
         return report
+    check_format(store.root)
     store.is_checked = True
     try:
         check = _Check(store, report, tell, progress)
@@ -432,6 +434,8 @@ class _Check:
 
     def _sources(self, cid: str, folder: Objects) -> list[Source]:
         """Where the bytes may be had: another folder of the store, then mirrors and the account."""
+        from stargazer.storage.download.sources import LocalFile
+
         copies: list[Source] = [
             LocalFile(other.path(cid))
             for other, here in self.here.items()

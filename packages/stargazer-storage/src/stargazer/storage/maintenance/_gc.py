@@ -26,7 +26,7 @@ from stargazer.storage.maintenance.leftovers import (
 )
 from stargazer.storage.maintenance.rebuild import recorded, unknown
 from stargazer.storage.objects import StoredObject
-from stargazer.storage.store import Store
+from stargazer.storage.store import Store, check_format
 
 __all__ = ["GRACE", "Garbage", "GcReport", "gc"]
 
@@ -82,11 +82,12 @@ def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell 
 
     Raises:
         StorageError: the index does not know documents that are here, so it does not know what is referred to; or
-            the store cannot be written.
+            the store is of another format, or cannot be written.
     """
     root = store.root
     if not root.is_dir():
         return GcReport(dry_run=dry_run)
+    check_format(root)
     with alone(root, tell):
         # first what needs no index: on a full disk that cannot even be read
         swept = SweepReport() if dry_run else sweep_alone(store, grace, alone=True, dry_run=False)

@@ -1,6 +1,5 @@
 from .api import Patience, PinataApi, PinataFile, Refused, Unavailable
 from .remote import PinataRemote
-from .send import Sent
 from .transfer import account_of, pull, push
 
 __all__ = [
@@ -9,7 +8,6 @@ __all__ = [
     "PinataFile",
     "PinataRemote",
     "Refused",
-    "Sent",
     "Unavailable",
     "account_of",
     "pull",

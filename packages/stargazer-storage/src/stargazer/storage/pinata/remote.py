@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets import IpFile, StargazerError, StorageError
-from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
+from stargazer.assets import IpFile, StorageError
 from stargazer.storage.ledger import supersede
-from stargazer.storage.ledger.claims import statements_of
+from stargazer.storage.outbox import Sent
 from stargazer.storage.pinata.api import Refused, Unavailable
 from stargazer.storage.pinata.listing import LEDGER, Listing, as_record
 from stargazer.storage.pinata.private_link import PrivateLink
-from stargazer.storage.pinata.send import Progress, Sender, Sent
+from stargazer.storage.pinata.send import Sender
 
 if TYPE_CHECKING:
-    from stargazer.storage.additions import Addition
+    from stargazer.storage.download.http import FileProgress
     from stargazer.storage.download.sources import Source
     from stargazer.storage.pinata.api import PinataApi
     from stargazer.storage.store import Store
@@ -42,7 +41,7 @@ class PinataRemote:
         token: of that gateway.
         private_gateway: host or URL for private files; the account's own, which the service names, if empty.
         public: whether what is added goes to the public network unless it is said.
-        everything: what a task makes is sent before the task ends, for the next one may run elsewhere.
+        sends_results: what a task makes is sent before the task ends, for the next one may run elsewhere.
     """
 
     def __init__(
@@ -53,18 +52,13 @@ class PinataRemote:
         token: str = "",
         private_gateway: str = "",
         public: bool = False,
-        everything: bool = False,
+        sends_results: bool = False,
     ):
         self.api = api
         self.listing = Listing(api)
         self._gateway, self._token, self._private_gateway = gateway, token, private_gateway
-        self._public, self._everything = public, everything
+        self.publishes, self.sends_results = public, sends_results
         self._unreachable = False
-
-    @property
-    def publishes(self) -> bool:
-        """Whether what is added and pushed goes to the public network unless it is said."""
-        return self._public
 
     # finding
 
@@ -111,18 +105,20 @@ class PinataRemote:
             return not store.claims.ever_on(record.id)
         return made_by in documents()
 
-    def remembered(self, store: Store, run_key: str) -> bool:
-        """Whether the account's provenance tells of an execution with this run key, which is known here now."""
+    def documents(self, run_key: str = "") -> dict[str, bool]:
+        """The CIDs of the account's provenance documents, each with whether it is this account's own word.
+
+        Args:
+            run_key: only those of executions with this key.
+        """
+        found = {}
         with self._reachable():
-            for cid, file in self.listing.documents().items():
-                if file.keyvalues.get("run_key") != run_key:
-                    continue
-                with contextlib.suppress(StargazerError):  # wrong or missing bytes: computed anew
-                    document = store.document(cid)
-                    if isinstance(document, Execution) and document.run_key == run_key:
-                        store.replay([cid])
-                        return True
-        return False
+            found = self.listing.documents()
+        return {
+            cid: file.keyvalues.get(LEDGER) == "own"
+            for cid, file in found.items()
+            if not run_key or file.keyvalues.get("run_key") == run_key
+        }
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
@@ -144,17 +140,6 @@ class PinataRemote:
         with self._reachable():
             sizes = [file.size for file in self.listing.files({}, cid=cid)]
         return max(sizes, default=0)
-
-    def owns(self, cid: str) -> bool | None:
-        """Whether a provenance document is marked as this account's own word; None if it is not in the account."""
-        with self._reachable():
-            if file := self.listing.documents().get(cid):
-                return file.keyvalues.get(LEDGER) == "own"
-        return None
-
-    def has(self, cid: str) -> bool:
-        """Whether the account has these bytes."""
-        return bool(self.listing.files({}, cid=cid))
 
     # bringing records
 
@@ -223,83 +208,12 @@ class PinataRemote:
 
     # sending
 
-    def takes(self, document: Document) -> bool:
-        """Whether the files that a new document tells of are sent: results of tasks only in the cloud."""
-        return self._everything or not isinstance(document, Execution)
-
-    def added(self, store: Store, records: Sequence[IpFile], additions: Sequence[Addition]) -> None:
-        """Send what was added, and what was here before and is not there."""
-        with store.index.transaction():
-            for record, item in zip(records, additions, strict=True):
-                public = self._public if item.public is None else item.public
-                if not store.outbox.is_known(record.id, public):
-                    store.outbox.enqueue(record.id, record.cid, public=public, doubtful=True)
-        self.changed(store)
-
-    def committed(self, store: Store, task: str) -> None:
-        """In the cloud, send what an execution made.
-
-        Raises:
-            StorageError: it cannot be sent now.
-        """
-        if self._everything and (left := self.send(store).left):
-            raise StorageError(
-                f"{task}: its results are not on Pinata, where the next task would look for them:\n"
-                + "\n".join(f"  {item.record}: {item.error}" for item in left)
-            )
-
-    def hand_over(self, store: Store, records: Iterable[IpFile]) -> None:
-        """Send the results of what somebody started, with everything that says how they were made."""
-        self.enqueue(store, records, public=False)
-        self.changed(store)
-
-    def enqueue(self, store: Store, records: Iterable[IpFile], *, public: bool) -> None:
-        """Let records wait to be sent, with the provenance that leads to them, as far as either is not there."""
-        records = list(records)
-        documents = store.explaining(records)
-        documents += [note for cid in documents for note in store.documents(cid, "trusted")]
-        own = [
-            record for cid in documents for record in store.query_here({"asset": "provenance", "cid": cid})
-        ]
-        with store.index.transaction():
-            for rank, network, several in ((0, public, records), (1, False, own)):
-                for record in several:
-                    if not store.outbox.is_known(record.id, network):
-                        store.outbox.enqueue(record.id, record.cid, public=network, rank=rank, doubtful=True)
-
-    def send(self, store: Store, progress: Progress | None = None) -> Sent:
+    def send(self, store: Store, progress: FileProgress | None = None) -> Sent:
         """Send everything that waits, as far as the service takes it; another process at it is waited for."""
         try:
             return Sender(store, self.api, progress).send()
         finally:
             self.listing.forget()
-
-    def changed(self, store: Store) -> None:
-        """Send what can be sent; the rest waits, with a warning."""
-        sent = self.send(store)
-        if sent.left:
-            count = f"{len(sent.left)} of {sent.count + len(sent.left)} files"
-            warnings.warn(
-                f"{count} are not on Pinata yet ({sent.left[0].error}); they are safe here, "
-                "and `stargazer push` sends them",
-                stacklevel=4,
-            )
-
-    def replayed(self, store: Store, cids: Sequence[str]) -> None:
-        """Let changes of our own wait that were written down but not enqueued, or were forgotten with an index."""
-        there: set[str] = set()
-        with self._reachable():
-            there = set(self.listing.documents())
-        for cid in cids:
-            document = store.document(cid) if cid not in there else None
-            if isinstance(document, Supersession):
-                store.enqueue_document(cid, doubtful=True)
-            elif isinstance(document, Amendment | Retraction):
-                ids = [statement.id for statement in statements_of(cid, document)]
-                records = {id: record for id in ids if (record := store.here(id))}
-                with store.index.transaction():
-                    store.follow(document, records)
-                    store.enqueue_document(cid, doubtful=True)
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:

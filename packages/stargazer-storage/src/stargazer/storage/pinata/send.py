@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import IpFile, StargazerError
 from stargazer.storage.ledger.claims import statements_of
 from stargazer.storage.locks import outbox_turn
-from stargazer.storage.outbox import Waiting
+from stargazer.storage.outbox import Sent, Waiting
 from stargazer.storage.pinata.api import Unavailable
 from stargazer.storage.pinata.listing import LEDGER, as_record
 from stargazer.storage.pinata.upload import upload
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import FileProgress
     from stargazer.storage.pinata.api import PinataApi, PinataFile
     from stargazer.storage.store import Store
 
-__all__ = ["Progress", "Sender", "Sent"]
+__all__ = ["Sender"]
 
 AT_ONCE = 4
 NOT_US = 401  # HTTP status: the token is refused, whatever is asked
-
-Progress = Callable[[str, int, "int | None"], None]
-"""Told what is being sent, the bytes of it that are up, and how many it has."""
-
-
-@attrs.frozen
-class Sent:
-    """What came of sending.
-
-    Attributes:
-        count: entries of the outbox that are done.
-        left: those that are not, with why. What was enqueued meanwhile is not counted.
-    """
-
-    count: int
-    left: list[Waiting]
 
 
 class Sender:
     """One turn of sending; one process of a store at a time."""
 
-    def __init__(self, store: Store, api: PinataApi, progress: Progress | None = None):
+    def __init__(self, store: Store, api: PinataApi, progress: FileProgress | None = None):
         self._store, self._outbox, self._api = store, store.outbox, api
         self._progress = progress or (lambda name, done, total: None)
         self._down = ""

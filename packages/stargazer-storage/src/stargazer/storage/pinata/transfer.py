@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,16 +12,14 @@ from stargazer.storage.store import Store
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
+    from stargazer.storage.download.http import FileProgress
+    from stargazer.storage.outbox import Sent
     from stargazer.storage.pinata.remote import PinataRemote
-    from stargazer.storage.pinata.send import Sent
     from stargazer.storage.store import Store
 
 __all__ = ["Pulled", "account_of", "pull", "push"]
 
 AT_ONCE = 3
-
-Progress = Callable[[str, int, "int | None"], None]
-"""Told a file's name, the bytes of it that are there, and how many it has."""
 
 
 @attrs.frozen
@@ -56,7 +54,11 @@ def account_of(store: Store) -> PinataRemote:
 
 
 def push(
-    store: Store, records: Sequence[IpFile] = (), *, public: bool = False, progress: Progress | None = None
+    store: Store,
+    records: Sequence[IpFile] = (),
+    *,
+    public: bool = False,
+    progress: FileProgress | None = None,
 ) -> Sent:
     """Send records with their companions and the provenance that leads to them, and whatever waits besides.
 
@@ -69,12 +71,12 @@ def push(
         ConfigurationError: the store has no account.
     """
     account = account_of(store)
-    account.enqueue(store, with_companions(store, records), public=public)
+    store.enqueue(with_companions(store, records), public=public)
     return account.send(store, progress)
 
 
 def pull(
-    store: Store, records: Sequence[IpFile], *, bytes_too: bool = True, progress: Progress | None = None
+    store: Store, records: Sequence[IpFile], *, bytes_too: bool = True, progress: FileProgress | None = None
 ) -> Pulled:
     """Bring records that Pinata has, with companions and provenance; nothing that is here is brought again.
 
@@ -99,7 +101,7 @@ def pull(
     missing = {
         record.cid: record
         for record in known
-        if record.path is None and (store.mirrors(record.cid) or account.has(record.cid))
+        if record.path is None and (store.mirrors(record.cid) or account.listing.files({}, cid=record.cid))
     }
     if bytes_too:
         each(bring, missing.values(), AT_ONCE, "stargazer-pull")

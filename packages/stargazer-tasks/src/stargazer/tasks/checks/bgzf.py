@@ -7,11 +7,11 @@ import zlib
 from typing import BinaryIO
 
 from stargazer.assets import FormatError
+from stargazer.assets.formats import is_bgzf
 
-__all__ = ["Blocks", "opened"]
+__all__ = ["HEADER", "Blocks", "opened"]
 
 HEADER = 18
-MAGIC = b"\x1f\x8b\x08\x04"
 
 
 class Blocks(io.RawIOBase):
@@ -56,7 +56,7 @@ class Blocks(io.RawIOBase):
         head = self._file.read(HEADER)
         if not head:
             return None
-        if not head.startswith(MAGIC) or head[12:14] != b"BC" or len(head) < HEADER:
+        if not is_bgzf(head) or len(head) < HEADER:
             raise FormatError(f"no BGZF block begins at byte {where:,}")
         size = int.from_bytes(head[16:18], "little") + 1
         data = head[HEADER:] + self._file.read(size - HEADER)

@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeVar
 
 import attrs
 from stargazer.assets import FormatError
+from stargazer.assets.formats import GZIP
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 
@@ -25,7 +26,6 @@ T = TypeVar("T")
 LARGEST = 256 << 20
 """Bytes of a header at most: one that is larger is damaged."""
 
-GZIP = b"\x1f\x8b"
 MARKING_PROGRAM = re.compile(
     r"mark_?dup|dedup|rmdup|samblaster|streammd|doppelmark|bammarkduplicates|bamsormadup|gencore",
     re.IGNORECASE,

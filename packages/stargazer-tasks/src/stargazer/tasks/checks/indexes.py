@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 from stargazer.assets import AlignmentIndex, FormatError, KnownSitesIndex, VariantsIndex
-from stargazer.assets.formats import first_bytes
+from stargazer.assets.formats import GZIP, first_bytes
 from stargazer.storage import Lookup
 from stargazer.tasks.checks.bgzf import opened
 from stargazer.tasks.checks.contigs import not_here, some
@@ -182,7 +182,7 @@ class _Index:
 
 def _read(path: Path) -> _Index:
     data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
+    if data.startswith(GZIP):
         with gzip.open(path) as file:
             data = file.read(LARGEST)
     if data.startswith(b"BAI\x01"):

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from stargazer.assets import Asset, FormatError, ReferenceGzipIndex, ReferenceIndex, SequenceDict
-from stargazer.assets.formats import SMALL, first_bytes
+from stargazer.assets.formats import GZIP, SMALL, first_bytes, is_bgzf
 from stargazer.storage import Lookup
+from stargazer.tasks.checks.bgzf import HEADER
 from stargazer.tasks.checks.contigs import (
     CONTIGS_UNKNOWN,
     fai_rows,
@@ -25,8 +26,6 @@ from stargazer.tasks.checks.headers import sam_contigs
 
 __all__ = ["dictionary", "gzip_index", "index"]
 
-GZIP = b"\x1f\x8b"
-BGZF_START = b"\x1f\x8b\x08\x04"
 PROBES = 24
 TITLE = 4096  # bytes of a title line that are looked at
 
@@ -90,7 +89,7 @@ def gzip_index(asset: ReferenceGzipIndex, path: Path, lookup: Lookup) -> bool | 
         for number in _some_of(range(count)):
             offset = int.from_bytes(data[8 + 16 * number : 16 + 16 * number], "little")
             file.seek(min(offset, size))
-            if file.read(len(BGZF_START)) != BGZF_START:
+            if not is_bgzf(file.read(HEADER)):
                 raise FormatError(
                     f"{path.name!r} is not the block index of {_called(known.asset)}: no block begins at "
                     f"byte {offset:,}; make it again: `samtools faidx`"

@@ -1,9 +1,10 @@
-"""Tasks from alignments to variants: call jointly, gather, normalise, filter, index, count."""
+"""Tasks from alignments to variants: call jointly, gather, normalise, filter, index, count, summarise."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from stargazer.assets import (
     Alignment,
@@ -15,10 +16,11 @@ from stargazer.assets import (
     Variants,
     VariantsIndex,
 )
+from stargazer.tasks import quality
 from stargazer.tasks.checks.contigs import compare, some
 from stargazer.tasks.checks.headers import Contig, bam_header, is_cram, sam_contigs, variants_header
 from stargazer.tasks.checks.indexes import needs_csi
-from stargazer.tasks.environments import htslib_env
+from stargazer.tasks.environments import htslib_env, report_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.ploidy import read_ploidy
 from stargazer.tasks.germline.records import flag_calls_in_deletions, write_capital_alleles
@@ -26,7 +28,7 @@ from stargazer.tasks.regions import contigs_of, fai_of
 from stargazer.tasks.tools import bcftools, call, current_session, expect
 
 __all__ = ["MAX_DEPTH", "call_variants", "check_max_depth", "check_ploidy", "filter_variants", "gather_variants",
-           "index_variants", "normalise_variants", "variant_stats"]  # fmt: skip
+           "index_variants", "normalise_variants", "summarise_germline", "variant_stats"]  # fmt: skip
 
 INDELS = ("--indels-2.0", "-p", "--indel-size", 80, "-h", 300)
 """How `bcftools mpileup` looks for indels: benchmarks/accuracy.py measures it; docs/workflows.md says why."""
@@ -229,3 +231,41 @@ async def variant_stats(variants: Variants) -> QcReport:
     await bcftools("stats", "-f", ".,PASS", "-s", "-", variants.path, stdout=report)
     return QcReport(path=expect(report, by="bcftools stats"), kind="variant_stats", sample=variants.only_sample,
                     variants_cid=variants)  # fmt: skip
+
+
+@report_env.task
+async def summarise_germline(
+    variants: Variants,
+    variant_stats: QcReport,
+    flagstats: list[QcReport],
+    alignment_stats: list[QcReport],
+    reference: Reference,
+    reference_report: QcReport,
+    checks: list[QcReport],
+    settings: dict[str, Any],
+) -> QcReport:
+    """One JSON document of a germline run: what to know of it, reads, duplicates and coverage by sample, calls by type.
+
+    Args:
+        flagstats, alignment_stats: one for each sample, in the same order.
+        reference: indexed by samtools_faidx.
+        reference_report: of check_reference.
+        checks: of check_alignment, for each alignment from elsewhere.
+        settings: `ploidy`, `sex`, `max_depth`, `marked_elsewhere`, as the run had them.
+    """
+    target = workspace() / "summary.json"
+    await call(
+        quality.summarise_germline,
+        target=target,
+        calls=variants.path,
+        variant_stats=variant_stats.path,
+        samples=[
+            {"sample": flags.sample, "flagstat": flags.path, "stats": stats.path}
+            for flags, stats in zip(flagstats, alignment_stats, strict=True)
+        ],
+        fai=fai_of(reference),
+        reference_report=reference_report.path,
+        checks=[check.path for check in checks],
+        settings=settings,
+    )
+    return QcReport(path=target, kind="summary", sample=variants.only_sample, variants_cid=variants)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stargazer.assets import FormatError
-from stargazer.tasks import quiet_htslib
+from stargazer.assets.formats import GZIP
+from stargazer.tasks import bed_rows, quiet_htslib
 from stargazer.workflows.demo.alleles import Allele, normalise
 
 __all__ = [
@@ -90,24 +91,12 @@ def read_bed(path: str) -> Regions:
     """
     intervals = []
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        for number, (contig, start, end) in bed_rows(Path(path), repr(path)):
+            if not 0 <= start <= end:
+                raise FormatError(f"{path!r}, line {number}: {start} to {end}, expected 0 <= start <= end")
+            intervals.append((contig, start, end))
+    except OSError as error:
         raise FormatError(f"{path!r} cannot be read as a BED file: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        fields = line.split("\t") if "\t" in line else line.split()
-        try:
-            contig, start, end = fields[0], int(fields[1]), int(fields[2])
-        except (IndexError, ValueError):
-            raise FormatError(
-                f"{path!r}, line {number}: {line!r} is not a BED interval (contig, start, end)"
-            ) from None
-        if not 0 <= start <= end:
-            raise FormatError(
-                f"{path!r}, line {number}: start {start} and end {end}, expected 0 <= start <= end"
-            )
-        intervals.append((contig, start, end))
     return Regions(intervals)
 
 
@@ -119,7 +108,7 @@ def read_fasta(path: str, contigs: Collection[str]) -> dict[str, str]:
     """
     try:
         content = Path(path).read_bytes()
-        text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("ascii")
+        text = (gzip.decompress(content) if content.startswith(GZIP) else content).decode("ascii")
     except (OSError, EOFError, ValueError) as error:
         raise FormatError(f"{path!r} cannot be read as a FASTA file: {error}") from error
     if not text.startswith(">"):

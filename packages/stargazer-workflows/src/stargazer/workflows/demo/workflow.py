@@ -17,9 +17,8 @@ from stargazer.assets import (
 )
 from stargazer.assets.provenance import Execution
 from stargazer.storage.lineage import Step, why
-from stargazer.workflows._parallel import parallel
 from stargazer.workflows.demo.tasks import compare_calls, coverage_profile, demo_report
-from stargazer.workflows.environments import workflow_env
+from stargazer.workflows.environments import parallel, workflow_env
 from stargazer.workflows.germline import germline_short_variant_discovery
 
 __all__ = ["BUILD", "CONFIDENT", "TRIO", "DemoResult", "demo_trio", "lineage_steps"]
