@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from stargazer.storage.download.http import Progress
     from stargazer.storage.download.sources import Source
 
-__all__ = ["Arrivals", "Remote", "Store", "check_format", "open_store"]
+__all__ = ["Arrivals", "Remote", "Store", "check_format", "import_of", "open_store"]
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
 _TICK = 50_000_000  # ns: a filesystem's clock may be a little behind
@@ -863,3 +863,9 @@ class Store:
                 self.outbox.enqueue_missing(record, public=public)
             for record in own:
                 self.outbox.enqueue_missing(record, public=False, rank=1)
+
+
+def import_of(files: list[Entry], command: str, checked: Checked | None = None) -> Import:
+    """The document of an import that is done now, of files of which this came of the checks."""
+    checks, forced = (checked.ran, checked.forced) if checked else ([], [])
+    return Import(files=files, command=command, checks=checks, forced=forced, account=account(), at=now())

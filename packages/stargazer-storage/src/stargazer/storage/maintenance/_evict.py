@@ -94,7 +94,7 @@ def evict(
         tell: told whom it waits for.
 
     Raises:
-        StorageError: the store cannot be written.
+        StorageError: the store is of another format, or cannot be written.
     """
     check_format(store.root)
     files = {record.cid: record for record in records}
