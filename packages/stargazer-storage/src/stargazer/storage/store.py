@@ -45,14 +45,14 @@ from stargazer.storage.additions import (
     with_links,
     without_provenance,
 )
-from stargazer.storage.checks import check_companions, run_checks
+from stargazer.storage.checks import Checked, check_companions, run_checks
 from stargazer.storage.cid import is_cid
 from stargazer.storage.files import hash_in_place, is_there, write_file
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import FORMAT, IndexDamaged
 from stargazer.storage.ledger import claims, memo, supersede, trust
-from stargazer.storage.ledger.documents import Ledger
+from stargazer.storage.ledger.documents import Ledger, account, now
 from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.outbox import Account, Outbox, Sent
