@@ -34,6 +34,7 @@ from stargazer.assets.provenance import (
     Document,
     Entry,
     Execution,
+    Import,
 )
 from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
