@@ -197,10 +197,59 @@ def _fsck(work: Work) -> Callable[[], object]:
     return lambda: [fsck(fresh), fresh.add_mirrors({record.cid: [mirror.as_uri()]}), fsck(fresh, full=True)]
 
 
+def _fetch(work: Work) -> Callable[[], object]:
+    """A stranger's bundle of what was computed, and of an import in which one record was amended and one taken back."""
+    from stargazer.storage import bundles
+    from stargazer.storage.bundles import _fetch as fetching
+
+    fetching.AT_ONCE = 1  # else the number of steps is not the same each time
+    beside, number = work.store.root.parent, work.number
+    theirs = Work(
+        open_store(beside / f"theirs-{number}"), Journal(beside / f"their-journal-{number}"), number
+    )
+    additions = []
+    for name in ("changed", "gone", "kept"):
+        path = beside / f"{name}-{number}.txt"
+        path.write_text(f"{name}-{number}")
+        additions.append(Addition(path=path, asset=QcReport(kind="added", sample=f"{name}-{number}")))
+    changed, gone, _ = theirs.store.add(additions)
+    amend(theirs.store, amend(theirs.store, changed, {"kind": "amended"}), {"kind": "twice"})
+    retract(theirs.store, gone)
+    theirs.commit(f"their-run-{number}")
+    records = theirs.store.query({"asset": "qc_report"})
+    made = bundles.make(theirs.store, f"theirs-{number}", records, beside / f"bundle-{number}")
+    bundle = bundles.find_bundle(str(made.path), work.store.root)
+    for record in (changed, gone):
+        work.journal.write("gone", record)
+
+    def fetch() -> None:
+        done = bundles.fetch(work.store, bundle, trust=True)
+        for record in done.records:
+            work.journal.write("there", record)
+        done.check(bundle)
+
+    return fetch
+
+
+def _own(work: Work) -> Callable[[], object]:
+    """A document that came in a bundle is found to be the store's own, as when its account says so."""
+    fetch = _fetch(work)
+    fetch()
+    (execution,) = work.store.executions_with(f"their-run-{work.number}")
+
+    def adopt() -> None:
+        work.store.ledger.adopt(execution)
+        work.store.replay([execution])
+
+    return adopt
+
+
 OPERATIONS: dict[str, Operation] = {
     "add": _add,
     "commit": _commit,
     "index write": _index,
+    "fetch of a bundle": _fetch,
+    "own after all": _own,
     "download": _download,
     "gc": _gc,
     "evict": _evict,
@@ -360,7 +409,8 @@ def _temporaries(root: Path) -> list[Path]:
 
 
 def _victim(root: Path, operation: str, number: str, last: int) -> tuple[int, str]:
-    command = [sys.executable, __file__, str(root), operation, number, str(last)]
+    # -B: a compiled module that is written counts as a step, and the next victim would not have it
+    command = [sys.executable, "-B", __file__, str(root), operation, number, str(last)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"{' '.join(command)}: {done.stderr}")

@@ -20,8 +20,11 @@ from pathlib import Path
 
 from stargazer.assets import StorageError
 from stargazer.assets.catalogue import QcReport
+from stargazer.assets.provenance import Execution
+from stargazer.storage import bundles
 from stargazer.storage.changes import amend, retract
 from stargazer.storage.client import LocalStorageClient
+from stargazer.storage.ledger.documents import now
 from stargazer.storage.pinata import PinataFile, upload
 from stargazer.storage.pinata.api import Patience, PinataApi
 from stargazer.storage.pinata.listing import as_record
@@ -120,7 +123,30 @@ def _pull(store: Store, journal: Journal, number: str) -> Callable[[], object]:
     return act
 
 
-OPERATIONS = {"add": _add, "push": _push, "push, TUS": _push, "change": _change, "pull": _pull}
+def _push_bundle(store: Store, journal: Journal, number: str) -> Callable[[], object]:
+    """What a stranger computed, and this machine got in a bundle."""
+    theirs = open_store(store.root.parent / f"theirs-{number}")
+    path = theirs.objects.work / "made"
+    path.write_text(f"made {number}")
+    execution = Execution(task="make", run_key=number, finished=now())
+    theirs.commit(execution, [("report", QcReport(path=path, kind="made", sample=number))])
+    beside = store.root.parent / f"bundle-{number}"
+    made = bundles.make(theirs, "theirs", theirs.query({"asset": "qc_report"}), beside)
+    local = open_store(store.root)
+    records = bundles.fetch(local, bundles.find_bundle(str(made.path), store.root)).records
+    for record in records:
+        journal.write("there", record)
+    return lambda: push(store, records, progress=lambda name, done, total: None)
+
+
+OPERATIONS = {
+    "add": _add,
+    "push": _push,
+    "push, TUS": _push,
+    "push, bundle": _push_bundle,
+    "change": _change,
+    "pull": _pull,
+}
 
 
 def campaign(folder: Path, points: int, seed: int, operation: str, *, service: bool) -> Outcome:
@@ -144,6 +170,8 @@ def campaign(folder: Path, points: int, seed: int, operation: str, *, service: b
             judge(open_machine(root, address_of(pinata)), outcome, where)
             complete(root, pinata, outcome, where)
         _compare(root, pinata, outcome)
+        if operation == "push, bundle":
+            _is_foreign(root, pinata, outcome)
     return outcome
 
 
@@ -190,10 +218,22 @@ def _compare(root: Path, pinata: PinataProcess, outcome: Outcome) -> None:
                 outcome.lost.append(f"another machine: {error}")
 
 
+def _is_foreign(root: Path, pinata: PinataProcess, outcome: Outcome) -> None:
+    """Another machine knows the stranger's executions as those of somebody else: its memo does not answer with them."""
+    elsewhere = open_machine(root.parent / "elsewhere", address_of(pinata))
+    pull(elsewhere, elsewhere.query({"asset": "qc_report"}))
+    executions = elsewhere.query({"asset": "provenance", "kind": "execution"})
+    if not executions:
+        outcome.lost.append("another machine: no execution is known")
+    for record in executions:
+        if not elsewhere.is_foreign(record.cid) or elsewhere.remembered(record.keyvalues["run_key"]):
+            outcome.unsound.append(f"another machine: {record.cid} counts as its own")
+
+
 def _process(
     root: Path, pinata: PinataProcess, operation: str, number: str, last: int, *, service: bool = False
 ) -> tuple[int, str]:
-    command = [sys.executable, __file__, str(root), operation, number, str(last)]
+    command = [sys.executable, "-B", __file__, str(root), operation, number, str(last)]
     command.append(str(pinata.pid if service else 0))
     env = {**os.environ, ADDRESS: json.dumps(address_of(pinata))}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)

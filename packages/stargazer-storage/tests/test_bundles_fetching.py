@@ -316,6 +316,10 @@ def test_a_real_gateway_is_a_mirror_in_any_published_layout(
 
     assert done.failed == []
     assert yours.read(done.records[0].cid).read_bytes() == path.read_bytes()
+    again = bundles.make(yours, "again", done.records, tmp_path / "again")
+    found = bundles.verify(find_bundle(str(again.path), yours.root), yours)
+    assert {item.state for item in found} == {"good"}
+    assert bundles.make(yours, "again", done.records, tmp_path / "again").copied == 0
 
 
 # checksums and locks

@@ -161,6 +161,8 @@ def test_a_file_of_this_machine_is_a_mirror_in_a_manifest_of_this_machine_only()
         ("{name}", "https://example.org/d/b.bundle.json", "https://example.org/d/a%20b%23.fa"),
         ("/all/{cid}", "https://example.org/d/b.bundle.json", f"https://example.org/all/{CID}"),
         ("https://x.org/ipfs/{cid}", "/media/usb/b.bundle.json", f"https://x.org/ipfs/{CID}"),
+        ("HTTPS://x.org/ipfs/{cid}", "/media/usb/b.bundle.json", f"HTTPS://x.org/ipfs/{CID}"),
+        ("{cid}", "HTTPS://example.org/d/b.bundle.json", f"https://example.org/d/{CID}"),
         ("{cid}", "", ""),
     ],
 )

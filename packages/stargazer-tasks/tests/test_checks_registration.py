@@ -634,8 +634,9 @@ def test_a_real_alignment_to_another_reference_is_held_back_when_a_bundle_brings
 
     assert forced.failed == []
     (record,) = store.query({"asset": "alignment"})
-    (note,) = store.documents(store.documents(record.cid)[0], "foreign")
-    document = store.document(note)
+    assert store.is_foreign(store.documents(record.cid)[0])
+    (said,) = store.query({"asset": "provenance", "kind": "check"})
+    document = store.document(said.cid)
     assert isinstance(document, Import)
     assert [reason for reason in document.forced if "no contig in common" in reason]
     assert [name.split()[0] for name in document.checks] == [

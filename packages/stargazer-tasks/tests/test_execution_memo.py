@@ -126,7 +126,7 @@ def test_a_hit_needs_no_bytes_and_who_needs_them_later_has_them_made(alignment: 
 
 def test_without_its_provenance_nothing_is_remembered(alignment: Alignment) -> None:
     first, _ = kinds(copied, alignment)
-    store().objects.remove(first.provenance_cid)
+    store().ledger.remove(first.provenance_cid)
     assert kinds(copied, alignment)[1][-1] == "finished"
 
 

@@ -275,8 +275,7 @@ def test_what_a_stranger_says_beside_the_bytes_is_compared_or_not_believed(
     asyncio.run(get_client().upload_file(path, QcReport(kind="raw").keyvalues))
     work = other.objects.work / "document"
     work.write_bytes(dump(changed))
-    cid = other.objects.adopt(work).cid
-    other.note_foreign([cid])
+    cid = other.ledger.foreign.adopt(work).cid
     other.replay([cid])
 
     (done,) = asyncio.run(replay(get_client(), {cid: changed}, register=True))

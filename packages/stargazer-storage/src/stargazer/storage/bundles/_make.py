@@ -18,7 +18,7 @@ from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError
 from stargazer.assets.provenance import Document, Execution
 from stargazer.storage.bundles.environment import environment_here
 from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, is_url, parse
-from stargazer.storage.cid import compute_cid
+from stargazer.storage.cid import compute_cid_like
 from stargazer.storage.companions import with_companions
 from stargazer.storage.files import write_file
 from stargazer.storage.ledger.claims import ended_by, statements_of
@@ -235,7 +235,9 @@ def _copy_files(store: Store, manifest: Manifest, folder: Path, tell: Callable[[
     """Copy what is not in the folder yet, and say how many bytes that was."""
     entries = {entry.cid: entry for entry in manifest.files}
     cids = [*entries, *manifest.provenance]
-    missing = [cid for cid in cids if not ((path := folder / cid).is_file() and compute_cid(path) == cid)]
+    missing = [
+        cid for cid in cids if not (folder / cid).is_file() or compute_cid_like(folder / cid, cid) != cid
+    ]
     needed = sum(entries[cid].size for cid in missing if cid in entries)
     if needed > (free := shutil.disk_usage(folder).free):
         raise StorageError(f"the bundle needs {needed:,} bytes and {str(folder)!r} has {free:,} free")

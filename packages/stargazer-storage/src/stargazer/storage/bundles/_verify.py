@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer.assets import IntegrityError, StargazerError, StorageError
 from stargazer.storage.bundles.manifest import BundleFile, is_url, targets_of
-from stargazer.storage.cid import compute_cid
+from stargazer.storage.cid import compute_cid_like
 
 if TYPE_CHECKING:
     from stargazer.storage.bundles.find import Bundle
     from stargazer.storage.store import Store
 
 __all__ = ["Checked", "verify"]
+
+_UNKNOWN = -1  # the size of a provenance document, which no manifest says
 
 
 @attrs.frozen
@@ -43,7 +45,11 @@ def verify(bundle: Bundle, store: Store, *, in_store: bool = False) -> Iterator[
         in_store: read those in the store, whatever was found.
     """
     manifest = bundle.lock.apply(bundle.manifest)
-    for entry in [*manifest.files, *map(_document, manifest.provenance)]:
+    documents = (
+        BundleFile(name=f"provenance {cid}", size=_UNKNOWN, cid=cid, keyvalues={})
+        for cid in manifest.provenance
+    )
+    for entry in [*manifest.files, *documents]:
         if in_store or bundle.folder is None:
             yield _checked_in_store(entry, store)
         else:
@@ -51,18 +57,13 @@ def verify(bundle: Bundle, store: Store, *, in_store: bool = False) -> Iterator[
             yield _checked_copies(entry, [Path(target) for target in targets if not is_url(target)])
 
 
-def _document(cid: str) -> BundleFile:
-    """A provenance document as an entry, whose size nobody says."""
-    return BundleFile(name=f"provenance {cid}", size=-1, cid=cid, keyvalues={})
-
-
 def _checked_in_store(entry: BundleFile, store: Store) -> Checked:
-    folder = (store.ledger.folder(entry.cid) if entry.size < 0 else store.objects) if entry.cid else None
-    found = folder.stat(entry.cid) if folder else None
-    if folder is None or found is None:
+    objects = store.ledger.folder(entry.cid) if entry.size == _UNKNOWN else store.objects
+    found = objects.stat(entry.cid) if objects and entry.cid else None
+    if objects is None or found is None:
         return Checked(entry.name, "missing", entry.size, "not in the store")
     try:
-        folder.verify(entry.cid)
+        objects.verify(entry.cid)
         _check_size(entry, found.size)
     except StargazerError as error:
         return Checked(entry.name, "damaged", entry.size, str(error))
@@ -90,7 +91,7 @@ def _check(entry: BundleFile, path: Path) -> None:
     if not path.is_file():
         raise StorageError("not a regular file")
     _check_size(entry, path.stat().st_size)
-    if entry.cid and (found := compute_cid(path)) != entry.cid:
+    if entry.cid and (found := compute_cid_like(path, entry.cid)) != entry.cid:
         raise IntegrityError(f"its bytes hash to {found}, expected {entry.cid}")
     for kind, text in ({} if entry.cid else entry.sums).items():
         new = functools.partial(hashlib.new, kind, usedforsecurity=False)
@@ -101,5 +102,5 @@ def _check(entry: BundleFile, path: Path) -> None:
 
 
 def _check_size(entry: BundleFile, size: int) -> None:
-    if entry.size >= 0 and size != entry.size:
+    if size != entry.size != _UNKNOWN:
         raise IntegrityError(f"{size:,} bytes, the manifest says {entry.size:,}")

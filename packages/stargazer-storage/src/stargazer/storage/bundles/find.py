@@ -27,7 +27,6 @@ from stargazer.storage.bundles.manifest import (
     LARGEST,
     SUFFIX,
     SUMS,
-    BundleFile,
     Manifest,
     dump,
     is_url,
@@ -110,8 +109,19 @@ class Lock:
             FormatError: the lock is malformed.
             IntegrityError: the manifest names other sums or sizes than those that were verified.
         """
-        pinned = self.read()
-        files = [self._applied(entry, pinned.get(entry.name)) for entry in manifest.files]
+        pinned, files = self.read(), []
+        for entry in manifest.files:
+            if not entry.cid and (known := pinned.get(entry.name)):
+                changed = [kind for kind, text in entry.sums.items() if known.sums.get(kind, text) != text]
+                if changed or known.size != entry.size or not entry.sums.keys() & known.sums.keys():
+                    what = changed[0] if changed else "size"
+                    raise IntegrityError(
+                        f"entry {entry.name!r}: the manifest gives another {what} than the one that was verified and "
+                        f"pinned in {str(self.path)!r}: if the file was meant to change, remove its entry there and "
+                        "fetch again"
+                    )
+                entry = attrs.evolve(entry, cid=known.cid)
+            files.append(entry)
         return attrs.evolve(manifest, files=tuple(files))
 
     def pin(self, name: str, pinned: Pinned) -> None:
@@ -122,7 +132,17 @@ class Lock:
             StorageError: the file cannot be written.
         """
         try:
-            _pin(self.path, name, pinned)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with locked_folder(self.path.parent):  # one writer at a time
+                known = _read_lock(self.path)
+                if name in known and known[name].cid != pinned.cid:
+                    raise IntegrityError(
+                        f"entry {name!r} is pinned as {known[name].cid} in {str(self.path)!r}, and what came now is "
+                        f"{pinned.cid}"
+                    )
+                items = {**known, name: pinned}.items()
+                files = {key: {"cid": item.cid, "size": item.size, **item.sums} for key, item in items}
+                write_file(self.path, _json(LOCK_SCHEMA, {"files": files}))
         except StorageError:
             raise
         except OSError as error:
@@ -131,18 +151,6 @@ class Lock:
                     f"the lock {str(self.path)!r} cannot be written: {error.strerror}"
                 ) from error
             Lock(self.fallback).pin(name, pinned)
-
-    def _applied(self, entry: BundleFile, pinned: Pinned | None) -> BundleFile:
-        if pinned is None or entry.cid:
-            return entry
-        changed = [kind for kind, text in entry.sums.items() if pinned.sums.get(kind, text) != text]
-        if changed or pinned.size != entry.size or not entry.sums.keys() & pinned.sums.keys():
-            what = changed[0] if changed else "size"
-            raise IntegrityError(
-                f"entry {entry.name!r}: the manifest gives another {what} than the one that was verified and pinned in "
-                f"{str(self.path)!r}: if the file was meant to change, remove its entry there and fetch again"
-            )
-        return attrs.evolve(entry, cid=pinned.cid)
 
 
 @attrs.frozen(kw_only=True)
@@ -275,15 +283,10 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _read_url(url: str) -> tuple[bytes, str]:
     """The bytes of a manifest behind a URL, one more than it may have at most, and the URL without secrets."""
-    from stargazer.storage.download.http import SourceError, open_url
+    from stargazer.storage.download.http import SourceError, open_url, parse_url
 
-    place = without_secrets(url)
-    try:
-        parts = urlsplit(url)
-        fit = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
-    except ValueError:
-        fit = False
-    if not fit:
+    place, parts = without_secrets(url), parse_url(url)
+    if parts is None or "@" in parts.netloc:
         raise InvalidAssetError(
             f"{place!r}: a manifest's URL begins with http:// or https:// and carries no credentials"
         )
@@ -336,19 +339,6 @@ def _digest(place: str) -> str:
     return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def _pin(path: Path, name: str, pinned: Pinned) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked_folder(path.parent):  # one writer at a time
-        known = _read_lock(path)
-        if name in known and known[name].cid != pinned.cid:
-            raise IntegrityError(
-                f"entry {name!r} is pinned as {known[name].cid} in {str(path)!r}, and what came now is {pinned.cid}"
-            )
-        items = {**known, name: pinned}.items()
-        files = {key: {"cid": item.cid, "size": item.size, **item.sums} for key, item in items}
-        write_file(path, _json(LOCK_SCHEMA, {"files": files}))
-
-
 def _read_lock(path: Path) -> dict[str, Pinned]:
     title = f"the lock {str(path)!r}"
     try:
@@ -361,18 +351,15 @@ def _read_lock(path: Path) -> dict[str, Pinned]:
     files = body.get("files") if isinstance(body, dict) else None
     if not isinstance(files, dict) or body.get("stargazer") != LOCK_SCHEMA:
         raise FormatError(f'{title} is no lock: expected "stargazer": "{LOCK_SCHEMA}" and files')
-    return {name: _pinned(item, f"{title}: {name!r:.100}") for name, item in files.items()}
-
-
-def _pinned(item: object, title: str) -> Pinned:
-    found = item if isinstance(item, dict) else {}
-    sums = {kind: text for kind, text in found.items() if kind in SUMS}
-    good = (
-        is_cid(found.get("cid")) and type(found.get("size")) is int and found.keys() <= {"cid", "size", *SUMS}
-    )
-    if good and all(isinstance(text, str) and re.fullmatch("[0-9a-f]+", text) for text in sums.values()):
-        return Pinned(found["cid"], found["size"], sums)
-    raise FormatError(f"{title}: expected cid, size and sums, got {item!r:.200}")
+    pinned = {}
+    for name, item in files.items():
+        sums = dict(item) if isinstance(item, dict) else {}
+        cid, size = sums.pop("cid", None), sums.pop("size", None)
+        good = is_cid(cid) and type(size) is int and sums.keys() <= SUMS.keys()
+        if not good or not all(re.fullmatch("[0-9a-f]+", str(text)) for text in sums.values()):
+            raise FormatError(f"{title}: {name!r:.100}: expected cid, size and sums, got {item!r:.200}")
+        pinned[name] = Pinned(cid, size, sums)
+    return pinned
 
 
 def _json(schema: str, body: Mapping[str, Any]) -> bytes:

@@ -125,9 +125,11 @@ def parse(data: bytes, *, remote: bool) -> Manifest:
     _refuse_unknown(body, allowed, "the manifest")
     name = check_name(body.get("name"))
     title = f"bundle {name!r}"
-    files, environment = body.get("files", []), body.get("environment")
-    _require(isinstance(files, list) and files, f"{title}: expected a list of files, got {files!r:.100}")
-    _require(len(files) <= MOST_FILES, f"{title}: {len(files)} files, at most {MOST_FILES} are allowed")
+    files, environment = body.get("files"), body.get("environment")
+    if not isinstance(files, list) or not files:
+        raise FormatError(f"{title}: expected a list of files, got {files!r:.100}")
+    if len(files) > MOST_FILES:
+        raise FormatError(f"{title}: {len(files)} files, at most {MOST_FILES} are allowed")
     manifest = Manifest(
         name=name,
         description=_text(body.get("description", ""), f"{title}: description", lines=True),
@@ -196,29 +198,29 @@ def _no_constant(text: str) -> None:
     raise FormatError(f"{text} is no number")
 
 
-def _entry(item: Any, number: int, remote: bool) -> BundleFile:
+def _entry(item: object, number: int, remote: bool) -> BundleFile:
     title = f"entry {number}"
-    _require(isinstance(item, dict), f"{title}: expected an object, got {item!r:.100}")
+    if not isinstance(item, dict):
+        raise FormatError(f"{title}: expected an object, got {item!r:.100}")
     name = _text(item.get("name"), f"{title}: name", most=LONGEST_NAME)
-    is_plain = name not in ("", ".", "..") and "/" not in name and "\\" not in name
-    _require(is_plain, f"{title}: {name!r} is no file name: expected one without folders")
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise FormatError(f"{title}: {name!r} is no file name: expected one without folders")
     title = f"{title} ({name!r})"
     _refuse_unknown(item, {"name", "size", "cid", *SUMS, "keyvalues", "mirrors", "links"}, title)
-    size, cid = item.get("size"), item.get("cid", "")
-    _require(
-        type(size) is int and 0 <= size <= LARGEST_FILE,
-        f"{title}: size is {size!r:.100}, expected a number of bytes up to {LARGEST_FILE}",
-    )
-    sums = {kind: item[kind] for kind in SUMS if kind in item}
-    _require(bool(cid) != bool(sums), f"{title}: expected either a cid or a checksum (sha256, md5)")
-    for kind, text in sums.items():
-        good = isinstance(text, str) and re.fullmatch(f"[0-9a-fA-F]{{{SUMS[kind]}}}", text)
-        _require(good, f"{title}: {kind} is {text!r:.100}, expected {SUMS[kind]} hexadecimal digits")
+    size = item.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= LARGEST_FILE:
+        raise FormatError(f"{title}: size is {size!r:.100}, expected a number of bytes up to {LARGEST_FILE}")
+    cid, sums = item.get("cid", ""), {key: item[key] for key in SUMS if key in item}
+    if bool(cid) == bool(sums):
+        raise FormatError(f"{title}: expected either a cid or a checksum (sha256, md5)")
     if cid and not is_cid(cid):
         try:
             cid = normal(_text(cid, f"{title}: cid", most=200))
         except FormatError as error:
             raise FormatError(f"{title}: {cid!r:.100} is not a CID: {error}") from None
+    for kind, text in sums.items():
+        if not isinstance(text, str) or not re.fullmatch(f"[0-9a-fA-F]{{{SUMS[kind]}}}", text):
+            raise FormatError(f"{title}: {kind} is {text!r:.100}, expected {SUMS[kind]} hexadecimal digits")
     keyvalues = _pairs(item.get("keyvalues"), f"{title}: keyvalues")
     links = _pairs(item.get("links", {}), f"{title}: links")
     _check_keys(keyvalues, links, title)
@@ -234,69 +236,72 @@ def _entry(item: Any, number: int, remote: bool) -> BundleFile:
 
 
 def _check_keys(keyvalues: Mapping[str, str], links: Mapping[str, str], title: str) -> None:
-    kind, both = keyvalues.get("asset"), sorted(keyvalues.keys() & links.keys())
-    count = len(keyvalues) + len(links)
-    _require(kind, f"{title}: keyvalues do not say what it is: give them an asset")
-    _require(kind != "provenance", f"{title}: a provenance document belongs in provenance, not in files")
-    by_store = "provenance_cid" in {**keyvalues, **links}
-    _require(not by_store, f"{title}: provenance_cid is set by the store alone")
-    _require(not both, f"{title}: {both} is in keyvalues and in links")
-    _require(
-        count <= MAX_KEYVALUES, f"{title}: {count} metadata pairs, at most {MAX_KEYVALUES} can be stored"
-    )
+    if not keyvalues.get("asset"):
+        raise FormatError(f"{title}: keyvalues do not say what it is: give them an asset")
+    if keyvalues["asset"] == "provenance":
+        raise FormatError(f"{title}: a provenance document belongs in provenance, not in files")
+    if "provenance_cid" in {**keyvalues, **links}:
+        raise FormatError(f"{title}: provenance_cid is set by the store alone")
+    if both := keyvalues.keys() & links.keys():
+        raise FormatError(f"{title}: {sorted(both)} is in keyvalues and in links")
+    if (count := len(keyvalues) + len(links)) > MAX_KEYVALUES:
+        raise FormatError(f"{title}: {count} metadata pairs, at most {MAX_KEYVALUES} can be stored")
 
 
 def _check_together(manifest: Manifest) -> None:
     """Refuse two entries of one name, and links between entries that lead nowhere."""
     times = Counter(entry.name for entry in manifest.files)
     for entry in manifest.files:
-        title = f"entry {entry.name!r}"
-        alone = times[entry.name] == 1
-        _require(alone, f"bundle {manifest.name!r}: two entries are named {entry.name!r}")
+        if times[entry.name] > 1:
+            raise FormatError(f"bundle {manifest.name!r}: two entries are named {entry.name!r}")
         for key, target in entry.links.items():
-            _require(target in times, f"{title}: {key} points at {target!r}, which is no entry")
-            _require(target != entry.name, f"{title}: {key} points at itself")
-        somewhere = manifest.mirrors or entry.mirrors or entry.cid
-        _require(somewhere, f"{title}: no mirror says where it can be had")
+            if target not in times:
+                raise FormatError(f"entry {entry.name!r}: {key} points at {target!r}, which is no entry")
+            if target == entry.name:
+                raise FormatError(f"entry {entry.name!r}: {key} points at itself")
+        if not (manifest.mirrors or entry.mirrors or entry.cid):
+            raise FormatError(f"entry {entry.name!r}: no mirror says where it can be had")
 
 
-def _text(value: Any, title: str, *, most: int = LONGEST_TEXT, lines: bool = False) -> str:
-    _require(isinstance(value, str), f"{title} is {value!r:.100}, expected text")
-    strange = _CONTROL.search(value.replace("\n", " ") if lines else value)
-    _require(not strange, f"{title} is {value!r:.100}, which has control characters or is not valid Unicode")
-    _require(len(value.encode()) <= most, f"{title} is longer than {most} bytes: {value!r:.100}")
-    return str(value)
+def _text(value: object, title: str, *, most: int = LONGEST_TEXT, lines: bool = False) -> str:
+    if not isinstance(value, str):
+        raise FormatError(f"{title} is {value!r:.100}, expected text")
+    if _CONTROL.search(value.replace("\n", " ") if lines else value):
+        raise FormatError(f"{title} is {value!r:.100}, which has control characters or is not valid Unicode")
+    if len(value.encode()) > most:
+        raise FormatError(f"{title} is longer than {most} bytes: {value!r:.100}")
+    return value
 
 
-def _pairs(value: Any, title: str) -> dict[str, str]:
-    _require(isinstance(value, dict), f"{title}: expected an object of text values, got {value!r:.100}")
-    for key in value:
-        _require(_KEY.fullmatch(key), f"{title}: {key!r:.100} is no metadata key")
-    return {key: _text(text, f"{title}: {key}") for key, text in value.items()}
+def _pairs(value: object, title: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise FormatError(f"{title}: expected an object of text values, got {value!r:.100}")
+    for key, text in value.items():
+        if not _KEY.fullmatch(key):
+            raise FormatError(f"{title}: {key!r:.100} is no metadata key")
+        _text(text, f"{title}: {key}")
+    return value
 
 
-def _list(value: Any, title: str, wanted: str, most: int) -> list[Any]:
-    good = isinstance(value, list) and len(value) <= most
-    _require(good, f"{title}: expected a list of {wanted}, got {value!r:.100}")
-    return list(value)
+def _list(value: object, title: str, wanted: str, most: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) > most:
+        raise FormatError(f"{title}: expected a list of {wanted}, got {value!r:.100}")
+    return value
 
 
 def _cids(value: object, title: str) -> tuple[str, ...]:
     cids = _list(value, title, "CIDs", MOST_FILES)
     for cid in cids:
-        _require(is_cid(cid), f"{title}: {cid!r:.100} is not a CID")
-    _require(len(set(cids)) == len(cids), f"{title}: a CID is there twice")
+        if not is_cid(cid):
+            raise FormatError(f"{title}: {cid!r:.100} is not a CID")
+    if len(set(cids)) < len(cids):
+        raise FormatError(f"{title}: a CID is there twice")
     return tuple(cids)
 
 
 def _refuse_unknown(body: Mapping[str, object], allowed: set[str], title: str) -> None:
     for key in sorted(body.keys() - allowed):
         raise FormatError(f"{title}: unknown key {key!r:.100}; known: {', '.join(sorted(allowed))}")
-
-
-def _require(good: object, problem: str) -> None:
-    if not good:
-        raise FormatError(problem)
 
 
 # mirrors
@@ -331,7 +336,7 @@ def targets_of(manifest: Manifest, place: str, entry: BundleFile) -> list[str]:
 
 def is_url(text: str) -> bool:
     """Whether this is an http or https URL."""
-    return text.startswith(("http://", "https://"))
+    return text[:8].lower().startswith(("http://", "https://"))
 
 
 def _mirrors(value: object, title: str, *, remote: bool, template: bool) -> tuple[str, ...]:
@@ -349,24 +354,29 @@ def _check_mirror(text: str, title: str, *, remote: bool, template: bool) -> Non
         template: it stands for many files, so it needs `{cid}` or `{name}`.
     """
     shown = f"{title}: the mirror {without_secrets(text)[:200]!r}"
-    fields, bare = set(_FIELD.findall(text)), _FIELD.sub("", text)
-    known = fields <= {"{cid}", "{name}"} and not re.search(r"[{}]", bare)
-    _require(known, f"{shown}: expected {{cid}} or {{name}} in braces, and nothing else")
-    enough = fields or not template
-    _require(enough, f"{shown} is that of a whole bundle: it needs {{cid}} or {{name}}")
+    fields = set(_FIELD.findall(text))
+    if fields - {"{cid}", "{name}"} or re.search(r"[{}]", _FIELD.sub("", text)):
+        raise FormatError(f"{shown}: expected {{cid}} or {{name}} in braces, and nothing else")
+    if template and not fields:
+        raise FormatError(f"{shown} is that of a whole bundle: it needs {{cid}} or {{name}}")
     try:
         url = urlsplit(_FIELD.sub("x", text))
         host, named, _ = url.hostname, url.username or url.password, url.port
     except ValueError as error:
         raise FormatError(f"{shown} is not a URL: {error}") from None
-    _require(text.strip() and not (url.scheme and re.search(r"\s", text)), f"{shown} is not a URL")
-    _require(named is None, f"{shown} carries credentials: a manifest is public")
-    secret = any(_SECRET.search(key) for key, _ in parse_qsl(url.query, keep_blank_values=True))
-    _require(not secret, f"{shown} carries a secret in its query: a manifest is public")
+    if not text.strip() or (any(character.isspace() for character in text) and url.scheme):
+        raise FormatError(f"{shown} is not a URL")
+    if named is not None:
+        raise FormatError(f"{shown} carries credentials: a manifest is public")
+    if any(_SECRET.search(key) for key, _ in parse_qsl(url.query, keep_blank_values=True)):
+        raise FormatError(f"{shown} carries a secret in its query: a manifest is public")
     if url.scheme in ("http", "https"):
-        fixed = "{" not in text.split("//", 1)[-1].split("/", 1)[0]
-        _require(host and fixed, f"{shown} names no host")
+        if not host or "{" in text.split("//", 1)[-1].split("/", 1)[0]:
+            raise FormatError(f"{shown} names no host")
     elif url.scheme or (url.netloc and not remote):
-        _require(url.scheme == "file", f"{shown}: expected http, https or a path beside the manifest")
-        _require(not remote, f"{shown} is a file of this machine, in a manifest from a URL: refused")
-        _require(host in (None, "localhost"), f"{shown} names a file of another machine")
+        if url.scheme != "file":
+            raise FormatError(f"{shown}: expected http, https or a path beside the manifest")
+        if remote:
+            raise FormatError(f"{shown} is a file of this machine, in a manifest from a URL: refused")
+        if host not in (None, "localhost"):
+            raise FormatError(f"{shown} names a file of another machine")

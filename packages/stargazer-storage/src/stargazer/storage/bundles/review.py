@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,11 @@ from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.checks import Checked, checked_one_by_one
 from stargazer.storage.cid import is_cid
 from stargazer.storage.ledger.claims import ended_by, statements_of, time_of
-from stargazer.storage.store import Store
 
 if TYPE_CHECKING:
     from stargazer.storage.store import Store
 
-__all__ = ["accepted", "check_arrived", "needed", "scrutinised"]
+__all__ = ["accepted", "check_arrived", "enders_first", "needed", "scrutinised"]
 
 _RECORD = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
@@ -128,6 +128,18 @@ def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str
             for entry in document.inputs if isinstance(document, Execution) else ():
                 waiting += makers.pop(entry.cid, ())  # once is enough, of however many it is an input
     return found
+
+
+def enders_first(documents: Mapping[str, Document]) -> list[str]:
+    """The CIDs of documents, amendments and retractions before what they end.
+
+    Written to a ledger in this order, a record that was ended is not there at any moment, whatever stops the writing.
+    """
+    enders: dict[str, set[str]] = {cid: set() for cid in documents}
+    for cid, document in documents.items():
+        for _, claimant in ended_by(document):
+            enders.setdefault(claimant, set()).add(cid)
+    return [cid for cid in TopologicalSorter(enders).static_order() if cid in documents]
 
 
 def _wrong(document: Document) -> Iterator[str]:
