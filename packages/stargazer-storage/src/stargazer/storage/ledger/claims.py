@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Claims",
     "Statement",
+    "document_record",
     "edges_of",
     "ended_by",
     "is_registered",
@@ -196,7 +197,7 @@ class Claims:
         if isinstance(document, Amendment):
             self._give_place(document.record, statements, cid)
         records = self._settle(
-            connection, statements, cid, [_own_record(cid, size, document)] if is_new else []
+            connection, statements, cid, [document_record(cid, document, size)] if is_new else []
         )
         touched = [record for record, _ in ended] + ([*statements] if became_own else [])
         for record in dict.fromkeys(touched):
@@ -289,7 +290,7 @@ def _row(statement: Statement, document: str) -> dict[str, Any]:
     }
 
 
-def _own_record(cid: str, size: int, document: Document) -> Statement:
+def document_record(cid: str, document: Document, size: int = 0) -> Statement:
     """The record of a provenance document itself."""
     kind = kind_of(document)
     pairs = {"asset": "provenance", "kind": kind}

@@ -94,7 +94,7 @@ def evict(
         tell: told whom it waits for.
 
     Raises:
-        StorageError: the store cannot be written.
+        StorageError: the store is of another format, or cannot be written.
     """
     check_format(store.root)
     files = {record.cid: record for record in records}
@@ -159,7 +159,10 @@ class _Origins:
     def why_not(self, document: str, execution: Execution) -> str:
         """Why an execution is not counted on to make its files again; empty if it is."""
         if not self.store.is_trusted(document):
-            return f"somebody else says that {execution.task} made it, and is not trusted (`stargazer trust`)"
+            return (
+                f"somebody else says that {execution.task} made it, and is not trusted "
+                "(`stargazer bundle fetch --trust`)"
+            )
         if not can_run(execution.task):
             return f"{execution.task}, which made it, is not installed here"
         if not all(map(self._stays, {entry.cid for entry in execution.inputs})):

@@ -14,8 +14,6 @@ from stargazer.assets import IntegrityError, StargazerError, StorageError
 from stargazer.assets.provenance import Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
-from stargazer.storage.download.http import Progress
-from stargazer.storage.download.sources import LocalFile, Source
 from stargazer.storage.files import is_there, place_link
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
 from stargazer.storage.locks import Tell, alone, silent, try_alone
@@ -29,6 +27,9 @@ from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from stargazer.storage.download.http import Progress
+    from stargazer.storage.download.sources import Source
 
 __all__ = ["FsckReport", "Kind", "Problem", "fsck"]
 
@@ -433,6 +434,8 @@ class _Check:
 
     def _sources(self, cid: str, folder: Objects) -> list[Source]:
         """Where the bytes may be had: another folder of the store, then mirrors and the account."""
+        from stargazer.storage.download.sources import LocalFile
+
         copies: list[Source] = [
             LocalFile(other.path(cid))
             for other, here in self.here.items()

@@ -82,7 +82,7 @@ def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell 
 
     Raises:
         StorageError: the index does not know documents that are here, so it does not know what is referred to; or
-            the store cannot be written.
+            the store is of another format, or cannot be written.
     """
     root = store.root
     if not root.is_dir():
