@@ -330,7 +330,8 @@ def campaign(folder: Path, points: int, seed: int, operations: list[str] | None 
         place = folder / operation.replace(" ", "-")
         place.mkdir(parents=True)
         root = place / "store"
-        steps = int(_victim(root, operation, "whole", 0)[1])
+        # The first makes the store as well: more steps than those that are killed have.
+        steps = min(int(_victim(root, operation, number, 0)[1]) for number in ("first", "whole"))
         outcome = Outcome(operation)
         for point in sorted(chosen.randint(1, steps) for _ in range(points)):
             status, _ = _victim(root, operation, f"{outcome.points}", point)
