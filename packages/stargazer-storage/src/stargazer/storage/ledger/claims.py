@@ -23,7 +23,7 @@ from stargazer.assets.provenance import (
     Supersession,
 )
 from stargazer.storage.ledger import memo, supersede
-from stargazer.storage.ledger.documents import Ledger, now
+from stargazer.storage.ledger.documents import Ledger
 from stargazer.storage.lineage import dependencies
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ __all__ = [
     "statements_of",
     "time_of",
 ]
+
+_NO_TIME = "1970-01-01T00:00:00Z"  # of what a document without a time claims
 
 MOST_KEPT = 100_000
 """Statements of documents that are kept while records are settled anew."""
@@ -272,7 +274,7 @@ def _row(statement: Statement, document: str) -> dict[str, Any]:
         "cid": statement.file.cid,
         "name": statement.file.name,
         "size": statement.file.size,
-        "created_at": statement.created_at or now(),
+        "created_at": statement.created_at or _NO_TIME,
         "keyvalues": {**statement.file.keyvalues, **made},
         "stated_by": document,
     }

@@ -180,16 +180,19 @@ class _Check:
         self.strays.clear()
         self._bytes(self.own, self.foreign)
         self._documents_of_both()
+        if self.is_readable() and self._documents() and self.report.full:
+            self._compare_index()
+        self._bytes(self.objects)
         if self.is_readable():
-            self._documents()
-        if self.is_readable() and self.report.full and (why := rebuild.difference(self.store)):
+            self._missing()
+
+    def _compare_index(self) -> None:
+        """The index says what one says that is made of the same documents."""
+        if rebuild.difference(self.store):
             with alone(self.store.root, self.tell):  # a document may have come in between
                 why = rebuild.difference(self.store)
             if why:
                 self._make_index(why)
-        self._bytes(self.objects)
-        if self.is_readable():
-            self._missing()
 
     def _make_index(self, why: str) -> None:
         """Make an index again that is damaged, and why; or that is missing."""
@@ -219,11 +222,11 @@ class _Check:
                         "document",
                         cid,
                         "it lies in ledger/own and in ledger/foreign",
-                        "removed from the latter",
+                        "removed from ledger/foreign",
                     )
 
-    def _documents(self) -> None:
-        """The ledger and the index know the same documents: unknown ones take effect, lost ones are fetched."""
+    def _documents(self) -> bool:
+        """Unknown documents take effect, lost ones are fetched; whether the index knows then those that are here."""
         with self.store.index.reading() as connection:
             known = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
         for cid in sorted(known - self.here[self.own].keys() - self.here[self.foreign].keys()):
@@ -242,6 +245,7 @@ class _Check:
         for cid in sound:
             found = "provenance that the index did not know"
             self._add("document", cid, found, done, fixed=self.report.repair)
+        return self.report.repair or not sound
 
     # files
 
