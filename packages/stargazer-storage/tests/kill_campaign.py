@@ -330,7 +330,8 @@ def campaign(folder: Path, points: int, seed: int, operations: list[str] | None 
         place = folder / operation.replace(" ", "-")
         place.mkdir(parents=True)
         root = place / "store"
-        steps = int(_victim(root, operation, "whole", 0)[1])
+        # The first makes the store as well: more steps than those that are killed have.
+        steps = min(int(_victim(root, operation, number, 0)[1]) for number in ("first", "whole"))
         outcome = Outcome(operation)
         for point in sorted(chosen.randint(1, steps) for _ in range(points)):
             status, _ = _victim(root, operation, f"{outcome.points}", point)
@@ -409,7 +410,8 @@ def _temporaries(root: Path) -> list[Path]:
 
 
 def _victim(root: Path, operation: str, number: str, last: int) -> tuple[int, str]:
-    command = [sys.executable, __file__, str(root), operation, number, str(last)]
+    # -B: a compiled module that is written counts as a step, and the next victim would not have it
+    command = [sys.executable, "-B", __file__, str(root), operation, number, str(last)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"{' '.join(command)}: {done.stderr}")

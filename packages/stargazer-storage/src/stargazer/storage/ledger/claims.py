@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Claims",
     "Statement",
+    "document_record",
     "edges_of",
     "ended_by",
     "is_registered",
@@ -186,8 +187,12 @@ class Claims:
                 "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
                 [(*edge, cid) for edge in edges_of(document)],
             )
-        for table in (supersede, dependencies, memo):
-            table.note(connection, cid, document)
+        match document:
+            case Execution():
+                dependencies.note(connection, cid, document)
+                memo.note(connection, cid, document)
+            case Amendment() | Supersession():
+                supersede.note(connection, cid, document)
         wanted = {
             id: statement
             for id, statement in statements.items()
@@ -201,7 +206,7 @@ class Claims:
         if isinstance(document, Amendment):
             self._give_place(document.record, statements, cid)
         present = self.records(wanted)
-        own_record = [_own_record(cid, size, document)] if is_new else []
+        own_record = [document_record(cid, document, size)] if is_new else []
         made = self._insert([*own_record, *(wanted[id] for id in wanted if id not in present)], cid)
         for id in present:
             self._resettle(connection, id)
@@ -273,7 +278,7 @@ def _row(statement: Statement, document: str) -> dict[str, Any]:
     }
 
 
-def _own_record(cid: str, size: int, document: Document) -> Statement:
+def document_record(cid: str, document: Document, size: int = 0) -> Statement:
     """The record of a provenance document itself."""
     kind = kind_of(document)
     pairs = {"asset": "provenance", "kind": kind}

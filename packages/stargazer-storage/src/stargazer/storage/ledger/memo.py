@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stargazer.assets.provenance import Document, Execution
+from stargazer.assets.provenance import Execution
 from stargazer.storage.ledger import trust
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["answer", "executions", "note"]
 
 
-def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
+def note(connection: sqlite3.Connection, cid: str, document: Execution) -> None:
     """Let an execution with this CID be found by its run key, within a transaction."""
-    if isinstance(document, Execution) and document.run_key:
+    if document.run_key:
         connection.execute(
             "INSERT OR IGNORE INTO attempts(run_key, document) VALUES(?, ?)", (document.run_key, cid)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stargazer.assets.provenance import Document, Execution
+from stargazer.assets.provenance import Execution
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,10 +17,8 @@ def is_execution(connection: sqlite3.Connection, cid: str) -> bool:
     return connection.execute("SELECT 1 FROM runs WHERE document = ?", (cid,)).fetchone() is not None
 
 
-def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
+def note(connection: sqlite3.Connection, cid: str, document: Execution) -> None:
     """Let an execution with this CID be found by its task, tools and files, within a transaction."""
-    if not isinstance(document, Execution):
-        return
     row = (cid, document.task, document.finished)
     added = connection.execute("INSERT OR IGNORE INTO runs(document, task, at) VALUES(?, ?, ?)", row)
     if added.rowcount < 1:
