@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import REGISTRY, InvalidAssetError, IpFile, Query, load_asset_types
 from stargazer.assets.keyvalues import list_text
-from stargazer.storage import Store
-from stargazer.storage.maintenance import evicted as cids_evicted
+from stargazer.storage import maintenance
+
+if TYPE_CHECKING:
+    from stargazer.storage import Store
 
 __all__ = ["as_dict", "evicted", "fields_text", "find_records"]
 
@@ -65,7 +67,7 @@ def evicted(store: Store) -> set[str]:
     if not store.exists():
         return set()
     with store.index.reading() as connection:
-        dropped = cids_evicted(connection)
+        dropped = maintenance.evicted(connection)
     return {cid for cid in dropped if store.objects.stat(cid) is None}
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from stargazer import storage
 from stargazer.mcp.cli.console import note, print_json, print_table, print_text
 from stargazer.mcp.cli.words import Parser
-from stargazer.storage import VARIABLES, Settings
+
+if TYPE_CHECKING:
+    from stargazer.storage import Settings
 
 __all__ = ["config"]
 
@@ -24,7 +27,7 @@ def config(argv: Sequence[str]) -> int:
     )
     words = parser.sort(argv)
     parser.no_words(words, "config takes no words: set a variable, or write to config.toml")
-    settings = Settings.load()
+    settings = storage.Settings.load()
     answer = _described(settings)
     if words.options.json:
         print_json(answer)
@@ -66,7 +69,7 @@ def _described(settings: Settings) -> dict[str, Any]:
                 "value": settings.shown(name),
                 "origin": settings.origins[name],
             }
-            for name, variable in VARIABLES.items()
+            for name, variable in storage.VARIABLES.items()
         ],
         "paths": {
             "config": str(settings.home / "config.toml"),

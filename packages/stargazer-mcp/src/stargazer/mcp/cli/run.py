@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from stargazer import storage
 from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import count, note, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.selection import bring
 from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.copies import check_results, export_results
-from stargazer.storage import Store, get_client
 
 if TYPE_CHECKING:
+    from stargazer.storage import Store
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows import Entry
 
@@ -173,7 +174,7 @@ def records_of(store: Store, results: Mapping[str, Any]) -> list[IpFile]:
 
 def _export(results: Mapping[str, Any], folder: Path, run: str) -> None:
     """Copy every file of the results; each then says where its copy is."""
-    store = get_client().store
+    store = storage.get_client().store
     records = records_of(store, results)
     bring(store, records)
     exported, notes = export_results(store, records, folder, run=run)
