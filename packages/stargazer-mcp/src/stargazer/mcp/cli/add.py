@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer import storage
-from stargazer.assets import FormatError, IpFile
+from stargazer.assets import FormatError
 from stargazer.assets.addresses import is_address, without_secrets
 from stargazer.mcp.cli.console import note, print_files, print_json
 from stargazer.mcp.cli.words import Parser, option
-from stargazer.mcp.notices import notices
 from stargazer.mcp.records import as_dict
 from stargazer.storage import pinata
 
 if TYPE_CHECKING:
+    from stargazer.assets import IpFile
     from stargazer.storage import Addition, Store
 
 __all__ = ["add"]
@@ -151,6 +151,8 @@ def _downloaded(
 
 def _registered(store: Store, items: list[Addition]) -> list[IpFile]:
     """The records of what is added, with notes about what the store had before."""
+    from stargazer.mcp.notices import notices
+
     began = storage.now()
     records = store.add(items)
     found = notices(store, records, began)

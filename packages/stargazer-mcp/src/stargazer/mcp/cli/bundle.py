@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer import storage
-from stargazer.assets import AssetNotFoundError, IntegrityError, IpFile, StorageError
+from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
 from stargazer.mcp.cli.console import (
     count,
     human_size,
@@ -26,6 +26,7 @@ from stargazer.mcp.records import as_dict, fields_text
 from stargazer.storage import bundles
 
 if TYPE_CHECKING:
+    from stargazer.assets import IpFile
     from stargazer.storage import Store
 
 __all__ = ["bundle"]

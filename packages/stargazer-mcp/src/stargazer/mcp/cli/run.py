@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer import storage
-from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import count, note, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.selection import bring
 from stargazer.mcp.cli.words import Parser, option
-from stargazer.mcp.copies import check_results, export_results
 
 if TYPE_CHECKING:
+    from stargazer.assets import IpFile
     from stargazer.storage import Store
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows import Entry
@@ -110,6 +109,7 @@ def _describe(workflow: Entry) -> int:
 
 
 def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
+    from stargazer.mcp.copies import check_results
     from stargazer.workflows import run as run_workflow
 
     if options.outdir is not None:
@@ -174,6 +174,8 @@ def records_of(store: Store, results: Mapping[str, Any]) -> list[IpFile]:
 
 def _export(results: Mapping[str, Any], folder: Path, run: str) -> None:
     """Copy every file of the results; each then says where its copy is."""
+    from stargazer.mcp.copies import export_results
+
     store = storage.get_client().store
     records = records_of(store, results)
     bring(store, records)
