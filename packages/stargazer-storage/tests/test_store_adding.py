@@ -342,10 +342,10 @@ def test_one_new_file_takes_at_most_six_selects(store, tmp_path, monkeypatch):
     for path in (first, second):  # long ago: the stat cache is asked for a file that may be known
         os.utime(path, (1e9, 1e9))
     monkeypatch.setattr("stargazer.storage.statcache.SETTLED", 0)
-    store.add([Addition(path=first, asset=QcReport(sample="NA12878"))])
+    store.add([Addition(path=first, asset=QcReport(kind="counts", sample="NA12878"))])
     said.clear()
 
-    (record,) = store.add([Addition(path=second, asset=QcReport(sample="NA12878"))])
+    (record,) = store.add([Addition(path=second, asset=QcReport(kind="counts", sample="NA12878"))])
 
     selects = [
         " ".join(text.split()) for text in said if re.match(r"\s*(SELECT|WITH)\b", text, re.IGNORECASE)

@@ -146,7 +146,7 @@ def check_format(root: Path) -> None:
         )
     with contextlib.suppress(OSError):  # what is to be written next says why it cannot be
         root.mkdir(parents=True, exist_ok=True)
-        write_file(path, f"{FORMAT}\n".encode())
+        write_file(path, f"{FORMAT}\n".encode(), shared=root)
 
 
 class Store:
