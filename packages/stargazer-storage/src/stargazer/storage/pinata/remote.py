@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import IpFile, StorageError
-from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url, same_site
+from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url
 from stargazer.storage.download.sources import Gateway, Source
 from stargazer.storage.ledger import supersede
 from stargazer.storage.outbox import Sent
@@ -314,5 +314,5 @@ class PrivateLink:
             raise SourceError(str(error), passing=isinstance(error, Unavailable)) from None
         if urlsplit(link).hostname != urlsplit(base).hostname:
             raise SourceError("signed a link to another host than the account's gateway")
-        with open_url(link, offset=offset, follow=same_site) as body:
+        with open_url(link, offset=offset, same=True) as body:
             yield body
