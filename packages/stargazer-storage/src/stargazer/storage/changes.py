@@ -12,10 +12,10 @@ from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile, asse
 from stargazer.assets.addresses import hidden
 from stargazer.assets.provenance import Amendment, Import, Retraction, Supersession
 from stargazer.storage.additions import check_metadata, keyvalues_of, refuse_secrets
+from stargazer.storage.ledger import memo
 from stargazer.storage.ledger import supersede as superseded
 from stargazer.storage.ledger import trust as trusted
 from stargazer.storage.ledger.documents import account, now
-from stargazer.storage.lineage import dependencies
 from stargazer.storage.store import Store
 
 __all__ = ["amend", "reinstate", "retract", "supersede", "trust"]
@@ -122,7 +122,7 @@ def trust(store: Store, cids: Iterable[str], command: str = "trust") -> list[str
     new = []
     for cid in dict.fromkeys(cids):
         with store.index.reading() as connection:
-            known = dependencies.is_execution(connection, cid)
+            known = memo.is_execution(connection, cid)
             counts = trusted.is_believed(connection, cid)
         if not known:
             raise AssetNotFoundError(f"no execution {cid!r} is known in the store {str(store.root)!r}")

@@ -24,7 +24,6 @@ from stargazer.assets.provenance import (
 )
 from stargazer.storage.ledger import memo, supersede
 from stargazer.storage.ledger.documents import Ledger, now
-from stargazer.storage.lineage import dependencies
 
 if TYPE_CHECKING:
     import sqlite3
@@ -183,8 +182,10 @@ class Claims:
                 "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
                 [(*edge, cid) for edge in edges_of(document)],
             )
-        for table in (supersede, dependencies, memo):
-            table.note(connection, cid, document)
+        if isinstance(document, Execution):
+            memo.note(connection, cid, document)
+        elif isinstance(document, Amendment | Supersession):
+            supersede.note(connection, cid, document)
         connection.executemany(
             "INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at",
             [(id, cid, at) for id in statements],

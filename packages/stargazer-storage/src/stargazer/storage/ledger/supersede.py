@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import record_id
-from stargazer.assets.provenance import Amendment, Document, Supersession
+from stargazer.assets.provenance import Amendment, Supersession
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,7 +34,7 @@ SELECT record FROM hidden
 _FEW = 8  # records that are looked up one by one
 
 
-def note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
+def note(connection: sqlite3.Connection, cid: str, document: Amendment | Supersession) -> None:
     """Let a document with this CID count, within a transaction; one that counts already changes nothing."""
     match document:
         case Supersession():
