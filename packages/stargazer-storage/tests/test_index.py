@@ -112,7 +112,7 @@ def test_a_look_up_walks_the_index_of_terms_only(index):
     )
     assert plan is not None
     with index.reading() as connection:
-        sql, parameters = select_documents(connection, 1, plan)
+        sql, parameters = select_documents(connection, "_default", plan)
         steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
     assert not [step for step in steps if step.startswith(("SCAN terms", "SCAN u"))]
 

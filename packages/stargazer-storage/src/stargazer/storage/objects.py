@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import compute_cid, compute_cid_like, is_cid
 from stargazer.storage.files import (
@@ -45,11 +45,13 @@ class StoredObject:
     mtime_ns: int
     ctime_ns: int
     inode: int
+    is_new: bool = field(default=False, eq=False)
+    """It was brought just now, and its bytes were hashed on the way."""
 
     @classmethod
-    def of(cls, cid: str, status: os.stat_result) -> StoredObject:
+    def of(cls, cid: str, status: os.stat_result, *, is_new: bool = False) -> StoredObject:
         """The object whose file has this status."""
-        return cls(cid, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return cls(cid, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, is_new)
 
 
 @frozen
@@ -316,7 +318,7 @@ class Objects:
             if not synced:  # it was there a moment ago, and somebody removed it
                 sync_paths([source])
             move_file(source, target)
-            return StoredObject.of(cid, target.lstat())
+            return StoredObject.of(cid, target.lstat(), is_new=True)
 
     def _shard(self, cid: str) -> Path:
         """The folder of this object, made when it is missing."""

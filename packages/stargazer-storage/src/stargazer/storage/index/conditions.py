@@ -9,15 +9,19 @@ matches, perhaps more: the caller still asks the condition itself.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
-__all__ = ["Branch", "Leaf", "Plan", "compile_condition", "select_documents", "terms_of"]
+__all__ = ["TABLE_ID", "Branch", "Leaf", "Plan", "compile_condition", "select_documents", "terms_of"]
 
 Scalar = str | int | float | bool
 Term = tuple[str, Scalar]
+Sql = tuple[str, list[Scalar]]  # with its parameters
+
+TABLE_ID = "(SELECT tid FROM tables WHERE name=?)"
+"""The number of a table in SQL; NULL, which no table has, where there is none of that name."""
 
 _FIELDS = ("cid", "id")
 _NESTED = "keyvalues"
@@ -67,27 +71,25 @@ def compile_condition(condition: object) -> Plan | None:
     return plan if plan is not None and _count_values(plan) <= _MOST_VALUES else None
 
 
-def select_documents(connection: sqlite3.Connection, table: int, plan: Plan) -> tuple[str, list[Scalar]]:
-    """A SELECT of the `seq` of every document in a table that the plan finds, and its parameters."""
+def select_documents(connection: sqlite3.Connection, table: str, plan: Plan) -> Sql:
+    """A SELECT of the `seq` of every document in the table of this name that the plan finds."""
     match plan:
         case Leaf():
             where, parameters = _where(table, plan)
             return f"SELECT u.seq AS seq FROM terms u WHERE {where}", parameters
         case Branch("or", parts):
-            selects = [select_documents(connection, table, part) for part in parts]
-            return (
-                " UNION ".join(f"SELECT seq FROM ({sql})" for sql, _ in selects),
-                [value for _, parameters in selects for value in parameters],
+            return _joined(
+                " UNION ",
+                "SELECT seq FROM ({})",
+                [select_documents(connection, table, part) for part in parts],
             )
         case Branch(_, parts):
-            rarest, *others = sorted(parts, key=lambda part: _estimate(connection, table, part))
-            sql, parameters = select_documents(connection, table, rarest)
-            probes = [_probe(table, part) for part in others]
-            where = " AND ".join(probe for probe, _ in probes) or "1"
-            return (
-                f"SELECT s.seq AS seq FROM ({sql}) s WHERE {where}",
-                [*parameters, *(value for _, values in probes for value in values)],
-            )
+            counts, parameters = _joined(", ", "{}", [_estimate(table, part) for part in parts])
+            visited = connection.execute(f"SELECT {counts}", parameters).fetchone()
+            rarest, *others = sorted(range(len(parts)), key=visited.__getitem__)
+            sql, parameters = select_documents(connection, table, parts[rarest])
+            probes, values = _joined(" AND ", "{}", [_probe(table, parts[other]) for other in others])
+            return f"SELECT s.seq AS seq FROM ({sql}) s WHERE {probes or 1}", parameters + values
 
 
 def _compile(description: object, depth: int) -> Plan | None:
@@ -137,26 +139,33 @@ def _count_values(plan: Plan) -> int:
     return len(plan.values) if isinstance(plan, Leaf) else sum(map(_count_values, plan.parts))
 
 
-def _where(table: int, leaf: Leaf) -> tuple[str, list[Scalar]]:
+def _where(table: str, leaf: Leaf) -> Sql:
     places = ",".join("?" * len(leaf.values))
-    return f"u.tid=? AND u.key=? AND u.value IN ({places})", [table, leaf.key, *leaf.values]
+    return f"u.tid={TABLE_ID} AND u.key=? AND u.value IN ({places})", [table, leaf.key, *leaf.values]
 
 
-def _probe(table: int, plan: Plan) -> tuple[str, list[Scalar]]:
-    """An SQL expression that tells whether document s.seq is in the plan."""
+def _probe(table: str, plan: Plan) -> Sql:
+    """Whether document s.seq is in the plan."""
     if isinstance(plan, Leaf):
         where, parameters = _where(table, plan)
         return f"EXISTS(SELECT 1 FROM terms u WHERE {where} AND u.seq=s.seq)", parameters
-    probes = [_probe(table, part) for part in plan.parts]
-    joined = f" {plan.operator.upper()} ".join(probe for probe, _ in probes)
-    return f"({joined})", [value for _, values in probes for value in values]
+    probes, parameters = _joined(f" {plan.operator} ", "{}", [_probe(table, part) for part in plan.parts])
+    return f"({probes})", parameters
 
 
-def _estimate(connection: sqlite3.Connection, table: int, plan: Plan) -> int:
+def _estimate(table: str, plan: Plan) -> Sql:
     """How many documents a plan visits, counted no further than is needed to find a rare one."""
     if isinstance(plan, Leaf):
         where, parameters = _where(table, plan)
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM terms u WHERE {where} LIMIT {_COUNTED})"
-        return int(connection.execute(sql, parameters).fetchone()[0])
-    combine = min if plan.operator == "and" else sum
-    return combine(_estimate(connection, table, part) for part in plan.parts)
+        return f"(SELECT count(*) FROM (SELECT 1 FROM terms u WHERE {where} LIMIT {_COUNTED}))", parameters
+    parts = [_estimate(table, part) for part in plan.parts]
+    counts, parameters = _joined(" UNION ALL ", "SELECT {} AS n", parts)
+    return f"(SELECT {'min' if plan.operator == 'and' else 'sum'}(n) FROM ({counts}))", parameters
+
+
+def _joined(separator: str, form: str, parts: Sequence[Sql]) -> Sql:
+    """SQL made of parts, each put into a form, with the parameters of all."""
+    return (
+        separator.join(form.format(sql) for sql, _ in parts),
+        [value for _, parameters in parts for value in parameters],
+    )

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, closing
 from itertools import islice
 from typing import Any
 
-from stargazer.storage.index.conditions import Term, compile_condition, select_documents, terms_of
+from stargazer.storage.index.conditions import TABLE_ID, Term, compile_condition, select_documents, terms_of
 from stargazer.storage.index.database import BadDocument, Engine
 from tinydb import TinyDB
 from tinydb.queries import QueryLike
@@ -61,13 +61,11 @@ class IndexTable(Table):
         after, last = -1, None
         while True:
             with self._storage.reading() as connection:
-                table = _table_id(connection, self.name)
                 if last is None:  # what is inserted meanwhile would never end
-                    last = connection.execute("SELECT max(seq) FROM docs WHERE tid=?", (table,)).fetchone()[0]
-                page = connection.execute(
-                    "SELECT id, body, seq FROM docs WHERE tid=? AND seq>? AND seq<=? ORDER BY seq LIMIT ?",
-                    (table, after, last, _PAGE),
-                ).fetchall()
+                    sql = f"SELECT max(seq) FROM docs WHERE tid={TABLE_ID}"
+                    (last,) = connection.execute(sql, (self.name,)).fetchone()
+                sql = f"SELECT id, body, seq FROM docs WHERE tid={TABLE_ID} AND seq>? AND seq<=? ORDER BY seq LIMIT ?"
+                page = connection.execute(sql, (self.name, after, last, _PAGE)).fetchall()
                 documents = self._documents(page)
             yield from documents
             if len(page) < _PAGE:
@@ -76,7 +74,8 @@ class IndexTable(Table):
 
     def __len__(self) -> int:
         with self._storage.reading() as connection:
-            return _count(connection, _table_id(connection, self.name))
+            sql = f"SELECT count(*) FROM docs WHERE tid={TABLE_ID}"
+            return int(connection.execute(sql, (self.name,)).fetchone()[0])
 
     # --- writing: TinyDB's own methods, each one transaction
 
@@ -95,7 +94,7 @@ class IndexTable(Table):
                 return super().insert_multiple(documents)
             if not all(isinstance(document, Mapping) for document in documents):
                 raise ValueError("Document is not a Mapping")
-            return _append(connection, _table_id(connection, self.name, create=True), documents)
+            return _append(connection, self.name, documents)
 
     def update(
         self,
@@ -129,16 +128,15 @@ class IndexTable(Table):
 
     def _update_table(self, updater: Callable[[Any], None]) -> None:
         with self._storage.transaction() as connection:
-            rows = _Rows(connection, _table_id(connection, self.name, create=True))
+            rows = _Rows(connection, _numbers(connection, self.name)[0])
             updater(rows)
             rows.flush()
 
     def _get_next_id(self) -> int:
         with self._storage.transaction() as connection:
-            table = _table_id(connection, self.name, create=True)
+            table, last, _ = _numbers(connection, self.name)
             connection.execute("UPDATE tables SET last_id=last_id+1 WHERE tid=?", (table,))
-            (last,) = connection.execute("SELECT last_id FROM tables WHERE tid=?", (table,)).fetchone()
-            return int(last)
+            return last + 1
 
     def _documents(self, rows: Sequence[tuple[Any, ...]]) -> list[Document]:
         """The documents of rows of id and body."""
@@ -154,11 +152,11 @@ class IndexTable(Table):
 
     def _rows(self, connection: sqlite3.Connection, cond: QueryLike | None = None) -> sqlite3.Cursor:
         """Id and body of every document that may match, in the order they were inserted."""
-        table = _table_id(connection, self.name)
         plan = compile_condition(cond)
         if plan is None:
-            return connection.execute("SELECT id, body FROM docs WHERE tid=? ORDER BY seq", (table,))
-        sql, parameters = select_documents(connection, table, plan)
+            sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} ORDER BY seq"
+            return connection.execute(sql, (self.name,))
+        sql, parameters = select_documents(connection, self.name, plan)
         return connection.execute(f"SELECT id, body FROM docs WHERE seq IN ({sql}) ORDER BY seq", parameters)
 
     def _matches(
@@ -169,9 +167,8 @@ class IndexTable(Table):
                 yield from filter(cond, page)
 
     def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
-        table = _table_id(connection, self.name)
-        sql = "SELECT id, body, seq FROM docs WHERE tid=? AND id=?"
-        found = [connection.execute(sql, (table, doc_id)).fetchone() for doc_id in set(doc_ids)]
+        sql = f"SELECT id, body, seq FROM docs WHERE tid={TABLE_ID} AND id=?"
+        found = [connection.execute(sql, (self.name, doc_id)).fetchone() for doc_id in set(doc_ids)]
         return self._documents(sorted(filter(None, found), key=lambda row: row[2]))
 
     def _targets(
@@ -252,24 +249,19 @@ class Index(TinyDB):
     def drop_table(self, name: str) -> None:
         """Drop one table of documents."""
         with self.transaction() as connection:
-            table = _table_id(connection, name)
             for relation in ("terms", "docs", "tables"):
-                connection.execute(f"DELETE FROM {relation} WHERE tid=?", (table,))
+                connection.execute(f"DELETE FROM {relation} WHERE tid={TABLE_ID}", (name,))
         self._tables.pop(name, None)
 
 
-def _table_id(connection: sqlite3.Connection, name: str, create: bool = False) -> int:
-    """The number of a table; -1, which no table has, if there is none and none is to be made."""
-    row = connection.execute("SELECT tid FROM tables WHERE name=?", (name,)).fetchone()
-    if row is not None:
-        return int(row[0])
-    if not create:
-        return -1
-    return int(connection.execute("INSERT INTO tables(name) VALUES(?)", (name,)).lastrowid or 0)
-
-
-def _count(connection: sqlite3.Connection, table: int) -> int:
-    return int(connection.execute("SELECT count(*) FROM docs WHERE tid=?", (table,)).fetchone()[0])
+def _numbers(connection: sqlite3.Connection, name: str) -> tuple[int, int, int]:
+    """The number of a table, made if it is missing, the last id in it, and the last `seq` in all tables."""
+    sql = "SELECT tid, last_id, (SELECT coalesce(max(seq), 0) FROM docs) FROM tables WHERE name=?"
+    if (row := connection.execute(sql, (name,)).fetchone()) is None:
+        connection.execute("INSERT INTO tables(name) VALUES(?)", (name,))
+        return _numbers(connection, name)
+    table, last, seq = row
+    return table, last, seq
 
 
 # documents as rows
@@ -290,7 +282,8 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
         return self._row(doc_id) is not None
 
     def __len__(self) -> int:
-        return _count(self._connection, self._table)
+        sql = "SELECT count(*) FROM docs WHERE tid=?"
+        return int(self._connection.execute(sql, (self._table,)).fetchone()[0])
 
     def __iter__(self) -> Iterator[int]:
         rows = self._connection.execute("SELECT id FROM docs WHERE tid=? ORDER BY seq", (self._table,))
@@ -377,10 +370,9 @@ def _loaded(bodies: Sequence[str]) -> list[dict[str, Any]]:
     return found  # type: ignore[no-any-return]
 
 
-def _append(connection: sqlite3.Connection, table: int, documents: Sequence[Mapping[str, Any]]) -> list[int]:
+def _append(connection: sqlite3.Connection, name: str, documents: Sequence[Mapping[str, Any]]) -> list[int]:
     """Insert documents at the end of a table; returns their ids."""
-    (last,) = connection.execute("SELECT last_id FROM tables WHERE tid=?", (table,)).fetchone()
-    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM docs").fetchone()
+    table, last, seq = _numbers(connection, name)
     numbered = enumerate(documents, 1)
     while batch := list(islice(numbered, _BATCH)):
         rows, terms = [], []

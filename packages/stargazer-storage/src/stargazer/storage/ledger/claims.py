@@ -23,7 +23,7 @@ from stargazer.assets.provenance import (
     Supersession,
 )
 from stargazer.storage.ledger import memo, supersede
-from stargazer.storage.ledger.documents import Ledger, now
+from stargazer.storage.ledger.documents import Ledger
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Claims",
     "Statement",
+    "document_record",
     "edges_of",
     "ended_by",
     "is_registered",
@@ -41,10 +42,15 @@ __all__ = [
     "time_of",
 ]
 
+_NO_TIME = "1970-01-01T00:00:00Z"  # of what a document without a time claims
+
 MOST_KEPT = 100_000
 """Statements of documents that are kept while records are settled anew."""
 
 _AT_ONCE = 200  # records asked for by id: each that is found is compared with all that were asked for
+_CLAIM = """
+INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at RETURNING ended
+"""
 _STANDING = """
 SELECT document, at, NOT own AS foreign_word FROM claims JOIN documents ON documents.cid = document
 WHERE record = ? AND NOT ended ORDER BY foreign_word, at, document
@@ -182,51 +188,33 @@ class Claims:
                 "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
                 [(*edge, cid) for edge in edges_of(document)],
             )
-        if isinstance(document, Execution):
-            memo.note(connection, cid, document)
-        elif isinstance(document, Amendment | Supersession):
-            supersede.note(connection, cid, document)
-        connection.executemany(
-            "INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at",
-            [(id, cid, at) for id in statements],
-        )
+        match document:
+            case Execution():
+                memo.note(connection, cid, document)
+            case Amendment() | Supersession():
+                supersede.note(connection, cid, document)
+        wanted = {
+            id: statement
+            for id, statement in statements.items()
+            for (ended,) in connection.execute(_CLAIM, (id, cid, at)).fetchall()
+            if not ended
+        }
         connection.executemany(
             "INSERT INTO claims VALUES(?, ?, '', 1) ON CONFLICT DO UPDATE SET ended = 1",
-            ended := ended_by(document),
+            touched := ended_by(document),
         )
         if isinstance(document, Amendment):
             self._give_place(document.record, statements, cid)
-        records = self._settle(
-            connection, statements, cid, [_own_record(cid, size, document)] if is_new else []
-        )
-        touched = [record for record, _ in ended] + ([*statements] if became_own else [])
-        for record in dict.fromkeys(touched):
-            self._resettle(connection, record)
-        return records
-
-    def _settle(
-        self,
-        connection: sqlite3.Connection,
-        statements: Mapping[str, Statement],
-        document: str,
-        besides: Sequence[Statement],
-    ) -> dict[str, Mapping[str, Any]]:
-        """The records that a document claims: made if they are missing, unless the claim was ended before it came.
-
-        Args:
-            besides: other new records of the document, made with them.
-        """
-        sql = "SELECT record FROM claims WHERE document = ? AND ended"
-        ended = (
-            {record for (record,) in connection.execute(sql, (document,)).fetchall()} if statements else ()
-        )
-        wanted = {id: statement for id, statement in statements.items() if id not in ended}
-        present = self.records(wanted) if wanted else {}
-        made = self._insert([*besides, *(wanted[id] for id in wanted if id not in present)], document)
+        present = self.records(wanted)
+        own_record = [document_record(cid, document, size)] if is_new else []
+        made = self._insert([*own_record, *(wanted[id] for id in wanted if id not in present)], cid)
         for id in present:
             self._resettle(connection, id)
-        again = self.records(present) if present else {}
-        return {id: {**again, **made}[id] for id in wanted}
+        records = {**self.records(present), **made}
+        records = {id: records[id] for id in wanted}
+        for record in dict.fromkeys([id for id, _ in touched] + ([*statements] if became_own else [])):
+            self._resettle(connection, record)
+        return records
 
     def _give_place(self, record: str, statements: Mapping[str, Statement], document: str) -> None:
         """Let what a record was amended to have its place, unless either is elsewhere already."""
@@ -284,13 +272,13 @@ def _row(statement: Statement, document: str) -> dict[str, Any]:
         "cid": statement.file.cid,
         "name": statement.file.name,
         "size": statement.file.size,
-        "created_at": statement.created_at or now(),
+        "created_at": statement.created_at or _NO_TIME,
         "keyvalues": {**statement.file.keyvalues, **made},
         "stated_by": document,
     }
 
 
-def _own_record(cid: str, size: int, document: Document) -> Statement:
+def document_record(cid: str, document: Document, size: int = 0) -> Statement:
     """The record of a provenance document itself."""
     kind = kind_of(document)
     pairs = {"asset": "provenance", "kind": kind}
