@@ -12,8 +12,7 @@ from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile, asse
 from stargazer.assets.addresses import hidden
 from stargazer.assets.provenance import Amendment, Import, Retraction, Supersession
 from stargazer.storage.additions import check_metadata, keyvalues_of, refuse_secrets
-from stargazer.storage.ledger import memo
-from stargazer.storage.ledger import supersede as superseded
+from stargazer.storage.ledger import claims, memo
 from stargazer.storage.ledger import trust as trusted
 from stargazer.storage.ledger.documents import account, now
 from stargazer.storage.store import Store
@@ -168,7 +167,7 @@ def _supersede(store: Store, old: IpFile, new: IpFile | None, reason: str) -> No
             successor=new.id if new else "",
             successor_cid=new.cid if new else "",
             reason=hidden(reason),
-            replaces=superseded.standing(connection, old.id),
+            replaces=claims.supersessions_of(connection, old.id),
             account=account(),
             at=now(),
         )
