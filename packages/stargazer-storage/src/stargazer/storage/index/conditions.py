@@ -14,7 +14,16 @@ from typing import Any
 
 from attrs import frozen
 
-__all__ = ["TABLE_ID", "Branch", "Leaf", "Plan", "compile_condition", "select_documents", "terms_of"]
+__all__ = [
+    "TABLE_ID",
+    "Branch",
+    "Leaf",
+    "Plan",
+    "Scalar",
+    "compile_condition",
+    "select_documents",
+    "terms_of",
+]
 
 Scalar = str | int | float | bool
 Term = tuple[str, Scalar]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
-from stargazer.storage.index.conditions import TABLE_ID, Term, compile_condition, select_documents, terms_of
+from stargazer.storage.index.conditions import TABLE_ID, Scalar, compile_condition, select_documents, terms_of
 from stargazer.storage.index.database import BadDocument, Engine
 from tinydb import TinyDB
 from tinydb.queries import QueryLike
@@ -18,9 +17,8 @@ from tinydb.table import Document, Table
 
 __all__ = ["Index", "IndexTable"]
 
-_PAGE = 1_000  # documents that an iteration holds in memory
+_PAGE = 1_000  # documents that are read at a time
 _BATCH = 10_000  # documents whose terms are sorted before they are written
-_PLAIN = {str, int, float, bool, type(None)}  # JSON gives back what it was given
 
 
 class IndexTable(Table):
@@ -48,49 +46,30 @@ class IndexTable(Table):
                 return self._by_ids(connection, doc_ids)
             if cond is None:
                 raise RuntimeError("You have to pass either cond or doc_id or doc_ids")
-            with closing(self._matches(connection, cond, size=1)) as matches:
-                return next(matches, None)
+            return next(self._matches(connection, cond), None)
 
     def all(self) -> list[Document]:
         """All documents, as they were at one moment."""
         with self._storage.reading() as connection:
-            return [document for page in self._pages(self._rows(connection), _PAGE) for document in page]
+            return list(self._matches(connection))
 
     def __iter__(self) -> Iterator[Document]:
-        """All documents, page by page: a large table is never in memory as a whole."""
-        after, last = -1, None
-        while True:
-            with self._storage.reading() as connection:
-                if last is None:  # what is inserted meanwhile would never end
-                    sql = f"SELECT max(seq) FROM docs WHERE tid={TABLE_ID}"
-                    (last,) = connection.execute(sql, (self.name,)).fetchone()
-                sql = f"SELECT id, body, seq FROM docs WHERE tid={TABLE_ID} AND seq>? AND seq<=? ORDER BY seq LIMIT ?"
-                page = connection.execute(sql, (self.name, after, last, _PAGE)).fetchall()
-                documents = self._documents(page)
-            yield from documents
-            if len(page) < _PAGE:
-                return
-            after = page[-1][2]
-
-    def __len__(self) -> int:
-        with self._storage.reading() as connection:
-            sql = f"SELECT count(*) FROM docs WHERE tid={TABLE_ID}"
-            return int(connection.execute(sql, (self.name,)).fetchone()[0])
+        """The same; what is inserted meanwhile is not among them."""
+        return iter(self.all())
 
     # --- writing: TinyDB's own methods, each one transaction
 
     def insert(self, document: Mapping[str, Any]) -> int:
         """Insert one document; returns its id."""
-        if isinstance(document, self.document_class):  # with an id of its own
-            with self._storage.transaction():
-                return super().insert(document)
         return self.insert_multiple([document])[0]
 
     def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
         """Insert documents, all or none; returns their ids."""
         documents = list(documents)  # a slow generator must not hold the write lock
         with self._storage.transaction() as connection:
-            if any(isinstance(document, self.document_class) for document in documents):
+            if any(
+                isinstance(document, self.document_class) for document in documents
+            ):  # with ids of their own
                 return super().insert_multiple(documents)
             if not all(isinstance(document, Mapping) for document in documents):
                 raise ValueError("Document is not a Mapping")
@@ -105,11 +84,6 @@ class IndexTable(Table):
         """Change the documents that match, or those with these ids, or all; returns their ids."""
         with self._storage.transaction() as connection:
             return super().update(fields, None, self._targets(connection, cond, doc_ids))
-
-    def update_multiple(self, updates):  # type: ignore[no-untyped-def]
-        """Several updates, all or none."""
-        with self._storage.transaction():
-            return super().update_multiple(updates)
 
     def upsert(self, document: Mapping[str, Any], cond: QueryLike | None = None) -> list[int]:
         """Update what matches, or insert if nothing does."""
@@ -144,32 +118,20 @@ class IndexTable(Table):
         make, number = self.document_class, self.document_id_class
         return [make(content, number(row[0])) for row, content in zip(rows, contents, strict=True)]
 
-    def _pages(self, rows: sqlite3.Cursor, size: int) -> Generator[list[Document], None, None]:
-        """The documents of rows, the first few at once and then more at a time."""
-        while page := rows.fetchmany(size):
-            yield self._documents(page)
-            size = min(4 * size, _PAGE)
-
-    def _rows(self, connection: sqlite3.Connection, cond: QueryLike | None = None) -> sqlite3.Cursor:
-        """Id and body of every document that may match, in the order they were inserted."""
-        plan = compile_condition(cond)
-        if plan is None:
-            sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} ORDER BY seq"
-            return connection.execute(sql, (self.name,))
-        sql, parameters = select_documents(connection, self.name, plan)
-        return connection.execute(f"SELECT id, body FROM docs WHERE seq IN ({sql}) ORDER BY seq", parameters)
-
-    def _matches(
-        self, connection: sqlite3.Connection, cond: QueryLike, size: int = _PAGE
-    ) -> Generator[Document, None, None]:
-        with closing(self._rows(connection, cond)) as rows:
-            for page in self._pages(rows, size):
-                yield from filter(cond, page)
+    def _matches(self, connection: sqlite3.Connection, cond: QueryLike | None = None) -> Iterator[Document]:
+        """The documents that match, or all, in the order they were inserted."""
+        chosen = f"tid={TABLE_ID}"
+        parameters: list[Scalar] = [self.name]
+        if plan := compile_condition(cond):
+            sql, parameters = select_documents(connection, self.name, plan)
+            chosen = f"seq IN ({sql})"
+        rows = connection.execute(f"SELECT id, body FROM docs WHERE {chosen} ORDER BY seq", parameters)
+        while page := rows.fetchmany(_PAGE):
+            yield from self._documents(page) if cond is None else filter(cond, self._documents(page))
 
     def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
-        sql = f"SELECT id, body, seq FROM docs WHERE tid={TABLE_ID} AND id=?"
-        found = [connection.execute(sql, (self.name, doc_id)).fetchone() for doc_id in set(doc_ids)]
-        return self._documents(sorted(filter(None, found), key=lambda row: row[2]))
+        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        return self._documents(connection.execute(sql, (self.name, json.dumps([*doc_ids]))).fetchall())
 
     def _targets(
         self, connection: sqlite3.Connection, cond: QueryLike | None, doc_ids: Iterable[int] | None
@@ -208,15 +170,6 @@ class Index(TinyDB):
     default_storage_class = Engine  # type: ignore[assignment]  # TinyDB declares its JSON storage
 
     _storage: Engine
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        has_files: Callable[[], bool] = lambda: False,
-        before: Callable[[], None] | None = None,
-        first_use: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(path, has_files=has_files, before=before, first_use=first_use)
 
     @property
     def path(self) -> str:
@@ -282,8 +235,7 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
         return self._row(doc_id) is not None
 
     def __len__(self) -> int:
-        sql = "SELECT count(*) FROM docs WHERE tid=?"
-        return int(self._connection.execute(sql, (self._table,)).fetchone()[0])
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[int]:
         rows = self._connection.execute("SELECT id FROM docs WHERE tid=? ORDER BY seq", (self._table,))
@@ -299,28 +251,23 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
 
     def __setitem__(self, doc_id: int, document: dict[str, Any]) -> None:
         self._loaded.pop(doc_id, None)
-        body = json.dumps(document)
-        row = self._row(doc_id)
+        body, row = json.dumps(document), self._row(doc_id)
         if row is None:
             sql = "INSERT INTO docs(tid, id, body) VALUES(?, ?, ?)"
-            seq = self._connection.execute(sql, (self._table, doc_id, body)).lastrowid
-            self._connection.execute(
-                "UPDATE tables SET last_id=max(last_id, ?) WHERE tid=?", (doc_id, self._table)
-            )
-            self._replace_terms(seq, "{}", body)
+            row = self._connection.execute(sql, (self._table, doc_id, body)).lastrowid or 0, "{}"
+            sql = "UPDATE tables SET last_id=max(last_id, ?) WHERE tid=?"
+            self._connection.execute(sql, (doc_id, self._table))
         else:
-            seq, before = row
-            self._connection.execute("UPDATE docs SET body=? WHERE seq=?", (body, seq))
-            self._replace_terms(seq, before, body)
+            self._connection.execute("UPDATE docs SET body=? WHERE seq=?", (body, row[0]))
+        self._replace_terms(*row, body)
 
     def __delitem__(self, doc_id: int) -> None:
         row = self._row(doc_id)
         if row is None:
             raise KeyError(doc_id)
         self._loaded.pop(doc_id, None)
-        seq, body = row
-        self._replace_terms(seq, body, "{}")
-        self._connection.execute("DELETE FROM docs WHERE seq=?", (seq,))
+        self._replace_terms(*row, "{}")
+        self._connection.execute("DELETE FROM docs WHERE seq=?", row[:1])
 
     def clear(self) -> None:
         """Remove every document; ids begin at 1 again."""
@@ -340,19 +287,14 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
         row: tuple[int, str] | None = self._connection.execute(sql, (self._table, doc_id)).fetchone()
         return row
 
-    def _replace_terms(self, seq: int | None, before: str, after: str) -> None:
+    def _replace_terms(self, seq: int, before: str, after: str) -> None:
         """Terms are taken from the JSON text: it holds the keys and values as they will be read again."""
         old, new = map(terms_of, _loaded([before, after]))
-        if old - new:
-            self._connection.executemany(
-                "DELETE FROM terms WHERE tid=? AND key=? AND value=? AND seq=?",
-                [(self._table, key, value, seq) for key, value in old - new],
-            )
-        if new - old:
-            self._connection.executemany(
-                "INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)",
-                [(self._table, key, value, seq) for key, value in new - old],
-            )
+        for sql, terms in (
+            ("DELETE FROM terms WHERE tid=? AND key=? AND value=? AND seq=?", old - new),
+            ("INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)", new - old),
+        ):
+            self._connection.executemany(sql, [(self._table, key, value, seq) for key, value in terms])
 
 
 def _loaded(bodies: Sequence[str]) -> list[dict[str, Any]]:
@@ -375,11 +317,13 @@ def _append(connection: sqlite3.Connection, name: str, documents: Sequence[Mappi
     table, last, seq = _numbers(connection, name)
     numbered = enumerate(documents, 1)
     while batch := list(islice(numbered, _BATCH)):
-        rows, terms = [], []
-        for number, document in batch:
-            body = json.dumps(dict(document))
-            rows.append((seq + number, table, last + number, body))
-            terms += [(table, key, value, seq + number) for key, value in _terms(document, body)]
+        bodies = [json.dumps(dict(document)) for _, document in batch]
+        rows = [(seq + n, table, last + n, body) for (n, _), body in zip(batch, bodies, strict=True)]
+        terms = [
+            (table, key, value, row[0])
+            for row, document in zip(rows, _loaded(bodies), strict=True)
+            for key, value in terms_of(document)
+        ]
         # in the order of their keys: the same pages of the index are written once
         terms.sort(key=lambda term: (term[1], type(term[2]) is str, term[2]))
         connection.executemany("INSERT INTO docs(seq, tid, id, body) VALUES(?, ?, ?, ?)", rows)
@@ -388,16 +332,3 @@ def _append(connection: sqlite3.Connection, name: str, documents: Sequence[Mappi
     if ids:
         connection.execute("UPDATE tables SET last_id=? WHERE tid=?", (ids[-1], table))
     return ids
-
-
-def _terms(document: Mapping[str, Any], body: str) -> set[Term]:
-    """The terms of a document as it will be read again: from its text, unless that cannot say anything else."""
-    nested = document.get("keyvalues")
-    plain = (
-        type(document) is dict
-        and type(document.get("id")) in _PLAIN
-        and type(document.get("cid")) in _PLAIN
-        and (nested is None or (type(nested) is dict and {*map(type, nested)} <= {str}))
-        and (nested is None or {*map(type, nested.values())} <= _PLAIN)
-    )
-    return terms_of(document if plain else json.loads(body))
