@@ -13,8 +13,7 @@ import attrs
 from stargazer import storage
 from stargazer.assets import FormatError
 from stargazer.assets.addresses import is_address, without_secrets
-from stargazer.mcp.cli.console import note, print_files, print_json
-from stargazer.mcp.cli.words import Parser, option
+from stargazer.mcp.cli.console import Parser, note, option, print_files, print_json
 from stargazer.mcp.records import as_dict
 from stargazer.storage import pinata
 

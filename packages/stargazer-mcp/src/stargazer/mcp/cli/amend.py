@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from stargazer import assets, storage
 from stargazer.assets import FormatError, InvalidAssetError
-from stargazer.mcp.cli.console import note, print_json, print_records
+from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import existing, one_record
-from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.records import as_dict
 
 if TYPE_CHECKING:

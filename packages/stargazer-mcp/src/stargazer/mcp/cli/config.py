@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer import storage
-from stargazer.mcp.cli.console import note, print_json, print_table, print_text
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.console import Parser, note, print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from stargazer.storage import Settings

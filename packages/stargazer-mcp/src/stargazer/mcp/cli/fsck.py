@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.mcp.cli.console import (
     SHOWN,
+    Parser,
     count,
     escaped,
     human_size,
@@ -19,7 +20,6 @@ from stargazer.mcp.cli.console import (
 )
 from stargazer.mcp.cli.progress import byte_progress
 from stargazer.mcp.cli.selection import folder_of_store
-from stargazer.mcp.cli.words import Parser
 from stargazer.storage import maintenance
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer import storage
-from stargazer.mcp.cli.console import count, note, print_json, print_text
+from stargazer.mcp.cli.console import Parser, count, note, print_json, print_text
 from stargazer.mcp.cli.progress import supervise
-from stargazer.mcp.cli.words import Parser
 from stargazer.storage import bundles
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from stargazer import storage
 from stargazer.assets import AmbiguousAssetError
-from stargazer.mcp.cli.console import listing, note, print_records
+from stargazer.mcp.cli.console import Parser, listing, note, print_records
 from stargazer.mcp.cli.selection import existing, some_records
-from stargazer.mcp.cli.words import Parser
 
 __all__ = ["rm"]
 

@@ -15,8 +15,7 @@ from stargazer.assets import (
     StargazerError,
     StorageError,
 )
-from stargazer.mcp.cli.console import listing
-from stargazer.mcp.cli.words import Words
+from stargazer.mcp.cli.console import Words, listing
 from stargazer.mcp.records import find_records
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stargazer import storage
-from stargazer.mcp.cli.console import escaped, print_json, print_text
+from stargazer.mcp.cli.console import Parser, escaped, option, print_json, print_text
 from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.cli.stale import as_dict, print_stale
-from stargazer.mcp.cli.words import Parser, option
 from stargazer.storage import lineage
 
 if TYPE_CHECKING:

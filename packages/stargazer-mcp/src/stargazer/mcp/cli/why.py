@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
-from stargazer.mcp.cli.console import print_text
+from stargazer.mcp.cli.console import Parser, option, print_text
 from stargazer.mcp.cli.selection import existing, one_cid
-from stargazer.mcp.cli.words import Parser, option
 from stargazer.storage import lineage
 
 if TYPE_CHECKING:
