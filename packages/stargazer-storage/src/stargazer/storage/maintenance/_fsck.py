@@ -302,13 +302,9 @@ class _Check:
             elif item.cid in needed:
                 sound.append(item)
         if self.report.repair and self.index_is_sound and sound:
-            try:
-                with self.store.index.transaction() as connection:
-                    verified.remember(connection, sound)
-            except IndexDamaged:
-                raise
-            except StorageError:  # a store that can only be read is hashed every time
-                pass
+            # a store that can only be read is hashed every time
+            with contextlib.suppress(StorageError), self.store.index.transaction() as connection:
+                verified.remember(connection, sound)
 
     def _hashed(
         self, items: Iterable[tuple[StoredObject, Objects]]
@@ -426,6 +422,8 @@ class _Check:
 
     def _todo(self, cid: str) -> str:
         """How people can have the bytes again: by what made them."""
+        if self.store.is_registered(cid):
+            return "bring the document back from a backup, or from a store or an account that has it"
         original = self.objects.original(cid)
         ways = [f"bring {str(original)!r} back as it was"] if original else []
         with contextlib.suppress(StargazerError):
