@@ -1,7 +1,12 @@
-"""Show that imports go down and extras go up, and that it would be noticed otherwise: plant every mistake in a copy."""
+"""Show that imports go down, past no front page and in no circle, and that extras go up: plant every mistake in a copy.
+
+Each has to be noticed there.
+"""
 
 from __future__ import annotations
 
+import graphlib
+import json
 import os
 import re
 import shutil
@@ -14,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("assets", "storage", "tasks", "workflows", "mcp")  # from the lowest to the highest
 FOREIGN = {"assets": "requests", "storage": "flyte", "tasks": "fastmcp", "workflows": "rich"}
+INNER = {"assets": "model", "storage": "store", "tasks": "environments", "workflows": "lanes"}
+"""A module of each layer that is on no front page."""
 
 BROKEN_LAYER = re.compile(r"stargazer\.(\w+) is not allowed to import stargazer\.(\w+):")
 BROKEN_FOREIGN = re.compile(r"stargazer\.(\w+) is not allowed to import (\w+):")
@@ -45,6 +52,41 @@ def plant(copy: Path, layer: str, imports: list[str]) -> None:
     module = copy / f"packages/stargazer-{layer}/src/stargazer/{layer}/planted.py"
     body = "".join(f"    import {name}\n" for name in imports)
     module.write_text(f"def planted():\n{body}")
+
+
+def circle(sources: list[Path]) -> list[str]:
+    """The modules of one circle of imports, imports for types included; none if there is no circle."""
+    listed = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", IMPORTS],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sources))},
+            text=True,
+            capture_output=True,
+            check=True,
+        ).stdout
+    )
+    try:
+        graphlib.TopologicalSorter(listed).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+IMPORTS = """
+import grimp, json
+graph = grimp.build_graph("stargazer", cache_dir=None)
+print(json.dumps({name: sorted(graph.find_modules_directly_imported_by(name)) for name in graph.modules}))
+"""
+
+
+def plant_circle(copy: Path) -> None:
+    """Add two modules that import each other, one of them for types alone."""
+    folder = copy / f"packages/stargazer-{LAYERS[0]}/src/stargazer/{LAYERS[0]}"
+    name = f"stargazer.{LAYERS[0]}.circle"
+    (folder / "circle_a.py").write_text(f"import {name}_b\n")
+    (folder / "circle_b.py").write_text(
+        f"from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import {name}_a\n"
+    )
 
 
 def extras_of(folder: Path, layer: str) -> dict[str, list[str]]:
@@ -90,16 +132,30 @@ def main() -> int:
         if clean.returncode != 0:
             print(clean.stdout, clean.stderr, "The layers are broken as they stand.", sep="\n")
             return 1
+        if found := circle(sources):
+            print("These modules import one another in a circle:", *found, sep="\n")
+            return 1
 
         upward = {(low, high) for i, low in enumerate(LAYERS) for high in LAYERS[i + 1 :]}
-        for layer in LAYERS[:-1]:
+        for layer in LAYERS:
             names = [f"stargazer.{high}" for low, high in sorted(upward) if low == layer]
-            plant(copy, layer, [*names, FOREIGN[layer]])
+            inner = [f"stargazer.{low}.{INNER[low]}" for low, high in sorted(upward) if high == layer]
+            plant(copy, layer, [*names, *inner, *([FOREIGN[layer]] if layer in FOREIGN else [])])
         planted = lint_imports(copy, sources)
+        plant_circle(copy)
+        turned = circle(sources)
         extras = plant_extra(copy)
 
     unnoticed = [
         *(f"{low} -> {high}" for low, high in sorted(upward - set(BROKEN_LAYER.findall(planted.stdout)))),
+        *(
+            f"{high} -> an inner module of {low}"
+            for low, high in sorted(upward)
+            if not re.search(
+                rf"stargazer\.{high}\.planted -> stargazer\.{low}\.{INNER[low]} ", planted.stdout
+            )
+        ),
+        *(["a circle"] if not turned else []),
         *(f"{a} -> {b}" for a, b in FOREIGN.items() if (a, b) not in BROKEN_FOREIGN.findall(planted.stdout)),
         *(["an extra that is neither passed on nor tested"] if len(extras) != len(LAYERS) else []),
     ]
@@ -107,8 +163,8 @@ def main() -> int:
         print(planted.stdout, planted.stderr, f"Planted but not noticed: {', '.join(unnoticed)}", sep="\n")
         return 1
     print(
-        f"layers kept, extras passed on; {len(upward)} upward and {len(FOREIGN)} foreign imports and an extra "
-        "planted in a copy: all noticed"
+        f"layers kept, no circle, extras passed on; {len(upward)} upward and {len(FOREIGN)} foreign imports, "
+        f"{len(upward)} that pass a front page by, a circle and an extra planted in a copy: all noticed"
     )
     return 0
 

@@ -232,7 +232,7 @@ def _is_foreign(root: Path, pinata: PinataProcess, outcome: Outcome) -> None:
 def _process(
     root: Path, pinata: PinataProcess, operation: str, number: str, last: int, *, service: bool = False
 ) -> tuple[int, str]:
-    command = [sys.executable, __file__, str(root), operation, number, str(last)]
+    command = [sys.executable, "-B", __file__, str(root), operation, number, str(last)]
     command.append(str(pinata.pid if service else 0))
     env = {**os.environ, ADDRESS: json.dumps(address_of(pinata))}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env)

@@ -15,7 +15,7 @@ from stargazer.assets.provenance import Execution, Import, Retraction, dump
 from stargazer.storage import bundles
 from stargazer.storage.bundles import _fetch, find_bundle
 from stargazer.storage.bundles.review import enders_first
-from stargazer.storage.changes import amend, retract
+from stargazer.storage.changes import amend, retract, trust
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.ledger.documents import Ledger, now
 from stargazer.storage.maintenance import fsck
@@ -309,6 +309,6 @@ def test_a_strangers_bundle_is_foreign_for_everybody_who_uses_the_account(
     lose_index(b)
     assert fsck(b).ok
     assert b.remembered(KEY) is None
-    b.trust(b.executions_with(KEY))
+    trust(b, b.executions_with(KEY))
     assert b.remembered(KEY) is not None
     assert a.remembered(KEY) is None

@@ -10,9 +10,8 @@ import sys
 import pytest
 from stargazer.assets import StorageError
 from stargazer.storage.index import location as location_module
-from stargazer.storage.index.conditions import compile_condition, select_documents
 from stargazer.storage.index.location import network_filesystem
-from stargazer.storage.index.records import Index
+from stargazer.storage.index.records import Index, compile_condition, select_documents
 from stargazer.storage.index.schema import FORMAT
 from tinydb import Query, where
 
@@ -112,7 +111,7 @@ def test_a_look_up_walks_the_index_of_terms_only(index):
     )
     assert plan is not None
     with index.reading() as connection:
-        sql, parameters = select_documents(connection, 1, plan)
+        sql, parameters = select_documents(connection, "_default", plan)
         steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
     assert not [step for step in steps if step.startswith(("SCAN terms", "SCAN u"))]
 

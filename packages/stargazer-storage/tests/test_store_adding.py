@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -324,3 +326,30 @@ def test_nobody_adds_provenance(store, tmp_path):
             {key: None for key in record.keyvalues if key != "provenance_cid"}
             | {"asset": "provenance", "kind": "import"},
         )
+
+
+def test_one_new_file_takes_at_most_six_selects(store, tmp_path, monkeypatch):
+    said: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*args, **named):
+        connection = connect(*args, **named)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    first, second = (write(tmp_path / name, f"{name}\n") for name in ("first.txt", "second.txt"))
+    for path in (first, second):  # long ago: the stat cache is asked for a file that may be known
+        os.utime(path, (1e9, 1e9))
+    monkeypatch.setattr("stargazer.storage.statcache.SETTLED", 0)
+    store.add([Addition(path=first, asset=QcReport(kind="counts", sample="NA12878"))])
+    said.clear()
+
+    (record,) = store.add([Addition(path=second, asset=QcReport(kind="counts", sample="NA12878"))])
+
+    selects = [
+        " ".join(text.split()) for text in said if re.match(r"\s*(SELECT|WITH)\b", text, re.IGNORECASE)
+    ]
+    assert any("INSERT INTO docs" in text for text in said)
+    assert len(selects) <= 6, "\n".join(selects)
+    assert record.cid == compute_cid(second)

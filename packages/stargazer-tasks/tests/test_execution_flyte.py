@@ -265,7 +265,7 @@ DEPLOYING = """
 import flyte, importlib
 from stargazer.tasks.execution import AssetEnvironment
 flyte.init(endpoint="dns:///localhost:9", insecure=True, project="p", domain="d", org="o")
-names = ["reference", "germline.alignment", "germline.variants", "reports"]
+names = ["reference", "germline.alignment", "germline.variants"]
 modules = [importlib.import_module(f"stargazer.tasks.{name}") for name in names]
 from stargazer.tasks import environments
 for name in environments.__all__:

@@ -134,8 +134,11 @@ def place_link(original: Path, target: Path) -> None:
         raise
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, shared: Path | None = None) -> None:
     """Replace a small file, whole or not at all, durably.
+
+    Args:
+        shared: the root folder whose users are to read and write it.
 
     Raises:
         OSError: it cannot be written.
@@ -143,6 +146,8 @@ def write_file(path: Path, data: bytes) -> None:
     new = _beside(path)
     try:
         new.write_bytes(data)
+        if shared is not None:
+            share_file(new, shared)
         sync_paths([new])
         new.replace(path)
     finally:

@@ -9,10 +9,9 @@ import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import compute_cid, compute_cid_like, is_cid
 from stargazer.storage.files import (
@@ -24,7 +23,7 @@ from stargazer.storage.files import (
     sync_paths,
 )
 from stargazer.storage.locks import locked_folder
-from stargazer.storage.refusals import explained
+from stargazer.storage.refusals import failed
 
 __all__ = ["Objects", "StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]
 
@@ -45,11 +44,13 @@ class StoredObject:
     mtime_ns: int
     ctime_ns: int
     inode: int
+    is_new: bool = field(default=False, eq=False)
+    """It was brought just now, and its bytes were hashed on the way."""
 
     @classmethod
-    def of(cls, cid: str, status: os.stat_result) -> StoredObject:
+    def of(cls, cid: str, status: os.stat_result, *, is_new: bool = False) -> StoredObject:
         """The object whose file has this status."""
-        return cls(cid, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return cls(cid, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, is_new)
 
 
 @frozen
@@ -316,7 +317,7 @@ class Objects:
             if not synced:  # it was there a moment ago, and somebody removed it
                 sync_paths([source])
             move_file(source, target)
-            return StoredObject.of(cid, target.lstat())
+            return StoredObject.of(cid, target.lstat(), is_new=True)
 
     def _shard(self, cid: str) -> Path:
         """The folder of this object, made when it is missing."""
@@ -339,8 +340,12 @@ class Objects:
                 sync_paths([path.parent for path in missing])
         return folder
 
-    def _explained(self, what: str) -> AbstractContextManager[None]:
-        return explained(f"The store {os.fspath(self.root)!r} {what}")
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise failed(f"The store {os.fspath(self.root)!r} {what}", error) from error
 
 
 def shard_of(cid: str) -> str:

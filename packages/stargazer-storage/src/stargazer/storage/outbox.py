@@ -7,15 +7,18 @@ is not yet. A change of a record that is in an account is enqueued in its own tr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
+from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
+from stargazer.storage.ledger.claims import document_record
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.index.records import Index
 
-__all__ = ["Outbox", "Sent", "Waiting"]
+__all__ = ["Account", "Outbox", "Sent", "Waiting"]
 
 
 @attrs.frozen
@@ -42,6 +45,18 @@ class Waiting:
     error: str
     upload_url: str
     number: int
+
+
+class Account(Protocol):
+    """What an account takes.
+
+    Attributes:
+        publishes: what is added goes to the public network unless it is said.
+        sends_results: what a task makes is sent before the task ends, for the next one may run elsewhere.
+    """
+
+    publishes: bool
+    sends_results: bool
 
 
 @attrs.frozen
@@ -93,6 +108,51 @@ class Outbox:
         """Let a record wait that is neither known to be on a network nor waits to be: the service may have it."""
         if not self.is_known(record.id, public):
             self.enqueue(record.id, record.cid, public=public, rank=rank, doubtful=True)
+
+    def enqueue_effect(
+        self,
+        cid: str,
+        document: Document,
+        records: Mapping[str, IpFile],
+        public: Mapping[str, bool | None],
+        account: Account | None,
+    ) -> None:
+        """Let what a new document says wait to be sent: to the account, or of a record that is in one, token or not.
+
+        Args:
+            cid: of the document.
+            records: that it claims, by id.
+            public: of records by id, whether they are to be public; else as the account has it.
+        """
+        changes = isinstance(document, Amendment | Retraction | Supersession)
+        if account is None and not (changes and self.networks(getattr(document, "record", ""))):
+            return
+        if isinstance(document, Amendment | Retraction):
+            self._follow(document, records)
+        elif account is not None and (account.sends_results or not isinstance(document, Execution)):
+            publish = account.publishes and not isinstance(document, Execution)  # what tasks make never is
+            for record in records.values():
+                wanted = public.get(record.id)
+                self.enqueue(record.id, record.cid, public=publish if wanted is None else wanted)
+        self.enqueue(document_record(cid, document).id, cid, public=False, rank=1)
+
+    def enqueue_again(self, cid: str, document: Document, records: Mapping[str, IpFile]) -> None:
+        """Let a change of our own wait that was written down but not enqueued, or was forgotten with an index."""
+        if isinstance(document, Amendment | Retraction | Supersession):
+            with self._index.transaction():
+                if isinstance(document, Amendment | Retraction):
+                    self._follow(document, records)
+                id = document_record(cid, document).id
+                self.enqueue(id, cid, public=False, rank=1, doubtful=True)
+
+    def _follow(self, document: Amendment | Retraction, records: Mapping[str, IpFile]) -> None:
+        """A record is changed or removed there too, wherever it is; what replaces it belongs where it was to be."""
+        became = next(iter(records), "")
+        networks = [public for public in (False, True) if self.is_known(document.record, public)]
+        for public in (False, True):
+            self.enqueue(document.record, document.cid, public=public, wanted=False, became=became)
+        for public in networks if became else ():
+            self.enqueue(became, document.cid, public=public, doubtful=True)
 
     def waiting(self) -> list[Waiting]:
         """Everything that waits, in the order in which it is to be sent."""

@@ -31,6 +31,8 @@ def known_cids(connection: sqlite3.Connection, paths: Sequence[Path]) -> list[st
     known: dict[tuple[bytes, Signature | None], str] = {}
     for start in range(0, len(states), _AT_ONCE):
         keys = [key for key, signature in states[start : start + _AT_ONCE] if signature]
+        if not keys:
+            continue
         sql = f"SELECT * FROM sources WHERE path IN ({','.join('?' * len(keys))})"
         known.update(((row[0], row[1:5]), row[5]) for row in connection.execute(sql, keys).fetchall())
     return [known.get(state) for state in states]

@@ -35,8 +35,6 @@ from stargazer.assets.provenance import (
     Entry,
     Execution,
     Import,
-    Retraction,
-    Supersession,
 )
 from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
@@ -54,32 +52,24 @@ from stargazer.storage.files import hash_in_place, is_there, write_file
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import FORMAT, IndexDamaged
-from stargazer.storage.ledger import claims, memo, supersede, trust
+from stargazer.storage.ledger import claims, memo, trust
 from stargazer.storage.ledger.documents import Ledger, account, now
 from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
-from stargazer.storage.outbox import Outbox, Sent
+from stargazer.storage.outbox import Account, Outbox, Sent
 
 if TYPE_CHECKING:
     from stargazer.storage.download.http import Progress
     from stargazer.storage.download.sources import Source
 
-__all__ = ["Arrivals", "Remote", "Store", "check_format", "open_store"]
+__all__ = ["Arrivals", "Remote", "Store", "check_format", "import_of", "open_store"]
 
 _FIELDS = {"id", "cid", "name", "size", "created_at", "keyvalues"}
 _TICK = 50_000_000  # ns: a filesystem's clock may be a little behind
 
 
-class Remote(Protocol):
-    """An account that completes a store: what is registered here goes there, and what is there is found here.
-
-    Attributes:
-        publishes: what is added goes to the public network unless it is said.
-        sends_results: what a task makes is sent before the task ends, for the next one may run elsewhere.
-    """
-
-    publishes: bool
-    sends_results: bool
+class Remote(Account, Protocol):
+    """An account that completes a store: what is registered here goes there, and what is there is found here."""
 
     def query(self, store: Store, keyvalues: Mapping[str, str], public: bool | None) -> list[IpFile]:
         """The records of both sides, each once; those of one network, if `public` is said."""
@@ -156,7 +146,7 @@ def check_format(root: Path) -> None:
         )
     with contextlib.suppress(OSError):  # what is to be written next says why it cannot be
         root.mkdir(parents=True, exist_ok=True)
-        write_file(path, f"{FORMAT}\n".encode())
+        write_file(path, f"{FORMAT}\n".encode(), shared=root)
 
 
 class Store:
@@ -245,7 +235,7 @@ class Store:
         records = self.index.table("records")
         found: Iterable[Any] = records.all() if condition is None else records.search(condition)
         with self.index.reading() as connection:
-            found = supersede.selected(connection, found, superseded)
+            found = claims.select_superseded(connection, found, superseded)
         return self.own_words_first([self._ipfile(document) for document in found], pairs)
 
     def own_words_first(self, records: list[IpFile], pairs: Mapping[str, str]) -> list[IpFile]:
@@ -299,7 +289,7 @@ class Store:
     def successor(self, id: str) -> str:
         """The id of the record that takes the place of this one; empty if it is not superseded."""
         with self.index.reading() as connection:
-            return supersede.successor(connection, id)
+            return claims.successor_of(connection, id)
 
     def remembered(self, run_key: str) -> tuple[str, Execution] | None:
         """The provenance CID and the execution that has this run key, if none of its results was taken back."""
@@ -623,7 +613,7 @@ class Store:
                 )
             ids = [record_id(item.asset.cid or "", keyvalues_of(item.asset)) for item in additions]
             records = {id: self._ipfile(record) for id, record in self.claims.records(entries).items()}
-            document = self._import(
+            document = import_of(
                 [entry for id, entry in entries.items() if id not in records], command, checked
             )
             written = self.write_document(document, arrived) if document.files else None
@@ -722,7 +712,7 @@ class Store:
         pairs = without_provenance(record.keyvalues)
         entry = Entry(cid=record.cid, keyvalues=pairs, name=record.name, size=record.size, origin=origin)
         with self.arriving() as arrived:
-            document = self._import([entry], command)
+            document = import_of([entry], command)
             self.apply(self.write_document(document, arrived), document, live=False)
         return self.existing(IpFile(cid=record.cid, id=record_id(record.cid, pairs)))
 
@@ -738,10 +728,6 @@ class Store:
                 arrived.objects.append(self.objects.keep(path, cid))
             with self.index.transaction() as connection:
                 verified.remember(connection, arrived.objects)
-
-    def _import(self, files: list[Entry], command: str, checked: Checked | None = None) -> Import:
-        checks, forced = (checked.ran, checked.forced) if checked else ([], [])
-        return Import(files=files, command=command, checks=checks, forced=forced, account=account(), at=now())
 
     # what every change is made of
 
@@ -814,7 +800,7 @@ class Store:
             rows = self.claims.take_effect(connection, written.cid, written.size, document, own=own)
             records = {id: self._ipfile(row) for id, row in rows.items()}
             if live:
-                self._enqueue_effect(written.cid, document, records, public)
+                self.outbox.enqueue_effect(written.cid, document, records, public, self.remote)
         return records
 
     def replay(self, cids: Iterable[str]) -> int:
@@ -843,7 +829,9 @@ class Store:
             there = self.remote.documents()
             for cid, document, own in new:
                 if own and cid not in there:
-                    self._enqueue_again(cid, document)
+                    ids = [statement.id for statement in claims.statements_of(cid, document)]
+                    records = {id: record for id in ids if (record := self.here(id))}
+                    self.outbox.enqueue_again(cid, document, records)
         return len(new)
 
     # the account
@@ -877,45 +865,8 @@ class Store:
             for record in own:
                 self.outbox.enqueue_missing(record, public=False, rank=1)
 
-    def _enqueue_effect(
-        self,
-        cid: str,
-        document: Document,
-        records: Mapping[str, IpFile],
-        public: Mapping[str, bool | None],
-    ) -> None:
-        """Let what a new document says wait to be sent: to the account, or of a record that is in one, token or not."""
-        remote = self.remote
-        changes = isinstance(document, Amendment | Retraction | Supersession)
-        if remote is None and not (changes and self.outbox.networks(getattr(document, "record", ""))):
-            return
-        if isinstance(document, Amendment | Retraction):
-            self._follow(document, records)
-        elif remote is not None and (remote.sends_results or not isinstance(document, Execution)):
-            publish = remote.publishes and not isinstance(document, Execution)  # what tasks make never is
-            for record in records.values():
-                wanted = public.get(record.id)
-                self.outbox.enqueue(record.id, record.cid, public=publish if wanted is None else wanted)
-        self._enqueue_document(cid)
 
-    def _enqueue_again(self, cid: str, document: Document) -> None:
-        """Let a change of our own wait that was written down but not enqueued, or was forgotten with an index."""
-        if isinstance(document, Amendment | Retraction | Supersession):
-            with self.index.transaction():
-                if isinstance(document, Amendment | Retraction):
-                    ids = [statement.id for statement in claims.statements_of(cid, document)]
-                    self._follow(document, {id: record for id in ids if (record := self.here(id))})
-                self._enqueue_document(cid, doubtful=True)
-
-    def _enqueue_document(self, cid: str, *, doubtful: bool = False) -> None:
-        for own in self.query_here({"asset": "provenance", "cid": cid}):
-            self.outbox.enqueue(own.id, cid, public=False, rank=1, doubtful=doubtful)
-
-    def _follow(self, document: Amendment | Retraction, records: Mapping[str, IpFile]) -> None:
-        """A record is changed or removed there too, wherever it is; what replaces it belongs where it was to be."""
-        became = next(iter(records), "")
-        networks = [public for public in (False, True) if self.outbox.is_known(document.record, public)]
-        for public in (False, True):
-            self.outbox.enqueue(document.record, document.cid, public=public, wanted=False, became=became)
-        for public in networks if became else ():
-            self.outbox.enqueue(became, document.cid, public=public, doubtful=True)
+def import_of(files: list[Entry], command: str, checked: Checked | None = None) -> Import:
+    """The document of an import that is done now, of files of which this came of the checks."""
+    checks, forced = (checked.ran, checked.forced) if checked else ([], [])
+    return Import(files=files, command=command, checks=checks, forced=forced, account=account(), at=now())

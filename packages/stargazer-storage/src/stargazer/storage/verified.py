@@ -106,7 +106,7 @@ class Verified:
         fresh = [path for path in cids if path not in known]
         known.update(zip(fresh, self.objects.add_many(fresh), strict=True))
         for path in fresh:
-            if not self.sound(known[path].cid):
+            if not known[path].is_new and not self.sound(known[path].cid):
                 (known[path],) = self.objects.add_many([path])
         return [known[path] for path in paths]
 

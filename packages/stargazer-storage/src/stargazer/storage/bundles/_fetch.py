@@ -21,7 +21,7 @@ from stargazer.assets import (
     has_value,
 )
 from stargazer.assets.addresses import without_secrets
-from stargazer.assets.provenance import Document, Entry, Execution, Import
+from stargazer.assets.provenance import Document, Entry, Execution
 from stargazer.storage import changes, verified
 from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
 from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url, targets_of
@@ -31,15 +31,14 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.download.fetch import fetch_file, fetch_object
 from stargazer.storage.download.sources import file_name, source_of
 from stargazer.storage.ledger.claims import ended_by, statements_of
-from stargazer.storage.ledger.documents import account, now
 from stargazer.storage.locks import private_folder
 from stargazer.storage.objects import Objects
+from stargazer.storage.store import Store, import_of
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage.objects import StoredObject
-    from stargazer.storage.store import Store
 
 __all__ = ["Failure", "Fetched", "News", "fetch"]
 
@@ -160,24 +159,23 @@ def select(manifest: Manifest, only: Mapping[str, Sequence[str]]) -> list[Bundle
     Raises:
         AssetNotFoundError: there is none.
     """
-    by_name = {entry.name: entry for entry in manifest.files}
+    entries = {entry.name: entry for entry in manifest.files}
     waiting = [
-        entry
-        for entry in manifest.files
+        name
+        for name, entry in entries.items()
         if all(has_value(entry.keyvalues, key, values) for key, values in only.items())
     ]
     if not waiting:
         asked = " ".join(f"{key}={value}" for key, values in only.items() for value in values)
-        have = sorted(
-            {entry.keyvalues[key] for key in only for entry in manifest.files if key in entry.keyvalues}
-        )
-        known = ", ".join(map(repr, have[:20])) or "no such key"
+        have = {entry.keyvalues[key] for key in only for entry in manifest.files if key in entry.keyvalues}
+        known = ", ".join(map(repr, sorted(have)[:20])) or "no such key"
         raise AssetNotFoundError(f"the bundle {manifest.name!r} has nothing with {asked}; it has {known}")
-    found = {entry.name for entry in waiting}
+    found: set[str] = set()
     while waiting:
-        more = set(waiting.pop().links.values()) - found
-        found |= more
-        waiting += (by_name[name] for name in more)
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += entries[name].links.values()
     return [entry for entry in manifest.files if entry.name in found]
 
 
@@ -189,9 +187,8 @@ def check_entries(entries: Iterable[BundleFile]) -> None:
     """
     for entry in entries:
         try:
-            as_stored(
-                attrs.evolve(entry, keyvalues={**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)})
-            )
+            pairs = {**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)}
+            as_stored(attrs.evolve(entry, keyvalues=pairs))
         except InvalidAssetError as error:
             raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None
 
@@ -429,8 +426,9 @@ class _Fetch:
         here = told | self._registered(entries)
         entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
         here = told | self._registered(entries)
-        own = self._import(
-            [entry for entry in entries if entry.id not in here],
+        own = import_of(
+            [self._as_imported(entry) for entry in entries if entry.id not in here],
+            f"bundle fetch {self.bundle.manifest.name}",
             Checked.together(checked[entry.name] for entry in entries if entry.name in checked),
         )
         with store.arriving() as arrived:
@@ -485,32 +483,13 @@ class _Fetch:
         """The ids of those records that this store has."""
         return set(self.store.claims.records(entry.id for entry in entries))
 
-    def _import(self, entries: Iterable[BundleFile], checked: Checked) -> Import:
-        """The document of an import of entries."""
-        files = [
-            Entry(
-                cid=entry.cid,
-                keyvalues=entry.keyvalues,
-                name=entry.name,
-                size=entry.size,
-                origin=self._origin(entry),
-            )
-            for entry in entries
-        ]
-        command = f"bundle fetch {self.bundle.manifest.name}"
-        return Import(
-            files=files,
-            command=command,
-            checks=checked.ran,
-            forced=checked.forced,
-            account=account(),
-            at=now(),
-        )
-
-    def _origin(self, entry: BundleFile) -> str:
+    def _as_imported(self, entry: BundleFile) -> Entry:
+        origin = next((without_secrets(url) for url in self._targets(entry) if is_url(url)), entry.name)
         if self.bundle.origin:
-            return f"{entry.name}, {self.bundle.origin}"
-        return next((without_secrets(url) for url in self._targets(entry) if is_url(url)), entry.name)
+            origin = f"{entry.name}, {self.bundle.origin}"
+        return Entry(
+            cid=entry.cid, keyvalues=entry.keyvalues, name=entry.name, size=entry.size, origin=origin
+        )
 
     def _mirrors(self) -> dict[str, list[str]]:
         """Where the files may be had again; a URL with a query is left out, for it may be signed."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checked", "verify"]
 
-_UNKNOWN = -1
+_UNKNOWN = -1  # the size of a provenance document, which no manifest says
 
 
 @attrs.frozen
@@ -45,17 +45,16 @@ def verify(bundle: Bundle, store: Store, *, in_store: bool = False) -> Iterator[
         in_store: read those in the store, whatever was found.
     """
     manifest = bundle.lock.apply(bundle.manifest)
-    for entry in [*manifest.files, *map(_document, manifest.provenance)]:
+    documents = (
+        BundleFile(name=f"provenance {cid}", size=_UNKNOWN, cid=cid, keyvalues={})
+        for cid in manifest.provenance
+    )
+    for entry in [*manifest.files, *documents]:
         if in_store or bundle.folder is None:
             yield _checked_in_store(entry, store)
         else:
             targets = targets_of(manifest, bundle.place, entry)
             yield _checked_copies(entry, [Path(target) for target in targets if not is_url(target)])
-
-
-def _document(cid: str) -> BundleFile:
-    """A provenance document as an entry, whose size nobody says."""
-    return BundleFile(name=f"provenance {cid}", size=_UNKNOWN, cid=cid, keyvalues={})
 
 
 def _checked_in_store(entry: BundleFile, store: Store) -> Checked:

@@ -132,7 +132,17 @@ class Lock:
             StorageError: the file cannot be written.
         """
         try:
-            _pin(self.path, name, pinned)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with locked_folder(self.path.parent):  # one writer at a time
+                known = _read_lock(self.path)
+                if name in known and known[name].cid != pinned.cid:
+                    raise IntegrityError(
+                        f"entry {name!r} is pinned as {known[name].cid} in {str(self.path)!r}, and what came now is "
+                        f"{pinned.cid}"
+                    )
+                items = {**known, name: pinned}.items()
+                files = {key: {"cid": item.cid, "size": item.size, **item.sums} for key, item in items}
+                write_file(self.path, _json(LOCK_SCHEMA, {"files": files}))
         except StorageError:
             raise
         except OSError as error:
@@ -273,15 +283,10 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _read_url(url: str) -> tuple[bytes, str]:
     """The bytes of a manifest behind a URL, one more than it may have at most, and the URL without secrets."""
-    from stargazer.storage.download.http import SourceError, open_url
+    from stargazer.storage.download.http import SourceError, open_url, parse_url
 
-    place = without_secrets(url)
-    try:
-        parts = urlsplit(url)
-        fit = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
-    except ValueError:
-        fit = False
-    if not fit:
+    place, parts = without_secrets(url), parse_url(url)
+    if parts is None or "@" in parts.netloc:
         raise InvalidAssetError(
             f"{place!r}: a manifest's URL begins with http:// or https:// and carries no credentials"
         )
@@ -332,19 +337,6 @@ def _lock_here(root: Path, name: str, place: str) -> Lock:
 
 def _digest(place: str) -> str:
     return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-
-
-def _pin(path: Path, name: str, pinned: Pinned) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked_folder(path.parent):  # one writer at a time
-        known = _read_lock(path)
-        if name in known and known[name].cid != pinned.cid:
-            raise IntegrityError(
-                f"entry {name!r} is pinned as {known[name].cid} in {str(path)!r}, and what came now is {pinned.cid}"
-            )
-        items = {**known, name: pinned}.items()
-        files = {key: {"cid": item.cid, "size": item.size, **item.sums} for key, item in items}
-        write_file(path, _json(LOCK_SCHEMA, {"files": files}))
 
 
 def _read_lock(path: Path) -> dict[str, Pinned]:

@@ -1,26 +1,46 @@
-"""The interface of an index, which is TinyDB's: a database with tables of documents, kept as rows of SQLite."""
+"""The interface of an index, which is TinyDB's: a database with tables of documents, kept as rows of SQLite.
+
+TinyDB's queries are translated to SQL. The table `terms` holds one row for each scalar value of `id`, `cid` and
+`keyvalues.*` of a document. A condition is known by TinyDB's own description of it, the hash of a query:
+("==", path, value), ("and", {...}) and so on. That is private to TinyDB, hence the pinned version and the differential
+test. What compiles selects every document that matches, perhaps more: the caller still asks the condition itself.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
-from stargazer.storage.index.conditions import Term, compile_condition, select_documents, terms_of
+from attrs import frozen
 from stargazer.storage.index.database import BadDocument, Engine
 from tinydb import TinyDB
 from tinydb.queries import QueryLike
 from tinydb.table import Document, Table
 
-__all__ = ["Index", "IndexTable"]
+__all__ = ["Index", "IndexTable", "compile_condition", "select_documents", "terms_of"]
 
-_PAGE = 1_000  # documents that an iteration holds in memory
+Scalar = str | int | float | bool
+Term = tuple[str, Scalar]
+Sql = tuple[str, list[Scalar]]  # with its parameters
+
+TABLE_ID = "(SELECT tid FROM tables WHERE name=?)"
+"""The number of a table in SQL; NULL, which no table has, where there is none of that name."""
+
+_FIELDS = ("cid", "id")
+_NESTED = "keyvalues"
+_LONGEST = 512  # characters of an indexed string
+_LARGEST = 2**53  # beyond it integers and floats compare differently in Python and SQLite
+_MOST_VALUES = 10_000  # bound variables in one statement; SQLite's limit is 32,766
+_MOST_BRANCHES = 200  # of 500 in a compound SELECT
+_DEEPEST = 50
+_COUNTED = 1_000  # rows that are looked at to find which part of an AND is the rarest
+
+_PAGE = 1_000  # documents that are read at a time
 _BATCH = 10_000  # documents whose terms are sorted before they are written
-_PLAIN = {str, int, float, bool, type(None)}  # JSON gives back what it was given
 
 
 class IndexTable(Table):
@@ -48,54 +68,34 @@ class IndexTable(Table):
                 return self._by_ids(connection, doc_ids)
             if cond is None:
                 raise RuntimeError("You have to pass either cond or doc_id or doc_ids")
-            with closing(self._matches(connection, cond, size=1)) as matches:
-                return next(matches, None)
+            return next(self._matches(connection, cond), None)
 
     def all(self) -> list[Document]:
         """All documents, as they were at one moment."""
         with self._storage.reading() as connection:
-            return [document for page in self._pages(self._rows(connection), _PAGE) for document in page]
+            return list(self._matches(connection))
 
     def __iter__(self) -> Iterator[Document]:
-        """All documents, page by page: a large table is never in memory as a whole."""
-        after, last = -1, None
-        while True:
-            with self._storage.reading() as connection:
-                table = _table_id(connection, self.name)
-                if last is None:  # what is inserted meanwhile would never end
-                    last = connection.execute("SELECT max(seq) FROM docs WHERE tid=?", (table,)).fetchone()[0]
-                page = connection.execute(
-                    "SELECT id, body, seq FROM docs WHERE tid=? AND seq>? AND seq<=? ORDER BY seq LIMIT ?",
-                    (table, after, last, _PAGE),
-                ).fetchall()
-                documents = self._documents(page)
-            yield from documents
-            if len(page) < _PAGE:
-                return
-            after = page[-1][2]
-
-    def __len__(self) -> int:
-        with self._storage.reading() as connection:
-            return _count(connection, _table_id(connection, self.name))
+        """The same; what is inserted meanwhile is not among them."""
+        return iter(self.all())
 
     # --- writing: TinyDB's own methods, each one transaction
 
     def insert(self, document: Mapping[str, Any]) -> int:
         """Insert one document; returns its id."""
-        if isinstance(document, self.document_class):  # with an id of its own
-            with self._storage.transaction():
-                return super().insert(document)
         return self.insert_multiple([document])[0]
 
     def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
         """Insert documents, all or none; returns their ids."""
         documents = list(documents)  # a slow generator must not hold the write lock
         with self._storage.transaction() as connection:
-            if any(isinstance(document, self.document_class) for document in documents):
+            if any(
+                isinstance(document, self.document_class) for document in documents
+            ):  # with ids of their own
                 return super().insert_multiple(documents)
             if not all(isinstance(document, Mapping) for document in documents):
                 raise ValueError("Document is not a Mapping")
-            return _append(connection, _table_id(connection, self.name, create=True), documents)
+            return _append(connection, self.name, documents)
 
     def update(
         self,
@@ -106,11 +106,6 @@ class IndexTable(Table):
         """Change the documents that match, or those with these ids, or all; returns their ids."""
         with self._storage.transaction() as connection:
             return super().update(fields, None, self._targets(connection, cond, doc_ids))
-
-    def update_multiple(self, updates):  # type: ignore[no-untyped-def]
-        """Several updates, all or none."""
-        with self._storage.transaction():
-            return super().update_multiple(updates)
 
     def upsert(self, document: Mapping[str, Any], cond: QueryLike | None = None) -> list[int]:
         """Update what matches, or insert if nothing does."""
@@ -129,16 +124,15 @@ class IndexTable(Table):
 
     def _update_table(self, updater: Callable[[Any], None]) -> None:
         with self._storage.transaction() as connection:
-            rows = _Rows(connection, _table_id(connection, self.name, create=True))
+            rows = _Rows(connection, _numbers(connection, self.name)[0])
             updater(rows)
             rows.flush()
 
     def _get_next_id(self) -> int:
         with self._storage.transaction() as connection:
-            table = _table_id(connection, self.name, create=True)
+            table, last, _ = _numbers(connection, self.name)
             connection.execute("UPDATE tables SET last_id=last_id+1 WHERE tid=?", (table,))
-            (last,) = connection.execute("SELECT last_id FROM tables WHERE tid=?", (table,)).fetchone()
-            return int(last)
+            return last + 1
 
     def _documents(self, rows: Sequence[tuple[Any, ...]]) -> list[Document]:
         """The documents of rows of id and body."""
@@ -146,33 +140,20 @@ class IndexTable(Table):
         make, number = self.document_class, self.document_id_class
         return [make(content, number(row[0])) for row, content in zip(rows, contents, strict=True)]
 
-    def _pages(self, rows: sqlite3.Cursor, size: int) -> Generator[list[Document], None, None]:
-        """The documents of rows, the first few at once and then more at a time."""
-        while page := rows.fetchmany(size):
-            yield self._documents(page)
-            size = min(4 * size, _PAGE)
-
-    def _rows(self, connection: sqlite3.Connection, cond: QueryLike | None = None) -> sqlite3.Cursor:
-        """Id and body of every document that may match, in the order they were inserted."""
-        table = _table_id(connection, self.name)
-        plan = compile_condition(cond)
-        if plan is None:
-            return connection.execute("SELECT id, body FROM docs WHERE tid=? ORDER BY seq", (table,))
-        sql, parameters = select_documents(connection, table, plan)
-        return connection.execute(f"SELECT id, body FROM docs WHERE seq IN ({sql}) ORDER BY seq", parameters)
-
-    def _matches(
-        self, connection: sqlite3.Connection, cond: QueryLike, size: int = _PAGE
-    ) -> Generator[Document, None, None]:
-        with closing(self._rows(connection, cond)) as rows:
-            for page in self._pages(rows, size):
-                yield from filter(cond, page)
+    def _matches(self, connection: sqlite3.Connection, cond: QueryLike | None = None) -> Iterator[Document]:
+        """The documents that match, or all, in the order they were inserted."""
+        chosen = f"tid={TABLE_ID}"
+        parameters: list[Scalar] = [self.name]
+        if plan := compile_condition(cond):
+            sql, parameters = select_documents(connection, self.name, plan)
+            chosen = f"seq IN ({sql})"
+        rows = connection.execute(f"SELECT id, body FROM docs WHERE {chosen} ORDER BY seq", parameters)
+        while page := rows.fetchmany(_PAGE):
+            yield from self._documents(page) if cond is None else filter(cond, self._documents(page))
 
     def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
-        table = _table_id(connection, self.name)
-        sql = "SELECT id, body, seq FROM docs WHERE tid=? AND id=?"
-        found = [connection.execute(sql, (table, doc_id)).fetchone() for doc_id in set(doc_ids)]
-        return self._documents(sorted(filter(None, found), key=lambda row: row[2]))
+        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        return self._documents(connection.execute(sql, (self.name, json.dumps([*doc_ids]))).fetchall())
 
     def _targets(
         self, connection: sqlite3.Connection, cond: QueryLike | None, doc_ids: Iterable[int] | None
@@ -212,15 +193,6 @@ class Index(TinyDB):
 
     _storage: Engine
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        has_files: Callable[[], bool] = lambda: False,
-        before: Callable[[], None] | None = None,
-        first_use: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(path, has_files=has_files, before=before, first_use=first_use)
-
     @property
     def path(self) -> str:
         """The SQLite file."""
@@ -252,24 +224,19 @@ class Index(TinyDB):
     def drop_table(self, name: str) -> None:
         """Drop one table of documents."""
         with self.transaction() as connection:
-            table = _table_id(connection, name)
             for relation in ("terms", "docs", "tables"):
-                connection.execute(f"DELETE FROM {relation} WHERE tid=?", (table,))
+                connection.execute(f"DELETE FROM {relation} WHERE tid={TABLE_ID}", (name,))
         self._tables.pop(name, None)
 
 
-def _table_id(connection: sqlite3.Connection, name: str, create: bool = False) -> int:
-    """The number of a table; -1, which no table has, if there is none and none is to be made."""
-    row = connection.execute("SELECT tid FROM tables WHERE name=?", (name,)).fetchone()
-    if row is not None:
-        return int(row[0])
-    if not create:
-        return -1
-    return int(connection.execute("INSERT INTO tables(name) VALUES(?)", (name,)).lastrowid or 0)
-
-
-def _count(connection: sqlite3.Connection, table: int) -> int:
-    return int(connection.execute("SELECT count(*) FROM docs WHERE tid=?", (table,)).fetchone()[0])
+def _numbers(connection: sqlite3.Connection, name: str) -> tuple[int, int, int]:
+    """The number of a table, made if it is missing, the last id in it, and the last `seq` in all tables."""
+    sql = "SELECT tid, last_id, (SELECT coalesce(max(seq), 0) FROM docs) FROM tables WHERE name=?"
+    if (row := connection.execute(sql, (name,)).fetchone()) is None:
+        connection.execute("INSERT INTO tables(name) VALUES(?)", (name,))
+        return _numbers(connection, name)
+    table, last, seq = row
+    return table, last, seq
 
 
 # documents as rows
@@ -290,7 +257,7 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
         return self._row(doc_id) is not None
 
     def __len__(self) -> int:
-        return _count(self._connection, self._table)
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[int]:
         rows = self._connection.execute("SELECT id FROM docs WHERE tid=? ORDER BY seq", (self._table,))
@@ -306,28 +273,23 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
 
     def __setitem__(self, doc_id: int, document: dict[str, Any]) -> None:
         self._loaded.pop(doc_id, None)
-        body = json.dumps(document)
-        row = self._row(doc_id)
+        body, row = json.dumps(document), self._row(doc_id)
         if row is None:
             sql = "INSERT INTO docs(tid, id, body) VALUES(?, ?, ?)"
-            seq = self._connection.execute(sql, (self._table, doc_id, body)).lastrowid
-            self._connection.execute(
-                "UPDATE tables SET last_id=max(last_id, ?) WHERE tid=?", (doc_id, self._table)
-            )
-            self._replace_terms(seq, "{}", body)
+            row = self._connection.execute(sql, (self._table, doc_id, body)).lastrowid or 0, "{}"
+            sql = "UPDATE tables SET last_id=max(last_id, ?) WHERE tid=?"
+            self._connection.execute(sql, (doc_id, self._table))
         else:
-            seq, before = row
-            self._connection.execute("UPDATE docs SET body=? WHERE seq=?", (body, seq))
-            self._replace_terms(seq, before, body)
+            self._connection.execute("UPDATE docs SET body=? WHERE seq=?", (body, row[0]))
+        self._replace_terms(*row, body)
 
     def __delitem__(self, doc_id: int) -> None:
         row = self._row(doc_id)
         if row is None:
             raise KeyError(doc_id)
         self._loaded.pop(doc_id, None)
-        seq, body = row
-        self._replace_terms(seq, body, "{}")
-        self._connection.execute("DELETE FROM docs WHERE seq=?", (seq,))
+        self._replace_terms(*row, "{}")
+        self._connection.execute("DELETE FROM docs WHERE seq=?", row[:1])
 
     def clear(self) -> None:
         """Remove every document; ids begin at 1 again."""
@@ -347,19 +309,14 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
         row: tuple[int, str] | None = self._connection.execute(sql, (self._table, doc_id)).fetchone()
         return row
 
-    def _replace_terms(self, seq: int | None, before: str, after: str) -> None:
+    def _replace_terms(self, seq: int, before: str, after: str) -> None:
         """Terms are taken from the JSON text: it holds the keys and values as they will be read again."""
         old, new = map(terms_of, _loaded([before, after]))
-        if old - new:
-            self._connection.executemany(
-                "DELETE FROM terms WHERE tid=? AND key=? AND value=? AND seq=?",
-                [(self._table, key, value, seq) for key, value in old - new],
-            )
-        if new - old:
-            self._connection.executemany(
-                "INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)",
-                [(self._table, key, value, seq) for key, value in new - old],
-            )
+        for sql, terms in (
+            ("DELETE FROM terms WHERE tid=? AND key=? AND value=? AND seq=?", old - new),
+            ("INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)", new - old),
+        ):
+            self._connection.executemany(sql, [(self._table, key, value, seq) for key, value in terms])
 
 
 def _loaded(bodies: Sequence[str]) -> list[dict[str, Any]]:
@@ -377,17 +334,18 @@ def _loaded(bodies: Sequence[str]) -> list[dict[str, Any]]:
     return found  # type: ignore[no-any-return]
 
 
-def _append(connection: sqlite3.Connection, table: int, documents: Sequence[Mapping[str, Any]]) -> list[int]:
+def _append(connection: sqlite3.Connection, name: str, documents: Sequence[Mapping[str, Any]]) -> list[int]:
     """Insert documents at the end of a table; returns their ids."""
-    (last,) = connection.execute("SELECT last_id FROM tables WHERE tid=?", (table,)).fetchone()
-    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM docs").fetchone()
+    table, last, seq = _numbers(connection, name)
     numbered = enumerate(documents, 1)
     while batch := list(islice(numbered, _BATCH)):
-        rows, terms = [], []
-        for number, document in batch:
-            body = json.dumps(dict(document))
-            rows.append((seq + number, table, last + number, body))
-            terms += [(table, key, value, seq + number) for key, value in _terms(document, body)]
+        bodies = [json.dumps(dict(document)) for _, document in batch]
+        rows = [(seq + n, table, last + n, body) for (n, _), body in zip(batch, bodies, strict=True)]
+        terms = [
+            (table, key, value, row[0])
+            for row, document in zip(rows, _loaded(bodies), strict=True)
+            for key, value in terms_of(document)
+        ]
         # in the order of their keys: the same pages of the index are written once
         terms.sort(key=lambda term: (term[1], type(term[2]) is str, term[2]))
         connection.executemany("INSERT INTO docs(seq, tid, id, body) VALUES(?, ?, ?, ?)", rows)
@@ -398,14 +356,142 @@ def _append(connection: sqlite3.Connection, table: int, documents: Sequence[Mapp
     return ids
 
 
-def _terms(document: Mapping[str, Any], body: str) -> set[Term]:
-    """The terms of a document as it will be read again: from its text, unless that cannot say anything else."""
-    nested = document.get("keyvalues")
-    plain = (
-        type(document) is dict
-        and type(document.get("id")) in _PLAIN
-        and type(document.get("cid")) in _PLAIN
-        and (nested is None or (type(nested) is dict and {*map(type, nested)} <= {str}))
-        and (nested is None or {*map(type, nested.values())} <= _PLAIN)
+# conditions
+
+
+@frozen
+class Leaf:
+    """Documents in which the term's key has one of these values."""
+
+    key: str
+    values: tuple[Scalar, ...]
+
+
+@frozen
+class Branch:
+    """Documents in all ("and") or any ("or") of the parts."""
+
+    operator: str
+    parts: tuple[Plan, ...]
+
+
+Plan = Leaf | Branch
+
+
+def terms_of(document: Mapping[str, Any]) -> set[Term]:
+    """The (key, value) pairs under which a document is indexed; keys of keyvalues begin with a dot."""
+    terms = {
+        (field, document[field]) for field in _FIELDS if field in document and _indexable(document[field])
+    }
+    nested = document.get(_NESTED)
+    if isinstance(nested, Mapping):
+        terms |= {
+            (f".{key}", value) for key, value in nested.items() if _indexable(key) and _indexable(value)
+        }
+    return terms
+
+
+def compile_condition(condition: object) -> Plan | None:
+    """The plan that finds a condition's matches, or None if only reading every document can."""
+    plan = _compile(getattr(condition, "_hash", None), depth=0)
+    return plan if plan is not None and _count_values(plan) <= _MOST_VALUES else None
+
+
+def select_documents(connection: sqlite3.Connection, table: str, plan: Plan) -> Sql:
+    """A SELECT of the `seq` of every document in the table of this name that the plan finds."""
+    match plan:
+        case Leaf():
+            where, parameters = _where(table, plan)
+            return f"SELECT u.seq AS seq FROM terms u WHERE {where}", parameters
+        case Branch("or", parts):
+            return _joined(
+                " UNION ",
+                "SELECT seq FROM ({})",
+                [select_documents(connection, table, part) for part in parts],
+            )
+        case Branch(_, parts):
+            counts, parameters = _joined(", ", "{}", [_estimate(table, part) for part in parts])
+            visited = connection.execute(f"SELECT {counts}", parameters).fetchone()
+            rarest, *others = sorted(range(len(parts)), key=visited.__getitem__)
+            sql, parameters = select_documents(connection, table, parts[rarest])
+            probes, values = _joined(" AND ", "{}", [_probe(table, parts[other]) for other in others])
+            return f"SELECT s.seq AS seq FROM ({sql}) s WHERE {probes or 1}", parameters + values
+
+
+def _compile(description: object, depth: int) -> Plan | None:
+    if depth > _DEEPEST:
+        return None
+    match description:
+        case ("==", tuple() as path, value):
+            return _leaf(path, (value,))
+        case ("one_of", tuple() as path, tuple() | frozenset() as values):
+            return _leaf(path, tuple(values))
+        case ("and" | "or" as operator, frozenset() as descriptions):
+            return _branch(operator, [_compile(part, depth + 1) for part in descriptions])
+    return None
+
+
+def _leaf(path: tuple[object, ...], values: tuple[Any, ...]) -> Leaf | None:
+    match path:
+        case (str() as field,) if field in _FIELDS:
+            key = field
+        case (str() as parent, str() as name) if parent == _NESTED and _indexable(name):
+            key = f".{name}"
+        case _:
+            return None
+    return Leaf(key, values) if all(map(_indexable, values)) else None
+
+
+def _branch(operator: str, parts: list[Plan | None]) -> Plan | None:
+    found = [part for part in parts if part is not None]
+    if not found or (operator == "or" and len(found) < len(parts)):
+        return None  # an AND may leave a part to the condition itself, an OR may not
+    flat: list[Plan] = []
+    for part in found:  # a & b & c comes as (a & b) & c
+        flat.extend(part.parts if isinstance(part, Branch) and part.operator == operator else (part,))
+    return Branch(operator, tuple(flat)) if len(flat) <= _MOST_BRANCHES else None
+
+
+def _indexable(value: object) -> bool:
+    """Whether SQLite compares the value exactly as Python does."""
+    if type(value) is str:
+        return len(value) <= _LONGEST and (
+            value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+        )
+    return type(value) in (int, float, bool) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
+
+
+def _count_values(plan: Plan) -> int:
+    return len(plan.values) if isinstance(plan, Leaf) else sum(map(_count_values, plan.parts))
+
+
+def _where(table: str, leaf: Leaf) -> Sql:
+    places = ",".join("?" * len(leaf.values))
+    return f"u.tid={TABLE_ID} AND u.key=? AND u.value IN ({places})", [table, leaf.key, *leaf.values]
+
+
+def _probe(table: str, plan: Plan) -> Sql:
+    """Whether document s.seq is in the plan."""
+    if isinstance(plan, Leaf):
+        where, parameters = _where(table, plan)
+        return f"EXISTS(SELECT 1 FROM terms u WHERE {where} AND u.seq=s.seq)", parameters
+    probes, parameters = _joined(f" {plan.operator} ", "{}", [_probe(table, part) for part in plan.parts])
+    return f"({probes})", parameters
+
+
+def _estimate(table: str, plan: Plan) -> Sql:
+    """How many documents a plan visits, counted no further than is needed to find a rare one."""
+    if isinstance(plan, Leaf):
+        where, parameters = _where(table, plan)
+        return f"(SELECT count(*) FROM (SELECT 1 FROM terms u WHERE {where} LIMIT {_COUNTED}))", parameters
+    parts = [_estimate(table, part) for part in plan.parts]
+    counts, parameters = _joined(" UNION ALL ", "SELECT {} AS n", parts)
+    return f"(SELECT {'min' if plan.operator == 'and' else 'sum'}(n) FROM ({counts}))", parameters
+
+
+def _joined(separator: str, form: str, parts: Sequence[Sql]) -> Sql:
+    """SQL made of parts, each put into a form, with the parameters of all."""
+    return (
+        separator.join(form.format(sql) for sql, _ in parts),
+        [value for _, parameters in parts for value in parameters],
     )
-    return terms_of(document if plain else json.loads(body))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from stargazer.assets import IpFile, StargazerError, StorageError
 from stargazer.storage.cid import is_cid
-from stargazer.storage.files import make_folder, share_file, sync_paths
+from stargazer.storage.files import make_folder, share_file, sync_paths, write_file
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance.leftovers import cids_in_use
@@ -94,7 +93,7 @@ def evict(
         tell: told whom it waits for.
 
     Raises:
-        StorageError: the store cannot be written.
+        StorageError: the store is of another format, or cannot be written.
     """
     check_format(store.root)
     files = {record.cid: record for record in records}
@@ -144,9 +143,11 @@ class _Origins:
         return self._known[cid]
 
     def _source(self, cid: str) -> str:
-        found = self.store.objects.stat(cid)
+        """A source that gives the first bytes of a file now, and the last ones if it gives parts."""
+        found, path = self.store.objects.stat(cid), self.store.objects.path(cid)
+        starts = sorted({0, max(0, found.size - _LOOK) if found else 0})
         for source in self.store.sources(cid):
-            if _has(source, found, self.store.objects.path(cid)) if found else _answers(source, cid):
+            if all(_gives(source, cid, start, found, path) for start in starts):
                 return f"from {source.name}"
         return ""
 
@@ -159,7 +160,10 @@ class _Origins:
     def why_not(self, document: str, execution: Execution) -> str:
         """Why an execution is not counted on to make its files again; empty if it is."""
         if not self.store.is_trusted(document):
-            return f"somebody else says that {execution.task} made it, and is not trusted (`stargazer trust`)"
+            return (
+                f"somebody else says that {execution.task} made it, and is not trusted "
+                "(`stargazer bundle fetch --trust`)"
+            )
         if not can_run(execution.task):
             return f"{execution.task}, which made it, is not installed here"
         if not all(map(self._stays, {entry.cid for entry in execution.inputs})):
@@ -184,33 +188,24 @@ def _judge(record: IpFile, used: bool, origins: _Origins) -> tuple[str, bool, st
     return "it was imported, and no mirror of it gives it now", True, ""
 
 
-def _answers(source: Source, cid: str) -> bool:
-    """Whether a source gives any bytes of a file now, with which there is nothing here to compare."""
+def _gives(source: Source, cid: str, start: int, found: StoredObject | None, path: Path) -> bool:
+    """Whether a source gives some bytes of a file from an offset on, or from where it begins to give any.
+
+    Args:
+        found: the object at `path`, with which they are compared; where there is none, any bytes will do.
+    """
     try:
-        with source.open(cid, 0) as body:
-            return next(iter(body.pieces), None) is not None
-    except (StargazerError, OSError):
-        return False
-
-
-def _has(source: Source, found: StoredObject, path: Path) -> bool:
-    """Whether a source gives the first bytes of a file now, and the last ones if it gives parts; nothing in between."""
-    starts = dict.fromkeys([0, max(0, found.size - _LOOK)])
-    return all(_gives(source, found, path, start) for start in starts)
-
-
-def _gives(source: Source, found: StoredObject, path: Path, start: int) -> bool:
-    """Whether a source gives some bytes of a file from an offset on, or from where it begins to give any."""
-    try:
-        with source.open(found.cid, start) as body, open(path, "rb") as file:
+        with source.open(cid, start) as body:
+            if found is None:
+                return next(iter(body.pieces), None) is not None
             if body.size not in (None, found.size):
                 return False
-            got = b""
-            wanted = min(_LOOK, found.size - body.start)
+            got, wanted = b"", min(_LOOK, found.size - body.start)
             for piece in body.pieces:
                 got += piece
                 if len(got) >= wanted:
                     break
+        with open(path, "rb") as file:
             file.seek(body.start)
             return got[:wanted] == file.read(wanted)
     except (StargazerError, OSError):
@@ -285,17 +280,9 @@ def _note_down(root: Path, at: str, evictions: Iterable[Eviction]) -> None:
     Raises:
         StorageError: the store cannot be written.
     """
-    folder = root / "evictions"
-    new = folder / f".new-{secrets.token_hex(8)}"
+    note = root / "evictions" / f"{''.join(filter(str.isdigit, at))}-{secrets.token_hex(4)}.json"
     with explained(f"the store {str(root)!r} cannot be written"):
-        make_folder(folder, root)
-        try:
-            new.write_text(json.dumps({"evicted": [attrs.asdict(found) for found in evictions]}, indent=1))
-            share_file(new, root)
-            sync_paths([new])
-            digits = "".join(filter(str.isdigit, at))
-            new.rename(folder / f"{digits}-{secrets.token_hex(4)}.json")
-            sync_paths([folder, root])
-        finally:
-            with contextlib.suppress(OSError):
-                new.unlink(missing_ok=True)
+        make_folder(note.parent, root)
+        write_file(note, json.dumps({"evicted": [attrs.asdict(found) for found in evictions]}).encode())
+        share_file(note, root)
+        sync_paths([root])

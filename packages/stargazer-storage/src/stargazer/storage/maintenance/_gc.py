@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import time
@@ -22,7 +21,8 @@ from stargazer.storage.maintenance.leftovers import (
     entries,
     remove_tree,
     size_of,
-    sweep_alone,
+    statuses,
+    sweep,
 )
 from stargazer.storage.maintenance.rebuild import recorded, unknown
 from stargazer.storage.objects import StoredObject
@@ -82,7 +82,7 @@ def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell 
 
     Raises:
         StorageError: the index does not know documents that are here, so it does not know what is referred to; or
-            the store cannot be written.
+            the store is of another format, or cannot be written.
     """
     root = store.root
     if not root.is_dir():
@@ -90,7 +90,7 @@ def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell 
     check_format(root)
     with alone(root, tell):
         # first what needs no index: on a full disk that cannot even be read
-        swept = SweepReport() if dry_run else sweep_alone(store, grace, alone=True, dry_run=False)
+        swept = SweepReport() if dry_run else sweep(store, grace=grace, alone=True)
         used = cids_in_use(root)
         unreferenced, dead_links = _unreferenced(store)
         old = [found for found in unreferenced if found.cid not in used and _idle(store, found) > grace]
@@ -109,7 +109,7 @@ def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell 
         removed += [_removed(root, "unpacked", path, dry_run) for path in _unpacked(root, used, grace)]
         removed += [_removed(root, "quarantine", path, dry_run) for path in quarantined]
         removed += [_removed(root, "link", path, dry_run) for path in dead_links]
-        last = sweep_alone(store, grace, alone=True, dry_run=dry_run)
+        last = sweep(store, grace=grace, alone=True, dry_run=dry_run)
     if names := [*swept.removed, *last.removed]:
         removed.append(Garbage("leftover", ", ".join(names), swept.freed + last.freed))
     gone = set(old)
@@ -166,18 +166,10 @@ def _unpacked(root: Path, used: set[str], grace: float) -> Iterator[Path]:
     """Unpacked folders that no task has read for the grace; of another user, who alone can remove them, none."""
     for path in entries(root / "unpacked"):
         removable = os.geteuid() in (0, path.lstat().st_uid)
-        if path.name not in used and removable and _unread(path) > grace:
-            yield path
-
-
-def _unread(folder: Path) -> float:
-    """Seconds since anything below a folder was read or made."""
-    last = 0.0
-    for path in [folder, *folder.rglob("*")]:
-        with contextlib.suppress(OSError):
-            status = path.lstat()
-            last = max(last, status.st_atime, status.st_ctime)
-    return time.time() - last
+        if path.name not in used and removable:
+            last = max((max(found.st_atime, found.st_ctime) for found in statuses(path)), default=0.0)
+            if time.time() - last > grace:
+                yield path
 
 
 def _removed(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 from typing import TYPE_CHECKING
 
-from stargazer.assets import IntegrityError, StorageError
-from stargazer.storage import verified
+from stargazer.assets import IntegrityError
 from stargazer.storage.objects import StoredObject
 
 if TYPE_CHECKING:
@@ -27,8 +25,7 @@ def verify(store: Store, cid: str) -> StoredObject:
         found = store.objects.verify(cid)
     except IntegrityError as error:
         raise IntegrityError(f"{error}{_difference(store, cid)}") from None
-    with contextlib.suppress(StorageError), store.index.transaction() as connection:
-        verified.remember(connection, [found])  # a read-only store is verified every time
+    store.verified.remember(found)
     return found
 
 

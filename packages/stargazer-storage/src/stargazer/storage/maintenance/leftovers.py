@@ -7,8 +7,10 @@ import glob
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from stargazer.storage.store import Store
 
 __all__ = ["DAY", "PART_GRACE", "SweepReport", "age", "cids_in_use", "entries", "remove_tree", "size_of",
-           "sweep", "sweep_alone"]  # fmt: skip
+           "statuses", "sweep"]  # fmt: skip
 
 DAY = 86_400.0  # seconds
 PART_GRACE = 14 * DAY
@@ -31,7 +33,7 @@ _PATIENCE = 30.0  # seconds to wait for whoever writes the index
 _OWNED = re.compile(r"(\d+)-[0-9a-f]+")
 
 
-@attrs.frozen
+@attrs.define
 class SweepReport:
     """What was removed, or would be.
 
@@ -44,49 +46,46 @@ class SweepReport:
     freed: int = 0
 
 
-def sweep(store: Store, *, grace: float = PART_GRACE, dry_run: bool = False) -> SweepReport:
+def sweep(
+    store: Store, *, grace: float = PART_GRACE, dry_run: bool = False, alone: bool | None = None
+) -> SweepReport:
     """Remove the temporary files, workspaces and dangling views of processes that are gone.
 
     Args:
         grace: seconds for which a download that was cut stays, to be continued.
         dry_run: remove nothing and report the same.
+        alone: whether nobody else is at work in the store, where the caller knows.
 
     Raises:
         StorageError: the store cannot be locked.
     """
-    if not store.root.is_dir():
-        return SweepReport()
-    with try_alone(store.root) as nobody_else:
-        return sweep_alone(store, grace, alone=nobody_else, dry_run=dry_run)
-
-
-def sweep_alone(store: Store, grace: float, *, alone: bool, dry_run: bool) -> SweepReport:
-    """As `sweep`, for a caller who knows whether anybody else is at work in the store."""
-    root = store.root
-    removed: list[str] = []
-    freed = 0
+    root, report = store.root, SweepReport()
+    if not root.is_dir():
+        return report
+    if alone is None:
+        with try_alone(root) as nobody_else:
+            return sweep(store, grace=grace, dry_run=dry_run, alone=nobody_else)
     for path, lock in _leftovers(store, grace, alone):
         size = size_of(path)
         if dry_run or (_clear(path, lock) if lock else remove_tree(path)):
-            removed.append(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
-            freed += size
+            report.removed.append(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
+            report.freed += size
     for views in [] if dry_run else root.glob("views-*"):
         for folder in entries(views):
             if age(folder) > _SETTLED:  # a recent one may be about to be filled
                 with contextlib.suppress(OSError):  # not empty
                     folder.rmdir()
-    return SweepReport(removed, freed)
+    return report
 
 
 def _leftovers(store: Store, grace: float, alone: bool) -> Iterator[tuple[Path, Path | None]]:
     """What nobody needs any more; of workspaces with their lock file, which is to be held while they are removed."""
     root = store.root
-    yield from ((path, None) for path in _temporaries(root, grace, alone))
-    yield from [(path, None) for path in _dangling_views(root)]
-    if alone:  # notes that were being written
-        yield from ((path, None) for path in (root / "evictions").glob(".new-*"))
     yield from _free_workspaces(root)
-    yield from ((path, None) for path in _half_made_indexes(store.index_path))
+    notes = (root / "evictions").glob(".*") if alone else ()  # that were being written
+    views = list(_dangling_views(root))
+    for path in chain(_temporaries(root, grace, alone), views, notes, _half_made_indexes(store.index_path)):
+        yield path, None
 
 
 def _temporaries(root: Path, grace: float, alone: bool) -> Iterator[Path]:
@@ -137,19 +136,11 @@ def _half_made_indexes(index: Path) -> Iterator[Path]:
 
 def _clear(folder: Path, lock: Path) -> bool:
     """Remove a workspace and then its lock, unless somebody holds it now; whether both are gone."""
-    try:
-        held = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if not try_lock(held) or not remove_tree(folder):
-            return False
-        lock.unlink(missing_ok=True)
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(held)
+    with contextlib.suppress(OSError), open(lock, "rb") as held:
+        if try_lock(held.fileno()) and remove_tree(folder):
+            lock.unlink(missing_ok=True)
+            return True
+    return False
 
 
 def cids_in_use(root: Path) -> set[str]:
@@ -182,29 +173,29 @@ def age(path: Path) -> float:
     return time.time() - max(status.st_mtime, status.st_ctime)
 
 
-def remove_tree(path: Path) -> bool:
-    """Remove a file, link or folder, read-only parts included; whether it is gone."""
-    if path.is_symlink() or not path.is_dir():
+def statuses(path: Path) -> Iterator[os.stat_result]:
+    """The status of an entry and of everything below it; what vanishes is left out."""
+    below = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    for entry in chain([path], below):
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-        return not os.path.lexists(path)
-    for folder, _, _ in os.walk(path):
-        with contextlib.suppress(OSError):
-            os.chmod(folder, 0o700)
-    shutil.rmtree(path, ignore_errors=True)
-    return not os.path.lexists(path)
+            yield entry.lstat()
 
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of the files below a folder."""
-    total = 0
+    return sum(found.st_size for found in statuses(path) if not stat.S_ISDIR(found.st_mode))
+
+
+def remove_tree(path: Path) -> bool:
+    """Remove a file, link or folder, read-only parts included; whether it is gone."""
     with contextlib.suppress(OSError):
-        total += 0 if path.is_dir() and not path.is_symlink() else path.lstat().st_size
-    for folder, _, names in os.walk(path):
-        for name in names:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+        for folder, _, _ in os.walk(path):
             with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(folder, name)).st_size
-    return total
+                os.chmod(folder, 0o700)
+        shutil.rmtree(path, ignore_errors=True)
+    return not os.path.lexists(path)
 
 
 def _is_running(pid: int) -> bool:

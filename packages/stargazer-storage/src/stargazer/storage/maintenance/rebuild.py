@@ -10,10 +10,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import attrs
-from stargazer.assets import FormatError, IntegrityError, StorageError, record_id
+from stargazer.assets import FormatError, IntegrityError, StargazerError, StorageError, record_id
 from stargazer.storage.files import is_there, make_folder
 from stargazer.storage.index.location import network_filesystem
 from stargazer.storage.index.records import Index
@@ -28,8 +27,8 @@ from stargazer.storage.store import Store
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Documents", "Rebuilt", "check_documents", "damage", "difference", "quarantine_leftovers", "rebuild",
-           "recorded", "take_effect", "unknown"]  # fmt: skip
+__all__ = ["check_documents", "damage", "difference", "quarantine_leftovers", "rebuild",
+           "record_sizes", "recorded", "unknown"]  # fmt: skip
 
 _RECORDS = "JOIN tables USING(tid) WHERE name = 'records'"
 
@@ -62,6 +61,12 @@ _FOLLOWS = {
 def recorded(connection: sqlite3.Connection) -> set[str]:
     """The CIDs that records refer to, provenance included."""
     return {cid for (cid,) in connection.execute(f"SELECT value FROM terms {_RECORDS} AND key = 'cid'")}
+
+
+def record_sizes(connection: sqlite3.Connection) -> dict[str, int]:
+    """The sizes in bytes that records state, by CID."""
+    sql = f"SELECT json_extract(body, '$.cid'), json_extract(body, '$.size') FROM docs {_RECORDS}"
+    return {cid: size for cid, size in connection.execute(sql) if isinstance(cid, str)}
 
 
 def unknown(store: Store) -> set[str]:
@@ -159,103 +164,65 @@ def difference(store: Store) -> str:
 @contextlib.contextmanager
 def _scratch_folder(store: Store) -> Iterator[Path]:
     """A folder in the store's `work`; elsewhere if that cannot be written, or is where no index can be."""
-    with contextlib.ExitStack() as stack:
-        try:
-            work = store.objects.work
-            if network_filesystem(work):
-                raise StorageError(f"{str(work)!r} is on a network filesystem")
-            folder = stack.enter_context(private_folder(work, "fsck"))
-        except StorageError:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stargazer-fsck-")))
-        yield folder
+    try:
+        work = store.objects.work
+        usable = network_filesystem(work) is None
+    except StorageError:
+        usable = False
+    with private_folder(work, "fsck") if usable else tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def _differences(one: sqlite3.Connection, other: sqlite3.Connection) -> Iterator[str]:
     for name, sql in _FOLLOWS.items():
-        for mine, rebuilt in zip_longest(one.execute(sql), other.execute(sql)):
-            if mine != rebuilt and not (name == "records" and _is_same_record(one, mine, rebuilt)):
-                yield f"its {name} are not those that the provenance in the store says"
-                break
+        rows = zip_longest(map(_row, one.execute(sql)), map(_row, other.execute(sql)))
+        if any(mine != rebuilt for mine, rebuilt in rows):
+            yield f"its {name} are not those that the provenance in the store says"
 
 
-def _is_same_record(
-    connection: sqlite3.Connection, mine: tuple[str] | None, rebuilt: tuple[str] | None
-) -> bool:
-    """Whether two records say the same; that of a document without a time is as old as its index."""
-    if mine is None or rebuilt is None:
-        return False
-    left, right = json.loads(mine[0]), json.loads(rebuilt[0])
-    sql = "SELECT at FROM claims WHERE record = ? AND document = ?"
-    if connection.execute(sql, (right["id"], right["stated_by"])).fetchone() == ("",):
-        left["created_at"] = right["created_at"]
-    return bool(left == right)
+def _row(row: tuple[Any, ...]) -> object:
+    """A row as it can be compared: of a record the members, in any order."""
+    return json.loads(row[0]) if len(row) == 1 else row
 
 
 # making it again
 
 
-@attrs.define
-class Documents:
-    """Documents of the ledger: those that can be read, those with wrong bytes, and why others are no documents."""
-
-    sound: list[str] = attrs.field(factory=list)
-    damaged: list[str] = attrs.field(factory=list)
-    unreadable: dict[str, str] = attrs.field(factory=dict)
-
-
-@attrs.frozen
-class Rebuilt:
-    """A new index: of which documents, and where the old one is."""
-
-    documents: Documents
-    aside: Path | None
-
-
-def check_documents(store: Store, cids: Iterable[str]) -> Documents:
-    """Read these documents of the ledger; those that are gone meanwhile are left out."""
-    found = Documents()
+def check_documents(store: Store, cids: Iterable[str]) -> tuple[list[str], dict[str, StargazerError]]:
+    """Those of these documents of the ledger that can be read, and what is wrong with others that are there."""
+    sound: list[str] = []
+    bad: dict[str, StargazerError] = {}
     for cid in sorted(cids):
         try:
             store.ledger.read(cid)
-            found.sound.append(cid)
-        except IntegrityError:
-            found.damaged.append(cid)
-        except FormatError as error:
-            found.unreadable[cid] = str(error)
+            sound.append(cid)
+        except (IntegrityError, FormatError) as error:
+            bad[cid] = error
         except StorageError:  # gone
             continue
-    return found
+    return sound, bad
 
 
-def rebuild(store: Store, tell: Tell) -> Rebuilt:
+def rebuild(store: Store, tell: Tell) -> tuple[list[str], dict[str, StargazerError], Path | None]:
     """Move what is left of the index to quarantine, and make a new one of the documents of the ledger.
+
+    Returns:
+        The documents that took effect, what is wrong with others, and where the old index is.
 
     Raises:
         StorageError: the store cannot be written.
     """
     with alone(store.root, tell):
-        found = check_documents(store, store.ledger.cids())
+        sound, bad = check_documents(store, store.ledger.cids())
         aside = set_aside(store.index_path)
         kept = _quarantined(store.root, aside) if aside else None
-        store.replay(found.sound)
+        store.replay(sound)
         gone = [entry for entry in noted(store.root) if store.objects.stat(entry.cid) is None]
         if gone:
             store.add_mirrors({entry.cid: entry.mirrors for entry in gone})
             with store.index.transaction() as connection:
                 remember(connection, gone)
-    return Rebuilt(found, kept)
-
-
-def take_effect(store: Store, tell: Tell) -> list[str]:
-    """Let the documents that the index does not know take effect, while none is on its way in; which they were.
-
-    Raises:
-        StorageError: the store cannot be written.
-    """
-    with alone(store.root, tell):
-        sound = check_documents(store, unknown(store)).sound
-        store.replay(sound)
-    return sound
+    return sound, bad, kept
 
 
 def quarantine_leftovers(store: Store) -> None:

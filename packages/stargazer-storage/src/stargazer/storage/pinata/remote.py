@@ -16,6 +16,8 @@ from stargazer.assets import IpFile, StorageError
 from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url
 from stargazer.storage.download.sources import Gateway, Source
 from stargazer.storage.ledger import supersede
+from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url, same_site
+from stargazer.storage.ledger import claims
 from stargazer.storage.outbox import Sent
 from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.send import Sender
@@ -84,7 +86,7 @@ class PinataRemote:
         if there:
             superseded = keyvalues.get("superseded", None if "cid" in keyvalues else "false")
             with store.index.reading() as connection:
-                rows = supersede.selected(connection, [{"id": id} for id in there], superseded)
+                rows = claims.select_superseded(connection, [{"id": id} for id in there], superseded)
             local = [
                 attrs.evolve(record, path=path if (path := store.objects.path(record.cid)).exists() else None)
                 for record in (there[row["id"]] for row in rows)
