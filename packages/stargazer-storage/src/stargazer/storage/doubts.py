@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
 from stargazer.storage.files import is_there
+from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import is_incomplete, is_new, mark_incomplete
 from stargazer.storage.locks import try_alone
 from stargazer.storage.objects import StoredObject, scan_objects
 from stargazer.storage.refusals import refused
-
-if TYPE_CHECKING:
-    from stargazer.storage.index.records import Index
 
 __all__ = ["doubt", "holds_files", "noticed"]
 

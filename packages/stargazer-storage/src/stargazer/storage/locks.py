@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.files import open_shared, share_file
+from stargazer.storage.files import open_shared, opened, share_file
 from stargazer.storage.refusals import explained
 
 __all__ = ["Tell", "alone", "at_work", "is_at", "is_locked", "lock_part", "locked_folder", "new_lock",
@@ -55,18 +55,13 @@ def try_lock(fd: int) -> bool:
 def is_locked(path: Path) -> bool:
     """Whether anybody holds the lock of this file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as fd:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except OSError:  # not ours to open: whoever may can remove it
+    except OSError:  # held; or not ours to open: whoever may can remove it
         return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
+    return False
 
 
 def locked_folder(path: str | os.PathLike[str]) -> AbstractContextManager[int]:
