@@ -19,7 +19,7 @@ from typing import Literal
 import pytest
 from stargazer.assets import REGISTRY, load_asset_types
 from stargazer.mcp.cli import VERBS, main
-from stargazer.mcp.cli.words import KEY_VALUE
+from stargazer.mcp.cli.console import KEY_VALUE
 from stargazer.storage import VARIABLES
 from stargazer.workflows import convert, entries, find_workflow
 

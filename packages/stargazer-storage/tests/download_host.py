@@ -51,8 +51,8 @@ class Request(http.server.BaseHTTPRequestHandler):
         return content[self.start :]
 
     def send(self, data: bytes) -> None:
+        self.host.sent += len(data)  # first: who receives the bytes may look at the count at once
         self.wfile.write(data)
-        self.host.sent += len(data)
 
     def hang_up(self) -> None:
         self.close_connection = True

@@ -21,12 +21,13 @@ from pathlib import Path
 import attrs
 from stargazer.assets import IpFile, StorageError
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.provenance import Execution
+from stargazer.assets.provenance import Entry, Execution, dump
 from stargazer.storage.changes import amend, retract
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
+from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.store import Addition, Store, open_store
 
 __all__ = ["DiskFull", "Outcome", "campaign", "disk_full", "namespace", "remote_campaign", "table"]
@@ -244,6 +245,45 @@ def _own(work: Work) -> Callable[[], object]:
     return adopt
 
 
+def _theirs(work: Work, name: str) -> str:
+    """A document of others about a file that is here; the record that it claims is promised once it counts."""
+    file = work.add(name)
+    pairs = {**file.keyvalues, "kind": "theirs"}
+    entry = Entry(role="one", cid=file.cid, keyvalues=pairs, name=name, size=file.size)
+    path = work.store.objects.new_temporary()
+    path.write_bytes(dump(Execution(task="make", run_key=name, outputs=[entry], finished=now())))
+    return work.store.ledger.foreign.adopt(path).cid
+
+
+def _adopt(work: Work) -> Callable[[], object]:
+    cid = _theirs(work, f"adopted-{work.number}")
+    work.store.replay([cid])
+    (record,) = work.store.query({"sample": f"adopted-{work.number}", "kind": "theirs"})
+    work.journal.write("there", record)
+    return lambda: [work.store.ledger.adopt(cid), work.store.replay([cid])]
+
+
+def _fsck_ledger(work: Work) -> Callable[[], object]:
+    """One document in both folders, its own copy damaged; one misplaced; one that did not take effect."""
+    ledger = work.store.ledger
+    record = work.add(f"twice-{work.number}")
+    (twice,) = work.store.documents(record.cid)
+    other = ledger.foreign.path(twice)
+    other.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ledger.own.path(twice), other)
+    other.chmod(0o444)
+    ledger.own.path(twice).chmod(0o644)
+    with open(ledger.own.path(twice), "r+b") as file:
+        file.write(b"\0")
+    ledger.own.path(twice).chmod(0o444)
+    (misplaced,) = work.store.documents(work.add(f"misplaced-{work.number}").cid)
+    wrong = ledger.own.folder / "zz"
+    wrong.mkdir(exist_ok=True)
+    ledger.own.path(misplaced).rename(wrong / misplaced)
+    _theirs(work, f"unknown-{work.number}")
+    return lambda: fsck(work.store, full=True)
+
+
 OPERATIONS: dict[str, Operation] = {
     "add": _add,
     "commit": _commit,
@@ -254,6 +294,8 @@ OPERATIONS: dict[str, Operation] = {
     "gc": _gc,
     "evict": _evict,
     "fsck": _fsck,
+    "adopt": _adopt,
+    "fsck of the ledger": _fsck_ledger,
 }
 
 
@@ -348,15 +390,22 @@ def campaign(folder: Path, points: int, seed: int, operations: list[str] | None 
 
 def judge(store: Store, outcome: Outcome, where: str) -> None:
     """Compare a store with what it promised, before and after fsck."""
-    for path in store.root.glob("objects/*/*"):
-        with contextlib.suppress(StorageError):
-            if store.objects.path(path.name) == path and not _expected_damage(path):
-                outcome.wrong += _wrong(store, path.name, where)
+    for folder in (store.objects, store.ledger.own, store.ledger.foreign):
+        for path in folder.folder.glob("*/*"):
+            with contextlib.suppress(StorageError):
+                if folder.path(path.name) == path and not _expected_damage(path):
+                    outcome.wrong += _wrong(folder, path.name, where)
     for attempt in ("repaired", "again"):
         report = fsck(store, full=True)
         left = [problem for problem in report.problems if attempt == "again" or not problem.fixed]
         left = [problem for problem in left if not _mirror_unknown(store, problem.what)]
         outcome.unsound += [f"{where}: {attempt}: {problem}" for problem in left]
+    own, foreign = (
+        {found.cid for found in folder.scan() if isinstance(found, StoredObject)}
+        for folder in (store.ledger.own, store.ledger.foreign)
+    )
+    twice = own & foreign
+    outcome.unsound += [f"{where}: {cid} is in both folders of the ledger" for cid in twice]
     promised = Journal(store.root.parent / "journal").promised()
     outcome.acknowledged = len(promised)
     records = {record.id: record for record in open_store(store.root).query({})}
@@ -390,9 +439,9 @@ def _mirror_unknown(store: Store, cid: str) -> bool:
     return False
 
 
-def _wrong(store: Store, cid: str, where: str) -> list[str]:
+def _wrong(folder: Objects, cid: str, where: str) -> list[str]:
     try:
-        store.objects.verify(cid)
+        folder.verify(cid)
     except StorageError as error:
         return [f"{where}: {error}"]
     return []
@@ -430,7 +479,7 @@ def _work(root: Path, operation: str, number: str, last: int) -> None:
         if count == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    if operation != "fsck":
+    if operation != "fsck":  # it deletes the index
         with store.index.reading() as connection:
             connection.set_trace_callback(step)
     sys.addaudithook(

@@ -27,7 +27,6 @@ from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.pinata import PinataFile, upload
 from stargazer.storage.pinata.api import Patience, PinataApi
-from stargazer.storage.pinata.listing import as_record
 from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.transfer import pull, push
 from stargazer.storage.store import Addition, Store, open_store
@@ -193,7 +192,7 @@ def _pushed(root: Path, pinata: PinataProcess, outcome: Outcome, where: str) -> 
     push(store, records)
     outcome.lost += [f"{where}: {item} is not sent" for item in store.outbox.waiting()]
     there = Counter(
-        (file["network"], file["cid"], as_record(PinataFile.parse(file, public=False)).id)
+        (file["network"], file["cid"], PinataFile.parse(file, public=False).as_record().id)
         for file in pinata.files
     )
     here = Counter(("private", record.cid, record.id) for record in local.query({}))

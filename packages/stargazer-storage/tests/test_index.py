@@ -10,9 +10,8 @@ import sys
 import pytest
 from stargazer.assets import StorageError
 from stargazer.storage.index import location as location_module
-from stargazer.storage.index.conditions import compile_condition, select_documents
 from stargazer.storage.index.location import network_filesystem
-from stargazer.storage.index.records import Index
+from stargazer.storage.index.records import Index, compile_condition, select_documents
 from stargazer.storage.index.schema import FORMAT
 from tinydb import Query, where
 

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import StorageError
-from stargazer.storage.index.conditions import terms_of
-from stargazer.storage.index.records import Index
+from stargazer.storage.index.records import Index, terms_of
 from tinydb import where
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import ConfigurationError
-from stargazer.storage.mode import EXAMPLE, project_config
-from stargazer.storage.settings import Settings
+from stargazer.storage.settings import EXAMPLE, Settings, project_config
 
 ENDPOINT = "dns:///flyte.example.org"
 NAMING = f"admin:\n  endpoint: {ENDPOINT}\n  insecure: true\n"

@@ -33,6 +33,7 @@ for module in pkgutil.walk_packages(stargazer.storage.__path__, "stargazer.stora
 import cattrs, requests
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage import lineage
+from stargazer.storage.changes import amend
 from stargazer.storage.store import Addition, Store, open_store
 from stargazer.storage.files import make_folders, open_shared
 from stargazer.storage.maintenance._gc import gc

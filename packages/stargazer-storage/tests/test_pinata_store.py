@@ -562,7 +562,7 @@ def test_a_small_account_is_asked_once_for_many_questions(here, pinata):
 
 
 def test_a_large_account_is_asked_with_filters_and_paged_fully(here, there, pinata, monkeypatch):
-    monkeypatch.setattr("stargazer.storage.pinata.listing.FEW", 3)
+    monkeypatch.setattr("stargazer.storage.pinata.remote.FEW", 3)
     pinata.set(page_limit=2, ignored_filters=["keyvalues"])
     records = [add(here, b">%d\nA\n" % n, f"{n}.fa", f"b{n}") for n in range(5)]
 

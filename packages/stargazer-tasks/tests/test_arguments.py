@@ -27,7 +27,7 @@ from stargazer.assets import Asset, InvalidAssetError, IpFile
 from stargazer.assets.catalogue import R1, R2, Alignment, QcReport, Reference
 from stargazer.storage import get_client
 from stargazer.tasks.execution import AssetEnvironment, Event, WorkflowEnvironment, observe, workspace
-from stargazer.tasks.execution.arguments import bound_arguments
+from stargazer.tasks.execution.values import bound_arguments
 from stargazer.tasks.germline.alignment import align_with_bwa_mem3, flagstat
 
 if TYPE_CHECKING:

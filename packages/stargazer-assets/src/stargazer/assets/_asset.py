@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast, dataclass_transform
 
 import attrs
 from stargazer.assets.client import StorageClient
-from stargazer.assets.declaration import check_declaration, define, hints_of
+from stargazer.assets.declaration import check_declaration, define, resolve_annotations
 from stargazer.assets.model import REGISTRY, Asset
 
 __all__ = ["asset", "fetch"]
@@ -61,7 +61,7 @@ def asset(
         for name, value in {"asset_key": key, **given}.items():
             if value is not None:
                 setattr(made, name, value)
-        hints_of(made, scope=sys._getframe(1).f_locals)
+        resolve_annotations(made, sys._getframe(1).f_locals)
         check_declaration(key, made, Asset)
         REGISTRY[key] = made
         return cast(C, made)

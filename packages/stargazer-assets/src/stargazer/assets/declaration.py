@@ -10,7 +10,8 @@ points at is stored, that asset itself. A companion is fetched with its primary,
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import (
     Annotated,
@@ -29,7 +30,8 @@ from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.keyvalues import composed, optional, storable
 
 __all__ = ["BASE_FIELDS", "MAX_FIELDS", "MAX_KEYVALUES", "AssetLink", "Column", "Companion", "Derived", "LinkKind",
-           "check_declaration", "columns_of", "define", "hints_of", "link_of", "unknown_key"]  # fmt: skip
+           "check_declaration", "columns_of", "define", "hints_of", "link_of",
+           "resolve_annotations", "unknown_key"]  # fmt: skip
 
 MAX_KEYVALUES = 10  # Pinata's limit for one file
 MAX_FIELDS = MAX_KEYVALUES - 2  # beside `asset` and `provenance_cid`
@@ -87,10 +89,6 @@ class Column(NamedTuple):
     optional: bool
 
 
-_hints: dict[type, dict[str, Any]] = {}
-_columns: dict[type, tuple[Column, ...]] = {}
-
-
 def link_of(annotation: Any) -> AssetLink | None:
     """The link that a resolved annotation (`Companion[X]`, `Derived[X] | None`) declares, or None."""
     for candidate in (annotation, *get_args(annotation)):
@@ -102,27 +100,31 @@ def link_of(annotation: Any) -> AssetLink | None:
     return None
 
 
-def hints_of(cls: type, scope: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The resolved annotations of a class by field name; `scope` holds the names where it was declared."""
-    if cls not in _hints:
-        try:
-            _hints[cls] = get_type_hints(cls, include_extras=True)
-        except NameError:
-            if scope is None:
-                raise
-            _hints[cls] = get_type_hints(cls, localns=dict(scope), include_extras=True)
-    return _hints[cls]
+def resolve_annotations(cls: type, scope: Mapping[str, Any]) -> None:
+    """Replace annotations of a class that name what only `scope` holds, where it was declared, by what they mean."""
+    try:
+        get_type_hints(cls, include_extras=True)
+    except NameError:
+        hints = get_type_hints(cls, localns=dict(scope), include_extras=True)
+        cls.__annotations__ = {name: hints[name] for name in cls.__annotations__}
 
 
-def columns_of(cls: Any) -> tuple[Column, ...]:
-    """The class's own fields, links included."""
-    # kept: an asset's metadata as text takes 1 to 2 us, reading its class's annotations again 4 to 6 us more
-    if cls not in _columns:
-        hints = {name: hints_of(cls)[name] for name in cls.fields()}
-        _columns[cls] = tuple(
-            Column(name, hint, link_of(hint), optional(hint)) for name, hint in hints.items()
-        )
-    return _columns[cls]
+hints_of: Callable[[Any], dict[str, Any]] = functools.cache(
+    functools.partial(get_type_hints, include_extras=True)
+)
+"""The resolved annotations of a class by field name."""
+
+
+def _columns(cls: Any) -> tuple[Column, ...]:
+    hints = hints_of(cls)
+    return tuple(
+        Column(name, hints[name], link_of(hints[name]), optional(hints[name])) for name in cls.fields()
+    )
+
+
+# kept: an asset's metadata as text takes 1 to 2 us, reading its class's annotations again 4 to 6 us more
+columns_of: Callable[[Any], tuple[Column, ...]] = functools.cache(_columns)
+"""The class's own fields, links included."""
 
 
 def check_declaration(key: str, cls: Any, base: type) -> None:

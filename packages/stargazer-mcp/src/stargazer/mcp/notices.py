@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from stargazer.assets import R1, R2, Asset, FormatError, IpFile
 from stargazer.assets.formats import ambiguity_notes, first_reads, name_of, small_contigs
-from stargazer.mcp.records import fields_text
+from stargazer.mcp.cli.console import fields_text
 from stargazer.storage import Store
 
 __all__ = ["amended_notices", "notices"]

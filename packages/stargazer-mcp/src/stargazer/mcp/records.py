@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from stargazer.assets import REGISTRY, InvalidAssetError, IpFile, Query, load_asset_types
-from stargazer.assets.keyvalues import list_text
 from stargazer.storage import Store
 from stargazer.storage.maintenance import evicted as cids_evicted
 
-__all__ = ["as_dict", "evicted", "fields_text", "find_records"]
+__all__ = ["as_dict", "evicted", "find_records"]
 
 
 def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
@@ -78,23 +76,3 @@ def as_dict(record: IpFile, dropped: Collection[str] = ()) -> dict[str, Any]:
     return {"id": record.id, "cid": record.cid, "name": record.name, "size": record.size,
             "created_at": record.created_at, "keyvalues": dict(record.keyvalues),
             "evicted": record.cid in dropped}  # fmt: skip
-
-
-def fields_text(keyvalues: Mapping[str, str]) -> str:
-    """What is said of a file, for people: `sample=NA12878 lane=L001`; links and what is false are left out."""
-    pairs = {
-        key: value
-        for key, value in keyvalues.items()
-        if key not in ("asset", "run_key") and not key.endswith("_cid") and value not in ("false", "[]")
-    }
-    return " ".join(f"{key}={_plain_list(value)}" for key, value in pairs.items())
-
-
-def _plain_list(value: str) -> str:
-    """A list as people write it, with commas; any other value as it is."""
-    if value.startswith('["'):
-        try:
-            return list_text(json.loads(value))
-        except ValueError:
-            pass
-    return value

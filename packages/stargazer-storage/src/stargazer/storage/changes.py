@@ -12,10 +12,9 @@ from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile, asse
 from stargazer.assets.addresses import hidden
 from stargazer.assets.provenance import Amendment, Import, Retraction, Supersession
 from stargazer.storage.additions import check_metadata, keyvalues_of, refuse_secrets
-from stargazer.storage.ledger import supersede as superseded
+from stargazer.storage.ledger import claims, memo
 from stargazer.storage.ledger import trust as trusted
 from stargazer.storage.ledger.documents import account, now
-from stargazer.storage.lineage import dependencies
 from stargazer.storage.store import Store
 
 __all__ = ["amend", "reinstate", "retract", "supersede", "trust"]
@@ -122,7 +121,7 @@ def trust(store: Store, cids: Iterable[str], command: str = "trust") -> list[str
     new = []
     for cid in dict.fromkeys(cids):
         with store.index.reading() as connection:
-            known = dependencies.is_execution(connection, cid)
+            known = memo.is_execution(connection, cid)
             counts = trusted.is_believed(connection, cid)
         if not known:
             raise AssetNotFoundError(f"no execution {cid!r} is known in the store {str(store.root)!r}")
@@ -168,7 +167,7 @@ def _supersede(store: Store, old: IpFile, new: IpFile | None, reason: str) -> No
             successor=new.id if new else "",
             successor_cid=new.cid if new else "",
             reason=hidden(reason),
-            replaces=superseded.standing(connection, old.id),
+            replaces=claims.supersessions_of(connection, old.id),
             account=account(),
             at=now(),
         )

@@ -144,7 +144,7 @@ def cid_from_leaves(digests: Iterable[bytes], size: int, profile: Profile = PINA
     if len(digests) != max(1, -(-size // profile.leaf_size)):
         raise ValueError(f"{size} bytes do not make {len(digests)} leaves of {profile.leaf_size} bytes")
     for number, digest in enumerate(digests):
-        tree.add_leaf(digest, min(profile.leaf_size, size - number * profile.leaf_size))
+        tree.add(_leaf(profile, digest, min(profile.leaf_size, size - number * profile.leaf_size)))
     return tree.cid()
 
 
@@ -185,10 +185,11 @@ class Hasher(Generic[T]):
         EOFError: it is shorter than was said.
     """
 
-    def __init__(self, fd: int, block_size: int, threads: int) -> None:
-        self._fd, self._block_size, self._threads = fd, block_size, threads
+    def __init__(self, fd: int, leaf_size: int, threads: int) -> None:
+        self._fd, self._leaf_size, self._threads = fd, leaf_size, threads
+        self._block_size = max(1, BLOCK_SIZE // leaf_size) * leaf_size
         self._given = 0
-        self._waiting: deque[Future[list[tuple[bytes, int]]]] = deque()
+        self._waiting: deque[Future[list[_Child]]] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -199,9 +200,8 @@ class Hasher(Generic[T]):
 
     def advance(self, size: int) -> None:
         """Go on: the file has at least `size` bytes now, and those before them do not change any more."""
-        while (
-            size - self._given > self._block_size
-        ):  # the last block is left to finish(): a small file needs no thread
+        # the last block is left to finish(): a small file needs no thread
+        while size - self._given > self._block_size:
             if self._pool is None:
                 from concurrent.futures import ThreadPoolExecutor
 
@@ -225,17 +225,22 @@ class Hasher(Generic[T]):
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _read(self, start: int, end: int) -> bytes:
-        piece = os.pread(self._fd, end - start, start)
-        if len(piece) < end - start:
-            raise EOFError
-        return piece
+    def _hash(self, start: int, end: int) -> list[_Child]:
+        """The leaves of a block, in a thread; a file without bytes has one."""
+        leaves = []
+        for at in range(start, max(end, start + 1), self._leaf_size):
+            length = min(self._leaf_size, end - at)
+            data = os.pread(self._fd, length, at)
+            if len(data) < length:
+                raise EOFError
+            leaves += self._leaves(data)
+        return leaves
 
-    def _hash(self, start: int, end: int) -> list[tuple[bytes, int]]:
-        """The leaves of a block, in a thread: the digest and the length of each."""
+    def _leaves(self, data: bytes) -> list[_Child]:
+        """What becomes of a leaf's bytes, in a thread."""
         raise NotImplementedError
 
-    def _take(self, leaves: list[tuple[bytes, int]]) -> None:
+    def _take(self, leaves: list[_Child]) -> None:
         """Go on with the next block's leaves, in the file's order."""
 
     def _result(self) -> T:
@@ -246,26 +251,19 @@ class CidHasher(Hasher[str]):
     """Computes the CID of a file that grows."""
 
     def __init__(self, fd: int, profile: Profile = PINATA) -> None:
-        super().__init__(fd, max(1, BLOCK_SIZE // profile.leaf_size) * profile.leaf_size, _THREADS)
+        super().__init__(fd, profile.leaf_size, _THREADS)
         self._profile, self._tree = profile, _Tree(profile)
 
-    def _hash(self, start: int, end: int) -> list[tuple[bytes, int]]:
-        leaves = []
-        for at in range(start, max(end, start + 1), self._profile.leaf_size):
-            data = self._read(at, min(at + self._profile.leaf_size, end))
-            if self._profile.raw_leaves:
-                digest = hashlib.sha256(data)
-            else:
-                before, after = _leaf_frame(len(data))
-                digest = hashlib.sha256(before)
-                digest.update(data)
-                digest.update(after)
-            leaves.append((digest.digest(), len(data)))
-        return leaves
+    def _leaves(self, data: bytes) -> list[_Child]:
+        before, after = _leaf_frame(self._profile, len(data))
+        digest = hashlib.sha256(before)
+        digest.update(data)
+        digest.update(after)
+        return [_leaf(self._profile, digest.digest(), len(data))]
 
-    def _take(self, leaves: list[tuple[bytes, int]]) -> None:
-        for digest, length in leaves:
-            self._tree.add_leaf(digest, length)
+    def _take(self, leaves: list[_Child]) -> None:
+        for leaf in leaves:
+            self._tree.add(leaf)
 
     def _result(self) -> str:
         return self._tree.cid()
@@ -275,14 +273,12 @@ class SumHasher(Hasher[dict[str, str]]):
     """Computes checksums of a file that grows, in hexadecimal: `sha256`, `md5`."""
 
     def __init__(self, fd: int, names: Iterable[str]) -> None:
-        super().__init__(fd, BLOCK_SIZE, 1)  # one thread, so in order
+        super().__init__(fd, LEAF_SIZE, 1)  # one thread, so in order
         self._digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
 
-    def _hash(self, start: int, end: int) -> list[tuple[bytes, int]]:
-        for at in range(start, end, LEAF_SIZE):
-            data = self._read(at, min(at + LEAF_SIZE, end))
-            for digest in self._digests.values():
-                digest.update(data)
+    def _leaves(self, data: bytes) -> list[_Child]:
+        for digest in self._digests.values():
+            digest.update(data)
         return []
 
     def _result(self) -> dict[str, str]:
@@ -307,58 +303,56 @@ class _Tree:
         self._profile = profile
         self._levels: list[list[_Child]] = [[]]
 
-    def add_leaf(self, digest: bytes, length: int) -> None:
-        """Append a leaf with `length` bytes of the file, whose block has this SHA-256."""
-        if self._profile.raw_leaves:
-            child = _Child(_binary(RAW, digest, 1), length, length)
-        else:
-            frame = sum(map(len, _leaf_frame(length)))
-            child = _Child(_binary(DAG_PB, digest, self._profile.version), length, length + frame)
-        self._add(child, 0)
-
     def cid(self) -> str:
         """The CID of the root over all; nothing can be added afterwards."""
         level = 0
         while level < len(self._levels) - 1 or len(self._levels[level]) > 1:
-            self._add(self._joined(self._levels[level]), level + 1)
+            self.add(self._joined(self._levels[level]), level + 1)
             level += 1
         root = self._levels[level][0].cid
         return cid_text(DAG_PB if root.startswith(_SHA2_256) else root[1], root[-32:])
 
-    def _add(self, child: _Child, level: int) -> None:
+    def add(self, child: _Child, level: int = 0) -> None:
+        """Append a leaf, or a node of a higher level."""
         if level == len(self._levels):
             self._levels.append([])
         row = self._levels[level]
         if len(row) == self._profile.links:  # only now: a full row may turn out to be the root's
-            self._add(self._joined(row), level + 1)
+            self.add(self._joined(row), level + 1)
             row.clear()
         row.append(child)
 
     def _joined(self, children: list[_Child]) -> _Child:
         """The node over these children: PBLink{Hash, Name, Tsize}... then Data = UnixFS{Type: File, sizes}."""
-        block = bytearray()
-        unixfs = bytearray()
-        size, total = 0, 0
-        for child in children:
-            block += _field(0x12, _field(0x0A, child.cid) + b"\x12\x00\x18" + _varint(child.total))
-            unixfs += b"\x20" + _varint(child.size)
-            size += child.size
-            total += child.total
-        block += _field(0x0A, b"\x08\x02\x18" + _varint(size) + bytes(unixfs))
+        size = sum(child.size for child in children)
+        links = [_field(0x0A, child.cid) + b"\x12\x00\x18" + _varint(child.total) for child in children]
+        unixfs = (
+            b"\x08\x02\x18" + _varint(size) + b"".join(b"\x20" + _varint(child.size) for child in children)
+        )
+        block = b"".join(_field(0x12, link) for link in links) + _field(0x0A, unixfs)
         cid = _binary(DAG_PB, hashlib.sha256(block).digest(), self._profile.version)
-        return _Child(cid, size, len(block) + total)
+        return _Child(cid, size, len(block) + sum(child.total for child in children))
 
 
-def _leaf_frame(length: int) -> tuple[bytes, bytes]:
-    """What stands before and after the data in a leaf that is a node itself."""
+def _leaf(profile: Profile, digest: bytes, length: int) -> _Child:
+    """A leaf with `length` bytes of the file, whose block has this SHA-256."""
+    codec = RAW if profile.raw_leaves else DAG_PB
+    total = length + sum(map(len, _leaf_frame(profile, length)))
+    return _Child(_binary(codec, digest, profile.version), length, total)
+
+
+def _leaf_frame(profile: Profile, length: int) -> tuple[bytes, bytes]:
+    """What stands before and after the data in a leaf's block: nothing unless it is a node itself."""
+    if profile.raw_leaves:
+        return b"", b""
     before = b"\x08\x02" + (b"\x12" + _varint(length) if length else b"")
     after = b"\x18" + _varint(length)
     return b"\x0a" + _varint(len(before) + length + len(after)) + before, after
 
 
 def _binary(codec: int, digest: bytes, version: int) -> bytes:
-    """A CID as nodes hold it; version 0 has no codec, it is always DAG_PB."""
-    return (_SHA2_256 if version == 0 else bytes((1, codec)) + _SHA2_256) + digest
+    """A CID as nodes hold it; version 0 is for nodes only, and has no codec."""
+    return (_SHA2_256 if codec == DAG_PB and version == 0 else bytes((1, codec)) + _SHA2_256) + digest
 
 
 def _field(tag: int, value: bytes) -> bytes:
@@ -376,8 +370,14 @@ def _varint(number: int) -> bytes:
 
 # CIDs as others write them
 
-_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+_DIGITS = {
+    "f": "0123456789abcdef",
+    "b": "abcdefghijklmnopqrstuvwxyz234567",
+    "u": "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+    "k": "0123456789abcdefghijklmnopqrstuvwxyz",
+    "z": "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
+}  # source: the multibase table, github.com/multiformats/multibase
+_HEAD = re.compile(rb"\x01([\x80-\xff]{0,8}[\0-\x7f])([\x80-\xff]{0,8}[\0-\x7f])")
 _OTHERS = {
     0x71: "a dag-cbor document",
     0x72: "an IPNS key",
@@ -399,7 +399,14 @@ def normal(cid: str) -> str:
         data = _decoded(cid)
         if data.startswith(_SHA2_256) and len(data) == 34:
             return cid_text(DAG_PB, data[2:])
-        codec, function = _varints(data)
+        if data[:1] != b"\x01":
+            raise FormatError("unknown version, or no CID at all")
+        head = _HEAD.match(data)
+        if head is None:
+            raise FormatError("malformed number: truncated or too long")
+        codec, function = (
+            sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint)) for varint in head.groups()
+        )
         if codec not in (RAW, DAG_PB):
             raise FormatError(f"it names {_OTHERS.get(codec, f'data of type {codec:#x}')}")
         if function != _SHA2_256[0]:
@@ -416,55 +423,31 @@ def normal(cid: str) -> str:
     )
 
 
-def _varints(data: bytes) -> tuple[int, int]:
-    """The codec and the hash function that a CIDv1 begins with."""
-    if data[:1] != b"\x01":
-        raise FormatError("unknown version, or no CID at all")
-    numbers, number, shift = [], 0, 0
-    for byte in data[1:20]:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            numbers.append(number)
-            number = shift = 0
-        if len(numbers) == 2:
-            return numbers[0], numbers[1]
-    raise FormatError("malformed number: truncated or too long")
-
-
 def _decoded(text: str) -> bytes:
-    """The bytes behind a CID's text. Source: the multibase table, github.com/multiformats/multibase."""
+    """The bytes behind a CID's text.
+
+    Raises:
+        ValueError: it has a character that is no digit of its base; a FormatError says what else is wrong.
+    """
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_=-]{2,128}", text):
         raise FormatError("no CID has such characters or such a length")
-    if text.startswith("Qm"):
-        return _from_digits(text, _BASE58)
-    base, body = text[0], text[1:]
-    if base in "fF":
-        return bytes.fromhex(body)
-    if base == "z":
-        return _from_digits(body, _BASE58)
-    if base in "kK":
-        return _from_digits(body.lower(), _BASE36)
-    if base in "bB":
-        if body != (body.lower() if base == "b" else body.upper()):
-            raise FormatError("small and capital letters are mixed")
-        body = body.upper()
-        decoded = base64.b32decode(body + "=" * (-len(body) % 8))
-        again = base64.b32encode(decoded)
+    base, body = ("z", text) if text.startswith("Qm") else (text[0], text[1:])
+    if base in "bB" and body != (body.lower() if base == "b" else body.upper()):
+        raise FormatError("small and capital letters are mixed")
+    if base in "fFbBkK":
+        base, body = base.lower(), body.lower()
     elif base in "uU":
-        body = body.rstrip("=")
-        decoded = base64.b64decode(body + "=" * (-len(body) % 4), b"-_", validate=True)
-        again = base64.urlsafe_b64encode(decoded)
-    else:
+        base, body = "u", body.rstrip("=")
+    if base not in _DIGITS:
         raise FormatError(f"unknown base {base!r}")
-    if again.decode("ascii").rstrip("=") != body:
-        raise FormatError("its last character is wrong")
-    return decoded
-
-
-def _from_digits(text: str, digits: str) -> bytes:
-    number = 0
-    for character in text:
+    digits, number = _DIGITS[base], 0
+    for character in body:
         number = number * len(digits) + digits.index(character)
-    zeros = len(text) - len(text.lstrip(digits[0]))
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    bits = len(digits).bit_length() - 1
+    if len(digits) != 1 << bits:
+        zeros = len(body) - len(body.lstrip(digits[0]))
+        return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    size, spare = divmod(bits * len(body), 8)
+    if spare >= bits or number % (1 << spare):
+        raise FormatError("its last character is wrong")
+    return (number >> spare).to_bytes(size, "big")

@@ -121,14 +121,19 @@ def place_link(original: Path, target: Path) -> None:
         raise
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, shared: Path | None = None) -> None:
     """Replace a small file, whole or not at all, durably.
+
+    Args:
+        shared: the root folder whose users are to read and write it.
 
     Raises:
         OSError: it cannot be written.
     """
     with _replaced(path) as new:
         new.write_bytes(data)
+        if shared is not None:
+            share_file(new, shared)
         sync_paths([new])
     sync_paths([path.parent])
 

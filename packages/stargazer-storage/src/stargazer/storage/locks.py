@@ -20,7 +20,7 @@ from pathlib import Path
 
 from stargazer.assets import StorageError
 from stargazer.storage.files import open_shared, opened, share_file
-from stargazer.storage.refusals import explained
+from stargazer.storage.refusals import explained, failed
 
 __all__ = ["Tell", "alone", "at_work", "is_at", "is_locked", "lock_part", "locked_folder", "new_lock",
            "outbox_turn", "private_folder", "silent", "try_alone", "try_lock", "write_lock"]  # fmt: skip
@@ -109,9 +109,11 @@ def at_work(root: Path) -> Iterator[Callable[[], bool]]:
     Raises:
         StorageError: the store cannot be written.
     """
-    with explained(f"the store {str(root)!r} cannot be written"):
+    try:
         root.mkdir(parents=True, exist_ok=True)
         fd = open_shared(root / _ARRIVALS, root)
+    except OSError as error:
+        raise failed(f"the store {str(root)!r} cannot be written", error) from error
 
     def is_alone() -> bool:
         with contextlib.suppress(OSError):  # no locks on this filesystem
@@ -238,8 +240,10 @@ def write_lock(path: str, timeout: float) -> Iterator[None]:
     Raises:
         StorageError: it cannot be made, or is held for longer.
     """
-    with explained(f"The index {path!r} cannot be written"):
+    try:
         fd = open_shared(f"{path}.lock", os.path.dirname(path))
+    except OSError as error:
+        raise failed(f"The index {path!r} cannot be written", error) from error
     try:
         deadline = time.monotonic() + timeout
         pause = 0.0002

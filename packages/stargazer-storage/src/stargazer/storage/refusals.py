@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from stargazer.assets import StorageError
 
-__all__ = ["REASONS", "explained", "reason", "refused"]
+__all__ = ["REASONS", "explained", "failed", "reason", "refused"]
 
 _STORE = "STARGAZER_LOCAL, or STARGAZER_HOME for everything"
 
@@ -71,19 +71,26 @@ def reason(error: OSError) -> str:
     return REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
 
 
+def failed(what: str, error: OSError) -> StorageError:
+    """An error of the system as one for the user; one that is for the user already as it is.
+
+    Args:
+        what: who cannot do what: "The store '/data' cannot add 'x.bam'".
+    """
+    return error if isinstance(error, StorageError) else StorageError(f"{what}: {reason(error)}.")
+
+
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
     """Turn an error of the system within the block into one for the user.
 
     Args:
-        what: who cannot do what: "The store '/data' cannot add 'x.bam'".
+        what: as for `failed`.
 
     Raises:
         StorageError: the system refused something.
     """
     try:
         yield
-    except StorageError:
-        raise
     except OSError as error:
-        raise StorageError(f"{what}: {reason(error)}.") from error
+        raise failed(what, error) from error

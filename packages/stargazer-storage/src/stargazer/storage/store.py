@@ -52,7 +52,7 @@ from stargazer.storage.files import hash_in_place, is_there, write_file
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import FORMAT, IndexDamaged
-from stargazer.storage.ledger import claims, memo, supersede, trust
+from stargazer.storage.ledger import claims, memo, trust
 from stargazer.storage.ledger.documents import Ledger, account, now
 from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
@@ -146,7 +146,7 @@ def check_format(root: Path) -> None:
         )
     with contextlib.suppress(OSError):  # what is to be written next says why it cannot be
         root.mkdir(parents=True, exist_ok=True)
-        write_file(path, f"{FORMAT}\n".encode())
+        write_file(path, f"{FORMAT}\n".encode(), shared=root)
 
 
 class Store:
@@ -235,7 +235,7 @@ class Store:
         records = self.index.table("records")
         found: Iterable[Any] = records.all() if condition is None else records.search(condition)
         with self.index.reading() as connection:
-            found = supersede.selected(connection, found, superseded)
+            found = claims.select_superseded(connection, found, superseded)
         return self.own_words_first([self._ipfile(document) for document in found], pairs)
 
     def own_words_first(self, records: list[IpFile], pairs: Mapping[str, str]) -> list[IpFile]:
@@ -289,7 +289,7 @@ class Store:
     def successor(self, id: str) -> str:
         """The id of the record that takes the place of this one; empty if it is not superseded."""
         with self.index.reading() as connection:
-            return supersede.successor(connection, id)
+            return claims.successor_of(connection, id)
 
     def remembered(self, run_key: str) -> tuple[str, Execution] | None:
         """The provenance CID and the execution that has this run key, if none of its results was taken back."""

@@ -1,6 +1,6 @@
 from .checks.headers import quiet_htslib
 from .environments import align_env, htslib_env, index_env, report_env
-from .execution import AssetEnvironment, WorkflowEnvironment, named_outputs, pack, workspace
+from .execution import AssetEnvironment, WorkflowEnvironment, named_outputs, pack, parallel, workspace
 from .germline.alignment import (
     MarkedDuplicates,
     align_with_bwa,
@@ -98,6 +98,7 @@ __all__ = [
     "named_outputs",
     "normalise_variants",
     "pack",
+    "parallel",
     "quiet_htslib",
     "read_group",
     "refuse_long_reads",

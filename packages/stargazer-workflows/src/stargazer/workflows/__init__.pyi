@@ -1,4 +1,4 @@
-from ._run import Asked, run, why_not
+from ._run import Asked, Run, find_run, new_run, run, why_not
 from .arguments import command_line, convert, explaining_commas, sample_arguments, usage
 from .catalogue import Entry, describe_type, entries, find_workflow
 from .environments import parallel, workflow_env
@@ -10,7 +10,6 @@ from .germline import (
 )
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
-from .runs import Run, find_run, new_run
 
 __all__ = [
     "Asked",

@@ -30,16 +30,17 @@ class Parameter:
         annotation: its type.
         default: inspect.Parameter.empty where it has to be given.
         text: what the docstring says of it.
+        required: whether it has no default.
     """
 
     name: str
     annotation: Any
     default: Any
     text: str = ""
+    required: bool = attrs.field(init=False)
 
-    @property
-    def required(self) -> bool:
-        """Whether it has no default."""
+    @required.default
+    def _is_required(self) -> bool:
         return self.default is inspect.Parameter.empty
 
 
@@ -71,6 +72,7 @@ def entries(kind: Literal["task", "workflow"] | None = None, search: str = "") -
     return [entry for entry in found if all(word in _searchable(entry) for word in words)]
 
 
+@functools.cache
 def find_workflow(name: str) -> Entry:
     """The workflow of this name.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 from stargazer.assets._asset import asset
 from stargazer.assets.catalogue.sequencing import Alignment, Reference
-from stargazer.assets.catalogue.validators import header_text, not_negative
 from stargazer.assets.catalogue.variants import Variants
 from stargazer.assets.declaration import Derived
 from stargazer.assets.formats.hdf5 import check_hdf5
 from stargazer.assets.formats.signatures import check_json
+from stargazer.assets.keyvalues import header_text, not_negative
 from stargazer.assets.model import Asset
 
 __all__ = ["AnnData", "BqsrReport", "DuplicateMetrics", "ProvenanceDocument", "QcReport"]

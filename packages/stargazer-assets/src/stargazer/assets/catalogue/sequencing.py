@@ -6,13 +6,13 @@ from typing import Literal
 
 import attrs
 from stargazer.assets._asset import asset
-from stargazer.assets.catalogue.validators import header_text
 from stargazer.assets.declaration import Companion, Derived
 from stargazer.assets.formats.compression import GZIP
 from stargazer.assets.formats.fasta import check_fasta
 from stargazer.assets.formats.fastq import check_fastq
 from stargazer.assets.formats.signatures import check_alignment, check_magic, check_tar
 from stargazer.assets.formats.tables import check_bed, check_dict, check_fai
+from stargazer.assets.keyvalues import header_text
 from stargazer.assets.model import Asset
 
 __all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "Intervals", "Reference",

@@ -7,11 +7,11 @@ from typing import Literal
 import attrs
 from stargazer.assets._asset import asset
 from stargazer.assets.catalogue.sequencing import Reference
-from stargazer.assets.catalogue.validators import header_text
 from stargazer.assets.declaration import Companion, Derived
 from stargazer.assets.formats.compression import GZIP
 from stargazer.assets.formats.signatures import check_magic
 from stargazer.assets.formats.tables import check_annotation, check_vcf
+from stargazer.assets.keyvalues import header_text
 from stargazer.assets.model import Asset
 
 __all__ = ["Annotation", "KnownSites", "KnownSitesIndex", "Variants", "VariantsIndex", "VqsrModel",

@@ -11,8 +11,7 @@ from pathlib import Path
 import attrs
 from stargazer.assets import FormatError, IpFile
 from stargazer.assets.addresses import is_address, without_secrets
-from stargazer.mcp.cli.console import note, print_files, print_json
-from stargazer.mcp.cli.words import Parser, option
+from stargazer.mcp.cli.console import Parser, note, option, print_files, print_json
 from stargazer.mcp.notices import notices
 from stargazer.mcp.records import as_dict
 from stargazer.storage import Addition, Store, additions_of, check_files, check_metadata, get_client, now

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stargazer.assets import Asset, FormatError, InvalidAssetError, IpFile, asset_class
-from stargazer.mcp.cli.console import note, print_json, print_records
+from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import existing, one_record
-from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.notices import amended_notices
 from stargazer.mcp.records import as_dict
 from stargazer.storage import Addition, Store, check_pairs, checked_one_by_one, field_text

@@ -10,9 +10,13 @@ from typing import Any
 import attrs
 from stargazer.assets import AssetNotFoundError, IntegrityError, IpFile, StorageError
 from stargazer.mcp.cli.console import (
+    Parser,
+    Words,
     count,
+    fields_text,
     human_size,
     note,
+    option,
     print_files,
     print_json,
     print_table,
@@ -20,8 +24,7 @@ from stargazer.mcp.cli.console import (
 )
 from stargazer.mcp.cli.progress import moving
 from stargazer.mcp.cli.selection import bring, some_records
-from stargazer.mcp.cli.words import Parser, Words, option
-from stargazer.mcp.records import as_dict, fields_text
+from stargazer.mcp.records import as_dict
 from stargazer.storage import Store, bundles, get_client
 
 __all__ = ["bundle"]

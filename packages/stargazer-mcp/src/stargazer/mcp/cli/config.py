@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stargazer.mcp.cli.console import note, print_json, print_table, print_text
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.console import Parser, note, print_json, print_table, print_text
 from stargazer.storage import VARIABLES, Settings
 
 __all__ = ["config"]

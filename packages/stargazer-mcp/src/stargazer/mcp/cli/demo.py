@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StorageError
-from stargazer.mcp.cli.console import note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import Parser, note, option, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import supervise
-from stargazer.mcp.cli.words import Parser, option
 
 if TYPE_CHECKING:
     from stargazer.workflows.demo import Demo

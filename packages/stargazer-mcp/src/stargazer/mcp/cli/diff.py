@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stargazer.mcp.cli.console import print_json, print_text
+from stargazer.mcp.cli.console import Parser, Words, print_json, print_text
 from stargazer.mcp.cli.selection import existing, one_cid
-from stargazer.mcp.cli.words import Parser, Words
 from stargazer.storage.lineage import contents, difference_as_json, render_difference
 from stargazer.storage.lineage import diff as compare
 

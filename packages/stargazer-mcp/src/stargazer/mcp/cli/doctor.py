@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 from stargazer.assets import StargazerError
-from stargazer.mcp.cli.console import note, print_json, print_text
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.console import Parser, note, print_json, print_text
 from stargazer.storage import Settings
 
 if TYPE_CHECKING:

@@ -9,9 +9,18 @@ from collections.abc import Sequence
 
 import attrs
 from stargazer.assets import IpFile
-from stargazer.mcp.cli.console import SHOWN, count, human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import (
+    SHOWN,
+    Parser,
+    count,
+    human_size,
+    note,
+    option,
+    print_json,
+    print_table,
+    print_text,
+)
 from stargazer.mcp.cli.selection import folder_of_store, named_records
-from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.records import find_records
 from stargazer.storage.maintenance import evict as drop
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import attrs
 from stargazer.mcp.cli.console import (
     SHOWN,
+    Parser,
     count,
     escaped,
     human_size,
@@ -18,7 +19,6 @@ from stargazer.mcp.cli.console import (
 )
 from stargazer.mcp.cli.progress import byte_progress
 from stargazer.mcp.cli.selection import folder_of_store
-from stargazer.mcp.cli.words import Parser
 from stargazer.storage import Store
 from stargazer.storage.maintenance import FsckReport, Problem
 from stargazer.storage.maintenance import fsck as check

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
-from stargazer.mcp.cli.console import SHOWN, count, human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import (
+    SHOWN,
+    Parser,
+    count,
+    human_size,
+    note,
+    option,
+    print_json,
+    print_table,
+    print_text,
+)
 from stargazer.mcp.cli.selection import folder_of_store
-from stargazer.mcp.cli.words import Parser, option
 from stargazer.storage.maintenance import gc as collect
 
 __all__ = ["gc"]

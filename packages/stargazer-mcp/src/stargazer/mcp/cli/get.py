@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from stargazer.mcp.cli.console import note, print_json, print_text
+from stargazer.mcp.cli.console import Parser, note, option, print_json, print_text
 from stargazer.mcp.cli.selection import bring, existing, some_records
-from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.copies import export
 from stargazer.mcp.records import as_dict, evicted
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stargazer.mcp.cli.console import count, human_size, note, print_json, print_text
+from stargazer.mcp.cli.console import Parser, count, human_size, note, print_json, print_text
 from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
-from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.records import find_records
 from stargazer.storage import get_client
 from stargazer.storage.pinata import account_of

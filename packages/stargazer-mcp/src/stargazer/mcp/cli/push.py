@@ -6,10 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from stargazer.assets import ConfigurationError
-from stargazer.mcp.cli.console import count, human_size, note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import Parser, count, human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
-from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.records import find_records
 from stargazer.storage import Sent, get_client
 from stargazer.storage.pinata import account_of

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stargazer.mcp.cli.console import note, print_json, print_records
+from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import ADD_FIRST, no_store
-from stargazer.mcp.cli.words import Parser
 from stargazer.mcp.records import as_dict, evicted, find_records
 from stargazer.storage import get_client, holds_files
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.mcp.cli.console import count, note, print_json, print_text
+from stargazer.mcp.cli.console import Parser, count, note, print_json, print_text
 from stargazer.mcp.cli.progress import supervise
-from stargazer.mcp.cli.words import Parser
 from stargazer.storage import get_client
 from stargazer.storage.bundles import find_bundle
 

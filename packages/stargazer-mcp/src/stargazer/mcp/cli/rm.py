@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stargazer.assets import AmbiguousAssetError
-from stargazer.mcp.cli.console import listing, note, print_records
+from stargazer.mcp.cli.console import Parser, listing, note, print_records
 from stargazer.mcp.cli.selection import existing, some_records
-from stargazer.mcp.cli.words import Parser
 from stargazer.storage import retract
 
 __all__ = ["rm"]

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets import IpFile
-from stargazer.mcp.cli.console import count, note, print_json, print_table, print_text
+from stargazer.mcp.cli.console import Parser, count, note, option, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.selection import bring
-from stargazer.mcp.cli.words import Parser, option
 from stargazer.mcp.copies import check_results, export_results
 from stargazer.storage import Store, get_client
 

@@ -14,8 +14,7 @@ from stargazer.assets import (
     StargazerError,
     StorageError,
 )
-from stargazer.mcp.cli.console import listing
-from stargazer.mcp.cli.words import Words
+from stargazer.mcp.cli.console import Words, listing
 from stargazer.mcp.records import find_records
 from stargazer.storage import compute_cid, get_client, is_cid
 

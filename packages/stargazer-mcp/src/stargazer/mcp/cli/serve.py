@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from stargazer.mcp.cli.words import Parser
+from stargazer.mcp.cli.console import Parser
 
 __all__ = ["serve"]
 

@@ -9,8 +9,10 @@ from typing import Any
 from stargazer.mcp import records
 from stargazer.mcp.cli.console import (
     SHOWN,
+    Parser,
     count,
     escaped,
+    fields_text,
     note,
     print_json,
     print_table,
@@ -18,8 +20,6 @@ from stargazer.mcp.cli.console import (
     say_more,
 )
 from stargazer.mcp.cli.selection import existing, one_cid
-from stargazer.mcp.cli.words import Parser
-from stargazer.mcp.records import fields_text
 from stargazer.storage import Store
 from stargazer.storage.lineage import Stale
 from stargazer.storage.lineage import stale as depending

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stargazer.assets import IpFile
-from stargazer.mcp.cli.console import escaped, print_json, print_text
+from stargazer.mcp.cli.console import Parser, escaped, option, print_json, print_text
 from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.cli.stale import as_dict, print_stale
-from stargazer.mcp.cli.words import Parser, option
 from stargazer.storage import reinstate
 from stargazer.storage import supersede as supersede_record
 from stargazer.storage.lineage import stale as depending

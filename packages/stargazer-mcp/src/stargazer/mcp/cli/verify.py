@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
 from stargazer.assets.provenance import Execution
-from stargazer.mcp.cli.console import escaped, human_size, print_json, print_text
+from stargazer.mcp.cli.console import Parser, Words, escaped, human_size, print_json, print_text
 from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.replay import as_dict
 from stargazer.mcp.cli.selection import folder_of_store, named_records
-from stargazer.mcp.cli.words import Parser, Words
 from stargazer.mcp.records import find_records
 from stargazer.storage import Store, get_client, is_cid
 from stargazer.storage.maintenance import verify as check

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.mcp.cli.console import print_text
+from stargazer.mcp.cli.console import Parser, option, print_text
 from stargazer.mcp.cli.selection import existing, one_cid
-from stargazer.mcp.cli.words import Parser, option
 from stargazer.storage import lineage
 from stargazer.storage.lineage import Step, as_dot, as_json, as_mermaid, as_rocrate, render, write_rocrate
 

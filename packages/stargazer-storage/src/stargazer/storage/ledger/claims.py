@@ -1,9 +1,12 @@
-"""Which records there are, as it follows from provenance documents.
+"""Which records there are and which are superseded, as it follows from provenance documents.
 
 Every import and execution claims the records of its files, every amendment the record it changes one into; an
 amendment or retraction ends the claims that it names. A record is there while one claim on it stands. So what holds
 follows from the set of documents alone, in whatever order they are read (an observed-remove set: Shapiro et al.,
 Conflict-free Replicated Data Types, 2011).
+
+A supersession holds until a later one that knew of it ends it. What a superseded record is amended into is superseded
+as well, for its file is the same.
 """
 
 from __future__ import annotations
@@ -22,9 +25,8 @@ from stargazer.assets.provenance import (
     Retraction,
     Supersession,
 )
-from stargazer.storage.ledger import memo, supersede
-from stargazer.storage.ledger.documents import Ledger, now
-from stargazer.storage.lineage import dependencies
+from stargazer.storage.ledger import memo
+from stargazer.storage.ledger.documents import Ledger
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,9 +41,15 @@ __all__ = [
     "ended_by",
     "is_registered",
     "kind_of",
+    "select_superseded",
     "statements_of",
+    "successor_of",
+    "superseded_records",
+    "supersessions_of",
     "time_of",
 ]
+
+_NO_TIME = "1970-01-01T00:00:00Z"  # of what a document without a time claims
 
 MOST_KEPT = 100_000
 """Statements of documents that are kept while records are settled anew."""
@@ -54,6 +62,22 @@ _STANDING = """
 SELECT document, at, NOT own AS foreign_word FROM claims JOIN documents ON documents.cid = document
 WHERE record = ? AND NOT ended ORDER BY foreign_word, at, document
 """
+
+
+_BEFORE = """
+WITH RECURSIVE before(record) AS (
+    VALUES(?) UNION SELECT amended.record FROM amended JOIN before ON amended.became = before.record)
+SELECT document, successor FROM superseded JOIN before USING(record) WHERE NOT ended ORDER BY at, document
+"""
+
+_HIDDEN = """
+WITH RECURSIVE hidden(record) AS (
+    SELECT record FROM superseded WHERE NOT ended
+    UNION SELECT amended.became FROM amended JOIN hidden ON amended.record = hidden.record)
+SELECT record FROM hidden
+"""
+
+_FEW = 8  # records that are looked up one by one
 
 
 @attrs.frozen
@@ -189,10 +213,9 @@ class Claims:
             )
         match document:
             case Execution():
-                dependencies.note(connection, cid, document)
                 memo.note(connection, cid, document)
             case Amendment() | Supersession():
-                supersede.note(connection, cid, document)
+                _note(connection, cid, document)
         wanted = {
             id: statement
             for id, statement in statements.items()
@@ -272,7 +295,7 @@ def _row(statement: Statement, document: str) -> dict[str, Any]:
         "cid": statement.file.cid,
         "name": statement.file.name,
         "size": statement.file.size,
-        "created_at": statement.created_at or now(),
+        "created_at": statement.created_at or _NO_TIME,
         "keyvalues": {**statement.file.keyvalues, **made},
         "stated_by": document,
     }
@@ -285,3 +308,54 @@ def document_record(cid: str, document: Document, size: int = 0) -> Statement:
     if isinstance(document, Execution):
         pairs |= {"task": document.task} | ({"run_key": document.run_key} if document.run_key else {})
     return Statement(Entry(cid=cid, keyvalues=pairs, name=f"{kind}.json", size=size), time_of(document), "")
+
+
+def _note(connection: sqlite3.Connection, cid: str, document: Amendment | Supersession) -> None:
+    """Let a document with this CID count, within a transaction; one that counts already changes nothing."""
+    match document:
+        case Supersession():
+            if document.successor:
+                connection.execute(
+                    "INSERT INTO superseded VALUES(?, ?, ?, ?, 0) ON CONFLICT DO UPDATE "
+                    "SET record = excluded.record, successor = excluded.successor, at = excluded.at",
+                    (cid, document.record, document.successor, document.at),
+                )
+            connection.executemany(
+                "INSERT INTO superseded VALUES(?, '', '', '', 1) ON CONFLICT DO UPDATE SET ended = 1",
+                [(replaced,) for replaced in document.replaces],
+            )
+        case Amendment():
+            connection.execute(
+                "INSERT OR IGNORE INTO amended VALUES(?, ?)",
+                (document.record, record_id(document.cid, document.keyvalues)),
+            )
+
+
+def superseded_records(connection: sqlite3.Connection) -> set[str]:
+    """The ids of all records that are superseded now."""
+    return {record for (record,) in connection.execute(_HIDDEN).fetchall()}
+
+
+def select_superseded(
+    connection: sqlite3.Connection, records: Iterable[Mapping[str, Any]], superseded: str | None
+) -> list[Mapping[str, Any]]:
+    """Those records that are superseded, if that is `true`; those that are not, if it is anything else but None."""
+    if superseded is None:
+        return list(records)
+    records = list(records)
+    few = [record["id"] for record in records] if len(records) <= _FEW else []
+    passed_over = (
+        {id for id in few if supersessions_of(connection, id)} if few else superseded_records(connection)
+    )
+    return [record for record in records if (record["id"] in passed_over) == (superseded == "true")]
+
+
+def supersessions_of(connection: sqlite3.Connection, record: str) -> list[str]:
+    """The CIDs of the supersessions by which a record is superseded now, in a fixed order."""
+    return [document for document, _ in connection.execute(_BEFORE, (record,)).fetchall()]
+
+
+def successor_of(connection: sqlite3.Connection, record: str) -> str:
+    """The id of the record to use instead; empty if a record is not superseded."""
+    found = connection.execute(_BEFORE, (record,)).fetchall()
+    return str(found[-1][1]) if found else ""

@@ -1,7 +1,7 @@
-"""The memo: which execution answers for a run key, this store's own or one of somebody else that is trusted.
+"""The executions that the index knows: what each read and made, and the memo: which one answers for a run key.
 
-Every execution with a run key is noted, whoever did it. Whom to believe is asked when an answer is wanted, so that it
-follows from the documents alone, in whatever order they came.
+Every execution is noted, whoever did it. Whom to believe is asked when an answer is wanted, so that it follows from the
+documents alone, in whatever order they came.
 """
 
 from __future__ import annotations
@@ -14,15 +14,40 @@ from stargazer.storage.ledger import trust
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["answer", "executions", "note"]
+__all__ = ["answer", "executions", "is_execution", "note"]
+
+_EXECUTIONS = """
+SELECT document, own FROM attempts JOIN runs USING(document) JOIN documents ON documents.cid = document
+WHERE run_key = ? ORDER BY at DESC, document DESC
+"""
+
+
+def is_execution(connection: sqlite3.Connection, cid: str) -> bool:
+    """Whether a provenance document tells of an execution that is known here."""
+    return connection.execute("SELECT 1 FROM runs WHERE document = ?", (cid,)).fetchone() is not None
 
 
 def note(connection: sqlite3.Connection, cid: str, document: Execution) -> None:
-    """Let an execution with this CID be found by its run key, within a transaction."""
+    """Let an execution with this CID be found by its run key, task, tools and files, within a transaction."""
     if document.run_key:
         connection.execute(
             "INSERT OR IGNORE INTO attempts(run_key, document) VALUES(?, ?)", (document.run_key, cid)
         )
+    row = (cid, document.task, document.finished)
+    added = connection.execute("INSERT OR IGNORE INTO runs(document, task, at) VALUES(?, ?, ?)", row)
+    if added.rowcount < 1:
+        return
+    run = added.lastrowid
+    for table, entries in (("reads", document.inputs), ("makes", document.outputs)):
+        files = [(entry.cid,) for entry in entries]
+        connection.executemany("INSERT OR IGNORE INTO files(cid) VALUES(?)", files)
+        connection.executemany(
+            f"INSERT OR IGNORE INTO {table}(run, file) SELECT {run}, number FROM files WHERE cid = ?", files
+        )
+    connection.executemany(
+        "INSERT OR IGNORE INTO tools VALUES(?, ?, ?)",
+        [(tool.name, tool.version, run) for tool in document.tools],
+    )
 
 
 def answer(connection: sqlite3.Connection, run_key: str) -> str:
@@ -31,8 +56,8 @@ def answer(connection: sqlite3.Connection, run_key: str) -> str:
     Of several of our own the last one counts, of several of others the first.
     """
     trusted = ""
-    for cid in executions(connection, run_key):
-        if not trust.is_foreign(connection, cid):
+    for cid, is_own in _executions(connection, run_key):
+        if is_own:
             return cid
         if trust.is_trusted(connection, cid):
             trusted = cid
@@ -41,5 +66,9 @@ def answer(connection: sqlite3.Connection, run_key: str) -> str:
 
 def executions(connection: sqlite3.Connection, run_key: str) -> list[str]:
     """The CIDs of all executions with a run key, whoever did them; the one that was finished last first."""
-    sql = "SELECT document FROM attempts JOIN runs USING(document) WHERE run_key = ? ORDER BY at DESC, document DESC"
-    return [cid for (cid,) in connection.execute(sql, (run_key,)).fetchall()]
+    return [cid for cid, _ in _executions(connection, run_key)]
+
+
+def _executions(connection: sqlite3.Connection, run_key: str) -> list[tuple[str, bool]]:
+    """The same, each with whether it is this store's own."""
+    return connection.execute(_EXECUTIONS, (run_key,)).fetchall()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import attrs
 from stargazer.assets import AssetNotFoundError
 from stargazer.storage.cid import is_cid
-from stargazer.storage.lineage.dependencies import is_execution
+from stargazer.storage.ledger.memo import is_execution
 
 if TYPE_CHECKING:
     import sqlite3

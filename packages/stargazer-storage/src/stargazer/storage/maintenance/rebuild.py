@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["check_documents", "damage", "difference", "quarantine_leftovers", "rebuild",
-           "record_sizes", "recorded", "take_effect", "unknown"]  # fmt: skip
+           "record_sizes", "recorded", "unknown"]  # fmt: skip
 
 _RECORDS = "JOIN tables USING(tid) WHERE name = 'records'"
 
@@ -40,9 +40,7 @@ _WITHOUT_RECORD = (
 
 # what follows from the documents alone, by what it is called, in a fixed order
 _FOLLOWS = {
-    "records": "SELECT at, body FROM docs JOIN tables USING(tid) LEFT JOIN claims ON document = "
-    "json_extract(body, '$.stated_by') AND record = json_extract(body, '$.id') "
-    "WHERE name = 'records' ORDER BY json_extract(body, '$.id')",
+    "records": f"SELECT body FROM docs {_RECORDS} ORDER BY json_extract(body, '$.id')",
     "terms": "SELECT json_extract(body, '$.id'), key, value FROM terms LEFT JOIN docs USING(tid, seq) "
     f"{_RECORDS} ORDER BY 1, 2, 3",
     "documents": "SELECT cid, own FROM documents ORDER BY cid",
@@ -184,10 +182,7 @@ def _differences(one: sqlite3.Connection, other: sqlite3.Connection) -> Iterator
 
 def _row(row: tuple[Any, ...]) -> object:
     """A row as it can be compared: of a record the members, in any order."""
-    if not isinstance(row[-1], str) or not row[-1].startswith("{"):
-        return row
-    record = json.loads(row[-1])
-    return record | {"created_at": ""} if row[0] == "" else record  # without a time it is as old as its index
+    return json.loads(row[0]) if len(row) == 1 else row
 
 
 # making it again
@@ -228,18 +223,6 @@ def rebuild(store: Store, tell: Tell) -> tuple[list[str], dict[str, StargazerErr
             with store.index.transaction() as connection:
                 remember(connection, gone)
     return sound, bad, kept
-
-
-def take_effect(store: Store, tell: Tell) -> list[str]:
-    """Let the documents that the index does not know take effect, while none is on its way in; which they were.
-
-    Raises:
-        StorageError: the store cannot be written.
-    """
-    with alone(store.root, tell):
-        sound, _ = check_documents(store, unknown(store))
-        store.replay(sound)
-    return sound
 
 
 def quarantine_leftovers(store: Store) -> None:

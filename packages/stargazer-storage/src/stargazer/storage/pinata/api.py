@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import attrs
 import requests
 from requests.auth import AuthBase
-from stargazer.assets import ConfigurationError, InvalidAssetError, StorageError
+from stargazer.assets import ConfigurationError, InvalidAssetError, IpFile, StorageError, record_id
 from stargazer.storage.download.http import (
     Backoff,
     Pace,
@@ -28,8 +29,8 @@ from stargazer.storage.download.http import (
     send,
 )
 
-__all__ = ["MAX_FILE_SIZE", "MAX_KEYVALUES", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile", "Refused",
-           "Unavailable", "check", "check_keyvalues", "network_of", "origin"]  # fmt: skip
+__all__ = ["LEDGER", "MAX_FILE_SIZE", "MAX_KEYVALUES", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile",
+           "Refused", "Unavailable", "check", "check_keyvalues", "network_of", "origin"]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -44,6 +45,9 @@ MAX_FILE_SIZE = 25_000_000_000
 
 PATIENCE = Patience()
 """That of a command somebody waits for: about a minute when nothing answers."""
+
+LEDGER = "ledger"
+"""The key under which the account says whose word a provenance document is: `own` or `foreign`."""
 
 _ANSWER_BYTES = 64 << 20
 _PAGE = 1000
@@ -93,19 +97,34 @@ class PinataFile:
         Raises:
             ValueError: it is no file.
         """
-        if not isinstance(data, dict) or not all(_is_name(data.get(key)) for key in ("id", "cid")):
+        said = data if isinstance(data, dict) else {}
+        id, cid, size, pairs = (said.get(key) for key in ("id", "cid", "size", "keyvalues"))
+        if not (isinstance(id, str) and id and isinstance(cid, str) and cid):
             raise ValueError("no id or no CID")
-        pairs = data.get("keyvalues")
-        size = data.get("size")
         return cls(
-            id=data["id"],
-            cid=data["cid"],
-            name=_text(data.get("name")),
+            id=id,
+            cid=cid,
+            name=_text(said.get("name")),
             size=size if isinstance(size, int) else 0,
             keyvalues={key: _text(value) for key, value in pairs.items()} if isinstance(pairs, dict) else {},
-            public={"public": True, "private": False}.get(_text(data.get("network")), public),
-            created_at=_text(data.get("created_at")),
-            mime_type=_text(data.get("mime_type")),
+            public={"public": True, "private": False}.get(_text(said.get("network")), public),
+            created_at=_text(said.get("created_at")),
+            mime_type=_text(said.get("mime_type")),
+        )
+
+    def as_record(self) -> IpFile:
+        """The file as a record: the same bytes and metadata are the same record on both sides."""
+        pairs = dict(self.keyvalues)
+        if pairs.get("asset") == "provenance":
+            pairs.pop(LEDGER, None)
+        return IpFile(
+            id=record_id(self.cid, pairs),
+            cid=self.cid,
+            name=self.name,
+            size=self.size,
+            keyvalues=pairs,
+            public=self.public,
+            created_at=self.created_at,
         )
 
 
@@ -134,6 +153,10 @@ class Answer:
                 passing=True,
             )
         return document
+
+
+class _Missing(Refused):
+    """The service has no such thing."""
 
 
 class PinataApi:
@@ -189,18 +212,17 @@ class PinataApi:
         it ignores. (The SDK sends `keyvalues[key]`, the OpenAPI page says `metadata[key]`.) Files whose CID is
         still pending are left out.
         """
-        wanted = dict(keyvalues or {})
+        wanted = keyvalues or {}
         query = {f"keyvalues[{key}]": value for key, value in wanted.items()}
-        if cid:
-            query["cid"] = cid
+        query |= {"cid": cid} if cid else {}
         query |= {"order": "ASC", "limit": str(_PAGE)}
         seen: set[str] = set()
         tokens: set[str] = set()
         while True:
-            answer = self._call("list files", "GET", f"/v3/files/{network_of(public)}", params=dict(query))
-            page = answer.get("data")
-            rows = page.get("files") if isinstance(page, dict) else None
-            if not isinstance(page, dict) or not isinstance(rows, list | None):
+            page = self._call("list files", "GET", f"/v3/files/{network_of(public)}", params=query).get(
+                "data"
+            )
+            if not isinstance(page, dict) or not isinstance(rows := page.get("files"), list | None):
                 raise Unavailable("Pinata's listing lists no files: try again later")
             for row in rows or []:
                 try:
@@ -210,7 +232,7 @@ class PinataApi:
                 if file.id in seen or file.cid == PENDING or (cid and file.cid != cid):
                     continue
                 seen.add(file.id)
-                if all(file.keyvalues.get(key) == value for key, value in wanted.items()):
+                if wanted.items() <= file.keyvalues.items():
                     yield file
             token = page.get("next_page_token")
             if not token:
@@ -222,13 +244,9 @@ class PinataApi:
 
     def file(self, id: str, *, public: bool) -> PinataFile | None:
         """One file by its id, None if there is none."""
-        try:
-            answer = self._call("show a file", "GET", _path(id, public))
-        except Refused as refused:
-            if refused.status == 404:
-                return None
-            raise
-        return _file(answer, public)
+        with contextlib.suppress(_Missing):
+            return _file(self._call("show a file", "GET", _path(id, public)), public)
+        return None
 
     def update(self, id: str, *, public: bool, keyvalues: Mapping[str, str | None]) -> PinataFile:
         """Merge keyvalues into a file's; None deletes one.
@@ -249,13 +267,9 @@ class PinataApi:
 
     def delete(self, id: str, *, public: bool) -> None:
         """Remove one file by its id; one that is not there any more is fine."""
-        try:
-            self._repeated(
-                "delete a file", lambda: self.once("delete a file", "DELETE", self.api + _path(id, public))
-            )
-        except Refused as refused:
-            if refused.status != 404:
-                raise
+        what = "delete a file"
+        with contextlib.suppress(_Missing):
+            self._repeated(what, lambda: self.once(what, "DELETE", self.api + _path(id, public)))
 
     def private_link(self, url: str) -> str:
         """A signed link to a private file, good for an hour: `url` is https://GATEWAY/files/CID. Secret; never log it.
@@ -275,11 +289,10 @@ class PinataApi:
         Source: docs.pinata.cloud/api-reference/endpoint/ipfs/list-gateways (`domain` without .mypinata.cloud).
         Pinata's own command line asks at /v3/ipfs/gateways.
         """
-        try:
+        answer: Mapping[str, Any] | None = None
+        with contextlib.suppress(_Missing):
             answer = self._call("list gateways", "GET", "/v3/gateways")
-        except Refused as refused:
-            if refused.status != 404:
-                raise
+        if answer is None:
             answer = self._call("list gateways", "GET", "/v3/ipfs/gateways")
         data = answer.get("data")
         rows = data.get("rows") if isinstance(data, dict) else None
@@ -354,30 +367,25 @@ class PinataApi:
             if status == 429:
                 self.pace.slower(min(wait or 0.0, self._patience.longest))
             raise SourceError(reason, passing=True, wait=wait, status=status)
-        raise Refused(f"Pinata did not {what}: {reason}{_ADVICE.get(status, '')}", status)
+        kind = _Missing if status == 404 else Refused
+        raise kind(f"Pinata did not {what}: {reason}{_ADVICE.get(status, '')}", status)
 
     def clean(self, text: str) -> str:
         """Text of the service's without anything that is or looks like a secret, on one line."""
-        text = _QUERY.sub("?***", _TOKEN.sub("***", self._key.hide(text)))
+        text = _QUERY.sub("?***", _TOKEN.sub("***", text.replace(self._key.jwt, "***")))
         text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
+@attrs.frozen
 class _Key(AuthBase):
     """Puts the key on a request; auth given so also keeps requests from looking into ~/.netrc."""
 
-    def __init__(self, jwt: str) -> None:
-        self._jwt = jwt
-
-    def __repr__(self) -> str:
-        return "_Key('***')"
+    jwt: str = attrs.field(repr=False)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._jwt}"
+        request.headers["Authorization"] = f"Bearer {self.jwt}"
         return request
-
-    def hide(self, text: str) -> str:
-        return text.replace(self._jwt, "***")
 
 
 def origin(url: str) -> str:
@@ -455,10 +463,6 @@ def _said(body: bytes) -> str:
                 inner = inner.get("details") or inner.get("reason") or inner.get("message") or inner
             return str(inner)
     return text
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != ""
 
 
 def _text(value: object) -> str:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from itertools import islice
+from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import IpFile, StorageError
+from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url
+from stargazer.storage.download.sources import Gateway, Source
 from stargazer.storage.ledger import supersede
+from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url, same_site
+from stargazer.storage.ledger import claims
 from stargazer.storage.outbox import Sent
-from stargazer.storage.pinata.api import Refused, Unavailable
-from stargazer.storage.pinata.listing import LEDGER, Listing, as_record
-from stargazer.storage.pinata.private_link import PrivateLink
+from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.send import Sender
-
-if TYPE_CHECKING:
-    from stargazer.storage.download.http import FileProgress
-    from stargazer.storage.download.sources import Source
-    from stargazer.storage.pinata.api import PinataApi
-    from stargazer.storage.store import Store
+from stargazer.storage.store import Store
 
 __all__ = ["PinataRemote"]
+
+FRESH = 20.0  # seconds: a workflow asks much, and the service allows 60 requests a minute
+FEW = 1000  # files of a network that are listed whole: a page
 
 _CHANGES = ("amendment", "retraction", "supersession", "trust")
 """The kinds of provenance that say what has become of records, and whom to believe."""
@@ -73,8 +76,8 @@ class PinataRemote:
         there: dict[str, IpFile] = {}
         documents = functools.cache(self.listing.documents)  # asked once, not for every file
         with self._reachable():
-            for file in self.listing.files(pairs, cid=keyvalues.get("cid", "")):
-                record = as_record(file)
+            for file in self.listing.files(pairs, keyvalues.get("cid", "")):
+                record = file.as_record()
                 if record.id in here:
                     known = here[record.id]
                     here[record.id] = attrs.evolve(known, public=known.public or file.public)
@@ -85,7 +88,7 @@ class PinataRemote:
         if there:
             superseded = keyvalues.get("superseded", None if "cid" in keyvalues else "false")
             with store.index.reading() as connection:
-                rows = supersede.selected(connection, [{"id": id} for id in there], superseded)
+                rows = claims.select_superseded(connection, [{"id": id} for id in there], superseded)
             local = [
                 attrs.evolve(record, path=path if (path := store.objects.path(record.cid)).exists() else None)
                 for record in (there[row["id"]] for row in rows)
@@ -111,7 +114,7 @@ class PinataRemote:
         Args:
             run_key: only those of executions with this key.
         """
-        found = {}
+        found: dict[str, PinataFile] = {}
         with self._reachable():
             found = self.listing.documents()
         return {
@@ -122,24 +125,20 @@ class PinataRemote:
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        from stargazer.storage.download.sources import Gateway
-
-        networks: set[bool] = set()
-        with self._reachable():
-            networks = {file.public for file in self.listing.files({}, cid=cid)}
-        found: list[Source] = []
-        if False in networks:
-            found.append(PrivateLink(self.api, self._private_gateway))
-        if True in networks:
-            found.append(Gateway(self._gateway, self._token))
-        return found
+        networks = {file.public for file in self._holders(cid)}
+        private: list[Source] = [PrivateLink(self.api, self._private_gateway)] if False in networks else []
+        return [*private, *([Gateway(self._gateway, self._token)] if True in networks else [])]
 
     def size(self, cid: str) -> int:
         """Bytes of a CID as the account says, which counts the nodes of the tree."""
-        sizes: list[int] = []
+        return max((file.size for file in self._holders(cid)), default=0)
+
+    def _holders(self, cid: str) -> list[PinataFile]:
+        """The account's files with this CID; none if the service cannot be asked."""
+        found: list[PinataFile] = []
         with self._reachable():
-            sizes = [file.size for file in self.listing.files({}, cid=cid)]
-        return max(sizes, default=0)
+            found += self.listing.files({}, cid)
+        return found
 
     # bringing records
 
@@ -201,7 +200,7 @@ class PinataRemote:
 
     def _note_files(self, store: Store, record: IpFile) -> None:
         """Remember where in the account a record is."""
-        files = [file for file in self.listing.files({}, cid=record.cid) if as_record(file).id == record.id]
+        files = [file for file in self.listing.files({}, record.cid) if file.as_record().id == record.id]
         with store.index.transaction():
             for file in files:
                 store.outbox.sent(record.id, file.public, file.id)
@@ -225,3 +224,97 @@ class PinataRemote:
             if not self._unreachable:
                 warnings.warn(f"Pinata cannot be asked, so only what is here counts: {error}", stacklevel=4)
             self._unreachable = True
+
+
+class Listing:
+    """The files of an account as the service lists them: asked anew when its last answer is older than FRESH.
+
+    Raises, from every method:
+        Unavailable: the service cannot be asked now.
+        Refused: it does not answer this account.
+    """
+
+    def __init__(self, api: PinataApi):
+        self._api = api
+        self._known: dict[object, tuple[float, list[PinataFile]]] = {}
+        self._lock = threading.RLock()
+        self._failure: tuple[float, Unavailable] | None = None
+
+    def files(self, keyvalues: Mapping[str, str], cid: str = "") -> list[PinataFile]:
+        """The files with every one of these pairs (and this CID, if one is given)."""
+        found = []
+        for public in (False, True):
+            files = self._asked({}, "", public, FEW + 1)  # if they are few: one question instead of many
+            if len(files) > FEW:
+                files = self._asked(keyvalues, cid, public)
+            found += [file for file in files if keyvalues.items() <= file.keyvalues.items()]
+        return [file for file in found if cid in ("", file.cid)]
+
+    def documents(self) -> dict[str, PinataFile]:
+        """The provenance documents by CID.
+
+        Raises:
+            StorageError: they are of an older format.
+        """
+        found = {file.cid: file for file in self.files({"asset": "provenance"})}
+        if any(file.keyvalues.get("kind") == "note" for file in found.values()):
+            raise StorageError(
+                "the account at Pinata was written by an older Stargazer (format 1): nothing was changed; use another "
+                "account, or remove its files and push them again from a store of this version"
+            )
+        return found
+
+    def forget(self) -> None:
+        """The account was changed by us."""
+        with self._lock:
+            self._known.clear()
+            self._failure = None
+
+    def _asked(
+        self, keyvalues: Mapping[str, str], cid: str, public: bool, most: int | None = None
+    ) -> list[PinataFile]:
+        key = tuple(sorted(keyvalues.items())), cid, public, most
+        with self._lock:
+            if self._failure is not None and time.monotonic() - self._failure[0] < FRESH:
+                raise self._failure[1]
+            if key not in self._known or time.monotonic() - self._known[key][0] > FRESH:
+                try:
+                    files = list(islice(self._api.files(public=public, keyvalues=keyvalues, cid=cid), most))
+                except Unavailable as error:
+                    # not asked again for a while: everybody would wait for it in turn
+                    self._failure = time.monotonic(), error
+                    raise
+                self._known[key] = time.monotonic(), files
+            return self._known[key][1]
+
+
+class PrivateLink:
+    """The private network of an account as a source: every attempt gets a signed link of its own, which nobody sees.
+
+    Args:
+        api: the account.
+        gateway: host or URL of the account's own gateway; the service is asked for it if it is empty.
+    """
+
+    name = "Pinata (private)"
+
+    def __init__(self, api: PinataApi, gateway: str = ""):
+        self._api, self._gateway = api, gateway
+
+    @contextlib.contextmanager
+    def open(self, cid: str, offset: int) -> Iterator[Body]:
+        """The file's bytes from `offset` on, or from 0.
+
+        Raises:
+            SourceError: the service signs no link, or the link gives no bytes.
+        """
+        try:
+            self._gateway = self._gateway or self._api.gateway()
+            base = self._gateway if "://" in self._gateway else f"https://{self._gateway}"
+            link = self._api.private_link(f"{base.rstrip('/')}/files/{cid}")
+        except (Unavailable, Refused) as error:
+            raise SourceError(str(error), passing=isinstance(error, Unavailable)) from None
+        if urlsplit(link).hostname != urlsplit(base).hostname:
+            raise SourceError("signed a link to another host than the account's gateway")
+        with open_url(link, offset=offset, same=True) as body:
+            yield body

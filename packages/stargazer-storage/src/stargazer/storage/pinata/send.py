@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import IpFile, StargazerError
+from stargazer.storage.download.http import FileProgress
 from stargazer.storage.ledger.claims import statements_of
 from stargazer.storage.locks import outbox_turn
 from stargazer.storage.outbox import Sent, Waiting
-from stargazer.storage.pinata.api import Unavailable
-from stargazer.storage.pinata.listing import LEDGER, as_record
+from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Unavailable
 from stargazer.storage.pinata.upload import upload
+from stargazer.storage.store import Store
 from stargazer.storage.threads import each
-
-if TYPE_CHECKING:
-    from stargazer.storage.download.http import FileProgress
-    from stargazer.storage.pinata.api import PinataApi, PinataFile
-    from stargazer.storage.store import Store
 
 __all__ = ["Sender"]
 
@@ -40,10 +35,12 @@ class Sender:
         with outbox_turn(self._store.root):
             before = self._outbox.waiting()
             for rank in (0, 1):
-                items = [item for item in self._outbox.waiting() if item.rank == rank]
                 held = self._incomplete() if rank else frozenset()
-                ready = [item for item in items if item.cid not in held]
-                each(self._try, _in_sequence(ready), AT_ONCE, "stargazer-send")
+                groups: dict[str, list[Waiting]] = {}  # those of the same bytes follow one another
+                for item in self._outbox.waiting():
+                    if item.rank == rank and item.cid not in held:
+                        groups.setdefault(item.cid, []).append(item)
+                each(self._try, groups.values(), AT_ONCE, "stargazer-send")
             still = {item.number: item for item in self._outbox.waiting()}
         left = [
             attrs.evolve(there, error=there.error or self._down)
@@ -79,20 +76,18 @@ class Sender:
         record = self._store.here(item.record)
         if record is None:
             self._follow(item)
-        elif known := self._outbox.remote_id(item.record, item.public):
-            self._correct(item, record, known)
-        elif item.wanted and not (item.attempts and self._found(item, record)):
+            return
+        if known := self._outbox.remote_id(item.record, item.public):
+            file = self._api.file(known, public=item.public)
+            if file is not None:  # it says how the record came to be, which may have changed
+                if dict(file.keyvalues) != self._keyvalues(record):
+                    self._update(file, record)
+                return
+            self._outbox.removed(item.record, item.public)  # by somebody
+        elif item.attempts and self._found(item, record):
+            return
+        if item.wanted:
             self._upload(item, record)
-
-    def _correct(self, item: Waiting, record: IpFile, file_id: str) -> None:
-        """The record's file is there already: it says how the record came to be, which may have changed."""
-        file = self._api.file(file_id, public=item.public)
-        if file is None:  # somebody removed it
-            self._outbox.removed(item.record, item.public)
-            if item.wanted:
-                self._upload(item, record)
-        elif dict(file.keyvalues) != self._keyvalues(record):
-            self._update(file, record)
 
     def _follow(self, item: Waiting) -> None:
         """The record is gone here: its file there gets the metadata that it was changed to, or goes as well.
@@ -120,22 +115,20 @@ class Sender:
 
     def _files(self, item: Waiting) -> list[PinataFile]:
         """The files of a record that is gone here, as far as it is known here that they were made."""
-        made_by = self._makers(item.record)
-        listed = self._api.files(public=item.public, cid=item.cid)
-        found = {
-            file.id: file
-            for file in listed
-            if as_record(file).id == item.record and file.keyvalues.get("provenance_cid", "") in made_by
+        made_by = {""}  # the CIDs of provenance with which it was here, or is
+        for cid in self._store.claims.ever_on(item.record):
+            with contextlib.suppress(StargazerError):
+                statements = statements_of(cid, self._store.document(cid))
+                made_by |= {statement.made_by for statement in statements if statement.id == item.record}
+        ids = {
+            file.id
+            for file in self._api.files(public=item.public, cid=item.cid)
+            if file.as_record().id == item.record and file.keyvalues.get("provenance_cid", "") in made_by
         }
-        for id in {*found, self._outbox.remote_id(item.record, item.public)} - {
-            ""
-        }:  # listings are late in both directions
-            file = self._api.file(id, public=item.public)
-            if file is not None:
-                found[id] = file
-            else:
-                found.pop(id, None)
-        return list(found.values())
+        ids |= {self._outbox.remote_id(item.record, item.public)} - {""}
+        # listings are late in both directions
+        files = [self._api.file(id, public=item.public) for id in sorted(ids)]
+        return [file for file in files if file is not None]
 
     def _update(self, file: PinataFile, record: IpFile) -> None:
         pairs = self._keyvalues(record)
@@ -143,20 +136,15 @@ class Sender:
         self._api.update(file.id, public=file.public, keyvalues={**pairs, **gone})
 
     def _upload(self, item: Waiting, record: IpFile) -> None:
-        path = self._store.read_here(record.cid)
-
-        def remember(url: str) -> None:
-            self._outbox.resumable(item, url)
-
         file = upload(
             self._api,
-            path,
+            self._store.read_here(record.cid),
             cid=record.cid,
             name=_printable(record.name) or record.cid,
             keyvalues=self._keyvalues(record),
             public=item.public,
             url=item.upload_url,
-            on_url=remember,
+            on_url=lambda url: self._outbox.resumable(item, url),
             progress=lambda done, total: self._progress(record.name, done, total),
         )
         self._outbox.sent(record.id, item.public, file.id)
@@ -164,7 +152,7 @@ class Sender:
     def _found(self, item: Waiting, record: IpFile) -> bool:
         """Whether the record's file is on its network already, and if so remember it."""
         files = self._api.files(public=item.public, cid=item.cid)
-        same = [file for file in files if as_record(file).id == item.record]
+        same = [file for file in files if file.as_record().id == item.record]
         same.sort(key=lambda file: dict(file.keyvalues) != self._keyvalues(record))
         for file in same[:1]:
             self._outbox.sent(item.record, item.public, file.id)
@@ -176,24 +164,7 @@ class Sender:
             return dict(record.keyvalues)
         return {**record.keyvalues, LEDGER: "own" if self._store.ledger.is_own(record.cid) else "foreign"}
 
-    def _makers(self, record: str) -> set[str]:
-        """The CIDs of provenance with which a record was here, or is."""
-        found: set[str] = {""}
-        for cid in self._store.claims.ever_on(record):
-            with contextlib.suppress(StargazerError):
-                statements = statements_of(cid, self._store.document(cid))
-                found |= {statement.made_by for statement in statements if statement.id == record}
-        return found
-
 
 def _printable(name: str) -> str:
     """A name as Pinata takes it: control characters are escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
-
-
-def _in_sequence(items: Sequence[Waiting]) -> list[list[Waiting]]:
-    """Entries that may be sent at once: those of the same bytes follow one another."""
-    groups: dict[str, list[Waiting]] = {}
-    for item in items:
-        groups.setdefault(item.cid, []).append(item)
-    return list(groups.values())

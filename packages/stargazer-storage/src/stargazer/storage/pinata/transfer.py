@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.assets import ConfigurationError, IpFile, StargazerError
 from stargazer.storage.companions import with_companions
-from stargazer.storage.store import Store
 from stargazer.storage.threads import each
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def account_of(store: Store) -> PinataRemote:
     Raises:
         ConfigurationError: it has none.
     """
-    from stargazer.storage.pinata.remote import PinataRemote
+    from stargazer.storage.pinata.remote import PinataRemote  # here: `add` loads no HTTP without an account
 
     remote = store.remote
     if not isinstance(remote, PinataRemote):
@@ -101,7 +100,7 @@ def pull(
     missing = {
         record.cid: record
         for record in known
-        if record.path is None and (store.mirrors(record.cid) or account.listing.files({}, cid=record.cid))
+        if record.path is None and (store.mirrors(record.cid) or account.listing.files({}, record.cid))
     }
     if bytes_too:
         each(bring, missing.values(), AT_ONCE, "stargazer-pull")

@@ -1,8 +1,18 @@
 from ._workspace import workspace
 from .archives import pack
-from .environments import AssetEnvironment, WorkflowEnvironment, named_outputs
-from .events import Event, observe
-from .options import Miss, NotRemembered, Refresh, asking_why, log_to, misses_told, refreshed, refreshing
+from .environments import AssetEnvironment, WorkflowEnvironment, named_outputs, parallel
+from .options import (
+    Event,
+    Miss,
+    NotRemembered,
+    Refresh,
+    asking_why,
+    log_to,
+    misses_told,
+    observe,
+    refreshed,
+    refreshing,
+)
 from .reproduce.recompute import execution_of
 from .reproduce.repeat import Again, Compared, repeat
 from .reproduce.replay import Replay, Replayed, replay, replay_bundle
@@ -27,6 +37,7 @@ __all__ = [
     "named_outputs",
     "observe",
     "pack",
+    "parallel",
     "refreshed",
     "refreshing",
     "repeat",

@@ -31,15 +31,16 @@ from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.storage import Settings, Store, account, now
 from stargazer.storage.lineage import Nearest, find_nearest
 from stargazer.tasks.execution._workspace import claim, open_workspace, sweep
-from stargazer.tasks.execution.arguments import bound_arguments
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
 from stargazer.tasks.execution.digest.run_key import run_key, script_digest, task_digest
-from stargazer.tasks.execution.events import Event, Kind, announce
 from stargazer.tasks.execution.inputs import Shared, lay_out, obtain
 from stargazer.tasks.execution.locks import key_lock
 from stargazer.tasks.execution.options import (
+    Event,
+    Kind,
     Miss,
     NotRemembered,
+    announce,
     bound,
     log_folder,
     misses_told,
@@ -48,7 +49,15 @@ from stargazer.tasks.execution.options import (
 from stargazer.tasks.execution.registry import TaskCode
 from stargazer.tasks.execution.slots import Slots
 from stargazer.tasks.execution.threads import to_the_end
-from stargazer.tasks.execution.values import assets_in, described, leaves, named_tuple, rebuilt, result_type
+from stargazer.tasks.execution.values import (
+    assets_in,
+    bound_arguments,
+    described,
+    leaves,
+    named_tuple,
+    rebuilt,
+    result_type,
+)
 from stargazer.tasks.tools import ResolvedTool, Session, use_session
 
 __all__ = ["Call", "execute", "holds_slots", "result_role"]

@@ -1,4 +1,5 @@
-"""The decorators that make a function a task (one operation, on slots, memoised) or a workflow (calls of tasks).
+"""The decorators that make a function a task (one operation, on slots, memoised) or a workflow (calls of tasks, some of
+them in parallel).
 
 htslib = AssetEnvironment(name="htslib", tools=[samtools], resources=flyte.Resources(cpu=1, memory="1Gi"))
 
@@ -19,18 +20,22 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeVar, get_origin, overload
+from typing import Any, TypeAlias, TypeVar, get_origin, overload
 
 import flyte
 from stargazer.assets import ConfigurationError, current_client
-from stargazer.tasks.execution.arguments import bound_arguments
 from stargazer.tasks.execution.call import execute
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
-from stargazer.tasks.execution.options import bound
+from stargazer.tasks.execution.options import NotRemembered, bound, misses_told
 from stargazer.tasks.execution.registry import TASKS, Declared, TaskCode
-from stargazer.tasks.execution.values import assets_in, named_tuple, result_type
+from stargazer.tasks.execution.values import assets_in, bound_arguments, named_tuple, result_type
 
-__all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs"]
+__all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs", "parallel"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+Awaited: TypeAlias = Coroutine[Any, Any, A]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -183,3 +188,34 @@ def _slots(resources: flyte.Resources | None) -> tuple[int, int]:
     cores = -(-int(cpu[:-1]) // 1000) if cpu.endswith("m") else max(1, round(float(cpu)))
     unit = UNITS.get(memory[-2:], 0)
     return cores, int(float(memory[:-2] if unit else memory) * (1 << unit))
+
+
+@overload
+async def parallel(coroutines: tuple[Awaited[A], Awaited[B]]) -> tuple[A, B]: ...
+@overload
+async def parallel(coroutines: tuple[Awaited[A], Awaited[B], Awaited[C]]) -> tuple[A, B, C]: ...
+@overload
+async def parallel(coroutines: list[Awaited[A]]) -> list[A]: ...
+async def parallel(coroutines: list[Awaited[Any]] | tuple[Awaited[Any], ...]) -> Any:
+    """The results of coroutines run at the same time, in order: a tuple for a tuple, else a list.
+
+    The first failure cancels the others and is raised as it is. Where it was only asked what is remembered, all are
+    asked first.
+    """
+    if misses_told() is not None:
+        asked = await asyncio.gather(*coroutines, return_exceptions=True)
+        failures = [result for result in asked if isinstance(result, BaseException)]
+        if failures:
+            raise min(failures, key=lambda failure: isinstance(failure, NotRemembered))
+        return tuple(asked) if isinstance(coroutines, tuple) else asked
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(coroutine) for coroutine in coroutines]
+    except BaseExceptionGroup as failures:
+        raise _first(failures) from None
+    results = [task.result() for task in running]
+    return tuple(results) if isinstance(coroutines, tuple) else results
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -1,12 +1,13 @@
-"""What holds for the task calls within a `with` block: what is computed anew or not at all, and where logs go."""
+"""What holds for task calls within a `with` block: who is told of events, what is computed anew, where logs go."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import attrs
 from stargazer.assets import StargazerError
@@ -15,19 +16,50 @@ if TYPE_CHECKING:
     from stargazer.storage.lineage import Nearest
 
 __all__ = [
+    "Event",
+    "Kind",
     "Miss",
     "NotRemembered",
+    "Observer",
     "Refresh",
     "Refreshing",
+    "announce",
     "asking_why",
     "bound",
     "log_folder",
     "log_to",
     "misses_told",
+    "observe",
     "refresh_wanted",
     "refreshed",
     "refreshing",
 ]
+
+
+Kind: TypeAlias = Literal["waiting", "started", "finished", "memo hit", "failed"]
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Something that happened to one task call.
+
+    Attributes:
+        kind: `waiting` (for slots or for another process doing the same), `started`, `finished`, `memo hit`, `failed`.
+        task: the task's name.
+        call: tells the calls of one process apart.
+        label: what it works on, for people: sample, lane, interval.
+        seconds: since it started, for the last three kinds; since it was called, for the others.
+        note: why it failed, or why it is not memoised.
+        cores: the slots it holds, when started.
+    """
+
+    kind: Kind
+    task: str
+    call: int
+    label: str = ""
+    seconds: float = 0.0
+    note: str = ""
+    cores: int = 0
 
 
 class NotRemembered(StargazerError):
@@ -92,7 +124,9 @@ class Refreshing:
 
 
 T = TypeVar("T")
+Observer: TypeAlias = Callable[[Event], None]
 
+_observers: ContextVar[tuple[Observer, ...]] = ContextVar("stargazer_observers", default=())
 _refresh: ContextVar[Refreshing | None] = ContextVar("stargazer_refresh", default=None)
 _logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
 _misses: ContextVar[list[Miss] | None] = ContextVar("stargazer_misses", default=None)
@@ -113,6 +147,23 @@ def bound(variable: ContextVar[T], value: T) -> Iterator[None]:
         yield
     finally:
         variable.reset(token)
+
+
+def observe(observer: Observer) -> contextlib.AbstractContextManager[None]:
+    """Have `observer` called, in the task's own thread, for every event within a `with` block.
+
+    What it raises is a warning: watching never fails what is watched.
+    """
+    return bound(_observers, (*_observers.get(), observer))
+
+
+def announce(event: Event) -> None:
+    """Tell all observers."""
+    for observer in _observers.get():
+        try:
+            observer(event)
+        except Exception as error:
+            warnings.warn(f"an observer of {event.task} failed: {error!r}", stacklevel=2)
 
 
 def refreshing(*tasks: str, below: bool = False) -> contextlib.AbstractContextManager[None]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from stargazer.assets import InvalidAssetError
+from stargazer.tasks.execution.digest.run_key import package_of
 
 if TYPE_CHECKING:
     from stargazer.tasks.tools import ResolvedTool
 
-__all__ = ["TASKS", "Declared", "TaskCode", "find_task", "full_names", "package_of"]
+__all__ = ["TASKS", "Declared", "TaskCode", "find_task", "full_names"]
 
 
 class Declared(Protocol):
@@ -74,12 +75,6 @@ def full_names(name: str) -> list[str]:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(short)}"
         raise InvalidAssetError(f"no task {name!r}; {hint}")
     return found
-
-
-def package_of(module: str) -> str:
-    """The package of a distribution that holds a module: `stargazer.tasks`, or what the module's name begins with."""
-    parts = module.split(".")
-    return ".".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
 
 
 @functools.cache

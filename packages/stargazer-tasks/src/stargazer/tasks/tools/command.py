@@ -5,27 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from attrs import field, frozen
-from stargazer.assets import ConfigurationError, ToolError
+from stargazer.assets import ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import Completed, run_stages, useful_line
 from stargazer.tasks.tools.processes import Stage
 from stargazer.tasks.tools.session import Session, current_session
-from stargazer.tasks.tools.sources import ResolvedTool, Source
+from stargazer.tasks.tools.sources import Sourced
 
 __all__ = ["Argument", "Command", "Pipeline", "Tool", "expect"]
-
-VARIABLE = "STARGAZER_TOOLS"
 
 Argument: TypeAlias = str | int | float | Path
 
 
 @frozen
-class Tool:
+class Tool(Sourced):
     """An external program; calling it makes a command, awaiting the command runs it.
 
         await samtools("index", "-@", session.threads, bam)
@@ -36,8 +34,6 @@ class Tool:
     shows first.
     """
 
-    name: str
-    sources: tuple[Source, ...]
     useful_line: Callable[[str], str | None] = field(default=useful_line, kw_only=True, eq=False)
 
     def __call__(
@@ -45,32 +41,6 @@ class Tool:
     ) -> Command:
         """Return the command with these arguments; `stdin` and `stdout` redirect from and to files."""
         return Command(tool=self, args=args, stdin=stdin, stdout=stdout)
-
-    def resolve(self, preferred: Mapping[str, str] | None = None) -> ResolvedTool:
-        """Return this tool as found on this machine; starts no process for a pinned wheel.
-
-        Raises:
-            ToolError: no source has it, or one has a version that is not accepted.
-            ConfigurationError: it is preferred from a kind of source that it does not have.
-        """
-        if preferred is None:
-            preferred = _preferences(os.environ.get(VARIABLE, ""))
-        sources = self._ordered(preferred.get(self.name))
-        for source in sources:
-            resolved = source.find(self.name)
-            if resolved is not None:
-                return resolved
-        looked = "\n".join(f"  - {source.describe()}" for source in sources)
-        raise ToolError(f"{self.name} was not found. Any one of these gives it:\n{looked}")
-
-    def _ordered(self, kind: str | None) -> list[Source]:
-        if kind is None:
-            return list(self.sources)
-        if kind not in (kinds := [source.kind for source in self.sources]):
-            raise ConfigurationError(
-                f"{VARIABLE} asks for {self.name} from {kind!r}; it can come from: {', '.join(kinds)}"
-            )
-        return sorted(self.sources, key=lambda source: source.kind != kind)
 
 
 def _arguments(values: tuple[Any, ...]) -> tuple[Argument, ...]:
@@ -188,18 +158,6 @@ def expect(path: str | Path, by: str) -> Path:
         f"{by} wrote nothing: it ended without an error, but {path.name!r} {state}"
         + (f"; {full}" if full else "")
     )
-
-
-def _preferences(text: str) -> dict[str, str]:
-    preferred = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, kind = (part.strip() for part in item.partition("="))
-        if not (name and equals and kind):
-            raise ConfigurationError(
-                f"{VARIABLE}={text!r}: expected name=kind, as in samtools=path, not {item!r}"
-            )
-        preferred[name] = kind
-    return preferred
 
 
 def _rendered(argument: Argument, session: Session) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from attrs import field, frozen
-from stargazer.assets import ToolError
+from stargazer.assets import ConfigurationError, ToolError
 
 __all__ = [
     "ENGINES",
@@ -21,6 +21,7 @@ __all__ = [
     "OnPath",
     "ResolvedTool",
     "Source",
+    "Sourced",
     "Wheel",
     "launched",
     "python_command",
@@ -30,6 +31,7 @@ __all__ = [
 ENGINES = Path(__file__).with_name("engines")
 """The folder of the stand-alone scripts that run an engine of a wheel in a child process."""
 
+VARIABLE = "STARGAZER_TOOLS"
 _VERSION_TIMEOUT = 60  # seconds; a JVM on a cold network disk is slow, a program waiting for input never ends
 
 
@@ -66,6 +68,40 @@ class Source(Protocol):
     def describe(self) -> str:
         """Return where this source looked and how to get the tool there, for the error message."""
         ...
+
+
+@frozen
+class Sourced:
+    """Something with a name that comes from one of several sources, which are tried in order."""
+
+    name: str
+    sources: tuple[Source, ...]
+
+    def resolve(self, preferred: Mapping[str, str] | None = None) -> ResolvedTool:
+        """Return this tool as found on this machine; starts no process for a pinned wheel.
+
+        Raises:
+            ToolError: no source has it, or one has a version that is not accepted.
+            ConfigurationError: it is preferred from a kind of source that it does not have.
+        """
+        if preferred is None:
+            preferred = _preferences(os.environ.get(VARIABLE, ""))
+        sources = self._ordered(preferred.get(self.name))
+        for source in sources:
+            resolved = source.find(self.name)
+            if resolved is not None:
+                return resolved
+        looked = "\n".join(f"  - {source.describe()}" for source in sources)
+        raise ToolError(f"{self.name} was not found. Any one of these gives it:\n{looked}")
+
+    def _ordered(self, kind: str | None) -> list[Source]:
+        if kind is None:
+            return list(self.sources)
+        if kind not in (kinds := [source.kind for source in self.sources]):
+            raise ConfigurationError(
+                f"{VARIABLE} asks for {self.name} from {kind!r}; it can come from: {', '.join(kinds)}"
+            )
+        return sorted(self.sources, key=lambda source: source.kind != kind)
 
 
 def _script(value: str | Path) -> Path:
@@ -222,6 +258,18 @@ def _reported_version(executable: str, state: tuple[int, int], args: tuple[str, 
     if match is None:
         raise ToolError(f"{command!r} does not tell its version: it printed {text[:200]!r}, not {pattern!r}")
     return match.group(1)
+
+
+def _preferences(text: str) -> dict[str, str]:
+    preferred = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, kind = (part.strip() for part in item.partition("="))
+        if not (name and equals and kind):
+            raise ConfigurationError(
+                f"{VARIABLE}={text!r}: expected name=kind, as in samtools=path, not {item!r}"
+            )
+        preferred[name] = kind
+    return preferred
 
 
 def _numbers(version: str) -> tuple[int, ...]:

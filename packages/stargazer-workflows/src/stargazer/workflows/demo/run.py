@@ -13,7 +13,7 @@ from stargazer.workflows.demo.simulate import MANIFEST, simulate_trio
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Refresh
-    from stargazer.workflows.runs import Run
+    from stargazer.workflows._run import Run
 
 __all__ = ["Demo", "is_simulated", "prepare", "run_demo"]
 
