@@ -17,7 +17,7 @@ from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.files import is_there, place_link
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
-from stargazer.storage.locks import Tell, alone, silent, try_alone
+from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import rebuild
 from stargazer.storage.maintenance._evict import evicted, forget
 from stargazer.storage.maintenance.leftovers import SweepReport, remove_tree, sweep
@@ -214,7 +214,7 @@ class _Check:
 
     def _documents_of_both(self) -> None:
         """Documents that lie in both folders are the store's own: the copy among those of others goes."""
-        with try_alone(self.store.root) as nobody_else:
+        with alone(self.store.root, wait=False) as nobody_else:
             for cid in sorted(self.twice if nobody_else else ()):  # else it may be on its way
                 if self.own.stat(cid) and self.foreign.stat(cid):
                     if self.report.repair:
@@ -255,7 +255,7 @@ class _Check:
         act: Callable[[Path], object] = self.objects.set_aside
         if path.name.startswith(".new-"):
             why, done, act = "left by a process that was killed", "removed", remove_tree
-            with try_alone(self.store.root) as nobody_else:
+            with alone(self.store.root, wait=False) as nobody_else:
                 if not nobody_else:
                     return
         elif is_cid(path.name) and path.is_symlink():
