@@ -285,17 +285,16 @@ def render_difference(difference: Difference, contents: Sequence[str] = ()) -> s
 
 def difference_as_json(difference: Difference, contents: Sequence[str] = ()) -> dict[str, Any]:
     """The same for programs."""
-    sides = {
-        name: {
-            "cid": step.entry.cid,
-            "name": step.entry.name,
-            "keyvalues": dict(step.entry.keyvalues),
-            "provenance_cid": step.provenance_cid,
-        }
-        for name, step in (("a", difference.a), ("b", difference.b))
-    }
     return {
-        **sides,
+        **{
+            name: {
+                "cid": step.entry.cid,
+                "name": step.entry.name,
+                "keyvalues": dict(step.entry.keyvalues),
+                "provenance_cid": step.provenance_cid,
+            }
+            for name, step in (("a", difference.a), ("b", difference.b))
+        },
         "same_bytes": difference.same_bytes,
         "divergences": [attrs.asdict(divergence) for divergence in difference.divergences],
         "contents": list(contents),
