@@ -114,11 +114,8 @@ def steps_of(store: Store, records: Iterable[IpFile]) -> list[Step]:
 
 def executions_of(store: Store, records: Iterable[IpFile]) -> dict[str, Execution]:
     """The executions among those steps, by the CIDs of their documents."""
-    return {
-        step.provenance_cid: step.document
-        for step in steps_of(store, records)
-        if isinstance(step.document, Execution)
-    }
+    documents = {step.provenance_cid: step.document for step in steps_of(store, records)}
+    return {cid: document for cid, document in documents.items() if isinstance(document, Execution)}
 
 
 def as_json(step: Step) -> dict[str, Any]:
