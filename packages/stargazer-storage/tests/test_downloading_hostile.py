@@ -82,13 +82,13 @@ class Cutting:
             raise SourceError("broke the connection", passing=True)
 
 
-def assembly(part: Part, clock: Clock) -> Assembly[dict[str, str]]:
+def assembly(part: Part) -> Assembly[dict[str, str]]:
     """Of CONTENT; a source has 60 s, in which 4,096 bytes a second come."""
 
     def judge(found: dict[str, str], size: int) -> None:
         assert found == {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
-    return Assembly("", part, lambda fd: SumHasher(fd, ["sha256"]), judge, SIZE, speed=lambda: Speed(clock))
+    return Assembly("", part, lambda fd: SumHasher(fd, ["sha256"]), judge, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,11 @@ def test_who_cuts_and_goes_on_too_slowly_has_a_budget_of_time(
 ) -> None:
     monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
+    monkeypatch.setattr(fetch, "Speed", lambda: Speed(clock))
     bad, good = Cutting(clock, count, seconds), Cutting(clock, SIZE, 1.0)
 
     with open_part(tmp_path / "part") as part:
-        assert assembly(part, clock).bring([bad, good]) == []
+        assert assembly(part).bring([bad, good]) == []
         assert part.head(SIZE) == CONTENT
 
     assert len(bad.opened) <= most
@@ -112,10 +113,11 @@ def test_who_cuts_and_goes_on_too_slowly_has_a_budget_of_time(
 def test_who_cuts_and_is_fast_enough_is_asked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
+    monkeypatch.setattr(fetch, "Speed", lambda: Speed(clock))
     only = Cutting(clock, 5000, 1.0)
 
     with open_part(tmp_path / "part") as part:
-        assert assembly(part, clock).bring([only]) == []
+        assert assembly(part).bring([only]) == []
 
     assert len(only.opened) == SIZE / 5000
 
@@ -125,9 +127,10 @@ def test_alone_a_source_that_is_too_slow_is_said_to_be(
 ) -> None:
     monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
+    monkeypatch.setattr(fetch, "Speed", lambda: Speed(clock))
 
     with open_part(tmp_path / "part") as part:
-        (fault,) = assembly(part, clock).bring([Cutting(clock, 10, 30.0)])
+        (fault,) = assembly(part).bring([Cutting(clock, 10, 30.0)])
         assert part.size == 60  # two connections in each of three rounds; the next call goes on there
 
     assert str(fault.error) == "is too slow: 20 bytes in 60 s"

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 import requests
 from requests.adapters import HTTPAdapter
 from stargazer.assets.addresses import hidden
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 if TYPE_CHECKING:
-    from urllib3 import HTTPResponse, PoolManager
+    from urllib3 import HTTPResponse
 
 __all__ = ["HEADERS_SECONDS", "Watch", "session"]
 
@@ -64,15 +63,16 @@ class Watch:
     Args:
         connected: the connection's socket; None for one that cannot be cut.
         seconds: for one step.
+
+    Attributes:
+        late: it was cut.
     """
 
     def __init__(self, connected: socket.socket | None, seconds: float) -> None:
         self._connected, self._seconds = connected, seconds
-        self._wake = threading.Condition()
+        self._over = threading.Event()
         self._began: float | None = None
-        self._over = False
         self.late = False
-        """Whether it was cut."""
 
     def __enter__(self) -> Self:
         if self._connected is not None:
@@ -81,9 +81,7 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._wake:
-            self._over = True
-            self._wake.notify()
+        self._over.set()
         if self._connected is not None:
             self._thread.join()
 
@@ -98,26 +96,22 @@ class Watch:
 
     def _run(self) -> None:
         assert self._connected is not None
-        with self._wake:
-            while not self._over:
-                began = self._began
-                left = self._seconds if began is None else began + self._seconds - time.monotonic()
-                if left <= 0:
-                    self.late = True
-                    with contextlib.suppress(
-                        OSError
-                    ):  # of a TLS one the socket below it: safe from another thread
-                        socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
-                    return
-                self._wake.wait(left)
+        left = self._seconds
+        while not self._over.wait(left):
+            began = self._began
+            left = self._seconds if began is None else began + self._seconds - time.monotonic()
+            if left <= 0:
+                self.late = True
+                with contextlib.suppress(OSError):
+                    # of a TLS one the socket below it: safe from another thread
+                    socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
+                return
 
 
 class _Response(http.client.HTTPResponse):
     """An answer whose head and trailer are bounded; what http.client itself does not bound."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._heads = 0
+    _heads = 0
 
     def _read_status(self) -> tuple[str, int, str]:
         self._heads += 1
@@ -142,10 +136,9 @@ class _HeadersInTime(HTTPConnection):
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         connected, silent = self.sock, self.timeout if isinstance(self.timeout, float) else 0.0
         seconds = max(HEADERS_SECONDS, silent) if silent > _ORDINARY else HEADERS_SECONDS
-        with Watch(connected, seconds) as watch:
+        with Watch(connected, seconds) as watch, watch.step():
             try:
-                with watch.step():
-                    response = super().getresponse()
+                response = super().getresponse()
             except Exception:
                 if watch.late:  # it was we who broke the connection
                     raise TimeoutError("the headers do not end") from None
@@ -161,27 +154,11 @@ class _TlsHeadersInTime(_HeadersInTime, HTTPSConnection):
     pass
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _HeadersInTime
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsHeadersInTime
-
-
 class _Adapter(HTTPAdapter):
     """No retries of its own: the caller knows what has arrived."""
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        _limit(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> PoolManager:
-        manager: PoolManager = super().proxy_manager_for(proxy, **options)
-        _limit(manager)
-        return manager
-
-
-def _limit(manager: PoolManager) -> None:
-    if "https" in manager.pool_classes_by_scheme and "SOCKS" not in type(manager).__name__:
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        if "SOCKS" not in type(pool).__name__:
+            pool.ConnectionCls = _TlsHeadersInTime if pool.scheme == "https" else _HeadersInTime
+        return pool

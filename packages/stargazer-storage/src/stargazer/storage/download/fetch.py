@@ -257,7 +257,6 @@ class Assembly(Generic[T]):
         size: bytes that are certain; a source that offers another number is refused.
         most: bytes that it has at most; a source that offers or sends more is refused.
         progress: told what has arrived.
-        speed: makes the measure of how fast a source is, over all the connections that it breaks.
     """
 
     def __init__(
@@ -269,10 +268,9 @@ class Assembly(Generic[T]):
         size: int | None = None,
         most: int | None = None,
         progress: Progress | None = None,
-        speed: Callable[[], Speed] = Speed,
     ) -> None:
         self._cid, self._part, self._certain, self._most = cid, part, size, most
-        self._new_hasher, self._judge, self._progress, self._new_speed = hasher, judge, progress, speed
+        self._new_hasher, self._judge, self._progress = hasher, judge, progress
         self._hasher = hasher(part.fd)
         self._visits = 1 if part.size else 0  # how many visits to sources this part is made of
 
@@ -286,8 +284,13 @@ class Assembly(Generic[T]):
         waiting = list(range(len(sources)))
         backoff = Backoff("nobody can be asked", PATIENCE, pause)
         try:
-            if self._certain is not None and self._part.size == self._certain and self._was_complete():
-                return []
+            if self._certain is not None and self._part.size == self._certain:
+                try:  # an earlier process may have left the whole file
+                    self._hash(0)
+                    self._conclude()
+                    return []
+                except SourceError:
+                    self._restart()
             while waiting:
                 for number in list(waiting):
                     error = self._bring_from(sources[number])
@@ -306,23 +309,13 @@ class Assembly(Generic[T]):
             self._hasher.close()
         return [faults[number] for number in sorted(faults)]
 
-    def _was_complete(self) -> bool:
-        """Whether an earlier process left the whole file."""
-        try:
-            self._hash(0)
-            self._conclude()
-        except SourceError:
-            self._restart()
-            return False
-        return True
-
     def _bring_from(self, source: Source) -> SourceError | None:
         """Why this source did not bring the file to its end, or None if the right bytes are there.
 
         It has a count of cuts and a budget of time: who gives too few bytes for the time that we wait for them, in one
         connection or in many, is left, and the next source goes on where it stopped.
         """
-        cuts, once_more, speed = 0, True, self._new_speed()
+        cuts, once_more, speed = 0, True, Speed()
         while True:
             check_interrupted()
             before = self._part.size
@@ -523,13 +516,11 @@ def open_part(path: Path) -> Iterator[Part]:
             part = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StorageError(f"{os.fspath(path.parent)!r} cannot be written: {reason(error)}") from error
-    try:
-        yield Part(path, part)
-    finally:
+    with open(part, "r+b", buffering=0):
         try:
-            if private or os.fstat(part).st_size == 0:  # by name while we hold the lock: nobody else's
-                with contextlib.suppress(OSError):
-                    if is_at(path, part):
-                        path.unlink()
+            yield Part(path, part)
         finally:
-            os.close(part)
+            with contextlib.suppress(OSError):
+                # by name while we hold the lock: nobody else's
+                if (private or os.fstat(part).st_size == 0) and is_at(path, part):
+                    path.unlink()

@@ -23,7 +23,7 @@ from stargazer.assets.addresses import without_secrets
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Backoff", "Body", "FileProgress", "Follow", "Pace", "Patience", "Progress", "Refused", "SourceError",
+__all__ = ["Backoff", "Body", "FileProgress", "Pace", "Patience", "Progress", "Refused", "SourceError",
            "Speed", "Unavailable", "anywhere", "is_safe", "may_pass", "never", "open_url", "parse_url", "read_all",
            "retry_after", "same_site", "send", "without_secrets"]  # fmt: skip
 
@@ -49,9 +49,6 @@ Progress = Callable[[int, int | None], object]
 
 FileProgress = Callable[[str, int, int | None], object]
 """The same of one of several files: told its name first."""
-
-Follow = Callable[[SplitResult, SplitResult], str]
-"""Judges a redirect from the address first asked: why not to follow it, or nothing."""
 
 
 class SourceError(StorageError):
@@ -119,8 +116,7 @@ class Backoff:
 
     def progressed(self) -> None:
         """Something was achieved: be as patient as in the beginning."""
-        self._failures = 0
-        self._waited = 0.0
+        self._failures, self._waited = 0, 0.0
 
     def again(self, failure: SourceError) -> None:
         """Wait before the next attempt.
@@ -141,15 +137,16 @@ class Backoff:
 
 
 class Pace:
-    """Keeps all threads below a service's rate once it complained, and speeds up again while it does not."""
+    """Keeps all threads below a service's rate once it complained, and speeds up again while it does not.
+
+    Attributes:
+        interval: seconds between two requests.
+    """
 
     def __init__(self, sleep: Callable[[float], object]) -> None:
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._next = 0.0
-        self._calm = 0
-        self.interval = 0.0
-        """Seconds between two requests."""
+        self._next, self._calm, self.interval = 0.0, 0, 0.0
 
     def wait(self) -> None:
         """Wait for this request's turn."""
@@ -284,18 +281,22 @@ def read_all(response: requests.Response, most: int) -> bytes:
 
 @frozen
 class Body:
-    """Bytes on their way, not verified by anybody."""
+    """Bytes on their way, not verified by anybody.
+
+    Attributes:
+        start: the offset in the file of the first byte that comes: the one asked for, or 0.
+        size: bytes of the whole file, where the source says so.
+        pieces: the bytes.
+    """
 
     start: int
-    """The offset in the file of the first byte that comes: the one asked for, or 0."""
     size: int | None
-    """Bytes of the whole file, where the source says so."""
     pieces: Iterator[bytes]
 
 
 @contextlib.contextmanager
 def open_url(
-    url: str, *, offset: int = 0, headers: Mapping[str, str] | None = None, follow: Follow | None = None
+    url: str, *, offset: int = 0, headers: Mapping[str, str] | None = None, same: bool = False
 ) -> Iterator[Body]:
     """The bytes behind a URL from an offset on, or from 0 where the server gives nothing else.
 
@@ -303,12 +304,12 @@ def open_url(
         url: http or https; secrets in it are never shown.
         offset: the first byte wanted.
         headers: sent to this host only, never to where it redirects.
-        follow: judges redirects; `anywhere` if None.
+        same: follow redirects to the same site only.
 
     Raises:
         SourceError: no connection, another answer than asked for, or (from `pieces`) a body that is cut or too slow.
     """
-    response = _get(url, offset, headers or {}, follow or anywhere)
+    response = _get(url, offset, headers or {}, same)
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         whole = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
         response.close()
@@ -316,7 +317,7 @@ def open_url(
             yield Body(offset, offset, iter(()))
             return
         offset = 0
-        response = _get(url, 0, headers or {}, follow or anywhere)
+        response = _get(url, 0, headers or {}, same)
     with response:
         start, size = _extent(response, offset)
         _check_encoding(response)
@@ -324,7 +325,7 @@ def open_url(
             yield Body(start, size, pieces)
 
 
-def _get(url: str, offset: int, headers: Mapping[str, str], follow: Follow) -> requests.Response:
+def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> requests.Response:
     """The answer after redirects: its status is 200, 206 or, for an offset, 416."""
     first = here = _split(url)
     for _ in range(MOST_REDIRECTS + 1):
@@ -336,7 +337,7 @@ def _get(url: str, offset: int, headers: Mapping[str, str], follow: Follow) -> r
             break
         response.close()
         there = _split(urljoin(urlunsplit(here), response.headers.get("Location", "")), "redirects to")
-        why = never(first, here, there) or follow(first, there)
+        why = never(first, here, there) or (same_site(first, there) if same else "")
         if why:
             raise SourceError(f"redirects to {without_secrets(urlunsplit(there))!r}, {why}: not followed")
         here = there
@@ -409,23 +410,26 @@ def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
 
 def _failure(error: BaseException, late: str) -> SourceError:
     """What a failed request comes to, in words that hold nothing of the request."""
-    import requests
     import urllib3
+    from requests import exceptions
 
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
-        if isinstance(error, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError):
+    if isinstance(error, exceptions.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
+        if isinstance(error, exceptions.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError):
             return SourceError(f"does not answer within {CONNECT_SECONDS:.0f} s", passing=True)
         return SourceError(late, passing=True)
-    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
-        return SourceError("cannot be trusted: no valid TLS certificate")
-    if isinstance(error, requests.exceptions.ProxyError):
-        return SourceError("cannot be reached: the proxy refuses (HTTP_PROXY, HTTPS_PROXY)")
-    if isinstance(error, requests.ConnectionError) and "NewConnectionError" in repr(error):
-        return SourceError("cannot be reached")
-    if isinstance(error, requests.ConnectionError) and "NameResolutionError" in repr(error):
-        return SourceError("cannot be reached: no such host, or no network")
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
-        return SourceError("the address or its token is malformed")
+    for kinds, sign, text in (
+        (
+            (exceptions.SSLError, urllib3.exceptions.SSLError),
+            "",
+            "cannot be trusted: no valid TLS certificate",
+        ),
+        (exceptions.ProxyError, "", "cannot be reached: the proxy refuses (HTTP_PROXY, HTTPS_PROXY)"),
+        (exceptions.ConnectionError, "NewConnectionError", "cannot be reached"),
+        (exceptions.ConnectionError, "NameResolutionError", "cannot be reached: no such host, or no network"),
+        ((exceptions.InvalidURL, exceptions.InvalidHeader), "", "the address or its token is malformed"),
+    ):
+        if isinstance(error, kinds) and sign in repr(error):
+            return SourceError(text)
     return SourceError("broke the connection", passing=True)
 
 
@@ -433,7 +437,7 @@ def _failure(error: BaseException, late: str) -> SourceError:
 
 
 def same_site(first: SplitResult, there: SplitResult) -> str:
-    """Follow to the same host or its subdomains, on the same port or from http to https."""
+    """Why not to follow to another host than this one and its subdomains, or to another port but from http to https."""
     host, target = first.hostname or "", there.hostname or ""
     if target != host and not target.endswith(f".{host}"):
         return "another site"
@@ -444,7 +448,7 @@ def same_site(first: SplitResult, there: SplitResult) -> str:
 
 
 def anywhere(first: SplitResult, there: SplitResult) -> str:
-    """Follow to any public host, and from a private one to private ones."""
+    """Why not to follow: from a public host no redirect leads to a private one."""
     if _is_private(there.hostname or "") and not _is_private(first.hostname or ""):
         return "an address of a private network"
     return ""
@@ -475,7 +479,7 @@ def is_safe(url: str) -> bool:
 
 
 def never(first: SplitResult, here: SplitResult, there: SplitResult) -> str:
-    """What no redirect may do, whoever asked."""
+    """Why not to follow a redirect, whoever asked; `first` was asked first, `here` redirects."""
     if "https" in (first.scheme, here.scheme) and there.scheme != "https":
         return "without encryption"
     if there.username is not None or there.password is not None:

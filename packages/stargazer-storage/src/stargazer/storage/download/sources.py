@@ -18,11 +18,9 @@ from stargazer.assets import InvalidAssetError
 from stargazer.storage.download.http import (
     Body,
     SourceError,
-    anywhere,
     is_safe,
     open_url,
     parse_url,
-    same_site,
     without_secrets,
 )
 
@@ -86,22 +84,20 @@ class Gateway:
     def open(self, cid: str, offset: int) -> AbstractContextManager[Body]:
         """The file's bytes; redirects stay on the gateway's host and its subdomains."""
         url = f"{self.base_url}/ipfs/{cid}"
-        return open_url(url, offset=offset, headers=self._headers(), follow=same_site)
+        return open_url(url, offset=offset, headers=self._headers(), same=True)
 
     def _headers(self) -> dict[str, str]:
         return {_TOKEN_HEADER: self.token} if self.token and is_safe(self.base_url) else {}
-
-
-def _mirror_url(url: str) -> str:
-    _checked(url)
-    return url
 
 
 @frozen
 class Mirror:
     """One file behind an http or https URL, whatever CID is asked of it."""
 
-    url: str = field(converter=_mirror_url, repr=lambda url: repr(without_secrets(url)))
+    url: str = field(repr=lambda url: repr(without_secrets(url)))
+
+    def __attrs_post_init__(self) -> None:
+        _checked(self.url)
 
     @property
     def name(self) -> str:
@@ -110,7 +106,7 @@ class Mirror:
 
     def open(self, cid: str, offset: int) -> AbstractContextManager[Body]:
         """The file's bytes; redirects may lead to other hosts, but not out of https or into a private network."""
-        return open_url(self.url, offset=offset, follow=anywhere)
+        return open_url(self.url, offset=offset)
 
 
 @frozen
@@ -143,14 +139,11 @@ class LocalFile:
 
 
 def _pieces(file: RawIOBase) -> Iterator[bytes]:
-    while True:
-        try:
-            piece = file.read(_PIECE)
-        except OSError as error:
-            raise SourceError(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
-        if not piece:
-            return
-        yield piece
+    try:
+        while piece := file.read(_PIECE):
+            yield piece
+    except OSError as error:
+        raise SourceError(f"cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
 def source_of(url: str) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -218,12 +219,8 @@ class _Check:
                 if self.own.stat(cid) and self.foreign.stat(cid):
                     if self.report.repair:
                         self.foreign.remove(cid)
-                    self._done(
-                        "document",
-                        cid,
-                        "it lies in ledger/own and in ledger/foreign",
-                        "removed from ledger/foreign",
-                    )
+                    found = "it lies in ledger/own and in ledger/foreign"
+                    self._done("document", cid, found, "removed from ledger/foreign")
 
     def _documents(self) -> bool:
         """Unknown documents take effect, lost ones are fetched; whether the index knows then those that are here."""
@@ -231,7 +228,7 @@ class _Check:
             known = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
         for cid in sorted(known - self.here[self.own].keys() - self.here[self.foreign].keys()):
             if self.store.ledger.folder(cid) is None:
-                self._lost(cid, self.store.folder_for(cid))
+                self._lacks("missing", cid, self.store.folder_for(cid), "its bytes are not here")
         cids = rebuild.unknown(self.store)
         sound, bad = rebuild.check_documents(self.store, cids) if cids else ([], {})
         for cid, error in bad.items():
@@ -239,7 +236,9 @@ class _Check:
                 todo = "upgrade stargazer-storage, or move it out of the ledger"
                 self._add("document", cid, str(error), todo=todo)
         if sound and self.report.repair:
-            sound = rebuild.take_effect(self.store, self.tell)
+            with alone(self.store.root, self.tell):  # none is on its way in
+                sound, _ = rebuild.check_documents(self.store, rebuild.unknown(self.store))
+                self.store.replay(sound)
             self.report.replayed += len(sound)
         done = "it took effect" if self.report.repair else "it would take effect"
         for cid in sound:
@@ -299,7 +298,7 @@ class _Check:
         sound = []
         for item, folder, why in self._hashed(items):
             if why:
-                self._damaged(item.cid, folder, why, needed=item.cid in needed)
+                self._lacks("damaged", item.cid, folder, why, needed=item.cid in needed)
             elif item.cid in needed:
                 sound.append(item)
         if self.report.repair and self.index_is_sound and sound:
@@ -340,28 +339,36 @@ class _Check:
         each(check, large_first, available_cores(), "stargazer-fsck")
         return sorted(found, key=lambda entry: entry[0].cid)
 
-    def _damaged(self, cid: str, folder: Objects, why: str, *, needed: bool) -> None:
-        """A file whose bytes are not what its CID says: another copy of it, or quarantine."""
+    def _lacks(self, kind: Kind, cid: str, folder: Objects, why: str, *, needed: bool = True) -> None:
+        """Bytes that are damaged or missing: fetched from where they are, or said to be lost with what to do."""
         if (folder, cid) in self.told:
             return
+        self.told.add((folder, cid))
         original = folder.original(cid)
         sources = self._sources(cid, folder) if needed else []
-        if not self.report.repair:
-            done = f"would be fetched from {sources[0].name}" if sources else "would be moved to quarantine"
-            self._lack("damaged", cid, folder, why, done, "" if sources else self._todo(cid))
-            return
-        kept = fetched = failed = ""
         # without a source the user may bring it back as it was, or make it readable: the bytes may be right
-        if sources or (original is None and not why.startswith(_UNREADABLE)):
-            aside = folder.quarantine(cid)
-            if original is None:
-                kept = f"what was here is in {str(aside.relative_to(self.store.root))!r}"
-            fetched, failed = self._fetch(cid, sources, folder)
-            if not fetched and original is not None:
+        moves = kind == "damaged" and bool(sources or (original is None and not why.startswith(_UNREADABLE)))
+        done = kept = failed = ""
+        if not self.report.repair:
+            done = "would be moved to quarantine" if kind == "damaged" else ""
+            done = f"would be fetched from {sources[0].name}" if sources else done
+        else:
+            if moves:
+                aside = str(folder.quarantine(cid))
+                kept = "" if original else f"what was here is in {os.path.relpath(aside, self.store.root)!r}"
+            if sources:
+                done, failed = self._fetch(cid, sources, folder)
+            if moves and original is not None and not done:
                 with contextlib.suppress(OSError):
                     place_link(original, folder.path(cid))
-        todo = _joined(" ", failed, self._todo(cid)) if needed and not fetched else ""
-        self._lack("damaged", cid, folder, why, _joined("; ", fetched, kept), todo)
+        lost = not sources or bool(failed)
+        todo = _joined(" ", failed, self._todo(cid)) if lost and (needed or not self.report.repair) else ""
+        names: set[str] = set()
+        with contextlib.suppress(StorageError):
+            names = {record.name for record in self.store.query_here({"cid": cid}) if record.name}
+        fixed = self.report.repair and not todo
+        done = _joined("; ", done, kept)
+        self.report.problems.append(Problem(kind, cid, why, done, fixed, todo, sorted(names)))
 
     def _missing(self) -> None:
         """Records whose bytes are not here, unless they were dropped on purpose."""
@@ -377,27 +384,12 @@ class _Check:
         for cid in sorted(absent):
             if self.store.is_here(cid):  # it has arrived meanwhile
                 continue
+            original = self.objects.original(cid)
             if cid in were_here:
-                self._lost(cid, self.objects)
+                why = f"the file that it was added from, {str(original)!r}, is gone"
+                self._lacks("missing", cid, self.objects, why if original else "its bytes are not here")
             else:  # known from provenance: of another machine, a bundle, or before the index was lost
                 self.report.elsewhere += 1
-
-    def _lost(self, cid: str, folder: Objects) -> None:
-        """Bytes that should be here and are not: fetched, or lost."""
-        if (folder, cid) in self.told:
-            return
-        original = folder.original(cid)
-        found = "its bytes are not here"
-        if original is not None:
-            found = f"the file that it was added from, {str(original)!r}, is gone"
-        sources = self._sources(cid, folder)
-        fetched = todo = ""
-        if sources and not self.report.repair:
-            fetched = f"would be fetched from {sources[0].name}"
-        else:
-            fetched, failed = self._fetch(cid, sources, folder)
-            todo = "" if fetched else _joined(" ", failed, self._todo(cid))
-        self._lack("missing", cid, folder, found, fetched, todo)
 
     # what is said, and where bytes come from
 
@@ -411,15 +403,6 @@ class _Check:
         repair = self.report.repair
         self._add(kind, what, found, done if repair else f"would be {done}", fixed=repair)
 
-    def _lack(self, kind: Kind, cid: str, folder: Objects, found: str, done: str, todo: str) -> None:
-        """Bytes were damaged or missing, and are not any more unless there is something left to do."""
-        self.told.add((folder, cid))
-        names: set[str] = set()
-        with contextlib.suppress(StorageError):
-            names = {record.name for record in self.store.query_here({"cid": cid}) if record.name}
-        fixed = self.report.repair and not todo
-        self.report.problems.append(Problem(kind, cid, found, done, fixed, todo, sorted(names)))
-
     def _sources(self, cid: str, folder: Objects) -> list[Source]:
         """Where the bytes may be had: another folder of the store, then mirrors and the account."""
         from stargazer.storage.download.sources import LocalFile
@@ -431,17 +414,14 @@ class _Check:
         return sources
 
     def _fetch(self, cid: str, sources: list[Source], folder: Objects) -> tuple[str, str]:
-        """Bring bytes from a source: what was done, or else why it could not be; nothing of either without one."""
+        """Bring bytes from a source: what was done, or else why it could not be."""
         from stargazer.storage.download.fetch import fetch_object
 
-        if not sources:
-            return "", ""
         self.tell(f"fetching {cid} from {sources[0].name}")
         try:
-            found = fetch_object(cid, sources, folder)
+            self.store.verified.remember(fetch_object(cid, sources, folder))
         except StorageError as error:
             return "", str(error)
-        self.store.verified.remember(found)
         return "fetched again" if len(sources) > 1 else f"fetched again from {sources[0].name}", ""
 
     def _todo(self, cid: str) -> str:

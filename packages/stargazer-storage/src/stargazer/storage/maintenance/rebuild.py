@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["check_documents", "damage", "difference", "quarantine_leftovers", "rebuild",
-           "record_sizes", "recorded", "take_effect", "unknown"]  # fmt: skip
+           "record_sizes", "recorded", "unknown"]  # fmt: skip
 
 _RECORDS = "JOIN tables USING(tid) WHERE name = 'records'"
 
@@ -223,18 +223,6 @@ def rebuild(store: Store, tell: Tell) -> tuple[list[str], dict[str, StargazerErr
             with store.index.transaction() as connection:
                 remember(connection, gone)
     return sound, bad, kept
-
-
-def take_effect(store: Store, tell: Tell) -> list[str]:
-    """Let the documents that the index does not know take effect, while none is on its way in; which they were.
-
-    Raises:
-        StorageError: the store cannot be written.
-    """
-    with alone(store.root, tell):
-        sound, _ = check_documents(store, unknown(store))
-        store.replay(sound)
-    return sound
 
 
 def quarantine_leftovers(store: Store) -> None:

@@ -9,20 +9,19 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import IpFile, StorageError
+from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url
+from stargazer.storage.download.sources import Gateway, Source
+from stargazer.storage.ledger import supersede
 from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url, same_site
 from stargazer.storage.ledger import claims
 from stargazer.storage.outbox import Sent
 from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.send import Sender
-
-if TYPE_CHECKING:
-    from stargazer.storage.download.sources import Source
-    from stargazer.storage.store import Store
+from stargazer.storage.store import Store
 
 __all__ = ["PinataRemote"]
 
@@ -126,8 +125,6 @@ class PinataRemote:
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        from stargazer.storage.download.sources import Gateway
-
         networks = {file.public for file in self._holders(cid)}
         private: list[Source] = [PrivateLink(self.api, self._private_gateway)] if False in networks else []
         return [*private, *([Gateway(self._gateway, self._token)] if True in networks else [])]
@@ -319,5 +316,5 @@ class PrivateLink:
             raise SourceError(str(error), passing=isinstance(error, Unavailable)) from None
         if urlsplit(link).hostname != urlsplit(base).hostname:
             raise SourceError("signed a link to another host than the account's gateway")
-        with open_url(link, offset=offset, follow=same_site) as body:
+        with open_url(link, offset=offset, same=True) as body:
             yield body

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.assets import IpFile, StargazerError
+from stargazer.storage.download.http import FileProgress
 from stargazer.storage.ledger.claims import statements_of
 from stargazer.storage.locks import outbox_turn
 from stargazer.storage.outbox import Sent, Waiting
-from stargazer.storage.pinata.api import LEDGER, Unavailable
+from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Unavailable
 from stargazer.storage.pinata.upload import upload
+from stargazer.storage.store import Store
 from stargazer.storage.threads import each
-
-if TYPE_CHECKING:
-    from stargazer.storage.download.http import FileProgress
-    from stargazer.storage.pinata.api import PinataApi, PinataFile
-    from stargazer.storage.store import Store
 
 __all__ = ["Sender"]
 

@@ -42,7 +42,7 @@ def account_of(store: Store) -> PinataRemote:
     Raises:
         ConfigurationError: it has none.
     """
-    from stargazer.storage.pinata.remote import PinataRemote
+    from stargazer.storage.pinata.remote import PinataRemote  # here: `add` loads no HTTP without an account
 
     remote = store.remote
     if not isinstance(remote, PinataRemote):

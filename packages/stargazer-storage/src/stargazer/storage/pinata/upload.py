@@ -39,6 +39,10 @@ _RESTARTS = 2
 OnUrl = Callable[[str], object]
 
 
+def _untold(*_: object) -> None:
+    """Whoever does not want to be told."""
+
+
 def upload(
     api: PinataApi,
     path: str | os.PathLike[str],
@@ -48,8 +52,8 @@ def upload(
     keyvalues: Mapping[str, str],
     public: bool,
     url: str = "",
-    on_url: OnUrl | None = None,
-    progress: Progress | None = None,
+    on_url: OnUrl = _untold,
+    progress: Progress = _untold,
 ) -> PinataFile:
     """Make a file with this CID, name and metadata in the account.
 
@@ -183,25 +187,23 @@ class _Wanted:
         return f"The wrong record, {made.id!r}, was deleted."
 
 
-def _at_once(wanted: _Wanted, file: SteadyFile, progress: Progress | None) -> tuple[PinataFile, bool]:
+def _at_once(wanted: _Wanted, file: SteadyFile, progress: Progress) -> tuple[PinataFile, bool]:
     """The record made by one request, and whether the service had such bytes before."""
     api, what = wanted.api, f"take the upload of {file.path!r}"
     backoff = api.backoff(what)
     while True:
-        body = _Multipart(file, wanted, progress)
-        headers = {"Content-Type": body.content_type}
+        body, headers = _multipart(wanted, file, progress)
         try:
             answer = api.once(
                 what, "POST", f"{api.uploads}/v3/files", headers=headers, data=body, timeout=_TIMEOUT
             )
             made, duplicate = _parsed(answer, wanted.public)
-            break
+            return made if made.cid != PENDING else wanted.found(made.id), duplicate
         except SourceError as failure:
             lost = failure.status == 0 or failure.status >= 500  # it may be done, and only its answer be lost
             backoff.again(failure)
         if lost and (found := wanted.listed()) is not None:
             return found, False
-    return made if made.cid != PENDING else wanted.found(made.id), duplicate
 
 
 def _parsed(answer: Answer, public: bool) -> tuple[PinataFile, bool]:
@@ -212,9 +214,7 @@ def _parsed(answer: Answer, public: bool) -> tuple[PinataFile, bool]:
         raise SourceError(f"its answer describes no file ({error})", passing=True) from None
 
 
-def _resumable(
-    wanted: _Wanted, file: SteadyFile, url: str, on_url: OnUrl | None, progress: Progress | None
-) -> PinataFile:
+def _resumable(wanted: _Wanted, file: SteadyFile, url: str, on_url: OnUrl, progress: Progress) -> PinataFile:
     metadata = {"filename": wanted.name, "filetype": wanted.mime_type, **wanted.fields}
     endpoint = f"{wanted.api.uploads}/v3/files"
     if origin(url) != origin(endpoint):
@@ -227,8 +227,8 @@ def _resumable(
             found = wanted.listed()  # a finished upload is forgotten too
             if found is not None:
                 return found
-            if restart == _RESTARTS and gone.refused is not None:
-                raise gone.refused from None
+            if restart == _RESTARTS and gone.__cause__ is not None:
+                raise gone.__cause__ from None
             url = ""
         else:
             return wanted.found(upload_id(tus.url), tus.cid if tus.cid != PENDING else "")
@@ -239,10 +239,6 @@ def _resumable(
 
 class UploadGone(Exception):
     """The server does not know the upload (any more), or it is one of another file."""
-
-    def __init__(self, refused: Refused | None = None) -> None:
-        super().__init__("the upload is not there any more")
-        self.refused = refused
 
 
 class TusUpload:
@@ -265,8 +261,8 @@ class TusUpload:
         metadata: Mapping[str, str],
         *,
         url: str = "",
-        on_url: OnUrl | None = None,
-        progress: Progress | None = None,
+        on_url: OnUrl = _untold,
+        progress: Progress = _untold,
     ) -> None:
         self.url, self.cid = url, ""
         self._api, self._endpoint, self._file, self._metadata = api, endpoint, file, metadata
@@ -295,8 +291,7 @@ class TusUpload:
                 if offset >= best + _STEP or offset == self._file.size:
                     best = offset
                     backoff.progressed()
-                if self._progress is not None:
-                    self._progress(offset, self._file.size)
+                self._progress(offset, self._file.size)
                 if offset == self._file.size:
                     return
                 cut_at = offset
@@ -322,8 +317,7 @@ class TusUpload:
         if not location:
             raise Refused("Pinata did not begin an upload: its answer does not say where", answer.status)
         self.url = self._own(urljoin(self._endpoint, location))
-        if self._on_url is not None:
-            self._on_url(self.url)
+        self._on_url(self.url)
         return 0
 
     def _own(self, url: str) -> str:
@@ -348,7 +342,7 @@ class TusUpload:
     def _send(self, offset: int) -> int:
         end = min(self._file.size, (offset // self._chunk + 1) * self._chunk)
         headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
-        body = _Slice(self._file, offset, end - offset, self._progress)
+        body = _Body(self._file, offset, end, self._progress)
         return self._offset(self._there("PATCH", headers, data=body), offset + 1)
 
     def _there(self, method: str, headers: Mapping[str, str], **parts: object) -> Answer:
@@ -359,7 +353,7 @@ class TusUpload:
             )
         except Refused as refused:
             if refused.status in (403, 404, 410):
-                raise UploadGone(refused) from None
+                raise UploadGone from refused
             raise
         self.cid = answer.headers.get("upload-cid", "") or self.cid
         return answer
@@ -423,20 +417,24 @@ class SteadyFile:
         return (status.st_size, status.st_mtime_ns) != (self.size, self._written)
 
 
-class _Slice:
-    """A range of a file as a request's body."""
+class _Body:
+    """A range of a file, between a head and a tail."""
 
-    def __init__(self, file: SteadyFile, start: int, length: int, progress: Progress | None) -> None:
-        self._file, self._start, self._length, self._progress = file, start, length, progress
+    def __init__(
+        self, file: SteadyFile, start: int, end: int, progress: Progress, head: bytes = b"", tail: bytes = b""
+    ) -> None:
+        self._file, self._start, self._end, self._progress = file, start, end, progress
+        self._head, self._tail = head, tail
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._head) + self._end - self._start + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes]:
-        at, end = self._start, self._start + self._length
-        while at < end:
+        yield self._head
+        at = self._start
+        while at < self._end:
             try:
-                piece = os.pread(self._file.fd, min(_PIECE, end - at), at)
+                piece = os.pread(self._file.fd, min(_PIECE, self._end - at), at)
             except OSError as error:
                 raise Stopped(StorageError(f"{self._file.path!r} cannot be read: {error.strerror}")) from None
             if not piece:
@@ -444,35 +442,27 @@ class _Slice:
             yield piece
             at += len(piece)
             try:
-                if self._progress is not None:
-                    self._progress(at, self._file.size)
+                self._progress(at, self._file.size)
             except Exception as error:
                 raise Stopped(error) from None
-
-
-class _Multipart:
-    """A whole file and some fields as multipart/form-data. Source: RFC 7578, names escaped as browsers do."""
-
-    def __init__(self, file: SteadyFile, wanted: _Wanted, progress: Progress | None) -> None:
-        boundary = f"stargazer-{secrets.token_hex(16)}"
-        # a slash would make a folder of the upload
-        name = wanted.name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").replace("/", "_")
-        head = "".join(
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
-            for key, value in {"name": wanted.name, **wanted.fields}.items()
-        )
-        head += (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-            f"Content-Type: {wanted.mime_type}\r\n\r\n"
-        )
-        self._head, self._tail = head.encode(), f"\r\n--{boundary}--\r\n".encode()
-        self._content = _Slice(file, 0, file.size, progress)
-        self.content_type = f"multipart/form-data; boundary={boundary}"
-
-    def __len__(self) -> int:
-        return len(self._head) + len(self._content) + len(self._tail)
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self._head
-        yield from self._content
         yield self._tail
+
+
+def _multipart(wanted: _Wanted, file: SteadyFile, progress: Progress) -> tuple[_Body, dict[str, str]]:
+    """A whole file and some fields as multipart/form-data, and the headers that say so.
+
+    Source: RFC 7578, names escaped as browsers do.
+    """
+    boundary = f"stargazer-{secrets.token_hex(16)}"
+    # a slash would make a folder of the upload
+    name = wanted.name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").replace("/", "_")
+    head = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+        for key, value in {"name": wanted.name, **wanted.fields}.items()
+    )
+    head += (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        f"Content-Type: {wanted.mime_type}\r\n\r\n"
+    )
+    body = _Body(file, 0, file.size, progress, head.encode(), f"\r\n--{boundary}--\r\n".encode())
+    return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
