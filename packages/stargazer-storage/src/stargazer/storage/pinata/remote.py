@@ -15,8 +15,6 @@ import attrs
 from stargazer.assets import IpFile, StorageError
 from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url
 from stargazer.storage.download.sources import Gateway, Source
-from stargazer.storage.ledger import supersede
-from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url, same_site
 from stargazer.storage.ledger import claims
 from stargazer.storage.outbox import Sent
 from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Refused, Unavailable
