@@ -12,16 +12,11 @@ import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import attrs
-from stargazer.assets import Asset, FormatError, LinkKind
+from stargazer.assets import Asset, FormatError, IpFile, LinkKind
 from stargazer.storage.additions import Addition
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-    from stargazer.assets import IpFile
 
 __all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "check_companions", "checked_one_by_one",
            "run_checks"]  # fmt: skip
@@ -137,9 +132,8 @@ class Checked:
     def together(cls, parts: Iterable[Checked]) -> Checked:
         """What came of the checks of several files, each check named once."""
         parts = list(parts)
-        ran = {name for part in parts for name in part.ran}
         return cls(
-            sorted(ran),
+            sorted({name for part in parts for name in part.ran}),
             [reason for part in parts for reason in part.forced],
             [text for part in parts for text in part.unchecked],
         )
@@ -225,8 +219,10 @@ def checked_one_by_one(
 @functools.cache
 def _checks_of(keys: frozenset[str]) -> tuple[tuple[str, Check], ...]:
     """The checks of some asset types, each with its name and where it comes from."""
+    from importlib.metadata import entry_points  # here: it takes a while to import
+
     found = []
-    for entry in _registered():
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)):
         if entry.name.partition(".")[0] in keys:
             try:
                 dist = f" ({entry.dist.name} {entry.dist.version})" if entry.dist is not None else ""
@@ -234,13 +230,6 @@ def _checks_of(keys: frozenset[str]) -> tuple[tuple[str, Check], ...]:
             except Exception as error:
                 warnings.warn(f"the check {entry.value} could not be loaded: {error!r}", stacklevel=2)
     return tuple(found)
-
-
-@functools.cache
-def _registered() -> tuple[EntryPoint, ...]:
-    from importlib.metadata import entry_points  # here: it takes a while to import
-
-    return tuple(sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)))
 
 
 def _known(record: IpFile) -> Known:

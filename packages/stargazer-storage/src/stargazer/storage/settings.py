@@ -211,8 +211,18 @@ def _decide(
     Raises:
         ConfigurationError: cloud is asked for and there is no endpoint; or the file that decides is damaged.
     """
+    file = project_config(folder, environ)
+    try:
+        found = _endpoint_of(file, environ) if file else None
+    except ConfigurationError:
+        if mode != "local":
+            raise
+        found = None  # local mode does not use the file: that it is damaged does not matter
+    if mode == "local":
+        unused = f"; the endpoint {found.address} of {found.origin} is not used" if found else ""
+        return "local", f"{said_by} is 'local'{unused}", _Endpoint()
     if mode == "cloud":
-        found = _asked_endpoint(folder, environ)
+        found = found or _set_endpoint(environ)
         if found is None:
             raise ConfigurationError(
                 f"{said_by} is 'cloud', but nothing names a Flyte endpoint. Write it to .flyte/config.yaml in the "
@@ -222,15 +232,6 @@ def _decide(
             )
         reason = f"{said_by} is 'cloud'; the endpoint {found.address} is that of {found.origin}"
         return "cloud", reason, found
-    try:
-        found = _project_endpoint(folder, environ)
-    except ConfigurationError:
-        if mode is None:
-            raise
-        found = None  # local mode does not use the file: that it is damaged does not matter
-    if mode == "local":
-        unused = f"; the endpoint {found.address} of {found.origin} is not used" if found else ""
-        return "local", f"{said_by} is 'local'{unused}", _Endpoint()
     if found is None:
         reason = "STARGAZER_MODE is not set, and no .flyte/config.yaml of this project names an endpoint"
         return "local", reason, _Endpoint()
@@ -270,20 +271,12 @@ def _is_same(one: Path, other: Path) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _project_endpoint(folder: Path | None, environ: Mapping[str, str]) -> _Endpoint | None:
-    """The endpoint that the project's own file names."""
-    file = project_config(folder, environ)
-    return None if file is None else _endpoint_of(file, environ)
+def _set_endpoint(environ: Mapping[str, str]) -> _Endpoint | None:
+    """The endpoint of Flyte's own variables, where cloud is asked for and the project has none.
 
-
-def _asked_endpoint(folder: Path | None, environ: Mapping[str, str]) -> _Endpoint | None:
-    """The endpoint where cloud is asked for: the project's, else that of Flyte's own variables.
-
-    These are UCTL_CONFIG and FLYTECTL_CONFIG (files), FLYTE_API_KEY, and what Flyte sets in the pod of a task. Files
+    They are UCTL_CONFIG and FLYTECTL_CONFIG (files), FLYTE_API_KEY, and what Flyte sets in the pod of a task. Files
     of HOME, and a config.yaml that lies in the current folder, do not count: they may be anything's.
     """
-    if found := _project_endpoint(folder, environ):
-        return found
     for variable in _POINTERS:
         if path := environ.get(variable):
             file = Path(os.path.abspath(os.path.expanduser(path)))
