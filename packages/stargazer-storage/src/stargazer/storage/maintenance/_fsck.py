@@ -229,7 +229,8 @@ class _Check:
         own, foreign = self.here[self.own].keys(), self.here[self.foreign].keys()
         for cid in sorted(known.keys() - own - foreign):
             if self.store.ledger.folder(cid) is None:
-                self._lacks("missing", cid, self.store.folder_for(cid), "its bytes are not here")
+                folder = self.own if known[cid] else self.foreign
+                self._lacks("missing", cid, folder, "its bytes are not here")
         cids = {cid for cid in own if not known.get(cid)} | (foreign - known.keys())
         sound, bad = rebuild.check_documents(self.store, cids) if cids else ([], {})
         for cid, error in bad.items():
