@@ -23,6 +23,7 @@ from pathlib import Path
 from stargazer.assets.catalogue import QcReport, Reference
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Execution
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.store import Addition, open_store
 
 store = open_store(Path(sys.argv[1]))
