@@ -178,6 +178,7 @@ class Engine(Storage):
         """The connection to the file that has the index's name now."""
         outermost = self._running == 1 and not self._transactions  # others have results that are being read
         if self._connection is not None and outermost and _identity(self.path) != self._identity:
+            self._prepare_folder()  # it may be gone too, and the lock file lies in it
             self._abandon()
         if self._connection is None:
             self._connection = self._connect()
@@ -229,17 +230,17 @@ class Engine(Storage):
                 connection.close()  # replaced meanwhile
             except BaseException as error:
                 connection.close()
-                if not self._snapshot and self._is_unwritable() and _kind(error) in _UNWRITABLE:
+                # SQLite's files beside an index cannot be made in a folder that we may not write
+                is_refused = _kind(error) in _UNWRITABLE and not os.access(
+                    os.path.dirname(self.path), os.W_OK
+                )
+                if not self._snapshot and is_refused and os.path.exists(self.path):
                     self._snapshot = True
                     continue
                 waited = time.monotonic() - began
                 if not self._is_passing(error, waited) or waited > self._timeout:
                     raise
             time.sleep(0.01)
-
-    def _is_unwritable(self) -> bool:
-        """Whether the index is there but its folder cannot be written: SQLite's files beside it cannot be made."""
-        return os.path.exists(self.path) and not os.access(os.path.dirname(self.path), os.W_OK)
 
     def _is_passing(self, error: BaseException, waited: float) -> bool:
         """Whether another try may do: the file was replaced, is held, or is being opened by another user.
@@ -303,24 +304,23 @@ def _state(path: str) -> _State | None:
 def _explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
     """An error of SQLite, or of what was read, in the user's words."""
     kind = _kind(error)
-    if isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)):
-        return IndexDamaged(path, str(error))
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY" and _is_writable(path):
-        return IndexDamaged(path, "its header says that it is for reading only")
-    if kind == "SQLITE_CANTOPEN" and os.path.isdir(path):
-        return IndexDamaged(path, "it is a folder")
-    if kind == "SQLITE_CANTOPEN" and os.path.islink(path) and not os.path.exists(path):
-        return IndexDamaged(path, "it is a link that leads nowhere")
-    if kind == "SQLITE_CANTOPEN" and os.path.exists(path) and not os.access(path, os.R_OK):
+    is_closed = kind == "SQLITE_CANTOPEN"
+    is_read_only = getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY"
+    is_writable = all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
+    for is_damage, what in (
+        (isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)), str(error)),
+        (is_read_only and is_writable, "its header says that it is for reading only"),
+        (is_closed and os.path.isdir(path), "it is a folder"),
+        (is_closed and os.path.islink(path) and not os.path.exists(path), "it is a link that leads nowhere"),
+    ):
+        if is_damage:
+            return IndexDamaged(path, what)
+    if is_closed and os.path.exists(path) and not os.access(path, os.R_OK):
         kind = "SQLITE_PERM"
     if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
         kind = "SQLITE_FULL"
     meaning = _REASONS.get(kind, "SQLite refused what was asked")
     return StorageError(f"The index {path!r} failed ({error}): {meaning}.")
-
-
-def _is_writable(path: str) -> bool:
-    return all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
 
 
 def _is_full(path: str) -> bool:
