@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import frozen
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
-from stargazer.storage.cid import (
-    CidHasher,
-    Hasher,
-    SumHasher,
-    fits_another_profile,
-    is_block,
-)
+from stargazer.storage.cid import CidHasher, Hasher, SumHasher, fits_another_profile, is_block
 from stargazer.storage.download.http import (
     Backoff,
     Patience,
@@ -38,15 +32,7 @@ from stargazer.storage.threads import check_interrupted, pause
 if TYPE_CHECKING:
     from stargazer.storage.objects import Objects, StoredObject
 
-__all__ = [
-    "Assembly",
-    "Fault",
-    "Part",
-    "WrongBytesError",
-    "fetch_file",
-    "fetch_object",
-    "open_part",
-]
+__all__ = ["Assembly", "Fault", "Part", "WrongBytesError", "fetch_file", "fetch_object", "open_part"]
 
 T = TypeVar("T")
 

@@ -121,9 +121,10 @@ class PinataRemote:
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        networks = {file.public for file in self._holders(cid)}
-        private: list[Source] = [PrivateLink(self.api, self._private_gateway)] if False in networks else []
-        return [*private, *([Gateway(self._gateway, self._token)] if True in networks else [])]
+        return [
+            Gateway(self._gateway, self._token) if public else PrivateLink(self.api, self._private_gateway)
+            for public in sorted({file.public for file in self._holders(cid)})
+        ]
 
     def size(self, cid: str) -> int:
         """Bytes of a CID as the account says, which counts the nodes of the tree."""
