@@ -104,5 +104,4 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def _forget() -> None:
-    checks._registered.cache_clear()
     checks._checks_of.cache_clear()

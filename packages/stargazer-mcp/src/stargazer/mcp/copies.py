@@ -9,12 +9,15 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from stargazer import storage
 from stargazer.assets import Asset, IpFile, StargazerError, StorageError, Variants, companions_of
 from stargazer.assets.addresses import is_address
 from stargazer.assets.keyvalues import list_text
-from stargazer.storage import Store, compute_cid
+
+if TYPE_CHECKING:
+    from stargazer.storage import Store
 
 __all__ = ["RESULTS", "check_results", "export", "export_results", "human_stem", "make_folder"]
 
@@ -333,7 +336,7 @@ def _is_older(store: Store, path: Path, asset: Asset) -> bool:
         return False
     return any(
         _said(record.keyvalues) == _said(asset.keyvalues)
-        for record in store.query({"cid": compute_cid(path)})
+        for record in store.query({"cid": storage.compute_cid(path)})
     )
 
 
@@ -350,4 +353,4 @@ def _is_copy(path: Path, cid: str, size: int) -> bool:
     """Whether a path is a file, and no link to one, that holds these bytes."""
     if not path.is_file() or path.is_symlink():
         return False
-    return path.stat().st_size == size and compute_cid(path) == cid
+    return path.stat().st_size == size and storage.compute_cid(path) == cid

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from stargazer import storage
 from stargazer.assets import FormatError
 from stargazer.assets.formats import GZIP, Record, in_order, name_of, read_fastq, template_name
-from stargazer.storage import names_of_mates
 
 __all__ = ["split"]
 
@@ -23,7 +23,7 @@ def split(path: Path, folder: Path) -> tuple[Path, Path]:
     Raises:
         FormatError: it is no FASTQ, damaged, or not interleaved.
     """
-    first, second = (folder / name for name in names_of_mates(path.name))
+    first, second = (folder / name for name in storage.names_of_mates(path.name))
     try:
         with (
             gzip.open(path) if _is_gzip(path) else open(path, "rb") as file,

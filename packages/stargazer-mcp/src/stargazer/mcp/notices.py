@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from stargazer.assets import R1, R2, Asset, FormatError, IpFile
 from stargazer.assets.formats import ambiguity_notes, first_reads, name_of, small_contigs
 from stargazer.mcp.cli.console import fields_text
-from stargazer.storage import Store
+
+if TYPE_CHECKING:
+    from stargazer.storage import Store
 
 __all__ = ["amended_notices", "notices"]
 

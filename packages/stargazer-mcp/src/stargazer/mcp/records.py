@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stargazer.assets import REGISTRY, InvalidAssetError, IpFile, Query, load_asset_types
-from stargazer.storage import Store
-from stargazer.storage.maintenance import evicted as cids_evicted
+from stargazer import assets
+from stargazer.storage import maintenance
+
+if TYPE_CHECKING:
+    from stargazer.assets import IpFile
+    from stargazer.storage import Store
 
 __all__ = ["as_dict", "evicted", "find_records"]
 
@@ -27,10 +30,10 @@ def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpF
     kinds, ids = wanted.pop("asset", None), wanted.pop("id", None)
     superseded = [str(value).lower() for value in wanted.pop("superseded", ["true", "false"] if ids else [])]
     if not {"true", "false"}.issuperset(superseded):
-        raise InvalidAssetError(f"superseded is true or false, not {', '.join(map(repr, superseded))}")
+        raise assets.InvalidAssetError(f"superseded is true or false, not {', '.join(map(repr, superseded))}")
     if kinds is None:
         _refuse_unknown(wanted)
-    query = Query(kinds, wanted)
+    query = assets.Query(kinds, wanted)
     asked = [{**pairs, "superseded": value} for pairs in query.asked for value in superseded] or query.asked
     found = [record for pairs in asked for record in store.query(pairs)] if store.exists() else []
     records = [asset.record for asset in query.select(found) if asset.record is not None]
@@ -43,8 +46,8 @@ def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpF
 
 def _refuse_unknown(keys: Iterable[str]) -> None:
     """Refuse a key that no type has, with the nearest that one has."""
-    load_asset_types()
-    known = {name for cls in REGISTRY.values() for name in cls.fields()} | {
+    assets.load_asset_types()
+    known = {name for cls in assets.REGISTRY.values() for name in cls.fields()} | {
         "cid",
         "provenance_cid",
         "id",
@@ -55,7 +58,7 @@ def _refuse_unknown(keys: Iterable[str]) -> None:
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-            raise InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
+            raise assets.InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
 
 
 def evicted(store: Store) -> set[str]:
@@ -63,7 +66,7 @@ def evicted(store: Store) -> set[str]:
     if not store.exists():
         return set()
     with store.index.reading() as connection:
-        dropped = cids_evicted(connection)
+        dropped = maintenance.evicted(connection)
     return {cid for cid in dropped if store.objects.stat(cid) is None}
 
 

@@ -7,15 +7,19 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets import FormatError, IpFile
+from stargazer import storage
+from stargazer.assets import FormatError
 from stargazer.assets.addresses import is_address, without_secrets
 from stargazer.mcp.cli.console import Parser, note, option, print_files, print_json
-from stargazer.mcp.notices import notices
 from stargazer.mcp.records import as_dict
-from stargazer.storage import Addition, Store, additions_of, check_files, check_metadata, get_client, now
-from stargazer.storage.pinata import account_of
+from stargazer.storage import pinata
+
+if TYPE_CHECKING:
+    from stargazer.assets import IpFile
+    from stargazer.storage import Addition, Store
 
 __all__ = ["add"]
 
@@ -75,7 +79,7 @@ def add(argv: Sequence[str]) -> int:
     if options.interleaved and (urls or options.in_place or "asset" in pairs):
         parser.error("--interleaved is for files of this machine, which are copied, as r1 and r2")
 
-    store = get_client().store
+    store = storage.get_client().store
     with contextlib.ExitStack() as stack:  # of what is downloaded or split before it is registered
         if urls:
             items = stack.enter_context(_downloaded(store, urls[0], sums, pairs, force=options.force))
@@ -83,7 +87,7 @@ def add(argv: Sequence[str]) -> int:
             items = stack.enter_context(_split(store, words.plain, pairs, force=options.force))
         else:
             paths = [Path(word) for word in words.plain]
-            items = additions_of(paths, pairs, store, in_place=options.in_place, force=options.force)
+            items = storage.additions_of(paths, pairs, store, in_place=options.in_place, force=options.force)
         records = _registered(store, _with_consent(store, items, options))
     if options.json:
         print_json([as_dict(record) for record in records])
@@ -102,9 +106,9 @@ def _with_consent(store: Store, items: list[Addition], options: argparse.Namespa
         return items
     from stargazer.mcp.cli.push import confirm_public
 
-    account_of(store)
-    check_files(items)  # before anybody is asked
-    check_metadata([item.asset for item in items])
+    pinata.account_of(store)
+    storage.check_files(items)  # before anybody is asked
+    storage.check_metadata([item.asset for item in items])
     confirm_public([(item.title, os.path.getsize(item.path)) for item in items], yes=options.yes)
     return [attrs.evolve(item, public=True) for item in items]
 
@@ -115,18 +119,19 @@ def _split(
 ) -> Iterator[list[Addition]]:
     """What the first and second reads of files become, in files of their own."""
     from stargazer.mcp.interleaved import split
-    from stargazer.storage import names_of_mates, private_folder
 
     paths = [Path(name) for name in names]
     for path in paths:  # what is wrong with the words, before anything is written
         if not path.is_file():
             raise FormatError(f"no such file: {str(path)!r}")
-        additions_of([Path(name) for name in names_of_mates(path.name)], pairs, store, there=False)
-    with private_folder(store.objects.work, "interleaved") as folder:
+        storage.additions_of(
+            [Path(name) for name in storage.names_of_mates(path.name)], pairs, store, there=False
+        )
+    with storage.private_folder(store.objects.work, "interleaved") as folder:
         items = []
         for number, path in enumerate(paths):
             (own := folder / str(number)).mkdir()
-            for item in additions_of(split(path, own), pairs, store, force=force):
+            for item in storage.additions_of(split(path, own), pairs, store, force=force):
                 items.append(attrs.evolve(item, origin=path.name))
         yield items
 
@@ -136,18 +141,18 @@ def _downloaded(
     store: Store, url: str, sums: Mapping[str, str], pairs: Mapping[str, str], *, force: bool
 ) -> Iterator[list[Addition]]:
     """What is behind a URL, downloaded and verified."""
-    from stargazer.storage import fetch_file, file_name
-
     # what is wrong with the words, before the download
-    additions_of([Path(file_name(url))], pairs, store, there=False)
-    with fetch_file(url, sums, store.objects.work, note) as path:
-        (item,) = additions_of([path], pairs, store, force=force)
+    storage.additions_of([Path(storage.file_name(url))], pairs, store, there=False)
+    with storage.fetch_file(url, sums, store.objects.work, note) as path:
+        (item,) = storage.additions_of([path], pairs, store, force=force)
         yield [attrs.evolve(item, origin=without_secrets(url))]
 
 
 def _registered(store: Store, items: list[Addition]) -> list[IpFile]:
     """The records of what is added, with notes about what the store had before."""
-    began = now()
+    from stargazer.mcp.notices import notices
+
+    began = storage.now()
     records = store.add(items)
     found = notices(store, records, began)
     for line in found[:MOST_NOTES]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from stargazer.assets import Asset, FormatError, InvalidAssetError, IpFile, asset_class
+from stargazer import assets, storage
+from stargazer.assets import FormatError, InvalidAssetError
 from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import existing, one_record
-from stargazer.mcp.notices import amended_notices
 from stargazer.mcp.records import as_dict
-from stargazer.storage import Addition, Store, check_pairs, checked_one_by_one, field_text
-from stargazer.storage import amend as amend_record
+
+if TYPE_CHECKING:
+    from stargazer.assets import Asset, IpFile
+    from stargazer.storage import Store
 
 __all__ = ["amend"]
 
@@ -37,11 +40,13 @@ def amend(argv: Sequence[str]) -> int:
     records = list({record.id: record for record in found}.values())
     changes = _changes(store, records, pairs)
     _check(store, records, changes)
-    amended = [amend_record(store, record, change) for record, change in zip(records, changes, strict=True)]
+    amended = [storage.amend(store, record, change) for record, change in zip(records, changes, strict=True)]
     store.hand_over([])  # what waits to be sent elsewhere
     if words.options.json:
         print_json([as_dict(record) for record in amended])
         return 0
+    from stargazer.mcp.notices import amended_notices
+
     print_records(amended)
     for line in amended_notices(store, amended):
         note(line)
@@ -58,16 +63,16 @@ def _changes(
     Raises:
         InvalidAssetError: a key that no record's type knows.
     """
-    kinds = [asset_class(record.keyvalues.get("asset", "")) for record in records]
+    kinds = [assets.asset_class(record.keyvalues.get("asset", "")) for record in records]
     if "asset" in pairs:
         raise InvalidAssetError(
             "what a file is cannot be amended: take the record back (`stargazer rm ID`), and add the file as what it is"
         )
     changes = {key: value or None for key, value in pairs.items()}
-    check_pairs(list(dict.fromkeys(kinds)), changes, store)
+    storage.check_pairs(list(dict.fromkeys(kinds)), changes, store)
     return [
         {
-            key: None if value is None else field_text(kind, key, value)
+            key: None if value is None else storage.field_text(kind, key, value)
             for key, value in changes.items()
             if key in kind.fields()
         }
@@ -91,21 +96,21 @@ def _check(store: Store, records: Sequence[IpFile], changes: Sequence[Mapping[st
 
 def _asset(record: IpFile, change: Mapping[str, str | None]) -> Asset:
     pairs = {key: value for key, value in {**record.keyvalues, **change}.items() if value is not None}
-    kind = asset_class(pairs.get("asset", ""))
+    kind = assets.asset_class(pairs.get("asset", ""))
     try:
         return kind.from_keyvalues(pairs, cid=record.cid)
     except InvalidAssetError as error:
         raise InvalidAssetError(f"{record.name!r}: {error}") from None
 
 
-def _complaints(store: Store, records: Sequence[IpFile], assets: Sequence[Asset]) -> list[str]:
+def _complaints(store: Store, records: Sequence[IpFile], described: Sequence[Asset]) -> list[str]:
     """What the checks of registration say of files that are here."""
     items = [
-        Addition(path=record.path, asset=asset, name=record.name)
-        for record, asset in zip(records, assets, strict=True)
+        storage.Addition(path=record.path, asset=asset, name=record.name)
+        for record, asset in zip(records, described, strict=True)
         if record.path is not None and record.path.exists()
     ]
-    found = [said for _, checked in checked_one_by_one(items, store.query) for said in checked.forced]
+    found = [said for _, checked in storage.checked_one_by_one(items, store.query) for said in checked.forced]
     for item in items:  # the store's name of a file is its CID
         found = [said.replace(item.path.name, item.title) for said in found]
     return list(dict.fromkeys(found))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets import AssetNotFoundError, IntegrityError, IpFile, StorageError
+from stargazer import storage
+from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
 from stargazer.mcp.cli.console import (
     Parser,
     Words,
@@ -25,7 +26,11 @@ from stargazer.mcp.cli.console import (
 from stargazer.mcp.cli.progress import moving
 from stargazer.mcp.cli.selection import bring, some_records
 from stargazer.mcp.records import as_dict
-from stargazer.storage import Store, bundles, get_client
+from stargazer.storage import bundles
+
+if TYPE_CHECKING:
+    from stargazer.assets import IpFile
+    from stargazer.storage import Store
 
 __all__ = ["bundle"]
 
@@ -110,7 +115,7 @@ def bundle(argv: Sequence[str]) -> int:
         "make": _make, "list": _list, "show": _show, "fetch": _fetch, "verify": _verify,
     }  # fmt: skip
     name = rest[0] if rest else ""
-    actions[action](parser, Words(rest[1:], words.pairs, words.options), name, get_client().store)
+    actions[action](parser, Words(rest[1:], words.pairs, words.options), name, storage.get_client().store)
     return 0
 
 

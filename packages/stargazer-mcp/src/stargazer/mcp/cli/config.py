@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, print_json, print_table, print_text
-from stargazer.storage import VARIABLES, Settings
+
+if TYPE_CHECKING:
+    from stargazer.storage import Settings
 
 __all__ = ["config"]
 
@@ -23,7 +26,7 @@ def config(argv: Sequence[str]) -> int:
     )
     words = parser.sort(argv)
     parser.no_words(words, "config takes no words: set a variable, or write to config.toml")
-    settings = Settings.load()
+    settings = storage.Settings.load()
     answer = _described(settings)
     if words.options.json:
         print_json(answer)
@@ -65,7 +68,7 @@ def _described(settings: Settings) -> dict[str, Any]:
                 "value": settings.shown(name),
                 "origin": settings.origins[name],
             }
-            for name, variable in VARIABLES.items()
+            for name, variable in storage.VARIABLES.items()
         ],
         "paths": {
             "config": str(settings.home / "config.toml"),

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from stargazer.mcp.cli.console import Parser, Words, print_json, print_text
 from stargazer.mcp.cli.selection import existing, one_cid
-from stargazer.storage.lineage import contents, difference_as_json, render_difference
-from stargazer.storage.lineage import diff as compare
+from stargazer.storage import lineage
 
 __all__ = ["diff"]
 
@@ -29,10 +28,12 @@ def diff(argv: Sequence[str]) -> int:
 
     store = existing()
     a, b = (one_cid(store, Words([word], {}, words.options)) for word in words.plain)
-    difference = compare(store, a, b)
-    lines = [] if words.options.no_contents else contents(store, difference.a.entry, difference.b.entry)
+    difference = lineage.diff(store, a, b)
+    lines = (
+        [] if words.options.no_contents else lineage.contents(store, difference.a.entry, difference.b.entry)
+    )
     if words.options.json:
-        print_json(difference_as_json(difference, lines))
+        print_json(lineage.difference_as_json(difference, lines))
     else:
-        print_text(render_difference(difference, lines))
+        print_text(lineage.render_difference(difference, lines))
     return 0

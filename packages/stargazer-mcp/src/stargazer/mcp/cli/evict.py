@@ -6,9 +6,9 @@ import contextlib
 import datetime
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
-from stargazer.assets import IpFile
 from stargazer.mcp.cli.console import (
     SHOWN,
     Parser,
@@ -22,7 +22,10 @@ from stargazer.mcp.cli.console import (
 )
 from stargazer.mcp.cli.selection import folder_of_store, named_records
 from stargazer.mcp.records import find_records
-from stargazer.storage.maintenance import evict as drop
+from stargazer.storage import maintenance
+
+if TYPE_CHECKING:
+    from stargazer.assets import IpFile
 
 __all__ = ["evict"]
 
@@ -55,7 +58,7 @@ def evict(argv: Sequence[str]) -> int:
     store = folder_of_store()
     found = named_records(store, words.plain) if words.plain else find_records(store, words.pairs)
     records = [record for record in found if _is_meant(record, older, larger)]
-    report = drop(store, records, force=options.force, dry_run=options.dry_run, tell=note)
+    report = maintenance.evict(store, records, force=options.force, dry_run=options.dry_run, tell=note)
     if options.json:
         print_json({**attrs.asdict(report), "freed": report.freed})
         return 1 if report.refused else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.mcp.cli.console import (
@@ -19,9 +20,11 @@ from stargazer.mcp.cli.console import (
 )
 from stargazer.mcp.cli.progress import byte_progress
 from stargazer.mcp.cli.selection import folder_of_store
-from stargazer.storage import Store
-from stargazer.storage.maintenance import FsckReport, Problem
-from stargazer.storage.maintenance import fsck as check
+from stargazer.storage import maintenance
+
+if TYPE_CHECKING:
+    from stargazer.storage import Store
+    from stargazer.storage.maintenance import FsckReport, Problem
 
 __all__ = ["fsck"]
 
@@ -47,7 +50,7 @@ def fsck(argv: Sequence[str]) -> int:
     store = folder_of_store()
     began = time.monotonic()
     with byte_progress("hashing") as progress:
-        report = check(
+        report = maintenance.fsck(
             store, full=words.options.full, repair=not words.options.dry_run, tell=note, progress=progress
         )
     if words.options.json:

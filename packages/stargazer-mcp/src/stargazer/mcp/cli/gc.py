@@ -17,7 +17,7 @@ from stargazer.mcp.cli.console import (
     print_text,
 )
 from stargazer.mcp.cli.selection import folder_of_store
-from stargazer.storage.maintenance import gc as collect
+from stargazer.storage import maintenance
 
 __all__ = ["gc"]
 
@@ -40,7 +40,7 @@ def gc(argv: Sequence[str]) -> int:
     parser.no_words(words)
     grace = parser.parse_seconds("--grace", words.options.grace)
 
-    report = collect(folder_of_store(), dry_run=words.options.dry_run, grace=grace, tell=note)
+    report = maintenance.gc(folder_of_store(), dry_run=words.options.dry_run, grace=grace, tell=note)
     if words.options.json:
         print_json({**attrs.asdict(report), "freed": report.freed})
         return 0

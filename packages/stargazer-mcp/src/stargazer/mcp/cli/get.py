@@ -7,7 +7,6 @@ from pathlib import Path
 
 from stargazer.mcp.cli.console import Parser, note, option, print_json, print_text
 from stargazer.mcp.cli.selection import bring, existing, some_records
-from stargazer.mcp.copies import export
 from stargazer.mcp.records import as_dict, evicted
 
 __all__ = ["get"]
@@ -30,6 +29,8 @@ def get(argv: Sequence[str]) -> int:
     )
     words = parser.sort(argv)
     parser.one_way(words, "say which files: a CID, or key=value")
+
+    from stargazer.mcp.copies import export
 
     store = existing()
     records = some_records(store, words)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stargazer import storage
 from stargazer.mcp.cli.console import Parser, count, human_size, note, print_json, print_text
 from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
 from stargazer.mcp.records import find_records
-from stargazer.storage import get_client
-from stargazer.storage.pinata import account_of
-from stargazer.storage.pinata import pull as bring
+from stargazer.storage import pinata
 
 __all__ = ["pull"]
 
@@ -34,11 +33,11 @@ def pull(argv: Sequence[str]) -> int:
     if not words.plain and not words.pairs and not words.options.all:
         parser.error("say which files: a CID, key=value, or --all")
 
-    store = get_client().store
-    account_of(store)  # before anything is asked of it
+    store = storage.get_client().store
+    pinata.account_of(store)  # before anything is asked of it
     records = find_records(store, {}) if words.options.all else some_records(store, words)
     with file_progress("fetching") as progress:
-        pulled = bring(store, records, bytes_too=not words.options.records, progress=progress)
+        pulled = pinata.pull(store, records, bytes_too=not words.options.records, progress=progress)
     if words.options.json:
         print_json(
             {

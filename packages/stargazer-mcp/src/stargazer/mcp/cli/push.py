@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from stargazer import storage
 from stargazer.assets import ConfigurationError
 from stargazer.mcp.cli.console import Parser, count, human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
 from stargazer.mcp.records import find_records
-from stargazer.storage import Sent, get_client
-from stargazer.storage.pinata import account_of
-from stargazer.storage.pinata import push as send
+from stargazer.storage import pinata
+
+if TYPE_CHECKING:
+    from stargazer.storage import Sent
 
 __all__ = ["confirm_public", "push"]
 
@@ -40,8 +43,8 @@ def push(argv: Sequence[str]) -> int:
     if words.options.all and (words.plain or words.pairs):
         parser.error("give --all or say which files, not both")
 
-    store = get_client().store
-    account = account_of(store)
+    store = storage.get_client().store
+    account = pinata.account_of(store)
     if words.options.all:
         records = [record for record in find_records(store, {}) if record.path]
     else:
@@ -50,7 +53,7 @@ def push(argv: Sequence[str]) -> int:
     if records and public:
         confirm_public([(record.name, record.size) for record in records], yes=words.options.yes)
     with file_progress("sending") as progress:
-        sent = send(store, records, public=public, progress=progress)
+        sent = pinata.push(store, records, public=public, progress=progress)
     _report_sent(sent, as_json=words.options.json)
     return 1 if sent.left else 0
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import ADD_FIRST, no_store
 from stargazer.mcp.records import as_dict, evicted, find_records
-from stargazer.storage import get_client, holds_files
 
 __all__ = ["query"]
 
@@ -32,7 +32,7 @@ def query(argv: Sequence[str]) -> int:
     if words.options.superseded:
         words.pairs["superseded"] = ["false", "true"]
 
-    store = get_client().store
+    store = storage.get_client().store
     records = find_records(store, words.pairs)
     dropped = evicted(store)
     if words.options.json:
@@ -44,5 +44,7 @@ def query(argv: Sequence[str]) -> int:
     elif words.pairs.keys() - {"superseded"}:
         note("no record matches")
     else:
-        note("no file has a record" if holds_files(store.root) else f"the store is empty: {ADD_FIRST}")
+        note(
+            "no file has a record" if storage.holds_files(store.root) else f"the store is empty: {ADD_FIRST}"
+        )
     return 0

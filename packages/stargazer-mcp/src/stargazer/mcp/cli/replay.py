@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from stargazer import storage
 from stargazer.mcp.cli.console import Parser, count, note, print_json, print_text
 from stargazer.mcp.cli.progress import supervise
-from stargazer.storage import get_client
-from stargazer.storage.bundles import find_bundle
+from stargazer.storage import bundles
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Replay, Replayed
@@ -36,8 +36,8 @@ def replay(argv: Sequence[str]) -> int:
         parser.error("say which bundle: a name, a file, a folder or a URL")
     from stargazer.tasks.execution import replay_bundle
 
-    client = get_client()
-    bundle = find_bundle(words.plain[0], client.store.root)
+    client = storage.get_client()
+    bundle = bundles.find_bundle(words.plain[0], client.store.root)
     title = f"replay {bundle.manifest.name}"
     done = supervise(title, lambda: replay_bundle(client, bundle, begun=_begun))
     if isinstance(done, int):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stargazer import storage
 from stargazer.assets import AmbiguousAssetError
 from stargazer.mcp.cli.console import Parser, listing, note, print_records
 from stargazer.mcp.cli.selection import existing, some_records
-from stargazer.storage import retract
 
 __all__ = ["rm"]
 
@@ -31,7 +31,7 @@ def rm(argv: Sequence[str]) -> int:
             f"{len(records)} records match:\n{listing(records)}\nname one by its id, or give --all"
         )
     for record in records:
-        retract(store, record)
+        storage.retract(store, record)
     print_records(records)
     if len(records) == 1:
         note("took back 1 registration; its bytes and other records stay")

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets import IpFile
+from stargazer import storage
 from stargazer.mcp.cli.console import Parser, count, note, option, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.selection import bring
-from stargazer.mcp.copies import check_results, export_results
-from stargazer.storage import Store, get_client
 
 if TYPE_CHECKING:
+    from stargazer.assets import IpFile
+    from stargazer.storage import Store
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows import Entry
 
@@ -108,6 +108,7 @@ def _describe(workflow: Entry) -> int:
 
 
 def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
+    from stargazer.mcp.copies import check_results
     from stargazer.workflows import run as run_workflow
 
     if options.outdir is not None:
@@ -172,7 +173,9 @@ def records_of(store: Store, results: Mapping[str, Any]) -> list[IpFile]:
 
 def _export(results: Mapping[str, Any], folder: Path, run: str) -> None:
     """Copy every file of the results; each then says where its copy is."""
-    store = get_client().store
+    from stargazer.mcp.copies import export_results
+
+    store = storage.get_client().store
     records = records_of(store, results)
     bring(store, records)
     exported, notes = export_results(store, records, folder, run=run)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stargazer import storage
 from stargazer.assets import (
     AmbiguousAssetError,
     AssetNotFoundError,
@@ -16,7 +17,6 @@ from stargazer.assets import (
 )
 from stargazer.mcp.cli.console import Words, listing
 from stargazer.mcp.records import find_records
-from stargazer.storage import compute_cid, get_client, is_cid
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
@@ -43,7 +43,7 @@ def existing() -> Store:
     Raises:
         AssetNotFoundError: nothing was ever registered.
     """
-    store = get_client().store
+    store = storage.get_client().store
     if not store.exists():
         raise AssetNotFoundError(no_store(store))
     return store
@@ -55,7 +55,7 @@ def folder_of_store() -> Store:
     Raises:
         AssetNotFoundError: there is none.
     """
-    store = get_client().store
+    store = storage.get_client().store
     if not store.root.is_dir():
         raise AssetNotFoundError(f"there is no store at {str(store.root)!r} yet")
     return store
@@ -90,8 +90,8 @@ def named_records(store: Store, names: Sequence[str], *, files: bool = False) ->
     """
     found: list[IpFile] = []
     for name in names:
-        record = None if is_cid(name) else store.get(name)
-        records = store.query({"cid": name}) if is_cid(name) else [record] if record else []
+        record = None if storage.is_cid(name) else store.get(name)
+        records = store.query({"cid": name}) if storage.is_cid(name) else [record] if record else []
         if not records and files and os.path.exists(name):
             cid = _cid_of(name)
             records = store.query({"cid": cid})
@@ -143,7 +143,7 @@ def one_cid(store: Store, words: Words) -> str:
     """
     if words.plain:
         name = words.plain[0]
-        if is_cid(name):
+        if storage.is_cid(name):
             return name
         if record := store.get(name):
             return record.cid
@@ -173,14 +173,12 @@ def _cid_of(name: str) -> str:
         raise FormatError(
             f"{name!r} is {'a folder' if Path(name).is_dir() else 'no regular file'}: name a file"
         )
-    return compute_cid(Path(name))
+    return storage.compute_cid(Path(name))
 
 
 def bring(store: Store, records: Sequence[IpFile]) -> None:
     """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
-    from stargazer.storage import with_companions
-
-    wanted = with_companions(store, records)
+    wanted = storage.with_companions(store, records)
     missing = {record.cid: record for record in wanted if store.objects.stat(record.cid) is None}
     if not missing:
         return
@@ -190,7 +188,7 @@ def bring(store: Store, records: Sequence[IpFile]) -> None:
 
     async def download() -> None:
         for record in missing.values():
-            await get_client().download_file(record)
+            await storage.get_client().download_file(record)
 
     with tasks_shown("bringing back what is not here"):
         asyncio.run(download())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stargazer.mcp import records
 from stargazer.mcp.cli.console import (
@@ -20,9 +20,11 @@ from stargazer.mcp.cli.console import (
     say_more,
 )
 from stargazer.mcp.cli.selection import existing, one_cid
-from stargazer.storage import Store
-from stargazer.storage.lineage import Stale
-from stargazer.storage.lineage import stale as depending
+from stargazer.storage import lineage
+
+if TYPE_CHECKING:
+    from stargazer.storage import Store
+    from stargazer.storage.lineage import Stale
 
 __all__ = ["as_dict", "print_stale", "stale"]
 
@@ -44,7 +46,7 @@ def stale(argv: Sequence[str]) -> int:
 
     store = existing()
     is_file = words.pairs or os.path.exists(words.plain[0]) or store.get(words.plain[0])
-    found = depending(store, one_cid(store, words) if is_file else words.plain[0])
+    found = lineage.stale(store, one_cid(store, words) if is_file else words.plain[0])
     if words.options.json:
         print_json(as_dict(store, found))
     else:

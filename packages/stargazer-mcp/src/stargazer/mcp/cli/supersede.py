@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from stargazer.assets import IpFile
+from stargazer import storage
 from stargazer.mcp.cli.console import Parser, escaped, option, print_json, print_text
 from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.cli.stale import as_dict, print_stale
-from stargazer.storage import reinstate
-from stargazer.storage import supersede as supersede_record
-from stargazer.storage.lineage import stale as depending
+from stargazer.storage import lineage
+
+if TYPE_CHECKING:
+    from stargazer.assets import IpFile
 
 __all__ = ["supersede"]
 
@@ -37,11 +39,11 @@ def supersede(argv: Sequence[str]) -> int:
     store = existing()
     old, *rest = (one_record(store, word) for word in words.plain)
     if words.options.undo:
-        reinstate(store, old, words.options.reason)
+        storage.reinstate(store, old, words.options.reason)
     else:
-        supersede_record(store, old, rest[0], words.options.reason)
+        storage.supersede(store, old, rest[0], words.options.reason)
     store.hand_over([])  # what waits to be sent elsewhere
-    found = depending(store, old.cid)
+    found = lineage.stale(store, old.cid)
     if words.options.json:
         print_json({"superseded": None if words.options.undo else old.id, **as_dict(store, found)})
     elif words.options.undo:

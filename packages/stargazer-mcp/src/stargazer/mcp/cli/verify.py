@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stargazer import storage
 from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
-from stargazer.assets.provenance import Execution
 from stargazer.mcp.cli.console import Parser, Words, escaped, human_size, print_json, print_text
 from stargazer.mcp.cli.progress import supervise
 from stargazer.mcp.cli.replay import as_dict
 from stargazer.mcp.cli.selection import folder_of_store, named_records
 from stargazer.mcp.records import find_records
-from stargazer.storage import Store, get_client, is_cid
-from stargazer.storage.maintenance import verify as check
+from stargazer.storage import maintenance
 
 if TYPE_CHECKING:
+    from stargazer.assets.provenance import Execution
+    from stargazer.storage import Store
     from stargazer.tasks.execution import Replayed
 
 __all__ = ["verify"]
@@ -44,7 +45,7 @@ def verify(argv: Sequence[str]) -> int:
     for cid, name in files.items():
         answer: dict[str, Any] = {"cid": cid, "name": name, "ok": True}
         try:
-            answer["size"] = check(store, cid).size
+            answer["size"] = maintenance.verify(store, cid).size
         except IntegrityError as error:
             answer |= {"ok": False, "error": str(error)}
         except StorageError as error:
@@ -61,7 +62,7 @@ def verify(argv: Sequence[str]) -> int:
 
 def _files(store: Store, words: Words) -> dict[str, str]:
     """The names by CID of the files that words mean; bytes without a record have a CID too."""
-    bare = {word: "" for word in words.plain if is_cid(word) and not store.query({"cid": word})}
+    bare = {word: "" for word in words.plain if storage.is_cid(word) and not store.query({"cid": word})}
     records = named_records(store, [word for word in words.plain if word not in bare])
     records += find_records(store, words.pairs) if words.pairs else []
     if not bare and not records:
@@ -78,7 +79,7 @@ def _recompute(files: Mapping[str, str], *, as_json: bool) -> int:
     from stargazer.tasks.execution import execution_of
     from stargazer.tasks.execution import replay as do_again
 
-    client = get_client()
+    client = storage.get_client()
     found = {cid: execution_of(client.store, cid) for cid in files}
     executions = dict(filter(None, found.values()))
     if not executions:

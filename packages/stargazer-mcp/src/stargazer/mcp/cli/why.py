@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
 from stargazer.mcp.cli.console import Parser, option, print_text
 from stargazer.mcp.cli.selection import existing, one_cid
 from stargazer.storage import lineage
-from stargazer.storage.lineage import Step, as_dot, as_json, as_mermaid, as_rocrate, render, write_rocrate
+
+if TYPE_CHECKING:
+    from stargazer.storage.lineage import Step
 
 __all__ = ["why"]
 
@@ -56,8 +59,8 @@ def why(argv: Sequence[str]) -> int:
 
 def _text(step: Step, form: str) -> str:
     if form in ("json", "rocrate"):
-        return json.dumps(as_json(step) if form == "json" else as_rocrate(step), indent=2)
-    makers = {"text": render, "dot": as_dot, "mermaid": as_mermaid}
+        return json.dumps(lineage.as_json(step) if form == "json" else lineage.as_rocrate(step), indent=2)
+    makers = {"text": lineage.render, "dot": lineage.as_dot, "mermaid": lineage.as_mermaid}
     return makers[form](step)
 
 
@@ -68,7 +71,7 @@ def _written(step: Step, form: str, folder: Path) -> Path:
         StorageError: the folder cannot be written.
     """
     if form == "rocrate":
-        return write_rocrate(step, folder)
+        return lineage.write_rocrate(step, folder)
     path = folder / f"lineage{EXTENSIONS[form]}"
     text = _text(step, form)
     try:

@@ -178,6 +178,7 @@ class Engine(Storage):
         """The connection to the file that has the index's name now."""
         outermost = self._running == 1 and not self._transactions  # others have results that are being read
         if self._connection is not None and outermost and _identity(self.path) != self._identity:
+            self._prepare_folder()  # it may be gone too, and the lock file lies in it
             self._abandon()
         if self._connection is None:
             self._connection = self._connect()

@@ -76,12 +76,10 @@ class PinataRemote:
         with self._reachable():
             for file in self.listing.files(pairs, keyvalues.get("cid", "")):
                 record = file.as_record()
-                if record.id in here:
-                    known = here[record.id]
-                    here[record.id] = attrs.evolve(known, public=known.public or file.public)
-                elif self._counts(store, record, documents):
-                    known = there.get(record.id, record)
-                    there[record.id] = attrs.evolve(known, public=file.public or known.public)
+                side = here if record.id in here else there
+                if side is here or self._counts(store, record, documents):
+                    known = side.get(record.id, record)
+                    side[record.id] = attrs.evolve(known, public=known.public or file.public)
         found = list(here.values())
         if there:
             superseded = keyvalues.get("superseded", None if "cid" in keyvalues else "false")
@@ -168,10 +166,9 @@ class PinataRemote:
             current = store.here(record.id)
             if current is None and not store.claims.ever_on(record.id):
                 try:
+                    # it says nothing of this record, or cannot be had: then none is made up
                     if made_by := record.keyvalues.get("provenance_cid"):
-                        store.read(
-                            made_by
-                        )  # it says nothing of this record, or cannot be had: then none is made up
+                        store.read(made_by)
                 except StorageError as error:
                     if failed is None:
                         raise
@@ -189,9 +186,11 @@ class PinataRemote:
         Raises:
             StorageError: one of them cannot be had.
         """
-        listed = self.listing.documents().items()
-        changes = [cid for cid, file in listed if file.keyvalues.get("kind") in _CHANGES]
-        missing = [cid for cid in changes if not store.is_registered(cid)]
+        missing = [
+            cid
+            for cid, file in self.listing.documents().items()
+            if file.keyvalues.get("kind") in _CHANGES and not store.is_registered(cid)
+        ]
         for cid in missing:
             store.read(cid)
         return missing
