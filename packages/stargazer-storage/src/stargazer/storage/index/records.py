@@ -152,7 +152,7 @@ class IndexTable(Table):
             yield from self._documents(page) if cond is None else filter(cond, self._documents(page))
 
     def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
-        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY +seq"
         return self._documents(connection.execute(sql, (self.name, json.dumps([*doc_ids]))).fetchall())
 
     def _targets(
