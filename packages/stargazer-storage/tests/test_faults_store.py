@@ -235,6 +235,7 @@ def mounted(command: str, *arguments: object) -> tuple[str, ...]:
 
 
 READ_ONLY = """
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.lineage import render, why
 (record,) = store.query({"asset": "qc_report"})
 print(store.read(record.cid).read_text())

@@ -176,8 +176,7 @@ def _command(pid: str) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
     except OSError:
         return ""
-    named = [Path(words[0]).name, *words[1:]] if words and words[0] else []
-    text = " ".join(named[:6])
+    text = " ".join([Path(words[0]).name, *words[1:6]])
     return f" ({text[:80]})" if text else ""
 
 

@@ -347,16 +347,6 @@ _registry = threading.RLock()
 _held: list[Engine] = []
 
 
-def _acquire_all() -> bool:
-    _registry.acquire()
-    for engine in list(_registered):
-        if not engine.lock.acquire(timeout=_PATIENCE):
-            _release_all()
-            return False
-        _held.append(engine)
-    return True
-
-
 def _release_all() -> None:
     while _held:
         _held.pop().lock.release()
@@ -364,8 +354,15 @@ def _release_all() -> None:
 
 
 def _before_fork() -> None:
-    while not _acquire_all():
-        pass
+    _registry.acquire()
+    waiting = list(_registered)
+    while waiting:
+        if waiting[-1].lock.acquire(timeout=_PATIENCE):
+            _held.append(waiting.pop())
+        else:  # let go of all, and begin again
+            _release_all()
+            _registry.acquire()
+            waiting = list(_registered)
     for engine in _held:
         engine.before_fork()
 

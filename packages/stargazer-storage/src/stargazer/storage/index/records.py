@@ -152,7 +152,7 @@ class IndexTable(Table):
             yield from self._documents(page) if cond is None else filter(cond, self._documents(page))
 
     def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
-        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY +seq"
         return self._documents(connection.execute(sql, (self.name, json.dumps([*doc_ids]))).fetchall())
 
     def _targets(
@@ -375,15 +375,10 @@ Plan = Leaf | Branch
 
 def terms_of(document: Mapping[str, Any]) -> set[Term]:
     """The (key, value) pairs under which a document is indexed; keys of keyvalues begin with a dot."""
-    terms = {
-        (field, document[field]) for field in _FIELDS if field in document and _indexable(document[field])
-    }
-    nested = document.get(_NESTED)
-    if isinstance(nested, Mapping):
-        terms |= {
-            (f".{key}", value) for key, value in nested.items() if _indexable(key) and _indexable(value)
-        }
-    return terms
+    pairs = [(field, document.get(field)) for field in _FIELDS]
+    if isinstance(nested := document.get(_NESTED), Mapping):
+        pairs += [(f".{key}", value) for key, value in nested.items() if _indexable(key)]
+    return {(key, value) for key, value in pairs if value is not None and _indexable(value)}
 
 
 def compile_condition(condition: object) -> Plan | None:
