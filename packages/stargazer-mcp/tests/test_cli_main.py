@@ -59,6 +59,18 @@ def test_light_verbs_stay_light(words: list[str], tmp_path: Path, monkeypatch: p
     assert python(code).splitlines()[-1] == "set()"
 
 
+def test_help_of_a_verb_loads_neither_a_store_nor_the_types_of_assets() -> None:
+    code = """
+import contextlib, io, sys
+from stargazer.mcp.cli import VERBS, main
+for verb in VERBS.keys() - {"run"}:  # which looks at the store afterwards
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main([verb, "--help"])
+print({"sqlite3", "stargazer.storage.store", "stargazer.assets.catalogue"} & set(sys.modules))
+"""
+    assert python(code) == "set()\n"
+
+
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)

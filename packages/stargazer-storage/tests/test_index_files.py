@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -183,6 +184,15 @@ def test_a_file_that_another_process_replaced_is_noticed_at_the_next_operation(p
     with Index(path) as again, again.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert [document["id"] for document in again] == [*theirs, "last"]
+
+
+def test_an_index_whose_folder_was_removed_is_begun_again(path):
+    with Index(path) as index, Index(path) as idle:
+        index.insert({"id": "old"})
+        assert len(idle) == 1
+        shutil.rmtree(path.parent)
+        index.insert({"id": "new"})
+        assert [document["id"] for one in (idle, index) for document in one] == ["new", "new"]
 
 
 WRITE_FOR_EVER = """

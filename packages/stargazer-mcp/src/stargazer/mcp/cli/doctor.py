@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
+from stargazer import storage
 from stargazer.assets import StargazerError
 from stargazer.mcp.cli.console import Parser, note, print_json, print_text
-from stargazer.storage import Settings
 
 if TYPE_CHECKING:
+    from stargazer.storage import Settings
     from stargazer.tasks import Tool
 
 __all__ = ["Finding", "doctor", "examine"]
@@ -89,7 +90,7 @@ def examine() -> list[Finding]:
     """Everything there is to say about this installation; nothing is changed by it."""
     found = [*_python(), *_distributions()]
     try:
-        settings = Settings.load()
+        settings = storage.Settings.load()
     except StargazerError as error:
         return [
             *found,
