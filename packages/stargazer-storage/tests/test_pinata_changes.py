@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import random
 import threading
-import warnings
-from pathlib import Path
 
 import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
 from stargazer.storage.changes import amend, retract
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.api import Patience, PinataApi
-from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition, Store, open_store
+from stargazer.storage.store import Addition
+
+from .pinata_store import make_store
+
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 FASTA = b">chr1\nACGTACGTNN\n"
-
-
-def make_store(root: Path, pinata) -> Store:
-    api = PinataApi(
-        pinata.jwt,
-        api=pinata.api,
-        uploads=pinata.uploads,
-        patience=Patience(attempts=1),
-        sleep=lambda seconds: None,
-    )
-    return open_store(root, remote=PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway))
-
-
-@pytest.fixture
-def here(tmp_path, pinata):
-    return make_store(tmp_path / "here", pinata)
-
-
-@pytest.fixture
-def there(tmp_path, pinata):
-    """Another machine with the same account."""
-    return make_store(tmp_path / "there", pinata)
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def add(store, build: str, content: bytes = FASTA, name: str = "GRCh38.fa", **options) -> IpFile:
