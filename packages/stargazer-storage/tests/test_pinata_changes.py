@@ -60,6 +60,21 @@ def assert_agree(store, pinata, *others) -> None:
         )
 
 
+def test_what_came_as_a_strangers_word_is_our_own_once_the_account_says_so(here, there):
+    record = add(here, "a")
+    push(here)
+    cid = record.keyvalues["provenance_cid"]
+    there.ledger.foreign.add(here.read(cid))  # as a bundle brings it
+    there.replay([cid])
+    assert there.is_foreign(cid)
+
+    pull(there, there.query({"asset": "reference"}))
+
+    assert not there.is_foreign(cid)
+    assert there.ledger.is_own(cid)
+    assert there.ledger.foreign.stat(cid) is None
+
+
 def test_amended_three_times_while_the_service_is_down(here, there, pinata):
     record = add(here, "a", b">1\n" + 100_000 * b"A")
     pinata.stop()

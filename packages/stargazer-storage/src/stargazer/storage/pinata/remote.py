@@ -161,7 +161,10 @@ class PinataRemote:
             StorageError: provenance cannot be had, and there is no `failed`.
         """
         records = list(records)
-        store.replay([*self._changes(store), *store.explaining(records)])
+        own_there = [cid for cid, own in self.documents().items() if own and store.is_foreign(cid)]
+        for cid in own_there:  # it came by a bundle first
+            store.ledger.adopt(cid)
+        store.replay([*own_there, *self._changes(store), *store.explaining(records)])
         found: list[IpFile] = []
         for record in records:
             current = store.here(record.id)
