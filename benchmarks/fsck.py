@@ -1,4 +1,7 @@
-"""fsck: quick on 100,000 objects, full beside a plain threaded hash: python benchmarks/fsck.py [OBJECTS] [MIB]."""
+"""fsck, quick and full: python benchmarks/fsck.py [OBJECTS] [MIB].
+
+Quick on 100,000 objects and on as many documents, full beside a plain threaded hash.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stargazer.assets.catalogue import QcReport
-from stargazer.assets.provenance import Entry, Import
+from stargazer.assets.provenance import Entry, Import, dump
 from stargazer.storage import Addition, Store, open_store
 from stargazer.storage.additions import keyvalues_of
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance import fsck
+from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.settings import available_cores
 
 QUICK_LIMIT = 5.0  # seconds
@@ -31,23 +35,14 @@ def fill_with_many(store: Store, count: int) -> None:
     """So many small objects, each with a record."""
     from stargazer.storage import verified
 
+    store.open_index()
     for start in range(0, count, BATCH):
         entries, kept = [], []
         for number in range(start, min(start + BATCH, count)):
             text = f"report {number}\n".encode()
-            path = store.objects.new_temporary()
-            path.write_bytes(text)
-            digest = hashlib.sha256(text).digest()
-            cid = _raw_cid(digest)
-            target = store.objects.path(cid)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.chmod(0o444)
-            path.rename(target)  # not synced one by one: this is a benchmark of reading
-            found = store.objects.stat(cid)
-            assert found is not None
+            found = _put(store.objects, text)
             kept.append(found)
-            pairs = keyvalues_of(QcReport(kind="flagstat", sample=f"s{number}"))
-            entries.append(Entry(cid=cid, keyvalues=pairs, name=f"s{number}.txt", size=len(text)))
+            entries.append(_entry(number, found.cid, len(text)))
         document = Import(files=entries, command="benchmark", at=now())
         with store.arriving() as arrived:
             written = store.write_document(document, arrived)
@@ -56,17 +51,47 @@ def fill_with_many(store: Store, count: int) -> None:
                 store.apply(written, document)
 
 
+def fill_with_documents(store: Store, count: int) -> None:
+    """So many documents, each with a record of one file."""
+    store.open_index()
+    cid = _put(store.objects, b"report\n").cid
+    for start in range(0, count, BATCH):
+        with store.index.transaction():
+            for number in range(start, min(start + BATCH, count)):
+                document = Import(files=[_entry(number, cid, 7)], command="benchmark", at=now())
+                store.apply(_put(store.ledger.own, dump(document)), document)
+
+
+def _entry(number: int, cid: str, size: int) -> Entry:
+    pairs = keyvalues_of(QcReport(kind="flagstat", sample=f"s{number}"))
+    return Entry(cid=cid, keyvalues=pairs, name=f"s{number}.txt", size=size)
+
+
+def _put(folder: Objects, data: bytes) -> StoredObject:
+    """A small object that is not synced: this is a benchmark of reading."""
+    path = folder.new_temporary()
+    path.write_bytes(data)
+    cid = _raw_cid(hashlib.sha256(data).digest())
+    target = folder.path(cid)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o444)
+    path.rename(target)
+    found = folder.stat(cid)
+    assert found is not None
+    return found
+
+
 def _raw_cid(digest: bytes) -> str:
     import base64
 
     return "b" + base64.b32encode(b"\x01\x55\x12\x20" + digest).decode().lower().rstrip("=")
 
 
-def quick(count: int) -> bool:
-    """Print how long a quick run takes."""
+def quick(fill: Callable[[Store, int], None], what: str, count: int) -> bool:
+    """Print how long a quick run takes, which hashes nothing."""
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder) / "store")
-        fill_with_many(store, count)
+        fill(store, count)
         listed = min(_seconds(lambda: subprocess.run(["find", folder, "-ls"], stdout=subprocess.DEVNULL, check=True))
                      for _ in range(3))  # fmt: skip
         times = []
@@ -76,10 +101,9 @@ def quick(count: int) -> bool:
             times.append(time.perf_counter() - began)
             assert report.problems == [], report.problems[:3]
             assert report.objects >= count
+        assert report.hashed == 0, report
         middle = statistics.median(times)
-        print(
-            f"quick, {report.objects:,} objects: {middle:.2f} s (limit {QUICK_LIMIT:.0f} s; find -ls {listed:.2f} s)"
-        )
+        print(f"quick, {count:,} {what}: {middle:.2f} s (limit {QUICK_LIMIT:.0f} s; find -ls {listed:.2f} s)")
         return middle < QUICK_LIMIT
 
 
@@ -143,7 +167,8 @@ def _seconds(action: Callable[[], object]) -> float:
 
 def main(objects: int = 100_000, mebibytes: int = 1024) -> int:
     """Quick, then full."""
-    ok = quick(objects)
+    ok = quick(fill_with_many, "objects", objects)
+    ok &= quick(fill_with_documents, "documents", objects)
     full(mebibytes)
     return 0 if ok else 1
 

@@ -1,14 +1,22 @@
-"""The command in a process of its own, and a laboratory that is small enough to run a whole workflow in."""
+"""The command in this process or one of its own, and a laboratory that is small enough to run a whole workflow in."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.server
+import json
 import random
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-__all__ = ["COMMAND", "GERMLINE", "simulate", "stargazer"]
+__all__ = ["COMMAND", "GERMLINE", "Command", "added", "serving", "simulate", "stargazer"]
+
+Command = Callable[..., tuple[int, str, str]]
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
 GERMLINE = ["run", "germline_short_variant_discovery", "samples=S", "build=tiny"]
@@ -37,3 +45,22 @@ def simulate(folder: Path) -> None:
     (folder / "tiny.fa").write_text(f">c:1-9\n{genome}\n")
     for mate, reads in (("1", first), ("2", second)):
         (folder / f"S_R{mate}.fq.gz").write_bytes(gzip.compress("".join(reads).encode()))
+
+
+def added(stargazer: Command, *words: str) -> list[dict[str, Any]]:
+    """The records of what the command adds."""
+    status, out, err = stargazer("add", *words, "--json")
+    assert status == 0, err
+    found: list[dict[str, Any]] = json.loads(out)
+    return found
+
+
+@contextlib.contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A web server on this machine: its URL."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()

@@ -10,13 +10,14 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stargazer.mcp.cli import main
+
+from .command import serving
 
 ABSENT = "bafkreib6vj3os7l4lqqytaw5vju46iorcknttfiwfnlbizjcqn7xd5hrvy"
 READS = b"@read/1\nACGTACGT\n+\nIIIIIIII\n"
@@ -365,12 +366,8 @@ def server(here: Path) -> Iterator[str]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
+    with serving(Handler) as url:
+        yield url
 
 
 SHA256 = hashlib.sha256(b">c\nACGT\n").hexdigest()

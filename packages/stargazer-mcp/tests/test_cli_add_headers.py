@@ -6,7 +6,6 @@ import hashlib
 import http.server
 import json
 import struct
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import pytest
 from stargazer.mcp.cli import main
+
+from .command import serving
 
 Add = Callable[..., list[dict[str, Any]]]
 FASTA = b">chr1\nACGTACGTAC\n>chr2\nGGGG\n"
@@ -211,12 +212,8 @@ def server(here: Path) -> Iterator[tuple[str, list[str]]]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}", asked
-        running.shutdown()
-        thread.join()
+    with serving(Handler) as url:
+        yield url, asked
 
 
 def test_the_header_behind_a_url_is_read_after_the_download(

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.mcp.cli import main
 
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def stargazer(capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process: status, stdout, stderr."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        try:
-            status = main(list(words))
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
+from .command import Command
 
 
 @pytest.fixture

@@ -13,11 +13,16 @@ from pathlib import Path
 import pytest
 from stargazer.storage import checks
 from stargazer.storage.checks import Check
+from stargazer.storage.download import fetch
+from stargazer.storage.download.http import Patience
+from stargazer.storage.pinata import PinataApi
+from stargazer.storage.store import Store, open_store
 
 from . import ipfs_gateway, tus_server
 from .emulator import Mirror
 from .ipfs_gateway import IpfsGateway
-from .pinata_emulator import PinataEmulator, PinataProcess
+from .pinata_emulator import JWT, PinataEmulator, PinataProcess
+from .pinata_store import make_store
 
 
 @pytest.fixture
@@ -36,6 +41,48 @@ def pinata_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PinataP
     with PinataProcess(folder) as process:
         yield process
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    """The waits that were asked for, none of which was waited."""
+    return []
+
+
+@pytest.fixture
+def api(pinata: PinataEmulator, slept: list[float]) -> PinataApi:
+    """The account, asked without waiting."""
+    return PinataApi(JWT, api=pinata.api, uploads=pinata.uploads, sleep=slept.append)
+
+
+@pytest.fixture
+def here(tmp_path: Path, pinata: PinataEmulator) -> Store:
+    """A store with the account."""
+    return make_store(tmp_path / "here", pinata)
+
+
+@pytest.fixture
+def there(tmp_path: Path, pinata: PinataEmulator) -> Store:
+    """Another machine with the same account."""
+    return make_store(tmp_path / "there", pinata)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Store:
+    """A store without an account."""
+    return open_store(tmp_path / "mine")
+
+
+@pytest.fixture
+def yours(tmp_path: Path) -> Store:
+    """A colleague's store."""
+    return open_store(tmp_path / "yours")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that fails is tried again at once."""
+    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=3, first=0.02))
 
 
 @pytest.fixture
@@ -104,5 +151,4 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def _forget() -> None:
-    checks._registered.cache_clear()
     checks._checks_of.cache_clear()

@@ -36,22 +36,12 @@ from stargazer.storage.bundles.manifest import LARGEST, parse
 from stargazer.storage.changes import amend, retract
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.maintenance import fsck
-from stargazer.storage.store import Addition, Store, open_store
+from stargazer.storage.store import Addition, Store
 from stargazer.storage.threads import each
 
 from .upkeep_store import lose_index
 
 READS = "@r/{0}\nACGT\n+\nIIII\n"
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "mine")
-
-
-@pytest.fixture
-def yours(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "yours")
 
 
 @pytest.fixture

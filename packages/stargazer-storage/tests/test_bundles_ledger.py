@@ -31,11 +31,6 @@ KEY = "a" * 64
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "mine")
-
-
-@pytest.fixture
 def theirs(tmp_path: Path) -> Store:
     return open_store(tmp_path / "theirs")
 

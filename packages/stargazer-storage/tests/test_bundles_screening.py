@@ -21,16 +21,6 @@ Install = Callable[[dict[str, Check]], None]
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "mine")
-
-
-@pytest.fixture
-def yours(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "yours")
-
-
-@pytest.fixture
 def records(mine: Store, tmp_path: Path) -> list[IpFile]:
     """A pair of reads, told of by one document."""
     for mate in "12":

@@ -6,13 +6,12 @@ import asyncio
 import socket
 import sys
 import threading
-from importlib.util import find_spec
 
 import pytest
 from stargazer.assets import ConfigurationError
 from stargazer.assets.client import current_client
 from stargazer.storage import get_client
-from stargazer.storage.client import LocalStorageClient
+from stargazer.storage.client import LocalStorageClient, PinataClient
 from stargazer.storage.settings import Settings
 
 TOKEN = "eyJ-a-very-secret-token"
@@ -125,19 +124,17 @@ def test_cloud_mode_without_an_endpoint_is_a_clear_error(monkeypatch):
 
 @pytest.mark.parametrize("mode", ["local", "cloud"])
 def test_a_token_gives_pinata_in_both_modes(cloud, monkeypatch, mode):
-    pinata = pytest.importorskip("stargazer.storage.pinata.client")
     monkeypatch.setenv("STARGAZER_MODE", mode)
     monkeypatch.setenv("PINATA_JWT", TOKEN)
 
     client = get_client()
 
-    assert type(client) is pinata.PinataClient
+    assert type(client) is PinataClient
     assert get_client() is client
     assert TOKEN not in repr(client)
 
 
 def test_another_token_gets_another_client(monkeypatch):
-    pytest.importorskip("stargazer.storage.pinata.client")
     monkeypatch.setenv("PINATA_JWT", TOKEN)
     first = get_client()
     monkeypatch.setenv("PINATA_JWT", "another-token")
@@ -157,9 +154,8 @@ def test_nothing_opens_a_socket(tmp_path, monkeypatch):
     source = tmp_path / "x.fa"
     source.write_bytes(b">c\nA\n")
     asyncio.run(get_client().upload_file(source, {"asset": "reference", "build": "x"}, public=True))
-    if find_spec("stargazer.storage.pinata.client"):
-        monkeypatch.setenv("PINATA_JWT", TOKEN)
-        get_client()
+    monkeypatch.setenv("PINATA_JWT", TOKEN)
+    get_client()
     assert opened == []
 
     with socket.socket() as probe, pytest.raises(OSError, match=r"."):

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import LEAF_SIZE, compute_cid, normal
-from stargazer.storage.download import fetch
 from stargazer.storage.download.fetch import fetch_object
-from stargazer.storage.download.http import Patience
 from stargazer.storage.download.sources import Gateway, LocalFile
 from stargazer.storage.objects import Objects
 
 from .ipfs_gateway import IpfsGateway
 from .pinata_emulator import PinataEmulator
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 SIZE = 5 * LEAF_SIZE + 3
 Flags = dict[str, str | int]
@@ -30,11 +30,6 @@ UNKNOWN: list[Flags] = [
     {"chunker": "rabin-65536-131072-262144"},
     {"layout": "trickle", "links": 2},
 ]
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=3, first=0.02))
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from stargazer.storage.objects import Objects
 
 from .download_host import Answer, Host, Request, cut_after, status, whole
 
+pytestmark = pytest.mark.usefixtures("impatient")
+
 SIZE = 5 * (1 << 20) + 7
 Hosts = Callable[..., Host]
 
@@ -41,11 +43,6 @@ def hosts() -> Iterator[Hosts]:
     yield start
     for host in made:
         host.close()
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=3, first=0.02))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from pathlib import Path
 from stargazer.assets.catalogue import QcReport, Reference
 from stargazer.assets.errors import StargazerError, StorageError
 from stargazer.assets.provenance import Execution
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.store import Addition, open_store
 
 store = open_store(Path(sys.argv[1]))
@@ -234,6 +235,7 @@ def mounted(command: str, *arguments: object) -> tuple[str, ...]:
 
 
 READ_ONLY = """
+from stargazer.storage.changes import amend, retract
 from stargazer.storage.lineage import render, why
 (record,) = store.query({"asset": "qc_report"})
 print(store.read(record.cid).read_text())

@@ -27,17 +27,6 @@ SIGNED = "https://x.mypinata.cloud/files/bafy?X-Algorithm=PINATA1&X-Signature=5e
 
 
 @pytest.fixture
-def slept() -> list[float]:
-    """The waits that were asked for, none of which was waited."""
-    return []
-
-
-@pytest.fixture
-def api(pinata: PinataEmulator, slept: list[float]) -> PinataApi:
-    return PinataApi(JWT, api=pinata.api, uploads=pinata.uploads, sleep=slept.append)
-
-
-@pytest.fixture
 def add(api: PinataApi, tmp_path: Path) -> Callable[..., PinataFile]:
     """Upload a few bytes."""
 

@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import random
 import threading
-import warnings
-from pathlib import Path
 
 import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
 from stargazer.storage.changes import amend, retract
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.api import Patience, PinataApi
-from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.transfer import pull, push
-from stargazer.storage.store import Addition, Store, open_store
+from stargazer.storage.store import Addition
+
+from .pinata_store import make_store
+
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 FASTA = b">chr1\nACGTACGTNN\n"
-
-
-def make_store(root: Path, pinata) -> Store:
-    api = PinataApi(
-        pinata.jwt,
-        api=pinata.api,
-        uploads=pinata.uploads,
-        patience=Patience(attempts=1),
-        sleep=lambda seconds: None,
-    )
-    return open_store(root, remote=PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway))
-
-
-@pytest.fixture
-def here(tmp_path, pinata):
-    return make_store(tmp_path / "here", pinata)
-
-
-@pytest.fixture
-def there(tmp_path, pinata):
-    """Another machine with the same account."""
-    return make_store(tmp_path / "there", pinata)
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def add(store, build: str, content: bytes = FASTA, name: str = "GRCh38.fa", **options) -> IpFile:
@@ -87,6 +58,21 @@ def assert_agree(store, pinata, *others) -> None:
         assert sorted(record.id for record in other.query({"asset": "reference"})) == sorted(
             record.id for record in store.query_here({"asset": "reference"})
         )
+
+
+def test_what_came_as_a_strangers_word_is_our_own_once_the_account_says_so(here, there):
+    record = add(here, "a")
+    push(here)
+    cid = record.keyvalues["provenance_cid"]
+    there.ledger.foreign.add(here.read(cid))  # as a bundle brings it
+    there.replay([cid])
+    assert there.is_foreign(cid)
+
+    pull(there, there.query({"asset": "reference"}))
+
+    assert not there.is_foreign(cid)
+    assert there.ledger.is_own(cid)
+    assert there.ledger.foreign.stat(cid) is None
 
 
 def test_amended_three_times_while_the_service_is_down(here, there, pinata):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import warnings
-from pathlib import Path
 
 import attrs
 import pytest
@@ -25,40 +24,16 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.lineage import why
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.api import Patience, PinataApi
-from stargazer.storage.pinata.remote import PinataRemote
 from stargazer.storage.pinata.transfer import account_of, pull, push
 from stargazer.storage.pinata.upload import upload
-from stargazer.storage.store import Addition, Store, open_store
+from stargazer.storage.store import Addition, open_store
 
+from .pinata_store import make_store
 from .upkeep_store import lose_index
 
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 FASTA = b">chr1\nACGTACGTNN\n"
-
-
-def make_store(root: Path, pinata, **options) -> Store:
-    api = PinataApi(pinata.jwt, api=pinata.api, uploads=pinata.uploads, patience=Patience(attempts=1))
-    return open_store(
-        root, remote=PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway, **options)
-    )
-
-
-@pytest.fixture
-def here(tmp_path, pinata):
-    return make_store(tmp_path / "here", pinata)
-
-
-@pytest.fixture
-def there(tmp_path, pinata):
-    """Another machine with the same account."""
-    return make_store(tmp_path / "there", pinata)
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def add(store, content: bytes = FASTA, name: str = "GRCh38.fa", build: str = "GRCh38", **options) -> IpFile:

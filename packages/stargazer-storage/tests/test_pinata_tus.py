@@ -28,16 +28,6 @@ SIZE = 10 * MIB + 7
 
 
 @pytest.fixture
-def slept() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def api(pinata: PinataEmulator, slept: list[float]) -> PinataApi:
-    return PinataApi(JWT, api=pinata.api, uploads=pinata.uploads, sleep=slept.append)
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "sample.bam"
     path.write_bytes(os.urandom(SIZE))

@@ -14,20 +14,10 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.upload import upload as upload_file
 
-from .pinata_emulator import JWT, PinataEmulator
+from .pinata_emulator import PinataEmulator
 
 KIB = 1024
 OTHER = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
-
-
-@pytest.fixture
-def slept() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def api(pinata: PinataEmulator, slept: list[float]) -> PinataApi:
-    return PinataApi(JWT, api=pinata.api, uploads=pinata.uploads, sleep=slept.append)
 
 
 @pytest.fixture

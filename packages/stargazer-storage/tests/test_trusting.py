@@ -39,11 +39,6 @@ def bundle(theirs: Store, tmp_path: Path) -> Path:
     return bundles.make(theirs, "counts", records, tmp_path / "out").path.parent
 
 
-@pytest.fixture
-def mine(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "mine")
-
-
 def fetch(store: Store, bundle: Path, **options: bool) -> list[str]:
     done = bundles.fetch(store, find_bundle(str(bundle), store.root), **options)
     assert done.failed == []

@@ -178,12 +178,18 @@ def test_strays_go_where_they_belong(store):
     assert fsck(store).problems == []
 
 
-def test_a_file_added_in_place_that_was_edited_is_named_and_left_alone(store, tmp_path):
+def added_in_place(store, folder):
+    """A record whose file stays where it is, and that file."""
     record = add(store, "a")
     store.objects.remove(record.cid)
-    original = tmp_path / "original.txt"
+    original = folder / "original.txt"
     original.write_text("a")
     store.objects.link(original)
+    return record, original
+
+
+def test_a_file_added_in_place_that_was_edited_is_named_and_left_alone(store, tmp_path):
+    _, original = added_in_place(store, tmp_path)
     fsck(store)
     original.write_text("b")
 
@@ -197,11 +203,7 @@ def test_a_file_added_in_place_that_was_edited_is_named_and_left_alone(store, tm
 
 
 def test_a_file_added_in_place_that_is_gone_is_missing_until_it_is_back(store, tmp_path):
-    record = add(store, "a")
-    store.objects.remove(record.cid)
-    original = tmp_path / "original.txt"
-    original.write_text("a")
-    store.objects.link(original)
+    record, original = added_in_place(store, tmp_path)
     original.rename(tmp_path / "moved.txt")
 
     for _ in range(2):

@@ -149,6 +149,20 @@ def test_a_misplaced_document_goes_to_its_place_in_its_folder(store, folder):
     assert state(store) == before
 
 
+def test_a_misplaced_one_that_the_index_does_not_know_takes_effect_at_once(store):
+    cid = theirs(store, replay=False)
+    wrong = store.ledger.foreign.folder / "zz" / cid
+    wrong.parent.mkdir()
+    store.ledger.foreign.path(cid).rename(wrong)
+
+    assert found(fsck(store)) == [
+        ("stray", f"ledger/foreign/zz/{cid}", True),
+        ("document", cid, True),
+    ]
+    assert store.is_foreign(cid)
+    assert fsck(store, full=True).problems == []
+
+
 def test_other_files_among_the_documents_go_to_quarantine(store):
     add(store, "a")
     (store.ledger.own.folder / "notes.txt").write_text("x")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import Asset, Intervals, use_client
-from stargazer.storage import Addition, LocalStorageClient, get_client
+from stargazer.storage import Addition, LocalStorageClient, Store, get_client, open_store
 from stargazer.tasks.tools import Tool
 
 from .changing_tasks import ChangingTasks
@@ -48,6 +48,23 @@ class Bench:
 def bench(tmp_path: Path) -> Bench:
     """An empty store to run tasks in."""
     return Bench(tmp_path / "store")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store to register files in."""
+    return open_store(tmp_path / "store")
+
+
+@pytest.fixture
+def add(store: Store) -> Callable[..., str]:
+    """Register one file: its CID."""
+
+    def run(path: Path, asset: Asset, *, force: bool = False) -> str:
+        (record,) = store.add([Addition(path, asset, force=force)])
+        return record.cid
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -35,22 +35,6 @@ LENGTHS = {name: len(sequence) for name, sequence in SEQUENCES.items()}
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "store")
-
-
-@pytest.fixture
-def add(store: Store) -> Callable[..., str]:
-    """Register one file: its CID."""
-
-    def run(path: Path, asset: Asset, *, force: bool = False) -> str:
-        (record,) = store.add([Addition(path, asset, force=force)])
-        return record.cid
-
-    return run
-
-
 def refused(store: Store, path: Path, asset: Asset) -> str:
     with pytest.raises(FormatError) as caught:
         store.add([Addition(path, asset)])

@@ -9,18 +9,13 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import R1, R2, FormatError
-from stargazer.storage import Addition, Store, open_store
+from stargazer.storage import Addition, Store
 from stargazer.tasks.checks.reads import is_phred64
 
 Name = Callable[[int, int], str]
 """The first line of a read, of its number and that of the mate."""
 
 COUNT = 400
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "store")
 
 
 def reads(mate: int, name: Name, numbers: Iterable[int] = range(COUNT)) -> list[str]:

@@ -43,22 +43,6 @@ def bytes_read() -> int:
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "store")
-
-
-@pytest.fixture
-def add(store: Store) -> Callable[..., str]:
-    """Register one file: its CID."""
-
-    def run(path: Path, asset: Asset, *, force: bool = False) -> str:
-        (record,) = store.add([Addition(path, asset, force=force)])
-        return record.cid
-
-    return run
-
-
 def refused(store: Store, path: Path, asset: Asset) -> str:
     """Why a file is refused, which must leave no record."""
     before = {record.id for record in store.query({})}

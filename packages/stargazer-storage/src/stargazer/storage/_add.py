@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_origin, overload
+from typing import Any, TypeAlias, get_origin, overload
 
 import attrs
 from stargazer.assets import (
@@ -28,17 +27,11 @@ from stargazer.assets import (
     unknown_key,
 )
 from stargazer.assets.keyvalues import encode, plain
-from stargazer.storage.additions import Addition, check_files
+from stargazer.storage.additions import Addition, check_files, status_of
 from stargazer.storage.checks import Lookup
 from stargazer.storage.cid import is_cid
 from stargazer.storage.filenames import guess_type, mates
-from stargazer.storage.refusals import refused
 from stargazer.storage.store import Store
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-    from stargazer.storage.store import Store
 
 __all__ = ["add", "additions_of", "check_pairs", "field_text"]
 
@@ -122,7 +115,11 @@ async def add(
         raise ConfigurationError(f"{type(found).__name__} has no store on this machine: use its upload_file")
     store = found.store
     paths = [Path(path)] if isinstance(path, str | os.PathLike) else [Path(each) for each in path]
-    pairs = {key: _target(value) for key, value in keyvalues.items() if value is not None}
+    pairs = {
+        key: value.cid if isinstance(value, Asset) and value.cid else value  # what a link is to point at
+        for key, value in keyvalues.items()
+        if value is not None
+    }
     if asset is not None:
         pairs["asset"] = asset if isinstance(asset, str) else asset.asset_key
 
@@ -132,11 +129,6 @@ async def add(
 
     stored = [Asset.from_record(record) for record in await asyncio.to_thread(register)]
     return stored[0] if isinstance(path, str | os.PathLike) else stored
-
-
-def _target(value: Any) -> Any:
-    """The CID of a stored asset that a link is to point at; any other value as it is."""
-    return value.cid if isinstance(value, Asset) and value.cid else value
 
 
 def additions_of(
@@ -166,14 +158,7 @@ def additions_of(
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
     for path in paths if there else ():
-        try:
-            status = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            raise FormatError(f"no such file: {str(path)!r}") from None
-        except OSError as error:
-            raise FormatError(str(refused(error, path))) from error
-        if stat.S_ISDIR(status.st_mode):
-            raise FormatError(f"{str(path)!r} is a folder: give the files in it")
+        status_of(path)
     pairs = dict(pairs)
     named = pairs.pop("asset", None)
     classes = {path: asset_class(named or guess_type(path.name)) for path in paths}
@@ -198,11 +183,13 @@ def _add_fields(assets: dict[Path, Asset], pairs: Mapping[str, Any], store: Stor
     if not paths:
         return
     lookup = Lookup(
-        [Addition(path, asset) for path, asset in assets.items()], functools.partial(_here, store)
+        [Addition(path, asset) for path, asset in assets.items()],
+        # this machine's records: no account is asked, and no store is made
+        lambda pairs: store.query_here(pairs) if store.exists() else [],
     )
     for path in paths:
         cls = type(assets[path])
-        read = _reader(cls)
+        read = _reader(tuple(getattr(base, "asset_key", "") for base in cls.__mro__))
         try:
             said = read(path, _given(cls, pairs), lookup) if read else {}
         except FormatError:
@@ -213,11 +200,6 @@ def _add_fields(assets: dict[Path, Asset], pairs: Mapping[str, Any], store: Stor
         assets[path] = _asset(
             cls, path, pairs, {key: value for key, value in said.items() if key in cls.fields()}
         )
-
-
-def _here(store: Store, pairs: dict[str, str]) -> list[IpFile]:
-    """This machine's records: no account is asked, and no store is made."""
-    return store.query_here(pairs) if store.exists() else []
 
 
 def _given(cls: type[Asset], pairs: Mapping[str, Any]) -> dict[str, str]:
@@ -291,15 +273,11 @@ def check_pairs(kinds: Sequence[type[Asset]], pairs: Mapping[str, Any], store: S
                 )
 
 
-def _reader(cls: type[Asset]) -> Reader | None:
-    """What reads the fields of a type, or of the type that it extends, from its files, if that is installed."""
-    keys = [getattr(base, "asset_key", "") for base in cls.__mro__]
-    entry = next((entry for key in keys if (entry := _registered().get(key))), None)
-    return entry.load() if entry else None
-
-
 @functools.cache
-def _registered() -> dict[str, EntryPoint]:
+def _reader(keys: tuple[str, ...]) -> Reader | None:
+    """What reads the fields of a type from its files, if that is installed, by its key and those of what it extends."""
     from importlib.metadata import entry_points  # here: it takes a while to import
 
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    entry = next((registered[key] for key in keys if key in registered), None)
+    return entry.load() if entry else None

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 from stargazer.assets import Asset, FormatError, InvalidAssetError
 from stargazer.assets.addresses import has_secrets, without_secrets
+from stargazer.storage.refusals import refused
 
 __all__ = [
     "Addition",
@@ -18,6 +19,7 @@ __all__ = [
     "keyvalues_of",
     "refuse_secrets",
     "settle",
+    "status_of",
     "with_links",
     "without_provenance",
 ]
@@ -67,24 +69,32 @@ def check_files(additions: Sequence[Addition]) -> None:
         FormatError: one is missing, unreadable, no file, empty, or not of its type.
     """
     for item in additions:
-        name = str(item.path)
-        try:
-            status = os.stat(item.path)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            raise FormatError(f"no such file: {name!r}") from None
-        except OSError as error:
-            raise FormatError(f"{name!r} cannot be read: {error.strerror}") from error
-        if stat.S_ISDIR(status.st_mode):
-            raise FormatError(f"{name!r} is a folder: give the files in it")
+        status, name = status_of(item.path), str(item.path)
         if not stat.S_ISREG(status.st_mode):
             raise FormatError(f"{name!r} is not a regular file: write its content to a file first")
         if not os.access(item.path, os.R_OK):
             raise FormatError(f"{name!r} cannot be read: check its permissions")
         if status.st_size == 0:
             raise FormatError(f"{name!r} is empty")
-        check = type(item.asset).check
-        if check is not None:
+        if check := type(item.asset).check:
             check(item.path)
+
+
+def status_of(path: Path) -> os.stat_result:
+    """The state of a file that is to be registered.
+
+    Raises:
+        FormatError: it is missing, or a folder, or cannot be looked at.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise FormatError(f"no such file: {str(path)!r}") from None
+    except OSError as error:
+        raise FormatError(str(refused(error, path))) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise FormatError(f"{str(path)!r} is a folder: give the files in it")
+    return status
 
 
 def check_metadata(assets: Sequence[Asset]) -> None:

@@ -12,16 +12,11 @@ import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import attrs
-from stargazer.assets import Asset, FormatError, LinkKind
+from stargazer.assets import Asset, FormatError, IpFile, LinkKind
 from stargazer.storage.additions import Addition
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-    from stargazer.assets import IpFile
 
 __all__ = ["ENTRY_POINT_GROUP", "Check", "Checked", "Known", "Lookup", "check_companions", "checked_one_by_one",
            "run_checks"]  # fmt: skip
@@ -83,10 +78,9 @@ class Lookup:
     def alike(self, kind: str, fields: Mapping[str, str | None]) -> list[Known]:
         """The assets of one type whose fields have these values (or None): those registered now, then the store's."""
         pairs = {name: value for name, value in fields.items() if value is not None}
-        stored = [_known(record) for record in self._find({"asset": kind, **pairs})]
         return [
             known
-            for known in [*self._with(kind, pairs), *stored]
+            for known in self.find(kind, **pairs)
             if known.asset.asset_key == kind
             and all(getattr(known.asset, name) == value for name, value in fields.items())
         ]
@@ -104,8 +98,7 @@ class Lookup:
 
     def _index(self, kind: str, name: str) -> dict[object, list[Known]]:
         """Those of one type by the value of a field; by what it points at, if it is a link."""
-        found = self._by_field.get((kind, name))
-        if found is None:
+        if (kind, name) not in self._by_field:
             found = self._by_field[kind, name] = {}
             for known in self._together.values():
                 if known.asset.asset_key == kind:
@@ -113,7 +106,7 @@ class Lookup:
                     keys = (id(value), value.cid) if isinstance(value, Asset) else (_key(value),)
                     for key in keys:
                         found.setdefault(key, []).append(known)
-        return found
+        return self._by_field[kind, name]
 
 
 Check: TypeAlias = Callable[[Asset, Path, Lookup], bool | str | None]
@@ -139,9 +132,8 @@ class Checked:
     def together(cls, parts: Iterable[Checked]) -> Checked:
         """What came of the checks of several files, each check named once."""
         parts = list(parts)
-        ran = {name for part in parts for name in part.ran}
         return cls(
-            sorted(ran),
+            sorted({name for part in parts for name in part.ran}),
             [reason for part in parts for reason in part.forced],
             [text for part in parts for text in part.unchecked],
         )
@@ -182,7 +174,12 @@ def check_companions(
     Raises:
         FormatError: one does not belong to the file that it is to accompany.
     """
-    companions = {id(asset) for asset in made if _is_companion(asset)}
+    companions = {
+        id(asset)
+        for asset in made
+        for name, link in asset.links().items()
+        if link.kind is LinkKind.COMPANION and getattr(asset, name) is not None
+    }
     if not companions:
         return
     additions = [Addition(asset.path, asset) for asset in made if asset.path is not None]
@@ -202,62 +199,41 @@ def checked_one_by_one(
     lookup = Lookup(additions, find)
     for item in additions:
         checked = Checked()
-        for name, check in _checks_of(_keys(item.asset)):
+        bases = type(item.asset).__mro__
+        for name, check in _checks_of(frozenset(getattr(base, "asset_key", "") for base in bases)):
             try:
                 said = check(item.asset, item.path, lookup)
-                looked = said is not False and not isinstance(said, str)
-                if isinstance(said, str):
-                    checked.unchecked.append(f"{item.title!r} is registered without a check of {said}")
             except FormatError as error:
+                said = None
                 checked.forced.append(str(error))
-                looked = True
             except Exception as error:  # somebody else's code: it must not keep files out
+                said = False
                 warnings.warn(f"the check {name} could not look at {item.title!r}: {error!r}", stacklevel=3)
-                looked = False
-            if looked:
+            if isinstance(said, str):
+                checked.unchecked.append(f"{item.title!r} is registered without a check of {said}")
+            elif said is not False:
                 checked.ran.append(name)
         yield item, checked
 
 
 @functools.cache
 def _checks_of(keys: frozenset[str]) -> tuple[tuple[str, Check], ...]:
-    """The checks of asset types, each with its name and where it comes from."""
+    """The checks of some asset types, each with its name and where it comes from."""
+    from importlib.metadata import entry_points  # here: it takes a while to import
+
     found = []
-    for entry in _registered():
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)):
         if entry.name.partition(".")[0] in keys:
             try:
-                found.append((_title(entry), entry.load()))
+                dist = f" ({entry.dist.name} {entry.dist.version})" if entry.dist is not None else ""
+                found.append((f"{entry.name}{dist}", entry.load()))
             except Exception as error:
                 warnings.warn(f"the check {entry.value} could not be loaded: {error!r}", stacklevel=2)
     return tuple(found)
 
 
-@functools.cache
-def _registered() -> tuple[EntryPoint, ...]:
-    from importlib.metadata import entry_points  # here: it takes a while to import
-
-    return tuple(sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)))
-
-
-def _keys(asset: Asset) -> frozenset[str]:
-    """The types of an asset: its own and those that it extends."""
-    return frozenset(key for base in type(asset).__mro__ if (key := getattr(base, "asset_key", "")))
-
-
-def _title(entry: EntryPoint) -> str:
-    dist = entry.dist
-    return f"{entry.name} ({dist.name} {dist.version})" if dist is not None else entry.name
-
-
 def _known(record: IpFile) -> Known:
     return Known(Asset.from_record(record), record.path)
-
-
-def _is_companion(asset: Asset) -> bool:
-    return any(
-        link.kind is LinkKind.COMPANION and getattr(asset, name) is not None
-        for name, link in asset.links().items()
-    )
 
 
 def _key(value: object) -> object:

@@ -195,9 +195,6 @@ class Hasher(Generic[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def advance(self, size: int) -> None:
         """Go on: the file has at least `size` bytes now, and those before them do not change any more."""
         # the last block is left to finish(): a small file needs no thread
@@ -220,10 +217,12 @@ class Hasher(Generic[T]):
         self._take(self._hash(self._given, size))
         return self._result()
 
-    def close(self) -> None:
+    def close(self, *_: object) -> None:
         """Give up; nothing reads the file any more when this returns."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    __exit__ = close
 
     def _hash(self, start: int, end: int) -> list[_Child]:
         """The leaves of a block, in a thread; a file without bytes has one."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stargazer.assets import StorageError
 from stargazer.storage.files import is_there
+from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import is_incomplete, is_new, mark_incomplete
-from stargazer.storage.locks import try_alone
+from stargazer.storage.locks import alone
 from stargazer.storage.objects import StoredObject, scan_objects
 from stargazer.storage.refusals import refused
-
-if TYPE_CHECKING:
-    from stargazer.storage.index.records import Index
 
 __all__ = ["doubt", "holds_files", "noticed"]
 
@@ -54,16 +52,14 @@ def noticed(root: Path, index: Index) -> str:
             return _lost(root)
         if not is_new(connection) or not _holds_provenance(root):
             return ""
-    try:
-        with try_alone(root) as nobody_else:
-            if not nobody_else:
+    # where nothing can be written, nothing is added either
+    with contextlib.suppress(StorageError), alone(root, wait=False) as nobody_else:
+        if not nobody_else:
+            return ""
+        with index.transaction() as connection:
+            if not is_new(connection):
                 return ""
-            with index.transaction() as connection:
-                if not is_new(connection):
-                    return ""
-                mark_incomplete(connection)
-    except StorageError:  # where nothing can be written, nothing is added either
-        pass
+            mark_incomplete(connection)
     return _lost(root)
 
 

@@ -21,7 +21,7 @@ from stargazer.assets import StorageError
 from stargazer.storage.cid import BLOCK_SIZE, CidHasher, compute_cid, hash_file
 
 __all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
-           "make_folders", "move_file", "open_shared", "place_link", "share_file", "sync_paths",
+           "make_folders", "move_file", "open_shared", "opened", "place_link", "share_file", "sync_paths",
     "write_file"]  # fmt: skip
 
 _PIECE = 2 * BLOCK_SIZE  # bytes per system call of the copy
@@ -43,19 +43,14 @@ def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
         StorageError: if the source is missing, unreadable, no regular file, or changed meanwhile.
         OSError: if the target cannot be written.
     """
-    with _opened(source) as (reader, size):
-        writer = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with CidHasher(writer) as hasher:
-                _copy(reader, writer, size, hasher.advance)
-                if (
-                    size > BLOCK_SIZE
-                ):  # while the last blocks are hashed; many small files are synced together later
-                    _sync(writer)
-                cid = hasher.finish(size)
-            os.fchmod(writer, _READ_ONLY)
-        finally:
-            os.close(writer)
+    with _reading(source) as (reader, size), opened(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writer:
+        with CidHasher(writer) as hasher:
+            _copy(reader, writer, size, hasher.advance)
+            if size > BLOCK_SIZE:
+                # while the last blocks are hashed; many small files are synced together later
+                _sync(writer)
+            cid = hasher.finish(size)
+        os.fchmod(writer, _READ_ONLY)
     return cid
 
 
@@ -65,7 +60,7 @@ def hash_in_place(source: Path) -> str:
     Raises:
         StorageError: if it is missing, unreadable, a symbolic link, no regular file, or changed meanwhile.
     """
-    with _opened(source, os.O_NOFOLLOW) as (reader, size):
+    with _reading(source, os.O_NOFOLLOW) as (reader, size):
         os.fchmod(reader, _READ_ONLY)  # before hashing: from here on nobody opens it to write
         return hash_file(reader, size)
 
@@ -79,14 +74,14 @@ def sync_paths(paths: Sequence[str | os.PathLike[str]]) -> None:
     if len(paths) >= _MANY and _sync_filesystem(paths[0]):
         return
     for path in paths:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _sync(fd)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # filesystems that cannot sync a folder keep its names in order
-                raise
-        finally:
-            os.close(fd)
+        with opened(path) as fd:
+            try:
+                _sync(fd)
+            except OSError as error:
+                if (
+                    error.errno != errno.EINVAL
+                ):  # filesystems that cannot sync a folder keep its names in order
+                    raise
 
 
 def move_file(source: Path, target: Path) -> None:
@@ -100,16 +95,11 @@ def move_file(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        new = _beside(target)
-        try:
+        with _replaced(target) as new:
             if copy_and_hash(source, new) != compute_cid(source):
                 raise OSError(errno.EIO, "the copy differs from what was copied") from error
             sync_paths([new])
-            new.replace(target)
-            source.unlink()
-        finally:
-            with contextlib.suppress(OSError):
-                new.unlink(missing_ok=True)
+        source.unlink()
 
 
 def place_link(original: Path, target: Path) -> None:
@@ -119,13 +109,10 @@ def place_link(original: Path, target: Path) -> None:
         StorageError: the filesystem has no symbolic links.
         OSError: it cannot be made; the target is as it was.
     """
-    new = _beside(target)
     try:
-        new.symlink_to(original)
-        new.replace(target)
+        with _replaced(target) as new:
+            new.symlink_to(original)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
         if error.errno in _NO_LINKS and os.access(target.parent, os.W_OK):
             raise StorageError(
                 f"{os.fspath(target.parent)!r} is on a filesystem without symbolic links: add the file as a copy, "
@@ -143,16 +130,11 @@ def write_file(path: Path, data: bytes, *, shared: Path | None = None) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    new = _beside(path)
-    try:
+    with _replaced(path) as new:
         new.write_bytes(data)
         if shared is not None:
             share_file(new, shared)
         sync_paths([new])
-        new.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
     sync_paths([path.parent])
 
 
@@ -260,7 +242,21 @@ def _share(file: int | str | os.PathLike[str], permissions: int) -> None:
 
 
 @contextlib.contextmanager
-def _opened(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[int, int]]:
+def opened(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> Iterator[int]:
+    """The descriptor of a file or folder within the block; a file that this makes is ours alone.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _reading(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[int, int]]:
     """A regular file to be read, and its size; it must neither change nor end early (EOFError) within the block."""
     name = os.fspath(source)
     try:
@@ -340,15 +336,20 @@ def _sync_filesystem(path: str | os.PathLike[str]) -> bool:
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if syncfs is None:
         return False
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with opened(path) as fd:
         if syncfs(fd) != 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), os.fspath(path))
-    finally:
-        os.close(fd)
     return True
 
 
-def _beside(target: Path) -> Path:
-    return target.parent / f".new-{secrets.token_hex(8)}"
+@contextlib.contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
+    """A path beside a file, to be made there within the block; it takes the place of the file at the end."""
+    new = target.parent / f".new-{secrets.token_hex(8)}"
+    try:
+        yield new
+        new.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)

@@ -19,11 +19,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.files import open_shared, share_file
+from stargazer.storage.files import open_shared, opened, share_file
 from stargazer.storage.refusals import explained, failed
 
 __all__ = ["Tell", "alone", "at_work", "is_at", "is_locked", "lock_part", "locked_folder", "new_lock",
-           "outbox_turn", "private_folder", "silent", "try_alone", "try_lock", "write_lock"]  # fmt: skip
+           "outbox_turn", "private_folder", "silent", "try_lock", "write_lock"]  # fmt: skip
 
 Tell = Callable[[str], None]
 """What is told, a line at a time, while something takes long."""
@@ -55,18 +55,13 @@ def try_lock(fd: int) -> bool:
 def is_locked(path: Path) -> bool:
     """Whether anybody holds the lock of this file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK) as fd:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except OSError:  # not ours to open: whoever may can remove it
+    except OSError:  # held; or not ours to open: whoever may can remove it
         return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
+    return False
 
 
 def locked_folder(path: str | os.PathLike[str]) -> AbstractContextManager[int]:
@@ -130,29 +125,15 @@ def at_work(root: Path) -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def alone(root: Path, tell: Tell = silent) -> Iterator[None]:
+def alone(root: Path, tell: Tell = silent, *, wait: bool = True) -> Iterator[bool]:
     """No file arrives in the store within this block: it waits for those at work, and they wait for it.
+
+    Args:
+        wait: for those at work; else the answer says whether there are none, and then nobody begins.
 
     Raises:
         StorageError: the store cannot be locked.
     """
-    with _store(root) as (fd, is_ours):
-        if not is_ours:
-            tell(f"waiting for {_holders(fd)} to end: bytes are removed only while no file arrives")
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def try_alone(root: Path) -> Iterator[bool]:
-    """As `alone`, without waiting: whether nobody else is at work, and then nobody begins within this block."""
-    with _store(root) as (_, is_ours):
-        yield is_ours
-
-
-@contextlib.contextmanager
-def _store(root: Path) -> Iterator[tuple[int, bool]]:
-    """A store's open lock file, and whether it is ours now: not if somebody is at work."""
     path = root / _ARRIVALS
     with explained(f"the store {str(root)!r} cannot be locked"):
         try:
@@ -169,7 +150,10 @@ def _store(root: Path) -> Iterator[tuple[int, bool]]:
                 f"the store {str(root)!r} is on a filesystem without locks ({error.strerror}), so nothing in it can "
                 "be removed safely: run this on the machine that holds its disk"
             ) from error
-        yield fd, is_ours
+        if wait and not is_ours:
+            tell(f"waiting for {_holders(fd)} to end: bytes are removed only while no file arrives")
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield is_ours or wait
     finally:
         os.close(fd)
 
@@ -192,8 +176,7 @@ def _command(pid: str) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
     except OSError:
         return ""
-    named = [Path(words[0]).name, *words[1:]] if words and words[0] else []
-    text = " ".join(named[:6])
+    text = " ".join([Path(words[0]).name, *words[1:6]])
     return f" ({text[:80]})" if text else ""
 
 

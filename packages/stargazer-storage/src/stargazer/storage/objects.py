@@ -117,10 +117,9 @@ class Objects:
     def original(self, cid: str) -> Path | None:
         """The user's file that an object links to, there or gone; None for bytes of our own or no object."""
         path = self.path(cid)
-        try:
+        with contextlib.suppress(OSError):
             return Path(os.readlink(path))
-        except OSError:
-            return None
+        return None
 
     def scan(self) -> Iterator[StoredObject | Stray]:
         """Everything below the folder, by its status alone, in no particular order.
@@ -147,19 +146,15 @@ class Objects:
 
         The answer is in the order of the sources. If one of them cannot be read, none is added.
         """
-        arrived: list[tuple[str, Path]] = []
-        sources = list(sources)
-        if not sources:
-            return []
+        temporaries = [(source, self.new_temporary()) for source in sources]
+        arrived = []
         try:
-            for source in sources:
-                temporary = self.new_temporary()
-                arrived.append(("", temporary))
+            for source, temporary in temporaries:
                 with self._explained(f"cannot add {os.fspath(source)!r}"):
-                    arrived[-1] = copy_and_hash(source, temporary), temporary
-            return self._keep(arrived)
+                    arrived.append((copy_and_hash(source, temporary), temporary))
+            return self._keep(arrived) if arrived else []
         finally:
-            for _, temporary in arrived:
+            for _, temporary in temporaries:
                 with contextlib.suppress(OSError):
                     temporary.unlink()
 
@@ -224,9 +219,8 @@ class Objects:
 
     def remove(self, cid: str) -> None:
         """Drop the bytes of this CID; it is no error if they are gone already. Of a link, the user's file stays."""
-        path = self.path(cid)
         with self._explained(f"cannot remove {cid}"):
-            path.unlink(missing_ok=True)
+            self.path(cid).unlink(missing_ok=True)
 
     def quarantine(self, cid: str) -> Path:
         """Move damaged bytes out of the way, to `quarantine/<cid>-<n>`, and say where they are.
@@ -236,11 +230,7 @@ class Objects:
         Raises:
             StorageError: if there is no such object, or it cannot be moved.
         """
-        original = self.original(cid)
-        if original is not None:
-            self.remove(cid)
-            return original
-        aside = self.set_aside(self.path(cid))
+        aside = self.original(cid) or self.set_aside(self.path(cid))
         self.remove(cid)
         return aside
 

@@ -162,14 +162,14 @@ class Settings:
         values.setdefault("cores", available_cores())
         values.setdefault("memory", available_memory() * 9 // 10)
         said_by = f"mode in {str(path)!r}" if origins["mode"] == str(path) else "STARGAZER_MODE"
-        decision = _decide(values.get("mode"), said_by, environ, folder)
+        mode, reason, endpoint = _decide(values.get("mode"), said_by, environ, folder)
         if "mode" not in values:
-            values["mode"], origins["mode"] = decision.mode, str(decision.file or "default")
+            values["mode"], origins["mode"] = mode, str(endpoint.file or "default")
         return cls(
             **values,
-            flyte_endpoint=decision.endpoint,
-            flyte_config=decision.file,
-            mode_reason=decision.reason,
+            flyte_endpoint=endpoint.address,
+            flyte_config=endpoint.file,
+            mode_reason=reason,
             origins=origins,
         )
 
@@ -189,37 +189,40 @@ class Settings:
 
 
 @attrs.frozen
-class _Decision:
-    """Which mode, and why.
+class _Endpoint:
+    """Where tasks run in cloud mode.
 
     Attributes:
-        endpoint: where tasks run in cloud mode, as it is written, without user and password; empty in local mode.
-        file: what Flyte is initialised from in cloud mode; None for an API key, and in a task's pod.
+        address: of the Flyte cluster, as it is written, without user and password; empty in local mode.
+        origin: the file or variable that names it.
+        file: what Flyte is initialised from; None for an API key, and in a task's pod.
     """
 
-    mode: Mode
-    reason: str
-    endpoint: str = ""
+    address: str = ""
+    origin: str = ""
     file: Path | None = None
 
 
-@attrs.frozen
-class _Endpoint:
-    """The address of a Flyte cluster, the file or variable that names it, and what Flyte is initialised from."""
-
-    address: str
-    origin: str
-    file: Path | None = None
-
-
-def _decide(mode: Mode | None, said_by: str, environ: Mapping[str, str], folder: Path | None) -> _Decision:
-    """The mode in force: as set by `said_by`; unset, that of the project's own .flyte/config.yaml; else local.
+def _decide(
+    mode: Mode | None, said_by: str, environ: Mapping[str, str], folder: Path | None
+) -> tuple[Mode, str, _Endpoint]:
+    """The mode in force, and why: as set by `said_by`; unset, that of the project's own .flyte/config.yaml; else local.
 
     Raises:
         ConfigurationError: cloud is asked for and there is no endpoint; or the file that decides is damaged.
     """
+    file = project_config(folder, environ)
+    try:
+        found = _endpoint_of(file, environ) if file else None
+    except ConfigurationError:
+        if mode != "local":
+            raise
+        found = None  # local mode does not use the file: that it is damaged does not matter
+    if mode == "local":
+        unused = f"; the endpoint {found.address} of {found.origin} is not used" if found else ""
+        return "local", f"{said_by} is 'local'{unused}", _Endpoint()
     if mode == "cloud":
-        found = _asked_endpoint(folder, environ)
+        found = found or _set_endpoint(environ)
         if found is None:
             raise ConfigurationError(
                 f"{said_by} is 'cloud', but nothing names a Flyte endpoint. Write it to .flyte/config.yaml in the "
@@ -228,21 +231,11 @@ def _decide(mode: Mode | None, said_by: str, environ: Mapping[str, str], folder:
                 "(A file in HOME, or another config.yaml, does not count.)"
             )
         reason = f"{said_by} is 'cloud'; the endpoint {found.address} is that of {found.origin}"
-        return _Decision("cloud", reason, found.address, found.file)
-    try:
-        found = _project_endpoint(folder, environ)
-    except ConfigurationError:
-        if mode is None:
-            raise
-        found = None  # local mode does not use the file: that it is damaged does not matter
-    if mode == "local":
-        unused = f"; the endpoint {found.address} of {found.origin} is not used" if found else ""
-        return _Decision("local", f"{said_by} is 'local'{unused}")
+        return "cloud", reason, found
     if found is None:
         reason = "STARGAZER_MODE is not set, and no .flyte/config.yaml of this project names an endpoint"
-        return _Decision("local", reason)
-    reason = f"STARGAZER_MODE is not set, and {found.origin} names the endpoint {found.address}"
-    return _Decision("cloud", reason, found.address, found.file)
+        return "local", reason, _Endpoint()
+    return "cloud", f"STARGAZER_MODE is not set, and {found.origin} names the endpoint {found.address}", found
 
 
 def project_config(folder: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -278,20 +271,12 @@ def _is_same(one: Path, other: Path) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _project_endpoint(folder: Path | None, environ: Mapping[str, str]) -> _Endpoint | None:
-    """The endpoint that the project's own file names."""
-    file = project_config(folder, environ)
-    return None if file is None else _endpoint_of(file, environ)
+def _set_endpoint(environ: Mapping[str, str]) -> _Endpoint | None:
+    """The endpoint of Flyte's own variables, where cloud is asked for and the project has none.
 
-
-def _asked_endpoint(folder: Path | None, environ: Mapping[str, str]) -> _Endpoint | None:
-    """The endpoint where cloud is asked for: the project's, else that of Flyte's own variables.
-
-    These are UCTL_CONFIG and FLYTECTL_CONFIG (files), FLYTE_API_KEY, and what Flyte sets in the pod of a task. Files
+    They are UCTL_CONFIG and FLYTECTL_CONFIG (files), FLYTE_API_KEY, and what Flyte sets in the pod of a task. Files
     of HOME, and a config.yaml that lies in the current folder, do not count: they may be anything's.
     """
-    if found := _project_endpoint(folder, environ):
-        return found
     for variable in _POINTERS:
         if path := environ.get(variable):
             file = Path(os.path.abspath(os.path.expanduser(path)))
@@ -385,9 +370,9 @@ def _read(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{str(path)!r} is not TOML: {error}") from None
     known = [name for name in VARIABLES if name != "home"]
+    if "home" in values:
+        raise ConfigurationError(f"home in {str(path)!r}: set the variable STARGAZER_HOME instead")
     for name in values:
-        if name == "home":
-            raise ConfigurationError(f"home in {str(path)!r}: set the variable STARGAZER_HOME instead")
         if name not in known:
             raise ConfigurationError(f"{str(path)!r}: unknown key {name!r}; known: {', '.join(known)}")
     return values

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    import sqlite3
+from typing import TypeAlias
 
 __all__ = ["Signature", "known_cids", "remember", "signature"]
 

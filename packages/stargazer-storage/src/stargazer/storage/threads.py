@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
-
-if TYPE_CHECKING:
-    import asyncio
+from typing import ParamSpec, TypeVar
 
 __all__ = ["Interrupted", "check_interrupted", "each", "in_thread", "pause"]
 
@@ -33,28 +29,23 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     no process alive that wants to end (a thread of asyncio.to_thread does, for as long as a silent server makes it).
     """
     import asyncio  # here: the command line works without it, and starts without it
+    import concurrent.futures
 
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+    done.set_running_or_notify_cancel()  # from here on a cancelled caller cannot cancel it
     given_up = threading.Event()
     context = contextvars.copy_context()
     context.run(_given_up.set, given_up)
 
     def work() -> None:
-        found, failure = None, None
         try:
-            found = context.run(function, *args, **kwargs)
+            done.set_result(context.run(function, *args, **kwargs))
         except BaseException as error:
-            failure = error
-        if not given_up.is_set():
-            try:
-                loop.call_soon_threadsafe(_settle, future, found, failure)
-            except RuntimeError:  # the loop was closed, and nobody waits
-                return
+            done.set_exception(error)
 
     threading.Thread(target=work, name=f"stargazer-{function.__name__}", daemon=True).start()
     try:
-        return await future
+        return await asyncio.wrap_future(done)
     except asyncio.CancelledError:
         given_up.set()
         raise
@@ -95,32 +86,30 @@ def each(
     Raises:
         Exception: the first that `work` raised; nothing new is begun after it.
     """
-    waiting = deque(items)
+    items = list(items)
+    waiting = iter(items)  # of a list: the threads may share it
     failures: list[BaseException] = []
 
     def loop() -> None:
-        while True:
-            try:
-                item = waiting.popleft()
-            except IndexError:
+        for item in waiting:
+            if failures:
                 return
             try:
                 work(item)
             except BaseException as error:
                 failures.append(error)
-                waiting.clear()
 
     threads = [
         threading.Thread(target=loop, name=f"{name}-{number}", daemon=True)
-        for number in range(min(at_once, len(waiting)))
+        for number in range(min(at_once, len(items)))
     ]
     try:
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    except BaseException:
-        waiting.clear()
+    except BaseException as error:
+        failures.append(error)
         if stop is not None:
             stop.set()
             for thread in threads:
@@ -129,12 +118,3 @@ def each(
         raise
     if failures:
         raise failures[0]
-
-
-def _settle(future: asyncio.Future[T], found: T | None, failure: BaseException | None) -> None:
-    if future.done():
-        return
-    if failure is not None:
-        future.set_exception(failure)
-    else:
-        future.set_result(found)  # type: ignore[arg-type]  # None is what the function returned then

@@ -6,22 +6,17 @@ While the size, times and inode of a file stay what they were when it was hashed
 from __future__ import annotations
 
 import contextlib
+import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import statcache
+from stargazer.storage.index.records import Index
 from stargazer.storage.objects import Objects, StoredObject
 
-if TYPE_CHECKING:
-    import sqlite3
-
-    from stargazer.storage.index.records import Index
-
 __all__ = ["Verified", "are_verified", "remember", "state"]
-
-_AT_ONCE = 500  # objects of one look-up
 
 
 def remember(connection: sqlite3.Connection, objects: Iterable[StoredObject]) -> None:
@@ -37,12 +32,9 @@ def state(connection: sqlite3.Connection, cid: str) -> StoredObject | None:
 
 def are_verified(connection: sqlite3.Connection, stored: Sequence[StoredObject]) -> bool:
     """Whether every one of these objects is as it was when it was hashed."""
-    for start in range(0, len(stored), _AT_ONCE):
-        rows = {found.cid: _row(found) for found in stored[start : start + _AT_ONCE]}
-        sql = f"SELECT * FROM objects WHERE cid IN ({','.join('?' * len(rows))})"
-        if {tuple(row) for row in connection.execute(sql, list(rows)).fetchall()} != set(rows.values()):
-            return False
-    return True
+    cids = json.dumps([found.cid for found in stored])
+    sql = "SELECT * FROM objects WHERE cid IN (SELECT value FROM json_each(?))"
+    return set(map(_row, stored)) == set(connection.execute(sql, (cids,)).fetchall())
 
 
 class Verified:

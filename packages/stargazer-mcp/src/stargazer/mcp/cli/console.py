@@ -18,7 +18,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from stargazer.assets.addresses import hidden
-from stargazer.assets.keyvalues import list_text
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
@@ -288,6 +287,8 @@ def fields_text(keyvalues: Mapping[str, str]) -> str:
 def _plain_list(value: str) -> str:
     """A list as people write it, with commas; any other value as it is."""
     if value.startswith('["'):
+        from stargazer.assets.keyvalues import list_text  # here: --help needs none of it
+
         try:
             return list_text(json.loads(value))
         except ValueError:

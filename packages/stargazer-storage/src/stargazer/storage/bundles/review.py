@@ -17,17 +17,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer.assets import FormatError, asset_class
-from stargazer.assets.provenance import (
-    Amendment,
-    Document,
-    Entry,
-    Execution,
-    Import,
-    Retraction,
-    Supersession,
-    parse,
-)
+from stargazer.assets import FormatError, asset_class, provenance
 from stargazer.storage.additions import Addition
 from stargazer.storage.bundles.manifest import BundleFile
 from stargazer.storage.checks import Checked, checked_one_by_one
@@ -47,7 +37,7 @@ _LARGEST = 1 << 62  # bytes
 # documents
 
 
-def scrutinised(data: bytes) -> Document:
+def scrutinised(data: bytes) -> provenance.Document:
     """The document of bytes that somebody else gave.
 
     It has to be written as `provenance.dump` writes, so that an index which is made again finds it; to name files by
@@ -56,7 +46,7 @@ def scrutinised(data: bytes) -> Document:
     Raises:
         FormatError: it is no provenance document, or not one to take; the message says what is wrong with it.
     """
-    document = parse(data)
+    document = provenance.parse(data)
     body = json.loads(data)
     if json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii") != data:
         raise FormatError("it is not written as provenance is: sorted keys, no spaces, ASCII")
@@ -69,7 +59,7 @@ def scrutinised(data: bytes) -> Document:
     return document
 
 
-def accepted(store: Store, documents: Mapping[str, Document]) -> dict[str, Document]:
+def accepted(store: Store, documents: Mapping[str, provenance.Document]) -> dict[str, provenance.Document]:
     """Those documents of a bundle that may take effect: none may change a record that was here before.
 
     An import or execution only adds. An amendment or retraction ends claims, so it counts only where all that it ends
@@ -87,7 +77,7 @@ def accepted(store: Store, documents: Mapping[str, Document]) -> dict[str, Docum
             files[statement.id].add(statement.file.cid)
         return files
 
-    taken: dict[str, Document] = {}
+    taken: dict[str, provenance.Document] = {}
     for cid, document in documents.items():
         ended = set(ended_by(document))
         claimants = {claimant for _, claimant in ended}
@@ -95,9 +85,9 @@ def accepted(store: Store, documents: Mapping[str, Document]) -> dict[str, Docum
             raise FormatError(f"provenance {cid}: ends what {missing[0]} says, which is not in the bundle")
         files = {file for record, claimant in ended for file in claimed(claimant).get(record, ())}
         touches_others = any(map(store.is_registered, claimants)) or (
-            isinstance(document, Amendment | Retraction) and files != {document.cid}
+            isinstance(document, provenance.Amendment | provenance.Retraction) and files != {document.cid}
         )
-        becomes = statements_of(cid, document) if isinstance(document, Amendment) else ()
+        becomes = statements_of(cid, document) if isinstance(document, provenance.Amendment) else ()
         if store.is_registered(cid) or not (
             touches_others or any(store.here(item.id) is not None for item in becomes)
         ):
@@ -105,7 +95,7 @@ def accepted(store: Store, documents: Mapping[str, Document]) -> dict[str, Docum
     return taken
 
 
-def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str]:
+def needed(documents: Mapping[str, provenance.Document], records: Iterable[str]) -> set[str]:
     """The documents that these records rest on, by CID: their own, what ends or is ended by them, those of inputs."""
     claims: dict[str, set[str]] = defaultdict(set)
     makers: dict[str, set[str]] = defaultdict(set)
@@ -125,12 +115,12 @@ def needed(documents: Mapping[str, Document], records: Iterable[str]) -> set[str
             document = documents[cid]
             waiting += endings[cid]
             waiting += (claimant for _, claimant in ended_by(document) if claimant in documents)
-            for entry in document.inputs if isinstance(document, Execution) else ():
+            for entry in document.inputs if isinstance(document, provenance.Execution) else ():
                 waiting += makers.pop(entry.cid, ())  # once is enough, of however many it is an input
     return found
 
 
-def enders_first(documents: Mapping[str, Document]) -> list[str]:
+def enders_first(documents: Mapping[str, provenance.Document]) -> list[str]:
     """The CIDs of documents, amendments and retractions before what they end.
 
     Written to a ledger in this order, a record that was ended is not there at any moment, whatever stops the writing.
@@ -142,22 +132,22 @@ def enders_first(documents: Mapping[str, Document]) -> list[str]:
     return [cid for cid in TopologicalSorter(enders).static_order() if cid in documents]
 
 
-def _wrong(document: Document) -> Iterator[str]:
+def _wrong(document: provenance.Document) -> Iterator[str]:
     """What keeps a document out."""
-    created = document.created_at if isinstance(document, Amendment) else ""
+    created = document.created_at if isinstance(document, provenance.Amendment) else ""
     for time in [time_of(document), *filter(None, [created])]:
         if not _TIME.fullmatch(time):
             yield f"it was not done at a time in UTC: {time!r:.40}"
-    if isinstance(document, Import | Execution):
+    if isinstance(document, provenance.Import | provenance.Execution):
         ids = [item.id for item in statements_of("", document)]
         if len(set(ids)) < len(ids):
             yield "it names a file twice"
     match document:
-        case Import():
+        case provenance.Import():
             if document.trusted:
                 yield "it says whom to believe, which everybody says for himself"
             yield from _wrong_entries(document.files)
-        case Execution():
+        case provenance.Execution():
             yield from _wrong_entries([*document.inputs, *document.outputs])
             roles = [entry.role for entry in document.outputs]
             if len(set(roles)) < len(roles):
@@ -165,16 +155,16 @@ def _wrong(document: Document) -> Iterator[str]:
             words = [document.task, *(word for tool in document.tools for word in (tool.name, tool.version))]
             if not all(word.isprintable() for word in words):
                 yield "the name of its task or of a tool cannot be printed on a line"
-        case Amendment():
+        case provenance.Amendment():
             yield from _wrong_entries(item.file for item in statements_of("", document))
             yield from _wrong_names(document.record, [document.made_by, *document.replaces])
-        case Retraction():
+        case provenance.Retraction():
             yield from _wrong_names(document.record, [document.made_by, *document.replaces])
-        case Supersession():
+        case provenance.Supersession():
             yield from _wrong_names(document.record, document.replaces)
 
 
-def _wrong_entries(entries: Iterable[Entry]) -> Iterator[str]:
+def _wrong_entries(entries: Iterable[provenance.Entry]) -> Iterator[str]:
     for entry in entries:
         title = entry.name or entry.role or "a file"
         if not is_cid(entry.cid):

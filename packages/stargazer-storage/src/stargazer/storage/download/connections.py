@@ -26,9 +26,8 @@ __all__ = ["HEADERS_SECONDS", "Watch", "session"]
 HEADERS_SECONDS = 150.0
 """From the request to the end of the answer's headers; an IPFS gateway may search a block for two minutes."""
 
-_ORDINARY = (
-    60.0  # seconds without a byte; who waits longer, as for the answer to an upload, does so for its headers
-)
+# seconds without a byte; who waits longer, as for the answer to an upload, does so for its headers
+_ORDINARY = 60.0
 _LONGEST_LINE = 65536  # bytes, as http.client has it
 
 MOST_LINES = 100

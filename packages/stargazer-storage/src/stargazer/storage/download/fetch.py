@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import frozen
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
-from stargazer.storage.cid import (
-    CidHasher,
-    Hasher,
-    SumHasher,
-    fits_another_profile,
-    is_block,
-)
+from stargazer.storage.cid import CidHasher, Hasher, SumHasher, fits_another_profile, is_block
 from stargazer.storage.download.http import (
     Backoff,
     Patience,
@@ -38,15 +32,7 @@ from stargazer.storage.threads import check_interrupted, pause
 if TYPE_CHECKING:
     from stargazer.storage.objects import Objects, StoredObject
 
-__all__ = [
-    "Assembly",
-    "Fault",
-    "Part",
-    "WrongBytesError",
-    "fetch_file",
-    "fetch_object",
-    "open_part",
-]
+__all__ = ["Assembly", "Fault", "Part", "WrongBytesError", "fetch_file", "fetch_object", "open_part"]
 
 T = TypeVar("T")
 
@@ -88,7 +74,6 @@ def fetch_object(
     size: int | None = None,
     most: int | None = None,
     progress: Progress | None = None,
-    accept: Callable[[Path], None] | None = None,
 ) -> StoredObject:
     """The object with this CID, brought from the first source that has its bytes unless it is here already.
 
@@ -101,7 +86,6 @@ def fetch_object(
         size: bytes of the file, where they are certain: another figure then refuses a source at once.
         most: bytes that the file has at most, as others say: a source that gives more is refused.
         progress: called with the bytes that are here and those in all (None where unknown).
-        accept: given the verified file before it is visible in the store; refuses it by a StorageError.
 
     Raises:
         IntegrityError: a source gave wrong bytes, and none the right ones; names the CID and what each source did.
@@ -128,12 +112,6 @@ def fetch_object(
         faults = Assembly(cid, part, CidHasher, judge, size, most, progress).bring(sources)
         if faults:
             raise _failed(cid, faults)
-        if accept is not None:
-            try:
-                accept(part.path)
-            except StorageError as error:
-                part.discard()
-                raise StorageError(f"{cid} is not kept: {error}") from None
         return objects.keep(part.path, cid)
 
 
@@ -168,7 +146,11 @@ def fetch_file(
     """
     wanted = _checked_sums(url, sums)
     name, shown = file_name(url), without_secrets(url)
-    sources = [_file_source(item) for item in (url, *others)]
+    # a gateway's CID says nothing of a file that is asked for by its checksum
+    sources = [
+        source if isinstance(source := source_of(item), LocalFile) else Mirror(item)
+        for item in (url, *others)
+    ]
     key = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()[:32]
 
     def judge(found: Mapping[str, str], size: int) -> None:
@@ -189,12 +171,6 @@ def fetch_file(
         except OSError as error:
             raise StorageError(f"{shown}: cannot write {os.fspath(path)!r}: {error.strerror}") from error
         yield path
-
-
-def _file_source(url: str) -> Source:
-    """What gives a file that is asked for by its checksum: a gateway's CID says nothing of it."""
-    source = source_of(url)
-    return source if isinstance(source, LocalFile) else Mirror(url)
 
 
 def _checked_sums(url: str, sums: Mapping[str, str]) -> dict[str, str]:
@@ -367,7 +343,12 @@ class Assembly(Generic[T]):
                 speed.got += len(piece)
                 if part.size + len(piece) > limit:
                     self._restart()
-                    raise SourceError(self._too_much(size))
+                    if size is None and self._most is None:
+                        raise SourceError(
+                            f"gives no size, and more than {limit:,} bytes: download it yourself, and add the file "
+                            "(`stargazer add FILE ...`)"
+                        )
+                    raise SourceError(f"sends more than the {limit:,} bytes of the file")
                 part.write(piece)
                 self._hash(part.size)
                 if size is None and part.size - checked >= CHECK_ROOM:
@@ -384,15 +365,6 @@ class Assembly(Generic[T]):
         if self._most is not None and offered is not None and offered > self._most:
             raise SourceError(f"offers {offered:,} bytes, more than the {self._most:,} of the file")
         return self._certain if self._certain is not None else offered
-
-    def _too_much(self, size: int | None) -> str:
-        known = size if size is not None else self._most
-        if known is not None:
-            return f"sends more than the {known:,} bytes of the file"
-        return (
-            f"gives no size, and more than {MOST_UNSAID:,} bytes: download it yourself, and add the file "
-            "(`stargazer add FILE ...`)"
-        )
 
     def _check_room(self, size: int | None) -> None:
         """Whether the disk can take what is still to come; a source's own figures are no reason to give up others."""

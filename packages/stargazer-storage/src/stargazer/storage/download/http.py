@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
@@ -320,7 +321,10 @@ def open_url(
         response = _get(url, 0, headers or {}, same)
     with response:
         start, size = _extent(response, offset)
-        _check_encoding(response)
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        # servers also call a .gz file compressed that comes as it is
+        if coding not in ("", "identity") and not urlsplit(response.url).path.endswith(_COMPRESSED):
+            raise SourceError(f"sent the file compressed ({coding[:20]!r}), which was not asked for")
         with contextlib.closing(_pieces(response)) as pieces:
             yield Body(start, size, pieces)
 
@@ -347,9 +351,8 @@ def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> reque
     if status in (200, 206) or (status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset):
         return response
     response.close()
-    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
     raise SourceError(
-        f"answered {status} {phrase}".rstrip(),
+        f"answered {status} {responses.get(status, '')}".rstrip(),
         passing=may_pass(status),
         wait=retry_after(response.headers.get("Retry-After", "")),
         status=status,
@@ -375,13 +378,6 @@ def _extent(response: requests.Response, offset: int) -> tuple[int, int | None]:
         asked = f"from byte {offset}" if offset else "the whole file"
         raise SourceError(f"sent another part ({said[:60]!r}) than asked for ({asked})")
     return offset, None if found[3] == "*" else int(found[3])
-
-
-def _check_encoding(response: requests.Response) -> None:
-    """Refuse what was compressed on its way; servers also call a .gz file that, as it is."""
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in ("", "identity") and not urlsplit(response.url).path.endswith(_COMPRESSED):
-        raise SourceError(f"sent the file compressed ({coding[:20]!r}), which was not asked for")
 
 
 def _pieces(response: requests.Response) -> Generator[bytes, None, None]:

@@ -15,14 +15,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
 from attrs import field, frozen
 from stargazer.assets import InvalidAssetError
-from stargazer.storage.download.http import (
-    Body,
-    SourceError,
-    is_safe,
-    open_url,
-    parse_url,
-    without_secrets,
-)
+from stargazer.storage.download.http import Body, SourceError, is_safe, open_url, parse_url, without_secrets
 
 if TYPE_CHECKING:
     import sqlite3

@@ -230,17 +230,17 @@ class Engine(Storage):
                 connection.close()  # replaced meanwhile
             except BaseException as error:
                 connection.close()
-                if not self._snapshot and self._is_unwritable() and _kind(error) in _UNWRITABLE:
+                # SQLite's files beside an index cannot be made in a folder that we may not write
+                is_refused = _kind(error) in _UNWRITABLE and not os.access(
+                    os.path.dirname(self.path), os.W_OK
+                )
+                if not self._snapshot and is_refused and os.path.exists(self.path):
                     self._snapshot = True
                     continue
                 waited = time.monotonic() - began
                 if not self._is_passing(error, waited) or waited > self._timeout:
                     raise
             time.sleep(0.01)
-
-    def _is_unwritable(self) -> bool:
-        """Whether the index is there but its folder cannot be written: SQLite's files beside it cannot be made."""
-        return os.path.exists(self.path) and not os.access(os.path.dirname(self.path), os.W_OK)
 
     def _is_passing(self, error: BaseException, waited: float) -> bool:
         """Whether another try may do: the file was replaced, is held, or is being opened by another user.
@@ -304,24 +304,23 @@ def _state(path: str) -> _State | None:
 def _explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
     """An error of SQLite, or of what was read, in the user's words."""
     kind = _kind(error)
-    if isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)):
-        return IndexDamaged(path, str(error))
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY" and _is_writable(path):
-        return IndexDamaged(path, "its header says that it is for reading only")
-    if kind == "SQLITE_CANTOPEN" and os.path.isdir(path):
-        return IndexDamaged(path, "it is a folder")
-    if kind == "SQLITE_CANTOPEN" and os.path.islink(path) and not os.path.exists(path):
-        return IndexDamaged(path, "it is a link that leads nowhere")
-    if kind == "SQLITE_CANTOPEN" and os.path.exists(path) and not os.access(path, os.R_OK):
+    is_closed = kind == "SQLITE_CANTOPEN"
+    is_read_only = getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY"
+    is_writable = all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
+    for is_damage, what in (
+        (isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)), str(error)),
+        (is_read_only and is_writable, "its header says that it is for reading only"),
+        (is_closed and os.path.isdir(path), "it is a folder"),
+        (is_closed and os.path.islink(path) and not os.path.exists(path), "it is a link that leads nowhere"),
+    ):
+        if is_damage:
+            return IndexDamaged(path, what)
+    if is_closed and os.path.exists(path) and not os.access(path, os.R_OK):
         kind = "SQLITE_PERM"
     if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
         kind = "SQLITE_FULL"
     meaning = _REASONS.get(kind, "SQLite refused what was asked")
     return StorageError(f"The index {path!r} failed ({error}): {meaning}.")
-
-
-def _is_writable(path: str) -> bool:
-    return all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
 
 
 def _is_full(path: str) -> bool:
@@ -348,16 +347,6 @@ _registry = threading.RLock()
 _held: list[Engine] = []
 
 
-def _acquire_all() -> bool:
-    _registry.acquire()
-    for engine in list(_registered):
-        if not engine.lock.acquire(timeout=_PATIENCE):
-            _release_all()
-            return False
-        _held.append(engine)
-    return True
-
-
 def _release_all() -> None:
     while _held:
         _held.pop().lock.release()
@@ -365,8 +354,15 @@ def _release_all() -> None:
 
 
 def _before_fork() -> None:
-    while not _acquire_all():
-        pass
+    _registry.acquire()
+    waiting = list(_registered)
+    while waiting:
+        if waiting[-1].lock.acquire(timeout=_PATIENCE):
+            _held.append(waiting.pop())
+        else:  # let go of all, and begin again
+            _release_all()
+            _registry.acquire()
+            waiting = list(_registered)
     for engine in _held:
         engine.before_fork()
 

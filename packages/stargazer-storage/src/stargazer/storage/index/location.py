@@ -107,15 +107,10 @@ def _is_ours(folder: Path) -> bool:
     try:
         status = folder.lstat()
     except OSError:
-        return folder.parent != folder and _can_be_made(folder.parent)
-    if folder.parent == Path("/var/tmp") and (
-        status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode)
-    ):
-        return False  # anybody may make any name there
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-
-
-def _can_be_made(folder: Path) -> bool:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+        folder = next(above for above in folder.parents if above.exists())
+    else:
+        # in /var/tmp anybody may make any name
+        is_of_user = status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode)
+        if folder.parent == Path("/var/tmp") and not is_of_user:
+            return False
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -152,7 +152,7 @@ class IndexTable(Table):
             yield from self._documents(page) if cond is None else filter(cond, self._documents(page))
 
     def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
-        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY seq"
+        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY +seq"
         return self._documents(connection.execute(sql, (self.name, json.dumps([*doc_ids]))).fetchall())
 
     def _targets(
@@ -253,9 +253,6 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
         self._table = table
         self._loaded: dict[int, tuple[dict[str, Any], str]] = {}
 
-    def __contains__(self, doc_id: object) -> bool:
-        return self._row(doc_id) is not None
-
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
@@ -265,31 +262,28 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
 
     def __getitem__(self, doc_id: int) -> dict[str, Any]:
         if doc_id not in self._loaded:
-            row = self._row(doc_id)
-            if row is None:
-                raise KeyError(doc_id)
-            self._loaded[doc_id] = _loaded([row[1]])[0], row[1]
+            _, body = self._row(doc_id)
+            self._loaded[doc_id] = _loaded([body])[0], body
         return self._loaded[doc_id][0]
 
     def __setitem__(self, doc_id: int, document: dict[str, Any]) -> None:
-        self._loaded.pop(doc_id, None)
-        body, row = json.dumps(document), self._row(doc_id)
-        if row is None:
+        body = json.dumps(document)
+        if doc_id in self:
+            seq, before = self._row(doc_id)
+            self._connection.execute("UPDATE docs SET body=? WHERE seq=?", (body, seq))
+        else:
             sql = "INSERT INTO docs(tid, id, body) VALUES(?, ?, ?)"
-            row = self._connection.execute(sql, (self._table, doc_id, body)).lastrowid or 0, "{}"
+            seq, before = self._connection.execute(sql, (self._table, doc_id, body)).lastrowid or 0, "{}"
             sql = "UPDATE tables SET last_id=max(last_id, ?) WHERE tid=?"
             self._connection.execute(sql, (doc_id, self._table))
-        else:
-            self._connection.execute("UPDATE docs SET body=? WHERE seq=?", (body, row[0]))
-        self._replace_terms(*row, body)
+        self._loaded.pop(doc_id, None)
+        self._replace_terms(seq, before, body)
 
     def __delitem__(self, doc_id: int) -> None:
-        row = self._row(doc_id)
-        if row is None:
-            raise KeyError(doc_id)
+        seq, body = self._row(doc_id)
         self._loaded.pop(doc_id, None)
-        self._replace_terms(*row, "{}")
-        self._connection.execute("DELETE FROM docs WHERE seq=?", row[:1])
+        self._replace_terms(seq, body, "{}")
+        self._connection.execute("DELETE FROM docs WHERE seq=?", (seq,))
 
     def clear(self) -> None:
         """Remove every document; ids begin at 1 again."""
@@ -304,10 +298,11 @@ class _Rows(MutableMapping[int, dict[str, Any]]):
             if json.dumps(document) != body:
                 self[doc_id] = document
 
-    def _row(self, doc_id: object) -> tuple[int, str] | None:
+    def _row(self, doc_id: int) -> tuple[int, str]:
         sql = "SELECT seq, body FROM docs WHERE tid=? AND id=?"
-        row: tuple[int, str] | None = self._connection.execute(sql, (self._table, doc_id)).fetchone()
-        return row
+        for seq, body in self._connection.execute(sql, (self._table, doc_id)).fetchall():
+            return seq, body
+        raise KeyError(doc_id)
 
     def _replace_terms(self, seq: int, before: str, after: str) -> None:
         """Terms are taken from the JSON text: it holds the keys and values as they will be read again."""
@@ -380,15 +375,10 @@ Plan = Leaf | Branch
 
 def terms_of(document: Mapping[str, Any]) -> set[Term]:
     """The (key, value) pairs under which a document is indexed; keys of keyvalues begin with a dot."""
-    terms = {
-        (field, document[field]) for field in _FIELDS if field in document and _indexable(document[field])
-    }
-    nested = document.get(_NESTED)
-    if isinstance(nested, Mapping):
-        terms |= {
-            (f".{key}", value) for key, value in nested.items() if _indexable(key) and _indexable(value)
-        }
-    return terms
+    pairs = [(field, document.get(field)) for field in _FIELDS]
+    if isinstance(nested := document.get(_NESTED), Mapping):
+        pairs += [(f".{key}", value) for key, value in nested.items() if _indexable(key)]
+    return {(key, value) for key, value in pairs if value is not None and _indexable(value)}
 
 
 def compile_condition(condition: object) -> Plan | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
-from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
+from stargazer.assets.provenance import Entry, Execution, Import
 from stargazer.storage.lineage._render import one_line, title
 from stargazer.storage.lineage._why import Step, why
 from stargazer.storage.store import Store
@@ -114,7 +114,10 @@ def between(a: Execution, b: Execution) -> Iterator[Divergence]:
     yield from _unequal("parameter", values[0], values[1])
     for name in sorted({tool.name for tool in (*a.tools, *b.tools)}):
         used = [[tool for tool in side.tools if tool.name == name] for side in (a, b)]
-        tools = [", ".join(sorted(map(_version, side))) for side in used]
+        tools = [
+            ", ".join(sorted(tool.version + (f" ({tool.source})" if tool.source else "") for tool in side))
+            for side in used
+        ]
         scripts = [", ".join(sorted(tool.script for tool in side)) for side in used]
         if tools[0] != tools[1]:
             yield Divergence("tool", name, *tools)
@@ -138,13 +141,21 @@ def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step,
     """What differs at two steps, and the pairs of steps before them that are not the same bytes."""
     one, other = here.document, there.document
     cids = here.entry.cid, there.entry.cid
+    same_bytes, role = cids[0] == cids[1], here.entry.role
     if isinstance(one, Execution) and isinstance(other, Execution):
         if one.task == other.task:
-            same = cids[0] == cids[1] and here.provenance_cid == there.provenance_cid
-            return ([], []) if same else _executions(one, other, here, there)
-    elif cids[0] == cids[1]:
+            if same_bytes and here.provenance_cid == there.provenance_cid:
+                return [], []
+            found, deeper = inputs_between(here.inputs, there.inputs)
+            found = [*between(one, other), *found]
+            results = [step.made_as or step.entry.keyvalues.get("kind", "") for step in (here, there)]
+            if not same_bytes and results[0] != results[1]:
+                found.append(Divergence("result", one.task, *results, cids=cids))
+            elif not same_bytes and not found and not deeper:
+                found.append(Divergence("unexplained", one.task, "", "", cids=cids))
+            return found, deeper
+    elif same_bytes:
         return [], []
-    role = here.entry.role
     if isinstance(one, Import) and isinstance(other, Import):
         name = role or here.entry.keyvalues.get("asset", "file")
         return [Divergence("file", name, told(here), told(there), cids=cids)], []
@@ -153,28 +164,15 @@ def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step,
     return [Divergence("task", role, _made_by(here), _made_by(there), cids=cids)], []
 
 
-def _executions(
-    a: Execution, b: Execution, here: Step, there: Step
-) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
-    """The same for two executions of one task."""
-    differing, deeper = inputs_between(here.inputs, there.inputs)
-    found = [*between(a, b), *differing]
-    cids = here.entry.cid, there.entry.cid
-    if cids[0] != cids[1]:
-        results = [step.made_as or step.entry.keyvalues.get("kind", "") for step in (here, there)]
-        if results[0] != results[1]:
-            found.append(Divergence("result", a.task, *results, cids=cids))
-        elif not found and not deeper:
-            found.append(Divergence("unexplained", a.task, "", "", cids=cids))
-    return found, deeper
-
-
 def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
     """How the inputs of two executions of a task differ, and the pairs that stand for each other with other bytes."""
     found: list[Divergence] = []
     alone: list[Divergence] = []
     deeper: list[tuple[Step, Step]] = []
-    lists = [_by_parameter(side) for side in (a, b)]
+    lists: tuple[dict[str, list[Step]], dict[str, list[Step]]] = {}, {}
+    for steps, by_parameter in zip((a, b), lists, strict=True):
+        for step in steps:
+            by_parameter.setdefault(_parameter(step.entry), []).append(step)
     for name in {**lists[0], **lists[1]}:
         pairs, left, right = _paired(*(side.get(name, []) for side in lists))
         for one, other in pairs:
@@ -189,13 +187,6 @@ def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list
     if not (found or deeper):
         found += _reordered(*lists)
     return found, deeper
-
-
-def _by_parameter(steps: Iterable[Step]) -> dict[str, list[Step]]:
-    lists: dict[str, list[Step]] = {}
-    for step in steps:
-        lists.setdefault(_parameter(step.entry), []).append(step)
-    return lists
 
 
 def _parameter(entry: Entry) -> str:
@@ -247,10 +238,6 @@ def _fields(entry: Entry) -> dict[str, str]:
     return {key: value for key, value in entry.keyvalues.items() if not key.endswith("_cid")}
 
 
-def _version(tool: ToolUse) -> str:
-    return tool.version + (f" ({tool.source})" if tool.source else "")
-
-
 def _made_by(step: Step) -> str:
     if isinstance(step.document, Execution):
         return step.document.task
@@ -285,17 +272,16 @@ def render_difference(difference: Difference, contents: Sequence[str] = ()) -> s
 
 def difference_as_json(difference: Difference, contents: Sequence[str] = ()) -> dict[str, Any]:
     """The same for programs."""
-    sides = {
-        name: {
-            "cid": step.entry.cid,
-            "name": step.entry.name,
-            "keyvalues": dict(step.entry.keyvalues),
-            "provenance_cid": step.provenance_cid,
-        }
-        for name, step in (("a", difference.a), ("b", difference.b))
-    }
     return {
-        **sides,
+        **{
+            name: {
+                "cid": step.entry.cid,
+                "name": step.entry.name,
+                "keyvalues": dict(step.entry.keyvalues),
+                "provenance_cid": step.provenance_cid,
+            }
+            for name, step in (("a", difference.a), ("b", difference.b))
+        },
         "same_bytes": difference.same_bytes,
         "divergences": [attrs.asdict(divergence) for divergence in difference.divergences],
         "contents": list(contents),

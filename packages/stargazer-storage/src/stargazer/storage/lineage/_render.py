@@ -5,15 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from stargazer.assets.provenance import (
-    Amendment,
-    Document,
-    Entry,
-    Execution,
-    Import,
-    Retraction,
-    Supersession,
-)
+from stargazer.assets import provenance
 from stargazer.storage.lineage._why import Other, Step
 
 __all__ = ["labels", "one_line", "render", "title"]
@@ -46,18 +38,18 @@ def _lines(step: Step, again: bool) -> Iterator[str]:
         yield "  (its lineage is shown above)"
         return
     match document:
-        case Import() if entry.cid == step.provenance_cid:
+        case provenance.Import() if entry.cid == step.provenance_cid:
             yield f"  import by {document.account} at {document.at[:19]} ({document.command})"
             yield from _registered(document.files)
-        case Import():
+        case provenance.Import():
             yield f"  {_imported(document, entry)}"
-        case Execution():
+        case provenance.Execution():
             yield from _execution(document)
             if entry.cid == step.provenance_cid:
                 yield from _registered(document.outputs)
-        case Amendment() | Retraction():
+        case provenance.Amendment() | provenance.Retraction():
             yield f"  of a record of {document.cid}, by {document.account} at {document.at[:19]}"
-        case Supersession():
+        case provenance.Supersession():
             instead = f"superseded by {document.successor_cid}" if document.successor else "counts again"
             yield f"  a record of {document.cid} {instead}, by {document.account} at {document.at[:19]}"
             if document.reason:
@@ -72,19 +64,19 @@ def _lines(step: Step, again: bool) -> Iterator[str]:
         yield f"  {_other(other, step)}: stargazer why {other.provenance_cid}"
 
 
-def _registered(entries: list[Entry]) -> Iterator[str]:
+def _registered(entries: list[provenance.Entry]) -> Iterator[str]:
     """The files that an execution made or an import brought."""
     for entry in entries:
         yield f"  -> {_role(entry)}{entry.keyvalues.get('asset', 'file')} {one_line(entry.name)} {entry.cid}"
 
 
-def _imported(document: Import, entry: Entry) -> str:
+def _imported(document: provenance.Import, entry: provenance.Entry) -> str:
     origin = one_line(entry.origin or entry.name)
     return f"imported from {origin} by {document.account} at {document.at[:19]} ({document.command})"
 
 
-def _again(document: Document | None, times: list[str]) -> str:
-    done = "imported" if isinstance(document, Import) else "computed"
+def _again(document: provenance.Document | None, times: list[str]) -> str:
+    done = "imported" if isinstance(document, provenance.Import) else "computed"
     count = "once" if len(times) == 1 else f"{len(times)} times, last"
     return f"{done} again {count} at {times[-1][:19]}"
 
@@ -93,7 +85,7 @@ def _other(other: Other, step: Step) -> str:
     """One line about what else made a file: how it differs from what is shown in full."""
     document = other.document
     again = f", {_again(document, other.again)}" if other.again else ""
-    if isinstance(document, Import):
+    if isinstance(document, provenance.Import):
         fields = " ".join(_fields(other.made))
         return f"also {_imported(document, other.made)}{f' as {fields}' if fields else ''}{again}"
     tools = ", ".join(f"{tool.name} {tool.version}" for tool in document.tools)
@@ -104,9 +96,9 @@ def _other(other: Other, step: Step) -> str:
     )
 
 
-def _other_inputs(document: Execution, step: Step) -> str:
+def _other_inputs(document: provenance.Execution, step: Step) -> str:
     """Those inputs of an execution that are not inputs of the one shown in full, for people."""
-    shown = step.document.inputs if isinstance(step.document, Execution) else []
+    shown = step.document.inputs if isinstance(step.document, provenance.Execution) else []
     others = {entry.cid for entry in shown}
     fresh = [entry for entry in document.inputs if entry.cid not in others]
     if not fresh:
@@ -119,7 +111,7 @@ def _other_inputs(document: Execution, step: Step) -> str:
     return ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
 
 
-def _execution(document: Execution) -> Iterator[str]:
+def _execution(document: provenance.Execution) -> Iterator[str]:
     source = f" ({document.distribution})" if document.distribution else ""
     yield f"  made by {document.task}{source} at {document.started[:19]}, {document.seconds:.1f} s"
     for tool in document.tools:
@@ -130,21 +122,21 @@ def _execution(document: Execution) -> Iterator[str]:
         yield f"    $ {one_line(shlex.join(command))}"
 
 
-def _role(entry: Entry) -> str:
+def _role(entry: provenance.Entry) -> str:
     return f"{entry.role}: " if entry.role else ""
 
 
-def title(entry: Entry) -> str:
+def title(entry: provenance.Entry) -> str:
     """A file's type, name and fields on one line."""
     return " ".join([entry.keyvalues.get("asset", "file"), one_line(entry.name), *_fields(entry)])
 
 
-def labels(entry: Entry) -> list[str]:
+def labels(entry: provenance.Entry) -> list[str]:
     """The values of those fields by which people tell files apart."""
     return [entry.keyvalues[key] for key in _LABELS if entry.keyvalues.get(key)]
 
 
-def _fields(entry: Entry) -> list[str]:
+def _fields(entry: provenance.Entry) -> list[str]:
     """The metadata of a file, but for its type and links to other files."""
     pairs = entry.keyvalues.items()
     return [f"{key}={one_line(value)}" for key, value in pairs if key != "asset" and not key.endswith("_cid")]

@@ -114,21 +114,19 @@ def steps_of(store: Store, records: Iterable[IpFile]) -> list[Step]:
 
 def executions_of(store: Store, records: Iterable[IpFile]) -> dict[str, Execution]:
     """The executions among those steps, by the CIDs of their documents."""
-    return {
-        step.provenance_cid: step.document
-        for step in steps_of(store, records)
-        if isinstance(step.document, Execution)
-    }
+    documents = {step.provenance_cid: step.document for step in steps_of(store, records)}
+    return {cid: document for cid, document in documents.items() if isinstance(document, Execution)}
 
 
 def as_json(step: Step) -> dict[str, Any]:
     """A lineage for programs: the file asked for, and all files by CID with what made them and what that read."""
     files: dict[str, Any] = {}
     for here in walk(step):
-        if here.entry.cid in files:  # the same bytes, before a step that changed only what they are called
-            files[here.entry.cid].setdefault("before", []).append(_step_as_json(here))
-        else:
-            files[here.entry.cid] = _step_as_json(here)
+        told = _step_as_json(here)
+        if (
+            files.setdefault(here.entry.cid, told) is not told
+        ):  # the same bytes, before only their name changed
+            files[here.entry.cid].setdefault("before", []).append(told)
     return {"cid": step.entry.cid, "files": files}
 
 

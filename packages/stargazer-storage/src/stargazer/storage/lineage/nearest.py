@@ -77,10 +77,16 @@ def find_nearest(store: Store, call: Execution) -> Nearest | None:
 
 def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
     """What of the run key differs; the machine and where a tool comes from are no part of it."""
-    keyed = []
-    for side in (then, now):
-        tools = [attrs.evolve(tool, source="") for tool in side.tools]
-        keyed.append(attrs.evolve(side, tools=tools, platform="", python="", image=""))
+    keyed = [
+        attrs.evolve(
+            side,
+            tools=[attrs.evolve(tool, source="") for tool in side.tools],
+            platform="",
+            python="",
+            image="",
+        )
+        for side in (then, now)
+    ]
     yield from between(*keyed)
     differing, others = inputs_between(*([Step(entry=entry) for entry in side.inputs] for side in keyed))
     yield from differing

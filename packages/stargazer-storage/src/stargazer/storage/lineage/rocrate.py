@@ -123,7 +123,15 @@ def _file(step: Step) -> Iterator[Entity]:
 
 def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterator[Entity]:
     software = _software(execution)
-    parameters = list(_parameters(cid, execution))
+    parameters: list[Entity] = [
+        {
+            "@id": f"#{cid}-{quote(name, safe='')}",
+            "@type": "PropertyValue",
+            "name": name,
+            "value": value if isinstance(value, str) else json.dumps(value, sort_keys=True),
+        }
+        for name, value in execution.parameters.items()
+    ]
     python = f"Python {execution.python}" if execution.python else ""
     place = ", ".join(filter(None, [execution.platform, python, execution.image]))
     commands = "\n".join(shlex.join(command) for command in execution.commands)
@@ -185,12 +193,6 @@ def _tool(tool: ToolUse) -> Entity:
 
 def _person(account: str) -> Entity:
     return {"@id": f"#person-{quote(account, safe='')}", "@type": "Person", "name": account}
-
-
-def _parameters(cid: str, execution: Execution) -> Iterator[Entity]:
-    for name, value in execution.parameters.items():
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        yield {"@id": f"#{cid}-{quote(name, safe='')}", "@type": "PropertyValue", "name": name, "value": text}
 
 
 def _to(identifier: str) -> Entity:

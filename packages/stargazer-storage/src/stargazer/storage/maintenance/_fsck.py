@@ -17,7 +17,7 @@ from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.files import is_there, place_link
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
-from stargazer.storage.locks import Tell, alone, silent, try_alone
+from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import rebuild
 from stargazer.storage.maintenance._evict import evicted, forget
 from stargazer.storage.maintenance.leftovers import SweepReport, remove_tree, sweep
@@ -214,7 +214,7 @@ class _Check:
 
     def _documents_of_both(self) -> None:
         """Documents that lie in both folders are the store's own: the copy among those of others goes."""
-        with try_alone(self.store.root) as nobody_else:
+        with alone(self.store.root, wait=False) as nobody_else:
             for cid in sorted(self.twice if nobody_else else ()):  # else it may be on its way
                 if self.own.stat(cid) and self.foreign.stat(cid):
                     if self.report.repair:
@@ -225,11 +225,13 @@ class _Check:
     def _documents(self) -> bool:
         """Unknown documents take effect, lost ones are fetched; whether the index knows then those that are here."""
         with self.store.index.reading() as connection:
-            known = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
-        for cid in sorted(known - self.here[self.own].keys() - self.here[self.foreign].keys()):
+            known = dict(connection.execute("SELECT cid, own FROM documents").fetchall())
+        own, foreign = self.here[self.own].keys(), self.here[self.foreign].keys()
+        for cid in sorted(known.keys() - own - foreign):
             if self.store.ledger.folder(cid) is None:
-                self._lacks("missing", cid, self.store.folder_for(cid), "its bytes are not here")
-        cids = rebuild.unknown(self.store)
+                folder = self.own if known[cid] else self.foreign
+                self._lacks("missing", cid, folder, "its bytes are not here")
+        cids = {cid for cid in own if not known.get(cid)} | (foreign - known.keys())
         sound, bad = rebuild.check_documents(self.store, cids) if cids else ([], {})
         for cid, error in bad.items():
             if isinstance(error, FormatError):
@@ -254,7 +256,7 @@ class _Check:
         act: Callable[[Path], object] = self.objects.set_aside
         if path.name.startswith(".new-"):
             why, done, act = "left by a process that was killed", "removed", remove_tree
-            with try_alone(self.store.root) as nobody_else:
+            with alone(self.store.root, wait=False) as nobody_else:
                 if not nobody_else:
                     return
         elif is_cid(path.name) and path.is_symlink():
@@ -265,6 +267,8 @@ class _Check:
         try:
             if self.report.repair:
                 act(path)
+            if done == "put there" and (put := folder.stat(path.name)):
+                self.here[folder][path.name] = put
         except OSError as error:
             todo = f"it cannot be {done}: {error.strerror or error}"
             self._add("stray", name, why, todo=todo)
@@ -280,18 +284,19 @@ class _Check:
                 recorded = rebuild.recorded(connection)
                 needed |= recorded
                 if not self.report.full:
-                    figures = {
-                        row[0]: StoredObject(*row) for row in connection.execute("SELECT * FROM objects")
-                    }
-                    fresh = {item.cid for item, _ in items} - figures.keys()
+                    rows = set(connection.execute("SELECT * FROM objects"))
+                    fresh = {item.cid for item, _ in items} - {row[0] for row in rows}
                     self.report.unhashed += len(fresh & recorded)
                     sizes = rebuild.record_sizes(connection) if fresh else {}
                     items = [
                         (item, folder)
                         for item, folder in items
                         if item.cid in self.suspects
-                        or figures.get(item.cid, item) != item
-                        or (item.cid in fresh and sizes.get(item.cid, item.size) != item.size)
+                        or (
+                            sizes.get(item.cid, item.size) != item.size
+                            if item.cid in fresh
+                            else (item.cid, item.size, item.mtime_ns, item.ctime_ns, item.inode) not in rows
+                        )
                     ]
         elif not self.report.full:
             items = [(item, folder) for item, folder in items if item.cid in self.suspects]
@@ -302,13 +307,9 @@ class _Check:
             elif item.cid in needed:
                 sound.append(item)
         if self.report.repair and self.index_is_sound and sound:
-            try:
-                with self.store.index.transaction() as connection:
-                    verified.remember(connection, sound)
-            except IndexDamaged:
-                raise
-            except StorageError:  # a store that can only be read is hashed every time
-                pass
+            # a store that can only be read is hashed every time
+            with contextlib.suppress(StorageError), self.store.index.transaction() as connection:
+                verified.remember(connection, sound)
 
     def _hashed(
         self, items: Iterable[tuple[StoredObject, Objects]]
@@ -426,6 +427,8 @@ class _Check:
 
     def _todo(self, cid: str) -> str:
         """How people can have the bytes again: by what made them."""
+        if self.store.is_registered(cid):
+            return "bring the document back from a backup, or from a store or an account that has it"
         original = self.objects.original(cid)
         ways = [f"bring {str(original)!r} back as it was"] if original else []
         with contextlib.suppress(StargazerError):

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+from stargazer.storage import locks
 from stargazer.storage.cid import is_cid
-from stargazer.storage.locks import is_locked, try_alone, try_lock, write_lock
+from stargazer.storage.locks import is_locked, try_lock, write_lock
 
 if TYPE_CHECKING:
     from stargazer.storage.store import Store
@@ -63,7 +64,7 @@ def sweep(
     if not root.is_dir():
         return report
     if alone is None:
-        with try_alone(root) as nobody_else:
+        with locks.alone(root, wait=False) as nobody_else:
             return sweep(store, grace=grace, dry_run=dry_run, alone=nobody_else)
     for path, lock in _leftovers(store, grace, alone):
         size = size_of(path)

@@ -106,32 +106,18 @@ def damage(store: Store, *, full: bool) -> str:
             for sql in _WITHOUT_RECORD:
                 if missing := connection.execute(sql).fetchone():
                     return f"there is no record of {missing[0]!r}, and provenance says that there is"
-        _try_to_write(store)
-        return ""
     except IndexDamaged as error:
         return str(error.__cause__ or "it cannot be read")
     except (ValueError, KeyError, TypeError) as error:
         return f"a record cannot be read: {error}"
-
-
-class _Undo(Exception):
-    """Ends a transaction that is to change nothing."""
-
-
-def _try_to_write(store: Store) -> None:
-    """Write, and undo it: the header of a file that is otherwise sound may say that it is for reading only.
-
-    Raises:
-        IndexDamaged: it does.
-    """
     try:
-        with contextlib.suppress(_Undo), store.index.transaction() as connection:
-            connection.execute("UPDATE tables SET last_id = last_id")
-            raise _Undo
-    except IndexDamaged:
-        raise
-    except StorageError:  # a store that may only be read
-        pass
+        with (
+            store.index.transaction() as connection
+        ):  # the header of a sound file may say that it is for reading only
+            connection.execute("UPDATE tables SET last_id = last_id WHERE 0")
+    except StorageError as error:  # no damage where the store may only be read
+        return str(error.__cause__) if isinstance(error, IndexDamaged) else ""
+    return ""
 
 
 def difference(store: Store) -> str:

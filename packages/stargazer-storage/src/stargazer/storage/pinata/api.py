@@ -7,13 +7,20 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import quote
 
 import attrs
 import requests
 from requests.auth import AuthBase
-from stargazer.assets import ConfigurationError, InvalidAssetError, IpFile, StorageError, record_id
+from stargazer.assets import (
+    MAX_KEYVALUES,
+    ConfigurationError,
+    InvalidAssetError,
+    IpFile,
+    StorageError,
+    record_id,
+)
 from stargazer.storage.download.http import (
     Backoff,
     Pace,
@@ -29,16 +36,11 @@ from stargazer.storage.download.http import (
     send,
 )
 
-__all__ = ["LEDGER", "MAX_FILE_SIZE", "MAX_KEYVALUES", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile",
+__all__ = ["LEDGER", "MAX_FILE_SIZE", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile",
            "Refused", "Unavailable", "check", "check_keyvalues", "network_of", "origin"]  # fmt: skip
-
-T = TypeVar("T")
 
 PENDING = "pending"
 """The CID of a file that Pinata has not added to IPFS yet."""
-
-MAX_KEYVALUES = 10
-"""Pairs of one file. Source: docs.pinata.cloud/files/key-values, "up to 10 key-value pairs"."""
 
 MAX_FILE_SIZE = 25_000_000_000
 """Bytes of one file. Source: docs.pinata.cloud/account-management/limits, 25 GB."""
@@ -75,7 +77,6 @@ class PinataFile:
         keyvalues: flat metadata.
         public: whether it is on the public network.
         created_at: ISO 8601.
-        mime_type: as Pinata guessed it.
     """
 
     id: str
@@ -85,7 +86,6 @@ class PinataFile:
     keyvalues: Mapping[str, str] = attrs.field(factory=dict)
     public: bool = False
     created_at: str = ""
-    mime_type: str = ""
 
     @classmethod
     def parse(cls, data: Any, public: bool) -> Self:
@@ -109,7 +109,6 @@ class PinataFile:
             keyvalues={key: _text(value) for key, value in pairs.items()} if isinstance(pairs, dict) else {},
             public={"public": True, "private": False}.get(_text(said.get("network")), public),
             created_at=_text(said.get("created_at")),
-            mime_type=_text(said.get("mime_type")),
         )
 
     def as_record(self) -> IpFile:
@@ -142,17 +141,14 @@ class Answer:
         Raises:
             SourceError: it holds something else, such as the web page of a portal that wants a login.
         """
-        try:
+        with contextlib.suppress(ValueError):
             document = json.loads(self.body)
-        except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            kind = self.headers.get("Content-Type", "").split(";")[0] or "something"
-            raise SourceError(
-                f"it answered {kind} that is not a JSON object; is there a proxy or a login page?",
-                passing=True,
-            )
-        return document
+            if isinstance(document, dict):
+                return document
+        kind = self.headers.get("Content-Type", "").split(";")[0] or "something"
+        raise SourceError(
+            f"it answered {kind} that is not a JSON object; is there a proxy or a login page?", passing=True
+        )
 
 
 class _Missing(Refused):
@@ -229,10 +225,9 @@ class PinataApi:
                     file = PinataFile.parse(row, public)
                 except ValueError:  # one bad row breaks no query
                     continue
-                if file.id in seen or file.cid == PENDING or (cid and file.cid != cid):
-                    continue
-                seen.add(file.id)
-                if wanted.items() <= file.keyvalues.items():
+                fits = cid in ("", file.cid) and wanted.items() <= file.keyvalues.items()
+                if fits and file.cid != PENDING and file.id not in seen:
+                    seen.add(file.id)
                     yield file
             token = page.get("next_page_token")
             if not token:
@@ -267,9 +262,8 @@ class PinataApi:
 
     def delete(self, id: str, *, public: bool) -> None:
         """Remove one file by its id; one that is not there any more is fine."""
-        what = "delete a file"
         with contextlib.suppress(_Missing):
-            self._repeated(what, lambda: self.once(what, "DELETE", self.api + _path(id, public)))
+            self._call("delete a file", "DELETE", _path(id, public), read=lambda _: {})
 
     def private_link(self, url: str) -> str:
         """A signed link to a private file, good for an hour: `url` is https://GATEWAY/files/CID. Secret; never log it.
@@ -278,10 +272,10 @@ class PinataApi:
         """
         order = {"url": url, "date": int(time.time()), "expires": _LINK_SECONDS, "method": "GET"}
         answer = self._call("sign a link", "POST", "/v3/files/private/download_link", json=order)
-        link = answer.get("data")
-        if not isinstance(link, str) or not origin(link):
-            raise Unavailable("Pinata's answer to a request for a signed link has no link: try again later")
-        return link
+        match answer.get("data"):
+            case str(link) if origin(link):
+                return link
+        raise Unavailable("Pinata's answer to a request for a signed link has no link: try again later")
 
     def gateway(self) -> str:
         """The host of the account's own gateway.
@@ -294,12 +288,12 @@ class PinataApi:
             answer = self._call("list gateways", "GET", "/v3/gateways")
         if answer is None:
             answer = self._call("list gateways", "GET", "/v3/ipfs/gateways")
-        data = answer.get("data")
-        rows = data.get("rows") if isinstance(data, dict) else None
-        for row in rows if isinstance(rows, list) else []:
-            domain = row.get("domain") if isinstance(row, dict) else None
-            if isinstance(domain, str) and domain:
-                return domain if "." in domain else f"{domain}.mypinata.cloud"
+        match answer.get("data"):
+            case {"rows": [*rows]}:
+                for row in rows:
+                    match row:
+                        case {"domain": str(domain)} if domain:
+                            return domain if "." in domain else f"{domain}.mypinata.cloud"
         raise Refused(
             "the Pinata account has no gateway of its own, which private files need: "
             "make one at https://app.pinata.cloud/gateway, or set PINATA_GATEWAY"
@@ -307,15 +301,19 @@ class PinataApi:
 
     # how
 
-    def _call(self, what: str, method: str, path: str, **parts: Any) -> dict[str, Any]:
-        """The JSON answer to a request that may be repeated; `what` names it: "list files"."""
-        return self._repeated(what, lambda: self.once(what, method, self.api + path, **parts).document())
-
-    def _repeated(self, what: str, attempt: Callable[[], T]) -> T:
+    def _call(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        read: Callable[[Answer], dict[str, Any]] = Answer.document,
+        **parts: Any,
+    ) -> dict[str, Any]:
+        """What is read of the answer to a request that may be repeated; `what` names it: "list files"."""
         backoff = self.backoff(what)
         while True:
             try:
-                return attempt()
+                return read(self.once(what, method, self.api + path, **parts))
             except SourceError as failure:
                 backoff.again(failure)
 
@@ -411,7 +409,7 @@ def check(size: int, keyvalues: Mapping[str, object], name: str = "") -> None:
         StorageError: more than 25 GB.
     """
     check_keyvalues(keyvalues)
-    if not _is_text(name) or any(ord(character) < 0x20 or character == "\x7f" for character in name):
+    if not _is_text(name) or re.search(r"[\x00-\x1f\x7f]", name):
         raise InvalidAssetError(f"name {name!r} is not text that Pinata takes: rename the file")
     if size > MAX_FILE_SIZE:
         raise StorageError(
@@ -421,7 +419,7 @@ def check(size: int, keyvalues: Mapping[str, object], name: str = "") -> None:
 
 
 def check_keyvalues(keyvalues: Mapping[str, object]) -> None:
-    """Whether Pinata takes these keyvalues.
+    """Whether Pinata takes these keyvalues. Source: docs.pinata.cloud/files/key-values, "up to 10 key-value pairs".
 
     Raises:
         InvalidAssetError: more than 10, or a key or value that is not text.
@@ -472,10 +470,5 @@ def _text(value: object) -> str:
 
 
 def _is_text(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # a file name that is no UTF-8
-        return False
-    return True
+    """Whether a value is text that UTF-8 can hold, which not every file name is."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)

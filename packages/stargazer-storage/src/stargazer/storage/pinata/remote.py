@@ -76,12 +76,10 @@ class PinataRemote:
         with self._reachable():
             for file in self.listing.files(pairs, keyvalues.get("cid", "")):
                 record = file.as_record()
-                if record.id in here:
-                    known = here[record.id]
-                    here[record.id] = attrs.evolve(known, public=known.public or file.public)
-                elif self._counts(store, record, documents):
-                    known = there.get(record.id, record)
-                    there[record.id] = attrs.evolve(known, public=file.public or known.public)
+                side = here if record.id in here else there
+                if side is here or self._counts(store, record, documents):
+                    known = side.get(record.id, record)
+                    side[record.id] = attrs.evolve(known, public=known.public or file.public)
         found = list(here.values())
         if there:
             superseded = keyvalues.get("superseded", None if "cid" in keyvalues else "false")
@@ -123,9 +121,10 @@ class PinataRemote:
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        networks = {file.public for file in self._holders(cid)}
-        private: list[Source] = [PrivateLink(self.api, self._private_gateway)] if False in networks else []
-        return [*private, *([Gateway(self._gateway, self._token)] if True in networks else [])]
+        return [
+            Gateway(self._gateway, self._token) if public else PrivateLink(self.api, self._private_gateway)
+            for public in sorted({file.public for file in self._holders(cid)})
+        ]
 
     def size(self, cid: str) -> int:
         """Bytes of a CID as the account says, which counts the nodes of the tree."""
@@ -162,16 +161,18 @@ class PinataRemote:
             StorageError: provenance cannot be had, and there is no `failed`.
         """
         records = list(records)
-        store.replay([*self._changes(store), *store.explaining(records)])
+        own_there = [cid for cid, own in self.documents().items() if own and store.is_foreign(cid)]
+        for cid in own_there:  # it came by a bundle first
+            store.ledger.adopt(cid)
+        store.replay([*own_there, *self._changes(store), *store.explaining(records)])
         found: list[IpFile] = []
         for record in records:
             current = store.here(record.id)
             if current is None and not store.claims.ever_on(record.id):
                 try:
+                    # it says nothing of this record, or cannot be had: then none is made up
                     if made_by := record.keyvalues.get("provenance_cid"):
-                        store.read(
-                            made_by
-                        )  # it says nothing of this record, or cannot be had: then none is made up
+                        store.read(made_by)
                 except StorageError as error:
                     if failed is None:
                         raise
@@ -189,9 +190,11 @@ class PinataRemote:
         Raises:
             StorageError: one of them cannot be had.
         """
-        listed = self.listing.documents().items()
-        changes = [cid for cid, file in listed if file.keyvalues.get("kind") in _CHANGES]
-        missing = [cid for cid in changes if not store.is_registered(cid)]
+        missing = [
+            cid
+            for cid, file in self.listing.documents().items()
+            if file.keyvalues.get("kind") in _CHANGES and not store.is_registered(cid)
+        ]
         for cid in missing:
             store.read(cid)
         return missing

@@ -35,9 +35,12 @@ class Sender:
         with outbox_turn(self._store.root):
             before = self._outbox.waiting()
             for rank in (0, 1):
-                held = self._incomplete() if rank else frozenset()
+                waiting = self._outbox.waiting()
+                files = [self._store.here(item.record) for item in waiting if item.rank == 0] if rank else []
+                # the provenance of files that are still to come
+                held = {file.keyvalues.get("provenance_cid", "") for file in files if file is not None}
                 groups: dict[str, list[Waiting]] = {}  # those of the same bytes follow one another
-                for item in self._outbox.waiting():
+                for item in waiting:
                     if item.rank == rank and item.cid not in held:
                         groups.setdefault(item.cid, []).append(item)
                 each(self._try, groups.values(), AT_ONCE, "stargazer-send")
@@ -49,13 +52,6 @@ class Sender:
         ]
         # provenance without an error waits for files that somebody enqueued meanwhile, and sends
         return Sent(len(before) - len(left), left if any(item.error for item in left) else [])
-
-    def _incomplete(self) -> frozenset[str]:
-        """The provenance of files that are still to come."""
-        records = [self._store.here(item.record) for item in self._outbox.waiting() if item.rank == 0]
-        return frozenset(
-            record.keyvalues.get("provenance_cid", "") for record in records if record is not None
-        )
 
     def _try(self, items: Sequence[Waiting]) -> None:
         for item in items:

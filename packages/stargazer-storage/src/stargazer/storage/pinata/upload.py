@@ -307,11 +307,7 @@ class TusUpload:
         pairs = [
             f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in self._metadata.items()
         ]
-        headers = {
-            **_VERSION,
-            "Upload-Length": str(self._file.size),
-            "Upload-Metadata": ",".join(pairs),
-        }
+        headers = {**_VERSION, "Upload-Length": str(self._file.size), "Upload-Metadata": ",".join(pairs)}
         answer = self._api.once("begin an upload", "POST", self._endpoint, headers=headers, timeout=_TIMEOUT)
         location = answer.headers.get("Location", "")
         if not location:

@@ -1,0 +1,45 @@
+"""The command in this process, and files to use it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stargazer.mcp.cli import main
+
+from .command import Command, added
+
+
+@pytest.fixture
+def stargazer(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process: status, stdout, stderr."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        try:
+            status = main(list(words))
+        except SystemExit as ended:
+            status = int(str(ended.code))
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stargazer: Command) -> dict[str, dict[str, Any]]:
+    """A reference with its index, and two lanes of read pairs: records by what they are."""
+    monkeypatch.chdir(tmp_path)
+    Path("g.fa").write_text(">c\nACGT\n")
+    Path("g.fa.fai").write_text("c\t4\t3\t4\t5\n")
+    records: dict[str, dict[str, Any]] = {}
+    records["reference"] = added(stargazer, "g.fa", "build=GRCh38")[0]
+    link = f"reference_cid={records['reference']['cid']}"
+    records["fai"] = added(stargazer, "g.fa.fai", "asset=reference_index", link)[0]
+    for lane in ("L1", "L2"):
+        for mate in ("1", "2"):
+            Path(f"{lane}_R{mate}.fq").write_text(f"@{lane}/{mate}\nACGT\n+\nIIII\n")
+        words = [f"{lane}_R1.fq", f"{lane}_R2.fq", "sample=NA12878", f"lane={lane}"]
+        records[f"r1 {lane}"], records[f"r2 {lane}"] = added(stargazer, *words)
+    return records
