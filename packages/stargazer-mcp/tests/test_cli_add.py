@@ -8,6 +8,7 @@ import http.server
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -243,6 +244,29 @@ def test_the_same_file_again_adds_nothing(here: Path, add: Add) -> None:
     write(here / "x_R1.fq")
     before = add("x_R1.fq", "sample=S"), state()
     assert (add("x_R1.fq", "sample=S"), state()) == before
+
+
+def test_a_new_reference_takes_at_most_six_selects(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    connect = sqlite3.connect
+
+    def traced(*args: Any, **named: Any) -> sqlite3.Connection:
+        connection = connect(*args, **named)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    for name in ("w", "x", "y", "z"):
+        said.clear()
+        (here / f"{name}.fa").write_text(f">{name}\nACGT\n")
+        assert main(["add", f"{name}.fa", f"build={name}", "asset=reference"]) == 0
+
+    assert any("INSERT INTO docs" in text for text in said)
+    selects = [text for text in said if re.match(r"\s*(SELECT|WITH)\b", text)]
+    assert len(selects) <= 6, "\n".join(selects)
+    assert capsys.readouterr().err.count("another reference") == 0
 
 
 def test_unchanged_files_again_give_the_same_answer(

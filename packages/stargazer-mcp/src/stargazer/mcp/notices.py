@@ -120,7 +120,10 @@ def _elsewhere(store: Store, record: IpFile) -> list[str]:
 def _same_build(store: Store, record: IpFile) -> list[str]:
     """Whether workflows that look for the reference of this build would find several."""
     build = record.keyvalues.get("build", "")
-    others = [other for other in store.query({"asset": "reference", "build": build}) if other.id != record.id]
+    references = store.query({"asset": "reference"})  # they are few: it is one look-up
+    others = [
+        other for other in references if other.keyvalues.get("build", "") == build and other.id != record.id
+    ]
     if not others:
         return []
     return [

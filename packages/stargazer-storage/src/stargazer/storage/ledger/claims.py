@@ -11,6 +11,7 @@ as well, for its file is the same.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,14 @@ WITH RECURSIVE hidden(record) AS (
 SELECT record FROM hidden
 """
 
-_FEW = 8  # records that are looked up one by one
+_SUPERSEDED = """
+WITH RECURSIVE before(id, record) AS (
+    SELECT value, value FROM json_each(?)
+    UNION SELECT before.id, amended.record FROM amended JOIN before ON amended.became = before.record)
+SELECT DISTINCT before.id FROM superseded JOIN before USING(record) WHERE NOT ended
+"""
+
+_FEW = 100  # records that are asked for by id, whatever is superseded besides
 
 
 @attrs.frozen
@@ -340,13 +348,14 @@ def select_superseded(
     connection: sqlite3.Connection, records: Iterable[Mapping[str, Any]], superseded: str | None
 ) -> list[Mapping[str, Any]]:
     """Those records that are superseded, if that is `true`; those that are not, if it is anything else but None."""
-    if superseded is None:
-        return list(records)
     records = list(records)
-    few = [record["id"] for record in records] if len(records) <= _FEW else []
-    passed_over = (
-        {id for id in few if supersessions_of(connection, id)} if few else superseded_records(connection)
-    )
+    if superseded is None or not records:
+        return records
+    if len(records) <= _FEW:
+        ids = json.dumps([record["id"] for record in records])
+        passed_over = {id for (id,) in connection.execute(_SUPERSEDED, (ids,)).fetchall()}
+    else:
+        passed_over = superseded_records(connection)
     return [record for record in records if (record["id"] in passed_over) == (superseded == "true")]
 
 
