@@ -1,4 +1,4 @@
-"""Finds records by filters, and writes them as text for people and as JSON for programs."""
+"""Finds records by filters, and gives them as the dictionaries that JSON answers hold."""
 
 from __future__ import annotations
 

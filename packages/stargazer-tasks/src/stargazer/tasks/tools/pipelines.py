@@ -1,4 +1,4 @@
-"""Runs the processes of a pipeline together, ends them together, and finds the one that an error is to name."""
+"""Runs a pipeline: its processes start together and end together, and an error names the one that is to blame."""
 
 from __future__ import annotations
 
