@@ -90,11 +90,11 @@ SIDE_FILES = (LOG, "-shm")
 
 
 class IndexDamaged(StorageError):
-    """The file of an index is not what was written; `stargazer fsck` makes a new one from the objects."""
+    """The file of an index is not what was written; `stargazer fsck` makes a new one from the ledger."""
 
     def __init__(self, path: str, what: str) -> None:
         super().__init__(
-            f"The index {path!r} is damaged ({what}): run `stargazer fsck`, which rebuilds it from the objects."
+            f"The index {path!r} is damaged ({what}): run `stargazer fsck`, which makes it again from the ledger."
         )
 
 
