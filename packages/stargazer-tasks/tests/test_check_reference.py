@@ -108,6 +108,7 @@ FASTA = st.tuples(
 @example(([(">", "\n"), ("ACGT", "\n"), ("", "\n"), ("ACGT", "\n")], "\n", True))
 @example(([(">", "\n"), ("ACGT", "\r\n"), ("ACG", "\r\n"), (">", "\r\n"), ("A", "\n")], None, True))
 @example(([("", "\n"), (">", "\n"), ("ACGT", "\n"), ("", "\n"), ("", "\n")], "\n", False))
+@example(([(">", "\n"), ("ACG", "\n"), ("ACGT", "\n")], "\r\n", False))
 def test_lines_are_right_if_samtools_can_index_them(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[list[tuple[str, str]], str | None, bool]
 ) -> None:
@@ -128,6 +129,8 @@ def test_lines_are_right_if_samtools_can_index_them(
         assert theirs == ours
     elif isinstance(theirs, dict):
         stricter = ["empty", "end in two ways", "white space", "carriage return without"]
+        if not text.endswith("\n"):  # samtools takes a last line that is longer, and finds its bases elsewhere
+            stricter.append("needs lines of the same length")
         assert any(reason in ours for reason in stricter), ours
 
 
