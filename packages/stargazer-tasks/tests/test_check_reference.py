@@ -129,7 +129,7 @@ def test_lines_are_right_if_samtools_can_index_them(
         assert theirs == ours
     elif isinstance(theirs, dict):
         stricter = ["empty", "end in two ways", "white space", "carriage return without"]
-        if not text.endswith("\n"):  # samtools takes a last line that is longer, and finds its bases elsewhere
+        if not text.endswith("\n"):  # samtools takes a longer last line, and finds its bases elsewhere
             stricter.append("needs lines of the same length")
         assert any(reason in ours for reason in stricter), ours
 
