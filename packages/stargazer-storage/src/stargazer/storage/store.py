@@ -128,10 +128,10 @@ def check_format(root: Path) -> None:
         StorageError: it is of another format, or cannot be looked at or marked.
     """
     path = root / "format"
-    try:
+    try:  # looked at before the format, which another process that makes the store writes before its objects
+        old = is_there(root / "objects") and not is_there(root / "ledger")
         found = path.read_text().strip()
     except FileNotFoundError:
-        old = is_there(root / "objects") and not is_there(root / "ledger")
         found = "1" if old else ""
     except OSError as error:
         raise StorageError(f"the store {str(root)!r} cannot be read: {error.strerror}") from error
