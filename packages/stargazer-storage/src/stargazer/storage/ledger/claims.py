@@ -70,21 +70,12 @@ WITH RECURSIVE before(record) AS (
 SELECT document, successor FROM superseded JOIN before USING(record) WHERE NOT ended ORDER BY at, document
 """
 
-_HIDDEN = """
-WITH RECURSIVE hidden(record) AS (
-    SELECT record FROM superseded WHERE NOT ended
-    UNION SELECT amended.became FROM amended JOIN hidden ON amended.record = hidden.record)
-SELECT record FROM hidden
-"""
-
 _SUPERSEDED = """
 WITH RECURSIVE before(id, record) AS (
-    SELECT value, value FROM json_each(?)
+    SELECT value, value FROM json_each(?) WHERE EXISTS(SELECT 1 FROM superseded)
     UNION SELECT before.id, amended.record FROM amended JOIN before ON amended.became = before.record)
 SELECT DISTINCT before.id FROM superseded JOIN before USING(record) WHERE NOT ended
 """
-
-_FEW = 100  # records that are asked for by id, whatever is superseded besides
 
 
 @attrs.frozen
@@ -341,11 +332,8 @@ def select_superseded(
     records = list(records)
     if superseded is None or not records:
         return records
-    if len(records) <= _FEW:
-        found = index.rows(_SUPERSEDED, json.dumps([record["id"] for record in records]))
-    else:
-        found = index.rows(_HIDDEN)
-    passed_over = {id for (id,) in found}
+    ids = json.dumps([record["id"] for record in records])
+    passed_over = {id for (id,) in index.rows(_SUPERSEDED, ids)}
     return [record for record in records if (record["id"] in passed_over) == (superseded == "true")]
 
 
