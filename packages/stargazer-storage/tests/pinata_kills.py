@@ -27,8 +27,7 @@ from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.pinata import PinataFile, upload
 from stargazer.storage.pinata.api import Patience, PinataApi
-from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.transfer import pull, push
+from stargazer.storage.pinata.remote import PinataRemote, pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
 if __package__:

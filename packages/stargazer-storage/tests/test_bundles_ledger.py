@@ -21,8 +21,7 @@ from stargazer.storage.ledger import memo
 from stargazer.storage.ledger.documents import Ledger, now
 from stargazer.storage.maintenance import fsck
 from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.transfer import pull, push
+from stargazer.storage.pinata.remote import PinataRemote, pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
 from .lineage_store import imported, made

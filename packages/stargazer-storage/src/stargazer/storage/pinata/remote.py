@@ -1,4 +1,4 @@
-"""The account at Pinata as the remote of a store: what it holds is found beside what is here, and told what changes."""
+"""The account at Pinata as the remote of a store: what it holds is found beside what is here; push and pull."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import functools
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets import IpFile, StorageError
+from stargazer.assets import ConfigurationError, IpFile, StargazerError, StorageError
+from stargazer.storage.companions import with_companions
 from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url
 from stargazer.storage.download.sources import Gateway, Source
 from stargazer.storage.ledger import claims
@@ -20,9 +21,11 @@ from stargazer.storage.outbox import Sent
 from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.send import Sender
 from stargazer.storage.store import Store
+from stargazer.storage.threads import each
 
-__all__ = ["PinataRemote"]
+__all__ = ["PinataRemote", "Pulled", "account_of", "pull", "push"]
 
+AT_ONCE = 3
 FRESH = 20.0  # seconds: a workflow asks much, and the service allows 60 requests a minute
 FEW = 1000  # files of a network that are listed whole: a page
 
@@ -57,7 +60,10 @@ class PinataRemote:
     ):
         self.api = api
         self.listing = Listing(api)
-        self._gateway, self._token, self._private_gateway = gateway, token, private_gateway
+        self._sources: dict[bool, Source] = {
+            False: PrivateLink(api, private_gateway),
+            True: Gateway(gateway, token),
+        }
         self.publishes, self.sends_results = public, sends_results
         self._unreachable = False
 
@@ -120,21 +126,10 @@ class PinataRemote:
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        return [
-            Gateway(self._gateway, self._token) if public else PrivateLink(self.api, self._private_gateway)
-            for public in sorted({file.public for file in self._holders(cid)})
-        ]
-
-    def size(self, cid: str) -> int:
-        """Bytes of a CID as the account says, which counts the nodes of the tree."""
-        return max((file.size for file in self._holders(cid)), default=0)
-
-    def _holders(self, cid: str) -> list[PinataFile]:
-        """The account's files with this CID; none if the service cannot be asked."""
-        found: list[PinataFile] = []
+        found: set[bool] = set()
         with self._reachable():
-            found += self.listing.files({}, cid)
-        return found
+            found = {file.public for file in self.listing.files({}, cid)}
+        return [self._sources[public] for public in sorted(found)]
 
     # bringing records
 
@@ -179,7 +174,9 @@ class PinataRemote:
                     continue
                 current = store.import_record(record, origin="Pinata", command="pull")
             if current is not None:  # else it was taken back there
-                self._note_files(store, current)
+                for file in self.listing.files({}, current.cid):
+                    if file.as_record().id == current.id:
+                        store.outbox.sent(current.id, file.public, file.id)
                 found.append(store.with_network(current))
         return found
 
@@ -197,13 +194,6 @@ class PinataRemote:
         for cid in missing:
             store.read(cid)
         return missing
-
-    def _note_files(self, store: Store, record: IpFile) -> None:
-        """Remember where in the account a record is."""
-        files = [file for file in self.listing.files({}, record.cid) if file.as_record().id == record.id]
-        with store.index.transaction():
-            for file in files:
-                store.outbox.sent(record.id, file.public, file.id)
 
     # sending
 
@@ -318,3 +308,86 @@ class PrivateLink:
             raise SourceError("signed a link to another host than the account's gateway")
         with open_url(link, offset=offset, same=True) as body:
             yield body
+
+
+@attrs.frozen
+class Pulled:
+    """What came of a pull.
+
+    Attributes:
+        records: known here now.
+        fetched: CIDs whose bytes came.
+        failed: CIDs whose bytes or provenance could not be had, with why.
+    """
+
+    records: list[IpFile]
+    fetched: list[str]
+    failed: dict[str, str]
+
+
+def account_of(store: Store) -> PinataRemote:
+    """The account of a store.
+
+    Raises:
+        ConfigurationError: it has none.
+    """
+    if not isinstance(store.remote, PinataRemote):
+        raise ConfigurationError(
+            "this needs an account at Pinata: set PINATA_JWT to a token of it (https://app.pinata.cloud/developers)"
+        )
+    return store.remote
+
+
+def push(
+    store: Store,
+    records: Sequence[IpFile] = (),
+    *,
+    public: bool = False,
+    progress: FileProgress | None = None,
+) -> Sent:
+    """Send records with their companions and the provenance that leads to them, and whatever waits besides.
+
+    What is there already is not sent again. A cut upload goes on where it stopped.
+
+    Args:
+        public: to the public network, for ever; provenance is always private.
+
+    Raises:
+        ConfigurationError: the store has no account.
+    """
+    account = account_of(store)
+    store.enqueue(with_companions(store, records), public=public)
+    return account.send(store, progress)
+
+
+def pull(
+    store: Store, records: Sequence[IpFile], *, bytes_too: bool = True, progress: FileProgress | None = None
+) -> Pulled:
+    """Bring records that Pinata has, with companions and provenance; nothing that is here is brought again.
+
+    One file that cannot be had does not keep the others; the same command goes on where it stopped.
+
+    Raises:
+        ConfigurationError: the store has no account.
+        Unavailable: the service cannot be asked for the provenance now.
+    """
+    account = account_of(store)
+    failed: dict[str, str] = {}
+    known = account.take_over(store, with_companions(store, records), failed)
+
+    def bring(record: IpFile) -> None:
+        try:
+            store.read(
+                record.cid, lambda done, total: progress(record.name, done, total) if progress else None
+            )
+        except StargazerError as error:
+            failed[record.cid] = error.explain()
+
+    missing = {
+        record.cid: record
+        for record in known
+        if record.path is None and (store.mirrors(record.cid) or account.listing.files({}, record.cid))
+    }
+    if bytes_too:
+        each(bring, missing.values(), AT_ONCE, "stargazer-pull")
+    return Pulled(known, [cid for cid in missing if bytes_too and cid not in failed], failed)
