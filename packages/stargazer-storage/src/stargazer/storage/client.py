@@ -49,14 +49,12 @@ def get_client(settings: Settings | None = None) -> StoreClient:
     key: Hashable = settings if settings.pinata_jwt else (settings.local, settings.index)
     with _making:
         if key not in _clients:
-            _clients[key] = _new_client(settings)
+            _clients[key] = (
+                PinataClient(settings)
+                if settings.pinata_jwt
+                else LocalStorageClient(settings.local, index=settings.index)
+            )
         return _clients[key]
-
-
-def _new_client(settings: Settings) -> StoreClient:
-    if settings.pinata_jwt:
-        return PinataClient(settings)
-    return LocalStorageClient(settings.local, index=settings.index)
 
 
 class StoreClient:

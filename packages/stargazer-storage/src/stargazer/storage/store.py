@@ -75,8 +75,8 @@ class Remote(Account, Protocol):
     def query(self, store: Store, keyvalues: Mapping[str, str], public: bool | None) -> list[IpFile]:
         """The records of both sides, each once; those of one network, if `public` is said."""
 
-    def here(self, store: Store, record: IpFile) -> IpFile:
-        """A record that may be only there, made known here so that it can be changed."""
+    def here(self, store: Store, record: IpFile) -> None:
+        """Make a record known here that may be only there, so that it can be changed."""
 
     def documents(self, run_key: str = "") -> dict[str, bool]:
         """The CIDs of provenance documents there, each with whether it is the store's own; of one run key, if given."""
@@ -262,7 +262,7 @@ class Store:
             AssetNotFoundError: there is none.
         """
         if self.remote is not None:
-            record = self.remote.here(self, record)
+            self.remote.here(self, record)
         current = self.here(record.id or record_id(record.cid, record.keyvalues))
         if current is None:
             raise self.no_record(record.id or record.cid)

@@ -133,13 +133,12 @@ class PinataRemote:
 
     # bringing records
 
-    def here(self, store: Store, record: IpFile) -> IpFile:
-        """A record that may be only there, made known here so that it can be changed."""
+    def here(self, store: Store, record: IpFile) -> None:
+        """Make a record known here that may be only there, so that it can be changed."""
         if record.id and store.here(record.id) is None:
-            for found in self.query(store, {"cid": record.cid}):
-                if found.id == record.id:
-                    return self.take_over(store, [found])[0]
-        return record
+            there = [found for found in self.query(store, {"cid": record.cid}) if found.id == record.id]
+            if there:
+                self.take_over(store, there)
 
     def take_over(
         self, store: Store, records: Iterable[IpFile], failed: dict[str, str] | None = None
@@ -158,7 +157,12 @@ class PinataRemote:
         own_there = [cid for cid, own in self.documents().items() if own and store.is_foreign(cid)]
         for cid in own_there:  # it came by a bundle first
             store.ledger.adopt(cid)
-        store.replay([*own_there, *self._changes(store), *store.explaining(records)])
+        changes = [
+            cid
+            for cid, file in self.listing.documents().items()
+            if file.keyvalues.get("kind") in _CHANGES and not store.is_registered(cid)
+        ]
+        store.replay([*own_there, *changes, *store.explaining(records)])
         found: list[IpFile] = []
         for record in records:
             current = store.here(record.id)
@@ -179,21 +183,6 @@ class PinataRemote:
                         store.outbox.sent(current.id, file.public, file.id)
                 found.append(store.with_network(current))
         return found
-
-    def _changes(self, store: Store) -> list[str]:
-        """The documents of changes that the account has and this store does not know: they are here now.
-
-        Raises:
-            StorageError: one of them cannot be had.
-        """
-        missing = [
-            cid
-            for cid, file in self.listing.documents().items()
-            if file.keyvalues.get("kind") in _CHANGES and not store.is_registered(cid)
-        ]
-        for cid in missing:
-            store.read(cid)
-        return missing
 
     # sending
 
@@ -226,19 +215,25 @@ class Listing:
 
     def __init__(self, api: PinataApi):
         self._api = api
-        self._known: dict[object, tuple[float, list[PinataFile]]] = {}
         self._lock = threading.RLock()
-        self._failure: tuple[float, Unavailable] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """The account was changed by us, or was asked long ago."""
+        with self._lock:
+            self._known: dict[object, list[PinataFile]] = {}
+            self._failure: Unavailable | None = None
+            self._since = time.monotonic()
 
     def files(self, keyvalues: Mapping[str, str], cid: str = "") -> list[PinataFile]:
         """The files with every one of these pairs (and this CID, if one is given)."""
         found = []
         for public in (False, True):
             files = self._asked({}, "", public, FEW + 1)  # if they are few: one question instead of many
-            if len(files) > FEW:
-                files = self._asked(keyvalues, cid, public)
-            found += [file for file in files if keyvalues.items() <= file.keyvalues.items()]
-        return [file for file in found if cid in ("", file.cid)]
+            found += files if len(files) <= FEW else self._asked(keyvalues, cid, public)
+        return [
+            file for file in found if keyvalues.items() <= file.keyvalues.items() and cid in ("", file.cid)
+        ]
 
     def documents(self) -> dict[str, PinataFile]:
         """The provenance documents by CID.
@@ -254,28 +249,24 @@ class Listing:
             )
         return found
 
-    def forget(self) -> None:
-        """The account was changed by us."""
-        with self._lock:
-            self._known.clear()
-            self._failure = None
-
     def _asked(
         self, keyvalues: Mapping[str, str], cid: str, public: bool, most: int | None = None
     ) -> list[PinataFile]:
         key = tuple(sorted(keyvalues.items())), cid, public, most
         with self._lock:
-            if self._failure is not None and time.monotonic() - self._failure[0] < FRESH:
-                raise self._failure[1]
-            if key not in self._known or time.monotonic() - self._known[key][0] > FRESH:
+            if time.monotonic() - self._since > FRESH:
+                self.forget()
+            if self._failure is not None:
+                raise self._failure
+            if key not in self._known:
+                files = self._api.files(public=public, keyvalues=keyvalues, cid=cid)
                 try:
-                    files = list(islice(self._api.files(public=public, keyvalues=keyvalues, cid=cid), most))
+                    self._known[key] = list(islice(files, most))
                 except Unavailable as error:
-                    # not asked again for a while: everybody would wait for it in turn
-                    self._failure = time.monotonic(), error
+                    self.forget()
+                    self._failure = error  # not asked again for a while: everybody would wait for it in turn
                     raise
-                self._known[key] = time.monotonic(), files
-            return self._known[key][1]
+            return self._known[key]
 
 
 class PrivateLink:
@@ -386,8 +377,9 @@ def pull(
     missing = {
         record.cid: record
         for record in known
-        if record.path is None and (store.mirrors(record.cid) or account.listing.files({}, record.cid))
+        if bytes_too
+        and record.path is None
+        and (store.mirrors(record.cid) or account.listing.files({}, record.cid))
     }
-    if bytes_too:
-        each(bring, missing.values(), AT_ONCE, "stargazer-pull")
-    return Pulled(known, [cid for cid in missing if bytes_too and cid not in failed], failed)
+    each(bring, missing.values(), AT_ONCE, "stargazer-pull")
+    return Pulled(known, [cid for cid in missing if cid not in failed], failed)
