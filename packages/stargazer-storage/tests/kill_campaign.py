@@ -307,7 +307,7 @@ def account(root: Path) -> Store:
 
     urls = json.loads(os.environ[ACCOUNT])
     api = PinataApi(urls["jwt"], api=urls["api"], uploads=urls["uploads"], patience=Patience(attempts=1))
-    remote = PinataRemote(api, gateway=urls["gateway"], private_gateway=urls["gateway"])
+    remote = PinataRemote(api, gateway=urls["gateway"])
     return open_store(root, remote=remote)
 
 

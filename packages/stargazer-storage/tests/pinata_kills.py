@@ -49,9 +49,7 @@ def open_machine(root: Path, address: dict[str, str]) -> Store:
     api = PinataApi(
         address["jwt"], api=address["api"], uploads=address["uploads"], patience=Patience(attempts=1)
     )
-    return open_store(
-        root, remote=PinataRemote(api, gateway=address["gateway"], private_gateway=address["gateway"])
-    )
+    return open_store(root, remote=PinataRemote(api, gateway=address["gateway"]))
 
 
 def address_of(pinata: PinataProcess) -> dict[str, str]:

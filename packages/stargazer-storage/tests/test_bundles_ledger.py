@@ -280,7 +280,7 @@ def test_a_strangers_bundle_is_foreign_for_everybody_who_uses_the_account(
 
     def member(name: str) -> Store:
         api = PinataApi(pinata.jwt, api=pinata.api, uploads=pinata.uploads)
-        remote = PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway)
+        remote = PinataRemote(api, gateway=pinata.gateway)
         return open_store(tmp_path / name, remote=remote)
 
     made(theirs, "lab.count", "3", {"given": imported(theirs, "raw")}, run_key=KEY)

@@ -11,10 +11,11 @@ import attrs
 from stargazer.assets import ConfigurationError, IpFile, StorageError, asset_class
 from stargazer.storage.additions import Addition
 from stargazer.storage.changes import amend, retract
+from stargazer.storage.recompute import computed_again
 from stargazer.storage.store import Store, open_store
+from stargazer.storage.threads import in_thread
 
 if TYPE_CHECKING:
-    from stargazer.storage.pinata.api import Patience
     from stargazer.storage.settings import Settings
 
 __all__ = ["LocalStorageClient", "PinataClient", "StoreClient", "get_client"]
@@ -92,9 +93,6 @@ class StoreClient:
             StorageError: the bytes are not to be had, or `dest` cannot be written.
             IntegrityError: the bytes are not what the CID says.
         """
-        from stargazer.storage.recompute import computed_again
-        from stargazer.storage.threads import in_thread  # here: with it comes asyncio
-
         try:
             path = await in_thread(self._bring, ipfile, dest)
         except StorageError as error:
@@ -152,26 +150,23 @@ class PinataClient(StoreClient):
 
     Args:
         settings: with a Pinata token.
-        patience: with a service that does not answer.
     """
 
-    def __init__(self, settings: Settings, patience: Patience | None = None):
+    def __init__(self, settings: Settings):
         from stargazer.storage.pinata.api import Patience, PinataApi
         from stargazer.storage.pinata.remote import PinataRemote
-        from stargazer.storage.settings import PUBLIC_GATEWAY
 
         cloud = settings.mode == "cloud"
         api = PinataApi(
             settings.pinata_jwt,
             api=settings.pinata_api,
             uploads=settings.pinata_uploads,
-            patience=patience or (Patience() if cloud else Patience(attempts=4, seconds=90.0)),
+            patience=Patience() if cloud else Patience(attempts=4, seconds=90.0),
         )
         remote = PinataRemote(
             api,
             gateway=settings.gateway_url,
             token=settings.pinata_gateway_token,
-            private_gateway="" if settings.pinata_gateway == PUBLIC_GATEWAY else settings.gateway_url,
             public=settings.pinata_visibility == "public",
             sends_results=cloud,
         )

@@ -20,6 +20,7 @@ from stargazer.storage.ledger import claims
 from stargazer.storage.outbox import Sent
 from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.send import Sender
+from stargazer.storage.settings import PUBLIC_GATEWAY
 from stargazer.storage.store import Store
 from stargazer.storage.threads import each
 
@@ -41,9 +42,8 @@ class PinataRemote:
 
     Args:
         api: the account.
-        gateway: host or URL for public files.
+        gateway: URL of that for public files, and for private ones too unless it is anybody's.
         token: of that gateway.
-        private_gateway: host or URL for private files; the account's own, which the service names, if empty.
         public: whether what is added goes to the public network unless it is said.
         sends_results: what a task makes is sent before the task ends, for the next one may run elsewhere.
     """
@@ -54,16 +54,13 @@ class PinataRemote:
         *,
         gateway: str,
         token: str = "",
-        private_gateway: str = "",
         public: bool = False,
         sends_results: bool = False,
     ):
         self.api = api
         self.listing = Listing(api)
-        self._sources: dict[bool, Source] = {
-            False: PrivateLink(api, private_gateway),
-            True: Gateway(gateway, token),
-        }
+        own = "" if urlsplit(gateway).hostname == PUBLIC_GATEWAY else gateway
+        self._sources: dict[bool, Source] = {False: PrivateLink(api, own), True: Gateway(gateway, token)}
         self.publishes, self.sends_results = public, sends_results
         self._unreachable = False
 
@@ -274,7 +271,7 @@ class PrivateLink:
 
     Args:
         api: the account.
-        gateway: host or URL of the account's own gateway; the service is asked for it if it is empty.
+        gateway: URL of the account's own gateway; the service is asked for it if it is empty.
     """
 
     name = "Pinata (private)"
@@ -290,12 +287,11 @@ class PrivateLink:
             SourceError: the service signs no link, or the link gives no bytes.
         """
         try:
-            self._gateway = self._gateway or self._api.gateway()
-            base = self._gateway if "://" in self._gateway else f"https://{self._gateway}"
-            link = self._api.private_link(f"{base.rstrip('/')}/files/{cid}")
+            self._gateway = self._gateway or f"https://{self._api.gateway()}"
+            link = self._api.private_link(f"{self._gateway}/files/{cid}")
         except (Unavailable, Refused) as error:
             raise SourceError(str(error), passing=isinstance(error, Unavailable)) from None
-        if urlsplit(link).hostname != urlsplit(base).hostname:
+        if urlsplit(link).hostname != urlsplit(self._gateway).hostname:
             raise SourceError("signed a link to another host than the account's gateway")
         with open_url(link, offset=offset, same=True) as body:
             yield body

@@ -16,7 +16,7 @@ import attrs
 import urllib3
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.download.http import Progress, Refused, SourceError, Unavailable
-from stargazer.storage.pinata.api import PENDING, PinataApi, PinataFile, check_keyvalues, network_of, origin
+from stargazer.storage.pinata.api import PENDING, PinataApi, PinataFile, network_of, origin
 
 __all__ = ["CHUNK", "MAX_FILE_SIZE", "TUS_ABOVE", "Upload", "upload_id", "upload_url"]
 
@@ -82,13 +82,11 @@ class Upload:
         """The record, made as it is to be.
 
         Raises:
-            InvalidAssetError: the metadata is such that Pinata refuses it; nothing was sent.
             IntegrityError: the service computed another CID.
             StorageError: the file cannot be read, is too large for Pinata, or changed meanwhile.
             Unavailable: it did not work now; it may later. `url` continues it.
             Refused: the service said no.
         """
-        check_keyvalues(self.keyvalues)
         try:
             self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
