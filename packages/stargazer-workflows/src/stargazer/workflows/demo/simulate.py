@@ -8,10 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from stargazer.assets import InvalidAssetError, StorageError
-from stargazer.workflows.demo.draws import Draws
+from stargazer.workflows.demo.draws import Array, Draws
 from stargazer.workflows.demo.genome import Contig, N, confident_intervals, hidden_copy, make_genome
 from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, write_reads
 from stargazer.workflows.demo.variation import (
@@ -23,9 +24,6 @@ from stargazer.workflows.demo.variation import (
     haplotype_codes,
     make_variants,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["FAMILY", "MANIFEST", "simulate_sample", "simulate_trio"]
 
@@ -231,13 +229,11 @@ def _write_sample(
 
 def _template(
     genome: Sequence[Contig], variants: Sequence[Sequence[Variant]], sample: int, seed: int
-) -> np.ndarray[Any, Any]:
+) -> Array:
     """All that is sequenced of a sample: two haplotypes, what the reference lacks, and the control genome.
 
     N stands between the sequences: no fragment spans two.
     """
-    import numpy as np
-
     haplotypes = [
         haplotype_codes(contig, found, haplotype)
         for haplotype in (2 * sample, 2 * sample + 1)
