@@ -98,8 +98,7 @@ def step(name: str) -> dict:
         "seconds": 1.25,
         "tools": [f"{name} 1.0"],
         "commands": [[name]],
-        "provenance": name,
-        "outputs": [{"role": name, "cid": name, "name": name}],
+        "outputs": [{"cid": name, "name": name}],
     }
 
 
