@@ -267,18 +267,20 @@ class Asset:
         return self.copy(path=path)
 
     async def companions(self, *, client: StorageClient | None = None) -> list[Asset]:
-        """One companion of each type, the oldest whose verified bytes can be had, with `path` set."""
+        """One companion of each type, the oldest whose verified bytes are here, else can be had, with `path` set."""
         client = current_client(client)
         found: list[Asset] = []
         for cls, link in companions_of(type(self)):
-            for record in await client.query_files({"asset": cls.asset_key, link: self.cid or ""}):
+            records = await client.query_files({"asset": cls.asset_key, link: self.cid or ""})
+            for record in sorted(records, key=lambda record: record.path is None):
                 companion = cls.from_record(record)
                 if not isinstance(companion, cls):  # malformed: from_record has said so
                     continue
                 try:
                     stored = await client.download_file(record)
                 except StargazerError as error:
-                    warnings.warn(f"skipping a {cls.asset_key} of {self.cid}: {error}", stacklevel=2)
+                    # its place is this one, whoever asks: it is said once
+                    warnings.warn(f"skipping a {cls.asset_key} of {self.cid}: {error}", stacklevel=1)
                     continue
                 found.append(companion.copy(path=stored.path))
                 break

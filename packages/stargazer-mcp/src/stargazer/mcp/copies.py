@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer import storage
-from stargazer.assets import Asset, IpFile, StargazerError, StorageError, Variants, companions_of
+from stargazer.assets import Asset, IpFile, StorageError, Variants
 from stargazer.assets.addresses import is_address
 from stargazer.assets.keyvalues import list_text
 
@@ -146,29 +146,13 @@ def _named(
         if asset.record is None or asset.record.id in found:
             continue
         path = place(asset, folder / _file_name(asset, store))
-        for companion in _companions(store, asset):
+        for companion in asyncio.run(asset.companions()):
             if companion.record is not None and companion.record.id not in found:
                 accompanies = _accompanies(companion)
                 place(
                     companion, companion.path_beside(path) if accompanies else folder / _own_name(companion)
                 )
     return list(found.values())
-
-
-def _companions(store: Store, asset: Asset) -> Iterator[Asset]:
-    """One companion of each type, the oldest whose verified bytes can be had: as `Asset.companions`."""
-    for cls, link in companions_of(type(asset)):
-        for record in store.query({"asset": cls.asset_key, link: asset.cid or ""}):
-            companion = cls.from_record(record)
-            if not isinstance(companion, cls):  # malformed: from_record has said so
-                continue
-            try:
-                path = store.read(record.cid)
-            except StargazerError as error:
-                warnings.warn(f"skipping a {cls.asset_key} of {asset.cid}: {error}", stacklevel=2)
-                continue
-            yield companion.copy(path=path)
-            break
 
 
 def _listed(folder: Path) -> dict[Path, tuple[str, int]]:
