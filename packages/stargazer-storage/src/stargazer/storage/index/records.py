@@ -230,10 +230,14 @@ class Index(TinyDB):
         """The connection, for SELECT statements; inside a transaction of this thread they see what it wrote."""
         return self._storage.reading()
 
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT statement with these parameters."""
+        with self.reading() as connection:
+            return connection.execute(sql, values).fetchall()
+
     def tables(self) -> set[str]:
         """The names of the tables of documents that have been written to."""
-        with self.reading() as connection:
-            return {name for (name,) in connection.execute("SELECT name FROM tables").fetchall()}
+        return {name for (name,) in self.rows("SELECT name FROM tables")}
 
     def drop_tables(self) -> None:
         """Drop every table of documents (those for SQL stay)."""
