@@ -5,18 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import attrs
 from stargazer.assets import ConfigurationError, IpFile, StorageError, asset_class
 from stargazer.storage.additions import Addition
 from stargazer.storage.changes import amend, retract
 from stargazer.storage.recompute import computed_again
+from stargazer.storage.settings import Settings
 from stargazer.storage.store import Store, open_store
 from stargazer.storage.threads import in_thread
-
-if TYPE_CHECKING:
-    from stargazer.storage.settings import Settings
 
 __all__ = ["LocalStorageClient", "PinataClient", "StoreClient", "get_client"]
 
@@ -39,8 +37,6 @@ def get_client(settings: Settings | None = None) -> StoreClient:
     Raises:
         ConfigurationError: a setting is wrong or missing; the message names it.
     """
-    from stargazer.storage.settings import Settings
-
     settings = settings or Settings.load()
     if settings.mode == "cloud" and not settings.pinata_jwt:
         raise ConfigurationError(

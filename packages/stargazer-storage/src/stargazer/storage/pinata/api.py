@@ -194,9 +194,6 @@ class PinataApi:
         self.patience, self._key = patience or Patience(), _Key(jwt)
         self._origins = {origin(self.api), origin(self.uploads)}
 
-    def __repr__(self) -> str:
-        return f"PinataApi('***', api={self.api!r}, uploads={self.uploads!r})"
-
     def files(
         self, *, public: bool, keyvalues: Mapping[str, str] | None = None, cid: str = ""
     ) -> Iterator[PinataFile]:
@@ -210,7 +207,6 @@ class PinataApi:
         query = {f"keyvalues[{key}]": value for key, value in wanted.items()}
         query |= {"cid": cid} if cid else {}
         query |= {"order": "ASC", "limit": str(_PAGE)}
-        seen: set[str] = set()
         tokens: set[str] = set()
         while True:
             page = self._call("list files", "GET", path, Answer.data, params=query)
@@ -222,8 +218,7 @@ class PinataApi:
                 except ValueError:  # one bad row breaks no query
                     continue
                 fits = cid in ("", file.cid) and wanted.items() <= file.keyvalues.items()
-                if fits and file.cid != PENDING and file.id not in seen:
-                    seen.add(file.id)
+                if fits and file.cid != PENDING:
                     yield file
             token = page.get("next_page_token")
             if not token:

@@ -116,8 +116,8 @@ class Sender:
 
     def _became(self, item: Waiting) -> IpFile | None:
         """The record that stands here for one that was amended, maybe several times."""
-        seen, id = {item.record}, item.became
-        while id and id not in seen:
+        seen, id = {"", item.record}, item.became
+        while id not in seen:
             if (record := self.store.here(id)) is not None:
                 return record
             seen.add(id)
