@@ -30,7 +30,7 @@ from stargazer.assets import (
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.storage import Settings, Store, account, now
 from stargazer.storage.lineage import find_nearest
-from stargazer.tasks.execution._workspace import claim, open_workspace, sweep
+from stargazer.tasks.execution._workspace import claim, open_workspace, sweep, to_the_end
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
 from stargazer.tasks.execution.digest.run_key import run_key, script_digest, task_digest
 from stargazer.tasks.execution.inputs import lay_out, obtain
@@ -48,7 +48,6 @@ from stargazer.tasks.execution.options import (
 )
 from stargazer.tasks.execution.registry import TaskCode
 from stargazer.tasks.execution.slots import Slots
-from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import (
     assets_in,
     bound_arguments,

@@ -6,7 +6,6 @@ import ast
 import functools
 import importlib
 import importlib.util
-import inspect
 import linecache
 import os
 import sys
@@ -17,19 +16,8 @@ from typing import Any
 
 from stargazer.assets import StargazerError
 
-__all__ = [
-    "Scope",
-    "Undigestable",
-    "absolute_module",
-    "bindings_of",
-    "class_source",
-    "closure_of",
-    "function_source",
-    "home_of",
-    "import_module",
-    "innermost_home",
-    "member_of",
-]
+__all__ = ["Scope", "Undigestable", "absolute_module", "bindings_of", "class_source", "closure_of",
+           "function_source", "home_of", "import_module", "member_of"]  # fmt: skip
 
 FunctionNode = (ast.FunctionDef, ast.AsyncFunctionDef)
 RESTART = "it was edited after it was loaded, or its source is not to be had: restart the process"
@@ -196,9 +184,8 @@ def bindings_of(name: str, scope: Scope) -> list[ast.AST]:
 
 
 def _load(filename: str, scope: Scope) -> Source:
-    loader = {key: scope[key] for key in ("__name__", "__loader__", "__spec__") if key in scope}
     try:
-        return parse("".join(linecache.getlines(filename, loader)))
+        return parse("".join(linecache.getlines(filename, dict(scope))))
     except SyntaxError:  # a cell with the notebook's own commands
         return Source()
 
@@ -214,11 +201,6 @@ def _files(scope: Scope) -> Iterator[str]:
 def _function_of(member: Any) -> types.FunctionType | None:
     member = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
     return member if isinstance(member, types.FunctionType) else None
-
-
-def innermost_home(value: Any) -> str:
-    """The module of the innermost function that wrappers hold."""
-    return home_of(inspect.unwrap(value))
 
 
 def closure_of(function: types.FunctionType) -> dict[str, Any]:
