@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets import Asset, IpFile, StargazerError, StorageClient, StorageError, companions_of, fetch
+from stargazer.assets import Asset, IpFile, StorageClient, StorageError, fetch
 from stargazer.storage import make_folders
 from stargazer.tasks.execution._workspace import to_the_end
 from stargazer.tasks.execution.archives import unpacked
@@ -27,14 +26,7 @@ async def obtain(asset: Asset, client: StorageClient, store: Store) -> None:
     """
     if asset.cid and store.objects.stat(asset.cid) is None:
         await client.download_file(asset.record or IpFile(cid=asset.cid))
-    for cls, link in companions_of(type(asset)):
-        records = await client.query_files({"asset": cls.asset_key, link: asset.cid or ""})
-        if any(store.objects.stat(record.cid) is not None for record in records):
-            continue
-        for record in records:
-            with contextlib.suppress(StargazerError):  # fetch() says what is missing in the end
-                await client.download_file(record)
-                break
+    await asset.companions(client=client)
 
 
 async def lay_out(

@@ -62,7 +62,7 @@ async def replay(
             done = [await task for task in before]
             if done and not any(item.state == "same" for item in done):
                 try:
-                    await in_thread(client.store.bring, file)
+                    await in_thread(client.store.read, file)
                 except StargazerError:
                     maker = done[0].execution.task
                     note = (
