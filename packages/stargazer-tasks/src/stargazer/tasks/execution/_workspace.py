@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from stargazer.assets import Asset, InvalidAssetError, StorageError
 from stargazer.storage import make_folder, make_folders, new_lock, try_lock
-from stargazer.tasks.execution.archives import remove_tree
+from stargazer.storage.maintenance import remove_tree
 from stargazer.tasks.execution.options import bound
 from stargazer.tasks.tools import expect
 from stargazer.tasks.tools.pipelines import ended

@@ -102,7 +102,13 @@ class Call:
         self.number, self.started = next(_calls), time.monotonic()
         self.settings = Settings.load()
         self.client = current_client()
-        self.store = _store(self.client)
+        store = getattr(self.client, "store", None)
+        if not isinstance(store, Store):
+            raise ConfigurationError(
+                f"tasks need a client with a local store (its `store`), and {type(self.client).__name__} has none: "
+                "use stargazer.storage.get_client()"
+            )
+        self.store = store
         self.locks = self.settings.home / "locks"
         for role, asset in self.inputs:
             if not asset.cid:
@@ -305,16 +311,6 @@ class Call:
             raise StorageError(f"cannot keep logs in {str(folder)!r}: {error.strerror}") from error
         name = f"{os.getpid()}-{self.number:03d}-{self.code.function.__name__}.log"
         return folder / f"{now()[:19].replace(':', '')}-{name}"
-
-
-def _store(client: Any) -> Store:
-    store = getattr(client, "store", None)
-    if not isinstance(store, Store):
-        raise ConfigurationError(
-            f"tasks need a client with a local store (its `store`), and {type(client).__name__} has none: "
-            "use stargazer.storage.get_client()"
-        )
-    return store
 
 
 def _entry(role: str, asset: Asset) -> Entry:

@@ -5,11 +5,6 @@ htslib = AssetEnvironment(name="htslib", tools=[samtools], resources=flyte.Resou
 
 @htslib.task
 async def flagstat(alignment: Alignment) -> QcReport: ...
-
-workflow = WorkflowEnvironment(name="germline", depends_on=[htslib])
-
-@workflow.task
-async def summary(sample: str) -> QcReport: ...
 """
 
 from __future__ import annotations
@@ -73,7 +68,7 @@ class _NamedResults(flyte.TaskEnvironment):
         async def run(*args: Any, **kwargs: Any) -> Any:
             return await _handed_over(call(args, kwargs))
 
-        template: Any = super().task(**options)(run) if options else super().task(run)
+        template: Any = super().task(**options)(run)
         base = type(template)
 
         class Named(base):  # type: ignore[misc, valid-type]
@@ -109,7 +104,6 @@ class AssetEnvironment(_NamedResults):
         self, _func: F | None = None, *, tools: Sequence[Tool | Library] | None = None, **options: Any
     ) -> Any:
         """Make an async function a task: `@env.task` or `@env.task(tools=[...])`; other options are Flyte's."""
-
         if _func is None:
             return functools.partial(self.task, tools=tools, **options)
         if not inspect.iscoroutinefunction(_func):
