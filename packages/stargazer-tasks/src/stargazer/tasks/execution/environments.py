@@ -36,6 +36,7 @@ C = TypeVar("C")
 Awaited: TypeAlias = Coroutine[Any, Any, A]
 
 F = TypeVar("F", bound=Callable[..., Any])
+Tools: TypeAlias = "Sequence[Tool | Library]"
 
 _inside: ContextVar[bool] = ContextVar("stargazer_inside", default=False)
 
@@ -56,13 +57,8 @@ class _NamedResults(flyte.TaskEnvironment):
             self.image = default_image()
         super().__post_init__()
 
-    def _template(
-        self,
-        func: Callable[..., Any],
-        call: Callable[[tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, Any]],
-        options: dict[str, Any],
-    ) -> Any:
-        """Flyte's task for a function, which `call` runs with the arguments that it is given."""
+    def _template(self, func: F, call: Callable[..., Awaited[Any]], options: dict[str, Any]) -> Any:
+        """Flyte's task for a function, which `call` runs with the positional and the named arguments given."""
 
         @functools.wraps(func)
         async def run(*args: Any, **kwargs: Any) -> Any:
@@ -92,17 +88,15 @@ class AssetEnvironment(_NamedResults):
     `tools` are those of every task in it that declares none; `resources` (cpu, memory) are the slots a task holds.
     """
 
-    tools: Sequence[Tool | Library] = ()
+    tools: Tools = ()
 
     @overload  # type: ignore[override]  # Flyte's names every option
     def task(self, _func: F, /) -> F: ...
 
     @overload
-    def task(self, *, tools: Sequence[Tool | Library] | None = None, **options: Any) -> Callable[[F], F]: ...
+    def task(self, *, tools: Tools | None = None, **options: Any) -> Callable[[F], F]: ...
 
-    def task(
-        self, _func: F | None = None, *, tools: Sequence[Tool | Library] | None = None, **options: Any
-    ) -> Any:
+    def task(self, _func: F | None = None, *, tools: Tools | None = None, **options: Any) -> Any:
         """Make an async function a task: `@env.task` or `@env.task(tools=[...])`; other options are Flyte's."""
         if _func is None:
             return functools.partial(self.task, tools=tools, **options)
@@ -110,10 +104,10 @@ class AssetEnvironment(_NamedResults):
             raise ConfigurationError(
                 f"{_func.__qualname__} of {self.name!r}: a task is an async function (async def)"
             )
-        name = f"{self.name}.{_func.__name__}"
         declared = tuple(self.tools if tools is None else tools)
-        TASKS[name] = TaskCode(name, _func, declared, *_slots(self.resources))
-        return self._template(_func, functools.partial(execute, TASKS[name]), options)
+        code = TaskCode(f"{self.name}.{_func.__name__}", _func, declared, *_slots(self.resources))
+        TASKS[code.name] = code
+        return self._template(_func, functools.partial(execute, code), options)
 
 
 class WorkflowEnvironment(_NamedResults):
@@ -127,7 +121,6 @@ class WorkflowEnvironment(_NamedResults):
 
     def task(self, _func: F | None = None, **options: Any) -> Any:
         """Make an async function a workflow: `@env.task`; options are Flyte's."""
-
         if _func is None:
             return functools.partial(self.task, **options)
         return self._template(_func, functools.partial(_call, _func), options)

@@ -101,9 +101,10 @@ def parts_of(value: Any) -> dict[str, Any] | None:
     if isinstance(value, (set, frozenset)):
         labelled = {_label(item): item for item in value}
         return dict(sorted(labelled.items())) if len(labelled) == len(value) else None
-    if names := _field_names(type(value)):
-        return {"type": type(value)} | {name: getattr(value, name, None) for name in names}
-    return None
+    kind = type(value)
+    names = [item.name for item in getattr(kind, "__attrs_attrs__", ())]
+    names = names or list(getattr(kind, "__dataclass_fields__", ()))
+    return {"type": kind} | {name: getattr(value, name, None) for name in names} if names else None
 
 
 def _numbered(items: Iterable[Any]) -> dict[str, Any]:
@@ -112,11 +113,6 @@ def _numbered(items: Iterable[Any]) -> dict[str, Any]:
 
 def _label(item: Any) -> str:
     return f"{type(item).__qualname__} {getattr(item, 'name', getattr(item, '__qualname__', ''))}"
-
-
-def _field_names(cls: type) -> list[str]:
-    attributes = getattr(cls, "__attrs_attrs__", ())
-    return [item.name for item in attributes] or list(getattr(cls, "__dataclass_fields__", ()))
 
 
 def essential(node: ast.AST) -> ast.AST:

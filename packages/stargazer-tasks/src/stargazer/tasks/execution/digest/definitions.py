@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -162,12 +163,9 @@ def class_source(cls: type) -> tuple[list[ast.AST], Scope] | None:
         scope = scopes.get(filename, module)
         source = _load(filename, scope)
         if cls.__qualname__ in source.classes:
-            for item in methods:
-                code = item.__code__
-                written = (
-                    code.co_filename == filename and code.co_qualname == f"{cls.__qualname__}.{code.co_name}"
-                )
-                if written and not source.runs(code):
+            for code in (item.__code__ for item in methods):
+                written = filename, f"{cls.__qualname__}.{code.co_name}"
+                if (code.co_filename, code.co_qualname) == written and not source.runs(code):
                     raise Undigestable(
                         f"the source of {code.co_qualname} in {filename!r} is not what runs: {RESTART}"
                     )
@@ -207,21 +205,18 @@ def closure_of(function: types.FunctionType) -> dict[str, Any]:
     """The variables of enclosing functions, as they are now."""
     values = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
+        with contextlib.suppress(ValueError):  # not bound yet
             values[name] = cell.cell_contents
-        except ValueError:  # not bound yet
-            continue
     return values
 
 
 def absolute_module(node: ast.ImportFrom, scope: Scope) -> str:
     """The module that `from ... import` names in a scope."""
+    module = node.module or ""
     try:
-        return importlib.util.resolve_name(
-            "." * node.level + (node.module or ""), scope.get("__package__") or ""
-        )
+        return importlib.util.resolve_name("." * node.level + module, scope.get("__package__") or "")
     except ImportError:
-        return node.module or ""
+        return module
 
 
 def import_module(module: str) -> types.ModuleType:
