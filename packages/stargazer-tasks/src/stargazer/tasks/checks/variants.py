@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stargazer.assets import FormatError, Variants
-from stargazer.assets.formats import GZIP
 from stargazer.assets.keyvalues import list_text
 from stargazer.storage import Lookup
 from stargazer.tasks.checks.bgzf import opened
@@ -69,8 +68,7 @@ def is_gvcf(path: Path) -> bool:
     Raises:
         FormatError: a damaged block of BGZF.
     """
-    with open(path, "rb") as raw:
-        file = opened(raw) if raw.peek(2)[:2] == GZIP else raw
+    with opened(open(path, "rb")) as file:
         if file.peek(4)[:4] == b"BCF\x02":
             return _names_any(file)
         lines = (line for line in file if not line.startswith(b"#"))

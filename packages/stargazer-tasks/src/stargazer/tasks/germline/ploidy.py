@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 from stargazer.assets import InvalidAssetError
 from stargazer.assets.keyvalues import list_text
+from stargazer.tasks.checks.contigs import some
 
 __all__ = ["MALE_NAMES", "SINGLE_NAMES", "TABLES", "Ploidy", "read_ploidy"]
 
@@ -165,7 +166,7 @@ def _rows(item: str, contigs: Mapping[str, int]) -> list[_Copies]:
     match = ITEM.fullmatch(item[len(contig) + 1 :]) if contig else None
     if not contig and re.search(r"[:=]", item):
         raise InvalidAssetError(
-            f"ploidy: {item!r} names no contig of the reference, which has {_some(contigs)} (for example: {EXAMPLE})"
+            f"ploidy: {item!r} names no contig of the reference, which has {some(contigs)} (for example: {EXAMPLE})"
         )
     if match is None:
         raise InvalidAssetError(
@@ -184,8 +185,3 @@ def _rows(item: str, contigs: Mapping[str, int]) -> list[_Copies]:
 
 def _spellings(contig: str) -> list[str]:
     return ["MT", "M", "chrM", "chrMT"] if contig == "MT" else [contig, f"chr{contig}"]
-
-
-def _some(contigs: Collection[str]) -> str:
-    names = list(contigs)
-    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
