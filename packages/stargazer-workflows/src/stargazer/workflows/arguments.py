@@ -39,7 +39,7 @@ def convert(
     """
     known = {parameter.name: parameter for parameter in entry.parameters}
     problems = []
-    for name in given.keys() - known.keys():
+    for name in [name for name in given if name not in known]:
         near = difflib.get_close_matches(name, known, n=1)
         problems.append(f"unknown argument {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
     values: dict[str, Any] = {}
