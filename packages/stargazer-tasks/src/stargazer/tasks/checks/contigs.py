@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stargazer.assets import Alignment, Asset, FormatError, KnownSites, Reference, Variants
 from stargazer.assets.formats import small_contigs
 from stargazer.storage import Known, Lookup
-from stargazer.tasks.checks.headers import Contig, sam_contigs
+from stargazer.tasks.checks.headers import Contig, alignment_header, sam_contigs, variants_header
 
 __all__ = [
     "CONTIGS_UNKNOWN",
+    "build",
     "build_of",
-    "check_build",
-    "check_reference",
     "compare",
+    "contigs",
     "fai_rows",
     "fitting",
     "not_here",
@@ -32,16 +32,8 @@ CONTIGS_UNKNOWN = (
 )
 
 
-def check_reference(
-    asset: Alignment | Variants | KnownSites,
-    path: Path,
-    lookup: Lookup,
-    read: Callable[[Path], Mapping[str, Contig]],
-) -> bool | str:
+def contigs(asset: Alignment | Variants | KnownSites, path: Path, lookup: Lookup) -> bool | str:
     """Names, lengths and checksums (M5) of the contigs of a file against the reference that it claims.
-
-    Args:
-        read: gives the contigs of the file.
 
     Raises:
         FormatError: it was aligned to, or is placed on, another one.
@@ -50,30 +42,22 @@ def check_reference(
     reference = sequences_of(known, lookup) if known else None
     if known is None or not reference:
         return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
-    contigs = read(path)
-    if not contigs and not isinstance(asset, Alignment):
+    found = _contigs(asset, path)
+    if not found and not isinstance(asset, Alignment):
         return f"reference_cid={asset.reference_cid}: its header names no contig"
-    compare(repr(path.name), contigs, f"the reference {build_of(known)}", reference)
+    compare(repr(path.name), found, f"the reference {build_of(known)}", reference)
     return True
 
 
-def check_build(
-    asset: Alignment | Variants | KnownSites,
-    path: Path,
-    lookup: Lookup,
-    read: Callable[[Path], Mapping[str, Contig]],
-) -> bool | str:
+def build(asset: Alignment | Variants | KnownSites, path: Path, lookup: Lookup) -> bool | str:
     """The build that is given for a file against its reference, or else against all references of that build.
-
-    Args:
-        read: gives the contigs of the file.
 
     Raises:
         FormatError: it was aligned to, or is placed on, another one.
     """
     if not asset.build:
         return False
-    contigs, given = read(path), f"build={asset.build}"
+    found, given = _contigs(asset, path), f"build={asset.build}"
     known = lookup.target(asset, "reference_cid") if asset.reference_cid else None
     if known is not None:
         if build_of(known) != asset.build:
@@ -82,23 +66,31 @@ def check_build(
                 f"{build_of(known)}: leave one of them out"
             )
         return True
-    if not contigs:
+    if not found:
         return f"{given}: its header names no contig"
     compared, problems = 0, list[FormatError]()
     for reference in lookup.find("reference", build=asset.build):
         if sequences := sequences_of(reference, lookup):
             compared += 1
             try:
-                compare("it", contigs, f"the reference {asset.build}", sequences)
+                compare("it", found, f"the reference {asset.build}", sequences)
             except FormatError as problem:
                 problems.append(problem)
     if compared and len(problems) == compared:
         raise FormatError(f"{path.name!r}: {given} was given, and {problems[0]}")
     if compared:
         return True
-    others = {reference.build for reference in fitting(lookup, contigs, {})}
+    others = {reference.build for reference in fitting(lookup, found, {})}
     also = f"; its contigs are those of {', '.join(sorted(others))}" if others else ""
     return f"{given}: no reference of this build is registered here whose contigs are known{also}"
+
+
+def _contigs(asset: Alignment | Variants | KnownSites, path: Path) -> Mapping[str, Contig]:
+    """Those of its header; of variants whose header names none, the contig of the first record."""
+    if isinstance(asset, Alignment):
+        return alignment_header(path).contigs
+    header = variants_header(path)
+    return header.contigs or ({header.first: Contig()} if header.first else {})
 
 
 def fitting(
