@@ -171,13 +171,7 @@ async def split_libraries(alignment: Alignment) -> list[Alignment]:
             )
         )
         bam = await _with_single_reads(expect(bam, by="samtools sort"))
-        parts.append(
-            alignment.evolve(
-                path=bam,
-                sorted_by="coordinate",
-                library=library or alignment.library,
-            )
-        )
+        parts.append(alignment.evolve(path=bam, sorted_by="coordinate", library=library or alignment.library))
     return parts
 
 
