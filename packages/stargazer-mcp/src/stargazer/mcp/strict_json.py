@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["DEPTH", "VALUES", "JsonError", "parse", "shortened", "valid_text"]
+__all__ = ["VALUES", "JsonError", "parse", "shortened", "valid_text"]
 
 DEPTH = 32  # of lists and objects in one another
 VALUES = 200_000  # in one text, so that what it becomes in memory is bounded too

@@ -39,19 +39,13 @@ def pull(argv: Sequence[str]) -> int:
     with file_progress("fetching") as progress:
         pulled = pinata.pull(store, records, bytes_too=not words.options.records, progress=progress)
     if words.options.json:
-        print_json(
-            {
-                "records": [record.id for record in pulled.records],
-                "fetched": pulled.fetched,
-                "failed": pulled.failed,
-            }
-        )
+        ids = [record.id for record in pulled.records]
+        print_json({"records": ids, "fetched": pulled.fetched, "failed": pulled.failed})
     else:
         for cid, why in pulled.failed.items():
             note(f"{cid}: {why}")
-        size = sum(
-            {record.cid: record.size for record in pulled.records if record.cid in pulled.fetched}.values()
-        )
+        sizes = {record.cid: record.size for record in pulled.records}
+        size = sum(sizes.get(cid, 0) for cid in set(pulled.fetched))
         print_text(
             f"{count(len(pulled.records), 'record')} here; {count(len(pulled.fetched), 'file')} fetched "
             f"({human_size(size)})" + (f", {len(pulled.failed)} not" if pulled.failed else "")
