@@ -150,8 +150,7 @@ def _small(path: Path, size: int, modified: int) -> Sequence[FastaContig] | None
 
 def _parts(path: Path) -> Iterator[bytes]:
     with opened(path) as file:
-        while part := file.read(PART):
-            yield part
+        yield from iter(functools.partial(file.read, PART), b"")
 
 
 @attrs.define

@@ -29,9 +29,7 @@ def pull(argv: Sequence[str]) -> int:
         },
     )
     words = parser.sort(argv)
-    parser.one_way(words)
-    if not words.plain and not words.pairs and not words.options.all:
-        parser.error("say which files: a CID, key=value, or --all")
+    parser.one_way(words, "" if words.options.all else "say which files: a CID, key=value, or --all")
 
     store = storage.get_client().store
     pinata.account_of(store)  # before anything is asked of it
