@@ -138,22 +138,16 @@ def lines(read: Callable[[], bytes]) -> Iterator[tuple[bytes, int]]:
     """Lines with their lengths; of a line of more than `LINE` bytes the first and the last ones."""
     kept, size = bytearray(), 0
     while chunk := read():
-        *ends, rest = chunk.split(b"\n")
-        for part in ends:
-            size += _keep(kept, part)
-            yield bytes(kept), size
-            kept.clear()
-            size = 0
-        size += _keep(kept, rest)
+        for number, part in enumerate(chunk.split(b"\n")):
+            if number:  # a line has ended before it
+                yield bytes(kept), size
+                kept, size = bytearray(), 0
+            kept += part
+            size += len(part)
+            if len(kept) > LINE:
+                del kept[HEAD:-TAIL]
     if kept:
         yield bytes(kept), size
-
-
-def _keep(kept: bytearray, part: bytes) -> int:
-    kept += part
-    if len(kept) > LINE:
-        del kept[HEAD:-TAIL]
-    return len(part)
 
 
 def _answer(line: bytes) -> dict[str, Any] | None:
