@@ -144,10 +144,8 @@ def _named(
     for asset in sorted(assets, key=_accompanies):
         if path := place(asset, folder / _file_name(asset, store)):
             for companion in asyncio.run(asset.companions()):
-                accompanies = _accompanies(companion)
-                place(
-                    companion, companion.path_beside(path) if accompanies else folder / _own_name(companion)
-                )
+                own = folder / _own_name(companion)
+                place(companion, companion.path_beside(path) if _accompanies(companion) else own)
     return list(found.values())
 
 
@@ -241,10 +239,9 @@ def human_stem(asset: Asset) -> str:
     elif asset.asset_key != "reference" or not words:
         words += [str(kind)] if asset.asset_key == "variants" and kind not in (None, "calls") else []
         words.append(asset.asset_key or "file")
+        # calls on the way to filtered ones: a word that keeps their names apart
         if isinstance(asset, Variants) and kind == "calls" and asset.caller and not asset.filtered:
-            words.append(
-                "normalised" if asset.normalised else "raw"
-            )  # on the way to filtered ones: kept apart
+            words.append("normalised" if asset.normalised else "raw")
     title = ".".join(words)
     stem = re.sub(r"[/\\\x00-\x1f\x7f]", "_", title).lstrip(".-") or "file"
     if len(stem.encode()) <= MAX_STEM:

@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "doctor", "examine"]
 
 MARKS = {"ok": "ok      ", "optional": "optional", "low": "low     ", "broken": "BROKEN  "}
-DISTRIBUTIONS = (
-    "stargazer-assets",
-    "stargazer-storage",
-    "stargazer-tasks",
-    "stargazer-workflows",
-    "stargazer-mcp",
-)
+DISTRIBUTIONS = [f"stargazer-{layer}" for layer in ("assets", "storage", "tasks", "workflows", "mcp")]
 LITTLE_SPACE = 5e9  # bytes
 ESSENTIAL = {"samtools", "bcftools", "bwa-mem3", "bwa-index"}
 """The tools of the path from reads to variants that needs nothing but wheels."""
