@@ -14,11 +14,11 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from stargazer.assets import ConfigurationError, InvalidAssetError, StargazerError
+from stargazer.assets import ConfigurationError, StargazerError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.download.http import Backoff, Pace, SourceError, is_safe, retry_after
 from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
-from stargazer.storage.pinata.api import check_keyvalues, origin
+from stargazer.storage.pinata.api import origin
 from stargazer.storage.pinata.upload import Upload
 
 from .pinata_emulator import DOMAIN, JWT, PinataEmulator
@@ -128,17 +128,6 @@ def test_an_update_merges_and_none_deletes(api: PinataApi, add: Callable[..., Pi
 
     assert changed.keyvalues == {"asset": "r1", "lane": "2"}
     assert api.file(file.id, public=False) == changed
-
-
-def test_an_update_beyond_the_limit_is_not_sent(
-    api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
-) -> None:
-    file = add()
-
-    with pytest.raises(InvalidAssetError, match="11 keyvalues, Pinata takes at most 10"):
-        api.update(file.id, public=False, keyvalues={str(number): "" for number in range(11)})
-
-    assert not pinata.matching("PUT")
 
 
 def test_deleting_twice_is_fine(api: PinataApi, add: Callable[..., PinataFile]) -> None:
@@ -477,12 +466,3 @@ def test_a_pace_gives_each_thread_a_turn() -> None:
         pace.wait()
 
     assert [round(wait, 1) for wait in waits] == [3.0, 3.5, 4.0]
-
-
-def test_limits_are_those_of_pinata() -> None:
-    check_keyvalues({str(number): "" for number in range(10)})
-    with pytest.raises(InvalidAssetError, match="11 keyvalues"):
-        check_keyvalues({str(number): "" for number in range(11)})
-    for value in (3, None, True, ["a"], "\udcff"):
-        with pytest.raises(InvalidAssetError, match="lane is "):
-            check_keyvalues({"lane": value})
