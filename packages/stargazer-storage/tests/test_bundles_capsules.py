@@ -12,13 +12,7 @@ from stargazer.assets.catalogue import Alignment, AlignmentIndex
 from stargazer.assets.provenance import Execution, ToolUse
 from stargazer.storage import bundles
 from stargazer.storage.bundles import Made, find_bundle
-from stargazer.storage.bundles.environment import (
-    Environment,
-    differences,
-    environment_here,
-    parse_environment,
-    requirements,
-)
+from stargazer.storage.bundles.environment import Environment, differences, environment_here, requirements
 from stargazer.storage.bundles.manifest import dump, parse
 from stargazer.storage.changes import retract
 from stargazer.storage.lineage._why import executions_of, why_each
@@ -183,6 +177,7 @@ def test_requirements_are_what_pip_takes() -> None:
     ],
     ids=repr,
 )
-def test_an_environment_that_is_none_is_refused(wrong: object) -> None:
-    with pytest.raises(FormatError):
-        parse_environment(json.loads(json.dumps(wrong)), "the manifest")
+def test_an_environment_that_is_none_is_refused(history: History, tmp_path: Path, wrong: object) -> None:
+    body = json.loads(dump(capsule(history, tmp_path / "out").manifest))
+    with pytest.raises(FormatError, match="environment"):
+        parse(json.dumps({**body, "environment": wrong}).encode(), remote=True)
