@@ -11,8 +11,14 @@ from stargazer.assets import Asset, AssetNotFoundError, FormatError
 from stargazer.assets.catalogue import Alignment, AlignmentIndex
 from stargazer.assets.provenance import Execution, ToolUse
 from stargazer.storage import bundles
-from stargazer.storage.bundles import Made, find_bundle
-from stargazer.storage.bundles.environment import Environment, differences, environment_here, requirements
+from stargazer.storage.bundles import (
+    Environment,
+    Made,
+    differences,
+    environment_here,
+    find_bundle,
+    requirements,
+)
 from stargazer.storage.bundles.manifest import dump, parse
 from stargazer.storage.changes import retract
 from stargazer.storage.lineage._why import executions_of, why_each

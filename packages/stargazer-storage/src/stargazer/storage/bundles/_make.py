@@ -19,8 +19,15 @@ import attrs
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError, record_id
 from stargazer.assets.provenance import Document, Execution
 from stargazer.storage.additions import without_provenance
-from stargazer.storage.bundles.environment import environment_here
-from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, dump, is_url, parse
+from stargazer.storage.bundles.manifest import (
+    SUFFIX,
+    BundleFile,
+    Manifest,
+    dump,
+    environment_here,
+    is_url,
+    parse,
+)
 from stargazer.storage.bundles.review import followed
 from stargazer.storage.cid import compute_cid_like
 from stargazer.storage.companions import with_companions

@@ -86,7 +86,19 @@ class Lock:
             FormatError: the file is no lock.
             StorageError: it cannot be read.
         """
-        return (_read_lock(self.fallback) if self.fallback else {}) | _read_lock(self.path)
+        title, below = f"the lock {str(self.path)!r}", Lock(self.fallback).read() if self.fallback else {}
+        try:
+            files = loads(_read(self.path), title, LOCK_SCHEMA).get("files")
+        except FileNotFoundError:
+            return below
+        except OSError as error:
+            raise failed(f"{title} cannot be read", error) from error
+        if not isinstance(files, dict):
+            raise FormatError(f"{title}: expected an object of files, got {files!r:.100}")
+        titles = {name: f"{title}: {name!r:.100}" for name in files}
+        pinned = {name: structure(Pinned, item, titles[name], PINNED) for name, item in files.items()}
+        refuse((not item.cid, f"{titles[name]}: expected a cid") for name, item in pinned.items())
+        return below | pinned
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The manifest with the CIDs that are pinned.
@@ -119,9 +131,10 @@ class Lock:
             StorageError: the file cannot be written.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.fallback is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked_folder(self.path.parent):  # one writer at a time
-                known = _read_lock(self.path)
+                known = Lock(self.path).read()
                 if known.setdefault(name, pinned).cid != pinned.cid:
                     raise IntegrityError(
                         f"entry {name!r} is pinned as {known[name].cid} in {str(self.path)!r}, and what came now is "
@@ -229,7 +242,7 @@ def known_bundles(root: Path) -> Iterator[Bundle]:
         except Exception as error:  # somebody else's code: it must not hide the other bundles
             warnings.warn(f"the bundle {entry.value} could not be loaded: {error!r}", stacklevel=2)
             continue
-        lock = _lock_here(root, manifest.name, entry.value)
+        lock = Lock(_kept(root, manifest.name, entry.value, "bundle.lock"))
         yield Bundle(manifest=manifest, lock=lock, maker=builtin.maker, origin=builtin.origin)
     for path in sorted((root / "bundles").glob("*.known.json")):
         try:
@@ -246,7 +259,7 @@ def remember_bundle(bundle: Bundle, root: Path) -> None:
     """
     if bundle.place:
         body = {"place": bundle.place, "manifest": json.loads(dump(bundle.manifest))}
-        path = root / "bundles" / f"{bundle.manifest.name}-{_digest(bundle.place)}.known.json"
+        path = _kept(root, bundle.manifest.name, bundle.place, "known.json")
         with explained(f"the bundle cannot be remembered in {str(path.parent)!r}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_file(path, dumps(KNOWN_SCHEMA, body))
@@ -295,10 +308,7 @@ def _remembered(path: Path, root: Path) -> Bundle:
         body = loads(_read(path), "what was remembered (fetch it again, or remove the file)", KNOWN_SCHEMA)
     place = str(body.get("place", ""))
     bundle = _bundle(json.dumps(body.get("manifest")).encode(), "its manifest", place, root)
-    lock = bundle.lock
-    if lock.fallback and not lock.path.exists():
-        lock = Lock(lock.fallback)
-    return attrs.evolve(bundle, lock=lock, fetched=True)
+    return attrs.evolve(bundle, fetched=True)
 
 
 def _bundle(data: bytes, title: str, place: str, root: Path) -> Bundle:
@@ -307,32 +317,13 @@ def _bundle(data: bytes, title: str, place: str, root: Path) -> Bundle:
         manifest = parse(data, remote=is_url(place))
     except FormatError as error:
         raise FormatError(f"{title}: {error}") from None
-    lock = _lock_here(root, manifest.name, place)
+    lock = Lock(_kept(root, manifest.name, place, "bundle.lock"))
     if not is_url(place):
         lock = Lock(Path(place.removesuffix(".json").removesuffix(".bundle") + ".bundle.lock"), lock.path)
     return Bundle(manifest=manifest, place=place, lock=lock)
 
 
-def _lock_here(root: Path, name: str, place: str) -> Lock:
-    return Lock(root / "bundles" / f"{name}-{_digest(place)}.bundle.lock")
-
-
-def _digest(place: str) -> str:
-    return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-
-
-def _read_lock(path: Path) -> dict[str, Pinned]:
-    title = f"the lock {str(path)!r}"
-    try:
-        files = loads(_read(path), title, LOCK_SCHEMA).get("files")
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise failed(f"{title} cannot be read", error) from error
-    if not isinstance(files, dict):
-        raise FormatError(f"{title}: expected an object of files, got {files!r:.100}")
-    pinned = {
-        name: structure(Pinned, item, f"{title}: {name!r:.100}", PINNED) for name, item in files.items()
-    }
-    refuse((not item.cid, f"{title}: {name!r:.100} has no cid") for name, item in pinned.items())
-    return pinned
+def _kept(root: Path, name: str, place: str, kind: str) -> Path:
+    """A file in the store of the bundle with this name and place."""
+    digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return root / "bundles" / f"{name}-{digest}.{kind}"

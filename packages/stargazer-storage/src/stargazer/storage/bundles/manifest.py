@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -14,11 +15,12 @@ from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 from attrs import NOTHING, AttrsInstance, asdict, field, fields, frozen
 from stargazer.assets import MAX_KEYVALUES, FormatError, record_id
 from stargazer.assets.addresses import without_secrets
-from stargazer.storage.bundles.environment import PACKAGE, Environment
+from stargazer.assets.provenance import Execution
 from stargazer.storage.cid import normal
 
-__all__ = ["LARGEST", "PINNED", "SUFFIX", "BundleFile", "Manifest", "Pinned", "Rules", "check_name", "dump",
-           "dumps", "fill", "is_url", "loads", "parse", "refuse", "structure"]  # fmt: skip
+__all__ = ["LARGEST", "PINNED", "SUFFIX", "BundleFile", "Environment", "Manifest", "Pinned", "Rules",
+           "check_name", "differences", "dump", "dumps", "environment_here", "fill", "is_url", "loads", "parse",
+           "refuse", "requirements", "structure"]  # fmt: skip
 
 SCHEMA = "bundle/1"
 SUFFIX = ".bundle.json"
@@ -27,6 +29,7 @@ LARGEST = 10_000_000
 
 MOST_FILES = 100_000
 LARGEST_FILE = 1 << 50  # bytes: beyond this a size is a mistake
+_PACKAGE = r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*"
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FIELD = re.compile(r"\{[^{}]*\}")
@@ -60,8 +63,8 @@ class Pinned:
 
     @property
     def sums(self) -> dict[str, str]:
-        """The checksums that are known, by their kinds."""
-        return {kind: text for kind in ("sha256", "md5") if (text := getattr(self, kind))}
+        """The checksums that are known, by their kinds, as hashlib writes them."""
+        return {kind: text.lower() for kind in ("sha256", "md5") if (text := getattr(self, kind))}
 
 
 @frozen(kw_only=True)
@@ -84,6 +87,23 @@ class BundleFile(Pinned):
     def id(self) -> str:
         """The id of the record that it becomes, where its CID and what it links to are known."""
         return record_id(self.cid, self.keyvalues)
+
+
+@frozen(kw_only=True)
+class Environment:
+    """Where something was computed, so that it can be computed there again.
+
+    Attributes:
+        python: its version.
+        platform: operating system and processor.
+        packages: every installed Python package: `name==version`, sorted.
+        tools: the tools of the executions: name, version and where each came from.
+    """
+
+    python: str = ""
+    platform: str = ""
+    packages: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -202,11 +222,9 @@ def check_name(name: object) -> str:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise FormatError(f"the key {twice!r:.100} is there twice")
-    return found
+    times = Counter(key for key, _ in pairs)
+    refuse((count > 1, f"the key {key!r:.100} is there twice") for key, count in times.items())
+    return dict(pairs)
 
 
 def _said(item: AttrsInstance) -> dict[str, Any]:
@@ -247,18 +265,10 @@ def _matching(value: object, title: str, *, pattern: str, expected: str) -> str:
     return value
 
 
-def _hexadecimal(value: object, title: str, *, digits: int) -> str:
-    pattern, expected = f"[0-9a-fA-F]{{{digits}}}", f"{digits} hexadecimal digits"
-    return _matching(value, title, pattern=pattern, expected=expected).lower()
-
-
 def _pairs(value: object, title: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise FormatError(f"{title}: expected an object of text values, got {value!r:.100}")
-    for key in value:
-        if not _KEY.fullmatch(key):
-            raise FormatError(f"{title}: {key!r:.100} is no metadata key")
-    return {key: _text(text, f"{title}: {key}") for key, text in value.items()}
+    return {key: _text(text, f"{title}: {key!r:.100}") for key, text in value.items()}
 
 
 def _list(value: object, title: str, *, read: Reader, most: int, what: str) -> tuple[Any, ...]:
@@ -279,8 +289,8 @@ def _entries(value: object, title: str) -> tuple[BundleFile, ...]:
 PINNED: Mapping[str, Reader] = {
     "size": _size,
     "cid": _cid,
-    "sha256": partial(_hexadecimal, digits=64),
-    "md5": partial(_hexadecimal, digits=32),
+    "sha256": partial(_matching, pattern="[0-9a-fA-F]{64}", expected="64 hexadecimal digits"),
+    "md5": partial(_matching, pattern="[0-9a-fA-F]{32}", expected="32 hexadecimal digits"),
 }
 _MIRRORS = partial(_list, read=partial(_text, most=4096), most=50, what="up to 50 URLs")
 _ENTRY: Mapping[str, Reader] = {
@@ -290,11 +300,11 @@ _ENTRY: Mapping[str, Reader] = {
     "links": _pairs,
     **PINNED,
 }
-_PACKAGE = partial(_matching, pattern=PACKAGE, expected="a package: name==version")
+_PACKAGES = partial(_matching, pattern=_PACKAGE, expected="a package: name==version")
 _ENVIRONMENT: Mapping[str, Reader] = {
     "python": _text,
     "platform": _text,
-    "packages": partial(_list, read=_PACKAGE, most=10_000, what="up to 10,000 packages"),
+    "packages": partial(_list, read=_PACKAGES, most=10_000, what="up to 10,000 packages"),
     "tools": partial(_list, read=_text, most=10_000, what="up to 10,000 texts"),
 }
 _MANIFEST: Mapping[str, Reader] = {
@@ -312,39 +322,33 @@ _MANIFEST: Mapping[str, Reader] = {
 
 def _rules(manifest: Manifest, title: str, remote: bool) -> Rules:
     times = Counter(entry.name for entry in manifest.files)
+    documents = manifest.provenance
     yield not manifest.files, f"{title}: expected a list of files, got none"
-    yield (
-        len(set(manifest.provenance)) < len(manifest.provenance),
-        f"{title}: provenance: a CID is there twice",
-    )
+    yield len(set(documents)) < len(documents), f"{title}: provenance: a CID is there twice"
     for mirror in manifest.mirrors:
         yield from _mirror_rules(mirror, title, remote=remote, template=True)
     for number, entry in enumerate(manifest.files, 1):
-        title = f"entry {number} ({entry.name!r})"
-        pairs = {**entry.keyvalues, **entry.links}
-        kind, count = entry.keyvalues.get("asset"), len(entry.keyvalues) + len(entry.links)
-        is_path = entry.name in ("", ".", "..") or re.search(r"[/\\]", entry.name)
-        yield is_path, f"{title}: that is no file name: expected one without folders"
-        yield times[entry.name] > 1, f"bundle {manifest.name!r}: two entries are named {entry.name!r}"
-        yield (
-            bool(entry.cid) == bool(entry.sums),
-            f"{title}: expected either a cid or a checksum (sha256, md5)",
+        title, name, kind = f"entry {number} ({entry.name!r})", entry.name, entry.keyvalues.get("asset")
+        count, both = len(entry.keyvalues) + len(entry.links), entry.keyvalues.keys() & entry.links.keys()
+        has_one, can_be_had = (
+            bool(entry.cid) != bool(entry.sums),
+            manifest.mirrors or entry.mirrors or entry.cid,
         )
+        is_path = name in ("", ".", "..") or re.search(r"[/\\]", name)
+        yield is_path, f"{title}: that is no file name: expected one without folders"
+        yield times[name] > 1, f"bundle {manifest.name!r}: two entries are named {name!r}"
+        yield not has_one, f"{title}: expected either a cid or a checksum (sha256, md5)"
         yield not kind, f"{title}: keyvalues do not say what it is: give them an asset"
         yield kind == "provenance", f"{title}: a provenance document belongs in provenance, not in files"
-        yield "provenance_cid" in pairs, f"{title}: provenance_cid is set by the store alone"
-        yield (
-            len(pairs) < count,
-            f"{title}: {sorted(entry.keyvalues.keys() & entry.links)} is in keyvalues and in links",
-        )
+        for key in (*entry.keyvalues, *entry.links):
+            yield not _KEY.fullmatch(key), f"{title}: {key!r:.100} is no metadata key"
+            yield key == "provenance_cid", f"{title}: {key} is set by the store alone"
+        yield both, f"{title}: {sorted(both)} is in keyvalues and in links"
         yield count > MAX_KEYVALUES, f"{title}: {count} metadata pairs, at most {MAX_KEYVALUES} can be stored"
-        yield (
-            not (manifest.mirrors or entry.mirrors or entry.cid),
-            f"{title}: no mirror says where it can be had",
-        )
+        yield not can_be_had, f"{title}: no mirror says where it can be had"
         for key, target in entry.links.items():
             yield target not in times, f"{title}: {key} points at {target!r}, which is no entry"
-            yield target == entry.name, f"{title}: {key} points at itself"
+            yield target == name, f"{title}: {key} points at itself"
         for mirror in entry.mirrors:
             yield from _mirror_rules(mirror, title, remote=remote, template=False)
 
@@ -403,3 +407,48 @@ def fill(mirror: str, place: str, *, cid: str, name: str) -> str:
 def is_url(text: str) -> bool:
     """Whether this is an http or https URL."""
     return text[:8].lower().startswith(("http://", "https://"))
+
+
+# environments
+
+
+def environment_here(executions: Iterable[Execution] = ()) -> Environment:
+    """The environment of this process, with the tools of these executions."""
+    from importlib.metadata import distributions
+
+    installed = (f"{_normal(found.metadata['Name'] or '')}=={found.version}" for found in distributions())
+    tools = {
+        f"{tool.name} {tool.version}" + (f" ({tool.source})" if tool.source else "")
+        for execution in executions
+        for tool in execution.tools
+    }
+    return Environment(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        packages=tuple(sorted({package for package in installed if re.fullmatch(_PACKAGE, package)})),
+        tools=tuple(sorted(tools)),
+    )
+
+
+def requirements(environment: Environment) -> str:
+    """The packages as pip takes them (`pip install -r`), with the rest as comments."""
+    comments = [f"Python {environment.python}, {environment.platform}", *environment.tools]
+    return "\n".join([*(f"# {line}" for line in comments), *environment.packages]) + "\n"
+
+
+def differences(then: Environment, now: Environment) -> list[str]:
+    """What is not the same now: Python, platform, and packages that both or only the first have."""
+    versions = _versions(now)
+    found = [("Python", then.python, now.python), ("platform", then.platform, now.platform)]
+    found += [(name, a, versions.get(name, "not installed")) for name, a in _versions(then).items()]
+    return [f"{name}: {a} then, {b} now" for name, a, b in found if a != b]
+
+
+def _versions(environment: Environment) -> dict[str, str]:
+    pairs = (package.split("==") for package in environment.packages)
+    return {_normal(name): version for name, version in pairs}
+
+
+def _normal(name: str) -> str:
+    """A package's name as PyPI compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
