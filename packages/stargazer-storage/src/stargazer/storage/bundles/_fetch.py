@@ -146,10 +146,8 @@ def fetch(
     known = [cid for cid in runs if trust and store.is_registered(cid)]
     trusted = changes.trust(store, known, f"bundle fetch {bundle.manifest.name} --trust")
     remember_bundle(bundle, store.root)
-    failed = [
-        Failure(entry.name, work.failures[entry.name]) for entry in entries if entry.name in work.failures
-    ]
-    failed += [Failure(f"provenance {cid}", reason) for cid, reason in work.refused.items()]
+    names = [entry.name for entry in (*entries, *locked.manifest.documents) if entry.name in work.failures]
+    failed = [Failure(name, work.failures[name]) for name in names]
     return Fetched(records=records, failed=failed, moved=sum(work.brought.values()), trusted=trusted)
 
 
@@ -207,8 +205,7 @@ class _Fetch:
         folder: of the store's work, for this fetch alone.
         arrived: the entries that are here, or whose records alone are wanted, with their CIDs; by name.
         brought: the bytes of what was not here before, by CID.
-        failures: why an entry is not registered, by name.
-        refused: why a provenance document is not taken, by CID.
+        failures: why an entry is not registered, or a provenance document not taken, by name.
     """
 
     store: Store
@@ -219,7 +216,6 @@ class _Fetch:
     arrived: dict[str, BundleFile] = attrs.field(factory=dict)
     brought: dict[str, int] = attrs.field(factory=dict)
     failures: dict[str, str] = attrs.field(factory=dict)
-    refused: dict[str, str] = attrs.field(factory=dict)
     _telling: threading.Lock = attrs.field(factory=threading.Lock)
     _making: threading.Lock = attrs.field(factory=threading.Lock)
     _stopped: threading.Event = attrs.field(factory=threading.Event)
@@ -301,16 +297,13 @@ class _Fetch:
         with self._making:
             if not folder.exists():
                 maker(folder)
-        path = folder / entry.name
-        if not path.is_file() or path.is_symlink():
-            raise StorageError(f"{entry.name!r} was not made")
-        found = compute_cid(path)
+        found = compute_cid(folder / entry.name)
         if found != entry.cid:
             raise IntegrityError(
                 f"{entry.name!r} was made as {found}, expected {entry.cid}: other versions of the libraries that made "
                 "it (compression, most often) write other bytes"
             )
-        return self.store.objects.keep(path, found)
+        return self.store.objects.keep(folder / entry.name, found)
 
     def _download(self, entry: BundleFile) -> StoredObject:
         """An object from the first mirror that gives its bytes."""
@@ -348,11 +341,11 @@ class _Fetch:
             try:
                 found[entry.cid] = scrutinised(self._document(entry).read_bytes())
             except StargazerError as error:
-                self.refused[entry.cid] = str(error)
+                self.failures[entry.name] = str(error)
         try:
             return accepted(self.store, found)
         except FormatError as error:
-            self.refused |= dict.fromkeys(found, str(error))
+            self.failures |= {f"provenance {cid}": str(error) for cid in found}
             return {}
 
     def _document(self, entry: BundleFile) -> Path:
@@ -384,12 +377,13 @@ class _Fetch:
             for entry in entries
             if entry.cid in self.brought or here.isdisjoint((entry.id, as_added[entry.name].id))
         ]
-        checked = self._check(new, documents, force)
+        checked, wrong = check_arrived(store, new, documents, self.folder)
+        hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
+        forced = {name: item.forced[0] for name, item in checked.items() if item.forced and not force}
+        self.failures |= wrong | {name: f"{reason} ({hint})" for name, reason in forced.items()}
         entries = [entry for entry in entries if entry.name not in self.failures]
-        there = {entry.name for entry in entries}
-        absent = {
-            self.arrived.get(entry.name, entry).cid for entry in self.entries if entry.name not in there
-        }
+        missing = (entry for entry in self.entries if entry.name in self.failures)
+        absent = {self.arrived.get(entry.name, entry).cid for entry in missing}
         ready = {
             cid: document
             for cid, document in documents.items()
@@ -433,22 +427,6 @@ class _Fetch:
                 links = {key: self.arrived[target].cid for key, target in entry.links.items()}
                 linked.append(attrs.evolve(entry, keyvalues={**entry.keyvalues, **links}, links={}))
         return linked
-
-    def _check(
-        self, entries: Sequence[BundleFile], documents: Mapping[str, Document], force: bool
-    ) -> dict[str, Checked]:
-        """Look at entries that are here, as when they are added; those that are refused are held back."""
-        made = {
-            item.id
-            for cid, document in documents.items()
-            if isinstance(document, Execution)
-            for item in statements_of(cid, document)
-        }
-        checked, wrong = check_arrived(self.store, entries, made, self.folder)
-        hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
-        refused = {name: item.forced[0] for name, item in checked.items() if item.forced and not force}
-        self.failures |= wrong | {name: f"{reason} ({hint})" for name, reason in refused.items()}
-        return checked
 
     def _as_imported(self, entry: BundleFile) -> Entry:
         urls = (without_secrets(target) for target in self.bundle.targets(entry) if is_url(target))

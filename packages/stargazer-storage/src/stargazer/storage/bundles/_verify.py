@@ -42,15 +42,14 @@ def verify(bundle: Bundle, store: Store, *, in_store: bool = False) -> Iterator[
     """
     manifest, beside = bundle.lock.apply(bundle.manifest), not in_store and bundle.folder is not None
     for entry in (*manifest.files, *manifest.documents):
-        name = entry.name if entry.keyvalues else f"provenance {entry.cid}"
         try:
             size = _size_of_copy(entry, bundle) if beside else _size_in_store(entry, store)
         except FileNotFoundError as error:
-            yield Checked(name, "missing", entry.size, str(error))
+            yield Checked(entry.name, "missing", entry.size, str(error))
         except OSError as error:
-            yield Checked(name, "damaged", entry.size, str(error))
+            yield Checked(entry.name, "damaged", entry.size, str(error))
         else:
-            yield Checked(name, "good", size)
+            yield Checked(entry.name, "good", size)
 
 
 def _size_in_store(entry: BundleFile, store: Store) -> int:

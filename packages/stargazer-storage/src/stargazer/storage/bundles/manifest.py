@@ -131,7 +131,9 @@ class Manifest:
     @property
     def documents(self) -> list[BundleFile]:
         """The provenance documents as entries; no manifest says their sizes."""
-        return [BundleFile(name=cid, cid=cid, size=0, keyvalues={}) for cid in self.provenance]
+        return [
+            BundleFile(name=f"provenance {cid}", cid=cid, size=0, keyvalues={}) for cid in self.provenance
+        ]
 
 
 # reading and writing

@@ -12,7 +12,7 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,34 +190,35 @@ def _rules(document: provenance.Document) -> Rules:
 
 
 def check_arrived(
-    store: Store, entries: Iterable[BundleFile], made: Collection[str], folder: Path
+    store: Store, entries: Iterable[BundleFile], documents: Mapping[str, provenance.Document], folder: Path
 ) -> tuple[dict[str, Checked], dict[str, str]]:
     """What came of the checks of files whose bytes are here, and which are not of their type and why; both by name.
 
-    They are compared with one another and with what this store has, as when they are added.
+    They are compared with one another and with what this store has, as when they are added. What a task made is taken
+    as being of its type, as the task's own store took it.
 
     Args:
-        made: ids of the records of what tasks made: its type is taken as the task's own store took it.
         folder: of the store's work, for links to the files.
     """
+    runs = {
+        cid: document for cid, document in documents.items() if isinstance(document, provenance.Execution)
+    }
+    made = {item.id for cid, document in runs.items() for item in statements_of(cid, document)}
     additions: list[Addition] = []
     wrong: dict[str, str] = {}
     for entry in entries:
         path = store.objects.path(entry.cid)
-        if not path.exists():
-            continue
-        path = _named(path, folder, entry.name)
-        kind = asset_class(entry.keyvalues["asset"])
-        try:
-            if kind.check is not None and entry.id not in made:
-                kind.check(path)
-        except FormatError as error:
-            wrong[entry.name] = str(error)
-        else:
-            asset = kind.from_keyvalues(entry.keyvalues, cid=entry.cid)
-            additions.append(Addition(path, asset, name=entry.name))
-    find = store.query_here  # this machine's records: no account is asked
-    return {item.name: checked for item, checked in checked_one_by_one(additions, find)}, wrong
+        if path.exists():
+            path, kind = _named(path, folder, entry.name), asset_class(entry.keyvalues["asset"])
+            try:
+                if kind.check is not None and entry.id not in made:
+                    kind.check(path)
+                asset = kind.from_keyvalues(entry.keyvalues, cid=entry.cid)
+                additions.append(Addition(path, asset, name=entry.name))
+            except FormatError as error:
+                wrong[entry.name] = str(error)
+    # query_here: this machine's records; no account is asked
+    return {item.name: checked for item, checked in checked_one_by_one(additions, store.query_here)}, wrong
 
 
 def _named(path: Path, folder: Path, name: str) -> Path:
