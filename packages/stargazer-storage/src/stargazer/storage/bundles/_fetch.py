@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -15,6 +16,7 @@ from stargazer.assets import (
     FormatError,
     IntegrityError,
     InvalidAssetError,
+    IpFile,
     StargazerError,
     StorageError,
     asset_class,
@@ -32,19 +34,14 @@ from stargazer.storage.download.fetch import fetch_file, fetch_object
 from stargazer.storage.download.sources import source_of
 from stargazer.storage.ledger.claims import ended_by, statements_of
 from stargazer.storage.locks import private_folder
-from stargazer.storage.objects import Objects
+from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.store import Store, import_of
 from stargazer.storage.threads import each
-
-if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage.objects import StoredObject
 
 __all__ = ["Failure", "Fetched", "News", "fetch"]
 
 AT_ONCE = 3
 LARGEST_DOCUMENT = 64_000_000  # bytes of a provenance document, at most
-_PENDING = "pending"  # stands for a CID that is not known yet
 
 
 @attrs.frozen
@@ -135,7 +132,7 @@ def fetch(
     check_entries(entries)
     store.open_index()
     with private_folder(store.objects.work, "bundle") as folder:
-        work = _Fetch(store, locked, entries, folder, observer)
+        work = _Fetch(store, locked, entries, folder, Objects(folder), observer)
         if records_only:
             work.know()
         else:
@@ -185,7 +182,10 @@ def check_entries(entries: Iterable[BundleFile]) -> None:
     """
     for entry in entries:
         try:
-            pairs = {**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)}
+            pairs = {
+                **entry.keyvalues,
+                **dict.fromkeys(entry.links, "pending"),
+            }  # a CID that is not known yet
             as_stored(attrs.evolve(entry, keyvalues=pairs))
         except InvalidAssetError as error:
             raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None
@@ -203,6 +203,7 @@ class _Fetch:
 
     Attributes:
         folder: of the store's work, for this fetch alone.
+        aside: where documents are until they were reviewed: whatever is in the ledger takes effect.
         arrived: the entries that are here, or whose records alone are wanted, with their CIDs; by name.
         brought: the bytes of what was not here before, by CID.
         failures: why an entry is not registered, or a provenance document not taken, by name.
@@ -212,6 +213,7 @@ class _Fetch:
     bundle: Bundle
     entries: Sequence[BundleFile]
     folder: Path
+    aside: Objects
     observer: Callable[[News], None]
     arrived: dict[str, BundleFile] = attrs.field(factory=dict)
     brought: dict[str, int] = attrs.field(factory=dict)
@@ -219,11 +221,6 @@ class _Fetch:
     _telling: threading.Lock = attrs.field(factory=threading.Lock)
     _making: threading.Lock = attrs.field(factory=threading.Lock)
     _stopped: threading.Event = attrs.field(factory=threading.Event)
-
-    @property
-    def aside(self) -> Objects:
-        """Where documents are until they were reviewed: whatever is in the ledger takes effect."""
-        return Objects(self.folder)
 
     # bytes
 
@@ -441,11 +438,11 @@ class _Fetch:
 
     def _mirrors(self) -> dict[str, list[str]]:
         """Where the files may be had again; a URL with a query is left out, for it may be signed."""
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[str]] = defaultdict(list)
         for entry in (self.arrived.get(entry.name, entry) for entry in self.bundle.manifest.files):
-            urls = [url for url in map(_as_url, self.bundle.targets(entry)) if not urlsplit(url).query]
-            if entry.cid and urls:
-                found.setdefault(entry.cid, []).extend(urls)
+            if entry.cid:
+                urls = map(_as_url, self.bundle.targets(entry))
+                found[entry.cid] += [url for url in urls if not urlsplit(url).query]
         return found
 
 

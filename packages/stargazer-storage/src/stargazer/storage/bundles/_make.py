@@ -12,11 +12,10 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError, record_id
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile, StorageError, record_id
 from stargazer.assets.provenance import Document, Execution
 from stargazer.storage.additions import without_provenance
 from stargazer.storage.bundles.manifest import (
@@ -33,12 +32,8 @@ from stargazer.storage.cid import compute_cid_like
 from stargazer.storage.companions import with_companions
 from stargazer.storage.files import write_file
 from stargazer.storage.ledger.claims import ended_by, statements_of
-from stargazer.storage.lineage._why import executions_of, steps_of
-
-if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage.lineage._why import Step
-    from stargazer.storage.store import Store
+from stargazer.storage.lineage._why import Step, executions_of, steps_of
+from stargazer.storage.store import Store
 
 __all__ = ["Made", "documents_of", "make", "with_lineage"]
 
@@ -89,10 +84,9 @@ def make(
         FormatError: a name or mirror that no manifest takes.
         StorageError: bytes or provenance are missing, or the folder cannot be written.
     """
+    chosen = with_companions(store, _files(records))
     if lineage:
-        chosen = with_lineage(store, records, intermediates=intermediates)
-    else:
-        chosen = with_companions(store, _files(records))
+        chosen = with_lineage(store, chosen, intermediates=intermediates)
     if not chosen:
         raise AssetNotFoundError(
             f"the bundle {name!r} would be empty: no record is selected; see `stargazer query`"
@@ -105,8 +99,7 @@ def make(
         provenance=tuple(sorted(documents_of(store, chosen))),
         environment=environment_here(executions_of(store, chosen).values()) if lineage else None,
     )
-    lost = [entry.name for entry in manifest.files if not (entry.mirrors or manifest.mirrors)]
-    if lost:
+    if lost := [entry.name for entry in manifest.files if not (entry.mirrors or manifest.mirrors)]:
         raise InvalidAssetError(f"nobody could fetch {lost[0]!r}: give --mirror URL with {{cid}} in it")
     if not any("{cid}" in mirror for mirror in manifest.mirrors):
         manifest = attrs.evolve(manifest, provenance=())
@@ -117,12 +110,11 @@ def make(
         folder.mkdir(parents=True, exist_ok=True)
         copied = 0 if manifest_only else _copy_files(store, manifest, folder, tell)
         write_file(path, data)
-    except StorageError:
-        raise
     except OSError as error:
-        raise StorageError(
-            f"cannot write to {str(folder)!r}: {error.strerror}; name another folder"
-        ) from error
+        if isinstance(error, StorageError):
+            raise
+        reason = f"cannot write to {str(folder)!r}: {error.strerror}; name another folder"
+        raise StorageError(reason) from error
     return Made(manifest, path, copied)
 
 

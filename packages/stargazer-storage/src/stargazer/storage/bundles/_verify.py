@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import attrs
 from stargazer.assets import IntegrityError, StorageError
+from stargazer.storage.bundles.find import Bundle
 from stargazer.storage.bundles.manifest import BundleFile, is_url
 from stargazer.storage.cid import SumHasher, compute_cid_like
-
-if TYPE_CHECKING:
-    from stargazer.storage.bundles.find import Bundle
-    from stargazer.storage.store import Store
+from stargazer.storage.store import Store
 
 __all__ = ["Checked", "verify"]
 

@@ -34,7 +34,6 @@ from stargazer.storage.bundles.manifest import (
     is_url,
     loads,
     parse,
-    refuse,
     structure,
 )
 from stargazer.storage.files import write_file
@@ -95,10 +94,9 @@ class Lock:
             raise failed(f"{title} cannot be read", error) from error
         if not isinstance(files, dict):
             raise FormatError(f"{title}: expected an object of files, got {files!r:.100}")
-        titles = {name: f"{title}: {name!r:.100}" for name in files}
-        pinned = {name: structure(Pinned, item, titles[name], PINNED) for name, item in files.items()}
-        refuse((not item.cid, f"{titles[name]}: expected a cid") for name, item in pinned.items())
-        return below | pinned
+        return below | {
+            name: structure(Pinned, item, f"{title}: {name!r:.100}", PINNED) for name, item in files.items()
+        }
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The manifest with the CIDs that are pinned.

@@ -52,12 +52,12 @@ class Pinned:
 
     Attributes:
         size: bytes.
-        cid: content identifier; empty where only sums are known.
+        cid: content identifier.
         sha256, md5: checksums that public archives publish, in hexadecimal; empty where they are not known.
     """
 
     size: int
-    cid: str = ""
+    cid: str
     sha256: str = ""
     md5: str = ""
 
@@ -73,12 +73,14 @@ class BundleFile(Pinned):
 
     Attributes:
         name: its file name, unique in the bundle.
+        cid: empty where only sums are known.
         keyvalues: its metadata, without `provenance_cid`; empty for a provenance document.
         mirrors: URLs (or paths beside the manifest) of this file; `{cid}` and `{name}` are filled in.
         links: link fields whose CID is not known yet, to the name of the entry they point at.
     """
 
     name: str
+    cid: str = ""
     keyvalues: Mapping[str, str]
     mirrors: tuple[str, ...] = ()
     links: Mapping[str, str] = field(factory=dict)

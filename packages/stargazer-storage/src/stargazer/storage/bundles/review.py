@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stargazer.assets import FormatError, asset_class, provenance
 from stargazer.storage.additions import Addition
@@ -23,9 +22,7 @@ from stargazer.storage.bundles.manifest import BundleFile, Rules, refuse
 from stargazer.storage.checks import Checked, checked_one_by_one
 from stargazer.storage.cid import is_cid
 from stargazer.storage.ledger.claims import ended_by, statements_of, time_of
-
-if TYPE_CHECKING:
-    from stargazer.storage.store import Store
+from stargazer.storage.store import Store
 
 __all__ = ["accepted", "check_arrived", "enders_first", "followed", "needed", "scrutinised"]
 
@@ -70,26 +67,22 @@ def accepted(store: Store, documents: Mapping[str, provenance.Document]) -> dict
     """
 
     @functools.cache  # a document may claim as many records as there are documents that end one of its claims
-    def claimed(cid: str) -> Mapping[str, set[str]]:
-        files: dict[str, set[str]] = defaultdict(set)
-        for statement in statements_of(cid, documents[cid]):
-            files[statement.id].add(statement.file.cid)
-        return files
+    def claimed(cid: str) -> dict[str, str]:
+        return {statement.id: statement.file.cid for statement in statements_of(cid, documents[cid])}
 
     taken: dict[str, provenance.Document] = {}
     for cid, document in documents.items():
-        ended = set(ended_by(document))
-        claimants = {claimant for _, claimant in ended}
-        if missing := sorted(claimants - documents.keys()):
+        ended = ended_by(document)
+        if missing := sorted({claimant for _, claimant in ended} - documents.keys()):
             raise FormatError(f"provenance {cid}: ends what {missing[0]} says, which is not in the bundle")
-        files = {file for record, claimant in ended for file in claimed(claimant).get(record, ())}
-        touches_others = any(map(store.is_registered, claimants)) or (
-            isinstance(document, provenance.Amendment | provenance.Retraction) and files != {document.cid}
-        )
+        files = {claimed(claimant)[record] for record, claimant in ended if record in claimed(claimant)}
         becomes = statements_of(cid, document) if isinstance(document, provenance.Amendment) else ()
-        if store.is_registered(cid) or not (
-            touches_others or any(store.here(item.id) is not None for item in becomes)
-        ):
+        touches_others = (
+            (isinstance(document, provenance.Amendment | provenance.Retraction) and files != {document.cid})
+            or any(store.is_registered(claimant) for _, claimant in ended)
+            or any(store.here(item.id) is not None for item in becomes)
+        )
+        if store.is_registered(cid) or not touches_others:
             taken[cid] = document
     return taken
 
@@ -130,8 +123,7 @@ def followed(
         if cid in found or (document := read(cid)) is None:
             continue
         found[cid] = document
-        waiting += [claimant for _, claimant in ended_by(document)]
-        waiting += endings(cid)
+        waiting += [*endings(cid), *(claimant for _, claimant in ended_by(document))]
         if isinstance(document, provenance.Execution):
             files = {entry.cid for entry in document.inputs} - asked
             asked |= files
@@ -144,16 +136,16 @@ def enders_first(documents: Mapping[str, provenance.Document]) -> list[str]:
 
     Written to a ledger in this order, a record that was ended is not there at any moment, whatever stops the writing.
     """
-    enders: dict[str, set[str]] = {cid: set() for cid in documents}
+    sorter = TopologicalSorter[str](dict.fromkeys(documents, ()))
     for cid, document in documents.items():
         for _, claimant in ended_by(document):
-            enders.setdefault(claimant, set()).add(cid)
-    return [cid for cid in TopologicalSorter(enders).static_order() if cid in documents]
+            sorter.add(claimant, cid)
+    return [cid for cid in sorter.static_order() if cid in documents]
 
 
 def _rules(document: provenance.Document) -> Rules:
     """What keeps a document out."""
-    created = document.created_at if isinstance(document, provenance.Amendment) else ""
+    created = getattr(document, "created_at", "")  # of an amendment
     for time in (time_of(document), created or time_of(document)):
         yield not _TIME.fullmatch(time), f"it was not done at a time in UTC: {time!r:.40}"
     statements = list(statements_of("", document))
@@ -165,23 +157,20 @@ def _rules(document: provenance.Document) -> Rules:
         entries += document.inputs
         roles = {entry.role for entry in document.outputs}
         yield len(roles) < len(document.outputs), "two of its results have the same role"
-        words = [document.task, *(word for tool in document.tools for word in (tool.name, tool.version))]
-        yield (
-            not "".join(words).isprintable(),
-            "the name of its task or of a tool cannot be printed on a line",
-        )
+        words = [document.task, *(f"{tool.name}{tool.version}" for tool in document.tools)]
+        is_odd = not "".join(words).isprintable()
+        yield is_odd, "the name of its task or of a tool cannot be printed on a line"
     else:
-        makers = [] if isinstance(document, provenance.Supersession) else [document.made_by]
         yield not _RECORD.fullmatch(document.record), f"{document.record!r} is no id of a record"
-        for cid in filter(None, [*makers, *document.replaces]):
+        for cid in filter(None, [getattr(document, "made_by", ""), *document.replaces]):
             yield not is_cid(cid), f"{cid!r} is no CID of a document"
     for entry in entries:
         title, made_by = repr(entry.name or entry.role or "a file"), entry.provenance_cid
+        kind = entry.keyvalues.get("asset", "")
         reserved = entry.keyvalues.keys() & {"cid", "provenance_cid", "superseded"}
         yield not is_cid(entry.cid), f"{title} has no CID: {entry.cid!r}"
         yield not 0 <= entry.size < _LARGEST, f"{title} has an impossible size: {entry.size}"
-        is_none = entry.keyvalues.get("asset", "") in ("", "provenance")
-        yield is_none, f"{title} has no type, or that of provenance"
+        yield kind in ("", "provenance"), f"{title} has no type, or that of provenance"
         yield reserved, f"{title} has metadata of a reserved name: {', '.join(sorted(reserved))}"
         yield made_by and not is_cid(made_by), f"{title} names provenance by no CID: {made_by!r}"
 
