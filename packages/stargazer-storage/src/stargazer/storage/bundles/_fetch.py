@@ -26,7 +26,7 @@ from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Document, Entry, Execution
 from stargazer.storage import changes
 from stargazer.storage.bundles.find import Bundle, Maker, remember_bundle
-from stargazer.storage.bundles.manifest import BundleFile, Manifest, Pinned, is_url
+from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url
 from stargazer.storage.bundles.review import accepted, check_arrived, enders_first, needed, scrutinised
 from stargazer.storage.checks import Checked
 from stargazer.storage.cid import compute_cid
@@ -322,7 +322,7 @@ class _Fetch:
             first, entry.sums, objects.work, lambda _: None, others=others, size=entry.size, progress=progress
         ) as path:
             found = objects.adopt(path)
-        self.bundle.lock.pin(entry.name, Pinned(cid=found.cid, size=found.size, **entry.sums))
+        self.bundle.lock.pin(attrs.evolve(entry, cid=found.cid))
         return found
 
     def _tell(self, news: News) -> None:
@@ -368,11 +368,12 @@ class _Fetch:
         """
         store, entries = self.store, self._linked()
         as_added = {entry.name: as_stored(entry) for entry in entries}
-        here = set(store.claims.records(entry.id for entry in [*entries, *as_added.values()]))
+        ids = [entry.id for entry in (*entries, *as_added.values())]
+        before = store.claims.records(ids).keys()
         new = [
             entry  # of those that were registered with their bytes before there is nothing left to hold back
             for entry in entries
-            if entry.cid in self.brought or here.isdisjoint((entry.id, as_added[entry.name].id))
+            if entry.cid in self.brought or before.isdisjoint((entry.id, as_added[entry.name].id))
         ]
         checked, wrong = check_arrived(store, new, documents, self.folder)
         hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
@@ -389,12 +390,15 @@ class _Fetch:
         wanted = needed(ready, (entry.id for entry in entries))
         unknown = {cid: ready[cid] for cid in wanted if not store.is_registered(cid)}
         ended = {claim for document in unknown.values() for claim in ended_by(document)}
-        here |= {
+        told = {
             item.id
             for cid, document in unknown.items()
             for item in statements_of(cid, document)
             if (item.id, cid) not in ended
         }
+        here = (
+            told | store.claims.records(ids).keys()
+        )  # again: another process may have registered them meanwhile
         entries = [entry if entry.id in here else as_added[entry.name] for entry in entries]
         own = import_of(
             [self._as_imported(entry) for entry in entries if entry.id not in here],

@@ -22,18 +22,18 @@ from stargazer.assets import (
 )
 from stargazer.assets.addresses import without_secrets
 from stargazer.storage.bundles.manifest import (
+    ENTRY,
     LARGEST,
-    PINNED,
     SUFFIX,
     BundleFile,
     Manifest,
-    Pinned,
     dump,
     dumps,
     fill,
     is_url,
     loads,
     parse,
+    refuse,
     structure,
 )
 from stargazer.storage.files import write_file
@@ -78,8 +78,8 @@ class Lock:
     path: Path
     fallback: Path | None = None
 
-    def read(self) -> dict[str, Pinned]:
-        """What is pinned so far.
+    def read(self) -> dict[str, BundleFile]:
+        """What is pinned so far: the size, CID and sums of entries, by name.
 
         Raises:
             FormatError: the file is no lock.
@@ -94,9 +94,12 @@ class Lock:
             raise failed(f"{title} cannot be read", error) from error
         if not isinstance(files, dict):
             raise FormatError(f"{title}: expected an object of files, got {files!r:.100}")
-        return below | {
-            name: structure(Pinned, item, f"{title}: {name!r:.100}", PINNED) for name, item in files.items()
-        }
+        pinned = {}
+        for name, item in files.items():
+            body = {"name": name, "keyvalues": {}, **(item if isinstance(item, dict) else {})}
+            pinned[name] = structure(BundleFile, body, f"{title}: {name!r:.100}", ENTRY)
+        refuse((not item.cid, f"{title}: {name!r:.100} has no cid") for name, item in pinned.items())
+        return below | pinned
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The manifest with the CIDs that are pinned.
@@ -109,7 +112,7 @@ class Lock:
         files = (self._applied(entry, pinned.get(entry.name)) for entry in manifest.files)
         return attrs.evolve(manifest, files=tuple(files))
 
-    def _applied(self, entry: BundleFile, known: Pinned | None) -> BundleFile:
+    def _applied(self, entry: BundleFile, known: BundleFile | None) -> BundleFile:
         if entry.cid or known is None:
             return entry
         changed = [kind for kind, text in entry.sums.items() if known.sums.get(kind, text) != text]
@@ -121,7 +124,7 @@ class Lock:
             )
         return attrs.evolve(entry, cid=known.cid)
 
-    def pin(self, name: str, pinned: Pinned) -> None:
+    def pin(self, entry: BundleFile) -> None:
         """Write down what an entry turned out to be; what is pinned stays.
 
         Raises:
@@ -132,17 +135,20 @@ class Lock:
             if self.fallback is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked_folder(self.path.parent):  # one writer at a time
-                known = Lock(self.path).read()
-                if known.setdefault(name, pinned).cid != pinned.cid:
+                pinned = {entry.name: entry, **Lock(self.path).read()}
+                if pinned[entry.name].cid != entry.cid:
                     raise IntegrityError(
-                        f"entry {name!r} is pinned as {known[name].cid} in {str(self.path)!r}, and what came now is "
-                        f"{pinned.cid}"
+                        f"entry {entry.name!r} is pinned as {pinned[entry.name].cid} in {str(self.path)!r}, and what "
+                        f"came now is {entry.cid}"
                     )
-                write_file(self.path, dumps(LOCK_SCHEMA, {"files": known}))
+                files = {
+                    name: {"cid": item.cid, "size": item.size, **item.sums} for name, item in pinned.items()
+                }
+                write_file(self.path, dumps(LOCK_SCHEMA, {"files": files}))
         except OSError as error:
             if self.fallback is None or isinstance(error, StorageError):
                 raise failed(f"the lock {str(self.path)!r} cannot be written", error) from error
-            Lock(self.fallback).pin(name, pinned)
+            Lock(self.fallback).pin(entry)
 
 
 @attrs.frozen(kw_only=True)

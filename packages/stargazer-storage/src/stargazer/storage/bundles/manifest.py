@@ -18,9 +18,9 @@ from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Execution
 from stargazer.storage.cid import normal
 
-__all__ = ["LARGEST", "PINNED", "SUFFIX", "BundleFile", "Environment", "Manifest", "Pinned", "Rules",
-           "check_name", "differences", "dump", "dumps", "environment_here", "fill", "is_url", "loads", "parse",
-           "refuse", "requirements", "structure"]  # fmt: skip
+__all__ = ["ENTRY", "LARGEST", "SUFFIX", "BundleFile", "Environment", "Manifest", "Rules", "check_name",
+           "differences", "dump", "dumps", "environment_here", "fill", "is_url", "loads", "parse", "refuse",
+           "requirements", "structure"]  # fmt: skip
 
 SCHEMA = "bundle/1"
 SUFFIX = ".bundle.json"
@@ -47,43 +47,32 @@ Rules: TypeAlias = Iterator[tuple[object, str]]
 
 
 @frozen(kw_only=True)
-class Pinned:
-    """Which bytes a file holds.
-
-    Attributes:
-        size: bytes.
-        cid: content identifier.
-        sha256, md5: checksums that public archives publish, in hexadecimal; empty where they are not known.
-    """
-
-    size: int
-    cid: str
-    sha256: str = ""
-    md5: str = ""
-
-    @property
-    def sums(self) -> dict[str, str]:
-        """The checksums that are known, by their kinds, as hashlib writes them."""
-        return {kind: text.lower() for kind in ("sha256", "md5") if (text := getattr(self, kind))}
-
-
-@frozen(kw_only=True)
-class BundleFile(Pinned):
+class BundleFile:
     """One file of a bundle.
 
     Attributes:
         name: its file name, unique in the bundle.
-        cid: empty where only sums are known.
+        size: bytes.
+        cid: content identifier; empty where only sums are known.
+        sha256, md5: checksums that public archives publish, in hexadecimal, where no CID is known yet.
         keyvalues: its metadata, without `provenance_cid`; empty for a provenance document.
         mirrors: URLs (or paths beside the manifest) of this file; `{cid}` and `{name}` are filled in.
         links: link fields whose CID is not known yet, to the name of the entry they point at.
     """
 
     name: str
+    size: int
     cid: str = ""
+    sha256: str = ""
+    md5: str = ""
     keyvalues: Mapping[str, str]
     mirrors: tuple[str, ...] = ()
     links: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """The checksums that are known, by their kinds, as hashlib writes them."""
+        return {kind: text.lower() for kind in ("sha256", "md5") if (text := getattr(self, kind))}
 
     @property
     def id(self) -> str:
@@ -133,9 +122,8 @@ class Manifest:
     @property
     def documents(self) -> list[BundleFile]:
         """The provenance documents as entries; no manifest says their sizes."""
-        return [
-            BundleFile(name=f"provenance {cid}", cid=cid, size=0, keyvalues={}) for cid in self.provenance
-        ]
+        names = {cid: f"provenance {cid}" for cid in self.provenance}
+        return [BundleFile(name=name, size=0, cid=cid, keyvalues={}) for cid, name in names.items()]
 
 
 # reading and writing
@@ -159,7 +147,8 @@ def parse(data: bytes, *, remote: bool) -> Manifest:
 
 def dump(manifest: Manifest) -> bytes:
     """The manifest as JSON for people and programs; what is empty is left out."""
-    return dumps(SCHEMA, _said(manifest))
+    body = asdict(manifest, filter=lambda attribute, value: attribute.name == "size" or bool(value))
+    return dumps(SCHEMA, body)
 
 
 def loads(data: bytes, title: str, schema: str) -> dict[str, Any]:
@@ -188,7 +177,7 @@ def loads(data: bytes, title: str, schema: str) -> dict[str, Any]:
 def dumps(schema: str, body: Mapping[str, Any]) -> bytes:
     """A small file for people and programs, which `loads` reads."""
     pairs = {"stargazer": schema, **body}
-    return (json.dumps(pairs, indent=1, ensure_ascii=False, default=_said) + "\n").encode()
+    return (json.dumps(pairs, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def structure(kind: type[T], body: object, title: str, readers: Mapping[str, Reader]) -> T:
@@ -229,11 +218,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     times = Counter(key for key, _ in pairs)
     refuse((count > 1, f"the key {key!r:.100} is there twice") for key, count in times.items())
     return dict(pairs)
-
-
-def _said(item: AttrsInstance) -> dict[str, Any]:
-    """The fields that are not empty; a size is always said."""
-    return asdict(item, filter=lambda attribute, value: attribute.name == "size" or bool(value))
 
 
 # the values of a manifest
@@ -286,23 +270,20 @@ def _entries(value: object, title: str) -> tuple[BundleFile, ...]:
     items = _list(value, title, read=lambda item, _: item, most=MOST_FILES, what="files, at most 100,000")
     for number, item in enumerate(items, 1):
         name = f" ({item.get('name')!r:.100})" if isinstance(item, dict) else ""
-        found.append(structure(BundleFile, item, f"entry {number}{name}", _ENTRY))
+        found.append(structure(BundleFile, item, f"entry {number}{name}", ENTRY))
     return tuple(found)
 
 
-PINNED: Mapping[str, Reader] = {
+_MIRRORS = partial(_list, read=partial(_text, most=4096), most=50, what="up to 50 URLs")
+ENTRY: Mapping[str, Reader] = {
+    "name": partial(_text, most=255),  # bytes, as file systems have it
     "size": _size,
     "cid": _cid,
     "sha256": partial(_matching, pattern="[0-9a-fA-F]{64}", expected="64 hexadecimal digits"),
     "md5": partial(_matching, pattern="[0-9a-fA-F]{32}", expected="32 hexadecimal digits"),
-}
-_MIRRORS = partial(_list, read=partial(_text, most=4096), most=50, what="up to 50 URLs")
-_ENTRY: Mapping[str, Reader] = {
-    "name": partial(_text, most=255),  # bytes, as file systems have it
     "keyvalues": _pairs,
     "mirrors": _MIRRORS,
     "links": _pairs,
-    **PINNED,
 }
 _PACKAGES = partial(_matching, pattern=_PACKAGE, expected="a package: name==version")
 _ENVIRONMENT: Mapping[str, Reader] = {
