@@ -253,15 +253,19 @@ class _Fetch:
         """Bring the one file that several entries may name."""
         first = group[0]
         try:
-            if found := self._present(first.cid):
-                self._tell(News(first.name, "here", first.size, first.size))
-            else:
-                found = self._move(first)
+            found = self._present(first.cid)
+            state: Literal["done", "here"] = "here" if found else "done"
+            if found is None:
+                self._tell(News(first.name, "moving", 0, first.size))
+                found = self._make(first, maker) if (maker := self.bundle.maker) else self._download(first)
+                self.store.verified.remember(found)
+                self.brought[found.cid] = found.size
             for entry in group:
                 if entry.size != found.size:
                     raise IntegrityError(
                         f"the manifest says {entry.size:,} bytes, the file with its CID has {found.size:,}"
                     )
+            self._tell(News(first.name, state, first.size, first.size))
             self.arrived |= {entry.name: attrs.evolve(entry, cid=found.cid) for entry in group}
         except StargazerError as error:
             for entry in group:
@@ -277,15 +281,6 @@ class _Fetch:
         except IntegrityError:
             self.store.objects.quarantine(cid)
             return None
-        return found
-
-    def _move(self, entry: BundleFile) -> StoredObject:
-        """The object of an entry that was not here."""
-        self._tell(News(entry.name, "moving", 0, entry.size))
-        found = self._make(entry, self.bundle.maker) if self.bundle.maker else self._download(entry)
-        self.store.verified.remember(found)
-        self.brought[found.cid] = found.size
-        self._tell(News(entry.name, "done", entry.size, entry.size))
         return found
 
     def _make(self, entry: BundleFile, maker: Maker) -> StoredObject:
@@ -429,16 +424,10 @@ class _Fetch:
                 linked.append(attrs.evolve(entry, keyvalues={**entry.keyvalues, **links}, links={}))
         return linked
 
-    def _as_imported(self, entry: BundleFile) -> Entry:
-        urls = (without_secrets(target) for target in self.bundle.targets(entry) if is_url(target))
-        made = f"{entry.name}, {self.bundle.origin}" if self.bundle.origin else ""
-        return Entry(
-            cid=entry.cid,
-            keyvalues=entry.keyvalues,
-            name=entry.name,
-            size=entry.size,
-            origin=made or next(urls, entry.name),
-        )
+    def _as_imported(self, file: BundleFile) -> Entry:
+        urls = (without_secrets(target) for target in self.bundle.targets(file) if is_url(target))
+        origin = f"{file.name}, {self.bundle.origin}" if self.bundle.origin else next(urls, file.name)
+        return Entry(cid=file.cid, keyvalues=file.keyvalues, name=file.name, size=file.size, origin=origin)
 
     def _mirrors(self) -> dict[str, list[str]]:
         """Where the files may be had again; a URL with a query is left out, for it may be signed."""

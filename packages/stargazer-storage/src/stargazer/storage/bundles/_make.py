@@ -10,7 +10,7 @@ import itertools
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -149,7 +149,8 @@ def documents_of(store: Store, records: Iterable[IpFile]) -> dict[str, Document]
     """
     read = functools.cache(store.document)
 
-    @functools.cache
+    enders: dict[str, list[str]] = defaultdict(list)
+
     def makers(file: str) -> list[str]:
         return [*store.documents(file), *store.documents(file, "amended")]
 
@@ -159,16 +160,15 @@ def documents_of(store: Store, records: Iterable[IpFile]) -> dict[str, Document]
         return {statement.id: statement.file.cid for statement in statements_of(cid, read(cid))}
 
     @functools.cache
-    def endings_of(file: str) -> Mapping[str, list[str]]:
-        """What ends a claim on a file, by the document that made the claim."""
-        found: dict[str, list[str]] = defaultdict(list)
+    def look_up_endings(file: str) -> None:
         for ending in [*store.documents(file, "amended"), *store.documents(file, "retracted")]:
             for _, claimant in ended_by(read(ending)):
-                found[claimant].append(ending)
-        return found
+                enders[claimant].append(ending)
 
     def endings(cid: str) -> list[str]:
-        return [ending for file in set(claimed(cid).values()) for ending in endings_of(file).get(cid, ())]
+        for file in claimed(cid).values():
+            look_up_endings(file)
+        return enders[cid]
 
     first = [cid for item in records for cid in makers(item.cid) if item.id in claimed(cid)]
     return followed(first, read, endings, makers)

@@ -122,8 +122,9 @@ class Manifest:
     @property
     def documents(self) -> list[BundleFile]:
         """The provenance documents as entries; no manifest says their sizes."""
-        names = {cid: f"provenance {cid}" for cid in self.provenance}
-        return [BundleFile(name=name, size=0, cid=cid, keyvalues={}) for cid, name in names.items()]
+        return [
+            BundleFile(name=f"provenance {cid}", size=0, cid=cid, keyvalues={}) for cid in self.provenance
+        ]
 
 
 # reading and writing
