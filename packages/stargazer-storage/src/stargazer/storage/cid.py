@@ -14,20 +14,18 @@ import re
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from stargazer.assets import FormatError, StorageError
+from stargazer.storage.threads import check_interrupted
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
 __all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "TEST_CID_V1", "UNIXFS_V0_2015",
-           "UNIXFS_V1_2025", "CidHasher", "Hasher", "Profile", "SumHasher", "cid_from_leaves", "cid_text",
-           "compute_cid", "compute_cid_like", "fits_another_profile", "hash_file", "is_block", "is_cid",
-           "normal"]  # fmt: skip
-
-T = TypeVar("T")
+           "UNIXFS_V1_2025", "CidHasher", "Profile", "SumHasher", "Tree", "cid_text", "compute_cid",
+           "compute_cid_like", "fits_another_profile", "hash_file", "is_block", "is_cid", "normal"]  # fmt: skip
 
 RAW, DAG_PB = 0x55, 0x70
 """The multicodec of a leaf that is nothing but bytes of the file, and that of a UnixFS node."""
@@ -108,19 +106,16 @@ def compute_cid_like(path: str | os.PathLike[str], cid: str) -> str:
     Raises:
         OSError, StorageError: as compute_cid().
     """
-    found = compute_cid(path)
-    if found == cid:
-        return cid
     with _opened(path) as (fd, size):
-        return cid if fits_another_profile(fd, size, cid) else found
+        found = hash_file(fd, size)
+        return cid if found == cid or fits_another_profile(fd, size, cid) else found
 
 
 def fits_another_profile(fd: int, size: int, cid: str) -> bool:
     """Whether the first `size` bytes of an open file have this CID in a published layout other than Pinata's."""
     # The profile that fits is remembered nowhere: files of other layouts, and damaged ones, pay by being read again.
     if is_block(cid):
-        with SumHasher(fd, ["sha256"]) as hasher:
-            return cid_text(RAW, bytes.fromhex(hasher.finish(size)["sha256"])) == cid
+        return cid_text(RAW, bytes.fromhex(SumHasher(fd, ["sha256"]).finish(size)["sha256"])) == cid
     return any(hash_file(fd, size, profile) == cid for profile in PROFILES[1:])
 
 
@@ -130,22 +125,8 @@ def hash_file(fd: int, size: int, profile: Profile = PINATA) -> str:
     Raises:
         EOFError: if the file is shorter than `size`.
     """
-    with CidHasher(fd, profile) as hasher:
+    with closing(CidHasher(fd, profile)) as hasher:
         return hasher.finish(size)
-
-
-def cid_from_leaves(digests: Iterable[bytes], size: int, profile: Profile = PINATA) -> str:
-    """The CID of a file of `size` bytes whose leaves have these SHA-256 digests, in order.
-
-    Raises:
-        ValueError: if the number of digests does not fit the size.
-    """
-    digests, tree = list(digests), _Tree(profile)
-    if len(digests) != max(1, -(-size // profile.leaf_size)):
-        raise ValueError(f"{size} bytes do not make {len(digests)} leaves of {profile.leaf_size} bytes")
-    for number, digest in enumerate(digests):
-        tree.add(_leaf(profile, digest, min(profile.leaf_size, size - number * profile.leaf_size)))
-    return tree.cid()
 
 
 @contextmanager
@@ -171,10 +152,10 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[int, int]]:
 # hashing a file while it grows
 
 
-class Hasher(Generic[T]):
-    """Hashes a file that grows: whole blocks in threads of its own, as soon as they are there.
+class CidHasher:
+    """Computes the CID of a file that grows: whole blocks in threads of its own, as soon as they are there.
 
-        >>> with CidHasher(fd) as hasher:
+        >>> with closing(CidHasher(fd)) as hasher:
         ...     for piece in pieces:
         ...         written += os.write(fd, piece)
         ...         hasher.advance(written)
@@ -185,103 +166,81 @@ class Hasher(Generic[T]):
         EOFError: it is shorter than was said.
     """
 
-    def __init__(self, fd: int, leaf_size: int, threads: int) -> None:
-        self._fd, self._leaf_size, self._threads = fd, leaf_size, threads
-        self._block_size = max(1, BLOCK_SIZE // leaf_size) * leaf_size
+    def __init__(self, fd: int, profile: Profile = PINATA) -> None:
+        self._fd, self._leaf_size, self._tree = fd, profile.leaf_size, Tree(profile)
+        self._block_size = max(1, BLOCK_SIZE // profile.leaf_size) * profile.leaf_size
         self._given = 0
         self._waiting: deque[Future[list[_Child]]] = deque()
         self._pool: ThreadPoolExecutor | None = None
-
-    def __enter__(self) -> Self:
-        return self
 
     def advance(self, size: int) -> None:
         """Go on: the file has at least `size` bytes now, and those before them do not change any more."""
         # the last block is left to finish(): a small file needs no thread
         while size - self._given > self._block_size:
+            check_interrupted()
             if self._pool is None:
                 from concurrent.futures import ThreadPoolExecutor
 
-                self._pool = ThreadPoolExecutor(self._threads, "stargazer-hash")
+                self._pool = ThreadPoolExecutor(_THREADS, "stargazer-hash")
             if len(self._waiting) == _AHEAD:
-                self._take(self._waiting.popleft().result())
+                self._add(self._waiting.popleft().result())
             end = self._given + self._block_size
             self._waiting.append(self._pool.submit(self._hash, self._given, end))
             self._given = end
 
-    def finish(self, size: int) -> T:
-        """What was computed of the file, which has `size` bytes; the hasher is of no use afterwards."""
+    def finish(self, size: int) -> str:
+        """The CID of the file, which has `size` bytes; the hasher is of no use afterwards."""
         self.advance(size)
         while self._waiting:
-            self._take(self._waiting.popleft().result())
-        self._take(self._hash(self._given, size))
-        return self._result()
+            self._add(self._waiting.popleft().result())
+        self._add(self._hash(self._given, size))
+        return self._tree.cid()
 
-    def close(self, *_: object) -> None:
+    def close(self) -> None:
         """Give up; nothing reads the file any more when this returns."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    __exit__ = close
-
     def _hash(self, start: int, end: int) -> list[_Child]:
-        """The leaves of a block, in a thread; a file without bytes has one."""
-        leaves = []
-        for at in range(start, max(end, start + 1), self._leaf_size):
-            length = min(self._leaf_size, end - at)
-            data = os.pread(self._fd, length, at)
-            if len(data) < length:
-                raise EOFError
-            leaves += self._leaves(data)
-        return leaves
+        """The leaves of a block, in any thread; a file without bytes has one."""
+        starts = range(start, max(end, start + 1), self._leaf_size)
+        return [self._tree.leaf(_read(self._fd, min(self._leaf_size, end - at), at)) for at in starts]
 
-    def _leaves(self, data: bytes) -> list[_Child]:
-        """What becomes of a leaf's bytes, in a thread."""
-        raise NotImplementedError
-
-    def _take(self, leaves: list[_Child]) -> None:
-        """Go on with the next block's leaves, in the file's order."""
-
-    def _result(self) -> T:
-        raise NotImplementedError
-
-
-class CidHasher(Hasher[str]):
-    """Computes the CID of a file that grows."""
-
-    def __init__(self, fd: int, profile: Profile = PINATA) -> None:
-        super().__init__(fd, profile.leaf_size, _THREADS)
-        self._profile, self._tree = profile, _Tree(profile)
-
-    def _leaves(self, data: bytes) -> list[_Child]:
-        before, after = _leaf_frame(self._profile, len(data))
-        digest = hashlib.sha256(before)
-        digest.update(data)
-        digest.update(after)
-        return [_leaf(self._profile, digest.digest(), len(data))]
-
-    def _take(self, leaves: list[_Child]) -> None:
+    def _add(self, leaves: list[_Child]) -> None:
         for leaf in leaves:
             self._tree.add(leaf)
 
-    def _result(self) -> str:
-        return self._tree.cid()
 
-
-class SumHasher(Hasher[dict[str, str]]):
-    """Computes checksums of a file that grows, in hexadecimal: `sha256`, `md5`."""
+class SumHasher:
+    """Computes checksums of a file that grows, in hexadecimal (`sha256`, `md5`); used like a CidHasher."""
 
     def __init__(self, fd: int, names: Iterable[str]) -> None:
-        super().__init__(fd, LEAF_SIZE, 1)  # one thread, so in order
+        self._fd, self._done = fd, 0
         self._digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
 
-    def _leaves(self, data: bytes) -> list[_Child]:
-        for digest in self._digests.values():
-            digest.update(data)
-        return []
+    def advance(self, size: int) -> None:
+        """Go on, in this thread."""
+        while self._done < size:
+            check_interrupted()
+            data = _read(self._fd, min(BLOCK_SIZE, size - self._done), self._done)
+            for digest in self._digests.values():
+                digest.update(data)
+            self._done += len(data)
 
-    def _result(self) -> dict[str, str]:
+    def finish(self, size: int) -> dict[str, str]:
+        """The checksums of the file, which has `size` bytes."""
+        self.advance(size)
         return {name: digest.hexdigest() for name, digest in self._digests.items()}
+
+    def close(self) -> None:
+        """There is nothing to give up."""
+
+
+def _read(fd: int, length: int, start: int) -> bytes:
+    data = os.pread(fd, length, start)
+    if len(data) < length:
+        raise EOFError
+    return data
 
 
 # UnixFS nodes
@@ -295,21 +254,22 @@ class _Child(NamedTuple):
     total: int
 
 
-class _Tree:
+class Tree:
     """Leaves joined by nodes as soon as a node is full, so that no more than one node a level is held."""
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._levels: list[list[_Child]] = [[]]
 
-    def cid(self) -> str:
-        """The CID of the root over all; nothing can be added afterwards."""
-        level = 0
-        while level < len(self._levels) - 1 or len(self._levels[level]) > 1:
-            self.add(self._joined(self._levels[level]), level + 1)
-            level += 1
-        root = self._levels[level][0].cid
-        return cid_text(DAG_PB if root.startswith(_SHA2_256) else root[1], root[-32:])
+    def leaf(self, data: bytes) -> _Child:
+        """A leaf with these bytes, to be added in its turn."""
+        if self._profile.raw_leaves:
+            block, codec = data, RAW
+        else:  # a node without children, whose UnixFS is {Type: File, Data, filesize}
+            unixfs = b"\x08\x02" + (_field(0x12, data) if data else b"") + b"\x18" + _varint(len(data))
+            block, codec = _field(0x0A, unixfs), DAG_PB
+        cid = _binary(codec, hashlib.sha256(block).digest(), self._profile.version)
+        return _Child(cid, len(data), len(block))
 
     def add(self, child: _Child, level: int = 0) -> None:
         """Append a leaf, or a node of a higher level."""
@@ -320,6 +280,14 @@ class _Tree:
             self.add(self._joined(row), level + 1)
             row.clear()
         row.append(child)
+
+    def cid(self) -> str:
+        """The CID of the root over all; nothing can be added afterwards."""
+        for level, row in enumerate(self._levels):  # which grows meanwhile
+            if level < len(self._levels) - 1 or len(row) > 1:
+                self.add(self._joined(row), level + 1)
+        root = self._levels[-1][0].cid
+        return cid_text(DAG_PB if root.startswith(_SHA2_256) else root[1], root[-32:])
 
     def _joined(self, children: list[_Child]) -> _Child:
         """The node over these children: PBLink{Hash, Name, Tsize}... then Data = UnixFS{Type: File, sizes}."""
@@ -333,22 +301,6 @@ class _Tree:
         return _Child(cid, size, len(block) + sum(child.total for child in children))
 
 
-def _leaf(profile: Profile, digest: bytes, length: int) -> _Child:
-    """A leaf with `length` bytes of the file, whose block has this SHA-256."""
-    codec = RAW if profile.raw_leaves else DAG_PB
-    total = length + sum(map(len, _leaf_frame(profile, length)))
-    return _Child(_binary(codec, digest, profile.version), length, total)
-
-
-def _leaf_frame(profile: Profile, length: int) -> tuple[bytes, bytes]:
-    """What stands before and after the data in a leaf's block: nothing unless it is a node itself."""
-    if profile.raw_leaves:
-        return b"", b""
-    before = b"\x08\x02" + (b"\x12" + _varint(length) if length else b"")
-    after = b"\x18" + _varint(length)
-    return b"\x0a" + _varint(len(before) + length + len(after)) + before, after
-
-
 def _binary(codec: int, digest: bytes, version: int) -> bytes:
     """A CID as nodes hold it; version 0 is for nodes only, and has no codec."""
     return (_SHA2_256 if codec == DAG_PB and version == 0 else bytes((1, codec)) + _SHA2_256) + digest
@@ -359,12 +311,7 @@ def _field(tag: int, value: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80,)) + _varint(number >> 7)
 
 
 # CIDs as others write them
@@ -443,7 +390,7 @@ def _decoded(text: str) -> bytes:
     for character in body:
         number = number * len(digits) + digits.index(character)
     bits = len(digits).bit_length() - 1
-    if len(digits) != 1 << bits:
+    if base in "zk":
         zeros = len(body) - len(body.lstrip(digits[0]))
         return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
     size, spare = divmod(bits * len(body), 8)

@@ -44,7 +44,7 @@ def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
         OSError: if the target cannot be written.
     """
     with _reading(source) as (reader, size), opened(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writer:
-        with CidHasher(writer) as hasher:
+        with contextlib.closing(CidHasher(writer)) as hasher:
             _copy(reader, writer, size, hasher.advance)
             if size > BLOCK_SIZE:
                 # while the last blocks are hashed; many small files are synced together later
