@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.assets import StargazerError
 from stargazer.assets.provenance import Execution
+from stargazer.storage.ledger.memo import executions
 from stargazer.storage.lineage._diff import Divergence, between, changed, inputs_between, told
 from stargazer.storage.lineage._render import one_line
 from stargazer.storage.lineage._why import Step
@@ -60,7 +61,7 @@ def find_nearest(store: Store, call: Execution) -> Nearest | None:
     Args:
         call: what is known of the execution before it.
     """
-    for cid in store.executions_with(call.run_key) if call.run_key else ():
+    for cid in executions(store.index, call.run_key) if call.run_key else ():
         if note := _why_it_does_not_count(store, cid):
             return Nearest(cid, note)
     found: list[Nearest] = []
@@ -112,9 +113,8 @@ def _candidates(store: Store, call: Execution) -> list[str]:
     """Executions of the same task, those that read most of the same files first."""
     cids = list(dict.fromkeys(entry.cid for entry in call.inputs))[:_MOST_FILES]
     sharing = _SHARING.format(marks=", ".join("?" * len(cids)))
-    with store.index.reading() as connection:
-        found = connection.execute(sharing, (*cids, call.task, _LOOKED_AT)).fetchall()
-        found += connection.execute(_LATEST, (call.task, _LOOKED_AT)).fetchall()
+    found = store.index.rows(sharing, *cids, call.task, _LOOKED_AT)
+    found += store.index.rows(_LATEST, call.task, _LOOKED_AT)
     return list(dict.fromkeys(cid for (cid,) in found))[:_LOOKED_AT]
 
 
