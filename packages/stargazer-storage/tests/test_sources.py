@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from stargazer.assets import InvalidAssetError
+from stargazer.storage.download import sources
 from stargazer.storage.download.http import SourceError, open_url, refusal, without_secrets
 from stargazer.storage.download.sources import (
     Gateway,
@@ -136,9 +137,16 @@ def test_the_token_goes_to_the_gateway_alone() -> None:
         gateway.close()
 
 
-def test_the_token_is_not_sent_unencrypted() -> None:
-    assert Gateway("http://example.org", "hush")._headers() == {}
-    assert Gateway("https://example.org", "hush")._headers() != {}
+@pytest.mark.parametrize(("scheme", "sent"), [("http", {}), ("https", {"x-pinata-gateway-token": "hush"})])
+def test_the_token_is_not_sent_unencrypted(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, sent: dict[str, str]
+) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(sources, "open_url", lambda url, *, headers, **_: asked.append(headers))
+
+    Gateway(f"{scheme}://example.org", "hush").open(CID, 0)
+
+    assert asked == [sent]
 
 
 def test_cookies_are_not_kept_and_compression_not_asked_for() -> None:

@@ -42,7 +42,6 @@ _PASSING = frozenset({408, 409, 423, 425, 429, 460})  # 460 is TUS's checksum mi
 _REDIRECTS = {301, 302, 303, 307, 308}
 _COMPRESSED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zst")
 _SLOWEST = 2.0  # seconds between requests, at most: half the rate of Pinata's free plan (60 a minute)
-_CALM = 20  # requests let through in a row after which the pace doubles
 
 _FAILURES = {
     "ProxyError": "cannot be reached: the proxy refuses (HTTP_PROXY, HTTPS_PROXY)",
@@ -157,7 +156,7 @@ class Pace:
     def __init__(self, sleep: Callable[[float], object]) -> None:
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._next, self._calm, self.interval = 0.0, 0, 0.0
+        self._next, self.interval = 0.0, 0.0
 
     def wait(self) -> None:
         """Wait for this request's turn."""
@@ -171,18 +170,13 @@ class Pace:
     def slower(self, seconds: float) -> None:
         """The service said 429: nobody asks for so many seconds, and then more slowly."""
         with self._lock:
-            self._calm = 0
             self.interval = min(_SLOWEST, max(0.25, 2 * self.interval))
             self._next = max(self._next, time.monotonic() + seconds)
 
     def accepted(self) -> None:
-        """A request was let through."""
-        if self.interval:
-            with self._lock:
-                self._calm += 1
-                if self._calm >= _CALM:
-                    self._calm = 0
-                    self.interval = self.interval / 2 if self.interval > 0.1 else 0.0
+        """A request was let through: twenty of them nearly double the pace."""
+        with self._lock:
+            self.interval = 0.97 * self.interval if self.interval > 0.1 else 0.0
 
 
 def may_pass(status: int) -> bool:
@@ -346,7 +340,7 @@ def open_url(
 
 def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> requests.Response:
     """The answer after redirects: its status is 200, 206 or, for an offset, 416."""
-    first = here = _split(url)
+    first = here = urlsplit(url)
     for _ in range(MOST_REDIRECTS + 1):
         sent = {"Range": f"bytes={offset}-"} if offset else {}
         if here[:2] == first[:2]:
@@ -355,7 +349,9 @@ def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> reque
         if response.status_code not in _REDIRECTS:
             break
         response.close()
-        there = _split(urljoin(urlunsplit(here), response.headers.get("Location", "")), "redirects to")
+        there = parse_url(urljoin(urlunsplit(here), response.headers.get("Location", "")))
+        if there is None:
+            raise SourceError("redirects to no http or https URL")
         if why := refusal(first, here, there, same=same):
             raise SourceError(f"redirects to {without_secrets(urlunsplit(there))!r}, {why}: not followed")
         here = there
@@ -371,13 +367,6 @@ def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> reque
         wait=retry_after(response.headers.get("Retry-After", "")),
         status=status,
     )
-
-
-def _split(url: str, what: str = "the address is") -> SplitResult:
-    parts = parse_url(url)
-    if parts is None:
-        raise SourceError(f"{what} no http or https URL")
-    return parts
 
 
 def _extent(response: requests.Response, offset: int) -> tuple[int, int | None]:
@@ -474,7 +463,7 @@ def _is_private(host: str) -> bool:
     if _is_loopback(host):
         return True
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return False
-    return any(not ipaddress.ip_address(address.partition("%")[0]).is_global for address in found)
+    return any(not ipaddress.ip_address(entry[4][0]).is_global for entry in found)
