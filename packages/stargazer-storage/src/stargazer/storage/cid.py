@@ -345,11 +345,9 @@ def normal(cid: str) -> str:
         data = _decoded(cid)
         if data.startswith(_SHA2_256) and len(data) == 34:
             return cid_text(DAG_PB, data[2:])
-        if data[:1] != b"\x01":
-            raise FormatError("unknown version, or no CID at all")
         head = _HEAD.match(data)
         if head is None:
-            raise FormatError("malformed number: truncated or too long")
+            raise FormatError("unknown version, malformed, or no CID at all")
         codec, function = (
             sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint)) for varint in head.groups()
         )
@@ -378,7 +376,7 @@ def _decoded(text: str) -> bytes:
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_=-]{2,128}", text):
         raise FormatError("no CID has such characters or such a length")
     base, body = ("z", text) if text.startswith("Qm") else (text[0], text[1:])
-    if base in "bB" and body != (body.lower() if base == "b" else body.upper()):
+    if base in "bB" and text not in (text.lower(), text.upper()):
         raise FormatError("small and capital letters are mixed")
     if base in "fFbBkK":
         base, body = base.lower(), body.lower()
@@ -390,9 +388,8 @@ def _decoded(text: str) -> bytes:
     for character in body:
         number = number * len(digits) + digits.index(character)
     bits = len(digits).bit_length() - 1
-    if base in "zk":
-        zeros = len(body) - len(body.lstrip(digits[0]))
-        return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    if base in "zk":  # numbers: a digit of zero in front is a byte of zeros, with which no CID begins
+        return b"" if body[0] == digits[0] else number.to_bytes((number.bit_length() + 7) // 8, "big")
     size, spare = divmod(bits * len(body), 8)
     if spare >= bits or number % (1 << spare):
         raise FormatError("its last character is wrong")
