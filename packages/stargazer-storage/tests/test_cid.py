@@ -21,9 +21,6 @@ from stargazer.storage.cid import (
     PINATA,
     PROFILES,
     RAW,
-    TEST_CID_V1,
-    UNIXFS_V0_2015,
-    UNIXFS_V1_2025,
     CidHasher,
     Profile,
     SumHasher,
@@ -36,6 +33,7 @@ from stargazer.storage.cid import (
     normal,
 )
 
+_, UNIXFS_V0_2015, TEST_CID_V1, UNIXFS_V1_2025 = PROFILES
 VECTORS = json.loads((Path(__file__).parent / "cid_vectors.json").read_text())
 GOLDEN = VECTORS["vectors"]
 NAMED = {name: Profile(**values) for name, values in VECTORS["profiles"].items()}

@@ -23,9 +23,9 @@ from stargazer.storage.threads import check_interrupted
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "TEST_CID_V1", "UNIXFS_V0_2015",
-           "UNIXFS_V1_2025", "CidHasher", "Profile", "SumHasher", "Tree", "cid_text", "compute_cid",
-           "compute_cid_like", "fits_another_profile", "hash_file", "is_block", "is_cid", "normal"]  # fmt: skip
+__all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "CidHasher", "Profile", "SumHasher",
+           "Tree", "cid_text", "compute_cid", "compute_cid_like", "fits_another_profile", "hash_file", "is_block",
+           "is_cid", "normal"]  # fmt: skip
 
 RAW, DAG_PB = 0x55, 0x70
 """The multicodec of a leaf that is nothing but bytes of the file, and that of a UnixFS node."""
@@ -51,16 +51,15 @@ class Profile(NamedTuple):
 PINATA = Profile(256 * 1024, 174)
 """Pinata's layout, also that of `ipfs add --cid-version=1` up to Kubo 0.39: the one that Stargazer's own CIDs have."""
 
-UNIXFS_V0_2015 = Profile(256 * 1024, 174, raw_leaves=False, version=0)
-"""IPIP-499's name for what `ipfs add` has always done by default ("Qm..."); Kubo's profile `legacy-cid-v0`."""
-
-TEST_CID_V1 = Profile(1 << 20, 174)
-"""Kubo's profile `test-cid-v1`, and what Helia does by default. Source: ipfs/kubo, test/cli/add_test.go."""
-
-UNIXFS_V1_2025 = Profile(1 << 20, 1024)
-"""IPIP-499's profile for new data."""
-
-PROFILES = (PINATA, UNIXFS_V0_2015, TEST_CID_V1, UNIXFS_V1_2025)
+PROFILES = (
+    PINATA,
+    # "Qm...": unixfs-v0-2015 of IPIP-499, what `ipfs add` has always done by default; Kubo's `legacy-cid-v0`
+    Profile(256 * 1024, 174, raw_leaves=False, version=0),
+    # Kubo's `test-cid-v1`, and what Helia does by default; source: ipfs/kubo, test/cli/add_test.go
+    Profile(1 << 20, 174),
+    # unixfs-v1-2025 of IPIP-499, for new data
+    Profile(1 << 20, 1024),
+)
 """The published layouts, in the order in which they are tried."""
 
 LEAF_SIZE = PINATA.leaf_size

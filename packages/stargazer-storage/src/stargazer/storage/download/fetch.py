@@ -124,8 +124,7 @@ def fetch_file(
         work: folder of the store for workspaces.
         tell: told what is being downloaded.
         others: URLs that give the same bytes, asked in turn where this one does not.
-        size: bytes of the file, where they are certain: a server that offers another figure is refused at once.
-        progress: called with the bytes that are here and those in all (None where unknown).
+        size, progress: as of fetch_object().
 
     Raises:
         InvalidAssetError: no checksum, or one that cannot be; no URL of a file.
@@ -190,9 +189,7 @@ class Assembly(Generic[H]):
         new_hasher: makes what computes of the arriving bytes what is needed to judge them.
         judge: raises WrongBytesError unless the bytes that were hashed are right.
         cid: asked of every source.
-        size: bytes that are certain; a source that offers another number is refused.
-        most: bytes that it has at most; a source that offers or sends more is refused.
-        progress: told what has arrived.
+        size, most, progress: as of fetch_object().
     """
 
     part: Part
