@@ -104,15 +104,15 @@ class LocalFile:
     def open(self, cid: str, offset: int) -> Iterator[Body]:
         """The file's bytes."""
         try:
-            # a pipe must not hang the open
-            file = open(self.path, "rb", 0, opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SourceError(f"cannot be read: {reason.lower()}") from None
-        with file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise SourceError("is not a regular file")
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(fd)
+            raise SourceError("is not a regular file")
+        with open(fd, "rb", buffering=0) as file:
             start = offset if offset <= status.st_size else 0
             file.seek(start)
             yield Body(start, status.st_size, _pieces(file))
