@@ -23,9 +23,9 @@ from stargazer.storage.threads import check_interrupted
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "CidHasher", "Profile", "SumHasher",
-           "Tree", "cid_text", "compute_cid", "compute_cid_like", "fits_another_profile", "hash_file", "is_block",
-           "is_cid", "normal"]  # fmt: skip
+__all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "READ", "CidHasher", "Profile",
+           "SumHasher", "Tree", "cid_text", "compute_cid", "compute_cid_like", "fits_another_profile", "hash_file",
+           "is_block", "is_cid", "normal", "regular_file"]  # fmt: skip
 
 RAW, DAG_PB = 0x55, 0x70
 """The multicodec of a leaf that is nothing but bytes of the file, and that of a UnixFS node."""
@@ -68,6 +68,9 @@ LEAF_SIZE = PINATA.leaf_size
 BLOCK_SIZE = 16 * LEAF_SIZE
 """Bytes that one thread reads and hashes at a time: in smaller pieces the threads cost more than they give."""
 
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""How a file is opened to be read: a pipe must not hang that."""
+
 _AHEAD = 256  # blocks that wait for a thread: nothing of them is in memory
 _THREADS = max(2, min(4, os.cpu_count() or 1))
 _PATTERN = re.compile(r"baf(?:kre|ybe)i[a-h][a-z2-7]{50}[aeimquy4]")
@@ -93,9 +96,10 @@ def compute_cid(path: str | os.PathLike[str], profile: Profile = PINATA) -> str:
 
     Raises:
         OSError: if the file cannot be read.
-        StorageError: if it is no regular file, or shrank or grew while it was read.
+        StorageError: if it is no regular file, or was changed while it was read.
     """
-    with _opened(path) as (fd, size):
+    fd = os.open(path, READ)
+    with regular_file(fd, path) as size:
         return hash_file(fd, size, profile)
 
 
@@ -105,7 +109,8 @@ def compute_cid_like(path: str | os.PathLike[str], cid: str) -> str:
     Raises:
         OSError, StorageError: as compute_cid().
     """
-    with _opened(path) as (fd, size):
+    fd = os.open(path, READ)
+    with regular_file(fd, path) as size:
         found = hash_file(fd, size)
         return cid if found == cid or fits_another_profile(fd, size, cid) else found
 
@@ -129,20 +134,28 @@ def hash_file(fd: int, size: int, profile: Profile = PINATA) -> str:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[int, int]]:
-    """A regular file and its size, which must stay what it is."""
-    # O_NONBLOCK: a pipe must not hang the open
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+def regular_file(fd: int, path: str | os.PathLike[str]) -> Iterator[int]:
+    """The size of an open file that is read within the block; it is closed at the end.
+
+    Raises:
+        StorageError: it is no regular file, was changed within the block, or ended early there (EOFError).
+    """
+    name = os.fspath(path)
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise StorageError(f"{os.fspath(path)!r} is not a regular file: only files have a CID.")
-        yield fd, status.st_size
-        if os.fstat(fd).st_size != status.st_size:
+        before = os.fstat(fd)
+        if stat.S_ISDIR(before.st_mode):
+            raise StorageError(
+                f"{name!r} is a folder, not a regular file: give its files, or pack it into one uncompressed tar file."
+            )
+        if not stat.S_ISREG(before.st_mode):
+            raise StorageError(f"{name!r} is not a regular file: write its content to a file first.")
+        yield before.st_size
+        after = os.fstat(fd)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise EOFError
     except EOFError:
         raise StorageError(
-            f"{os.fspath(path)!r} changed its size while it was read: wait until its writer is done and try again."
+            f"{name!r} changed while it was read: wait until its writer is done, then try again."
         ) from None
     finally:
         os.close(fd)

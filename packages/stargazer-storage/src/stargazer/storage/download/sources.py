@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
 from attrs import field, frozen
 from stargazer.assets import InvalidAssetError
+from stargazer.storage.cid import READ
 from stargazer.storage.download.http import Body, SourceError, is_safe, open_url, parse_url, without_secrets
 
 __all__ = ["Gateway", "LocalFile", "Mirror", "Source", "file_name", "source_of"]
@@ -104,7 +105,7 @@ class LocalFile:
     def open(self, cid: str, offset: int) -> Iterator[Body]:
         """The file's bytes."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = os.open(self.path, READ)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SourceError(f"cannot be read: {reason.lower()}") from None
