@@ -18,7 +18,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from stargazer.assets import FormatError, StorageError
-from stargazer.storage.threads import check_interrupted
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -189,7 +188,6 @@ class CidHasher:
         """Go on: the file has at least `size` bytes now, and those before them do not change any more."""
         # the last block is left to finish(): a small file needs no thread
         while size - self._given > self._block_size:
-            check_interrupted()
             if self._pool is None:
                 from concurrent.futures import ThreadPoolExecutor
 
@@ -233,7 +231,6 @@ class SumHasher:
     def advance(self, size: int) -> None:
         """Go on, in this thread."""
         while self._done < size:
-            check_interrupted()
             data = _read(self._fd, min(BLOCK_SIZE, size - self._done), self._done)
             for digest in self._digests.values():
                 digest.update(data)

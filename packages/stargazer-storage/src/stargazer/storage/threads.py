@@ -14,7 +14,7 @@ __all__ = ["Interrupted", "check_interrupted", "each", "in_thread", "pause"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_PATIENCE = 3.0  # seconds for what is under way to notice that it is to stop
+_PATIENCE = 1.0  # seconds for what is under way to notice that it is to stop
 
 _given_up: ContextVar[threading.Event | None] = ContextVar("stargazer_given_up", default=None)
 

@@ -272,7 +272,7 @@ class Assembly(Generic[H]):
         part = self.part
         if self.size is not None and part.size > self.size:
             self._restart()
-        self._hash()  # what is here from before, while no connection waits for it
+        self._hash(0)  # what is here from before, while no connection waits for it
         if part.size and part.size == self.size:  # an earlier process may have left the whole file
             return True
         with contextlib.ExitStack() as stack:
@@ -295,7 +295,7 @@ class Assembly(Generic[H]):
                         else f"sends more than the {limit:,} bytes of the file"
                     )
                 part.write(piece)
-                self._hash()
+                self._hash(part.size)
                 if size is None and part.size % CHECK_ROOM < len(piece) and part.room < RESERVE:
                     arrived, room = part.size, part.room
                     self._restart()
@@ -326,11 +326,12 @@ class Assembly(Generic[H]):
             f"{os.fspath(self.part.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
         )
 
-    def _hash(self) -> None:
-        """Have what arrived hashed in the background."""
-        check_interrupted()
+    def _hash(self, start: int) -> None:
+        """Have the bytes from `start` on hashed, up to those that arrived last."""
         with self._reading_back():
-            self._hasher.advance(self.part.size)
+            for end in (*range(start, self.part.size, CHECK_ROOM), self.part.size):
+                check_interrupted()
+                self._hasher.advance(end)
 
     @contextlib.contextmanager
     def _reading_back(self) -> Iterator[None]:
