@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import (
@@ -404,9 +405,15 @@ class Store:
         Raises:
             InvalidAssetError: a URL that holds credentials, which would be shown to others.
         """
-        from stargazer.storage.download.sources import remember_mirrors
-
-        remember_mirrors(self.index, urls)
+        rows = [(cid, url) for cid, several in urls.items() for url in several]
+        for parts in (urlsplit(url) for _, url in rows):
+            if "@" in parts.netloc or parts.query:
+                raise InvalidAssetError(
+                    f"a mirror on {parts.hostname!r} is given with credentials or a query, which others would see: "
+                    "give a URL that needs neither"
+                )
+        with self.index.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
 
     def read(self, cid: str, progress: Progress | None = None) -> Path:
         """The verified read-only file of a CID; from a mirror or the account if it is not here.
