@@ -19,7 +19,7 @@ from stargazer.storage.files import is_there, place_link
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import rebuild
-from stargazer.storage.maintenance._evict import evicted, forget
+from stargazer.storage.maintenance._evict import evicted
 from stargazer.storage.maintenance.leftovers import SweepReport, remove_tree, sweep
 from stargazer.storage.objects import Objects, StoredObject, Stray, shard_of
 from stargazer.storage.settings import available_cores
@@ -128,7 +128,7 @@ def fsck(
         try:
             check.rest()
         except IndexDamaged as error:  # in a part that was not looked at before
-            check.index(why=str(error.__cause__ or error))
+            check.make_index(str(error.__cause__ or error))
             check.rest()
         if repair and check.is_readable() and store.doubt():
             with store.index.transaction() as connection:
@@ -149,8 +149,7 @@ class _Check:
         self.strays: list[tuple[Objects, Stray]] = []
         for folder in (self.own, self.foreign, self.objects):
             found = list(folder.scan())
-            here = {item.cid: item for item in found if isinstance(item, StoredObject)}
-            self.here[folder] = here
+            here = self.here[folder] = {item.cid: item for item in found if isinstance(item, StoredObject)}
             strays = _within([item for item in found if isinstance(item, Stray)], here)
             self.strays += [(folder, stray) for stray in strays]
             report.objects += len(here)
@@ -166,13 +165,24 @@ class _Check:
         """Whether there is an index to be asked."""
         return self.index_is_sound and is_there(self.store.index_path)
 
-    def index(self, why: str = "") -> None:
+    def index(self) -> None:
         """The file of the index: sound, or made again."""
-        if self.report.repair:
-            rebuild.quarantine_leftovers(self.store)
-        why = why or rebuild.damage(self.store, full=self.report.full)
+        why = rebuild.damage(self.store, full=self.report.full)
         if why or (not is_there(self.store.index_path) and self.store.ledger.cids()):
-            self._make_index(why)
+            self.make_index(why)
+
+    def make_index(self, why: str) -> None:
+        """Make an index again that is damaged, and why; or that is missing."""
+        done = "made again from the provenance in the store"
+        if self.report.repair:
+            self.tell(f"the index is {'damaged' if why else 'missing'}: making it again")
+            sound, bad, aside = rebuild.rebuild(self.store, self.tell)
+            self.report.replayed += len(sound)
+            self.suspects |= bad.keys()
+            done = f"made again from {len(sound)} provenance documents"
+            done += f"; the old one is {str(aside.relative_to(self.store.root))!r}" if aside else ""
+        self.index_is_sound = self.report.repair
+        self._done("index", self.store.index_path.name, f"damaged: {why}" if why else "it is missing", done)
 
     def rest(self) -> None:
         """Everything else: the ledger first, for what the index says follows from it."""
@@ -181,34 +191,14 @@ class _Check:
         self.strays.clear()
         self._bytes(self.own, self.foreign)
         self._documents_of_both()
-        if self.is_readable() and self._documents() and self.report.full:
-            self._compare_index()
-        self._bytes(self.objects)
-        if self.is_readable():
-            self._missing()
-
-    def _compare_index(self) -> None:
-        """The index says what one says that is made of the same documents."""
-        if rebuild.difference(self.store):
+        if self.is_readable() and self._documents() and self.report.full and rebuild.difference(self.store):
             with alone(self.store.root, self.tell):  # a document may have come in between
                 why = rebuild.difference(self.store)
             if why:
-                self._make_index(why)
-
-    def _make_index(self, why: str) -> None:
-        """Make an index again that is damaged, and why; or that is missing."""
-        name, found = self.store.index_path.name, f"damaged: {why}" if why else "it is missing"
-        if not self.report.repair:
-            self.index_is_sound = False
-            self._add("index", name, found, "would be made again from the provenance in the store")
-            return
-        self.tell(f"the index is {'damaged' if why else 'missing'}: making it again")
-        sound, bad, aside = rebuild.rebuild(self.store, self.tell)
-        self.report.replayed += len(sound)
-        self.suspects |= bad.keys()
-        kept = f"; the old one is {str(aside.relative_to(self.store.root))!r}" if aside else ""
-        done = f"made again from {len(sound)} provenance documents{kept}"
-        self._add("index", name, found, done, fixed=True)
+                self.make_index(why)
+        self._bytes(self.objects)
+        if self.is_readable():
+            self._missing()
 
     # documents
 
@@ -232,20 +222,20 @@ class _Check:
                 folder = self.own if known[cid] else self.foreign
                 self._lacks("missing", cid, folder, "its bytes are not here")
         cids = {cid for cid in own if not known.get(cid)} | (foreign - known.keys())
-        sound, bad = rebuild.check_documents(self.store, cids) if cids else ([], {})
-        for cid, error in bad.items():
-            if isinstance(error, FormatError):
-                todo = "upgrade stargazer-storage, or move it out of the ledger"
-                self._add("document", cid, str(error), todo=todo)
+        sound, bad = rebuild.check_documents(self.store, cids)
+        todo = "upgrade stargazer-storage, or move it out of the ledger"
+        self.report.problems += [
+            Problem("document", cid, str(error), todo=todo)
+            for cid, error in bad.items()
+            if isinstance(error, FormatError)
+        ]
         if sound and self.report.repair:
             with alone(self.store.root, self.tell):  # none is on its way in
                 sound, _ = rebuild.check_documents(self.store, rebuild.unknown(self.store))
                 self.store.replay(sound)
             self.report.replayed += len(sound)
-        done = "it took effect" if self.report.repair else "it would take effect"
         for cid in sound:
-            found = "provenance that the index did not know"
-            self._add("document", cid, found, done, fixed=self.report.repair)
+            self._done("document", cid, "provenance that the index did not know", "taken in")
         return self.report.repair or not sound
 
     # files
@@ -262,7 +252,7 @@ class _Check:
         elif is_cid(path.name) and path.is_symlink():
             return  # to a file that is gone: missing, if a record needs it
         elif is_cid(path.name) and path.is_file() and _is_right(path):
-            done, act = "put there", partial(_put, folder)
+            done, act = "put there", partial(folder.keep, cid=path.name)
         name = str(path.relative_to(self.store.root))
         try:
             if self.report.repair:
@@ -271,40 +261,36 @@ class _Check:
                 self.here[folder][path.name] = put
         except OSError as error:
             todo = f"it cannot be {done}: {error.strerror or error}"
-            self._add("stray", name, why, todo=todo)
+            self.report.problems.append(Problem("stray", name, why, todo=todo))
         else:
             self._done("stray", name, why, done)
 
     def _bytes(self, *folders: Objects) -> None:
         """The bytes of objects or documents are what their CIDs say."""
         items = [(item, folder) for folder in folders for item in self.here[folder].values()]
-        needed = {item.cid for item, folder in items if folder is not self.objects}
+        sizes: dict[str, int] = {}
+        known: dict[str, StoredObject] = {}
         if self.is_readable():
             with self.store.index.reading() as connection:
-                recorded = rebuild.recorded(connection)
-                needed |= recorded
-                if not self.report.full:
-                    rows = set(connection.execute("SELECT * FROM objects"))
-                    fresh = {item.cid for item, _ in items} - {row[0] for row in rows}
-                    self.report.unhashed += len(fresh & recorded)
-                    sizes = rebuild.record_sizes(connection) if fresh else {}
-                    items = [
-                        (item, folder)
-                        for item, folder in items
-                        if item.cid in self.suspects
-                        or (
-                            sizes.get(item.cid, item.size) != item.size
-                            if item.cid in fresh
-                            else (item.cid, item.size, item.mtime_ns, item.ctime_ns, item.inode) not in rows
-                        )
-                    ]
-        elif not self.report.full:
-            items = [(item, folder) for item, folder in items if item.cid in self.suspects]
+                sizes = rebuild.recorded(connection)
+                rows = connection.execute("SELECT * FROM objects").fetchall()
+                known = {row[0]: StoredObject(*row) for row in rows}
+        if not self.report.full:
+            if self.is_readable():
+                self.report.unhashed += sum(item.cid in sizes and item.cid not in known for item, _ in items)
+            items = [
+                (item, folder)
+                for item, folder in items
+                if item.cid in self.suspects
+                or item != known.get(item.cid, item)
+                or (item.cid not in known and item.size != sizes.get(item.cid, item.size))
+            ]
         sound = []
         for item, folder, why in self._hashed(items):
+            needed = item.cid in sizes or folder is not self.objects
             if why:
-                self._lacks("damaged", item.cid, folder, why, needed=item.cid in needed)
-            elif item.cid in needed:
+                self._lacks("damaged", item.cid, folder, why, needed=needed)
+            elif needed:
                 sound.append(item)
         if self.report.repair and self.index_is_sound and sound:
             # a store that can only be read is hashed every time
@@ -374,14 +360,10 @@ class _Check:
     def _missing(self) -> None:
         """Records whose bytes are not here, unless they were dropped on purpose."""
         with self.store.index.reading() as connection:
-            dropped = evicted(connection)
             were_here = {cid for (cid,) in connection.execute("SELECT cid FROM objects")}
             documents = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
-            absent = rebuild.recorded(connection) - self.here[self.objects].keys() - documents - dropped
-        back = [cid for cid in dropped & self.here[self.objects].keys() if self.objects.stat(cid)]
-        if back and self.report.repair:
-            with self.store.index.transaction() as connection:
-                forget(connection, back)
+            absent = rebuild.recorded(connection).keys() - self.here[self.objects].keys() - documents
+            absent -= evicted(connection)
         for cid in sorted(absent):
             if self.store.is_here(cid):  # it has arrived meanwhile
                 continue
@@ -394,15 +376,11 @@ class _Check:
 
     # what is said, and where bytes come from
 
-    def _add(
-        self, kind: Kind, what: str, found: str, done: str = "", *, fixed: bool = False, todo: str = ""
-    ) -> None:
-        self.report.problems.append(Problem(kind, what, found, done, fixed, todo))
-
     def _done(self, kind: Kind, what: str, found: str, done: str) -> None:
         """Something was put right, or would be."""
         repair = self.report.repair
-        self._add(kind, what, found, done if repair else f"would be {done}", fixed=repair)
+        done = done if repair else f"would be {done}"
+        self.report.problems.append(Problem(kind, what, found, done, fixed=repair))
 
     def _sources(self, cid: str, folder: Objects) -> list[Source]:
         """Where the bytes may be had: another folder of the store, then mirrors and the account."""
@@ -453,14 +431,6 @@ def _within(strays: Iterable[Stray], here: Collection[str]) -> list[Stray]:
         elif not any(shard_of(cid) == folder.name for cid in here):
             own[folder] = Stray(folder, "a link out of the store")
     return list(own.values())
-
-
-def _put(folder: Objects, path: Path) -> None:
-    """Give a file that lies elsewhere its place, unless another copy has it."""
-    if folder.stat(path.name) is None:
-        folder.keep(path, path.name)
-    else:
-        path.unlink()
 
 
 def _is_right(path: Path) -> bool:

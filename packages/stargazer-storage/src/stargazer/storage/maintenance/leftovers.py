@@ -48,14 +48,14 @@ class SweepReport:
 
 
 def sweep(
-    store: Store, *, grace: float = PART_GRACE, dry_run: bool = False, alone: bool | None = None
+    store: Store, *, grace: float = PART_GRACE, dry_run: bool = False, alone: bool = False
 ) -> SweepReport:
     """Remove the temporary files, workspaces and dangling views of processes that are gone.
 
     Args:
         grace: seconds for which a download that was cut stays, to be continued.
         dry_run: remove nothing and report the same.
-        alone: whether nobody else is at work in the store, where the caller knows.
+        alone: the caller holds the store alone.
 
     Raises:
         StorageError: the store cannot be locked.
@@ -63,14 +63,12 @@ def sweep(
     root, report = store.root, SweepReport()
     if not root.is_dir():
         return report
-    if alone is None:
-        with locks.alone(root, wait=False) as nobody_else:
-            return sweep(store, grace=grace, dry_run=dry_run, alone=nobody_else)
-    for path, lock in _leftovers(store, grace, alone):
-        size = size_of(path)
-        if dry_run or (_clear(path, lock) if lock else remove_tree(path)):
-            report.removed.append(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
-            report.freed += size
+    with contextlib.nullcontext(True) if alone else locks.alone(root, wait=False) as nobody_else:
+        for path, lock in _leftovers(store, grace, nobody_else):
+            size = size_of(path)
+            if dry_run or (_clear(path, lock) if lock else remove_tree(path)):
+                report.removed.append(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
+                report.freed += size
     for views in [] if dry_run else root.glob("views-*"):
         for folder in entries(views):
             if age(folder) > _SETTLED:  # a recent one may be about to be filled
@@ -109,12 +107,9 @@ def _free_workspaces(root: Path) -> Iterator[tuple[Path, Path | None]]:
     """Folders in `work` that no process holds, each with its lock file; those without one after a day."""
     found = entries(root / "work")
     locks = {path.with_suffix(""): path for path in found if path.suffix == ".lock"}
-    for folder, lock in locks.items():
-        if not is_locked(lock):
-            yield folder, lock
-    for path in found:
-        if path not in locks and path.suffix != ".lock" and age(path) > DAY:
-            yield path, None
+    yield from ((folder, lock) for folder, lock in locks.items() if not is_locked(lock))
+    others = [path for path in found if path.suffix != ".lock" and path not in locks]
+    yield from ((path, None) for path in others if age(path) > DAY)
 
 
 def _dangling_views(root: Path) -> Iterator[Path]:
