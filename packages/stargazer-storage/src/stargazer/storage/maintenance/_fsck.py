@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -268,26 +267,27 @@ class _Check:
     def _bytes(self, *folders: Objects) -> None:
         """The bytes of objects or documents are what their CIDs say."""
         items = [(item, folder) for folder in folders for item in self.here[folder].values()]
+        recorded: set[str] = set()
         sizes: dict[str, int] = {}
-        known: dict[str, StoredObject] = {}
+        known: dict[str, tuple[object, ...]] = {}
         if self.is_readable():
             with self.store.index.reading() as connection:
-                sizes = rebuild.recorded(connection)
-                rows = connection.execute("SELECT * FROM objects").fetchall()
-                known = {row[0]: StoredObject(*row) for row in rows}
+                recorded = rebuild.recorded(connection)
+                known = {row[0]: row for row in connection.execute("SELECT * FROM objects")}
+                fresh = {item.cid for item, _ in items} - known.keys()
+                sizes = rebuild.record_sizes(connection) if fresh else {}
+            self.report.unhashed += 0 if self.report.full else len(fresh & recorded)
+
+        def is_doubtful(item: StoredObject) -> bool:
+            if row := known.get(item.cid):
+                return row != (item.cid, item.size, item.mtime_ns, item.ctime_ns, item.inode)
+            return sizes.get(item.cid, item.size) != item.size
+
         if not self.report.full:
-            if self.is_readable():
-                self.report.unhashed += sum(item.cid in sizes and item.cid not in known for item, _ in items)
-            items = [
-                (item, folder)
-                for item, folder in items
-                if item.cid in self.suspects
-                or item != known.get(item.cid, item)
-                or (item.cid not in known and item.size != sizes.get(item.cid, item.size))
-            ]
+            items = [pair for pair in items if pair[0].cid in self.suspects or is_doubtful(pair[0])]
         sound = []
         for item, folder, why in self._hashed(items):
-            needed = item.cid in sizes or folder is not self.objects
+            needed = item.cid in recorded or folder is not self.objects
             if why:
                 self._lacks("damaged", item.cid, folder, why, needed=needed)
             elif needed:
@@ -328,6 +328,8 @@ class _Check:
 
     def _lacks(self, kind: Kind, cid: str, folder: Objects, why: str, *, needed: bool = True) -> None:
         """Bytes that are damaged or missing: fetched from where they are, or said to be lost with what to do."""
+        from stargazer.storage.download.fetch import fetch_object
+
         if (folder, cid) in self.told:
             return
         self.told.add((folder, cid))
@@ -339,22 +341,26 @@ class _Check:
         if not self.report.repair:
             done = "would be moved to quarantine" if kind == "damaged" else ""
             done = f"would be fetched from {sources[0].name}" if sources else done
-        else:
-            if moves:
-                aside = str(folder.quarantine(cid))
-                kept = "" if original else f"what was here is in {os.path.relpath(aside, self.store.root)!r}"
-            if sources:
-                done, failed = self._fetch(cid, sources, folder)
-            if moves and original is not None and not done:
-                with contextlib.suppress(OSError):
-                    place_link(original, folder.path(cid))
-        lost = not sources or bool(failed)
-        todo = _joined(" ", failed, self._todo(cid)) if lost and (needed or not self.report.repair) else ""
+        elif moves:
+            aside = folder.quarantine(cid)
+            kept = "" if original else f"what was here is in {str(aside.relative_to(self.store.root))!r}"
+        if self.report.repair and sources:
+            self.tell(f"fetching {cid} from {sources[0].name}")
+            try:
+                self.store.verified.remember(fetch_object(cid, sources, folder))
+                done = "fetched again" if len(sources) > 1 else f"fetched again from {sources[0].name}"
+            except StorageError as error:
+                failed = str(error)
+        if self.report.repair and moves and original and not done:
+            with contextlib.suppress(OSError):
+                place_link(original, folder.path(cid))
+        todo = ""
+        if (failed or not sources) and (needed or not self.report.repair):
+            todo = " ".join(filter(None, [failed, self._todo(cid)]))
         names: set[str] = set()
         with contextlib.suppress(StorageError):
             names = {record.name for record in self.store.query_here({"cid": cid}) if record.name}
-        fixed = self.report.repair and not todo
-        done = _joined("; ", done, kept)
+        done, fixed = "; ".join(filter(None, [done, kept])), self.report.repair and not todo
         self.report.problems.append(Problem(kind, cid, why, done, fixed, todo, sorted(names)))
 
     def _missing(self) -> None:
@@ -362,7 +368,7 @@ class _Check:
         with self.store.index.reading() as connection:
             were_here = {cid for (cid,) in connection.execute("SELECT cid FROM objects")}
             documents = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
-            absent = rebuild.recorded(connection).keys() - self.here[self.objects].keys() - documents
+            absent = rebuild.recorded(connection) - self.here[self.objects].keys() - documents
             absent -= evicted(connection)
         for cid in sorted(absent):
             if self.store.is_here(cid):  # it has arrived meanwhile
@@ -391,17 +397,6 @@ class _Check:
         with contextlib.suppress(StargazerError):
             sources += self.store.sources(cid)
         return sources
-
-    def _fetch(self, cid: str, sources: list[Source], folder: Objects) -> tuple[str, str]:
-        """Bring bytes from a source: what was done, or else why it could not be."""
-        from stargazer.storage.download.fetch import fetch_object
-
-        self.tell(f"fetching {cid} from {sources[0].name}")
-        try:
-            self.store.verified.remember(fetch_object(cid, sources, folder))
-        except StorageError as error:
-            return "", str(error)
-        return "fetched again" if len(sources) > 1 else f"fetched again from {sources[0].name}", ""
 
     def _todo(self, cid: str) -> str:
         """How people can have the bytes again: by what made them."""
@@ -438,7 +433,3 @@ def _is_right(path: Path) -> bool:
         return compute_cid(path) == path.name
     except OSError:
         return False
-
-
-def _joined(between: str, *parts: str) -> str:
-    return between.join(filter(None, parts))

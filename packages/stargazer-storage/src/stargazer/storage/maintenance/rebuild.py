@@ -24,7 +24,8 @@ from stargazer.storage.store import Store
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["check_documents", "damage", "difference", "rebuild", "recorded", "unknown"]
+__all__ = ["check_documents", "damage", "difference", "rebuild", "record_sizes", "recorded",
+           "unknown"]  # fmt: skip
 
 _RECORDS = "JOIN tables USING(tid) WHERE name = 'records'"
 
@@ -54,8 +55,13 @@ _FOLLOWS = {
 }
 
 
-def recorded(connection: sqlite3.Connection) -> dict[str, int]:
-    """The CIDs that records refer to, provenance included, each with its size in bytes as they state it."""
+def recorded(connection: sqlite3.Connection) -> set[str]:
+    """The CIDs that records refer to, provenance included."""
+    return {cid for (cid,) in connection.execute(f"SELECT value FROM terms {_RECORDS} AND key = 'cid'")}
+
+
+def record_sizes(connection: sqlite3.Connection) -> dict[str, int]:
+    """The sizes in bytes that records state, by CID."""
     sql = f"SELECT json_extract(body, '$.cid'), json_extract(body, '$.size') FROM docs {_RECORDS}"
     return dict(connection.execute(sql).fetchall())
 
