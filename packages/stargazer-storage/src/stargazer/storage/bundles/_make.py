@@ -22,7 +22,7 @@ from stargazer.storage.cid import compute_cid_like
 from stargazer.storage.companions import with_companions
 from stargazer.storage.files import write_file
 from stargazer.storage.ledger.claims import ended_by, statements_of
-from stargazer.storage.lineage._why import executions_of, steps_of
+from stargazer.storage.lineage._why import executions_of, walk, why_each
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
@@ -127,7 +127,7 @@ def with_lineage(store: Store, records: Iterable[IpFile], *, intermediates: bool
     """
     chosen = with_companions(store, _files(records))
     while True:
-        steps = [(step, _record(store, step)) for step in steps_of(store, chosen)]
+        steps = [(step, _record(store, step)) for step in walk(*why_each(store, chosen))]
         between = [record for step, record in steps if isinstance(step.document, Execution)]
         imports = [record for step, record in steps if not isinstance(step.document, Execution)]
         made = {record.id for record in between}

@@ -69,7 +69,7 @@ def _drawn(step: Step) -> tuple[Iterable[_Node], Iterable[tuple[str, str, str]]]
     def key(letter: str, *identity: str) -> str:
         return keys.setdefault((letter, *identity), f"{letter}{len(keys)}")
 
-    for here in walk(step, in_order=True):
+    for here in walk(step):
         entry, document = here.entry, here.document
         file = key("f", entry.cid, here.provenance_cid)
         lines = [
