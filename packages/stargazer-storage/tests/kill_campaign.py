@@ -23,6 +23,7 @@ from stargazer.assets import IpFile, StorageError
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Entry, Execution, dump
 from stargazer.storage.changes import amend, retract
+from stargazer.storage.ledger import memo
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.maintenance._evict import evict
 from stargazer.storage.maintenance._fsck import fsck
@@ -236,7 +237,7 @@ def _own(work: Work) -> Callable[[], object]:
     """A document that came in a bundle is found to be the store's own, as when its account says so."""
     fetch = _fetch(work)
     fetch()
-    (execution,) = work.store.executions_with(f"their-run-{work.number}")
+    (execution,) = memo.executions(work.store.index, f"their-run-{work.number}")
 
     def adopt() -> None:
         work.store.ledger.adopt(execution)

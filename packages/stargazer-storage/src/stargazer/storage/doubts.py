@@ -11,7 +11,7 @@ from stargazer.storage.files import is_there
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import is_incomplete, is_new, mark_incomplete
 from stargazer.storage.locks import alone
-from stargazer.storage.objects import StoredObject, scan_objects
+from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.refusals import refused
 
 __all__ = ["doubt", "holds_files", "noticed"]
@@ -38,7 +38,7 @@ def doubt(root: Path, index: Index) -> str:
 
 def holds_files(root: Path) -> bool:
     """Whether there are objects or documents in a store; of many, the first few are looked at."""
-    return any(_holds(root / folder) for folder in _FOLDERS)
+    return any(_holds(Objects(root, folder)) for folder in _FOLDERS)
 
 
 def noticed(root: Path, index: Index) -> str:
@@ -64,14 +64,13 @@ def noticed(root: Path, index: Index) -> str:
 
 
 def _holds_provenance(root: Path) -> bool:
-    return any(_holds(root / folder) for folder in _FOLDERS[1:])
+    return any(_holds(Objects(root, folder)) for folder in _FOLDERS[1:])
 
 
-def _holds(folder: Path) -> bool:
-    try:
-        return any(isinstance(found, StoredObject) for found in scan_objects(folder))
-    except OSError:
-        return False
+def _holds(folder: Objects) -> bool:
+    with contextlib.suppress(StorageError):
+        return any(isinstance(found, StoredObject) for found in folder.scan())
+    return False
 
 
 def _lost(root: Path) -> str:

@@ -21,7 +21,7 @@ from stargazer.assets import StorageError
 from stargazer.storage.cid import BLOCK_SIZE, CidHasher, compute_cid, hash_file
 
 __all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
-           "make_folders", "move_file", "open_shared", "opened", "place_link", "share_file", "sync_paths",
+           "make_folders", "move_file", "open_shared", "opened", "place_link", "replaced", "share_file", "sync_paths",
     "write_file"]  # fmt: skip
 
 _PIECE = 2 * BLOCK_SIZE  # bytes per system call of the copy
@@ -95,7 +95,7 @@ def move_file(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        with _replaced(target) as new:
+        with replaced(target) as new:
             if copy_and_hash(source, new) != compute_cid(source):
                 raise OSError(errno.EIO, "the copy differs from what was copied") from error
             sync_paths([new])
@@ -110,7 +110,7 @@ def place_link(original: Path, target: Path) -> None:
         OSError: it cannot be made; the target is as it was.
     """
     try:
-        with _replaced(target) as new:
+        with replaced(target) as new:
             new.symlink_to(original)
     except OSError as error:
         if error.errno in _NO_LINKS and os.access(target.parent, os.W_OK):
@@ -130,7 +130,7 @@ def write_file(path: Path, data: bytes, *, shared: Path | None = None) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    with _replaced(path) as new:
+    with replaced(path) as new:
         new.write_bytes(data)
         if shared is not None:
             share_file(new, shared)
@@ -344,8 +344,12 @@ def _sync_filesystem(path: str | os.PathLike[str]) -> bool:
 
 
 @contextlib.contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """A path beside a file, to be made there within the block; it takes the place of the file at the end."""
+def replaced(target: Path) -> Iterator[Path]:
+    """A path beside a file, to be made there within the block; it takes the place of the file at the end.
+
+    Raises:
+        OSError: it cannot be put there; the file is as it was.
+    """
     new = target.parent / f".new-{secrets.token_hex(8)}"
     try:
         yield new

@@ -8,7 +8,7 @@ is not yet. A change of a record that is in an account is enqueued in its own tr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
@@ -157,7 +157,7 @@ class Outbox:
     def waiting(self) -> list[Waiting]:
         """Everything that waits, in the order in which it is to be sent."""
         columns = "record, public, cid, rank, wanted, became, attempts, error, upload_url, number"
-        rows = self._read(f"SELECT {columns} FROM outbox ORDER BY rank, number")
+        rows = self._index.rows(f"SELECT {columns} FROM outbox ORDER BY rank, number")
         return [
             Waiting(record, bool(public), cid, rank, bool(wanted), *rest)
             for record, public, cid, rank, wanted, *rest in rows
@@ -166,7 +166,7 @@ class Outbox:
     def is_known(self, record: str, public: bool) -> bool:
         """Whether a record is on a network, or waits to be."""
         return bool(
-            self._read(
+            self._index.rows(
                 "SELECT 1 FROM remote WHERE record = ?1 AND public = ?2 "
                 "UNION SELECT 1 FROM outbox WHERE wanted AND record = ?1 AND public = ?2",
                 record, public,
@@ -175,7 +175,7 @@ class Outbox:
 
     def successor(self, record: str, public: bool) -> str:
         """The id under which a record that was amended went on, as far as that waits to be told; else empty."""
-        rows = self._read("SELECT became FROM outbox WHERE record = ? AND public = ?", record, public)
+        rows = self._index.rows("SELECT became FROM outbox WHERE record = ? AND public = ?", record, public)
         return str(rows[0][0]) if rows else ""
 
     def started(self, item: Waiting) -> None:
@@ -204,13 +204,14 @@ class Outbox:
 
     def remote_id(self, record: str, public: bool) -> str:
         """The file id of a record on one network; empty if it is not known to be there."""
-        rows = self._read("SELECT file_id FROM remote WHERE record = ? AND public = ?", record, public)
+        rows = self._index.rows("SELECT file_id FROM remote WHERE record = ? AND public = ?", record, public)
         return str(rows[0][0]) if rows else ""
 
     def networks(self, record: str) -> set[bool]:
         """The networks, public or not, on which a record is known to be."""
         return {
-            bool(public) for (public,) in self._read("SELECT public FROM remote WHERE record = ?", record)
+            bool(public)
+            for (public,) in self._index.rows("SELECT public FROM remote WHERE record = ?", record)
         }
 
     def _set(self, item: Waiting, what: str, *values: object) -> None:
@@ -220,8 +221,3 @@ class Outbox:
     def _write(self, sql: str, *values: object) -> None:
         with self._index.transaction() as connection:
             connection.execute(sql, values)
-
-    def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._index.reading() as connection:
-            rows: list[tuple[Any, ...]] = connection.execute(sql, values).fetchall()
-        return rows

@@ -18,7 +18,7 @@ from stargazer.assets import InvalidAssetError
 from stargazer.storage.download.http import Body, SourceError, is_safe, open_url, parse_url, without_secrets
 
 if TYPE_CHECKING:
-    import sqlite3
+    from stargazer.storage.index.records import Index
 
 __all__ = [
     "Gateway",
@@ -26,7 +26,6 @@ __all__ = [
     "Mirror",
     "Source",
     "file_name",
-    "known_mirrors",
     "remember_mirrors",
     "source_of",
 ]
@@ -181,7 +180,7 @@ def file_name(url: str) -> str:
     return name
 
 
-def remember_mirrors(connection: sqlite3.Connection, urls: Mapping[str, Iterable[str]]) -> None:
+def remember_mirrors(index: Index, urls: Mapping[str, Iterable[str]]) -> None:
     """Keep URLs of CIDs: where else their bytes may be had, which nobody takes on trust.
 
     Raises:
@@ -195,13 +194,8 @@ def remember_mirrors(connection: sqlite3.Connection, urls: Mapping[str, Iterable
                 f"a mirror on {parts.hostname!r} is given with credentials or a query, which others would see: "
                 "give a URL that needs neither"
             )
-    connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
-
-
-def known_mirrors(connection: sqlite3.Connection, cid: str) -> list[str]:
-    """The URLs that were kept of a CID."""
-    sql = "SELECT url FROM mirrors WHERE cid = ? ORDER BY url"
-    return [url for (url,) in connection.execute(sql, (cid,)).fetchall()]
+    with index.transaction() as connection:
+        connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
 
 
 def _checked(url: str) -> SplitResult:

@@ -45,7 +45,6 @@ __all__ = [
     "select_superseded",
     "statements_of",
     "successor_of",
-    "superseded_records",
     "supersessions_of",
     "time_of",
 ]
@@ -71,21 +70,12 @@ WITH RECURSIVE before(record) AS (
 SELECT document, successor FROM superseded JOIN before USING(record) WHERE NOT ended ORDER BY at, document
 """
 
-_HIDDEN = """
-WITH RECURSIVE hidden(record) AS (
-    SELECT record FROM superseded WHERE NOT ended
-    UNION SELECT amended.became FROM amended JOIN hidden ON amended.record = hidden.record)
-SELECT record FROM hidden
-"""
-
 _SUPERSEDED = """
 WITH RECURSIVE before(id, record) AS (
-    SELECT value, value FROM json_each(?)
+    SELECT value, value FROM json_each(?) WHERE EXISTS(SELECT 1 FROM superseded)
     UNION SELECT before.id, amended.record FROM amended JOIN before ON amended.became = before.record)
 SELECT DISTINCT before.id FROM superseded JOIN before USING(record) WHERE NOT ended
 """
-
-_FEW = 100  # records that are asked for by id, whatever is superseded besides
 
 
 @attrs.frozen
@@ -152,9 +142,9 @@ def kind_of(document: Document) -> str:
     return type(document).__name__.lower()
 
 
-def is_registered(connection: sqlite3.Connection, cid: str) -> bool:
+def is_registered(index: Index, cid: str) -> bool:
     """Whether a provenance document has taken effect."""
-    return connection.execute("SELECT 1 FROM documents WHERE cid = ?", (cid,)).fetchone() is not None
+    return bool(index.rows("SELECT 1 FROM documents WHERE cid = ?", cid))
 
 
 class Claims:
@@ -167,20 +157,16 @@ class Claims:
     def on(self, record: str) -> list[str]:
         """The documents whose claim on a record stands, in a fixed order."""
         sql = "SELECT document FROM claims WHERE record = ? AND NOT ended ORDER BY at, document"
-        with self.index.reading() as connection:
-            return [found for (found,) in connection.execute(sql, (record,)).fetchall()]
+        return [found for (found,) in self.index.rows(sql, record)]
 
     def ever_on(self, record: str) -> list[str]:
         """The documents that claim or claimed a record."""
-        with self.index.reading() as connection:
-            rows = connection.execute("SELECT document FROM claims WHERE record = ?", (record,)).fetchall()
-        return [found for (found,) in rows]
+        return [found for (found,) in self.index.rows("SELECT document FROM claims WHERE record = ?", record)]
 
     def of(self, document: str) -> set[str]:
         """The records on which the claim of a document stands."""
         sql = "SELECT record FROM claims WHERE document = ? AND NOT ended"
-        with self.index.reading() as connection:
-            return {record for (record,) in connection.execute(sql, (document,)).fetchall()}
+        return {record for (record,) in self.index.rows(sql, document)}
 
     def records(self, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         """Those of these records that are there, by id."""
@@ -339,32 +325,24 @@ def _note(connection: sqlite3.Connection, cid: str, document: Amendment | Supers
             )
 
 
-def superseded_records(connection: sqlite3.Connection) -> set[str]:
-    """The ids of all records that are superseded now."""
-    return {record for (record,) in connection.execute(_HIDDEN).fetchall()}
-
-
 def select_superseded(
-    connection: sqlite3.Connection, records: Iterable[Mapping[str, Any]], superseded: str | None
+    index: Index, records: Iterable[Mapping[str, Any]], superseded: str | None
 ) -> list[Mapping[str, Any]]:
     """Those records that are superseded, if that is `true`; those that are not, if it is anything else but None."""
     records = list(records)
     if superseded is None or not records:
         return records
-    if len(records) <= _FEW:
-        ids = json.dumps([record["id"] for record in records])
-        passed_over = {id for (id,) in connection.execute(_SUPERSEDED, (ids,)).fetchall()}
-    else:
-        passed_over = superseded_records(connection)
+    ids = json.dumps([record["id"] for record in records])
+    passed_over = {id for (id,) in index.rows(_SUPERSEDED, ids)}
     return [record for record in records if (record["id"] in passed_over) == (superseded == "true")]
 
 
-def supersessions_of(connection: sqlite3.Connection, record: str) -> list[str]:
+def supersessions_of(index: Index, record: str) -> list[str]:
     """The CIDs of the supersessions by which a record is superseded now, in a fixed order."""
-    return [document for document, _ in connection.execute(_BEFORE, (record,)).fetchall()]
+    return [document for document, _ in index.rows(_BEFORE, record)]
 
 
-def successor_of(connection: sqlite3.Connection, record: str) -> str:
+def successor_of(index: Index, record: str) -> str:
     """The id of the record to use instead; empty if a record is not superseded."""
-    found = connection.execute(_BEFORE, (record,)).fetchall()
+    found = index.rows(_BEFORE, record)
     return str(found[-1][1]) if found else ""

@@ -14,6 +14,8 @@ from stargazer.storage.ledger import trust
 if TYPE_CHECKING:
     import sqlite3
 
+    from stargazer.storage.index.records import Index
+
 __all__ = ["answer", "executions", "is_execution", "note"]
 
 _EXECUTIONS = """
@@ -22,9 +24,9 @@ WHERE run_key = ? ORDER BY at DESC, document DESC
 """
 
 
-def is_execution(connection: sqlite3.Connection, cid: str) -> bool:
+def is_execution(index: Index, cid: str) -> bool:
     """Whether a provenance document tells of an execution that is known here."""
-    return connection.execute("SELECT 1 FROM runs WHERE document = ?", (cid,)).fetchone() is not None
+    return bool(index.rows("SELECT 1 FROM runs WHERE document = ?", cid))
 
 
 def note(connection: sqlite3.Connection, cid: str, document: Execution) -> None:
@@ -50,25 +52,20 @@ def note(connection: sqlite3.Connection, cid: str, document: Execution) -> None:
     )
 
 
-def answer(connection: sqlite3.Connection, run_key: str) -> str:
+def answer(index: Index, run_key: str) -> str:
     """The CID of the execution that answers for a run key; empty if none does.
 
     Of several of our own the last one counts, of several of others the first.
     """
     trusted = ""
-    for cid, is_own in _executions(connection, run_key):
+    for cid, is_own in index.rows(_EXECUTIONS, run_key):
         if is_own:
-            return cid
-        if trust.is_trusted(connection, cid):
+            return str(cid)
+        if trust.is_trusted(index, cid):
             trusted = cid
     return trusted
 
 
-def executions(connection: sqlite3.Connection, run_key: str) -> list[str]:
+def executions(index: Index, run_key: str) -> list[str]:
     """The CIDs of all executions with a run key, whoever did them; the one that was finished last first."""
-    return [cid for cid, _ in _executions(connection, run_key)]
-
-
-def _executions(connection: sqlite3.Connection, run_key: str) -> list[tuple[str, bool]]:
-    """The same, each with whether it is this store's own."""
-    return connection.execute(_EXECUTIONS, (run_key,)).fetchall()
+    return [cid for cid, _ in index.rows(_EXECUTIONS, run_key)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.assets import StargazerError
 from stargazer.assets.provenance import Execution
+from stargazer.storage.ledger.memo import executions
 from stargazer.storage.lineage._diff import Divergence, between, changed, inputs_between, told
 from stargazer.storage.lineage._render import one_line
 from stargazer.storage.lineage._why import Step
@@ -61,15 +62,12 @@ def find_nearest(store: Store, call: Execution) -> Nearest | None:
     Args:
         call: what is known of the execution before it.
     """
-    for cid in store.executions_with(call.run_key) if call.run_key else ():
+    for cid in executions(store.index, call.run_key) if call.run_key else ():
         if note := _why_it_does_not_count(store, cid):
             return Nearest(cid, note)
     read = {entry.cid for entry in call.inputs}
-    with store.index.reading() as connection:
-        values = json.dumps(sorted(read)), call.task, _LOOKED_AT
-        candidates = connection.execute(_CANDIDATES, values).fetchall()
     found: list[tuple[bool, Nearest]] = []
-    for (cid,) in candidates:
+    for (cid,) in store.index.rows(_CANDIDATES, json.dumps(sorted(read)), call.task, _LOOKED_AT):
         with contextlib.suppress(StargazerError):
             document = store.document(cid)
             if isinstance(document, Execution):

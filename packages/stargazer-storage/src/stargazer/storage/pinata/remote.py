@@ -83,8 +83,7 @@ class PinataRemote:
         found = list(here.values())
         if there:
             superseded = keyvalues.get("superseded", None if "cid" in keyvalues else "false")
-            with store.index.reading() as connection:
-                rows = claims.select_superseded(connection, [{"id": id} for id in there], superseded)
+            rows = claims.select_superseded(store.index, [{"id": id} for id in there], superseded)
             local = [
                 attrs.evolve(record, path=path if (path := store.objects.path(record.cid)).exists() else None)
                 for record in (there[row["id"]] for row in rows)

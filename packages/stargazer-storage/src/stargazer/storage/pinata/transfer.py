@@ -91,7 +91,7 @@ def pull(
 
     def bring(record: IpFile) -> None:
         try:
-            store.bring(
+            store.read(
                 record.cid, lambda done, total: progress(record.name, done, total) if progress else None
             )
         except StargazerError as error:
