@@ -237,9 +237,10 @@ def test_a_writer_goes_on_in_each_new_index(path):
 
 def test_what_a_killed_maker_left_is_no_index(path):
     path.parent.mkdir()
-    Path(f"{path}.new-0123").write_bytes(b"half made")
+    Path(f"{path}.new").write_bytes(b"half made")
     Path(f"{path}-wal").write_bytes(b"of an older one" * 1000)
     assert everything(path) == []
+    assert not Path(f"{path}.new").exists()
 
 
 # --- where it lies

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import secrets
 import shutil
 import sqlite3
 from pathlib import Path
@@ -108,7 +107,7 @@ def make_index(path: str, *, incomplete: bool = False) -> None:
     """Make an empty index, if there is none; the caller holds its write lock.
 
     It comes into being whole, so a file without tables is a damaged one. What is left of an older index that was
-    deleted would be taken for the new one's, and goes.
+    deleted would be taken for the new one's, and goes; so does what a killed process left of making one.
 
     Args:
         incomplete: there are files already that it should know.
@@ -116,12 +115,12 @@ def make_index(path: str, *, incomplete: bool = False) -> None:
     Raises:
         StorageError: it cannot be made, or the filesystem has no memory that processes share.
     """
-    new = f"{path}.new-{secrets.token_hex(8)}"
+    new = f"{path}.new"
     with explained(f"The index {path!r} cannot be made"):
         if is_there(path):
             return
-        for suffix in SIDE_FILES:
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        for name in (new, *(f"{name}{suffix}" for name in (path, new) for suffix in SIDE_FILES)):
+            Path(name).unlink(missing_ok=True)
         try:
             with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
                 _fill(connection, path, incomplete)

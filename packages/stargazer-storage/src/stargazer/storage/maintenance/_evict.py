@@ -223,9 +223,10 @@ def remember(connection: sqlite3.Connection, cids: Iterable[str]) -> None:
     connection.executemany("INSERT OR IGNORE INTO evicted(cid) VALUES(?)", [(cid,) for cid in cids])
 
 
-def evicted(connection: sqlite3.Connection) -> set[str]:
-    """The CIDs whose bytes were dropped on purpose and, as far as the index was told, have not come back."""
-    return {cid for (cid,) in connection.execute("SELECT cid FROM evicted EXCEPT SELECT cid FROM objects")}
+def evicted(store: Store) -> set[str]:
+    """The CIDs whose bytes were dropped on purpose and did not come back; making no store where there is none."""
+    dropped = store.index.rows("SELECT cid FROM evicted") if store.exists() else []
+    return {cid for (cid,) in dropped if store.objects.stat(cid) is None}
 
 
 def noted(root: Path) -> dict[str, list[str]]:

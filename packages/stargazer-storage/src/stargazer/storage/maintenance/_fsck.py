@@ -18,7 +18,6 @@ from stargazer.storage.files import is_there, place_link
 from stargazer.storage.index.schema import IndexDamaged, mark_checked
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import rebuild
-from stargazer.storage.maintenance._evict import evicted
 from stargazer.storage.maintenance.leftovers import SweepReport, remove_tree, sweep
 from stargazer.storage.objects import Objects, StoredObject, Stray, shard_of
 from stargazer.storage.settings import available_cores
@@ -68,8 +67,6 @@ class FsckReport:
         objects, bytes: what the store holds; links to users' files with them.
         hashed, hashed_bytes: what of it was read.
         unhashed: objects of records that were not hashed since the index was made.
-        elsewhere: records whose bytes were never here, and can be brought.
-        replayed: provenance documents that the index did not know.
         swept: what killed processes had left.
     """
 
@@ -80,8 +77,6 @@ class FsckReport:
     hashed: int = 0
     hashed_bytes: int = 0
     unhashed: int = 0
-    elsewhere: int = 0
-    replayed: int = 0
     problems: list[Problem] = attrs.field(factory=list)
     swept: SweepReport = attrs.field(factory=SweepReport)
 
@@ -176,7 +171,6 @@ class _Check:
         if self.report.repair:
             self.tell(f"the index is {'damaged' if why else 'missing'}: making it again")
             sound, bad, aside = rebuild.rebuild(self.store, self.tell)
-            self.report.replayed += len(sound)
             self.suspects |= bad.keys()
             done = f"made again from {len(sound)} provenance documents"
             done += f"; the old one is {str(aside.relative_to(self.store.root))!r}" if aside else ""
@@ -213,8 +207,7 @@ class _Check:
 
     def _documents(self) -> bool:
         """Unknown documents take effect, lost ones are fetched; whether the index knows then those that are here."""
-        with self.store.index.reading() as connection:
-            known = dict(connection.execute("SELECT cid, own FROM documents").fetchall())
+        known = dict(self.store.index.rows("SELECT cid, own FROM documents"))
         own, foreign = self.here[self.own].keys(), self.here[self.foreign].keys()
         for cid in sorted(known.keys() - own - foreign):
             if self.store.ledger.folder(cid) is None:
@@ -232,7 +225,6 @@ class _Check:
             with alone(self.store.root, self.tell):  # none is on its way in
                 sound, _ = rebuild.check_documents(self.store, rebuild.unknown(self.store))
                 self.store.replay(sound)
-            self.report.replayed += len(sound)
         for cid in sound:
             self._done("document", cid, "provenance that the index did not know", "taken in")
         return self.report.repair or not sound
@@ -271,11 +263,10 @@ class _Check:
         sizes: dict[str, int] = {}
         known: dict[str, tuple[object, ...]] = {}
         if self.is_readable():
-            with self.store.index.reading() as connection:
-                recorded = rebuild.recorded(connection)
-                known = {row[0]: row for row in connection.execute("SELECT * FROM objects")}
-                fresh = {item.cid for item, _ in items} - known.keys()
-                sizes = rebuild.record_sizes(connection) if fresh else {}
+            recorded = rebuild.recorded(self.store.index)
+            known = {row[0]: row for row in self.store.index.rows("SELECT * FROM objects")}
+            fresh = {item.cid for item, _ in items} - known.keys()
+            sizes = rebuild.record_sizes(self.store.index) if fresh else {}
             self.report.unhashed += 0 if self.report.full else len(fresh & recorded)
 
         def is_doubtful(item: StoredObject) -> bool:
@@ -364,21 +355,14 @@ class _Check:
         self.report.problems.append(Problem(kind, cid, why, done, fixed, todo, sorted(names)))
 
     def _missing(self) -> None:
-        """Records whose bytes are not here, unless they were dropped on purpose."""
-        with self.store.index.reading() as connection:
-            were_here = {cid for (cid,) in connection.execute("SELECT cid FROM objects")}
-            documents = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
-            absent = rebuild.recorded(connection) - self.here[self.objects].keys() - documents
-            absent -= evicted(connection)
-        for cid in sorted(absent):
-            if self.store.is_here(cid):  # it has arrived meanwhile
-                continue
-            original = self.objects.original(cid)
-            if cid in were_here:
+        """Records whose bytes were here: of others they are on another machine, or were dropped on purpose."""
+        rows = self.store.index.rows("SELECT cid FROM objects EXCEPT SELECT cid FROM documents")
+        lost = {cid for (cid,) in rows} & rebuild.recorded(self.store.index) - self.here[self.objects].keys()
+        for cid in sorted(lost):
+            if not self.store.is_here(cid):  # else it has arrived meanwhile
+                original = self.objects.original(cid)
                 why = f"the file that it was added from, {str(original)!r}, is gone"
                 self._lacks("missing", cid, self.objects, why if original else "its bytes are not here")
-            else:  # known from provenance: of another machine, a bundle, or before the index was lost
-                self.report.elsewhere += 1
 
     # what is said, and where bytes come from
 

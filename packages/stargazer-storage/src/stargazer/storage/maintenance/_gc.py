@@ -126,8 +126,7 @@ def _unreferenced(store: Store) -> tuple[list[StoredObject], list[Path]]:
     Raises:
         StorageError: there are documents that the index does not know.
     """
-    with store.index.reading() as connection:
-        needed = recorded(connection)
+    needed = recorded(store.index)
     objects = list(store.objects.scan())
     if missed := sorted(unknown(store)):
         raise StorageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.storage import locks
 from stargazer.storage.cid import is_cid
-from stargazer.storage.locks import is_locked, try_lock, write_lock
+from stargazer.storage.locks import is_locked, try_lock
 
 if TYPE_CHECKING:
     from stargazer.storage.store import Store
@@ -30,7 +29,6 @@ PART_GRACE = 14 * DAY
 """Seconds for which a download that was cut can be continued."""
 
 _SETTLED = 3_600.0  # seconds: what was touched more recently may be somebody's whom we cannot see
-_PATIENCE = 30.0  # seconds to wait for whoever writes the index
 _OWNED = re.compile(r"(\d+)-[0-9a-f]+")
 
 
@@ -83,7 +81,7 @@ def _leftovers(store: Store, grace: float, alone: bool) -> Iterator[tuple[Path, 
     yield from _free_workspaces(root)
     notes = (root / "evictions").glob(".*") if alone else ()  # that were being written
     views = list(_dangling_views(root))
-    for path in chain(_temporaries(root, grace, alone), views, notes, _half_made_indexes(store.index_path)):
+    for path in chain(_temporaries(root, grace, alone), views, notes):
         yield path, None
 
 
@@ -120,14 +118,6 @@ def _dangling_views(root: Path) -> Iterator[Path]:
             half_done = re.fullmatch(r"\..+\.[0-9a-f]{32}", name) and age(path) > _SETTLED
             if path.is_symlink() and (half_done or not path.exists()):
                 yield path
-
-
-def _half_made_indexes(index: Path) -> Iterator[Path]:
-    """Indexes whose maker was killed before they had their name: whoever makes one holds the index's write lock."""
-    pattern = f"{glob.escape(index.name)}.new-*"
-    if any(index.parent.glob(pattern)):
-        with write_lock(str(index), _PATIENCE):
-            yield from sorted(index.parent.glob(pattern))
 
 
 def _clear(folder: Path, lock: Path) -> bool:

@@ -55,21 +55,21 @@ _FOLLOWS = {
 }
 
 
-def recorded(connection: sqlite3.Connection) -> set[str]:
+def recorded(index: Index) -> set[str]:
     """The CIDs that records refer to, provenance included."""
-    return {cid for (cid,) in connection.execute(f"SELECT value FROM terms {_RECORDS} AND key = 'cid'")}
+    return {cid for (cid,) in index.rows(f"SELECT value FROM terms {_RECORDS} AND key = 'cid'")}
 
 
-def record_sizes(connection: sqlite3.Connection) -> dict[str, int]:
+def record_sizes(index: Index) -> dict[str, int]:
     """The sizes in bytes that records state, by CID."""
-    sql = f"SELECT json_extract(body, '$.cid'), json_extract(body, '$.size') FROM docs {_RECORDS}"
-    return dict(connection.execute(sql).fetchall())
+    return dict(
+        index.rows(f"SELECT json_extract(body, '$.cid'), json_extract(body, '$.size') FROM docs {_RECORDS}")
+    )
 
 
 def unknown(store: Store) -> set[str]:
     """The documents of the ledger that the index does not know, or does not know to be the store's own."""
-    with store.index.reading() as connection:
-        known = dict(connection.execute("SELECT cid, own FROM documents").fetchall())
+    known = dict(store.index.rows("SELECT cid, own FROM documents"))
     return {
         found.cid
         for found, own in store.ledger.scan()
