@@ -9,6 +9,7 @@ import pytest
 pysam = pytest.importorskip("pysam")
 
 from stargazer.assets import FormatError  # noqa: E402
+from stargazer.workflows.demo import compare  # noqa: E402
 from stargazer.workflows.demo.alleles import normalise  # noqa: E402
 from stargazer.workflows.demo.compare import compare_to_truth, mendelian_violations  # noqa: E402
 from stargazer.workflows.demo.files import Regions, read_bed  # noqa: E402
@@ -157,10 +158,11 @@ def test_nothing_to_divide_by_gives_none(place, tmp_path):
     assert (score["precision"], score["recall"], score["f1"], score["genotype_concordance"]) == (None,) * 4
 
 
-def test_the_list_of_errors_is_capped_and_its_length_told(place, tmp_path):
+def test_the_list_of_errors_is_capped_and_its_length_told(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "LISTED", 1)
     calls = write_vcf(tmp_path / "c.vcf", ["s"], [(2, "A", "C", 9, ".", "0/1"), (4, "T", "G", 9, ".", "0/1")])
 
-    result = compare_to_truth(calls, write_vcf(tmp_path / "t.vcf", ["s"], []), **place, listed=1)
+    result = compare_to_truth(calls, write_vcf(tmp_path / "t.vcf", ["s"], []), **place)
 
     assert (len(result["errors"]), result["errors_total"]) == (1, 2)
 
@@ -207,7 +209,7 @@ def test_mendelian_violations(place, tmp_path):
     assert (result["sites"], result["violations"]) == (3, 2)
     assert [(site["position"], site["child"]) for site in result["listed"]] == [(4, "0/1"), (6, "1/1")]
     with pytest.raises(FormatError, match="'stranger' is not in"):
-        mendelian_violations(calls, "stranger", "m", "k")
+        mendelian_violations(calls, "stranger", "m", "k", place["confident"])
 
 
 def test_call_statistics(tmp_path):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 
-def demo(argv: Sequence[str]) -> int:
+def demo(argv: Sequence[str]) -> None:
     """Run the demo and show what came of it."""
     parser = Parser(
         "demo",
@@ -51,15 +51,12 @@ def demo(argv: Sequence[str]) -> int:
     prepare()
     refresh = Refresh() if words.options.refresh else None
     done = supervise("demo", lambda: run_demo(refresh=refresh))
-    if isinstance(done, int):
-        return done
     files = _export(done, words.options.outdir)
     if words.options.json:
         print_json({**done.run.as_dict(), "comparison": done.comparison, "summary": done.summary,
                     "times": done.times, "files": {name: str(path) for name, path in files.items()}})  # fmt: skip
     else:
         _show(done, files)
-    return 0
 
 
 def _export(done: Demo, folder: Path) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from stargazer.mcp.records import as_dict, evicted
 __all__ = ["get"]
 
 
-def get(argv: Sequence[str]) -> int:
+def get(argv: Sequence[str]) -> None:
     """Copy files out of the store with their companions."""
     parser = Parser(
         "get",
@@ -46,4 +46,3 @@ def get(argv: Sequence[str]) -> int:
     else:
         for path, _ in exported:
             print_text(str(path).replace("\n", "\\n"))
-    return 0

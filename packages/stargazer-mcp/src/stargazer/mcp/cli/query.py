@@ -12,7 +12,7 @@ from stargazer.mcp.records import as_dict, evicted, find_records
 __all__ = ["query"]
 
 
-def query(argv: Sequence[str]) -> int:
+def query(argv: Sequence[str]) -> None:
     """List the records that filters select."""
     parser = Parser(
         "query",
@@ -47,4 +47,3 @@ def query(argv: Sequence[str]) -> int:
         note(
             "no file has a record" if storage.holds_files(store.root) else f"the store is empty: {ADD_FIRST}"
         )
-    return 0

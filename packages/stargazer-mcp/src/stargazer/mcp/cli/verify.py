@@ -88,8 +88,6 @@ def _recompute(files: Mapping[str, str], *, as_json: bool) -> int:
             "never registered here, so there is nothing to compute again"
         )
     done = supervise("verify", lambda: do_again(client, executions))
-    if isinstance(done, int):
-        return done
     by_file = {cid: _done_of(cid, found[cid], done) for cid in files}
     if as_json:
         print_json([{"cid": cid, "name": name, **as_dict(by_file[cid])} for cid, name in files.items()])

@@ -12,7 +12,7 @@ from stargazer.storage.ledger.claims import statements_of
 from stargazer.storage.locks import outbox_turn
 from stargazer.storage.outbox import Sent, Waiting
 from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Unavailable
-from stargazer.storage.pinata.upload import upload
+from stargazer.storage.pinata.upload import Upload
 from stargazer.storage.store import Store
 from stargazer.storage.threads import each
 
@@ -132,17 +132,17 @@ class Sender:
         self._api.update(file.id, public=file.public, keyvalues={**pairs, **gone})
 
     def _upload(self, item: Waiting, record: IpFile) -> None:
-        file = upload(
+        file = Upload(
             self._api,
             self._store.read_here(record.cid),
             cid=record.cid,
-            name=_printable(record.name) or record.cid,
+            name=record.name or record.cid,
             keyvalues=self._keyvalues(record),
             public=item.public,
             url=item.upload_url,
             on_url=lambda url: self._outbox.resumable(item, url),
             progress=lambda done, total: self._progress(record.name, done, total),
-        )
+        ).run()
         self._outbox.sent(record.id, item.public, file.id)
 
     def _found(self, item: Waiting, record: IpFile) -> bool:
@@ -159,8 +159,3 @@ class Sender:
         if record.keyvalues.get("asset") != "provenance":
             return dict(record.keyvalues)
         return {**record.keyvalues, LEDGER: "own" if self._store.ledger.is_own(record.cid) else "foreign"}
-
-
-def _printable(name: str) -> str:
-    """A name as Pinata takes it: control characters are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)

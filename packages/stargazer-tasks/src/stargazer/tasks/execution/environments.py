@@ -20,15 +20,18 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeAlias, TypeVar, get_origin, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_origin, overload
 
 import flyte
 from stargazer.assets import ConfigurationError, current_client
 from stargazer.tasks.execution.call import execute
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
 from stargazer.tasks.execution.options import NotRemembered, bound, misses_told
-from stargazer.tasks.execution.registry import TASKS, Declared, TaskCode
+from stargazer.tasks.execution.registry import TASKS, TaskCode
 from stargazer.tasks.execution.values import assets_in, bound_arguments, named_tuple, result_type
+
+if TYPE_CHECKING:
+    from stargazer.tasks.tools import Library, Tool
 
 __all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs", "parallel"]
 
@@ -94,34 +97,29 @@ class AssetEnvironment(_NamedResults):
     `tools` are those of every task in it that declares none; `resources` (cpu, memory) are the slots a task holds.
     """
 
-    tools: Sequence[Declared] = ()
+    tools: Sequence[Tool | Library] = ()
 
     @overload  # type: ignore[override]  # Flyte's names every option
     def task(self, _func: F, /) -> F: ...
 
     @overload
-    def task(self, *, tools: Sequence[Declared] | None = None, **options: Any) -> Callable[[F], F]: ...
+    def task(self, *, tools: Sequence[Tool | Library] | None = None, **options: Any) -> Callable[[F], F]: ...
 
-    def task(self, _func: F | None = None, *, tools: Sequence[Declared] | None = None, **options: Any) -> Any:
+    def task(
+        self, _func: F | None = None, *, tools: Sequence[Tool | Library] | None = None, **options: Any
+    ) -> Any:
         """Make an async function a task: `@env.task` or `@env.task(tools=[...])`; other options are Flyte's."""
 
-        def decorate(func: Callable[..., Any]) -> Any:
-            if not inspect.iscoroutinefunction(func):
-                raise ConfigurationError(
-                    f"{func.__qualname__} of {self.name!r}: a task is an async function (async def)"
-                )
-            cores, memory = _slots(self.resources)
-            code = TaskCode(
-                name=f"{self.name}.{func.__name__}",
-                function=func,
-                tools=tuple(self.tools if tools is None else tools),
-                cores=cores,
-                memory=memory,
+        if _func is None:
+            return functools.partial(self.task, tools=tools, **options)
+        if not inspect.iscoroutinefunction(_func):
+            raise ConfigurationError(
+                f"{_func.__qualname__} of {self.name!r}: a task is an async function (async def)"
             )
-            TASKS[code.name] = code
-            return self._template(func, functools.partial(execute, code), options)
-
-        return decorate if _func is None else decorate(_func)
+        name = f"{self.name}.{_func.__name__}"
+        declared = tuple(self.tools if tools is None else tools)
+        TASKS[name] = TaskCode(name, _func, declared, *_slots(self.resources))
+        return self._template(_func, functools.partial(execute, TASKS[name]), options)
 
 
 class WorkflowEnvironment(_NamedResults):
@@ -136,14 +134,14 @@ class WorkflowEnvironment(_NamedResults):
     def task(self, _func: F | None = None, **options: Any) -> Any:
         """Make an async function a workflow: `@env.task`; options are Flyte's."""
 
-        def decorate(func: Callable[..., Any]) -> Any:
-            async def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-                bound = bound_arguments(func, args, kwargs)
-                return await func(*bound.args, **bound.kwargs)
+        if _func is None:
+            return functools.partial(self.task, **options)
+        return self._template(_func, functools.partial(_call, _func), options)
 
-            return self._template(func, call, options)
 
-        return decorate if _func is None else decorate(_func)
+async def _call(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    bound = bound_arguments(func, args, kwargs)
+    return await func(*bound.args, **bound.kwargs)
 
 
 def named_outputs(task: Any, outputs: tuple[Any, ...]) -> Any:
@@ -203,17 +201,17 @@ async def parallel(coroutines: list[Awaited[Any]] | tuple[Awaited[Any], ...]) ->
     asked first.
     """
     if misses_told() is not None:
-        asked = await asyncio.gather(*coroutines, return_exceptions=True)
-        failures = [result for result in asked if isinstance(result, BaseException)]
+        results = await asyncio.gather(*coroutines, return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
         if failures:
             raise min(failures, key=lambda failure: isinstance(failure, NotRemembered))
-        return tuple(asked) if isinstance(coroutines, tuple) else asked
-    try:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as failures:
-        raise _first(failures) from None
-    results = [task.result() for task in running]
+    else:
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(coroutine) for coroutine in coroutines]
+        except BaseExceptionGroup as failures_of_all:
+            raise _first(failures_of_all) from None
+        results = [task.result() for task in running]
     return tuple(results) if isinstance(coroutines, tuple) else results
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from stargazer.assets import InvalidAssetError
 from stargazer.workflows.demo.alleles import Allele, normalise
-from stargazer.workflows.demo.draws import Draws
+from stargazer.workflows.demo.draws import Array, Draws
 from stargazer.workflows.demo.genome import Contig, N, background, make_genome
 from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, write_reads
 from stargazer.workflows.demo.variation import Variant, haplotype_codes, make_sites
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["MITOCHONDRION", "Cohort", "simulate_cohort"]
 
@@ -157,12 +154,8 @@ def _deleted(variants: Sequence[Variant], deletion: Variant, number: int) -> lis
     return sorted(kept, key=lambda variant: variant.position)
 
 
-def _template(
-    contigs: Sequence[Contig], variants: Mapping[str, Sequence[Variant]], number: int
-) -> np.ndarray[Any, Any]:
+def _template(contigs: Sequence[Contig], variants: Mapping[str, Sequence[Variant]], number: int) -> Array:
     """All that is sequenced of a sample: both haplotypes of each contig, and chrM as often as cells have it."""
-    import numpy as np
-
     gap = np.full(700, N, dtype=np.uint8)
     pieces = []
     for haplotype in (2 * number, 2 * number + 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ from stargazer.workflows.demo.alleles import Allele
 from stargazer.workflows.demo.files import (
     Observation,
     observations,
+    opened,
+    passes,
     read_bed,
     read_fasta,
     sample_names,
-    trio_genotypes,
 )
 from stargazer.workflows.demo.statistics import call_statistics
 
 __all__ = ["compare_to_truth", "mendelian_violations", "write_comparison"]
 
 TYPES = ("snv", "indel")
+LISTED = 200
+"""Errors, or violations, that are listed one by one."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,7 @@ def write_comparison(
     Path(target).write_text(json.dumps(content, sort_keys=True) + "\n")
 
 
-def compare_to_truth(
-    calls: str, truth: str, confident: str, reference: str, listed: int = 200
-) -> dict[str, Any]:
+def compare_to_truth(calls: str, truth: str, confident: str, reference: str) -> dict[str, Any]:
     """Compare calls with the truth, sample by sample, allele by allele, within the confident regions.
 
     Alleles are trimmed and left-aligned first, and substitutions of several bases taken apart. Records
@@ -66,7 +68,6 @@ def compare_to_truth(
         truth: a VCF or BCF file with the same samples, or some of them.
         confident: a BED file.
         reference: the FASTA file (may be gzipped) that both VCFs refer to.
-        listed: how many errors are listed one by one.
 
     Returns:
         `{"samples": {sample: {"snv": score, "indel": score}}, "total": {"snv": score, "indel": score},
@@ -91,26 +92,26 @@ def compare_to_truth(
         )
     true = observations(truth, samples, regions, sequences)
     called = observations(calls, samples, regions, sequences)
-    scores: dict[str, dict[str, Any]] = {}
-    errors: list[dict[str, Any]] = []
-    everything: list[_Match] = []
-    for sample in samples:
-        alleles = sorted({*true[sample], *called[sample]})
-        matches = [_Match(allele, true[sample].get(allele), called[sample].get(allele)) for allele in alleles]
-        scores[sample] = {kind: _score(matches, kind) for kind in TYPES}
-        errors.extend(_error(sample, match) for match in matches if match.outcome != "right")
-        everything.extend(matches)
+    matches = {
+        sample: [
+            _Match(allele, true[sample].get(allele), called[sample].get(allele))
+            for allele in sorted({*true[sample], *called[sample]})
+        ]
+        for sample in samples
+    }
+    everything = list(chain.from_iterable(matches.values()))
+    errors = [
+        _error(sample, match) for sample in samples for match in matches[sample] if match.outcome != "right"
+    ]
     return {
-        "samples": scores,
+        "samples": {sample: {kind: _score(matches[sample], kind) for kind in TYPES} for sample in samples},
         "total": {kind: _score(everything, kind) for kind in TYPES},
-        "errors": errors[:listed],
+        "errors": errors[:LISTED],
         "errors_total": len(errors),
     }
 
 
-def mendelian_violations(
-    calls: str, father: str, mother: str, child: str, confident: str | None = None, listed: int = 200
-) -> dict[str, Any]:
+def mendelian_violations(calls: str, father: str, mother: str, child: str, confident: str) -> dict[str, Any]:
     """Count the sites where a child's genotype cannot come from its parents'.
 
     A site counts if its FILTER is PASS or unset, all three have complete diploid genotypes, and one of them
@@ -121,8 +122,7 @@ def mendelian_violations(
         father: the name of the father's sample.
         mother: the name of the mother's sample.
         child: the name of the child's sample.
-        confident: a BED file to stay within, or None for everywhere.
-        listed: how many violations are listed one by one.
+        confident: a BED file to stay within.
 
     Returns:
         `{"sites": int, "violations": int, "rate": float or None, "listed": [{"contig", "position", "ref",
@@ -131,36 +131,47 @@ def mendelian_violations(
     Raises:
         FormatError: if a file cannot be read or a sample is not in it.
     """
-    regions = read_bed(confident) if confident is not None else None
-    names = sample_names(calls)
+    regions, names = read_bed(confident), sample_names(calls)
     for sample in (father, mother, child):
         if sample not in names:
             raise FormatError(
                 f"sample {sample!r} is not in {calls!r}, which has {', '.join(names) or 'none'}"
             )
     sites, violations = 0, []
-    for site in trio_genotypes(calls, (father, mother, child), regions):
-        sites += 1
-        paternal, maternal, (one, other) = site.genotypes
-        if not (one in paternal and other in maternal) and not (other in paternal and one in maternal):
-            texts = ["/".join(str(allele) for allele in sorted(genotype)) for genotype in site.genotypes]
-            violations.append(
-                {
-                    "contig": site.contig,
-                    "position": site.position,
-                    "ref": site.ref,
-                    "alt": ",".join(site.alts),
-                    "father": texts[0],
-                    "mother": texts[1],
-                    "child": texts[2],
-                    "quality": site.quality,
-                }
-            )
+    with opened(calls) as variants:
+        for record in variants:
+            if (
+                not record.alts
+                or not passes(record)
+                or not regions.hold(record.contig, record.start, record.stop)
+            ):
+                continue
+            genotypes: list[Any] = [
+                record.samples[sample].get("GT") or () for sample in (father, mother, child)
+            ]
+            if any(len(genotype) != 2 or None in genotype for genotype in genotypes) or not any(
+                map(any, genotypes)
+            ):
+                continue
+            sites += 1
+            paternal, maternal, (one, other) = genotypes
+            if not (one in paternal and other in maternal) and not (other in paternal and one in maternal):
+                texts = ["/".join(map(str, sorted(genotype))) for genotype in genotypes]
+                violations.append(
+                    {
+                        "contig": record.contig,
+                        "position": record.pos,
+                        "ref": record.ref,
+                        "alt": ",".join(record.alts),
+                        **dict(zip(("father", "mother", "child"), texts, strict=True)),
+                        "quality": record.qual,
+                    }
+                )
     return {
         "sites": sites,
         "violations": len(violations),
         "rate": _share(len(violations), sites),
-        "listed": violations[:listed],
+        "listed": violations[:LISTED],
     }
 
 
@@ -200,9 +211,9 @@ def _error(sample: str, match: _Match) -> dict[str, Any]:
         "position": position,
         "ref": ref,
         "alt": alt,
-        "truth": match.true.genotype if match.true else None,
-        "call": called.genotype if called else None,
-        "quality": called.quality if called else None,
-        "depth": called.depth if called else None,
-        "alt_depth": called.alt_depth if called else None,
+        "truth": match.true and match.true.genotype,
+        "call": called and called.genotype,
+        "quality": called and called.quality,
+        "depth": called and called.depth,
+        "alt_depth": called and called.alt_depth,
     }

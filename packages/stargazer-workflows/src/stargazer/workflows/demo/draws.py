@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-__all__ = ["Draws"]
+__all__ = ["Array", "Draws"]
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 class Draws:
@@ -23,45 +24,42 @@ class Draws:
     """
 
     def __init__(self, *seed: int) -> None:
-        import numpy as np
-
-        self._np = np
         self._bits = np.random.PCG64(np.random.SeedSequence(list(seed)))
 
-    def uniform(self, *shape: int) -> np.ndarray[Any, Any]:
+    def uniform(self, *shape: int) -> Array:
         """Floats in [0, 1) of this shape."""
         raw = self._bits.random_raw(math.prod(shape))
-        return ((raw >> self._np.uint64(11)) * 2.0**-53).reshape(shape)
+        return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)
 
-    def bytes(self, *shape: int) -> np.ndarray[Any, Any]:
+    def bytes(self, *shape: int) -> Array:
         """Whole numbers 0 to 255 of this shape: the cheapest draw, eight to a raw one."""
         return self._small("u1", shape)
 
-    def words(self, *shape: int) -> np.ndarray[Any, Any]:
+    def words(self, *shape: int) -> Array:
         """Whole numbers 0 to 65535 of this shape, four to a raw draw."""
         return self._small("<u2", shape)
 
-    def _small(self, kind: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    def _small(self, kind: str, shape: tuple[int, ...]) -> Array:
         count = math.prod(shape)
-        per_raw = 8 // self._np.dtype(kind).itemsize
+        per_raw = 8 // np.dtype(kind).itemsize
         raw = self._bits.random_raw(-(-count // per_raw)).astype("<u8", copy=False)
         return raw.view(kind)[:count].reshape(shape)
 
-    def integers(self, low: int, high: int, *shape: int) -> np.ndarray[Any, Any]:
+    def integers(self, low: int, high: int, *shape: int) -> Array:
         """Whole numbers from low (included) to high (excluded) of this shape."""
-        return (low + self.uniform(*shape) * (high - low)).astype(self._np.int64)
+        return (low + self.uniform(*shape) * (high - low)).astype(np.int64)
 
-    def normal(self, mean: float, deviation: float, *shape: int) -> np.ndarray[Any, Any]:
+    def normal(self, mean: float, deviation: float, *shape: int) -> Array:
         """Nearly normal floats of this shape: the sum of twelve uniforms, so within six deviations."""
         total = self.uniform(*shape)
         for _ in range(11):
             total = total + self.uniform(*shape)
         return mean + deviation * (total - 6.0)
 
-    def weighted(self, weights: Sequence[float], *shape: int) -> np.ndarray[Any, Any]:
+    def weighted(self, weights: Sequence[float], *shape: int) -> Array:
         """Positions in `weights`, each as often as its weight says."""
-        edges = self._np.cumsum(self._np.asarray(weights, dtype=float))
-        return self._np.searchsorted(edges / edges[-1], self.uniform(*shape), side="right").clip(
+        edges = np.cumsum(np.asarray(weights, dtype=float))
+        return np.searchsorted(edges / edges[-1], self.uniform(*shape), side="right").clip(
             max=len(weights) - 1
         )
 
@@ -69,6 +67,6 @@ class Draws:
         """One whole number from low (included) to high (excluded)."""
         return int(self.integers(low, high, 1)[0])
 
-    def order(self, count: int) -> np.ndarray[Any, Any]:
+    def order(self, count: int) -> Array:
         """A random permutation of 0 .. count - 1."""
-        return self._np.argsort(self._bits.random_raw(count), kind="stable")
+        return np.argsort(self._bits.random_raw(count), kind="stable")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stargazer.assets import FormatError
-from stargazer.assets.formats import GZIP
+from stargazer.assets import FormatError, formats
 from stargazer.tasks import bed_rows, quiet_htslib
 from stargazer.workflows.demo.alleles import Allele, normalise
 
 __all__ = [
     "Observation",
     "Regions",
-    "Site",
     "is_sequence",
     "observations",
     "opened",
@@ -26,7 +23,6 @@ __all__ = [
     "read_bed",
     "read_fasta",
     "sample_names",
-    "trio_genotypes",
 ]
 
 
@@ -71,60 +67,34 @@ class Observation:
     alt_depth: int | None
 
 
-@dataclass(frozen=True)
-class Site:
-    """A record with the complete genotypes of several samples."""
-
-    contig: str
-    position: int
-    ref: str
-    alts: tuple[str, ...]
-    quality: float | None
-    genotypes: tuple[tuple[int, int], ...]
-
-
 def read_bed(path: str) -> Regions:
     """Read the intervals of a BED file.
 
     Raises:
-        FormatError: naming the line that is not BED, or if the file cannot be read.
+        FormatError: naming the line that is not BED.
     """
-    intervals = []
-    try:
-        for number, (contig, start, end) in bed_rows(Path(path), repr(path)):
-            if not 0 <= start <= end:
-                raise FormatError(f"{path!r}, line {number}: {start} to {end}, expected 0 <= start <= end")
-            intervals.append((contig, start, end))
-    except OSError as error:
-        raise FormatError(f"{path!r} cannot be read as a BED file: {error}") from error
-    return Regions(intervals)
+    return Regions(region for _, region in bed_rows(Path(path), repr(path)))
 
 
-def read_fasta(path: str, contigs: Collection[str]) -> dict[str, str]:
+def read_fasta(path: str, contigs: Set[str]) -> dict[str, str]:
     """Read these contigs of a FASTA file, plain or gzipped, as upper-case text.
 
     Raises:
-        FormatError: if the file cannot be read, is not FASTA, or lacks one of the contigs.
+        FormatError: if the file is damaged, is not FASTA, or lacks one of the contigs.
     """
-    try:
-        content = Path(path).read_bytes()
-        text = (gzip.decompress(content) if content.startswith(GZIP) else content).decode("ascii")
-    except (OSError, EOFError, ValueError) as error:
-        raise FormatError(f"{path!r} cannot be read as a FASTA file: {error}") from error
+    with formats.opened(Path(path)) as file:
+        text = file.read().decode("ascii", "replace")
     if not text.startswith(">"):
         raise FormatError(f"{path!r} is not a FASTA file: it begins with {text[:20]!r}, not with '>'")
     found = {}
     for record in text[1:].split("\n>"):
         title, _, lines = record.partition("\n")
-        name = title.split()[0] if title.split() else ""
-        if name in contigs:
-            found[name] = "".join(lines.split()).upper()
-    missing = sorted(set(contigs) - set(found))
-    if missing:
+        found["".join(title.split()[:1])] = "".join(lines.split()).upper()
+    if missing := sorted(contigs - found.keys()):
         raise FormatError(
             f"{path!r} lacks {', '.join(map(repr, missing[:5]))}: not the reference of these regions?"
         )
-    return found
+    return {name: found[name] for name in contigs}
 
 
 @contextmanager
@@ -180,26 +150,10 @@ def observations(
                     if regions.hold(record.contig, change[0] - 1, change[0] - 1 + len(change[1]))
                 ]
                 for sample in samples:
-                    seen = _observation(record, sample, number)
-                    if seen is not None:
+                    if seen := _observation(record, sample, number):
                         for key in keys:
                             found[sample].setdefault(key, seen)
     return found
-
-
-def trio_genotypes(path: str, samples: Sequence[str], regions: Regions | None) -> Iterator[Site]:
-    """Yield the passing records where these samples have complete diploid genotypes, not all reference."""
-    with opened(path) as variants:
-        for record in variants:
-            if record.alts is None or not passes(record):
-                continue
-            if regions is not None and not regions.hold(record.contig, record.start, record.stop):
-                continue
-            genotypes: tuple[Any, ...] = tuple(record.samples[sample].get("GT") or () for sample in samples)
-            if any(len(genotype) != 2 or None in genotype for genotype in genotypes):
-                continue
-            if any(allele for genotype in genotypes for allele in genotype):
-                yield Site(record.contig, record.pos, record.ref, record.alts, record.qual, genotypes)
 
 
 def _observation(record: Any, sample: str, number: int) -> Observation | None:

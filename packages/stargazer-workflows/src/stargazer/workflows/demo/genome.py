@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-from stargazer.workflows.demo.draws import Draws
-
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+from stargazer.workflows.demo.draws import Array, Draws
 
 __all__ = [
     "BASES",
@@ -50,13 +47,11 @@ class Contig:
     """A reference sequence as base codes (A 0, C 1, G 2, T 3, N 4) and what was put into it."""
 
     name: str
-    codes: np.ndarray[Any, Any]
+    codes: Array
     features: list[Feature] = field(default_factory=list)
 
     def sequence(self) -> str:
         """The bases as text."""
-        import numpy as np
-
         letters: bytes = np.frombuffer(BASES + b"N", dtype=np.uint8)[self.codes].tobytes()
         return letters.decode("ascii")
 
@@ -113,7 +108,7 @@ def confident_intervals(contig: Contig) -> list[tuple[int, int]]:
     return kept
 
 
-def hidden_copy(genome: Sequence[Contig], seed: int) -> np.ndarray[Any, Any]:
+def hidden_copy(genome: Sequence[Contig], seed: int) -> Array:
     """A diverged copy of a stretch of the genome that everyone has and the reference lacks.
 
     Its reads align to the stretch that is there: a classic source of false calls in real assemblies.
@@ -130,10 +125,8 @@ def hidden_copy(genome: Sequence[Contig], seed: int) -> np.ndarray[Any, Any]:
     return copy
 
 
-def background(length: int, draws: Draws) -> np.ndarray[Any, Any]:
+def background(length: int, draws: Draws) -> Array:
     """Base codes without repeats: GC content that changes along the sequence, and few CpG."""
-    import numpy as np
-
     blocks = length // 2000 + 2
     gc = np.empty(blocks)
     level = 0.41
@@ -182,8 +175,6 @@ def _add_family(
     divergence: tuple[float, float],
     draws: Draws,
 ) -> None:
-    import numpy as np
-
     consensus = draws.bytes(length) & 3
     sizes = [len(contig.codes) for contig in contigs]
     for which in draws.weighted(sizes, copies):
@@ -203,8 +194,6 @@ def _add_family(
 
 
 def _add_tandem_repeats(contig: Contig, draws: Draws) -> None:
-    import numpy as np
-
     for _ in range(len(contig.codes) // 7_000):
         unit_length = 1 + int(draws.weighted((5, 6, 3, 4, 1, 1), 1)[0])
         units = draws.one(8, 18) if unit_length == 1 else draws.one(5, 14)

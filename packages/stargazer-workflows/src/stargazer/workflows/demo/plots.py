@@ -6,9 +6,8 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
-
-from stargazer.assets import ToolError
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["allele_balance_plot", "coverage_plot", "quality_plot", "truth_plot"]
 
-P = ParamSpec("P")
+T = TypeVar("T")
 
 INK, GRID = "#010203", "#040506"
 SERIES = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06")
@@ -32,30 +31,19 @@ VARIABLES = {
 """Colours that stand for the page's CSS variables, so that the plots follow light and dark."""
 
 
-def _plot(salt: str, description: str) -> Callable[[Callable[P, Figure]], Callable[P, str]]:
+def _plot(salt: str, description: str) -> Callable[[Callable[[T], Figure]], Callable[[T], str]]:
     """Make a function that draws a figure return it as SVG text, whatever the user's matplotlibrc says."""
 
-    def decorate(draw: Callable[P, Figure]) -> Callable[P, str]:
+    def decorate(draw: Callable[[T], Figure]) -> Callable[[T], str]:
         @wraps(draw)
-        def drawn(*args: P.args, **kwargs: P.kwargs) -> str:
-            try:
-                import matplotlib
-            except ImportError as error:
-                raise ToolError(
-                    "the report's plots need matplotlib, which is not installed: "
-                    "pip install 'stargazer-workflows[report]'"
-                ) from error
+        def drawn(data: T) -> str:
+            import matplotlib
+
             with matplotlib.rc_context():
                 matplotlib.rcdefaults()
-                matplotlib.rcParams.update(
-                    {
-                        "svg.fonttype": "none",
-                        "svg.hashsalt": f"stargazer-{salt}",
-                        "font.size": 9,
-                        "legend.fontsize": 9,
-                    }
-                )
-                return _svg(draw(*args, **kwargs), description)
+                matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": f"stargazer-{salt}",
+                                            "font.size": 9, "legend.fontsize": 9})  # fmt: skip
+                return _svg(draw(data), description)
 
         return drawn
 
@@ -81,31 +69,20 @@ def _svg(figure: Figure, description: str) -> str:
 
 @_plot("coverage", "Mean depth along the contigs, one line per sample")
 def coverage_plot(samples: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Mean depth along each contig: samples maps a name to `coverage()`'s result."""
-    contigs = list(dict.fromkeys(name for sample in samples.values() for name in sample["contigs"]))
-    widths = [
-        max((len(s["contigs"].get(name, ())) * s["window"] for s in samples.values()), default=1)
-        for name in contigs
-    ]
+    """Mean depth along each contig: samples, aligned to one reference, by name: `coverage()`'s results."""
+    window, contigs = (next(iter(samples.values()))[key] for key in ("window", "contigs"))
     figure = _figure(10, 2.7)
-    axes = figure.subplots(
-        1, len(contigs), sharey=True, squeeze=False, width_ratios=[max(w, 1) for w in widths]
-    )[0]
-    top = 1.0
-    for index, (name, panel) in enumerate(zip(contigs, axes, strict=True)):
-        for colour, (sample, profile) in zip(_colours(len(samples)), samples.items(), strict=True):
-            depths, window = profile["contigs"].get(name, []), profile["window"]
-            top = max([top, *depths])
-            panel.plot(
-                [i * window / 1000 for i in range(len(depths))],
-                depths,
-                color=colour,
-                linewidth=1.1,
-                label=sample,
-            )
-        _style(panel, xlabel=f"{name} (kb)", ylabel="mean depth" if not index else "")
+    widths = [max(window * len(depths), 1) for depths in contigs.values()]
+    axes = figure.subplots(1, len(contigs), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for panel, name in zip(axes, contigs, strict=True):
+        for colour, (sample, profile) in zip(cycle(SERIES), samples.items(), strict=False):
+            depths = profile["contigs"][name]
+            places = [i * window / 1000 for i in range(len(depths))]
+            panel.plot(places, depths, color=colour, linewidth=1.1, label=sample)
+        _style(panel, xlabel=f"{name} (kb)", ylabel="mean depth" if panel is axes[0] else "")
         panel.margins(x=0)
-    axes[0].set_ylim(0, top * 1.08)
+    depths = [depth for profile in samples.values() for each in profile["contigs"].values() for depth in each]
+    axes[0].set_ylim(0, max([1.0, *depths]) * 1.08)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, labelcolor=INK
@@ -118,12 +95,12 @@ def quality_plot(quality: Mapping[str, Sequence[float]]) -> Figure:
     """Histogram of QUAL by type: `call_statistics()["quality"]`."""
     figure = _figure(4.9, 2.7)
     panel = figure.subplots()
-    edges, below = quality["edges"], [0.0] * (len(quality["edges"]) - 1)
+    edges = quality["edges"]
+    below = [0.0] * (len(edges) - 1)
     for colour, kind, label in ((SERIES[0], "snv", "SNV"), (SERIES[1], "indel", "indel")):
-        counts = quality[kind]
-        width = edges[1] - edges[0]
-        panel.bar(edges[:-1], counts, width * 0.9, bottom=below, align="edge", color=colour, label=label)
-        below = [one + other for one, other in zip(below, counts, strict=True)]
+        width = 0.9 * (edges[1] - edges[0])
+        panel.bar(edges[:-1], quality[kind], width, bottom=below, align="edge", color=colour, label=label)
+        below = [one + other for one, other in zip(below, quality[kind], strict=True)]
     _style(panel, xlabel=f"QUAL (last bar: {edges[-2]:g} and above)", ylabel="records")
     panel.set_xlim(edges[0], edges[-1])
     panel.legend(frameon=False, labelcolor=INK, loc="upper left")
@@ -135,7 +112,7 @@ def allele_balance_plot(samples: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Share of reads with the alternative allele at heterozygous sites: `call_statistics()["samples"]`."""
     figure = _figure(4.9, 2.7)
     panel = figure.subplots()
-    for colour, (sample, values) in zip(_colours(len(samples)), samples.items(), strict=True):
+    for colour, (sample, values) in zip(cycle(SERIES), samples.items(), strict=False):
         balance = values["allele_balance"]
         panel.stairs(balance["counts"], balance["edges"], color=colour, linewidth=1.4, label=sample)
     panel.axvline(0.5, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -149,52 +126,33 @@ def allele_balance_plot(samples: Mapping[str, Mapping[str, Any]]) -> Figure:
 @_plot("truth", "True positives, false calls and missed variants, per sample and type")
 def truth_plot(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
     """True, false and missed alleles per sample and type: `compare_to_truth()["samples"]`."""
-    rows = [
-        (f"{sample} {'SNV' if kind == 'snv' else kind}", scores[sample][kind])
-        for sample in scores
-        for kind in scores[sample]
-    ]
+    rows = {
+        f"{sample} {'SNV' if kind == 'snv' else kind}": score
+        for sample, kinds in scores.items()
+        for kind, score in kinds.items()
+    }
+    right, false, missed = ([score[key] for score in rows.values()] for key in ("tp", "fp", "fn"))
     figure = _figure(10, 0.9 + 0.32 * len(rows))
     counts, errors = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     places = range(len(rows))
-    counts.barh(places, [score["tp"] for _, score in rows], 0.62, color=GOOD)
-    errors.barh(places, [score["fp"] for _, score in rows], 0.62, color=BAD, label="false")
-    errors.barh(
-        places,
-        [score["fn"] for _, score in rows],
-        0.62,
-        left=[score["fp"] for _, score in rows],
-        color=MISSED,
-        label="missed",
-    )
-    for place, (_, score) in enumerate(rows):
-        counts.annotate(
-            str(score["tp"]), (score["tp"], place), (4, 0), textcoords="offset points", va="center", color=INK
-        )
-        text = f"{score['fp']} false, {score['fn']} missed"
-        errors.annotate(
-            text,
-            (score["fp"] + score["fn"], place),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            color=INK,
-        )
+    counts.barh(places, right, 0.62, color=GOOD)
+    errors.barh(places, false, 0.62, color=BAD, label="false")
+    errors.barh(places, missed, 0.62, left=false, color=MISSED, label="missed")
+    beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "color": INK}
+    for place, tp, fp, fn in zip(places, right, false, missed, strict=True):
+        counts.annotate(str(tp), (tp, place), **beside)
+        errors.annotate(f"{fp} false, {fn} missed", (fp + fn, place), **beside)
     _style(counts, xlabel="true positives", ylabel="")
     _style(errors, xlabel="errors", ylabel="")
-    counts.set_yticks(places, [label for label, _ in rows])
+    counts.set_yticks(places, list(rows))
     counts.invert_yaxis()
-    counts.set_xlim(0, 1.12 * max([1, *(score["tp"] for _, score in rows)]))
-    errors.set_xlim(0, 2.0 * max([1, *(score["fp"] + score["fn"] for _, score in rows)]))
+    counts.set_xlim(0, 1.12 * max([1, *right]))
+    errors.set_xlim(0, 2.0 * max([1, *map(sum, zip(false, missed, strict=True))]))
     for panel in (counts, errors):
         panel.grid(visible=False, axis="y")
         panel.grid(visible=True, axis="x", color=GRID, linewidth=0.7)
         panel.locator_params(axis="x", integer=True, nbins=6)
     return figure
-
-
-def _colours(count: int) -> list[str]:
-    return [SERIES[index % len(SERIES)] for index in range(count)]
 
 
 def _figure(width: float, height: float) -> Figure:

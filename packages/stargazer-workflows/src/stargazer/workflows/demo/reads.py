@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stargazer.workflows.demo.draws import Draws
+import numpy as np
+from stargazer.workflows.demo.draws import Array, Draws
 from stargazer.workflows.demo.genome import BASES, COMPLEMENT, N
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["READ_LENGTH", "Fragments", "draw_fragments", "write_reads"]
 
@@ -46,19 +44,19 @@ CHUNK = 20_000
 class Fragments:
     """Sequenced fragments of one lane, as arrays in the order of the flow cell."""
 
-    left: np.ndarray[Any, Any]
-    right: np.ndarray[Any, Any]
+    left: Array
+    right: Array
     """Where the template's forward strand has the first base of the left and of the right read."""
-    reverse: np.ndarray[Any, Any]
+    reverse: Array
     """Whether the first read of the pair is the right one."""
-    spots: np.ndarray[Any, Any]
+    spots: Array
     """Where on the flow cell: (tile * WIDTH + x) * WIDTH + y."""
 
     def __len__(self) -> int:
         return len(self.left)
 
 
-def draw_fragments(template: np.ndarray[Any, Any], pairs: int, lanes: int, draws: Draws) -> list[Fragments]:
+def draw_fragments(template: Array, pairs: int, lanes: int, draws: Draws) -> list[Fragments]:
     """Draw fragments of both haplotypes and spread them over lanes.
 
     Args:
@@ -70,8 +68,6 @@ def draw_fragments(template: np.ndarray[Any, Any], pairs: int, lanes: int, draws
     Returns:
         One `Fragments` for each lane. No fragment holds an N; GC-rich and AT-rich ones are rarer.
     """
-    import numpy as np
-
     copies = round(pairs * DUPLICATE_SHARE)
     left, right = _places(template, pairs - copies, draws)
     reverse = draws.bytes(len(left)) < 128
@@ -97,7 +93,7 @@ def draw_fragments(template: np.ndarray[Any, Any], pairs: int, lanes: int, draws
 
 def write_reads(
     paths: tuple[Path, Path],
-    template: np.ndarray[Any, Any],
+    template: Array,
     fragments: Fragments,
     prefix: str,
     barcode: str,
@@ -113,8 +109,6 @@ def write_reads(
         barcode: the library's index sequences, in the comment of each read.
         draws: where randomness comes from.
     """
-    import numpy as np
-
     with _gzipped(paths[0]) as r1, _gzipped(paths[1]) as r2:
         for begin in range(0, len(fragments), CHUNK):
             part = slice(begin, begin + CHUNK)
@@ -133,9 +127,7 @@ def _gzipped(path: Path) -> Iterator[gzip.GzipFile]:
         yield compressed
 
 
-def _places(template: np.ndarray[Any, Any], count: int, draws: Draws) -> tuple[Any, Any]:
-    import numpy as np
-
+def _places(template: Array, count: int, draws: Draws) -> tuple[Any, Any]:
     unknown = np.concatenate([[0], np.cumsum(template == N)])
     gc = np.concatenate([[0], np.cumsum((template == 1) | (template == 2))])
     starts, lengths, found = [], [], 0
@@ -168,15 +160,13 @@ def _spot(spot: int) -> str:
 
 
 def _sequence(
-    template: np.ndarray[Any, Any],
-    starts: np.ndarray[Any, Any],
-    reverse: np.ndarray[Any, Any],
+    template: Array,
+    starts: Array,
+    reverse: Array,
     mate: int,
     draws: Draws,
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+) -> tuple[Array, Array]:
     """Base codes and qualities of the reads that start there, reverse complemented if asked, with errors."""
-    import numpy as np
-
     windows = np.lib.stride_tricks.sliding_window_view(template, READ_LENGTH)
     codes = windows[starts]
     _add_indels(codes, draws)
@@ -194,16 +184,14 @@ def _sequence(
     return codes, qualities
 
 
-def _add_indels(codes: np.ndarray[Any, Any], draws: Draws) -> None:
+def _add_indels(codes: Array, draws: Draws) -> None:
     """Repeat or leave out one base in a few reads, anywhere."""
     chosen = draws.integers(0, len(codes), round(len(codes) * INDELS_PER_READ))
     _slip(codes, chosen, draws.integers(1, READ_LENGTH - 1, len(chosen)), draws)
 
 
-def _add_stutter(codes: np.ndarray[Any, Any], starts: np.ndarray[Any, Any], runs: Any, draws: Draws) -> None:
+def _add_stutter(codes: Array, starts: Array, runs: Any, draws: Draws) -> None:
     """Repeat or leave out one base where the polymerase slipped in a homopolymer."""
-    import numpy as np
-
     ends, lengths = runs
     if not len(ends):
         return
@@ -214,32 +202,24 @@ def _add_stutter(codes: np.ndarray[Any, Any], starts: np.ndarray[Any, Any], runs
     _slip(codes, chosen, at[chosen], draws)
 
 
-def _slip(
-    codes: np.ndarray[Any, Any], chosen: np.ndarray[Any, Any], at: np.ndarray[Any, Any], draws: Draws
-) -> None:
+def _slip(codes: Array, chosen: Array, at: Array, draws: Draws) -> None:
     """Shift what follows position `at` of the chosen reads by one base."""
-    import numpy as np
-
     step = np.where(draws.bytes(len(chosen)) < 96, -1, 1)[:, None]
     cycle = np.arange(READ_LENGTH)
     source = np.where(cycle >= at[:, None], cycle + step, cycle).clip(max=READ_LENGTH - 1)
     codes[chosen] = codes[chosen[:, None], source]
 
 
-def _runs(template: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+def _runs(template: Array) -> tuple[Any, Any]:
     """Last positions and lengths of the homopolymers that polymerases slip in."""
-    import numpy as np
-
     last = np.append(np.flatnonzero(template[1:] != template[:-1]), len(template) - 1)
     lengths = np.diff(last, prepend=-1)
     kept = (lengths >= SHORTEST_RUN) & (template[last] != N)
     return last[kept], lengths[kept]
 
 
-def _qualities(count: int, mate: int, draws: Draws) -> np.ndarray[Any, Any]:
+def _qualities(count: int, mate: int, draws: Draws) -> Array:
     """Qualities by cycle: a few cycles to warm up, a slow decline, worse in second reads and poor tails."""
-    import numpy as np
-
     cycle = np.arange(READ_LENGTH)
     decline = (cycle - 60).clip(0) * (5 if mate == 1 else 8) // 90
     trend = (39 - (mate - 1) - decline - (5 - cycle).clip(0)).astype(np.int16)
@@ -251,7 +231,7 @@ def _qualities(count: int, mate: int, draws: Draws) -> np.ndarray[Any, Any]:
     values = trend + shift + noise[draws.bytes(count, READ_LENGTH)]
     values -= (14 * (cycle >= tail)).astype(np.int16)
     bins = [max(q for q in QUALITIES if q <= max(value, 11)) for value in range(64)]
-    binned: np.ndarray[Any, Any] = np.array(bins, dtype=np.uint8)[values.clip(0, 63)]
+    binned: Array = np.array(bins, dtype=np.uint8)[values.clip(0, 63)]
     return binned
 
 
@@ -260,11 +240,7 @@ def _noise_table() -> Sequence[int]:
     return [-26] * 2 + [-18] * 3 + [-12] * 5 + [-7] * 10 + [-3] * 36 + [0] * 110 + [2] * 90
 
 
-def _text(
-    names: list[str], comment: str, codes: np.ndarray[Any, Any], qualities: np.ndarray[Any, Any]
-) -> bytes:
-    import numpy as np
-
+def _text(names: list[str], comment: str, codes: Array, qualities: Array) -> bytes:
     bases = np.frombuffer(BASES + b"N", dtype=np.uint8)[codes].tobytes().decode("ascii")
     scores = (qualities + 33).astype(np.uint8).tobytes().decode("ascii")
     lines = []

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets import R1, R2, Intervals, IpFile, Reference, Variants, VariantsIndex
+from stargazer.assets import R1, R2, Intervals, IpFile, QcReport, Reference, Variants, VariantsIndex
 from stargazer.storage import Addition, Settings, get_client
-from stargazer.workflows.demo.simulate import MANIFEST, simulate_trio
+from stargazer.workflows.demo.bundle import BUNDLE, make_files
+from stargazer.workflows.demo.simulate import MANIFEST
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows._run import Run
 
 __all__ = ["Demo", "is_simulated", "prepare", "run_demo"]
-
-ORIGIN = "simulated by stargazer demo"
 
 
 @attrs.frozen
@@ -46,16 +45,12 @@ def _folder() -> Path:
     return Settings.load().home / "demo" / "trio"
 
 
-def prepare(seed: int = 42) -> dict[str, Any]:
-    """Simulate the trio, unless it is there already, and register its files.
-
-    Returns:
-        Paths and counts, as `simulate_trio` gives them.
-    """
+def prepare() -> None:
+    """Simulate the trio, unless it is there already, and register its files."""
     from stargazer.workflows.demo.workflow import BUILD, CONFIDENT
 
     store = get_client().store  # first, for it refuses settings that cannot be used
-    made = simulate_trio(str(_folder()), seed)
+    made = make_files(_folder())
     reference = Reference(build=BUILD)
     truth = Variants(samples=[item["sample"] for item in made["samples"]], reference_cid=reference, kind="truth",
                      normalised=True)  # fmt: skip
@@ -70,32 +65,24 @@ def prepare(seed: int = 42) -> dict[str, Any]:
             named = {"sample": item["sample"], "library": f"{item['sample']}-1", "lane": lane["lane"]}
             r1 = R1(**named)
             additions += [Addition(Path(lane["r1"]), r1), Addition(Path(lane["r2"]), R2(**named, r1_cid=r1))]
-    additions = [attrs.evolve(item, origin=f"{item.path.name}, {ORIGIN}, seed {seed}") for item in additions]
+    additions = [attrs.evolve(item, origin=f"{item.path.name}, {BUNDLE.origin}") for item in additions]
     store.add(additions, command="demo")
-    return made
 
 
 async def run_demo(*, refresh: Refresh | None = None) -> Demo:
     """Run the demo's workflow on what `prepare` registered, and have the bytes of its results here."""
-    from stargazer.assets import QcReport
     from stargazer.workflows._run import run as run_workflow
     from stargazer.workflows.demo.workflow import lineage_steps
 
     run = await run_workflow("demo_trio", refresh=refresh)
-    await _bring(run)
-    comparison, summary = _read(run, "comparison"), _read(run, "summary")
+    client = get_client()
+    for result in run.results.values():
+        if isinstance(result, dict):  # a single file: what was evicted is computed again
+            result["path"] = str((await client.download_file(IpFile(cid=result["cid"]))).path)
     times: dict[str, float] = {}
     for step in await lineage_steps(QcReport(kind="summary", cid=run.results["summary"]["cid"])):
         times[step["task"]] = times.get(step["task"], 0.0) + step["seconds"]
-    return Demo(run, comparison, summary, times)
-
-
-async def _bring(run: Run) -> None:
-    """Let every single result say where its bytes are; what was evicted is computed again."""
-    client = get_client()
-    for result in run.results.values():
-        if isinstance(result, dict):
-            result["path"] = str((await client.download_file(IpFile(cid=result["cid"]))).path)
+    return Demo(run, _read(run, "comparison"), _read(run, "summary"), times)
 
 
 def _read(run: Run, result: str) -> dict[str, Any]:

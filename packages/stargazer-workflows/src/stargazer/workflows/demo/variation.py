@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from stargazer.workflows.demo.alleles import normalise
-from stargazer.workflows.demo.draws import Draws
+from stargazer.workflows.demo.draws import Array, Draws
 from stargazer.workflows.demo.genome import BASES, Contig
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = [
     "CHILD",
@@ -92,10 +89,8 @@ def make_sites(
     return _spaced([*_snvs(contig, draws), *_indels(contig, draws, indel_lengths, bases_per_indel)])
 
 
-def haplotype_codes(contig: Contig, variants: Iterable[Variant], haplotype: int) -> np.ndarray[Any, Any]:
+def haplotype_codes(contig: Contig, variants: Iterable[Variant], haplotype: int) -> Array:
     """The base codes of a contig with the variants that this haplotype carries."""
-    import numpy as np
-
     pieces, copied = [], 0
     for variant in variants:
         if variant.carriers[haplotype]:
@@ -106,9 +101,7 @@ def haplotype_codes(contig: Contig, variants: Iterable[Variant], haplotype: int)
     return np.concatenate(pieces)
 
 
-def _codes(text: str) -> np.ndarray[Any, Any]:
-    import numpy as np
-
+def _codes(text: str) -> Array:
     return np.array([BASES.index(ord(letter)) for letter in text], dtype=np.uint8)
 
 

@@ -61,17 +61,15 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
 
 
 async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
-    """What was executed for an asset, in the order it started, with times, tools, commands and CIDs."""
+    """What was executed for an asset, in the order it started, with times, tools, commands and outputs."""
     store = current_client().store  # type: ignore[attr-defined]
-    root = await asyncio.to_thread(why, store, asset.cid or "")
+    todo: list[Step] = [await asyncio.to_thread(why, store, asset.cid or "")]
     executions: dict[str, Execution] = {}
-    todo: list[Step] = [root]
     while todo:
         step = todo.pop()
         if isinstance(step.document, Execution) and step.provenance_cid not in executions:
             executions[step.provenance_cid] = step.document
             todo += step.inputs
-    ordered = sorted(executions.items(), key=lambda item: item[1].started)
     return [
         {
             "task": execution.task,
@@ -79,12 +77,9 @@ async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
             "seconds": execution.seconds,
             "tools": [f"{tool.name} {tool.version}" for tool in execution.tools],
             "commands": execution.commands,
-            "provenance": cid,
-            "outputs": [
-                {"role": entry.role, "cid": entry.cid, "name": entry.name} for entry in execution.outputs
-            ],
+            "outputs": [{"cid": entry.cid, "name": entry.name} for entry in execution.outputs],
         }
-        for cid, execution in ordered
+        for execution in sorted(executions.values(), key=lambda execution: execution.started)
     ]
 
 
