@@ -54,7 +54,7 @@ from stargazer.storage.files import hash_in_place, is_there, replaced, write_fil
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import FORMAT, IndexDamaged
-from stargazer.storage.ledger import claims, memo, trust
+from stargazer.storage.ledger import claims, memo
 from stargazer.storage.ledger.documents import Ledger, account, now
 from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
@@ -241,7 +241,7 @@ class Store:
             return records
         known = self.claims.records(record.id for record in records)
         speakers = {id: document.get("stated_by", "") for id, document in known.items()}
-        others = {id for id, speaker in speakers.items() if not trust.is_believed(self.index, speaker)}
+        others = {id for id, speaker in speakers.items() if not memo.is_believed(self.index, speaker)}
         return sorted(records, key=lambda record: record.id in others)
 
     def get(self, id: str) -> IpFile | None:
@@ -335,11 +335,11 @@ class Store:
 
     def is_foreign(self, cid: str) -> bool:
         """Whether a provenance document is known here and was written by somebody else."""
-        return trust.is_foreign(self.index, cid)
+        return memo.is_foreign(self.index, cid)
 
     def is_trusted(self, cid: str) -> bool:
         """Whether the memo may answer with an execution: this store's own, or one of others that is trusted."""
-        return trust.is_believed(self.index, cid)
+        return memo.is_believed(self.index, cid)
 
     def explaining(self, records: Iterable[IpFile]) -> list[str]:
         """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""
