@@ -454,7 +454,7 @@ def _temporaries(root: Path) -> list[Path]:
         *root.glob("tmp/*"),
         *root.glob("work/*"),
         *root.rglob(".new-*"),
-        *root.glob("index.sqlite.new-*"),
+        *root.glob("index.sqlite.new*"),
     ]
     return [path for path in found if path.suffix != ".part" or path.stat().st_size == 0]
 

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import (
@@ -53,7 +54,7 @@ from stargazer.storage.files import hash_in_place, is_there, replaced, write_fil
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import FORMAT, IndexDamaged
-from stargazer.storage.ledger import claims, memo, trust
+from stargazer.storage.ledger import claims, memo
 from stargazer.storage.ledger.documents import Ledger, account, now
 from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
@@ -240,7 +241,7 @@ class Store:
             return records
         known = self.claims.records(record.id for record in records)
         speakers = {id: document.get("stated_by", "") for id, document in known.items()}
-        others = {id for id, speaker in speakers.items() if not trust.is_believed(self.index, speaker)}
+        others = {id for id, speaker in speakers.items() if not memo.is_believed(self.index, speaker)}
         return sorted(records, key=lambda record: record.id in others)
 
     def get(self, id: str) -> IpFile | None:
@@ -334,11 +335,11 @@ class Store:
 
     def is_foreign(self, cid: str) -> bool:
         """Whether a provenance document is known here and was written by somebody else."""
-        return trust.is_foreign(self.index, cid)
+        return memo.is_foreign(self.index, cid)
 
     def is_trusted(self, cid: str) -> bool:
         """Whether the memo may answer with an execution: this store's own, or one of others that is trusted."""
-        return trust.is_believed(self.index, cid)
+        return memo.is_believed(self.index, cid)
 
     def explaining(self, records: Iterable[IpFile]) -> list[str]:
         """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""
@@ -404,9 +405,15 @@ class Store:
         Raises:
             InvalidAssetError: a URL that holds credentials, which would be shown to others.
         """
-        from stargazer.storage.download.sources import remember_mirrors
-
-        remember_mirrors(self.index, urls)
+        rows = [(cid, url) for cid, several in urls.items() for url in several]
+        for parts in (urlsplit(url) for _, url in rows):
+            if "@" in parts.netloc or parts.query:
+                raise InvalidAssetError(
+                    f"a mirror on {parts.hostname!r} is given with credentials or a query, which others would see: "
+                    "give a URL that needs neither"
+                )
+        with self.index.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
 
     def read(self, cid: str, progress: Progress | None = None) -> Path:
         """The verified read-only file of a CID; from a mirror or the account if it is not here.
