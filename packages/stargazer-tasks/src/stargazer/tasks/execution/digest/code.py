@@ -104,6 +104,7 @@ def code_digest(function: Callable[..., Any], package: str, stop: tuple[str, ...
     return Digest(_hash(walk.lines), frozenset(walk.externals), parts)
 
 
+@functools.cache
 def package_of(module: str) -> str:
     """The package of a distribution that holds a module: `stargazer.tasks`, or what the module's name begins with."""
     parts = module.split(".")
