@@ -7,6 +7,7 @@ import gzip
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import attrs
 import pytest
 from stargazer.assets import (
     R1,
@@ -127,6 +128,14 @@ def test_the_oldest_companion_is_taken(client: MemoryClient) -> None:
     oldest = client.store(ReferenceIndex(reference_cid=reference), b"first")
     client.store(ReferenceIndex(reference_cid=reference), b"second")
     assert [one.cid for one in asyncio.run(reference.companions(client=client))] == [oldest.cid]
+
+
+def test_a_companion_that_is_here_is_taken_before_an_older_one_that_is_not(client: MemoryClient) -> None:
+    reference = client.store(Reference(build="b"))
+    client.store(ReferenceIndex(reference_cid=reference), b"first")
+    here = client.store(ReferenceIndex(reference_cid=reference), b"second")
+    client.records[-1] = attrs.evolve(client.records[-1], path=client.objects / str(here.cid))
+    assert [one.cid for one in asyncio.run(reference.companions(client=client))] == [here.cid]
 
 
 def test_a_companion_whose_bytes_fail_gives_way_to_the_next(client: MemoryClient) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import FormatError
-from stargazer.assets.formats.hdf5 import SIGNATURE, check_hdf5
+from stargazer.assets.formats.signatures import HDF5_SIGNATURE, check_hdf5
 
 
 def superblock(version: int, end: int, *, width: int = 8, base: int = 0) -> bytes:
@@ -21,7 +21,7 @@ def superblock(version: int, end: int, *, width: int = 8, base: int = 0) -> byte
         head += bytes(4) if version else b""
     else:
         head = bytes([version, width, 8, 0])
-    return SIGNATURE + head + b"".join(address.to_bytes(width, "little") for address in addresses)
+    return HDF5_SIGNATURE + head + b"".join(address.to_bytes(width, "little") for address in addresses)
 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 3])
@@ -65,7 +65,7 @@ def test_a_compressed_file_is_said_to_be(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [0, 3, 7, 64, 255])
 def test_impossible_addresses_are_damage(tmp_path: Path, width: int) -> None:
-    (tmp_path / "x").write_bytes(SIGNATURE + bytes([2, width]) + bytes(300))
+    (tmp_path / "x").write_bytes(HDF5_SIGNATURE + bytes([2, width]) + bytes(300))
     with pytest.raises(FormatError, match=f"addresses of {width} bytes"):
         check_hdf5(tmp_path / "x")
 

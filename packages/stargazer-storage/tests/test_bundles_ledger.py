@@ -17,11 +17,11 @@ from stargazer.storage.bundles import _fetch, find_bundle
 from stargazer.storage.bundles.review import enders_first
 from stargazer.storage.changes import amend, retract, trust
 from stargazer.storage.cid import compute_cid
+from stargazer.storage.ledger import memo
 from stargazer.storage.ledger.documents import Ledger, now
 from stargazer.storage.maintenance import fsck
 from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.transfer import pull, push
+from stargazer.storage.pinata.remote import PinataRemote, pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
 from .lineage_store import imported, made
@@ -102,7 +102,7 @@ def test_a_document_in_both_folders_counts_as_own(mine: Store, theirs: Store, tm
     made(theirs, "lab.count", "3", {"given": imported(theirs, "raw")}, run_key=KEY)
     records = theirs.query({"asset": "qc_report", "kind": "made"})
     fetch(mine, bundles.make(theirs, "counts", records, tmp_path / "out").path.parent)
-    (execution,) = mine.executions_with(KEY)
+    (execution,) = memo.executions(mine.index, KEY)
     assert mine.remembered(KEY) is None
 
     mine.ledger.own.add(mine.ledger.foreign.path(execution))
@@ -280,7 +280,7 @@ def test_a_strangers_bundle_is_foreign_for_everybody_who_uses_the_account(
 
     def member(name: str) -> Store:
         api = PinataApi(pinata.jwt, api=pinata.api, uploads=pinata.uploads)
-        remote = PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway)
+        remote = PinataRemote(api, gateway=pinata.gateway)
         return open_store(tmp_path / name, remote=remote)
 
     made(theirs, "lab.count", "3", {"given": imported(theirs, "raw")}, run_key=KEY)
@@ -296,7 +296,7 @@ def test_a_strangers_bundle_is_foreign_for_everybody_who_uses_the_account(
     assert not pull(b, there).failed
 
     for store in (a, b):
-        (execution,) = store.executions_with(KEY)
+        (execution,) = memo.executions(store.index, KEY)
         assert isinstance(store.document(execution), Execution)
         assert not store.ledger.is_own(execution)
         assert store.is_foreign(execution)
@@ -304,6 +304,6 @@ def test_a_strangers_bundle_is_foreign_for_everybody_who_uses_the_account(
     lose_index(b)
     assert fsck(b).ok
     assert b.remembered(KEY) is None
-    trust(b, b.executions_with(KEY))
+    trust(b, memo.executions(b.index, KEY))
     assert b.remembered(KEY) is not None
     assert a.remembered(KEY) is None

@@ -215,7 +215,7 @@ def test_files_that_are_registered_together_are_compared() -> None:
             for first, second in zip(firsts, seconds, strict=True):
                 assert [known.asset for known in lookup.find("r1", sample=first.sample)] == [first]
                 assert [known.asset for known in lookup.companions(first, "r2", "r1_cid")] == [second]
-                alike = lookup.alike("r2", {"sample": first.sample, "lane": None})
+                alike = lookup.find("r2", sample=first.sample, lane=None)
                 assert [known.asset for known in alike] == [second]
 
         return run

@@ -14,12 +14,12 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from stargazer.assets import ConfigurationError, InvalidAssetError, StargazerError, StorageError
+from stargazer.assets import ConfigurationError, StargazerError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.download.http import Backoff, Pace, SourceError, is_safe, retry_after
 from stargazer.storage.pinata import Patience, PinataApi, PinataFile, Refused, Unavailable
-from stargazer.storage.pinata.api import MAX_FILE_SIZE, check, origin
-from stargazer.storage.pinata.upload import upload
+from stargazer.storage.pinata.api import origin
+from stargazer.storage.pinata.upload import Upload
 
 from .pinata_emulator import DOMAIN, JWT, PinataEmulator
 
@@ -33,20 +33,23 @@ def add(api: PinataApi, tmp_path: Path) -> Callable[..., PinataFile]:
     def add(content: bytes = b"ACGT", *, public: bool = False, **keyvalues: str) -> PinataFile:
         path = tmp_path / "file.txt"
         path.write_bytes(content)
-        return upload(api, path, cid=compute_cid(path), name=path.name, keyvalues=keyvalues, public=public)
+        return Upload(
+            api, path, cid=compute_cid(path), name=path.name, keyvalues=keyvalues, public=public
+        ).run()
 
     return add
 
 
-def test_a_key_that_is_taken_passes_the_check(api: PinataApi) -> None:
-    api.check()
+def ask(api: PinataApi) -> list[PinataFile]:
+    """What any call does to be answered."""
+    return list(api.files(public=False))
 
 
 def test_a_key_that_is_not_taken_is_named_by_its_variable(pinata: PinataEmulator) -> None:
     stranger = PinataApi("other.token", api=pinata.api, uploads=pinata.uploads)
 
     with pytest.raises(Refused, match=r"401 Not Authorized\. Check PINATA_JWT") as caught:
-        stranger.check()
+        ask(stranger)
 
     assert caught.value.status == 401
     assert "other.token" not in str(caught.value)
@@ -125,18 +128,6 @@ def test_an_update_merges_and_none_deletes(api: PinataApi, add: Callable[..., Pi
 
     assert changed.keyvalues == {"asset": "r1", "lane": "2"}
     assert api.file(file.id, public=False) == changed
-    assert api.update(file.id, public=False, keyvalues={}) == changed
-
-
-def test_an_update_beyond_the_limit_is_not_sent(
-    api: PinataApi, add: Callable[..., PinataFile], pinata: PinataEmulator
-) -> None:
-    file = add()
-
-    with pytest.raises(InvalidAssetError, match="11 keyvalues, Pinata takes at most 10"):
-        api.update(file.id, public=False, keyvalues={str(number): "" for number in range(11)})
-
-    assert not pinata.matching("PUT")
 
 
 def test_deleting_twice_is_fine(api: PinataApi, add: Callable[..., PinataFile]) -> None:
@@ -192,20 +183,20 @@ def test_an_account_without_a_gateway_is_told_what_to_do(api: PinataApi, pinata:
 def test_what_passes_is_tried_again(
     status: int, api: PinataApi, pinata: PinataEmulator, slept: list[float]
 ) -> None:
-    pinata.fault("testAuth", status=status, times=2)
+    pinata.fault("GET /v3/files", status=status, times=2)
 
-    api.check()
+    ask(api)
 
-    assert len(pinata.matching("testAuth")) == 3
+    assert len(pinata.matching("GET /v3/files")) == 3
     assert 0.25 <= slept[0] <= 60
 
 
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 413, 422])
 def test_what_does_not_pass_is_not_tried_again(status: int, api: PinataApi, pinata: PinataEmulator) -> None:
-    pinata.fault("testAuth", status=status, body='{"error": {"reason": "NO", "details": "not today"}}')
+    pinata.fault("GET /v3/files", status=status, body='{"error": {"reason": "NO", "details": "not today"}}')
 
-    with pytest.raises(Refused, match=f"did not check the key: {status} not today"):
-        api.check()
+    with pytest.raises(Refused, match=f"did not list files: {status} not today"):
+        ask(api)
 
     assert len(pinata.requests) == 1
 
@@ -223,10 +214,10 @@ def test_a_damaged_answer_is_asked_for_again(
 
 
 def test_patience_ends(api: PinataApi, pinata: PinataEmulator, slept: list[float]) -> None:
-    pinata.fault("testAuth", status=503, times=None)
+    pinata.fault("GET /v3/files", status=503, times=None)
 
-    with pytest.raises(Unavailable, match=r"cannot check the key now: 503 .*tried 7 times.*later"):
-        api.check()
+    with pytest.raises(Unavailable, match=r"cannot list files now: 503 .*tried 7 times.*later"):
+        ask(api)
 
     assert len(slept) == 6
     assert sum(slept) < 180
@@ -236,7 +227,7 @@ def test_nothing_listening_is_unavailable(slept: list[float]) -> None:
     api = PinataApi(JWT, api="http://127.0.0.1:9", uploads="http://127.0.0.1:9", sleep=slept.append)
 
     with pytest.raises(Unavailable, match="is there a network"):
-        api.check()
+        ask(api)
 
 
 def test_retry_after_is_honoured_and_capped(
@@ -244,9 +235,9 @@ def test_retry_after_is_honoured_and_capped(
 ) -> None:
     date = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)
     for text in ("7", f"{date:%a, %d %b %Y %H:%M:%S} GMT", "86400"):
-        pinata.fault("testAuth", status=503, headers={"Retry-After": text})
+        pinata.fault("GET /v3/files", status=503, headers={"Retry-After": text})
         pinata.faults[-1].nth = 1
-        api.check()
+        ask(api)
 
     assert 7 <= slept[0] < 8
     assert 27 <= slept[1] < 31
@@ -256,11 +247,11 @@ def test_retry_after_is_honoured_and_capped(
 def test_after_a_429_everybody_slows_down_for_a_while(
     api: PinataApi, pinata: PinataEmulator, slept: list[float]
 ) -> None:
-    pinata.fault("testAuth", status=429, headers={"Retry-After": "5"})
-    api.check()
+    pinata.fault("GET /v3/files", status=429, headers={"Retry-After": "5"})
+    ask(api)
     assert api.pace.interval > 0
     for _ in range(100):
-        api.check()
+        ask(api)
     assert api.pace.interval == 0
     assert len(pinata.requests) == 102
 
@@ -270,14 +261,14 @@ def test_a_rate_limit_is_kept_to(pinata: PinataEmulator) -> None:
     api = PinataApi(JWT, api=pinata.api, uploads=pinata.uploads)
 
     for _ in range(7):
-        api.check()
+        ask(api)
 
 
 def test_the_key_goes_nowhere_else(api: PinataApi, pinata: PinataEmulator) -> None:
     pinata.fault("GET", redirect=f"{pinata.gateway}{{target}}")
 
     with pytest.raises(Refused, match=r"a redirect to http://127\.0\.0\.1"):
-        api.check()
+        ask(api)
     with pytest.raises(Refused, match="only, not for"):
         api.once("look", "GET", f"{pinata.gateway}/ipfs/x")
 
@@ -314,9 +305,9 @@ def test_an_answer_that_drips_is_given_up(
     api: PinataApi, pinata: PinataEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stargazer.storage.download.http.SPEED_SECONDS", 0.2)
-    pinata.fault("testAuth", drip=0.05)
+    pinata.fault("GET /v3/files", drip=0.05)
 
-    api.check()
+    ask(api)
 
     assert len(pinata.requests) == 2
 
@@ -325,9 +316,9 @@ def test_an_answer_without_end_is_given_up(
     api: PinataApi, pinata: PinataEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stargazer.storage.pinata.api._ANSWER_BYTES", 10_000)
-    pinata.fault("testAuth", body="x" * 200_000)
+    pinata.fault("GET /v3/files", body="x" * 200_000)
 
-    api.check()
+    ask(api)
 
     assert len(pinata.requests) == 2
 
@@ -350,7 +341,7 @@ def test_a_netrc_does_not_replace_the_key(
     (tmp_path / "netrc").write_text("default login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
-    api.check()
+    ask(api)
 
 
 def said(error: BaseException, variables: bool) -> str:
@@ -363,9 +354,7 @@ def said(error: BaseException, variables: bool) -> str:
     return "\n".join(text)
 
 
-@pytest.mark.parametrize(
-    "call", ["check", "files", "file", "update", "delete", "link", "gateway", "upload", "tus"]
-)
+@pytest.mark.parametrize("call", ["files", "file", "update", "delete", "link", "gateway", "upload", "tus"])
 @pytest.mark.parametrize(
     "fault",
     [
@@ -395,15 +384,14 @@ def test_no_secret_is_in_any_error_or_log(
     if call == "tus":
         monkeypatch.setattr("stargazer.storage.pinata.upload.TUS_ABOVE", 0)
     calls: dict[str, Callable[[], object]] = {
-        "check": api.check,
-        "files": lambda: list(api.files(public=False)),
+        "files": lambda: ask(api),
         "file": lambda: api.file("1", public=False),
         "update": lambda: api.update("1", public=False, keyvalues={"a": "b"}),
         "delete": lambda: api.delete("1", public=False),
         "link": lambda: api.private_link(f"{pinata.gateway}/files/x"),
         "gateway": api.gateway,
-        "upload": lambda: upload(api, path, cid="bafy", name="x", keyvalues={}, public=False),
-        "tus": lambda: upload(api, path, cid="bafy", name="x", keyvalues={}, public=False),
+        "upload": Upload(api, path, cid="bafy", name="x", keyvalues={}, public=False).run,
+        "tus": Upload(api, path, cid="bafy", name="x", keyvalues={}, public=False).run,
     }
     answered = "POST /v3/files$" if call == "upload" else r"GET /v3/(files/private\?|gateways)"
     pinata.fault(answered if "patch" in fault else "", times=None, **fault)
@@ -433,15 +421,16 @@ def test_what_the_service_says_is_shown_without_secrets(before: str, after: str,
     assert len(shown) <= 303
 
 
-def test_retry_after_is_seconds_or_a_date() -> None:
+def test_retry_after_is_seconds_or_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.datetime(2026, 11, 23, 12, 0, 0, tzinfo=datetime.UTC)
+    monkeypatch.setattr("time.time", now.timestamp)
 
     assert retry_after(" 120 ") == 120
-    assert retry_after("Mon, 23 Nov 2026 12:01:00 GMT", now) == 60
-    assert retry_after("Mon, 23 Nov 2026 11:00:00 GMT", now) == 0
-    assert retry_after("Monday, 23-Nov-26 12:01:00 GMT", now) == 60
+    assert retry_after("Mon, 23 Nov 2026 12:01:00 GMT") == 60
+    assert retry_after("Mon, 23 Nov 2026 11:00:00 GMT") == 0
+    assert retry_after("Monday, 23-Nov-26 12:01:00 GMT") == 60
     for nonsense in ("", "soon", "-5", "1.5", "²", "Mon, 99 Nov 2026"):
-        assert retry_after(nonsense, now) is None
+        assert retry_after(nonsense) is None
 
 
 def test_back_off_doubles_with_jitter_and_ends() -> None:
@@ -478,17 +467,3 @@ def test_a_pace_gives_each_thread_a_turn() -> None:
         pace.wait()
 
     assert [round(wait, 1) for wait in waits] == [3.0, 3.5, 4.0]
-
-
-def test_limits_are_those_of_pinata() -> None:
-    check(MAX_FILE_SIZE, {str(number): "" for number in range(10)}, "name")
-    with pytest.raises(StorageError, match="25,000,000,001 bytes"):
-        check(MAX_FILE_SIZE + 1, {})
-    with pytest.raises(InvalidAssetError, match="11 keyvalues"):
-        check(1, {str(number): "" for number in range(11)})
-    for value in (3, None, True, ["a"], "\udcff"):
-        with pytest.raises(InvalidAssetError, match="lane is "):
-            check(1, {"lane": value})
-    for name in ("a\nb", "\0", "\udcff", "a\x7f"):
-        with pytest.raises(InvalidAssetError, match="rename"):
-            check(1, {}, name)

@@ -24,8 +24,8 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.lineage import why
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.transfer import account_of, pull, push
-from stargazer.storage.pinata.upload import upload
+from stargazer.storage.pinata.remote import account_of, pull, push
+from stargazer.storage.pinata.upload import Upload
 from stargazer.storage.store import Addition, open_store
 
 from .pinata_store import make_store
@@ -366,14 +366,14 @@ def test_another_machines_record_can_be_changed_and_removed(here, there, pinata)
 def test_files_of_other_programs_in_the_account_are_no_records(here, pinata, tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_bytes(b"jpg")
-    upload(
+    Upload(
         here.remote.api,
         path,
         cid=compute_cid(path),
         name="holiday.jpg",
         keyvalues={"album": "x"},
         public=False,
-    )
+    ).run()
 
     assert listed(here) == []
 
@@ -382,7 +382,7 @@ def test_a_record_of_another_client_without_provenance_is_found_and_pulled(here,
     path = tmp_path / "x.fa"
     path.write_bytes(FASTA)
     pairs = {"asset": "reference", "build": "T2T"}
-    upload(here.remote.api, path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False)
+    Upload(here.remote.api, path, cid=compute_cid(path), name="x.fa", keyvalues=pairs, public=False).run()
 
     (found,) = here.query({"build": "T2T"})
     pulled = pull(here, [found])

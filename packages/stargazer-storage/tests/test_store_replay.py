@@ -14,6 +14,7 @@ from stargazer.assets import InvalidAssetError, IpFile
 from stargazer.assets.catalogue import QcReport
 from stargazer.assets.provenance import Execution
 from stargazer.storage.changes import amend, reinstate, retract, supersede
+from stargazer.storage.ledger import claims
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.store import Addition, Store, open_store
 
@@ -39,7 +40,7 @@ def state(store: Store) -> list[tuple[object, ...]]:
     """All that is known of files, but for the order in which it came to be known."""
     found = [
         (record.id, record.cid, record.name, record.size, record.created_at, sorted(record.keyvalues.items()),
-         store.successor(record.id))
+         claims.successor_of(store.index, record.id))
         for superseded in ("false", "true")
         for record in store.query({"superseded": superseded})
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from stargazer.assets.catalogue import Reference
 from stargazer.assets.provenance import Supersession
 from stargazer.storage.changes import amend, reinstate, retract, supersede
 from stargazer.storage.client import LocalStorageClient
+from stargazer.storage.ledger import claims
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.maintenance._gc import gc
 from stargazer.storage.store import Addition, Store, open_store
@@ -39,8 +40,8 @@ def test_searches_pass_the_old_record_over_unless_asked(store):
     assert reports(store, superseded="true") == [old.id]
     assert reports(store, cid=old.cid) == [old.id]
     assert store.get(old.id) is not None
-    assert store.successor(old.id) == new.id
-    assert store.successor(new.id) == ""
+    assert claims.successor_of(store.index, old.id) == new.id
+    assert claims.successor_of(store.index, new.id) == ""
 
 
 def test_the_client_finds_one_asset_again(store):
@@ -79,7 +80,7 @@ def test_it_can_be_taken_back_and_said_anew(store):
     old, new, newest = add(store, "old"), add(store, "new"), add(store, "newest")
     supersede(store, old, new)
     supersede(store, old, newest)
-    assert store.successor(old.id) == newest.id
+    assert claims.successor_of(store.index, old.id) == newest.id
 
     reinstate(store, old)
     assert reports(store) == [old.id, new.id, newest.id]
@@ -87,7 +88,7 @@ def test_it_can_be_taken_back_and_said_anew(store):
         reinstate(store, old)
 
     supersede(store, old, new)
-    assert store.successor(old.id) == new.id
+    assert claims.successor_of(store.index, old.id) == new.id
 
 
 def test_what_it_is_amended_into_is_superseded_too(store):
@@ -97,7 +98,7 @@ def test_what_it_is_amended_into_is_superseded_too(store):
     amended = amend(store, old, {"kind": "better"})
 
     assert reports(store) == [new.id]
-    assert store.successor(amended.id) == new.id
+    assert claims.successor_of(store.index, amended.id) == new.id
     reinstate(store, amended)
     assert reports(store) == [amended.id, new.id]
 
@@ -153,11 +154,15 @@ def test_it_holds_after_the_index_was_lost(store):
     supersede(store, old, new)
     supersede(store, mistaken, new)
     reinstate(store, mistaken)
-    before = reports(store), reports(store, superseded="true"), store.successor(old.id)
+    before = reports(store), reports(store, superseded="true"), claims.successor_of(store.index, old.id)
     lose_index(store)
 
     assert fsck(store).ok
-    assert (reports(store), reports(store, superseded="true"), store.successor(old.id)) == before
+    assert (
+        reports(store),
+        reports(store, superseded="true"),
+        claims.successor_of(store.index, old.id),
+    ) == before
     assert fsck(store, full=True).problems == []
 
 
@@ -181,7 +186,7 @@ def test_several_that_say_so_at_once_leave_one_answer(store):
     with ThreadPoolExecutor(len(others)) as pool:
         list(pool.map(lambda new: supersede(open_store(store.root), old, new), others))
 
-    assert store.successor(old.id) in {record.id for record in others}
+    assert claims.successor_of(store.index, old.id) in {record.id for record in others}
     assert reports(store, superseded="true") == [old.id]
     reinstate(store, old)
     assert reports(store) == [record.id for record in (old, *others)]

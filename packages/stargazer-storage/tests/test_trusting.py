@@ -13,6 +13,7 @@ from stargazer.assets.provenance import Entry, Execution, Import, dump
 from stargazer.storage import bundles
 from stargazer.storage.bundles import find_bundle
 from stargazer.storage.changes import amend, retract, supersede, trust
+from stargazer.storage.ledger import memo
 from stargazer.storage.lineage.nearest import find_nearest
 from stargazer.storage.maintenance._fsck import fsck
 from stargazer.storage.store import Addition, Store, open_store
@@ -169,7 +170,7 @@ def test_a_fetch_that_was_killed_leaves_nothing_that_counts_as_our_own(
 
     assert len(list(mine.objects.scan())) == 1
     assert [own for _, own in mine.ledger.scan()] == [False, False]
-    assert mine.executions_with(KEY) == [execution(mine)]
+    assert memo.executions(mine.index, KEY) == [execution(mine)]
     assert mine.remembered(KEY) is None
 
 

@@ -41,8 +41,8 @@ def settled_offset(url: str) -> int:
 @pytest.mark.parametrize("interrupt", [lambda server: None, lambda server: (server.kill(), server.start())])
 def test_an_upload_goes_on_after_a_cut(tus: TusServer, interrupt: Callable[[TusServer], object]) -> None:
     with CuttingProxy(tus.port) as proxy:
-        url = create(proxy.url("/files"))
-        assert url.startswith(proxy.url("/files"))
+        url = create(proxy.url("/v3/files"))
+        assert url.startswith(proxy.url("/v3/files"))
         proxy.cut_after(1_000_000)
         with pytest.raises(requests.ConnectionError):
             patch(url, 0)
@@ -60,7 +60,7 @@ def test_an_upload_goes_on_after_a_cut(tus: TusServer, interrupt: Callable[[TusS
 
 def test_cuts_come_one_after_the_other(tus: TusServer) -> None:
     with CuttingProxy(tus.port) as proxy:
-        url = create(tus.url).replace(tus.url, proxy.url("/files"))
+        url = create(tus.url).replace(tus.url, proxy.url("/v3/files"))
         proxy.cut_after(500_000, 500_000)
         for _ in range(2):
             with pytest.raises(requests.ConnectionError):

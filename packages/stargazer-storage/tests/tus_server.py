@@ -2,7 +2,7 @@
 
 with TusServer(folder) as server, CuttingProxy(server.port) as proxy:
     proxy.cut_after(1_000_000)      # the next connection is dropped after so many bytes from the client
-    ...                             # POST, HEAD, PATCH at proxy.url("/files")
+    ...                             # POST, HEAD, PATCH at proxy.url("/v3/files")
     server.uploads()                # {upload id: bytes that arrived}
 """
 
@@ -47,7 +47,7 @@ class TusServer:
     @property
     def url(self) -> str:
         """Where uploads are created."""
-        return f"http://127.0.0.1:{self.port}/files"
+        return f"http://127.0.0.1:{self.port}/v3/files"
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class CuttingProxy:
             thread.join()
         self._listener.close()
 
-    def url(self, path: str = "/files") -> str:
+    def url(self, path: str = "/v3/files") -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}{path}"
 
     def cut_after(self, *sizes: int) -> None:
@@ -172,7 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     app = FastAPI()
     app.include_router(
-        create_tus_router(prefix="files", files_dir=options.folder, strict_offset_validation=True)
+        create_tus_router(prefix="v3/files", files_dir=options.folder, strict_offset_validation=True)
     )
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="error")
 

@@ -1,4 +1,3 @@
-from ._asset import asset, fetch
 from .catalogue import (
     R1,
     R2,
@@ -39,7 +38,7 @@ from .errors import (
     ToolError,
 )
 from .filters import has_value, no_assembling
-from .model import Asset, asset_class, companions_of, load_asset_types
+from .model import Asset, asset, asset_class, companions_of, fetch, load_asset_types
 from .query import Query, assemble
 
 __all__ = [

@@ -1,14 +1,16 @@
-"""`Asset`, the base of all asset types: a file with typed fields; and the registered types by key."""
+"""`Asset`, the base of all asset types: a file with typed fields; `@asset`, which registers one; the types by key."""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import importlib
+import sys
+import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import attrs
 from stargazer.assets.candidates import describe_ambiguous, describe_missing
@@ -18,9 +20,11 @@ from stargazer.assets.declaration import (
     MAX_KEYVALUES,
     AssetLink,
     LinkKind,
+    check_declaration,
     columns_of,
     define,
     hints_of,
+    resolve_annotations,
     unknown_key,
 )
 from stargazer.assets.errors import (
@@ -34,13 +38,16 @@ from stargazer.assets.errors import (
 from stargazer.assets.filters import Filters
 from stargazer.assets.formats.compression import first_bytes
 from stargazer.assets.keyvalues import decode, encode
-from stargazer.assets.view import beside, lay_link
 
-__all__ = ["REGISTRY", "Asset", "asset_class", "companions_of", "load_asset_types"]
+__all__ = ["REGISTRY", "Asset", "asset", "asset_class", "companions_of", "fetch", "load_asset_types"]
 
 ENTRY_POINT_GROUP = "stargazer.assets"
+CATALOGUE = "stargazer.assets.catalogue"  # our own types: a module that imports this one
 
 REGISTRY: dict[str, type[Asset]] = {}
+
+A = TypeVar("A", bound="Asset")
+C = TypeVar("C", bound=type)
 
 
 @define
@@ -99,9 +106,8 @@ class Asset:
         if self.provenance_cid:
             pairs["provenance_cid"] = self.provenance_cid
         if len(pairs) > MAX_KEYVALUES and self.record is None:
-            title = self.asset_key or "asset"
             raise InvalidAssetError(
-                f"{title}: {len(pairs)} metadata pairs, at most {MAX_KEYVALUES} can be stored"
+                f"{self.asset_key or 'asset'}: {len(pairs)} metadata pairs, at most {MAX_KEYVALUES} can be stored"
             )
         return pairs
 
@@ -124,10 +130,8 @@ class Asset:
                     raise InvalidAssetError(f"{cls.asset_key}: {key}: {error}") from None
             else:
                 raise InvalidAssetError(unknown_key(cls, key))
-        missing = [
-            name for name, field in fields.items() if field.default is attrs.NOTHING and name not in values
-        ]
-        if missing:
+        required = [name for name, field in fields.items() if field.default is attrs.NOTHING]
+        if missing := [name for name in required if name not in values]:
             needed = " ".join(f"{name}=..." for name in missing)
             raise InvalidAssetError(f"{cls.asset_key} needs {', '.join(missing)}: give {needed}")
         try:
@@ -144,9 +148,8 @@ class Asset:
         try:
             kind = cls if cls.asset_key and cls.asset_key == key else asset_class(key)
         except (InvalidAssetError, TypeError):  # said once, not of every record
-            warnings.warn(
-                f"unknown asset type {key!r}: what is registered as that is read untyped", stacklevel=2
-            )
+            said = f"unknown asset type {key!r}: what is registered as that is read untyped"
+            warnings.warn(said, stacklevel=2)
             return cls.untyped(record)
         try:
             return kind.from_keyvalues(record.keyvalues, cid=record.cid, path=record.path, record=record)
@@ -157,11 +160,9 @@ class Asset:
     @staticmethod
     def untyped(record: IpFile) -> Asset:
         """The bare Asset of a store's entry: its metadata is in `extra`, as text."""
-        pairs = dict(record.keyvalues)
-        provenance_cid = pairs.pop("provenance_cid", None)
-        return Asset(
-            cid=record.cid, path=record.path, record=record, provenance_cid=provenance_cid, extra=pairs
-        )
+        made, pairs = record.keyvalues.get("provenance_cid"), dict(record.keyvalues)
+        pairs.pop("provenance_cid", None)
+        return Asset(cid=record.cid, path=record.path, record=record, provenance_cid=made, extra=pairs)
 
     def evolve(self, **changes: Any) -> Self:
         """A new asset with these fields changed, not yet stored: bytes and provenance are its own."""
@@ -208,8 +209,11 @@ class Asset:
         return stem + self.own_suffix().removeprefix("^")
 
     def path_beside(self, primary: Path) -> Path:
-        """Where tools look for this companion of a file: `x.bam.bai` for `x.bam`, `x.dict` for `x.fa`."""
-        return beside(primary, self.own_suffix())
+        """Where tools look for this companion: `x.bam.bai` for `x.bam`; `x.dict` for `x.fa` (suffix `^.dict`)."""
+        suffix = self.own_suffix()
+        if not suffix.startswith("^"):
+            return primary.with_name(primary.name + suffix)
+        return primary.with_name(Path(primary.name.removesuffix(".gz")).stem + suffix[1:])
 
     @classmethod
     async def one(cls, *, client: StorageClient | None = None, latest: bool = False, **filters: Any) -> Self:
@@ -261,28 +265,82 @@ class Asset:
         view.mkdir(parents=True, exist_ok=True)
         stored = await client.download_file(self.record or IpFile(cid=self.cid))
         path = view / self.copy(path=stored.path).file_name(self.asset_key or "asset")
-        lay_link(path, stored.path, replace=folder is None)
+        _lay_link(path, stored.path, replace=folder is None)
         for companion in await self.companions(client=client):
-            lay_link(companion.path_beside(path), companion.path, replace=folder is None)
+            _lay_link(companion.path_beside(path), companion.path, replace=folder is None)
         return self.copy(path=path)
 
     async def companions(self, *, client: StorageClient | None = None) -> list[Asset]:
-        """One companion of each type, the oldest whose verified bytes can be had, with `path` set."""
+        """One companion of each type, the oldest whose verified bytes are here, else can be had, with `path` set."""
         client = current_client(client)
         found: list[Asset] = []
         for cls, link in companions_of(type(self)):
-            for record in await client.query_files({"asset": cls.asset_key, link: self.cid or ""}):
+            records = await client.query_files({"asset": cls.asset_key, link: self.cid or ""})
+            for record in sorted(records, key=lambda record: record.path is None):
                 companion = cls.from_record(record)
                 if not isinstance(companion, cls):  # malformed: from_record has said so
                     continue
                 try:
                     stored = await client.download_file(record)
                 except StargazerError as error:
-                    warnings.warn(f"skipping a {cls.asset_key} of {self.cid}: {error}", stacklevel=2)
+                    # its place is this one, whoever asks: it is said once
+                    warnings.warn(f"skipping a {cls.asset_key} of {self.cid}: {error}", stacklevel=1)
                     continue
                 found.append(companion.copy(path=stored.path))
                 break
         return found
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
+def asset(
+    key: str,
+    *,
+    suffix: str | Mapping[bytes, str] | None = None,
+    check: Callable[[Path], None] | None = None,
+    folder: bool | None = None,
+    in_file: tuple[str, ...] | None = None,
+) -> Callable[[C], C]:
+    """Make a class an asset type and register it under `key`; done again, as in a notebook cell, it replaces the class.
+
+        @asset("panel", suffix=".tsv")
+        class GenePanel(Asset):
+            name: str
+            build: str = "GRCh38"
+
+    Args:
+        key: its name in metadata and queries.
+        suffix: what its files are called, beginning with a dot, or first bytes -> suffix, tried in order on
+            the bytes as they are and decompressed; b"" stands for all others. For a companion that replaces
+            its primary's suffix (x.fa, x.dict) the suffix begins with `^`.
+        check: looks at head and tail of a file that is registered, and raises FormatError.
+        folder: the file is an uncompressed tar of a folder.
+        in_file: fields that files of this type say themselves, so that they need not be given when one is added.
+
+    What is not given is inherited from the class that this one extends.
+
+    Raises:
+        InvalidAssetError: a field's name is reserved or its type has no text form, a link's name does not
+            follow from what it points at, or there are too many fields.
+    """
+
+    def register(cls: C) -> C:
+        made: Any = define(cls)
+        checks = staticmethod(check) if check else None
+        given = {"asset_key": key, "suffix": suffix, "check": checks, "folder": folder, "in_file": in_file}
+        for name, value in given.items():
+            if value is not None:
+                setattr(made, name, value)
+        resolve_annotations(made, sys._getframe(1).f_locals)
+        check_declaration(key, made, Asset)
+        REGISTRY[key] = made
+        return cast(C, made)
+
+    return register
+
+
+async def fetch(asset: A, folder: Path | None = None, *, client: StorageClient | None = None) -> A:
+    """An asset with its verified bytes on this machine, its companions beside it: see `Asset.fetch`."""
+    return await asset.fetch(folder, client=client)
 
 
 def asset_class(key: str) -> type[Asset]:
@@ -291,9 +349,10 @@ def asset_class(key: str) -> type[Asset]:
     Raises:
         InvalidAssetError: no such type; the message names the nearest ones.
     """
-    for load in (_load_catalogue, load_asset_types):
-        if key not in REGISTRY:
-            load()
+    if key not in REGISTRY:
+        importlib.import_module(CATALOGUE)
+    if key not in REGISTRY:
+        load_asset_types()
     if key not in REGISTRY:
         near = difflib.get_close_matches(str(key), REGISTRY, n=3) or sorted(REGISTRY)
         raise InvalidAssetError(f"unknown asset type {key!r}; known: {', '.join(near)}")
@@ -312,17 +371,11 @@ def companions_of(cls: type[Asset]) -> list[tuple[type[Asset], str]]:
 
 
 @functools.cache
-def _load_catalogue() -> None:
-    """Import our own asset types, whose module imports this one."""
-    importlib.import_module("stargazer.assets.catalogue")
-
-
-@functools.cache
 def load_asset_types() -> None:
     """Import, once, our own asset types and the modules in which installed distributions declare theirs."""
     from importlib.metadata import entry_points
 
-    _load_catalogue()
+    importlib.import_module(CATALOGUE)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             entry.load()
@@ -340,3 +393,28 @@ def _link_target(value: Any, link: AssetLink | None) -> Any:
     if not value.cid:
         raise InvalidAssetError(f"points at a {value.asset_key} that is not stored yet")
     return value.cid
+
+
+def _lay_link(path: Path, file: Path | None, *, replace: bool) -> None:
+    """A symbolic link at `path` to a file of the store; another file there stays, unless `replace`.
+
+    Raises:
+        StorageError: another file is there, or the link cannot be made.
+    """
+    if file is None:
+        raise StorageError(f"the store gave no file for {path.name!r}")
+    target = file.absolute()
+    try:
+        path.symlink_to(target)
+    except FileExistsError:
+        if path.resolve() == target.resolve():
+            return
+        if not replace and path.exists():
+            raise StorageError(f"{str(path)!r} is another file: fetch into a folder of its own") from None
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        temporary.symlink_to(target)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"cannot lay out {path.name!r} in {str(path.parent)!r}: {error.strerror}"
+        ) from error

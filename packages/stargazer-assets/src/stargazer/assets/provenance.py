@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 import attrs
 from stargazer.assets.client import IpFile
@@ -183,13 +183,7 @@ class Supersession:
 
 
 Document: TypeAlias = Execution | Import | Amendment | Retraction | Supersession
-KINDS: dict[str, type[Document]] = {
-    "execution": Execution,
-    "import": Import,
-    "amendment": Amendment,
-    "retraction": Retraction,
-    "supersession": Supersession,
-}
+KINDS: dict[str, type[Document]] = {cls.__name__.lower(): cls for cls in get_args(Document)}
 
 
 def dump(document: Document) -> bytes:
@@ -198,7 +192,7 @@ def dump(document: Document) -> bytes:
     Raises:
         InvalidAssetError: a parameter or result is no JSON value.
     """
-    kind = next(name for name, cls in KINDS.items() if isinstance(document, cls))
+    kind = type(document).__name__.lower()
     body = {"stargazer": f"provenance/{SCHEMA}", "kind": kind, **attrs.asdict(document, filter=_differs)}
     try:
         return json.dumps(body, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stargazer import storage
-from stargazer.assets import Asset, IpFile, StargazerError, StorageError, Variants, companions_of
+from stargazer.assets import Asset, IpFile, StorageError, Variants
 from stargazer.assets.addresses import is_address
 from stargazer.assets.keyvalues import list_text
 
@@ -45,12 +45,10 @@ def export(store: Store, records: Iterable[IpFile], folder: Path) -> list[tuple[
     """
     make_folder(folder)
 
-    def taken(path: Path, asset: Asset) -> bool:
-        return os.path.lexists(path) and not _holds(path, asset) and not _is_older(store, path, asset)
+    def taken(path: Path, record: IpFile) -> bool:
+        return os.path.lexists(path) and not _holds(path, record) and not _is_older(store, path, record)
 
-    return [
-        (_copied(store, asset, path), record) for path, asset, record in _named(store, records, folder, taken)
-    ]
+    return _copied(store, _named(store, records, folder, taken))
 
 
 def export_results(
@@ -72,21 +70,22 @@ def export_results(
     """
     make_folder(folder)
     earlier = _listed(folder)
-    planned = _named(store, records, folder, lambda path, asset: path.name == RESULTS)
-    wanted = {path: asset for path, asset, _ in planned}
+    planned = _named(store, records, folder, lambda path, _: path.name == RESULTS)
+    wanted = dict(planned)
     old = {
-        path: asset for path, asset in earlier.items() if path not in wanted or not _holds(path, wanted[path])
+        path: record
+        for path, record in earlier.items()
+        if path not in wanted or not _holds(path, wanted[path])
     }
-    unchanged = [path for path, (cid, size) in old.items() if _is_copy(path, cid, size)]
+    unchanged = [path for path, record in old.items() if _holds(path, record)]
     in_way = [
         path
-        for path, asset in wanted.items()
-        if os.path.lexists(path) and not _holds(path, asset) and path not in unchanged
+        for path, record in planned
+        if os.path.lexists(path) and not _holds(path, record) and path not in unchanged
     ]
     if in_way:
-        names = ", ".join(repr(path.name) for path in in_way[:SHOWN]) + (
-            " ..." if len(in_way) > SHOWN else ""
-        )
+        more = " ..." if len(in_way) > SHOWN else ""
+        names = ", ".join(repr(path.name) for path in in_way[:SHOWN]) + more
         raise StorageError(
             f"in the way in {str(folder)!r}: {names}, which no run has put there, or which was changed since; nothing "
             "was copied: move that away, or name another folder (the results are in the store: run it again, nothing "
@@ -95,15 +94,14 @@ def export_results(
     notes = _about_earlier(folder, old, unchanged, wanted)
     try:
         # First as what both runs have put there: whatever becomes of this one, the next knows its files.
-        kept = [_entry(path, *earlier[path]) for path in unchanged if path not in wanted]
-        _write_list(folder, run, kept + [_described(path, record) for path, _, record in planned])
+        _write_list(folder, run, {path: earlier[path] for path in unchanged} | wanted)
         for path in unchanged:
             path.unlink()
-        done = [(_copied(store, asset, path), record) for path, asset, record in planned]
-        _write_list(folder, run, [_described(path, record) for path, record in done])
+        done = _copied(store, planned)
+        _write_list(folder, run, wanted)
+    except StorageError:
+        raise
     except OSError as error:
-        if isinstance(error, StorageError):
-            raise
         raise StorageError(f"cannot write to the folder {str(folder)!r}: {error.strerror}") from error
     return done, notes
 
@@ -119,60 +117,40 @@ def check_results(folder: Path) -> None:
 
 
 def _named(
-    store: Store, records: Iterable[IpFile], folder: Path, taken: Callable[[Path, Asset], bool]
-) -> list[tuple[Path, Asset, IpFile]]:
+    store: Store, records: Iterable[IpFile], folder: Path, taken: Callable[[Path, IpFile], bool]
+) -> list[tuple[Path, IpFile]]:
     """Where files and their companions are to be copied to, no two of them to one path.
 
     Args:
-        taken: whether a path is not to be used, for other reasons, for an asset.
+        taken: whether a path is not to be used, for other reasons, for a record.
     """
-    found: dict[str, tuple[Path, Asset, IpFile]] = {}
+    found: dict[str, tuple[Path, IpFile]] = {}
     placed: set[str] = set()
 
-    def place(asset: Asset, path: Path) -> Path:
-        assert asset.record is not None
-        if path.name.casefold() in placed or taken(path, asset):
+    def place(asset: Asset, path: Path) -> Path | None:
+        """The place of what has none yet."""
+        record = asset.record
+        if record is None or record.id in found:
+            return None
+        if path.name.casefold() in placed or taken(path, record):
             suffix = _suffix(asset) or path.suffix
-            path = path.with_name(f"{path.name.removesuffix(suffix)}.{asset.record.cid[-9:-1]}{suffix}")
+            path = path.with_name(f"{path.name.removesuffix(suffix)}.{record.cid[-9:-1]}{suffix}")
         placed.add(path.name.casefold())  # there are file systems on which F and f are one
-        found[asset.record.id] = (path, asset, asset.record)
+        found[record.id] = (path, record)
         return path
 
-    assets = [Asset.from_record(record).copy(path=store.read(record.cid)) for record in records]
-    newest_first = sorted(
-        assets, key=lambda asset: asset.record.created_at if asset.record else "", reverse=True
-    )
-    for asset in sorted(newest_first, key=_accompanies):
-        if asset.record is None or asset.record.id in found:
-            continue
-        path = place(asset, folder / _file_name(asset, store))
-        for companion in _companions(store, asset):
-            if companion.record is not None and companion.record.id not in found:
-                accompanies = _accompanies(companion)
-                place(
-                    companion, companion.path_beside(path) if accompanies else folder / _own_name(companion)
-                )
+    newest_first = sorted(records, key=lambda record: record.created_at, reverse=True)
+    assets = [Asset.from_record(record).copy(path=store.read(record.cid)) for record in newest_first]
+    for asset in sorted(assets, key=_accompanies):
+        if path := place(asset, folder / _file_name(asset, store)):
+            for companion in asyncio.run(asset.companions()):
+                own = folder / _own_name(companion)
+                place(companion, companion.path_beside(path) if _accompanies(companion) else own)
     return list(found.values())
 
 
-def _companions(store: Store, asset: Asset) -> Iterator[Asset]:
-    """One companion of each type, the oldest whose verified bytes can be had: as `Asset.companions`."""
-    for cls, link in companions_of(type(asset)):
-        for record in store.query({"asset": cls.asset_key, link: asset.cid or ""}):
-            companion = cls.from_record(record)
-            if not isinstance(companion, cls):  # malformed: from_record has said so
-                continue
-            try:
-                path = store.read(record.cid)
-            except StargazerError as error:
-                warnings.warn(f"skipping a {cls.asset_key} of {asset.cid}: {error}", stacklevel=2)
-                continue
-            yield companion.copy(path=path)
-            break
-
-
-def _listed(folder: Path) -> dict[Path, tuple[str, int]]:
-    """The files that a run has put into a folder, with CID and size.
+def _listed(folder: Path) -> dict[Path, IpFile]:
+    """The files that a run has put into a folder.
 
     Raises:
         StorageError: the list is not one of ours, or cannot be read.
@@ -184,7 +162,9 @@ def _listed(folder: Path) -> dict[Path, tuple[str, int]]:
         body = json.loads(path.read_bytes())
         if body["stargazer"] != SCHEMA:
             raise ValueError
-        listed = [(str(file["file"]), str(file["cid"]), int(file["size"])) for file in body["files"]]
+        listed = {
+            str(file["file"]): IpFile(cid=str(file["cid"]), size=int(file["size"])) for file in body["files"]
+        }
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         why = getattr(error, "strerror", None) or "it is no list of results of this version"
         raise StorageError(
@@ -192,22 +172,17 @@ def _listed(folder: Path) -> dict[Path, tuple[str, int]]:
         ) from error
     # the list is a file that anybody can have written: nothing outside of the folder is meant
     return {
-        folder / name: (cid, size)
-        for name, cid, size in listed
+        folder / name: record
+        for name, record in listed.items()
         if Path(name).name == name and name != RESULTS
     }
 
 
-def _entry(path: Path, cid: str, size: int) -> dict[str, Any]:
-    return {"file": path.name, "cid": cid, "size": size}
-
-
-def _described(path: Path, record: IpFile) -> dict[str, Any]:
-    return _entry(path, record.cid, record.size) | {"keyvalues": dict(record.keyvalues)}
-
-
-def _write_list(folder: Path, run: str, files: list[dict[str, Any]]) -> None:
-    files.sort(key=lambda file: str(file["file"]))
+def _write_list(folder: Path, run: str, records: Mapping[Path, IpFile]) -> None:
+    files = [
+        {"file": path.name, "cid": record.cid, "size": record.size, "keyvalues": dict(record.keyvalues)}
+        for path, record in sorted(records.items())
+    ]
     body = {"stargazer": SCHEMA, "run": run, "files": files}
     new = folder / f".{RESULTS}.{os.getpid()}.part"
     try:
@@ -218,7 +193,7 @@ def _write_list(folder: Path, run: str, files: list[dict[str, Any]]) -> None:
 
 
 def _about_earlier(
-    folder: Path, old: Iterable[Path], unchanged: Sequence[Path], wanted: Mapping[Path, Asset]
+    folder: Path, old: Iterable[Path], unchanged: Sequence[Path], wanted: Mapping[Path, IpFile]
 ) -> list[str]:
     """What is said of the files of an earlier run."""
     notes = []
@@ -256,20 +231,17 @@ def make_folder(folder: Path) -> None:
 
 def human_stem(asset: Asset) -> str:
     """What a file is called without its suffix: `NA12878.L001.r1`, `NA12878.variants.raw`, `GRCh38`."""
-    words: list[str] = []
-    for name in NAMING:
-        value = getattr(asset, name, None)
-        if isinstance(value, list):
-            value = _one_name(value)
-        if value:
-            words.append(str(value))
+    values = [getattr(asset, name, None) for name in NAMING]
+    words = [_one_name(value) if isinstance(value, list) else str(value) for value in values if value]
     kind = getattr(asset, "kind", None)
     if asset.asset_key == "qc_report" and kind:
         words.append(str(kind))
     elif asset.asset_key != "reference" or not words:
         words += [str(kind)] if asset.asset_key == "variants" and kind not in (None, "calls") else []
         words.append(asset.asset_key or "file")
-        words += _unfinished(asset)
+        # calls on the way to filtered ones: a word that keeps their names apart
+        if isinstance(asset, Variants) and kind == "calls" and asset.caller and not asset.filtered:
+            words.append("normalised" if asset.normalised else "raw")
     title = ".".join(words)
     stem = re.sub(r"[/\\\x00-\x1f\x7f]", "_", title).lstrip(".-") or "file"
     if len(stem.encode()) <= MAX_STEM:
@@ -280,22 +252,13 @@ def human_stem(asset: Asset) -> str:
 def _one_name(samples: Sequence[str]) -> str:
     """A name for several samples: all of theirs, or how many they are with a digest of the names."""
     joined = "+".join(samples)
-    return (
-        joined
-        if len(joined.encode()) <= MAX_JOINED
-        else f"{len(samples)}_samples-{_digest(list_text(samples))}"
-    )
+    if len(joined.encode()) <= MAX_JOINED:
+        return joined
+    return f"{len(samples)}_samples-{_digest(list_text(samples))}"
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _unfinished(asset: Asset) -> list[str]:
-    """What calls are that were made on the way to filtered ones: a word that keeps their names apart."""
-    if not isinstance(asset, Variants) or asset.kind != "calls" or asset.filtered or not asset.caller:
-        return []
-    return ["normalised" if asset.normalised else "raw"]
 
 
 def _accompanies(asset: Asset) -> bool:
@@ -325,32 +288,29 @@ def _suffix(asset: Asset) -> str:
     return "." + suffix.split(".", 1)[1] if suffix.startswith("^") and "." in suffix else suffix
 
 
-def _copied(store: Store, asset: Asset, path: Path) -> Path:
-    """Copy to this path, unless it holds that already."""
-    return path if _holds(path, asset) else store.export(str(asset.cid), path)
+def _copied(store: Store, planned: list[tuple[Path, IpFile]]) -> list[tuple[Path, IpFile]]:
+    """Copy each file to its path, unless that holds it already."""
+    for path, record in planned:
+        if not _holds(path, record):
+            store.export(record.cid, path)
+    return planned
 
 
-def _is_older(store: Store, path: Path, asset: Asset) -> bool:
-    """Whether a path has a copy of what an asset was before: a stored file of which the same is said."""
+def _is_older(store: Store, path: Path, record: IpFile) -> bool:
+    """Whether a path has a copy of what a record was before: a stored file of which the same is said."""
     if not path.is_file() or path.is_symlink():
         return False
-    return any(
-        _said(record.keyvalues) == _said(asset.keyvalues)
-        for record in store.query({"cid": storage.compute_cid(path)})
-    )
+    known = store.query({"cid": storage.compute_cid(path)})
+    return any(_said(other) == _said(record) for other in known)
 
 
-def _said(pairs: Mapping[str, str]) -> dict[str, str]:
+def _said(record: IpFile) -> dict[str, str]:
     """What is said of a file, whatever it was made from."""
-    return {key: value for key, value in pairs.items() if not key.endswith("_cid")}
+    return {key: value for key, value in record.keyvalues.items() if not key.endswith("_cid")}
 
 
-def _holds(path: Path, asset: Asset) -> bool:
-    return _is_copy(path, str(asset.cid), asset.record.size if asset.record else -1)
-
-
-def _is_copy(path: Path, cid: str, size: int) -> bool:
+def _holds(path: Path, record: IpFile) -> bool:
     """Whether a path is a file, and no link to one, that holds these bytes."""
     if not path.is_file() or path.is_symlink():
         return False
-    return path.stat().st_size == size and storage.compute_cid(path) == cid
+    return path.stat().st_size == record.size and storage.compute_cid(path) == record.cid

@@ -11,7 +11,7 @@ from .download.sources import file_name
 from .filenames import names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .ledger.documents import account, now
-from .locks import is_locked, new_lock, private_folder, try_lock
+from .locks import is_at, is_locked, new_lock, private_folder, try_lock
 from .outbox import Sent
 from .recompute import makers, makes
 from .refusals import refused
@@ -46,6 +46,7 @@ __all__ = [
     "hash_in_place",
     "holds_files",
     "in_thread",
+    "is_at",
     "is_cid",
     "is_locked",
     "make_folder",

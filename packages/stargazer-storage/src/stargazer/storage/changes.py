@@ -13,7 +13,6 @@ from stargazer.assets.addresses import hidden
 from stargazer.assets.provenance import Amendment, Import, Retraction, Supersession
 from stargazer.storage.additions import check_metadata, keyvalues_of, refuse_secrets
 from stargazer.storage.ledger import claims, memo
-from stargazer.storage.ledger import trust as trusted
 from stargazer.storage.ledger.documents import account, now
 from stargazer.storage.store import Store
 
@@ -88,7 +87,7 @@ def supersede(store: Store, old: IpFile, new: IpFile, reason: str = "") -> None:
         raise InvalidAssetError(f"the record {before.id!r} cannot take its own place: name two records")
     if kinds[0] != kinds[1]:
         raise InvalidAssetError(f"{kinds[1]!r} cannot take the place of {kinds[0]!r}: name two of a type")
-    if instead := store.successor(after.id):
+    if instead := claims.successor_of(store.index, after.id):
         raise InvalidAssetError(f"the record {after.id!r} is superseded itself, by {instead!r}: name that")
     _supersede(store, before, after, reason)
 
@@ -101,7 +100,7 @@ def reinstate(store: Store, record: IpFile, reason: str = "") -> None:
         InvalidAssetError: it is not superseded.
     """
     current = store.existing(record)
-    if not store.successor(current.id):
+    if not claims.successor_of(store.index, current.id):
         raise InvalidAssetError(f"the record {current.id!r} is not superseded")
     _supersede(store, current, None, reason)
 
@@ -120,12 +119,9 @@ def trust(store: Store, cids: Iterable[str], command: str = "trust") -> list[str
     """
     new = []
     for cid in dict.fromkeys(cids):
-        with store.index.reading() as connection:
-            known = memo.is_execution(connection, cid)
-            counts = trusted.is_believed(connection, cid)
-        if not known:
+        if not memo.is_execution(store.index, cid):
             raise AssetNotFoundError(f"no execution {cid!r} is known in the store {str(store.root)!r}")
-        new += [] if counts else [cid]
+        new += [] if store.is_trusted(cid) else [cid]
     if new:
         document = Import(files=[], command=command, trusted=new, account=account(), at=now())
         with store.arriving() as arrived:
@@ -160,14 +156,14 @@ def _change(store: Store, document: Amendment | Retraction) -> dict[str, IpFile]
 
 
 def _supersede(store: Store, old: IpFile, new: IpFile | None, reason: str) -> None:
-    with store.arriving() as arrived, store.index.transaction() as connection:
+    with store.arriving() as arrived, store.index.transaction():
         document = Supersession(
             record=old.id,
             cid=old.cid,
             successor=new.id if new else "",
             successor_cid=new.cid if new else "",
             reason=hidden(reason),
-            replaces=claims.supersessions_of(connection, old.id),
+            replaces=claims.supersessions_of(store.index, old.id),
             account=account(),
             at=now(),
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -62,10 +62,21 @@ class Lookup:
         records = self._find({"cid": value, "asset": wanted}) if value else []
         return _known(records[0]) if records else None
 
-    def find(self, kind: str, **pairs: str) -> list[Known]:
-        """The assets of one type with these values: those registered together, then the store's, not superseded."""
+    def find(self, kind: str, **fields: str | None) -> list[Known]:
+        """The assets of one type whose fields have these values (or None).
+
+        Those registered together come first, then the store's, superseded ones not among them.
+        """
+        pairs = {name: value for name, value in fields.items() if value is not None}
+        lists = [
+            self._index(kind, name).get(value, []) for name, value in {"asset_key": kind, **pairs}.items()
+        ]
         stored = [_known(record) for record in self._find({"asset": kind, **pairs})]
-        return [*self._with(kind, pairs), *stored]
+        return [
+            known
+            for known in [*min(lists, key=len), *stored]
+            if all(getattr(known.asset, name) == value for name, value in fields.items())
+        ]
 
     def companions(self, asset: Asset, kind: str, link: str) -> list[Known]:
         """The assets of one type whose link points at an asset: those registered with it, then the store's."""
@@ -75,27 +86,6 @@ class Lookup:
         records = self._find({"asset": kind, link: asset.cid}) if asset.cid else []
         return together + [_known(record) for record in records]
 
-    def alike(self, kind: str, fields: Mapping[str, str | None]) -> list[Known]:
-        """The assets of one type whose fields have these values (or None): those registered now, then the store's."""
-        pairs = {name: value for name, value in fields.items() if value is not None}
-        return [
-            known
-            for known in self.find(kind, **pairs)
-            if known.asset.asset_key == kind
-            and all(getattr(known.asset, name) == value for name, value in fields.items())
-        ]
-
-    def _with(self, kind: str, pairs: Mapping[str, object]) -> list[Known]:
-        """The assets of one type that are registered together and have these values, in their order."""
-        if not pairs:
-            return [known for known in self._together.values() if known.asset.asset_key == kind]
-        lists = [self._index(kind, name).get(_key(value), []) for name, value in pairs.items()]
-        return [
-            known
-            for known in min(lists, key=len)
-            if all(getattr(known.asset, name) == value for name, value in pairs.items())
-        ]
-
     def _index(self, kind: str, name: str) -> dict[object, list[Known]]:
         """Those of one type by the value of a field; by what it points at, if it is a link."""
         if (kind, name) not in self._by_field:
@@ -103,8 +93,9 @@ class Lookup:
             for known in self._together.values():
                 if known.asset.asset_key == kind:
                     value = getattr(known.asset, name)
-                    keys = (id(value), value.cid) if isinstance(value, Asset) else (_key(value),)
-                    for key in keys:
+                    if isinstance(value, list | dict | set):
+                        continue  # nobody looks for these
+                    for key in (id(value), value.cid) if isinstance(value, Asset) else (value,):
                         found.setdefault(key, []).append(known)
         return self._by_field[kind, name]
 
@@ -234,8 +225,3 @@ def _checks_of(keys: frozenset[str]) -> tuple[tuple[str, Check], ...]:
 
 def _known(record: IpFile) -> Known:
     return Known(Asset.from_record(record), record.path)
-
-
-def _key(value: object) -> object:
-    """What stands for a value of a field: itself, unless it is a list."""
-    return repr(value) if isinstance(value, list | dict | set) else value

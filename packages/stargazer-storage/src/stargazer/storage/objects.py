@@ -9,6 +9,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from attrs import field, frozen
@@ -23,9 +24,9 @@ from stargazer.storage.files import (
     sync_paths,
 )
 from stargazer.storage.locks import locked_folder
-from stargazer.storage.refusals import failed
+from stargazer.storage.refusals import explained
 
-__all__ = ["Objects", "StoredObject", "Stray", "place_of", "scan_objects", "shard_of"]
+__all__ = ["Objects", "StoredObject", "Stray", "shard_of"]
 
 _READ_ONLY = 0o444
 _TICK, _COARSE_TICK = 20_000_000, 2_000_000_000  # ns; the coarse ones are whole seconds
@@ -96,11 +97,11 @@ class Objects:
         Raises:
             StorageError: if `cid` is not a CID.
         """
-        return Path(place_of(self.folder, cid))
+        return Path(self._place(cid))
 
     def stat(self, cid: str) -> StoredObject | None:
         """The object with this CID as its file is now, or None if there is none, or its original is gone."""
-        path = place_of(self.folder, cid)
+        path = self._place(cid)
         try:
             status = os.stat(path)
         except FileNotFoundError:
@@ -112,7 +113,7 @@ class Objects:
 
     def is_link(self, cid: str) -> bool:
         """Whether the object is a link to a user's file, which may be gone."""
-        return self.original(cid) is not None
+        return os.path.islink(self._place(cid))
 
     def original(self, cid: str) -> Path | None:
         """The user's file that an object links to, there or gone; None for bytes of our own or no object."""
@@ -122,13 +123,19 @@ class Objects:
         return None
 
     def scan(self) -> Iterator[StoredObject | Stray]:
-        """Everything below the folder, by its status alone, in no particular order.
+        """Everything below the folder, by its status alone, in no order; what vanishes meanwhile is left out.
 
         Raises:
             StorageError: if a folder cannot be read.
         """
         with self._explained("cannot list its objects"):
-            yield from scan_objects(self.folder)
+            for shard in _entries(self.folder):
+                if not shard.is_dir():
+                    yield Stray(Path(shard.path), "a file among the folders of objects")
+                    continue
+                for entry in _entries(shard.path):
+                    with contextlib.suppress(FileNotFoundError):
+                        yield _describe(entry, shard.name)
 
     # taking in
 
@@ -309,6 +316,12 @@ class Objects:
             move_file(source, target)
             return StoredObject.of(cid, target.lstat(), is_new=True)
 
+    def _place(self, cid: str) -> str:
+        """What path() gives, as text: a Path takes longer than a status."""
+        if not is_cid(cid):
+            raise StorageError(f"{cid!r} is not a CID: expected 'bafkrei...' or 'bafybei...', 59 characters.")
+        return f"{self.folder}/{shard_of(cid)}/{cid}"
+
     def _shard(self, cid: str) -> Path:
         """The folder of this object, made when it is missing."""
         folder = self.path(cid).parent
@@ -330,46 +343,13 @@ class Objects:
                 sync_paths([path.parent for path in missing])
         return folder
 
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise failed(f"The store {os.fspath(self.root)!r} {what}", error) from error
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        return explained(f"The store {os.fspath(self.root)!r} {what}")
 
 
 def shard_of(cid: str) -> str:
     """The name of the folder of an object: every CID begins alike, and its last character has 8 values only."""
     return cid[-3:-1]
-
-
-def place_of(folder: Path, cid: str) -> str:
-    """Where the object with this CID is below a folder of objects: as text, for a Path takes longer than a status.
-
-    Raises:
-        StorageError: if `cid` is not a CID.
-    """
-    if not is_cid(cid):
-        raise StorageError(f"{cid!r} is not a CID: expected 'bafkrei...' or 'bafybei...', 59 characters.")
-    return f"{folder}/{shard_of(cid)}/{cid}"
-
-
-def scan_objects(folder: Path) -> Iterator[StoredObject | Stray]:
-    """Everything below a folder of objects, in no particular order; what vanishes meanwhile is left out.
-
-    Raises:
-        OSError: a folder cannot be read.
-    """
-    for shard in _entries(folder):
-        if not shard.is_dir():
-            yield Stray(Path(shard.path), "a file among the folders of objects")
-            continue
-        for entry in _entries(shard.path):
-            try:
-                found = _describe(entry, shard.name)
-            except FileNotFoundError:
-                continue
-            yield found
 
 
 def hash_original(path: Path) -> str:

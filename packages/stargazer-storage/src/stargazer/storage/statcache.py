@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from stargazer.storage.index.records import Index
+
 __all__ = ["Signature", "known_cids", "remember", "signature"]
 
 _AT_ONCE = 500  # paths of one look-up
@@ -23,16 +25,15 @@ def signature(path: Path) -> Signature | None:
     return _settled(path.stat(), time.time_ns())
 
 
-def known_cids(connection: sqlite3.Connection, paths: Sequence[Path]) -> list[str | None]:
+def known_cids(index: Index, paths: Sequence[Path]) -> list[str | None]:
     """The CID of each file that has not changed since it was remembered; None for any other, also a missing one."""
     states = list(_states(paths))
+    keys = [key for key, signature in states if signature]
     known: dict[tuple[bytes, Signature | None], str] = {}
-    for start in range(0, len(states), _AT_ONCE):
-        keys = [key for key, signature in states[start : start + _AT_ONCE] if signature]
-        if not keys:
-            continue
-        sql = f"SELECT * FROM sources WHERE path IN ({','.join('?' * len(keys))})"
-        known.update(((row[0], row[1:5]), row[5]) for row in connection.execute(sql, keys).fetchall())
+    for start in range(0, len(keys), _AT_ONCE):
+        some = keys[start : start + _AT_ONCE]
+        sql = f"SELECT * FROM sources WHERE path IN ({','.join('?' * len(some))})"
+        known.update(((row[0], row[1:5]), row[5]) for row in index.rows(sql, *some))
     return [known.get(state) for state in states]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import secrets
 import shutil
 import time
 import types
@@ -17,6 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import (
@@ -35,6 +35,8 @@ from stargazer.assets.provenance import (
     Entry,
     Execution,
     Import,
+    Retraction,
+    Supersession,
 )
 from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
@@ -48,11 +50,11 @@ from stargazer.storage.additions import (
 )
 from stargazer.storage.checks import Checked, check_companions, run_checks
 from stargazer.storage.cid import is_cid
-from stargazer.storage.files import hash_in_place, is_there, write_file
+from stargazer.storage.files import hash_in_place, is_there, replaced, write_file
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import FORMAT, IndexDamaged
-from stargazer.storage.ledger import claims, memo, trust
+from stargazer.storage.ledger import claims, memo
 from stargazer.storage.ledger.documents import Ledger, account, now
 from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
@@ -74,17 +76,14 @@ class Remote(Account, Protocol):
     def query(self, store: Store, keyvalues: Mapping[str, str], public: bool | None) -> list[IpFile]:
         """The records of both sides, each once; those of one network, if `public` is said."""
 
-    def here(self, store: Store, record: IpFile) -> IpFile:
-        """A record that may be only there, made known here so that it can be changed."""
+    def here(self, store: Store, record: IpFile) -> None:
+        """Make a record known here that may be only there, so that it can be changed."""
 
     def documents(self, run_key: str = "") -> dict[str, bool]:
         """The CIDs of provenance documents there, each with whether it is the store's own; of one run key, if given."""
 
     def sources(self, cid: str) -> list[Source]:
         """Where in the account the bytes of a CID may be had."""
-
-    def size(self, cid: str) -> int:
-        """Bytes of a CID at most, as the account says; 0 if it does not."""
 
     def send(self, store: Store) -> Sent:
         """Send everything that waits, as far as the service takes it."""
@@ -110,15 +109,14 @@ def open_store(root: Path, index: Path | None = None, remote: Remote | None = No
         StorageError: the store is on a network filesystem, and no disk of this machine takes its index.
     """
     root = Path(root)
-    opened: list[Store] = []
     database = Index(
         index_path(root, index),
         before=functools.partial(check_format, root),
         has_files=functools.partial(doubts.holds_files, root),
-        first_use=lambda: opened[0].notice(),
+        first_use=lambda: store.notice(),
     )
-    opened.append(Store(Objects(root), database, Ledger(root), Outbox(database), remote))
-    return opened[0]
+    store: Store = Store(Objects(root), database, Ledger(root), Outbox(database), remote)
+    return store
 
 
 def check_format(root: Path) -> None:
@@ -234,8 +232,7 @@ class Store:
             condition = part if condition is None else condition & part
         records = self.index.table("records")
         found: Iterable[Any] = records.all() if condition is None else records.search(condition)
-        with self.index.reading() as connection:
-            found = claims.select_superseded(connection, found, superseded)
+        found = claims.select_superseded(self.index, found, superseded)
         return self.own_words_first([self._ipfile(document) for document in found], pairs)
 
     def own_words_first(self, records: list[IpFile], pairs: Mapping[str, str]) -> list[IpFile]:
@@ -243,12 +240,8 @@ class Store:
         if len(records) < 2 or not any(key.endswith("_cid") for key in pairs):
             return records
         known = self.claims.records(record.id for record in records)
-        with self.index.reading() as connection:
-            others = {
-                id
-                for id, document in known.items()
-                if not trust.is_believed(connection, document.get("stated_by", ""))
-            }
+        speakers = {id: document.get("stated_by", "") for id, document in known.items()}
+        others = {id for id, speaker in speakers.items() if not memo.is_believed(self.index, speaker)}
         return sorted(records, key=lambda record: record.id in others)
 
     def get(self, id: str) -> IpFile | None:
@@ -270,7 +263,7 @@ class Store:
             AssetNotFoundError: there is none.
         """
         if self.remote is not None:
-            record = self.remote.here(self, record)
+            self.remote.here(self, record)
         current = self.here(record.id or record_id(record.cid, record.keyvalues))
         if current is None:
             raise self.no_record(record.id or record.cid)
@@ -286,11 +279,6 @@ class Store:
             return record
         return attrs.evolve(record, public=True in self.outbox.networks(record.id))
 
-    def successor(self, id: str) -> str:
-        """The id of the record that takes the place of this one; empty if it is not superseded."""
-        with self.index.reading() as connection:
-            return claims.successor_of(connection, id)
-
     def remembered(self, run_key: str) -> tuple[str, Execution] | None:
         """The provenance CID and the execution that has this run key, if none of its results was taken back."""
         found = self._remembered_here(run_key)
@@ -304,8 +292,7 @@ class Store:
         return found
 
     def _remembered_here(self, run_key: str) -> tuple[str, Execution] | None:
-        with self.index.reading() as connection:
-            cid = memo.answer(connection, run_key)
+        cid = memo.answer(self.index, run_key)
         with contextlib.suppress(StargazerError):
             document = self.document(cid) if cid else None
             if isinstance(document, Execution) and not self.taken_back(cid, document):
@@ -331,7 +318,7 @@ class Store:
             if self.objects.stat(cid) is not None:
                 raise FormatError(f"{cid} is a file, and no provenance document")
             if self.folder_for(cid) is not self.objects:
-                self.bring(cid)
+                self.read(cid)
         return self.ledger.read(cid)
 
     def documents(self, cid: str, role: str = "output") -> list[str]:
@@ -340,28 +327,19 @@ class Store:
         The roles `amended` and `retracted` name the documents of what was done to the file's records.
         """
         sql = "SELECT provenance_cid FROM edges WHERE cid = ? AND role = ? GROUP BY 1 ORDER BY min(number)"
-        with self.index.reading() as connection:
-            return [found for (found,) in connection.execute(sql, (cid, role)).fetchall()]
+        return [found for (found,) in self.index.rows(sql, cid, role)]
 
     def is_registered(self, cid: str) -> bool:
         """Whether a provenance document has taken effect in this store."""
-        with self.index.reading() as connection:
-            return claims.is_registered(connection, cid)
+        return claims.is_registered(self.index, cid)
 
     def is_foreign(self, cid: str) -> bool:
         """Whether a provenance document is known here and was written by somebody else."""
-        with self.index.reading() as connection:
-            return trust.is_foreign(connection, cid)
+        return memo.is_foreign(self.index, cid)
 
     def is_trusted(self, cid: str) -> bool:
         """Whether the memo may answer with an execution: this store's own, or one of others that is trusted."""
-        with self.index.reading() as connection:
-            return trust.is_believed(connection, cid)
-
-    def executions_with(self, run_key: str) -> list[str]:
-        """CIDs of the provenance of all executions with a run key, trusted or not, the last one first."""
-        with self.index.reading() as connection:
-            return memo.executions(connection, run_key)
+        return memo.is_believed(self.index, cid)
 
     def explaining(self, records: Iterable[IpFile]) -> list[str]:
         """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""
@@ -397,19 +375,8 @@ class Store:
         """Whether the bytes of a CID are here, as an object or as a provenance document."""
         return self.objects.stat(cid) is not None or self.ledger.folder(cid) is not None
 
-    def read(self, cid: str) -> Path:
-        """The read-only file of a CID, verified: by its times since it was last hashed, else by hashing it.
-
-        Bytes that are not here are brought from a mirror or an account that has them.
-
-        Raises:
-            StorageError: it is not to be had.
-            IntegrityError: its bytes are not what the CID says.
-        """
-        return self.read_here(cid) if self.is_here(cid) else self.bring(cid)
-
     def read_here(self, cid: str) -> Path:
-        """The same, of bytes that are here: nothing is downloaded.
+        """The read-only file of a CID that is here, verified: by its times since it was last hashed, or by hashing it.
 
         Raises:
             StorageError: they are not here.
@@ -430,10 +397,7 @@ class Store:
 
     def mirrors(self, cid: str) -> list[str]:
         """URLs that are said to give the bytes of a CID."""
-        from stargazer.storage.download.sources import known_mirrors
-
-        with self.index.reading() as connection:
-            return known_mirrors(connection, cid)
+        return [url for (url,) in self.index.rows("SELECT url FROM mirrors WHERE cid = ? ORDER BY url", cid)]
 
     def add_mirrors(self, urls: Mapping[str, Iterable[str]]) -> None:
         """Remember URLs of CIDs.
@@ -441,17 +405,22 @@ class Store:
         Raises:
             InvalidAssetError: a URL that holds credentials, which would be shown to others.
         """
-        from stargazer.storage.download.sources import remember_mirrors
-
+        rows = [(cid, url) for cid, several in urls.items() for url in several]
+        for parts in (urlsplit(url) for _, url in rows):
+            if "@" in parts.netloc or parts.query:
+                raise InvalidAssetError(
+                    f"a mirror on {parts.hostname!r} is given with credentials or a query, which others would see: "
+                    "give a URL that needs neither"
+                )
         with self.index.transaction() as connection:
-            remember_mirrors(connection, urls)
+            connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
 
-    def bring(self, cid: str, progress: Progress | None = None) -> Path:
-        """The read-only file of a CID, downloaded from a source if it is not here.
+    def read(self, cid: str, progress: Progress | None = None) -> Path:
+        """The verified read-only file of a CID; from a mirror or the account if it is not here.
 
         Raises:
             StorageError: no source has it; the message says what was wrong with each.
-            IntegrityError: what they gave is not what the CID says.
+            IntegrityError: its bytes, or those that all sources gave, are not what the CID says.
         """
         if self.is_here(cid):
             return self.read_here(cid)
@@ -461,9 +430,9 @@ class Store:
             raise self._missing(cid)
         from stargazer.storage.download.fetch import fetch_object
 
-        sizes = [record.size for record in self.query_here({"cid": cid})]
-        most = max(sizes, default=0) or (self.remote.size(cid) if self.remote else 0)
-        found = fetch_object(cid, sources, folder, most=most or None, progress=progress)
+        known = self.query_here({"cid": cid}) or self.query({"cid": cid})
+        most = max((record.size for record in known), default=0) or None
+        found = fetch_object(cid, sources, folder, most=most, progress=progress)
         if folder is self.objects:
             self.verified.remember(found)
         return folder.path(cid)
@@ -485,15 +454,11 @@ class Store:
             IntegrityError: the bytes are not what the CID says.
         """
         source = self.read(cid)
-        temporary = target.parent / f".stargazer-{secrets.token_hex(8)}"
         try:
-            shutil.copyfile(source, temporary)
-            temporary.replace(target)
+            with replaced(target) as new:
+                shutil.copyfile(source, new)
         except OSError as error:
             raise StorageError(f"cannot write {str(target)!r}: {error.strerror}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
         return target
 
     def _missing(self, cid: str) -> StorageError:
@@ -541,23 +506,18 @@ class Store:
             StorageError: the store cannot take it.
         """
         additions = list(additions)
-        cids = self._known_cids(additions)
+        cids: list[str | None] = [None] * len(additions)
+        if self.index_path.exists():  # asking makes no store
+            cids = statcache.known_cids(self.index, [item.path for item in additions])
         records = self._registered(additions, cids)
         if records is None:
-            records = self._add(additions, command, some_known=any(cids))
+            records = self._add(additions, cids, command)
         if self.remote is not None:
             for record, item in zip(records, additions, strict=True):
                 public = self.remote.publishes if item.public is None else item.public
                 self.outbox.enqueue_missing(record, public=public)
             self.send_now()
         return list(map(self.with_network, records))
-
-    def _known_cids(self, additions: Sequence[Addition]) -> list[str | None]:
-        """The CID of each file that was added before and has not changed since, told without opening it."""
-        if not self.index_path.exists():  # asking makes no store
-            return [None] * len(additions)
-        with self.index.reading() as connection:
-            return statcache.known_cids(connection, [item.path for item in additions])
 
     def _registered(self, additions: Sequence[Addition], known: Sequence[str | None]) -> list[IpFile] | None:
         """The records of files that are all registered already and unchanged; else None, and nothing has happened.
@@ -568,11 +528,9 @@ class Store:
         stored = [found for cid in cids if (found := self.objects.stat(cid))]
         if len(stored) < len(additions):
             return None
-        for found, item in zip(stored, additions, strict=True):
-            original = self.objects.original(found.cid)
-            if original != (item.path.resolve() if item.in_place else None) or not os.access(
-                item.path, os.R_OK
-            ):
+        for cid, item in zip(cids, additions, strict=True):
+            original = item.path.resolve() if item.in_place else None
+            if self.objects.original(cid) != original or not os.access(item.path, os.R_OK):
                 return None
         together = {id(item.asset): cid for item, cid in zip(additions, cids, strict=True)}
         try:
@@ -580,38 +538,37 @@ class Store:
         except InvalidAssetError:
             return None
         ids = [record_id(cid, said) for cid, said in zip(cids, pairs, strict=True)]
-        with self.index.reading() as connection:
-            are_verified = verified.are_verified(connection, stored)
-        records = self.claims.records(dict.fromkeys(ids)) if are_verified else {}
+        records = self.claims.records(dict.fromkeys(ids)) if self.verified.are_known(stored) else {}
         if not records.keys() >= set(ids):
             return None
         settle(additions, cids)
         return [self._ipfile(records[id], there=True) for id in ids]
 
-    def _add(self, additions: Sequence[Addition], command: str, *, some_known: bool) -> list[IpFile]:
-        """Register files of which something is new; `some_known`: the stat cache knows one of them."""
+    def _add(self, additions: Sequence[Addition], known: Sequence[str | None], command: str) -> list[IpFile]:
+        """Register files of which something is new; `known`: the CIDs of those that have not changed since."""
         check_files(additions)
         check_metadata([item.asset for item in additions])
         checked = run_checks(additions, self.query_here)
         with self.arriving() as arrived:
             signatures = [statcache.signature(item.path) for item in additions]
-            copied = [item.path for item in additions if not item.in_place]
-            by_path = dict(zip(copied, self.verified.copy(copied, look_up=some_known), strict=True))
-            by_path |= {item.path: self.verified.link(item.path) for item in additions if item.in_place}
+            pairs = list(zip(additions, known, strict=True))
+            by_path = self.verified.copy({item.path: cid for item, cid in pairs if not item.in_place})
+            by_path |= {item.path: self.verified.link(item.path, cid) for item, cid in pairs if item.in_place}
             stored = [by_path[item.path] for item in additions]
             arrived.objects += stored
             settle(additions, [found.cid for found in stored])
-            entries = {}
-            for item, found in zip(additions, stored, strict=True):
-                pairs = keyvalues_of(item.asset)
-                entries[record_id(found.cid, pairs)] = Entry(
+            said = [
+                Entry(
                     cid=found.cid,
-                    keyvalues=pairs,
+                    keyvalues=keyvalues_of(item.asset),
                     name=item.title,
                     size=found.size,
                     origin=item.public_origin,
                 )
-            ids = [record_id(item.asset.cid or "", keyvalues_of(item.asset)) for item in additions]
+                for item, found in zip(additions, stored, strict=True)
+            ]
+            ids = [record_id(entry.cid, entry.keyvalues) for entry in said]
+            entries = dict(zip(ids, said, strict=True))
             records = {id: self._ipfile(record) for id, record in self.claims.records(entries).items()}
             document = import_of(
                 [entry for id, entry in entries.items() if id not in records], command, checked
@@ -645,34 +602,27 @@ class Store:
         made = [asset for _, asset in outputs if not asset.cid]
         for role, asset in outputs:
             title = f"{execution.task}: the result {role!r}"
-            if not asset.cid and asset.path is None:
+            if asset.cid:
+                continue
+            if asset.path is None:
                 raise InvalidAssetError(f"{title} has no path: give it the file it holds")
-            if not asset.cid and asset.path is not None and not asset.path.is_file():
+            if not asset.path.is_file():
                 raise FormatError(f"{title} has no file: nothing was written to {asset.path.name!r}")
         check_metadata([asset for _, asset in outputs])
         check_companions(made, self.query_here, execution.task)
         with self.arriving() as arrived:
             names = [
-                asset.record.name
-                if asset.record is not None and asset.record.name
-                else asset.file_name(asset.asset_key)
+                (asset.record.name if asset.record else "") or asset.file_name(asset.asset_key)
                 for _, asset in outputs
             ]
             self._take(made, arrived)
-            for _, asset in outputs:
+            entries = []
+            for (role, asset), name in zip(outputs, names, strict=True):
                 asset.resolve_links()
-            entries = [
-                Entry(
-                    role=role,
-                    cid=cid,
-                    keyvalues=keyvalues_of(asset),
-                    name=name,
-                    size=found.size if found else 0,
-                )
-                for (role, asset), name in zip(outputs, names, strict=True)
-                if (cid := asset.cid)
-                for found in [self.objects.stat(cid)]
-            ]
+                cid = asset.cid or ""
+                found = self.objects.stat(cid)
+                size = found.size if found else 0
+                entries.append(Entry(role=role, cid=cid, keyvalues=keyvalues_of(asset), name=name, size=size))
             execution = attrs.evolve(execution, outputs=entries)
             written = self.write_document(execution, arrived)
             with self.index.transaction() as connection:
@@ -755,16 +705,11 @@ class Store:
                 raise
 
     def _clear_up(self, arrived: Arrivals, began: int) -> None:
-        with self.index.reading() as connection:
-            objects = [found for found in arrived.objects if verified.state(connection, found.cid) is None]
-            documents = [
-                found for found in arrived.documents if not claims.is_registered(connection, found.cid)
-            ]
-        for found in objects:
-            if found.ctime_ns >= began:
+        for found in arrived.objects:
+            if found.ctime_ns >= began and self.verified.state(found.cid) is None:
                 self.objects.remove(found.cid)
-        for found in documents:
-            if found.ctime_ns >= began:
+        for found in arrived.documents:
+            if found.ctime_ns >= began and not self.is_registered(found.cid):
                 self.ledger.remove(found.cid)
 
     def write_document(self, document: Document, arrived: Arrivals) -> StoredObject:
@@ -828,10 +773,10 @@ class Store:
         if self.remote is not None and any(own for _, _, own in new):
             there = self.remote.documents()
             for cid, document, own in new:
-                if own and cid not in there:
-                    ids = [statement.id for statement in claims.statements_of(cid, document)]
-                    records = {id: record for id in ids if (record := self.here(id))}
-                    self.outbox.enqueue_again(cid, document, records)
+                if own and cid not in there and isinstance(document, Amendment | Retraction | Supersession):
+                    ids = (statement.id for statement in claims.statements_of(cid, document))
+                    became = next(filter(self.here, ids), "")
+                    self.outbox.enqueue_change(cid, document, became, doubtful=True)
         return len(new)
 
     # the account
@@ -863,7 +808,7 @@ class Store:
             for record in records:
                 self.outbox.enqueue_missing(record, public=public)
             for record in own:
-                self.outbox.enqueue_missing(record, public=False, rank=1)
+                self.outbox.enqueue_missing(record, public=False)
 
 
 def import_of(files: list[Entry], command: str, checked: Checked | None = None) -> Import:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from shlex import quote
 
+import attrs
 from stargazer.assets.errors import FormatError
-from stargazer.assets.formats.compression import GZIP, check_bgzf, first_bytes, opened
-from stargazer.assets.formats.text import Text, text_of
+from stargazer.assets.formats.compression import GZIP, both_ends, check_bgzf, first_bytes, opened
 
 __all__ = ["check_annotation", "check_bed", "check_dict", "check_fai", "check_vcf"]
 
@@ -29,9 +29,9 @@ def check_vcf(path: Path) -> None:
     """VCF, plain or BGZF, whose records have the fields that its header names; or BCF."""
     raw, head = first_bytes(path)
     if raw and not head.startswith((b"##fileformat=VCF", b"BCF\x02")):
-        text_of(path, "VCF")  # says if it is cut or holds nothing
+        _text_of(path, "VCF")  # says if it is cut or holds nothing
         raise FormatError(f"{path.name!r} is not VCF: expected '##fileformat=VCF' first, got {head[:20]!r}")
-    text = text_of(path, "VCF")
+    text = _text_of(path, "VCF")
     if raw.startswith(GZIP):
         check_bgzf(path)
     if head.startswith(b"BCF"):
@@ -46,14 +46,13 @@ def check_vcf(path: Path) -> None:
 
     _check_lines(path, text, _rows(text, ("#",)), wrong)
     if "" in text.first or "" in text.last:
-        number = text.first.index("") + 1 if "" in text.first else 0
-        where = f"line {number}" if number else "a line near its end"
+        where = f"line {text.first.index('') + 1}" if "" in text.first else "a line near its end"
         raise FormatError(f"{path.name!r}: {where} is blank, which no reader of VCF takes: remove it")
 
 
 def check_bed(path: Path) -> None:
     """BED: tab-separated contig, start, end, zero-based and half open."""
-    text = text_of(path, "BED")
+    text = _text_of(path, "BED")
 
     def wrong(line: str, before: str, *, is_cut: bool) -> str:
         count = _fields(line, is_cut=is_cut)
@@ -73,7 +72,7 @@ def check_bed(path: Path) -> None:
 
 def check_annotation(path: Path) -> None:
     """GFF3 or GTF, plain or gzip: nine columns, of which start and end are whole numbers."""
-    text = text_of(path, "GFF3 or GTF")
+    text = _text_of(path, "GFF3 or GTF")
 
     def wrong(line: str, before: str, *, is_cut: bool) -> str:
         fields = line.split("\t")
@@ -142,12 +141,52 @@ def check_fai(path: Path) -> None:
         raise FormatError(f"{path.name!r} is not a FASTA index: it names no contig")
 
 
+@attrs.frozen
+class _Text:
+    """The lines of a text file, without their ends: all of them, or those at either end of a large file.
+
+    Attributes:
+        first, last: whole lines; all lines in both where the file is small, `last` empty where it is out of reach.
+        whole: these are all lines of the file.
+        ended: the last line has a line end.
+    """
+
+    first: list[str]
+    last: list[str]
+    whole: bool
+    ended: bool
+
+
+def _text_of(path: Path, what: str) -> _Text:
+    """The lines of a text file, decompressed if it is gzip.
+
+    Raises:
+        FormatError: it is empty, or a gzip file that is cut or damaged.
+    """
+    if not path.stat().st_size:
+        raise FormatError(f"{path.name!r} is empty, expected {what}")
+    first, last, whole = both_ends(path)
+    if not first:
+        raise FormatError(f"{path.name!r} holds nothing, expected {what}")
+    if whole:
+        lines = _split(first)
+        return _Text(lines, lines, whole=True, ended=first.endswith(b"\n"))
+    inside = last.partition(b"\n")[2]
+    ended = not inside or inside.endswith(b"\n")
+    return _Text(_split(first.rpartition(b"\n")[0]), _split(inside), whole=False, ended=ended)
+
+
+def _split(data: bytes) -> list[str]:
+    lines = [line.removesuffix("\r") for line in data.decode("latin-1").split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
 class _NotOfType(Exception):
     """Why a line is none of the format."""
 
 
 def _check_lines(
-    path: Path, text: Text, rows: Iterator[tuple[int, str, bool]], wrong: Callable[..., str]
+    path: Path, text: _Text, rows: Iterator[tuple[int, str, bool]], wrong: Callable[..., str]
 ) -> bool:
     """Refuse a file with a line that is wrong; whether there is any line.
 
@@ -171,7 +210,7 @@ def _check_lines(
     return found
 
 
-def _rows(text: Text, comments: tuple[str, ...]) -> Iterator[tuple[int, str, bool]]:
+def _rows(text: _Text, comments: tuple[str, ...]) -> Iterator[tuple[int, str, bool]]:
     """The lines of a table: those that are blank or begin with one of these left out."""
     last = next((at for at in range(len(text.last) - 1, -1, -1) if text.last[at]), -1)
     for number, line in enumerate(text.first, 1):
@@ -182,7 +221,7 @@ def _rows(text: Text, comments: tuple[str, ...]) -> Iterator[tuple[int, str, boo
             yield 0, line, at == last
 
 
-def _features(text: Text) -> Iterator[tuple[int, str, bool]]:
+def _features(text: _Text) -> Iterator[tuple[int, str, bool]]:
     """The features of an annotation, up to the sequences that a GFF3 may end with."""
     rows = _rows(text, ("#", "track ", "browser "))
     fasta = next((at for at, line in enumerate(text.first, 1) if line.startswith(("##FASTA", ">"))), None)
@@ -279,11 +318,11 @@ def _check_samples(title: str, samples: list[str]) -> None:
             )
 
 
-def _plain_text(path: Path, what: str) -> Text:
+def _plain_text(path: Path, what: str) -> _Text:
     """The lines of a text that tools read as it is."""
     if first_bytes(path)[0].startswith(GZIP):
         raise FormatError(f"{path.name!r} is compressed, expected {what} as text: decompress it (`gunzip`)")
-    return text_of(path, what)
+    return _text_of(path, what)
 
 
 def _is_number(text: str) -> bool:

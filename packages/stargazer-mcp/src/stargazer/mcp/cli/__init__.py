@@ -33,7 +33,7 @@ VERBS = {
     "doctor": "check this installation",
     "serve": "serve MCP over stdio, for agents",
 }
-"""Every verb, whose module and function have its name, and its line in the help."""
+"""Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
 
 QUIET = ("demo", "doctor", "fsck", "serve")
 """Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         import signal
 
-        from stargazer.mcp.cli.console import fail, forget_stdout, plain_warnings, settle_streams
+        from stargazer.mcp.cli.console import explain, fail, forget_stdout, plain_warnings, settle_streams
     except KeyboardInterrupt:  # while the first modules are imported
         return 130
     settle_streams()
@@ -70,8 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         forget_stdout()
         return 128 + signal.SIGPIPE
     except Exception as error:
-        from stargazer.mcp.cli.console import explain
-
         explain(error)
         return FAILED
     finally:

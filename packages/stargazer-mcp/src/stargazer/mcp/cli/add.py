@@ -26,7 +26,7 @@ __all__ = ["add"]
 MOST_NOTES = 10
 
 
-def add(argv: Sequence[str]) -> int:
+def add(argv: Sequence[str]) -> None:
     """Register files, all or none of them."""
     parser = Parser(
         "add",
@@ -93,7 +93,6 @@ def add(argv: Sequence[str]) -> int:
         print_json([as_dict(record) for record in records])
     else:
         print_files(records)
-    return 0
 
 
 def _with_consent(store: Store, items: list[Addition], options: argparse.Namespace) -> list[Addition]:

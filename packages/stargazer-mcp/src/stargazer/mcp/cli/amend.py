@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["amend"]
 
 
-def amend(argv: Sequence[str]) -> int:
+def amend(argv: Sequence[str]) -> None:
     """Change the metadata of records, once all changes were found right."""
     parser = Parser(
         "amend",
@@ -44,7 +44,7 @@ def amend(argv: Sequence[str]) -> int:
     store.hand_over([])  # what waits to be sent elsewhere
     if words.options.json:
         print_json([as_dict(record) for record in amended])
-        return 0
+        return
     from stargazer.mcp.notices import amended_notices
 
     print_records(amended)
@@ -52,7 +52,6 @@ def amend(argv: Sequence[str]) -> int:
         note(line)
     changed = sum(new.id != old.id for new, old in zip(amended, records, strict=True))
     note(f"amended {changed} of {len(records)} records")
-    return 0
 
 
 def _changes(

@@ -51,17 +51,8 @@ EXAMPLES = """\
   stargazer bundle fetch na12878-bundle --only asset=r1 --only asset=r2
   stargazer bundle verify na12878-bundle"""
 
-OPTIONS = {
-    "make": {"to", "description", "mirror", "manifest_only", "run", "with_lineage", "intermediates"},
-    "list": set(),
-    "show": {"requirements"},
-    "fetch": {"only", "records_only", "trust", "force"},
-    "verify": {"store", "download"},
-}
-"""Which options each action takes, beside --json."""
 
-
-def bundle(argv: Sequence[str]) -> int:
+def bundle(argv: Sequence[str]) -> None:
     """Make, list, show, fetch or verify bundles."""
     parser = Parser(
         "bundle",
@@ -97,12 +88,13 @@ def bundle(argv: Sequence[str]) -> int:
     )
     words = parser.sort(argv)
     action, *rest = words.plain or [""]
-    if action not in OPTIONS:
+    if action not in ACTIONS:
         parser.error(
-            f"say what to do with bundles: {', '.join(OPTIONS)}" + (f", not {action!r}" if action else "")
+            f"say what to do with bundles: {', '.join(ACTIONS)}" + (f", not {action!r}" if action else "")
         )
     given = {name for name, value in vars(words.options).items() if value and name not in ("words", "json")}
-    for name in sorted(given - OPTIONS[action]):
+    do, options = ACTIONS[action]
+    for name in sorted(given - options):
         parser.error(f"--{name.replace('_', '-')} is not for `bundle {action}`")
     if len(rest) != (action != "list") and not (action == "make" and rest):
         expected = {"list": "nothing more", "make": "a name"}
@@ -111,12 +103,8 @@ def bundle(argv: Sequence[str]) -> int:
         parser.error(
             f"bundle {action} takes no key=value" + (" (--only key=value)" if action == "fetch" else "")
         )
-    actions: dict[str, Callable[[Parser, Words, str, Store], None]] = {
-        "make": _make, "list": _list, "show": _show, "fetch": _fetch, "verify": _verify,
-    }  # fmt: skip
     name = rest[0] if rest else ""
-    actions[action](parser, Words(rest[1:], words.pairs, words.options), name, storage.get_client().store)
-    return 0
+    do(parser, Words(rest[1:], words.pairs, words.options), name, storage.get_client().store)
 
 
 def _make(parser: Parser, words: Words, name: str, store: Store) -> None:
@@ -291,3 +279,13 @@ def _as_dict(found: bundles.Bundle) -> dict[str, Any]:
     manifest = found.manifest
     return {"name": manifest.name, "description": manifest.description, "files": len(manifest.files),
             "size": manifest.size, "where": found.where}  # fmt: skip
+
+
+ACTIONS: dict[str, tuple[Callable[[Parser, Words, str, Store], None], set[str]]] = {
+    "make": (_make, {"to", "description", "mirror", "manifest_only", "run", "with_lineage", "intermediates"}),
+    "list": (_list, set()),
+    "show": (_show, {"requirements"}),
+    "fetch": (_fetch, {"only", "records_only", "trust", "force"}),
+    "verify": (_verify, {"store", "download"}),
+}
+"""What each action does, and which options it takes beside --json."""

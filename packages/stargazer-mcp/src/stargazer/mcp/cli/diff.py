@@ -11,7 +11,7 @@ from stargazer.storage import lineage
 __all__ = ["diff"]
 
 
-def diff(argv: Sequence[str]) -> int:
+def diff(argv: Sequence[str]) -> None:
     """Show where the lineages of two files part, and how their contents differ."""
     parser = Parser(
         "diff",
@@ -36,4 +36,3 @@ def diff(argv: Sequence[str]) -> int:
         print_json(lineage.difference_as_json(difference, lines))
     else:
         print_text(lineage.render_difference(difference, lines))
-    return 0

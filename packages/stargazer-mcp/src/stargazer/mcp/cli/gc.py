@@ -22,7 +22,7 @@ from stargazer.storage import maintenance
 __all__ = ["gc"]
 
 
-def gc(argv: Sequence[str]) -> int:
+def gc(argv: Sequence[str]) -> None:
     """Remove what nothing refers to."""
     parser = Parser(
         "gc",
@@ -43,7 +43,7 @@ def gc(argv: Sequence[str]) -> int:
     report = maintenance.gc(folder_of_store(), dry_run=words.options.dry_run, grace=grace, tell=note)
     if words.options.json:
         print_json({**attrs.asdict(report), "freed": report.freed})
-        return 0
+        return
     rows = [[found.kind, found.name, human_size(found.size)] for found in report.removed]
     if rows:
         print_table(["KIND", "WHAT", "SIZE"], rows, most=SHOWN)
@@ -54,4 +54,3 @@ def gc(argv: Sequence[str]) -> int:
             f"{count(report.waiting, 'file')} without a record ({human_size(report.waiting_bytes)}) stay: "
             f"not yet for {words.options.grace}, or in use"
         )
-    return 0

@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -23,10 +24,11 @@ __all__ = ["byte_progress", "file_progress", "moving", "supervise", "tasks_shown
 T = TypeVar("T")
 
 
-def supervise(title: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T | int:
-    """Run what `start` begins and show its tasks; its result, or the exit status after SIGINT or SIGTERM.
+def supervise(title: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run what `start` begins and show its tasks; its result.
 
-    A signal cancels the work, which then ends its tools and leaves nothing half done.
+    SIGINT or SIGTERM cancels the work, which then ends its tools and leaves nothing half done; the command ends with
+    128 + the signal's number.
     """
     import asyncio
 
@@ -43,7 +45,7 @@ def supervise(title: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T | in
             raise
         name = signal.Signals(received[0]).name
         note(f"stargazer: stopped by {name}; what was finished is kept, run it again to go on")
-        return 128 + received[0]
+        raise SystemExit(128 + received[0]) from None
 
 
 @contextlib.contextmanager
@@ -107,17 +109,11 @@ def _stopped(event: Event) -> bool:
 
 @attrs.define
 class _Calls:
-    """The calls of one task so far."""
+    """The calls of one task: the last event of each, and when the first began and the last ended, in seconds."""
 
     first: float
-    calls: set[int] = attrs.field(factory=set)
-    running: dict[int, str] = attrs.field(factory=dict)
-    waiting: set[int] = attrs.field(factory=set)
-    done: int = 0
-    remembered: int = 0
-    failed: int = 0
-    stopped: int = 0
     last: float = 0.0
+    events: dict[int, Event] = attrs.field(factory=dict)
 
 
 class _Tasks:
@@ -131,20 +127,8 @@ class _Tasks:
     def __call__(self, event: Event) -> None:
         with self.lock:
             now = time.monotonic()
-            task = self.tasks.setdefault(event.task, _Calls(first=now))
-            task.calls.add(event.call)
-            if event.kind == "waiting":
-                task.waiting.add(event.call)
-                return
-            task.waiting.discard(event.call)
-            if event.kind == "started":
-                task.running[event.call] = event.label
-                return
-            task.running.pop(event.call, None)
-            task.done += event.kind == "finished"
-            task.remembered += event.kind == "memo hit"
-            task.failed += event.kind == "failed" and not _stopped(event)
-            task.stopped += _stopped(event)
+            task = self.tasks.setdefault(event.task, _Calls(now))
+            task.events[event.call] = event
             task.last = now
 
     def table(self) -> Table:
@@ -158,33 +142,35 @@ class _Tasks:
             table.add_column(header, justify="right" if header in ("done", "time") else "left")
         with self.lock:
             for name, task in self.tasks.items():
-                busy = task.running or task.waiting
+                events = task.events.values()
+                states = Counter("stopped" if _stopped(event) else event.kind for event in events)
+                busy = states["started"] or states["waiting"]
                 end = time.monotonic() if busy else task.last
                 table.add_row(
-                    Spinner("dots") if task.running else Text("·") if task.waiting else Text(*_state(task)),
+                    Spinner("dots") if states["started"] else Text(*_state(states)),
                     Text(name),
-                    Text(f"{task.done + task.remembered}/{len(task.calls)}"),
-                    Text(_doing(task), style="dim"),
+                    Text(f"{states['finished'] + states['memo hit']}/{len(events)}"),
+                    Text(
+                        _doing([event.label for event in events if event.kind == "started"], states),
+                        style="dim",
+                    ),
                     Text(f"{end - task.first:.1f} s"),
                 )
         return table
 
 
-def _state(task: _Calls) -> tuple[str, str]:
-    """How the calls of a task ended, in a word and its colour."""
-    if task.failed:
-        return "failed", "red"
-    return ("stopped", "yellow") if task.stopped else ("ok", "green")
+def _state(states: Counter[str]) -> tuple[str, str]:
+    """How the calls of a task are, none of which is running, in a word and its colour."""
+    colours = {"waiting": ("·", ""), "failed": ("failed", "red"), "stopped": ("stopped", "yellow")}
+    return next((colours[state] for state in colours if states[state]), ("ok", "green"))
 
 
-def _doing(task: _Calls) -> str:
-    labels = [escaped(label) for label in task.running.values() if label]
-    words = [", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")]
-    if task.waiting:
-        words.append(f"{len(task.waiting)} waiting")
-    if task.remembered:
-        words.append(f"{task.remembered} remembered")
-    return "; ".join(word for word in words if word)
+def _doing(labels: Iterable[str], states: Counter[str]) -> str:
+    shown = [escaped(label) for label in labels if label]
+    words = [", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")]
+    words += [f"{states['waiting']} waiting"] if states["waiting"] else []
+    words += [f"{states['memo hit']} remembered"] if states["memo hit"] else []
+    return "; ".join(filter(None, words))
 
 
 @contextlib.contextmanager

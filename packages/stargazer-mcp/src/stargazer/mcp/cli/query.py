@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import ADD_FIRST, no_store
-from stargazer.mcp.records import as_dict, evicted, find_records
+from stargazer.mcp.records import as_dict, find_records
+from stargazer.storage import maintenance
 
 __all__ = ["query"]
 
 
-def query(argv: Sequence[str]) -> int:
+def query(argv: Sequence[str]) -> None:
     """List the records that filters select."""
     parser = Parser(
         "query",
@@ -34,7 +35,7 @@ def query(argv: Sequence[str]) -> int:
 
     store = storage.get_client().store
     records = find_records(store, words.pairs)
-    dropped = evicted(store)
+    dropped = maintenance.evicted(store)
     if words.options.json:
         print_json([as_dict(record, dropped) for record in records])
     elif records:
@@ -47,4 +48,3 @@ def query(argv: Sequence[str]) -> int:
         note(
             "no file has a record" if storage.holds_files(store.root) else f"the store is empty: {ADD_FIRST}"
         )
-    return 0

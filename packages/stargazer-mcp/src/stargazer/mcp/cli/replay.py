@@ -40,8 +40,6 @@ def replay(argv: Sequence[str]) -> int:
     bundle = bundles.find_bundle(words.plain[0], client.store.root)
     title = f"replay {bundle.manifest.name}"
     done = supervise(title, lambda: replay_bundle(client, bundle, begun=_begun))
-    if isinstance(done, int):
-        return done
     if words.options.json:
         print_json({"name": bundle.manifest.name, "same": done.same, "environment": done.environment,
                     "executions": [as_dict(replayed) for replayed in done.executions]})  # fmt: skip

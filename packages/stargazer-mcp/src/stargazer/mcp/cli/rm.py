@@ -12,7 +12,7 @@ from stargazer.mcp.cli.selection import existing, some_records
 __all__ = ["rm"]
 
 
-def rm(argv: Sequence[str]) -> int:
+def rm(argv: Sequence[str]) -> None:
     """Take records back."""
     parser = Parser(
         "rm",
@@ -37,4 +37,3 @@ def rm(argv: Sequence[str]) -> int:
         note("took back 1 registration; its bytes and other records stay")
     else:
         note(f"took back {len(records)} registrations; their bytes and other records stay")
-    return 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["records_of", "run"]
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str]) -> None:
     """Run a workflow, list them, or describe one."""
     parser = Parser(
         "run",
@@ -65,37 +65,38 @@ def run(argv: Sequence[str]) -> int:
         parser.error("give one of --refresh, --refresh-task and --refresh-from")
     if options.why_not and options.outdir:
         parser.error("--why-not computes nothing, so there is nothing to copy to --outdir")
-    if words.options.help and not words.plain:
+    if options.help and not words.plain:
         parser.print_help()
-        return 0
+        return
     if len(words.plain) > 1:
         parser.error(f"{words.plain[1]!r} is no argument: write key=value")
     if not words.plain:
         if words.pairs:
             parser.error("name the workflow first")
-        return _list(as_json=words.options.json)
+        _list(as_json=options.json)
+        return
     from stargazer.workflows import convert, find_workflow
 
     workflow = find_workflow(words.plain[0])
-    if words.options.help:
-        return _describe(workflow)
+    if options.help:
+        _describe(workflow)
+        return
     convert(workflow, words.pairs)  # refused before anything is shown
-    return (_why_not if words.options.why_not else _run)(workflow, words.options, words.pairs)
+    (_why_not if options.why_not else _run)(workflow, options, words.pairs)
 
 
-def _list(*, as_json: bool) -> int:
+def _list(*, as_json: bool) -> None:
     from stargazer.workflows import entries
 
     found = entries("workflow")
     if as_json:
         print_json([{"name": entry.name, "summary": entry.summary} for entry in found])
-        return 0
-    print_table(["WORKFLOW", "WHAT IT DOES"], [[entry.name, entry.summary] for entry in found])
-    print_text("\n`stargazer run WORKFLOW --help` shows its arguments.")
-    return 0
+    else:
+        print_table(["WORKFLOW", "WHAT IT DOES"], [[entry.name, entry.summary] for entry in found])
+        print_text("\n`stargazer run WORKFLOW --help` shows its arguments.")
 
 
-def _describe(workflow: Entry) -> int:
+def _describe(workflow: Entry) -> None:
     from stargazer.workflows import command_line, usage
 
     print_text(
@@ -104,31 +105,23 @@ def _describe(workflow: Entry) -> int:
     )
     print_text(workflow.summary + (f"\n\n{workflow.text}" if workflow.text else "") + "\n")
     print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {command_line(workflow)}")
-    return 0
 
 
-def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
+def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> None:
     from stargazer.mcp.copies import check_results
     from stargazer.workflows import run as run_workflow
 
     if options.outdir is not None:
         check_results(options.outdir)
     done = supervise(workflow.name, lambda: run_workflow(workflow, given, refresh=_refresh(options)))
-    if isinstance(done, int):
-        return done
     record = done.as_dict()
     if options.outdir is not None:
         _export(record["results"], options.outdir, record["run"])
     if options.json:
-        print_json(
-            {
-                key: record[key]
-                for key in ("run", "workflow", "seconds", "computed", "memo_hits", "notes", "results")
-            }
-        )
+        keys = ("run", "workflow", "seconds", "computed", "memo_hits", "notes", "results")
+        print_json({key: record[key] for key in keys})
     else:
         _print_results(record, exported=options.outdir is not None)
-    return 0
 
 
 def _refresh(options: argparse.Namespace) -> Refresh | None:
@@ -141,7 +134,7 @@ def _refresh(options: argparse.Namespace) -> Refresh | None:
     return Refresh(tasks, below=bool(options.refresh_from))
 
 
-def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> int:
+def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> None:
     """Say which calls are not remembered, and why."""
     import asyncio
 
@@ -150,7 +143,7 @@ def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, A
     asked = asyncio.run(why_not(workflow, given, refresh=_refresh(options)))
     if options.json:
         print_json({"workflow": workflow.name, **attrs.asdict(asked)})
-        return 0
+        return
     for miss in asked.misses:
         print_text(f"{miss.task} {miss.label}".strip())
         print_text("\n".join(f"  {line}" for line in miss.explain().splitlines()))
@@ -158,7 +151,6 @@ def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, A
         print_text("nothing would be computed")
     rest = ", and whatever reads their results" if asked.misses else ""
     note(f"{workflow.name}: {count(asked.remembered, 'task call')} remembered, {len(asked.misses)} not{rest}")
-    return 0
 
 
 def records_of(store: Store, results: Mapping[str, Any]) -> list[IpFile]:
@@ -209,9 +201,8 @@ def _print_results(record: Mapping[str, Any], *, exported: bool) -> None:
             print_text(f"{name} = {value}")
     for sentence in record["notes"]:
         note(f"note: {sentence}")
-    done, remembered = record["computed"], record["memo_hits"]
     note(
-        f"{record['workflow']}: {done} task{'s' * (done != 1)} computed, {remembered} remembered, "
+        f"{record['workflow']}: {count(record['computed'], 'task')} computed, {record['memo_hits']} remembered, "
         f"{record['seconds']:.1f} s (run {record['run']})"
     )
     if files and not exported:

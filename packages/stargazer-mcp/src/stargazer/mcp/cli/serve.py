@@ -13,7 +13,7 @@ from stargazer.mcp.cli.console import Parser
 __all__ = ["serve"]
 
 
-def serve(argv: Sequence[str]) -> int:
+def serve(argv: Sequence[str]) -> None:
     """Serve until the client hangs up, and what it has asked for is answered."""
     parser = Parser(
         "serve",
@@ -31,7 +31,6 @@ def serve(argv: Sequence[str]) -> int:
 
     with guarded_stdio():
         asyncio.run(_serve())
-    return 0
 
 
 async def _serve() -> None:

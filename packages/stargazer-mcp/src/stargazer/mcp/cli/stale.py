@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["as_dict", "print_stale", "stale"]
 
 
-def stale(argv: Sequence[str]) -> int:
+def stale(argv: Sequence[str]) -> None:
     """List what depends on a file, a tool or a task."""
     parser = Parser(
         "stale",
@@ -51,7 +51,6 @@ def stale(argv: Sequence[str]) -> int:
         print_json(as_dict(store, found))
     else:
         print_stale(store, found)
-    return 0
 
 
 def as_dict(store: Store, found: Stale) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["supersede"]
 
 
-def supersede(argv: Sequence[str]) -> int:
+def supersede(argv: Sequence[str]) -> None:
     """Let one record take the place of another."""
     parser = Parser(
         "supersede",
@@ -53,7 +53,6 @@ def supersede(argv: Sequence[str]) -> int:
             escaped(f"{_title(old)} is superseded by {_title(rest[0])}; it stays, and searches pass it over")
         )
         print_stale(store, found)
-    return 0
 
 
 def _title(record: IpFile) -> str:

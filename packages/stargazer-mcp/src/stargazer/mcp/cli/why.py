@@ -20,7 +20,7 @@ __all__ = ["why"]
 EXTENSIONS = {"text": ".txt", "json": ".json", "dot": ".dot", "mermaid": ".mmd"}
 
 
-def why(argv: Sequence[str]) -> int:
+def why(argv: Sequence[str]) -> None:
     """Show how a file came to be."""
     parser = Parser(
         "why",
@@ -54,7 +54,6 @@ def why(argv: Sequence[str]) -> int:
         print_text(str(_written(step, form, words.options.to)))
     else:
         print_text(_text(step, form))
-    return 0
 
 
 def _text(step: Step, form: str) -> str:

@@ -1,5 +1,8 @@
 """The interface of an index, which is TinyDB's: a database with tables of documents, kept as rows of SQLite.
 
+Asking, inserting, and changing or removing what a query finds is SQL. Every other method is TinyDB's own, which reads a
+whole table and writes it again.
+
 TinyDB's queries are translated to SQL. The table `terms` holds one row for each scalar value of `id`, `cid` and
 `keyvalues.*` of a document. A condition is known by TinyDB's own description of it, the hash of a query:
 ("==", path, value), ("and", {...}) and so on. That is private to TinyDB, hence the pinned version and the differential
@@ -12,10 +15,10 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
+from itertools import count, islice
+from operator import itemgetter
 from typing import Any
 
-from attrs import frozen
 from stargazer.storage.index.database import BadDocument, Engine
 from tinydb import TinyDB
 from tinydb.queries import QueryLike
@@ -25,10 +28,11 @@ __all__ = ["Index", "IndexTable", "compile_condition", "select_documents", "term
 
 Scalar = str | int | float | bool
 Term = tuple[str, Scalar]
+Leaf = tuple[str, tuple[Scalar, ...]]  # the key of a term, and the values of which it has one
+Plan = list[list[Leaf]]  # documents of which all leaves of one of the lists are true
 Sql = tuple[str, list[Scalar]]  # with its parameters
 
-TABLE_ID = "(SELECT tid FROM tables WHERE name=?)"
-"""The number of a table in SQL; NULL, which no table has, where there is none of that name."""
+_TABLE = "(SELECT tid FROM tables WHERE name=?)"  # its number; NULL, which no table has, if there is none
 
 _FIELDS = ("cid", "id")
 _NESTED = "keyvalues"
@@ -52,34 +56,26 @@ class IndexTable(Table):
 
     _storage: Engine
 
-    # --- reading
-
     def search(self, cond: QueryLike) -> list[Document]:
         """All documents that match, in the order they were inserted."""
         with self._storage.reading() as connection:
-            return list(self._matches(connection, cond))
+            return [document for _, document in self._matches(connection, cond)]
 
     def get(self, cond=None, doc_id=None, doc_ids=None):  # type: ignore[no-untyped-def]
         """The first document that matches, or the one with this id, or those with these ids."""
         with self._storage.reading() as connection:
             if doc_id is not None:
-                return next(iter(self._by_ids(connection, [doc_id])), None)
-            if doc_ids is not None:
-                return self._by_ids(connection, doc_ids)
-            if cond is None:
-                raise RuntimeError("You have to pass either cond or doc_id or doc_ids")
-            return next(self._matches(connection, cond), None)
-
-    def all(self) -> list[Document]:
-        """All documents, as they were at one moment."""
-        with self._storage.reading() as connection:
-            return list(self._matches(connection))
+                found = self._documents(connection, f"tid={_TABLE} AND id=?", [self.name, doc_id])
+            elif cond is None or doc_ids is not None:
+                return super().get(doc_ids=doc_ids)
+            else:
+                found = self._matches(connection, cond)
+            return next((document for _, document in found), None)
 
     def __iter__(self) -> Iterator[Document]:
-        """The same; what is inserted meanwhile is not among them."""
-        return iter(self.all())
-
-    # --- writing: TinyDB's own methods, each one transaction
+        """All documents, as they are at this moment."""
+        with self._storage.reading() as connection:
+            return iter([document for _, document in self._matches(connection)])
 
     def insert(self, document: Mapping[str, Any]) -> int:
         """Insert one document; returns its id."""
@@ -88,14 +84,13 @@ class IndexTable(Table):
     def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
         """Insert documents, all or none; returns their ids."""
         documents = list(documents)  # a slow generator must not hold the write lock
+        if not all(isinstance(item, Mapping) and not isinstance(item, Document) for item in documents):
+            return super().insert_multiple(documents)  # with ids of their own, or refused
         with self._storage.transaction() as connection:
-            if any(
-                isinstance(document, self.document_class) for document in documents
-            ):  # with ids of their own
-                return super().insert_multiple(documents)
-            if not all(isinstance(document, Mapping) for document in documents):
-                raise ValueError("Document is not a Mapping")
-            return _append(connection, self.name, documents)
+            table, last, seq = self._numbers(connection)
+            rows = [(seq + n, last + n, document) for n, document in enumerate(documents, 1)]
+            _put(connection, table, rows)
+        return [doc_id for _, doc_id, _ in rows]
 
     def update(
         self,
@@ -104,63 +99,88 @@ class IndexTable(Table):
         doc_ids: Iterable[int] | None = None,
     ) -> list[int]:
         """Change the documents that match, or those with these ids, or all; returns their ids."""
-        with self._storage.transaction() as connection:
-            return super().update(fields, None, self._targets(connection, cond, doc_ids))
+        if cond is None or doc_ids is not None:
+            return super().update(fields, cond, doc_ids)
+
+        def change(documents: dict[int, Document]) -> None:
+            for document in documents.values():
+                if callable(fields):
+                    fields(document)
+                else:
+                    document.update(fields)
+
+        return self._update_table(change, cond)
 
     def upsert(self, document: Mapping[str, Any], cond: QueryLike | None = None) -> list[int]:
-        """Update what matches, or insert if nothing does."""
+        """Update what matches, or insert if nothing does; one transaction."""
         with self._storage.transaction():
             return super().upsert(document, cond)
 
     def remove(self, cond: QueryLike | None = None, doc_ids: Iterable[int] | None = None) -> list[int]:
         """Remove the documents that match, or those with these ids; returns their ids."""
-        with self._storage.transaction() as connection:
-            return super().remove(None, self._targets(connection, cond, doc_ids))
+        if cond is None or doc_ids is not None:
+            return super().remove(cond, doc_ids)
+        return self._update_table(dict.clear, cond)
 
-    # --- what TinyDB's methods stand on
+    def truncate(self) -> None:
+        """Remove every document; ids begin at 1 again."""
+        with self._storage.transaction() as connection:
+            super().truncate()
+            connection.execute("UPDATE tables SET last_id=0 WHERE name=?", (self.name,))
+
+    # what TinyDB's own methods stand on
 
     def _read_table(self) -> dict[str, Mapping[str, Any]]:
-        return {str(document.doc_id): document for document in self.all()}
+        return {str(document.doc_id): document for document in self}
 
-    def _update_table(self, updater: Callable[[Any], None]) -> None:
+    def _update_table(self, updater: Callable[[Any], None], cond: QueryLike | None = None) -> list[int]:
+        """Write what becomes of the documents that match, or of all, by id; returns the ids that they had."""
         with self._storage.transaction() as connection:
-            rows = _Rows(connection, _numbers(connection, self.name)[0])
-            updater(rows)
-            rows.flush()
+            table, _, last = self._numbers(connection)
+            before = list(self._matches(connection, cond))
+            terms = [(table, *term, seq) for seq, document in before for term in terms_of(document)]
+            connection.executemany("DELETE FROM terms WHERE tid=? AND key=? AND value=? AND seq=?", terms)
+            connection.executemany("DELETE FROM docs WHERE seq=?", [(seq,) for seq, _ in before])
+            places = {document.doc_id: seq for seq, document in before}
+            updater(documents := {document.doc_id: document for _, document in before})
+            new = count(last + 1)
+            _put(
+                connection, table, [(places.get(id) or next(new), id, item) for id, item in documents.items()]
+            )
+        return list(places)
 
     def _get_next_id(self) -> int:
         with self._storage.transaction() as connection:
-            table, last, _ = _numbers(connection, self.name)
+            table, last, _ = self._numbers(connection)
             connection.execute("UPDATE tables SET last_id=last_id+1 WHERE tid=?", (table,))
-            return last + 1
+        return last + 1
 
-    def _documents(self, rows: Sequence[tuple[Any, ...]]) -> list[Document]:
-        """The documents of rows of id and body."""
-        contents = _loaded([row[1] for row in rows])
-        make, number = self.document_class, self.document_id_class
-        return [make(content, number(row[0])) for row, content in zip(rows, contents, strict=True)]
+    def _numbers(self, connection: sqlite3.Connection) -> tuple[int, int, int]:
+        """The number of the table, which is made if it is missing, the last id in it, and the last `seq` of all."""
+        connection.execute("INSERT OR IGNORE INTO tables(name) VALUES(?)", (self.name,))
+        sql = "SELECT tid, last_id, (SELECT coalesce(max(seq), 0) FROM docs) FROM tables WHERE name=?"
+        table, last, seq = connection.execute(sql, (self.name,)).fetchone()
+        return table, last, seq
 
-    def _matches(self, connection: sqlite3.Connection, cond: QueryLike | None = None) -> Iterator[Document]:
-        """The documents that match, or all, in the order they were inserted."""
-        chosen = f"tid={TABLE_ID}"
-        parameters: list[Scalar] = [self.name]
+    def _matches(
+        self, connection: sqlite3.Connection, cond: QueryLike | None = None
+    ) -> Iterator[tuple[int, Document]]:
+        """The documents that match, or all, in the order they were inserted, each after its `seq`."""
         if plan := compile_condition(cond):
             sql, parameters = select_documents(connection, self.name, plan)
-            chosen = f"seq IN ({sql})"
-        rows = connection.execute(f"SELECT id, body FROM docs WHERE {chosen} ORDER BY seq", parameters)
+            found = self._documents(connection, f"seq IN ({sql})", parameters)
+        else:
+            found = self._documents(connection, f"tid={_TABLE}", [self.name])
+        return found if cond is None else (pair for pair in found if cond(pair[1]))
+
+    def _documents(
+        self, connection: sqlite3.Connection, where: str, parameters: Sequence[Scalar]
+    ) -> Iterator[tuple[int, Document]]:
+        rows = connection.execute(f"SELECT body, id, seq FROM docs WHERE {where} ORDER BY seq", parameters)
         while page := rows.fetchmany(_PAGE):
-            yield from self._documents(page) if cond is None else filter(cond, self._documents(page))
-
-    def _by_ids(self, connection: sqlite3.Connection, doc_ids: Iterable[int]) -> list[Document]:
-        sql = f"SELECT id, body FROM docs WHERE tid={TABLE_ID} AND id IN (SELECT value FROM json_each(?)) ORDER BY +seq"
-        return self._documents(connection.execute(sql, (self.name, json.dumps([*doc_ids]))).fetchall())
-
-    def _targets(
-        self, connection: sqlite3.Connection, cond: QueryLike | None, doc_ids: Iterable[int] | None
-    ) -> Iterable[int] | None:
-        if doc_ids is not None or cond is None:
-            return doc_ids
-        return [document.doc_id for document in self._matches(connection, cond)]
+            contents = _loaded([body for body, *_ in page])
+            for content, (_, doc_id, seq) in zip(contents, page, strict=True):
+                yield seq, Document(content, doc_id)
 
 
 class Index(TinyDB):
@@ -210,10 +230,14 @@ class Index(TinyDB):
         """The connection, for SELECT statements; inside a transaction of this thread they see what it wrote."""
         return self._storage.reading()
 
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT statement with these parameters."""
+        with self.reading() as connection:
+            return connection.execute(sql, values).fetchall()
+
     def tables(self) -> set[str]:
         """The names of the tables of documents that have been written to."""
-        with self.reading() as connection:
-            return {name for (name,) in connection.execute("SELECT name FROM tables").fetchall()}
+        return {name for (name,) in self.rows("SELECT name FROM tables")}
 
     def drop_tables(self) -> None:
         """Drop every table of documents (those for SQL stay)."""
@@ -224,94 +248,34 @@ class Index(TinyDB):
     def drop_table(self, name: str) -> None:
         """Drop one table of documents."""
         with self.transaction() as connection:
-            for relation in ("terms", "docs", "tables"):
-                connection.execute(f"DELETE FROM {relation} WHERE tid={TABLE_ID}", (name,))
+            self.table(name).truncate()
+            connection.execute("DELETE FROM tables WHERE name=?", (name,))
         self._tables.pop(name, None)
-
-
-def _numbers(connection: sqlite3.Connection, name: str) -> tuple[int, int, int]:
-    """The number of a table, made if it is missing, the last id in it, and the last `seq` in all tables."""
-    sql = "SELECT tid, last_id, (SELECT coalesce(max(seq), 0) FROM docs) FROM tables WHERE name=?"
-    if (row := connection.execute(sql, (name,)).fetchone()) is None:
-        connection.execute("INSERT INTO tables(name) VALUES(?)", (name,))
-        return _numbers(connection, name)
-    table, last, seq = row
-    return table, last, seq
 
 
 # documents as rows
 
 
-class _Rows(MutableMapping[int, dict[str, Any]]):
-    """Documents by id in the order they were inserted; only those that are touched are loaded.
-
-    A document that is changed in place is written by flush().
-    """
-
-    def __init__(self, connection: sqlite3.Connection, table: int) -> None:
-        self._connection = connection
-        self._table = table
-        self._loaded: dict[int, tuple[dict[str, Any], str]] = {}
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __iter__(self) -> Iterator[int]:
-        rows = self._connection.execute("SELECT id FROM docs WHERE tid=? ORDER BY seq", (self._table,))
-        return iter([doc_id for (doc_id,) in rows.fetchall()])
-
-    def __getitem__(self, doc_id: int) -> dict[str, Any]:
-        if doc_id not in self._loaded:
-            _, body = self._row(doc_id)
-            self._loaded[doc_id] = _loaded([body])[0], body
-        return self._loaded[doc_id][0]
-
-    def __setitem__(self, doc_id: int, document: dict[str, Any]) -> None:
-        body = json.dumps(document)
-        if doc_id in self:
-            seq, before = self._row(doc_id)
-            self._connection.execute("UPDATE docs SET body=? WHERE seq=?", (body, seq))
-        else:
-            sql = "INSERT INTO docs(tid, id, body) VALUES(?, ?, ?)"
-            seq, before = self._connection.execute(sql, (self._table, doc_id, body)).lastrowid or 0, "{}"
-            sql = "UPDATE tables SET last_id=max(last_id, ?) WHERE tid=?"
-            self._connection.execute(sql, (doc_id, self._table))
-        self._loaded.pop(doc_id, None)
-        self._replace_terms(seq, before, body)
-
-    def __delitem__(self, doc_id: int) -> None:
-        seq, body = self._row(doc_id)
-        self._loaded.pop(doc_id, None)
-        self._replace_terms(seq, body, "{}")
-        self._connection.execute("DELETE FROM docs WHERE seq=?", (seq,))
-
-    def clear(self) -> None:
-        """Remove every document; ids begin at 1 again."""
-        self._loaded.clear()
-        self._connection.execute("DELETE FROM terms WHERE tid=?", (self._table,))
-        self._connection.execute("DELETE FROM docs WHERE tid=?", (self._table,))
-        self._connection.execute("UPDATE tables SET last_id=0 WHERE tid=?", (self._table,))
-
-    def flush(self) -> None:
-        """Write the documents that were changed in place."""
-        for doc_id, (document, body) in list(self._loaded.items()):
-            if json.dumps(document) != body:
-                self[doc_id] = document
-
-    def _row(self, doc_id: int) -> tuple[int, str]:
-        sql = "SELECT seq, body FROM docs WHERE tid=? AND id=?"
-        for seq, body in self._connection.execute(sql, (self._table, doc_id)).fetchall():
-            return seq, body
-        raise KeyError(doc_id)
-
-    def _replace_terms(self, seq: int, before: str, after: str) -> None:
-        """Terms are taken from the JSON text: it holds the keys and values as they will be read again."""
-        old, new = map(terms_of, _loaded([before, after]))
-        for sql, terms in (
-            ("DELETE FROM terms WHERE tid=? AND key=? AND value=? AND seq=?", old - new),
-            ("INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)", new - old),
-        ):
-            self._connection.executemany(sql, [(self._table, key, value, seq) for key, value in terms])
+def _put(
+    connection: sqlite3.Connection, table: int, rows: Iterable[tuple[int, int, Mapping[str, Any]]]
+) -> None:
+    """Write documents, each after its `seq` and id, into the table with this number."""
+    rows = iter(rows)
+    while batch := list(islice(rows, _BATCH)):
+        bodies = [json.dumps(dict(document)) for _, _, document in batch]
+        # terms are those of the JSON text: it holds the keys and values as they will be read again
+        terms = [
+            (table, *term, seq)
+            for (seq, _, _), document in zip(batch, _loaded(bodies), strict=True)
+            for term in terms_of(document)
+        ]
+        # in the order of their keys: the same pages of the index are written once
+        terms.sort(key=lambda term: (term[1], type(term[2]) is str, term[2]))
+        docs = [(seq, table, doc_id, body) for (seq, doc_id, _), body in zip(batch, bodies, strict=True)]
+        connection.executemany("INSERT INTO docs(seq, tid, id, body) VALUES(?, ?, ?, ?)", docs)
+        connection.executemany("INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)", terms)
+    highest = "(SELECT coalesce(max(id), 0) FROM docs WHERE docs.tid=tables.tid)"
+    connection.execute(f"UPDATE tables SET last_id=max(last_id, {highest}) WHERE tid=?", (table,))
 
 
 def _loaded(bodies: Sequence[str]) -> list[dict[str, Any]]:
@@ -329,48 +293,7 @@ def _loaded(bodies: Sequence[str]) -> list[dict[str, Any]]:
     return found  # type: ignore[no-any-return]
 
 
-def _append(connection: sqlite3.Connection, name: str, documents: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Insert documents at the end of a table; returns their ids."""
-    table, last, seq = _numbers(connection, name)
-    numbered = enumerate(documents, 1)
-    while batch := list(islice(numbered, _BATCH)):
-        bodies = [json.dumps(dict(document)) for _, document in batch]
-        rows = [(seq + n, table, last + n, body) for (n, _), body in zip(batch, bodies, strict=True)]
-        terms = [
-            (table, key, value, row[0])
-            for row, document in zip(rows, _loaded(bodies), strict=True)
-            for key, value in terms_of(document)
-        ]
-        # in the order of their keys: the same pages of the index are written once
-        terms.sort(key=lambda term: (term[1], type(term[2]) is str, term[2]))
-        connection.executemany("INSERT INTO docs(seq, tid, id, body) VALUES(?, ?, ?, ?)", rows)
-        connection.executemany("INSERT INTO terms(tid, key, value, seq) VALUES(?, ?, ?, ?)", terms)
-    ids = list(range(last + 1, last + len(documents) + 1))
-    if ids:
-        connection.execute("UPDATE tables SET last_id=? WHERE tid=?", (ids[-1], table))
-    return ids
-
-
 # conditions
-
-
-@frozen
-class Leaf:
-    """Documents in which the term's key has one of these values."""
-
-    key: str
-    values: tuple[Scalar, ...]
-
-
-@frozen
-class Branch:
-    """Documents in all ("and") or any ("or") of the parts."""
-
-    operator: str
-    parts: tuple[Plan, ...]
-
-
-Plan = Leaf | Branch
 
 
 def terms_of(document: Mapping[str, Any]) -> set[Term]:
@@ -383,63 +306,64 @@ def terms_of(document: Mapping[str, Any]) -> set[Term]:
 
 def compile_condition(condition: object) -> Plan | None:
     """The plan that finds a condition's matches, or None if only reading every document can."""
-    plan = _compile(getattr(condition, "_hash", None), depth=0)
-    return plan if plan is not None and _count_values(plan) <= _MOST_VALUES else None
+    plan = _compile(getattr(condition, "_hash", None)) or []
+    values = sum(len(values) for leaves in plan for _, values in leaves)
+    return plan if 0 < len(plan) <= _MOST_BRANCHES and values <= _MOST_VALUES else None
 
 
 def select_documents(connection: sqlite3.Connection, table: str, plan: Plan) -> Sql:
-    """A SELECT of the `seq` of every document in the table of this name that the plan finds."""
-    match plan:
-        case Leaf():
-            where, parameters = _where(table, plan)
-            return f"SELECT u.seq AS seq FROM terms u WHERE {where}", parameters
-        case Branch("or", parts):
-            return _joined(
-                " UNION ",
-                "SELECT seq FROM ({})",
-                [select_documents(connection, table, part) for part in parts],
-            )
-        case Branch(_, parts):
-            counts, parameters = _joined(", ", "{}", [_estimate(table, part) for part in parts])
-            visited = connection.execute(f"SELECT {counts}", parameters).fetchone()
-            rarest, *others = sorted(range(len(parts)), key=visited.__getitem__)
-            sql, parameters = select_documents(connection, table, parts[rarest])
-            probes, values = _joined(" AND ", "{}", [_probe(table, parts[other]) for other in others])
-            return f"SELECT s.seq AS seq FROM ({sql}) s WHERE {probes or 1}", parameters + values
+    """A SELECT of the `seq` of every document in the table of this name that the plan finds.
+
+    Of several leaves the rarest is looked up, and the others are asked of what is found.
+    """
+    selects: list[str] = []
+    parameters: list[Scalar] = []
+    for leaves in plan:
+        parts: list[Sql] = [
+            (f"tid={_TABLE} AND key=? AND value IN ({','.join('?' * len(values))})", [table, key, *values])
+            for key, values in leaves
+        ]
+        if len(parts) > 1:
+            counts = [
+                f"(SELECT count(*) FROM (SELECT 1 FROM terms WHERE {sql} LIMIT {_COUNTED}))"
+                for sql, _ in parts
+            ]
+            asked = [value for _, values in parts for value in values]
+            counted = connection.execute(f"SELECT {', '.join(counts)}", asked).fetchone()
+            parts = [part for _, part in sorted(zip(counted, parts, strict=True), key=itemgetter(0))]
+        (first, _), *others = parts
+        probes = [f" AND EXISTS(SELECT 1 FROM terms WHERE {sql} AND seq=s.seq)" for sql, _ in others]
+        selects.append(f"SELECT seq FROM terms s WHERE {first}{''.join(probes)}")
+        parameters += [value for _, values in parts for value in values]
+    return " UNION ".join(selects), parameters
 
 
-def _compile(description: object, depth: int) -> Plan | None:
-    if depth > _DEEPEST:
-        return None
+def _compile(description: object, depth: int = 0) -> Plan | None:
     match description:
         case ("==", tuple() as path, value):
             return _leaf(path, (value,))
         case ("one_of", tuple() as path, tuple() | frozenset() as values):
             return _leaf(path, tuple(values))
-        case ("and" | "or" as operator, frozenset() as descriptions):
-            return _branch(operator, [_compile(part, depth + 1) for part in descriptions])
+        case ("and" | "or" as operator, frozenset() as descriptions) if depth < _DEEPEST:
+            parts = [_compile(part, depth + 1) for part in descriptions]
+            found = [part for part in parts if part]
+            if operator == "or":
+                return [leaves for part in found for leaves in part] if len(found) == len(parts) else None
+            # an AND may leave a part to the condition itself: one of several branches, if there are others
+            leaves = [leaf for part in found if len(part) == 1 for leaf in part[0]]
+            return [leaves] if leaves else next(iter(found), None)
     return None
 
 
-def _leaf(path: tuple[object, ...], values: tuple[Any, ...]) -> Leaf | None:
+def _leaf(path: tuple[object, ...], values: tuple[Any, ...]) -> Plan | None:
     match path:
-        case (str() as field,) if field in _FIELDS:
-            key = field
+        case (str() as key,) if key in _FIELDS:
+            pass
         case (str() as parent, str() as name) if parent == _NESTED and _indexable(name):
             key = f".{name}"
         case _:
             return None
-    return Leaf(key, values) if all(map(_indexable, values)) else None
-
-
-def _branch(operator: str, parts: list[Plan | None]) -> Plan | None:
-    found = [part for part in parts if part is not None]
-    if not found or (operator == "or" and len(found) < len(parts)):
-        return None  # an AND may leave a part to the condition itself, an OR may not
-    flat: list[Plan] = []
-    for part in found:  # a & b & c comes as (a & b) & c
-        flat.extend(part.parts if isinstance(part, Branch) and part.operator == operator else (part,))
-    return Branch(operator, tuple(flat)) if len(flat) <= _MOST_BRANCHES else None
+    return [[(key, values)]] if all(map(_indexable, values)) else None
 
 
 def _indexable(value: object) -> bool:
@@ -449,39 +373,3 @@ def _indexable(value: object) -> bool:
             value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
         )
     return type(value) in (int, float, bool) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
-
-
-def _count_values(plan: Plan) -> int:
-    return len(plan.values) if isinstance(plan, Leaf) else sum(map(_count_values, plan.parts))
-
-
-def _where(table: str, leaf: Leaf) -> Sql:
-    places = ",".join("?" * len(leaf.values))
-    return f"u.tid={TABLE_ID} AND u.key=? AND u.value IN ({places})", [table, leaf.key, *leaf.values]
-
-
-def _probe(table: str, plan: Plan) -> Sql:
-    """Whether document s.seq is in the plan."""
-    if isinstance(plan, Leaf):
-        where, parameters = _where(table, plan)
-        return f"EXISTS(SELECT 1 FROM terms u WHERE {where} AND u.seq=s.seq)", parameters
-    probes, parameters = _joined(f" {plan.operator} ", "{}", [_probe(table, part) for part in plan.parts])
-    return f"({probes})", parameters
-
-
-def _estimate(table: str, plan: Plan) -> Sql:
-    """How many documents a plan visits, counted no further than is needed to find a rare one."""
-    if isinstance(plan, Leaf):
-        where, parameters = _where(table, plan)
-        return f"(SELECT count(*) FROM (SELECT 1 FROM terms u WHERE {where} LIMIT {_COUNTED}))", parameters
-    parts = [_estimate(table, part) for part in plan.parts]
-    counts, parameters = _joined(" UNION ALL ", "SELECT {} AS n", parts)
-    return f"(SELECT {'min' if plan.operator == 'and' else 'sum'}(n) FROM ({counts}))", parameters
-
-
-def _joined(separator: str, form: str, parts: Sequence[Sql]) -> Sql:
-    """SQL made of parts, each put into a form, with the parameters of all."""
-    return (
-        separator.join(form.format(sql) for sql, _ in parts),
-        [value for _, parameters in parts for value in parameters],
-    )

@@ -13,8 +13,7 @@ from stargazer.storage.cid import is_cid
 from stargazer.storage.ledger.memo import is_execution
 
 if TYPE_CHECKING:
-    import sqlite3
-
+    from stargazer.storage.index.records import Index
     from stargazer.storage.store import Store
 
 __all__ = ["Run", "Stale", "stale"]
@@ -61,11 +60,6 @@ class Stale:
     runs: list[Run]
 
     @property
-    def cids(self) -> list[str]:
-        """The files that they made, each once, oldest first."""
-        return list(dict.fromkeys(cid for run in self.runs for cid in run.outputs))
-
-    @property
     def ends(self) -> list[str]:
         """Those files that no other of these executions read: to have them again is to run all of it again."""
         return list(dict.fromkeys(cid for run in self.runs if run.last for cid in run.outputs))
@@ -88,9 +82,8 @@ def stale(store: Store, what: str) -> Stale:
 
     Files are told apart by their bytes: where two executions made the same ones, what read them depends on both.
     """
-    with store.index.reading() as connection:
-        what, seeds, values = _seeds(connection, what)
-        rows = connection.execute(_WALK.format(seeds=seeds), values).fetchall()
+    what, seeds, values = _seeds(store.index, what)
+    rows = store.index.rows(_WALK.format(seeds=seeds), *values)
     runs = []
     for (at, document, task), of_run in itertools.groupby(rows, key=lambda row: row[:3]):
         made = [row[3:] for row in of_run]
@@ -99,20 +92,20 @@ def stale(store: Store, what: str) -> Stale:
     return Stale(what=what, runs=runs)
 
 
-def _seeds(connection: sqlite3.Connection, what: str) -> tuple[str, str, tuple[str, ...]]:
+def _seeds(index: Index, what: str) -> tuple[str, str, tuple[str, ...]]:
     """What is meant, spelled in full, and SQL for the executions to begin with, with its values."""
     if is_cid(what):
-        if is_execution(connection, what):
+        if is_execution(index, what):
             return what, "SELECT number FROM runs WHERE document = ?", (what,)
-        if not connection.execute("SELECT 1 FROM edges WHERE cid = ? LIMIT 1", (what,)).fetchone():
+        if not index.rows("SELECT 1 FROM edges WHERE cid = ? LIMIT 1", what):
             raise AssetNotFoundError(f"nothing is known of {what!r}: see `stargazer query`")
         readers = "SELECT run FROM reads JOIN files ON files.number = reads.file WHERE cid = ?"
         return what, readers, (what,)
-    tools = sorted(connection.execute("SELECT DISTINCT name, version FROM tools").fetchall())
+    tools = sorted(index.rows("SELECT DISTINCT name, version FROM tools"))
     name, _, version = what.rpartition("@")
     if (name, version) in tools:
         return what, "SELECT run FROM tools WHERE name = ? AND version = ?", (name, version)
-    names = [task for (task,) in connection.execute("SELECT DISTINCT task FROM runs").fetchall()]
+    names = [task for (task,) in index.rows("SELECT DISTINCT task FROM runs")]
     tasks = [task for task in names if what in (task, _last_name(task))]
     if len(tasks) == 1:
         return tasks[0], "SELECT number FROM runs WHERE task = ?", (tasks[0],)

@@ -31,12 +31,9 @@ def verify(store: Store, cid: str) -> StoredObject:
 
 def _difference(store: Store, cid: str) -> str:
     """How an object's file differs from when it was hashed."""
-    now = store.objects.stat(cid)
-    with store.index.reading() as connection:
-        row = connection.execute("SELECT * FROM objects WHERE cid = ?", (cid,)).fetchone()
-    if now is None or row is None:
+    now, before = store.objects.stat(cid), store.verified.state(cid)
+    if now is None or before is None:
         return ""
-    before = StoredObject(*row)
     if now.size < before.size:
         return f" The file ends at byte {now.size:,} of {before.size:,}."
     if now.size > before.size:

@@ -7,20 +7,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import attrs
 import requests
 from requests.auth import AuthBase
-from stargazer.assets import (
-    MAX_KEYVALUES,
-    ConfigurationError,
-    InvalidAssetError,
-    IpFile,
-    StorageError,
-    record_id,
-)
+from stargazer.assets import ConfigurationError, IpFile, record_id
 from stargazer.storage.download.http import (
     Backoff,
     Pace,
@@ -36,17 +29,13 @@ from stargazer.storage.download.http import (
     send,
 )
 
-__all__ = ["LEDGER", "MAX_FILE_SIZE", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile",
-           "Refused", "Unavailable", "check", "check_keyvalues", "network_of", "origin"]  # fmt: skip
+__all__ = ["LEDGER", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile", "Refused", "Unavailable",
+           "network_of", "origin"]  # fmt: skip
+
+T = TypeVar("T")
 
 PENDING = "pending"
 """The CID of a file that Pinata has not added to IPFS yet."""
-
-MAX_FILE_SIZE = 25_000_000_000
-"""Bytes of one file. Source: docs.pinata.cloud/account-management/limits, 25 GB."""
-
-PATIENCE = Patience()
-"""That of a command somebody waits for: about a minute when nothing answers."""
 
 LEDGER = "ledger"
 """The key under which the account says whose word a provenance document is: `own` or `foreign`."""
@@ -77,6 +66,7 @@ class PinataFile:
         keyvalues: flat metadata.
         public: whether it is on the public network.
         created_at: ISO 8601.
+        is_duplicate: of an upload, whether the service had such bytes before.
     """
 
     id: str
@@ -86,6 +76,7 @@ class PinataFile:
     keyvalues: Mapping[str, str] = attrs.field(factory=dict)
     public: bool = False
     created_at: str = ""
+    is_duplicate: bool = attrs.field(default=False, eq=False)
 
     @classmethod
     def parse(cls, data: Any, public: bool) -> Self:
@@ -109,6 +100,7 @@ class PinataFile:
             keyvalues={key: _text(value) for key, value in pairs.items()} if isinstance(pairs, dict) else {},
             public={"public": True, "private": False}.get(_text(said.get("network")), public),
             created_at=_text(said.get("created_at")),
+            is_duplicate=said.get("is_duplicate") is True,
         )
 
     def as_record(self) -> IpFile:
@@ -131,12 +123,11 @@ class PinataFile:
 class Answer:
     """An answer below 300, read to its end."""
 
-    status: int
     headers: Any = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
 
-    def document(self) -> dict[str, Any]:
-        """The JSON object it holds.
+    def data(self) -> Any:
+        """The `data` of the JSON object that it holds.
 
         Raises:
             SourceError: it holds something else, such as the web page of a portal that wants a login.
@@ -144,11 +135,22 @@ class Answer:
         with contextlib.suppress(ValueError):
             document = json.loads(self.body)
             if isinstance(document, dict):
-                return document
+                return document.get("data")
         kind = self.headers.get("Content-Type", "").split(";")[0] or "something"
         raise SourceError(
             f"it answered {kind} that is not a JSON object; is there a proxy or a login page?", passing=True
         )
+
+    def file(self, public: bool) -> PinataFile:
+        """The file that it describes.
+
+        Raises:
+            SourceError: it describes none.
+        """
+        try:
+            return PinataFile.parse(self.data(), public)
+        except ValueError as error:
+            raise SourceError(f"its answer describes no file ({error})", passing=True) from None
 
 
 class _Missing(Refused):
@@ -177,7 +179,7 @@ class PinataApi:
         api: str = "https://api.pinata.cloud",
         uploads: str = "https://uploads.pinata.cloud",
         sleep: Callable[[float], object] = time.sleep,
-        patience: Patience = PATIENCE,
+        patience: Patience | None = None,
     ) -> None:
         jwt = jwt.strip()
         if not jwt or not jwt.isascii() or not jwt.isprintable() or " " in jwt:
@@ -189,15 +191,8 @@ class PinataApi:
                 )
         self.api, self.uploads = api.rstrip("/"), uploads.rstrip("/")
         self.sleep, self.pace = sleep, Pace(sleep)
-        self._patience, self._key = patience, _Key(jwt)
+        self.patience, self._key = patience or Patience(), _Key(jwt)
         self._origins = {origin(self.api), origin(self.uploads)}
-
-    def __repr__(self) -> str:
-        return f"PinataApi('***', api={self.api!r}, uploads={self.uploads!r})"
-
-    def check(self) -> None:
-        """Whether the service is there and takes the key. Source: docs.pinata.cloud/api-reference."""
-        self._call("check the key", "GET", "/data/testAuthentication")
 
     def files(
         self, *, public: bool, keyvalues: Mapping[str, str] | None = None, cid: str = ""
@@ -208,16 +203,13 @@ class PinataApi:
         it ignores. (The SDK sends `keyvalues[key]`, the OpenAPI page says `metadata[key]`.) Files whose CID is
         still pending are left out.
         """
-        wanted = keyvalues or {}
+        path, wanted = f"/v3/files/{network_of(public)}", keyvalues or {}
         query = {f"keyvalues[{key}]": value for key, value in wanted.items()}
         query |= {"cid": cid} if cid else {}
         query |= {"order": "ASC", "limit": str(_PAGE)}
-        seen: set[str] = set()
         tokens: set[str] = set()
         while True:
-            page = self._call("list files", "GET", f"/v3/files/{network_of(public)}", params=query).get(
-                "data"
-            )
+            page = self._call("list files", "GET", path, Answer.data, params=query)
             if not isinstance(page, dict) or not isinstance(rows := page.get("files"), list | None):
                 raise Unavailable("Pinata's listing lists no files: try again later")
             for row in rows or []:
@@ -226,8 +218,7 @@ class PinataApi:
                 except ValueError:  # one bad row breaks no query
                     continue
                 fits = cid in ("", file.cid) and wanted.items() <= file.keyvalues.items()
-                if fits and file.cid != PENDING and file.id not in seen:
-                    seen.add(file.id)
+                if fits and file.cid != PENDING:
                     yield file
             token = page.get("next_page_token")
             if not token:
@@ -240,30 +231,26 @@ class PinataApi:
     def file(self, id: str, *, public: bool) -> PinataFile | None:
         """One file by its id, None if there is none."""
         with contextlib.suppress(_Missing):
-            return _file(self._call("show a file", "GET", _path(id, public)), public)
+            return self._call("show a file", "GET", _path(id, public), lambda answer: answer.file(public))
         return None
 
     def update(self, id: str, *, public: bool, keyvalues: Mapping[str, str | None]) -> PinataFile:
         """Merge keyvalues into a file's; None deletes one.
 
-        Source: the SDK's updateFile (PUT merges; it refuses an empty change, which therefore is not sent).
-
-        Raises:
-            InvalidAssetError: more than 10, or one that is not text.
+        Source: the SDK's updateFile (PUT merges; it refuses an empty change).
         """
-        check_keyvalues({key: value for key, value in keyvalues.items() if value is not None})
-        if not keyvalues:
-            file = self.file(id, public=public)
-            if file is None:
-                raise Refused(f"Pinata has no {network_of(public)} file with the id {id!r}", 404)
-            return file
-        change = {"keyvalues": dict(keyvalues)}
-        return _file(self._call("update a file", "PUT", _path(id, public), json=change), public)
+        return self._call(
+            "update a file",
+            "PUT",
+            _path(id, public),
+            lambda answer: answer.file(public),
+            json={"keyvalues": dict(keyvalues)},
+        )
 
     def delete(self, id: str, *, public: bool) -> None:
         """Remove one file by its id; one that is not there any more is fine."""
         with contextlib.suppress(_Missing):
-            self._call("delete a file", "DELETE", _path(id, public), read=lambda _: {})
+            self._call("delete a file", "DELETE", _path(id, public), lambda _: None)
 
     def private_link(self, url: str) -> str:
         """A signed link to a private file, good for an hour: `url` is https://GATEWAY/files/CID. Secret; never log it.
@@ -271,10 +258,9 @@ class PinataApi:
         Source: docs.pinata.cloud/api-reference/endpoint/get-signed-url, and the SDK's createAccessLink.
         """
         order = {"url": url, "date": int(time.time()), "expires": _LINK_SECONDS, "method": "GET"}
-        answer = self._call("sign a link", "POST", "/v3/files/private/download_link", json=order)
-        match answer.get("data"):
-            case str(link) if origin(link):
-                return link
+        link = self._call("sign a link", "POST", "/v3/files/private/download_link", Answer.data, json=order)
+        if isinstance(link, str) and origin(link):
+            return link
         raise Unavailable("Pinata's answer to a request for a signed link has no link: try again later")
 
     def gateway(self) -> str:
@@ -283,17 +269,13 @@ class PinataApi:
         Source: docs.pinata.cloud/api-reference/endpoint/ipfs/list-gateways (`domain` without .mypinata.cloud).
         Pinata's own command line asks at /v3/ipfs/gateways.
         """
-        answer: Mapping[str, Any] | None = None
-        with contextlib.suppress(_Missing):
-            answer = self._call("list gateways", "GET", "/v3/gateways")
-        if answer is None:
-            answer = self._call("list gateways", "GET", "/v3/ipfs/gateways")
-        match answer.get("data"):
-            case {"rows": [*rows]}:
-                for row in rows:
-                    match row:
-                        case {"domain": str(domain)} if domain:
-                            return domain if "." in domain else f"{domain}.mypinata.cloud"
+        try:
+            found = self._call("list gateways", "GET", "/v3/gateways", Answer.data)
+        except _Missing:
+            found = self._call("list gateways", "GET", "/v3/ipfs/gateways", Answer.data)
+        match found:
+            case {"rows": [{"domain": str(domain)}, *_]} if domain:
+                return domain if "." in domain else f"{domain}.mypinata.cloud"
         raise Refused(
             "the Pinata account has no gateway of its own, which private files need: "
             "make one at https://app.pinata.cloud/gateway, or set PINATA_GATEWAY"
@@ -301,14 +283,7 @@ class PinataApi:
 
     # how
 
-    def _call(
-        self,
-        what: str,
-        method: str,
-        path: str,
-        read: Callable[[Answer], dict[str, Any]] = Answer.document,
-        **parts: Any,
-    ) -> dict[str, Any]:
+    def _call(self, what: str, method: str, path: str, read: Callable[[Answer], T], **parts: Any) -> T:
         """What is read of the answer to a request that may be repeated; `what` names it: "list files"."""
         backoff = self.backoff(what)
         while True:
@@ -319,17 +294,10 @@ class PinataApi:
 
     def backoff(self, what: str) -> Backoff:
         """What waits between attempts to do `what`."""
-        return Backoff(f"Pinata cannot {what}", self._patience, self.sleep)
+        return Backoff(f"Pinata cannot {what}", self.patience, self.sleep)
 
     def once(
-        self,
-        what: str,
-        method: str,
-        url: str,
-        *,
-        timeout: tuple[float, float] | None = None,
-        headers: Mapping[str, str] | None = None,
-        **parts: Any,
+        self, what: str, method: str, url: str, headers: Mapping[str, str] | None = None, **parts: Any
     ) -> Answer:
         """One attempt; arguments as of http.send().
 
@@ -341,18 +309,15 @@ class PinataApi:
             raise Refused(f"Pinata's key is for {self.api} and {self.uploads} only, not for {origin(url)}")
         self.pace.wait()
         try:
-            response = send(method, url, headers or {}, timeout, auth=self._key, **parts)
+            response = send(method, url, headers or {}, auth=self._key, **parts)
             body = read_all(response, _ANSWER_BYTES)
         except SourceError as error:
             hint = "; is there a network?" if "reached" in str(error) else ""
             raise SourceError(f"it {error}{hint}", passing=True) from None
-        return self._judged(what, response, body)
-
-    def _judged(self, what: str, response: requests.Response, body: bytes) -> Answer:
         status = response.status_code
         if status < 300:
             self.pace.accepted()
-            return Answer(status, response.headers, body)
+            return Answer(response.headers, body)
         if status < 400:
             target = origin(response.headers.get("Location", ""))
             raise Refused(
@@ -363,7 +328,7 @@ class PinataApi:
         if may_pass(status):
             wait = retry_after(response.headers.get("Retry-After", ""))
             if status == 429:
-                self.pace.slower(min(wait or 0.0, self._patience.longest))
+                self.pace.slower(min(wait or 0.0, self.patience.longest))
             raise SourceError(reason, passing=True, wait=wait, status=status)
         kind = _Missing if status == 404 else Refused
         raise kind(f"Pinata did not {what}: {reason}{_ADVICE.get(status, '')}", status)
@@ -401,50 +366,8 @@ def network_of(public: bool) -> str:
     return "public" if public else "private"
 
 
-def check(size: int, keyvalues: Mapping[str, object], name: str = "") -> None:
-    """Whether Pinata takes a file of `size` bytes with this metadata and this name.
-
-    Raises:
-        InvalidAssetError: more than 10 keyvalues, one that is not text, or a name that is not.
-        StorageError: more than 25 GB.
-    """
-    check_keyvalues(keyvalues)
-    if not _is_text(name) or re.search(r"[\x00-\x1f\x7f]", name):
-        raise InvalidAssetError(f"name {name!r} is not text that Pinata takes: rename the file")
-    if size > MAX_FILE_SIZE:
-        raise StorageError(
-            f"{name or 'the file'!r} has {size:,} bytes, Pinata takes at most {MAX_FILE_SIZE:,}: "
-            "compress it, or split it into several files"
-        )
-
-
-def check_keyvalues(keyvalues: Mapping[str, object]) -> None:
-    """Whether Pinata takes these keyvalues. Source: docs.pinata.cloud/files/key-values, "up to 10 key-value pairs".
-
-    Raises:
-        InvalidAssetError: more than 10, or a key or value that is not text.
-    """
-    if len(keyvalues) > MAX_KEYVALUES:
-        raise InvalidAssetError(
-            f"{len(keyvalues)} keyvalues, Pinata takes at most {MAX_KEYVALUES}: "
-            f"{', '.join(sorted(map(str, keyvalues)))}"
-        )
-    for key, value in keyvalues.items():
-        if not _is_text(key) or not key:
-            raise InvalidAssetError(f"{key!r} is not a key that Pinata takes: expected text")
-        if not _is_text(value):
-            raise InvalidAssetError(f"{key} is {value!r}, expected text: Pinata's keyvalues are strings")
-
-
 def _path(id: str, public: bool) -> str:
     return f"/v3/files/{network_of(public)}/{quote(id, safe='')}"
-
-
-def _file(answer: Mapping[str, Any], public: bool) -> PinataFile:
-    try:
-        return PinataFile.parse(answer.get("data"), public)
-    except ValueError as error:
-        raise Unavailable(f"Pinata's answer describes no file ({error}): try again later") from None
 
 
 def _said(body: bytes) -> str:
@@ -454,21 +377,12 @@ def _said(body: bytes) -> str:
         said = json.loads(text)
     except ValueError:
         return "" if "<html" in text.lower() else text
-    for key in ("error", "message", "details", "reason"):
-        if isinstance(said, dict) and said.get(key):
-            inner = said[key]
-            if isinstance(inner, dict):
-                inner = inner.get("details") or inner.get("reason") or inner.get("message") or inner
-            return str(inner)
-    return text
+    while isinstance(said, dict):
+        said = next((said[key] for key in ("error", "details", "reason", "message") if said.get(key)), None)
+    return said if isinstance(said, str) and said else text
 
 
 def _text(value: object) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _is_text(value: object) -> bool:
-    """Whether a value is text that UTF-8 can hold, which not every file name is."""
-    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)

@@ -56,7 +56,7 @@ def _mate(asset: R1 | R2, lookup: Lookup) -> Known | None:
     if isinstance(asset, R1) and (linked := lookup.companions(asset, "r2", "r1_cid")):
         return linked[0]
     fields = {"sample": asset.sample, "library": asset.library, "lane": asset.lane}
-    first, second = lookup.alike("r1", fields), lookup.alike("r2", fields)
+    first, second = lookup.find("r1", **fields), lookup.find("r2", **fields)
     if len(first) != 1 or len(second) != 1 or second[0].asset.r1_cid:  # type: ignore[attr-defined]
         return None
     return second[0] if isinstance(asset, R1) else first[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import tarfile
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from stargazer.assets import StorageError
 from stargazer.storage import make_folders
 
-__all__ = ["pack", "remove_tree", "unpacked"]
+__all__ = ["pack", "unpacked"]
 
 
 def pack(folder: Path, archive: Path) -> Path:
@@ -21,9 +20,8 @@ def pack(folder: Path, archive: Path) -> Path:
     with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
         for path in sorted(folder.rglob("*")):
             info = tarfile.TarInfo(path.relative_to(folder).as_posix())
-            info.mode = 0o755 if path.is_dir() else 0o644
             if path.is_dir():
-                info.type = tarfile.DIRTYPE
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(info)
             else:
                 info.size = path.stat().st_size
@@ -48,12 +46,21 @@ def unpacked(archive: Path, target: Path, scratch: Path) -> Path:
             members = tar.getmembers()
             if not _holds(target, members):
                 make_folders(target.parent)
+                with contextlib.suppress(FileNotFoundError):
+                    target.chmod(0o755)  # a read-only folder cannot move
+                    target.rename(tempfile.mkdtemp(prefix=".outdated-", dir=scratch))
                 fresh = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=scratch))
                 for member in members:
                     _extract(tar, member, fresh)
                 for path in fresh.rglob("*"):
                     path.chmod(0o555 if path.is_dir() else 0o444)
-                _put(fresh, target, members)
+                fresh.chmod(0o755)  # before it has its name: another user of the store may look at once
+                try:
+                    fresh.rename(target)
+                    target.chmod(0o555)
+                except OSError:
+                    if not _holds(target, members):  # as it does if another user of the store was first
+                        raise
     except (tarfile.TarError, OSError) as error:
         raise StorageError(f"cannot unpack {target.name} in {str(target.parent)!r}: {error}") from error
     return target
@@ -77,44 +84,13 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
         os.utime(path, (member.mtime, member.mtime))
 
 
-def remove_tree(folder: Path) -> bool:
-    """Remove a folder, read-only parts included; whether it is gone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if os.path.lexists(folder):
-        for parent, folders, _ in os.walk(folder):
-            for inner in [parent, *(os.path.join(parent, name) for name in folders)]:
-                with contextlib.suppress(OSError):
-                    if not os.path.islink(inner):
-                        os.chmod(inner, 0o700)
-        shutil.rmtree(folder, ignore_errors=True)
-    return not os.path.lexists(folder)
-
-
 def _holds(folder: Path, members: list[tarfile.TarInfo]) -> bool:
     """Whether a folder still has these members, by their sizes and times."""
-    try:
-        for member in members:
-            found = (folder / member.name).lstat()
-            if member.isfile() and (found.st_size, int(found.st_mtime)) != (member.size, int(member.mtime)):
-                return False
-    except OSError:
-        return False
-    return folder.is_dir()
-
-
-def _put(fresh: Path, target: Path, members: list[tarfile.TarInfo]) -> None:
-    """Rename a folder to its place, unless another process did; what is there and incomplete is moved aside."""
-    fresh.chmod(0o755)  # before it has its name: another user of the store may look at once
-    while True:
-        try:
-            fresh.rename(target)
-            target.chmod(0o555)  # only now: a read-only folder cannot move
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        if _holds(target, members):
-            return
-        with contextlib.suppress(FileNotFoundError):
-            target.chmod(0o755)
-            target.rename(Path(tempfile.mkdtemp(prefix=".outdated-", dir=fresh.parent)))
+    with contextlib.suppress(OSError):
+        found = [(folder / member.name).lstat() for member in members]
+        return folder.is_dir() and all(
+            (status.st_size, int(status.st_mtime)) == (member.size, int(member.mtime))
+            for member, status in zip(members, found, strict=True)
+            if member.isfile()
+        )
+    return False

@@ -10,10 +10,10 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from stargazer.assets import (
@@ -29,11 +29,11 @@ from stargazer.assets import (
 )
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.storage import Settings, Store, account, now
-from stargazer.storage.lineage import Nearest, find_nearest
-from stargazer.tasks.execution._workspace import claim, open_workspace, sweep
+from stargazer.storage.lineage import find_nearest
+from stargazer.tasks.execution._workspace import claim, open_workspace, sweep, to_the_end
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
 from stargazer.tasks.execution.digest.run_key import run_key, script_digest, task_digest
-from stargazer.tasks.execution.inputs import Shared, lay_out, obtain
+from stargazer.tasks.execution.inputs import lay_out, obtain
 from stargazer.tasks.execution.locks import key_lock
 from stargazer.tasks.execution.options import (
     Event,
@@ -48,7 +48,6 @@ from stargazer.tasks.execution.options import (
 )
 from stargazer.tasks.execution.registry import TaskCode
 from stargazer.tasks.execution.slots import Slots
-from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import (
     assets_in,
     bound_arguments,
@@ -60,10 +59,14 @@ from stargazer.tasks.execution.values import (
 )
 from stargazer.tasks.tools import ResolvedTool, Session, use_session
 
-__all__ = ["Call", "execute", "holds_slots", "result_role"]
+__all__ = ["Call", "execute", "result_role", "running"]
+
+T = TypeVar("T")
 
 _calls = itertools.count(1)
 _running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
+
+running = _running.get
 """The task that holds slots here: nothing that waits for slots may be started."""
 
 
@@ -84,16 +87,11 @@ async def execute(code: TaskCode, args: tuple[Any, ...], kwargs: Mapping[str, An
         raise
 
 
-def holds_slots() -> bool:
-    """Whether a task is running here, so that nothing which waits for slots may be started."""
-    return _running.get() is not None
-
-
 class Call:
     """One call of a task, from its arguments to its result."""
 
     def __init__(self, code: TaskCode, bound: inspect.BoundArguments):
-        if (outer := _running.get()) is not None:
+        if (outer := running()) is not None:
             raise ConfigurationError(
                 f"{code.name} is a task, and {outer} too: a task cannot call one, for it would wait for the slots "
                 "that it holds itself; call both from a workflow"
@@ -104,7 +102,13 @@ class Call:
         self.number, self.started = next(_calls), time.monotonic()
         self.settings = Settings.load()
         self.client = current_client()
-        self.store = _store(self.client)
+        store = getattr(self.client, "store", None)
+        if not isinstance(store, Store):
+            raise ConfigurationError(
+                f"tasks need a client with a local store (its `store`), and {type(self.client).__name__} has none: "
+                "use stargazer.storage.get_client()"
+            )
+        self.store = store
         self.locks = self.settings.home / "locks"
         for role, asset in self.inputs:
             if not asset.cid:
@@ -112,16 +116,14 @@ class Call:
                     f"{code.name}: {role} has no CID: only stored assets can be given to a task "
                     "(`stargazer add`, or the result of another task)"
                 )
-        self.refresh = refresh_wanted()
-        self.forced = self.refresh is not None and self.refresh.wants(code.name, self._input_cids())
+        self.cids = {asset.cid or "" for _, asset in self.inputs}
+        refresh = refresh_wanted()
+        self.refresh = refresh if refresh is not None and refresh.wants(code.name, self.cids) else None
 
     @functools.cached_property
     def tools(self) -> list[ResolvedTool]:
         """The tools of the task as they are on this machine."""
         return [tool.resolve() for tool in self.code.tools]
-
-    def _input_cids(self) -> set[str]:
-        return {asset.cid or "" for _, asset in self.inputs}
 
     def place(self) -> str:
         """Where an error came from, for people: the task and the files it was given, by the names they came with."""
@@ -135,11 +137,8 @@ class Call:
     def tell(self, kind: Kind, **details: Any) -> None:
         """Announce what happened to this call."""
         seconds = time.monotonic() - self.started
-        announce(
-            Event(
-                kind=kind, task=self.code.name, call=self.number, label=self.label, seconds=seconds, **details
-            )
-        )
+        task, number, label = self.code.name, self.number, self.label
+        announce(Event(kind=kind, task=task, call=number, label=label, seconds=seconds, **details))
 
     async def result(self) -> Any:
         """What the memo knows, else what the body returns; the second of two equal calls waits for the first.
@@ -147,86 +146,75 @@ class Call:
         Raises:
             NotRemembered: the memo does not know it, and nothing is to be computed.
         """
-        digest, key, unstable = self.keyed()
-        if unstable:
-            note = f"not memoised: {unstable}"
-            self._refuse_to_compute(note)
-            self.tell("waiting", note=note)
-            return await self._run(self.planned(digest, key))
+        digest, key, note = self.keyed()
         if (found := await self._remembered(key)) is not None:
             return found[0]
         planned = self.planned(digest, key)
-        if misses_told() is not None:
-            if self.forced:
-                self._refuse_to_compute("it is to be computed anew")
-            self._refuse_to_compute("", await asyncio.to_thread(find_nearest, self.store, planned))
-        async with key_lock(self.locks, key):
+        if (told := misses_told()) is not None:
+            told.append(await asyncio.to_thread(self._miss, planned, note))
+            raise NotRemembered(
+                f"{self.code.name} {self.label} is not remembered, and nothing is to be computed"
+            )
+        async with key_lock(self.locks, key) if key else contextlib.nullcontext():
             if (found := await self._remembered(key)) is not None:
                 return found[0]
-            self.tell("waiting")
-            return await self._run(planned)
+            self.tell("waiting", note=note)
+            await self.obtain_inputs()
+            return await self.run(planned, self.commit)
 
-    def keyed(self) -> tuple[Digest | None, str, str]:
-        """The digest of the code and the run key; or neither, and why the code has no digest."""
-        names = frozenset(tool.name for tool in self.code.tools)
+    def keyed(self) -> tuple[Digest, str, str]:
+        """The digest of the code and the run key; or empty ones, and why the call is not memoised."""
         try:
-            digest = task_digest(self.code.function, names)
+            digest = task_digest(self.code.function, frozenset(tool.name for tool in self.code.tools))
         except Undigestable as error:
-            run_key(self.code.name, "", self.arguments, self.tools)  # refuses the same arguments
-            return None, "", str(error)
+            return Digest("", frozenset(), {}), "", f"not memoised: {error}"
         return digest, run_key(self.code.name, digest.hex, self.arguments, self.tools), ""
 
     async def _remembered(self, key: str) -> tuple[Any] | None:
         """The result that the memo has for this key, in a tuple of one; None if it has none, or shall be refreshed."""
-        refreshed = self.refresh is not None and key in self.refresh.keys  # by an equal call, just now
-        if self.forced and not refreshed:
-            return None
-        if (found := await asyncio.to_thread(self._recall, key)) is None:
-            return None
-        self.tell("memo hit")
+        valid = self.refresh is None or key in self.refresh.keys  # computed anew by an equal call, just now
+        found = await asyncio.to_thread(self._recall, key) if key and valid else None
+        if found is not None:
+            self.tell("memo hit")
         return found
 
-    def _refuse_to_compute(self, note: str, nearest: Nearest | None = None) -> None:
-        """Tell why it is not remembered, where only that was asked.
-
-        Raises:
-            NotRemembered: it was.
-        """
-        if (told := misses_told()) is not None:
-            absent = [
-                f"{role} {asset.cid}"
-                for role, asset in self.inputs
-                if asset.cid and self.store.objects.stat(asset.cid) is None
-            ]
-            told.append(
-                Miss(task=self.code.name, label=self.label, note=note, nearest=nearest, absent=absent)
-            )
-            raise NotRemembered(
-                f"{self.code.name} {self.label} is not remembered, and nothing is to be computed"
-            )
-
     def _recall(self, key: str) -> tuple[Any] | None:
-        found = self.store.remembered(key)
-        if found is None:
+        if (found := self.store.remembered(key)) is None:
             return None
-        _, execution = found
+        execution = found[1]
         records = [self.store.get(record_id(entry.cid, entry.keyvalues)) for entry in execution.outputs]
         assets = [Asset.from_record(record) for record in records if record is not None]
         if len(assets) < len(records):
             return None  # retracted just now
         return (rebuilt(execution.result, assets, result_type(self.code.function)),)
 
-    def planned(self, digest: Digest | None, key: str) -> Execution:
+    def _miss(self, planned: Execution, note: str) -> Miss:
+        """Why it is not remembered, and what is not here."""
+        note = note or ("it is to be computed anew" if self.refresh is not None else "")
+        stat = self.store.objects.stat
+        return Miss(
+            task=self.code.name,
+            label=self.label,
+            note=note,
+            nearest=None if note else find_nearest(self.store, planned),
+            absent=[f"{role} {asset.cid}" for role, asset in self.inputs if stat(asset.cid or "") is None],
+        )
+
+    def planned(self, digest: Digest, key: str) -> Execution:
         """What is known of the execution before it: what it does with what, and nothing of what comes of it."""
-        parameters, assets = self._described()
+        roles = (role for role, _ in self.inputs)
+        shapes = {
+            name: described(value, name, lambda _: next(roles)) for name, value in self.arguments.items()
+        }
+        several = {name: shapes[name] for name, value in self.arguments.items() if _only_assets(value)}
         return Execution(
             task=self.code.name,
             distribution=self.code.distribution,
-            code_digest=digest.hex if digest else "",
-            code=digest.parts if digest else {},
+            code_digest=digest.hex,
+            code=digest.parts,
             run_key=key,
-            parameters=parameters,
-            assets=assets,
+            parameters={name: shape for name, shape in shapes.items() if name not in several},
+            assets={name: shape for name, shape in several.items() if shape != {"asset": name}},
             inputs=[_entry(role, asset) for role, asset in self.inputs],
             tools=[
                 ToolUse(
@@ -240,25 +228,7 @@ class Call:
             platform=f"{platform.system()} {platform.machine()}",
             python=platform.python_version(),
             account=account(),
-            forced=self.forced,
-        )
-
-    async def _run(self, planned: Execution) -> Any:
-        """Run the body and register what it returns."""
-        await self.obtain_inputs()
-        async with self.computed() as (session, value, began):
-            execution = self.finished_execution(planned, session, began)
-            return await to_the_end(self.commit, execution, value, session.folder)
-
-    def finished_execution(self, planned: Execution, session: Session, began: str) -> Execution:
-        """What is known of an execution after its body ended."""
-        return attrs.evolve(
-            planned,
-            commands=session.commands,
-            started=began,
-            finished=now(),
-            seconds=round(time.monotonic() - self.started, 3),
-            peak_memory=session.peak_memory,
+            forced=self.refresh is not None,
         )
 
     async def obtain_inputs(self) -> None:
@@ -266,14 +236,15 @@ class Call:
         for _, asset in self.inputs:
             await obtain(asset, self.client, self.store)
 
-    @contextlib.asynccontextmanager
-    async def computed(self) -> AsyncIterator[tuple[Session, Any, str]]:
-        """The session, result and start of the body, run on slots of the machine and in a workspace of its own.
+    async def run(self, planned: Execution, use: Callable[[Execution, Any, Path], T]) -> T:
+        """Run the body on slots of the machine and in a workspace of its own.
 
-        The workspace is there within the block.
+        Returns:
+            What `use` makes, in a thread, of the execution, of what the body returned, and of the workspace.
         """
-        pool, work = _pool(self.settings), self.store.objects.work
+        work, settings = self.store.objects.work, self.settings
         await to_the_end(sweep, work)
+        pool = Slots(settings.home / "slots" / platform.node(), settings.cores, settings.memory)
         async with pool.hold(cores=self.code.cores, memory=self.code.memory) as grant:
             self.started, began = time.monotonic(), now()
             self.tell("started", cores=grant.cores)
@@ -285,15 +256,25 @@ class Call:
                     pass_fds=grant.fds,  # type: ignore[arg-type]  # mypy and converter=tuple
                     tools={tool.name: tool for tool in self.tools if tool.argv},
                 )
-                yield session, await self._body(session), began
+                value = await self._body(session)
+                execution = attrs.evolve(
+                    planned,
+                    commands=session.commands,
+                    started=began,
+                    finished=now(),
+                    seconds=round(time.monotonic() - self.started, 3),
+                    peak_memory=session.peak_memory,
+                )
+                made = await to_the_end(use, execution, value, session.folder)
                 if not log_folder():
                     session.log.unlink(missing_ok=True)
         self.tell("finished")
+        return made
 
     async def _body(self, session: Session) -> Any:
         """What the task's function returns for the arguments, laid out in the session's folder."""
-        shared = Shared(unpacked=self.store.root / "unpacked", locks=self.locks)
-        self.bound.arguments = await lay_out(self.arguments, session.folder, self.client, shared)
+        folder = session.folder
+        self.bound.arguments = await lay_out(self.arguments, folder, self.client, self.store, self.locks)
         reason = f"{self.code.name} is a task: it takes its assets as parameters; assemble them in a workflow"
         with use_session(session), no_assembling(reason):
             return await self.code.function(*self.bound.args, **self.bound.kwargs)
@@ -305,9 +286,9 @@ class Call:
         outputs = [(role, self._handed_on(asset)) for role, asset in assets_in(value, result_role(value))]
         claim(outputs, folder, self.code.name)
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
-        if self.forced and self.refresh is not None:
+        if self.refresh is not None:
             self.refresh.keys.add(execution.run_key)
-            made = [asset for _, asset in outputs if asset.cid not in self._input_cids()]
+            made = [asset for _, asset in outputs if asset.cid not in self.cids]
             self.refresh.made |= {cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)]}
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
 
@@ -318,43 +299,14 @@ class Call:
         path = self.store.objects.path(asset.cid)
         return asset.copy(path=path if path.exists() else None)
 
-    def _described(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The arguments that are more than assets, and those that are several assets; an asset by its role."""
-        roles = (role for role, _ in self.inputs)
-        shapes = {
-            name: described(value, name, lambda _: next(roles)) for name, value in self.arguments.items()
-        }
-        plain = {name: shape for name, shape in shapes.items() if not _only_assets(self.arguments[name])}
-        several = {
-            name: shape for name, shape in shapes.items() if name not in plain and shape != {"asset": name}
-        }
-        return plain, several
-
     def _log(self) -> Path:
         folder = log_folder() or self.settings.home / "logs"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot keep logs in {str(folder)!r}: {error.strerror}") from error
-        return (
-            folder
-            / f"{now()[:19].replace(':', '')}-{os.getpid()}-{self.number:03d}-{self.code.function.__name__}.log"
-        )
-
-
-def _store(client: Any) -> Store:
-    store = getattr(client, "store", None)
-    if not isinstance(store, Store):
-        raise ConfigurationError(
-            f"tasks need a client with a local store (its `store`), and {type(client).__name__} has none: "
-            "use stargazer.storage.get_client()"
-        )
-    return store
-
-
-@functools.cache
-def _pool(settings: Settings) -> Slots:
-    return Slots(settings.home / "slots" / platform.node(), cores=settings.cores, memory=settings.memory)
+        name = f"{os.getpid()}-{self.number:03d}-{self.code.function.__name__}.log"
+        return folder / f"{now()[:19].replace(':', '')}-{name}"
 
 
 def _entry(role: str, asset: Asset) -> Entry:

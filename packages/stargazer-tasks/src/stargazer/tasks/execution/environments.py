@@ -5,11 +5,6 @@ htslib = AssetEnvironment(name="htslib", tools=[samtools], resources=flyte.Resou
 
 @htslib.task
 async def flagstat(alignment: Alignment) -> QcReport: ...
-
-workflow = WorkflowEnvironment(name="germline", depends_on=[htslib])
-
-@workflow.task
-async def summary(sample: str) -> QcReport: ...
 """
 
 from __future__ import annotations
@@ -20,15 +15,18 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeAlias, TypeVar, get_origin, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_origin, overload
 
 import flyte
 from stargazer.assets import ConfigurationError, current_client
 from stargazer.tasks.execution.call import execute
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
 from stargazer.tasks.execution.options import NotRemembered, bound, misses_told
-from stargazer.tasks.execution.registry import TASKS, Declared, TaskCode
+from stargazer.tasks.execution.registry import TASKS, TaskCode
 from stargazer.tasks.execution.values import assets_in, bound_arguments, named_tuple, result_type
+
+if TYPE_CHECKING:
+    from stargazer.tasks.tools import Library, Tool
 
 __all__ = ["AssetEnvironment", "WorkflowEnvironment", "named_outputs", "parallel"]
 
@@ -38,6 +36,7 @@ C = TypeVar("C")
 Awaited: TypeAlias = Coroutine[Any, Any, A]
 
 F = TypeVar("F", bound=Callable[..., Any])
+Tools: TypeAlias = "Sequence[Tool | Library]"
 
 _inside: ContextVar[bool] = ContextVar("stargazer_inside", default=False)
 
@@ -58,19 +57,14 @@ class _NamedResults(flyte.TaskEnvironment):
             self.image = default_image()
         super().__post_init__()
 
-    def _template(
-        self,
-        func: Callable[..., Any],
-        call: Callable[[tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, Any]],
-        options: dict[str, Any],
-    ) -> Any:
-        """Flyte's task for a function, which `call` runs with the arguments that it is given."""
+    def _template(self, func: F, call: Callable[..., Awaited[Any]], options: dict[str, Any]) -> Any:
+        """Flyte's task for a function, which `call` runs with the positional and the named arguments given."""
 
         @functools.wraps(func)
         async def run(*args: Any, **kwargs: Any) -> Any:
             return await _handed_over(call(args, kwargs))
 
-        template: Any = super().task(**options)(run) if options else super().task(run)
+        template: Any = super().task(**options)(run)
         base = type(template)
 
         class Named(base):  # type: ignore[misc, valid-type]
@@ -94,34 +88,26 @@ class AssetEnvironment(_NamedResults):
     `tools` are those of every task in it that declares none; `resources` (cpu, memory) are the slots a task holds.
     """
 
-    tools: Sequence[Declared] = ()
+    tools: Tools = ()
 
     @overload  # type: ignore[override]  # Flyte's names every option
     def task(self, _func: F, /) -> F: ...
 
     @overload
-    def task(self, *, tools: Sequence[Declared] | None = None, **options: Any) -> Callable[[F], F]: ...
+    def task(self, *, tools: Tools | None = None, **options: Any) -> Callable[[F], F]: ...
 
-    def task(self, _func: F | None = None, *, tools: Sequence[Declared] | None = None, **options: Any) -> Any:
+    def task(self, _func: F | None = None, *, tools: Tools | None = None, **options: Any) -> Any:
         """Make an async function a task: `@env.task` or `@env.task(tools=[...])`; other options are Flyte's."""
-
-        def decorate(func: Callable[..., Any]) -> Any:
-            if not inspect.iscoroutinefunction(func):
-                raise ConfigurationError(
-                    f"{func.__qualname__} of {self.name!r}: a task is an async function (async def)"
-                )
-            cores, memory = _slots(self.resources)
-            code = TaskCode(
-                name=f"{self.name}.{func.__name__}",
-                function=func,
-                tools=tuple(self.tools if tools is None else tools),
-                cores=cores,
-                memory=memory,
+        if _func is None:
+            return functools.partial(self.task, tools=tools, **options)
+        if not inspect.iscoroutinefunction(_func):
+            raise ConfigurationError(
+                f"{_func.__qualname__} of {self.name!r}: a task is an async function (async def)"
             )
-            TASKS[code.name] = code
-            return self._template(func, functools.partial(execute, code), options)
-
-        return decorate if _func is None else decorate(_func)
+        declared = tuple(self.tools if tools is None else tools)
+        code = TaskCode(f"{self.name}.{_func.__name__}", _func, declared, *_slots(self.resources))
+        TASKS[code.name] = code
+        return self._template(_func, functools.partial(execute, code), options)
 
 
 class WorkflowEnvironment(_NamedResults):
@@ -135,15 +121,14 @@ class WorkflowEnvironment(_NamedResults):
 
     def task(self, _func: F | None = None, **options: Any) -> Any:
         """Make an async function a workflow: `@env.task`; options are Flyte's."""
+        if _func is None:
+            return functools.partial(self.task, **options)
+        return self._template(_func, functools.partial(_call, _func), options)
 
-        def decorate(func: Callable[..., Any]) -> Any:
-            async def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-                bound = bound_arguments(func, args, kwargs)
-                return await func(*bound.args, **bound.kwargs)
 
-            return self._template(func, call, options)
-
-        return decorate if _func is None else decorate(_func)
+async def _call(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    bound = bound_arguments(func, args, kwargs)
+    return await func(*bound.args, **bound.kwargs)
 
 
 def named_outputs(task: Any, outputs: tuple[Any, ...]) -> Any:
@@ -203,17 +188,17 @@ async def parallel(coroutines: list[Awaited[Any]] | tuple[Awaited[Any], ...]) ->
     asked first.
     """
     if misses_told() is not None:
-        asked = await asyncio.gather(*coroutines, return_exceptions=True)
-        failures = [result for result in asked if isinstance(result, BaseException)]
+        results = await asyncio.gather(*coroutines, return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
         if failures:
             raise min(failures, key=lambda failure: isinstance(failure, NotRemembered))
-        return tuple(asked) if isinstance(coroutines, tuple) else asked
-    try:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as failures:
-        raise _first(failures) from None
-    results = [task.result() for task in running]
+    else:
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(coroutine) for coroutine in coroutines]
+        except BaseExceptionGroup as failures_of_all:
+            raise _first(failures_of_all) from None
+        results = [task.result() for task in running]
     return tuple(results) if isinstance(coroutines, tuple) else results
 
 

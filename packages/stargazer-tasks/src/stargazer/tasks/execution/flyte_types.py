@@ -25,18 +25,12 @@ class AssetTransformer(TypeTransformer[Asset]):
 
     def get_literal_type(self, t: type[Asset]) -> types_pb2.LiteralType:
         """A struct; it names the class but not its subclasses, which user code may add to at any time."""
-        schema = {
-            "type": "object",
-            "title": t.__name__,
-            "properties": {
-                "asset_key": {"type": "string"},
-                "cid": {"type": "string"},
-                "keyvalues": {"type": "object", "additionalProperties": {"type": "string"}},
-            },
-            "required": ["asset_key", "cid"],
-        }
+        text = {"type": "string"}
+        pairs = {"type": "object", "additionalProperties": text}
+        properties = {"asset_key": text, "cid": text, "keyvalues": pairs}
         metadata = struct_pb2.Struct()
-        metadata.update(schema)
+        metadata.update({"type": "object", "title": t.__name__, "properties": properties,
+                         "required": ["asset_key", "cid"]})  # fmt: skip
         return types_pb2.LiteralType(
             simple=types_pb2.SimpleType.STRUCT, metadata=metadata, structure=types_pb2.TypeStructure(tag=TAG)
         )
@@ -45,9 +39,7 @@ class AssetTransformer(TypeTransformer[Asset]):
         self, python_val: Any, python_type: type[Asset], expected: Any
     ) -> literals_pb2.Literal:
         """The literal of a stored asset, or of its record as a dict or JSON text."""
-        value = _asset(python_val, python_type) if isinstance(python_val, dict | str) else python_val
-        if not isinstance(value, python_type):
-            raise TypeTransformerFailedError(f"expected {python_type.__name__}, got {type(value).__name__}")
+        value = _asset(python_val, python_type)
         if not value.cid:
             raise TypeTransformerFailedError(
                 f"{type(value).__name__} has no CID: store it before handing it on"
@@ -58,20 +50,13 @@ class AssetTransformer(TypeTransformer[Asset]):
 
     async def to_python_value(self, lv: literals_pb2.Literal, expected_python_type: type[Asset]) -> Asset:
         """The asset of a literal, without a path."""
-        if not (lv.HasField("scalar") and lv.scalar.HasField("binary")):
-            raise TypeTransformerFailedError(f"not an asset: {lv}")
         return self.from_binary_idl(lv.scalar.binary, expected_python_type)
 
     def from_binary_idl(
         self, binary_idl_object: literals_pb2.Binary, expected_python_type: type[Asset]
     ) -> Asset:
         """The asset of a packed record."""
-        asset = _asset(msgpack.unpackb(binary_idl_object.value), expected_python_type)
-        if not isinstance(asset, expected_python_type):
-            raise TypeTransformerFailedError(
-                f"expected {expected_python_type.__name__}, got {type(asset).__name__}"
-            )
-        return asset
+        return _asset(binary_idl_object.value, expected_python_type)
 
     def guess_python_type(self, literal_type: types_pb2.LiteralType) -> type[Asset]:
         """Asset, for the literal types that this transformer makes."""
@@ -86,15 +71,27 @@ def register() -> None:
 
 
 def _asset(value: Any, wanted: type[Asset]) -> Asset:
-    """The asset of a record or its JSON text; a bare Asset if it may be one and its type is not known here."""
-    try:
-        record = json.loads(value) if isinstance(value, str) else value
-        pairs = {"asset": record["asset_key"], **record.get("keyvalues", {})}
-        entry = IpFile(cid=record["cid"], keyvalues=pairs)
-        if wanted is Asset:
-            return Asset.from_record(entry)
-        return asset_class(pairs["asset"]).from_keyvalues(pairs, cid=entry.cid, record=entry)
-    except (StargazerError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TypeTransformerFailedError(
-            f"not an asset: {error!s}; expected asset_key, cid and keyvalues"
-        ) from error
+    """An asset, or that of its record; a bare Asset if it may be one and its type is not known here.
+
+    Args:
+        value: a record can be a dict, JSON text, or packed.
+
+    Raises:
+        TypeTransformerFailedError: it is none, or another one than is wanted.
+    """
+    if isinstance(value, dict | str | bytes):
+        try:
+            record = json.loads(value) if isinstance(value, str) else value
+            record = msgpack.unpackb(record) if isinstance(record, bytes) else record
+            pairs = {"asset": record["asset_key"], **record.get("keyvalues", {})}
+            entry = IpFile(cid=record["cid"], keyvalues=pairs)
+            if wanted is Asset:
+                return Asset.from_record(entry)
+            value = asset_class(pairs["asset"]).from_keyvalues(pairs, cid=entry.cid, record=entry)
+        except (StargazerError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TypeTransformerFailedError(
+                f"not an asset: {error!s}; expected asset_key, cid and keyvalues"
+            ) from error
+    if not isinstance(value, wanted):
+        raise TypeTransformerFailedError(f"expected {wanted.__name__}, got {type(value).__name__}")
+    return value

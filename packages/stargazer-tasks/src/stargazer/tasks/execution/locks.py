@@ -12,13 +12,12 @@ import fcntl
 import hashlib
 import os
 import random
-import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
 from stargazer.assets import StorageError
-from stargazer.storage import make_folders, open_shared, try_lock
+from stargazer.storage import is_at, make_folders, open_shared, try_lock
 
 __all__ = ["key_lock", "poll", "release_flock", "try_flock"]
 
@@ -30,27 +29,35 @@ T = TypeVar("T")
 
 @contextlib.asynccontextmanager
 async def key_lock(folder: Path, key: str) -> AsyncIterator[None]:
-    """Hold the one lock that `key` has in `folder`; wait while anybody else on this machine holds it.
+    """Hold the one lock that `key`, any text, has in `folder`; wait while anybody else on this machine holds it.
 
         async with key_lock(home / "locks", run_key):
             ...  # look in the memo, compute, store
 
-    A holder that is killed frees it. Not re-entrant: taking a key twice in one task waits for ever. The file goes
-    with the lock; what a killed holder leaves is removed by the next holder of that key.
-
-    Args:
-        folder: On a local disk, made if it is missing.
-        key: Any text; a hexadecimal run key is used as the file name as it is.
+    Not re-entrant: taking a key twice in one task waits for ever. The file goes with the lock; what a killed holder
+    leaves is removed by the next holder of that key.
 
     Raises:
         StorageError: The folder cannot be written, or its filesystem has no locks.
     """
-    path = Path(folder) / _file_name(key)
-    descriptor = await poll(lambda: _try_named(path))
+    path = folder / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.lock"
+
+    def attempt() -> int | None:
+        descriptor = try_flock(path)
+        if descriptor is None or is_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # of a file that its last holder has removed meanwhile
+        return None
+
+    descriptor = await poll(attempt)
     try:
         yield
     finally:
-        _release(descriptor, path)
+        try:
+            if is_at(path, descriptor):
+                path.unlink(missing_ok=True)
+        finally:
+            release_flock(descriptor)
 
 
 async def poll(attempt: Callable[[], T | None]) -> T:
@@ -71,20 +78,20 @@ def try_flock(path: Path) -> int | None:
         StorageError: The file cannot be opened, or its filesystem has no locks.
     """
     try:
-        descriptor = _open(path)
+        make_folders(path.parent)
+        descriptor = open_shared(path, path.parent)
+        is_ours = False
         try:
-            if try_lock(descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
+            is_ours = try_lock(descriptor)
+        finally:
+            if not is_ours:
+                os.close(descriptor)
     except OSError as error:
         raise StorageError(
             f"cannot lock {str(path)!r}: {error.strerror or error}; "
             "STARGAZER_HOME must be a writable folder on a local disk of this machine"
         ) from error
-    os.close(descriptor)
-    return None
+    return descriptor if is_ours else None
 
 
 def release_flock(descriptor: int) -> None:
@@ -93,38 +100,3 @@ def release_flock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
-
-
-def _open(path: Path) -> int:
-    try:
-        return open_shared(path, path.parent)
-    except FileNotFoundError:
-        make_folders(path.parent)
-        return open_shared(path, path.parent)
-
-
-def _try_named(path: Path) -> int | None:
-    """As try_flock, but never the lock of a file that its last holder has removed meanwhile."""
-    descriptor = try_flock(path)
-    if descriptor is None:
-        return None
-    with contextlib.suppress(FileNotFoundError):
-        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-            return descriptor
-    os.close(descriptor)
-    return None
-
-
-def _release(descriptor: int, path: Path) -> None:
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                path.unlink()
-    finally:
-        release_flock(descriptor)
-
-
-def _file_name(key: str) -> str:
-    if re.fullmatch(r"[0-9A-Za-z_-]{1,200}", key):
-        return f"{key}.lock"
-    return f"~{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.lock"

@@ -5,25 +5,17 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets import InvalidAssetError
-from stargazer.tasks.execution.digest.run_key import package_of
+from stargazer.tasks.execution.digest.code import package_of
 
 if TYPE_CHECKING:
-    from stargazer.tasks.tools import ResolvedTool
+    from stargazer.tasks.tools import Library, Tool
 
-__all__ = ["TASKS", "Declared", "TaskCode", "find_task", "full_names"]
-
-
-class Declared(Protocol):
-    """A tool or a library: something with a name and a version that a task uses."""
-
-    @property
-    def name(self) -> str: ...
-
-    def resolve(self) -> ResolvedTool: ...
+__all__ = ["TASKS", "TaskCode", "find_task", "full_names"]
 
 
 @attrs.frozen
@@ -37,14 +29,18 @@ class TaskCode:
 
     name: str
     function: Callable[..., Any]
-    tools: tuple[Declared, ...]
+    tools: tuple[Tool | Library, ...]
     cores: int
     memory: int
 
-    @property
+    @functools.cached_property
     def distribution(self) -> str:
         """Name and version of the distribution that holds the function; empty for a notebook or script."""
-        return _distribution(self.function.__module__)
+        name = package_of(self.function.__module__).replace(".", "-")
+        try:
+            return f"{name} {metadata.version(name)}"
+        except metadata.PackageNotFoundError:
+            return ""
 
 
 TASKS: dict[str, TaskCode] = {}
@@ -54,10 +50,8 @@ TASKS: dict[str, TaskCode] = {}
 def find_task(name: str) -> TaskCode | None:
     """The task of a full name, declared here or by any installed distribution."""
     if name not in TASKS:
-        from importlib.metadata import entry_points
-
         for group in ("stargazer.tasks", "stargazer.workflows"):
-            for entry in entry_points(group=group):
+            for entry in metadata.entry_points(group=group):
                 entry.load()
     return TASKS.get(name)
 
@@ -75,14 +69,3 @@ def full_names(name: str) -> list[str]:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(short)}"
         raise InvalidAssetError(f"no task {name!r}; {hint}")
     return found
-
-
-@functools.cache
-def _distribution(module: str) -> str:
-    from importlib import metadata
-
-    name = package_of(module).replace(".", "-")
-    try:
-        return f"{name} {metadata.version(name)}"
-    except metadata.PackageNotFoundError:
-        return ""

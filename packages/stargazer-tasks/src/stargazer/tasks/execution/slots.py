@@ -12,10 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from stargazer.assets import ConfigurationError
+import attrs
 from stargazer.tasks.execution.locks import poll, release_flock, try_flock
 
 __all__ = ["Grant", "Slots"]
@@ -23,7 +22,7 @@ __all__ = ["Grant", "Slots"]
 MEMORY_SLOTS = 64
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Grant:
     """What a holder may use: cores, memory in bytes, and the descriptors that keep it reserved."""
 
@@ -32,6 +31,7 @@ class Grant:
     fds: tuple[int, ...]
 
 
+@attrs.frozen
 class Slots:
     """The pool of one machine.
 
@@ -39,26 +39,17 @@ class Slots:
         async with pool.hold(cores=2, memory=3 << 30) as grant:
             ...  # grant.cores threads, subprocess with pass_fds=grant.fds
 
-    Every process must name the same folder and the same totals. The folder belongs to one machine: locks over
-    NFS would span several. A holder must not ask for slots again: it could wait for itself.
+    Every process must name the same folder and the same totals, both above 0. The folder belongs to one machine: locks
+    over NFS would span several. A holder must not ask for slots again: it could wait for itself.
 
-    Args:
+    Attributes:
         folder: On a local disk, made when first needed.
-        cores: Cores of the pool.
-        memory: Bytes of the pool.
-
-    Raises:
-        ConfigurationError: A pool without a core or without memory.
+        cores, memory: Of the pool; memory in bytes.
     """
 
-    def __init__(self, folder: Path, cores: int, memory: int) -> None:
-        if cores < 1 or memory < 1:
-            raise ConfigurationError(
-                f"a pool of {cores!r} cores and {memory!r} bytes can run nothing: give at least one of each"
-            )
-        self.folder = Path(folder)
-        self.cores = cores
-        self.memory = memory
+    folder: Path
+    cores: int
+    memory: int
 
     @contextlib.asynccontextmanager
     async def hold(self, cores: int = 1, memory: int = 0) -> AsyncIterator[Grant]:
@@ -88,16 +79,16 @@ class Slots:
 
     async def _collect(self, descriptors: list[int], kind: str, wanted: int, total: int) -> None:
         """Add `wanted` locks of the files kind0 to kind<total - 1>, keeping each from when it comes free."""
-        missing = set(range(total))
+        missing = [self.folder / f"{kind}{number}" for number in range(total)]
         enough = len(descriptors) + wanted
 
         def attempt() -> bool | None:
-            for number in sorted(missing):
+            for path in missing.copy():
                 if len(descriptors) == enough:
                     break
-                if (descriptor := try_flock(self.folder / f"{kind}{number}")) is not None:
+                if (descriptor := try_flock(path)) is not None:
                     descriptors.append(descriptor)
-                    missing.discard(number)
-            return True if len(descriptors) == enough else None
+                    missing.remove(path)
+            return len(descriptors) == enough or None
 
         await poll(attempt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import itertools
 import re
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from typing import (
     Literal,
     NewType,
     TypeAlias,
-    TypeGuard,
     TypeVar,
     Union,
     get_args,
@@ -25,7 +25,7 @@ from typing import (
 
 from stargazer.assets import Asset, InvalidAssetError
 
-__all__ = ["assets_in", "bound_arguments", "described", "leaves", "members", "named_tuple", "rebuilt", "replaced",
+__all__ = ["assets_in", "bound_arguments", "described", "hints_of", "leaves", "named_tuple", "rebuilt", "replaced",
            "result_type"]  # fmt: skip
 
 SPOKEN_VOWEL = re.compile(r"[AEIOaeio]|[FHLMNRSX](?![a-z])")  # an Alignment, an R1, a Reference
@@ -34,19 +34,23 @@ Assets: TypeAlias = Sequence[Asset] | Mapping[str, Asset]
 ASSET, MAPPING = "asset", "mapping"  # the keys that mark what is no plain JSON
 
 
+def _parts(value: Any, role: str) -> list[tuple[str, Any]] | None:
+    """What a list, tuple or mapping holds, each part with its role; None of any other value."""
+    if named_tuple(type(value)):
+        return [(f"{role}.{name}" if role else name, part) for name, part in value._asdict().items()]
+    if isinstance(value, list | tuple):
+        return [(f"{role}[{number}]", part) for number, part in enumerate(value)]
+    if isinstance(value, Mapping):
+        return [(f"{role}[{key!r}]", part) for key, part in value.items()]
+    return None
+
+
 def leaves(value: Any, role: str) -> Iterator[tuple[str, Any]]:
     """What lists, tuples and mappings finally hold, each with its role: `reads`, `reads[0]`, `result.metrics`."""
-    if _is_named(value):
-        for name, member in zip(value._fields, value, strict=True):
-            yield from leaves(member, f"{role}.{name}" if role else name)
-    elif isinstance(value, list | tuple):
-        for number, member in enumerate(value):
-            yield from leaves(member, f"{role}[{number}]")
-    elif isinstance(value, Mapping):
-        for key, member in value.items():
-            yield from leaves(member, f"{role}[{key!r}]")
-    else:
+    if (parts := _parts(value, role)) is None:
         yield role, value
+    for name, part in parts or []:
+        yield from leaves(part, name)
 
 
 def assets_in(value: Any, role: str) -> Iterator[tuple[str, Asset]]:
@@ -54,16 +58,15 @@ def assets_in(value: Any, role: str) -> Iterator[tuple[str, Asset]]:
     return ((name, leaf) for name, leaf in leaves(value, role) if isinstance(leaf, Asset))
 
 
-def replaced(value: Any, change: Callable[[Asset], Asset]) -> Any:
-    """The same value with every asset changed."""
+def replaced(value: Any, assets: Iterator[Asset]) -> Any:
+    """The same value with other assets in the places of its own, in their order."""
     if isinstance(value, Asset):
-        return change(value)
-    if _is_named(value):
-        return type(value)(*(replaced(member, change) for member in value))
-    if isinstance(value, list | tuple):
-        return type(value)(replaced(member, change) for member in value)
+        return next(assets)
+    parts = [replaced(part, assets) for _, part in _parts(value, "") or []]
     if isinstance(value, Mapping):
-        return {key: replaced(member, change) for key, member in value.items()}
+        return dict(zip(value, parts, strict=True))
+    if isinstance(value, list | tuple):
+        return getattr(type(value), "_make", type(value))(parts)
     return value
 
 
@@ -79,15 +82,15 @@ def described(value: Any, name: str, asset: Callable[[Asset], Any]) -> Any:
         return described(value.value, name, asset)
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    if isinstance(value, list | tuple):
-        return [described(member, f"{name}[{number}]", asset) for number, member in enumerate(value)]
     kind = type(value).__name__
-    if isinstance(value, Mapping):
-        wrong = next((key for key in value if not isinstance(key, str)), None)
-        if wrong is None:
-            members = {key: described(member, f"{name}[{key!r}]", asset) for key, member in value.items()}
-            return {MAPPING: members} if {ASSET, MAPPING} & set(members) else members
-        kind = f"{kind} with the key {wrong!r}"
+    if wrong := [key for key in value if not isinstance(key, str)] if isinstance(value, Mapping) else []:
+        kind = f"{kind} with the key {wrong[0]!r}"
+    elif (parts := _parts(value, name)) is not None:
+        inner = [described(part, role, asset) for role, part in parts]
+        if not isinstance(value, Mapping):
+            return inner
+        mapping = dict(zip(value, inner, strict=True))
+        return {MAPPING: mapping} if {ASSET, MAPPING} & set(mapping) else mapping
     raise InvalidAssetError(
         f"{name}: a {kind} is neither an asset nor plain data: "
         "give text, numbers, booleans, None, lists, dicts with text as keys, or assets"
@@ -115,7 +118,16 @@ def rebuilt(shape: Any, assets: Assets, annotation: Any) -> Any:
 
 def result_type(function: Callable[..., Any]) -> Any:
     """The annotation of what a function returns, or None."""
-    return _hints(function).get("return")
+    return hints_of(function).get("return")
+
+
+@functools.lru_cache(maxsize=1024)
+def hints_of(thing: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a function or class; none if one names what only a type checker imports."""
+    try:
+        return get_type_hints(thing)
+    except NameError:
+        return {}
 
 
 def named_tuple(annotation: Any) -> Any:
@@ -125,56 +137,37 @@ def named_tuple(annotation: Any) -> Any:
 
 
 def _sequence(shape: list[Any], assets: Assets, annotation: Any) -> Any:
+    kinds, make = get_args(annotation) or (None,), get_origin(annotation) or annotation
     if (named := named_tuple(annotation)) is not None:
-        hints = _hints(named)
-        return named(
-            *(
-                rebuilt(member, assets, hints.get(name))
-                for name, member in zip(named._fields, shape, strict=True)
-            )
-        )
-    kinds = get_args(annotation) or (None,)
-    if (get_origin(annotation) or annotation) is not tuple:
-        return [rebuilt(member, assets, kinds[0]) for member in shape]
-    if Ellipsis in kinds or len(kinds) != len(shape):
-        kinds = (kinds[0],) * len(shape)
-    return tuple(rebuilt(member, assets, kind) for member, kind in zip(shape, kinds, strict=True))
+        kinds, make = tuple(map(hints_of(named).get, named._fields)), named._make
+    elif make is not tuple or Ellipsis in kinds or len(kinds) != len(shape):
+        kinds, make = (kinds[0],) * len(shape), make or list
+    return make(rebuilt(member, assets, kind) for member, kind in zip(shape, kinds, strict=True))
 
 
 def _meant(annotation: Any, *kinds: type, length: int | None = None) -> Any:
     """The first member of a union that is of one of these kinds; a named tuple only if it has so many fields."""
     for member in members(annotation):
         origin = get_origin(member) or member
-        named = named_tuple(origin)
-        if (
-            isinstance(origin, type)
-            and issubclass(origin, kinds)
-            and (not named or len(named._fields) == length)
-        ):
-            return member
+        if isinstance(origin, type) and issubclass(origin, kinds):
+            named = named_tuple(origin)
+            if named is None or len(named._fields) == length:
+                return member
     return None
 
 
 def members(annotation: Any) -> list[Any]:
     """The kinds that an annotation takes: the members of a union, or itself."""
+    inner: tuple[Any, ...] = ()
     if isinstance(annotation, NewType):
-        return members(annotation.__supertype__)
-    if isinstance(annotation, TypeVar) and (
-        bounds := annotation.__constraints__ or (annotation.__bound__,)
-    ) != (None,):
-        return [inner for bound in bounds for inner in members(bound)]
-    if get_origin(annotation) is Annotated:
-        return members(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return [inner for member in get_args(annotation) for inner in members(member)]
-    return [annotation]
-
-
-_hints = functools.lru_cache(maxsize=1024)(get_type_hints)
-
-
-def _is_named(value: Any) -> TypeGuard[Any]:
-    return isinstance(value, tuple) and hasattr(value, "_fields")
+        inner = (annotation.__supertype__,)
+    elif isinstance(annotation, TypeVar):
+        inner = annotation.__constraints__ or tuple(filter(None, [annotation.__bound__]))
+    elif get_origin(annotation) is Annotated:
+        inner = get_args(annotation)[:1]
+    elif get_origin(annotation) in (Union, types.UnionType):
+        inner = get_args(annotation)
+    return [kind for part in inner for kind in members(part)] or [annotation]
 
 
 def bound_arguments(
@@ -188,12 +181,12 @@ def bound_arguments(
         InvalidAssetError: one is not of the type that its parameter takes.
         TypeError: one is missing, or there is no such parameter.
     """
-    signature, hints = _declared(function)
+    signature, hints = inspect.signature(function), hints_of(function)
     bound = signature.bind(*args, **kwargs)
     for name, value in bound.arguments.items():
-        if name not in hints or signature.parameters[name].kind in VARIADIC:
-            continue
-        for role, wanted, given in _wrong(value, hints[name], name):
+        annotation = Any if signature.parameters[name].kind in VARIADIC else hints.get(name, Any)
+        if (wrong := _wrong(value, annotation, name)) is not None:
+            role, wanted, given = wrong
             raise InvalidAssetError(
                 f"{function.__name__}: {role} takes {_words(wanted)}, got {_told(given)}{_remedy(given, wanted, hints)}"
             )
@@ -201,70 +194,60 @@ def bound_arguments(
     return bound
 
 
-@functools.lru_cache(maxsize=1024)
-def _declared(function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, Any]]:
-    try:
-        hints = get_type_hints(function)
-    except NameError:  # annotated with what only a type checker imports
-        hints = {}
-    return inspect.signature(function), {name: hint for name, hint in hints.items() if name != "return"}
+Wrong: TypeAlias = tuple[str, Any, Any] | None
+"""A part of a value that is not what its annotation says: its role, what is taken there, and the part."""
 
 
-def _wrong(value: Any, annotation: Any, role: str) -> Iterator[tuple[str, Any, Any]]:
-    """Each part of a value that is not what its annotation says: its role, what is taken there, and the part."""
-    kinds = members(annotation)
-    found = [list(_wrong_kind(value, kind, role)) for kind in kinds]
-    if not all(found):
-        return
-    within = [wrong for wrong in found if wrong[0][0] != role]  # the right container of something wrong
-    yield from within[0] if within else [(role, annotation, value)]
+def _wrong(value: Any, annotation: Any, role: str) -> Wrong:
+    """The first part of a value that is wrong, if there is one."""
+    found = [_wrong_kind(value, kind, role) for kind in members(annotation)]
+    if None in found:
+        return None
+    # rather the right container of something wrong
+    return next((wrong for wrong in found if wrong and wrong[0] != role), (role, annotation, value))
 
 
-def _wrong_kind(value: Any, kind: Any, role: str) -> Iterator[tuple[str, Any, Any]]:
+def _wrong_kind(value: Any, kind: Any, role: str) -> Wrong:
     """The same, of one kind: no union."""
     origin, inner = get_origin(kind) or kind, get_args(kind)
     if kind is Any or kind is object:
-        return
+        return None
     if origin is Literal:
         good = any(type(value) is type(choice) and value == choice for choice in inner)
+        inner = ()
     elif kind is None or kind is type(None):
         good = value is None
     elif named_tuple(origin):  # Flyte hands on a bare tuple
         good = isinstance(value, tuple) and len(value) == len(origin._fields)
     elif not isinstance(origin, type):
-        return
+        return None
     else:
         try:
             good = isinstance(value, origin) and not (origin in (int, float) and isinstance(value, bool))
         except TypeError:  # a protocol, a typed dict
-            return
-    if (
-        inner and origin is not Literal and isinstance(value, str | bytes)
-    ):  # a sequence of letters is not what is meant
+            return None
+    if inner and isinstance(value, str | bytes):  # a sequence of letters is not what is meant
         good = False
-    if origin is tuple and inner and Ellipsis not in inner:
-        good = good and len(value) == len(inner)
-    if not good:
-        yield role, kind, value
-        return
-    for name, annotation, member in _parts(value, origin, inner, role):
-        yield from _wrong(member, annotation, name)
+    if not good or (origin is tuple and inner and Ellipsis not in inner and len(value) != len(inner)):
+        return role, kind, value
+    return next(filter(None, itertools.starmap(_wrong, _annotated(value, origin, inner, role))), None)
 
 
-def _parts(value: Any, origin: Any, inner: tuple[Any, ...], role: str) -> Iterator[tuple[str, Any, Any]]:
-    """The members of a container, each with its role and annotation."""
+def _annotated(value: Any, origin: Any, inner: tuple[Any, ...], role: str) -> list[tuple[Any, Any, str]]:
+    """The parts of a container, each with its annotation and role."""
     if named_tuple(origin):
-        hints = get_type_hints(origin)
-        for name, member in zip(origin._fields, value, strict=True):
-            yield f"{role}.{name}", hints.get(name, Any), member
-    elif isinstance(value, Mapping) and len(inner) == 2:
-        for key, member in value.items():
-            yield f"the key {key!r} of {role}", inner[0], key
-            yield f"{role}[{key!r}]", inner[1], member
-    elif isinstance(value, Collection) and not isinstance(value, str | bytes) and inner:
-        several = inner if origin is tuple and Ellipsis not in inner else (inner[0],) * len(value)
-        for number, (annotation, member) in enumerate(zip(several, value, strict=True)):
-            yield f"{role}[{number}]", annotation, member
+        hints, named = hints_of(origin), zip(origin._fields, value, strict=True)
+        return [(part, hints.get(name, Any), f"{role}.{name}") for name, part in named]
+    if isinstance(value, Mapping) and len(inner) == 2:
+        keys = [(key, inner[0], f"the key {key!r} of {role}") for key in value]
+        return keys + [(part, inner[1], f"{role}[{key!r}]") for key, part in value.items()]
+    if isinstance(value, Collection) and not isinstance(value, str | bytes) and inner:
+        several = inner if origin is tuple and Ellipsis not in inner else itertools.repeat(inner[0])
+        return [
+            (part, kind, f"{role}[{number}]")
+            for number, (part, kind) in enumerate(zip(value, several, strict=False))
+        ]
+    return []
 
 
 def _words(annotation: Any) -> str:
@@ -277,47 +260,43 @@ def _words(annotation: Any) -> str:
         return "None"
     if origin is Literal:
         return " or ".join(map(repr, inner))
+    name = _an(getattr(origin, "__name__", str(origin)))
     if isinstance(origin, type) and issubclass(origin, Enum):
-        return f"{_an(origin.__name__)} ({', '.join(map(str, origin))})"
-    name = getattr(origin, "__name__", str(origin))
+        return f"{name} ({', '.join(map(str, origin))})"
     content = [re.sub("^an? ", "", _words(member)) for member in inner if member is not Ellipsis]
-    return f"{_an(name)} of {', '.join(content)}" if content else _an(name)
+    return f"{name} of {', '.join(content)}" if content else name
 
 
 def _told(value: Any) -> str:
     """A value that was given, for people: an asset by its file, others as they are written."""
     if value is None:
         return "None"
+    kind = _an(type(value).__name__)
     if isinstance(value, Asset):
-        named = [value.record.name] if value.record is not None and value.record.name else []
+        named = f"{value.record.name}, " if value.record is not None and value.record.name else ""
         unknown = (
             f", unknown or malformed as {value.extra.get('asset', '')!r}" if type(value) is Asset else ""
         )
-        return f"{_an(type(value).__name__)}{unknown} ({', '.join([*named, value.cid or 'not stored'])})"
+        return f"{kind}{unknown} ({named}{value.cid or 'not stored'})"
     text = repr(value)
-    return f"{_an(type(value).__name__)} ({text if len(text) <= 60 else text[:60] + '...'})"
+    return f"{kind} ({text if len(text) <= 60 else text[:60] + '...'})"
 
 
 def _remedy(given: Any, wanted: Any, hints: Mapping[str, Any]) -> str:
     """What to do about it, where that is plain."""
+    kinds = members(wanted)
     if inspect.isawaitable(given):
         return ": await it first"
-    if isinstance(given, int) and not isinstance(given, bool) and float in members(wanted):
+    if isinstance(given, int) and not isinstance(given, bool) and float in kinds:
         return f": give {float(given)!r}"
-    if any(
-        get_origin(kind) in (list, Sequence) and not _any_wrong([given], kind) for kind in members(wanted)
-    ):
+    if any(get_origin(kind) in (list, Sequence) and not _wrong([given], kind, "") for kind in kinds):
         return ": give a list, even of one"
-    if any(kind is list or get_origin(kind) is list for kind in members(wanted)) and isinstance(given, tuple):
+    if isinstance(given, tuple) and any((get_origin(kind) or kind) is list for kind in kinds):
         return ": give a list"
     if isinstance(given, Asset) and type(given) is not Asset:
-        fitting = [name for name, hint in hints.items() if not _any_wrong(given, hint)]
+        fitting = [name for name, hint in hints.items() if name != "return" and not _wrong(given, hint, "")]
         return f": it is for {' or '.join(fitting)}" if fitting else ""
     return ""
-
-
-def _any_wrong(value: Any, annotation: Any) -> bool:
-    return any(True for _ in _wrong(value, annotation, ""))
 
 
 def _an(name: str) -> str:

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
-from stargazer.assets import (
-    Asset,
-    ConfigurationError,
-    IntegrityError,
-    StorageError,
-    asset_class,
-    use_client,
-)
+from stargazer.assets import Asset, ConfigurationError, IntegrityError, StorageError, asset_class, use_client
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage import hash_in_place
 from stargazer.storage.lineage import between, then_and_now
 from stargazer.tasks.execution._workspace import claim
-from stargazer.tasks.execution.call import Call, holds_slots, result_role
+from stargazer.tasks.execution.call import Call, result_role, running
 from stargazer.tasks.execution.locks import key_lock
 from stargazer.tasks.execution.options import NotRemembered, bound, misses_told
 from stargazer.tasks.execution.registry import TaskCode, find_task
-from stargazer.tasks.execution.threads import to_the_end
-from stargazer.tasks.execution.values import assets_in, described, rebuilt
-from stargazer.tasks.tools import Session
+from stargazer.tasks.execution.values import assets_in, described, hints_of, rebuilt
 
 if TYPE_CHECKING:
     from stargazer.storage import StoreClient
@@ -106,9 +98,8 @@ async def repeat(client: StoreClient, execution: Execution, *, register: bool = 
         ConfigurationError: no distribution has its task, or another task is running, which holds slots.
         StargazerError: an input is not to be had, or the task fails.
     """
-    code = await asyncio.to_thread(find_task, execution.task)
-    with use_client(client):
-        return await _Repeated(code, execution).compare(register=register)
+    async with _ready(client, execution) as call:
+        return await call.again("to be compared", call.registered if register else call.compared)
 
 
 async def restore(client: StoreClient, execution: Execution) -> None:
@@ -118,9 +109,30 @@ async def restore(client: StoreClient, execution: Execution) -> None:
         ConfigurationError: no distribution has its task, or another task is running, which holds slots.
         IntegrityError: it makes other bytes now; the message says what is not as it was then.
     """
+    async with _ready(client, execution) as call:
+        stat = call.store.objects.stat
+        if not all(stat(entry.cid) for entry in execution.outputs):  # else somebody was first
+            await call.again("for its bytes are not here", call.restored)
+
+
+@contextlib.asynccontextmanager
+async def _ready(client: StoreClient, execution: Execution) -> AsyncIterator[_Repeated]:
+    """The call that repeats an execution: its inputs are here, and nobody else is at it.
+
+    Raises:
+        StorageError: an input is not to be had, or needs this execution itself.
+    """
     code = await asyncio.to_thread(find_task, execution.task)
     with use_client(client):
-        await _Repeated(code, execution).restore()
+        call = _Repeated(code, execution)
+        if call.key in _restoring.get():
+            # an index of the file that it indexes
+            raise StorageError(f"{execution.task} makes what it needs itself")
+        with bound(_restoring, _restoring.get() | {call.key}):
+            await call.obtain_inputs()
+        # only now: who waits for a lock while it holds one may wait for ever
+        async with key_lock(call.locks, call.key):
+            yield call
 
 
 class _Repeated(Call):
@@ -131,7 +143,7 @@ class _Repeated(Call):
             raise NotRemembered(
                 f"{execution.task} would have to be computed again, and nothing is to be computed"
             )
-        if holds_slots():
+        if running() is not None:
             raise ConfigurationError(
                 f"{execution.task} cannot run while a task is waiting for it, which holds slots"
             )
@@ -148,85 +160,54 @@ class _Repeated(Call):
         self.execution = execution
         self.key = f"restore-{execution.run_key or execution.started}"
 
-    async def restore(self) -> None:
-        """Have the bytes of the results here."""
-        await self._obtain_once()
-        async with key_lock(
-            self.locks, self.key
-        ):  # only now: who waits for a lock while it holds one may wait for ever
-            if all(self.store.objects.stat(entry.cid) for entry in self.execution.outputs):
-                return  # somebody else was first
-            self.tell("waiting", note="computed again, for its bytes are not here")
-            await self._repeat(self._restored)
+    async def again(self, why: str, use: Callable[[Execution, Any, Path], Again]) -> Again:
+        """What `use` makes of it."""
+        self.tell("waiting", note=f"computed again, {why}")
+        digest, key, _ = self.keyed()
+        return await self.run(self.planned(digest, key), use)
 
-    async def compare(self, *, register: bool) -> Again:
-        """What comes of doing it again."""
-        await self._obtain_once()
-        async with key_lock(self.locks, self.key):
-            self.tell("waiting", note="computed again, to be compared")
-            return await self._repeat(self._registered if register else self._compared)
-
-    async def _obtain_once(self) -> None:
-        """Bring the inputs here; what needs itself for that cannot be computed."""
-        if self.key in _restoring.get():
-            # an index of the file that it indexes
-            raise StorageError(f"{self.execution.task} makes what it needs itself")
-        with bound(_restoring, _restoring.get() | {self.key}):
-            await self.obtain_inputs()
-
-    async def _repeat(self, use: Callable[[Execution, Any, Session], Again]) -> Again:
-        planned = self.planned(*self.keyed()[:2])
-        async with self.computed() as (session, value, began):
-            made = self.finished_execution(planned, session, began)
-            return await to_the_end(use, made, value, session)
-
-    def _restored(self, made: Execution, value: Any, session: Session) -> Again:
+    def restored(self, made: Execution, value: Any, folder: Path) -> Again:
         """Keep the bytes, whatever else differs.
 
         Raises:
             IntegrityError: they are other ones.
         """
-        again, files = self._looked_at(made, value, session)
+        again = self.compared(made, value, folder)
         wrong = [result for result in again.results if result.kind == "file" and not result.same]
         if wrong:
             raise IntegrityError(
                 f"{self.execution.task} computed again {attrs.evolve(again, results=wrong).explain()}; nothing was kept"
             )
-        self.store.restore({path: cid for cid, path in files.values()})
+        self.store.restore(self.files)
         return again
 
-    def _compared(self, made: Execution, value: Any, session: Session) -> Again:
-        """Keep nothing."""
-        return self._looked_at(made, value, session)[0]
-
-    def _registered(self, made: Execution, value: Any, session: Session) -> Again:
+    def registered(self, made: Execution, value: Any, folder: Path) -> Again:
         """Register it as an execution of our own if all is the same."""
-        again, _ = self._looked_at(made, value, session)
+        again = self.compared(made, value, folder)
         if again.same:
-            self.commit(made, value, session.folder)
+            self.commit(made, value, folder)
         return again
 
-    def _looked_at(
-        self, made: Execution, value: Any, session: Session
-    ) -> tuple[Again, dict[str, tuple[str, Path]]]:
-        """The comparison, and CID and file of every new result by its role."""
+    def compared(self, made: Execution, value: Any, folder: Path) -> Again:
+        """The comparison; nothing is kept, and `files` are the CIDs of the new files then."""
         results = dict(assets_in(value, result_role(value)))
-        new = [(role, asset) for role, asset in results.items() if not asset.cid]
-        claim(new, session.folder, self.code.name)
-        files = {role: (hash_in_place(Path(asset.path or "")), Path(asset.path or "")) for role, asset in new}
-        now = {role: asset.cid or files[role][0] for role, asset in results.items()}
-        then = {entry.role: entry for entry in self.execution.outputs}
-        compared = [
-            Compared("file", role, then[role].cid if role in then else "", now.get(role, ""))
-            for role in {**then, **now}
-        ]
-        for role, asset in results.items():
-            compared += _fields(then[role], asset) if role in then else []
+        new = {role: asset for role, asset in results.items() if not asset.cid}
+        claim(new.items(), folder, self.code.name)
+        self.files = {Path(asset.path or ""): hash_in_place(Path(asset.path or "")) for asset in new.values()}
+        now = {role: asset.cid or self.files[Path(asset.path or "")] for role, asset in results.items()}
+        before = {entry.role: entry for entry in self.execution.outputs}
+        then = {role: entry.cid for role, entry in before.items()}
+        compared = [Compared("file", role, then.get(role, ""), now.get(role, "")) for role in {**then, **now}]
+        for role in filter(before.get, results):
+            compared += _fields(before[role], results[role])
         numbers = itertools.count()
         shape = described(value, self.code.name, lambda _: next(numbers))
         texts = [json.dumps(each, sort_keys=True) for each in (self.execution.result, shape)]
         compared.append(Compared("value", "result", *texts))
-        return Again(self.execution, compared, list(_reasons(self.execution, made))), files
+        if not made.code_digest:  # it has no digest here, so there is nothing to compare
+            made = attrs.evolve(made, code_digest=self.execution.code_digest)
+        reasons = [line for found in between(self.execution, made) for line in then_and_now(found)]
+        return Again(self.execution, compared, reasons)
 
 
 def _arguments(code: TaskCode, execution: Execution) -> dict[str, Any]:
@@ -234,7 +215,7 @@ def _arguments(code: TaskCode, execution: Execution) -> dict[str, Any]:
     assets = {entry.role: _asset(entry) for entry in execution.inputs}
     shapes = {**execution.parameters, **execution.assets}
     alone = {role: asset for role, asset in assets.items() if role.isidentifier() and role not in shapes}
-    hints = get_type_hints(code.function)
+    hints = hints_of(code.function)
     return alone | {name: rebuilt(shape, assets, hints.get(name)) for name, shape in shapes.items()}
 
 
@@ -249,10 +230,3 @@ def _fields(then: Entry, now: Asset) -> Iterator[Compared]:
     for name in dict.fromkeys([*sides[0], *sides[1]]):
         values = ["" if side.get(name) is None else str(side[name]) for side in sides]
         yield Compared("field", f"{name} of {then.role}", *values)
-
-
-def _reasons(then: Execution, now: Execution) -> Iterator[str]:
-    if not now.code_digest:  # it has no digest here, so there is nothing to compare
-        now = attrs.evolve(now, code_digest=then.code_digest)
-    for divergence in between(then, now):
-        yield from then_and_now(divergence)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import attrs
@@ -17,7 +18,7 @@ from stargazer.tasks.execution.reproduce.repeat import Again, repeat
 __all__ = ["Replay", "Replayed", "replay", "replay_bundle"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Replayed:
     """One execution, and what came of doing it again.
 
@@ -52,7 +53,7 @@ async def replay(
         What came of them, in the order in which they were done first.
     """
     running: list[asyncio.Task[Replayed]] = []
-    making: dict[str, list[asyncio.Task[Replayed]]] = {}
+    making: dict[str, list[asyncio.Task[Replayed]]] = defaultdict(list)
 
     async def one(
         cid: str, execution: Execution, makers: Mapping[str, list[asyncio.Task[Replayed]]]
@@ -61,22 +62,26 @@ async def replay(
             done = [await task for task in before]
             if done and not any(item.state == "same" for item in done):
                 try:
-                    await in_thread(client.store.bring, file)
+                    await in_thread(client.store.read, file)
                 except StargazerError:
-                    maker = done[0].execution.task
-                    note = (
-                        f"it reads {file}, which {maker} did not make, and which is not to be had as it was"
-                    )
-                    return Replayed(provenance_cid=cid, execution=execution, state="skipped", note=note)
-        return await _replayed(client, cid, execution, register)
+                    why = f"which {done[0].execution.task} did not make, and which is not to be had as it was"
+                    return Replayed(cid, execution, "skipped", note=f"it reads {file}, {why}")
+        try:
+            again = await repeat(client, execution, register=register)
+        except Exception as error:  # also whatever the task itself raises
+            note = error.explain() if isinstance(error, StargazerError) else repr(error)
+            return Replayed(cid, execution, "failed", note=note)
+        if again.same:
+            return Replayed(cid, execution, "same", again)
+        return Replayed(cid, execution, "differs", again, again.explain())
 
     async with asyncio.TaskGroup() as group:
         for cid, execution in _distinct(executions).items():
             # Only what was done before counts: of two files, each can be made of the other (sorted one way and back).
-            makers = {entry.cid: list(making.get(entry.cid, [])) for entry in execution.inputs}
+            makers = {entry.cid: making[entry.cid].copy() for entry in execution.inputs}
             running.append(group.create_task(one(cid, execution, makers)))
-            for file in _made(execution):
-                making.setdefault(file, []).append(running[-1])
+            for file in {entry.cid for entry in execution.outputs} - makers.keys():  # others it only hands on
+                making[file].append(running[-1])
     return [task.result() for task in running]
 
 
@@ -131,17 +136,6 @@ async def replay_bundle(
     return Replay(await replay(client, executions, register=True), environment)
 
 
-async def _replayed(client: StoreClient, cid: str, execution: Execution, register: bool) -> Replayed:
-    try:
-        again = await repeat(client, execution, register=register)
-    except Exception as error:  # also whatever the task itself raises
-        why = error.explain() if isinstance(error, StargazerError) else repr(error)
-        return Replayed(provenance_cid=cid, execution=execution, state="failed", note=why)
-    state: Literal["same", "differs"] = "same" if again.same else "differs"
-    note = "" if again.same else again.explain()
-    return Replayed(provenance_cid=cid, execution=execution, state=state, again=again, note=note)
-
-
 def _distinct(executions: Mapping[str, Execution]) -> dict[str, Execution]:
     """One of those that say the same, in the order in which they were done."""
     found: dict[object, tuple[str, Execution]] = {}
@@ -149,8 +143,3 @@ def _distinct(executions: Mapping[str, Execution]) -> dict[str, Execution]:
         results = tuple((entry.role, entry.cid) for entry in execution.outputs)
         found.setdefault((execution.run_key or cid, results), (cid, execution))
     return dict(found.values())
-
-
-def _made(execution: Execution) -> Iterable[str]:
-    """The files that an execution made, and did not only hand on."""
-    return {entry.cid for entry in execution.outputs} - {entry.cid for entry in execution.inputs}
