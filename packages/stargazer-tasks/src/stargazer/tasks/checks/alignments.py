@@ -122,7 +122,7 @@ def several_samples(title: str, found: list[str], name: str = "in.bam") -> str:
 def _scores(path: Path) -> Iterator[bytes]:
     """The scores of each of the first reads that has them."""
     try:
-        with opened(path) as file:
+        with opened(open(path, "rb")) as file:
             file.read(4)
             file.read(read_count(file))
             for _ in range(read_count(file)):

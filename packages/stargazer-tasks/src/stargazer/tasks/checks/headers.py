@@ -122,7 +122,7 @@ def bam_header(path: Path) -> Header:
     Raises:
         FormatError: it is damaged, or no BAM.
     """
-    with _explained(path, FormatError, struct.error), opened(path) as file:
+    with _explained(path, FormatError, struct.error), opened(open(path, "rb")) as file:
         file.read(4)
         text = _read(file, read_count(file)).rstrip(b"\0").decode("utf-8", "replace")
         said = sam_contigs(text)
@@ -158,7 +158,7 @@ def variants_header(path: Path) -> Header:
     Raises:
         FormatError: it is damaged.
     """
-    with _explained(path, FormatError, struct.error), opened(path) as file:
+    with _explained(path, FormatError, struct.error), opened(open(path, "rb")) as file:
         if file.peek(5)[:4] == b"BCF\x02":
             file.read(5)
             return _vcf_header(io.BytesIO(_read(file, read_count(file)).rstrip(b"\0")))

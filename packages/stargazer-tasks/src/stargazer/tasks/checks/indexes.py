@@ -221,13 +221,13 @@ def _names(data: bytes, at: int) -> tuple[list[str], int]:
 
 
 def _record(path: Path, offset: int, size: int) -> bytes:
-    with opened(path, offset) as file:
+    with opened(open(path, "rb"), offset) as file:
         return file.read(size)
 
 
 def _vcf_place(path: Path, offset: int) -> tuple[str, int]:
     """The contig and the zero-based position of the record at a virtual offset."""
-    with opened(path, offset) as file:
+    with opened(open(path, "rb"), offset) as file:
         fields = file.readline(1 << 20).split(b"\t", 2)
     if len(fields) < 2 or not fields[1].isdigit():
         return "", -1

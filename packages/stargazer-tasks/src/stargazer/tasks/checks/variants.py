@@ -53,7 +53,7 @@ def is_gvcf(path: Path) -> bool:
     Raises:
         FormatError: a damaged block of BGZF.
     """
-    with opened(path) as file:
+    with opened(open(path, "rb")) as file:
         if file.peek(4)[:4] == b"BCF\x02":
             return _names_any(file)
         lines = (line for line in file if not line.startswith(b"#"))
