@@ -34,9 +34,8 @@ _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FIELD = re.compile(r"\{[^{}]*\}")
 _SECRET = re.compile(
-    r"token|signature|^sig$|secret|passw|^pwd|credential|api[_-]?key|access[_-]?key|^key$|^auth|jwt|session|"
-    r"^x-(amz|goog|ms)-",
-    re.IGNORECASE,
+    r"(?i)token|signature|^sig$|secret|passw|^pwd|credential|api[_-]?key|access[_-]?key|^key$|^auth|jwt|session|"
+    r"^x-(amz|goog|ms)-"
 )
 
 T = TypeVar("T", bound=AttrsInstance)
