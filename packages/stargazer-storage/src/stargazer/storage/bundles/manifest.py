@@ -16,7 +16,7 @@ from attrs import NOTHING, AttrsInstance, asdict, field, fields, frozen
 from stargazer.assets import MAX_KEYVALUES, FormatError, record_id
 from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Execution
-from stargazer.storage.cid import normal
+from stargazer.storage.cid import is_cid, normal
 
 __all__ = ["ENTRY", "LARGEST", "SUFFIX", "BundleFile", "Environment", "Manifest", "Rules", "check_name",
            "differences", "dump", "dumps", "environment_here", "fill", "is_url", "loads", "parse", "refuse",
@@ -244,7 +244,7 @@ def _size(value: object, title: str) -> int:
 def _cid(value: object, title: str) -> str:
     text = _text(value, title, most=200)
     try:
-        return normal(text)
+        return text if is_cid(text) else normal(text)
     except FormatError as error:
         raise FormatError(f"{title}: {text!r:.100} is not a CID: {error}") from None
 
