@@ -220,7 +220,6 @@ class _Fetch:
     failures: dict[str, str] = attrs.field(factory=dict)
     _telling: threading.Lock = attrs.field(factory=threading.Lock)
     _making: threading.Lock = attrs.field(factory=threading.Lock)
-    _stopped: threading.Event = attrs.field(factory=threading.Event)
 
     # bytes
 
@@ -247,7 +246,7 @@ class _Fetch:
                 f"the bundle {self.bundle.manifest.name!r} needs {wanted:,} bytes and {str(self.store.root)!r} has "
                 f"{free:,} free: choose with --only, or use a store on a larger disk (STARGAZER_LOCAL)"
             )
-        each(self._bring_group, groups.values(), AT_ONCE, "stargazer-bundle", self._stopped)
+        each(self._bring_group, groups.values(), AT_ONCE, "stargazer-bundle")
 
     def _bring_group(self, group: Sequence[BundleFile]) -> None:
         """Bring the one file that several entries may name."""
@@ -302,8 +301,6 @@ class _Fetch:
         objects, targets = self.store.objects, self.bundle.targets(entry)
 
         def progress(done: int, size: int | None) -> None:
-            if self._stopped.is_set():
-                raise StorageError("interrupted")
             self._tell(News(entry.name, "moving", done, entry.size))
 
         if not targets:

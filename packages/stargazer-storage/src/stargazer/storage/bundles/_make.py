@@ -32,7 +32,7 @@ from stargazer.storage.cid import compute_cid_like
 from stargazer.storage.companions import with_companions
 from stargazer.storage.files import write_file
 from stargazer.storage.ledger.claims import ended_by, statements_of
-from stargazer.storage.lineage._why import Step, executions_of, steps_of
+from stargazer.storage.lineage._why import Step, executions_of, walk, why_each
 from stargazer.storage.store import Store
 
 __all__ = ["Made", "documents_of", "make", "with_lineage"]
@@ -129,7 +129,7 @@ def with_lineage(store: Store, records: Iterable[IpFile], *, intermediates: bool
     """
     chosen = with_companions(store, _files(records))
     while True:
-        steps = [(_record(store, step), step.document) for step in steps_of(store, chosen)]
+        steps = [(_record(store, step), step.document) for step in walk(*why_each(store, chosen))]
         between = [record for record, document in steps if isinstance(document, Execution)]
         imports = [record for record, document in steps if not isinstance(document, Execution)]
         made = {record.id for record in between}

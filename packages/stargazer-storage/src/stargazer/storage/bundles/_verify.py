@@ -83,7 +83,8 @@ def _size_of_copy(entry: BundleFile, bundle: Bundle) -> int:
     if not path.is_file():
         raise StorageError(f"{title}not a regular file")
     _check_size(entry, size, title)
-    with open(path, "rb") as file, SumHasher(file.fileno(), entry.sums) as hasher:
+    with open(path, "rb") as file:
+        hasher = SumHasher(file.fileno(), entry.sums)
         found = compute_cid_like(path, entry.cid) if entry.cid else hasher.finish(size)
     if found != (wanted := entry.cid or entry.sums):
         raise IntegrityError(f"{title}its bytes hash to {found}, expected {wanted}")
