@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import StorageError
+from stargazer.storage.index import database
 from stargazer.storage.index.records import Index, terms_of
 from tinydb import where
 
@@ -246,7 +247,7 @@ def test_a_child_forked_inside_an_operation_is_refused(path):
 
 def test_a_writer_that_never_ends_is_named_instead_of_waited_for(path, monkeypatch):
     holder, waiting = Index(path), Index(path)
-    monkeypatch.setattr(waiting.storage, "_timeout", 0.1)
+    monkeypatch.setattr(database, "_TIMEOUT", 0.1)
     with holder.transaction(), pytest.raises(StorageError, match="held by another writer"):
         waiting.insert({"id": "x"})
     assert waiting.insert({"id": "x"}) == 1

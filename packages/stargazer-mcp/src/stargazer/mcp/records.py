@@ -46,17 +46,12 @@ def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpF
 def _refuse_unknown(keys: Iterable[str]) -> None:
     """Refuse a key that no type has, with the nearest that one has."""
     assets.load_asset_types()
-    known = {name for cls in assets.REGISTRY.values() for name in cls.fields()} | {
-        "cid",
-        "provenance_cid",
-        "id",
-        "asset",
-        "superseded",
-    }
+    fields = {name for cls in assets.REGISTRY.values() for name in cls.fields()}
+    known = sorted(fields | {"cid", "provenance_cid", "id", "asset", "superseded"})
     for key in keys:
         if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise assets.InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
 
 

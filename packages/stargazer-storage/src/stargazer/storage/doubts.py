@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
 from stargazer.assets import StorageError
 from stargazer.storage.files import is_there
 from stargazer.storage.index.records import Index
-from stargazer.storage.index.schema import is_incomplete, is_new, mark_incomplete
+from stargazer.storage.index.schema import CHECKED, INCOMPLETE, NEW, mark_of, set_mark
 from stargazer.storage.locks import alone
 from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.refusals import refused
@@ -28,8 +29,7 @@ def doubt(root: Path, index: Index) -> str:
         if not is_there(index.path):
             return _lost(root) if holds_files(root) else ""
         with index.reading() as connection:
-            incomplete = is_incomplete(connection) or (is_new(connection) and _holds_provenance(root))
-        return _lost(root) if incomplete else ""
+            return _lost(root) if _is_incomplete(root, connection) else ""
     except StorageError as error:
         return str(error)
     except OSError as error:
@@ -48,23 +48,27 @@ def noticed(root: Path, index: Index) -> str:
     count: those of a bundle arrive before they are registered.
     """
     with index.reading() as connection:
-        if is_incomplete(connection):
-            return _lost(root)
-        if not is_new(connection) or not _holds_provenance(root):
+        if not _is_incomplete(root, connection):
             return ""
     # where nothing can be written, nothing is added either
-    with contextlib.suppress(StorageError), alone(root, wait=False) as nobody_else:
-        if not nobody_else:
-            return ""
-        with index.transaction() as connection:
-            if not is_new(connection):
+    with (
+        contextlib.suppress(StorageError),
+        alone(root, wait=False) as nobody_else,
+        index.transaction() as connection,
+    ):
+        if mark_of(connection) == NEW:
+            if not (nobody_else and _is_incomplete(root, connection)):
                 return ""
-            mark_incomplete(connection)
+            set_mark(connection, INCOMPLETE)
     return _lost(root)
 
 
-def _holds_provenance(root: Path) -> bool:
-    return any(_holds(Objects(root, folder)) for folder in _FOLDERS[1:])
+def _is_incomplete(root: Path, connection: sqlite3.Connection) -> bool:
+    """Whether the index is marked, or nothing was ever registered in it and there is provenance."""
+    mark = mark_of(connection)
+    if mark == NEW and not connection.execute("SELECT 1 FROM docs LIMIT 1").fetchone():
+        return any(_holds(Objects(root, folder)) for folder in _FOLDERS[1:])
+    return mark not in (NEW, CHECKED)
 
 
 def _holds(folder: Objects) -> bool:

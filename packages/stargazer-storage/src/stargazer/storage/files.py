@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.cid import BLOCK_SIZE, CidHasher, compute_cid, hash_file
+from stargazer.storage.cid import BLOCK_SIZE, READ, CidHasher, compute_cid, hash_file, regular_file
 
 __all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
            "make_folders", "move_file", "open_shared", "opened", "place_link", "replaced", "share_file", "sync_paths",
@@ -44,7 +44,7 @@ def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
         OSError: if the target cannot be written.
     """
     with _reading(source) as (reader, size), opened(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writer:
-        with CidHasher(writer) as hasher:
+        with contextlib.closing(CidHasher(writer)) as hasher:
             _copy(reader, writer, size, hasher.advance)
             if size > BLOCK_SIZE:
                 # while the last blocks are hashed; many small files are synced together later
@@ -165,16 +165,15 @@ def make_folder(folder: str | os.PathLike[str], root: str | os.PathLike[str]) ->
     Raises:
         OSError: it cannot be made.
     """
-    permissions = _shared(root)
     try:
         os.mkdir(folder)
     except FileExistsError:
         if not os.path.isdir(folder):
             raise NotADirectoryError(errno.ENOTDIR, "a file is in its place", os.fspath(folder)) from None
-        if permissions and not os.access(folder, os.W_OK):
+        if file_permissions(root) and not os.access(folder, os.W_OK):
             time.sleep(_MOMENT)
         return False
-    _share(folder, permissions)
+    share_file(folder, root)
     return True
 
 
@@ -206,18 +205,20 @@ def open_shared(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> i
         time.sleep(_MOMENT)
         return os.open(path, flags)
     except FileNotFoundError:
-        pass
-    try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:  # another process was first
-        return open_shared(path, root)
-    share_file(fd, root)
-    return fd
+        with contextlib.suppress(FileExistsError):  # another process was first
+            fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            share_file(fd, root)
+            return fd
+    return open_shared(path, root)
 
 
 def share_file(file: int | str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
-    """Give a file of ours (its descriptor or path) the permissions that files below `root` have at least."""
-    _share(file, file_permissions(root))
+    """Give a file or folder of ours (its descriptor or path) the permissions that those below `root` have at least."""
+    with contextlib.suppress(OSError):  # somebody else's, or a filesystem without permissions
+        mode = os.stat(file).st_mode
+        shared = mode | (_shared(root) if stat.S_ISDIR(mode) else file_permissions(root))
+        if mode != shared:
+            os.chmod(file, stat.S_IMODE(shared))
 
 
 def _shared(root: str | os.PathLike[str]) -> int:
@@ -229,13 +230,6 @@ def _shared(root: str | os.PathLike[str]) -> int:
     group = mode & (_GROUP | _SET_GROUP) if mode & _GROUP & _WRITE else 0
     other = mode & _OTHER if mode & _OTHER & _WRITE else 0
     return group | other
-
-
-def _share(file: int | str | os.PathLike[str], permissions: int) -> None:
-    with contextlib.suppress(OSError):  # somebody else's, or a filesystem without permissions
-        mode = os.stat(file).st_mode & 0o7777
-        if mode | permissions != mode:
-            os.chmod(file, mode | permissions)
 
 
 # how
@@ -260,8 +254,7 @@ def _reading(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[i
     """A regular file to be read, and its size; it must neither change nor end early (EOFError) within the block."""
     name = os.fspath(source)
     try:
-        # not blocking: a pipe must not hang here
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+        fd = os.open(source, READ | flags)
     except OSError as error:
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
             raise StorageError(f"{name!r} is a symbolic link: give the file it points to.") from error
@@ -269,24 +262,8 @@ def _reading(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[i
         raise StorageError(
             f"{name!r} cannot be read: {reason}. Check the path and its permissions."
         ) from error
-    try:
-        before = os.fstat(fd)
-        if stat.S_ISDIR(before.st_mode):
-            raise StorageError(
-                f"{name!r} is a folder: give its files, or pack it into one uncompressed tar file."
-            )
-        if not stat.S_ISREG(before.st_mode):
-            raise StorageError(f"{name!r} is not a regular file: write its content to a file first.")
-        yield fd, before.st_size
-        after = os.fstat(fd)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise EOFError
-    except EOFError:
-        raise StorageError(
-            f"{name!r} changed while it was read: wait until its writer is done, then try again."
-        ) from None
-    finally:
-        os.close(fd)
+    with regular_file(fd, name) as size:
+        yield fd, size
 
 
 def _copy(reader: int, writer: int, size: int, advance: Callable[[int], None]) -> None:
@@ -307,19 +284,13 @@ def _copy(reader: int, writer: int, size: int, advance: Callable[[int], None]) -
             if not piece:
                 raise EOFError
             count = os.pwrite(writer, piece, copied)
-        _start_writing(writer, copied, count)
+        if hasattr(os, "posix_fadvise") and count >= BLOCK_SIZE:
+            # has the disk begin with these bytes now, so that fsync() has less to wait for: 0.61 s for 1 GiB, not
+            # 0.71 s; what this call is for, dropping pages, it does not do to those that are yet to be written
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(writer, copied, count, os.POSIX_FADV_DONTNEED)
         copied += count
         advance(copied)
-
-
-def _start_writing(fd: int, start: int, count: int) -> None:
-    """Have the disk begin with these bytes now, so that fsync() has less to wait for: 0.61 s for 1 GiB, not 0.71 s.
-
-    What this call is for, dropping pages from memory, it does not do to pages that are yet to be written.
-    """
-    if hasattr(os, "posix_fadvise") and count >= BLOCK_SIZE:
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(fd, start, count, os.POSIX_FADV_DONTNEED)
 
 
 def _sync(fd: int) -> None:

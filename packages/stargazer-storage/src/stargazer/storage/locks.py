@@ -20,7 +20,7 @@ from pathlib import Path
 
 from stargazer.assets import StorageError
 from stargazer.storage.files import open_shared, opened, share_file
-from stargazer.storage.refusals import explained, failed
+from stargazer.storage.refusals import explained
 
 __all__ = ["Tell", "alone", "at_work", "is_at", "is_locked", "lock_part", "locked_folder", "new_lock",
            "outbox_turn", "private_folder", "silent", "try_lock", "write_lock"]  # fmt: skip
@@ -109,11 +109,9 @@ def at_work(root: Path) -> Iterator[Callable[[], bool]]:
     Raises:
         StorageError: the store cannot be written.
     """
-    try:
+    with explained(f"the store {str(root)!r} cannot be written"):
         root.mkdir(parents=True, exist_ok=True)
         fd = open_shared(root / _ARRIVALS, root)
-    except OSError as error:
-        raise failed(f"the store {str(root)!r} cannot be written", error) from error
 
     def is_alone() -> bool:
         with contextlib.suppress(OSError):  # no locks on this filesystem
@@ -142,7 +140,7 @@ def alone(root: Path, tell: Tell = silent, *, wait: bool = True) -> Iterator[boo
             if not path.exists():
                 raise
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a store that we may only read can be checked
-    try:
+    with open(fd, "rb"):
         try:
             is_ours = try_lock(fd)
         except OSError as error:
@@ -154,29 +152,25 @@ def alone(root: Path, tell: Tell = silent, *, wait: bool = True) -> Iterator[boo
             tell(f"waiting for {_holders(fd)} to end: bytes are removed only while no file arrives")
             fcntl.flock(fd, fcntl.LOCK_EX)
         yield is_ours or wait
-    finally:
-        os.close(fd)
 
 
 def _holders(fd: int) -> str:
     """Who holds the lock of an open file, in words; from the kernel's table of locks, where there is one."""
-    status = os.fstat(fd)
+    status, names = os.fstat(fd), []
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    try:
+    with contextlib.suppress(OSError):
         rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    except OSError:
-        return "another process"
-    pids = sorted({row[4] for row in rows if len(row) == 8 and row[5] == place and row[4] != "-1"}, key=int)
-    names = [f"process {pid}{_command(pid)}" for pid in pids if pid != "0"]
+        pids = {row[4] for row in rows if len(row) == 8 and row[5] == place and int(row[4]) > 0}
+        names = [f"process {pid}{_command(pid)}" for pid in sorted(pids, key=int)]
     return ", ".join(names) or "another process"
 
 
 def _command(pid: str) -> str:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+        program, *words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").rstrip("\0").split("\0")
     except OSError:
         return ""
-    text = " ".join([Path(words[0]).name, *words[1:6]])
+    text = " ".join([Path(program).name, *words[:5]])
     return f" ({text[:80]})" if text else ""
 
 
@@ -228,11 +222,9 @@ def write_lock(path: str, timeout: float) -> Iterator[None]:
     Raises:
         StorageError: it cannot be made, or is held for longer.
     """
-    try:
+    with explained(f"The index {path!r} cannot be written"):
         fd = open_shared(f"{path}.lock", os.path.dirname(path))
-    except OSError as error:
-        raise failed(f"The index {path!r} cannot be written", error) from error
-    try:
+    with open(fd, "rb"):
         deadline = time.monotonic() + timeout
         pause = 0.0002
         while not try_lock(fd):
@@ -244,8 +236,6 @@ def write_lock(path: str, timeout: float) -> Iterator[None]:
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, 0.005)
         yield
-    finally:
-        os.close(fd)
 
 
 def lock_part(path: Path) -> int | None:
@@ -256,22 +246,21 @@ def lock_part(path: Path) -> int | None:
     Raises:
         OSError: its folder cannot be written.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with contextlib.ExitStack() as stack:
             try:
+                fd = os.open(path, flags, 0o600)
+                stack.callback(os.close, fd)
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                if is_at(path, fd):
-                    share_file(fd, path.parent)  # another user of a shared store may continue it
-                    return fd
-            except BaseException:
-                os.close(fd)
+            except OSError as error:
+                if error.errno in _NO_LOCK and os.access(path.parent, os.W_OK):
+                    return None
                 raise
-        except OSError as error:
-            if error.errno in _NO_LOCK and os.access(path.parent, os.W_OK):
-                return None
-            raise
-        os.close(fd)  # finished or removed by whoever had it
+            if is_at(path, fd):  # else it was finished or removed by whoever had it
+                share_file(fd, path.parent)  # another user of a shared store may continue it
+                stack.pop_all()
+                return fd
 
 
 def is_at(path: Path, fd: int) -> bool:

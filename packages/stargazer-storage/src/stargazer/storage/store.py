@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import (
@@ -34,6 +35,8 @@ from stargazer.assets.provenance import (
     Entry,
     Execution,
     Import,
+    Retraction,
+    Supersession,
 )
 from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
@@ -51,7 +54,7 @@ from stargazer.storage.files import hash_in_place, is_there, replaced, write_fil
 from stargazer.storage.index.location import index_path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import FORMAT, IndexDamaged
-from stargazer.storage.ledger import claims, memo, trust
+from stargazer.storage.ledger import claims, memo
 from stargazer.storage.ledger.documents import Ledger, account, now
 from stargazer.storage.locks import at_work
 from stargazer.storage.objects import Objects, StoredObject
@@ -73,17 +76,14 @@ class Remote(Account, Protocol):
     def query(self, store: Store, keyvalues: Mapping[str, str], public: bool | None) -> list[IpFile]:
         """The records of both sides, each once; those of one network, if `public` is said."""
 
-    def here(self, store: Store, record: IpFile) -> IpFile:
-        """A record that may be only there, made known here so that it can be changed."""
+    def here(self, store: Store, record: IpFile) -> None:
+        """Make a record known here that may be only there, so that it can be changed."""
 
     def documents(self, run_key: str = "") -> dict[str, bool]:
         """The CIDs of provenance documents there, each with whether it is the store's own; of one run key, if given."""
 
     def sources(self, cid: str) -> list[Source]:
         """Where in the account the bytes of a CID may be had."""
-
-    def size(self, cid: str) -> int:
-        """Bytes of a CID at most, as the account says; 0 if it does not."""
 
     def send(self, store: Store) -> Sent:
         """Send everything that waits, as far as the service takes it."""
@@ -241,7 +241,7 @@ class Store:
             return records
         known = self.claims.records(record.id for record in records)
         speakers = {id: document.get("stated_by", "") for id, document in known.items()}
-        others = {id for id, speaker in speakers.items() if not trust.is_believed(self.index, speaker)}
+        others = {id for id, speaker in speakers.items() if not memo.is_believed(self.index, speaker)}
         return sorted(records, key=lambda record: record.id in others)
 
     def get(self, id: str) -> IpFile | None:
@@ -263,7 +263,7 @@ class Store:
             AssetNotFoundError: there is none.
         """
         if self.remote is not None:
-            record = self.remote.here(self, record)
+            self.remote.here(self, record)
         current = self.here(record.id or record_id(record.cid, record.keyvalues))
         if current is None:
             raise self.no_record(record.id or record.cid)
@@ -335,11 +335,11 @@ class Store:
 
     def is_foreign(self, cid: str) -> bool:
         """Whether a provenance document is known here and was written by somebody else."""
-        return trust.is_foreign(self.index, cid)
+        return memo.is_foreign(self.index, cid)
 
     def is_trusted(self, cid: str) -> bool:
         """Whether the memo may answer with an execution: this store's own, or one of others that is trusted."""
-        return trust.is_believed(self.index, cid)
+        return memo.is_believed(self.index, cid)
 
     def explaining(self, records: Iterable[IpFile]) -> list[str]:
         """CIDs of the provenance documents that lead to these records, back to imports, as far as they can be read."""
@@ -405,9 +405,15 @@ class Store:
         Raises:
             InvalidAssetError: a URL that holds credentials, which would be shown to others.
         """
-        from stargazer.storage.download.sources import remember_mirrors
-
-        remember_mirrors(self.index, urls)
+        rows = [(cid, url) for cid, several in urls.items() for url in several]
+        for parts in (urlsplit(url) for _, url in rows):
+            if "@" in parts.netloc or parts.query:
+                raise InvalidAssetError(
+                    f"a mirror on {parts.hostname!r} is given with credentials or a query, which others would see: "
+                    "give a URL that needs neither"
+                )
+        with self.index.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
 
     def read(self, cid: str, progress: Progress | None = None) -> Path:
         """The verified read-only file of a CID; from a mirror or the account if it is not here.
@@ -424,9 +430,9 @@ class Store:
             raise self._missing(cid)
         from stargazer.storage.download.fetch import fetch_object
 
-        sizes = [record.size for record in self.query_here({"cid": cid})]
-        most = max(sizes, default=0) or (self.remote.size(cid) if self.remote else 0)
-        found = fetch_object(cid, sources, folder, most=most or None, progress=progress)
+        known = self.query_here({"cid": cid}) or self.query({"cid": cid})
+        most = max((record.size for record in known), default=0) or None
+        found = fetch_object(cid, sources, folder, most=most, progress=progress)
         if folder is self.objects:
             self.verified.remember(found)
         return folder.path(cid)
@@ -767,10 +773,10 @@ class Store:
         if self.remote is not None and any(own for _, _, own in new):
             there = self.remote.documents()
             for cid, document, own in new:
-                if own and cid not in there:
-                    ids = [statement.id for statement in claims.statements_of(cid, document)]
-                    records = {id: record for id in ids if (record := self.here(id))}
-                    self.outbox.enqueue_again(cid, document, records)
+                if own and cid not in there and isinstance(document, Amendment | Retraction | Supersession):
+                    ids = (statement.id for statement in claims.statements_of(cid, document))
+                    became = next(filter(self.here, ids), "")
+                    self.outbox.enqueue_change(cid, document, became, doubtful=True)
         return len(new)
 
     # the account
@@ -802,7 +808,7 @@ class Store:
             for record in records:
                 self.outbox.enqueue_missing(record, public=public)
             for record in own:
-                self.outbox.enqueue_missing(record, public=False, rank=1)
+                self.outbox.enqueue_missing(record, public=False)
 
 
 def import_of(files: list[Entry], command: str, checked: Checked | None = None) -> Import:

@@ -34,10 +34,10 @@ _SETTINGS = (
 )
 _UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
 _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
+_TIMEOUT = 60.0  # seconds to wait for others
 _SETTLING = 1.0  # seconds in which the files beside the database may not have their permissions yet
 _LONGEST = 512  # bytes of a path that SQLite takes
 _ADDED = len(".new-0123456789abcdef-journal")  # what an index's name gets from us and SQLite while it is made
-_PATIENCE = 0.1  # seconds to wait for one of several locks: two threads may want them crosswise
 
 _REASONS = {
     "SQLITE_FULL": REASONS[errno.ENOSPC],
@@ -52,9 +52,6 @@ _NAMES = "|".join(re.findall(r"CREATE TABLE (\w+)", TABLES))
 _UNREADABLE = re.compile(
     rf"Could not decode to UTF-8|unsupported file format|no such (table|column): (main\.)?({_NAMES})\b"
 )
-
-_Identity = tuple[int, int]  # device and inode of a file
-_State = tuple[int, int, int]  # inode, bytes and time of change
 
 
 class BadDocument(ValueError):
@@ -74,46 +71,39 @@ class Engine(Storage):
         self,
         path: str | os.PathLike[str],
         has_files: Callable[[], bool] = lambda: False,
-        before: Callable[[], None] | None = None,
-        first_use: Callable[[], None] | None = None,
-        timeout: float = 60.0,
+        before: Callable[[], None] = lambda: None,
+        first_use: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = os.path.abspath(path)
-        self.lock = threading.RLock()
-        self._timeout = timeout  # seconds
-        self._has_files = has_files
-        self._before, self._first_use = before, first_use  # called once, when the file is open
+        self._has_files, self._before, self._first_use = has_files, before, first_use
         self._connection: sqlite3.Connection | None = None
-        self._identity: _Identity | None = None  # of the file that is open
-        self._log: _State | None = None  # of the write-ahead log at the end of the last operation
-        self._closed = ""
+        self._identity: tuple[int, ...] = ()  # of the file that is open
+        self._log: tuple[int, ...] = ()  # the state of the write-ahead log at the end of the last operation
+        self._closed = ""  # why nothing more can be asked
         self._snapshot = False  # the connection takes the file as it is, for one operation
-        self._running = 0  # nested operations of the thread that holds the lock
+        self._running = 0  # nested operations of the thread whose turn it is
         self._transactions = 0
         self._writing = False  # that thread holds the lock file
-        with _registry:
-            _registered.add(self)
+        with _turn:
+            _engines.add(self)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for this thread alone until the block ends."""
-        with self.lock:
+        with _turn:
             self._running += 1
             try:
-                if self._before is not None:
-                    self._before()
-                    self._before = None
                 connection = self._current()
-                if self._first_use is not None:
-                    first_use, self._first_use = self._first_use, None
-                    first_use()
+                first_use, self._first_use = self._first_use, lambda: None
+                first_use()
                 yield connection
             except (sqlite3.Error, BadDocument) as error:
                 raise _explain(self.path, error) from error
             finally:
                 self._running -= 1
                 if self._running == 0:
-                    self._log = _state(self.path + LOG)
+                    with contextlib.suppress(OSError):
+                        self._log = _state(self.path + LOG)
                     if self._snapshot:
                         self._disconnect()
 
@@ -121,14 +111,15 @@ class Engine(Storage):
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """The connection inside a write transaction, or inside a savepoint of the one this thread is in."""
         with self.reading() as connection, contextlib.ExitStack() as stack:
+            begin, commit, undo = (
+                "SAVEPOINT nested",
+                "RELEASE nested",
+                ["ROLLBACK TO nested", "RELEASE nested"],
+            )
             if self._transactions == 0:
                 stack.enter_context(self._locked())
                 connection = self._current()  # the file may have been replaced while we waited
                 begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
-            else:
-                name = f"nested{self._transactions}"
-                begin, commit = f"SAVEPOINT {name}", f"RELEASE {name}"
-                undo = [f"ROLLBACK TO {name}", commit]
             connection.execute(begin)
             self._transactions += 1
             try:
@@ -144,17 +135,17 @@ class Engine(Storage):
 
     def close(self) -> None:
         """Close the connection; later operations are refused."""
-        with self.lock:
+        with _turn:
             self._closed = self._closed or "it was closed"
             self._disconnect()
 
-    def read(self) -> NoReturn:
-        """Not offered: tables read rows, never the whole database."""
-        raise NotImplementedError("an index is read by its tables: use search(), get() or all()")
+    def read(self, data: Any = None) -> NoReturn:
+        """Not offered: tables read and write rows, never the whole database."""
+        raise NotImplementedError(
+            "an index is read and written by its tables: use search(), insert() and their like"
+        )
 
-    def write(self, data: Any) -> NoReturn:
-        """Not offered: tables write rows, never the whole database."""
-        raise NotImplementedError("an index is written by its tables: use insert(), update() or remove()")
+    write = read
 
     def before_fork(self) -> None:
         """Close the connection, unless the forking thread itself is in the middle of using it."""
@@ -163,7 +154,6 @@ class Engine(Storage):
 
     def after_fork_in_child(self) -> None:
         """Begin anew; a child forked from inside an operation is refused rather than trusted."""
-        self.lock = threading.RLock()
         if self._connection is not None:
             import ctypes
 
@@ -177,7 +167,7 @@ class Engine(Storage):
     def _current(self) -> sqlite3.Connection:
         """The connection to the file that has the index's name now."""
         outermost = self._running == 1 and not self._transactions  # others have results that are being read
-        if self._connection is not None and outermost and _identity(self.path) != self._identity:
+        if self._connection is not None and outermost and _state(self.path)[:2] != self._identity:
             self._prepare_folder()  # it may be gone too, and the lock file lies in it
             self._abandon()
         if self._connection is None:
@@ -188,8 +178,7 @@ class Engine(Storage):
         """Leave a file that was replaced, with the log of its last changes: SQLite would apply them to the new one."""
         with self._locked():
             self._disconnect()
-            log = _state(self.path + LOG)
-            if log is not None and log == self._log and log[1] > 0:
+            if os.path.exists(log := self.path + LOG) and os.path.getsize(log) and _state(log) == self._log:
                 for suffix in SIDE_FILES:
                     with contextlib.suppress(OSError):
                         os.unlink(self.path + suffix)
@@ -202,6 +191,7 @@ class Engine(Storage):
     def _connect(self) -> sqlite3.Connection:
         if self._closed:
             raise StorageError(f"The index {self.path!r} cannot be used: {self._closed}.")
+        self._before()
         self._prepare_folder()
         began = time.monotonic()
         self._snapshot = False
@@ -209,13 +199,13 @@ class Engine(Storage):
             if not os.path.exists(self.path):
                 with self._locked():
                     make_index(self.path, incomplete=self._has_files())
-            before = _identity(self.path)
+            self._identity = _state(self.path)[:2]
             # rw: a file that vanished is not made again, empty; immutable: nobody can write it in its folder
             mode = "immutable=1" if self._snapshot else "mode=rw"
             connection = sqlite3.connect(
                 f"file:{urllib.parse.quote(self.path)}?{mode}",
                 uri=True,
-                timeout=self._timeout,
+                timeout=_TIMEOUT,
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=256,
@@ -224,30 +214,29 @@ class Engine(Storage):
                 check_format(connection, self.path)
                 for setting in _SETTINGS:
                     connection.execute(f"PRAGMA {setting}")
-                self._identity = _identity(self.path)
-                if before is not None and self._identity == before:
+                if self._identity and _state(self.path)[:2] == self._identity:
                     return connection
                 connection.close()  # replaced meanwhile
             except BaseException as error:
                 connection.close()
-                # SQLite's files beside an index cannot be made in a folder that we may not write
-                is_refused = _kind(error) in _UNWRITABLE and not os.access(
-                    os.path.dirname(self.path), os.W_OK
-                )
-                if not self._snapshot and is_refused and os.path.exists(self.path):
-                    self._snapshot = True
-                    continue
                 waited = time.monotonic() - began
-                if not self._is_passing(error, waited) or waited > self._timeout:
+                if not self._snapshot and self._is_read_only(error):
+                    self._snapshot = True
+                elif not self._is_passing(error, waited) or waited > _TIMEOUT:
                     raise
             time.sleep(0.01)
+
+    def _is_read_only(self, error: BaseException) -> bool:
+        """Whether SQLite's files beside an index cannot be made, in a folder that we may not write."""
+        can_write = os.access(os.path.dirname(self.path), os.W_OK)
+        return _kind(error) in _UNWRITABLE and not can_write and os.path.exists(self.path)
 
     def _is_passing(self, error: BaseException, waited: float) -> bool:
         """Whether another try may do: the file was replaced, is held, or is being opened by another user.
 
         SQLite makes the files beside the database first, and gives them its permissions then.
         """
-        if _identity(self.path) is None or _kind(error) in _PASSING:
+        if not _state(self.path) or _kind(error) in _PASSING:
             return True
         is_shared = file_permissions(os.path.dirname(self.path)) and os.access(self.path, os.W_OK)
         return bool(is_shared) and _kind(error) in _UNWRITABLE and waited < _SETTLING
@@ -271,31 +260,25 @@ class Engine(Storage):
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the write lock, which this thread may hold already."""
-        if self._writing:
-            yield
-            return
-        with write_lock(self.path, self._timeout):
-            self._writing = True
+        with contextlib.nullcontext() if self._writing else write_lock(self.path, _TIMEOUT):
+            before, self._writing = self._writing, True
             try:
                 yield
             finally:
-                self._writing = False
+                self._writing = before
 
 
-def _identity(path: str) -> _Identity | None:
+def _state(path: str) -> tuple[int, ...]:
+    """Device, inode, bytes and time of change of a file; nothing if there is none.
+
+    Raises:
+        OSError: any other refusal: a file that is there must not be taken for one that was replaced.
+    """
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return None  # of any other refusal, a file that is there must not be taken for one that was replaced
-    return status.st_dev, status.st_ino
-
-
-def _state(path: str) -> _State | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 # what SQLite refuses, in the user's words
@@ -304,18 +287,21 @@ def _state(path: str) -> _State | None:
 def _explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
     """An error of SQLite, or of what was read, in the user's words."""
     kind = _kind(error)
-    is_closed = kind == "SQLITE_CANTOPEN"
+    cannot_open = kind == "SQLITE_CANTOPEN"
     is_read_only = getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY"
     is_writable = all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
     for is_damage, what in (
         (isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)), str(error)),
         (is_read_only and is_writable, "its header says that it is for reading only"),
-        (is_closed and os.path.isdir(path), "it is a folder"),
-        (is_closed and os.path.islink(path) and not os.path.exists(path), "it is a link that leads nowhere"),
+        (cannot_open and os.path.isdir(path), "it is a folder"),
+        (
+            cannot_open and os.path.islink(path) and not os.path.exists(path),
+            "it is a link that leads nowhere",
+        ),
     ):
         if is_damage:
             return IndexDamaged(path, what)
-    if is_closed and os.path.exists(path) and not os.access(path, os.R_OK):
+    if cannot_open and os.path.exists(path) and not os.access(path, os.R_OK):
         kind = "SQLITE_PERM"
     if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
         kind = "SQLITE_FULL"
@@ -340,38 +326,26 @@ def _kind(error: BaseException) -> str:
 
 # Forks: SQLite's file locks and what it remembers of them in a process do not survive a fork, not even for connections
 # opened afterwards: an acknowledged insert can vanish. So every connection is closed before a fork, when no operation
-# is running, and opened again when it is needed, in the parent and in the child.
+# is running, and opened again when it is needed, in the parent and in the child. A fork waits for one lock, that of all
+# indexes of the process.
 
-_registered: WeakSet[Engine] = WeakSet()
-_registry = threading.RLock()
-_held: list[Engine] = []
-
-
-def _release_all() -> None:
-    while _held:
-        _held.pop().lock.release()
-    _registry.release()
+_engines: WeakSet[Engine] = WeakSet()
+_turn = threading.RLock()
 
 
 def _before_fork() -> None:
-    _registry.acquire()
-    waiting = list(_registered)
-    while waiting:
-        if waiting[-1].lock.acquire(timeout=_PATIENCE):
-            _held.append(waiting.pop())
-        else:  # let go of all, and begin again
-            _release_all()
-            _registry.acquire()
-            waiting = list(_registered)
-    for engine in _held:
+    _turn.acquire()
+    for engine in _engines:
         engine.before_fork()
 
 
 def _after_fork_in_child() -> None:
-    global _registry
-    _registry = threading.RLock()
-    while _held:
-        _held.pop().after_fork_in_child()
+    global _turn
+    _turn = threading.RLock()
+    for engine in _engines:
+        engine.after_fork_in_child()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_release_all, after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=lambda: _turn.release(), after_in_child=_after_fork_in_child
+)

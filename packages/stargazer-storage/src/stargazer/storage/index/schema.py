@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -14,8 +15,8 @@ from stargazer.storage.files import is_there, make_folder, share_file, sync_path
 from stargazer.storage.locks import write_lock
 from stargazer.storage.refusals import explained
 
-__all__ = ["FORMAT", "LOG", "SIDE_FILES", "TABLES", "IndexDamaged", "check_format", "is_incomplete", "is_intact",
-           "is_new", "make_index", "mark_checked", "mark_incomplete", "set_aside"]  # fmt: skip
+__all__ = ["CHECKED", "FORMAT", "INCOMPLETE", "LOG", "NEW", "SIDE_FILES", "TABLES", "IndexDamaged", "check_format",
+           "is_intact", "make_index", "mark_of", "set_aside", "set_mark"]  # fmt: skip
 
 FORMAT = 2
 """Version of the tables below, kept in the file as SQLite's user_version.
@@ -80,9 +81,15 @@ CREATE TABLE outbox(
 CREATE TABLE remote(record TEXT, public INT, file_id TEXT, PRIMARY KEY(record, public)) WITHOUT ROWID;
 """
 
+NEW, INCOMPLETE, CHECKED = 0, 1, 2
+"""Marks: whether an index was told of all that its store holds; SQLite's application_id, which stays in the file.
+
+Every process opens the index before it brings files into the store, so an index that is made where files are already
+has lost what was known of them. It is incomplete until fsck has taken in the provenance among them.
+"""
+
 _FAR = 100  # versions ahead: a larger number is no version
 _PATIENCE = 60.0  # seconds to wait for whoever writes an index
-_NEW, _INCOMPLETE, _CHECKED = 0, 1, 2  # SQLite's application_id
 
 LOG = "-wal"
 """What SQLite adds to the name of a database for its write-ahead log."""
@@ -123,7 +130,18 @@ def make_index(path: str, *, incomplete: bool = False) -> None:
             Path(name).unlink(missing_ok=True)
         try:
             with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
-                _fill(connection, path, incomplete)
+                connection.execute("PRAGMA synchronous=OFF")  # it is synced before it has its name
+                # a log could not be emptied on a full disk, silently
+                connection.execute("PRAGMA journal_mode=MEMORY")
+                connection.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version={FORMAT};")
+                set_mark(connection, INCOMPLETE if incomplete else NEW)
+                connection.execute("COMMIT")
+                (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            if mode != "wal":
+                raise StorageError(
+                    f"The index {path!r} would lie on a filesystem that has no memory shared between processes: "
+                    "keep it on a local disk (STARGAZER_INDEX)."
+                )
             share_file(new, os.path.dirname(path))
             sync_paths([new])
             os.rename(new, path)
@@ -131,21 +149,6 @@ def make_index(path: str, *, incomplete: bool = False) -> None:
         finally:
             for suffix in ("", *SIDE_FILES):
                 Path(f"{new}{suffix}").unlink(missing_ok=True)
-
-
-def _fill(connection: sqlite3.Connection, path: str, incomplete: bool) -> None:
-    connection.execute("PRAGMA synchronous=OFF")  # it is synced before it has its name
-    connection.execute("PRAGMA journal_mode=MEMORY")  # a log could not be emptied on a full disk, silently
-    connection.executescript(f"BEGIN IMMEDIATE;{TABLES}PRAGMA user_version={FORMAT};")
-    if incomplete:
-        mark_incomplete(connection)
-    connection.execute("COMMIT")
-    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-    if mode != "wal":
-        raise StorageError(
-            f"The index {path!r} would lie on a filesystem that has no memory shared between processes: "
-            "keep it on a local disk (STARGAZER_INDEX)."
-        )
 
 
 def set_aside(path: Path, folder: Path) -> Path | None:
@@ -182,11 +185,17 @@ def check_format(connection: sqlite3.Connection, path: str) -> None:
         StorageError: it is newer or older, or a database of something else.
         IndexDamaged: it is empty or cut short, or the number of its format is damaged.
     """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == FORMAT:
-        _check_size(connection, path)
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        log = f"{path}{LOG}"
+        # SQLite itself reads what is missing of a last page as zeros; a log would mend that
+        if os.path.getsize(path) % page and not (os.path.exists(log) and os.path.getsize(log)):
+            raise IndexDamaged(path, "it ends within a page")
         return
-    if _is_no_version(version) and _has_tables(connection):
+    # a number that can be no version, or differs from ours by one bit
+    is_damaged = not FORMAT < version <= FORMAT + _FAR or (version ^ FORMAT).bit_count() == 1
+    if is_damaged and _has_tables(connection):
         raise IndexDamaged(
             path, f"its header says format {version}, and its tables are those of format {FORMAT}"
         )
@@ -207,58 +216,22 @@ def check_format(connection: sqlite3.Connection, path: str) -> None:
 
 
 def is_intact(connection: sqlite3.Connection) -> bool:
-    """Whether the tables of this format are there, and the mark below is one that was ever set."""
-    return _has_tables(connection) and _mark(connection) in (_NEW, _INCOMPLETE, _CHECKED)
+    """Whether the tables of this format are there, and the mark is one that was ever set."""
+    return _has_tables(connection) and mark_of(connection) in (NEW, INCOMPLETE, CHECKED)
 
 
-def _is_no_version(number: int) -> bool:
-    """Whether the number of a version cannot be one, or differs from ours by one bit, as damage has it."""
-    return not FORMAT < number <= FORMAT + _FAR or (number ^ FORMAT).bit_count() == 1
+def mark_of(connection: sqlite3.Connection) -> int:
+    """NEW, INCOMPLETE or CHECKED; any other number is damage."""
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
+
+
+def set_mark(connection: sqlite3.Connection, mark: int) -> None:
+    """Mark an index, within a transaction."""
+    if mark_of(connection) != mark:
+        connection.execute(f"PRAGMA application_id={mark}")
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
     """Whether all tables of this format are there, word for word."""
     there = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")}
-    lines = "\n".join(line for line in TABLES.splitlines() if not line.startswith("--"))
-    return {statement.strip() for statement in lines.split(";") if statement.strip()} <= there
-
-
-def _check_size(connection: sqlite3.Connection, path: str) -> None:
-    """SQLite itself reads what is missing of a last page as zeros."""
-    (page,) = connection.execute("PRAGMA page_size").fetchone()
-    log = f"{path}{LOG}"
-    has_log = os.path.exists(log) and os.path.getsize(log)  # it would mend that
-    if os.path.getsize(path) % page and not has_log:
-        raise IndexDamaged(path, "it ends within a page")
-
-
-# Whether the index was told of all that its store holds: a mark in the header of its file, where it stays. Every
-# process opens the index before it brings files into the store, so an index that is made where files are already has
-# lost what was known of them. It is marked until fsck has taken in the provenance among them.
-
-
-def is_new(connection: sqlite3.Connection) -> bool:
-    """Whether nothing was ever registered in the index, nor did fsck look at it."""
-    if _mark(connection) != _NEW:
-        return False
-    return connection.execute("SELECT 1 FROM docs LIMIT 1").fetchone() is None
-
-
-def is_incomplete(connection: sqlite3.Connection) -> bool:
-    """Whether there are files in the store that the index does not know, as far as that was noticed."""
-    return _mark(connection) not in (_NEW, _CHECKED)
-
-
-def mark_incomplete(connection: sqlite3.Connection) -> None:
-    """Note that files were there before the index."""
-    connection.execute(f"PRAGMA application_id={_INCOMPLETE}")
-
-
-def mark_checked(connection: sqlite3.Connection) -> None:
-    """Note that what could be known of the files is known."""
-    if _mark(connection) != _CHECKED:
-        connection.execute(f"PRAGMA application_id={_CHECKED}")
-
-
-def _mark(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA application_id").fetchone()[0])
+    return set(re.findall("CREATE [^;]+", TABLES)) <= there

@@ -11,8 +11,9 @@ as well, for its file is the same.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -34,35 +35,21 @@ if TYPE_CHECKING:
 
     from stargazer.storage.index.records import Index
 
-__all__ = [
-    "Claims",
-    "Statement",
-    "document_record",
-    "edges_of",
-    "ended_by",
-    "is_registered",
-    "kind_of",
-    "select_superseded",
-    "statements_of",
-    "successor_of",
-    "supersessions_of",
-    "time_of",
-]
+__all__ = ["Claims", "Statement", "document_record", "edges_of", "ended_by", "is_registered", "select_superseded",
+           "statements_of", "successor_of", "supersessions_of", "time_of"]  # fmt: skip
 
 _NO_TIME = "1970-01-01T00:00:00Z"  # of what a document without a time claims
-
-MOST_KEPT = 100_000
-"""Statements of documents that are kept while records are settled anew."""
-
 _AT_ONCE = 200  # records asked for by id: each that is found is compared with all that were asked for
+
 _CLAIM = """
 INSERT INTO claims VALUES(?, ?, ?, 0) ON CONFLICT DO UPDATE SET at = excluded.at RETURNING ended
 """
-_STANDING = """
-SELECT document, at, NOT own AS foreign_word FROM claims JOIN documents ON documents.cid = document
-WHERE record = ? AND NOT ended ORDER BY foreign_word, at, document
+_EARLIEST = """
+SELECT document FROM (
+    SELECT document, rank() OVER (ORDER BY NOT own, at) AS place
+    FROM claims JOIN documents ON documents.cid = document WHERE record = ? AND NOT ended)
+WHERE place = 1 ORDER BY document
 """
-
 
 _BEFORE = """
 WITH RECURSIVE before(record) AS (
@@ -135,13 +122,6 @@ def time_of(document: Document) -> str:
     return document.finished if isinstance(document, Execution) else document.at
 
 
-def kind_of(document: Document) -> str:
-    """What a document is called: `import`, `execution`, ...; of an import without files `trust` or `check`."""
-    if isinstance(document, Import) and not document.files:
-        return "trust" if document.trusted else "check"
-    return type(document).__name__.lower()
-
-
 def is_registered(index: Index, cid: str) -> bool:
     """Whether a provenance document has taken effect."""
     return bool(index.rows("SELECT 1 FROM documents WHERE cid = ?", cid))
@@ -152,7 +132,6 @@ class Claims:
 
     def __init__(self, index: Index, ledger: Ledger):
         self.index, self.ledger = index, ledger
-        self._kept: dict[str, dict[str, Statement]] = {}
 
     def on(self, record: str) -> list[str]:
         """The documents whose claim on a record stands, in a fixed order."""
@@ -194,44 +173,31 @@ class Claims:
             The records that it claims, as far as they stand, by id.
         """
         statements = {statement.id: statement for statement in statements_of(cid, document)}
-        at = time_of(document)
-        insert = "INSERT OR IGNORE INTO documents VALUES(?, ?)"
-        is_new = connection.execute(insert, (cid, own)).rowcount > 0
-        became_own = own and not is_new and connection.execute(
-            "UPDATE documents SET own = 1 WHERE cid = ? AND NOT own", (cid,)
-        ).rowcount > 0  # fmt: skip
+        ended = ended_by(document)
+        is_new = connection.execute("INSERT OR IGNORE INTO documents VALUES(?, ?)", (cid, own)).rowcount > 0
+        becomes_own = "UPDATE documents SET own = 1 WHERE cid = ? AND NOT own"
+        became_own = own and connection.execute(becomes_own, (cid,)).rowcount > 0
         if is_new:
-            connection.executemany(
-                "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
-                [(*edge, cid) for edge in edges_of(document)],
-            )
-        match document:
-            case Execution():
-                memo.note(connection, cid, document)
-            case Amendment() | Supersession():
-                _note(connection, cid, document)
+            _note(connection, cid, document)
         wanted = {
             id: statement
             for id, statement in statements.items()
-            for (ended,) in connection.execute(_CLAIM, (id, cid, at)).fetchall()
-            if not ended
+            for (is_ended,) in connection.execute(_CLAIM, (id, cid, time_of(document))).fetchall()
+            if not is_ended
         }
         connection.executemany(
-            "INSERT INTO claims VALUES(?, ?, '', 1) ON CONFLICT DO UPDATE SET ended = 1",
-            touched := ended_by(document),
+            "INSERT INTO claims VALUES(?, ?, '', 1) ON CONFLICT DO UPDATE SET ended = 1", ended
         )
         if isinstance(document, Amendment):
             self._give_place(document.record, statements, cid)
         present = self.records(wanted)
         own_record = [document_record(cid, document, size)] if is_new else []
         made = self._insert([*own_record, *(wanted[id] for id in wanted if id not in present)], cid)
-        for id in present:
-            self._resettle(connection, id)
+        touched = [*present, *(record for record, _ in ended), *(statements if became_own else [])]
+        for record in dict.fromkeys(touched):
+            self._resettle(record)
         records = {**self.records(present), **made}
-        records = {id: records[id] for id in wanted}
-        for record in dict.fromkeys([id for id, _ in touched] + ([*statements] if became_own else [])):
-            self._resettle(connection, record)
-        return records
+        return {id: records[id] for id in wanted}
 
     def _give_place(self, record: str, statements: Mapping[str, Statement], document: str) -> None:
         """Let what a record was amended to have its place, unless either is elsewhere already."""
@@ -243,30 +209,20 @@ class Claims:
             if document in self.on(id):  # else it was amended again, or taken back
                 self.index.table("records").update(_row(statement, document), where("id") == record)
 
-    def _resettle(self, connection: sqlite3.Connection, record: str) -> None:
+    def _resettle(self, record: str) -> None:
         """Let a record follow the earliest claim on it that stands, our own first; it goes if there is none."""
         from tinydb import where
 
-        standing = connection.execute(_STANDING, (record,)).fetchall()
-        first = standing[0] if standing else None
-        records = self.index.table("records")
-        current = records.get(where("id") == record)
-        if current and first and current.get("stated_by") in [*_earliest(standing), None]:
+        earliest = [document for (document,) in self.index.rows(_EARLIEST, record)]
+        table = self.index.table("records")
+        current = table.get(where("id") == record)
+        if current and earliest and current.get("stated_by") in (*earliest, None):
             return
         if current:
-            records.remove(where("id") == record)
-        if first:
-            claimed = self._statements(first[0]).get(record)
-            self._insert([claimed] if claimed else [], first[0])
-
-    def _statements(self, document: str) -> Mapping[str, Statement]:
-        """What a document claims, by record; read once for many records that follow it."""
-        kept = self._kept
-        if document not in kept:
-            kept[document] = {item.id: item for item in statements_of(document, self.ledger.read(document))}
-            while len(kept) > 1 and sum(map(len, kept.values())) > MOST_KEPT:
-                del kept[next(iter(kept))]
-        return kept[document]
+            table.remove(where("id") == record)
+        for document in earliest[:1]:
+            claimed = _claimed(self.ledger, document).get(record)
+            self._insert([claimed] if claimed else [], document)
 
     def _insert(self, statements: Iterable[Statement], document: str) -> dict[str, dict[str, Any]]:
         """New records of what a document claims, by id."""
@@ -276,9 +232,10 @@ class Claims:
         return new
 
 
-def _earliest(claims: Sequence[tuple[str, str, int]]) -> list[str]:
-    """The documents of those claims (document, time, whether it is foreign) that are as early as the first."""
-    return [document for document, *rank in claims if rank == list(claims[0][1:])]
+@functools.lru_cache(maxsize=4)
+def _claimed(ledger: Ledger, document: str) -> dict[str, Statement]:
+    """What a document claims, by record; read once for many records that follow it."""
+    return {item.id: item for item in statements_of(document, ledger.read(document))}
 
 
 def _row(statement: Statement, document: str) -> dict[str, Any]:
@@ -296,17 +253,26 @@ def _row(statement: Statement, document: str) -> dict[str, Any]:
 
 
 def document_record(cid: str, document: Document, size: int = 0) -> Statement:
-    """The record of a provenance document itself."""
-    kind = kind_of(document)
+    """The record of a provenance document itself; of an import without files the kind is `trust` or `check`."""
+    kind = type(document).__name__.lower()
+    if isinstance(document, Import) and not document.files:
+        kind = "trust" if document.trusted else "check"
     pairs = {"asset": "provenance", "kind": kind}
     if isinstance(document, Execution):
         pairs |= {"task": document.task} | ({"run_key": document.run_key} if document.run_key else {})
     return Statement(Entry(cid=cid, keyvalues=pairs, name=f"{kind}.json", size=size), time_of(document), "")
 
 
-def _note(connection: sqlite3.Connection, cid: str, document: Amendment | Supersession) -> None:
-    """Let a document with this CID count, within a transaction; one that counts already changes nothing."""
+def _note(connection: sqlite3.Connection, cid: str, document: Document) -> None:
+    """Note what a new document names, and whether it is an execution, an amendment or a supersession."""
+    sql = "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)"
+    connection.executemany(sql, [(*edge, cid) for edge in edges_of(document)])
     match document:
+        case Execution():
+            memo.note(connection, cid, document)
+        case Amendment():
+            became = record_id(document.cid, document.keyvalues)
+            connection.execute("INSERT OR IGNORE INTO amended VALUES(?, ?)", (document.record, became))
         case Supersession():
             if document.successor:
                 connection.execute(
@@ -317,11 +283,6 @@ def _note(connection: sqlite3.Connection, cid: str, document: Amendment | Supers
             connection.executemany(
                 "INSERT INTO superseded VALUES(?, '', '', '', 1) ON CONFLICT DO UPDATE SET ended = 1",
                 [(replaced,) for replaced in document.replaces],
-            )
-        case Amendment():
-            connection.execute(
-                "INSERT OR IGNORE INTO amended VALUES(?, ?)",
-                (document.record, record_id(document.cid, document.keyvalues)),
             )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from stargazer.assets import IpFile, StorageError, provenance
 from stargazer.assets.provenance import Document
 from stargazer.storage.objects import Objects, StoredObject, Stray
+from stargazer.storage.refusals import explained
 
 __all__ = ["Ledger", "account", "now"]
 
@@ -79,21 +80,15 @@ class Ledger:
         Raises:
             StorageError: the store cannot take it.
         """
-        path = self.own.new_temporary()
-        try:
-            path.write_bytes(provenance.dump(document))
-            written = self.own.adopt(path)
+        with explained(f"the store {str(self.own.root)!r} cannot save provenance"):
+            path = self.own.new_temporary()
+            try:
+                path.write_bytes(provenance.dump(document))
+                written = self.own.adopt(path)
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
             self.foreign.remove(written.cid)
-        except StorageError:
-            raise
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise StorageError(
-                f"the store {str(self.own.root)!r} cannot save provenance: {reason}"
-            ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
         return written
 
     def keep(self, path: Path, cid: str) -> StoredObject:

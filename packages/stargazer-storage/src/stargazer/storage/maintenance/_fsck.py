@@ -15,7 +15,7 @@ from stargazer.assets.provenance import Execution, Import
 from stargazer.storage import verified
 from stargazer.storage.cid import compute_cid, is_cid
 from stargazer.storage.files import is_there, place_link
-from stargazer.storage.index.schema import IndexDamaged, mark_checked
+from stargazer.storage.index.schema import CHECKED, IndexDamaged, set_mark
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import rebuild
 from stargazer.storage.maintenance.leftovers import SweepReport, remove_tree, sweep
@@ -126,7 +126,7 @@ def fsck(
             check.rest()
         if repair and check.is_readable() and store.doubt():
             with store.index.transaction() as connection:
-                mark_checked(connection)
+                set_mark(connection, CHECKED)
         report.swept = sweep(store, dry_run=not repair)
         return report
     finally:

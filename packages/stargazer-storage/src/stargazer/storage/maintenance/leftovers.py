@@ -177,9 +177,11 @@ def remove_tree(path: Path) -> bool:
     with contextlib.suppress(OSError):
         if path.is_symlink() or not path.is_dir():
             path.unlink()
-        for folder, _, _ in os.walk(path):
-            with contextlib.suppress(OSError):
-                os.chmod(folder, 0o700)
+        for folder, folders, _ in os.walk(path):
+            for inner in [folder, *(os.path.join(folder, name) for name in folders)]:
+                with contextlib.suppress(OSError):
+                    if not os.path.islink(inner):
+                        os.chmod(inner, 0o700)
         shutil.rmtree(path, ignore_errors=True)
     return not os.path.lexists(path)
 
