@@ -307,12 +307,12 @@ def account(root: Path) -> Store:
 
     urls = json.loads(os.environ[ACCOUNT])
     api = PinataApi(urls["jwt"], api=urls["api"], uploads=urls["uploads"], patience=Patience(attempts=1))
-    remote = PinataRemote(api, gateway=urls["gateway"], private_gateway=urls["gateway"])
+    remote = PinataRemote(api, gateway=urls["gateway"])
     return open_store(root, remote=remote)
 
 
 def _push(work: Work) -> Callable[[], object]:
-    from stargazer.storage.pinata.transfer import push
+    from stargazer.storage.pinata.remote import push
 
     records = [work.add(f"near-{work.number}"), work.add(f"near-large-{work.number}", LARGE)]
     store = account(work.store.root)
@@ -320,7 +320,7 @@ def _push(work: Work) -> Callable[[], object]:
 
 
 def _pull(work: Work) -> Callable[[], object]:
-    from stargazer.storage.pinata.transfer import pull
+    from stargazer.storage.pinata.remote import pull
 
     origin = account(work.store.root.parent / "origin" / "store")
     origin.root.parent.mkdir(exist_ok=True)
@@ -344,7 +344,7 @@ REMOTE: dict[str, Operation] = {"push": _push, "pull": _pull}
 
 def remote_campaign(folder: Path, points: int, seed: int, urls: Mapping[str, str]) -> list[Outcome]:
     """As `campaign`, for what goes to and comes from an account; in the end all of it is on both sides, and right."""
-    from stargazer.storage.pinata.transfer import push
+    from stargazer.storage.pinata.remote import push
 
     os.environ[ACCOUNT] = json.dumps(dict(urls))
     try:
@@ -454,7 +454,7 @@ def _temporaries(root: Path) -> list[Path]:
         *root.glob("tmp/*"),
         *root.glob("work/*"),
         *root.rglob(".new-*"),
-        *root.glob("index.sqlite.new-*"),
+        *root.glob("index.sqlite.new*"),
     ]
     return [path for path in found if path.suffix != ".part" or path.stat().st_size == 0]
 

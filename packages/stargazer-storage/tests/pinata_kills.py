@@ -27,8 +27,7 @@ from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.ledger.documents import now
 from stargazer.storage.pinata import PinataFile, upload
 from stargazer.storage.pinata.api import Patience, PinataApi
-from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.transfer import pull, push
+from stargazer.storage.pinata.remote import PinataRemote, pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
 if __package__:
@@ -50,9 +49,7 @@ def open_machine(root: Path, address: dict[str, str]) -> Store:
     api = PinataApi(
         address["jwt"], api=address["api"], uploads=address["uploads"], patience=Patience(attempts=1)
     )
-    return open_store(
-        root, remote=PinataRemote(api, gateway=address["gateway"], private_gateway=address["gateway"])
-    )
+    return open_store(root, remote=PinataRemote(api, gateway=address["gateway"]))
 
 
 def address_of(pinata: PinataProcess) -> dict[str, str]:

@@ -23,6 +23,4 @@ def make_store(root: Path, pinata: PinataEmulator | PinataProcess, **options: An
         patience=Patience(attempts=1),
         sleep=lambda seconds: None,
     )
-    return open_store(
-        root, remote=PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway, **options)
-    )
+    return open_store(root, remote=PinataRemote(api, gateway=pinata.gateway, **options))

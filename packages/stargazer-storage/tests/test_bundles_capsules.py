@@ -11,12 +11,12 @@ from stargazer.assets import Asset, AssetNotFoundError, FormatError
 from stargazer.assets.catalogue import Alignment, AlignmentIndex
 from stargazer.assets.provenance import Execution, ToolUse
 from stargazer.storage import bundles
-from stargazer.storage.bundles import Made, find_bundle
-from stargazer.storage.bundles.environment import (
+from stargazer.storage.bundles import (
     Environment,
+    Made,
     differences,
     environment_here,
-    parse_environment,
+    find_bundle,
     requirements,
 )
 from stargazer.storage.bundles.manifest import dump, parse
@@ -183,6 +183,7 @@ def test_requirements_are_what_pip_takes() -> None:
     ],
     ids=repr,
 )
-def test_an_environment_that_is_none_is_refused(wrong: object) -> None:
-    with pytest.raises(FormatError):
-        parse_environment(json.loads(json.dumps(wrong)), "the manifest")
+def test_an_environment_that_is_none_is_refused(history: History, tmp_path: Path, wrong: object) -> None:
+    body = json.loads(dump(capsule(history, tmp_path / "out").manifest))
+    with pytest.raises(FormatError, match="environment"):
+        parse(json.dumps({**body, "environment": wrong}).encode(), remote=True)

@@ -37,7 +37,7 @@ from stargazer.storage.changes import amend, retract
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.maintenance import fsck
 from stargazer.storage.store import Addition, Store
-from stargazer.storage.threads import each
+from stargazer.storage.threads import Interrupted, each, pause
 
 from .upkeep_store import lose_index
 
@@ -638,16 +638,19 @@ def test_news_comes_for_every_file(folder: Path, yours: Store) -> None:
 
 
 def test_an_interrupt_stops_running_jobs_and_begins_no_others() -> None:
-    stop, begun = threading.Event(), []
+    begun: list[int] = []
+    ended: list[int] = []
 
     def job(number: int) -> None:
         begun.append(number)
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.wait(10)
+        with pytest.raises(Interrupted):
+            pause(10)
+        ended.append(number)
 
     with pytest.raises(KeyboardInterrupt):
-        each(job, range(9), 1, "job", stop)
-    assert len(begun) == 1
+        each(job, range(9), 1, "job")
+    assert begun == ended == [0]
 
 
 def test_what_is_unexpected_in_a_job_is_raised() -> None:

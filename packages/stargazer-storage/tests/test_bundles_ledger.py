@@ -21,8 +21,7 @@ from stargazer.storage.ledger import memo
 from stargazer.storage.ledger.documents import Ledger, now
 from stargazer.storage.maintenance import fsck
 from stargazer.storage.pinata.api import PinataApi
-from stargazer.storage.pinata.remote import PinataRemote
-from stargazer.storage.pinata.transfer import pull, push
+from stargazer.storage.pinata.remote import PinataRemote, pull, push
 from stargazer.storage.store import Addition, Store, open_store
 
 from .lineage_store import imported, made
@@ -281,7 +280,7 @@ def test_a_strangers_bundle_is_foreign_for_everybody_who_uses_the_account(
 
     def member(name: str) -> Store:
         api = PinataApi(pinata.jwt, api=pinata.api, uploads=pinata.uploads)
-        remote = PinataRemote(api, gateway=pinata.gateway, private_gateway=pinata.gateway)
+        remote = PinataRemote(api, gateway=pinata.gateway)
         return open_store(tmp_path / name, remote=remote)
 
     made(theirs, "lab.count", "3", {"given": imported(theirs, "raw")}, run_key=KEY)

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from stargazer.assets import AssetNotFoundError, FormatError, IntegrityError, InvalidAssetError
 from stargazer.storage.bundles import find_bundle
 from stargazer.storage.bundles._fetch import check_entries, select
-from stargazer.storage.bundles.find import Lock, Pinned
-from stargazer.storage.bundles.manifest import LARGEST, dump, fill, parse
+from stargazer.storage.bundles.find import Lock
+from stargazer.storage.bundles.manifest import LARGEST, BundleFile, dump, fill, parse
 
 CID = "bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am"
 ENTRY: dict[str, Any] = {
@@ -210,21 +211,24 @@ def test_metadata_that_its_type_does_not_take_is_refused_by_name(
         check_entries(found.files)
 
 
+PINNED = BundleFile(name="x.fa", size=5, cid=CID, sha256=SHA256, keyvalues={})
+
+
 def test_a_lock_keeps_what_it_was_told(tmp_path: Path) -> None:
-    lock, pinned = Lock(tmp_path / "x.bundle.lock"), Pinned(CID, 5, {"sha256": SHA256})
+    lock = Lock(tmp_path / "x.bundle.lock")
 
-    lock.pin("x.fa", pinned)
-    lock.pin("x.fa", pinned)
+    lock.pin(PINNED)
+    lock.pin(PINNED)
 
-    assert lock.read() == {"x.fa": pinned}
+    assert lock.read() == {"x.fa": PINNED}
     assert json.loads(lock.path.read_bytes())["files"]["x.fa"] == {"cid": CID, "size": 5, "sha256": SHA256}
     with pytest.raises(IntegrityError, match=r"entry 'x.fa' is pinned as bafkreicys"):
-        lock.pin("x.fa", Pinned(CID.replace("reicy", "reidy"), 5, {"sha256": SHA256}))
+        lock.pin(attrs.evolve(PINNED, cid=CID.replace("reicy", "reidy")))
 
 
 def test_a_manifest_that_changed_since_it_was_locked_is_refused(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "x.bundle.lock")
-    lock.pin("x.fa", Pinned(CID, 5, {"sha256": SHA256}))
+    lock.pin(PINNED)
     same = parse(with_entry(cid=None, sha256=SHA256), remote=True)
     other = parse(with_entry(cid=None, sha256="cd" * 32), remote=True)
 

@@ -42,7 +42,9 @@ def client(request, tmp_path, monkeypatch):
         if request.param == "pinata down":
             pinata.stop()
             warnings.simplefilter("ignore")
-        yield PinataClient(Settings.load(), patience=Patience(attempts=1))
+        client = PinataClient(Settings.load())
+        client.store.remote.api.patience = Patience(attempts=1)
+        yield client
 
 
 def set_account(monkeypatch, pinata) -> None:

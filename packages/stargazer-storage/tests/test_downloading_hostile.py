@@ -14,9 +14,9 @@ import pytest
 from attrs import define, field
 from stargazer.assets import StorageError
 from stargazer.storage.cid import SumHasher
-from stargazer.storage.download import connections, fetch, http
+from stargazer.storage.download import fetch, http
 from stargazer.storage.download.fetch import Assembly, Part, fetch_file, fetch_object, open_part
-from stargazer.storage.download.http import Body, Patience, SourceError, Speed
+from stargazer.storage.download.http import Body, Patience, SourceError
 from stargazer.storage.download.sources import Gateway, Mirror
 from stargazer.storage.objects import Objects
 
@@ -56,7 +56,7 @@ def hosts() -> Iterator[Callable[..., Host]]:
 class Clock:
     now: float = 0.0
 
-    def __call__(self) -> float:
+    def monotonic(self) -> float:
         return self.now
 
 
@@ -82,13 +82,13 @@ class Cutting:
             raise SourceError("broke the connection", passing=True)
 
 
-def assembly(part: Part) -> Assembly[dict[str, str]]:
+def assembly(part: Part) -> Assembly[SumHasher]:
     """Of CONTENT; a source has 60 s, in which 4,096 bytes a second come."""
 
-    def judge(found: dict[str, str], size: int) -> None:
-        assert found == {"sha256": hashlib.sha256(CONTENT).hexdigest()}
+    def judge(hasher: SumHasher) -> None:
+        assert hasher.finish(SIZE) == {"sha256": hashlib.sha256(CONTENT).hexdigest()}
 
-    return Assembly("", part, lambda fd: SumHasher(fd, ["sha256"]), judge, SIZE)
+    return Assembly(part, lambda fd: SumHasher(fd, ["sha256"]), judge, size=SIZE)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_who_cuts_and_goes_on_too_slowly_has_a_budget_of_time(
 ) -> None:
     monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
-    monkeypatch.setattr(fetch, "Speed", lambda: Speed(clock))
+    monkeypatch.setattr(http, "time", clock)
     bad, good = Cutting(clock, count, seconds), Cutting(clock, SIZE, 1.0)
 
     with open_part(tmp_path / "part") as part:
-        assert assembly(part).bring([bad, good]) == []
-        assert part.head(SIZE) == CONTENT
+        assembly(part).bring([bad, good], "it could not be had")
+        assert part.path.read_bytes() == CONTENT
 
     assert len(bad.opened) <= most
     assert good.opened == [count * len(bad.opened)]  # what came before is not asked for again
@@ -113,11 +113,11 @@ def test_who_cuts_and_goes_on_too_slowly_has_a_budget_of_time(
 def test_who_cuts_and_is_fast_enough_is_asked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
-    monkeypatch.setattr(fetch, "Speed", lambda: Speed(clock))
+    monkeypatch.setattr(http, "time", clock)
     only = Cutting(clock, 5000, 1.0)
 
     with open_part(tmp_path / "part") as part:
-        assert assembly(part).bring([only]) == []
+        assembly(part).bring([only], "it could not be had")
 
     assert len(only.opened) == SIZE / 5000
 
@@ -127,13 +127,14 @@ def test_alone_a_source_that_is_too_slow_is_said_to_be(
 ) -> None:
     monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     clock = Clock()
-    monkeypatch.setattr(fetch, "Speed", lambda: Speed(clock))
+    monkeypatch.setattr(http, "time", clock)
 
     with open_part(tmp_path / "part") as part:
-        (fault,) = assembly(part).bring([Cutting(clock, 10, 30.0)])
+        with pytest.raises(
+            StorageError, match="it could not be had: the one that cuts is too slow: 20 bytes in 60 s"
+        ):
+            assembly(part).bring([Cutting(clock, 10, 30.0)], "it could not be had")
         assert part.size == 60  # two connections in each of three rounds; the next call goes on there
-
-    assert str(fault.error) == "is too slow: 20 bytes in 60 s"
 
 
 def drip(data: bytes) -> Callable[[Request], None]:
@@ -182,7 +183,7 @@ def test_who_drips_is_left_for_the_next_source(
     hosts: Callable[..., Host], store: Objects, cid: str, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
     monkeypatch.setattr(http, "SPEED_SECONDS", 0.3)
-    monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.3)
+    monkeypatch.setattr(http, "SILENT_SECONDS", 0.5)
     bad, good = hosts(answer), hosts()
 
     fetch_object(cid, [Mirror(f"{bad.url}/x"), Mirror(f"{good.url}/x")], store)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import LEAF_SIZE, compute_cid
-from stargazer.storage.download import connections, fetch, http
+from stargazer.storage.download import fetch, http
 from stargazer.storage.download.fetch import fetch_object
 from stargazer.storage.download.http import Patience
 from stargazer.storage.download.sources import Gateway, LocalFile, Mirror, Source
@@ -330,7 +330,6 @@ def test_who_is_slow_on_purpose_is_left(
 ) -> None:
     monkeypatch.setattr(http, "SILENT_SECONDS", 0.3)
     monkeypatch.setattr(http, "SPEED_SECONDS", 1.0)
-    monkeypatch.setattr(connections, "HEADERS_SECONDS", 0.6)
     monkeypatch.setattr(fetch, "MOST_CUTS", 1)
     monkeypatch.setattr(fetch, "PATIENCE", Patience(attempts=1))
     content = content_of(20_000)

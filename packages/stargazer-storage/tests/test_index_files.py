@@ -127,18 +127,20 @@ def test_a_damaged_index_is_moved_aside_and_a_new_one_made(path):
     with pytest.raises(IndexDamaged):
         everything(path)
 
-    assert set_aside(path) == Path(f"{path}.damaged-1")
+    quarantine = path.parent / "quarantine"
+    assert set_aside(path, quarantine) == quarantine / f"{path.name}-1"
     assert everything(path) == []
-    assert Path(f"{path}.damaged-1").stat().st_size == 5000
+    assert (quarantine / f"{path.name}-1").stat().st_size == 5000
     os.truncate(path, 0)
-    assert set_aside(path) == Path(f"{path}.damaged-2")
-    assert set_aside(path) is None
+    assert set_aside(path, quarantine) == quarantine / f"{path.name}-2"
+    assert set_aside(path, quarantine) is None
 
 
 # --- deleted or replaced while it is open
 
 OTHER = """
 import os, shutil, sys
+from pathlib import Path
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import set_aside
 from tinydb import where
@@ -151,7 +153,7 @@ elif action == "delete all":
 elif action == "delete folder":
     shutil.rmtree(os.path.dirname(path))
 elif action == "set aside":
-    assert set_aside(path)
+    assert set_aside(Path(path), Path(path).parent / "quarantine")
 elif action == "replace":
     with Index(path + ".other") as other:
         other.insert_multiple({"id": f"other-{n}"} for n in range(100))
@@ -217,7 +219,7 @@ def test_a_writer_goes_on_in_each_new_index(path):
         for _ in range(15):
             for _ in range(3):
                 acknowledged = int(child.stdout.readline())
-            asides.append(set_aside(path))
+            asides.append(set_aside(path, path.parent / "quarantine"))
     finally:
         child.kill()
         acknowledged = max([acknowledged, *map(int, child.stdout.read().split("\n")[:-1])])
@@ -235,9 +237,10 @@ def test_a_writer_goes_on_in_each_new_index(path):
 
 def test_what_a_killed_maker_left_is_no_index(path):
     path.parent.mkdir()
-    Path(f"{path}.new-0123").write_bytes(b"half made")
+    Path(f"{path}.new").write_bytes(b"half made")
     Path(f"{path}-wal").write_bytes(b"of an older one" * 1000)
     assert everything(path) == []
+    assert not Path(f"{path}.new").exists()
 
 
 # --- where it lies

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage import objects
-from stargazer.storage.cid import LEAF_SIZE, UNIXFS_V1_2025, compute_cid
+from stargazer.storage.cid import LEAF_SIZE, PROFILES, compute_cid
 from stargazer.storage.objects import Objects, StoredObject, Stray
 
 SIZE = LEAF_SIZE + 77
@@ -84,8 +84,8 @@ def test_what_is_no_finished_file_is_not_kept(store, tmp_path, original):
 
 
 def test_an_object_of_another_layout_verifies(store):
-    path = made(store.work, "foreign", 3 * UNIXFS_V1_2025.leaf_size + 1)
-    cid = compute_cid(path, UNIXFS_V1_2025)
+    path = made(store.work, "foreign", 3 * PROFILES[-1].leaf_size + 1)
+    cid = compute_cid(path, PROFILES[-1])
 
     kept = store.keep(path, cid)
 

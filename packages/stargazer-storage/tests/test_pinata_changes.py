@@ -9,7 +9,7 @@ import pytest
 from stargazer.assets import AssetNotFoundError, IpFile, Reference, StorageError, record_id
 from stargazer.storage.changes import amend, retract
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.transfer import pull, push
+from stargazer.storage.pinata.remote import pull, push
 from stargazer.storage.store import Addition
 
 from .pinata_store import make_store

@@ -12,7 +12,7 @@ import pytest
 from stargazer.assets.catalogue import QcReport
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import upload
-from stargazer.storage.pinata.transfer import push
+from stargazer.storage.pinata.remote import push
 from stargazer.storage.store import Addition
 
 from .pinata_kills import address_of, open_machine
@@ -25,7 +25,7 @@ import json, os, signal, sys
 from pathlib import Path
 from {module} import open_machine
 from stargazer.storage.pinata import upload
-from stargazer.storage.pinata.transfer import push
+from stargazer.storage.pinata.remote import push
 upload.TUS_ABOVE, upload.CHUNK, upload._SMALLEST = 100_000, {chunk}, {chunk} // 4
 store, last = open_machine(Path(sys.argv[1]), json.loads(sys.argv[2])), int(sys.argv[3])
 def progress(name, done, total):

@@ -24,7 +24,7 @@ from stargazer.storage.cid import compute_cid
 from stargazer.storage.client import LocalStorageClient
 from stargazer.storage.lineage import why
 from stargazer.storage.maintenance._fsck import fsck
-from stargazer.storage.pinata.transfer import account_of, pull, push
+from stargazer.storage.pinata.remote import account_of, pull, push
 from stargazer.storage.pinata.upload import Upload
 from stargazer.storage.store import Addition, open_store
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
+from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.pinata import PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.upload import Upload
@@ -92,22 +92,6 @@ def test_the_network_is_always_said(
 
 def test_no_keyvalues_is_no_keyvalues(upload: Callable[..., PinataFile]) -> None:
     assert upload(keyvalues={}).keyvalues == {}
-
-
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"keyvalues": {str(number): "" for number in range(11)}}, InvalidAssetError),
-        ({"keyvalues": {"lane": 3}}, InvalidAssetError),
-    ],
-)
-def test_what_pinata_refuses_is_refused_before_a_byte_is_sent(
-    change: dict[str, Any], error: type[Exception], upload: Callable[..., PinataFile], pinata: PinataEmulator
-) -> None:
-    with pytest.raises(error):
-        upload(**change)
-
-    assert pinata.requests == []
 
 
 def test_a_file_too_large_is_refused_before_a_byte_is_sent(

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from stargazer.assets import InvalidAssetError
-from stargazer.storage.download.http import SourceError, anywhere, never, open_url, same_site, without_secrets
+from stargazer.storage.download import sources
+from stargazer.storage.download.http import SourceError, open_url, refusal, without_secrets
 from stargazer.storage.download.sources import (
     Gateway,
     LocalFile,
@@ -95,26 +96,29 @@ def test_secrets_are_left_out_of_names(url: str, shown: str) -> None:
     ],
 )
 def test_a_gateway_stays_on_its_site(there: str, fine: bool) -> None:
-    assert (same_site(urlsplit("https://gateway.example/ipfs/x"), urlsplit(there)) == "") is fine
+    first = urlsplit("https://gateway.example/ipfs/x")
+    assert (refusal(first, first, urlsplit(there), same=True) == "") is fine
 
 
 def test_a_gateway_may_turn_to_encryption() -> None:
-    assert same_site(urlsplit("http://gateway.example/x"), urlsplit("https://gateway.example/x")) == ""
+    first = urlsplit("http://gateway.example/x")
+    assert refusal(first, first, urlsplit("https://gateway.example/x"), same=True) == ""
 
 
 @pytest.mark.parametrize(
     "there", ["127.0.0.1", "localhost", "10.1.2.3", "169.254.169.254", "[::1]", "[fd00::1]"]
 )
 def test_nobody_public_leads_into_a_private_network(there: str) -> None:
-    assert anywhere(urlsplit("https://93.184.216.34/a"), urlsplit(f"https://{there}/a"))
-    assert anywhere(urlsplit("http://127.0.0.1/a"), urlsplit(f"http://{there}/a")) == ""
-    assert anywhere(urlsplit(f"https://{there}/a"), urlsplit("https://93.184.216.34/a")) == ""
+    public, private = urlsplit("https://93.184.216.34/a"), urlsplit(f"https://{there}/a")
+    loopback = urlsplit("http://127.0.0.1/a")
+    assert refusal(public, public, private, same=False) == "an address of a private network"
+    assert refusal(loopback, loopback, private, same=False) == ""
+    assert refusal(private, private, public, same=False) == ""
 
 
 def test_encryption_is_not_given_up() -> None:
-
     first, here = urlsplit("https://93.184.216.34/a"), urlsplit("https://93.184.216.34/b")
-    assert never(first, here, urlsplit("http://93.184.216.34/c")) == "without encryption"
+    assert refusal(first, here, urlsplit("http://93.184.216.34/c"), same=False) == "without encryption"
 
 
 def test_the_token_goes_to_the_gateway_alone() -> None:
@@ -133,9 +137,16 @@ def test_the_token_goes_to_the_gateway_alone() -> None:
         gateway.close()
 
 
-def test_the_token_is_not_sent_unencrypted() -> None:
-    assert Gateway("http://example.org", "hush")._headers() == {}
-    assert Gateway("https://example.org", "hush")._headers() != {}
+@pytest.mark.parametrize(("scheme", "sent"), [("http", {}), ("https", {"x-pinata-gateway-token": "hush"})])
+def test_the_token_is_not_sent_unencrypted(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, sent: dict[str, str]
+) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(sources, "open_url", lambda url, *, headers, **_: asked.append(headers))
+
+    Gateway(f"{scheme}://example.org", "hush").open(CID, 0)
+
+    assert asked == [sent]
 
 
 def test_cookies_are_not_kept_and_compression_not_asked_for() -> None:

@@ -39,7 +39,8 @@ def run(store: Store, name: str, *inputs: IpFile, task: str = "t", tool: str = "
 
 def names(store: Store, found: Stale) -> list[str]:
     """The samples of the files that were made, oldest first."""
-    return [record.keyvalues["sample"] for cid in found.cids for record in store.query({"cid": cid})]
+    cids = dict.fromkeys(cid for run in found.runs for cid in run.outputs)
+    return [record.keyvalues["sample"] for cid in cids for record in store.query({"cid": cid})]
 
 
 def test_exactly_the_descendants_of_a_file_are_found(store):
@@ -139,4 +140,4 @@ def test_as_a_plain_walk_says(tmp_path_factory, seed):
         files.append(made)
 
     for cid, expected in after.items():
-        assert set(stale(store, cid).cids) == expected
+        assert {made for run in stale(store, cid).runs for made in run.outputs} == expected

@@ -57,7 +57,8 @@ def lab(tmp_path, monkeypatch) -> Iterator[Callable[..., types.ModuleType]]:
 
 def digest_of(module: types.ModuleType, name: str = "task") -> Digest:
     package = module.__name__.partition(".")[0]
-    return code_digest(getattr(module, name), package, (f"{package}.runner",))
+    function = getattr(module, name)
+    return code_digest(getattr(function, "func", function), package, (f"{package}.runner",))
 
 
 @pytest.fixture

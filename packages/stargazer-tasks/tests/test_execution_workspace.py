@@ -24,9 +24,10 @@ from stargazer.assets.catalogue import (
     SequenceDict,
 )
 from stargazer.storage import Store, get_client
+from stargazer.storage.maintenance import remove_tree
 from stargazer.tasks.execution import AssetEnvironment, pack, workspace
 from stargazer.tasks.execution._workspace import open_workspace, sweep
-from stargazer.tasks.execution.archives import remove_tree, unpacked
+from stargazer.tasks.execution.archives import unpacked
 
 env = AssetEnvironment(name="places")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import ToolError
-from stargazer.tasks.tools import Command, Pipeline, ResolvedTool, Session, Tool, expect, use_session
+from stargazer.tasks.tools import Command, ResolvedTool, Session, Tool, expect, use_session
 
 python = Tool("py", ())
 ODD_NAMES = ["a b.txt", 'it\'s "quoted".txt', "new\nline.txt", "zürich-日本.txt", "-o", "$HOME;`id`.txt", "*"]
@@ -24,14 +24,14 @@ def session(tmp_path: Path):
         yield session
 
 
-def run(command: Command | Pipeline):
+def run(command: Command):
     async def main():
         return await command
 
     return asyncio.run(main())
 
 
-def text(command: Command | Pipeline) -> str:
+def text(command: Command) -> str:
     return asyncio.run(command.text())
 
 
@@ -155,9 +155,9 @@ def test_the_log_says_which_stage_speaks(session: Session):
 
 
 def test_output_without_a_newline_reaches_log_and_tail(session: Session):
-    completed = run(script("import sys; sys.stderr.buffer.write(b'\\xff' + b'x' * 200_000)"))
+    said = run(script("import sys; sys.stderr.buffer.write(b'\\xff' + b'x' * 200_000)"))
 
-    assert completed.stderr_tail == "x" * len(completed.stderr_tail)
+    assert said == "x" * len(said)
     assert session.log.read_text(errors="replace").count("x") >= 200_000
 
 
@@ -181,13 +181,6 @@ def test_a_failing_tool_is_an_error_that_puts_the_useful_line_first(session: Ses
     assert lines[0] == "py failed with exit status 3: [E::open] no such file: x"
     assert lines[1].startswith("  command: py -c ")
     assert str(session.log) in lines[-1]
-
-
-def test_a_tool_can_say_which_line_is_useful(session: Session):
-    picky = Tool("py", (), useful_line=lambda said: f"picked from {len(said.splitlines())}")
-
-    with pytest.raises(ToolError, match=r"exit status 1: picked from 2"):
-        run(picky("-c", "import sys; sys.exit('a\\nb')"))
 
 
 def test_a_tool_killed_by_a_signal_is_named(session: Session):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import ToolError
 from stargazer.tasks import bcftools, samtools
-from stargazer.tasks.tools import Command, Pipeline, Session, expect, use_session
+from stargazer.tasks.tools import Command, Session, expect, use_session
 
 REFERENCE = (
     "ACGTTGCATGCCATGACTGACTTAGGCATCGATTACGGCATTACGGATCCATTGCAAGTCCGATTTACGCAATGCCGTAAGCTAGCTTACGGATCAGT"
@@ -43,14 +43,14 @@ def session(tmp_path: Path):
         yield session
 
 
-def run(command: Command | Pipeline) -> None:
+def run(command: Command) -> None:
     async def main() -> None:
         await command
 
     asyncio.run(main())
 
 
-def text(command: Command | Pipeline) -> str:
+def text(command: Command) -> str:
     return asyncio.run(command.text())
 
 

@@ -9,7 +9,7 @@ __all__ = ["has_secrets", "hidden", "is_address", "without_secrets"]
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,30}:/[^\s\"<>`]+")
 _QUERY = re.compile(r"(?<=[\w/.~%-])\?[A-Za-z][\w.%-]{0,100}=[^\s'\"`)]*")
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+")
-_CLOSING = re.compile(r"[]'.,:;)}!]*$")
+_CLOSING = "]'.,:;)}!"  # of the sentence around a URL
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]*\]|[^:\[\]]*)(:[0-9]+)?")
 
 
@@ -45,7 +45,5 @@ def has_secrets(text: str) -> bool:
 
 
 def _shown(match: re.Match[str]) -> str:
-    url = match[0]
-    closing = _CLOSING.search(url)
-    cut = closing.start() if closing else len(url)
-    return without_secrets(url[:cut]) + url[cut:]
+    url = match[0].rstrip(_CLOSING)
+    return without_secrets(url) + match[0][len(url) :]

@@ -20,8 +20,8 @@ def describe_missing(kind: str, filters: Mapping[str, Any], others: Sequence[Any
     asked = _asked(kind, filters)
     if not others:
         return f"no {asked}: the store holds no {kind} at all; add one with `stargazer add FILE asset={kind} ...`"
-    lines = [f"  {_line(asset, asset.fields())}" for asset in others[:SHOWN]]
-    return "\n".join([f"no {asked}; the store holds {len(others)} {kind}:", *lines, *_rest(others)])
+    lines = [f"  {_line(asset, asset.fields())}" for asset in others[:SHOWN]] + _rest(others)
+    return "\n".join([f"no {asked}; the store holds {len(others)} {kind}:", *lines])
 
 
 async def describe_ambiguous(
@@ -45,19 +45,15 @@ async def describe_ambiguous(
 
 
 def _asked(kind: str, filters: Mapping[str, Any]) -> str:
-    pairs = [
-        f"{name}={value.cid if hasattr(value, 'asset_key') else value}" for name, value in filters.items()
-    ]
-    return " ".join([kind, *pairs])
+    values = {name: value.cid if hasattr(value, "asset_key") else value for name, value in filters.items()}
+    return " ".join([kind, *(f"{name}={value}" for name, value in values.items())])
 
 
 def _separating(found: Sequence[Any], differing: Iterable[str]) -> str:
     """The first filter that selects one of these assets alone; by a field if that can be, else by CID."""
     for name in [*differing, "cid", "provenance_cid"]:
-        texts = [
-            [_text(member) for member in listed(getattr(asset, name)) if member is not None]
-            for asset in found
-        ]
+        values = [listed(getattr(asset, name)) for asset in found]
+        texts = [[_text(member) for member in members if member is not None] for members in values]
         for text in sorted({member for members in texts for member in members}):
             if sum(text in members for members in texts) == 1:
                 return f"{name}={text}"

@@ -200,15 +200,12 @@ def header_text(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> N
     plain = "".join(character for character in value if character not in hidden).strip()
     write = f"write {shlex.quote(f'{attribute.name}={plain}')}" if plain else "give a name that can be seen"
     if hidden:
+        name = f"U+{ord(hidden[0]):04X} ({unicodedata.name(hidden[0], 'a control character')})"
         raise InvalidAssetError(
-            f"{title}: expected text that can be seen, got {value!r} with {_named(hidden[0])}; {write}"
+            f"{title}: expected text that can be seen, got {value!r} with {name}; {write}"
         )
     if value != value.strip():
         raise InvalidAssetError(f"{title}: expected text without blanks at its ends, got {value!r}; {write}")
-
-
-def _named(character: str) -> str:
-    return f"U+{ord(character):04X} ({unicodedata.name(character, 'a control character')})"
 
 
 def not_negative(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:

@@ -106,9 +106,8 @@ class Asset:
         if self.provenance_cid:
             pairs["provenance_cid"] = self.provenance_cid
         if len(pairs) > MAX_KEYVALUES and self.record is None:
-            title = self.asset_key or "asset"
             raise InvalidAssetError(
-                f"{title}: {len(pairs)} metadata pairs, at most {MAX_KEYVALUES} can be stored"
+                f"{self.asset_key or 'asset'}: {len(pairs)} metadata pairs, at most {MAX_KEYVALUES} can be stored"
             )
         return pairs
 
@@ -131,10 +130,8 @@ class Asset:
                     raise InvalidAssetError(f"{cls.asset_key}: {key}: {error}") from None
             else:
                 raise InvalidAssetError(unknown_key(cls, key))
-        missing = [
-            name for name, field in fields.items() if field.default is attrs.NOTHING and name not in values
-        ]
-        if missing:
+        required = [name for name, field in fields.items() if field.default is attrs.NOTHING]
+        if missing := [name for name in required if name not in values]:
             needed = " ".join(f"{name}=..." for name in missing)
             raise InvalidAssetError(f"{cls.asset_key} needs {', '.join(missing)}: give {needed}")
         try:
@@ -151,9 +148,8 @@ class Asset:
         try:
             kind = cls if cls.asset_key and cls.asset_key == key else asset_class(key)
         except (InvalidAssetError, TypeError):  # said once, not of every record
-            warnings.warn(
-                f"unknown asset type {key!r}: what is registered as that is read untyped", stacklevel=2
-            )
+            said = f"unknown asset type {key!r}: what is registered as that is read untyped"
+            warnings.warn(said, stacklevel=2)
             return cls.untyped(record)
         try:
             return kind.from_keyvalues(record.keyvalues, cid=record.cid, path=record.path, record=record)

@@ -34,9 +34,8 @@ class Query:
     def __init__(self, asset: str | Iterable[str] | None, filters: Mapping[str, Any]):
         refuse_forbidden()
         load_asset_types()
-        keys = list(
-            dict.fromkeys([asset] if isinstance(asset, str) else REGISTRY if asset is None else asset)
-        )
+        named = [asset] if isinstance(asset, str) else REGISTRY if asset is None else asset
+        keys = list(dict.fromkeys(named))
         classes = [REGISTRY[key] for key in keys if key in REGISTRY]
         self._named = filters
         self._undeclared = [key for key in keys if key not in REGISTRY]
@@ -50,9 +49,7 @@ class Query:
             if all(knows(cls, name) for name in filters):
                 try:
                     self._filters.append(Filters(cls, filters))
-                except (
-                    InvalidAssetError
-                ) as error:  # of several types, one may take a value that another does not
+                except InvalidAssetError as error:  # one type may take a value that another does not
                     refusals.append(error)
         if refusals and not self._filters:
             raise refusals[0]
@@ -99,6 +96,5 @@ def _refuse_unknown(classes: list[type[Asset]], filters: Iterable[str], named: s
     for name in filters:
         if not any(knows(cls, name) for cls in classes):
             kinds = f"none of {named}" if named else "no asset type"
-            raise InvalidAssetError(
-                unknown_key(classes[0], name) if len(classes) == 1 else f"{kinds} has a field {name!r}"
-            )
+            several = f"{kinds} has a field {name!r}"
+            raise InvalidAssetError(unknown_key(classes[0], name) if len(classes) == 1 else several)

@@ -84,9 +84,8 @@ def export_results(
         if os.path.lexists(path) and not _holds(path, record) and path not in unchanged
     ]
     if in_way:
-        names = ", ".join(repr(path.name) for path in in_way[:SHOWN]) + (
-            " ..." if len(in_way) > SHOWN else ""
-        )
+        more = " ..." if len(in_way) > SHOWN else ""
+        names = ", ".join(repr(path.name) for path in in_way[:SHOWN]) + more
         raise StorageError(
             f"in the way in {str(folder)!r}: {names}, which no run has put there, or which was changed since; nothing "
             "was copied: move that away, or name another folder (the results are in the store: run it again, nothing "
@@ -145,10 +144,8 @@ def _named(
     for asset in sorted(assets, key=_accompanies):
         if path := place(asset, folder / _file_name(asset, store)):
             for companion in asyncio.run(asset.companions()):
-                accompanies = _accompanies(companion)
-                place(
-                    companion, companion.path_beside(path) if accompanies else folder / _own_name(companion)
-                )
+                own = folder / _own_name(companion)
+                place(companion, companion.path_beside(path) if _accompanies(companion) else own)
     return list(found.values())
 
 
@@ -242,7 +239,9 @@ def human_stem(asset: Asset) -> str:
     elif asset.asset_key != "reference" or not words:
         words += [str(kind)] if asset.asset_key == "variants" and kind not in (None, "calls") else []
         words.append(asset.asset_key or "file")
-        words += _unfinished(asset)
+        # calls on the way to filtered ones: a word that keeps their names apart
+        if isinstance(asset, Variants) and kind == "calls" and asset.caller and not asset.filtered:
+            words.append("normalised" if asset.normalised else "raw")
     title = ".".join(words)
     stem = re.sub(r"[/\\\x00-\x1f\x7f]", "_", title).lstrip(".-") or "file"
     if len(stem.encode()) <= MAX_STEM:
@@ -260,13 +259,6 @@ def _one_name(samples: Sequence[str]) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _unfinished(asset: Asset) -> list[str]:
-    """What calls are that were made on the way to filtered ones: a word that keeps their names apart."""
-    if not isinstance(asset, Variants) or asset.kind != "calls" or asset.filtered or not asset.caller:
-        return []
-    return ["normalised" if asset.normalised else "raw"]
 
 
 def _accompanies(asset: Asset) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 from stargazer import storage
 from stargazer.assets import FormatError
-from stargazer.assets.formats import GZIP, Record, in_order, name_of, read_fastq, template_name
+from stargazer.assets.formats import Record, in_order, name_of, opened, read_fastq, template_name
 
 __all__ = ["split"]
 
@@ -24,31 +23,20 @@ def split(path: Path, folder: Path) -> tuple[Path, Path]:
         FormatError: it is no FASTQ, damaged, or not interleaved.
     """
     first, second = (folder / name for name in storage.names_of_mates(path.name))
-    try:
-        with (
-            gzip.open(path) if _is_gzip(path) else open(path, "rb") as file,
-            open(first, "wb") as one,
-            open(second, "wb") as two,
-            gzip.GzipFile("", "wb", LEVEL, one, mtime=0) as ones,
-            gzip.GzipFile("", "wb", LEVEL, two, mtime=0) as twos,
-        ):
-            reads = read_fastq(file, path.name)
-            for number, one_read in enumerate(reads):
-                pair = [one_read, *islice(reads, 1)]
-                for out, (line, bases, qualities) in zip(
-                    (ones, twos), _mates(path.name, number, pair), strict=True
-                ):
-                    out.write(b"@%b\n%b\n+\n%b\n" % (line, bases, qualities))
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FormatError(
-            f"{path.name!r} is a truncated or damaged gzip file: {error}; copy it again"
-        ) from None
+    with (
+        opened(path) as file,
+        open(first, "wb") as one,
+        open(second, "wb") as two,
+        gzip.GzipFile("", "wb", LEVEL, one, mtime=0) as ones,
+        gzip.GzipFile("", "wb", LEVEL, two, mtime=0) as twos,
+    ):
+        reads = read_fastq(file, path.name)
+        for number, one_read in enumerate(reads):
+            pair = [one_read, *islice(reads, 1)]
+            mates = _mates(path.name, number, pair)
+            for out, (line, bases, qualities) in zip((ones, twos), mates, strict=True):
+                out.write(b"@%b\n%b\n+\n%b\n" % (line, bases, qualities))
     return first, second
-
-
-def _is_gzip(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(len(GZIP)) == GZIP
 
 
 def _mates(title: str, number: int, pair: Sequence[Record]) -> Sequence[Record]:

@@ -35,12 +35,11 @@ def notices(store: Store, records: Sequence[IpFile], began: str) -> list[str]:
             lines.append(f"already registered: {record.name} as {_what(record)}")
         else:
             lines += _elsewhere(store, record) or _same_reads(store, record)
-        if record.keyvalues.get("asset") == "reference":
+        kind = record.keyvalues.get("asset")
+        if kind == "reference":
             doubtful += _same_build(store, record) + _ambiguity(record)
-        if record.keyvalues.get("asset") == "r1":
-            doubtful += _same_lane(store, record)
-        if record.keyvalues.get("asset") == "r2":
-            doubtful += _parted(store, record)
+        doubtful += _same_lane(store, record)
+        doubtful += _parted(store, record) if kind == "r2" else []
     return list(dict.fromkeys(doubtful)) + lines
 
 
@@ -48,8 +47,7 @@ def amended_notices(store: Store, records: Sequence[IpFile]) -> list[str]:
     """A line for reads that were amended and now lack their mates, or share a lane with others."""
     lines: list[str] = []
     for record in records:
-        lines += _parted(store, record)
-        lines += _same_lane(store, record) if record.keyvalues.get("asset") == "r1" else []
+        lines += _parted(store, record) + _same_lane(store, record)
     return list(dict.fromkeys(lines))
 
 
@@ -121,15 +119,12 @@ def _same_build(store: Store, record: IpFile) -> list[str]:
     """Whether workflows that look for the reference of this build would find several."""
     build = record.keyvalues.get("build", "")
     references = store.query({"asset": "reference"})  # they are few: it is one look-up
-    others = [
-        other for other in references if other.keyvalues.get("build", "") == build and other.id != record.id
-    ]
-    if not others:
-        return []
     return [
         f"note: there is another reference build={build}; workflows need exactly one: "
-        f"`stargazer rm {others[0].id}` takes the other back"
-    ]
+        f"`stargazer rm {other.id}` takes the other back"
+        for other in references
+        if other.keyvalues.get("build", "") == build and other.id != record.id
+    ][:1]
 
 
 def _ambiguity(record: IpFile) -> list[str]:
@@ -154,25 +149,22 @@ def _contradicts(record: IpFile, other: IpFile) -> bool:
 
 
 def _same_lane(store: Store, record: IpFile) -> list[str]:
-    """Whether the sample has other reads of the same library and lane, which is most often none."""
+    """Whether the sample of first reads has others of the same library and lane, which is most often none."""
+    if record.keyvalues.get("asset") != "r1":
+        return []
     from stargazer.workflows import fullest, to_be_named
 
     of_sample = {"sample": record.keyvalues.get("sample", "")}
     first = fullest(_reads(R1, store.query({"asset": "r1", **of_sample})))
-    same = [
-        r1
-        for r1 in first
-        if all(getattr(r1, key) == record.keyvalues.get(key) for key in ("library", "lane"))
-    ]
+    lane_of = record.keyvalues.get("library"), record.keyvalues.get("lane")
+    same = [r1 for r1 in first if (r1.library, r1.lane) == lane_of]
     if len(same) < 2:
         return []
     lane = f"lane {same[0].lane!r}" if same[0].lane else "no lane"
-    begins = f"note: sample {same[0].sample!r}, {lane}"
-    if len(same) > FEW:
-        said = f"{len(same)} r1 files: give each pair a lane of its own, `stargazer amend R1 R2 lane=L001`, and so on"
-        return [f"{begins}: {said}"]
-    said = to_be_named(same, first, fullest(_reads(R2, store.query({"asset": "r2", **of_sample}))))
-    return [f"{begins}: {said}"]
+    said = f"{len(same)} r1 files: give each pair a lane of its own, `stargazer amend R1 R2 lane=L001`, and so on"
+    if len(same) <= FEW:
+        said = to_be_named(same, first, fullest(_reads(R2, store.query({"asset": "r2", **of_sample}))))
+    return [f"note: sample {same[0].sample!r}, {lane}: {said}"]
 
 
 def _reads(kind: type[Reads], records: Sequence[IpFile]) -> list[Reads]:

@@ -7,13 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer import assets
-from stargazer.storage import maintenance
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage import Store
 
-__all__ = ["as_dict", "evicted", "find_records"]
+__all__ = ["as_dict", "find_records"]
 
 
 def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
@@ -47,27 +46,13 @@ def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpF
 def _refuse_unknown(keys: Iterable[str]) -> None:
     """Refuse a key that no type has, with the nearest that one has."""
     assets.load_asset_types()
-    known = {name for cls in assets.REGISTRY.values() for name in cls.fields()} | {
-        "cid",
-        "provenance_cid",
-        "id",
-        "asset",
-        "superseded",
-    }
+    fields = {name for cls in assets.REGISTRY.values() for name in cls.fields()}
+    known = sorted(fields | {"cid", "provenance_cid", "id", "asset", "superseded"})
     for key in keys:
         if key not in known:
-            near = difflib.get_close_matches(key, sorted(known), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise assets.InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
-
-
-def evicted(store: Store) -> set[str]:
-    """The CIDs of the bytes that were evicted and did not come back; read it before records are asked for."""
-    if not store.exists():
-        return set()
-    with store.index.reading() as connection:
-        dropped = maintenance.evicted(connection)
-    return {cid for cid in dropped if store.objects.stat(cid) is None}
 
 
 def as_dict(record: IpFile, dropped: Collection[str] = ()) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-__all__ = ["DEPTH", "VALUES", "JsonError", "parse", "shortened", "valid_text"]
+__all__ = ["VALUES", "JsonError", "parse", "shortened", "valid_text"]
 
 DEPTH = 32  # of lists and objects in one another
 VALUES = 200_000  # in one text, so that what it becomes in memory is bounded too
+HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair
 SHOWN = 200  # characters of what was given that an error repeats
 
 
@@ -69,18 +71,9 @@ def shortened(value: Any) -> str:
 
 def valid_text(text: str) -> bool:
     """Whether a text can be written as UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return HALF.search(text) is None
 
 
 def _deeper(value: Any, depth: int) -> bool:
-    level = [value]
-    while level := [node for node in level if isinstance(node, dict | list)]:
-        if depth == 0:
-            return True
-        depth -= 1
-        level = [member for node in level for member in (node.values() if isinstance(node, dict) else node)]
-    return False
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return members is not None and (depth == 0 or any(_deeper(member, depth - 1) for member in members))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from stargazer.mcp.messages import HEAD, LINE, TAIL, Message, Refused, read_message
+from stargazer.mcp.messages import HEAD, LINE, TAIL, Refused, read_message
 
 __all__ = ["Wire", "guarded_stdio"]
 
@@ -100,18 +100,13 @@ class Wire:
             for answer in refused.answers:
                 self._write(json.dumps(answer).encode() + b"\n")
             return
-        self._expect(message)
-        self._server.sendall(message.line + b"\n")
-
-    def _expect(self, message: Message) -> None:
-        """Note an answer that has to come, or one that will not."""
         if message.cancelled is not None:
             self._forget(message.cancelled)
-        if message.id is None or message.method in {None, *ENDLESS}:
-            return
-        self._wait(lambda: len(self._waiting) < WAITING)
-        with self._changed:
-            self._waiting.append(message.id)
+        if message.id is not None and message.method not in {None, *ENDLESS}:  # an answer has to come
+            self._wait(lambda: len(self._waiting) < WAITING)
+            with self._changed:
+                self._waiting.append(message.id)
+        self._server.sendall(message.line + b"\n")
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         with self._changed:
@@ -143,22 +138,16 @@ def lines(read: Callable[[], bytes]) -> Iterator[tuple[bytes, int]]:
     """Lines with their lengths; of a line of more than `LINE` bytes the first and the last ones."""
     kept, size = bytearray(), 0
     while chunk := read():
-        *ends, rest = chunk.split(b"\n")
-        for part in ends:
-            size += _keep(kept, part)
-            yield bytes(kept), size
-            kept.clear()
-            size = 0
-        size += _keep(kept, rest)
+        for number, part in enumerate(chunk.split(b"\n")):
+            if number:  # a line has ended before it
+                yield bytes(kept), size
+                kept, size = bytearray(), 0
+            kept += part
+            size += len(part)
+            if len(kept) > LINE:
+                del kept[HEAD:-TAIL]
     if kept:
         yield bytes(kept), size
-
-
-def _keep(kept: bytearray, part: bytes) -> int:
-    kept += part
-    if len(kept) > LINE:
-        del kept[HEAD:-TAIL]
-    return len(part)
 
 
 def _answer(line: bytes) -> dict[str, Any] | None:

@@ -14,20 +14,17 @@ import re
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from stargazer.assets import FormatError, StorageError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "TEST_CID_V1", "UNIXFS_V0_2015",
-           "UNIXFS_V1_2025", "CidHasher", "Hasher", "Profile", "SumHasher", "cid_from_leaves", "cid_text",
-           "compute_cid", "compute_cid_like", "fits_another_profile", "hash_file", "is_block", "is_cid",
-           "normal"]  # fmt: skip
-
-T = TypeVar("T")
+__all__ = ["BLOCK_SIZE", "DAG_PB", "LEAF_SIZE", "PINATA", "PROFILES", "RAW", "READ", "CidHasher", "Profile",
+           "SumHasher", "Tree", "cid_text", "compute_cid", "compute_cid_like", "fits_another_profile", "hash_file",
+           "is_block", "is_cid", "normal", "regular_file"]  # fmt: skip
 
 RAW, DAG_PB = 0x55, 0x70
 """The multicodec of a leaf that is nothing but bytes of the file, and that of a UnixFS node."""
@@ -53,16 +50,15 @@ class Profile(NamedTuple):
 PINATA = Profile(256 * 1024, 174)
 """Pinata's layout, also that of `ipfs add --cid-version=1` up to Kubo 0.39: the one that Stargazer's own CIDs have."""
 
-UNIXFS_V0_2015 = Profile(256 * 1024, 174, raw_leaves=False, version=0)
-"""IPIP-499's name for what `ipfs add` has always done by default ("Qm..."); Kubo's profile `legacy-cid-v0`."""
-
-TEST_CID_V1 = Profile(1 << 20, 174)
-"""Kubo's profile `test-cid-v1`, and what Helia does by default. Source: ipfs/kubo, test/cli/add_test.go."""
-
-UNIXFS_V1_2025 = Profile(1 << 20, 1024)
-"""IPIP-499's profile for new data."""
-
-PROFILES = (PINATA, UNIXFS_V0_2015, TEST_CID_V1, UNIXFS_V1_2025)
+PROFILES = (
+    PINATA,
+    # "Qm...": unixfs-v0-2015 of IPIP-499, what `ipfs add` has always done by default; Kubo's `legacy-cid-v0`
+    Profile(256 * 1024, 174, raw_leaves=False, version=0),
+    # Kubo's `test-cid-v1`, and what Helia does by default; source: ipfs/kubo, test/cli/add_test.go
+    Profile(1 << 20, 174),
+    # unixfs-v1-2025 of IPIP-499, for new data
+    Profile(1 << 20, 1024),
+)
 """The published layouts, in the order in which they are tried."""
 
 LEAF_SIZE = PINATA.leaf_size
@@ -70,6 +66,9 @@ LEAF_SIZE = PINATA.leaf_size
 
 BLOCK_SIZE = 16 * LEAF_SIZE
 """Bytes that one thread reads and hashes at a time: in smaller pieces the threads cost more than they give."""
+
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""How a file is opened to be read: a pipe must not hang that."""
 
 _AHEAD = 256  # blocks that wait for a thread: nothing of them is in memory
 _THREADS = max(2, min(4, os.cpu_count() or 1))
@@ -96,9 +95,10 @@ def compute_cid(path: str | os.PathLike[str], profile: Profile = PINATA) -> str:
 
     Raises:
         OSError: if the file cannot be read.
-        StorageError: if it is no regular file, or shrank or grew while it was read.
+        StorageError: if it is no regular file, or was changed while it was read.
     """
-    with _opened(path) as (fd, size):
+    fd = os.open(path, READ)
+    with regular_file(fd, path) as size:
         return hash_file(fd, size, profile)
 
 
@@ -108,19 +108,17 @@ def compute_cid_like(path: str | os.PathLike[str], cid: str) -> str:
     Raises:
         OSError, StorageError: as compute_cid().
     """
-    found = compute_cid(path)
-    if found == cid:
-        return cid
-    with _opened(path) as (fd, size):
-        return cid if fits_another_profile(fd, size, cid) else found
+    fd = os.open(path, READ)
+    with regular_file(fd, path) as size:
+        found = hash_file(fd, size)
+        return cid if found == cid or fits_another_profile(fd, size, cid) else found
 
 
 def fits_another_profile(fd: int, size: int, cid: str) -> bool:
     """Whether the first `size` bytes of an open file have this CID in a published layout other than Pinata's."""
     # The profile that fits is remembered nowhere: files of other layouts, and damaged ones, pay by being read again.
     if is_block(cid):
-        with SumHasher(fd, ["sha256"]) as hasher:
-            return cid_text(RAW, bytes.fromhex(hasher.finish(size)["sha256"])) == cid
+        return cid_text(RAW, bytes.fromhex(SumHasher(fd, ["sha256"]).finish(size)["sha256"])) == cid
     return any(hash_file(fd, size, profile) == cid for profile in PROFILES[1:])
 
 
@@ -130,39 +128,33 @@ def hash_file(fd: int, size: int, profile: Profile = PINATA) -> str:
     Raises:
         EOFError: if the file is shorter than `size`.
     """
-    with CidHasher(fd, profile) as hasher:
+    with closing(CidHasher(fd, profile)) as hasher:
         return hasher.finish(size)
 
 
-def cid_from_leaves(digests: Iterable[bytes], size: int, profile: Profile = PINATA) -> str:
-    """The CID of a file of `size` bytes whose leaves have these SHA-256 digests, in order.
+@contextmanager
+def regular_file(fd: int, path: str | os.PathLike[str]) -> Iterator[int]:
+    """The size of an open file that is read within the block; it is closed at the end.
 
     Raises:
-        ValueError: if the number of digests does not fit the size.
+        StorageError: it is no regular file, was changed within the block, or ended early there (EOFError).
     """
-    digests, tree = list(digests), _Tree(profile)
-    if len(digests) != max(1, -(-size // profile.leaf_size)):
-        raise ValueError(f"{size} bytes do not make {len(digests)} leaves of {profile.leaf_size} bytes")
-    for number, digest in enumerate(digests):
-        tree.add(_leaf(profile, digest, min(profile.leaf_size, size - number * profile.leaf_size)))
-    return tree.cid()
-
-
-@contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[int, int]]:
-    """A regular file and its size, which must stay what it is."""
-    # O_NONBLOCK: a pipe must not hang the open
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    name = os.fspath(path)
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise StorageError(f"{os.fspath(path)!r} is not a regular file: only files have a CID.")
-        yield fd, status.st_size
-        if os.fstat(fd).st_size != status.st_size:
+        before = os.fstat(fd)
+        if stat.S_ISDIR(before.st_mode):
+            raise StorageError(
+                f"{name!r} is a folder, not a regular file: give its files, or pack it into one uncompressed tar file."
+            )
+        if not stat.S_ISREG(before.st_mode):
+            raise StorageError(f"{name!r} is not a regular file: write its content to a file first.")
+        yield before.st_size
+        after = os.fstat(fd)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise EOFError
     except EOFError:
         raise StorageError(
-            f"{os.fspath(path)!r} changed its size while it was read: wait until its writer is done and try again."
+            f"{name!r} changed while it was read: wait until its writer is done, then try again."
         ) from None
     finally:
         os.close(fd)
@@ -171,10 +163,10 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[int, int]]:
 # hashing a file while it grows
 
 
-class Hasher(Generic[T]):
-    """Hashes a file that grows: whole blocks in threads of its own, as soon as they are there.
+class CidHasher:
+    """Computes the CID of a file that grows: whole blocks in threads of its own, as soon as they are there.
 
-        >>> with CidHasher(fd) as hasher:
+        >>> with closing(CidHasher(fd)) as hasher:
         ...     for piece in pieces:
         ...         written += os.write(fd, piece)
         ...         hasher.advance(written)
@@ -185,15 +177,12 @@ class Hasher(Generic[T]):
         EOFError: it is shorter than was said.
     """
 
-    def __init__(self, fd: int, leaf_size: int, threads: int) -> None:
-        self._fd, self._leaf_size, self._threads = fd, leaf_size, threads
-        self._block_size = max(1, BLOCK_SIZE // leaf_size) * leaf_size
+    def __init__(self, fd: int, profile: Profile = PINATA) -> None:
+        self._fd, self._leaf_size, self._tree = fd, profile.leaf_size, Tree(profile)
+        self._block_size = max(1, BLOCK_SIZE // profile.leaf_size) * profile.leaf_size
         self._given = 0
         self._waiting: deque[Future[list[_Child]]] = deque()
         self._pool: ThreadPoolExecutor | None = None
-
-    def __enter__(self) -> Self:
-        return self
 
     def advance(self, size: int) -> None:
         """Go on: the file has at least `size` bytes now, and those before them do not change any more."""
@@ -202,86 +191,65 @@ class Hasher(Generic[T]):
             if self._pool is None:
                 from concurrent.futures import ThreadPoolExecutor
 
-                self._pool = ThreadPoolExecutor(self._threads, "stargazer-hash")
+                self._pool = ThreadPoolExecutor(_THREADS, "stargazer-hash")
             if len(self._waiting) == _AHEAD:
-                self._take(self._waiting.popleft().result())
+                self._add(self._waiting.popleft().result())
             end = self._given + self._block_size
             self._waiting.append(self._pool.submit(self._hash, self._given, end))
             self._given = end
 
-    def finish(self, size: int) -> T:
-        """What was computed of the file, which has `size` bytes; the hasher is of no use afterwards."""
+    def finish(self, size: int) -> str:
+        """The CID of the file, which has `size` bytes; the hasher is of no use afterwards."""
         self.advance(size)
         while self._waiting:
-            self._take(self._waiting.popleft().result())
-        self._take(self._hash(self._given, size))
-        return self._result()
+            self._add(self._waiting.popleft().result())
+        self._add(self._hash(self._given, size))
+        return self._tree.cid()
 
-    def close(self, *_: object) -> None:
+    def close(self) -> None:
         """Give up; nothing reads the file any more when this returns."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    __exit__ = close
-
     def _hash(self, start: int, end: int) -> list[_Child]:
-        """The leaves of a block, in a thread; a file without bytes has one."""
-        leaves = []
-        for at in range(start, max(end, start + 1), self._leaf_size):
-            length = min(self._leaf_size, end - at)
-            data = os.pread(self._fd, length, at)
-            if len(data) < length:
-                raise EOFError
-            leaves += self._leaves(data)
-        return leaves
+        """The leaves of a block, in any thread; a file without bytes has one."""
+        starts = range(start, max(end, start + 1), self._leaf_size)
+        return [self._tree.leaf(_read(self._fd, min(self._leaf_size, end - at), at)) for at in starts]
 
-    def _leaves(self, data: bytes) -> list[_Child]:
-        """What becomes of a leaf's bytes, in a thread."""
-        raise NotImplementedError
-
-    def _take(self, leaves: list[_Child]) -> None:
-        """Go on with the next block's leaves, in the file's order."""
-
-    def _result(self) -> T:
-        raise NotImplementedError
-
-
-class CidHasher(Hasher[str]):
-    """Computes the CID of a file that grows."""
-
-    def __init__(self, fd: int, profile: Profile = PINATA) -> None:
-        super().__init__(fd, profile.leaf_size, _THREADS)
-        self._profile, self._tree = profile, _Tree(profile)
-
-    def _leaves(self, data: bytes) -> list[_Child]:
-        before, after = _leaf_frame(self._profile, len(data))
-        digest = hashlib.sha256(before)
-        digest.update(data)
-        digest.update(after)
-        return [_leaf(self._profile, digest.digest(), len(data))]
-
-    def _take(self, leaves: list[_Child]) -> None:
+    def _add(self, leaves: list[_Child]) -> None:
         for leaf in leaves:
             self._tree.add(leaf)
 
-    def _result(self) -> str:
-        return self._tree.cid()
 
-
-class SumHasher(Hasher[dict[str, str]]):
-    """Computes checksums of a file that grows, in hexadecimal: `sha256`, `md5`."""
+class SumHasher:
+    """Computes checksums of a file that grows, in hexadecimal (`sha256`, `md5`); used like a CidHasher."""
 
     def __init__(self, fd: int, names: Iterable[str]) -> None:
-        super().__init__(fd, LEAF_SIZE, 1)  # one thread, so in order
+        self._fd, self._done = fd, 0
         self._digests = {name: hashlib.new(name, usedforsecurity=False) for name in names}
 
-    def _leaves(self, data: bytes) -> list[_Child]:
-        for digest in self._digests.values():
-            digest.update(data)
-        return []
+    def advance(self, size: int) -> None:
+        """Go on, in this thread."""
+        while self._done < size:
+            data = _read(self._fd, min(BLOCK_SIZE, size - self._done), self._done)
+            for digest in self._digests.values():
+                digest.update(data)
+            self._done += len(data)
 
-    def _result(self) -> dict[str, str]:
+    def finish(self, size: int) -> dict[str, str]:
+        """The checksums of the file, which has `size` bytes."""
+        self.advance(size)
         return {name: digest.hexdigest() for name, digest in self._digests.items()}
+
+    def close(self) -> None:
+        """There is nothing to give up."""
+
+
+def _read(fd: int, length: int, start: int) -> bytes:
+    data = os.pread(fd, length, start)
+    if len(data) < length:
+        raise EOFError
+    return data
 
 
 # UnixFS nodes
@@ -295,21 +263,22 @@ class _Child(NamedTuple):
     total: int
 
 
-class _Tree:
+class Tree:
     """Leaves joined by nodes as soon as a node is full, so that no more than one node a level is held."""
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._levels: list[list[_Child]] = [[]]
 
-    def cid(self) -> str:
-        """The CID of the root over all; nothing can be added afterwards."""
-        level = 0
-        while level < len(self._levels) - 1 or len(self._levels[level]) > 1:
-            self.add(self._joined(self._levels[level]), level + 1)
-            level += 1
-        root = self._levels[level][0].cid
-        return cid_text(DAG_PB if root.startswith(_SHA2_256) else root[1], root[-32:])
+    def leaf(self, data: bytes) -> _Child:
+        """A leaf with these bytes, to be added in its turn."""
+        if self._profile.raw_leaves:
+            block, codec = data, RAW
+        else:  # a node without children, whose UnixFS is {Type: File, Data, filesize}
+            unixfs = b"\x08\x02" + (_field(0x12, data) if data else b"") + b"\x18" + _varint(len(data))
+            block, codec = _field(0x0A, unixfs), DAG_PB
+        cid = _binary(codec, hashlib.sha256(block).digest(), self._profile.version)
+        return _Child(cid, len(data), len(block))
 
     def add(self, child: _Child, level: int = 0) -> None:
         """Append a leaf, or a node of a higher level."""
@@ -320,6 +289,14 @@ class _Tree:
             self.add(self._joined(row), level + 1)
             row.clear()
         row.append(child)
+
+    def cid(self) -> str:
+        """The CID of the root over all; nothing can be added afterwards."""
+        for level, row in enumerate(self._levels):  # which grows meanwhile
+            if level < len(self._levels) - 1 or len(row) > 1:
+                self.add(self._joined(row), level + 1)
+        root = self._levels[-1][0].cid
+        return cid_text(DAG_PB if root.startswith(_SHA2_256) else root[1], root[-32:])
 
     def _joined(self, children: list[_Child]) -> _Child:
         """The node over these children: PBLink{Hash, Name, Tsize}... then Data = UnixFS{Type: File, sizes}."""
@@ -333,22 +310,6 @@ class _Tree:
         return _Child(cid, size, len(block) + sum(child.total for child in children))
 
 
-def _leaf(profile: Profile, digest: bytes, length: int) -> _Child:
-    """A leaf with `length` bytes of the file, whose block has this SHA-256."""
-    codec = RAW if profile.raw_leaves else DAG_PB
-    total = length + sum(map(len, _leaf_frame(profile, length)))
-    return _Child(_binary(codec, digest, profile.version), length, total)
-
-
-def _leaf_frame(profile: Profile, length: int) -> tuple[bytes, bytes]:
-    """What stands before and after the data in a leaf's block: nothing unless it is a node itself."""
-    if profile.raw_leaves:
-        return b"", b""
-    before = b"\x08\x02" + (b"\x12" + _varint(length) if length else b"")
-    after = b"\x18" + _varint(length)
-    return b"\x0a" + _varint(len(before) + length + len(after)) + before, after
-
-
 def _binary(codec: int, digest: bytes, version: int) -> bytes:
     """A CID as nodes hold it; version 0 is for nodes only, and has no codec."""
     return (_SHA2_256 if codec == DAG_PB and version == 0 else bytes((1, codec)) + _SHA2_256) + digest
@@ -359,12 +320,7 @@ def _field(tag: int, value: bytes) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return bytes((number,)) if number < 0x80 else bytes((number & 0x7F | 0x80,)) + _varint(number >> 7)
 
 
 # CIDs as others write them
@@ -398,11 +354,9 @@ def normal(cid: str) -> str:
         data = _decoded(cid)
         if data.startswith(_SHA2_256) and len(data) == 34:
             return cid_text(DAG_PB, data[2:])
-        if data[:1] != b"\x01":
-            raise FormatError("unknown version, or no CID at all")
         head = _HEAD.match(data)
         if head is None:
-            raise FormatError("malformed number: truncated or too long")
+            raise FormatError("unknown version, malformed, or no CID at all")
         codec, function = (
             sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint)) for varint in head.groups()
         )
@@ -431,7 +385,7 @@ def _decoded(text: str) -> bytes:
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_=-]{2,128}", text):
         raise FormatError("no CID has such characters or such a length")
     base, body = ("z", text) if text.startswith("Qm") else (text[0], text[1:])
-    if base in "bB" and body != (body.lower() if base == "b" else body.upper()):
+    if base in "bB" and text not in (text.lower(), text.upper()):
         raise FormatError("small and capital letters are mixed")
     if base in "fFbBkK":
         base, body = base.lower(), body.lower()
@@ -443,9 +397,8 @@ def _decoded(text: str) -> bytes:
     for character in body:
         number = number * len(digits) + digits.index(character)
     bits = len(digits).bit_length() - 1
-    if len(digits) != 1 << bits:
-        zeros = len(body) - len(body.lstrip(digits[0]))
-        return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    if base in "zk":  # numbers: a digit of zero in front is a byte of zeros, with which no CID begins
+        return b"" if body[0] == digits[0] else number.to_bytes((number.bit_length() + 7) // 8, "big")
     size, spare = divmod(bits * len(body), 8)
     if spare >= bits or number % (1 << spare):
         raise FormatError("its last character is wrong")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import attrs
 from stargazer.assets import ConfigurationError, IpFile, StorageError, asset_class
 from stargazer.storage.additions import Addition
 from stargazer.storage.changes import amend, retract
+from stargazer.storage.recompute import computed_again
+from stargazer.storage.settings import Settings
 from stargazer.storage.store import Store, open_store
-
-if TYPE_CHECKING:
-    from stargazer.storage.pinata.api import Patience
-    from stargazer.storage.settings import Settings
+from stargazer.storage.threads import in_thread
 
 __all__ = ["LocalStorageClient", "PinataClient", "StoreClient", "get_client"]
 
@@ -38,8 +37,6 @@ def get_client(settings: Settings | None = None) -> StoreClient:
     Raises:
         ConfigurationError: a setting is wrong or missing; the message names it.
     """
-    from stargazer.storage.settings import Settings
-
     settings = settings or Settings.load()
     if settings.mode == "cloud" and not settings.pinata_jwt:
         raise ConfigurationError(
@@ -49,14 +46,12 @@ def get_client(settings: Settings | None = None) -> StoreClient:
     key: Hashable = settings if settings.pinata_jwt else (settings.local, settings.index)
     with _making:
         if key not in _clients:
-            _clients[key] = _new_client(settings)
+            _clients[key] = (
+                PinataClient(settings)
+                if settings.pinata_jwt
+                else LocalStorageClient(settings.local, index=settings.index)
+            )
         return _clients[key]
-
-
-def _new_client(settings: Settings) -> StoreClient:
-    if settings.pinata_jwt:
-        return PinataClient(settings)
-    return LocalStorageClient(settings.local, index=settings.index)
 
 
 class StoreClient:
@@ -94,9 +89,6 @@ class StoreClient:
             StorageError: the bytes are not to be had, or `dest` cannot be written.
             IntegrityError: the bytes are not what the CID says.
         """
-        from stargazer.storage.recompute import computed_again
-        from stargazer.storage.threads import in_thread  # here: with it comes asyncio
-
         try:
             path = await in_thread(self._bring, ipfile, dest)
         except StorageError as error:
@@ -154,26 +146,23 @@ class PinataClient(StoreClient):
 
     Args:
         settings: with a Pinata token.
-        patience: with a service that does not answer.
     """
 
-    def __init__(self, settings: Settings, patience: Patience | None = None):
+    def __init__(self, settings: Settings):
         from stargazer.storage.pinata.api import Patience, PinataApi
         from stargazer.storage.pinata.remote import PinataRemote
-        from stargazer.storage.settings import PUBLIC_GATEWAY
 
         cloud = settings.mode == "cloud"
         api = PinataApi(
             settings.pinata_jwt,
             api=settings.pinata_api,
             uploads=settings.pinata_uploads,
-            patience=patience or (Patience() if cloud else Patience(attempts=4, seconds=90.0)),
+            patience=Patience() if cloud else Patience(attempts=4, seconds=90.0),
         )
         remote = PinataRemote(
             api,
             gateway=settings.gateway_url,
             token=settings.pinata_gateway_token,
-            private_gateway="" if settings.pinata_gateway == PUBLIC_GATEWAY else settings.gateway_url,
             public=settings.pinata_visibility == "public",
             sends_results=cloud,
         )

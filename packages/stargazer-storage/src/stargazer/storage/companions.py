@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,8 @@ __all__ = ["with_companions"]
 def with_companions(store: Store, records: Iterable[IpFile]) -> list[IpFile]:
     """Records and all that accompany them, each once; those asked for come first."""
     found: dict[str, IpFile] = {}
-    waiting = deque(records)
-    while waiting:
-        record = waiting.popleft()
+    waiting = list(records)
+    for record in waiting:  # which grows meanwhile
         if record.id not in found:
             found[record.id] = record
             for cls, link in companions_of(type(Asset.from_record(record))):

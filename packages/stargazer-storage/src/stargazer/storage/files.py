@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.cid import BLOCK_SIZE, CidHasher, compute_cid, hash_file
+from stargazer.storage.cid import BLOCK_SIZE, READ, CidHasher, compute_cid, hash_file, regular_file
 
 __all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
            "make_folders", "move_file", "open_shared", "opened", "place_link", "replaced", "share_file", "sync_paths",
@@ -44,7 +44,7 @@ def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
         OSError: if the target cannot be written.
     """
     with _reading(source) as (reader, size), opened(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writer:
-        with CidHasher(writer) as hasher:
+        with contextlib.closing(CidHasher(writer)) as hasher:
             _copy(reader, writer, size, hasher.advance)
             if size > BLOCK_SIZE:
                 # while the last blocks are hashed; many small files are synced together later
@@ -253,31 +253,16 @@ def _reading(source: str | os.PathLike[str], flags: int = 0) -> Iterator[tuple[i
     """A regular file to be read, and its size; it must neither change nor end early (EOFError) within the block."""
     name = os.fspath(source)
     try:
-        # not blocking: a pipe must not hang here
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+        fd = os.open(source, READ | flags)
     except OSError as error:
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
             raise StorageError(f"{name!r} is a symbolic link: give the file it points to.") from error
-        said = (error.strerror or str(error)).lower()
-        raise StorageError(f"{name!r} cannot be read: {said}. Check the path and its permissions.") from error
-    try:
-        before = os.fstat(fd)
-        if stat.S_ISDIR(before.st_mode):
-            raise StorageError(
-                f"{name!r} is a folder: give its files, or pack it into one uncompressed tar file."
-            )
-        if not stat.S_ISREG(before.st_mode):
-            raise StorageError(f"{name!r} is not a regular file: write its content to a file first.")
-        yield fd, before.st_size
-        after = os.fstat(fd)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise EOFError
-    except EOFError:
+        reason = (error.strerror or str(error)).lower()
         raise StorageError(
-            f"{name!r} changed while it was read: wait until its writer is done, then try again."
-        ) from None
-    finally:
-        os.close(fd)
+            f"{name!r} cannot be read: {reason}. Check the path and its permissions."
+        ) from error
+    with regular_file(fd, name) as size:
+        yield fd, size
 
 
 def _copy(reader: int, writer: int, size: int, advance: Callable[[int], None]) -> None:

@@ -36,10 +36,10 @@ class Waiting:
     """
 
     record: str
-    public: bool
+    public: bool = attrs.field(converter=bool)
     cid: str
     rank: int
-    wanted: bool
+    wanted: bool = attrs.field(converter=bool)
     became: str
     attempts: int
     error: str
@@ -104,9 +104,10 @@ class Outbox:
             record, public, cid, rank, wanted, became, int(doubtful),
         )  # fmt: skip
 
-    def enqueue_missing(self, record: IpFile, *, public: bool, rank: int = 0) -> None:
+    def enqueue_missing(self, record: IpFile, *, public: bool) -> None:
         """Let a record wait that is neither known to be on a network nor waits to be: the service may have it."""
-        if not self.is_known(record.id, public):
+        if public not in self.networks(record.id, wanted=True):
+            rank = int(record.keyvalues.get("asset") == "provenance")
             self.enqueue(record.id, record.cid, public=public, rank=rank, doubtful=True)
 
     def enqueue_effect(
@@ -124,71 +125,52 @@ class Outbox:
             records: that it claims, by id.
             public: of records by id, whether they are to be public; else as the account has it.
         """
-        changes = isinstance(document, Amendment | Retraction | Supersession)
-        if account is None and not (changes and self.networks(getattr(document, "record", ""))):
-            return
-        if isinstance(document, Amendment | Retraction):
-            self._follow(document, records)
-        elif account is not None and (account.sends_results or not isinstance(document, Execution)):
-            publish = account.publishes and not isinstance(document, Execution)  # what tasks make never is
-            for record in records.values():
-                wanted = public.get(record.id)
-                self.enqueue(record.id, record.cid, public=publish if wanted is None else wanted)
-        self.enqueue(document_record(cid, document).id, cid, public=False, rank=1)
-
-    def enqueue_again(self, cid: str, document: Document, records: Mapping[str, IpFile]) -> None:
-        """Let a change of our own wait that was written down but not enqueued, or was forgotten with an index."""
         if isinstance(document, Amendment | Retraction | Supersession):
-            with self._index.transaction():
-                if isinstance(document, Amendment | Retraction):
-                    self._follow(document, records)
-                id = document_record(cid, document).id
-                self.enqueue(id, cid, public=False, rank=1, doubtful=True)
+            if account is not None or self.networks(document.record):
+                self.enqueue_change(cid, document, next(iter(records), ""))
+        elif account is not None:
+            is_run = isinstance(document, Execution)  # what tasks make is never public
+            for record in records.values() if account.sends_results or not is_run else ():
+                wanted = public.get(record.id)
+                publish = account.publishes and not is_run if wanted is None else wanted
+                self.enqueue(record.id, record.cid, public=publish)
+            self.enqueue(document_record(cid, document).id, cid, public=False, rank=1)
 
-    def _follow(self, document: Amendment | Retraction, records: Mapping[str, IpFile]) -> None:
-        """A record is changed or removed there too, wherever it is; what replaces it belongs where it was to be."""
-        became = next(iter(records), "")
-        networks = [public for public in (False, True) if self.is_known(document.record, public)]
-        for public in (False, True):
-            self.enqueue(document.record, document.cid, public=public, wanted=False, became=became)
-        for public in networks if became else ():
-            self.enqueue(became, document.cid, public=public, doubtful=True)
+    def enqueue_change(
+        self,
+        cid: str,
+        document: Amendment | Retraction | Supersession,
+        became: str,
+        *,
+        doubtful: bool = False,
+    ) -> None:
+        """Let a change wait: its record follows it wherever it is; what it became belongs where it was to be."""
+        with self._index.transaction():
+            if not isinstance(document, Supersession):
+                networks = self.networks(document.record, wanted=True)
+                for public in (False, True):
+                    self.enqueue(document.record, document.cid, public=public, wanted=False, became=became)
+                for public in networks if became else ():
+                    self.enqueue(became, document.cid, public=public, doubtful=True)
+            id = document_record(cid, document).id
+            self.enqueue(id, cid, public=False, rank=1, doubtful=doubtful)
 
     def waiting(self) -> list[Waiting]:
         """Everything that waits, in the order in which it is to be sent."""
-        columns = "record, public, cid, rank, wanted, became, attempts, error, upload_url, number"
-        rows = self._index.rows(f"SELECT {columns} FROM outbox ORDER BY rank, number")
+        columns = ", ".join(attrs.fields_dict(Waiting))
         return [
-            Waiting(record, bool(public), cid, rank, bool(wanted), *rest)
-            for record, public, cid, rank, wanted, *rest in rows
+            Waiting(*row) for row in self._index.rows(f"SELECT {columns} FROM outbox ORDER BY rank, number")
         ]
-
-    def is_known(self, record: str, public: bool) -> bool:
-        """Whether a record is on a network, or waits to be."""
-        return bool(
-            self._index.rows(
-                "SELECT 1 FROM remote WHERE record = ?1 AND public = ?2 "
-                "UNION SELECT 1 FROM outbox WHERE wanted AND record = ?1 AND public = ?2",
-                record, public,
-            )
-        )  # fmt: skip
 
     def successor(self, record: str, public: bool) -> str:
         """The id under which a record that was amended went on, as far as that waits to be told; else empty."""
         rows = self._index.rows("SELECT became FROM outbox WHERE record = ? AND public = ?", record, public)
-        return str(rows[0][0]) if rows else ""
+        return "".join(became for (became,) in rows)
 
-    def started(self, item: Waiting) -> None:
-        """An attempt begins: whoever comes after knows that the service may have the file already."""
-        self._set(item, "attempts = attempts + 1")
-
-    def failed(self, item: Waiting, error: str) -> None:
-        """An attempt failed."""
-        self._set(item, "error = ?", error)
-
-    def resumable(self, item: Waiting, url: str) -> None:
-        """An upload has a URL at which it can be continued."""
-        self._set(item, "upload_url = ?", url)
+    def note(self, item: Waiting, column: str, value: object) -> None:
+        """Keep what came of an attempt with an entry, also with one that was enqueued again meanwhile."""
+        sql = f"UPDATE outbox SET {column} = ? WHERE record = ? AND public = ?"
+        self._write(sql, value, item.record, item.public)
 
     def done(self, item: Waiting) -> None:
         """Nothing is left to do for a record, unless it was enqueued again meanwhile."""
@@ -205,18 +187,14 @@ class Outbox:
     def remote_id(self, record: str, public: bool) -> str:
         """The file id of a record on one network; empty if it is not known to be there."""
         rows = self._index.rows("SELECT file_id FROM remote WHERE record = ? AND public = ?", record, public)
-        return str(rows[0][0]) if rows else ""
+        return "".join(file_id for (file_id,) in rows)
 
-    def networks(self, record: str) -> set[bool]:
-        """The networks, public or not, on which a record is known to be."""
-        return {
-            bool(public)
-            for (public,) in self._index.rows("SELECT public FROM remote WHERE record = ?", record)
-        }
-
-    def _set(self, item: Waiting, what: str, *values: object) -> None:
-        sql = f"UPDATE outbox SET {what} WHERE record = ? AND public = ?"
-        self._write(sql, *values, item.record, item.public)
+    def networks(self, record: str, *, wanted: bool = False) -> set[bool]:
+        """The networks, public or not, on which a record is known to be, or (if `wanted`) waits to be."""
+        sql = "SELECT public FROM remote WHERE record = ?1"
+        if wanted:
+            sql += " UNION SELECT public FROM outbox WHERE wanted AND record = ?1"
+        return {bool(public) for (public,) in self._index.rows(sql, record)}
 
     def _write(self, sql: str, *values: object) -> None:
         with self._index.transaction() as connection:

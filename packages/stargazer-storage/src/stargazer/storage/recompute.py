@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,12 +45,10 @@ def makers(store: Store, cid: str, named: Iterable[str] = ()) -> dict[str, Execu
     """
     found: dict[str, Execution] = {}
     for document_cid in dict.fromkeys([*store.documents(cid, "output"), *named]):
-        try:
+        with contextlib.suppress(StargazerError):
             document = store.document(document_cid)
-        except StargazerError:
-            continue
-        if isinstance(document, Execution) and makes(document, cid):
-            found[document_cid] = document
+            if isinstance(document, Execution) and makes(document, cid):
+                found[document_cid] = document
     return found
 
 

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import (
@@ -34,6 +35,8 @@ from stargazer.assets.provenance import (
     Entry,
     Execution,
     Import,
+    Retraction,
+    Supersession,
 )
 from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
@@ -73,17 +76,14 @@ class Remote(Account, Protocol):
     def query(self, store: Store, keyvalues: Mapping[str, str], public: bool | None) -> list[IpFile]:
         """The records of both sides, each once; those of one network, if `public` is said."""
 
-    def here(self, store: Store, record: IpFile) -> IpFile:
-        """A record that may be only there, made known here so that it can be changed."""
+    def here(self, store: Store, record: IpFile) -> None:
+        """Make a record known here that may be only there, so that it can be changed."""
 
     def documents(self, run_key: str = "") -> dict[str, bool]:
         """The CIDs of provenance documents there, each with whether it is the store's own; of one run key, if given."""
 
     def sources(self, cid: str) -> list[Source]:
         """Where in the account the bytes of a CID may be had."""
-
-    def size(self, cid: str) -> int:
-        """Bytes of a CID at most, as the account says; 0 if it does not."""
 
     def send(self, store: Store) -> Sent:
         """Send everything that waits, as far as the service takes it."""
@@ -263,7 +263,7 @@ class Store:
             AssetNotFoundError: there is none.
         """
         if self.remote is not None:
-            record = self.remote.here(self, record)
+            self.remote.here(self, record)
         current = self.here(record.id or record_id(record.cid, record.keyvalues))
         if current is None:
             raise self.no_record(record.id or record.cid)
@@ -405,9 +405,15 @@ class Store:
         Raises:
             InvalidAssetError: a URL that holds credentials, which would be shown to others.
         """
-        from stargazer.storage.download.sources import remember_mirrors
-
-        remember_mirrors(self.index, urls)
+        rows = [(cid, url) for cid, several in urls.items() for url in several]
+        for parts in (urlsplit(url) for _, url in rows):
+            if "@" in parts.netloc or parts.query:
+                raise InvalidAssetError(
+                    f"a mirror on {parts.hostname!r} is given with credentials or a query, which others would see: "
+                    "give a URL that needs neither"
+                )
+        with self.index.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
 
     def read(self, cid: str, progress: Progress | None = None) -> Path:
         """The verified read-only file of a CID; from a mirror or the account if it is not here.
@@ -424,9 +430,9 @@ class Store:
             raise self._missing(cid)
         from stargazer.storage.download.fetch import fetch_object
 
-        sizes = [record.size for record in self.query_here({"cid": cid})]
-        most = max(sizes, default=0) or (self.remote.size(cid) if self.remote else 0)
-        found = fetch_object(cid, sources, folder, most=most or None, progress=progress)
+        known = self.query_here({"cid": cid}) or self.query({"cid": cid})
+        most = max((record.size for record in known), default=0) or None
+        found = fetch_object(cid, sources, folder, most=most, progress=progress)
         if folder is self.objects:
             self.verified.remember(found)
         return folder.path(cid)
@@ -767,10 +773,10 @@ class Store:
         if self.remote is not None and any(own for _, _, own in new):
             there = self.remote.documents()
             for cid, document, own in new:
-                if own and cid not in there:
-                    ids = [statement.id for statement in claims.statements_of(cid, document)]
-                    records = {id: record for id in ids if (record := self.here(id))}
-                    self.outbox.enqueue_again(cid, document, records)
+                if own and cid not in there and isinstance(document, Amendment | Retraction | Supersession):
+                    ids = (statement.id for statement in claims.statements_of(cid, document))
+                    became = next(filter(self.here, ids), "")
+                    self.outbox.enqueue_change(cid, document, became, doubtful=True)
         return len(new)
 
     # the account
@@ -802,7 +808,7 @@ class Store:
             for record in records:
                 self.outbox.enqueue_missing(record, public=public)
             for record in own:
-                self.outbox.enqueue_missing(record, public=False, rank=1)
+                self.outbox.enqueue_missing(record, public=False)
 
 
 def import_of(files: list[Entry], command: str, checked: Checked | None = None) -> Import:

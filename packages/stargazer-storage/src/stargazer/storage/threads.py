@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
@@ -13,7 +14,7 @@ __all__ = ["Interrupted", "check_interrupted", "each", "in_thread", "pause"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_PATIENCE = 3.0  # seconds for what is under way to notice that it is to stop
+_PATIENCE = 1.0  # seconds for what is under way to notice that it is to stop
 
 _given_up: ContextVar[threading.Event | None] = ContextVar("stargazer_given_up", default=None)
 
@@ -68,29 +69,22 @@ def pause(seconds: float) -> None:
     check_interrupted()
 
 
-def each(
-    work: Callable[[T], object],
-    items: Iterable[T],
-    at_once: int,
-    name: str,
-    stop: threading.Event | None = None,
-) -> None:
-    """Do `work` with every item, so many at once.
+def each(work: Callable[[T], object], items: Iterable[T], at_once: int, name: str) -> None:
+    """Do `work` with every item, so many at once; it is interrupted where the caller would be.
 
-    Whatever interrupts the caller (Ctrl-C, SIGTERM) goes on at once: nothing new is begun, and what is under way ends
-    with the process, which it survives as it does any kill.
-
-    Args:
-        stop: set when the caller is interrupted; work that looks at it is given a moment to end by itself.
+    What interrupts the caller (Ctrl-C, SIGTERM) lets nothing new begin and gives what is under way a moment to end at
+    a check_interrupted(); else that ends with the process, which it survives as it does any kill.
 
     Raises:
         Exception: the first that `work` raised; nothing new is begun after it.
     """
     items = list(items)
     waiting = iter(items)  # of a list: the threads may share it
+    given_up = _given_up.get() or threading.Event()
     failures: list[BaseException] = []
 
     def loop() -> None:
+        _given_up.set(given_up)
         for item in waiting:
             if failures:
                 return
@@ -110,11 +104,10 @@ def each(
             thread.join()
     except BaseException as error:
         failures.append(error)
-        if stop is not None:
-            stop.set()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(_PATIENCE)
+        given_up.set()
+        until = time.monotonic() + _PATIENCE
+        for thread in filter(threading.Thread.is_alive, threads):
+            thread.join(max(0.0, until - time.monotonic()))
         raise
     if failures:
         raise failures[0]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import heapq
 import itertools
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -131,13 +133,12 @@ def _joined(
     both, totals, differing = 0, [0, 0], collections.Counter[str]()
     only: tuple[list[str], list[str]] = ([], [])
     alone = [0, 0]
-    groups = [itertools.groupby(_sorted(side), key=lambda placed: placed[0]) for side in sides]
-    here = [_next(side) for side in groups]
-    while here[0] or here[1]:
-        place = min(group[0] for group in here if group)
-        found = [group[1] if group and group[0] == place else {} for group in here]
-        for side in (0, 1):
-            totals[side] += sum(map(len, found[side].values()))
+    merged = heapq.merge(*(_sorted(records, side) for side, records in enumerate(sides)), key=itemgetter(0))
+    for place, group in itertools.groupby(merged, key=itemgetter(0)):
+        found: tuple[dict[Hashable, list[Any]], ...] = ({}, {})
+        for _, side, key, values in group:
+            found[side].setdefault(key, []).append(values)
+            totals[side] += 1
         for key in {**found[0], **found[1]}:
             records = [side.get(key, []) for side in found]
             for values in zip(*records, strict=False):
@@ -147,7 +148,6 @@ def _joined(
                 more = max(0, len(records[side]) - len(records[other]))
                 alone[side] += more
                 only[side].extend([told(place, key)] * min(more, _SHOWN - len(only[side])))
-        here = [_next(groups[i]) if group and group[0] == place else group for i, group in enumerate(here)]
         if max(totals) >= _RECORDS:
             break
     lines = [
@@ -160,27 +160,16 @@ def _joined(
     return lines + ([f"compared: the first {_RECORDS:,}"] if max(totals) >= _RECORDS else [])
 
 
-def _next(
-    groups: Iterator[tuple[_Place, Iterator[_Placed]]],
-) -> tuple[_Place, dict[Hashable, list[Any]]] | None:
-    """The next place of a file with its records; None at its end."""
-    for place, group in groups:
-        records: dict[Hashable, list[Any]] = {}
-        for _, key, values in group:
-            records.setdefault(key, []).append(values)
-        return place, records
-    return None
-
-
-def _sorted(records: Iterable[_Placed]) -> Iterator[_Placed]:
+def _sorted(records: Iterable[_Placed], side: int) -> Iterator[tuple[_Place, int, Hashable, tuple[Any, ...]]]:
+    """The records of one side, with which it is; FormatError where they are not sorted."""
     last: _Place = (-1, -1)
-    for record in records:
-        if record[0][0] < last[0] or (record[0][0] == last[0] and record[0][1] < last[1]):
+    for place, key, values in records:
+        if place < last:
             raise FormatError(
-                f"not sorted by coordinate: position {record[0][1] + 1:,} comes after {last[1] + 1:,}"
+                f"not sorted by coordinate: position {place[1] + 1:,} comes after {last[1] + 1:,}"
             )
-        last = record[0]
-        yield record
+        last = place
+        yield place, side, key, values
 
 
 def _ranks(a: Iterable[str], b: Iterable[str]) -> dict[str, int]:

@@ -74,8 +74,8 @@ async def samtools_faidx(reference: Reference) -> IndexedReference:
         raise FormatError(f"the reference {reference.build} is gzip, which cannot be read in parts; decompress it "
                           "(`gunzip`) or compress it with `bgzip`, and add that")  # fmt: skip
     blocks: list[str | Path] = ["--gzi-idx", gzi] if compressed else []
-    done = await samtools("faidx", "--fai-idx", fai, *blocks, reference.path)
-    if twice := re.search(r"duplicate sequence (\"[^\"]*\")", done.stderr_tail):  # samtools only warns
+    said = await samtools("faidx", "--fai-idx", fai, *blocks, reference.path)
+    if twice := re.search(r"duplicate sequence (\"[^\"]*\")", said):  # samtools only warns
         raise FormatError(
             f"the reference {reference.build} has the contig {twice[1]} twice; remove or rename one"
         )

@@ -156,8 +156,11 @@ def find_run(id: str) -> Run:
     run = Run(id=record.pop("run"), folder=folder, **record)
     if run.state == "running":
         run.computed, run.memo_hits = _counted(folder / "events.jsonl")
-    if run.state == "running" and not is_locked(folder / "lock"):
-        run.state, run.error = "lost", "its process ended before it did; run it again to go on where it was"
+        if not is_locked(folder / "lock"):
+            run.state, run.error = (
+                "lost",
+                "its process ended before it did; run it again to go on where it was",
+            )
     return run
 
 
@@ -224,12 +227,13 @@ async def run(
     workflow, given, values = _prepared(workflow, arguments, named)
     made = record or new_run(workflow.name, values)
     began = time.monotonic()
-
-    def keep(event: Event) -> None:
-        made.append(attrs.asdict(event))
-
     try:
-        with observe(keep), log_to(made.logs), refreshed(refresh), explaining_commas(given):
+        with (
+            observe(lambda event: made.append(attrs.asdict(event))),
+            log_to(made.logs),
+            refreshed(refresh),
+            explaining_commas(given),
+        ):
             value = await workflow.call(**values)
         made.results, made.notes = _described(value), await asyncio.to_thread(_notes, value)
         made.state = "succeeded"
@@ -241,9 +245,8 @@ async def run(
         raise
     finally:
         made.seconds, made.finished = time.monotonic() - began, now()
-        with contextlib.suppress(
-            StorageError
-        ):  # the results are in the store: a full disk takes nothing from them
+        # the results are in the store: a full disk takes nothing from them
+        with contextlib.suppress(StorageError):
             made.save()
         made.release()
     return made

@@ -8,12 +8,12 @@ import math
 import shlex
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from stargazer.assets import Asset, AssetNotFoundError, InvalidAssetError
+from stargazer.assets import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.keyvalues import composed, list_text
 from stargazer.workflows.catalogue import Entry, Parameter, describe_type
 
@@ -38,7 +38,10 @@ def convert(
             shows what is expected, with an example.
     """
     known = {parameter.name: parameter for parameter in entry.parameters}
-    problems = [_unknown(name, known) for name in given if name not in known]
+    problems = []
+    for name in [name for name in given if name not in known]:
+        near = difflib.get_close_matches(name, known, n=1)
+        problems.append(f"unknown argument {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
     values: dict[str, Any] = {}
     for name, parameter in known.items():
         if name not in given:
@@ -86,7 +89,12 @@ def explaining_commas(given: Mapping[str, Any]) -> Iterator[None]:
 
 def usage(entry: Entry) -> list[str]:
     """The parameters of a task or workflow, a line each."""
-    return [_line(parameter) for parameter in entry.parameters]
+    lines = []
+    for parameter in entry.parameters:
+        default = "required" if parameter.required else f"default {_shown(parameter.default)}"
+        text = f": {parameter.text}" if parameter.text else ""
+        lines.append(f"  {parameter.name} ({describe_type(parameter.annotation)}; {default}){text}")
+    return lines
 
 
 def command_line(entry: Entry) -> str:
@@ -98,17 +106,6 @@ def command_line(entry: Entry) -> str:
 def sample_arguments(entry: Entry) -> dict[str, Any]:
     """Values for what a workflow requires, to be shown as an example."""
     return {parameter.name: _sample_value(parameter) for parameter in entry.parameters if parameter.required}
-
-
-def _line(parameter: Parameter) -> str:
-    default = "required" if parameter.required else f"default {_shown(parameter.default)}"
-    text = f": {parameter.text}" if parameter.text else ""
-    return f"  {parameter.name} ({describe_type(parameter.annotation)}; {default}){text}"
-
-
-def _unknown(name: str, known: Mapping[str, Parameter]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"unknown argument {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 def _sample_value(parameter: Parameter) -> Any:
@@ -145,10 +142,8 @@ def _value(given: Any, annotation: Any) -> Any:
     if unset and members != [annotation] and type(None) in get_args(annotation):
         return None
     for kind in members:
-        try:
+        with suppress(ValueError, LookupError, OverflowError):
             return _of_kind(given, kind)
-        except ValueError:
-            continue
     raise ValueError(given)
 
 
@@ -164,45 +159,25 @@ def _of_kind(given: Any, kind: Any) -> Any:
         return _chosen(given, {str(member.value): member for member in kind})
     if kind is Any:
         return given
-    if isinstance(kind, type) and issubclass(kind, Asset):
-        raise ValueError(given)  # assets are found by a workflow itself
     return _scalar(given, kind)
 
 
 def _chosen(given: Any, choices: Mapping[str, Any]) -> Any:
-    word = "none" if given is None else str(given)
-    if word not in choices:
-        raise ValueError(given)
-    return choices[word]
+    return choices["none" if given is None else str(given)]
 
 
 def _scalar(given: Any, kind: Any) -> Any:
-    if kind is bool:
-        if isinstance(given, bool):
-            return given
-        if not isinstance(given, str) or given.lower() not in WORDS:
-            raise ValueError(given)
+    if kind is bool and isinstance(given, str):
         return WORDS[given.lower()]
-    if kind is str:
-        if not isinstance(given, str) or not given:
-            raise ValueError(given)
+    if kind is str and isinstance(given, str) and given:
         return composed(given)
-    if kind in (int, float):
-        if isinstance(given, bool) or not isinstance(given, str | int | float):
-            raise ValueError(given)
-        if kind is int and isinstance(given, float) and not given.is_integer():
-            raise ValueError(given)
-        try:
-            number = kind(given)
-            finite = math.isfinite(number)
-        except OverflowError:
-            finite = False
-        if not finite:
-            raise ValueError(given)
-        return number
-    if isinstance(given, kind):
-        return given
-    raise ValueError(given)
+    if kind in (int, float) and isinstance(given, str | int | float) and not isinstance(given, bool):
+        number = kind(given)
+        if math.isfinite(number) and (number == given or not isinstance(given, float)):
+            return number
+    if kind in (str, int, float) or not isinstance(given, kind):
+        raise ValueError(given)
+    return given
 
 
 def _items(given: Any) -> list[Any]:
@@ -214,12 +189,8 @@ def _items(given: Any) -> list[Any]:
     items: list[Any] = []
     for item in given:
         if isinstance(item, str) and item.lstrip().startswith("["):
-            try:
+            with suppress(ValueError):
                 items += json.loads(item)
                 continue
-            except ValueError:
-                pass
-        items += (
-            [part.strip() for part in item.split(",") if part.strip()] if isinstance(item, str) else [item]
-        )
+        items += filter(None, map(str.strip, item.split(","))) if isinstance(item, str) else [item]
     return items

@@ -30,17 +30,16 @@ class Parameter:
         annotation: its type.
         default: inspect.Parameter.empty where it has to be given.
         text: what the docstring says of it.
-        required: whether it has no default.
     """
 
     name: str
     annotation: Any
     default: Any
     text: str = ""
-    required: bool = attrs.field(init=False)
 
-    @required.default
-    def _is_required(self) -> bool:
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
         return self.default is inspect.Parameter.empty
 
 
@@ -67,12 +66,16 @@ class Entry:
 
 def entries(kind: Literal["task", "workflow"] | None = None, search: str = "") -> list[Entry]:
     """All tasks and workflows, workflows first, by name; those in which every word of `search` occurs."""
-    found = [entry for each in GROUPS for entry in _entries(each) if kind in (None, each)]
     words = search.lower().split()
-    return [entry for entry in found if all(word in _searchable(entry) for word in words)]
+    return [
+        entry
+        for each in GROUPS
+        if kind in (None, each)
+        for entry in _entries(each)
+        if all(word in f"{entry.name} {entry.kind} {entry.summary} {entry.text}".lower() for word in words)
+    ]
 
 
-@functools.cache
 def find_workflow(name: str) -> Entry:
     """The workflow of this name.
 
@@ -109,10 +112,6 @@ def describe_type(annotation: Any) -> str:
         return annotation.asset_key or "asset"
     names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
     return names.get(annotation, str(annotation))
-
-
-def _searchable(entry: Entry) -> str:
-    return f"{entry.name} {entry.kind} {entry.summary} {entry.text}".lower()
 
 
 @functools.cache

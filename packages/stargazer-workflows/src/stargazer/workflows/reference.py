@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from stargazer.assets import (
-    AlignerIndex,
-    QcReport,
-    Reference,
-    ReferenceIndex,
-    SequenceDict,
-)
+from stargazer.assets import AlignerIndex, QcReport, Reference, ReferenceIndex, SequenceDict
 from stargazer.tasks import (
     check_aligner_index,
     check_reference,

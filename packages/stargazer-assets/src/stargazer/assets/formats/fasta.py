@@ -12,7 +12,7 @@ import itertools
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -150,8 +150,7 @@ def _small(path: Path, size: int, modified: int) -> Sequence[FastaContig] | None
 
 def _parts(path: Path) -> Iterator[bytes]:
     with opened(path) as file:
-        while part := file.read(PART):
-            yield part
+        yield from iter(functools.partial(file.read, PART), b"")
 
 
 @attrs.define
@@ -162,8 +161,7 @@ class _Contig:
         title: the number of its title line.
         width: bases of its first line; 0 before that.
         is_crlf: its first line ends with a carriage return and a line feed.
-        short: number and bases of the line after which none may follow.
-        blank: the number of its first blank line, after which none may follow either.
+        ends: after a short or a blank line, what is wrong if another one has bases.
     """
 
     name: str
@@ -173,20 +171,10 @@ class _Contig:
     soft_masked: int = 0
     width: int = 0
     is_crlf: bool = False
-    short: tuple[int, int] | None = None
-    blank: int = 0
+    ends: Callable[[], FormatError] | None = None
     md5: hashlib._Hash = attrs.field(factory=lambda: hashlib.md5(usedforsecurity=False))
     codes: Counter[str] = attrs.field(factory=Counter)
     places: list[tuple[int, str]] = attrs.field(factory=list)
-
-    @property
-    def ends(self) -> bool:
-        """No more lines may follow."""
-        return bool(self.short or self.blank)
-
-    def finished(self) -> FastaContig:
-        return FastaContig(self.name, self.length, self.md5.hexdigest(), self.n, self.soft_masked, dict(self.codes),
-                           tuple(self.places))  # fmt: skip
 
 
 class _Reader:
@@ -250,7 +238,8 @@ class _Reader:
                 f"the contig {contig.name!r} is empty: it has no bases; remove this line, or add the sequence",
                 line=contig.title,
             )
-        yield contig.finished()
+        yield FastaContig(contig.name, contig.length, contig.md5.hexdigest(), contig.n, contig.soft_masked,
+                          dict(contig.codes), tuple(contig.places))  # fmt: skip
 
     def _begin(self, line: bytes) -> None:
         """Begin the contig of a title line, given without its '>' and with its line end."""
@@ -297,12 +286,12 @@ class _Reader:
             has_return = end >= 0 and line.endswith(b"\r")
             bases = line[:-1] if has_return else line
             if not bases and not self._column:
-                contig.blank = contig.blank or self._line
+                contig.ends = contig.ends or functools.partial(self._blank, contig, self._line)
                 self._line += 1
             else:
                 self._count(contig, bases, len(bases))
                 if contig.ends:
-                    raise self._goes_on(contig)
+                    raise contig.ends()
                 self._column += len(bases)
                 if end >= 0:
                     self._end_line(contig, has_return)
@@ -369,7 +358,7 @@ class _Reader:
         elif self._column > contig.width:
             raise self._uneven(contig, self._line, self._column)
         elif self._column < contig.width:
-            contig.short = (self._line, self._column)
+            contig.ends = functools.partial(self._uneven, contig, self._line, self._column)
         self._column = 0
         self._line += 1
 
@@ -390,14 +379,11 @@ class _Reader:
         reads = "<" if command.startswith("tr ") else ""
         return f"`{command} {reads}{source} > {target}`"
 
-    def _goes_on(self, contig: _Contig) -> FormatError:
-        """A line with bases follows what can only be the last one of a contig."""
-        if contig.short:
-            return self._uneven(contig, *contig.short)
+    def _blank(self, contig: _Contig, line: int) -> FormatError:
         return self._error(
             f"a blank line inside the sequence of the contig {contig.name!r}, which samtools faidx cannot index; "
             f"rewrap it: {self._mended(REWRAP)}",
-            line=contig.blank,
+            line=line,
         )
 
     def _uneven(self, contig: _Contig, line: int, bases: int) -> FormatError:

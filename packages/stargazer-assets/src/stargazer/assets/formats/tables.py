@@ -46,8 +46,7 @@ def check_vcf(path: Path) -> None:
 
     _check_lines(path, text, _rows(text, ("#",)), wrong)
     if "" in text.first or "" in text.last:
-        number = text.first.index("") + 1 if "" in text.first else 0
-        where = f"line {number}" if number else "a line near its end"
+        where = f"line {text.first.index('') + 1}" if "" in text.first else "a line near its end"
         raise FormatError(f"{path.name!r}: {where} is blank, which no reader of VCF takes: remove it")
 
 

@@ -26,8 +26,7 @@ def config(argv: Sequence[str]) -> int:
     )
     words = parser.sort(argv)
     parser.no_words(words, "config takes no words: set a variable, or write to config.toml")
-    settings = storage.Settings.load()
-    answer = _described(settings)
+    answer = _described(storage.Settings.load())
     if words.options.json:
         print_json(answer)
     else:
@@ -40,13 +39,12 @@ def config(argv: Sequence[str]) -> int:
 
 def _described(settings: Settings) -> dict[str, Any]:
     """Everything that `config` prints, with no secret in it."""
-    pinata = bool(settings.pinata_jwt)
-    cloud = settings.mode == "cloud"
-    missing = (
-        "cloud mode keeps files on Pinata: set PINATA_JWT to a token of your account"
-        if cloud and not pinata
-        else ""
-    )
+    pinata, cloud = bool(settings.pinata_jwt), settings.mode == "cloud"
+    missing = "cloud mode keeps files on Pinata: set PINATA_JWT to a token of your account"
+    variables = [
+        {"name": name, "variable": variable, "value": settings.shown(name), "origin": settings.origins[name]}
+        for name, variable in storage.VARIABLES.items()
+    ]
     return {
         "mode": settings.mode,
         "mode_reason": settings.mode_reason,
@@ -54,22 +52,14 @@ def _described(settings: Settings) -> dict[str, Any]:
             "kind": "pinata" if pinata or cloud else "local",
             "reason": f"PINATA_JWT is {settings.shown('pinata_jwt')}",
             "visibility": settings.pinata_visibility if pinata else None,
-            "missing": missing or None,
+            "missing": missing if cloud and not pinata else None,
         },
         "execution": {
             "kind": "remote" if cloud else "local",
             "endpoint": settings.flyte_endpoint or None,
             "flyte_config": str(settings.flyte_config) if settings.flyte_config else None,
         },
-        "settings": [
-            {
-                "name": name,
-                "variable": variable,
-                "value": settings.shown(name),
-                "origin": settings.origins[name],
-            }
-            for name, variable in storage.VARIABLES.items()
-        ],
+        "settings": variables,
         "paths": {
             "config": str(settings.home / "config.toml"),
             "runs": str(settings.home / "runs"),
@@ -89,9 +79,8 @@ def _print(answer: dict[str, Any]) -> None:
     )
     print_text(f"mode       {answer['mode']}: {answer['mode_reason']}")
     print_text(f"storage    {where} ({storage['reason']})")
-    print_text(
-        f"execution  {'Flyte at ' + execution['endpoint'] if execution['endpoint'] else 'on this machine'}\n"
-    )
+    machine = f"Flyte at {execution['endpoint']}" if execution["endpoint"] else "on this machine"
+    print_text(f"execution  {machine}\n")
     rows = [[item["name"], item["value"], item["variable"], item["origin"]] for item in answer["settings"]]
     print_table(["setting", "value", "variable", "from"], rows)
     print_text("")

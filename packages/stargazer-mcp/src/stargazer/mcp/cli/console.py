@@ -22,32 +22,10 @@ from stargazer.assets.addresses import hidden
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
 
-__all__ = [
-    "KEY_VALUE",
-    "SHOWN",
-    "Parser",
-    "Words",
-    "count",
-    "escaped",
-    "explain",
-    "fail",
-    "fields_text",
-    "forget_stdout",
-    "human_size",
-    "kept_traceback",
-    "listing",
-    "note",
-    "option",
-    "plain_warnings",
-    "print_files",
-    "print_fitting",
-    "print_json",
-    "print_records",
-    "print_table",
-    "print_text",
-    "say_more",
-    "settle_streams",
-]
+__all__ = ["KEY_VALUE", "SHOWN", "Parser", "Words", "count", "escaped", "explain", "fail", "fields_text",
+           "forget_stdout", "human_size", "kept_traceback", "listing", "note", "option", "plain_warnings",
+           "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text", "say_more",
+           "settle_streams"]  # fmt: skip
 
 WIDTH = 120
 """Characters of a line where no terminal says how wide it is."""
@@ -237,10 +215,10 @@ def forget_stdout() -> None:
 
 def _in_output(error: OSError) -> bool:
     """Whether it was stdout that could not be written: nothing else is, by these modules themselves."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    name = last.tb_frame.f_globals.get("__name__", "") if last is not None else ""
+    import traceback
+
+    *_, (last, _) = traceback.walk_tb(error.__traceback__)
+    name = last.f_globals.get("__name__", "")
     return name in ("argparse", "stargazer.mcp.wire") or name.startswith("stargazer.mcp.cli")
 
 

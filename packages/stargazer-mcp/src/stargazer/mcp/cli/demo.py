@@ -42,12 +42,10 @@ def demo(argv: Sequence[str]) -> None:
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows.demo import is_simulated, prepare, run_demo
 
-    there = is_simulated()
-    note(
-        "the father, the mother and the child were simulated before"
-        if there
-        else "simulating a father, a mother and a child, and registering their reads ..."
-    )
+    if is_simulated():
+        note("the father, the mother and the child were simulated before")
+    else:
+        note("simulating a father, a mother and a child, and registering their reads ...")
     prepare()
     refresh = Refresh() if words.options.refresh else None
     done = supervise("demo", lambda: run_demo(refresh=refresh))
@@ -75,11 +73,8 @@ def _export(done: Demo, folder: Path) -> dict[str, Path]:
 
 
 def _show(done: Demo, files: dict[str, Path]) -> None:
-    total, inheritance, calls = (
-        done.comparison["comparison"]["total"],
-        done.comparison["inheritance"],
-        done.comparison["calls"],
-    )
+    total, inheritance = done.comparison["comparison"]["total"], done.comparison["inheritance"]
+    calls = done.comparison["calls"]
     rows = [["SNV", *_score(total["snv"])], ["indel", *_score(total["indel"])]]
     print_text("\nCalls against the truth, on confident sites, all three samples")
     print_table(["", "truth", "called", "missed", "false", "precision", "recall", "F1"], rows)
@@ -87,20 +82,17 @@ def _show(done: Demo, files: dict[str, Path]) -> None:
         f"\n{calls['snv']} SNVs and {calls['indel']} indels pass; {inheritance['violations']} Mendelian violations in "
         f"{inheritance['sites']} sites\n"
     )
-    samples = done.summary["samples"]
     print_table(
         ["sample", "reads", "mapped", "duplicates", "mean coverage"],
         [
             [name, f"{found['reads']:,}", f"{found['mapped']:.2%}", f"{found['duplicates']:.2%}",
              f"{found['mean_coverage_of_reference']:.1f}x"]
-            for name, found in samples.items()
+            for name, found in done.summary["samples"].items()
         ],
     )  # fmt: skip
     print_text("")
-    print_table(
-        ["step", "time"],
-        [[task.rpartition(".")[2], f"{seconds:.1f} s"] for task, seconds in done.times.items()],
-    )
+    times = [[task.rpartition(".")[2], f"{seconds:.1f} s"] for task, seconds in done.times.items()]
+    print_table(["step", "time"], times)
     run, command = done.run, _command()
     print_text(
         f"\n{run.computed} tasks computed, {run.memo_hits} remembered, {run.seconds:.1f} s (run {run.id})"

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from stargazer import storage
 from stargazer.assets import StargazerError
-from stargazer.mcp.cli.console import Parser, note, print_json, print_text
+from stargazer.mcp.cli.console import Parser, count, note, print_json, print_text
 
 if TYPE_CHECKING:
     from stargazer.storage import Settings
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "doctor", "examine"]
 
 MARKS = {"ok": "ok      ", "optional": "optional", "low": "low     ", "broken": "BROKEN  "}
-DISTRIBUTIONS = (
-    "stargazer-assets",
-    "stargazer-storage",
-    "stargazer-tasks",
-    "stargazer-workflows",
-    "stargazer-mcp",
-)
+DISTRIBUTIONS = [f"stargazer-{layer}" for layer in ("assets", "storage", "tasks", "workflows", "mcp")]
 LITTLE_SPACE = 5e9  # bytes
 ESSENTIAL = {"samtools", "bcftools", "bwa-mem3", "bwa-index"}
 """The tools of the path from reads to variants that needs nothing but wheels."""
@@ -68,7 +62,6 @@ def doctor(argv: Sequence[str]) -> int:
     words = parser.sort(argv)
     parser.no_words(words, "doctor takes no words")
     findings = examine()
-    broken = [finding for finding in findings if finding.state == "broken"]
     if words.options.json:
         print_json([attrs.asdict(finding) for finding in findings])
     else:
@@ -78,12 +71,10 @@ def doctor(argv: Sequence[str]) -> int:
                 print_text(f"  {MARKS[finding.state]}  {finding.name:20} {finding.text}")
                 if finding.remedy:
                     print_text(f"              -> {finding.remedy}")
+    broken = [finding.name for finding in findings if finding.state == "broken"]
     if broken:
-        note(
-            f"stargazer: {len(broken)} thing{'s' * (len(broken) > 1)} broken: {', '.join(f.name for f in broken)}"
-        )
-        return 1
-    return 0
+        note(f"stargazer: {count(len(broken), 'thing')} broken: {', '.join(broken)}")
+    return 1 if broken else 0
 
 
 def examine() -> list[Finding]:
@@ -92,30 +83,16 @@ def examine() -> list[Finding]:
     try:
         settings = storage.Settings.load()
     except StargazerError as error:
-        return [
-            *found,
-            Finding("settings", "settings", str(error), "broken", "correct the variable or the file"),
-        ]
+        remedy = "correct the variable or the file"
+        return [*found, Finding("settings", "settings", str(error), "broken", remedy)]
     found += _settings(settings)
-    for check in (_store, _machine, _tools):
-        found += _survived(check, settings)
+    for topic, check in (("store", _store), ("machine", _machine), ("tools", _tools)):
+        try:
+            found += list(check(settings))
+        except Exception as error:
+            what, remedy = f"{type(error).__name__}: {error}", "reinstall: pip install stargazer-mcp"
+            found.append(Finding(topic, topic, what, "broken", remedy))
     return found
-
-
-def _survived(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
-    topic = check.__name__.strip("_")
-    try:
-        return list(check(settings))
-    except Exception as error:
-        return [
-            Finding(
-                topic,
-                topic,
-                f"{type(error).__name__}: {error}",
-                "broken",
-                "reinstall: pip install stargazer-mcp",
-            )
-        ]
 
 
 def _python() -> Iterator[Finding]:
@@ -144,11 +121,10 @@ def _foreign() -> list[str]:
     places = [
         str(init) for folder in sys.path if (init := Path(folder) / "stargazer" / "__init__.py").is_file()
     ]
-    try:
-        other = metadata.distribution("stargazer")
-    except metadata.PackageNotFoundError:
-        return places
-    return places or [f"distribution stargazer {other.version}"]
+    if not places:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            places.append(f"distribution stargazer {metadata.version('stargazer')}")
+    return places
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -187,9 +163,8 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield Finding("store", "folder", f"{store.root}: {reason}", "broken",
                       "ask its owner, or set STARGAZER_LOCAL to a folder of yours")  # fmt: skip
     else:
-        yield Finding(
-            "store", "folder", f"{store.root}" + ("" if there == store.root else " (made at first use)")
-        )
+        made = "" if there == store.root else " (made at first use)"
+        yield Finding("store", "folder", f"{store.root}{made}")
     free = shutil.disk_usage(there).free
     yield Finding("store", "free space", f"{free / 1e9:.1f} GB on {_filesystem(there)}",
                   *(("ok", "") if free > LITTLE_SPACE else ("low", "free some space")))  # fmt: skip
@@ -217,9 +192,8 @@ def _filesystem(folder: Path) -> str:
 def _machine(settings: Settings) -> Iterator[Finding]:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     yield Finding("machine", "cores", f"{settings.cores} given to tasks, of {os.cpu_count()}")
-    yield Finding(
-        "machine", "memory", f"{settings.memory / 1e9:.1f} GB given to tasks, of {total / 1e9:.1f} GB"
-    )
+    memory = f"{settings.memory / 1e9:.1f} GB given to tasks, of {total / 1e9:.1f} GB"
+    yield Finding("machine", "memory", memory)
 
 
 def _tools(settings: Settings) -> Iterator[Finding]:
@@ -227,9 +201,9 @@ def _tools(settings: Settings) -> Iterator[Finding]:
         try:
             found = tool.resolve()
         except StargazerError as error:
-            state: Literal["optional", "broken"] = "broken" if name in ESSENTIAL else "optional"
             first, *rest = str(error).splitlines()
-            yield Finding("tools", name, first, state, "; ".join(line.strip(" -") for line in rest))
+            remedy = "; ".join(line.strip(" -") for line in rest)
+            yield Finding("tools", name, first, "broken" if name in ESSENTIAL else "optional", remedy)
         else:
             yield Finding("tools", name, f"{found.version} ({found.source})")
 
@@ -238,11 +212,9 @@ def _declared_tools() -> dict[str, Tool]:
     """Every tool that the tasks of installed distributions may call, by name."""
     from stargazer.tasks import Tool
 
-    modules = []
+    found: dict[str, Tool] = {}
     for point in metadata.entry_points(group="stargazer.tasks"):
         with contextlib.suppress(Exception):
-            modules.append(importlib.import_module(point.value))
-    found = {
-        value.name: value for module in modules for value in vars(module).values() if isinstance(value, Tool)
-    }
+            values = vars(importlib.import_module(point.value)).values()
+            found |= {value.name: value for value in values if isinstance(value, Tool)}
     return dict(sorted(found.items()))

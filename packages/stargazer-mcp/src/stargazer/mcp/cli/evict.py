@@ -49,9 +49,8 @@ def evict(argv: Sequence[str]) -> int:
     )
     words = parser.sort(argv)
     options = words.options
-    parser.one_way(words)
-    if not words.plain and not words.pairs and not options.older_than and not options.larger_than:
-        parser.error("say which files: a CID, key=value, --older-than or --larger-than")
+    question = "say which files: a CID, key=value, --older-than or --larger-than"
+    parser.one_way(words, "" if options.older_than or options.larger_than else question)
     older = parser.parse_seconds("--older-than", options.older_than) if options.older_than else None
     larger = parser.parse_bytes("--larger-than", options.larger_than) if options.larger_than else None
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from stargazer.mcp.cli.console import Parser, note, option, print_json, print_text
 from stargazer.mcp.cli.selection import bring, existing, some_records
-from stargazer.mcp.records import as_dict, evicted
+from stargazer.mcp.records import as_dict
+from stargazer.storage import maintenance
 
 __all__ = ["get"]
 
@@ -35,7 +36,7 @@ def get(argv: Sequence[str]) -> None:
     store = existing()
     records = some_records(store, words)
     chosen = records[-1:] if words.options.latest else records
-    dropped = evicted(store)
+    dropped = maintenance.evicted(store)
     for record in chosen:
         if record.cid in dropped:
             note(f"evicted, to be brought back: {record.name} {record.cid}")

@@ -29,9 +29,7 @@ def pull(argv: Sequence[str]) -> int:
         },
     )
     words = parser.sort(argv)
-    parser.one_way(words)
-    if not words.plain and not words.pairs and not words.options.all:
-        parser.error("say which files: a CID, key=value, or --all")
+    parser.one_way(words, "" if words.options.all else "say which files: a CID, key=value, or --all")
 
     store = storage.get_client().store
     pinata.account_of(store)  # before anything is asked of it
@@ -39,19 +37,13 @@ def pull(argv: Sequence[str]) -> int:
     with file_progress("fetching") as progress:
         pulled = pinata.pull(store, records, bytes_too=not words.options.records, progress=progress)
     if words.options.json:
-        print_json(
-            {
-                "records": [record.id for record in pulled.records],
-                "fetched": pulled.fetched,
-                "failed": pulled.failed,
-            }
-        )
+        ids = [record.id for record in pulled.records]
+        print_json({"records": ids, "fetched": pulled.fetched, "failed": pulled.failed})
     else:
         for cid, why in pulled.failed.items():
             note(f"{cid}: {why}")
-        size = sum(
-            {record.cid: record.size for record in pulled.records if record.cid in pulled.fetched}.values()
-        )
+        sizes = {record.cid: record.size for record in pulled.records}
+        size = sum(sizes.get(cid, 0) for cid in set(pulled.fetched))
         print_text(
             f"{count(len(pulled.records), 'record')} here; {count(len(pulled.fetched), 'file')} fetched "
             f"({human_size(size)})" + (f", {len(pulled.failed)} not" if pulled.failed else "")

@@ -201,9 +201,8 @@ def _print_results(record: Mapping[str, Any], *, exported: bool) -> None:
             print_text(f"{name} = {value}")
     for sentence in record["notes"]:
         note(f"note: {sentence}")
-    done, remembered = record["computed"], record["memo_hits"]
     note(
-        f"{record['workflow']}: {done} task{'s' * (done != 1)} computed, {remembered} remembered, "
+        f"{record['workflow']}: {count(record['computed'], 'task')} computed, {record['memo_hits']} remembered, "
         f"{record['seconds']:.1f} s (run {record['run']})"
     )
     if files and not exported:

@@ -22,17 +22,8 @@ if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage import Store
 
-__all__ = [
-    "ADD_FIRST",
-    "bring",
-    "existing",
-    "folder_of_store",
-    "named_records",
-    "no_store",
-    "one_cid",
-    "one_record",
-    "some_records",
-]
+__all__ = ["ADD_FIRST", "bring", "existing", "folder_of_store", "named_records", "no_store", "one_cid",
+           "one_record", "some_records"]  # fmt: skip
 
 ADD_FIRST = "`stargazer add FILE ...` registers files"
 
@@ -90,8 +81,7 @@ def named_records(store: Store, names: Sequence[str], *, files: bool = False) ->
     """
     found: list[IpFile] = []
     for name in names:
-        record = None if storage.is_cid(name) else store.get(name)
-        records = store.query({"cid": name}) if storage.is_cid(name) else [record] if record else []
+        records = store.query({"cid": name}) if storage.is_cid(name) else [*filter(None, [store.get(name)])]
         if not records and files and os.path.exists(name):
             cid = _cid_of(name)
             records = store.query({"cid": cid})
@@ -170,9 +160,8 @@ def _cid_of(name: str) -> str:
         FormatError: a folder, or something else without bytes of its own.
     """
     if not Path(name).is_file():
-        raise FormatError(
-            f"{name!r} is {'a folder' if Path(name).is_dir() else 'no regular file'}: name a file"
-        )
+        kind = "a folder" if Path(name).is_dir() else "no regular file"
+        raise FormatError(f"{name!r} is {kind}: name a file")
     return storage.compute_cid(Path(name))
 
 

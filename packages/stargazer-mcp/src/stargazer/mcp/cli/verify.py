@@ -101,18 +101,12 @@ def _done_of(cid: str, made: tuple[str, Execution] | None, done: Sequence[Replay
     """What came of the execution that made a file: of several that say the same, one was done."""
     if made is None:
         return None
-    return next(
-        (
-            replayed
-            for replayed in done
-            if replayed.provenance_cid == made[0]
-            or (
-                replayed.execution.run_key == made[1].run_key
-                and cid in {entry.cid for entry in replayed.execution.outputs}
-            )
-        ),
-        None,
-    )
+    for replayed in done:
+        made_again = cid in {entry.cid for entry in replayed.execution.outputs}
+        alike = replayed.execution.run_key == made[1].run_key and made_again
+        if replayed.provenance_cid == made[0] or alike:
+            return replayed
+    return None
 
 
 def _told(replayed: Replayed | None) -> str:

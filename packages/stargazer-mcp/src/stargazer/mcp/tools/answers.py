@@ -39,7 +39,7 @@ def _object(value: Any) -> Any:
     """An object that a client sent as JSON text."""
     if isinstance(value, str):
         value = parse(value)
-        refuse_large({"": value})
+        refuse_large(value)
     return {} if value is None else value
 
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastmcp import FastMCP
 from pydantic import Field
 from stargazer.assets import InvalidAssetError
-from stargazer.mcp.records import as_dict, evicted, find_records
+from stargazer.mcp.records import as_dict, find_records
 from stargazer.mcp.strict_json import shortened
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.limits import fitting
-from stargazer.storage import get_client
+from stargazer.storage import get_client, maintenance
 
 from mcp.types import ToolAnnotations
 
@@ -41,7 +41,7 @@ def register(server: FastMCP) -> None:
             wanted = {key: _values(key, value) for key, value in filters.items()}
             records = await asyncio.to_thread(lambda: find_records(get_client().store, wanted))
             asked = records[: max(len(records) - offset, 0)]
-            dropped = await asyncio.to_thread(lambda: evicted(get_client().store))
+            dropped = await asyncio.to_thread(lambda: maintenance.evicted(get_client().store))
             files = fitting(as_dict(record, dropped) for record in reversed(asked[-limit:]))[::-1]
             answer: dict[str, Any] = {"total": len(records), "files": files}
             if len(files) < len(asked):

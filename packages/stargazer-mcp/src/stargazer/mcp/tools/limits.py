@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stargazer.assets import InvalidAssetError
-from stargazer.mcp.strict_json import DEPTH, shortened
+from stargazer.mcp.strict_json import shortened
 
 __all__ = ["brief", "error_text", "fitting", "refuse_large"]
 
@@ -21,26 +21,27 @@ ECHO, LINE, LINES = 200, 600, 60  # characters of a value that an error repeats,
 REPEATED = 20  # values that are looked for in an error, the longest
 
 
-def refuse_large(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that no call needs.
+def refuse_large(value: Any, where: str = "") -> None:
+    """Refuse arguments that no call needs; how deep they are has been judged when they were parsed.
+
+    Args:
+        where: the keys that lead to it.
 
     Raises:
-        InvalidAssetError: a text, an object or a list is too large, or nested too deep; the message says which.
+        InvalidAssetError: a text, an object or a list is too large; the message says which.
     """
-    level: list[tuple[str, Any]] = [("", arguments)]
-    for _ in range(DEPTH + 1):
-        level = [inner for where, value in level for inner in _members(where, value)]
-    if level:
-        raise InvalidAssetError(f"more than {DEPTH} lists and objects in one another")
-
-
-def _members(where: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """What is in a list or an object, each with where it is."""
     named = where or "the call"
     if isinstance(value, str) and len(value) > TEXT:
         raise InvalidAssetError(
             f"{named}: a text of {len(value):,} characters ({shortened(value[:40])}...); at most {TEXT:,} are taken"
         )
+    if isinstance(value, list | tuple):
+        if len(value) > VALUES:
+            raise InvalidAssetError(
+                f"{named}: a list of {len(value):,} values; at most {VALUES:,} are taken: ask in several calls"
+            )
+        for inner in value:
+            refuse_large(inner, where)
     if isinstance(value, Mapping):
         if len(value) > KEYS:
             raise InvalidAssetError(f"{named}: an object of {len(value):,} keys; at most {KEYS} are taken")
@@ -50,13 +51,7 @@ def _members(where: str, value: Any) -> Iterator[tuple[str, Any]]:
                     f"{named}: a key of {len(str(key)):,} characters ({shortened(str(key)[:40])}...); "
                     f"at most {KEY} are taken"
                 )
-            yield f"{where}.{key}" if where else str(key), inner
-    elif isinstance(value, list | tuple):
-        if len(value) > VALUES:
-            raise InvalidAssetError(
-                f"{named}: a list of {len(value):,} values; at most {VALUES:,} are taken: ask in several calls"
-            )
-        yield from ((where, inner) for inner in value)
+            refuse_large(inner, f"{where}.{key}" if where else str(key))
 
 
 def error_text(text: str, arguments: Any = None) -> str:

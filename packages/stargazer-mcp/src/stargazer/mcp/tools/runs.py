@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -63,21 +64,17 @@ class StartedRuns:
 
 def so_far(run: Run) -> dict[str, Any]:
     """Seconds since a run was started, tasks done and what it is doing, whichever process runs it."""
-    ended = {"finished": 0, "memo hit": 0, "failed": 0}
-    doing: dict[int, str] = {}
-    for event in _events(run):
-        if event["kind"] == "started":
-            doing[event["call"]] = f"{event['task']} {event['label']}".strip()
-        elif event["kind"] in ended:
-            ended[event["kind"]] += 1
-            doing.pop(event["call"], None)
+    last = {event["call"]: event for event in _events(run)}.values()
+    kinds = Counter(event["kind"] for event in last)
     began = datetime.datetime.fromisoformat(run.started)
     seconds = (datetime.datetime.now(datetime.UTC) - began).total_seconds()
     return {
         "seconds": round(max(seconds, 0), 1),
-        "computed": ended["finished"],
-        "memo_hits": ended["memo hit"],
-        "doing": list(doing.values()),
+        "computed": kinds["finished"],
+        "memo_hits": kinds["memo hit"],
+        "doing": [
+            f"{event['task']} {event['label']}".strip() for event in last if event["kind"] == "started"
+        ],
     }
 
 

@@ -86,11 +86,6 @@ def example_call(entry: Entry) -> str:
     return json.dumps({"name": entry.name, "arguments": sample_arguments(entry)})
 
 
-def _has_logs(run: Run) -> bool:
-    """Whether a tool ran: one that was refused its arguments has printed nothing."""
-    return run.logs.is_dir() and any(path.stat().st_size for path in run.logs.iterdir())
-
-
 def _described(entry: Entry) -> dict[str, Any]:
     return {
         "name": entry.name,
@@ -110,17 +105,16 @@ def _described(entry: Entry) -> dict[str, Any]:
 def _answer(run: Run) -> dict[str, Any]:
     """A run as it is; a failed one as an error."""
     if run.state == "failed":
-        printed = f"\n(what its tools printed: {run.logs})" if _has_logs(run) else ""
+        # a tool that was refused its arguments has printed nothing
+        has_logs = any(log.stat().st_size for log in run.logs.glob("*"))
+        printed = f"\n(what its tools printed: {run.logs})" if has_logs else ""
         raise ToolError(f"run {run.id} failed: {run.error}{printed}")
     record = run.as_dict()
     keys = ["run", "workflow", "state", "seconds", "computed", "memo_hits"]
     answer = {key: record[key] for key in keys}
     if run.state == "running":
-        return {
-            **answer,
-            **so_far(run),
-            "next": f'still running: call run_workflow with {{"run_id": "{run.id}"}} to wait for it',
-        }
+        then = f'still running: call run_workflow with {{"run_id": "{run.id}"}} to wait for it'
+        return {**answer, **so_far(run), "next": then}
     if run.state != "succeeded":
         return {**answer, "error": error_text(str(run.error))}
     return {**answer, **_in_part({"notes": record["notes"]}), "results": _in_part(record["results"])}

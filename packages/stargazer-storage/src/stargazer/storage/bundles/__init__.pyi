@@ -1,9 +1,8 @@
 from ._fetch import Failure, Fetched, News, fetch
 from ._make import Made, make, with_lineage
 from ._verify import Checked, verify
-from .environment import Environment, differences, environment_here, requirements
 from .find import BuiltinBundle, Bundle, find_bundle, known_bundles, remember_bundle
-from .manifest import SUFFIX, Manifest, check_name
+from .manifest import SUFFIX, Environment, Manifest, check_name, differences, environment_here, requirements
 
 __all__ = [
     "SUFFIX",

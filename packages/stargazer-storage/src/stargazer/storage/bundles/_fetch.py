@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -15,6 +16,7 @@ from stargazer.assets import (
     FormatError,
     IntegrityError,
     InvalidAssetError,
+    IpFile,
     StargazerError,
     StorageError,
     asset_class,
@@ -22,29 +24,24 @@ from stargazer.assets import (
 )
 from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Document, Entry, Execution
-from stargazer.storage import changes, verified
-from stargazer.storage.bundles.find import Bundle, Pinned, remember_bundle
-from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url, targets_of
+from stargazer.storage import changes
+from stargazer.storage.bundles.find import Bundle, Maker, remember_bundle
+from stargazer.storage.bundles.manifest import BundleFile, Manifest, is_url
 from stargazer.storage.bundles.review import accepted, check_arrived, enders_first, needed, scrutinised
 from stargazer.storage.checks import Checked
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.download.fetch import fetch_file, fetch_object
-from stargazer.storage.download.sources import file_name, source_of
+from stargazer.storage.download.sources import source_of
 from stargazer.storage.ledger.claims import ended_by, statements_of
 from stargazer.storage.locks import private_folder
-from stargazer.storage.objects import Objects
+from stargazer.storage.objects import Objects, StoredObject
 from stargazer.storage.store import Store, import_of
 from stargazer.storage.threads import each
-
-if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage.objects import StoredObject
 
 __all__ = ["Failure", "Fetched", "News", "fetch"]
 
 AT_ONCE = 3
 LARGEST_DOCUMENT = 64_000_000  # bytes of a provenance document, at most
-_PENDING = "pending"  # stands for a CID that is not known yet
 
 
 @attrs.frozen
@@ -93,13 +90,12 @@ class Fetched:
         Raises:
             StorageError: it names what is, and why.
         """
-        if not self.failed:
-            return
-        lines = [f"  {item.name}: {item.reason}".replace("\n", "\n    ") for item in self.failed]
-        raise StorageError(
-            f"{len(self.failed)} of the bundle {bundle.manifest.name!r} could not be had; the rest is registered; "
-            "fetching it again continues:\n" + "\n".join(lines)
-        )
+        if self.failed:
+            lines = [f"  {item.name}: {item.reason}".replace("\n", "\n    ") for item in self.failed]
+            raise StorageError(
+                f"{len(self.failed)} of the bundle {bundle.manifest.name!r} could not be had; the rest is registered; "
+                "fetching it again continues:\n" + "\n".join(lines)
+            )
 
 
 def fetch(
@@ -131,26 +127,25 @@ def fetch(
         IntegrityError: the lock says other than the manifest.
         StorageError: the store cannot be written, or is too small.
     """
-    manifest = bundle.lock.apply(bundle.manifest)
-    entries = select(manifest, only or {})
+    locked = attrs.evolve(bundle, manifest=bundle.lock.apply(bundle.manifest))
+    entries = select(locked.manifest, only or {})
     check_entries(entries)
     store.open_index()
     with private_folder(store.objects.work, "bundle") as folder:
-        work = _Fetch(store, attrs.evolve(bundle, manifest=manifest), entries, folder, observer)
+        work = _Fetch(store, locked, entries, folder, Objects(folder), observer)
         if records_only:
             work.know()
         else:
             work.bring()
         documents = work.take_documents()
         records = work.register(documents, force)
-    done = [cid for cid, document in documents.items() if isinstance(document, Execution)]
-    known = [cid for cid in done if trust and store.is_registered(cid)]
-    trusted = changes.trust(store, known, f"bundle fetch {manifest.name} --trust")
+    runs = [cid for cid, document in documents.items() if isinstance(document, Execution)]
+    known = [cid for cid in runs if trust and store.is_registered(cid)]
+    trusted = changes.trust(store, known, f"bundle fetch {bundle.manifest.name} --trust")
     remember_bundle(bundle, store.root)
-    names = [entry.name for entry in entries if entry.name in work.failures]
+    names = [entry.name for entry in (*entries, *locked.manifest.documents) if entry.name in work.failures]
     failed = [Failure(name, work.failures[name]) for name in names]
-    failed += [Failure(f"provenance {cid}", reason) for cid, reason in work.refused.items()]
-    return Fetched(records=records, failed=failed, moved=work.moved, trusted=trusted)
+    return Fetched(records=records, failed=failed, moved=sum(work.brought.values()), trusted=trusted)
 
 
 def select(manifest: Manifest, only: Mapping[str, Sequence[str]]) -> list[BundleFile]:
@@ -187,7 +182,10 @@ def check_entries(entries: Iterable[BundleFile]) -> None:
     """
     for entry in entries:
         try:
-            pairs = {**entry.keyvalues, **dict.fromkeys(entry.links, _PENDING)}
+            pairs = {
+                **entry.keyvalues,
+                **dict.fromkeys(entry.links, "pending"),
+            }  # a CID that is not known yet
             as_stored(attrs.evolve(entry, keyvalues=pairs))
         except InvalidAssetError as error:
             raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None
@@ -205,27 +203,23 @@ class _Fetch:
 
     Attributes:
         folder: of the store's work, for this fetch alone.
+        aside: where documents are until they were reviewed: whatever is in the ledger takes effect.
         arrived: the entries that are here, or whose records alone are wanted, with their CIDs; by name.
-        brought: the CIDs of what was not here before.
-        failures: why an entry is not registered, by name.
-        refused: why a provenance document is not taken, by CID.
-        moved: bytes that were downloaded, copied or made.
+        brought: the bytes of what was not here before, by CID.
+        failures: why an entry is not registered, or a provenance document not taken, by name.
     """
 
     store: Store
     bundle: Bundle
     entries: Sequence[BundleFile]
     folder: Path
+    aside: Objects
     observer: Callable[[News], None]
     arrived: dict[str, BundleFile] = attrs.field(factory=dict)
-    brought: set[str] = attrs.field(factory=set)
+    brought: dict[str, int] = attrs.field(factory=dict)
     failures: dict[str, str] = attrs.field(factory=dict)
-    refused: dict[str, str] = attrs.field(factory=dict)
-    moved: int = 0
-    _documents: dict[str, Path] = attrs.field(factory=dict)  # files of those that are not in the store yet
     _telling: threading.Lock = attrs.field(factory=threading.Lock)
     _making: threading.Lock = attrs.field(factory=threading.Lock)
-    _stopped: threading.Event = attrs.field(factory=threading.Event)
 
     # bytes
 
@@ -252,24 +246,25 @@ class _Fetch:
                 f"the bundle {self.bundle.manifest.name!r} needs {wanted:,} bytes and {str(self.store.root)!r} has "
                 f"{free:,} free: choose with --only, or use a store on a larger disk (STARGAZER_LOCAL)"
             )
-        each(self._bring_group, groups.values(), AT_ONCE, "stargazer-bundle", self._stopped)
+        each(self._bring_group, groups.values(), AT_ONCE, "stargazer-bundle")
 
     def _bring_group(self, group: Sequence[BundleFile]) -> None:
         """Bring the one file that several entries may name."""
         first = group[0]
         try:
-            for entry in group[1:]:
-                if entry.size != first.size:
-                    raise FormatError(f"entries {first.name!r} and {entry.name!r} give one file two sizes")
             found = self._present(first.cid)
-            if found:
-                self._tell(News(first.name, "here", first.size, first.size))
-            else:
-                found = self._move(first)
-            if found.size != first.size:
-                raise IntegrityError(
-                    f"the manifest says {first.size:,} bytes, the file with its CID has {found.size:,}"
-                )
+            state: Literal["done", "here"] = "here" if found else "done"
+            if found is None:
+                self._tell(News(first.name, "moving", 0, first.size))
+                found = self._make(first, maker) if (maker := self.bundle.maker) else self._download(first)
+                self.store.verified.remember(found)
+                self.brought[found.cid] = found.size
+            for entry in group:
+                if entry.size != found.size:
+                    raise IntegrityError(
+                        f"the manifest says {entry.size:,} bytes, the file with its CID has {found.size:,}"
+                    )
+            self._tell(News(first.name, state, first.size, first.size))
             self.arrived |= {entry.name: attrs.evolve(entry, cid=found.cid) for entry in group}
         except StargazerError as error:
             for entry in group:
@@ -281,74 +276,46 @@ class _Fetch:
         found = self.store.objects.stat(cid) if cid else None
         try:
             if found:
-                self.store.read(cid)
+                self.store.verified.path(found)
         except IntegrityError:
             self.store.objects.quarantine(cid)
             return None
         return found
 
-    def _move(self, entry: BundleFile) -> StoredObject:
-        """The object of an entry that was not here."""
-        self._tell(News(entry.name, "moving", 0, entry.size))
-        found = self._make(entry, self.bundle.maker) if self.bundle.maker else self._download(entry)
-        with self.store.index.transaction() as connection:
-            verified.remember(connection, [found])
-        with self._telling:
-            self.brought.add(found.cid)
-            self.moved += found.size
-        self._tell(News(entry.name, "done", entry.size, entry.size))
-        return found
-
-    def _make(self, entry: BundleFile, maker: Callable[[Path], object]) -> StoredObject:
+    def _make(self, entry: BundleFile, maker: Maker) -> StoredObject:
         """The object of an entry of a built-in bundle; all its files are made when the first is asked for."""
         folder = self.folder / "made"
         with self._making:
             if not folder.exists():
                 maker(folder)
-        path = folder / entry.name
-        if not path.is_file() or path.is_symlink():
-            raise StorageError(f"{entry.name!r} was not made")
-        found = compute_cid(path)
+        found = compute_cid(folder / entry.name)
         if found != entry.cid:
             raise IntegrityError(
                 f"{entry.name!r} was made as {found}, expected {entry.cid}: other versions of the libraries that made "
                 "it (compression, most often) write other bytes"
             )
-        return self.store.objects.keep(path, found)
+        return self.store.objects.keep(folder / entry.name, found)
 
     def _download(self, entry: BundleFile) -> StoredObject:
         """An object from the first mirror that gives its bytes."""
-        objects, targets = self.store.objects, self._targets(entry)
+        objects, targets = self.store.objects, self.bundle.targets(entry)
 
         def progress(done: int, size: int | None) -> None:
-            if self._stopped.is_set():
-                raise StorageError("interrupted")
             self._tell(News(entry.name, "moving", done, entry.size))
 
+        if not targets:
+            raise StorageError("it is not here, and no mirror says where it can be had")
         if entry.cid:
-            if not targets:
-                raise StorageError("it is not here, and no mirror says where it can be had")
             sources = [source_of(target) for target in targets]
             return fetch_object(entry.cid, sources, objects, size=entry.size, progress=progress)
-        urls, wrong = [], []
-        for url in map(_as_url, targets):
-            try:
-                file_name(url)
-                urls.append(url)
-            except InvalidAssetError as error:
-                wrong.append(str(error))
-        if not urls:
-            raise StorageError("\n".join(wrong) or "no mirror says where it can be had")
-        first, *others = urls
+        # the first has to name a file
+        first, *others = sorted(map(_as_url, targets), key=lambda url: urlsplit(url).path.endswith("/"))
         with fetch_file(
             first, entry.sums, objects.work, lambda _: None, others=others, size=entry.size, progress=progress
         ) as path:
             found = objects.adopt(path)
-        self.bundle.lock.pin(entry.name, Pinned(found.cid, found.size, entry.sums))
+        self.bundle.lock.pin(attrs.evolve(entry, cid=found.cid))
         return found
-
-    def _targets(self, entry: BundleFile) -> list[str]:
-        return targets_of(self.bundle.manifest, self.bundle.place, entry)
 
     def _tell(self, news: News) -> None:
         with self._telling:
@@ -357,43 +324,33 @@ class _Fetch:
     # what is said of them
 
     def take_documents(self) -> dict[str, Document]:
-        """The provenance documents of the bundle that may take effect, by CID.
-
-        They are kept aside until they were reviewed: whatever is in the ledger takes effect.
-        """
+        """The provenance documents of the bundle that may take effect, by CID."""
         found: dict[str, Document] = {}
-        mirrors = tuple(mirror for mirror in self.bundle.manifest.mirrors if "{cid}" in mirror)
-        manifest = attrs.evolve(self.bundle.manifest, mirrors=mirrors)
-        aside = Objects(self.folder)
-        for cid in manifest.provenance:
-            entry = BundleFile(name=cid, size=0, cid=cid, keyvalues={})
-            sources = [source_of(target) for target in targets_of(manifest, self.bundle.place, entry)]
+        for entry in self.bundle.manifest.documents:
             try:
-                path = self._document(cid)
-                if path is None:
-                    if not sources:
-                        raise StorageError(
-                            "it is not here, and no mirror with {cid} says where it can be had"
-                        )
-                    fetch_object(cid, sources, aside, most=LARGEST_DOCUMENT)
-                    path = self._documents[cid] = aside.path(cid)
-                found[cid] = scrutinised(path.read_bytes())
+                found[entry.cid] = scrutinised(self._document(entry).read_bytes())
             except StargazerError as error:
-                self.refused[cid] = str(error)
+                self.failures[entry.name] = str(error)
         try:
             return accepted(self.store, found)
         except FormatError as error:
-            self.refused |= dict.fromkeys(found, str(error))
+            self.failures |= {f"provenance {cid}": str(error) for cid in found}
             return {}
 
-    def _document(self, cid: str) -> Path | None:
-        """The file of a document that is in the ledger and sound; a damaged one is put out of the way."""
+    def _document(self, entry: BundleFile) -> Path:
+        """The file of a document, in the ledger or aside; a damaged one in the ledger is put out of the way."""
+        ledger = self.store.ledger
         try:
-            return self.store.ledger.path(cid)
+            if path := ledger.path(entry.cid):
+                return path
         except IntegrityError:
-            if folder := self.store.ledger.folder(cid):
-                folder.quarantine(cid)
-            return None
+            if folder := ledger.folder(entry.cid):
+                folder.quarantine(entry.cid)
+        sources = [source_of(target) for target in self.bundle.targets(entry)]
+        if not sources:
+            raise StorageError("it is not here, and no mirror with {cid} says where it can be had")
+        fetch_object(entry.cid, sources, self.aside, most=LARGEST_DOCUMENT)
+        return self.aside.path(entry.cid)
 
     def register(self, documents: Mapping[str, Document], force: bool) -> list[IpFile]:
         """The records of the entries that arrived, which all appear together.
@@ -401,31 +358,40 @@ class _Fetch:
         A document that tells of an entry which did not arrive, or is held back, waits for it; until then the others of
         it count as imported from here. What no document tells of gets the metadata that adding it would give it.
         """
-        store = self.store
-        entries = self._linked()
-        checked = self._check(entries, documents, force)
+        store, entries = self.store, self._linked()
+        as_added = {entry.name: as_stored(entry) for entry in entries}
+        ids = [entry.id for entry in (*entries, *as_added.values())]
+        before = store.claims.records(ids).keys()
+        new = [
+            entry  # of those that were registered with their bytes before there is nothing left to hold back
+            for entry in entries
+            if entry.cid in self.brought or before.isdisjoint((entry.id, as_added[entry.name].id))
+        ]
+        checked, wrong = check_arrived(store, new, documents, self.folder)
+        hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
+        forced = {name: item.forced[0] for name, item in checked.items() if item.forced and not force}
+        self.failures |= wrong | {name: f"{reason} ({hint})" for name, reason in forced.items()}
         entries = [entry for entry in entries if entry.name not in self.failures]
-        there = {entry.name for entry in entries}
-        absent = {
-            self.arrived.get(entry.name, entry).cid for entry in self.entries if entry.name not in there
-        }
+        missing = (entry for entry in self.entries if entry.name in self.failures)
+        absent = {self.arrived.get(entry.name, entry).cid for entry in missing}
         ready = {
             cid: document
             for cid, document in documents.items()
             if absent.isdisjoint(item.file.cid for item in statements_of(cid, document))
         }
         wanted = needed(ready, (entry.id for entry in entries))
-        new = {cid: ready[cid] for cid in wanted if not store.is_registered(cid)}
-        ended = {claim for document in new.values() for claim in ended_by(document)}
+        unknown = {cid: ready[cid] for cid in wanted if not store.is_registered(cid)}
+        ended = {claim for document in unknown.values() for claim in ended_by(document)}
         told = {
             item.id
-            for cid, document in new.items()
+            for cid, document in unknown.items()
             for item in statements_of(cid, document)
             if (item.id, cid) not in ended
         }
-        here = told | self._registered(entries)
-        entries = [entry if entry.id in here else as_stored(entry) for entry in entries]
-        here = told | self._registered(entries)
+        here = (
+            told | store.claims.records(ids).keys()
+        )  # again: another process may have registered them meanwhile
+        entries = [entry if entry.id in here else as_added[entry.name] for entry in entries]
         own = import_of(
             [self._as_imported(entry) for entry in entries if entry.id not in here],
             f"bundle fetch {self.bundle.manifest.name}",
@@ -433,9 +399,9 @@ class _Fetch:
         )
         with store.arriving() as arrived:
             written = store.write_document(own, arrived) if own.files or own.checks or own.forced else None
-            for cid in enders_first(new):
-                if cid in self._documents:
-                    arrived.documents.append(store.ledger.keep(self._documents[cid], cid))
+            for cid in enders_first(unknown):
+                if self.aside.stat(cid):
+                    arrived.documents.append(store.ledger.keep(self.aside.path(cid), cid))
             with store.index.transaction():
                 store.replay(wanted)
                 if written:
@@ -455,49 +421,18 @@ class _Fetch:
                 linked.append(attrs.evolve(entry, keyvalues={**entry.keyvalues, **links}, links={}))
         return linked
 
-    def _check(
-        self, entries: Sequence[BundleFile], documents: Mapping[str, Document], force: bool
-    ) -> dict[str, Checked]:
-        """Look at the entries that are here, as when they are added.
-
-        Of those that were registered with their bytes before there is nothing left to hold back.
-        """
-        as_added = [as_stored(entry) for entry in entries]
-        here = self._registered([*entries, *as_added])
-        new = [
-            entry
-            for entry, stored in zip(entries, as_added, strict=True)
-            if entry.cid in self.brought or here.isdisjoint((entry.id, stored.id))
-        ]
-        runs = {cid: document for cid, document in documents.items() if isinstance(document, Execution)}
-        made = {item.id for cid, document in runs.items() for item in statements_of(cid, document)}
-        checked, wrong = check_arrived(self.store, new, made, self.folder)
-        self.failures |= wrong
-        if not force:
-            hint = "`stargazer bundle fetch --force` registers it all the same, and provenance says so"
-            refused = {name: item.forced[0] for name, item in checked.items() if item.forced}
-            self.failures |= {name: f"{reason} ({hint})" for name, reason in refused.items()}
-        return checked
-
-    def _registered(self, entries: Iterable[BundleFile]) -> set[str]:
-        """The ids of those records that this store has."""
-        return set(self.store.claims.records(entry.id for entry in entries))
-
-    def _as_imported(self, entry: BundleFile) -> Entry:
-        origin = next((without_secrets(url) for url in self._targets(entry) if is_url(url)), entry.name)
-        if self.bundle.origin:
-            origin = f"{entry.name}, {self.bundle.origin}"
-        return Entry(
-            cid=entry.cid, keyvalues=entry.keyvalues, name=entry.name, size=entry.size, origin=origin
-        )
+    def _as_imported(self, file: BundleFile) -> Entry:
+        urls = (without_secrets(target) for target in self.bundle.targets(file) if is_url(target))
+        origin = f"{file.name}, {self.bundle.origin}" if self.bundle.origin else next(urls, file.name)
+        return Entry(cid=file.cid, keyvalues=file.keyvalues, name=file.name, size=file.size, origin=origin)
 
     def _mirrors(self) -> dict[str, list[str]]:
         """Where the files may be had again; a URL with a query is left out, for it may be signed."""
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[str]] = defaultdict(list)
         for entry in (self.arrived.get(entry.name, entry) for entry in self.bundle.manifest.files):
-            urls = [url for url in map(_as_url, self._targets(entry)) if not urlsplit(url).query]
-            if entry.cid and urls:
-                found.setdefault(entry.cid, []).extend(urls)
+            if entry.cid:
+                urls = map(_as_url, self.bundle.targets(entry))
+                found[entry.cid] += [url for url in urls if not urlsplit(url).query]
         return found
 
 

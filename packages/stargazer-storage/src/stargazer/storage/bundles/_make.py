@@ -6,28 +6,34 @@ A capsule is a bundle that carries what its files were made from, so that they c
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError, record_id
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile, StorageError, record_id
 from stargazer.assets.provenance import Document, Execution
-from stargazer.storage.bundles.environment import environment_here
-from stargazer.storage.bundles.manifest import SUFFIX, BundleFile, Manifest, check_name, dump, is_url, parse
+from stargazer.storage.additions import without_provenance
+from stargazer.storage.bundles.manifest import (
+    SUFFIX,
+    BundleFile,
+    Manifest,
+    dump,
+    environment_here,
+    is_url,
+    parse,
+)
+from stargazer.storage.bundles.review import followed
 from stargazer.storage.cid import compute_cid_like
 from stargazer.storage.companions import with_companions
 from stargazer.storage.files import write_file
 from stargazer.storage.ledger.claims import ended_by, statements_of
-from stargazer.storage.lineage._why import executions_of, steps_of
-
-if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage.lineage._why import Step
-    from stargazer.storage.store import Store
+from stargazer.storage.lineage._why import Step, executions_of, walk, why_each
+from stargazer.storage.store import Store
 
 __all__ = ["Made", "documents_of", "make", "with_lineage"]
 
@@ -78,14 +84,13 @@ def make(
         FormatError: a name or mirror that no manifest takes.
         StorageError: bytes or provenance are missing, or the folder cannot be written.
     """
-    check_name(name)
     chosen = with_companions(store, _files(records))
+    if lineage:
+        chosen = with_lineage(store, chosen, intermediates=intermediates)
     if not chosen:
         raise AssetNotFoundError(
             f"the bundle {name!r} would be empty: no record is selected; see `stargazer query`"
         )
-    if lineage:
-        chosen = with_lineage(store, chosen, intermediates=intermediates)
     manifest = Manifest(
         name=name,
         description=description,
@@ -94,10 +99,8 @@ def make(
         provenance=tuple(sorted(documents_of(store, chosen))),
         environment=environment_here(executions_of(store, chosen).values()) if lineage else None,
     )
-    if manifest_only and not mirrors:
-        lost = next((entry.name for entry in manifest.files if not entry.mirrors), "")
-        if lost:
-            raise InvalidAssetError(f"nobody could fetch {lost!r}: give --mirror URL with {{cid}} in it")
+    if lost := [entry.name for entry in manifest.files if not (entry.mirrors or manifest.mirrors)]:
+        raise InvalidAssetError(f"nobody could fetch {lost[0]!r}: give --mirror URL with {{cid}} in it")
     if not any("{cid}" in mirror for mirror in manifest.mirrors):
         manifest = attrs.evolve(manifest, provenance=())
     data = dump(manifest)
@@ -107,12 +110,11 @@ def make(
         folder.mkdir(parents=True, exist_ok=True)
         copied = 0 if manifest_only else _copy_files(store, manifest, folder, tell)
         write_file(path, data)
-    except StorageError:
-        raise
     except OSError as error:
-        raise StorageError(
-            f"cannot write to {str(folder)!r}: {error.strerror}; name another folder"
-        ) from error
+        if isinstance(error, StorageError):
+            raise
+        reason = f"cannot write to {str(folder)!r}: {error.strerror}; name another folder"
+        raise StorageError(reason) from error
     return Made(manifest, path, copied)
 
 
@@ -127,9 +129,9 @@ def with_lineage(store: Store, records: Iterable[IpFile], *, intermediates: bool
     """
     chosen = with_companions(store, _files(records))
     while True:
-        steps = [(step, _record(store, step)) for step in steps_of(store, chosen)]
-        between = [record for step, record in steps if isinstance(step.document, Execution)]
-        imports = [record for step, record in steps if not isinstance(step.document, Execution)]
+        steps = [(_record(store, step), step.document) for step in walk(*why_each(store, chosen))]
+        between = [record for record, document in steps if isinstance(document, Execution)]
+        imports = [record for record, document in steps if not isinstance(document, Execution)]
         made = {record.id for record in between}
         accompanying = [record for record in with_companions(store, between) if record.id not in made]
         more = [*chosen, *imports, *accompanying, *(between if intermediates else [])]
@@ -146,42 +148,30 @@ def documents_of(store: Store, records: Iterable[IpFile]) -> dict[str, Document]
         StorageError: a document is not here.
     """
     read = functools.cache(store.document)
-    asked: set[str] = set()
 
-    @functools.cache
+    enders: dict[str, list[str]] = defaultdict(list)
+
     def makers(file: str) -> list[str]:
         return [*store.documents(file), *store.documents(file, "amended")]
 
     @functools.cache
-    def claimed(cid: str) -> set[str]:
-        return {statement.id for statement in statements_of(cid, read(cid))}
+    def claimed(cid: str) -> dict[str, str]:
+        """The files of a document by their records."""
+        return {statement.id: statement.file.cid for statement in statements_of(cid, read(cid))}
 
     @functools.cache
-    def endings(file: str) -> dict[str, list[str]]:
-        """What ends a claim on a file, by the document that made the claim."""
-        found: dict[str, list[str]] = {}
+    def look_up_endings(file: str) -> None:
         for ending in [*store.documents(file, "amended"), *store.documents(file, "retracted")]:
             for _, claimant in ended_by(read(ending)):
-                found.setdefault(claimant, []).append(ending)
-        return found
+                enders[claimant].append(ending)
 
-    def related(cid: str, document: Document) -> Iterator[str]:
-        yield from (claimant for _, claimant in ended_by(document))
-        for file in {statement.file.cid for statement in statements_of(cid, document)}:
-            yield from endings(file).get(cid, ())
-        if isinstance(document, Execution):
-            for file in {entry.cid for entry in document.inputs} - asked:
-                asked.add(file)  # once is enough, of however many executions it is an input
-                yield from makers(file)
+    def endings(cid: str) -> list[str]:
+        for file in claimed(cid).values():
+            look_up_endings(file)
+        return enders[cid]
 
-    found: dict[str, Document] = {}
-    waiting = [cid for item in records for cid in makers(item.cid) if item.id in claimed(cid)]
-    while waiting:
-        cid = waiting.pop()
-        if cid not in found:
-            found[cid] = read(cid)
-            waiting += related(cid, found[cid])
-    return found
+    first = [cid for item in records for cid in makers(item.cid) if item.id in claimed(cid)]
+    return followed(first, read, endings, makers)
 
 
 def _files(records: Iterable[IpFile]) -> list[IpFile]:
@@ -207,28 +197,26 @@ def _record(store: Store, step: Step) -> IpFile:
     return found[0]
 
 
-def _entries(store: Store, records: Sequence[IpFile]) -> Iterator[BundleFile]:
+def _entries(store: Store, records: Iterable[IpFile]) -> Iterator[BundleFile]:
     taken: set[str] = set()
     for record in records:
-        name = _unique_name(record, taken)
+        name = next(name for name in _names(record) if name not in taken)
         taken.add(name)
-        pairs = {key: value for key, value in record.keyvalues.items() if key != "provenance_cid"}
+        pairs = without_provenance(record.keyvalues)
         urls = tuple(url for url in store.mirrors(record.cid) if is_url(url) and not urlsplit(url).query)
         yield BundleFile(name=name, size=record.size, cid=record.cid, keyvalues=pairs, mirrors=urls)
 
 
-def _unique_name(record: IpFile, taken: set[str]) -> str:
-    """The record's file name, with a part of its CID where another is called the same."""
+def _names(record: IpFile) -> Iterator[str]:
+    """The record's file name, then, where several are called so, with a part of its CID, then with a number besides."""
     base = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in os.path.basename(record.name))
     base = base.encode()[:200].decode(errors="ignore")
     name = record.cid if base in ("", ".", "..") else base
+    yield name
     stem, dot, suffix = name.partition(".")
-    if name in taken:
-        stem = f"{stem}-{record.cid[-9:-1]}"
-    number, found = 1, f"{stem}{dot}{suffix}"
-    while found in taken:
-        number, found = number + 1, f"{stem}-{number + 1}{dot}{suffix}"
-    return found
+    stem = f"{stem}-{record.cid[-9:-1]}"
+    yield f"{stem}{dot}{suffix}"
+    yield from (f"{stem}-{number}{dot}{suffix}" for number in itertools.count(2))
 
 
 def _copy_files(store: Store, manifest: Manifest, folder: Path, tell: Callable[[str], None]) -> int:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import attrs
-from stargazer.assets import IntegrityError, StargazerError, StorageError
-from stargazer.storage.bundles.manifest import BundleFile, is_url, targets_of
-from stargazer.storage.cid import compute_cid_like
-
-if TYPE_CHECKING:
-    from stargazer.storage.bundles.find import Bundle
-    from stargazer.storage.store import Store
+from stargazer.assets import IntegrityError, StorageError
+from stargazer.storage.bundles.find import Bundle
+from stargazer.storage.bundles.manifest import BundleFile, is_url
+from stargazer.storage.cid import SumHasher, compute_cid_like
+from stargazer.storage.store import Store
 
 __all__ = ["Checked", "verify"]
-
-_UNKNOWN = -1  # the size of a provenance document, which no manifest says
 
 
 @attrs.frozen
@@ -44,63 +38,59 @@ def verify(bundle: Bundle, store: Store, *, in_store: bool = False) -> Iterator[
     Args:
         in_store: read those in the store, whatever was found.
     """
-    manifest = bundle.lock.apply(bundle.manifest)
-    documents = (
-        BundleFile(name=f"provenance {cid}", size=_UNKNOWN, cid=cid, keyvalues={})
-        for cid in manifest.provenance
-    )
-    for entry in [*manifest.files, *documents]:
-        if in_store or bundle.folder is None:
-            yield _checked_in_store(entry, store)
-        else:
-            targets = targets_of(manifest, bundle.place, entry)
-            yield _checked_copies(entry, [Path(target) for target in targets if not is_url(target)])
-
-
-def _checked_in_store(entry: BundleFile, store: Store) -> Checked:
-    objects = store.ledger.folder(entry.cid) if entry.size == _UNKNOWN else store.objects
-    found = objects.stat(entry.cid) if objects and entry.cid else None
-    if objects is None or found is None:
-        return Checked(entry.name, "missing", entry.size, "not in the store")
-    try:
-        objects.verify(entry.cid)
-        _check_size(entry, found.size)
-    except StargazerError as error:
-        return Checked(entry.name, "damaged", entry.size, str(error))
-    return Checked(entry.name, "good", found.size)
-
-
-def _checked_copies(entry: BundleFile, paths: list[Path]) -> Checked:
-    """An entry by the first of its copies that is there; one that is damaged counts."""
-    for path in paths:
+    manifest, beside = bundle.lock.apply(bundle.manifest), not in_store and bundle.folder is not None
+    for entry in (*manifest.files, *manifest.documents):
         try:
-            size = path.stat().st_size
-            _check(entry, path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            size = _size_of_copy(entry, bundle) if beside else _size_in_store(entry, store)
+        except FileNotFoundError as error:
+            yield Checked(entry.name, "missing", entry.size, str(error))
         except OSError as error:
-            reason = str(error) if isinstance(error, StorageError) else error.strerror
-            return Checked(entry.name, "damaged", entry.size, f"{str(path)!r}: {reason}")
-        return Checked(entry.name, "good", size)
-    where = f"no file {str(paths[0])!r}" if paths else "no mirror is a file beside the manifest"
-    return Checked(entry.name, "missing", entry.size, where)
+            yield Checked(entry.name, "damaged", entry.size, str(error))
+        else:
+            yield Checked(entry.name, "good", size)
 
 
-def _check(entry: BundleFile, path: Path) -> None:
-    """Raise an error unless a file holds the bytes of an entry."""
+def _size_in_store(entry: BundleFile, store: Store) -> int:
+    """The size of the object or document of an entry, which was read.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        StorageError: it is damaged, or cannot be read.
+    """
+    folder = store.objects if entry.keyvalues else store.ledger.folder(entry.cid)
+    found = folder.stat(entry.cid) if folder and entry.cid else None
+    if not folder or not found:
+        raise FileNotFoundError("not in the store")
+    folder.verify(entry.cid)
+    _check_size(entry, found.size)
+    return found.size
+
+
+def _size_of_copy(entry: BundleFile, bundle: Bundle) -> int:
+    """The size of the first copy of an entry that is a file, which was read; one that is damaged counts.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it is damaged, or cannot be read.
+    """
+    paths = [Path(target) for target in bundle.targets(entry) if not is_url(target)]
+    path = next((path for path in paths if path.exists()), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"no file {str(paths[0])!r}" if paths else "no mirror is a file beside the manifest"
+        )
+    size, title = path.stat().st_size, repr(str(path))
     if not path.is_file():
-        raise StorageError("not a regular file")
-    _check_size(entry, path.stat().st_size)
-    if entry.cid and (found := compute_cid_like(path, entry.cid)) != entry.cid:
-        raise IntegrityError(f"its bytes hash to {found}, expected {entry.cid}")
-    for kind, text in ({} if entry.cid else entry.sums).items():
-        new = functools.partial(hashlib.new, kind, usedforsecurity=False)
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, new).hexdigest()
-        if digest != text:
-            raise IntegrityError(f"{kind} is {digest}, expected {text}")
+        raise StorageError(f"{title}: not a regular file")
+    _check_size(entry, size)
+    with open(path, "rb") as file:
+        hasher = SumHasher(file.fileno(), entry.sums)
+        found = compute_cid_like(path, entry.cid) if entry.cid else hasher.finish(size)
+    if found != (wanted := entry.cid or entry.sums):
+        raise IntegrityError(f"{title}: its bytes hash to {found}, expected {wanted}")
+    return size
 
 
 def _check_size(entry: BundleFile, size: int) -> None:
-    if size != entry.size != _UNKNOWN:
+    if entry.keyvalues and size != entry.size:
         raise IntegrityError(f"{size:,} bytes, the manifest says {entry.size:,}")

@@ -6,11 +6,9 @@ import difflib
 import hashlib
 import json
 import os
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -24,30 +22,26 @@ from stargazer.assets import (
 )
 from stargazer.assets.addresses import without_secrets
 from stargazer.storage.bundles.manifest import (
+    ENTRY,
     LARGEST,
     SUFFIX,
-    SUMS,
+    BundleFile,
     Manifest,
     dump,
+    dumps,
+    fill,
     is_url,
     loads,
     parse,
+    refuse,
+    structure,
 )
-from stargazer.storage.cid import is_cid
 from stargazer.storage.files import write_file
-from stargazer.storage.ledger.documents import now
 from stargazer.storage.locks import locked_folder
+from stargazer.storage.refusals import explained, failed
 
-__all__ = [
-    "ENTRY_POINT_GROUP",
-    "BuiltinBundle",
-    "Bundle",
-    "Lock",
-    "Pinned",
-    "find_bundle",
-    "known_bundles",
-    "remember_bundle",
-]
+__all__ = ["ENTRY_POINT_GROUP", "BuiltinBundle", "Bundle", "Lock", "find_bundle", "known_bundles",
+           "remember_bundle"]  # fmt: skip
 
 ENTRY_POINT_GROUP = "stargazer.bundles"
 KNOWN_SCHEMA = "bundle-known/1"
@@ -73,15 +67,6 @@ class BuiltinBundle:
 
 
 @attrs.frozen
-class Pinned:
-    """What an entry turned out to be."""
-
-    cid: str
-    size: int
-    sums: Mapping[str, str]
-
-
-@attrs.frozen
 class Lock:
     """The pinned entries of one bundle by name, in a file that several processes may add to.
 
@@ -93,14 +78,28 @@ class Lock:
     path: Path
     fallback: Path | None = None
 
-    def read(self) -> dict[str, Pinned]:
-        """What is pinned so far.
+    def read(self) -> dict[str, BundleFile]:
+        """What is pinned so far: the size, CID and sums of entries, by name.
 
         Raises:
             FormatError: the file is no lock.
             StorageError: it cannot be read.
         """
-        return (_read_lock(self.fallback) if self.fallback else {}) | _read_lock(self.path)
+        title, below = f"the lock {str(self.path)!r}", Lock(self.fallback).read() if self.fallback else {}
+        try:
+            files = loads(_read(self.path), title, LOCK_SCHEMA).get("files")
+        except FileNotFoundError:
+            return below
+        except OSError as error:
+            raise failed(f"{title} cannot be read", error) from error
+        if not isinstance(files, dict):
+            raise FormatError(f"{title}: expected an object of files, got {files!r:.100}")
+        pinned = {}
+        for name, item in files.items():
+            body = {"name": name, "keyvalues": {}, **(item if isinstance(item, dict) else {})}
+            pinned[name] = structure(BundleFile, body, f"{title}: {name!r:.100}", ENTRY)
+        refuse((not item.cid, f"{title}: {name!r:.100} has no cid") for name, item in pinned.items())
+        return below | pinned
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The manifest with the CIDs that are pinned.
@@ -109,22 +108,23 @@ class Lock:
             FormatError: the lock is malformed.
             IntegrityError: the manifest names other sums or sizes than those that were verified.
         """
-        pinned, files = self.read(), []
-        for entry in manifest.files:
-            if not entry.cid and (known := pinned.get(entry.name)):
-                changed = [kind for kind, text in entry.sums.items() if known.sums.get(kind, text) != text]
-                if changed or known.size != entry.size or not entry.sums.keys() & known.sums.keys():
-                    what = changed[0] if changed else "size"
-                    raise IntegrityError(
-                        f"entry {entry.name!r}: the manifest gives another {what} than the one that was verified and "
-                        f"pinned in {str(self.path)!r}: if the file was meant to change, remove its entry there and "
-                        "fetch again"
-                    )
-                entry = attrs.evolve(entry, cid=known.cid)
-            files.append(entry)
+        pinned = self.read()
+        files = (self._applied(entry, pinned.get(entry.name)) for entry in manifest.files)
         return attrs.evolve(manifest, files=tuple(files))
 
-    def pin(self, name: str, pinned: Pinned) -> None:
+    def _applied(self, entry: BundleFile, known: BundleFile | None) -> BundleFile:
+        if entry.cid or known is None:
+            return entry
+        changed = [kind for kind, text in entry.sums.items() if known.sums.get(kind, text) != text]
+        if changed or known.size != entry.size or not entry.sums.keys() & known.sums.keys():
+            raise IntegrityError(
+                f"entry {entry.name!r}: the manifest gives another {changed[0] if changed else 'size'} than the one "
+                f"that was verified and pinned in {str(self.path)!r}: if the file was meant to change, remove its "
+                "entry there and fetch again"
+            )
+        return attrs.evolve(entry, cid=known.cid)
+
+    def pin(self, entry: BundleFile) -> None:
         """Write down what an entry turned out to be; what is pinned stays.
 
         Raises:
@@ -132,25 +132,23 @@ class Lock:
             StorageError: the file cannot be written.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with locked_folder(self.path.parent):  # one writer at a time
-                known = _read_lock(self.path)
-                if name in known and known[name].cid != pinned.cid:
-                    raise IntegrityError(
-                        f"entry {name!r} is pinned as {known[name].cid} in {str(self.path)!r}, and what came now is "
-                        f"{pinned.cid}"
-                    )
-                items = {**known, name: pinned}.items()
-                files = {key: {"cid": item.cid, "size": item.size, **item.sums} for key, item in items}
-                write_file(self.path, _json(LOCK_SCHEMA, {"files": files}))
-        except StorageError:
-            raise
-        except OSError as error:
             if self.fallback is None:
-                raise StorageError(
-                    f"the lock {str(self.path)!r} cannot be written: {error.strerror}"
-                ) from error
-            Lock(self.fallback).pin(name, pinned)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            with locked_folder(self.path.parent):  # one writer at a time
+                pinned = {entry.name: entry, **Lock(self.path).read()}
+                if pinned[entry.name].cid != entry.cid:
+                    raise IntegrityError(
+                        f"entry {entry.name!r} is pinned as {pinned[entry.name].cid} in {str(self.path)!r}, and what "
+                        f"came now is {entry.cid}"
+                    )
+                files = {
+                    name: {"cid": item.cid, "size": item.size, **item.sums} for name, item in pinned.items()
+                }
+                write_file(self.path, dumps(LOCK_SCHEMA, {"files": files}))
+        except OSError as error:
+            if self.fallback is None or isinstance(error, StorageError):
+                raise failed(f"the lock {str(self.path)!r} cannot be written", error) from error
+            Lock(self.fallback).pin(entry)
 
 
 @attrs.frozen(kw_only=True)
@@ -184,6 +182,13 @@ class Bundle:
         found = beside and self.place and not is_url(self.place) and not self.fetched
         return Path(self.place).parent if found else None
 
+    def targets(self, entry: BundleFile) -> list[str]:
+        """The URLs and paths at which an entry or a document may be had, its own first."""
+        mirrors = (*entry.mirrors, *self.manifest.mirrors)
+        usable = (mirror for mirror in mirrors if entry.keyvalues or "{cid}" in mirror)
+        found = (fill(mirror, self.place, cid=entry.cid, name=entry.name) for mirror in usable)
+        return list(dict.fromkeys(filter(None, found)))
+
 
 def find_bundle(word: str, root: Path) -> Bundle:
     """The bundle that a name, a file, a folder or a URL stands for.
@@ -205,29 +210,29 @@ def find_bundle(word: str, root: Path) -> Bundle:
     path = Path(word)
     is_path = os.sep in word or word in (".", "..") or word.endswith(".json")
     known = [] if is_path else list(known_bundles(root))
-    named = [bundle for bundle in known if bundle.manifest.name == word]
-    bundles = [bundle for bundle in named if not bundle.place][:1] or named
+    bundles = [bundle for bundle in known if bundle.manifest.name == word]
+    bundles = [bundle for bundle in bundles if not bundle.place][:1] or bundles
     if path.is_dir() and any(os.path.dirname(bundle.place) == os.path.abspath(path) for bundle in bundles):
         bundles = []  # the folder itself is meant, whatever else has this name
-    if path.is_dir() and not bundles:
-        manifests = sorted(path.glob(f"*{SUFFIX}"))
-        if len(manifests) != 1:
-            shown = ", ".join(repr(item.name) for item in manifests[:5]) or "none"
-            raise AssetNotFoundError(f"expected one file *{SUFFIX} in the folder {word!r}, found {shown}")
-        path = manifests[0]
-    if not bundles and (path.is_file() or word.endswith(".json") or os.sep in word):
-        return _from_file(path, root)
     if len(bundles) > 1:
         places = "\n".join(f"  {bundle.place}" for bundle in bundles)
         raise InvalidAssetError(
             f"several bundles named {word!r} were fetched or made; give the place of one:\n{places}"
         )
-    if not bundles:
-        names = list(dict.fromkeys(bundle.manifest.name for bundle in known))
-        near = difflib.get_close_matches(word, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
-        raise AssetNotFoundError(f"no bundle, file or folder {word!r}; {hint} (a URL begins with https://)")
-    return bundles[0]
+    if bundles:
+        return bundles[0]
+    if path.is_dir():
+        manifests = sorted(path.glob(f"*{SUFFIX}"))
+        if len(manifests) != 1:
+            shown = ", ".join(repr(item.name) for item in manifests[:5]) or "none"
+            raise AssetNotFoundError(f"expected one file *{SUFFIX} in the folder {word!r}, found {shown}")
+        return _from_file(manifests[0], root)
+    if is_path or path.is_file():
+        return _from_file(path, root)
+    names = list(dict.fromkeys(bundle.manifest.name for bundle in known))
+    near = difflib.get_close_matches(word, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    raise AssetNotFoundError(f"no bundle, file or folder {word!r}; {hint} (a URL begins with https://)")
 
 
 def known_bundles(root: Path) -> Iterator[Bundle]:
@@ -241,7 +246,7 @@ def known_bundles(root: Path) -> Iterator[Bundle]:
         except Exception as error:  # somebody else's code: it must not hide the other bundles
             warnings.warn(f"the bundle {entry.value} could not be loaded: {error!r}", stacklevel=2)
             continue
-        lock = _lock_here(root, manifest.name, entry.value)
+        lock = Lock(_kept(root, manifest.name, entry.value, "bundle.lock"))
         yield Bundle(manifest=manifest, lock=lock, maker=builtin.maker, origin=builtin.origin)
     for path in sorted((root / "bundles").glob("*.known.json")):
         try:
@@ -257,32 +262,30 @@ def remember_bundle(bundle: Bundle, root: Path) -> None:
         StorageError: the store cannot be written.
     """
     if bundle.place:
-        body = {"place": bundle.place, "at": now(), "manifest": json.loads(dump(bundle.manifest))}
-        path = root / "bundles" / f"{bundle.manifest.name}-{_digest(bundle.place)}.known.json"
-        try:
+        body = {"place": bundle.place, "manifest": json.loads(dump(bundle.manifest))}
+        path = _kept(root, bundle.manifest.name, bundle.place, "known.json")
+        with explained(f"the bundle cannot be remembered in {str(path.parent)!r}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, _json(KNOWN_SCHEMA, body))
-        except OSError as error:
-            reason = f"the bundle cannot be remembered in {str(path.parent)!r}: {error.strerror}"
-            raise StorageError(reason) from error
+            write_file(path, dumps(KNOWN_SCHEMA, body))
 
 
 def _from_file(path: Path, root: Path) -> Bundle:
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            data = file.read(LARGEST + 1)
+        data = _read(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise StorageError(f"the bundle {str(path)!r} cannot be read: {reason}") from error
     return _bundle(data, str(path), os.path.abspath(path), root)
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hang the open
+def _read(path: Path) -> bytes:
+    """The bytes of a small file, one more than it may have at most; a pipe does not hang it."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        return file.read(LARGEST + 1)
 
 
 def _read_url(url: str) -> tuple[bytes, str]:
-    """The bytes of a manifest behind a URL, one more than it may have at most, and the URL without secrets."""
+    """The bytes of a manifest behind a URL, no more than show that they are too many, and the URL without secrets."""
     from stargazer.storage.download.http import SourceError, open_url, parse_url
 
     place, parts = without_secrets(url), parse_url(url)
@@ -294,7 +297,7 @@ def _read_url(url: str) -> tuple[bytes, str]:
     try:
         with open_url(url) as body:
             for piece in body.pieces:
-                found += piece[: LARGEST + 1 - len(found)]
+                found += piece
                 if len(found) > LARGEST:
                     break
             if body.size is not None and len(found) < min(body.size, LARGEST):
@@ -305,18 +308,11 @@ def _read_url(url: str) -> tuple[bytes, str]:
 
 
 def _remembered(path: Path, root: Path) -> Bundle:
-    try:
-        body = loads(path.read_bytes(), "the remembered bundle")
-    except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}") from error
-    place = body.get("place") if isinstance(body, dict) and body.get("stargazer") == KNOWN_SCHEMA else None
-    if not isinstance(place, str):
-        raise FormatError("not a remembered bundle: fetch it again, or remove the file")
+    with explained("it cannot be read"):
+        body = loads(_read(path), "what was remembered (fetch it again, or remove the file)", KNOWN_SCHEMA)
+    place = str(body.get("place", ""))
     bundle = _bundle(json.dumps(body.get("manifest")).encode(), "its manifest", place, root)
-    lock = bundle.lock
-    if lock.fallback and not lock.path.exists():
-        lock = Lock(lock.fallback)
-    return attrs.evolve(bundle, lock=lock, fetched=True)
+    return attrs.evolve(bundle, fetched=True)
 
 
 def _bundle(data: bytes, title: str, place: str, root: Path) -> Bundle:
@@ -325,43 +321,13 @@ def _bundle(data: bytes, title: str, place: str, root: Path) -> Bundle:
         manifest = parse(data, remote=is_url(place))
     except FormatError as error:
         raise FormatError(f"{title}: {error}") from None
-    lock = _lock_here(root, manifest.name, place)
+    lock = Lock(_kept(root, manifest.name, place, "bundle.lock"))
     if not is_url(place):
         lock = Lock(Path(place.removesuffix(".json").removesuffix(".bundle") + ".bundle.lock"), lock.path)
     return Bundle(manifest=manifest, place=place, lock=lock)
 
 
-def _lock_here(root: Path, name: str, place: str) -> Lock:
-    return Lock(root / "bundles" / f"{name}-{_digest(place)}.bundle.lock")
-
-
-def _digest(place: str) -> str:
-    return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-
-
-def _read_lock(path: Path) -> dict[str, Pinned]:
-    title = f"the lock {str(path)!r}"
-    try:
-        with open(path, "rb") as file:
-            body = loads(file.read(LARGEST + 1), title)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise StorageError(f"{title} cannot be read: {error.strerror}") from error
-    files = body.get("files") if isinstance(body, dict) else None
-    if not isinstance(files, dict) or body.get("stargazer") != LOCK_SCHEMA:
-        raise FormatError(f'{title} is no lock: expected "stargazer": "{LOCK_SCHEMA}" and files')
-    pinned = {}
-    for name, item in files.items():
-        sums = dict(item) if isinstance(item, dict) else {}
-        cid, size = sums.pop("cid", None), sums.pop("size", None)
-        good = is_cid(cid) and type(size) is int and sums.keys() <= SUMS.keys()
-        if not good or not all(re.fullmatch("[0-9a-f]+", str(text)) for text in sums.values()):
-            raise FormatError(f"{title}: {name!r:.100}: expected cid, size and sums, got {item!r:.200}")
-        pinned[name] = Pinned(cid, size, sums)
-    return pinned
-
-
-def _json(schema: str, body: Mapping[str, Any]) -> bytes:
-    """A small file of ours, for people and programs."""
-    return (json.dumps({"stargazer": schema, **body}, indent=1, ensure_ascii=False) + "\n").encode()
+def _kept(root: Path, name: str, place: str, kind: str) -> Path:
+    """A file in the store of the bundle with this name and place."""
+    digest = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return root / "bundles" / f"{name}-{digest}.{kind}"

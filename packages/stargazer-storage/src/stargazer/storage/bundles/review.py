@@ -12,22 +12,19 @@ import json
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stargazer.assets import FormatError, asset_class, provenance
 from stargazer.storage.additions import Addition
-from stargazer.storage.bundles.manifest import BundleFile
+from stargazer.storage.bundles.manifest import BundleFile, Rules, refuse
 from stargazer.storage.checks import Checked, checked_one_by_one
 from stargazer.storage.cid import is_cid
 from stargazer.storage.ledger.claims import ended_by, statements_of, time_of
+from stargazer.storage.store import Store
 
-if TYPE_CHECKING:
-    from stargazer.storage.store import Store
-
-__all__ = ["accepted", "check_arrived", "enders_first", "needed", "scrutinised"]
+__all__ = ["accepted", "check_arrived", "enders_first", "followed", "needed", "scrutinised"]
 
 _RECORD = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
@@ -54,8 +51,7 @@ def scrutinised(data: bytes) -> provenance.Document:
         json.dumps(body, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise FormatError("it holds text that is no Unicode (half of a surrogate pair)") from None
-    for wrong in _wrong(document):
-        raise FormatError(wrong)
+    refuse(_rules(document))
     return document
 
 
@@ -71,52 +67,67 @@ def accepted(store: Store, documents: Mapping[str, provenance.Document]) -> dict
     """
 
     @functools.cache  # a document may claim as many records as there are documents that end one of its claims
-    def claimed(cid: str) -> Mapping[str, set[str]]:
-        files: dict[str, set[str]] = defaultdict(set)
-        for statement in statements_of(cid, documents[cid]):
-            files[statement.id].add(statement.file.cid)
-        return files
+    def claimed(cid: str) -> dict[str, str]:
+        return {statement.id: statement.file.cid for statement in statements_of(cid, documents[cid])}
 
     taken: dict[str, provenance.Document] = {}
     for cid, document in documents.items():
-        ended = set(ended_by(document))
-        claimants = {claimant for _, claimant in ended}
-        if missing := sorted(claimants - documents.keys()):
+        ended = ended_by(document)
+        if missing := sorted({claimant for _, claimant in ended} - documents.keys()):
             raise FormatError(f"provenance {cid}: ends what {missing[0]} says, which is not in the bundle")
-        files = {file for record, claimant in ended for file in claimed(claimant).get(record, ())}
-        touches_others = any(map(store.is_registered, claimants)) or (
-            isinstance(document, provenance.Amendment | provenance.Retraction) and files != {document.cid}
-        )
+        files = {claimed(claimant)[record] for record, claimant in ended if record in claimed(claimant)}
         becomes = statements_of(cid, document) if isinstance(document, provenance.Amendment) else ()
-        if store.is_registered(cid) or not (
-            touches_others or any(store.here(item.id) is not None for item in becomes)
-        ):
+        touches_others = (
+            (isinstance(document, provenance.Amendment | provenance.Retraction) and files != {document.cid})
+            or any(store.is_registered(claimant) for _, claimant in ended)
+            or any(store.here(item.id) is not None for item in becomes)
+        )
+        if store.is_registered(cid) or not touches_others:
             taken[cid] = document
     return taken
 
 
 def needed(documents: Mapping[str, provenance.Document], records: Iterable[str]) -> set[str]:
-    """The documents that these records rest on, by CID: their own, what ends or is ended by them, those of inputs."""
-    claims: dict[str, set[str]] = defaultdict(set)
-    makers: dict[str, set[str]] = defaultdict(set)
-    endings: dict[str, set[str]] = defaultdict(set)
+    """Those of these documents on which records rest, by CID; see `followed`."""
+    claims: dict[str, list[str]] = defaultdict(list)
+    makers: dict[str, list[str]] = defaultdict(list)
+    endings: dict[str, list[str]] = defaultdict(list)
     for cid, document in documents.items():
         for _, claimant in ended_by(document):
-            endings[claimant].add(cid)
+            endings[claimant].append(cid)
         for statement in statements_of(cid, document):
-            claims[statement.id].add(cid)
-            makers[statement.file.cid].add(cid)
-    found: set[str] = set()
-    waiting = [cid for record in records for cid in claims[record]]
+            claims[statement.id].append(cid)
+            makers[statement.file.cid].append(cid)
+    first = [cid for record in records for cid in claims[record]]
+    return set(followed(first, documents.get, endings.__getitem__, makers.__getitem__))
+
+
+def followed(
+    first: Iterable[str],
+    read: Callable[[str], provenance.Document | None],
+    endings: Callable[[str], Iterable[str]],
+    makers: Callable[[str], Iterable[str]],
+) -> dict[str, provenance.Document]:
+    """Documents with those on which they rest: what ends or is ended by each, and those of the files that it read.
+
+    Args:
+        read: the document with a CID; None if it is not looked for.
+        endings: those that end claims of a document.
+        makers: those of a file; asked once for each.
+    """
+    found: dict[str, provenance.Document] = {}
+    asked: set[str] = set()
+    waiting = list(first)
     while waiting:
         cid = waiting.pop()
-        if cid not in found:
-            found.add(cid)
-            document = documents[cid]
-            waiting += endings[cid]
-            waiting += (claimant for _, claimant in ended_by(document) if claimant in documents)
-            for entry in document.inputs if isinstance(document, provenance.Execution) else ():
-                waiting += makers.pop(entry.cid, ())  # once is enough, of however many it is an input
+        if cid in found or (document := read(cid)) is None:
+            continue
+        found[cid] = document
+        waiting += [*endings(cid), *(claimant for _, claimant in ended_by(document))]
+        if isinstance(document, provenance.Execution):
+            files = {entry.cid for entry in document.inputs} - asked
+            asked |= files
+            waiting += (maker for file in files for maker in makers(file))
     return found
 
 
@@ -125,100 +136,78 @@ def enders_first(documents: Mapping[str, provenance.Document]) -> list[str]:
 
     Written to a ledger in this order, a record that was ended is not there at any moment, whatever stops the writing.
     """
-    enders: dict[str, set[str]] = {cid: set() for cid in documents}
+    sorter = TopologicalSorter[str](dict.fromkeys(documents, ()))
     for cid, document in documents.items():
         for _, claimant in ended_by(document):
-            enders.setdefault(claimant, set()).add(cid)
-    return [cid for cid in TopologicalSorter(enders).static_order() if cid in documents]
+            sorter.add(claimant, cid)
+    return [cid for cid in sorter.static_order() if cid in documents]
 
 
-def _wrong(document: provenance.Document) -> Iterator[str]:
+def _rules(document: provenance.Document) -> Rules:
     """What keeps a document out."""
-    created = document.created_at if isinstance(document, provenance.Amendment) else ""
-    for time in [time_of(document), *filter(None, [created])]:
-        if not _TIME.fullmatch(time):
-            yield f"it was not done at a time in UTC: {time!r:.40}"
-    if isinstance(document, provenance.Import | provenance.Execution):
-        ids = [item.id for item in statements_of("", document)]
-        if len(set(ids)) < len(ids):
-            yield "it names a file twice"
-    match document:
-        case provenance.Import():
-            if document.trusted:
-                yield "it says whom to believe, which everybody says for himself"
-            yield from _wrong_entries(document.files)
-        case provenance.Execution():
-            yield from _wrong_entries([*document.inputs, *document.outputs])
-            roles = [entry.role for entry in document.outputs]
-            if len(set(roles)) < len(roles):
-                yield "two of its results have the same role"
-            words = [document.task, *(word for tool in document.tools for word in (tool.name, tool.version))]
-            if not all(word.isprintable() for word in words):
-                yield "the name of its task or of a tool cannot be printed on a line"
-        case provenance.Amendment():
-            yield from _wrong_entries(item.file for item in statements_of("", document))
-            yield from _wrong_names(document.record, [document.made_by, *document.replaces])
-        case provenance.Retraction():
-            yield from _wrong_names(document.record, [document.made_by, *document.replaces])
-        case provenance.Supersession():
-            yield from _wrong_names(document.record, document.replaces)
-
-
-def _wrong_entries(entries: Iterable[provenance.Entry]) -> Iterator[str]:
+    created = getattr(document, "created_at", "")  # of an amendment
+    for time in (time_of(document), created or time_of(document)):
+        yield not _TIME.fullmatch(time), f"it was not done at a time in UTC: {time!r:.40}"
+    statements = list(statements_of("", document))
+    yield len({item.id for item in statements}) < len(statements), "it names a file twice"
+    entries = [item.file for item in statements]
+    if isinstance(document, provenance.Import):
+        yield document.trusted, "it says whom to believe, which everybody says for himself"
+    elif isinstance(document, provenance.Execution):
+        entries += document.inputs
+        roles = {entry.role for entry in document.outputs}
+        yield len(roles) < len(document.outputs), "two of its results have the same role"
+        words = [document.task, *(f"{tool.name}{tool.version}" for tool in document.tools)]
+        is_odd = not "".join(words).isprintable()
+        yield is_odd, "the name of its task or of a tool cannot be printed on a line"
+    else:
+        yield not _RECORD.fullmatch(document.record), f"{document.record!r} is no id of a record"
+        for cid in filter(None, [getattr(document, "made_by", ""), *document.replaces]):
+            yield not is_cid(cid), f"{cid!r} is no CID of a document"
     for entry in entries:
-        title = entry.name or entry.role or "a file"
-        if not is_cid(entry.cid):
-            yield f"{title!r} has no CID: {entry.cid!r}"
-        if not 0 <= entry.size < _LARGEST:
-            yield f"{title!r} has an impossible size: {entry.size}"
-        if entry.keyvalues.get("asset", "") in ("", "provenance"):
-            yield f"{title!r} has no type, or that of provenance"
-        if reserved := entry.keyvalues.keys() & {"cid", "provenance_cid", "superseded"}:
-            yield f"{title!r} has metadata of a reserved name: {min(reserved)}"
-        if entry.provenance_cid and not is_cid(entry.provenance_cid):
-            yield f"{title!r} names provenance by no CID: {entry.provenance_cid!r}"
-
-
-def _wrong_names(record: str, documents: Iterable[str]) -> Iterator[str]:
-    if not _RECORD.fullmatch(record):
-        yield f"{record!r} is no id of a record"
-    for cid in filter(None, documents):
-        if not is_cid(cid):
-            yield f"{cid!r} is no CID of a document"
+        title, made_by = repr(entry.name or entry.role or "a file"), entry.provenance_cid
+        kind = entry.keyvalues.get("asset", "")
+        reserved = entry.keyvalues.keys() & {"cid", "provenance_cid", "superseded"}
+        yield not is_cid(entry.cid), f"{title} has no CID: {entry.cid!r}"
+        yield not 0 <= entry.size < _LARGEST, f"{title} has an impossible size: {entry.size}"
+        yield kind in ("", "provenance"), f"{title} has no type, or that of provenance"
+        yield reserved, f"{title} has metadata of a reserved name: {', '.join(sorted(reserved))}"
+        yield made_by and not is_cid(made_by), f"{title} names provenance by no CID: {made_by!r}"
 
 
 # files
 
 
 def check_arrived(
-    store: Store, entries: Iterable[BundleFile], made: Collection[str], folder: Path
+    store: Store, entries: Iterable[BundleFile], documents: Mapping[str, provenance.Document], folder: Path
 ) -> tuple[dict[str, Checked], dict[str, str]]:
     """What came of the checks of files whose bytes are here, and which are not of their type and why; both by name.
 
-    They are compared with one another and with what this store has, as when they are added.
+    They are compared with one another and with what this store has, as when they are added. What a task made is taken
+    as being of its type, as the task's own store took it.
 
     Args:
-        made: ids of the records of what tasks made: its type is taken as the task's own store took it.
         folder: of the store's work, for links to the files.
     """
+    runs = {
+        cid: document for cid, document in documents.items() if isinstance(document, provenance.Execution)
+    }
+    made = {item.id for cid, document in runs.items() for item in statements_of(cid, document)}
     additions: list[Addition] = []
     wrong: dict[str, str] = {}
     for entry in entries:
         path = store.objects.path(entry.cid)
-        if not path.exists():
-            continue
-        path = _named(path, folder, entry.name)
-        kind = asset_class(entry.keyvalues["asset"])
-        try:
-            if kind.check is not None and entry.id not in made:
-                kind.check(path)
-        except FormatError as error:
-            wrong[entry.name] = str(error)
-        else:
-            asset = kind.from_keyvalues(entry.keyvalues, cid=entry.cid)
-            additions.append(Addition(path, asset, name=entry.name))
-    find = store.query_here  # this machine's records: no account is asked
-    return {item.name: checked for item, checked in checked_one_by_one(additions, find)}, wrong
+        if path.exists():
+            path, kind = _named(path, folder, entry.name), asset_class(entry.keyvalues["asset"])
+            try:
+                if kind.check is not None and entry.id not in made:
+                    kind.check(path)
+                asset = kind.from_keyvalues(entry.keyvalues, cid=entry.cid)
+                additions.append(Addition(path, asset, name=entry.name))
+            except FormatError as error:
+                wrong[entry.name] = str(error)
+    # query_here: this machine's records; no account is asked
+    return {item.name: checked for item, checked in checked_one_by_one(additions, store.query_here)}, wrong
 
 
 def _named(path: Path, folder: Path, name: str) -> Path:

@@ -1,37 +1,25 @@
-"""HTTP connections: a session per thread, no cookies, answers whose headers must end in time, logs without secrets."""
+"""HTTP connections: a session per thread, no cookies, answers that come to an end, logs without secrets."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
+import io
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from stargazer.assets.addresses import hidden
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
-if TYPE_CHECKING:
-    from urllib3 import HTTPResponse
+__all__ = ["session"]
 
-__all__ = ["HEADERS_SECONDS", "Watch", "session"]
-
-HEADERS_SECONDS = 150.0
-"""From the request to the end of the answer's headers; an IPFS gateway may search a block for two minutes."""
-
-# seconds without a byte; who waits longer, as for the answer to an upload, does so for its headers
-_ORDINARY = 60.0
-_LONGEST_LINE = 65536  # bytes, as http.client has it
-
-MOST_LINES = 100
-"""Interim answers before an answer, and lines of its trailer; http.client limits headers to as many, of 64 KiB."""
+MOST_BYTES = 1 << 20
+"""Of the head of an answer, interim answers included, or around one piece of its body."""
 
 _sessions = threading.local()
 
@@ -56,101 +44,50 @@ def _without_secrets(record: logging.LogRecord) -> bool:
     return True
 
 
-class Watch:
-    """Cuts a connection on which one step takes too long: a timeout counts from byte to byte, and those may trickle in.
+class _Reader(io.RawIOBase):
+    """The bytes of a socket, whose timeout counts from byte to byte: here it also counts for a whole step.
 
-    Args:
-        connected: the connection's socket; None for one that cannot be cut.
-        seconds: for one step.
-
-    Attributes:
-        late: it was cut.
+    A step is the head of an answer, or a piece of its body with the chunk sizes, extensions and trailers around it.
+    From its first byte on it may take no longer than the timeout, and it has MOST_BYTES at most.
     """
 
-    def __init__(self, connected: socket.socket | None, seconds: float) -> None:
-        self._connected, self._seconds = connected, seconds
-        self._over = threading.Event()
-        self._began: float | None = None
-        self.late = False
+    def __init__(self, connected: socket.socket, raw: io.RawIOBase) -> None:
+        self._raw, self._seconds = raw, connected.gettimeout() or 0.0
+        self._count, self._began = 0, 0.0
 
-    def __enter__(self) -> Self:
-        if self._connected is not None:
-            self._thread = threading.Thread(target=self._run, name="stargazer-watch", daemon=True)
-            self._thread.start()
-        return self
+    def begin(self) -> None:
+        """The next step."""
+        self._count, self._began = 0, 0.0
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if self._connected is not None:
-            self._thread.join()
+    def readable(self) -> bool:
+        return True
 
-    @contextlib.contextmanager
-    def step(self) -> Iterator[None]:
-        """One step, within a `with` block."""
-        self._began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._began = None
+    def readinto(self, buffer: Any) -> int | None:
+        if self._began and time.monotonic() - self._began > self._seconds:
+            raise TimeoutError("it trickles")
+        if self._count > MOST_BYTES:
+            raise http.client.HTTPException("it does not end")
+        count = self._raw.readinto(buffer)
+        self._count += count or 0
+        self._began = self._began or time.monotonic()
+        return count
 
-    def _run(self) -> None:
-        assert self._connected is not None
-        left = self._seconds
-        while not self._over.wait(left):
-            began = self._began
-            left = self._seconds if began is None else began + self._seconds - time.monotonic()
-            if left <= 0:
-                self.late = True
-                with contextlib.suppress(OSError):
-                    # of a TLS one the socket below it: safe from another thread
-                    socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
-                return
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer whose head and trailer are bounded; what http.client itself does not bound."""
+    """An answer that cannot trickle on, or go on without end, where http.client waits for the end of something."""
 
-    _heads = 0
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._reader = _Reader(sock, self.fp.detach())
+        self.fp = io.BufferedReader(self._reader)
 
-    def _read_status(self) -> tuple[str, int, str]:
-        self._heads += 1
-        if self._heads > MOST_LINES:
-            raise http.client.HTTPException("only interim answers come")
-        status: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
-        return status
-
-    def _read_and_discard_trailer(self) -> None:
-        for _ in range(MOST_LINES):
-            line = self.fp.readline(_LONGEST_LINE + 1)
-            if len(line) > _LONGEST_LINE:
-                break
-            if line in (b"\r\n", b"\n", b""):
-                return
-        raise http.client.HTTPException("the trailer does not end")
-
-
-class _HeadersInTime(HTTPConnection):
-    response_class = _Response
-
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        connected, silent = self.sock, self.timeout if isinstance(self.timeout, float) else 0.0
-        seconds = max(HEADERS_SECONDS, silent) if silent > _ORDINARY else HEADERS_SECONDS
-        with Watch(connected, seconds) as watch, watch.step():
-            try:
-                response = super().getresponse()
-            except Exception:
-                if watch.late:  # it was we who broke the connection
-                    raise TimeoutError("the headers do not end") from None
-                raise
-        if watch.late:  # half a head reads like a whole one
-            response.close()
-            raise TimeoutError("the headers do not end")
-        response.connected = connected  # type: ignore[attr-defined]
-        return response
-
-
-class _TlsHeadersInTime(_HeadersInTime, HTTPSConnection):
-    pass
+    def read1(self, n: int = -1) -> bytes:
+        self._reader.begin()
+        return super().read1(n)
 
 
 class _Adapter(HTTPAdapter):
@@ -158,6 +95,6 @@ class _Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **options)
-        if "SOCKS" not in type(pool).__name__:
-            pool.ConnectionCls = _TlsHeadersInTime if pool.scheme == "https" else _HeadersInTime
+        if pool.ConnectionCls.response_class is not _Response:
+            pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": _Response})
         return pool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import secrets
@@ -11,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from attrs import frozen
+from attrs import Factory, define, field
 from stargazer.assets import IntegrityError, InvalidAssetError, StorageError
-from stargazer.storage.cid import CidHasher, Hasher, SumHasher, fits_another_profile, is_block
+from stargazer.storage.cid import CidHasher, SumHasher, fits_another_profile, is_block
 from stargazer.storage.download.http import (
     Backoff,
     Patience,
@@ -21,20 +20,20 @@ from stargazer.storage.download.http import (
     SourceError,
     Speed,
     Unavailable,
+    parse_url,
     without_secrets,
 )
-from stargazer.storage.download.sources import LocalFile, Mirror, Source, file_name, source_of
-from stargazer.storage.files import sync_paths
+from stargazer.storage.download.sources import Mirror, Source, file_name, source_of
 from stargazer.storage.locks import is_at, lock_part, private_folder
-from stargazer.storage.refusals import reason
+from stargazer.storage.refusals import explained, failed
 from stargazer.storage.threads import check_interrupted, pause
 
 if TYPE_CHECKING:
     from stargazer.storage.objects import Objects, StoredObject
 
-__all__ = ["Assembly", "Fault", "Part", "WrongBytesError", "fetch_file", "fetch_object", "open_part"]
+__all__ = ["Assembly", "Part", "WrongBytesError", "fetch_file", "fetch_object", "open_part"]
 
-T = TypeVar("T")
+H = TypeVar("H", CidHasher, SumHasher)
 
 PATIENCE = Patience(attempts=3, first=1.0)
 """For rounds over the sources whose failure may pass."""
@@ -56,14 +55,6 @@ _LENGTHS = {"sha256": 64, "md5": 32}
 
 class WrongBytesError(SourceError):
     """A source gave all its bytes, and they are not those asked for."""
-
-
-@frozen
-class Fault:
-    """A source, and what it did instead of giving the bytes: "<name> <error>" is a sentence."""
-
-    name: str
-    error: SourceError
 
 
 def fetch_object(
@@ -91,27 +82,24 @@ def fetch_object(
         IntegrityError: a source gave wrong bytes, and none the right ones; names the CID and what each source did.
         StorageError: no source gives it, or the store cannot take it.
     """
-    found = objects.stat(cid)
-    if found is not None:
-        return found
-    if not sources:
+    if not sources and objects.stat(cid) is None:
         raise StorageError(
             f"{cid} is not in the store {os.fspath(objects.root)!r}, and no source of it is known: "
             "give a mirror, or set PINATA_JWT if it is on Pinata."
         )
 
-    def judge(hashed: str, size: int) -> None:
-        if hashed != cid and not fits_another_profile(part.fd, size, cid):
-            raise WrongBytesError(f"gave other bytes: {_described(part, size)} that hash to {hashed}")
+    def judge(hasher: CidHasher) -> None:
+        hashed = hasher.finish(part.size)
+        if hashed != cid and not fits_another_profile(part.fd, part.size, cid):
+            raise WrongBytesError(f"gave other bytes: {_described(part)} that hash to {hashed}")
 
     with open_part(objects.new_temporary().with_name(f"{cid}.part")) as part:
         found = objects.stat(cid)
-        if found is not None:  # somebody else brought it while we waited
-            part.discard()
+        if found is not None:  # perhaps somebody brought it while we waited
+            part.restart()
             return found
-        faults = Assembly(cid, part, CidHasher, judge, size, most, progress).bring(sources)
-        if faults:
-            raise _failed(cid, faults)
+        file = Assembly(part, CidHasher, judge, cid=cid, size=size, most=most, progress=progress)
+        file.bring(sources, f"{cid} could not be fetched")
         return objects.keep(part.path, cid)
 
 
@@ -136,8 +124,7 @@ def fetch_file(
         work: folder of the store for workspaces.
         tell: told what is being downloaded.
         others: URLs that give the same bytes, asked in turn where this one does not.
-        size: bytes of the file, where they are certain: a server that offers another figure is refused at once.
-        progress: called with the bytes that are here and those in all (None where unknown).
+        size, progress: as of fetch_object().
 
     Raises:
         InvalidAssetError: no checksum, or one that cannot be; no URL of a file.
@@ -147,29 +134,25 @@ def fetch_file(
     wanted = _checked_sums(url, sums)
     name, shown = file_name(url), without_secrets(url)
     # a gateway's CID says nothing of a file that is asked for by its checksum
-    sources = [
-        source if isinstance(source := source_of(item), LocalFile) else Mirror(item)
-        for item in (url, *others)
-    ]
-    key = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()[:32]
+    sources = [Mirror(item) if parse_url(item) else source_of(item) for item in (url, *others)]
 
-    def judge(found: Mapping[str, str], size: int) -> None:
-        for name, text in wanted.items():
-            if found[name] != text:
-                raise WrongBytesError(f"{name} is {found[name]}, expected {text}: {_described(part, size)}")
+    def judge(hasher: SumHasher) -> None:
+        found = hasher.finish(part.size)
+        for kind, text in wanted.items():
+            if found[kind] != text:
+                raise WrongBytesError(
+                    f"gave other bytes: {kind} is {found[kind]}, expected {text}: {_described(part)}: the file has "
+                    "changed or the checksum belongs to another one; nothing was registered"
+                )
 
     tell(f"downloading {shown}")
+    key = "-".join(sorted(wanted.values()))
     with open_part(work / f"download-{key}.part") as part, private_folder(work, "download") as folder:
-        file = Assembly("", part, lambda fd: SumHasher(fd, wanted), judge, size, None, progress)
-        faults = file.bring(sources)
-        if faults:
-            raise _kind(faults)("\n".join(map(_not_downloaded, faults)))
+        file = Assembly(part, lambda fd: SumHasher(fd, wanted), judge, size=size, progress=progress)
+        file.bring(sources, f"{name} could not be downloaded")
         path = folder / name
-        try:
+        with explained(f"{shown}: cannot write {os.fspath(path)!r}"):
             part.path.rename(path)
-            sync_paths([path])
-        except OSError as error:
-            raise StorageError(f"{shown}: cannot write {os.fspath(path)!r}: {error.strerror}") from error
         yield path
 
 
@@ -187,214 +170,168 @@ def _checked_sums(url: str, sums: Mapping[str, str]) -> dict[str, str]:
     return {name: text.lower() for name, text in sums.items()}
 
 
-def _kind(faults: Sequence[Fault]) -> type[StorageError]:
-    return (
-        IntegrityError if any(isinstance(fault.error, WrongBytesError) for fault in faults) else StorageError
-    )
-
-
-def _failed(cid: str, faults: Sequence[Fault]) -> StorageError:
-    if len(faults) == 1:
-        return _kind(faults)(f"{cid} could not be fetched: {faults[0].name} {faults[0].error}.")
-    lines = "".join(f"\n  {fault.name} {fault.error}" for fault in faults)
-    wrong = [str(fault.error) for fault in faults if isinstance(fault.error, WrongBytesError)]
-    if len(set(wrong)) < len(wrong) and not is_block(cid):
-        lines += "\n  two gave the same bytes: unknown chunking or wrong bytes; give its sha256"
-    return _kind(faults)(f"{cid} could not be fetched:{lines}")
-
-
-def _not_downloaded(fault: Fault) -> str:
-    if isinstance(fault.error, WrongBytesError):
-        return (
-            f"{fault.name}: {fault.error}: the file has changed or the checksum belongs to another one; "
-            "nothing was registered"
-        )
-    return f"{fault.name}: could not be downloaded: the server {fault.error}"
-
-
-def _described(part: Part, size: int) -> str:
+def _described(part: Part) -> str:
     """What wrong bytes look like."""
-    head = part.head(512).lstrip().lower()
-    page = head.startswith((b"<!doctype html", b"<html"))
-    return f"{'an HTML page of ' if page else ''}{size:,} bytes"
+    head = os.pread(part.fd, 512, 0).lstrip().lower()
+    page = "an HTML page of " if head.startswith((b"<!doctype html", b"<html")) else ""
+    return f"{page}{part.size:,} bytes"
 
 
 # one file on its way
 
 
-class Assembly(Generic[T]):
+@define
+class Assembly(Generic[H]):
     """One file on its way from untrusted sources: continued, and started over when its bytes are wrong.
 
-    Args:
-        cid: asked of every source.
+    Attributes:
         part: where it is assembled.
-        hasher: makes what computes of the arriving bytes what is needed to judge them.
-        judge: raises WrongBytesError unless the bytes with this result are right.
-        size: bytes that are certain; a source that offers another number is refused.
-        most: bytes that it has at most; a source that offers or sends more is refused.
-        progress: told what has arrived.
+        new_hasher: makes what computes of the arriving bytes what is needed to judge them.
+        judge: raises WrongBytesError unless the bytes that were hashed are right.
+        cid: asked of every source.
+        size, most, progress: as of fetch_object().
     """
 
-    def __init__(
-        self,
-        cid: str,
-        part: Part,
-        hasher: Callable[[int], Hasher[T]],
-        judge: Callable[[T, int], None],
-        size: int | None = None,
-        most: int | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        self._cid, self._part, self._certain, self._most = cid, part, size, most
-        self._new_hasher, self._judge, self._progress = hasher, judge, progress
-        self._hasher = hasher(part.fd)
-        self._visits = 1 if part.size else 0  # how many visits to sources this part is made of
+    part: Part
+    new_hasher: Callable[[int], H]
+    judge: Callable[[H], None]
+    cid: str = ""
+    size: int | None = None
+    most: int | None = None
+    progress: Progress | None = None
+    _hasher: H = field(init=False, default=Factory(lambda it: it.new_hasher(it.part.fd), takes_self=True))
 
-    def bring(self, sources: Sequence[Source]) -> list[Fault]:
-        """Try the sources in turn until the part holds the right bytes: nothing is returned then, else every fault.
+    def bring(self, sources: Sequence[Source], what: str) -> None:
+        """Try the sources in turn until the part holds the right bytes.
+
+        Args:
+            what: begins the text of an error, which says what each source did: "bafy... could not be fetched".
 
         Raises:
-            StorageError: this machine's disk does not take the bytes.
+            IntegrityError: a source gave wrong bytes, and none the right ones.
+            StorageError: no source gives them, or this machine's disk does not take them.
         """
-        faults: dict[int, Fault] = {}
-        waiting = list(range(len(sources)))
-        backoff = Backoff("nobody can be asked", PATIENCE, pause)
+        errors: dict[int, SourceError] = {}
+        backoff = Backoff(what, PATIENCE, pause)
+        asked = list(range(len(sources)))
         try:
-            if self._certain is not None and self._part.size == self._certain:
-                try:  # an earlier process may have left the whole file
-                    self._hash(0)
-                    self._conclude()
-                    return []
-                except SourceError:
-                    self._restart()
-            while waiting:
-                for number in list(waiting):
-                    error = self._bring_from(sources[number])
-                    if error is None:
-                        return []
-                    faults[number] = Fault(sources[number].name, error)
-                    if not error.passing:
-                        waiting.remove(number)
-                if waiting:
-                    backoff.again(
-                        max((faults[number].error for number in waiting), key=lambda error: error.wait or 0)
-                    )
+            while asked:
+                for number in asked:
+                    try:
+                        self._bring_from(sources[number])
+                        return
+                    except SourceError as error:
+                        errors[number] = error
+                asked = [number for number in asked if errors[number].passing]
+                if asked:
+                    backoff.again(max((errors[number] for number in asked), key=lambda it: it.wait or 0))
         except Unavailable:
             pass
         finally:
             self._hasher.close()
-        return [faults[number] for number in sorted(faults)]
+        faults: list[str] = [f"{source.name} {errors[number]}" for number, source in enumerate(sources)]
+        wrong = [str(error) for error in errors.values() if isinstance(error, WrongBytesError)]
+        if self.cid and len(set(wrong)) < len(wrong) and not is_block(self.cid):
+            faults.append("two gave the same bytes: unknown chunking or wrong bytes; give its sha256")
+        text = f"{what}: {faults[0]}." if len(faults) == 1 else "\n  ".join([f"{what}:", *faults])
+        raise IntegrityError(text) if wrong else StorageError(text)
 
-    def _bring_from(self, source: Source) -> SourceError | None:
-        """Why this source did not bring the file to its end, or None if the right bytes are there.
+    def _bring_from(self, source: Source) -> None:
+        """Bring the file to its end with what one source gives.
 
         It has a count of cuts and a budget of time: who gives too few bytes for the time that we wait for them, in one
         connection or in many, is left, and the next source goes on where it stopped.
+
+        Raises:
+            SourceError: why it did not.
         """
         cuts, once_more, speed = 0, True, Speed()
         while True:
-            check_interrupted()
-            before = self._part.size
+            before = self.part.size
             try:
-                self._visit(source, speed)
-                self._conclude()
-                return None
-            except WrongBytesError as error:
-                mixed = self._visits > 1
+                is_mixed = self._visit(source, speed)
+                with self._reading_back():
+                    self.judge(self._hasher)
+                return
+            except WrongBytesError:
                 self._restart()
-                if not (mixed and once_more):
-                    return error
+                if not (is_mixed and once_more):
+                    raise
                 once_more = False
             except SourceError as error:
                 cuts += 1
-                if not error.passing or self._part.size <= before or cuts > MOST_CUTS:
-                    return error
-                if speed.is_too_slow():
-                    return speed.failure()
-                if self._part.size - before < CHECK_ROOM and cuts > 3:
+                if not error.passing or self.part.size <= before or cuts > MOST_CUTS:
+                    raise
+                speed.check()
+                if cuts > 3:
                     with speed.waiting():
                         pause(min(0.01 * cuts, 1.0))
 
-    def _visit(self, source: Source, speed: Speed) -> None:
-        """Append what the source gives, up to the end of the file."""
-        part = self._part
-        if self._certain is not None and part.size >= self._certain:
+    def _visit(self, source: Source, speed: Speed) -> bool:
+        """Append what the source gives, up to the end of the file; whether the bytes before came otherwise."""
+        part = self.part
+        if self.size is not None and part.size > self.size:
             self._restart()
         self._hash(0)  # what is here from before, while no connection waits for it
+        if part.size and part.size == self.size:  # an earlier process may have left the whole file
+            return True
         with contextlib.ExitStack() as stack:
             with speed.waiting():
-                body = stack.enter_context(source.open(self._cid, part.size))
+                body = stack.enter_context(source.open(self.cid, part.size))
+            if body.start not in (0, part.size):
+                raise SourceError(f"starts at byte {body.start:,}, not {part.size:,}")
             if body.start != part.size:
-                if body.start != 0:
-                    raise SourceError(f"starts at byte {body.start:,}, not {part.size:,}")
                 self._restart()
-            self._visits += 1
+            is_mixed = part.size > 0
             size = self._agreed(body.size)
-            if size is not None:
-                self._check_room(size)
-            checked = part.size
-            limit = size if size is not None else MOST_UNSAID if self._most is None else self._most
-            pieces = iter(body.pieces)
-            while True:
-                with speed.waiting():
-                    piece = next(pieces, None)
-                if piece is None:
-                    break
-                speed.got += len(piece)
+            limit = next(known for known in (size, self.most, MOST_UNSAID) if known is not None)
+            for piece in speed.counted(iter(body.pieces)):
                 if part.size + len(piece) > limit:
                     self._restart()
-                    if size is None and self._most is None:
-                        raise SourceError(
-                            f"gives no size, and more than {limit:,} bytes: download it yourself, and add the file "
-                            "(`stargazer add FILE ...`)"
-                        )
-                    raise SourceError(f"sends more than the {limit:,} bytes of the file")
+                    raise SourceError(
+                        f"gives no size, and more than {limit:,} bytes: download it yourself, and add the file "
+                        "(`stargazer add FILE ...`)"
+                        if size is None and self.most is None
+                        else f"sends more than the {limit:,} bytes of the file"
+                    )
                 part.write(piece)
                 self._hash(part.size)
-                if size is None and part.size - checked >= CHECK_ROOM:
-                    self._check_room(None)
-                    checked = part.size
-                if self._progress is not None:
-                    self._progress(part.size, size)
+                if size is None and part.size % CHECK_ROOM < len(piece) and part.room < RESERVE:
+                    arrived, room = part.size, part.room
+                    self._restart()
+                    raise SourceError(
+                        f"gives no size, and after {arrived:,} bytes only {room:,} are free on the disk"
+                    )
+                if self.progress is not None:
+                    self.progress(part.size, size)
         if size is not None and part.size < size:
             raise SourceError(f"ended after {part.size:,} of {size:,} bytes", passing=True)
+        return is_mixed
 
     def _agreed(self, offered: int | None) -> int | None:
-        if self._certain is not None and offered is not None and offered != self._certain:
-            raise SourceError(f"offers {offered:,} bytes, not the {self._certain:,} of the file")
-        if self._most is not None and offered is not None and offered > self._most:
-            raise SourceError(f"offers {offered:,} bytes, more than the {self._most:,} of the file")
-        return self._certain if self._certain is not None else offered
-
-    def _check_room(self, size: int | None) -> None:
-        """Whether the disk can take what is still to come; a source's own figures are no reason to give up others."""
-        room = self._part.room
-        if size is not None and size - self._part.size > room:
-            if size != self._certain:
-                raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
-            self._part.discard()
-            raise StorageError(
-                f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
-                f"{os.fspath(self._part.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
-            )
-        if size is None and room < RESERVE:
-            arrived = self._part.size
-            self._restart()
-            raise SourceError(
-                f"gives no size, and after {arrived:,} bytes only {room:,} are free on the disk"
-            )
+        """The size of the file where it is known, and the disk can take what is still to come."""
+        if self.size is not None and offered not in (None, self.size):
+            raise SourceError(f"offers {offered:,} bytes, not the {self.size:,} of the file")
+        if self.most is not None and offered is not None and offered > self.most:
+            raise SourceError(f"offers {offered:,} bytes, more than the {self.most:,} of the file")
+        size = offered if self.size is None else self.size
+        room = self.part.room
+        if size is None or size - self.part.size <= room:
+            return size
+        if size != self.size:  # a source's own figures are no reason to give up others
+            raise SourceError(f"offers {size:,} bytes, and the disk has room for {room:,}")
+        self._restart()
+        raise StorageError(
+            f"the disk is full: {size:,} bytes are to be downloaded and {room:,} are free in "
+            f"{os.fspath(self.part.path.parent)!r}; free some space, or move the store elsewhere (STARGAZER_LOCAL)"
+        )
 
     def _hash(self, start: int) -> None:
-        """Have the bytes from `start` on hashed in the background, up to those that arrived last."""
+        """Have the bytes from `start` on hashed, up to those that arrived last."""
         with self._reading_back():
-            for end in (*range(start, self._part.size, CHECK_ROOM), self._part.size):
+            for end in (*range(start, self.part.size, CHECK_ROOM), self.part.size):
                 check_interrupted()
                 self._hasher.advance(end)
-
-    def _conclude(self) -> None:
-        """Judge the complete file."""
-        with self._reading_back():
-            self._judge(self._hasher.finish(self._part.size), self._part.size)
 
     @contextlib.contextmanager
     def _reading_back(self) -> Iterator[None]:
@@ -404,13 +341,12 @@ class Assembly(Generic[T]):
             raise
         except (OSError, EOFError) as error:
             reason = getattr(error, "strerror", None) or "it was changed by somebody else"
-            raise StorageError(f"{os.fspath(self._part.path)!r} cannot be read back: {reason}") from error
+            raise StorageError(f"{os.fspath(self.part.path)!r} cannot be read back: {reason}") from error
 
     def _restart(self) -> None:
         self._hasher.close()
-        self._part.restart()
-        self._hasher = self._new_hasher(self._part.fd)
-        self._visits = 0
+        self.part.restart()
+        self._hasher = self.new_hasher(self.part.fd)
 
 
 class Part:
@@ -425,26 +361,21 @@ class Part:
         """Append.
 
         Raises:
-            StorageError: the disk does not take it; what had arrived is removed, to give the space back.
+            StorageError: the disk does not take it; what had arrived is forgotten, to give the space back.
         """
-        with self._explained():
-            left = memoryview(piece)
+        left = memoryview(piece)
+        try:
             while left:
                 count = os.pwrite(self.fd, left, self.size)
                 self.size += count
                 left = left[count:]
+        except OSError as error:
+            self.restart()
+            raise failed(f"{os.fspath(self.path.parent)!r} cannot be written", error) from error
 
     def restart(self) -> None:
         """Forget what has arrived."""
-        with self._explained():
-            os.ftruncate(self.fd, 0)
-        self.size = 0
-
-    def discard(self) -> None:
-        """Remove the file."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
+        with explained(f"{os.fspath(self.path.parent)!r} cannot be written"):
             os.ftruncate(self.fd, 0)
         self.size = 0
 
@@ -453,23 +384,6 @@ class Part:
         """Bytes that the disk can still take."""
         status = os.fstatvfs(self.fd)
         return status.f_bavail * status.f_frsize if status.f_blocks else 1 << 62
-
-    def head(self, count: int) -> bytes:
-        """The first bytes."""
-        return os.pread(self.fd, count, 0)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say what the disk refuses as a StorageError, and give back what had arrived."""
-        try:
-            yield
-        except StorageError:
-            raise
-        except OSError as error:
-            self.discard()
-            raise StorageError(
-                f"{os.fspath(self.path.parent)!r} cannot be written: {reason(error)}"
-            ) from error
 
 
 @contextlib.contextmanager
@@ -481,18 +395,16 @@ def open_part(path: Path) -> Iterator[Part]:
     Raises:
         StorageError: the folder cannot be written.
     """
-    try:
-        part, private = lock_part(path), False
-        if part is None:
+    with explained(f"{os.fspath(path.parent)!r} cannot be written"):
+        fd, private = lock_part(path), False
+        if fd is None:
             path, private = path.with_name(f"{os.getpid()}-{secrets.token_hex(8)}"), True
-            part = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"{os.fspath(path.parent)!r} cannot be written: {reason(error)}") from error
-    with open(part, "r+b", buffering=0):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "r+b", buffering=0):
         try:
-            yield Part(path, part)
+            yield Part(path, fd)
         finally:
             with contextlib.suppress(OSError):
                 # by name while we hold the lock: nobody else's
-                if (private or os.fstat(part).st_size == 0) and is_at(path, part):
+                if (private or os.fstat(fd).st_size == 0) and is_at(path, fd):
                     path.unlink()

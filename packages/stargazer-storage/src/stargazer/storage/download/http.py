@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import functools
 import ipaddress
 import random
 import re
@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import responses
 from typing import TYPE_CHECKING, Any
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     import requests
 
 __all__ = ["Backoff", "Body", "FileProgress", "Pace", "Patience", "Progress", "Refused", "SourceError",
-           "Speed", "Unavailable", "anywhere", "is_safe", "may_pass", "never", "open_url", "parse_url", "read_all",
-           "retry_after", "same_site", "send", "without_secrets"]  # fmt: skip
+           "Speed", "Unavailable", "is_safe", "may_pass", "open_url", "parse_url", "read_all", "refusal",
+           "retry_after", "send", "without_secrets"]  # fmt: skip
 
 CONNECT_SECONDS = 20.0
 SILENT_SECONDS = 60.0
@@ -43,7 +42,17 @@ _PASSING = frozenset({408, 409, 423, 425, 429, 460})  # 460 is TUS's checksum mi
 _REDIRECTS = {301, 302, 303, 307, 308}
 _COMPRESSED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zst")
 _SLOWEST = 2.0  # seconds between requests, at most: half the rate of Pinata's free plan (60 a minute)
-_CALM = 20  # requests let through in a row after which the pace doubles
+
+_FAILURES = {
+    "ProxyError": "cannot be reached: the proxy refuses (HTTP_PROXY, HTTPS_PROXY)",
+    "SSLError": "cannot be trusted: no valid TLS certificate",
+    "NewConnectionError": "cannot be reached",
+    "NameResolutionError": "cannot be reached: no such host, or no network",
+    "InvalidURL": "the address or its token is malformed",
+    "InvalidProxyURL": "the address or its token is malformed",
+    "InvalidHeader": "the address or its token is malformed",
+}
+"""What does not pass, by the errors of requests and urllib3."""
 
 Progress = Callable[[int, int | None], object]
 """Told the bytes that are done, and those in all where known."""
@@ -147,7 +156,7 @@ class Pace:
     def __init__(self, sleep: Callable[[float], object]) -> None:
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._next, self._calm, self.interval = 0.0, 0, 0.0
+        self._next, self.interval = 0.0, 0.0
 
     def wait(self) -> None:
         """Wait for this request's turn."""
@@ -161,18 +170,13 @@ class Pace:
     def slower(self, seconds: float) -> None:
         """The service said 429: nobody asks for so many seconds, and then more slowly."""
         with self._lock:
-            self._calm = 0
             self.interval = min(_SLOWEST, max(0.25, 2 * self.interval))
             self._next = max(self._next, time.monotonic() + seconds)
 
     def accepted(self) -> None:
-        """A request was let through."""
-        if self.interval:
-            with self._lock:
-                self._calm += 1
-                if self._calm >= _CALM:
-                    self._calm = 0
-                    self.interval = self.interval / 2 if self.interval > 0.1 else 0.0
+        """A request was let through: twenty of them nearly double the pace."""
+        with self._lock:
+            self.interval = 0.97 * self.interval if self.interval > 0.1 else 0.0
 
 
 def may_pass(status: int) -> bool:
@@ -180,51 +184,59 @@ def may_pass(status: int) -> bool:
     return status in _PASSING or status >= 500
 
 
-def retry_after(text: str, now: datetime.datetime | None = None) -> float | None:
+def retry_after(text: str) -> float | None:
     """Seconds from a Retry-After header, which holds seconds or an HTTP date; None if it says nothing usable.
 
     Source: RFC 9110, section 10.2.3.
     """
-    text = text.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=datetime.UTC)
-    return max(0.0, (date - (now or datetime.datetime.now(datetime.UTC))).total_seconds())
+    from urllib3 import Retry
+    from urllib3.exceptions import InvalidHeader
+
+    with contextlib.suppress(InvalidHeader, ValueError, OverflowError):
+        return Retry().parse_retry_after(text[:64])
+    return None
 
 
 class Speed:
     """How fast bytes come: at least LEAST_RATE on average over every SPEED_SECONDS of waiting for them."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self.waited, self.got = 0.0, 0
+    def __init__(self) -> None:
+        self._waited, self._got = 0.0, 0
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Count the time within a `with` block, however it ends."""
-        began = self._clock()
+        began = time.monotonic()
         try:
             yield
         finally:
-            self.waited += self._clock() - began
+            self._waited += time.monotonic() - began
 
-    def is_too_slow(self) -> bool:
-        """Whether the bytes that came were too few for the time; a window in which they were enough is over."""
-        if self.waited < SPEED_SECONDS:
-            return False
-        if self.got < LEAST_RATE * self.waited:
-            return True
-        self.waited, self.got = 0.0, 0
-        return False
+    def counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The same pieces; the time until each comes is counted, and what it brings.
 
-    def failure(self) -> SourceError:
-        """What a source that is too slow does, in words."""
-        return SourceError(f"is too slow: {self.got:,} bytes in {self.waited:.0f} s", passing=True)
+        Raises:
+            SourceError: as check().
+        """
+        while True:
+            with self.waiting():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            self._got += len(piece)
+            yield piece
+            self.check()
+
+    def check(self) -> None:
+        """Begin a new window of time when one is over in which the bytes were enough.
+
+        Raises:
+            SourceError: they were not.
+        """
+        if self._waited >= SPEED_SECONDS:
+            if self._got < LEAST_RATE * self._waited:
+                raise SourceError(f"is too slow: {self._got:,} bytes in {self._waited:.0f} s", passing=True)
+            self._waited, self._got = 0.0, 0
 
 
 # requests and answers
@@ -246,7 +258,6 @@ def send(
     Raises:
         SourceError: there is none. What an iterable in `data` raises passes unchanged, unless it is an OSError.
     """
-    import requests
     import urllib3
     from stargazer.storage.download.connections import session
 
@@ -260,7 +271,7 @@ def send(
             timeout=timeout or (CONNECT_SECONDS, SILENT_SECONDS),
             **parts,
         )
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # requests' are OSErrors
         failure = _failure(error, "gave no answer in time")
     raise failure  # here, so that the error with the full address and its headers in it is no context of ours
 
@@ -312,12 +323,10 @@ def open_url(
     """
     response = _get(url, offset, headers or {}, same)
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        whole = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
         response.close()
-        if whole and int(whole[1]) == offset:
+        if response.headers.get("Content-Range") == f"bytes */{offset}":
             yield Body(offset, offset, iter(()))
             return
-        offset = 0
         response = _get(url, 0, headers or {}, same)
     with response:
         start, size = _extent(response, offset)
@@ -331,7 +340,7 @@ def open_url(
 
 def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> requests.Response:
     """The answer after redirects: its status is 200, 206 or, for an offset, 416."""
-    first = here = _split(url)
+    first = here = urlsplit(url)
     for _ in range(MOST_REDIRECTS + 1):
         sent = {"Range": f"bytes={offset}-"} if offset else {}
         if here[:2] == first[:2]:
@@ -340,9 +349,10 @@ def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> reque
         if response.status_code not in _REDIRECTS:
             break
         response.close()
-        there = _split(urljoin(urlunsplit(here), response.headers.get("Location", "")), "redirects to")
-        why = never(first, here, there) or (same_site(first, there) if same else "")
-        if why:
+        there = parse_url(urljoin(urlunsplit(here), response.headers.get("Location", "")))
+        if there is None:
+            raise SourceError("redirects to no http or https URL")
+        if why := refusal(first, here, there, same=same):
             raise SourceError(f"redirects to {without_secrets(urlunsplit(there))!r}, {why}: not followed")
         here = there
     else:
@@ -357,13 +367,6 @@ def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> reque
         wait=retry_after(response.headers.get("Retry-After", "")),
         status=status,
     )
-
-
-def _split(url: str, what: str = "the address is") -> SplitResult:
-    parts = parse_url(url)
-    if parts is None:
-        raise SourceError(f"{what} no http or https URL")
-    return parts
 
 
 def _extent(response: requests.Response, offset: int) -> tuple[int, int | None]:
@@ -382,72 +385,53 @@ def _extent(response: requests.Response, offset: int) -> tuple[int, int | None]:
 
 def _pieces(response: requests.Response) -> Generator[bytes, None, None]:
     import urllib3
-    from stargazer.storage.download.connections import Watch
 
-    speed, failure = Speed(), None
-    with Watch(getattr(response.raw, "connected", None), SPEED_SECONDS) as watch:
-        while failure is None:
-            piece = b""
-            try:
-                with speed.waiting(), watch.step():
-                    piece = response.raw.read1(PIECE, decode_content=False)
-            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                failure = _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
-            speed.got += len(piece)
-            if watch.late:
-                failure = speed.failure()
-            elif failure is None and not piece:
-                return
-            elif failure is None:
-                yield piece
-                failure = speed.failure() if speed.is_too_slow() else None
+    read = functools.partial(response.raw.read1, PIECE, decode_content=False)
+    try:
+        yield from Speed().counted(iter(read, b""))
+        return
+    except SourceError:
+        raise
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        failure = _failure(error, f"sent nothing for {SILENT_SECONDS:.0f} s")
     raise failure
 
 
 def _failure(error: BaseException, late: str) -> SourceError:
     """What a failed request comes to, in words that hold nothing of the request."""
-    import urllib3
-    from requests import exceptions
-
-    if isinstance(error, exceptions.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
-        if isinstance(error, exceptions.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError):
-            return SourceError(f"does not answer within {CONNECT_SECONDS:.0f} s", passing=True)
-        return SourceError(late, passing=True)
-    for kinds, sign, text in (
-        (
-            (exceptions.SSLError, urllib3.exceptions.SSLError),
-            "",
-            "cannot be trusted: no valid TLS certificate",
-        ),
-        (exceptions.ProxyError, "", "cannot be reached: the proxy refuses (HTTP_PROXY, HTTPS_PROXY)"),
-        (exceptions.ConnectionError, "NewConnectionError", "cannot be reached"),
-        (exceptions.ConnectionError, "NameResolutionError", "cannot be reached: no such host, or no network"),
-        ((exceptions.InvalidURL, exceptions.InvalidHeader), "", "the address or its token is malformed"),
-    ):
-        if isinstance(error, kinds) and sign in repr(error):
+    cause = error.args[0] if error.args else None  # requests wraps urllib3's error, and that the reason
+    kinds = {type(item).__name__ for item in (error, cause, getattr(cause, "reason", None))}
+    for kind, text in _FAILURES.items():
+        if kind in kinds:
             return SourceError(text)
-    return SourceError("broke the connection", passing=True)
+    if not kinds.isdisjoint(("ConnectTimeout", "ConnectTimeoutError")):
+        return SourceError(f"does not answer within {CONNECT_SECONDS:.0f} s", passing=True)
+    is_late = not kinds.isdisjoint(("ReadTimeout", "ReadTimeoutError", "TimeoutError"))
+    return SourceError(late if is_late else "broke the connection", passing=True)
 
 
 # addresses, and where a redirect may lead
 
 
-def same_site(first: SplitResult, there: SplitResult) -> str:
-    """Why not to follow to another host than this one and its subdomains, or to another port but from http to https."""
+def refusal(first: SplitResult, here: SplitResult, there: SplitResult, *, same: bool) -> str:
+    """Why not to follow a redirect; empty if there is no reason.
+
+    Args:
+        first: was asked first; from a public host no redirect leads to a private one.
+        here: redirects.
+        same: stay on the first host and its subdomains, and on its port but from http to https.
+    """
+    if "https" in (first.scheme, here.scheme) and there.scheme != "https":
+        return "without encryption"
+    if there.username is not None or there.password is not None:
+        return "with credentials"
     host, target = first.hostname or "", there.hostname or ""
-    if target != host and not target.endswith(f".{host}"):
-        return "another site"
-    upgraded = (first.scheme, there.scheme) == ("http", "https")
-    if there.port != first.port and not (upgraded and there.port in (None, 443)):
-        return "another port"
-    return ""
-
-
-def anywhere(first: SplitResult, there: SplitResult) -> str:
-    """Why not to follow: from a public host no redirect leads to a private one."""
-    if _is_private(there.hostname or "") and not _is_private(first.hostname or ""):
+    if _is_private(target) and not _is_private(host):
         return "an address of a private network"
-    return ""
+    if same and target != host and not target.endswith(f".{host}"):
+        return "another site"
+    upgraded = (first.scheme, there.scheme) == ("http", "https") and there.port in (None, 443)
+    return "another port" if same and there.port != first.port and not upgraded else ""
 
 
 def parse_url(url: str) -> SplitResult | None:
@@ -474,21 +458,12 @@ def is_safe(url: str) -> bool:
     return parts is not None and (parts.scheme == "https" or _is_loopback(parts.hostname or ""))
 
 
-def never(first: SplitResult, here: SplitResult, there: SplitResult) -> str:
-    """Why not to follow a redirect, whoever asked; `first` was asked first, `here` redirects."""
-    if "https" in (first.scheme, here.scheme) and there.scheme != "https":
-        return "without encryption"
-    if there.username is not None or there.password is not None:
-        return "with credentials"
-    return anywhere(first, there)
-
-
 def _is_private(host: str) -> bool:
     """Whether a host is, or is resolved to, an address that the public cannot reach."""
     if _is_loopback(host):
         return True
     try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return False
-    return any(not ipaddress.ip_address(address.partition("%")[0]).is_global for address in found)
+    return any(not ipaddress.ip_address(entry[4][0]).is_global for entry in found)

@@ -6,29 +6,19 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from io import RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
 from attrs import field, frozen
 from stargazer.assets import InvalidAssetError
+from stargazer.storage.cid import READ
 from stargazer.storage.download.http import Body, SourceError, is_safe, open_url, parse_url, without_secrets
 
-if TYPE_CHECKING:
-    from stargazer.storage.index.records import Index
-
-__all__ = [
-    "Gateway",
-    "LocalFile",
-    "Mirror",
-    "Source",
-    "file_name",
-    "remember_mirrors",
-    "source_of",
-]
+__all__ = ["Gateway", "LocalFile", "Mirror", "Source", "file_name", "source_of"]
 
 _PIECE = 4 << 20
 _CID_SEGMENT = re.compile(r"(?P<base>.*)/ipfs/(?P<cid>Qm[1-9A-HJ-NP-Za-km-z]{44}|b[a-z2-7]{20,})/?")
@@ -51,10 +41,15 @@ class Source(Protocol):
         """
 
 
+def _checked(url: str) -> SplitResult:
+    parts = parse_url(url)
+    if parts is None:
+        raise InvalidAssetError("an address is no http or https URL, or has blanks in it: check the spelling")
+    return parts
+
+
 def _gateway_base(url: str) -> str:
-    if "://" not in url:
-        url = f"https://{url}"
-    parts = _checked(url)
+    parts = _checked(url if "://" in url else f"https://{url}")
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix("/ipfs"), "", ""))
 
 
@@ -75,21 +70,15 @@ class Gateway:
 
     def open(self, cid: str, offset: int) -> AbstractContextManager[Body]:
         """The file's bytes; redirects stay on the gateway's host and its subdomains."""
-        url = f"{self.base_url}/ipfs/{cid}"
-        return open_url(url, offset=offset, headers=self._headers(), same=True)
-
-    def _headers(self) -> dict[str, str]:
-        return {_TOKEN_HEADER: self.token} if self.token and is_safe(self.base_url) else {}
+        headers = {_TOKEN_HEADER: self.token} if self.token and is_safe(self.base_url) else {}
+        return open_url(f"{self.base_url}/ipfs/{cid}", offset=offset, headers=headers, same=True)
 
 
 @frozen
 class Mirror:
     """One file behind an http or https URL, whatever CID is asked of it."""
 
-    url: str = field(repr=lambda url: repr(without_secrets(url)))
-
-    def __attrs_post_init__(self) -> None:
-        _checked(self.url)
+    url: str = field(repr=lambda url: repr(without_secrets(url)), validator=lambda _, __, url: _checked(url))
 
     @property
     def name(self) -> str:
@@ -116,7 +105,7 @@ class LocalFile:
     def open(self, cid: str, offset: int) -> Iterator[Body]:
         """The file's bytes."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = os.open(self.path, READ)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise SourceError(f"cannot be read: {reason.lower()}") from None
@@ -159,12 +148,10 @@ def source_of(url: str) -> Source:
         if parts.netloc not in ("", "localhost"):
             raise InvalidAssetError(f"{url!r} names a file of another machine: expected file:///path")
         return LocalFile(Path(unquote(parts.path)))
-    if scheme and "://" in url:
+    if not url or "\0" in url or (scheme and "://" in url):
         raise InvalidAssetError(
-            f"{without_secrets(url)!r} cannot be downloaded: expected http://, https://, file:// or a path"
+            f"{without_secrets(url)!r} is no source: expected http://, https://, file:// or a path"
         )
-    if not url or "\0" in url:
-        raise InvalidAssetError(f"{url!r} is no source: expected http://, https://, file:// or a path")
     return LocalFile(Path(url))
 
 
@@ -178,28 +165,3 @@ def file_name(url: str) -> str:
     if not name or name in (".", "..") or re.search(r"[\x00-\x1f]", name):
         raise InvalidAssetError(f"{without_secrets(url)!r} names no file: give the URL of the file itself")
     return name
-
-
-def remember_mirrors(index: Index, urls: Mapping[str, Iterable[str]]) -> None:
-    """Keep URLs of CIDs: where else their bytes may be had, which nobody takes on trust.
-
-    Raises:
-        InvalidAssetError: a URL with a user name, password or query, which may be a secret.
-    """
-    rows = [(cid, url) for cid, several in urls.items() for url in several]
-    for _, url in rows:
-        parts = urlsplit(url)
-        if "@" in parts.netloc or parts.query:
-            raise InvalidAssetError(
-                f"a mirror on {parts.hostname!r} is given with credentials or a query, which others would see: "
-                "give a URL that needs neither"
-            )
-    with index.transaction() as connection:
-        connection.executemany("INSERT OR IGNORE INTO mirrors VALUES(?, ?)", rows)
-
-
-def _checked(url: str) -> SplitResult:
-    parts = parse_url(url)
-    if parts is None:
-        raise InvalidAssetError("an address is no http or https URL, or has blanks in it: check the spelling")
-    return parts

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
-import secrets
+import shutil
 import sqlite3
 from pathlib import Path
 
 from stargazer.assets import StorageError
-from stargazer.storage.files import is_there, share_file, sync_paths
+from stargazer.storage.files import is_there, make_folder, share_file, sync_paths
 from stargazer.storage.locks import write_lock
 from stargazer.storage.refusals import explained
 
@@ -88,6 +89,7 @@ has lost what was known of them. It is incomplete until fsck has taken in the pr
 """
 
 _FAR = 100  # versions ahead: a larger number is no version
+_PATIENCE = 60.0  # seconds to wait for whoever writes an index
 
 LOG = "-wal"
 """What SQLite adds to the name of a database for its write-ahead log."""
@@ -112,7 +114,7 @@ def make_index(path: str, *, incomplete: bool = False) -> None:
     """Make an empty index, if there is none; the caller holds its write lock.
 
     It comes into being whole, so a file without tables is a damaged one. What is left of an older index that was
-    deleted would be taken for the new one's, and goes.
+    deleted would be taken for the new one's, and goes; so does what a killed process left of making one.
 
     Args:
         incomplete: there are files already that it should know.
@@ -120,12 +122,12 @@ def make_index(path: str, *, incomplete: bool = False) -> None:
     Raises:
         StorageError: it cannot be made, or the filesystem has no memory that processes share.
     """
-    new = f"{path}.new-{secrets.token_hex(8)}"
+    new = f"{path}.new"
     with explained(f"The index {path!r} cannot be made"):
         if is_there(path):
             return
-        for suffix in SIDE_FILES:
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        for name in (new, *(f"{name}{suffix}" for name in (path, new) for suffix in SIDE_FILES)):
+            Path(name).unlink(missing_ok=True)
         try:
             with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous=OFF")  # it is synced before it has its name
@@ -149,34 +151,27 @@ def make_index(path: str, *, incomplete: bool = False) -> None:
                 Path(f"{new}{suffix}").unlink(missing_ok=True)
 
 
-def set_aside(path: str | os.PathLike[str], timeout: float = 60.0) -> Path | None:
-    """Rename a damaged index to `<path>.damaged-<n>`; who has it open begins anew with the next operation.
+def set_aside(path: Path, folder: Path) -> Path | None:
+    """Move a damaged index, with what lies beside it, to `<folder>/<name>-<n>`; None if there was none.
 
-    Args:
-        timeout: seconds to wait for whoever writes it.
-
-    Returns:
-        Where it is now; None if there was none.
+    Whoever has it open begins anew with the next operation.
 
     Raises:
-        StorageError: it cannot be renamed.
+        StorageError: it cannot be moved, or another process writes it all the time.
     """
-    path = os.path.abspath(path)
-    with explained(f"The index {path!r} cannot be moved aside"):
+    with explained(f"The index {str(path)!r} cannot be moved aside"):
         if not is_there(path):
             return None
-        with write_lock(path, timeout):
+        with write_lock(str(path), _PATIENCE):
             if not is_there(path):
                 return None
-            number = 1
-            while os.path.lexists(f"{path}.damaged-{number}"):
-                number += 1
-            aside = f"{path}.damaged-{number}"
-            os.rename(path, aside)
-            for suffix in SIDE_FILES:
+            make_folder(folder, folder.parent)
+            names = (f"{folder / path.name}-{number}" for number in itertools.count(1))
+            aside = next(name for name in names if not os.path.lexists(name))
+            for suffix in ("", *SIDE_FILES):
                 with contextlib.suppress(FileNotFoundError):
-                    os.rename(f"{path}{suffix}", f"{aside}{suffix}")
-            sync_paths([os.path.dirname(path)])
+                    shutil.move(f"{path}{suffix}", f"{aside}{suffix}")
+            sync_paths([folder, path.parent])
     return Path(aside)
 
 

@@ -44,9 +44,8 @@ def contents(store: Store, a: Entry, b: Entry) -> list[str]:
     kind = a.keyvalues.get("asset", "")
     readers = entry_points(group=ENTRY_POINT_GROUP, name=kind) if kind == b.keyvalues.get("asset", "") else ()
     for entry in readers:
-        reader: Reader = entry.load()
         try:
-            return reader(*paths)
+            return list(entry.load()(*paths))
         except (StargazerError, OSError, ValueError) as error:
             return [f"not read as what it is registered as: {one_line(str(error))}", *plain(*paths)]
     return plain(*paths)
@@ -61,15 +60,14 @@ def plain(a: Path, b: Path) -> list[str]:
         values = [_json(path) for path in (a, b)]
         if None not in values:
             return _values(*values)
-    columns = [head.split(b"\n", 1)[0].split(b"\t") for head in heads]
-    return (_columns(*columns) if all(len(names) > 1 for names in columns) else []) + _text(a, b)
+    first = [head.partition(b"\n")[0].decode(errors="replace").split("\t") for head in heads]
+    return [*(_columns(*first) if all(len(names) > 1 for names in first) else []), *_text(a, b)]
 
 
 def _head(path: Path, size: int = 65536) -> bytes:
     """The first bytes of a file, decompressed if it is gzip."""
     with _opened(path) as file:
-        found: bytes = file.read(size)
-        return found
+        return bytes(file.read(size))
 
 
 def _opened(path: Path) -> Any:
@@ -103,12 +101,13 @@ def _json(path: Path) -> Any:
 def _values(a: Any, b: Any) -> list[str]:
     flat = [dict(_flat(value)) for value in (a, b)]
     names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name, ...) != flat[1].get(name, ...)]
-    shown = [
+    lines = [
         f"{name}: {_short(flat[0].get(name, 'absent'))} in A, {_short(flat[1].get(name, 'absent'))} in B"
         for name in names[: 4 * _SHOWN]
     ]
-    more = [f"and {len(names) - len(shown):,} more values"] if len(names) > len(shown) else []
-    return [*shown, *more] or ["the same values, written in another way"]
+    if len(names) > len(lines):
+        lines.append(f"and {len(names) - len(lines):,} more values")
+    return lines or ["the same values, written in another way"]
 
 
 def _flat(value: Any) -> Iterator[tuple[str, Any]]:
@@ -124,16 +123,13 @@ def _flat(value: Any) -> Iterator[tuple[str, Any]]:
             yield path, here
 
 
-def _columns(a: list[bytes], b: list[bytes]) -> list[str]:
+def _columns(a: list[str], b: list[str]) -> list[str]:
     """How the first lines of two tables differ; a line with a number in it is none of names."""
-    sides = [[name.decode(errors="replace").strip() for name in names] for names in (a, b)]
-    if any(name.lstrip("-").replace(".", "", 1).isdigit() for names in sides for name in names):
+    a, b = ([name.strip() for name in names] for names in (a, b))
+    if any(name.lstrip("-").replace(".", "", 1).isdigit() for name in a + b):
         return []
-    lines = []
-    for side, names, others in (("A", *sides), ("B", *reversed(sides))):
-        if only := [name for name in names if name not in others]:
-            lines.append(_short(f"columns only in {side}: {', '.join(only)}"))
-    return lines
+    only = {"A": [name for name in a if name not in b], "B": [name for name in b if name not in a]}
+    return [_short(f"columns only in {side}: {', '.join(names)}") for side, names in only.items() if names]
 
 
 def _text(a: Path, b: Path) -> list[str]:
@@ -153,13 +149,14 @@ def _text(a: Path, b: Path) -> list[str]:
                     if not counts[line]:
                         del counts[line]
         is_cut = next(pairs, None) is not None
-    only = [sum(max(sign * count, 0) for count in counts.values()) for sign in (1, -1)]
-    lines = [f"lines: {totals[0]:,} in A, {totals[1]:,} in B; {only[0]:,} only in A, {only[1]:,} only in B"]
-    if first and not any(only):
+    only = {"A": +counts, "B": -counts}
+    lines = [", ".join(f"{found.total():,} only in {side}" for side, found in only.items())]
+    lines[0] = f"lines: {totals[0]:,} in A, {totals[1]:,} in B; {lines[0]}"
+    if first and not counts:
         lines[0] += " (another order)"
     lines.append(first or "the same lines, compressed in another way")
-    for side, sign in (("A", 1), ("B", -1)):
-        for line in itertools.islice((line for line in counts if counts[line] * sign > 0), _SHOWN):
+    for side, found in only.items():
+        for line in itertools.islice(found, _SHOWN):
             text = line.decode(errors="replace").rstrip().replace("\t", " ")
             lines.append(f"  only in {side}: {_short(text)}")
     return lines + ([f"compared: the first {_LINES:,} lines"] if is_cut else [])

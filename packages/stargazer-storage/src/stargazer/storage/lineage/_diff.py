@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 from stargazer.assets.provenance import Entry, Execution, Import
-from stargazer.storage.lineage._render import one_line, title
+from stargazer.storage.lineage._render import one_line, title, version_of
 from stargazer.storage.lineage._why import Step, why
 from stargazer.storage.store import Store
 
@@ -114,10 +114,7 @@ def between(a: Execution, b: Execution) -> Iterator[Divergence]:
     yield from _unequal("parameter", values[0], values[1])
     for name in sorted({tool.name for tool in (*a.tools, *b.tools)}):
         used = [[tool for tool in side.tools if tool.name == name] for side in (a, b)]
-        tools = [
-            ", ".join(sorted(tool.version + (f" ({tool.source})" if tool.source else "") for tool in side))
-            for side in used
-        ]
+        tools = [", ".join(sorted(map(version_of, side))) for side in used]
         scripts = [", ".join(sorted(tool.script for tool in side)) for side in used]
         if tools[0] != tools[1]:
             yield Divergence("tool", name, *tools)
@@ -169,12 +166,12 @@ def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list
     found: list[Divergence] = []
     alone: list[Divergence] = []
     deeper: list[tuple[Step, Step]] = []
-    lists: tuple[dict[str, list[Step]], dict[str, list[Step]]] = {}, {}
-    for steps, by_parameter in zip((a, b), lists, strict=True):
+    lists: dict[str, tuple[list[Step], list[Step]]] = {}
+    for side, steps in enumerate((a, b)):
         for step in steps:
-            by_parameter.setdefault(_parameter(step.entry), []).append(step)
-    for name in {**lists[0], **lists[1]}:
-        pairs, left, right = _paired(*(side.get(name, []) for side in lists))
+            lists.setdefault(_parameter(step.entry), ([], []))[side].append(step)
+    for name, (left, right) in lists.items():
+        pairs, left, right = _paired(left, right)
         for one, other in pairs:
             if one.entry.cid != other.entry.cid:
                 deeper.append((one, other))
@@ -184,23 +181,17 @@ def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list
         alone += [Divergence("input", name, told(step), "", cids=(step.entry.cid, "")) for step in left]
         alone += [Divergence("input", name, "", told(step), cids=("", step.entry.cid)) for step in right]
     found += alone
-    if not (found or deeper):
-        found += _reordered(*lists)
+    if not (found or deeper):  # the same files, perhaps in another order
+        for name, sides in lists.items():
+            if len({tuple(step.entry.cid for step in side) for side in sides}) > 1:
+                texts = [", ".join(f"{told(step)} {step.entry.cid}" for step in side) for side in sides]
+                found.append(Divergence("parameter", f"order of {name}", *texts))
     return found, deeper
 
 
 def _parameter(entry: Entry) -> str:
     """The parameter of a task that a file was given for, alone or in a list."""
     return entry.role.partition("[")[0]
-
-
-def _reordered(a: Mapping[str, list[Step]], b: Mapping[str, list[Step]]) -> Iterator[Divergence]:
-    """The lists that hold the same files in another order."""
-    for name, left in a.items():
-        right = b.get(name, [])
-        if [step.entry.cid for step in left] != [step.entry.cid for step in right]:
-            texts = [", ".join(f"{told(step)} {step.entry.cid}" for step in side) for side in (left, right)]
-            yield Divergence("parameter", f"order of {name}", *texts)
 
 
 def _paired(left: list[Step], right: list[Step]) -> tuple[list[tuple[Step, Step]], list[Step], list[Step]]:
@@ -210,27 +201,17 @@ def _paired(left: list[Step], right: list[Step]) -> tuple[list[tuple[Step, Step]
     more in the middle of a list is one input more, not a change of all that follow.
     """
     is_list = any("[" in step.entry.role for step in left + right)
-    left, right, pairs = _alike(left, right, lambda step: step.entry.cid)
-    left, right, more = _alike(left, right, lambda step: frozenset(_fields(step.entry).items()))
+    pairs: list[tuple[Step, Step]] = []
+    for same in (lambda step: step.entry.cid, lambda step: frozenset(_fields(step.entry).items())):
+        waiting: defaultdict[Hashable, deque[Step]] = defaultdict(deque)
+        for step in right:
+            waiting[same(step)].append(step)
+        alike = [(step, others.popleft()) for step in left if (others := waiting[same(step)])]
+        partners = {step for pair in alike for step in pair}
+        left, right = ([step for step in side if step not in partners] for side in (left, right))
+        pairs += alike
     rest = min(len(left), len(right)) if not is_list or len(left) == len(right) else 0
-    return [*pairs, *more, *zip(left[:rest], right[:rest], strict=True)], left[rest:], right[rest:]
-
-
-def _alike(
-    left: list[Step], right: list[Step], same: Callable[[Step], Hashable]
-) -> tuple[list[Step], list[Step], list[tuple[Step, Step]]]:
-    """What is left of two lists, and each of the first with the first of the second that is like it."""
-    waiting: dict[Hashable, deque[Step]] = {}
-    for step in right:
-        waiting.setdefault(same(step), deque()).append(step)
-    alone, pairs = list[Step](), list[tuple[Step, Step]]()
-    for step in left:
-        if others := waiting.get(same(step)):
-            pairs.append((step, others.popleft()))
-        else:
-            alone.append(step)
-    taken = {id(partner) for _, partner in pairs}
-    return alone, [step for step in right if id(step) not in taken], pairs
+    return [*pairs, *zip(left[:rest], right[:rest], strict=True)], left[rest:], right[rest:]
 
 
 def _fields(entry: Entry) -> dict[str, str]:
@@ -272,38 +253,33 @@ def render_difference(difference: Difference, contents: Sequence[str] = ()) -> s
 
 def difference_as_json(difference: Difference, contents: Sequence[str] = ()) -> dict[str, Any]:
     """The same for programs."""
-    return {
-        **{
-            name: {
-                "cid": step.entry.cid,
-                "name": step.entry.name,
-                "keyvalues": dict(step.entry.keyvalues),
-                "provenance_cid": step.provenance_cid,
-            }
-            for name, step in (("a", difference.a), ("b", difference.b))
-        },
-        "same_bytes": difference.same_bytes,
-        "divergences": [attrs.asdict(divergence) for divergence in difference.divergences],
-        "contents": list(contents),
+    files = {
+        side: {
+            "cid": step.entry.cid,
+            "name": step.entry.name,
+            "keyvalues": dict(step.entry.keyvalues),
+            "provenance_cid": step.provenance_cid,
+        }
+        for side, step in (("a", difference.a), ("b", difference.b))
     }
+    divergences = [attrs.asdict(divergence) for divergence in difference.divergences]
+    same = difference.same_bytes
+    return {**files, "same_bytes": same, "divergences": divergences, "contents": list(contents)}
 
 
 def changed(divergence: Divergence, here: str, there: str) -> str:
     """What one thing was on either side, in a line: `parameter depth: 10 in A, 20 in B`."""
-    a, b, name = (
-        one_line(divergence.a) or "absent",
-        one_line(divergence.b) or "absent",
-        one_line(divergence.name),
-    )
-    if divergence.kind != "code":
-        return f"{divergence.kind} {name}: {a} {here}, {b} {there}"
+    a, b, name = (one_line(text) for text in (divergence.a, divergence.b, divergence.name))
     parts = f" ({', '.join(map(one_line, divergence.parts))})" if divergence.parts else ""
-    return f"code of {name}{parts}: {a} {here}, {b} {there}"
+    of = " of" if divergence.kind == "code" else ""
+    return f"{divergence.kind}{of} {name}{parts}: {a or 'absent'} {here}, {b or 'absent'} {there}"
 
 
 def _lines(divergence: Divergence) -> Iterator[str]:
-    a, b, name = one_line(divergence.a), one_line(divergence.b), one_line(divergence.name)
-    two_files = f"  A {a} {divergence.cids[0]}", f"  B {b} {divergence.cids[1]}"
+    a, b, name = (one_line(text) for text in (divergence.a, divergence.b, divergence.name))
+    two_files = [
+        " ".join(filter(None, words)) for words in zip(("  A", "  B"), (a, b), divergence.cids, strict=True)
+    ]
     match divergence.kind:
         case "input":
             side, file = ("A", a) if divergence.a else ("B", b)
@@ -317,9 +293,8 @@ def _lines(divergence: Divergence) -> Iterator[str]:
         case "result":
             yield f"two results of {name}: {a or 'result'} in A, {b or 'result'} in B"
         case "unexplained":
-            yield f"nothing recorded explains why two runs of {name} differ: it is not deterministic"
-            yield f"  A {divergence.cids[0]}"
-            yield f"  B {divergence.cids[1]}"
+            why = f"nothing recorded explains why two runs of {name} differ: it is not deterministic"
+            yield from (why, *two_files)
         case _:
             yield changed(divergence, "in A", "in B")
     if divergence.kind in (

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from stargazer.assets import provenance
 from stargazer.storage.lineage._why import Other, Step
 
-__all__ = ["labels", "one_line", "render", "title"]
+__all__ = ["labels", "one_line", "render", "title", "version_of"]
 
 _LABELS = ("sample", "samples", "lane", "name", "build")
 
@@ -37,42 +37,42 @@ def _lines(step: Step, again: bool) -> Iterator[str]:
     if again:
         yield "  (its lineage is shown above)"
         return
+    registered: list[provenance.Entry] = []
     match document:
         case provenance.Import() if entry.cid == step.provenance_cid:
-            yield f"  import by {document.account} at {document.at[:19]} ({document.command})"
-            yield from _registered(document.files)
+            yield f"  import {_by(document)} ({document.command})"
+            registered = document.files
         case provenance.Import():
             yield f"  {_imported(document, entry)}"
         case provenance.Execution():
             yield from _execution(document)
-            if entry.cid == step.provenance_cid:
-                yield from _registered(document.outputs)
+            registered = document.outputs if entry.cid == step.provenance_cid else []
         case provenance.Amendment() | provenance.Retraction():
-            yield f"  of a record of {document.cid}, by {document.account} at {document.at[:19]}"
+            yield f"  of a record of {document.cid}, {_by(document)}"
         case provenance.Supersession():
             instead = f"superseded by {document.successor_cid}" if document.successor else "counts again"
-            yield f"  a record of {document.cid} {instead}, by {document.account} at {document.at[:19]}"
+            yield f"  a record of {document.cid} {instead}, {_by(document)}"
             if document.reason:
                 yield f"    {one_line(document.reason)}"
-        case _ if step.provenance_cid:
-            yield f"  how it came to be is not known here: no readable document {step.provenance_cid}"
         case _:
-            yield "  how it came to be is not known here"
+            unreadable = f": no readable document {step.provenance_cid}" if step.provenance_cid else ""
+            yield f"  how it came to be is not known here{unreadable}"
+    for made in registered:
+        yield f"  -> {_role(made)}{made.keyvalues.get('asset', 'file')} {one_line(made.name)} {made.cid}"
     if step.again:
         yield f"  {_again(document, step.again)}"
     for other in step.others:
         yield f"  {_other(other, step)}: stargazer why {other.provenance_cid}"
 
 
-def _registered(entries: list[provenance.Entry]) -> Iterator[str]:
-    """The files that an execution made or an import brought."""
-    for entry in entries:
-        yield f"  -> {_role(entry)}{entry.keyvalues.get('asset', 'file')} {one_line(entry.name)} {entry.cid}"
+def _by(
+    document: provenance.Import | provenance.Amendment | provenance.Retraction | provenance.Supersession,
+) -> str:
+    return f"by {document.account} at {document.at[:19]}"
 
 
 def _imported(document: provenance.Import, entry: provenance.Entry) -> str:
-    origin = one_line(entry.origin or entry.name)
-    return f"imported from {origin} by {document.account} at {document.at[:19]} ({document.command})"
+    return f"imported from {one_line(entry.origin or entry.name)} {_by(document)} ({document.command})"
 
 
 def _again(document: provenance.Document | None, times: list[str]) -> str:
@@ -86,40 +86,35 @@ def _other(other: Other, step: Step) -> str:
     document = other.document
     again = f", {_again(document, other.again)}" if other.again else ""
     if isinstance(document, provenance.Import):
-        fields = " ".join(_fields(other.made))
-        return f"also {_imported(document, other.made)}{f' as {fields}' if fields else ''}{again}"
+        fields = " ".join(["", "as", *_fields(other.made)]) if _fields(other.made) else ""
+        return f"also {_imported(document, other.made)}{fields}{again}"
     tools = ", ".join(f"{tool.name} {tool.version}" for tool in document.tools)
-    made = "handed on" if other.handed_on else "also made"
-    return (
-        f"{made} by {document.task}{f' ({tools})' if tools else ''} from {_other_inputs(document, step)} "
-        f"at {document.started[:19]}{again}"
-    )
-
-
-def _other_inputs(document: provenance.Execution, step: Step) -> str:
-    """Those inputs of an execution that are not inputs of the one shown in full, for people."""
+    made = f"{'handed on' if other.handed_on else 'also made'} by {document.task}{f' ({tools})' if tools else ''}"
     shown = step.document.inputs if isinstance(step.document, provenance.Execution) else []
-    others = {entry.cid for entry in shown}
-    fresh = [entry for entry in document.inputs if entry.cid not in others]
-    if not fresh:
-        return "some of the same files" if len(document.inputs) < len(shown) else "the same files"
-    words = []
-    for entry in fresh:
-        part = f"...{entry.cid[-9:]}" if entry.cid else ""
-        values = map(one_line, labels(entry))
-        words.append(" ".join([entry.keyvalues.get("asset", "file"), *values, part]).rstrip())
+    return f"{made} from {_unlike(document.inputs, shown)} at {document.started[:19]}{again}"
+
+
+def _unlike(inputs: list[provenance.Entry], shown: list[provenance.Entry]) -> str:
+    """Those inputs of an execution that are not inputs of the one shown in full, for people."""
+    known = {entry.cid for entry in shown}
+    words = [
+        " ".join(
+            [entry.keyvalues.get("asset", "file"), *map(one_line, labels(entry)), f"...{entry.cid[-9:]}"]
+        )
+        for entry in inputs
+        if entry.cid not in known
+    ]
+    if not words:
+        return "some of the same files" if len(inputs) < len(shown) else "the same files"
     return ", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else "")
 
 
 def _execution(document: provenance.Execution) -> Iterator[str]:
     source = f" ({document.distribution})" if document.distribution else ""
     yield f"  made by {document.task}{source} at {document.started[:19]}, {document.seconds:.1f} s"
-    for tool in document.tools:
-        yield f"    tool {tool.name} {tool.version}" + (f" ({tool.source})" if tool.source else "")
-    for name, value in document.parameters.items():
-        yield f"    {name} = {one_line(str(value))}"
-    for command in document.commands:
-        yield f"    $ {one_line(shlex.join(command))}"
+    yield from (f"    tool {tool.name} {version_of(tool)}" for tool in document.tools)
+    yield from (f"    {name} = {one_line(str(value))}" for name, value in document.parameters.items())
+    yield from (f"    $ {one_line(shlex.join(command))}" for command in document.commands)
 
 
 def _role(entry: provenance.Entry) -> str:
@@ -140,6 +135,11 @@ def _fields(entry: provenance.Entry) -> list[str]:
     """The metadata of a file, but for its type and links to other files."""
     pairs = entry.keyvalues.items()
     return [f"{key}={one_line(value)}" for key, value in pairs if key != "asset" and not key.endswith("_cid")]
+
+
+def version_of(tool: provenance.ToolUse) -> str:
+    """The version of a tool, and where it came from."""
+    return tool.version + (f" ({tool.source})" if tool.source else "")
 
 
 def one_line(text: str, most: int | None = None) -> str:

@@ -60,11 +60,6 @@ class Stale:
     runs: list[Run]
 
     @property
-    def cids(self) -> list[str]:
-        """The files that they made, each once, oldest first."""
-        return list(dict.fromkeys(cid for run in self.runs for cid in run.outputs))
-
-    @property
     def ends(self) -> list[str]:
         """Those files that no other of these executions read: to have them again is to run all of it again."""
         return list(dict.fromkeys(cid for run in self.runs if run.last for cid in run.outputs))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from stargazer.assets.provenance import Document, Entry, Execution, Import
 from stargazer.storage.cid import is_cid
 from stargazer.storage.store import Store
 
-__all__ = ["Other", "Step", "as_json", "executions_of", "steps_of", "walk", "why", "why_each"]
+__all__ = ["Other", "Step", "as_json", "executions_of", "walk", "why", "why_each"]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -87,34 +86,25 @@ def why_each(store: Store, files: Iterable[str | IpFile]) -> list[Step]:
     return [known.back_from(known.first(file)) for file in files]
 
 
-def walk(first: Step, *, in_order: bool = False) -> Iterator[Step]:
-    """A step and all steps before it, each once: what an execution read last comes first, unless `in_order`."""
-    waiting, seen = [first], set()
+def walk(*first: Step) -> Iterator[Step]:
+    """Steps and all steps before them, each once and before what its execution read, in that order."""
+    waiting, seen = list(reversed(first)), set()
     while waiting:
         step = waiting.pop()
-        key = step.entry.cid, step.provenance_cid
+        key = step.entry.cid, _pairs(step.entry), step.provenance_cid
         if key not in seen:
             seen.add(key)
             yield step
-            waiting += reversed(step.inputs) if in_order else step.inputs
+            waiting += reversed(step.inputs)
 
 
-def steps_of(store: Store, records: Iterable[IpFile]) -> list[Step]:
-    """The steps of records and of everything that they were made from, each once, those asked for first."""
-    found: dict[Hashable, Step] = {}
-    waiting = deque(why_each(store, {record.id: record for record in records}.values()))
-    while waiting:
-        step = waiting.popleft()
-        key = step.entry.cid, _pairs(step.entry), step.provenance_cid
-        if key not in found:
-            found[key] = step
-            waiting += step.inputs
-    return list(found.values())
+def executions_of(store: Store, files: Iterable[str | IpFile]) -> dict[str, Execution]:
+    """The executions in the lineages of files, by the CIDs of their documents.
 
-
-def executions_of(store: Store, records: Iterable[IpFile]) -> dict[str, Execution]:
-    """The executions among those steps, by the CIDs of their documents."""
-    documents = {step.provenance_cid: step.document for step in steps_of(store, records)}
+    Raises:
+        AssetNotFoundError: as for `why_each`.
+    """
+    documents = {step.provenance_cid: step.document for step in walk(*why_each(store, files))}
     return {cid: document for cid, document in documents.items() if isinstance(document, Execution)}
 
 
@@ -122,33 +112,30 @@ def as_json(step: Step) -> dict[str, Any]:
     """A lineage for programs: the file asked for, and all files by CID with what made them and what that read."""
     files: dict[str, Any] = {}
     for here in walk(step):
-        told = _step_as_json(here)
-        if (
-            files.setdefault(here.entry.cid, told) is not told
-        ):  # the same bytes, before only their name changed
-            files[here.entry.cid].setdefault("before", []).append(told)
+        entry = here.entry
+        told = {
+            "asset": entry.keyvalues.get("asset", ""),
+            "name": entry.name,
+            "keyvalues": dict(entry.keyvalues),
+            "provenance_cid": here.provenance_cid,
+            "inputs": [child.entry.cid for child in here.inputs],
+            "made_by": json.loads(provenance.dump(here.document)) if here.document else None,
+            "again": here.again,
+            "others": [  # `stargazer why CID` follows them
+                {
+                    "cid": other.provenance_cid,
+                    "task": getattr(other.document, "task", ""),
+                    "started": other.started,
+                    "again": other.again,
+                }
+                for other in here.others
+            ],
+        }
+        if entry.cid in files:  # the same bytes, before only their name changed
+            files[entry.cid].setdefault("before", []).append(told)
+        else:
+            files[entry.cid] = told
     return {"cid": step.entry.cid, "files": files}
-
-
-def _step_as_json(step: Step) -> dict[str, Any]:
-    return {
-        "asset": step.entry.keyvalues.get("asset", ""),
-        "name": step.entry.name,
-        "keyvalues": dict(step.entry.keyvalues),
-        "provenance_cid": step.provenance_cid,
-        "inputs": [child.entry.cid for child in step.inputs],
-        "made_by": json.loads(provenance.dump(step.document)) if step.document else None,
-        "again": step.again,
-        "others": [  # `stargazer why CID` follows them
-            {
-                "cid": other.provenance_cid,
-                "task": getattr(other.document, "task", ""),
-                "started": other.started,
-                "again": other.again,
-            }
-            for other in step.others
-        ],
-    }
 
 
 class _Known:
@@ -197,10 +184,11 @@ class _Known:
         makers.sort(key=lambda other: (other.handed_on, other.provenance_cid != entry.provenance_cid))
         groups: dict[Hashable, Other] = {}
         for other in makers:
-            same = groups.setdefault(self.read(other.provenance_cid).what_was_done(other.made), other)
+            done = self.read(other.provenance_cid).done or (other.made.origin, _pairs(other.made))
+            same = groups.setdefault(done, other)
             if same is not other:
                 same.again.append(other.started)
-        for other in groups.values():
+        for other in makers:
             other.again.sort()
         if not makers:
             return self.steps.setdefault(key, Step(entry=entry, provenance_cid=named[0] if named else ""))
@@ -218,7 +206,15 @@ class _Known:
 
 
 class _Read:
-    """A document (None if it cannot be read here), with its files by what they are asked for, many times."""
+    """A document, with its files by what they are asked for, many times.
+
+    Attributes:
+        document: None if it cannot be read here.
+        outputs: the files that it registered, by CID.
+        read: those that it read, by bytes and meaning.
+        made_by: the same, each with the document that says how it was made.
+        done: what two executions share that did the same, but for when and how fast.
+    """
 
     def __init__(self, store: Store, cid: str):
         self.cid = cid
@@ -226,8 +222,17 @@ class _Read:
         with contextlib.suppress(StargazerError):
             self.document = store.document(cid)
         document = self.document
-        self.inputs = document.inputs if isinstance(document, Execution) else []
+        self.done: Hashable = None
+        inputs: list[Entry] = []
         self.outputs: dict[str, list[Entry]] = {}
+        if isinstance(document, Execution):
+            inputs = document.inputs
+            files = tuple((entry.role, entry.cid, _pairs(entry)) for entry in inputs)
+            tools = tuple((tool.name, tool.version, tool.source) for tool in document.tools)
+            parameters = str(sorted(document.parameters.items()))
+            self.done = document.task, document.code_digest, files, parameters, tools
+        self.read = {(entry.cid, _pairs(entry)) for entry in inputs}
+        self.made_by = {(entry.cid, entry.provenance_cid) for entry in inputs}
         if isinstance(document, Execution | Import):
             for entry in document.outputs if isinstance(document, Execution) else document.files:
                 self.outputs.setdefault(entry.cid, []).append(entry)
@@ -240,29 +245,6 @@ class _Read:
         made = next((entry for entry in found if entry.keyvalues == file.keyvalues), found[0])
         handed_on = (made.cid, _pairs(made)) in self.read
         return Other(provenance_cid=self.cid, document=self.document, made=made, handed_on=handed_on)
-
-    @functools.cached_property
-    def read(self) -> frozenset[Hashable]:
-        """The files that were read, by bytes and meaning."""
-        return frozenset((entry.cid, _pairs(entry)) for entry in self.inputs)
-
-    @functools.cached_property
-    def made_by(self) -> frozenset[tuple[str, str]]:
-        """The files that were read, each with the document that says how it was made."""
-        return frozenset((entry.cid, entry.provenance_cid) for entry in self.inputs)
-
-    @functools.cached_property
-    def _execution(self) -> Hashable:
-        """What two executions share that did the same, but for when and how fast."""
-        assert isinstance(self.document, Execution)
-        inputs = tuple((entry.role, entry.cid, _pairs(entry)) for entry in self.inputs)
-        tools = tuple((tool.name, tool.version, tool.source) for tool in self.document.tools)
-        parameters = str(sorted(self.document.parameters.items()))
-        return self.document.task, self.document.code_digest, inputs, parameters, tools
-
-    def what_was_done(self, made: Entry) -> Hashable:
-        """What two documents share that say the same of a file, but for when and how fast."""
-        return self._execution if isinstance(self.document, Execution) else (made.origin, _pairs(made))
 
 
 def _entry_of(record: IpFile) -> Entry:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import TypeAlias
 
 from stargazer.assets.provenance import Entry, Execution, Import
 from stargazer.storage.lineage._render import labels, one_line
@@ -16,14 +16,9 @@ __all__ = ["as_dot", "as_mermaid"]
 
 _LONGEST = 60  # characters of one line in a node
 
-
-class _Node(NamedTuple):
-    """A file or an execution: its key in the graph, its lines, the CID that it stands for, and what it is."""
-
-    key: str
-    lines: list[str]
-    cid: str
-    kind: Literal["file", "imported", "execution"]
+_Node: TypeAlias = tuple[
+    str, str, list[str]
+]  # what it is: a file, imported, an execution; its CID; its lines
 
 
 def as_dot(step: Step) -> str:
@@ -39,9 +34,8 @@ def as_dot(step: Step) -> str:
         "  rankdir=LR;",
         '  node [fontname="Helvetica"]; edge [fontname="Helvetica"];',
     ]
-    for node in nodes:
-        shape = shapes[node.kind]
-        lines.append(f"  {node.key} [label={_quoted(node.lines)}, tooltip={_quoted([node.cid])}, {shape}];")
+    for key, (kind, cid, words) in nodes.items():
+        lines.append(f"  {key} [label={_quoted(words)}, tooltip={_quoted([cid])}, {shapes[kind]}];")
     for begin, end, role in edges:
         lines.append(f"  {begin} -> {end}" + (f" [label={_quoted([role])}]" if role else "") + ";")
     return "\n".join([*lines, "}"])
@@ -52,16 +46,15 @@ def as_mermaid(step: Step) -> str:
     nodes, edges = _drawn(step)
     brackets = {"execution": ("[", "]"), "file": ("(", ")"), "imported": ("[(", ")]")}
     lines = ["flowchart LR"]
-    for node in nodes:
-        left, right = brackets[node.kind]
-        lines.append(f"  {node.key}{left}{_mermaid(node.lines)}{right}")
+    for key, (kind, _, words) in nodes.items():
+        lines.append(f"  {key}{_mermaid(words).join(brackets[kind])}")
     for begin, end, role in edges:
         lines.append(f"  {begin} -->" + (f"|{_mermaid([role])}|" if role else "") + f" {end}")
     return "\n".join(lines)
 
 
-def _drawn(step: Step) -> tuple[Iterable[_Node], Iterable[tuple[str, str, str]]]:
-    """The nodes, the file asked for first, and the edges from what was read to what read it, with its role."""
+def _drawn(step: Step) -> tuple[dict[str, _Node], Iterable[tuple[str, str, str]]]:
+    """The nodes by key, the file asked for first, and the edges from what was read to what read it, with its role."""
     nodes: dict[str, _Node] = {}
     edges: dict[tuple[str, str, str], None] = {}
     keys: dict[tuple[str, ...], str] = {}
@@ -69,26 +62,26 @@ def _drawn(step: Step) -> tuple[Iterable[_Node], Iterable[tuple[str, str, str]]]
     def key(letter: str, *identity: str) -> str:
         return keys.setdefault((letter, *identity), f"{letter}{len(keys)}")
 
-    for here in walk(step, in_order=True):
+    for here in walk(step):
         entry, document = here.entry, here.document
         file = key("f", entry.cid, here.provenance_cid)
-        lines = [
+        words = [
             entry.keyvalues.get("asset", "file"),
             " ".join(map(_plain, labels(entry))),
             f"...{entry.cid[-9:]}",
         ]
-        kind: Literal["imported", "file"] = "imported" if isinstance(document, Import) else "file"
-        nodes[file] = _Node(file, list(filter(None, lines)), entry.cid, kind)
+        kind = "imported" if isinstance(document, Import) else "file"
+        nodes.setdefault(file, (kind, entry.cid, list(filter(None, words))))
         if isinstance(document, Execution):
             made_by = key("x", here.provenance_cid)
             tools = [f"{tool.name} {tool.version}" for tool in document.tools]
-            lines = [document.task.rpartition(".")[2], *tools]
-            nodes.setdefault(made_by, _Node(made_by, lines, here.provenance_cid, "execution"))
+            task = document.task.rpartition(".")[2]
+            nodes.setdefault(made_by, ("execution", here.provenance_cid, [task, *tools]))
             edges[made_by, file, ""] = None
             for child in here.inputs:
                 read = key("f", child.entry.cid, child.provenance_cid)
                 edges[read, made_by, _role(child.entry)] = None
-    return nodes.values(), edges
+    return nodes, edges
 
 
 def _role(entry: Entry) -> str:

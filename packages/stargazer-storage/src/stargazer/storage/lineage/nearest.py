@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,16 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Nearest", "find_nearest", "then_and_now"]
 
-_LOOKED_AT = 40
-"""Executions that are compared in full: those that read most of the same files, then the latest."""
+_LOOKED_AT = (
+    40  # executions that are compared in full: those that read most of the same files, then the latest
+)
 
-_MOST_FILES = 500  # of a call, by which others that read them are found
-
-_SHARING = """
-SELECT runs.document FROM files JOIN reads ON reads.file = files.number JOIN runs ON runs.number = reads.run
-WHERE files.cid IN ({marks}) AND runs.task = ? GROUP BY runs.number ORDER BY count(*) DESC, runs.at DESC LIMIT ?
+_CANDIDATES = """
+WITH sharing AS (
+    SELECT run, count(*) AS files FROM files JOIN reads ON reads.file = files.number
+    WHERE files.cid IN (SELECT value FROM json_each(?)) GROUP BY run)
+SELECT document FROM runs LEFT JOIN sharing ON sharing.run = runs.number
+WHERE task = ? ORDER BY files DESC, at DESC LIMIT ?
 """
-_LATEST = "SELECT document FROM runs WHERE task = ? ORDER BY at DESC LIMIT ?"
 
 
 @attrs.frozen
@@ -38,13 +41,11 @@ class Nearest:
         provenance_cid: of its document.
         note: why it does not answer although its run key is the same; empty if that differs.
         divergences: what differs: `a` is what it was then, `b` what it is now.
-        shares: how many files both read.
     """
 
     provenance_cid: str
     note: str = ""
     divergences: list[Divergence] = attrs.field(factory=list)
-    shares: int = 0
 
     def explain(self) -> str:
         """What differs, a line each."""
@@ -64,16 +65,16 @@ def find_nearest(store: Store, call: Execution) -> Nearest | None:
     for cid in executions(store.index, call.run_key) if call.run_key else ():
         if note := _why_it_does_not_count(store, cid):
             return Nearest(cid, note)
-    found: list[Nearest] = []
-    for cid in _candidates(store, call):
-        try:
+    read = {entry.cid for entry in call.inputs}
+    found: list[tuple[bool, Nearest]] = []
+    for (cid,) in store.index.rows(_CANDIDATES, json.dumps(sorted(read)), call.task, _LOOKED_AT):
+        with contextlib.suppress(StargazerError):
             document = store.document(cid)
-        except StargazerError:
-            continue
-        if isinstance(document, Execution):
-            shares = len({entry.cid for entry in document.inputs} & {entry.cid for entry in call.inputs})
-            found.append(Nearest(cid, divergences=list(_differing(document, call)), shares=shares))
-    return min(found, key=lambda nearest: (nearest.shares == 0, len(nearest.divergences)), default=None)
+            if isinstance(document, Execution):
+                shares = any(entry.cid in read for entry in document.inputs)
+                found.append((not shares, Nearest(cid, divergences=list(_differing(document, call)))))
+    found.sort(key=lambda pair: (pair[0], len(pair[1].divergences)))
+    return found[0][1] if found else None
 
 
 def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
@@ -107,15 +108,6 @@ def _why_it_does_not_count(store: Store, cid: str) -> str:
     if not store.is_trusted(cid):
         return "it was done by somebody else, who is not trusted here (`stargazer bundle fetch --trust`)"
     return ""
-
-
-def _candidates(store: Store, call: Execution) -> list[str]:
-    """Executions of the same task, those that read most of the same files first."""
-    cids = list(dict.fromkeys(entry.cid for entry in call.inputs))[:_MOST_FILES]
-    sharing = _SHARING.format(marks=", ".join("?" * len(cids)))
-    found = store.index.rows(sharing, *cids, call.task, _LOOKED_AT)
-    found += store.index.rows(_LATEST, call.task, _LOOKED_AT)
-    return list(dict.fromkeys(cid for (cid,) in found))[:_LOOKED_AT]
 
 
 def then_and_now(divergence: Divergence) -> Iterator[str]:

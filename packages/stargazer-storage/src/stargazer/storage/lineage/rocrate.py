@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from stargazer.assets import StorageError
 from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
+from stargazer.storage.lineage._render import version_of
 from stargazer.storage.lineage._why import Step, walk
 
 __all__ = ["METADATA", "as_rocrate", "write_rocrate"]
@@ -185,7 +186,7 @@ def _tool(tool: ToolUse) -> Entity:
         "@id": f"{page}#tool-{quote(f'{tool.name}-{tool.version}', safe='')}",
         "@type": "SoftwareApplication",
         "name": tool.name,
-        "description": f"{tool.name} {tool.version}" + (f" ({tool.source})" if tool.source else ""),
+        "description": f"{tool.name} {version_of(tool)}",
         "softwareVersion": tool.version,
         "url": page,
     }

@@ -2,6 +2,7 @@ from ._evict import evict, evicted
 from ._fsck import FsckReport, Problem, fsck
 from ._gc import gc
 from ._verify import verify
+from .leftovers import remove_tree
 
 __all__ = [
     "FsckReport",
@@ -10,5 +11,6 @@ __all__ = [
     "evicted",
     "fsck",
     "gc",
+    "remove_tree",
     "verify",
 ]

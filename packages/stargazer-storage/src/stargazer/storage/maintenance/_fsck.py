@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -19,7 +18,6 @@ from stargazer.storage.files import is_there, place_link
 from stargazer.storage.index.schema import CHECKED, IndexDamaged, set_mark
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance import rebuild
-from stargazer.storage.maintenance._evict import evicted, forget
 from stargazer.storage.maintenance.leftovers import SweepReport, remove_tree, sweep
 from stargazer.storage.objects import Objects, StoredObject, Stray, shard_of
 from stargazer.storage.settings import available_cores
@@ -69,8 +67,6 @@ class FsckReport:
         objects, bytes: what the store holds; links to users' files with them.
         hashed, hashed_bytes: what of it was read.
         unhashed: objects of records that were not hashed since the index was made.
-        elsewhere: records whose bytes were never here, and can be brought.
-        replayed: provenance documents that the index did not know.
         swept: what killed processes had left.
     """
 
@@ -81,8 +77,6 @@ class FsckReport:
     hashed: int = 0
     hashed_bytes: int = 0
     unhashed: int = 0
-    elsewhere: int = 0
-    replayed: int = 0
     problems: list[Problem] = attrs.field(factory=list)
     swept: SweepReport = attrs.field(factory=SweepReport)
 
@@ -128,7 +122,7 @@ def fsck(
         try:
             check.rest()
         except IndexDamaged as error:  # in a part that was not looked at before
-            check.index(why=str(error.__cause__ or error))
+            check.make_index(str(error.__cause__ or error))
             check.rest()
         if repair and check.is_readable() and store.doubt():
             with store.index.transaction() as connection:
@@ -149,8 +143,7 @@ class _Check:
         self.strays: list[tuple[Objects, Stray]] = []
         for folder in (self.own, self.foreign, self.objects):
             found = list(folder.scan())
-            here = {item.cid: item for item in found if isinstance(item, StoredObject)}
-            self.here[folder] = here
+            here = self.here[folder] = {item.cid: item for item in found if isinstance(item, StoredObject)}
             strays = _within([item for item in found if isinstance(item, Stray)], here)
             self.strays += [(folder, stray) for stray in strays]
             report.objects += len(here)
@@ -166,13 +159,23 @@ class _Check:
         """Whether there is an index to be asked."""
         return self.index_is_sound and is_there(self.store.index_path)
 
-    def index(self, why: str = "") -> None:
+    def index(self) -> None:
         """The file of the index: sound, or made again."""
-        if self.report.repair:
-            rebuild.quarantine_leftovers(self.store)
-        why = why or rebuild.damage(self.store, full=self.report.full)
+        why = rebuild.damage(self.store, full=self.report.full)
         if why or (not is_there(self.store.index_path) and self.store.ledger.cids()):
-            self._make_index(why)
+            self.make_index(why)
+
+    def make_index(self, why: str) -> None:
+        """Make an index again that is damaged, and why; or that is missing."""
+        done = "made again from the provenance in the store"
+        if self.report.repair:
+            self.tell(f"the index is {'damaged' if why else 'missing'}: making it again")
+            sound, bad, aside = rebuild.rebuild(self.store, self.tell)
+            self.suspects |= bad.keys()
+            done = f"made again from {len(sound)} provenance documents"
+            done += f"; the old one is {str(aside.relative_to(self.store.root))!r}" if aside else ""
+        self.index_is_sound = self.report.repair
+        self._done("index", self.store.index_path.name, f"damaged: {why}" if why else "it is missing", done)
 
     def rest(self) -> None:
         """Everything else: the ledger first, for what the index says follows from it."""
@@ -181,34 +184,14 @@ class _Check:
         self.strays.clear()
         self._bytes(self.own, self.foreign)
         self._documents_of_both()
-        if self.is_readable() and self._documents() and self.report.full:
-            self._compare_index()
-        self._bytes(self.objects)
-        if self.is_readable():
-            self._missing()
-
-    def _compare_index(self) -> None:
-        """The index says what one says that is made of the same documents."""
-        if rebuild.difference(self.store):
+        if self.is_readable() and self._documents() and self.report.full and rebuild.difference(self.store):
             with alone(self.store.root, self.tell):  # a document may have come in between
                 why = rebuild.difference(self.store)
             if why:
-                self._make_index(why)
-
-    def _make_index(self, why: str) -> None:
-        """Make an index again that is damaged, and why; or that is missing."""
-        name, found = self.store.index_path.name, f"damaged: {why}" if why else "it is missing"
-        if not self.report.repair:
-            self.index_is_sound = False
-            self._add("index", name, found, "would be made again from the provenance in the store")
-            return
-        self.tell(f"the index is {'damaged' if why else 'missing'}: making it again")
-        sound, bad, aside = rebuild.rebuild(self.store, self.tell)
-        self.report.replayed += len(sound)
-        self.suspects |= bad.keys()
-        kept = f"; the old one is {str(aside.relative_to(self.store.root))!r}" if aside else ""
-        done = f"made again from {len(sound)} provenance documents{kept}"
-        self._add("index", name, found, done, fixed=True)
+                self.make_index(why)
+        self._bytes(self.objects)
+        if self.is_readable():
+            self._missing()
 
     # documents
 
@@ -224,28 +207,26 @@ class _Check:
 
     def _documents(self) -> bool:
         """Unknown documents take effect, lost ones are fetched; whether the index knows then those that are here."""
-        with self.store.index.reading() as connection:
-            known = dict(connection.execute("SELECT cid, own FROM documents").fetchall())
+        known = dict(self.store.index.rows("SELECT cid, own FROM documents"))
         own, foreign = self.here[self.own].keys(), self.here[self.foreign].keys()
         for cid in sorted(known.keys() - own - foreign):
             if self.store.ledger.folder(cid) is None:
                 folder = self.own if known[cid] else self.foreign
                 self._lacks("missing", cid, folder, "its bytes are not here")
         cids = {cid for cid in own if not known.get(cid)} | (foreign - known.keys())
-        sound, bad = rebuild.check_documents(self.store, cids) if cids else ([], {})
-        for cid, error in bad.items():
-            if isinstance(error, FormatError):
-                todo = "upgrade stargazer-storage, or move it out of the ledger"
-                self._add("document", cid, str(error), todo=todo)
+        sound, bad = rebuild.check_documents(self.store, cids)
+        todo = "upgrade stargazer-storage, or move it out of the ledger"
+        self.report.problems += [
+            Problem("document", cid, str(error), todo=todo)
+            for cid, error in bad.items()
+            if isinstance(error, FormatError)
+        ]
         if sound and self.report.repair:
             with alone(self.store.root, self.tell):  # none is on its way in
                 sound, _ = rebuild.check_documents(self.store, rebuild.unknown(self.store))
                 self.store.replay(sound)
-            self.report.replayed += len(sound)
-        done = "it took effect" if self.report.repair else "it would take effect"
         for cid in sound:
-            found = "provenance that the index did not know"
-            self._add("document", cid, found, done, fixed=self.report.repair)
+            self._done("document", cid, "provenance that the index did not know", "taken in")
         return self.report.repair or not sound
 
     # files
@@ -262,7 +243,7 @@ class _Check:
         elif is_cid(path.name) and path.is_symlink():
             return  # to a file that is gone: missing, if a record needs it
         elif is_cid(path.name) and path.is_file() and _is_right(path):
-            done, act = "put there", partial(_put, folder)
+            done, act = "put there", partial(folder.keep, cid=path.name)
         name = str(path.relative_to(self.store.root))
         try:
             if self.report.repair:
@@ -271,40 +252,36 @@ class _Check:
                 self.here[folder][path.name] = put
         except OSError as error:
             todo = f"it cannot be {done}: {error.strerror or error}"
-            self._add("stray", name, why, todo=todo)
+            self.report.problems.append(Problem("stray", name, why, todo=todo))
         else:
             self._done("stray", name, why, done)
 
     def _bytes(self, *folders: Objects) -> None:
         """The bytes of objects or documents are what their CIDs say."""
         items = [(item, folder) for folder in folders for item in self.here[folder].values()]
-        needed = {item.cid for item, folder in items if folder is not self.objects}
+        recorded: set[str] = set()
+        sizes: dict[str, int] = {}
+        known: dict[str, tuple[object, ...]] = {}
         if self.is_readable():
-            with self.store.index.reading() as connection:
-                recorded = rebuild.recorded(connection)
-                needed |= recorded
-                if not self.report.full:
-                    rows = set(connection.execute("SELECT * FROM objects"))
-                    fresh = {item.cid for item, _ in items} - {row[0] for row in rows}
-                    self.report.unhashed += len(fresh & recorded)
-                    sizes = rebuild.record_sizes(connection) if fresh else {}
-                    items = [
-                        (item, folder)
-                        for item, folder in items
-                        if item.cid in self.suspects
-                        or (
-                            sizes.get(item.cid, item.size) != item.size
-                            if item.cid in fresh
-                            else (item.cid, item.size, item.mtime_ns, item.ctime_ns, item.inode) not in rows
-                        )
-                    ]
-        elif not self.report.full:
-            items = [(item, folder) for item, folder in items if item.cid in self.suspects]
+            recorded = rebuild.recorded(self.store.index)
+            known = {row[0]: row for row in self.store.index.rows("SELECT * FROM objects")}
+            fresh = {item.cid for item, _ in items} - known.keys()
+            sizes = rebuild.record_sizes(self.store.index) if fresh else {}
+            self.report.unhashed += 0 if self.report.full else len(fresh & recorded)
+
+        def is_doubtful(item: StoredObject) -> bool:
+            if row := known.get(item.cid):
+                return row != (item.cid, item.size, item.mtime_ns, item.ctime_ns, item.inode)
+            return sizes.get(item.cid, item.size) != item.size
+
+        if not self.report.full:
+            items = [pair for pair in items if pair[0].cid in self.suspects or is_doubtful(pair[0])]
         sound = []
         for item, folder, why in self._hashed(items):
+            needed = item.cid in recorded or folder is not self.objects
             if why:
-                self._lacks("damaged", item.cid, folder, why, needed=item.cid in needed)
-            elif item.cid in needed:
+                self._lacks("damaged", item.cid, folder, why, needed=needed)
+            elif needed:
                 sound.append(item)
         if self.report.repair and self.index_is_sound and sound:
             # a store that can only be read is hashed every time
@@ -342,6 +319,8 @@ class _Check:
 
     def _lacks(self, kind: Kind, cid: str, folder: Objects, why: str, *, needed: bool = True) -> None:
         """Bytes that are damaged or missing: fetched from where they are, or said to be lost with what to do."""
+        from stargazer.storage.download.fetch import fetch_object
+
         if (folder, cid) in self.told:
             return
         self.told.add((folder, cid))
@@ -353,56 +332,45 @@ class _Check:
         if not self.report.repair:
             done = "would be moved to quarantine" if kind == "damaged" else ""
             done = f"would be fetched from {sources[0].name}" if sources else done
-        else:
-            if moves:
-                aside = str(folder.quarantine(cid))
-                kept = "" if original else f"what was here is in {os.path.relpath(aside, self.store.root)!r}"
-            if sources:
-                done, failed = self._fetch(cid, sources, folder)
-            if moves and original is not None and not done:
-                with contextlib.suppress(OSError):
-                    place_link(original, folder.path(cid))
-        lost = not sources or bool(failed)
-        todo = _joined(" ", failed, self._todo(cid)) if lost and (needed or not self.report.repair) else ""
+        elif moves:
+            aside = folder.quarantine(cid)
+            kept = "" if original else f"what was here is in {str(aside.relative_to(self.store.root))!r}"
+        if self.report.repair and sources:
+            self.tell(f"fetching {cid} from {sources[0].name}")
+            try:
+                self.store.verified.remember(fetch_object(cid, sources, folder))
+                done = "fetched again" if len(sources) > 1 else f"fetched again from {sources[0].name}"
+            except StorageError as error:
+                failed = str(error)
+        if self.report.repair and moves and original and not done:
+            with contextlib.suppress(OSError):
+                place_link(original, folder.path(cid))
+        todo = ""
+        if (failed or not sources) and (needed or not self.report.repair):
+            todo = " ".join(filter(None, [failed, self._todo(cid)]))
         names: set[str] = set()
         with contextlib.suppress(StorageError):
             names = {record.name for record in self.store.query_here({"cid": cid}) if record.name}
-        fixed = self.report.repair and not todo
-        done = _joined("; ", done, kept)
+        done, fixed = "; ".join(filter(None, [done, kept])), self.report.repair and not todo
         self.report.problems.append(Problem(kind, cid, why, done, fixed, todo, sorted(names)))
 
     def _missing(self) -> None:
-        """Records whose bytes are not here, unless they were dropped on purpose."""
-        with self.store.index.reading() as connection:
-            dropped = evicted(connection)
-            were_here = {cid for (cid,) in connection.execute("SELECT cid FROM objects")}
-            documents = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
-            absent = rebuild.recorded(connection) - self.here[self.objects].keys() - documents - dropped
-        back = [cid for cid in dropped & self.here[self.objects].keys() if self.objects.stat(cid)]
-        if back and self.report.repair:
-            with self.store.index.transaction() as connection:
-                forget(connection, back)
-        for cid in sorted(absent):
-            if self.store.is_here(cid):  # it has arrived meanwhile
-                continue
-            original = self.objects.original(cid)
-            if cid in were_here:
+        """Records whose bytes were here: of others they are on another machine, or were dropped on purpose."""
+        rows = self.store.index.rows("SELECT cid FROM objects EXCEPT SELECT cid FROM documents")
+        lost = {cid for (cid,) in rows} & rebuild.recorded(self.store.index) - self.here[self.objects].keys()
+        for cid in sorted(lost):
+            if not self.store.is_here(cid):  # else it has arrived meanwhile
+                original = self.objects.original(cid)
                 why = f"the file that it was added from, {str(original)!r}, is gone"
                 self._lacks("missing", cid, self.objects, why if original else "its bytes are not here")
-            else:  # known from provenance: of another machine, a bundle, or before the index was lost
-                self.report.elsewhere += 1
 
     # what is said, and where bytes come from
-
-    def _add(
-        self, kind: Kind, what: str, found: str, done: str = "", *, fixed: bool = False, todo: str = ""
-    ) -> None:
-        self.report.problems.append(Problem(kind, what, found, done, fixed, todo))
 
     def _done(self, kind: Kind, what: str, found: str, done: str) -> None:
         """Something was put right, or would be."""
         repair = self.report.repair
-        self._add(kind, what, found, done if repair else f"would be {done}", fixed=repair)
+        done = done if repair else f"would be {done}"
+        self.report.problems.append(Problem(kind, what, found, done, fixed=repair))
 
     def _sources(self, cid: str, folder: Objects) -> list[Source]:
         """Where the bytes may be had: another folder of the store, then mirrors and the account."""
@@ -413,17 +381,6 @@ class _Check:
         with contextlib.suppress(StargazerError):
             sources += self.store.sources(cid)
         return sources
-
-    def _fetch(self, cid: str, sources: list[Source], folder: Objects) -> tuple[str, str]:
-        """Bring bytes from a source: what was done, or else why it could not be."""
-        from stargazer.storage.download.fetch import fetch_object
-
-        self.tell(f"fetching {cid} from {sources[0].name}")
-        try:
-            self.store.verified.remember(fetch_object(cid, sources, folder))
-        except StorageError as error:
-            return "", str(error)
-        return "fetched again" if len(sources) > 1 else f"fetched again from {sources[0].name}", ""
 
     def _todo(self, cid: str) -> str:
         """How people can have the bytes again: by what made them."""
@@ -455,20 +412,8 @@ def _within(strays: Iterable[Stray], here: Collection[str]) -> list[Stray]:
     return list(own.values())
 
 
-def _put(folder: Objects, path: Path) -> None:
-    """Give a file that lies elsewhere its place, unless another copy has it."""
-    if folder.stat(path.name) is None:
-        folder.keep(path, path.name)
-    else:
-        path.unlink()
-
-
 def _is_right(path: Path) -> bool:
     try:
         return compute_cid(path) == path.name
     except OSError:
         return False
-
-
-def _joined(between: str, *parts: str) -> str:
-    return between.join(filter(None, parts))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
-from stargazer.assets import StargazerError, StorageError
-from stargazer.assets.provenance import Amendment, Retraction
+from stargazer.assets import StorageError
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance.leftovers import (
     DAY,
@@ -25,13 +23,15 @@ from stargazer.storage.maintenance.leftovers import (
     sweep,
 )
 from stargazer.storage.maintenance.rebuild import recorded, unknown
-from stargazer.storage.objects import StoredObject
+from stargazer.storage.objects import StoredObject, Stray
 from stargazer.storage.store import Store, check_format
 
 __all__ = ["GRACE", "Garbage", "GcReport", "gc"]
 
 GRACE = 14 * DAY
 """Seconds for which what nobody refers to stays."""
+
+Kind: TypeAlias = Literal["object", "link", "unpacked", "quarantine", "leftover"]
 
 
 @attrs.frozen
@@ -43,12 +43,12 @@ class Garbage:
         size: bytes that are freed; none for a link to a user's file.
     """
 
-    kind: Literal["object", "link", "unpacked", "quarantine", "leftover"]
+    kind: Kind
     name: str
     size: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class GcReport:
     """What gc removed, or would.
 
@@ -84,37 +84,40 @@ def gc(store: Store, *, dry_run: bool = False, grace: float = GRACE, tell: Tell 
         StorageError: the index does not know documents that are here, so it does not know what is referred to; or
             the store is of another format, or cannot be written.
     """
-    root = store.root
+    root, report = store.root, GcReport(dry_run=dry_run)
     if not root.is_dir():
-        return GcReport(dry_run=dry_run)
+        return report
     check_format(root)
     with alone(root, tell):
         # first what needs no index: on a full disk that cannot even be read
         swept = SweepReport() if dry_run else sweep(store, grace=grace, alone=True)
         used = cids_in_use(root)
-        unreferenced, dead_links = _unreferenced(store)
-        old = [found for found in unreferenced if found.cid not in used and _idle(store, found) > grace]
-        removed = [
-            Garbage("link", found.cid, 0)
-            if store.objects.is_link(found.cid)
-            else Garbage("object", found.cid, found.size)
-            for found in old
-        ]
+        loose, dead_links = _unreferenced(store)
+        old = [found for found in loose if found.cid not in used and _idle(store, found.cid) > grace]
+        for found in old:
+            is_link = store.objects.is_link(found.cid)
+            report.removed.append(
+                Garbage("link" if is_link else "object", found.cid, 0 if is_link else found.size)
+            )
         if old and not dry_run:
             with store.index.transaction() as connection:  # forget that they were verified
                 connection.executemany("DELETE FROM objects WHERE cid = ?", [(found.cid,) for found in old])
             for found in old:
                 store.objects.remove(found.cid)
-        quarantined = [path for path in entries(root / "quarantine") if age(path) > grace]
-        removed += [_removed(root, "unpacked", path, dry_run) for path in _unpacked(root, used, grace)]
-        removed += [_removed(root, "quarantine", path, dry_run) for path in quarantined]
-        removed += [_removed(root, "link", path, dry_run) for path in dead_links]
+        others: list[tuple[Kind, Path]] = [("unpacked", path) for path in _unpacked(root, used, grace)]
+        others += [("quarantine", path) for path in entries(root / "quarantine") if age(path) > grace]
+        others += [("link", path) for path in dead_links]
+        for kind, path in others:
+            size = 0 if kind == "link" else size_of(path)
+            report.removed.append(Garbage(kind, str(path.relative_to(root)), size))
+            if not dry_run and not remove_tree(path):
+                raise StorageError(f"{str(path)!r} cannot be removed: check its permissions")
         last = sweep(store, grace=grace, alone=True, dry_run=dry_run)
     if names := [*swept.removed, *last.removed]:
-        removed.append(Garbage("leftover", ", ".join(names), swept.freed + last.freed))
-    gone = set(old)
-    waiting = [found.size for found in unreferenced if found not in gone]
-    return GcReport(dry_run=dry_run, removed=removed, waiting=len(waiting), waiting_bytes=sum(waiting))
+        report.removed.append(Garbage("leftover", ", ".join(names), swept.freed + last.freed))
+    report.waiting = len(loose) - len(old)
+    report.waiting_bytes = sum(found.size for found in loose) - sum(found.size for found in old)
+    return report
 
 
 def _unreferenced(store: Store) -> tuple[list[StoredObject], list[Path]]:
@@ -123,59 +126,34 @@ def _unreferenced(store: Store) -> tuple[list[StoredObject], list[Path]]:
     Raises:
         StorageError: there are documents that the index does not know.
     """
-    with store.index.reading() as connection:
-        needed = recorded(connection)
-    loose: list[StoredObject] = []
-    dead: list[Path] = []
-    for found in store.objects.scan():
-        if isinstance(found, StoredObject):
-            loose += [found] if found.cid not in needed else []
-        elif found.path.is_symlink() and found.path.name not in needed:
-            dead.append(found.path)
+    needed = recorded(store.index)
+    objects = list(store.objects.scan())
     if missed := sorted(unknown(store)):
         raise StorageError(
             f"the index of {str(store.root)!r} does not know {len(missed)} provenance document(s) of the store "
             f"({missed[0]}{' ...' if len(missed) > 1 else ''}), so it cannot tell what is referred to: "
             "run `stargazer fsck` first"
         )
+    loose = [found for found in objects if isinstance(found, StoredObject) and found.cid not in needed]
+    strays = [found.path for found in objects if isinstance(found, Stray)]
+    dead = [path for path in strays if path.is_symlink() and path.name not in needed]
     return sorted(loose, key=lambda found: found.cid), sorted(dead)
 
 
-def _idle(store: Store, found: StoredObject) -> float:
+def _idle(store: Store, cid: str) -> float:
     """Seconds since an object arrived or lost its last record; none if that is in the future or cannot be told."""
-    since = os.lstat(store.objects.path(found.cid)).st_ctime
-    for cid in [*store.documents(found.cid, "retracted"), *store.documents(found.cid, "amended")]:
-        try:
-            document = store.document(cid)
-        except StargazerError:
-            return 0.0
-        if isinstance(document, Amendment | Retraction):
-            since = max(since, _seconds(document.at), os.lstat(store.read_here(cid)).st_ctime)
-    return time.time() - since
-
-
-def _seconds(at: str) -> float:
-    """A document's time in seconds; the far future if it is none, so that nothing is removed for it."""
+    ends = [*store.documents(cid, "retracted"), *store.documents(cid, "amended")]
+    documents = [(store.ledger.folder(end) or store.ledger.own).path(end) for end in ends]
     try:
-        return datetime.datetime.fromisoformat(at).timestamp()
-    except ValueError:
-        return float("inf")
+        return time.time() - max(path.lstat().st_ctime for path in [store.objects.path(cid), *documents])
+    except FileNotFoundError:
+        return 0.0
 
 
 def _unpacked(root: Path, used: set[str], grace: float) -> Iterator[Path]:
     """Unpacked folders that no task has read for the grace; of another user, who alone can remove them, none."""
     for path in entries(root / "unpacked"):
+        last = max((max(found.st_atime, found.st_ctime) for found in statuses(path)), default=0.0)
         removable = os.geteuid() in (0, path.lstat().st_uid)
-        if path.name not in used and removable:
-            last = max((max(found.st_atime, found.st_ctime) for found in statuses(path)), default=0.0)
-            if time.time() - last > grace:
-                yield path
-
-
-def _removed(
-    root: Path, kind: Literal["link", "unpacked", "quarantine"], path: Path, dry_run: bool
-) -> Garbage:
-    garbage = Garbage(kind, str(path.relative_to(root)), 0 if kind == "link" else size_of(path))
-    if not dry_run and not remove_tree(path):
-        raise StorageError(f"{str(path)!r} cannot be removed: check its permissions")
-    return garbage
+        if path.name not in used and removable and time.time() - last > grace:
+            yield path

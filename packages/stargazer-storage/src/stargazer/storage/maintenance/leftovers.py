@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 from stargazer.storage import locks
 from stargazer.storage.cid import is_cid
-from stargazer.storage.locks import is_locked, try_lock, write_lock
+from stargazer.storage.locks import is_locked, try_lock
 
 if TYPE_CHECKING:
     from stargazer.storage.store import Store
@@ -30,7 +29,6 @@ PART_GRACE = 14 * DAY
 """Seconds for which a download that was cut can be continued."""
 
 _SETTLED = 3_600.0  # seconds: what was touched more recently may be somebody's whom we cannot see
-_PATIENCE = 30.0  # seconds to wait for whoever writes the index
 _OWNED = re.compile(r"(\d+)-[0-9a-f]+")
 
 
@@ -48,14 +46,14 @@ class SweepReport:
 
 
 def sweep(
-    store: Store, *, grace: float = PART_GRACE, dry_run: bool = False, alone: bool | None = None
+    store: Store, *, grace: float = PART_GRACE, dry_run: bool = False, alone: bool = False
 ) -> SweepReport:
     """Remove the temporary files, workspaces and dangling views of processes that are gone.
 
     Args:
         grace: seconds for which a download that was cut stays, to be continued.
         dry_run: remove nothing and report the same.
-        alone: whether nobody else is at work in the store, where the caller knows.
+        alone: the caller holds the store alone.
 
     Raises:
         StorageError: the store cannot be locked.
@@ -63,14 +61,12 @@ def sweep(
     root, report = store.root, SweepReport()
     if not root.is_dir():
         return report
-    if alone is None:
-        with locks.alone(root, wait=False) as nobody_else:
-            return sweep(store, grace=grace, dry_run=dry_run, alone=nobody_else)
-    for path, lock in _leftovers(store, grace, alone):
-        size = size_of(path)
-        if dry_run or (_clear(path, lock) if lock else remove_tree(path)):
-            report.removed.append(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
-            report.freed += size
+    with contextlib.nullcontext(True) if alone else locks.alone(root, wait=False) as nobody_else:
+        for path, lock in _leftovers(store, grace, nobody_else):
+            size = size_of(path)
+            if dry_run or (_clear(path, lock) if lock else remove_tree(path)):
+                report.removed.append(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
+                report.freed += size
     for views in [] if dry_run else root.glob("views-*"):
         for folder in entries(views):
             if age(folder) > _SETTLED:  # a recent one may be about to be filled
@@ -85,7 +81,7 @@ def _leftovers(store: Store, grace: float, alone: bool) -> Iterator[tuple[Path, 
     yield from _free_workspaces(root)
     notes = (root / "evictions").glob(".*") if alone else ()  # that were being written
     views = list(_dangling_views(root))
-    for path in chain(_temporaries(root, grace, alone), views, notes, _half_made_indexes(store.index_path)):
+    for path in chain(_temporaries(root, grace, alone), views, notes):
         yield path, None
 
 
@@ -109,12 +105,9 @@ def _free_workspaces(root: Path) -> Iterator[tuple[Path, Path | None]]:
     """Folders in `work` that no process holds, each with its lock file; those without one after a day."""
     found = entries(root / "work")
     locks = {path.with_suffix(""): path for path in found if path.suffix == ".lock"}
-    for folder, lock in locks.items():
-        if not is_locked(lock):
-            yield folder, lock
-    for path in found:
-        if path not in locks and path.suffix != ".lock" and age(path) > DAY:
-            yield path, None
+    yield from ((folder, lock) for folder, lock in locks.items() if not is_locked(lock))
+    others = [path for path in found if path.suffix != ".lock" and path not in locks]
+    yield from ((path, None) for path in others if age(path) > DAY)
 
 
 def _dangling_views(root: Path) -> Iterator[Path]:
@@ -125,14 +118,6 @@ def _dangling_views(root: Path) -> Iterator[Path]:
             half_done = re.fullmatch(r"\..+\.[0-9a-f]{32}", name) and age(path) > _SETTLED
             if path.is_symlink() and (half_done or not path.exists()):
                 yield path
-
-
-def _half_made_indexes(index: Path) -> Iterator[Path]:
-    """Indexes whose maker was killed before they had their name: whoever makes one holds the index's write lock."""
-    pattern = f"{glob.escape(index.name)}.new-*"
-    if any(index.parent.glob(pattern)):
-        with write_lock(str(index), _PATIENCE):
-            yield from sorted(index.parent.glob(pattern))
 
 
 def _clear(folder: Path, lock: Path) -> bool:
@@ -192,9 +177,11 @@ def remove_tree(path: Path) -> bool:
     with contextlib.suppress(OSError):
         if path.is_symlink() or not path.is_dir():
             path.unlink()
-        for folder, _, _ in os.walk(path):
-            with contextlib.suppress(OSError):
-                os.chmod(folder, 0o700)
+        for folder, folders, _ in os.walk(path):
+            for inner in [folder, *(os.path.join(folder, name) for name in folders)]:
+                with contextlib.suppress(OSError):
+                    if not os.path.islink(inner):
+                        os.chmod(inner, 0o700)
         shutil.rmtree(path, ignore_errors=True)
     return not os.path.lexists(path)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -13,22 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import FormatError, IntegrityError, StargazerError, StorageError, record_id
-from stargazer.storage.files import is_there, make_folder
+from stargazer.storage.files import is_there
 from stargazer.storage.index.location import network_filesystem
 from stargazer.storage.index.records import Index
-from stargazer.storage.index.schema import SIDE_FILES, IndexDamaged, is_intact, set_aside
+from stargazer.storage.index.schema import IndexDamaged, is_intact, set_aside
 from stargazer.storage.locks import Tell, alone, private_folder
 from stargazer.storage.maintenance._evict import noted, remember
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.outbox import Outbox
-from stargazer.storage.refusals import explained
 from stargazer.storage.store import Store
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["check_documents", "damage", "difference", "quarantine_leftovers", "rebuild",
-           "record_sizes", "recorded", "unknown"]  # fmt: skip
+__all__ = ["check_documents", "damage", "difference", "rebuild", "record_sizes", "recorded",
+           "unknown"]  # fmt: skip
 
 _RECORDS = "JOIN tables USING(tid) WHERE name = 'records'"
 
@@ -58,21 +55,21 @@ _FOLLOWS = {
 }
 
 
-def recorded(connection: sqlite3.Connection) -> set[str]:
+def recorded(index: Index) -> set[str]:
     """The CIDs that records refer to, provenance included."""
-    return {cid for (cid,) in connection.execute(f"SELECT value FROM terms {_RECORDS} AND key = 'cid'")}
+    return {cid for (cid,) in index.rows(f"SELECT value FROM terms {_RECORDS} AND key = 'cid'")}
 
 
-def record_sizes(connection: sqlite3.Connection) -> dict[str, int]:
+def record_sizes(index: Index) -> dict[str, int]:
     """The sizes in bytes that records state, by CID."""
-    sql = f"SELECT json_extract(body, '$.cid'), json_extract(body, '$.size') FROM docs {_RECORDS}"
-    return {cid: size for cid, size in connection.execute(sql) if isinstance(cid, str)}
+    return dict(
+        index.rows(f"SELECT json_extract(body, '$.cid'), json_extract(body, '$.size') FROM docs {_RECORDS}")
+    )
 
 
 def unknown(store: Store) -> set[str]:
     """The documents of the ledger that the index does not know, or does not know to be the store's own."""
-    with store.index.reading() as connection:
-        known = dict(connection.execute("SELECT cid, own FROM documents").fetchall())
+    known = dict(store.index.rows("SELECT cid, own FROM documents"))
     return {
         found.cid
         for found, own in store.ledger.scan()
@@ -200,34 +197,11 @@ def rebuild(store: Store, tell: Tell) -> tuple[list[str], dict[str, StargazerErr
     """
     with alone(store.root, tell):
         sound, bad = check_documents(store, store.ledger.cids())
-        aside = set_aside(store.index_path)
-        kept = _quarantined(store.root, aside) if aside else None
+        aside = set_aside(store.index_path, store.root / "quarantine")
         store.replay(sound)
-        gone = [entry for entry in noted(store.root) if store.objects.stat(entry.cid) is None]
+        gone = {cid: urls for cid, urls in noted(store.root).items() if store.objects.stat(cid) is None}
         if gone:
-            store.add_mirrors({entry.cid: entry.mirrors for entry in gone})
+            store.add_mirrors(gone)
             with store.index.transaction() as connection:
                 remember(connection, gone)
-    return sound, bad, kept
-
-
-def quarantine_leftovers(store: Store) -> None:
-    """Move indexes to quarantine that were set aside by a process that was killed before it did so."""
-    index = store.index_path
-    for path in sorted(index.parent.glob(f"{glob.escape(index.name)}.damaged-*")):
-        if not path.name.endswith(SIDE_FILES):
-            _quarantined(store.root, path)
-
-
-def _quarantined(root: Path, aside: Path) -> Path:
-    """Move a damaged index, with what SQLite keeps beside it, into the quarantine of the store."""
-    folder = root / "quarantine"
-    with explained(f"the damaged index {str(aside)!r} cannot be moved to quarantine"):
-        make_folder(folder, root)
-        number = 1
-        while (target := folder / f"index.sqlite-{number}").exists():
-            number += 1
-        for suffix in ("", *SIDE_FILES):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.move(f"{aside}{suffix}", f"{target}{suffix}")
-    return target
+    return sound, bad, aside

@@ -1,6 +1,5 @@
 from .api import Patience, PinataApi, PinataFile, Refused, Unavailable
-from .remote import PinataRemote
-from .transfer import account_of, pull, push
+from .remote import PinataRemote, account_of, pull, push
 
 __all__ = [
     "Patience",

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import attrs
 import requests
 from requests.auth import AuthBase
-from stargazer.assets import MAX_KEYVALUES, ConfigurationError, InvalidAssetError, IpFile, record_id
+from stargazer.assets import ConfigurationError, IpFile, record_id
 from stargazer.storage.download.http import (
     Backoff,
     Pace,
@@ -30,7 +30,7 @@ from stargazer.storage.download.http import (
 )
 
 __all__ = ["LEDGER", "PENDING", "Answer", "Patience", "PinataApi", "PinataFile", "Refused", "Unavailable",
-           "check_keyvalues", "network_of", "origin"]  # fmt: skip
+           "network_of", "origin"]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -191,11 +191,8 @@ class PinataApi:
                 )
         self.api, self.uploads = api.rstrip("/"), uploads.rstrip("/")
         self.sleep, self.pace = sleep, Pace(sleep)
-        self._patience, self._key = patience or Patience(), _Key(jwt)
+        self.patience, self._key = patience or Patience(), _Key(jwt)
         self._origins = {origin(self.api), origin(self.uploads)}
-
-    def __repr__(self) -> str:
-        return f"PinataApi('***', api={self.api!r}, uploads={self.uploads!r})"
 
     def files(
         self, *, public: bool, keyvalues: Mapping[str, str] | None = None, cid: str = ""
@@ -210,7 +207,6 @@ class PinataApi:
         query = {f"keyvalues[{key}]": value for key, value in wanted.items()}
         query |= {"cid": cid} if cid else {}
         query |= {"order": "ASC", "limit": str(_PAGE)}
-        seen: set[str] = set()
         tokens: set[str] = set()
         while True:
             page = self._call("list files", "GET", path, Answer.data, params=query)
@@ -222,8 +218,7 @@ class PinataApi:
                 except ValueError:  # one bad row breaks no query
                     continue
                 fits = cid in ("", file.cid) and wanted.items() <= file.keyvalues.items()
-                if fits and file.cid != PENDING and file.id not in seen:
-                    seen.add(file.id)
+                if fits and file.cid != PENDING:
                     yield file
             token = page.get("next_page_token")
             if not token:
@@ -243,11 +238,7 @@ class PinataApi:
         """Merge keyvalues into a file's; None deletes one.
 
         Source: the SDK's updateFile (PUT merges; it refuses an empty change).
-
-        Raises:
-            InvalidAssetError: more than 10, or one that is not text.
         """
-        check_keyvalues({key: value for key, value in keyvalues.items() if value is not None})
         return self._call(
             "update a file",
             "PUT",
@@ -303,17 +294,10 @@ class PinataApi:
 
     def backoff(self, what: str) -> Backoff:
         """What waits between attempts to do `what`."""
-        return Backoff(f"Pinata cannot {what}", self._patience, self.sleep)
+        return Backoff(f"Pinata cannot {what}", self.patience, self.sleep)
 
     def once(
-        self,
-        what: str,
-        method: str,
-        url: str,
-        *,
-        timeout: tuple[float, float] | None = None,
-        headers: Mapping[str, str] | None = None,
-        **parts: Any,
+        self, what: str, method: str, url: str, headers: Mapping[str, str] | None = None, **parts: Any
     ) -> Answer:
         """One attempt; arguments as of http.send().
 
@@ -325,7 +309,7 @@ class PinataApi:
             raise Refused(f"Pinata's key is for {self.api} and {self.uploads} only, not for {origin(url)}")
         self.pace.wait()
         try:
-            response = send(method, url, headers or {}, timeout, auth=self._key, **parts)
+            response = send(method, url, headers or {}, auth=self._key, **parts)
             body = read_all(response, _ANSWER_BYTES)
         except SourceError as error:
             hint = "; is there a network?" if "reached" in str(error) else ""
@@ -344,7 +328,7 @@ class PinataApi:
         if may_pass(status):
             wait = retry_after(response.headers.get("Retry-After", ""))
             if status == 429:
-                self.pace.slower(min(wait or 0.0, self._patience.longest))
+                self.pace.slower(min(wait or 0.0, self.patience.longest))
             raise SourceError(reason, passing=True, wait=wait, status=status)
         kind = _Missing if status == 404 else Refused
         raise kind(f"Pinata did not {what}: {reason}{_ADVICE.get(status, '')}", status)
@@ -382,22 +366,6 @@ def network_of(public: bool) -> str:
     return "public" if public else "private"
 
 
-def check_keyvalues(keyvalues: Mapping[str, object]) -> None:
-    """Whether Pinata takes these keyvalues. Source: docs.pinata.cloud/files/key-values, "up to 10 key-value pairs".
-
-    Raises:
-        InvalidAssetError: more than 10, or a key or value that is not text.
-    """
-    if len(keyvalues) > MAX_KEYVALUES:
-        raise InvalidAssetError(
-            f"{len(keyvalues)} keyvalues, Pinata takes at most {MAX_KEYVALUES}: "
-            f"{', '.join(sorted(map(str, keyvalues)))}"
-        )
-    for key, value in keyvalues.items():
-        if not (key and _is_text(key) and _is_text(value)):
-            raise InvalidAssetError(f"{key} is {value!r}, expected text: Pinata's keyvalues are strings")
-
-
 def _path(id: str, public: bool) -> str:
     return f"/v3/files/{network_of(public)}/{quote(id, safe='')}"
 
@@ -418,8 +386,3 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _is_text(value: object) -> bool:
-    """Whether a value is text that UTF-8 can hold, which not every file name is."""
-    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)

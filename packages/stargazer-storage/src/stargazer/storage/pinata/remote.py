@@ -1,4 +1,4 @@
-"""The account at Pinata as the remote of a store: what it holds is found beside what is here, and told what changes."""
+"""The account at Pinata as the remote of a store: what it holds is found beside what is here; push and pull."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import functools
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from urllib.parse import urlsplit
 
 import attrs
-from stargazer.assets import IpFile, StorageError
+from stargazer.assets import ConfigurationError, IpFile, StargazerError, StorageError
+from stargazer.storage.companions import with_companions
 from stargazer.storage.download.http import Body, FileProgress, SourceError, open_url
 from stargazer.storage.download.sources import Gateway, Source
 from stargazer.storage.ledger import claims
 from stargazer.storage.outbox import Sent
 from stargazer.storage.pinata.api import LEDGER, PinataApi, PinataFile, Refused, Unavailable
 from stargazer.storage.pinata.send import Sender
+from stargazer.storage.settings import PUBLIC_GATEWAY
 from stargazer.storage.store import Store
+from stargazer.storage.threads import each
 
-__all__ = ["PinataRemote"]
+__all__ = ["PinataRemote", "Pulled", "account_of", "pull", "push"]
 
+AT_ONCE = 3
 FRESH = 20.0  # seconds: a workflow asks much, and the service allows 60 requests a minute
 FEW = 1000  # files of a network that are listed whole: a page
 
@@ -38,9 +42,8 @@ class PinataRemote:
 
     Args:
         api: the account.
-        gateway: host or URL for public files.
+        gateway: URL of that for public files, and for private ones too unless it is anybody's.
         token: of that gateway.
-        private_gateway: host or URL for private files; the account's own, which the service names, if empty.
         public: whether what is added goes to the public network unless it is said.
         sends_results: what a task makes is sent before the task ends, for the next one may run elsewhere.
     """
@@ -51,13 +54,13 @@ class PinataRemote:
         *,
         gateway: str,
         token: str = "",
-        private_gateway: str = "",
         public: bool = False,
         sends_results: bool = False,
     ):
         self.api = api
         self.listing = Listing(api)
-        self._gateway, self._token, self._private_gateway = gateway, token, private_gateway
+        own = "" if urlsplit(gateway).hostname == PUBLIC_GATEWAY else gateway
+        self._sources: dict[bool, Source] = {False: PrivateLink(api, own), True: Gateway(gateway, token)}
         self.publishes, self.sends_results = public, sends_results
         self._unreachable = False
 
@@ -120,31 +123,19 @@ class PinataRemote:
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        return [
-            Gateway(self._gateway, self._token) if public else PrivateLink(self.api, self._private_gateway)
-            for public in sorted({file.public for file in self._holders(cid)})
-        ]
-
-    def size(self, cid: str) -> int:
-        """Bytes of a CID as the account says, which counts the nodes of the tree."""
-        return max((file.size for file in self._holders(cid)), default=0)
-
-    def _holders(self, cid: str) -> list[PinataFile]:
-        """The account's files with this CID; none if the service cannot be asked."""
-        found: list[PinataFile] = []
+        found: set[bool] = set()
         with self._reachable():
-            found += self.listing.files({}, cid)
-        return found
+            found = {file.public for file in self.listing.files({}, cid)}
+        return [self._sources[public] for public in sorted(found)]
 
     # bringing records
 
-    def here(self, store: Store, record: IpFile) -> IpFile:
-        """A record that may be only there, made known here so that it can be changed."""
+    def here(self, store: Store, record: IpFile) -> None:
+        """Make a record known here that may be only there, so that it can be changed."""
         if record.id and store.here(record.id) is None:
-            for found in self.query(store, {"cid": record.cid}):
-                if found.id == record.id:
-                    return self.take_over(store, [found])[0]
-        return record
+            there = [found for found in self.query(store, {"cid": record.cid}) if found.id == record.id]
+            if there:
+                self.take_over(store, there)
 
     def take_over(
         self, store: Store, records: Iterable[IpFile], failed: dict[str, str] | None = None
@@ -163,7 +154,12 @@ class PinataRemote:
         own_there = [cid for cid, own in self.documents().items() if own and store.is_foreign(cid)]
         for cid in own_there:  # it came by a bundle first
             store.ledger.adopt(cid)
-        store.replay([*own_there, *self._changes(store), *store.explaining(records)])
+        changes = [
+            cid
+            for cid, file in self.listing.documents().items()
+            if file.keyvalues.get("kind") in _CHANGES and not store.is_registered(cid)
+        ]
+        store.replay([*own_there, *changes, *store.explaining(records)])
         found: list[IpFile] = []
         for record in records:
             current = store.here(record.id)
@@ -179,31 +175,11 @@ class PinataRemote:
                     continue
                 current = store.import_record(record, origin="Pinata", command="pull")
             if current is not None:  # else it was taken back there
-                self._note_files(store, current)
+                for file in self.listing.files({}, current.cid):
+                    if file.as_record().id == current.id:
+                        store.outbox.sent(current.id, file.public, file.id)
                 found.append(store.with_network(current))
         return found
-
-    def _changes(self, store: Store) -> list[str]:
-        """The documents of changes that the account has and this store does not know: they are here now.
-
-        Raises:
-            StorageError: one of them cannot be had.
-        """
-        missing = [
-            cid
-            for cid, file in self.listing.documents().items()
-            if file.keyvalues.get("kind") in _CHANGES and not store.is_registered(cid)
-        ]
-        for cid in missing:
-            store.read(cid)
-        return missing
-
-    def _note_files(self, store: Store, record: IpFile) -> None:
-        """Remember where in the account a record is."""
-        files = [file for file in self.listing.files({}, record.cid) if file.as_record().id == record.id]
-        with store.index.transaction():
-            for file in files:
-                store.outbox.sent(record.id, file.public, file.id)
 
     # sending
 
@@ -236,19 +212,25 @@ class Listing:
 
     def __init__(self, api: PinataApi):
         self._api = api
-        self._known: dict[object, tuple[float, list[PinataFile]]] = {}
         self._lock = threading.RLock()
-        self._failure: tuple[float, Unavailable] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """The account was changed by us, or was asked long ago."""
+        with self._lock:
+            self._known: dict[object, list[PinataFile]] = {}
+            self._failure: Unavailable | None = None
+            self._since = time.monotonic()
 
     def files(self, keyvalues: Mapping[str, str], cid: str = "") -> list[PinataFile]:
         """The files with every one of these pairs (and this CID, if one is given)."""
         found = []
         for public in (False, True):
             files = self._asked({}, "", public, FEW + 1)  # if they are few: one question instead of many
-            if len(files) > FEW:
-                files = self._asked(keyvalues, cid, public)
-            found += [file for file in files if keyvalues.items() <= file.keyvalues.items()]
-        return [file for file in found if cid in ("", file.cid)]
+            found += files if len(files) <= FEW else self._asked(keyvalues, cid, public)
+        return [
+            file for file in found if keyvalues.items() <= file.keyvalues.items() and cid in ("", file.cid)
+        ]
 
     def documents(self) -> dict[str, PinataFile]:
         """The provenance documents by CID.
@@ -264,28 +246,24 @@ class Listing:
             )
         return found
 
-    def forget(self) -> None:
-        """The account was changed by us."""
-        with self._lock:
-            self._known.clear()
-            self._failure = None
-
     def _asked(
         self, keyvalues: Mapping[str, str], cid: str, public: bool, most: int | None = None
     ) -> list[PinataFile]:
         key = tuple(sorted(keyvalues.items())), cid, public, most
         with self._lock:
-            if self._failure is not None and time.monotonic() - self._failure[0] < FRESH:
-                raise self._failure[1]
-            if key not in self._known or time.monotonic() - self._known[key][0] > FRESH:
+            if time.monotonic() - self._since > FRESH:
+                self.forget()
+            if self._failure is not None:
+                raise self._failure
+            if key not in self._known:
+                files = self._api.files(public=public, keyvalues=keyvalues, cid=cid)
                 try:
-                    files = list(islice(self._api.files(public=public, keyvalues=keyvalues, cid=cid), most))
+                    self._known[key] = list(islice(files, most))
                 except Unavailable as error:
-                    # not asked again for a while: everybody would wait for it in turn
-                    self._failure = time.monotonic(), error
+                    self.forget()
+                    self._failure = error  # not asked again for a while: everybody would wait for it in turn
                     raise
-                self._known[key] = time.monotonic(), files
-            return self._known[key][1]
+            return self._known[key]
 
 
 class PrivateLink:
@@ -293,7 +271,7 @@ class PrivateLink:
 
     Args:
         api: the account.
-        gateway: host or URL of the account's own gateway; the service is asked for it if it is empty.
+        gateway: URL of the account's own gateway; the service is asked for it if it is empty.
     """
 
     name = "Pinata (private)"
@@ -309,12 +287,95 @@ class PrivateLink:
             SourceError: the service signs no link, or the link gives no bytes.
         """
         try:
-            self._gateway = self._gateway or self._api.gateway()
-            base = self._gateway if "://" in self._gateway else f"https://{self._gateway}"
-            link = self._api.private_link(f"{base.rstrip('/')}/files/{cid}")
+            self._gateway = self._gateway or f"https://{self._api.gateway()}"
+            link = self._api.private_link(f"{self._gateway}/files/{cid}")
         except (Unavailable, Refused) as error:
             raise SourceError(str(error), passing=isinstance(error, Unavailable)) from None
-        if urlsplit(link).hostname != urlsplit(base).hostname:
+        if urlsplit(link).hostname != urlsplit(self._gateway).hostname:
             raise SourceError("signed a link to another host than the account's gateway")
         with open_url(link, offset=offset, same=True) as body:
             yield body
+
+
+@attrs.frozen
+class Pulled:
+    """What came of a pull.
+
+    Attributes:
+        records: known here now.
+        fetched: CIDs whose bytes came.
+        failed: CIDs whose bytes or provenance could not be had, with why.
+    """
+
+    records: list[IpFile]
+    fetched: list[str]
+    failed: dict[str, str]
+
+
+def account_of(store: Store) -> PinataRemote:
+    """The account of a store.
+
+    Raises:
+        ConfigurationError: it has none.
+    """
+    if not isinstance(store.remote, PinataRemote):
+        raise ConfigurationError(
+            "this needs an account at Pinata: set PINATA_JWT to a token of it (https://app.pinata.cloud/developers)"
+        )
+    return store.remote
+
+
+def push(
+    store: Store,
+    records: Sequence[IpFile] = (),
+    *,
+    public: bool = False,
+    progress: FileProgress | None = None,
+) -> Sent:
+    """Send records with their companions and the provenance that leads to them, and whatever waits besides.
+
+    What is there already is not sent again. A cut upload goes on where it stopped.
+
+    Args:
+        public: to the public network, for ever; provenance is always private.
+
+    Raises:
+        ConfigurationError: the store has no account.
+    """
+    account = account_of(store)
+    store.enqueue(with_companions(store, records), public=public)
+    return account.send(store, progress)
+
+
+def pull(
+    store: Store, records: Sequence[IpFile], *, bytes_too: bool = True, progress: FileProgress | None = None
+) -> Pulled:
+    """Bring records that Pinata has, with companions and provenance; nothing that is here is brought again.
+
+    One file that cannot be had does not keep the others; the same command goes on where it stopped.
+
+    Raises:
+        ConfigurationError: the store has no account.
+        Unavailable: the service cannot be asked for the provenance now.
+    """
+    account = account_of(store)
+    failed: dict[str, str] = {}
+    known = account.take_over(store, with_companions(store, records), failed)
+
+    def bring(record: IpFile) -> None:
+        try:
+            store.read(
+                record.cid, lambda done, total: progress(record.name, done, total) if progress else None
+            )
+        except StargazerError as error:
+            failed[record.cid] = error.explain()
+
+    missing = {
+        record.cid: record
+        for record in known
+        if bytes_too
+        and record.path is None
+        and (store.mirrors(record.cid) or account.listing.files({}, record.cid))
+    }
+    each(bring, missing.values(), AT_ONCE, "stargazer-pull")
+    return Pulled(known, [cid for cid in missing if cid not in failed], failed)

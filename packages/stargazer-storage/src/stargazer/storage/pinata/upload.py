@@ -9,14 +9,13 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import attrs
 import urllib3
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.download.http import Progress, Refused, SourceError, Unavailable
-from stargazer.storage.pinata.api import PENDING, PinataApi, PinataFile, check_keyvalues, network_of, origin
+from stargazer.storage.pinata.api import PENDING, Answer, PinataApi, PinataFile, network_of, origin
 
 __all__ = ["CHUNK", "MAX_FILE_SIZE", "TUS_ABOVE", "Upload", "upload_id", "upload_url"]
 
@@ -63,6 +62,8 @@ class Upload:
             has forgotten is no harm.
         on_url: told such an address before the first byte is sent.
         progress: told (bytes sent, bytes in all).
+        fd, size: of the file while it is sent.
+        said_cid: what the service says the CID is, once it does.
     """
 
     api: PinataApi
@@ -82,13 +83,11 @@ class Upload:
         """The record, made as it is to be.
 
         Raises:
-            InvalidAssetError: the metadata is such that Pinata refuses it; nothing was sent.
             IntegrityError: the service computed another CID.
             StorageError: the file cannot be read, is too large for Pinata, or changed meanwhile.
             Unavailable: it did not work now; it may later. `url` continues it.
             Refused: the service said no.
         """
-        check_keyvalues(self.keyvalues)
         try:
             self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
@@ -196,6 +195,9 @@ class Upload:
     def _what(self) -> str:
         return f"take the upload of {self.path!r}"
 
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: _Body | None = None) -> Answer:
+        return self.api.once(self._what, method, url, headers, data=body, timeout=_TIMEOUT)
+
     @property
     def _changed(self) -> str:
         return f"{self.path!r} changed while it was uploaded: add it again."
@@ -215,35 +217,26 @@ class Upload:
         return said | ({"keyvalues": json.dumps(dict(self.keyvalues))} if self.keyvalues else {})
 
     def _whole(self) -> PinataFile:
-        """The record made by one request."""
+        """The record made by one request: the file and some fields as multipart/form-data."""
+        mark = secrets.token_hex(16)  # where the file's bytes go
+        filename = self.name.replace("/", "_")  # a slash would make a folder of the upload
+        file = (filename, mark, self._mime_type)
+        form, content_type = urllib3.encode_multipart_formdata(
+            {"name": self.name, **self._fields, "file": file}
+        )
+        head, tail = form.split(mark.encode())
+        body = _Body(self, 0, self.size, head, tail)
         backoff = self.api.backoff(self._what)
         while True:
-            body, headers = self._multipart()
             try:
-                answer = self.api.once(
-                    self._what, "POST", self._endpoint, headers=headers, data=body, timeout=_TIMEOUT
-                )
+                answer = self._once("POST", self._endpoint, {"Content-Type": content_type}, body)
                 return answer.file(self.public)
             except SourceError as failure:
                 backoff.again(failure)
-                lost = (
-                    failure.status == 0 or failure.status >= 500
-                )  # it may be done, and only its answer be lost
-            if lost and (found := self._listed(self.cid)) is not None:
+                is_answer = 0 < failure.status < 500
+            # it may be done, and only its answer be lost
+            if not is_answer and (found := self._listed(self.cid)) is not None:
                 return found
-
-    def _multipart(self) -> tuple[_Body, dict[str, str]]:
-        """The file and some fields as multipart/form-data, and the headers that say so."""
-        mark = secrets.token_hex(16)  # where the file's bytes go
-        filename = self.name.replace("/", "_")  # a slash would make a folder of the upload
-        fields: dict[str, Any] = {
-            "name": self.name,
-            **self._fields,
-            "file": (filename, mark, self._mime_type),
-        }
-        whole, content_type = urllib3.encode_multipart_formdata(fields)
-        head, tail = whole.split(mark.encode())
-        return _Body(self, 0, self.size, head, tail), {"Content-Type": content_type}
 
     def _in_chunks(self) -> PinataFile:
         """The record, its CID pending, of a resumable upload: gone on with, or begun anew where it was forgotten."""
@@ -287,35 +280,36 @@ class Upload:
                 self.progress(offset, self.size)
                 if offset == self.size:
                     return
-                cut_at = offset
                 body = _Body(self, offset, min(self.size, (offset // chunk + 1) * chunk))
                 headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
-                offset = self._offset_after("PATCH", offset + 1, headers, data=body)
-                cut_at = -1
+                offset = self._offset_after("PATCH", offset + 1, headers, body)
             except SourceError as failure:
                 backoff.again(failure)
-                offset = None
                 if failure.status:
                     cut_at = -1
+                elif offset is not None:
+                    cut_at = offset
+                offset = None
 
     def _begin(self) -> int:
         """The offset of a new upload."""
         metadata = {"filename": self.name, "filetype": self._mime_type, **self._fields}
         pairs = [f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in metadata.items()]
         headers = {**_VERSION, "Upload-Length": str(self.size), "Upload-Metadata": ",".join(pairs)}
-        answer = self.api.once("begin an upload", "POST", self._endpoint, headers=headers, timeout=_TIMEOUT)
+        answer = self._once("POST", self._endpoint, headers)
         self.url = upload_url(self._endpoint, answer.headers.get("Location", ""))
         self.on_url(self.url)
         return 0
 
-    def _offset_after(self, method: str, least: int, headers: Mapping[str, str], **parts: Any) -> int:
+    def _offset_after(
+        self, method: str, least: int, headers: Mapping[str, str], body: _Body | None = None
+    ) -> int:
         """Where the upload is after a request of it.
 
         Raises:
             Refused: the server does not know the upload, or it is one of another file: its status is in _GONE.
         """
-        headers = {**_VERSION, **headers}
-        answer = self.api.once("take an upload", method, self.url, headers=headers, timeout=_TIMEOUT, **parts)
+        answer = self._once(method, self.url, {**_VERSION, **headers}, body)
         length, at = (answer.headers.get(name, "") for name in ("Upload-Length", "Upload-Offset"))
         if length.isdecimal() and int(length) != self.size:
             raise Refused("Pinata has an upload of another file at this address", 410)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shlex
 import struct
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from stargazer.assets import Alignment, FormatError
 from stargazer.storage import Lookup
 from stargazer.tasks.checks.bgzf import opened
-from stargazer.tasks.checks.contigs import check_build, check_reference, some
-from stargazer.tasks.checks.headers import Contig, Header, alignment_header, is_cram, read_count
+from stargazer.tasks.checks.contigs import build, contigs, some
+from stargazer.tasks.checks.headers import Header, alignment_header, is_cram, read_count
 from stargazer.tasks.checks.reads import is_phred64
 
 __all__ = ["build", "contigs", "library", "library_of", "order", "qualities", "sample", "several_samples"]
@@ -22,17 +21,6 @@ BYTES = 8 << 20  # of records at most: long reads have many bases
 RECORD = struct.Struct("<iiBBHHHiiii")  # SAM specification, section 4.2, from refID to tlen
 NOT_GIVEN = 0xFF
 OFFSET = 31  # from Phred+33 to Phred+64
-
-
-def _contigs(path: Path) -> Mapping[str, Contig]:
-    return alignment_header(path).contigs
-
-
-contigs = partial(check_reference, read=_contigs)
-"""The contigs of a BAM or CRAM against the reference it claims."""
-
-build = partial(check_build, read=_contigs)
-"""The build that is given for a BAM or CRAM against its contigs and its reference."""
 
 
 def order(asset: Alignment, path: Path, lookup: Lookup) -> bool | str:

@@ -7,7 +7,7 @@ import zlib
 from typing import BinaryIO
 
 from stargazer.assets import FormatError
-from stargazer.assets.formats import is_bgzf
+from stargazer.assets.formats import GZIP, is_bgzf
 
 __all__ = ["HEADER", "Blocks", "opened"]
 
@@ -66,6 +66,6 @@ class Blocks(io.RawIOBase):
             raise FormatError(f"the BGZF block at byte {where:,} is damaged: {error}") from None
 
 
-def opened(file: BinaryIO, offset: int = 0) -> io.BufferedReader:
-    """BGZF as a file to read from, beginning at a virtual offset."""
-    return io.BufferedReader(Blocks(file, offset))
+def opened(file: io.BufferedReader, offset: int = 0) -> io.BufferedReader:
+    """A file to read from, beginning at a virtual offset: decompressed if it is BGZF."""
+    return io.BufferedReader(Blocks(file, offset)) if file.peek(2)[:2] == GZIP else file

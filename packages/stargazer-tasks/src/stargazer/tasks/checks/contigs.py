@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stargazer.assets import Alignment, Asset, FormatError, KnownSites, Reference, Variants
 from stargazer.assets.formats import small_contigs
 from stargazer.storage import Known, Lookup
-from stargazer.tasks.checks.headers import Contig, sam_contigs
+from stargazer.tasks.checks.headers import Contig, alignment_header, sam_contigs, variants_header
 
 __all__ = [
     "CONTIGS_UNKNOWN",
-    "References",
-    "check_build",
-    "check_reference",
+    "build",
+    "build_of",
     "compare",
+    "contigs",
     "fai_rows",
+    "fitting",
     "not_here",
+    "reference_of",
     "sequences_of",
     "small_sequences",
     "some",
@@ -30,16 +32,8 @@ CONTIGS_UNKNOWN = (
 )
 
 
-def check_reference(
-    asset: Alignment | Variants | KnownSites,
-    path: Path,
-    lookup: Lookup,
-    read: Callable[[Path], Mapping[str, Contig]],
-) -> bool | str:
+def contigs(asset: Alignment | Variants | KnownSites, path: Path, lookup: Lookup) -> bool | str:
     """Names, lengths and checksums (M5) of the contigs of a file against the reference that it claims.
-
-    Args:
-        read: gives the contigs of the file.
 
     Raises:
         FormatError: it was aligned to, or is placed on, another one.
@@ -48,110 +42,108 @@ def check_reference(
     reference = sequences_of(known, lookup) if known else None
     if known is None or not reference:
         return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
-    contigs = read(path)
-    if not contigs and not isinstance(asset, Alignment):
+    found = _contigs(asset, path)
+    if not found and not isinstance(asset, Alignment):
         return f"reference_cid={asset.reference_cid}: its header names no contig"
-    compare(repr(path.name), contigs, f"the reference {_build(known)}", reference)
+    compare(repr(path.name), found, f"the reference {build_of(known)}", reference)
     return True
 
 
-def check_build(
-    asset: Alignment | Variants | KnownSites,
-    path: Path,
-    lookup: Lookup,
-    read: Callable[[Path], Mapping[str, Contig]],
-) -> bool | str:
+def build(asset: Alignment | Variants | KnownSites, path: Path, lookup: Lookup) -> bool | str:
     """The build that is given for a file against its reference, or else against all references of that build.
-
-    Args:
-        read: gives the contigs of the file.
 
     Raises:
         FormatError: it was aligned to, or is placed on, another one.
     """
     if not asset.build:
         return False
-    contigs, given = read(path), f"build={asset.build}"
+    found, given = _contigs(asset, path), f"build={asset.build}"
     known = lookup.target(asset, "reference_cid") if asset.reference_cid else None
     if known is not None:
-        if _build(known) != asset.build:
+        if build_of(known) != asset.build:
             raise FormatError(
                 f"{path.name!r}: {given} was given, and reference_cid is that of the reference "
-                f"{_build(known)}: leave one of them out"
+                f"{build_of(known)}: leave one of them out"
             )
         return True
-    if not contigs:
+    if not found:
         return f"{given}: its header names no contig"
     compared, problems = 0, list[FormatError]()
     for reference in lookup.find("reference", build=asset.build):
         if sequences := sequences_of(reference, lookup):
             compared += 1
             try:
-                compare("it", contigs, f"the reference {asset.build}", sequences)
+                compare("it", found, f"the reference {asset.build}", sequences)
             except FormatError as problem:
                 problems.append(problem)
     if compared and len(problems) == compared:
         raise FormatError(f"{path.name!r}: {given} was given, and {problems[0]}")
     if compared:
         return True
-    others = {reference.build for reference in References(lookup).fitting(contigs, {})}
+    others = {reference.build for reference in fitting(lookup, found, {})}
     also = f"; its contigs are those of {', '.join(sorted(others))}" if others else ""
     return f"{given}: no reference of this build is registered here whose contigs are known{also}"
 
 
-class References:
-    """The references that files can belong to: those registered together with them, then the store's."""
+def _contigs(asset: Alignment | Variants | KnownSites, path: Path) -> Mapping[str, Contig]:
+    """Those of its header; of variants whose header names none, the contig of the first record."""
+    if isinstance(asset, Alignment):
+        return alignment_header(path).contigs
+    header = variants_header(path)
+    return header.contigs or ({header.first: Contig()} if header.first else {})
 
-    def __init__(self, lookup: Lookup):
-        self._lookup = lookup
 
-    def fitting(
-        self, contigs: Mapping[str, Contig], given: Mapping[str, str], *, in_part: bool = False
-    ) -> list[Reference]:
-        """The references that have these contigs: the same names and lengths in any order, no other checksum (M5).
+def fitting(
+    lookup: Lookup, contigs: Mapping[str, Contig], given: Mapping[str, str], *, in_part: bool = False
+) -> list[Reference]:
+    """The references that have these contigs: the same names and lengths in any order, no other checksum (M5).
 
-        Args:
-            given: what is said of the file: with a build, references of that build alone are looked at.
-            in_part: the file need not name all contigs of the reference.
-        """
-        if not contigs:
-            return []
-        return [
-            reference
-            for reference, known in self._all
-            if given.get("build") in (None, reference.build)
-            and contigs.keys() <= known.keys()
-            and (in_part or len(contigs) == len(known))
-            and all(_is_same(contig, known[name]) for name, contig in contigs.items())
-        ]
+    Args:
+        given: what is said of the file: with a build, references of that build alone are looked at.
+        in_part: the file need not name all contigs of the reference.
+    """
+    return [
+        reference
+        for reference, known in _references(lookup)
+        if given.get("build") in (None, reference.build)
+        and contigs
+        and contigs.keys() <= known.keys()
+        and (in_part or len(contigs) == len(known))
+        and all(_is_same(contig, known[name]) for name, contig in contigs.items())
+    ]
 
-    def said(
-        self, contigs: Mapping[str, Contig], given: Mapping[str, str], *, in_part: bool = False
-    ) -> dict[str, str | Asset]:
-        """The reference and its build where exactly one has these contigs, or where it is given."""
-        if cid := given.get("reference_cid"):
-            builds = {_build(known) for known in self._lookup.find("reference", cid=cid)}
-            return {"build": builds.pop()} if len(builds) == 1 else {}
-        found = self.fitting(contigs, given, in_part=in_part)
+
+def reference_of(
+    lookup: Lookup, contigs: Mapping[str, Contig], given: Mapping[str, str], *, in_part: bool = False
+) -> dict[str, str | Asset]:
+    """The reference and its build where exactly one has these contigs, or where it is given."""
+    said: dict[str, str | Asset] = {}
+    if cid := given.get("reference_cid"):
+        builds = {build_of(known) for known in lookup.find("reference", cid=cid)}
+    else:
+        found = fitting(lookup, contigs, given, in_part=in_part)
         if len({reference.cid or str(id(reference)) for reference in found}) != 1:
             return {}
-        builds = {reference.build for reference in found}
-        said: dict[str, str | Asset] = {"reference_cid": found[0]}
-        return said | ({"build": builds.pop()} if len(builds) == 1 else {})
+        builds, said["reference_cid"] = {reference.build for reference in found}, found[0]
+    return said | ({"build": builds.pop()} if len(builds) == 1 else {})
 
-    @functools.cached_property
-    def _all(self) -> list[tuple[Reference, Mapping[str, Contig]]]:
-        """Each with its contigs; one that is given again beside the store's counts once."""
-        found: list[tuple[Reference, Mapping[str, Contig]]] = []
-        for known in self._lookup.find("reference"):
-            contigs = sequences_of(known, self._lookup)
-            if isinstance(known.asset, Reference) and contigs:
-                again = any(
-                    not other.cid and other.build == known.asset.build and same == contigs
-                    for other, same in found
-                )
-                found += [] if again else [(known.asset, contigs)]
-        return found
+
+@functools.lru_cache(maxsize=1)  # for all files that are added together
+def _references(lookup: Lookup) -> list[tuple[Reference, Mapping[str, Contig]]]:
+    """The references that files can belong to, each with its contigs: those added together with them, then the store's.
+
+    One that is given again beside the store's counts once.
+    """
+    found: list[tuple[Reference, Mapping[str, Contig]]] = []
+    for known in lookup.find("reference"):
+        contigs = sequences_of(known, lookup)
+        if isinstance(known.asset, Reference) and contigs:
+            again = any(
+                not other.cid and other.build == known.asset.build and same == contigs
+                for other, same in found
+            )
+            found += [] if again else [(known.asset, contigs)]
+    return found
 
 
 def not_here(asset: Asset, link: str, what: str) -> bool | str:
@@ -245,7 +237,7 @@ def small_sequences(path: Path) -> Mapping[str, Contig] | None:
     return None
 
 
-def _build(known: Known) -> str:
+def build_of(known: Known) -> str:
     """The build of a reference."""
     return str(getattr(known.asset, "build", ""))
 

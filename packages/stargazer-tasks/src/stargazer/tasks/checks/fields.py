@@ -5,7 +5,6 @@ The functions are entry points of the group `stargazer.fields`. Contradictions a
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from stargazer.assets import Asset, InvalidAssetError
 from stargazer.assets.formats import check_dict
 from stargazer.storage import Lookup
 from stargazer.tasks.checks.alignments import library_of, several_samples
-from stargazer.tasks.checks.contigs import References
+from stargazer.tasks.checks.contigs import fitting, reference_of
 from stargazer.tasks.checks.headers import alignment_header, sam_contigs, variants_header
 from stargazer.tasks.checks.matrices import structure
 from stargazer.tasks.checks.variants import is_gvcf
@@ -28,9 +27,6 @@ Said: TypeAlias = dict[str, str | Asset]
 """Values by field: as text, or the asset that a link points at."""
 
 
-_references = functools.lru_cache(maxsize=1)(References)  # of the files that are added together
-
-
 def alignment(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     """Sample, library, order, marked duplicates and reference of a BAM or CRAM.
 
@@ -39,7 +35,7 @@ def alignment(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
         FormatError: the header is damaged.
     """
     header = alignment_header(path)
-    said = _references(lookup).said(header.contigs, given)
+    said = reference_of(lookup, header.contigs, given)
     if len(header.samples) == 1:
         said["sample"] = header.samples[0]
     elif "sample" not in given and header.samples:
@@ -64,7 +60,7 @@ def variants(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
         FormatError: the header is damaged.
     """
     header = variants_header(path)
-    said = _references(lookup).said(header.contigs, given, in_part=True)
+    said = reference_of(lookup, header.contigs, given, in_part=True)
     if 0 < len(header.samples) <= MOST_SAMPLES:
         said["samples"] = json.dumps(header.samples)
     if "kind" not in given and is_gvcf(path):
@@ -78,7 +74,7 @@ def known_sites(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
     Raises:
         FormatError: the header is damaged.
     """
-    return _references(lookup).said(variants_header(path).contigs, given, in_part=True)
+    return reference_of(lookup, variants_header(path).contigs, given, in_part=True)
 
 
 def sequence_dict(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
@@ -92,9 +88,9 @@ def sequence_dict(path: Path, given: Mapping[str, str], lookup: Lookup) -> Said:
         return {}
     check_dict(path)
     contigs = sam_contigs(path.read_text(errors="replace"))
-    said = _references(lookup).said(contigs, given)
+    said = reference_of(lookup, contigs, given)
     if "reference_cid" not in said:
-        found = _references(lookup).fitting(contigs, given)
+        found = fitting(lookup, contigs, given)
         listing = "".join(
             f"\n  {reference.cid or 'given here'} build={reference.build}" for reference in found
         )

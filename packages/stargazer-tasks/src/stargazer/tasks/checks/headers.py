@@ -13,7 +13,6 @@ from typing import BinaryIO, TypeVar
 
 import attrs
 from stargazer.assets import FormatError
-from stargazer.assets.formats import GZIP
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks.checks.bgzf import opened
 
@@ -143,12 +142,11 @@ def sam_header(text: str, contigs: Mapping[str, Contig] | None = None) -> Header
     Raises:
         FormatError: a length that is no number.
     """
-    groups, programs = (_sam_lines(text, tag) for tag in ("@RG", "@PG"))
-    found = sam_contigs(text) if contigs is None else contigs
+    first, groups, programs = (_sam_lines(text, tag) for tag in ("@HD", "@RG", "@PG"))
     return Header(
-        found,
+        sam_contigs(text) if contigs is None else contigs,
         list(dict.fromkeys(map(composed, _each(groups, "SM")))),
-        _order(text),
+        "".join(_each(first, "SO")),
         read_groups=groups,
         programs=programs,
     )
@@ -160,11 +158,10 @@ def variants_header(path: Path) -> Header:
     Raises:
         FormatError: it is damaged.
     """
-    with _explained(path, FormatError, struct.error), _plain(path) as file:
+    with _explained(path, FormatError, struct.error), opened(open(path, "rb")) as file:
         if file.peek(5)[:4] == b"BCF\x02":
             file.read(5)
-            text = io.BytesIO(_read(file, read_count(file)).rstrip(b"\0"))
-            return _vcf_header(text)
+            return _vcf_header(io.BytesIO(_read(file, read_count(file)).rstrip(b"\0")))
         return _vcf_header(file)
 
 
@@ -175,13 +172,11 @@ def sam_contigs(text: str) -> dict[str, Contig]:
         FormatError: a length that is no number.
     """
     found = {}
-    for line in text.split("\n"):
-        if line.startswith("@SQ"):
-            fields = dict(field.split(":", 1) for field in line.rstrip("\r").split("\t")[1:] if ":" in field)
-            length = fields.get("LN", "")
-            if not _is_number(length):
-                raise FormatError(f"@SQ {fields.get('SN', '')!r}: expected LN to be a number, got {length!r}")
-            found[fields.get("SN", "")] = Contig(int(length), fields.get("M5", "").lower())
+    for fields in _sam_lines(text, "@SQ"):
+        name, length = fields.get("SN", ""), fields.get("LN", "")
+        if not _is_number(length):
+            raise FormatError(f"@SQ {name!r}: expected LN to be a number, got {length!r}")
+        found[name] = Contig(int(length), fields.get("M5", "").lower())
     return found
 
 
@@ -246,17 +241,6 @@ def _sam_lines(text: str, tag: str) -> list[Mapping[str, str]]:
 def _each(lines: list[Mapping[str, str]], tag: str) -> list[str]:
     """The values of a tag, each once, in order; those that are not given left out."""
     return list(dict.fromkeys(value for line in lines if (value := line.get(tag, ""))))
-
-
-def _order(text: str) -> str:
-    match = re.match(r"@HD\t(?:[^\n]*\t)?SO:(\w+)", text)
-    return match[1] if match else ""
-
-
-def _plain(path: Path) -> io.BufferedReader:
-    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
-    is_gzip = file.peek(2)[:2] == GZIP
-    return opened(file) if is_gzip else file
 
 
 def read_count(file: BinaryIO) -> int:

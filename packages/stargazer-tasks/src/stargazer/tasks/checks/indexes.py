@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import itertools
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -25,9 +24,8 @@ END = 1 << 29  # bases of a contig that a BAI or TBI reaches (SAM specification,
 MOST_BITS = 62  # of a position on a contig
 CONTIGS = 3  # with records, that are looked at
 PROBES = 8  # of each of them
-TBI_HEADER = struct.Struct(
-    "<6i"
-)  # format, columns of sequence, begin and end, comment character, lines to skip
+TBI_HEADER = struct.Struct("<6i")
+"""Format, columns of sequence, begin and end, comment character, lines to skip."""
 
 
 def needs_csi(contigs: Mapping[str, Contig]) -> bool:
@@ -44,7 +42,7 @@ def alignment_index(asset: AlignmentIndex, path: Path, lookup: Lookup) -> bool |
     known = lookup.target(asset, "alignment_cid")
     if known is None or known.path is None:
         return not_here(asset, "alignment_cid", "the bytes of that alignment are not on this machine")
-    if not _is_alignment(known.path):
+    if not first_bytes(known.path)[1].startswith((b"BAM\x01", b"CRAM")):
         return False
     with _explained(path, "alignment", "`samtools index`"):
         if is_cram(known.path):
@@ -170,14 +168,11 @@ class _Index:
 
     def _place(self, number: int) -> tuple[int, int]:
         """The part of a contig that a bin stands for."""
-        first, width = 0, self.shift + 3 * self.depth
-        for level in itertools.count():
-            if number < first + (1 << 3 * level):
-                start = (number - first) << width
-                return start, start + (1 << width)
-            first += 1 << 3 * level
-            width -= 3
-        raise AssertionError
+        first, bins, width = 0, 1, self.shift + 3 * self.depth
+        while number >= first + bins:
+            first, bins, width = first + bins, 8 * bins, width - 3
+        start = (number - first) << width
+        return start, start + (1 << width)
 
 
 def _read(path: Path) -> _Index:
@@ -196,10 +191,6 @@ def _read(path: Path) -> _Index:
     names = _names(data, 16)[0] if auxiliary >= TBI_HEADER.size + 4 else []
     at = 16 + auxiliary
     return _Index(data, at + 4, _count(data, at), names, shift, depth, is_csi=True)
-
-
-def _is_alignment(path: Path) -> bool:
-    return first_bytes(path)[1].startswith((b"BAM\x01", b"CRAM"))
 
 
 def _check_reach(path: Path, index: _Index, contigs: Mapping[str, Contig], kind: str, tool: str) -> None:

@@ -166,7 +166,6 @@ def _title(known: Known, path: Path) -> str:
 def _pairs(asset: R1 | R2) -> str:
     """The fields of reads as `add` takes them."""
     given = {"sample": asset.sample, "library": asset.library, "lane": asset.lane}
-    given |= (
-        {"platform": asset.platform} if asset.platform != type(asset).fields()["platform"].default else {}
-    )
+    if asset.platform != type(asset).fields()["platform"].default:
+        given["platform"] = asset.platform
     return " ".join(quote(f"{name}={value}") for name, value in given.items() if value)

@@ -58,23 +58,21 @@ def structure(path: Path) -> Structure | None:
         return None
     try:
         with h5py.File(path, "r") as file:
+            for table in ("obs", "var"):
+                if table not in file:
+                    raise FormatError(
+                        f"{path.name!r} is HDF5, but no h5ad: it has no {table!r}; "
+                        f"it has {', '.join(map(repr, file)) or 'nothing'}"
+                    )
             layers = sorted(file["layers"]) if "layers" in file else []
-            return Structure(layers, {"n_obs": _length(file, "obs"), "n_vars": _length(file, "var")})
-    except _NoMatrix as error:
-        raise FormatError(f"{path.name!r} is HDF5, but no h5ad: {error}") from None
+            return Structure(layers, {"n_obs": _length(file["obs"]), "n_vars": _length(file["var"])})
+    except FormatError:
+        raise
     except (OSError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{path.name!r} cannot be read as h5ad: {error}; copy it again") from None
 
 
-class _NoMatrix(Exception):
-    """What a file lacks that every h5ad has."""
-
-
-def _length(file: Any, table: str) -> int | None:
+def _length(table: Any) -> int | None:
     """Rows of an annotation table, which is a group of columns (anndata 0.7 and later) or one compound array."""
-    if table not in file:
-        raise _NoMatrix(f"it has no {table!r}; it has {', '.join(map(repr, file)) or 'nothing'}")
-    node = file[table]
-    index = node.attrs.get("_index", "_index") if hasattr(node, "keys") else None
-    data = node if index is None else node.get(index)
+    data = table.get(table.attrs.get("_index", "_index")) if hasattr(table, "keys") else table
     return None if data is None or not getattr(data, "shape", ()) else int(data.shape[0])

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from stargazer.assets import Asset, FormatError, ReferenceGzipIndex, ReferenceIndex, SequenceDict
-from stargazer.assets.formats import GZIP, SMALL, first_bytes, is_bgzf
+from stargazer.assets import FormatError, ReferenceGzipIndex, ReferenceIndex, SequenceDict
+from stargazer.assets.formats import GZIP, SMALL, first_bytes, is_bgzf, opened
 from stargazer.storage import Lookup
 from stargazer.tasks.checks.bgzf import HEADER
 from stargazer.tasks.checks.contigs import (
     CONTIGS_UNKNOWN,
+    build_of,
     fai_rows,
     not_here,
     sequences_of,
@@ -42,12 +41,11 @@ def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool | str:
     known = lookup.target(asset, "reference_cid")
     if known is None or known.path is None:
         return not_here(asset, "reference_cid", "the bytes of that reference are not on this machine")
+    title = f"{path.name!r} is not the index of the reference {build_of(known)}"
+    remedy = "make it again: `samtools faidx`"
     if contigs := small_sequences(known.path):
-        _compare_names(
-            path.name, "index", known.asset, {row[0]: row for row in rows}, contigs, "`samtools faidx`"
-        )
-    rows = [row for row in rows if row[1]]
-    rows.sort(key=lambda row: row[2])
+        _compare_names(title, {row[0]: row for row in rows}, contigs, remedy)
+    rows = sorted((row for row in rows if row[1]), key=lambda row: row[2])
     with _fasta(known.path) as (file, whole):
         size = file.seek(0, io.SEEK_END)
         for name, length, offset, bases, width in _some_of(rows):
@@ -56,16 +54,11 @@ def index(asset: ReferenceIndex, path: Path, lookup: Lookup) -> bool | str:
             if end > size and not whole:
                 continue
             last = (name, length, offset, bases, width) == rows[-1] and whole
-            wrong = (
-                _wrong(file, name, offset, end, last=last)
-                if end <= size
-                else f"{name!r} ends at byte {end:,}, and the file at byte {size:,}"
-            )
+            wrong = _wrong(file, name, offset, end, last=last)
+            if end > size:
+                wrong = f"{name!r} ends at byte {end:,}, and the file at byte {size:,}"
             if wrong:
-                raise FormatError(
-                    f"{path.name!r} is not the index of {_called(known.asset)}: {wrong}; "
-                    "make it again: `samtools faidx`"
-                )
+                raise FormatError(f"{title}: {wrong}; {remedy}")
     return True
 
 
@@ -91,7 +84,7 @@ def gzip_index(asset: ReferenceGzipIndex, path: Path, lookup: Lookup) -> bool | 
             file.seek(min(offset, size))
             if not is_bgzf(file.read(HEADER)):
                 raise FormatError(
-                    f"{path.name!r} is not the block index of {_called(known.asset)}: no block begins at "
+                    f"{path.name!r} is not the block index of the reference {build_of(known)}: no block begins at "
                     f"byte {offset:,}; make it again: `samtools faidx`"
                 )
     return True
@@ -110,9 +103,9 @@ def dictionary(asset: SequenceDict, path: Path, lookup: Lookup) -> bool | str:
     contigs = sequences_of(known, lookup, dictionary=False) if known else None
     if known is None or not contigs:
         return not_here(asset, "reference_cid", CONTIGS_UNKNOWN)
-    title = f"{path.name!r} is not the dictionary of {_called(known.asset)}"
+    title = f"{path.name!r} is not the dictionary of the reference {build_of(known)}"
     remedy = "make it again: `samtools dict`"
-    _compare_names(path.name, "dictionary", known.asset, found, contigs, "`samtools dict`")
+    _compare_names(title, found, contigs, remedy)
     for name, contig in found.items():
         there = contigs[name]
         if contig.length != there.length:
@@ -126,38 +119,27 @@ def dictionary(asset: SequenceDict, path: Path, lookup: Lookup) -> bool | str:
     return True
 
 
-def _compare_names(
-    name: str, kind: str, reference: Asset, found: Collection[str], contigs: Collection[str], tool: str
-) -> None:
+def _compare_names(title: str, found: Collection[str], contigs: Collection[str], remedy: str) -> None:
     """Raise FormatError where a file has other contigs than the reference that it is to accompany."""
     extra = [contig for contig in found if contig not in contigs]
     missing = [contig for contig in contigs if contig not in found]
     if extra or missing:
-        raise FormatError(
-            f"{name!r} is not the {kind} of {_called(reference)}: it has {some(extra)} too many and lacks "
-            f"{some(missing)}; make it again: {tool}"
-        )
+        raise FormatError(f"{title}: it has {some(extra)} too many and lacks {some(missing)}; {remedy}")
 
 
 @contextlib.contextmanager
 def _fasta(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     """The text of a FASTA to seek in, and whether that is all of it: of a large bgzip one only the beginning."""
-    with open(path, "rb") as file:
-        if file.peek(2)[:2] != GZIP:
+    raw, head = first_bytes(path)
+    if not raw.startswith(GZIP):
+        with open(path, "rb") as file:
             yield file, True
-            return
-    data = _decompressed(path)
-    yield io.BytesIO(data), path.stat().st_size <= SMALL and len(data) <= SMALL
-
-
-def _decompressed(path: Path) -> bytes:
-    if path.stat().st_size > SMALL:
-        return first_bytes(path)[1]
-    try:
-        with gzip.open(path) as file:
-            return file.read(SMALL + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise FormatError(f"{path.name!r} is a damaged gzip file: {error}; copy it again") from None
+    elif path.stat().st_size > SMALL:
+        yield io.BytesIO(head), False
+    else:
+        with opened(path) as text:
+            data = text.read(SMALL + 1)
+        yield io.BytesIO(data), len(data) <= SMALL
 
 
 def _wrong(file: BinaryIO, name: str, offset: int, end: int, *, last: bool) -> str:
@@ -183,7 +165,3 @@ def _some_of(items: Sequence[T]) -> list[T]:
     if len(items) <= PROBES:
         return list(items)
     return [items[number * (len(items) - 1) // (PROBES - 1)] for number in range(PROBES)]
-
-
-def _called(asset: Asset) -> str:
-    return f"the reference {getattr(asset, 'build', '')}".rstrip()

@@ -5,18 +5,15 @@ from __future__ import annotations
 import itertools
 import shlex
 import struct
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from stargazer.assets import FormatError, Variants
-from stargazer.assets.formats import GZIP
 from stargazer.assets.keyvalues import list_text
 from stargazer.storage import Lookup
 from stargazer.tasks.checks.bgzf import opened
-from stargazer.tasks.checks.contigs import check_build, check_reference, some
-from stargazer.tasks.checks.headers import Contig, variants_header
+from stargazer.tasks.checks.contigs import build, contigs, some
+from stargazer.tasks.checks.headers import variants_header
 
 __all__ = ["build", "contigs", "is_gvcf", "samples"]
 
@@ -24,19 +21,6 @@ RECORDS = 200
 ANY_OF_GATK = b"<NON_REF>"
 ANY = b"<*>"
 LARGEST = 1 << 28  # bytes of a header, or of a record
-
-
-def _contigs(path: Path) -> Mapping[str, Contig]:
-    """Of a header that names none, the contig of the first record."""
-    header = variants_header(path)
-    return header.contigs or ({header.first: Contig()} if header.first else {})
-
-
-contigs = partial(check_reference, read=_contigs)
-"""The contigs of a VCF or BCF against the reference it claims."""
-
-build = partial(check_build, read=_contigs)
-"""The build that is given for a VCF or BCF against its contigs and its reference."""
 
 
 def samples(asset: Variants, path: Path, lookup: Lookup) -> bool:
@@ -69,8 +53,7 @@ def is_gvcf(path: Path) -> bool:
     Raises:
         FormatError: a damaged block of BGZF.
     """
-    with open(path, "rb") as raw:
-        file = opened(raw) if raw.peek(2)[:2] == GZIP else raw
+    with opened(open(path, "rb")) as file:
         if file.peek(4)[:4] == b"BCF\x02":
             return _names_any(file)
         lines = (line for line in file if not line.startswith(b"#"))

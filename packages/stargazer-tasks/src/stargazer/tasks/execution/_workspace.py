@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
+import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from stargazer.assets import Asset, InvalidAssetError, StorageError
 from stargazer.storage import make_folder, make_folders, new_lock, try_lock
-from stargazer.tasks.execution.archives import remove_tree
+from stargazer.storage.maintenance import remove_tree
 from stargazer.tasks.execution.options import bound
 from stargazer.tasks.tools import expect
+from stargazer.tasks.tools.pipelines import ended
 
-__all__ = ["claim", "open_workspace", "sweep", "workspace"]
+__all__ = ["claim", "open_workspace", "sweep", "to_the_end", "workspace"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _current: ContextVar[Path] = ContextVar("stargazer_workspace")
 
@@ -51,6 +59,21 @@ def open_workspace(parent: Path, name: str) -> Iterator[Path]:
     finally:
         _clear(lock)
         os.close(held)
+
+
+async def to_the_end(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function in a thread; a cancellation meanwhile takes effect when the function has ended.
+
+    So a workspace does not go while something still works in it.
+    """
+    call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+    running = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        await ended({running})
+    except asyncio.CancelledError:
+        running.exception()  # seen, so that the loop does not complain about it
+        raise
+    return running.result()
 
 
 def sweep(parent: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from stargazer.assets import StorageError
 from stargazer.storage import make_folders
 
-__all__ = ["pack", "remove_tree", "unpacked"]
+__all__ = ["pack", "unpacked"]
 
 
 def pack(folder: Path, archive: Path) -> Path:
@@ -82,17 +82,6 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
         with source, open(path, "wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
         os.utime(path, (member.mtime, member.mtime))
-
-
-def remove_tree(folder: Path) -> bool:
-    """Remove a folder, read-only parts included; whether it is gone."""
-    for parent, folders, _ in os.walk(folder):
-        for inner in [parent, *(os.path.join(parent, name) for name in folders)]:
-            with contextlib.suppress(OSError):
-                if not os.path.islink(inner):
-                    os.chmod(inner, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
-    return not os.path.lexists(folder)
 
 
 def _holds(folder: Path, members: list[tarfile.TarInfo]) -> bool:

@@ -30,7 +30,7 @@ from stargazer.assets import (
 from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.storage import Settings, Store, account, now
 from stargazer.storage.lineage import find_nearest
-from stargazer.tasks.execution._workspace import claim, open_workspace, sweep
+from stargazer.tasks.execution._workspace import claim, open_workspace, sweep, to_the_end
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
 from stargazer.tasks.execution.digest.run_key import run_key, script_digest, task_digest
 from stargazer.tasks.execution.inputs import lay_out, obtain
@@ -48,7 +48,6 @@ from stargazer.tasks.execution.options import (
 )
 from stargazer.tasks.execution.registry import TaskCode
 from stargazer.tasks.execution.slots import Slots
-from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import (
     assets_in,
     bound_arguments,
@@ -103,7 +102,13 @@ class Call:
         self.number, self.started = next(_calls), time.monotonic()
         self.settings = Settings.load()
         self.client = current_client()
-        self.store = _store(self.client)
+        store = getattr(self.client, "store", None)
+        if not isinstance(store, Store):
+            raise ConfigurationError(
+                f"tasks need a client with a local store (its `store`), and {type(self.client).__name__} has none: "
+                "use stargazer.storage.get_client()"
+            )
+        self.store = store
         self.locks = self.settings.home / "locks"
         for role, asset in self.inputs:
             if not asset.cid:
@@ -146,11 +151,7 @@ class Call:
             return found[0]
         planned = self.planned(digest, key)
         if (told := misses_told()) is not None:
-            note = note or ("it is to be computed anew" if self.refresh is not None else "")
-            nearest = None if note else await asyncio.to_thread(find_nearest, self.store, planned)
-            told.append(
-                Miss(task=self.code.name, label=self.label, note=note, nearest=nearest, absent=self._absent())
-            )
+            told.append(await asyncio.to_thread(self._miss, planned, note))
             raise NotRemembered(
                 f"{self.code.name} {self.label} is not remembered, and nothing is to be computed"
             )
@@ -161,45 +162,45 @@ class Call:
             await self.obtain_inputs()
             return await self.run(planned, self.commit)
 
-    def keyed(self) -> tuple[Digest | None, str, str]:
-        """The digest of the code and the run key; or neither, and why the call is not memoised."""
+    def keyed(self) -> tuple[Digest, str, str]:
+        """The digest of the code and the run key; or empty ones, and why the call is not memoised."""
         try:
             digest = task_digest(self.code.function, frozenset(tool.name for tool in self.code.tools))
         except Undigestable as error:
-            return None, "", f"not memoised: {error}"
+            return Digest("", frozenset(), {}), "", f"not memoised: {error}"
         return digest, run_key(self.code.name, digest.hex, self.arguments, self.tools), ""
 
     async def _remembered(self, key: str) -> tuple[Any] | None:
         """The result that the memo has for this key, in a tuple of one; None if it has none, or shall be refreshed."""
-        if not key or (
-            self.refresh is not None and key not in self.refresh.keys
-        ):  # by an equal call, just now
-            return None
-        found = await asyncio.to_thread(self._recall, key)
+        valid = self.refresh is None or key in self.refresh.keys  # computed anew by an equal call, just now
+        found = await asyncio.to_thread(self._recall, key) if key and valid else None
         if found is not None:
             self.tell("memo hit")
         return found
 
-    def _absent(self) -> list[str]:
-        """The inputs whose bytes are not here, role and CID."""
-        return [
-            f"{role} {asset.cid}"
-            for role, asset in self.inputs
-            if asset.cid and self.store.objects.stat(asset.cid) is None
-        ]
-
     def _recall(self, key: str) -> tuple[Any] | None:
-        found = self.store.remembered(key)
-        if found is None:
+        if (found := self.store.remembered(key)) is None:
             return None
-        _, execution = found
+        execution = found[1]
         records = [self.store.get(record_id(entry.cid, entry.keyvalues)) for entry in execution.outputs]
         assets = [Asset.from_record(record) for record in records if record is not None]
         if len(assets) < len(records):
             return None  # retracted just now
         return (rebuilt(execution.result, assets, result_type(self.code.function)),)
 
-    def planned(self, digest: Digest | None, key: str) -> Execution:
+    def _miss(self, planned: Execution, note: str) -> Miss:
+        """Why it is not remembered, and what is not here."""
+        note = note or ("it is to be computed anew" if self.refresh is not None else "")
+        stat = self.store.objects.stat
+        return Miss(
+            task=self.code.name,
+            label=self.label,
+            note=note,
+            nearest=None if note else find_nearest(self.store, planned),
+            absent=[f"{role} {asset.cid}" for role, asset in self.inputs if stat(asset.cid or "") is None],
+        )
+
+    def planned(self, digest: Digest, key: str) -> Execution:
         """What is known of the execution before it: what it does with what, and nothing of what comes of it."""
         roles = (role for role, _ in self.inputs)
         shapes = {
@@ -209,8 +210,8 @@ class Call:
         return Execution(
             task=self.code.name,
             distribution=self.code.distribution,
-            code_digest=digest.hex if digest else "",
-            code=digest.parts if digest else {},
+            code_digest=digest.hex,
+            code=digest.parts,
             run_key=key,
             parameters={name: shape for name, shape in shapes.items() if name not in several},
             assets={name: shape for name, shape in several.items() if shape != {"asset": name}},
@@ -306,16 +307,6 @@ class Call:
             raise StorageError(f"cannot keep logs in {str(folder)!r}: {error.strerror}") from error
         name = f"{os.getpid()}-{self.number:03d}-{self.code.function.__name__}.log"
         return folder / f"{now()[:19].replace(':', '')}-{name}"
-
-
-def _store(client: Any) -> Store:
-    store = getattr(client, "store", None)
-    if not isinstance(store, Store):
-        raise ConfigurationError(
-            f"tasks need a client with a local store (its `store`), and {type(client).__name__} has none: "
-            "use stargazer.storage.get_client()"
-        )
-    return store
 
 
 def _entry(role: str, asset: Asset) -> Entry:

@@ -5,11 +5,6 @@ htslib = AssetEnvironment(name="htslib", tools=[samtools], resources=flyte.Resou
 
 @htslib.task
 async def flagstat(alignment: Alignment) -> QcReport: ...
-
-workflow = WorkflowEnvironment(name="germline", depends_on=[htslib])
-
-@workflow.task
-async def summary(sample: str) -> QcReport: ...
 """
 
 from __future__ import annotations
@@ -41,6 +36,7 @@ C = TypeVar("C")
 Awaited: TypeAlias = Coroutine[Any, Any, A]
 
 F = TypeVar("F", bound=Callable[..., Any])
+Tools: TypeAlias = "Sequence[Tool | Library]"
 
 _inside: ContextVar[bool] = ContextVar("stargazer_inside", default=False)
 
@@ -61,19 +57,14 @@ class _NamedResults(flyte.TaskEnvironment):
             self.image = default_image()
         super().__post_init__()
 
-    def _template(
-        self,
-        func: Callable[..., Any],
-        call: Callable[[tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, Any]],
-        options: dict[str, Any],
-    ) -> Any:
-        """Flyte's task for a function, which `call` runs with the arguments that it is given."""
+    def _template(self, func: F, call: Callable[..., Awaited[Any]], options: dict[str, Any]) -> Any:
+        """Flyte's task for a function, which `call` runs with the positional and the named arguments given."""
 
         @functools.wraps(func)
         async def run(*args: Any, **kwargs: Any) -> Any:
             return await _handed_over(call(args, kwargs))
 
-        template: Any = super().task(**options)(run) if options else super().task(run)
+        template: Any = super().task(**options)(run)
         base = type(template)
 
         class Named(base):  # type: ignore[misc, valid-type]
@@ -97,29 +88,26 @@ class AssetEnvironment(_NamedResults):
     `tools` are those of every task in it that declares none; `resources` (cpu, memory) are the slots a task holds.
     """
 
-    tools: Sequence[Tool | Library] = ()
+    tools: Tools = ()
 
     @overload  # type: ignore[override]  # Flyte's names every option
     def task(self, _func: F, /) -> F: ...
 
     @overload
-    def task(self, *, tools: Sequence[Tool | Library] | None = None, **options: Any) -> Callable[[F], F]: ...
+    def task(self, *, tools: Tools | None = None, **options: Any) -> Callable[[F], F]: ...
 
-    def task(
-        self, _func: F | None = None, *, tools: Sequence[Tool | Library] | None = None, **options: Any
-    ) -> Any:
+    def task(self, _func: F | None = None, *, tools: Tools | None = None, **options: Any) -> Any:
         """Make an async function a task: `@env.task` or `@env.task(tools=[...])`; other options are Flyte's."""
-
         if _func is None:
             return functools.partial(self.task, tools=tools, **options)
         if not inspect.iscoroutinefunction(_func):
             raise ConfigurationError(
                 f"{_func.__qualname__} of {self.name!r}: a task is an async function (async def)"
             )
-        name = f"{self.name}.{_func.__name__}"
         declared = tuple(self.tools if tools is None else tools)
-        TASKS[name] = TaskCode(name, _func, declared, *_slots(self.resources))
-        return self._template(_func, functools.partial(execute, TASKS[name]), options)
+        code = TaskCode(f"{self.name}.{_func.__name__}", _func, declared, *_slots(self.resources))
+        TASKS[code.name] = code
+        return self._template(_func, functools.partial(execute, code), options)
 
 
 class WorkflowEnvironment(_NamedResults):
@@ -133,7 +121,6 @@ class WorkflowEnvironment(_NamedResults):
 
     def task(self, _func: F | None = None, **options: Any) -> Any:
         """Make an async function a workflow: `@env.task`; options are Flyte's."""
-
         if _func is None:
             return functools.partial(self.task, **options)
         return self._template(_func, functools.partial(_call, _func), options)

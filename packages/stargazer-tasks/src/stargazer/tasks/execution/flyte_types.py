@@ -50,15 +50,13 @@ class AssetTransformer(TypeTransformer[Asset]):
 
     async def to_python_value(self, lv: literals_pb2.Literal, expected_python_type: type[Asset]) -> Asset:
         """The asset of a literal, without a path."""
-        if not (lv.HasField("scalar") and lv.scalar.HasField("binary")):
-            raise TypeTransformerFailedError(f"not an asset: {lv}")
         return self.from_binary_idl(lv.scalar.binary, expected_python_type)
 
     def from_binary_idl(
         self, binary_idl_object: literals_pb2.Binary, expected_python_type: type[Asset]
     ) -> Asset:
         """The asset of a packed record."""
-        return _asset(msgpack.unpackb(binary_idl_object.value), expected_python_type)
+        return _asset(binary_idl_object.value, expected_python_type)
 
     def guess_python_type(self, literal_type: types_pb2.LiteralType) -> type[Asset]:
         """Asset, for the literal types that this transformer makes."""
@@ -73,14 +71,18 @@ def register() -> None:
 
 
 def _asset(value: Any, wanted: type[Asset]) -> Asset:
-    """An asset, or that of a record or its JSON text; a bare Asset if it may be one and its type is not known here.
+    """An asset, or that of its record; a bare Asset if it may be one and its type is not known here.
+
+    Args:
+        value: a record can be a dict, JSON text, or packed.
 
     Raises:
         TypeTransformerFailedError: it is none, or another one than is wanted.
     """
-    if isinstance(value, dict | str):
+    if isinstance(value, dict | str | bytes):
         try:
             record = json.loads(value) if isinstance(value, str) else value
+            record = msgpack.unpackb(record) if isinstance(record, bytes) else record
             pairs = {"asset": record["asset_key"], **record.get("keyvalues", {})}
             entry = IpFile(cid=record["cid"], keyvalues=pairs)
             if wanted is Asset:

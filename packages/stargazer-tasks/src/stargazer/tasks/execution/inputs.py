@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import Asset, IpFile, StorageClient, StorageError, fetch
 from stargazer.storage import make_folders
+from stargazer.tasks.execution._workspace import to_the_end
 from stargazer.tasks.execution.archives import unpacked
 from stargazer.tasks.execution.locks import key_lock
-from stargazer.tasks.execution.threads import to_the_end
 from stargazer.tasks.execution.values import assets_in, replaced
 
 if TYPE_CHECKING:

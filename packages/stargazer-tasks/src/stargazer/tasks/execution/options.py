@@ -15,26 +15,9 @@ from stargazer.assets import StargazerError
 if TYPE_CHECKING:
     from stargazer.storage.lineage import Nearest
 
-__all__ = [
-    "Event",
-    "Kind",
-    "Miss",
-    "NotRemembered",
-    "Observer",
-    "Refresh",
-    "Refreshing",
-    "announce",
-    "asking_why",
-    "bound",
-    "log_folder",
-    "log_to",
-    "misses_told",
-    "observe",
-    "refresh_wanted",
-    "refreshed",
-    "refreshing",
-]
-
+__all__ = ["Event", "Kind", "Miss", "NotRemembered", "Observer", "Refresh", "Refreshing", "announce",
+           "asking_why", "bound", "log_folder", "log_to", "misses_told", "observe", "refresh_wanted",
+           "refreshed", "refreshing"]  # fmt: skip
 
 Kind: TypeAlias = Literal["waiting", "started", "finished", "memo hit", "failed"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets import InvalidAssetError
-from stargazer.tasks.execution.digest.run_key import package_of
+from stargazer.tasks.execution.digest.code import package_of
 
 if TYPE_CHECKING:
     from stargazer.tasks.tools import Library, Tool

@@ -182,14 +182,10 @@ def bound_arguments(
         TypeError: one is missing, or there is no such parameter.
     """
     signature, hints = inspect.signature(function), hints_of(function)
-    hints = {
-        name: hints[name]
-        for name, parameter in signature.parameters.items()
-        if name in hints and parameter.kind not in VARIADIC
-    }
     bound = signature.bind(*args, **kwargs)
     for name, value in bound.arguments.items():
-        if name in hints and (wrong := _wrong(value, hints[name], name)) is not None:
+        annotation = Any if signature.parameters[name].kind in VARIADIC else hints.get(name, Any)
+        if (wrong := _wrong(value, annotation, name)) is not None:
             role, wanted, given = wrong
             raise InvalidAssetError(
                 f"{function.__name__}: {role} takes {_words(wanted)}, got {_told(given)}{_remedy(given, wanted, hints)}"
@@ -207,10 +203,8 @@ def _wrong(value: Any, annotation: Any, role: str) -> Wrong:
     found = [_wrong_kind(value, kind, role) for kind in members(annotation)]
     if None in found:
         return None
-    within = (
-        wrong for wrong in found if wrong and wrong[0] != role
-    )  # the right container of something wrong
-    return next(within, (role, annotation, value))
+    # rather the right container of something wrong
+    return next((wrong for wrong in found if wrong and wrong[0] != role), (role, annotation, value))
 
 
 def _wrong_kind(value: Any, kind: Any, role: str) -> Wrong:
@@ -242,11 +236,8 @@ def _wrong_kind(value: Any, kind: Any, role: str) -> Wrong:
 def _annotated(value: Any, origin: Any, inner: tuple[Any, ...], role: str) -> list[tuple[Any, Any, str]]:
     """The parts of a container, each with its annotation and role."""
     if named_tuple(origin):
-        hints = hints_of(origin)
-        names = origin._fields
-        return [
-            (part, hints.get(name, Any), f"{role}.{name}") for name, part in zip(names, value, strict=True)
-        ]
+        hints, named = hints_of(origin), zip(origin._fields, value, strict=True)
+        return [(part, hints.get(name, Any), f"{role}.{name}") for name, part in named]
     if isinstance(value, Mapping) and len(inner) == 2:
         keys = [(key, inner[0], f"the key {key!r} of {role}") for key in value]
         return keys + [(part, inner[1], f"{role}[{key!r}]") for key, part in value.items()]
@@ -298,12 +289,12 @@ def _remedy(given: Any, wanted: Any, hints: Mapping[str, Any]) -> str:
         return ": await it first"
     if isinstance(given, int) and not isinstance(given, bool) and float in kinds:
         return f": give {float(given)!r}"
-    if any(get_origin(kind) in (list, Sequence) and _wrong([given], kind, "") is None for kind in kinds):
+    if any(get_origin(kind) in (list, Sequence) and not _wrong([given], kind, "") for kind in kinds):
         return ": give a list, even of one"
     if isinstance(given, tuple) and any((get_origin(kind) or kind) is list for kind in kinds):
         return ": give a list"
     if isinstance(given, Asset) and type(given) is not Asset:
-        fitting = [name for name, hint in hints.items() if _wrong(given, hint, "") is None]
+        fitting = [name for name, hint in hints.items() if name != "return" and not _wrong(given, hint, "")]
         return f": it is for {' or '.join(fitting)}" if fitting else ""
     return ""
 

@@ -12,7 +12,6 @@ from stargazer.assets import (
     Alignment,
     AlignmentIndex,
     DuplicateMetrics,
-    FormatError,
     InvalidAssetError,
     QcReport,
     Reference,
@@ -170,14 +169,11 @@ def check_pairs(r1: str, r2: str) -> tuple[bool, int]:
     Raises:
         FormatError: they are no FASTQ, are truncated, or differ in length or names; the message names file and record.
     """
-    from stargazer.tasks.tools.engines.bwa_mem3 import InputError, read_pairs
+    from stargazer.tasks.tools.engines.bwa_mem3 import read_pairs
 
     plain, count = True, 0
-    try:
-        for count, (name, one, two) in enumerate(read_pairs(r1, r2), 1):  # noqa: B007
-            plain = plain and all(_is_plain(name, line, bases) for line, bases, _ in (one, two))
-    except InputError as error:
-        raise FormatError(str(error)) from None
+    for count, (name, *mates) in enumerate(read_pairs(r1, r2), 1):  # noqa: B007
+        plain = plain and all(_is_plain(name, line, bases) for line, bases, _ in mates)
     return plain, count
 
 

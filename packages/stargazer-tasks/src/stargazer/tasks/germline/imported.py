@@ -13,7 +13,7 @@ from stargazer.tasks.environments import htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.alignment import group_id
 from stargazer.tasks.germline.headers import check_header, conformed_header
-from stargazer.tasks.tools import Command, Pipeline, expect, samtools
+from stargazer.tasks.tools import expect, samtools
 
 __all__ = ["CheckedAlignment", "check_alignment", "split_libraries"]
 
@@ -157,7 +157,7 @@ async def split_libraries(alignment: Alignment) -> list[Alignment]:
     parts = []
     for number, (library, chosen) in enumerate(choices):
         bam = workspace() / f"library{number}.bam"
-        reads: Command | Pipeline = samtools("view", "--no-PG", "-u", *chosen, alignment.path)
+        reads = samtools("view", "--no-PG", "-u", *chosen, alignment.path)
         if has_pairs:
             reads = (
                 reads
@@ -171,13 +171,7 @@ async def split_libraries(alignment: Alignment) -> list[Alignment]:
             )
         )
         bam = await _with_single_reads(expect(bam, by="samtools sort"))
-        parts.append(
-            alignment.evolve(
-                path=bam,
-                sorted_by="coordinate",
-                library=library or alignment.library,
-            )
-        )
+        parts.append(alignment.evolve(path=bam, sorted_by="coordinate", library=library or alignment.library))
     return parts
 
 

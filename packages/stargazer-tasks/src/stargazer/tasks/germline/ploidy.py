@@ -17,8 +17,9 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 from stargazer.assets import InvalidAssetError
 from stargazer.assets.keyvalues import list_text
+from stargazer.tasks.checks.contigs import some
 
-__all__ = ["MALE_NAMES", "SINGLE_NAMES", "TABLES", "Ploidy", "read_ploidy"]
+__all__ = ["MALE_NAMES", "SINGLE_NAMES", "TABLES", "read_ploidy"]
 
 SEXES = ("M", "F")
 MOST = 2  # copies that `bcftools call` can call
@@ -57,23 +58,12 @@ class _Copies:
     item: str
 
 
-@attrs.frozen
-class Ploidy:
-    """The tables of `bcftools call`.
-
-    Attributes:
-        table: contig, first and last position, sex, copies; in a line each (`--ploidy-file`).
-        sexes: M or F for each sample, in their order (`--samples-file`).
-    """
-
-    table: str
-    sexes: list[str]
-
-
 def read_ploidy(
     items: Sequence[str], sexes: Sequence[str], samples: Sequence[str], contigs: Mapping[str, int]
-) -> Ploidy:
-    """The tables of what was written.
+) -> tuple[str, list[str]]:
+    """What `bcftools call` is told: the text of its `--ploidy-file`, and the sexes for its `--samples-file`.
+
+    The one has contig, first and last position, sex and copies in a line each; the others are M or F for each sample.
 
     Args:
         items: as above.
@@ -107,10 +97,7 @@ def read_ploidy(
         )
     ]
     lines += [f"* * * {sex} 2" for sex in SEXES]
-    return Ploidy(
-        "".join(f"{line}\n" for line in lines),
-        [sex_of.get(sample, SEXES[-1]) for sample in samples],
-    )
+    return "".join(f"{line}\n" for line in lines), [sex_of.get(sample, SEXES[-1]) for sample in samples]
 
 
 def _sexes(sexes: Sequence[str], samples: Collection[str]) -> dict[str, str]:
@@ -165,7 +152,7 @@ def _rows(item: str, contigs: Mapping[str, int]) -> list[_Copies]:
     match = ITEM.fullmatch(item[len(contig) + 1 :]) if contig else None
     if not contig and re.search(r"[:=]", item):
         raise InvalidAssetError(
-            f"ploidy: {item!r} names no contig of the reference, which has {_some(contigs)} (for example: {EXAMPLE})"
+            f"ploidy: {item!r} names no contig of the reference, which has {some(contigs)} (for example: {EXAMPLE})"
         )
     if match is None:
         raise InvalidAssetError(
@@ -184,8 +171,3 @@ def _rows(item: str, contigs: Mapping[str, int]) -> list[_Copies]:
 
 def _spellings(contig: str) -> list[str]:
     return ["MT", "M", "chrM", "chrMT"] if contig == "MT" else [contig, f"chr{contig}"]
-
-
-def _some(contigs: Collection[str]) -> str:
-    names = list(contigs)
-    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")

@@ -93,15 +93,15 @@ async def call_variants(
     copies: list[str | Path] = []
     by_file: list[str] = []
     if ploidy or sex:
-        tables = read_ploidy(ploidy or [], sex or [], samples, contigs)
+        table, sexes = read_ploidy(ploidy or [], sex or [], samples, contigs)
         if any(AWKWARD.search(sample) for sample in samples):
             by_file = [current_session().relative(Path(str(alignment.path))) for alignment in alignments]
-        table, names = workspace() / "ploidy.txt", workspace() / "samples.txt"
-        table.write_text(tables.table)
+        tables, names = workspace() / "ploidy.txt", workspace() / "samples.txt"
+        tables.write_text(table)
         names.write_text(
-            "".join(f"{name}\t{sex}\n" for name, sex in zip(by_file or samples, tables.sexes, strict=True))
+            "".join(f"{name}\t{sex}\n" for name, sex in zip(by_file or samples, sexes, strict=True))
         )
-        copies = ["--ploidy-file", table, "--samples-file", names]
+        copies = ["--ploidy-file", tables, "--samples-file", names]
     await (
         bcftools("mpileup", "--no-version", *INDELS, "-d", max_depth, "-L", max_depth, "-f", reference.path,
                  "-a", "FORMAT/AD,FORMAT/DP", *regions, *(["--ignore-RG"] if by_file else []), "-Ou",

@@ -12,25 +12,16 @@ import threading
 from collections.abc import Sequence
 from typing import TypeVar
 
-from attrs import frozen
 from stargazer.assets import ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.processes import GRACE, Process, Stage, kill_all, outcome
 from stargazer.tasks.tools.session import Session
 
-__all__ = ["Completed", "ended", "run_stages", "useful_line"]
+__all__ = ["ended", "run_stages", "useful_line"]
 
 T = TypeVar("T")
 
 _SETTLE = 0.25  # seconds that the neighbours of a failed stage get to end on their own and tell why
-
-
-@frozen
-class Completed:
-    """A command that succeeded: its exit status and the end of what it wrote to stderr."""
-
-    returncode: int
-    stderr_tail: str
 
 
 _TROUBLE = re.compile(
@@ -61,8 +52,8 @@ async def ended(running: set[asyncio.Future[T]]) -> None:
 
 async def run_stages(
     stages: Sequence[Stage], session: Session, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
-) -> Completed:
-    """Run stages joined by pipes; return when all have ended.
+) -> str:
+    """Run stages joined by pipes; return the end of what they wrote to stderr when all have ended.
 
     `stdin` and `stdout` are descriptors for the first and the last stage; the log gets stdout otherwise.
 
@@ -71,7 +62,17 @@ async def run_stages(
     """
     processes: list[Process] = []
     try:
-        _start(stages, session, stdin, stdout, processes)
+        with contextlib.ExitStack() as ours:
+            source = stdin
+            for position, stage in enumerate(stages):
+                read_end, sink = -1, stdout
+                if position < len(stages) - 1:
+                    read_end, sink = os.pipe()
+                    ours.callback(os.close, read_end)
+                    ours.callback(os.close, sink)
+                session.commands.append(list(stage.recorded))
+                processes.append(Process(stage, session, len(session.commands), source, sink))
+                source = read_end
         _, running = await asyncio.wait(
             [process.ended for process in processes], return_when=asyncio.FIRST_EXCEPTION
         )
@@ -83,56 +84,30 @@ async def run_stages(
         session.peak_memory = max([session.peak_memory, *(process.peak_memory for process in processes)])
     if culprit is not None:
         raise ToolError(_explain(culprit, processes, stages, session))
-    return Completed(0, "".join(process.tail() for process in processes))
-
-
-def _start(
-    stages: Sequence[Stage], session: Session, stdin: int, stdout: int | None, processes: list[Process]
-) -> None:
-    with contextlib.ExitStack() as ours:
-        source = stdin
-        for position, stage in enumerate(stages):
-            read_end, sink = -1, stdout
-            if position < len(stages) - 1:
-                read_end, sink = os.pipe()
-                ours.callback(os.close, read_end)
-                ours.callback(os.close, sink)
-            session.commands.append(list(stage.recorded))
-            processes.append(Process(stage, session, len(session.commands), source, sink))
-            source = read_end
+    return "".join(process.tail() for process in processes)
 
 
 async def _end(processes: Sequence[Process]) -> None:
     """End the processes that still run and wait until all are reaped, even if cancelled meanwhile."""
-    running = {process.ended for process in processes if not process.ended.done()}
-    if running:
-        await _terminate(processes, running)
+    if running := {process.ended for process in processes if not process.ended.done()}:
+        for process in processes:
+            process.signal(signal.SIGTERM)
+        killer = threading.Timer(GRACE, kill_all, [processes])
+        killer.start()
+        try:
+            await ended(running)
+        finally:
+            killer.cancel()
     for process in processes:
         process.ended.exception()  # retrieved: asyncio would report it as forgotten
-
-
-async def _terminate(processes: Sequence[Process], running: set[asyncio.Future[None]]) -> None:
-    for process in processes:
-        process.stop()
-    killer = threading.Timer(GRACE, kill_all, [processes])
-    killer.start()
-    try:
-        await ended(running)
-    finally:
-        killer.cancel()
 
 
 def _culprit(ended: Sequence[Process]) -> Process | None:
     """Return the stage to blame: not one whose reader went away, rather a killed one, else the first."""
     failed = [process for process in ended if process.ended.exception() is not None]
-    for blamed in (
-        [process for process in failed if process.status < 0 and process.status != -signal.SIGPIPE],
-        [process for process in failed if not process.lost_its_reader()],
-        failed,
-    ):
-        if blamed:
-            return blamed[0]
-    return None
+    killed = [process for process in failed if process.status < 0 and process.status != -signal.SIGPIPE]
+    others = [process for process in failed if not process.lost_its_reader()]
+    return next(iter(killed or others or failed), None)
 
 
 def _explain(

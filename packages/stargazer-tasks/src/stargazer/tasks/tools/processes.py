@@ -135,15 +135,8 @@ class Process:
         """Tell whether it failed because the stage after it had gone."""
         return self.status == -signal.SIGPIPE or "broken pipe" in self.tail().lower()
 
-    def stop(self) -> None:
-        """Ask the whole process group to end."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End the whole process group."""
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole process group."""
         with self._lock:
             if not self._reaped:  # afterwards the number may be another group's
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -170,11 +163,11 @@ class Process:
         """Reap the process, and end what it left behind in its group."""
         if not hasattr(os, "waitid"):  # macOS before Python 3.13: no way to wait without reaping
             _, status, usage = os.wait4(self._popen.pid, 0)
-            self.kill()
+            self.signal(signal.SIGKILL)
             self._reaped = True
             return status, usage
         os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOWAIT)
-        self.kill()  # until it is reaped, its number cannot be another group's
+        self.signal(signal.SIGKILL)  # until it is reaped, its number cannot be another group's
         with self._lock:
             _, status, usage = os.wait4(self._popen.pid, 0)
             self._reaped = True
@@ -236,7 +229,7 @@ def _sample(pid: int) -> int:
 def kill_all(processes: Iterable[Process]) -> None:
     """End the process groups of all of them."""
     for process in list(processes):
-        process.kill()
+        process.signal(signal.SIGKILL)
 
 
 atexit.register(kill_all, _alive)

@@ -17,13 +17,14 @@ from stargazer.assets import ConfigurationError, ToolError
 
 __all__ = [
     "ENGINES",
+    "VARIABLE",
     "Library",
     "OnPath",
     "ResolvedTool",
     "Source",
-    "Sourced",
     "Wheel",
     "launched",
+    "preferences",
     "python_command",
     "python_environment",
 ]
@@ -59,53 +60,12 @@ class Source(Protocol):
     @property
     def kind(self) -> str:
         """The word that prefers this source in STARGAZER_TOOLS: `wheel`, `path`."""
-        ...
 
     def find(self, name: str) -> ResolvedTool | None:
         """Return the tool, None if this source has it not; raise ToolError if it is a wrong one."""
-        ...
 
     def describe(self) -> str:
         """Return where this source looked and how to get the tool there, for the error message."""
-        ...
-
-
-@frozen
-class Sourced:
-    """Something with a name that comes from one of several sources, which are tried in order."""
-
-    name: str
-    sources: tuple[Source, ...]
-
-    def resolve(self, preferred: Mapping[str, str] | None = None) -> ResolvedTool:
-        """Return this tool as found on this machine; starts no process for a pinned wheel.
-
-        Raises:
-            ToolError: no source has it, or one has a version that is not accepted.
-            ConfigurationError: it is preferred from a kind of source that it does not have.
-        """
-        if preferred is None:
-            preferred = _preferences(os.environ.get(VARIABLE, ""))
-        sources = self._ordered(preferred.get(self.name))
-        for source in sources:
-            resolved = source.find(self.name)
-            if resolved is not None:
-                return resolved
-        looked = "\n".join(f"  - {source.describe()}" for source in sources)
-        raise ToolError(f"{self.name} was not found. Any one of these gives it:\n{looked}")
-
-    def _ordered(self, kind: str | None) -> list[Source]:
-        if kind is None:
-            return list(self.sources)
-        if kind not in (kinds := [source.kind for source in self.sources]):
-            raise ConfigurationError(
-                f"{VARIABLE} asks for {self.name} from {kind!r}; it can come from: {', '.join(kinds)}"
-            )
-        return sorted(self.sources, key=lambda source: source.kind != kind)
-
-
-def _script(value: str | Path) -> Path:
-    return ENGINES / value
 
 
 @frozen
@@ -118,7 +78,7 @@ class Wheel:
     """
 
     distribution: str
-    script: Path = field(converter=_script)
+    script: str
     version: str
     engine_version: str | None = None
     several: bool = False
@@ -139,13 +99,14 @@ class Wheel:
                 f"{name} needs {self.requirement}, but version {installed} is installed: results would not "
                 f"be comparable. Reinstall it: pip install '{self.requirement}'"
             )
+        script = ENGINES / self.script
         return ResolvedTool(
             name=name,
             version=self.engine_version or self.version,
             source=f"wheel {self.requirement}",
-            argv=(*python_command(), "-S", str(self.script), *([name] if self.several else [])),
+            argv=(*python_command(), "-S", str(script), *([name] if self.several else [])),
             environment=python_environment(),
-            script=self.script,
+            script=script,
         )
 
     def describe(self) -> str:
@@ -210,11 +171,11 @@ class Library:
         return ResolvedTool(name=self.name, version=version, source="Python package", argv=())
 
 
-def launched(executable: str, *args: str) -> tuple[str, ...]:
+def launched(executable: str) -> tuple[str, ...]:
     """Return an argv that starts a program that ends with us, even on kill -9 (on Linux only)."""
     if sys.platform != "linux":
-        return (executable, *args)
-    return (sys.executable, "-I", "-S", str(ENGINES / "launch.py"), executable, *args)
+        return (executable,)
+    return (sys.executable, "-I", "-S", str(ENGINES / "launch.py"), executable)
 
 
 def python_command() -> tuple[str, ...]:
@@ -260,11 +221,16 @@ def _reported_version(executable: str, state: tuple[int, int], args: tuple[str, 
     return match.group(1)
 
 
-def _preferences(text: str) -> dict[str, str]:
-    preferred = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, kind = (part.strip() for part in item.partition("="))
-        if not (name and equals and kind):
+def preferences() -> dict[str, str]:
+    """The kind of source by tool, as STARGAZER_TOOLS asks for it.
+
+    Raises:
+        ConfigurationError: the variable cannot be read.
+    """
+    preferred, text = {}, os.environ.get(VARIABLE, "")
+    for item in filter(None, map(str.strip, text.split(","))):
+        name, _, kind = (part.strip() for part in item.partition("="))
+        if not (name and kind):
             raise ConfigurationError(
                 f"{VARIABLE}={text!r}: expected name=kind, as in samtools=path, not {item!r}"
             )

@@ -17,6 +17,7 @@ __all__ = [
     "background",
     "confident_intervals",
     "hidden_copy",
+    "letters",
     "make_genome",
 ]
 
@@ -52,17 +53,21 @@ class Contig:
 
     def sequence(self) -> str:
         """The bases as text."""
-        letters: bytes = np.frombuffer(BASES + b"N", dtype=np.uint8)[self.codes].tobytes()
-        return letters.decode("ascii")
+        return letters(self.codes)
 
     def fasta(self, soft_masked: Collection[str] = ()) -> str:
         """The record of a FASTA in lines of 60 bases, features of these kinds in small letters."""
-        letters = bytearray(self.sequence(), "ascii")
+        bases = bytearray(self.sequence(), "ascii")
         for feature in self.features:
             if feature.kind in soft_masked:
-                letters[feature.start : feature.end] = letters[feature.start : feature.end].lower()
-        text = letters.decode("ascii")
+                bases[feature.start : feature.end] = bases[feature.start : feature.end].lower()
+        text = bases.decode("ascii")
         return f">{self.name}\n" + "".join(text[at : at + 60] + "\n" for at in range(0, len(text), 60))
+
+
+def letters(codes: Array) -> str:
+    """Base codes as text."""
+    return str(np.frombuffer(BASES + b"N", dtype=np.uint8)[codes].tobytes(), "ascii")
 
 
 def make_genome(length: int, seed: int) -> list[Contig]:
@@ -150,13 +155,15 @@ def _free(contig: Contig, start: int, end: int, margin: int = 50) -> bool:
     return all(end + margin <= f.start or f.end + margin <= start for f in contig.features)
 
 
-def _place(contig: Contig, length: int, draws: Draws) -> int | None:
-    """A start where nothing has been put yet, or None after 50 tries in a crowded contig."""
+def _put(contig: Contig, codes: Array, kind: str, draws: Draws) -> None:
+    """Put bases where nothing has been put yet; leave them out after 50 tries in a crowded contig."""
     for _ in range(50):
-        start = draws.one(EDGE * 2, max(EDGE * 2 + 1, len(contig.codes) - length - EDGE * 2))
-        if start + length + EDGE < len(contig.codes) and _free(contig, start, start + length):
-            return start
-    return None
+        start = draws.one(EDGE * 2, max(EDGE * 2 + 1, len(contig.codes) - len(codes) - EDGE * 2))
+        end = start + len(codes)
+        if end + EDGE < len(contig.codes) and _free(contig, start, end):
+            contig.codes[start:end] = codes
+            contig.features.append(Feature(start, end, kind))
+            return
 
 
 def _add_gaps(contig: Contig, draws: Draws) -> None:
@@ -168,12 +175,7 @@ def _add_gaps(contig: Contig, draws: Draws) -> None:
 
 
 def _add_family(
-    contigs: list[Contig],
-    kind: str,
-    length: int,
-    copies: int,
-    divergence: tuple[float, float],
-    draws: Draws,
+    contigs: list[Contig], kind: str, length: int, copies: int, divergence: tuple[float, float], draws: Draws
 ) -> None:
     consensus = draws.bytes(length) & 3
     sizes = [len(contig.codes) for contig in contigs]
@@ -187,19 +189,11 @@ def _add_family(
             copy = copy[draws.one(0, length * 3 // 4) :]
         if draws.one(0, 2):
             copy = 3 - copy[::-1]
-        start = _place(contig, len(copy), draws)
-        if start is not None:
-            contig.codes[start : start + len(copy)] = copy
-            contig.features.append(Feature(start, start + len(copy), kind))
+        _put(contig, copy, kind, draws)
 
 
 def _add_tandem_repeats(contig: Contig, draws: Draws) -> None:
     for _ in range(len(contig.codes) // 7_000):
         unit_length = 1 + int(draws.weighted((5, 6, 3, 4, 1, 1), 1)[0])
         units = draws.one(8, 18) if unit_length == 1 else draws.one(5, 14)
-        unit = draws.bytes(unit_length) & 3
-        repeat = np.tile(unit, units)
-        start = _place(contig, len(repeat), draws)
-        if start is not None:
-            contig.codes[start : start + len(repeat)] = repeat
-            contig.features.append(Feature(start, start + len(repeat), "tandem"))
+        _put(contig, np.tile(draws.bytes(unit_length) & 3, units), "tandem", draws)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from stargazer.workflows.demo.draws import Array, Draws
-from stargazer.workflows.demo.genome import BASES, COMPLEMENT, N
+from stargazer.workflows.demo.genome import COMPLEMENT, N, letters
 
 __all__ = ["READ_LENGTH", "Fragments", "draw_fragments", "write_reads"]
 
@@ -23,6 +23,8 @@ CHIMERIC_SHARE = 0.004
 """Share of fragments whose ends come from different places."""
 QUALITIES = (2, 11, 18, 25, 30, 34, 37, 40)
 """The values that the instrument reports, as it bins them."""
+NOISE = [-26] * 2 + [-18] * 3 + [-12] * 5 + [-7] * 10 + [-3] * 36 + [0] * 110 + [2] * 90
+"""What a base adds to its read's quality: usually next to nothing, now and then a bad call."""
 POOR_TAILS, INDELS_PER_READ, NO_CALLS = 10, 0.001, 0.0001
 """Reads in 256 whose quality collapses; share of reads with an indel error; share of bases called N."""
 SHORTEST_RUN = 6
@@ -92,12 +94,7 @@ def draw_fragments(template: Array, pairs: int, lanes: int, draws: Draws) -> lis
 
 
 def write_reads(
-    paths: tuple[Path, Path],
-    template: Array,
-    fragments: Fragments,
-    prefix: str,
-    barcode: str,
-    draws: Draws,
+    paths: tuple[Path, Path], template: Array, fragments: Fragments, prefix: str, barcode: str, draws: Draws
 ) -> None:
     """Sequence fragments into two files of gzipped FASTQ.
 
@@ -159,18 +156,13 @@ def _spot(spot: int) -> str:
     return f"{TILES[tile % len(TILES)]}:{x + 1000}:{y + 1000}"
 
 
-def _sequence(
-    template: Array,
-    starts: Array,
-    reverse: Array,
-    mate: int,
-    draws: Draws,
-) -> tuple[Array, Array]:
+def _sequence(template: Array, starts: Array, reverse: Array, mate: int, draws: Draws) -> tuple[Array, Array]:
     """Base codes and qualities of the reads that start there, reverse complemented if asked, with errors."""
     windows = np.lib.stride_tricks.sliding_window_view(template, READ_LENGTH)
     codes = windows[starts]
-    _add_indels(codes, draws)
-    _add_stutter(codes, starts, _runs(template), draws)
+    chosen = draws.integers(0, len(codes), round(len(codes) * INDELS_PER_READ))
+    _slip(codes, chosen, draws.integers(1, READ_LENGTH - 1, len(chosen)), draws)
+    _add_stutter(codes, starts, template, draws)
     codes[reverse] = np.array(COMPLEMENT, dtype=np.uint8)[codes[reverse][:, ::-1]]
     qualities = _qualities(len(codes), mate, draws)
     chances = np.zeros(64, dtype=np.uint16)
@@ -184,15 +176,12 @@ def _sequence(
     return codes, qualities
 
 
-def _add_indels(codes: Array, draws: Draws) -> None:
-    """Repeat or leave out one base in a few reads, anywhere."""
-    chosen = draws.integers(0, len(codes), round(len(codes) * INDELS_PER_READ))
-    _slip(codes, chosen, draws.integers(1, READ_LENGTH - 1, len(chosen)), draws)
-
-
-def _add_stutter(codes: Array, starts: Array, runs: Any, draws: Draws) -> None:
-    """Repeat or leave out one base where the polymerase slipped in a homopolymer."""
-    ends, lengths = runs
+def _add_stutter(codes: Array, starts: Array, template: Array, draws: Draws) -> None:
+    """Repeat or leave out one base where the polymerase slipped in a homopolymer of the template."""
+    last = np.append(np.flatnonzero(template[1:] != template[:-1]), len(template) - 1)
+    lengths = np.diff(last, prepend=-1)
+    slippery = (lengths >= SHORTEST_RUN) & (template[last] != N)
+    ends, lengths = last[slippery], lengths[slippery]
     if not len(ends):
         return
     following = np.searchsorted(ends, starts + 5).clip(max=len(ends) - 1)
@@ -210,20 +199,12 @@ def _slip(codes: Array, chosen: Array, at: Array, draws: Draws) -> None:
     codes[chosen] = codes[chosen[:, None], source]
 
 
-def _runs(template: Array) -> tuple[Any, Any]:
-    """Last positions and lengths of the homopolymers that polymerases slip in."""
-    last = np.append(np.flatnonzero(template[1:] != template[:-1]), len(template) - 1)
-    lengths = np.diff(last, prepend=-1)
-    kept = (lengths >= SHORTEST_RUN) & (template[last] != N)
-    return last[kept], lengths[kept]
-
-
 def _qualities(count: int, mate: int, draws: Draws) -> Array:
     """Qualities by cycle: a few cycles to warm up, a slow decline, worse in second reads and poor tails."""
     cycle = np.arange(READ_LENGTH)
     decline = (cycle - 60).clip(0) * (5 if mate == 1 else 8) // 90
     trend = (39 - (mate - 1) - decline - (5 - cycle).clip(0)).astype(np.int16)
-    noise = np.array(_noise_table(), dtype=np.int16)
+    noise = np.array(NOISE, dtype=np.int16)
     shift = draws.normal(0.0, 2.0, count, 1).astype(np.int16)
     tail = np.where(
         draws.bytes(count, 1) < POOR_TAILS * mate, draws.integers(50, READ_LENGTH, count, 1), READ_LENGTH
@@ -235,16 +216,10 @@ def _qualities(count: int, mate: int, draws: Draws) -> Array:
     return binned
 
 
-def _noise_table() -> Sequence[int]:
-    """What a base adds to its read's quality: usually next to nothing, now and then a bad call."""
-    return [-26] * 2 + [-18] * 3 + [-12] * 5 + [-7] * 10 + [-3] * 36 + [0] * 110 + [2] * 90
-
-
 def _text(names: list[str], comment: str, codes: Array, qualities: Array) -> bytes:
-    bases = np.frombuffer(BASES + b"N", dtype=np.uint8)[codes].tobytes().decode("ascii")
-    scores = (qualities + 33).astype(np.uint8).tobytes().decode("ascii")
-    lines = []
-    for index, name in enumerate(names):
-        read = slice(index * READ_LENGTH, (index + 1) * READ_LENGTH)
-        lines.append(f"{name}{comment}\n{bases[read]}\n+\n{scores[read]}\n")
-    return "".join(lines).encode("ascii")
+    bases, scores = letters(codes), str((qualities + 33).astype(np.uint8).tobytes(), "ascii")
+    reads = [slice(index * READ_LENGTH, (index + 1) * READ_LENGTH) for index in range(len(names))]
+    return "".join(
+        f"{name}{comment}\n{bases[read]}\n+\n{scores[read]}\n"
+        for name, read in zip(names, reads, strict=True)
+    ).encode("ascii")

@@ -42,9 +42,15 @@ def call_statistics(calls: str) -> dict[str, Any]:
     )
     bins = QUALITY_LIMIT // QUALITY_STEP
     quality = {kind: [0] * bins for kind in ("snv", "indel")}
+    edges = [index / BALANCE_BINS for index in range(BALANCE_BINS + 1)]
     with opened(calls) as variants:
-        samples = {
-            sample: {"het": 0, "hom_alt": 0, "missing": 0, "balance": [0] * BALANCE_BINS}
+        samples: dict[str, dict[str, Any]] = {
+            sample: {
+                "het": 0,
+                "hom_alt": 0,
+                "missing": 0,
+                "allele_balance": {"edges": edges, "counts": [0] * BALANCE_BINS},
+            }
             for sample in variants.header.samples
         }
         for record in variants:
@@ -65,18 +71,7 @@ def call_statistics(calls: str) -> dict[str, Any]:
         **counts,
         "ti_tv": counts["transitions"] / counts["transversions"] if counts["transversions"] else None,
         "quality": {"edges": [QUALITY_STEP * index for index in range(bins + 1)], **quality},
-        "samples": {
-            sample: {
-                "het": tally["het"],
-                "hom_alt": tally["hom_alt"],
-                "missing": tally["missing"],
-                "allele_balance": {
-                    "edges": [index / BALANCE_BINS for index in range(BALANCE_BINS + 1)],
-                    "counts": tally["balance"],
-                },
-            }
-            for sample, tally in samples.items()
-        },
+        "samples": samples,
     }
 
 
@@ -160,6 +155,6 @@ def _add_genotype(values: Any, tally: dict[str, Any]) -> None:
         total: int = sum(known)
         if len(known) == len(depths) == 2 and total:
             share = known[1] / total
-            tally["balance"][min(BALANCE_BINS - 1, int(share * BALANCE_BINS))] += 1
+            tally["allele_balance"]["counts"][min(BALANCE_BINS - 1, int(share * BALANCE_BINS))] += 1
     elif genotype[0]:
         tally["hom_alt"] += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from stargazer.workflows.demo.alleles import normalise
 from stargazer.workflows.demo.draws import Array, Draws
-from stargazer.workflows.demo.genome import BASES, Contig
+from stargazer.workflows.demo.genome import BASES, Contig, letters
 
 __all__ = [
     "CHILD",
@@ -95,14 +95,11 @@ def haplotype_codes(contig: Contig, variants: Iterable[Variant], haplotype: int)
     for variant in variants:
         if variant.carriers[haplotype]:
             start = variant.position - 1
-            pieces += [contig.codes[copied:start], _codes(variant.alt)]
+            alt = np.array([BASES.index(base) for base in variant.alt.encode()], dtype=np.uint8)
+            pieces += [contig.codes[copied:start], alt]
             copied = start + len(variant.ref)
     pieces.append(contig.codes[copied:])
     return np.concatenate(pieces)
-
-
-def _codes(text: str) -> Array:
-    return np.array([BASES.index(ord(letter)) for letter in text], dtype=np.uint8)
 
 
 def _snvs(contig: Contig, draws: Draws) -> list[Variant]:
@@ -138,7 +135,7 @@ def _indels(contig: Contig, draws: Draws, lengths: Sequence[float], bases_per_in
         elif kind % 2:
             change = (around[0], around)
         else:
-            change = (around[0], around[0] + "".join(chr(BASES[code]) for code in draws.bytes(length) & 3))
+            change = (around[0], around[0] + letters(draws.bytes(length) & 3))
         indels.extend(Variant(*normal) for normal in normalise(sequence, start, *change))
     return indels
 

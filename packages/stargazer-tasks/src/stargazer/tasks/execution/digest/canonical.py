@@ -6,6 +6,7 @@ import ast
 import copy
 import enum
 import functools
+import itertools
 import re
 import symtable
 import types
@@ -40,16 +41,11 @@ def canonical(node: Any) -> str:
 def _canonical_fstring(node: ast.JoinedStr) -> str:
     """Versions cut the literal parts in different places: join neighbours, drop empty ones."""
     parts: list[str] = []
-    literal = ""
-    for value in [*node.values, None]:
-        if isinstance(value, ast.Constant):
-            literal += str(value.value)
-            continue
-        if literal:
-            parts.append(plain(literal))
-            literal = ""
-        if value is not None:
-            parts.append(canonical(value))
+    for is_text, values in itertools.groupby(node.values, lambda value: isinstance(value, ast.Constant)):
+        if not is_text:
+            parts += map(canonical, values)
+        elif text := "".join(str(getattr(value, "value", "")) for value in values):
+            parts.append(plain(text))
     return f"JoinedStr[{','.join(parts)}]" if parts else ""
 
 
@@ -105,9 +101,10 @@ def parts_of(value: Any) -> dict[str, Any] | None:
     if isinstance(value, (set, frozenset)):
         labelled = {_label(item): item for item in value}
         return dict(sorted(labelled.items())) if len(labelled) == len(value) else None
-    if names := _field_names(type(value)):
-        return {"type": type(value)} | {name: getattr(value, name, None) for name in names}
-    return None
+    kind = type(value)
+    names = [item.name for item in getattr(kind, "__attrs_attrs__", ())]
+    names = names or list(getattr(kind, "__dataclass_fields__", ()))
+    return {"type": kind} | {name: getattr(value, name, None) for name in names} if names else None
 
 
 def _numbered(items: Iterable[Any]) -> dict[str, Any]:
@@ -116,11 +113,6 @@ def _numbered(items: Iterable[Any]) -> dict[str, Any]:
 
 def _label(item: Any) -> str:
     return f"{type(item).__qualname__} {getattr(item, 'name', getattr(item, '__qualname__', ''))}"
-
-
-def _field_names(cls: type) -> list[str]:
-    attributes = getattr(cls, "__attrs_attrs__", ())
-    return [item.name for item in attributes] or list(getattr(cls, "__dataclass_fields__", ()))
 
 
 def essential(node: ast.AST) -> ast.AST:
@@ -144,17 +136,15 @@ class _Essential(ast.NodeTransformer):
         self.in_class = outer
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Any:
         node.returns = None
         node.decorator_list = [item for item in node.decorator_list if not _is_task(item)]
-        scope: ast.AST = self._scope(node, in_class=False)
-        return scope
+        return self._scope(node, in_class=False)
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        scope: ast.AST = self._scope(node, in_class=True)
-        return scope
+    def visit_ClassDef(self, node: ast.ClassDef) -> Any:
+        return self._scope(node, in_class=True)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None

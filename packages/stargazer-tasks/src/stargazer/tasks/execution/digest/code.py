@@ -18,17 +18,45 @@ Those in a class body define its fields, and count. The same in every process an
 
 from __future__ import annotations
 
+import ast
+import builtins
+import functools
 import hashlib
+import inspect
+import sys
 import types
-from collections.abc import Callable, Mapping
+import typing
+from collections import ChainMap, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from stargazer.tasks.execution.digest.definitions import Undigestable, home_of
-from stargazer.tasks.execution.digest.walk import Reach, Walk, is_flyte_task
+from stargazer.tasks.execution.digest.canonical import (
+    attribute_paths,
+    canonical,
+    essential,
+    global_names,
+    parts_of,
+    plain,
+)
+from stargazer.tasks.execution.digest.definitions import (
+    Scope,
+    Undigestable,
+    absolute_module,
+    bindings_of,
+    class_source,
+    closure_of,
+    function_source,
+    home_of,
+    import_module,
+    member_of,
+)
 
-__all__ = ["Digest", "Undigestable", "code_digest"]
+__all__ = ["Digest", "Undigestable", "code_digest", "package_of"]
 
-_TELLING = {"code", "value", "assigned"}
+IMPLICIT = {
+    f"__{name}__" for name in ["builtins", "cached", "doc", "file", "loader", "name", "package", "spec"]
+}
+TELLING = {"code", "value", "assigned"}
 """Kinds of lines of a walk that hold what may differ under the same name."""
 
 
@@ -47,7 +75,7 @@ class Digest(NamedTuple):
 
 
 def code_digest(function: Callable[..., Any], package: str, stop: tuple[str, ...] = ()) -> Digest:
-    """The digest of a function, or of the function that a Flyte task or a functools.wraps wrapper holds.
+    """The digest of a function, or of the function that a functools.wraps wrapper holds.
 
         code_digest(mark_duplicates, "stargazer.tasks", ("stargazer.tasks.execution", "stargazer.tasks.tools")).hex
 
@@ -58,26 +86,253 @@ def code_digest(function: Callable[..., Any], package: str, stop: tuple[str, ...
     Raises:
         Undigestable: It refers to something that has no stable form, or its source is not what runs.
     """
-    reach = Reach(package, stop)
-    if is_flyte_task(function):
-        function = getattr(function, "func", function)
-    while not reach.follows(home_of(function)) and hasattr(function, "__wrapped__"):
+    walk = _Walk(package, stop)
+    while not walk.own(home_of(function)) and hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     if not isinstance(function, types.FunctionType):
         raise Undigestable(
             f"{function!r} is a {type(function).__name__}: a digest is taken of a Python function"
         )
-    walk = Walk(reach, home=home_of(function))
+    walk.home = home_of(function)
     walk.function("task", function)
-    content = "\n".join(walk.lines).encode()
-    return Digest(hashlib.sha256(content).hexdigest(), frozenset(walk.externals), _parts(walk.lines))
+    about: dict[str, list[str]] = defaultdict(list)
+    for line in walk.lines:
+        kind, name = line.split("\0")[:2]
+        if kind in TELLING:
+            about[name].append(line)
+    parts = {name: _hash(found)[:8] for name, found in about.items()}
+    return Digest(_hash(walk.lines), frozenset(walk.externals), parts)
 
 
-def _parts(lines: list[str]) -> dict[str, str]:
-    """The lines of a digest by the name they are about; what only names something says nothing of itself."""
-    about: dict[str, list[str]] = {}
-    for line in lines:
-        kind, name, *_ = line.split("\0")
-        if kind in _TELLING:
-            about.setdefault(name, []).append(line)
-    return {name: hashlib.sha256("\n".join(found).encode()).hexdigest()[:8] for name, found in about.items()}
+def package_of(module: str) -> str:
+    """The package of a distribution that holds a module: `stargazer.tasks`, or what the module's name begins with."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class _Walk:
+    """One digest in the making: follows code to everything of its package, but not into the runner.
+
+    Attributes:
+        lines: that the digest is made of; each a kind, the name that the code has for it, and what it is.
+        externals: what was found outside.
+        home: the module of the task itself.
+    """
+
+    def __init__(self, package: str, stop: tuple[str, ...]) -> None:
+        self.package, self.stop = package, stop
+        self.home: str | None = None
+        self.lines: list[str] = []
+        self.seen: dict[int, tuple[int, Any]] = {}  # keeps the object, or its id could be used again
+        self.externals: set[str] = set()
+
+    def own(self, module: str) -> bool:
+        """Whether the code of a module counts."""
+        return module == self.home or (_inside(module, self.package) and not self.stops(module))
+
+    def stops(self, module: str) -> bool:
+        """Whether a module belongs to the runner."""
+        return any(_inside(module, prefix) for prefix in self.stop)
+
+    def emit(self, *words: str) -> None:
+        self.lines.append("\0".join(words))
+
+    def visit(self, name: str, value: Any, scope: Scope) -> None:
+        """Count a value that the code calls `name`, which `scope` binds."""
+        kind = type(value)
+        if not isinstance(value, type) and any(self.stops(base.__module__) for base in kind.__mro__):
+            self.emit("instance", name, kind.__qualname__, str(getattr(value, "name", "")))
+            return
+        if _is_flyte_task(value):
+            self.emit("task", name, value.name)
+            return
+        try:
+            self.emit("value", name, plain(value))
+        except TypeError:
+            if id(value) in self.seen:
+                self.emit("again", name, str(self.seen[id(value)][0]))
+                return
+            self.seen[id(value)] = len(self.seen), value
+            if not (self.definition(name, value) or self.imported(name, scope) or self.parts(name, value)):
+                self.assigned(name, value, scope)
+        else:
+            if self.own(kind.__module__):
+                self.visit(kind.__qualname__, kind, scope)
+
+    def definition(self, name: str, value: Any) -> bool:
+        """A function, class or module, by its own code or by its name."""
+        home = home_of(value)
+        if isinstance(value, types.ModuleType):
+            self.module(name, value, {()})
+        elif isinstance(value, types.FunctionType) and self.own(home):
+            self.function(name, value)
+        elif (inner := getattr(value, "__wrapped__", None)) is not None and self.own(
+            home_of(inspect.unwrap(value))
+        ):
+            self.emit("wrapper", name)
+            self.visit(name, inner, {})
+        elif isinstance(value, type) and self.own(home):
+            return self.class_(name, value)
+        elif isinstance(value, (types.FunctionType, types.BuiltinFunctionType, type)):
+            self.external(name, home, value.__qualname__)
+        else:
+            return False
+        return True
+
+    def function(self, name: str, function: types.FunctionType) -> None:
+        nodes = [essential(node) for node in function_source(function)]
+        self.emit("code", name, *map(canonical, nodes))
+        defaults = dict(enumerate(function.__defaults__ or ())) | (function.__kwdefaults__ or {})
+        for argument, value in defaults.items():
+            self.optional(functools.partial(self.visit, f"{name}.{argument}", value, {}))
+        self.references(nodes, ChainMap(closure_of(function), function.__globals__))
+
+    def class_(self, name: str, cls: type) -> bool:
+        if (found := class_source(cls)) is None:
+            return False
+        nodes = [essential(node) for node in found[0]]
+        self.emit("code", name, *map(canonical, nodes))
+        self.references(nodes, found[1], local="<locals>" in cls.__qualname__)
+        return True
+
+    def module(self, name: str, module: types.ModuleType, paths: Iterable[tuple[str, ...]]) -> None:
+        """The attributes that are used of a module, each an attribute path."""
+        for path in sorted(paths):
+            label, scope = name, dict[str, Any]()
+            value: Any = module
+            for attribute in path:
+                if not isinstance(value, types.ModuleType) or not self.enters(value.__name__):
+                    break
+                label, scope = f"{label}.{attribute}", vars(value)
+                value = getattr(value, attribute, None)
+            if not isinstance(value, types.ModuleType):
+                self.visit(label, value, scope)
+            elif self.enters(value.__name__):
+                raise Undigestable(
+                    f"{label}: the module {value.__name__} is passed on as a value, so what is used of it "
+                    "cannot be known: name the function or constant"
+                )
+            else:
+                self.external(label, value.__name__, "")
+
+    def enters(self, module: str) -> bool:
+        return self.own(module) or self.package.startswith(module + ".")
+
+    def external(self, name: str, module: str, qualname: str) -> None:
+        if self.stops(module):
+            self.emit("runner", name, qualname)
+            return
+        top = package_of(module.lstrip("_"))
+        if top and sys.stdlib_module_names.isdisjoint([top, module]):
+            self.externals.add(top)
+        self.emit("external", name, top, qualname)
+
+    def imported(self, name: str, scope: Scope) -> bool:
+        """An object that the module imported from outside: it counts by the name it has there."""
+        nodes, scope = self.bindings(name, scope)
+        if nodes and isinstance(last := nodes[-1], ast.ImportFrom):
+            self.external(name, absolute_module(last, scope), last.names[0].name)
+            return True
+        return False
+
+    def parts(self, name: str, value: Any) -> bool:
+        """A value by what it is made of, if all of that can be counted."""
+        if type(value).__module__ == "typing" and typing.get_origin(value) is None:
+            self.external(name, "typing", getattr(value, "__name__", None) or str(value))
+            return True
+        if (items := parts_of(value)) is None:
+            return False
+
+        def visit_all() -> None:
+            self.emit("parts", name, type(value).__name__, str(len(items)))
+            for part, item in items.items():
+                self.visit(f"{name}.{part}", item, {})
+
+        return self.optional(visit_all)
+
+    def assigned(self, name: str, value: Any, scope: Scope) -> None:
+        """A value that is neither plain nor code, by the statements that bind its name."""
+        nodes, scope = self.bindings(name, scope)
+        if not nodes:
+            raise Undigestable(
+                f"{name}: a {type(value).__name__} has no stable form for the run key; "
+                "make it plain data, or build it inside the function"
+            )
+        nodes = [essential(node) for node in nodes]
+        self.emit("assigned", name, *map(canonical, nodes))
+        self.references(nodes, scope)
+
+    def bindings(self, name: str, scope: Scope) -> tuple[list[ast.AST], Scope]:
+        """The statements that bind a name, and the scope they stand in: across imports within the package."""
+        nodes = bindings_of(name.rpartition(".")[2], scope)
+        if (
+            nodes
+            and isinstance(last := nodes[-1], ast.ImportFrom)
+            and self.enters(module := absolute_module(last, scope))
+        ):
+            return self.bindings(last.names[0].name, vars(import_module(module)))
+        return nodes, scope
+
+    def references(self, nodes: list[ast.AST], scope: Scope, local: bool = False) -> None:
+        """Count everything that some code refers to. Of a local class the names around it cannot be had."""
+        imports = self.imports(nodes, scope)
+        paths = attribute_paths(nodes)
+        for name in sorted((global_names(nodes) | set(imports)) - IMPLICIT):
+            label, value, home = imports.get(name) or (name, scope.get(name), scope)
+            if name not in imports and name not in scope:
+                if not hasattr(builtins, name):
+                    if local:
+                        raise Undigestable(
+                            f"{name}: used by a class inside a function; define the class outside"
+                        )
+                    self.emit("unbound", name)
+            elif isinstance(value, types.ModuleType):
+                self.module(name, value, paths.get(name, {()}))
+            else:
+                self.visit(label, value, home)
+
+    def imports(self, nodes: list[ast.AST], scope: Scope) -> dict[str, tuple[str, Any, Scope]]:
+        """What imports inside the code bind, of the own package; the rest counts at once."""
+        found: dict[str, tuple[str, Any, Scope]] = {}
+        for node in (item for root in nodes for item in ast.walk(root)):
+            if isinstance(node, ast.ImportFrom):
+                module = absolute_module(node, scope)
+                for alias in node.names:
+                    if self.enters(module):
+                        found[alias.asname or alias.name] = alias.name, *member_of(module, alias.name)
+                    else:
+                        self.external(alias.name, module, alias.name)
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    if self.enters(alias.name):
+                        value, top = import_module(alias.name), alias.name.partition(".")[0]
+                        value = value if alias.asname else sys.modules[top]
+                        found[alias.asname or top] = alias.name, value, {}
+                    else:
+                        self.external(alias.name, alias.name, "")
+        return found
+
+    def optional(self, count: Callable[[], None]) -> bool:
+        """Count something if all of it can be counted, else nothing of it."""
+        before = self.lines.copy(), self.seen.copy(), self.externals.copy()
+        try:
+            count()
+        except Undigestable:
+            self.lines, self.seen, self.externals = before
+            return False
+        return True
+
+
+def _inside(module: str, prefix: str) -> bool:
+    return module == prefix or module.startswith(prefix + ".")
+
+
+def _is_flyte_task(value: Any) -> bool:
+    """Whether a value is a task of Flyte, which is not imported to find out."""
+    return any(
+        base.__name__ == "TaskTemplate" and _inside(base.__module__, "flyte") for base in type(value).__mro__
+    )

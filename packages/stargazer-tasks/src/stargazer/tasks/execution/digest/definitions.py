@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.util
-import inspect
 import linecache
 import os
 import sys
@@ -17,19 +17,8 @@ from typing import Any
 
 from stargazer.assets import StargazerError
 
-__all__ = [
-    "Scope",
-    "Undigestable",
-    "absolute_module",
-    "bindings_of",
-    "class_source",
-    "closure_of",
-    "function_source",
-    "home_of",
-    "import_module",
-    "innermost_home",
-    "member_of",
-]
+__all__ = ["Scope", "Undigestable", "absolute_module", "bindings_of", "class_source", "closure_of",
+           "function_source", "home_of", "import_module", "member_of"]  # fmt: skip
 
 FunctionNode = (ast.FunctionDef, ast.AsyncFunctionDef)
 RESTART = "it was edited after it was loaded, or its source is not to be had: restart the process"
@@ -174,12 +163,9 @@ def class_source(cls: type) -> tuple[list[ast.AST], Scope] | None:
         scope = scopes.get(filename, module)
         source = _load(filename, scope)
         if cls.__qualname__ in source.classes:
-            for item in methods:
-                code = item.__code__
-                written = (
-                    code.co_filename == filename and code.co_qualname == f"{cls.__qualname__}.{code.co_name}"
-                )
-                if written and not source.runs(code):
+            for code in (item.__code__ for item in methods):
+                written = filename, f"{cls.__qualname__}.{code.co_name}"
+                if (code.co_filename, code.co_qualname) == written and not source.runs(code):
                     raise Undigestable(
                         f"the source of {code.co_qualname} in {filename!r} is not what runs: {RESTART}"
                     )
@@ -196,9 +182,8 @@ def bindings_of(name: str, scope: Scope) -> list[ast.AST]:
 
 
 def _load(filename: str, scope: Scope) -> Source:
-    loader = {key: scope[key] for key in ("__name__", "__loader__", "__spec__") if key in scope}
     try:
-        return parse("".join(linecache.getlines(filename, loader)))
+        return parse("".join(linecache.getlines(filename, dict(scope))))
     except SyntaxError:  # a cell with the notebook's own commands
         return Source()
 
@@ -216,30 +201,22 @@ def _function_of(member: Any) -> types.FunctionType | None:
     return member if isinstance(member, types.FunctionType) else None
 
 
-def innermost_home(value: Any) -> str:
-    """The module of the innermost function that wrappers hold."""
-    return home_of(inspect.unwrap(value))
-
-
 def closure_of(function: types.FunctionType) -> dict[str, Any]:
     """The variables of enclosing functions, as they are now."""
     values = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
+        with contextlib.suppress(ValueError):  # not bound yet
             values[name] = cell.cell_contents
-        except ValueError:  # not bound yet
-            continue
     return values
 
 
 def absolute_module(node: ast.ImportFrom, scope: Scope) -> str:
     """The module that `from ... import` names in a scope."""
+    module = node.module or ""
     try:
-        return importlib.util.resolve_name(
-            "." * node.level + (node.module or ""), scope.get("__package__") or ""
-        )
+        return importlib.util.resolve_name("." * node.level + module, scope.get("__package__") or "")
     except ImportError:
-        return node.module or ""
+        return module
 
 
 def import_module(module: str) -> types.ModuleType:

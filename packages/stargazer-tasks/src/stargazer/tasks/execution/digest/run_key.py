@@ -18,11 +18,11 @@ from typing import Any
 
 from stargazer.assets import Asset, ConfigurationError
 from stargazer.tasks.execution.digest.canonical import canonical, essential
-from stargazer.tasks.execution.digest.code import Digest, code_digest
+from stargazer.tasks.execution.digest.code import Digest, code_digest, package_of
 from stargazer.tasks.execution.values import described
 from stargazer.tasks.tools import ResolvedTool
 
-__all__ = ["package_of", "run_key", "script_digest", "task_digest"]
+__all__ = ["run_key", "script_digest", "task_digest"]
 
 INTERFACE = 1
 """Of the runner that task bodies are written against: raised when the same body would give other bytes."""
@@ -75,12 +75,6 @@ def task_digest(function: Callable[..., Any], declared: frozenset[str]) -> Diges
 
 
 _kept_digest = functools.cache(code_digest)
-
-
-def package_of(module: str) -> str:
-    """The package of a distribution that holds a module: `stargazer.tasks`, or what the module's name begins with."""
-    parts = module.split(".")
-    return ".".join(parts[:2]) if parts[0] == "stargazer" else parts[0]
 
 
 @functools.cache

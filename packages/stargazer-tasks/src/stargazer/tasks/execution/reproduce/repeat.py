@@ -110,9 +110,8 @@ async def restore(client: StoreClient, execution: Execution) -> None:
         IntegrityError: it makes other bytes now; the message says what is not as it was then.
     """
     async with _ready(client, execution) as call:
-        if not all(
-            call.store.objects.stat(entry.cid) for entry in execution.outputs
-        ):  # else somebody was first
+        stat = call.store.objects.stat
+        if not all(stat(entry.cid) for entry in execution.outputs):  # else somebody was first
             await call.again("for its bytes are not here", call.restored)
 
 
@@ -207,8 +206,8 @@ class _Repeated(Call):
         compared.append(Compared("value", "result", *texts))
         if not made.code_digest:  # it has no digest here, so there is nothing to compare
             made = attrs.evolve(made, code_digest=self.execution.code_digest)
-        reasons = map(then_and_now, between(self.execution, made))
-        return Again(self.execution, compared, list(itertools.chain.from_iterable(reasons)))
+        reasons = [line for found in between(self.execution, made) for line in then_and_now(found)]
+        return Again(self.execution, compared, reasons)
 
 
 def _arguments(code: TaskCode, execution: Execution) -> dict[str, Any]:

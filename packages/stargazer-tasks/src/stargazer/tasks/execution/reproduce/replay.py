@@ -64,11 +64,8 @@ async def replay(
                 try:
                     await in_thread(client.store.read, file)
                 except StargazerError:
-                    maker = done[0].execution.task
-                    note = (
-                        f"it reads {file}, which {maker} did not make, and which is not to be had as it was"
-                    )
-                    return Replayed(cid, execution, "skipped", note=note)
+                    why = f"which {done[0].execution.task} did not make, and which is not to be had as it was"
+                    return Replayed(cid, execution, "skipped", note=f"it reads {file}, {why}")
         try:
             again = await repeat(client, execution, register=register)
         except Exception as error:  # also whatever the task itself raises

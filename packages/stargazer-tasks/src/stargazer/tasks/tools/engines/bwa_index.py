@@ -14,22 +14,23 @@ where the suffix array of both strands needs 64 bits.
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import re
 import signal
 import sys
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydivsufsort import divsufsort
+from stargazer.assets import FormatError
+from stargazer.assets.formats import opened
 from stargazer.tasks.tools.engines.launch import die_with_parent
 
-__all__ = ["InputError", "build_index", "main"]
+__all__ = ["build_index", "main"]
 
 SEED = 11
 """Seed with which bwa replaces ambiguous bases, also written into .ann."""
@@ -47,10 +48,6 @@ AMBIGUOUS_RUN = re.compile(rb"([^ACGTacgt])\1*")
 HEADER = re.compile(rb">(\S*)\s?(.*)", re.DOTALL)
 
 
-class InputError(Exception):
-    """The reference cannot be indexed; the message names the file and, where there is one, the line."""
-
-
 @dataclass
 class Contig:
     """One sequence: ``offset`` and ``length`` in bases, ambiguous ``runs`` as (offset, length, symbol)."""
@@ -62,34 +59,31 @@ class Contig:
     runs: list[tuple[int, int, bytes]] = field(default_factory=list)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
+def main() -> str | None:
+    """Run the command line; return what went wrong, if anything did."""
     parser = argparse.ArgumentParser(prog="bwa_index", description="Index a FASTA reference for BWA-MEM.")
     parser.add_argument("reference", help="FASTA, plain, gzip or bgzip")
     parser.add_argument("prefix", help="path of the index files, without their suffixes")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    message = ""
     try:
         build_index(options.reference, options.prefix)
-    except InputError as error:
-        message = str(error)
+    except FormatError as error:
+        return f"bwa_index: {error}"
     except OSError as error:
         name = options.prefix if error.filename is None else error.filename
-        message = f"{name!r}: {error.strerror or error}"
+        return f"bwa_index: {name!r}: {error.strerror or error}"
     except MemoryError:
-        message = f"{options.reference!r}: not enough memory for an index (12 bytes a base, 20 above 1 Gb)"
-    if message:
-        sys.stderr.write(f"bwa_index: {message}\n")
-    return 1 if message else 0
+        return f"bwa_index: {options.reference!r}: not enough memory for an index (12 bytes a base, 20 above 1 Gb)"
+    return None
 
 
 def build_index(reference: str, prefix: str) -> None:
     """Write the five index files of ``reference`` at ``prefix``; on any error none of them is left.
 
     Raises:
-        InputError: the file is no FASTA, holds no bases, or names a contig twice.
+        FormatError: the file is no FASTA, holds no bases, or names a contig twice.
         OSError: a file cannot be read or written.
     """
     contigs, codes = read_reference(reference)
@@ -113,11 +107,13 @@ def read_reference(path: str) -> tuple[list[Contig], NDArray[np.uint8]]:
     state = SEED << 16 | 0x330E
     for line, name, comment, sequence in _read_fasta(path):
         if not name:
-            raise InputError(f"{path!r}: line {line}: a contig without a name")
+            raise FormatError(f"{path!r}: line {line}: a contig without a name")
         if name in lines:
-            raise InputError(f"{path!r}: line {line}: contig {_show(name)} is already on line {lines[name]}")
+            raise FormatError(f"{path!r}: line {line}: contig {_show(name)} is already on line {lines[name]}")
         if len(sequence) > MAX_CONTIG:
-            raise InputError(f"{path!r}: line {line}: contig {_show(name)} is longer than {MAX_CONTIG} bases")
+            raise FormatError(
+                f"{path!r}: line {line}: contig {_show(name)} is longer than {MAX_CONTIG} bases"
+            )
         lines[name] = line
         contig = Contig(name, comment, len(codes), len(sequence))
         for run in AMBIGUOUS_RUN.finditer(sequence):
@@ -131,9 +127,9 @@ def read_reference(path: str) -> tuple[list[Contig], NDArray[np.uint8]]:
                 view[position : position + length] = replacement & 3
             del view
     if not contigs:
-        raise InputError(f"{path!r}: the file is empty, expected a FASTA reference")
+        raise FormatError(f"{path!r}: the file is empty, expected a FASTA reference")
     if not codes:
-        raise InputError(f"{path!r}: {len(contigs)} contig(s) without a single base")
+        raise FormatError(f"{path!r}: {len(contigs)} contig(s) without a single base")
     return contigs, np.frombuffer(codes, np.uint8)
 
 
@@ -142,49 +138,35 @@ def _read_fasta(path: str) -> Iterator[tuple[int, bytes, bytes, bytes]]:
     record: tuple[int, bytes, bytes] | None = None
     parts: list[bytes] = []
     first = 1
-    for lines in _line_blocks(path):
-        heads = [i for i, line in enumerate(lines) if line.startswith(b">")]
-        for start, end in pairwise([-1, *heads, len(lines)]):
-            if start >= 0:
-                if record is not None:
-                    yield *record, b"".join(parts)
-                    parts.clear()
-                record = (first + start, *_parse_header(path, first + start, lines[start]))
-            text = b"".join(lines[start + 1 : end]).translate(None, WHITESPACE)
-            if text and record is None:
-                raise InputError(f"{path!r}: not FASTA: the first line does not begin with '>'")
-            if text.translate(None, SYMBOLS):
-                _raise_symbol(path, first + start + 1, lines[start + 1 : end])
-            parts.append(text)
-        first += len(lines)
+    with opened(Path(path)) as file:
+        while lines := file.readlines(READ_BYTES):
+            heads = [i for i, line in enumerate(lines) if line.startswith(b">")]
+            for start, end in pairwise([-1, *heads, len(lines)]):
+                if start >= 0:
+                    if record is not None:
+                        yield *record, b"".join(parts)
+                        parts.clear()
+                    name, comment = HEADER.findall(lines[start].rstrip(b"\r\n"))[0]
+                    if b"\r" in comment:
+                        raise FormatError(
+                            f"{path!r}: line {first + start}: a bare carriage return; convert line ends to newlines"
+                        )
+                    record = (first + start, name, comment)
+                text = b"".join(lines[start + 1 : end]).translate(None, WHITESPACE)
+                if text and record is None:
+                    raise FormatError(f"{path!r}: not FASTA: the first line does not begin with '>'")
+                if text.translate(None, SYMBOLS):
+                    _raise_symbol(path, first + start + 1, lines[start + 1 : end])
+                parts.append(text)
+            first += len(lines)
     if record is not None:
         yield *record, b"".join(parts)
-
-
-def _line_blocks(path: str) -> Iterator[list[bytes]]:
-    with open(path, "rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        file = gzip.GzipFile(fileobj=raw) if compressed else raw
-        try:
-            while lines := file.readlines(READ_BYTES):
-                yield lines
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{path!r}: truncated or damaged gzip ({error})") from None
-
-
-def _parse_header(path: str, line: int, text: bytes) -> tuple[bytes, bytes]:
-    match = HEADER.match(text.rstrip(b"\r\n"))
-    assert match is not None
-    if b"\r" in match[2]:
-        raise InputError(f"{path!r}: line {line}: a bare carriage return; convert line ends to newlines")
-    return match[1], match[2]
 
 
 def _raise_symbol(path: str, first: int, lines: list[bytes]) -> None:
     for number, line in enumerate(lines, first):
         if bad := line.translate(None, WHITESPACE + SYMBOLS):
-            raise InputError(f"{path!r}: line {number}: {_show(bad[:1])}, expected letters, '-' or '*'")
+            raise FormatError(f"{path!r}: line {number}: {_show(bad[:1])}, expected letters, '-' or '*'")
 
 
 def _show(text: bytes) -> str:

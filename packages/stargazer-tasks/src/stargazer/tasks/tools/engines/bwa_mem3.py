@@ -30,7 +30,7 @@ from stargazer.assets.formats import Record, name_of, read_fastq, template_name
 from stargazer.tasks.tools.engines.launch import die_with_parent
 from xopen import xopen
 
-__all__ = ["InputError", "main"]
+__all__ = ["main"]
 
 BATCH_BASES = 10_000_000
 BGZF_DATA = 65280
@@ -50,10 +50,6 @@ CHAT = re.compile(rb"\[\d+\]\[PE\]|\[[a-z-]*dedup|\* |\d,\t|\s*$")
 """What the library says on standard error when nothing is wrong."""
 QUIET = b"\0"
 """Written to standard error at the end: this process has reported everything itself."""
-
-
-class InputError(Exception):
-    """Reads, index or read group cannot be used; the message names the file and the record or line."""
 
 
 @dataclass
@@ -78,7 +74,7 @@ class Batch:
         self.bases += len(bases_1) + len(bases_2)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="bwa_mem3", description="Align read pairs; BAM on standard output.")
     parser.add_argument("command", choices=["mem"])
@@ -87,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-R", dest="read_group", required=True, metavar="'@RG\\tID:..\\tSM:..'")
     parser.add_argument("index", metavar="INDEX_PREFIX")
     parser.add_argument("reads", nargs=2, metavar="FASTQ", help="first and second reads, plain or gzip")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if options.threads < 1:
         parser.error(f"-t {options.threads}: expected at least one thread")
     die_with_parent()
@@ -100,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.count:
             with open(options.count, "w") as file:
                 file.write(f"{records}\n")
-    except InputError as error:
+    except FormatError as error:
         message = str(error)
     except OSError as error:
         name = "standard output" if error.filename is None else repr(error.filename)
@@ -122,7 +118,7 @@ def align(prefix: str, reads: list[str], read_group_line: str, threads: int, out
     At most ``threads`` + 2 batches are in memory, one of them being read or written.
 
     Raises:
-        InputError: index, reads or read group cannot be used.
+        FormatError: index, reads or read group cannot be used.
         RuntimeError: the library did not give one primary record for every read.
         OSError: ``output`` cannot be written (no file name), or a file cannot be read.
     """
@@ -158,7 +154,7 @@ def parse_read_group(line: str) -> tuple[str, str]:
     text = line.replace("\\t", "\t")
     match = re.search(r"\tID:([!-~]{1,254})(?=\t|$)", text)
     if not text.startswith("@RG\t") or match is None or not text.replace("\t", "").isprintable():
-        raise InputError(f"read group {line!r}: expected '@RG\\tID:<id>\\tSM:<sample>' and further fields")
+        raise FormatError(f"read group {line!r}: expected '@RG\\tID:<id>\\tSM:<sample>' and further fields")
     return text, match[1]
 
 
@@ -171,7 +167,7 @@ def load_index(prefix: str) -> BwaIndex:
     for suffix, expected in (".pac", total // 4 + 2), (".0123", 2 * total), (".bwt.2bit.64", fm_index):
         size = os.stat(prefix + suffix).st_size
         if size != expected:
-            raise InputError(f"{prefix + suffix!r}: damaged index file: {size} bytes, expected {expected}")
+            raise FormatError(f"{prefix + suffix!r}: damaged index file: {size} bytes, expected {expected}")
     return BwaIndex(prefix)
 
 
@@ -184,7 +180,7 @@ def _read_counts(path: str, lines_per_item: int, column: int) -> int:
                 return counts[0]
     except ValueError:
         pass
-    raise InputError(f"{path!r}: damaged index file")
+    raise FormatError(f"{path!r}: damaged index file")
 
 
 def read_batches(first: str, second: str) -> Iterator[Batch]:
@@ -206,20 +202,20 @@ def read_pairs(first: str, second: str) -> Iterator[tuple[bytes, Record, Record]
         if one is None or two is None:
             ended, longer = (first, second) if one is None else (second, first)
             if number == 1:
-                raise InputError(f"{ended!r}: no reads, expected as many as in {longer!r}")
-            raise InputError(f"{ended!r} ends after record {number - 1}, {longer!r} goes on")
+                raise FormatError(f"{ended!r}: no reads, expected as many as in {longer!r}")
+            raise FormatError(f"{ended!r} ends after record {number - 1}, {longer!r} goes on")
         names = name_of(one[0]), name_of(two[0])
         name = template_name(*names)
         if name is None:
             shown = " and ".join(repr(name.decode()) for name in names)
             remedy = PAIR_ANEW if number > 1 else "give the files of one run, first reads first"
             what = "these files are not mates" + (", or one of them lacks a read" if number > 1 else "")
-            raise InputError(
+            raise FormatError(
                 f"{first!r} and {second!r}: record {number}: the names differ: {shown}: {what}: {remedy}"
             )
         yield name, one, two
     if number == 0:
-        raise InputError(f"{first!r}: no reads, and none in {second!r}")
+        raise FormatError(f"{first!r}: no reads, and none in {second!r}")
 
 
 def _records(path: str) -> Iterator[Record]:
@@ -229,16 +225,14 @@ def _records(path: str) -> Iterator[Record]:
         with xopen(path, "rb", threads=0) as file:
             for count, record in enumerate(read_fastq(file, path), 1):  # noqa: B007
                 yield record
-    except FormatError as error:
-        raise InputError(str(error)) from None
-    except MemoryError:
+    except (FormatError, MemoryError):
         raise
     except OSError as error:
         if error.errno is not None:
             raise OSError(error.errno, error.strerror, path) from None
-        raise InputError(f"{path!r}: damaged gzip after record {count}: {error}") from None
+        raise FormatError(f"{path!r}: damaged gzip after record {count}: {error}") from None
     except Exception as error:  # EOFError, or what zlib, igzip and zlib-ng call their own
-        raise InputError(f"{path!r}: truncated or damaged gzip after record {count}: {error}") from None
+        raise FormatError(f"{path!r}: truncated or damaged gzip after record {count}: {error}") from None
 
 
 def align_batch(index: BwaIndex, options: MemOpts, batch: Batch) -> tuple[bytes, int]:
