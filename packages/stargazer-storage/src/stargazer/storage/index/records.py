@@ -346,9 +346,7 @@ def _compile(description: object) -> Plan | None:
         case ("and" | "or" as operator, frozenset() as descriptions):
             found = list(filter(None, map(_compile, descriptions)))
             if operator == "or":
-                return (
-                    [leaves for plan in found for leaves in plan] if len(found) == len(descriptions) else None
-                )
+                return [item for plan in found for item in plan] if len(found) == len(descriptions) else None
             # an AND may leave a part to the condition itself: one of several branches, if there are others
             leaves = [leaf for part in found if len(part) == 1 for leaf in part[0]]
             return [leaves] if leaves else next(iter(found), None)
