@@ -234,7 +234,9 @@ def test_one_that_was_taken_back_cannot_be_changed(here, pinata):
         amend(here, record, {"build": "b"})
 
 
-def test_one_that_was_taken_back_on_another_machine_and_is_listed_still_cannot_be_changed(here, there, pinata):
+def test_one_that_was_taken_back_on_another_machine_and_is_listed_still_cannot_be_changed(
+    here, there, pinata
+):
     record = add(here, "a")
     pinata.set(stale_deleted=5)
     retract(here, record)
