@@ -353,9 +353,7 @@ def pull(
 
     def bring(record: IpFile) -> None:
         try:
-            store.read(
-                record.cid, lambda done, total: progress(record.name, done, total) if progress else None
-            )
+            store.read(record.cid, functools.partial(progress, record.name) if progress else None)
         except StargazerError as error:
             failed[record.cid] = error.explain()
 
