@@ -163,12 +163,14 @@ add(f"{name}-again")
 def test_who_opened_an_index_before_its_log_had_its_permissions_writes_it_all_the_same(shared):
     root, group = shared
     alice = start(OPEN, root, "alice", ALICE, group, 0o077)
-    assert alice.stdout is not None and alice.stdout.readline() == "1\n"
+    assert alice.stdout is not None
+    assert alice.stdout.readline() == "1\n"
     beside = [root / f"index.sqlite{suffix}" for suffix in ("-wal", "-shm")]
     for path in beside:
         path.chmod(0o644)  # as SQLite makes them, before it gives them the index's permissions
     bob = start(OPEN, root, "bob", BOB, group, 0o022)
-    assert bob.stdout is not None and bob.stdout.readline() == "1\n"
+    assert bob.stdout is not None
+    assert bob.stdout.readline() == "1\n"
     for path in beside:
         path.chmod(0o666)
     for process in (bob, alice):

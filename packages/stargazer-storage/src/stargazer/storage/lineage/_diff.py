@@ -220,9 +220,7 @@ def _fields(entry: Entry) -> dict[str, str]:
 
 
 def _made_by(step: Step) -> str:
-    if isinstance(step.document, Execution):
-        return step.document.task
-    return step.document.command if isinstance(step.document, Import) else "unknown"
+    return str(getattr(step.document, "task", "") or getattr(step.document, "command", "unknown"))
 
 
 def told(step: Step) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer.assets import StargazerError
@@ -79,14 +79,9 @@ def find_nearest(store: Store, call: Execution) -> Nearest | None:
 
 def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
     """What of the run key differs; the machine and where a tool comes from are no part of it."""
+    no_machine: dict[str, Any] = {"platform": "", "python": "", "image": ""}
     keyed = [
-        attrs.evolve(
-            side,
-            tools=[attrs.evolve(tool, source="") for tool in side.tools],
-            platform="",
-            python="",
-            image="",
-        )
+        attrs.evolve(side, tools=[attrs.evolve(tool, source="") for tool in side.tools], **no_machine)
         for side in (then, now)
     ]
     yield from between(*keyed)

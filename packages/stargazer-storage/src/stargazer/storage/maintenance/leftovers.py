@@ -190,11 +190,8 @@ def _is_running(pid: int) -> bool:
     """Whether a process is there, dead ones that nobody has waited for aside."""
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):
-        pass
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+    except (OSError, OverflowError):  # somebody else's, or a system without /proc
         return True
