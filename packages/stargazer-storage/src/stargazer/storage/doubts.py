@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from stargazer.assets import StorageError
@@ -17,7 +18,7 @@ from stargazer.storage.refusals import refused
 
 __all__ = ["doubt", "holds_files", "noticed"]
 
-_FOLDERS = ("objects", "ledger/own", "ledger/foreign")
+_LEDGER = ("ledger/own", "ledger/foreign")
 
 
 def doubt(root: Path, index: Index) -> str:
@@ -30,15 +31,17 @@ def doubt(root: Path, index: Index) -> str:
             return _lost(root) if holds_files(root) else ""
         with index.reading() as connection:
             return _lost(root) if _is_incomplete(root, connection) else ""
-    except StorageError as error:
-        return str(error)
     except OSError as error:
-        return str(refused(error, root))
+        return str(error if isinstance(error, StorageError) else refused(error, root))
 
 
-def holds_files(root: Path) -> bool:
-    """Whether there are objects or documents in a store; of many, the first few are looked at."""
-    return any(_holds(Objects(root, folder)) for folder in _FOLDERS)
+def holds_files(root: Path, folders: Sequence[str] = ("objects", *_LEDGER)) -> bool:
+    """Whether there are objects or documents in these folders of a store; of many, the first few are looked at."""
+    for folder in folders:
+        with contextlib.suppress(StorageError):
+            if any(isinstance(found, StoredObject) for found in Objects(root, folder).scan()):
+                return True
+    return False
 
 
 def noticed(root: Path, index: Index) -> str:
@@ -67,14 +70,8 @@ def _is_incomplete(root: Path, connection: sqlite3.Connection) -> bool:
     """Whether the index is marked, or nothing was ever registered in it and there is provenance."""
     mark = mark_of(connection)
     if mark == NEW and not connection.execute("SELECT 1 FROM docs LIMIT 1").fetchone():
-        return any(_holds(Objects(root, folder)) for folder in _FOLDERS[1:])
+        return holds_files(root, _LEDGER)
     return mark not in (NEW, CHECKED)
-
-
-def _holds(folder: Objects) -> bool:
-    with contextlib.suppress(StorageError):
-        return any(isinstance(found, StoredObject) for found in folder.scan())
-    return False
 
 
 def _lost(root: Path) -> str:

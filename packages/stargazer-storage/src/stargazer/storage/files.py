@@ -78,9 +78,8 @@ def sync_paths(paths: Sequence[str | os.PathLike[str]]) -> None:
             try:
                 _sync(fd)
             except OSError as error:
-                if (
-                    error.errno != errno.EINVAL
-                ):  # filesystems that cannot sync a folder keep its names in order
+                # filesystems that cannot sync a folder keep its names in order
+                if error.errno != errno.EINVAL:
                     raise
 
 

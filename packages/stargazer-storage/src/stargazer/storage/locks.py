@@ -216,7 +216,7 @@ def private_folder(work: Path, name: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def write_lock(path: str, timeout: float) -> Iterator[None]:
+def write_lock(path: str, timeout: float = 60.0) -> Iterator[None]:
     """Hold the lock file of the index at `path`, for which others are waited for `timeout` seconds.
 
     Raises:

@@ -319,17 +319,11 @@ def _parse(name: str, value: object, source: str) -> Any:
 
 @attrs.frozen
 class _Endpoint:
-    """Where tasks run in cloud mode.
+    """Where tasks run in cloud mode, and what says so."""
 
-    Attributes:
-        address: of the Flyte cluster, as it is written, without user and password.
-        origin: the file or variable that names it.
-        file: what Flyte is initialised from; None for an API key, and in a task's pod.
-    """
-
-    address: str
-    origin: str
-    file: Path | None = None
+    address: str  # of the Flyte cluster, as it is written, without user and password
+    origin: str  # the file or variable that names it
+    file: Path | None = None  # what Flyte is initialised from; None for an API key, and in a task's pod
 
 
 def _decide(

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import sqlite3
 import threading
 import time
@@ -35,9 +36,9 @@ _SETTINGS = (
 _UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
 _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
 _TIMEOUT = 60.0  # seconds to wait for others
-_SETTLING = 1.0  # seconds in which the files beside the database may not have their permissions yet
+_SETTLING = 5.0  # seconds in which the files beside the database may not have their permissions yet
 _LONGEST = 512  # bytes of a path that SQLite takes
-_ADDED = len(".new-0123456789abcdef-journal")  # what an index's name gets from us and SQLite while it is made
+_ADDED = len(".new-journal")  # what an index's name gets from us and SQLite while it is made
 
 _REASONS = {
     "SQLITE_FULL": REASONS[errno.ENOSPC],
@@ -111,16 +112,12 @@ class Engine(Storage):
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """The connection inside a write transaction, or inside a savepoint of the one this thread is in."""
         with self.reading() as connection, contextlib.ExitStack() as stack:
-            begin, commit, undo = (
-                "SAVEPOINT nested",
-                "RELEASE nested",
-                ["ROLLBACK TO nested", "RELEASE nested"],
-            )
             if self._transactions == 0:
                 stack.enter_context(self._locked())
-                connection = self._current()  # the file may have been replaced while we waited
-                begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
-            connection.execute(begin)
+                connection, commit, undo = self._begun(), "COMMIT", ["ROLLBACK"]
+            else:
+                connection.execute("SAVEPOINT nested")
+                commit, undo = "RELEASE nested", ["ROLLBACK TO nested", "RELEASE nested"]
             self._transactions += 1
             try:
                 yield connection
@@ -141,16 +138,9 @@ class Engine(Storage):
 
     def read(self, data: Any = None) -> NoReturn:
         """Not offered: tables read and write rows, never the whole database."""
-        raise NotImplementedError(
-            "an index is read and written by its tables: use search(), insert() and their like"
-        )
+        raise NotImplementedError("an index is read and written by its tables: search(), insert() and so on")
 
     write = read
-
-    def before_fork(self) -> None:
-        """Close the connection, unless the forking thread itself is in the middle of using it."""
-        if self._running == 0:
-            self._disconnect()
 
     def after_fork_in_child(self) -> None:
         """Begin anew; a child forked from inside an operation is refused rather than trusted."""
@@ -173,6 +163,22 @@ class Engine(Storage):
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
+
+    def _begun(self) -> sqlite3.Connection:
+        """The connection, in a write transaction; the file may have been replaced while we waited for our turn."""
+        began = time.monotonic()
+        while True:
+            connection = self._current()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return connection
+            except sqlite3.OperationalError as error:
+                # it was opened for reading alone, when the files beside the database were still their maker's alone
+                is_read_only = _kind(error) == "SQLITE_READONLY" and self._running == 1
+                if not is_read_only or not self._is_passing(error, time.monotonic() - began):
+                    raise
+            self._disconnect()
+            time.sleep(0.01)
 
     def _abandon(self) -> None:
         """Leave a file that was replaced, with the log of its last changes: SQLite would apply them to the new one."""
@@ -287,35 +293,27 @@ def _state(path: str) -> tuple[int, ...]:
 def _explain(path: str, error: sqlite3.Error | BadDocument) -> StorageError:
     """An error of SQLite, or of what was read, in the user's words."""
     kind = _kind(error)
-    cannot_open = kind == "SQLITE_CANTOPEN"
+    cannot_open, is_there = kind == "SQLITE_CANTOPEN", os.path.exists(path)
     is_read_only = getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY"
     is_writable = all(os.access(name, os.W_OK) for name in (path, os.path.dirname(path)))
     for is_damage, what in (
         (isinstance(error, BadDocument) or kind in _DAMAGE or _UNREADABLE.search(str(error)), str(error)),
         (is_read_only and is_writable, "its header says that it is for reading only"),
         (cannot_open and os.path.isdir(path), "it is a folder"),
-        (
-            cannot_open and os.path.islink(path) and not os.path.exists(path),
-            "it is a link that leads nowhere",
-        ),
+        (cannot_open and os.path.islink(path) and not is_there, "it is a link that leads nowhere"),
     ):
         if is_damage:
             return IndexDamaged(path, what)
-    if cannot_open and os.path.exists(path) and not os.access(path, os.R_OK):
+    if cannot_open and is_there and not os.access(path, os.R_OK):
         kind = "SQLITE_PERM"
-    if kind == "SQLITE_IOERR" and _is_full(path):  # even reading needs a little room, for the files beside it
-        kind = "SQLITE_FULL"
+    if (
+        kind == "SQLITE_IOERR"
+    ):  # even reading needs a little room, for the memory that processes share, of 32 KiB
+        with contextlib.suppress(OSError):
+            disk = shutil.disk_usage(os.path.dirname(path))
+            kind = "SQLITE_FULL" if disk.total > 0 and disk.free < 1 << 16 else kind
     meaning = _REASONS.get(kind, "SQLite refused what was asked")
     return StorageError(f"The index {path!r} failed ({error}): {meaning}.")
-
-
-def _is_full(path: str) -> bool:
-    """Whether the disk of an index has no room for the memory that processes share, of 32 KiB."""
-    try:
-        status = os.statvfs(os.path.dirname(path))
-    except OSError:
-        return False
-    return status.f_blocks > 0 and status.f_bavail * status.f_frsize < 1 << 16
 
 
 def _kind(error: BaseException) -> str:
@@ -336,7 +334,8 @@ _turn = threading.RLock()
 def _before_fork() -> None:
     _turn.acquire()
     for engine in _engines:
-        engine.before_fork()
+        if engine._running == 0:  # else the forking thread itself is in the middle of using it
+            engine._disconnect()
 
 
 def _after_fork_in_child() -> None:

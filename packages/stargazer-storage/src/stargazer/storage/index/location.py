@@ -91,26 +91,19 @@ def _name(root: Path) -> str:
 
 
 def _local_folders() -> Iterator[Path]:
-    for variable, rest in (
-        ("STARGAZER_HOME", ""),
-        ("XDG_CACHE_HOME", "stargazer"),
-        ("HOME", ".cache/stargazer"),
-    ):
-        value = os.environ.get(variable)
-        if value:
+    places = {"STARGAZER_HOME": "", "XDG_CACHE_HOME": "stargazer", "HOME": ".cache/stargazer"}
+    for variable, rest in places.items():
+        if value := os.environ.get(variable):
             yield Path(os.path.abspath(os.path.expanduser(value))) / rest
     yield Path(f"/var/tmp/stargazer-{os.getuid()}")
 
 
 def _is_ours(folder: Path) -> bool:
     """Whether a file can be made in a folder, there or to be made, that nobody but us has prepared."""
-    try:
+    if folder.parent == Path("/var/tmp") and os.path.lexists(folder):  # where anybody may make any name
         status = folder.lstat()
-    except OSError:
-        folder = next(above for above in folder.parents if above.exists())
-    else:
-        # in /var/tmp anybody may make any name
-        is_of_user = status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode)
-        if folder.parent == Path("/var/tmp") and not is_of_user:
+        if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
             return False
+    while not os.path.lexists(folder):
+        folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -40,7 +40,6 @@ _LONGEST = 512  # characters of an indexed string
 _LARGEST = 2**53  # beyond it integers and floats compare differently in Python and SQLite
 _MOST_VALUES = 10_000  # bound variables in one statement; SQLite's limit is 32,766
 _MOST_BRANCHES = 200  # of 500 in a compound SELECT
-_DEEPEST = 50
 _COUNTED = 1_000  # rows that are looked at to find which part of an AND is the rarest
 
 _PAGE = 1_000  # documents that are read at a time
@@ -338,17 +337,16 @@ def select_documents(connection: sqlite3.Connection, table: str, plan: Plan) -> 
     return " UNION ".join(selects), parameters
 
 
-def _compile(description: object, depth: int = 0) -> Plan | None:
+def _compile(description: object) -> Plan | None:
     match description:
         case ("==", tuple() as path, value):
             return _leaf(path, (value,))
         case ("one_of", tuple() as path, tuple() | frozenset() as values):
             return _leaf(path, tuple(values))
-        case ("and" | "or" as operator, frozenset() as descriptions) if depth < _DEEPEST:
-            parts = [_compile(part, depth + 1) for part in descriptions]
-            found = [part for part in parts if part]
+        case ("and" | "or" as operator, frozenset() as descriptions):
+            found = list(filter(None, map(_compile, descriptions)))
             if operator == "or":
-                return [leaves for part in found for leaves in part] if len(found) == len(parts) else None
+                return [item for plan in found for item in plan] if len(found) == len(descriptions) else None
             # an AND may leave a part to the condition itself: one of several branches, if there are others
             leaves = [leaf for part in found if len(part) == 1 for leaf in part[0]]
             return [leaves] if leaves else next(iter(found), None)

@@ -89,7 +89,6 @@ has lost what was known of them. It is incomplete until fsck has taken in the pr
 """
 
 _FAR = 100  # versions ahead: a larger number is no version
-_PATIENCE = 60.0  # seconds to wait for whoever writes an index
 
 LOG = "-wal"
 """What SQLite adds to the name of a database for its write-ahead log."""
@@ -162,9 +161,7 @@ def set_aside(path: Path, folder: Path) -> Path | None:
     with explained(f"The index {str(path)!r} cannot be moved aside"):
         if not is_there(path):
             return None
-        with write_lock(str(path), _PATIENCE):
-            if not is_there(path):
-                return None
+        with write_lock(str(path)):
             make_folder(folder, folder.parent)
             names = (f"{folder / path.name}-{number}" for number in itertools.count(1))
             aside = next(name for name in names if not os.path.lexists(name))

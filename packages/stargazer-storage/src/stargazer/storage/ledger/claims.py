@@ -127,11 +127,12 @@ def is_registered(index: Index, cid: str) -> bool:
     return bool(index.rows("SELECT 1 FROM documents WHERE cid = ?", cid))
 
 
+@attrs.frozen
 class Claims:
     """The records of an index, kept as the documents of a ledger say."""
 
-    def __init__(self, index: Index, ledger: Ledger):
-        self.index, self.ledger = index, ledger
+    index: Index
+    ledger: Ledger
 
     def on(self, record: str) -> list[str]:
         """The documents whose claim on a record stands, in a fixed order."""
