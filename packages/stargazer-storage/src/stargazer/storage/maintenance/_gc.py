@@ -143,7 +143,7 @@ def _idle(store: Store, cid: str) -> float:
     documents = [(store.ledger.folder(end) or store.ledger.own).path(end) for end in ends]
     try:
         return time.time() - max(path.lstat().st_ctime for path in [store.objects.path(cid), *documents])
-    except FileNotFoundError:
+    except OSError:
         return 0.0
 
 
