@@ -140,7 +140,8 @@ def alone(root: Path, tell: Tell = silent, *, wait: bool = True) -> Iterator[boo
             if not path.exists():
                 raise
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a store that we may only read can be checked
-    with open(fd, "rb"):
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, fd)
         try:
             is_ours = try_lock(fd)
         except OSError as error:
@@ -224,7 +225,8 @@ def write_lock(path: str, timeout: float = 60.0) -> Iterator[None]:
     """
     with explained(f"The index {path!r} cannot be written"):
         fd = open_shared(f"{path}.lock", os.path.dirname(path))
-    with open(fd, "rb"):
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, fd)
         deadline = time.monotonic() + timeout
         pause = 0.0002
         while not try_lock(fd):

@@ -182,10 +182,8 @@ def check_entries(entries: Iterable[BundleFile]) -> None:
     """
     for entry in entries:
         try:
-            pairs = {
-                **entry.keyvalues,
-                **dict.fromkeys(entry.links, "pending"),
-            }  # a CID that is not known yet
+            # for a CID that is not known yet stands some text
+            pairs = {**entry.keyvalues, **dict.fromkeys(entry.links, "pending")}
             as_stored(attrs.evolve(entry, keyvalues=pairs))
         except InvalidAssetError as error:
             raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None

@@ -178,8 +178,7 @@ def loads(data: bytes, title: str, schema: str) -> dict[str, Any]:
 
 def dumps(schema: str, body: Mapping[str, Any]) -> bytes:
     """A small file for people and programs, which `loads` reads."""
-    pairs = {"stargazer": schema, **body}
-    return (json.dumps(pairs, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps({"stargazer": schema, **body}, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def structure(kind: type[T], body: object, title: str, readers: Mapping[str, Reader]) -> T:
@@ -289,7 +288,7 @@ _ENVIRONMENT: Mapping[str, Reader] = {
     "tools": partial(_list, read=_text, most=10_000, what="up to 10,000 texts"),
 }
 _MANIFEST: Mapping[str, Reader] = {
-    "name": lambda value, _: check_name(value),
+    "name": _text,
     "description": partial(_text, pattern=_LINES),
     "mirrors": _MIRRORS,
     "files": _entries,
@@ -311,10 +310,8 @@ def _rules(manifest: Manifest, title: str, remote: bool) -> Rules:
     for number, entry in enumerate(manifest.files, 1):
         title, name, kind = f"entry {number} ({entry.name!r})", entry.name, entry.keyvalues.get("asset")
         count, both = len(entry.keyvalues) + len(entry.links), entry.keyvalues.keys() & entry.links.keys()
-        has_one, can_be_had = (
-            bool(entry.cid) != bool(entry.sums),
-            manifest.mirrors or entry.mirrors or entry.cid,
-        )
+        has_one = bool(entry.cid) != bool(entry.sums)
+        can_be_had = manifest.mirrors or entry.mirrors or entry.cid
         is_path = name in ("", ".", "..") or re.search(r"[/\\]", name)
         yield is_path, f"{title}: that is no file name: expected one without folders"
         yield times[name] > 1, f"bundle {manifest.name!r}: two entries are named {name!r}"

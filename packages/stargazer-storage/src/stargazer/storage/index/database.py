@@ -38,7 +38,7 @@ _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
 _TIMEOUT = 60.0  # seconds to wait for others
 _SETTLING = 5.0  # seconds in which the files beside the database may not have their permissions yet
 _LONGEST = 512  # bytes of a path that SQLite takes
-_ADDED = len(".new-journal")  # what an index's name gets from us and SQLite while it is made
+_ADDED = 29  # at most what an index's name gets from us and SQLite while it is made
 
 _REASONS = {
     "SQLITE_FULL": REASONS[errno.ENOSPC],

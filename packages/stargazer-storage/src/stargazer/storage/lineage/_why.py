@@ -83,11 +83,7 @@ def walk(*first: Step) -> Iterator[Step]:
 
 
 def executions_of(store: Store, files: Iterable[str | IpFile]) -> dict[str, Execution]:
-    """The executions in the lineages of files, by the CIDs of their documents.
-
-    Raises:
-        AssetNotFoundError: as for `why_each`.
-    """
+    """The executions in the lineages of files, by the CIDs of their documents; raises as `why_each` does."""
     documents = {step.provenance_cid: step.document for step in walk(*why_each(store, files))}
     return {cid: document for cid, document in documents.items() if isinstance(document, Execution)}
 

@@ -11,14 +11,14 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
+from stargazer.assets.provenance import Execution, Import, ToolUse
 from stargazer.storage.lineage._render import version_of
 from stargazer.storage.lineage._why import Step, walk
 from stargazer.storage.refusals import explained
@@ -130,6 +130,8 @@ def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterat
     place = ", ".join(filter(None, [execution.platform, python, execution.image]))
     commands = "\n".join(shlex.join(command) for command in execution.commands)
     people = [_person(execution.account)] if execution.account else []
+    sides = (execution.inputs, execution.outputs)
+    read, made = ([entry.cid for entry in side if entry.cid in files] for side in sides)
     yield from people
     yield {
         "@id": f"#{cid}",
@@ -138,8 +140,8 @@ def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterat
         "description": "\n".join(filter(None, [place, commands])) or execution.task,
         "identifier": cid,
         "instrument": _to(software["@id"]),
-        "object": _to(*_known(execution.inputs, files), *parameters),
-        "result": _to(*_known(execution.outputs, files)),
+        "object": _to(*(f"ipfs://{cid}" for cid in read), *parameters),
+        "result": _to(*(f"ipfs://{cid}" for cid in made)),
         "startTime": _time(execution.started),
         "endTime": _time(execution.finished),
         "actionStatus": "http://schema.org/CompletedActionStatus",
@@ -148,11 +150,6 @@ def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterat
     yield software
     yield from map(_tool, execution.tools)
     yield from parameters.values()
-
-
-def _known(entries: list[Entry], files: Mapping[str, Step]) -> Iterable[str]:
-    """Those files that are part of the crate, each once."""
-    return dict.fromkeys(f"ipfs://{entry.cid}" for entry in entries if entry.cid in files)
 
 
 def _software(execution: Execution) -> Entity:
@@ -190,8 +187,8 @@ def _person(account: str) -> Entity:
 
 
 def _to(*ids: str) -> list[Entity]:
-    """References to entities."""
-    return [{"@id": id} for id in ids]
+    """References to entities, each once."""
+    return [{"@id": id} for id in dict.fromkeys(ids)]
 
 
 def _time(text: str) -> str:

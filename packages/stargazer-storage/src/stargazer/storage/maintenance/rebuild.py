@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def difference(store: Store) -> str:
             cids = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
             if not cids <= store.ledger.cids():
                 return ""
-            with contextlib.closing(Index(folder / "index.sqlite")) as other:
+            with contextlib.closing(Index(Path(folder, "index.sqlite"))) as other:
                 Store(store.objects, other, store.ledger, Outbox(other)).replay(cids)
                 with other.reading() as rebuilt:
                     for name, sql in _FOLLOWS.items():
@@ -140,16 +141,12 @@ def difference(store: Store) -> str:
     return ""
 
 
-@contextlib.contextmanager
-def _scratch_folder(store: Store) -> Iterator[Path]:
+def _scratch_folder(store: Store) -> AbstractContextManager[str | Path]:
     """A folder in the store's `work`; elsewhere if that cannot be written, or is where no index can be."""
-    try:
-        work = store.objects.work
-        usable = network_filesystem(work) is None
-    except StorageError:
-        usable = False
-    with private_folder(work, "fsck") if usable else tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
+    with contextlib.suppress(StorageError):
+        if network_filesystem(store.objects.work) is None:
+            return private_folder(store.objects.work, "fsck")
+    return tempfile.TemporaryDirectory()
 
 
 def _row(row: tuple[Any, ...]) -> object:
