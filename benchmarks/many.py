@@ -56,7 +56,8 @@ def main() -> int:
             kept = (peak() - before) / count
             used = (time.process_time() - cpu) * 1000 / count
             print(
-                f"{count:,} trivial tasks {title}: {each:.2f} ms each (limit {limit}), CPU {used:.2f} ms, {kept:.2f} kB more memory each"
+                f"{count:,} trivial tasks {title}: {each:.2f} ms each (limit {limit}), CPU {used:.2f} ms, "
+                f"{kept:.2f} kB more memory each"
             )
             failed |= each > limit
     return int(failed)

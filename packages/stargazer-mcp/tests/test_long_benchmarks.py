@@ -23,6 +23,7 @@ COMMANDS = (
     "index.py --full",
     "ingest.py --rounds 4",
     "lineage.py",
+    "many.py 2000",
     "memo.py",
     "stale.py",
 )
