@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stargazer.assets.provenance import Entry, Execution, Supersession, ToolUse
-from stargazer.storage import Store, open_store, superseding
+from stargazer.storage import Store, open_store
+from stargazer.storage.ledger import memo
 from stargazer.storage.ledger.claims import edges_of
-from stargazer.storage.lineage import dependencies, stale
+from stargazer.storage.lineage import stale
 
 LIMIT = 1.0  # seconds
 SEARCH_LIMIT = 0.005
@@ -73,7 +74,7 @@ def fill(store: Store, executions: Iterator[tuple[str, Execution]]) -> None:
                 "INSERT INTO edges(cid, role, provenance_cid) VALUES(?, ?, ?)",
                 [(*edge, document) for edge in edges_of(execution)],
             )
-            dependencies.note(connection, document, execution)
+            memo.note(connection, document, execution)
 
 
 def median(action: Callable[[], object]) -> float:
@@ -114,7 +115,7 @@ def search(supersessions: int) -> bool:
             with store.index.transaction() as connection:
                 for n in range(number):
                     document = Supersession(record=str(n), cid=cid(str(n)), successor=str(n + 1))
-                    superseding.note(connection, cid(f"supersession {n}"), document)
+                    store.claims.take_effect(connection, cid(f"supersession {n}"), 1, document, own=True)
             seconds.append(median(lambda: store.query({"asset": "reference", "build": "9999"})))
     print(f"search for one of 10,000 records: {seconds[0] * 1000:.2f} ms; beside {supersessions:,} supersessions "
           f"{seconds[1] * 1000:.2f} ms")  # fmt: skip

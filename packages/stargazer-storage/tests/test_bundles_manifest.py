@@ -226,6 +226,15 @@ def test_a_lock_keeps_what_it_was_told(tmp_path: Path) -> None:
         lock.pin(attrs.evolve(PINNED, cid=CID.replace("reicy", "reidy")))
 
 
+def test_where_the_manifests_folder_is_gone_it_is_kept_in_the_store(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "gone" / "x.bundle.lock", tmp_path / "bundles" / "x.bundle.lock")
+
+    lock.pin(PINNED)
+
+    assert not lock.path.parent.exists()
+    assert lock.read() == {"x.fa": PINNED}
+
+
 def test_a_manifest_that_changed_since_it_was_locked_is_refused(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "x.bundle.lock")
     lock.pin(PINNED)

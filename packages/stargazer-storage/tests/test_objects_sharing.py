@@ -78,6 +78,7 @@ def start(code: str, root: Path, name: str, uid: int, group: int, umask: int) ->
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(root.parent)}
     return subprocess.Popen(
         [sys.executable, "-c", AS_USER + code, *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -149,12 +150,34 @@ def test_two_users_at_once_in_a_new_store(shared):
     assert run(check, root, "bob", BOB, group, 0o077) == "100\n"
 
 
-HOLD = """
-with store.index.transaction() as connection:
-    store.index.table("records").insert({"id": name})
-print("open", flush=True)
-sys.stdin.read()
+OPEN = """
+if name == "alice":
+    add(name)
+print(len(store.query({"asset": "qc_report"})), flush=True)
+sys.stdin.readline()
+add(f"{name}-again")
 """
+
+
+@needs_root
+def test_who_opened_an_index_before_its_log_had_its_permissions_writes_it_all_the_same(shared):
+    root, group = shared
+    alice = start(OPEN, root, "alice", ALICE, group, 0o077)
+    assert alice.stdout is not None
+    assert alice.stdout.readline() == "1\n"
+    beside = [root / f"index.sqlite{suffix}" for suffix in ("-wal", "-shm")]
+    for path in beside:
+        path.chmod(0o644)  # as SQLite makes them, before it gives them the index's permissions
+    bob = start(OPEN, root, "bob", BOB, group, 0o022)
+    assert bob.stdout is not None
+    assert bob.stdout.readline() == "1\n"
+    for path in beside:
+        path.chmod(0o666)
+    for process in (bob, alice):
+        _, err = process.communicate("\n", timeout=60)
+        assert process.returncode == 0, err
+
+
 KILLED = """
 with store.index.transaction() as connection:
     store.index.table("records").insert({"id": name})

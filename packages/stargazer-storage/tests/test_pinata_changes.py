@@ -234,6 +234,17 @@ def test_one_that_was_taken_back_cannot_be_changed(here, pinata):
         amend(here, record, {"build": "b"})
 
 
+def test_one_that_was_taken_back_on_another_machine_and_is_listed_still_cannot_be_changed(
+    here, there, pinata
+):
+    record = add(here, "a")
+    pinata.set(stale_deleted=5)
+    retract(here, record)
+
+    with pytest.raises(AssetNotFoundError):
+        amend(there, record, {"build": "b"})
+
+
 def test_nothing_private_becomes_public_because_it_was_changed(here, pinata):
     record = add(here, "a")
     pinata.stop()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from stargazer.assets import StorageError
+from stargazer.tasks.execution import slots
+from stargazer.tasks.execution.locks import try_flock
 from stargazer.tasks.execution.slots import Slots
 
 GIB = 1 << 30
@@ -109,6 +111,34 @@ def test_a_hundred_holders_of_one_slot_in_one_loop_take_turns(tmp_path):
     before = descriptors()
     assert asyncio.run(main()) == [1] * 100
     assert descriptors() <= before
+
+
+def test_those_who_wait_in_one_loop_do_not_look_at_the_slots(tmp_path, monkeypatch):
+    looks = 0
+
+    def counted(path: Path) -> int | None:
+        nonlocal looks
+        looks += 1
+        return try_flock(path)
+
+    monkeypatch.setattr(slots, "try_flock", counted)
+    pool = Slots(tmp_path, cores=1, memory=GIB)
+    waiting = asyncio.Event()
+
+    async def one(number: int) -> None:
+        async with pool.hold():
+            if number == 0:
+                waiting.set()
+                await asyncio.sleep(0.5)
+
+    async def main() -> int:
+        holders = [asyncio.create_task(one(0))]
+        await waiting.wait()
+        holders += [asyncio.create_task(one(number)) for number in range(1, 500)]
+        await asyncio.gather(*holders)
+        return looks
+
+    assert asyncio.run(main()) < 2_500  # where all poll, 500 tasks look up to 10,000 times
 
 
 def test_threads_with_their_own_event_loops_share_the_pool(tmp_path):

@@ -183,6 +183,13 @@ def test_a_failing_tool_is_an_error_that_puts_the_useful_line_first(session: Ses
     assert str(session.log) in lines[-1]
 
 
+def test_a_tool_can_say_which_line_is_useful(session: Session):
+    picky = Tool("py", (), useful_line=lambda said: f"picked from {len(said.splitlines())}")
+
+    with pytest.raises(ToolError, match=r"exit status 1: picked from 2"):
+        run(picky("-c", "import sys; sys.exit('a\\nb')"))
+
+
 def test_a_tool_killed_by_a_signal_is_named(session: Session):
     with pytest.raises(ToolError, match=r"py was killed by SIGKILL"):
         run(script("import os; os.kill(os.getpid(), 9)"))

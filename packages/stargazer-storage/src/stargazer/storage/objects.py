@@ -9,7 +9,6 @@ import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from attrs import field, frozen
@@ -24,7 +23,7 @@ from stargazer.storage.files import (
     sync_paths,
 )
 from stargazer.storage.locks import locked_folder
-from stargazer.storage.refusals import explained
+from stargazer.storage.refusals import failed
 
 __all__ = ["Objects", "StoredObject", "Stray", "shard_of"]
 
@@ -343,8 +342,12 @@ class Objects:
                 sync_paths([path.parent for path in missing])
         return folder
 
-    def _explained(self, what: str) -> AbstractContextManager[None]:
-        return explained(f"The store {os.fspath(self.root)!r} {what}")
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise failed(f"The store {os.fspath(self.root)!r} {what}", error) from error
 
 
 def shard_of(cid: str) -> str:

@@ -184,17 +184,16 @@ class Outbox:
         """A record is not in the account any more."""
         self._write("DELETE FROM remote WHERE record = ? AND public = ?", record, public)
 
-    def remote_id(self, record: str, public: bool) -> str:
-        """The file id of a record on one network; empty if it is not known to be there."""
-        rows = self._index.rows("SELECT file_id FROM remote WHERE record = ? AND public = ?", record, public)
-        return "".join(file_id for (file_id,) in rows)
+    def networks(self, record: str, *, wanted: bool = False) -> dict[bool, str]:
+        """The networks, public or not, on which a record is known to be, with the id of its file there.
 
-    def networks(self, record: str, *, wanted: bool = False) -> set[bool]:
-        """The networks, public or not, on which a record is known to be, or (if `wanted`) waits to be."""
-        sql = "SELECT public FROM remote WHERE record = ?1"
+        Args:
+            wanted: those too on which it waits to be.
+        """
+        sql = "SELECT public, file_id FROM remote WHERE record = ?1"
         if wanted:
-            sql += " UNION SELECT public FROM outbox WHERE wanted AND record = ?1"
-        return {bool(public) for (public,) in self._index.rows(sql, record)}
+            sql += " UNION SELECT public, '' FROM outbox WHERE wanted AND record = ?1"
+        return {bool(public): file_id for public, file_id in self._index.rows(sql, record)}
 
     def _write(self, sql: str, *values: object) -> None:
         with self._index.transaction() as connection:

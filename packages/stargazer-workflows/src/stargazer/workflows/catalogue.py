@@ -36,10 +36,11 @@ class Parameter:
     annotation: Any
     default: Any
     text: str = ""
+    required: bool = attrs.field(init=False)
+    """Whether it has no default."""
 
-    @property
-    def required(self) -> bool:
-        """Whether it has no default."""
+    @required.default
+    def _is_required(self) -> bool:
         return self.default is inspect.Parameter.empty
 
 
@@ -76,6 +77,7 @@ def entries(kind: Literal["task", "workflow"] | None = None, search: str = "") -
     ]
 
 
+@functools.cache
 def find_workflow(name: str) -> Entry:
     """The workflow of this name.
 

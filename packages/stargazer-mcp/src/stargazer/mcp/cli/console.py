@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KEY_VALUE", "SHOWN", "Parser", "Words", "count", "escaped", "explain", "fail", "fields_text",
            "forget_stdout", "human_size", "kept_traceback", "listing", "note", "option", "plain_warnings",
-           "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text", "say_more",
-           "settle_streams"]  # fmt: skip
+           "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text",
+           "refused_text", "say_more", "settle_streams"]  # fmt: skip
 
 WIDTH = 120
 """Characters of a line where no terminal says how wide it is."""
@@ -203,7 +203,7 @@ def explain(error: Exception) -> None:
     elif isinstance(error, StargazerError):
         fail(error.explain())
     elif isinstance(error, OSError):
-        fail(_refused(error))
+        fail(refused_text(error))
     else:
         fail(f"unexpected {type(error).__name__}: {error}{kept_traceback()}")
 
@@ -222,7 +222,7 @@ def _in_output(error: OSError) -> bool:
     return name in ("argparse", "stargazer.mcp.wire") or name.startswith("stargazer.mcp.cli")
 
 
-def _refused(error: OSError) -> str:
+def refused_text(error: OSError) -> str:
     """What the file system refuses, in the user's words."""
     from stargazer.assets import StargazerError
     from stargazer.storage import Settings, refused

@@ -150,10 +150,7 @@ class _Tasks:
                     Spinner("dots") if states["started"] else Text(*_state(states)),
                     Text(name),
                     Text(f"{states['finished'] + states['memo hit']}/{len(events)}"),
-                    Text(
-                        _doing([event.label for event in events if event.kind == "started"], states),
-                        style="dim",
-                    ),
+                    Text(_doing(events, states), style="dim"),
                     Text(f"{end - task.first:.1f} s"),
                 )
         return table
@@ -165,9 +162,9 @@ def _state(states: Counter[str]) -> tuple[str, str]:
     return next((colours[state] for state in colours if states[state]), ("ok", "green"))
 
 
-def _doing(labels: Iterable[str], states: Counter[str]) -> str:
-    shown = [escaped(label) for label in labels if label]
-    words = [", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")]
+def _doing(events: Iterable[Event], states: Counter[str]) -> str:
+    labels = [escaped(event.label) for event in events if event.kind == "started" and event.label]
+    words = [", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")]
     words += [f"{states['waiting']} waiting"] if states["waiting"] else []
     words += [f"{states['memo hit']} remembered"] if states["memo hit"] else []
     return "; ".join(filter(None, words))

@@ -15,10 +15,10 @@ from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
 from stargazer.assets import InvalidAssetError, StargazerError
 from stargazer.assets.addresses import hidden
-from stargazer.mcp.cli.console import kept_traceback
+from stargazer.mcp.cli.console import kept_traceback, refused_text
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.limits import error_text, refuse_large
-from stargazer.storage import Settings, get_client, refused
+from stargazer.storage import get_client
 
 from mcp.types import CallToolRequestParams, TextContent
 
@@ -57,7 +57,7 @@ def told() -> Iterator[None]:
     except ToolError:
         raise
     except OSError as error:
-        raise ToolError(str(refused(error, Settings.load().home))) from error
+        raise ToolError(refused_text(error)) from error
     except Exception as error:
         if os.environ.get("STARGAZER_DEBUG"):
             raise

@@ -182,10 +182,8 @@ def check_entries(entries: Iterable[BundleFile]) -> None:
     """
     for entry in entries:
         try:
-            pairs = {
-                **entry.keyvalues,
-                **dict.fromkeys(entry.links, "pending"),
-            }  # a CID that is not known yet
+            # for a CID that is not known yet stands some text
+            pairs = {**entry.keyvalues, **dict.fromkeys(entry.links, "pending")}
             as_stored(attrs.evolve(entry, keyvalues=pairs))
         except InvalidAssetError as error:
             raise InvalidAssetError(f"entry {entry.name!r}: {error}") from None
@@ -273,14 +271,14 @@ class _Fetch:
 
     def _present(self, cid: str) -> StoredObject | None:
         """The object, if it is here and sound; a damaged one is put out of the way."""
-        found = self.store.objects.stat(cid) if cid else None
-        try:
-            if found:
+        objects = self.store.objects
+        if cid and (found := objects.stat(cid)):
+            try:
                 self.store.verified.path(found)
-        except IntegrityError:
-            self.store.objects.quarantine(cid)
-            return None
-        return found
+                return found
+            except IntegrityError:
+                objects.quarantine(cid)
+        return None
 
     def _make(self, entry: BundleFile, maker: Maker) -> StoredObject:
         """The object of an entry of a built-in bundle; all its files are made when the first is asked for."""

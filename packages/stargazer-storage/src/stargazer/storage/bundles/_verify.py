@@ -79,18 +79,18 @@ def _size_of_copy(entry: BundleFile, bundle: Bundle) -> int:
         raise FileNotFoundError(
             f"no file {str(paths[0])!r}" if paths else "no mirror is a file beside the manifest"
         )
-    size, title = path.stat().st_size, repr(str(path))
+    size, title = path.stat().st_size, f"{str(path)!r}: "
     if not path.is_file():
-        raise StorageError(f"{title}: not a regular file")
-    _check_size(entry, size)
+        raise StorageError(f"{title}not a regular file")
+    _check_size(entry, size, title)
     with open(path, "rb") as file:
         hasher = SumHasher(file.fileno(), entry.sums)
         found = compute_cid_like(path, entry.cid) if entry.cid else hasher.finish(size)
     if found != (wanted := entry.cid or entry.sums):
-        raise IntegrityError(f"{title}: its bytes hash to {found}, expected {wanted}")
+        raise IntegrityError(f"{title}its bytes hash to {found}, expected {wanted}")
     return size
 
 
-def _check_size(entry: BundleFile, size: int) -> None:
+def _check_size(entry: BundleFile, size: int, title: str = "") -> None:
     if entry.keyvalues and size != entry.size:
-        raise IntegrityError(f"{size:,} bytes, the manifest says {entry.size:,}")
+        raise IntegrityError(f"{title}{size:,} bytes, the manifest says {entry.size:,}")

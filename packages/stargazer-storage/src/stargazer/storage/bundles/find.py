@@ -85,21 +85,16 @@ class Lock:
             FormatError: the file is no lock.
             StorageError: it cannot be read.
         """
-        title, below = f"the lock {str(self.path)!r}", Lock(self.fallback).read() if self.fallback else {}
-        try:
-            files = loads(_read(self.path), title, LOCK_SCHEMA).get("files")
-        except FileNotFoundError:
-            return below
-        except OSError as error:
-            raise failed(f"{title} cannot be read", error) from error
+        title, pinned = f"the lock {str(self.path)!r}", Lock(self.fallback).read() if self.fallback else {}
+        with explained(f"{title} cannot be read"):
+            files = loads(_read(self.path), title, LOCK_SCHEMA).get("files") if self.path.exists() else {}
         if not isinstance(files, dict):
             raise FormatError(f"{title}: expected an object of files, got {files!r:.100}")
-        pinned = {}
         for name, item in files.items():
             body = {"name": name, "keyvalues": {}, **(item if isinstance(item, dict) else {})}
             pinned[name] = structure(BundleFile, body, f"{title}: {name!r:.100}", ENTRY)
         refuse((not item.cid, f"{title}: {name!r:.100} has no cid") for name, item in pinned.items())
-        return below | pinned
+        return pinned
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The manifest with the CIDs that are pinned.

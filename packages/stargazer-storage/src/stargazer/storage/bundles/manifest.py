@@ -16,7 +16,7 @@ from attrs import NOTHING, AttrsInstance, asdict, field, fields, frozen
 from stargazer.assets import MAX_KEYVALUES, FormatError, record_id
 from stargazer.assets.addresses import without_secrets
 from stargazer.assets.provenance import Execution
-from stargazer.storage.cid import normal
+from stargazer.storage.cid import is_cid, normal
 
 __all__ = ["ENTRY", "LARGEST", "SUFFIX", "BundleFile", "Environment", "Manifest", "Rules", "check_name",
            "differences", "dump", "dumps", "environment_here", "fill", "is_url", "loads", "parse", "refuse",
@@ -31,12 +31,13 @@ MOST_FILES = 100_000
 LARGEST_FILE = 1 << 50  # bytes: beyond this a size is a mistake
 _PACKAGE = r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*"
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*"
+_LINES = _LINE.replace(r"\x00-\x1f", r"\x00-\x09\x0b-\x1f")
+_TEXT = "text of valid Unicode without control characters"
 _FIELD = re.compile(r"\{[^{}]*\}")
 _SECRET = re.compile(
-    r"token|signature|^sig$|secret|passw|^pwd|credential|api[_-]?key|access[_-]?key|^key$|^auth|jwt|session|"
-    r"^x-(amz|goog|ms)-",
-    re.IGNORECASE,
+    r"(?i)token|signature|^sig$|secret|passw|^pwd|credential|api[_-]?key|access[_-]?key|^key$|^auth|jwt|session|"
+    r"^x-(amz|goog|ms)-"
 )
 
 T = TypeVar("T", bound=AttrsInstance)
@@ -177,8 +178,7 @@ def loads(data: bytes, title: str, schema: str) -> dict[str, Any]:
 
 def dumps(schema: str, body: Mapping[str, Any]) -> bytes:
     """A small file for people and programs, which `loads` reads."""
-    pairs = {"stargazer": schema, **body}
-    return (json.dumps(pairs, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps({"stargazer": schema, **body}, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def structure(kind: type[T], body: object, title: str, readers: Mapping[str, Reader]) -> T:
@@ -224,11 +224,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # the values of a manifest
 
 
-def _text(value: object, title: str, *, most: int = 10_000, lines: bool = False) -> str:
-    if not isinstance(value, str):
-        raise FormatError(f"{title} is {value!r:.100}, expected text")
-    if _CONTROL.search(value.replace("\n", " ") if lines else value):
-        raise FormatError(f"{title} is {value!r:.100}, which has control characters or is not valid Unicode")
+def _text(
+    value: object, title: str, *, pattern: str = _LINE, expected: str = _TEXT, most: int = 10_000
+) -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise FormatError(f"{title} is {value!r:.100}, expected {expected}")
     if len(value.encode()) > most:
         raise FormatError(f"{title} is longer than {most} bytes: {value!r:.100}")
     return value
@@ -243,15 +243,9 @@ def _size(value: object, title: str) -> int:
 def _cid(value: object, title: str) -> str:
     text = _text(value, title, most=200)
     try:
-        return normal(text)
+        return text if is_cid(text) else normal(text)
     except FormatError as error:
         raise FormatError(f"{title}: {text!r:.100} is not a CID: {error}") from None
-
-
-def _matching(value: object, title: str, *, pattern: str, expected: str) -> str:
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise FormatError(f"{title} is {value!r:.100}, expected {expected}")
-    return value
 
 
 def _pairs(value: object, title: str) -> dict[str, str]:
@@ -280,13 +274,13 @@ ENTRY: Mapping[str, Reader] = {
     "name": partial(_text, most=255),  # bytes, as file systems have it
     "size": _size,
     "cid": _cid,
-    "sha256": partial(_matching, pattern="[0-9a-fA-F]{64}", expected="64 hexadecimal digits"),
-    "md5": partial(_matching, pattern="[0-9a-fA-F]{32}", expected="32 hexadecimal digits"),
+    "sha256": partial(_text, pattern="[0-9a-fA-F]{64}", expected="64 hexadecimal digits"),
+    "md5": partial(_text, pattern="[0-9a-fA-F]{32}", expected="32 hexadecimal digits"),
     "keyvalues": _pairs,
     "mirrors": _MIRRORS,
     "links": _pairs,
 }
-_PACKAGES = partial(_matching, pattern=_PACKAGE, expected="a package: name==version")
+_PACKAGES = partial(_text, pattern=_PACKAGE, expected="a package: name==version")
 _ENVIRONMENT: Mapping[str, Reader] = {
     "python": _text,
     "platform": _text,
@@ -294,8 +288,8 @@ _ENVIRONMENT: Mapping[str, Reader] = {
     "tools": partial(_list, read=_text, most=10_000, what="up to 10,000 texts"),
 }
 _MANIFEST: Mapping[str, Reader] = {
-    "name": lambda value, _: check_name(value),
-    "description": partial(_text, lines=True),
+    "name": _text,
+    "description": partial(_text, pattern=_LINES),
     "mirrors": _MIRRORS,
     "files": _entries,
     "provenance": partial(_list, read=_cid, most=MOST_FILES, what="up to 100,000 CIDs"),
@@ -316,10 +310,8 @@ def _rules(manifest: Manifest, title: str, remote: bool) -> Rules:
     for number, entry in enumerate(manifest.files, 1):
         title, name, kind = f"entry {number} ({entry.name!r})", entry.name, entry.keyvalues.get("asset")
         count, both = len(entry.keyvalues) + len(entry.links), entry.keyvalues.keys() & entry.links.keys()
-        has_one, can_be_had = (
-            bool(entry.cid) != bool(entry.sums),
-            manifest.mirrors or entry.mirrors or entry.cid,
-        )
+        has_one = bool(entry.cid) != bool(entry.sums)
+        can_be_had = manifest.mirrors or entry.mirrors or entry.cid
         is_path = name in ("", ".", "..") or re.search(r"[/\\]", name)
         yield is_path, f"{title}: that is no file name: expected one without folders"
         yield times[name] > 1, f"bundle {manifest.name!r}: two entries are named {name!r}"

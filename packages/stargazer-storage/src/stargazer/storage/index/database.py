@@ -36,7 +36,7 @@ _SETTINGS = (
 _UNWRITABLE = {"SQLITE_CANTOPEN", "SQLITE_READONLY"}
 _PASSING = {"SQLITE_BUSY", "SQLITE_PROTOCOL", "SQLITE_LOCKED"}
 _TIMEOUT = 60.0  # seconds to wait for others
-_SETTLING = 1.0  # seconds in which the files beside the database may not have their permissions yet
+_SETTLING = 5.0  # seconds in which the files beside the database may not have their permissions yet
 _LONGEST = 512  # bytes of a path that SQLite takes
 _ADDED = 29  # at most what an index's name gets from us and SQLite while it is made
 
@@ -112,12 +112,12 @@ class Engine(Storage):
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """The connection inside a write transaction, or inside a savepoint of the one this thread is in."""
         with self.reading() as connection, contextlib.ExitStack() as stack:
-            begin, commit, undo = "SAVEPOINT inner", "RELEASE inner", ["ROLLBACK TO inner", "RELEASE inner"]
             if self._transactions == 0:
                 stack.enter_context(self._locked())
-                connection = self._current()  # the file may have been replaced while we waited
-                begin, commit, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
-            connection.execute(begin)
+                connection, commit, undo = self._begun(), "COMMIT", ["ROLLBACK"]
+            else:
+                connection.execute("SAVEPOINT nested")
+                commit, undo = "RELEASE nested", ["ROLLBACK TO nested", "RELEASE nested"]
             self._transactions += 1
             try:
                 yield connection
@@ -163,6 +163,22 @@ class Engine(Storage):
         if self._connection is None:
             self._connection = self._connect()
         return self._connection
+
+    def _begun(self) -> sqlite3.Connection:
+        """The connection, in a write transaction; the file may have been replaced while we waited for our turn."""
+        began = time.monotonic()
+        while True:
+            connection = self._current()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return connection
+            except sqlite3.OperationalError as error:
+                # it was opened for reading alone, when the files beside the database were still their maker's alone
+                is_read_only = _kind(error) == "SQLITE_READONLY" and self._running == 1
+                if not is_read_only or not self._is_passing(error, time.monotonic() - began):
+                    raise
+            self._disconnect()
+            time.sleep(0.01)
 
     def _abandon(self) -> None:
         """Leave a file that was replaced, with the log of its last changes: SQLite would apply them to the new one."""

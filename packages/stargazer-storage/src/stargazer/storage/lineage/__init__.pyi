@@ -2,14 +2,13 @@ from ._contents import contents
 from ._diff import between, diff, difference_as_json, render_difference
 from ._render import render
 from ._stale import Stale, stale
-from ._why import Other, Step, as_json, executions_of, why
+from ._why import Step, as_json, executions_of, why
 from .graph import as_dot, as_mermaid
 from .nearest import Nearest, find_nearest, then_and_now
 from .rocrate import as_rocrate, write_rocrate
 
 __all__ = [
     "Nearest",
-    "Other",
     "Stale",
     "Step",
     "as_dot",

@@ -6,22 +6,20 @@ import collections
 import gzip
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from stargazer.assets import StargazerError
 from stargazer.assets.provenance import Entry
 from stargazer.storage.lineage._render import one_line
 from stargazer.storage.store import Store
 
-__all__ = ["ENTRY_POINT_GROUP", "Reader", "contents", "plain"]
+__all__ = ["ENTRY_POINT_GROUP", "contents", "plain"]
 
 ENTRY_POINT_GROUP = "stargazer.differences"
 """Functions `(a: Path, b: Path) -> list[str]` by type of asset: what differs in two files, one line each."""
-
-Reader: TypeAlias = Callable[[Path, Path], list[str]]
 
 _LINES = 2_000_000  # lines compared: a summary is not worth more
 _SHOWN = 5  # examples

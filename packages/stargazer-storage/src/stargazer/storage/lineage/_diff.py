@@ -125,13 +125,11 @@ def between(a: Execution, b: Execution) -> Iterator[Divergence]:
             yield Divergence("platform", name, getattr(a, name), getattr(b, name))
 
 
-def _unequal(
-    kind: Kind, a: Mapping[str, str], b: Mapping[str, str], suffix: str = ""
-) -> Iterator[Divergence]:
+def _unequal(kind: Kind, a: Mapping[str, str], b: Mapping[str, str], of: str = "") -> Iterator[Divergence]:
     for name in sorted({*a, *b}):
         values = a.get(name, ""), b.get(name, "")
         if values[0] != values[1]:
-            yield Divergence(kind, f"{name}{suffix}", *values)
+            yield Divergence(kind, f"{name} of {of}" if of else name, *values)
 
 
 def _parted(here: Step, there: Step) -> tuple[list[Divergence], list[tuple[Step, Step]]]:
@@ -176,8 +174,7 @@ def inputs_between(a: list[Step], b: list[Step]) -> tuple[list[Divergence], list
             if one.entry.cid != other.entry.cid:
                 deeper.append((one, other))
             else:
-                fields = _fields(one.entry), _fields(other.entry)
-                found += _unequal("metadata", *fields, suffix=f" of {one.entry.role}")
+                found += _unequal("metadata", _fields(one.entry), _fields(other.entry), one.entry.role)
         alone += [Divergence("input", name, told(step), "", cids=(step.entry.cid, "")) for step in left]
         alone += [Divergence("input", name, "", told(step), cids=("", step.entry.cid)) for step in right]
     found += alone
@@ -220,9 +217,7 @@ def _fields(entry: Entry) -> dict[str, str]:
 
 
 def _made_by(step: Step) -> str:
-    if isinstance(step.document, Execution):
-        return step.document.task
-    return step.document.command if isinstance(step.document, Import) else "unknown"
+    return str(getattr(step.document, "task", "") or getattr(step.document, "command", "unknown"))
 
 
 def told(step: Step) -> str:

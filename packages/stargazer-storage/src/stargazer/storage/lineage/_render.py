@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from stargazer.assets import provenance
-from stargazer.storage.lineage._why import Other, Step
+from stargazer.storage.lineage._why import Step
 
 __all__ = ["labels", "one_line", "render", "title", "version_of"]
 
@@ -65,10 +65,8 @@ def _lines(step: Step, again: bool) -> Iterator[str]:
         yield f"  {_other(other, step)}: stargazer why {other.provenance_cid}"
 
 
-def _by(
-    document: provenance.Import | provenance.Amendment | provenance.Retraction | provenance.Supersession,
-) -> str:
-    return f"by {document.account} at {document.at[:19]}"
+def _by(document: provenance.Document) -> str:
+    return f"by {document.account} at {getattr(document, 'at', '')[:19]}"
 
 
 def _imported(document: provenance.Import, entry: provenance.Entry) -> str:
@@ -81,13 +79,14 @@ def _again(document: provenance.Document | None, times: list[str]) -> str:
     return f"{done} again {count} at {times[-1][:19]}"
 
 
-def _other(other: Other, step: Step) -> str:
+def _other(other: Step, step: Step) -> str:
     """One line about what else made a file: how it differs from what is shown in full."""
     document = other.document
     again = f", {_again(document, other.again)}" if other.again else ""
     if isinstance(document, provenance.Import):
-        fields = " ".join(["", "as", *_fields(other.made)]) if _fields(other.made) else ""
-        return f"also {_imported(document, other.made)}{fields}{again}"
+        fields = " ".join(["", "as", *_fields(other.entry)]) if _fields(other.entry) else ""
+        return f"also {_imported(document, other.entry)}{fields}{again}"
+    assert isinstance(document, provenance.Execution)
     tools = ", ".join(f"{tool.name} {tool.version}" for tool in document.tools)
     made = f"{'handed on' if other.handed_on else 'also made'} by {document.task}{f' ({tools})' if tools else ''}"
     shown = step.document.inputs if isinstance(step.document, provenance.Execution) else []

@@ -5,16 +5,13 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import attrs
 from stargazer.assets import AssetNotFoundError
 from stargazer.storage.cid import is_cid
 from stargazer.storage.ledger.memo import is_execution
-
-if TYPE_CHECKING:
-    from stargazer.storage.index.records import Index
-    from stargazer.storage.store import Store
+from stargazer.storage.store import Store
 
 __all__ = ["Run", "Stale", "stale"]
 
@@ -82,7 +79,7 @@ def stale(store: Store, what: str) -> Stale:
 
     Files are told apart by their bytes: where two executions made the same ones, what read them depends on both.
     """
-    what, seeds, values = _seeds(store.index, what)
+    what, seeds, values = _seeds(store, what)
     rows = store.index.rows(_WALK.format(seeds=seeds), *values)
     runs = []
     for (at, document, task), of_run in itertools.groupby(rows, key=lambda row: row[:3]):
@@ -92,20 +89,24 @@ def stale(store: Store, what: str) -> Stale:
     return Stale(what=what, runs=runs)
 
 
-def _seeds(index: Index, what: str) -> tuple[str, str, tuple[str, ...]]:
+def _seeds(store: Store, what: str) -> tuple[str, str, tuple[str, ...]]:
     """What is meant, spelled in full, and SQL for the executions to begin with, with its values."""
+    rows = store.index.rows
     if is_cid(what):
-        if is_execution(index, what):
+        if is_execution(store.index, what):
             return what, "SELECT number FROM runs WHERE document = ?", (what,)
-        if not index.rows("SELECT 1 FROM edges WHERE cid = ? LIMIT 1", what):
-            raise AssetNotFoundError(f"nothing is known of {what!r}: see `stargazer query`")
-        readers = "SELECT run FROM reads JOIN files ON files.number = reads.file WHERE cid = ?"
-        return what, readers, (what,)
-    tools = sorted(index.rows("SELECT DISTINCT name, version FROM tools"))
+        if rows("SELECT 1 FROM edges WHERE cid = ? LIMIT 1", what):
+            return (
+                what,
+                "SELECT run FROM reads JOIN files ON files.number = reads.file WHERE cid = ?",
+                (what,),
+            )
+        raise AssetNotFoundError(f"nothing is known of {what!r}: see `stargazer query`")
+    tools = sorted(rows("SELECT DISTINCT name, version FROM tools"))
     name, _, version = what.rpartition("@")
     if (name, version) in tools:
         return what, "SELECT run FROM tools WHERE name = ? AND version = ?", (name, version)
-    names = [task for (task,) in index.rows("SELECT DISTINCT task FROM runs")]
+    names = [task for (task,) in rows("SELECT DISTINCT task FROM runs")]
     tasks = [task for task in names if what in (task, _last_name(task))]
     if len(tasks) == 1:
         return tasks[0], "SELECT number FROM runs WHERE task = ?", (tasks[0],)

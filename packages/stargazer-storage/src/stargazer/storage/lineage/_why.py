@@ -11,34 +11,11 @@ from typing import Any
 import attrs
 from stargazer.assets import AssetNotFoundError, IpFile, StargazerError, provenance
 from stargazer.assets.provenance import Document, Entry, Execution, Import
+from stargazer.storage.additions import without_provenance
 from stargazer.storage.cid import is_cid
 from stargazer.storage.store import Store
 
-__all__ = ["Other", "Step", "as_json", "executions_of", "walk", "why", "why_each"]
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Other:
-    """Another document that names a file of a lineage as its output.
-
-    Attributes:
-        provenance_cid: of the document.
-        document: an execution or an import.
-        made: the file as the document names it.
-        handed_on: it did not make the file, which is among its inputs.
-        again: when the same was done again, ISO 8601 in UTC, oldest first.
-    """
-
-    provenance_cid: str
-    document: Execution | Import
-    made: Entry
-    handed_on: bool = False
-    again: list[str] = attrs.field(factory=list)
-
-    @property
-    def started(self) -> str:
-        """When it was done, ISO 8601 in UTC."""
-        return self.document.started if isinstance(self.document, Execution) else self.document.at
+__all__ = ["Step", "as_json", "executions_of", "walk", "why", "why_each"]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -48,20 +25,27 @@ class Step:
     Attributes:
         entry: the file.
         made_as: the role of the file among the results of what made it.
+        handed_on: it is also among what that read.
         provenance_cid: the document that says how it was made; empty when none can be read.
         document: that document.
         again: when the same was done again with the same outcome, ISO 8601 in UTC, oldest first.
-        others: what else made the same bytes, or handed them on.
+        others: what else made the same bytes, or handed them on; without what that read.
         inputs: a step for each file that the execution read; the same file in the same role is the same object.
     """
 
     entry: Entry
     made_as: str = ""
+    handed_on: bool = False
     provenance_cid: str = ""
     document: Document | None = None
     again: list[str] = attrs.field(factory=list)
-    others: list[Other] = attrs.field(factory=list)
+    others: list[Step] = attrs.field(factory=list)
     inputs: list[Step] = attrs.field(factory=list, repr=False)
+
+    @property
+    def at(self) -> str:
+        """When that was done, ISO 8601 in UTC; empty if it is not known."""
+        return str(getattr(self.document, "started" if isinstance(self.document, Execution) else "at", ""))
 
 
 def why(store: Store, cid: str) -> Step:
@@ -99,11 +83,7 @@ def walk(*first: Step) -> Iterator[Step]:
 
 
 def executions_of(store: Store, files: Iterable[str | IpFile]) -> dict[str, Execution]:
-    """The executions in the lineages of files, by the CIDs of their documents.
-
-    Raises:
-        AssetNotFoundError: as for `why_each`.
-    """
+    """The executions in the lineages of files, by the CIDs of their documents; raises as `why_each` does."""
     documents = {step.provenance_cid: step.document for step in walk(*why_each(store, files))}
     return {cid: document for cid, document in documents.items() if isinstance(document, Execution)}
 
@@ -125,7 +105,7 @@ def as_json(step: Step) -> dict[str, Any]:
                 {
                     "cid": other.provenance_cid,
                     "task": getattr(other.document, "task", ""),
-                    "started": other.started,
+                    "started": other.at,
                     "again": other.again,
                 }
                 for other in here.others
@@ -180,27 +160,24 @@ class _Known:
         if key in self.steps:
             return self.steps[key]
         named = list(dict.fromkeys(filter(None, [entry.provenance_cid, *self.store.documents(entry.cid)])))
-        makers = [other for cid in named if (other := self.read(cid).maker_of(entry))]
-        makers.sort(key=lambda other: (other.handed_on, other.provenance_cid != entry.provenance_cid))
-        groups: dict[Hashable, Other] = {}
-        for other in makers:
-            done = self.read(other.provenance_cid).done or (other.made.origin, _pairs(other.made))
-            same = groups.setdefault(done, other)
-            if same is not other:
-                same.again.append(other.started)
-        for other in makers:
-            other.again.sort()
+        makers = [made for cid in named if (made := self.read(cid).maker_of(entry))]
+        makers.sort(key=lambda made: (made.handed_on, made.provenance_cid != entry.provenance_cid))
+        groups: dict[Hashable, Step] = {}
+        for made in makers:
+            done = self.read(made.provenance_cid).done or (made.entry.origin, _pairs(made.entry))
+            same = groups.setdefault(done, made)
+            if same is not made:
+                same.again.append(made.at)
+        for made in makers:
+            made.again.sort()
         if not makers:
             return self.steps.setdefault(key, Step(entry=entry, provenance_cid=named[0] if named else ""))
         first, *others = groups.values()
-        read = self.read(first.provenance_cid).made_by  # the same bytes, before a step that changed none
-        self.steps[key] = Step(
-            entry=attrs.evolve(first.made, role=entry.role),
-            made_as=first.made.role,
-            provenance_cid=first.provenance_cid,
-            document=first.document,
-            again=first.again,
-            others=[other for other in others if (entry.cid, other.provenance_cid) not in read],
+        before = self.read(first.provenance_cid).made_by  # the same bytes, before a step that changed none
+        self.steps[key] = attrs.evolve(
+            first,
+            entry=attrs.evolve(first.entry, role=entry.role),
+            others=[other for other in others if (entry.cid, other.provenance_cid) not in before],
         )
         return self.steps[key]
 
@@ -237,19 +214,23 @@ class _Read:
             for entry in document.outputs if isinstance(document, Execution) else document.files:
                 self.outputs.setdefault(entry.cid, []).append(entry)
 
-    def maker_of(self, file: Entry) -> Other | None:
-        """What the document says of a file that it registered: of this meaning, if the bytes have several."""
-        if file.cid not in self.outputs or not isinstance(self.document, Execution | Import):
+    def maker_of(self, file: Entry) -> Step | None:
+        """The step that the document tells of a file: of this meaning, if the bytes have several."""
+        if file.cid not in self.outputs:
             return None
         found = self.outputs[file.cid]
         made = next((entry for entry in found if entry.keyvalues == file.keyvalues), found[0])
-        handed_on = (made.cid, _pairs(made)) in self.read
-        return Other(provenance_cid=self.cid, document=self.document, made=made, handed_on=handed_on)
+        return Step(
+            entry=made,
+            made_as=made.role,
+            handed_on=(made.cid, _pairs(made)) in self.read,
+            provenance_cid=self.cid,
+            document=self.document,
+        )
 
 
 def _entry_of(record: IpFile) -> Entry:
-    pairs = dict(record.keyvalues)
-    made_by = pairs.pop("provenance_cid", "")
+    made_by, pairs = record.keyvalues.get("provenance_cid", ""), without_provenance(record.keyvalues)
     return Entry(cid=record.cid, keyvalues=pairs, name=record.name, size=record.size, provenance_cid=made_by)
 
 

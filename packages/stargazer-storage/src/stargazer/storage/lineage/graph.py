@@ -29,11 +29,8 @@ def as_dot(step: Step) -> str:
         "file": "shape=box, style=rounded",
         "imported": 'shape=cylinder, style=filled, fillcolor="#f4ead2"',
     }
-    lines = [
-        "digraph lineage {",
-        "  rankdir=LR;",
-        '  node [fontname="Helvetica"]; edge [fontname="Helvetica"];',
-    ]
+    font = 'fontname="Helvetica"'
+    lines = ["digraph lineage {", "  rankdir=LR;", f"  node [{font}]; edge [{font}];"]
     for key, (kind, cid, words) in nodes.items():
         lines.append(f"  {key} [label={_quoted(words)}, tooltip={_quoted([cid])}, {shapes[kind]}];")
     for begin, end, role in edges:

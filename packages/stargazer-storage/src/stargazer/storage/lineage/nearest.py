@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import attrs
 from stargazer.assets import StargazerError
@@ -14,9 +14,7 @@ from stargazer.storage.ledger.memo import executions
 from stargazer.storage.lineage._diff import Divergence, between, changed, inputs_between, told
 from stargazer.storage.lineage._render import one_line
 from stargazer.storage.lineage._why import Step
-
-if TYPE_CHECKING:
-    from stargazer.storage.store import Store
+from stargazer.storage.store import Store
 
 __all__ = ["Nearest", "find_nearest", "then_and_now"]
 
@@ -79,14 +77,9 @@ def find_nearest(store: Store, call: Execution) -> Nearest | None:
 
 def _differing(then: Execution, now: Execution) -> Iterator[Divergence]:
     """What of the run key differs; the machine and where a tool comes from are no part of it."""
+    no_machine: dict[str, Any] = {"platform": "", "python": "", "image": ""}
     keyed = [
-        attrs.evolve(
-            side,
-            tools=[attrs.evolve(tool, source="") for tool in side.tools],
-            platform="",
-            python="",
-            image="",
-        )
+        attrs.evolve(side, tools=[attrs.evolve(tool, source="") for tool in side.tools], **no_machine)
         for side in (then, now)
     ]
     yield from between(*keyed)

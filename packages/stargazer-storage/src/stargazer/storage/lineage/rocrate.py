@@ -13,14 +13,15 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from stargazer.assets import StorageError
-from stargazer.assets.provenance import Entry, Execution, Import, ToolUse
+from stargazer.assets.provenance import Execution, Import, ToolUse
 from stargazer.storage.lineage._render import version_of
 from stargazer.storage.lineage._why import Step, walk
+from stargazer.storage.refusals import explained
 
 __all__ = ["METADATA", "as_rocrate", "write_rocrate"]
 
@@ -53,35 +54,35 @@ def as_rocrate(step: Step) -> Entity:
         files.setdefault(here.entry.cid, here)
         if isinstance(here.document, Execution):
             executions.setdefault(here.provenance_cid, here.document)
-    entities: dict[str, Entity] = {}
-    for file in files.values():
-        entities |= {entity["@id"]: entity for entity in _file(file)}
-    for cid, execution in sorted(executions.items(), key=lambda item: (item[1].started, item[0])):
-        entities |= {entity["@id"]: entity for entity in _action(cid, execution, files)}
+    actions = sorted(executions.items(), key=lambda item: (item[1].started, item[0]))
+    told = [*map(_file, files.values()), *(_action(cid, execution, files) for cid, execution in actions)]
+    entities = {entity["@id"]: entity for entity in chain.from_iterable(told)}
     times = [document.finished for document in executions.values()]
     times += [file.document.at for file in files.values() if isinstance(file.document, Import)]
     name = step.entry.name or step.entry.keyvalues.get("asset", "file")
-    people = [_to(entity["@id"]) for entity in entities.values() if entity["@type"] == "Person"]
-    root: Entity = {
-        "@id": "./",
-        "@type": "Dataset",
-        "name": f"How {name} came to be",
-        "description": f"{name} ({step.entry.cid}) and what it was made from, as Stargazer recorded it.",
-        "datePublished": _time(max(filter(None, times), default="1970-01-01T00:00:00Z")),
-        "license": _to(LICENSE["@id"]),
-        "conformsTo": _to(PROFILE),
-        "hasPart": [_to(f"ipfs://{cid}") for cid in files],
-        "mentions": [_to(f"#{cid}") for cid in executions],
-        "author": people,
-    }
-    descriptor: Entity = {
-        "@id": METADATA,
-        "@type": "CreativeWork",
-        "about": _to("./"),
-        "conformsTo": _to("https://w3id.org/ro/crate/1.1"),
-    }
-    profile: Entity = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-    graph: list[Entity] = [descriptor, root, profile, LICENSE, *entities.values()]
+    graph: list[Entity] = [
+        {
+            "@id": METADATA,
+            "@type": "CreativeWork",
+            "about": _to("./"),
+            "conformsTo": _to("https://w3id.org/ro/crate/1.1"),
+        },
+        {
+            "@id": "./",
+            "@type": "Dataset",
+            "name": f"How {name} came to be",
+            "description": f"{name} ({step.entry.cid}) and what it was made from, as Stargazer recorded it.",
+            "datePublished": _time(max(filter(None, times), default="1970-01-01T00:00:00Z")),
+            "license": _to(LICENSE["@id"]),
+            "conformsTo": _to(PROFILE),
+            "hasPart": _to(*(f"ipfs://{cid}" for cid in files)),
+            "mentions": _to(*(f"#{cid}" for cid in executions)),
+            "author": _to(*(id for id, entity in entities.items() if entity["@type"] == "Person")),
+        },
+        {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
+        LICENSE,
+        *entities.values(),
+    ]
     return {"@context": CONTEXT, "@graph": [_compact(entity) for entity in graph]}
 
 
@@ -92,21 +93,17 @@ def write_rocrate(step: Step, folder: Path) -> Path:
         StorageError: the folder cannot be written.
     """
     path = folder / METADATA
-    try:
+    with explained(f"cannot write {str(path)!r}"):
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(as_rocrate(step), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error
     return path
 
 
 def _file(step: Step) -> Iterator[Entity]:
     entry, document = step.entry, step.document
     description = " ".join(f"{key}={value}" for key, value in sorted(entry.keyvalues.items()))
-    origin = ""
     if isinstance(document, Import):
-        origin = entry.origin
-        imported = f"imported from {origin or entry.name} by {document.account} at {document.at}"
+        imported = f"imported from {entry.origin or entry.name} by {document.account} at {document.at}"
         description = f"{description} ({imported})".strip()
         if document.account:
             yield _person(document.account)
@@ -118,25 +115,23 @@ def _file(step: Step) -> Iterator[Entity]:
         "identifier": entry.cid,
         "encodingFormat": FORMATS.get(Path(entry.name).suffix, "application/octet-stream"),
         "contentSize": str(entry.size or ""),
-        "isBasedOn": origin if origin.startswith(("https://", "http://")) else "",
+        "isBasedOn": entry.origin if entry.origin.startswith(("https://", "http://")) else "",
     }
 
 
 def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterator[Entity]:
     software = _software(execution)
-    parameters: list[Entity] = [
-        {
-            "@id": f"#{cid}-{quote(name, safe='')}",
-            "@type": "PropertyValue",
-            "name": name,
-            "value": value if isinstance(value, str) else json.dumps(value, sort_keys=True),
-        }
-        for name, value in execution.parameters.items()
-    ]
+    parameters: dict[str, Entity] = {}
+    for name, value in execution.parameters.items():
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        id = f"#{cid}-{quote(name, safe='')}"
+        parameters[id] = {"@id": id, "@type": "PropertyValue", "name": name, "value": text}
     python = f"Python {execution.python}" if execution.python else ""
     place = ", ".join(filter(None, [execution.platform, python, execution.image]))
     commands = "\n".join(shlex.join(command) for command in execution.commands)
     people = [_person(execution.account)] if execution.account else []
+    sides = (execution.inputs, execution.outputs)
+    read, made = ([entry.cid for entry in side if entry.cid in files] for side in sides)
     yield from people
     yield {
         "@id": f"#{cid}",
@@ -145,21 +140,16 @@ def _action(cid: str, execution: Execution, files: Mapping[str, Step]) -> Iterat
         "description": "\n".join(filter(None, [place, commands])) or execution.task,
         "identifier": cid,
         "instrument": _to(software["@id"]),
-        "object": [*_known(execution.inputs, files), *(_to(parameter["@id"]) for parameter in parameters)],
-        "result": _known(execution.outputs, files),
+        "object": _to(*(f"ipfs://{cid}" for cid in read), *parameters),
+        "result": _to(*(f"ipfs://{cid}" for cid in made)),
         "startTime": _time(execution.started),
         "endTime": _time(execution.finished),
         "actionStatus": "http://schema.org/CompletedActionStatus",
-        "agent": [_to(person["@id"]) for person in people],
+        "agent": _to(*(person["@id"] for person in people)),
     }
     yield software
     yield from map(_tool, execution.tools)
-    yield from parameters
-
-
-def _known(entries: list[Entry], files: Mapping[str, Step]) -> list[Entity]:
-    """References to those files that are part of the crate, each once."""
-    return [_to(f"ipfs://{cid}") for cid in dict.fromkeys(entry.cid for entry in entries) if cid in files]
+    yield from parameters.values()
 
 
 def _software(execution: Execution) -> Entity:
@@ -174,7 +164,7 @@ def _software(execution: Execution) -> Entity:
         "name": execution.task,
         "description": f"{execution.distribution or execution.task}, code {execution.code_digest or 'unknown'}",
         "softwareVersion": version or execution.code_digest or "unknown",
-        "softwareRequirements": list(map(_to, tools)),
+        "softwareRequirements": _to(*tools),
         "url": page,
     }
 
@@ -196,8 +186,9 @@ def _person(account: str) -> Entity:
     return {"@id": f"#person-{quote(account, safe='')}", "@type": "Person", "name": account}
 
 
-def _to(identifier: str) -> Entity:
-    return {"@id": identifier}
+def _to(*ids: str) -> list[Entity]:
+    """References to entities, each once."""
+    return [{"@id": id} for id in dict.fromkeys(ids)]
 
 
 def _time(text: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,14 +19,13 @@ from stargazer.storage.refusals import explained
 from stargazer.storage.store import Store, check_format
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from stargazer.assets.provenance import Execution
     from stargazer.storage.download.sources import Source
     from stargazer.storage.objects import Objects
 
-__all__ = ["EvictReport", "Evicted", "Refused", "evict", "evicted", "noted", "remember"]
+__all__ = ["EvictReport", "Evicted", "Refused", "evict", "evicted", "take_in_notes"]
 
+_EVICTED = "INSERT OR IGNORE INTO evicted(cid) VALUES(?)"
 _LOOK = 64 << 10  # bytes at either end of a file that a source is asked for
 
 
@@ -97,12 +95,13 @@ def evict(
     """
     check_format(store.root)
     files = {record.cid: record for record in records}
-    here = {cid: record for cid, record in files.items() if _is_provenance(record) or store.objects.stat(cid)}
+    documents = {cid for cid, record in files.items() if record.keyvalues.get("asset") == "provenance"}
+    here = {cid: record for cid, record in files.items() if cid in documents or store.objects.stat(cid)}
     used, origins = cids_in_use(store.root), _Origins(store, set(here))
     report = EvictReport(dry_run=dry_run, absent=len(files) - len(here))
     for cid, record in here.items():
         stays = "a running task reads it" if cid in used else ""
-        if _is_provenance(record):
+        if cid in documents:
             stays = "provenance stays: what is known of files follows from it"
         again = "" if stays else origins.again(cid)
         if stays or not (again or force):
@@ -121,10 +120,6 @@ def evict(
                 )
             _drop(store, [found.cid for found in report.evicted])
     return report
-
-
-def _is_provenance(record: IpFile) -> bool:
-    return record.keyvalues.get("asset") == "provenance"
 
 
 class _Origins:
@@ -212,15 +207,10 @@ def _drop(store: Store, cids: Sequence[str]) -> None:
         write_file(note, json.dumps({"evicted": entries}).encode(), shared=store.root)
         sync_paths([store.root])
     with store.index.transaction() as connection:
-        remember(connection, cids)
+        connection.executemany(_EVICTED, [(cid,) for cid in cids])
         connection.executemany("DELETE FROM objects WHERE cid = ?", [(cid,) for cid in cids])
     for cid in cids:
         store.objects.remove(cid)
-
-
-def remember(connection: sqlite3.Connection, cids: Iterable[str]) -> None:
-    """Note in the index that bytes are not here on purpose."""
-    connection.executemany("INSERT OR IGNORE INTO evicted(cid) VALUES(?)", [(cid,) for cid in cids])
 
 
 def evicted(store: Store) -> set[str]:
@@ -229,12 +219,19 @@ def evicted(store: Store) -> set[str]:
     return {cid for (cid,) in dropped if store.objects.stat(cid) is None}
 
 
-def noted(root: Path) -> dict[str, list[str]]:
-    """The same as the notes say, each with URLs that had its bytes then; what cannot be read is left out."""
-    found: dict[str, list[str]] = {}
-    for path in (root / "evictions").glob("*.json"):
+def take_in_notes(store: Store) -> None:
+    """Tell an index that was made again what the notes say of bytes that are not here; what cannot be read is left out.
+
+    Raises:
+        StorageError: the index cannot be written.
+    """
+    mirrors: dict[str, list[str]] = {}
+    for path in (store.root / "evictions").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
             for entry in json.loads(path.read_bytes())["evicted"]:
-                if is_cid(entry["cid"]):
-                    found.setdefault(entry["cid"], []).extend(map(str, entry["mirrors"]))
-    return found
+                if is_cid(entry["cid"]) and store.objects.stat(entry["cid"]) is None:
+                    mirrors.setdefault(entry["cid"], []).extend(map(str, entry["mirrors"]))
+    if mirrors:
+        store.add_mirrors(mirrors)
+        with store.index.transaction() as connection:
+            connection.executemany(_EVICTED, [(cid,) for cid in mirrors])

@@ -216,11 +216,9 @@ class _Check:
         cids = {cid for cid in own if not known.get(cid)} | (foreign - known.keys())
         sound, bad = rebuild.check_documents(self.store, cids)
         todo = "upgrade stargazer-storage, or move it out of the ledger"
-        self.report.problems += [
-            Problem("document", cid, str(error), todo=todo)
-            for cid, error in bad.items()
-            if isinstance(error, FormatError)
-        ]
+        for cid, error in bad.items():
+            if isinstance(error, FormatError):
+                self.report.problems.append(Problem("document", cid, str(error), todo=todo))
         if sound and self.report.repair:
             with alone(self.store.root, self.tell):  # none is on its way in
                 sound, _ = rebuild.check_documents(self.store, rebuild.unknown(self.store))
@@ -348,11 +346,10 @@ class _Check:
         todo = ""
         if (failed or not sources) and (needed or not self.report.repair):
             todo = " ".join(filter(None, [failed, self._todo(cid)]))
-        names: set[str] = set()
-        with contextlib.suppress(StorageError):
-            names = {record.name for record in self.store.query_here({"cid": cid}) if record.name}
+        records = self.store.query_here({"cid": cid}) if self.is_readable() else []
+        names = sorted({record.name for record in records if record.name})
         done, fixed = "; ".join(filter(None, [done, kept])), self.report.repair and not todo
-        self.report.problems.append(Problem(kind, cid, why, done, fixed, todo, sorted(names)))
+        self.report.problems.append(Problem(kind, cid, why, done, fixed, todo, names))
 
     def _missing(self) -> None:
         """Records whose bytes were here: of others they are on another machine, or were dropped on purpose."""
@@ -384,11 +381,11 @@ class _Check:
 
     def _todo(self, cid: str) -> str:
         """How people can have the bytes again: by what made them."""
-        if self.store.is_registered(cid):
-            return "bring the document back from a backup, or from a store or an account that has it"
         original = self.objects.original(cid)
         ways = [f"bring {str(original)!r} back as it was"] if original else []
         with contextlib.suppress(StargazerError):
+            if self.store.is_registered(cid):
+                return "bring the document back from a backup, or from a store or an account that has it"
             for document_cid in self.store.documents(cid, "output"):
                 with contextlib.suppress(StargazerError):
                     document = self.store.document(document_cid)

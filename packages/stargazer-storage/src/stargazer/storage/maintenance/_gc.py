@@ -12,7 +12,7 @@ import attrs
 from stargazer.assets import StorageError
 from stargazer.storage.locks import Tell, alone, silent
 from stargazer.storage.maintenance.leftovers import (
-    DAY,
+    GRACE,
     SweepReport,
     age,
     cids_in_use,
@@ -26,10 +26,7 @@ from stargazer.storage.maintenance.rebuild import recorded, unknown
 from stargazer.storage.objects import StoredObject, Stray
 from stargazer.storage.store import Store, check_format
 
-__all__ = ["GRACE", "Garbage", "GcReport", "gc"]
-
-GRACE = 14 * DAY
-"""Seconds for which what nobody refers to stays."""
+__all__ = ["Garbage", "GcReport", "gc"]
 
 Kind: TypeAlias = Literal["object", "link", "unpacked", "quarantine", "leftover"]
 
@@ -146,7 +143,7 @@ def _idle(store: Store, cid: str) -> float:
     documents = [(store.ledger.folder(end) or store.ledger.own).path(end) for end in ends]
     try:
         return time.time() - max(path.lstat().st_ctime for path in [store.objects.path(cid), *documents])
-    except FileNotFoundError:
+    except OSError:
         return 0.0
 
 

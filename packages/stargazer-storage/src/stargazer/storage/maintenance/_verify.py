@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING
 
 from stargazer.assets import IntegrityError
 from stargazer.storage.objects import StoredObject
-
-if TYPE_CHECKING:
-    from stargazer.storage.store import Store
+from stargazer.storage.store import Store
 
 __all__ = ["verify"]
 

@@ -11,22 +11,19 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.storage import locks
 from stargazer.storage.cid import is_cid
 from stargazer.storage.locks import is_locked, try_lock
+from stargazer.storage.store import Store
 
-if TYPE_CHECKING:
-    from stargazer.storage.store import Store
-
-__all__ = ["DAY", "PART_GRACE", "SweepReport", "age", "cids_in_use", "entries", "remove_tree", "size_of",
-           "statuses", "sweep"]  # fmt: skip
+__all__ = ["GRACE", "SweepReport", "age", "cids_in_use", "entries", "remove_tree", "size_of", "statuses",
+           "sweep"]  # fmt: skip
 
 DAY = 86_400.0  # seconds
-PART_GRACE = 14 * DAY
-"""Seconds for which a download that was cut can be continued."""
+GRACE = 14 * DAY
+"""Seconds for which what nobody refers to stays, and a download that was cut can be continued."""
 
 _SETTLED = 3_600.0  # seconds: what was touched more recently may be somebody's whom we cannot see
 _OWNED = re.compile(r"(\d+)-[0-9a-f]+")
@@ -45,9 +42,7 @@ class SweepReport:
     freed: int = 0
 
 
-def sweep(
-    store: Store, *, grace: float = PART_GRACE, dry_run: bool = False, alone: bool = False
-) -> SweepReport:
+def sweep(store: Store, *, grace: float = GRACE, dry_run: bool = False, alone: bool = False) -> SweepReport:
     """Remove the temporary files, workspaces and dangling views of processes that are gone.
 
     Args:
@@ -62,10 +57,12 @@ def sweep(
     if not root.is_dir():
         return report
     with contextlib.nullcontext(True) if alone else locks.alone(root, wait=False) as nobody_else:
-        for path, lock in _leftovers(store, grace, nobody_else):
+        notes = (root / "evictions").glob(".*") if nobody_else else ()  # that were being written
+        others = chain(_temporaries(root, grace, nobody_else), _dangling_views(root), notes)
+        for path, lock in chain(_free_workspaces(root), ((path, None) for path in others)):
             size = size_of(path)
             if dry_run or (_clear(path, lock) if lock else remove_tree(path)):
-                report.removed.append(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
+                report.removed.append(str(path.relative_to(root)))
                 report.freed += size
     for views in [] if dry_run else root.glob("views-*"):
         for folder in entries(views):
@@ -73,16 +70,6 @@ def sweep(
                 with contextlib.suppress(OSError):  # not empty
                     folder.rmdir()
     return report
-
-
-def _leftovers(store: Store, grace: float, alone: bool) -> Iterator[tuple[Path, Path | None]]:
-    """What nobody needs any more; of workspaces with their lock file, which is to be held while they are removed."""
-    root = store.root
-    yield from _free_workspaces(root)
-    notes = (root / "evictions").glob(".*") if alone else ()  # that were being written
-    views = list(_dangling_views(root))
-    for path in chain(_temporaries(root, grace, alone), views, notes):
-        yield path, None
 
 
 def _temporaries(root: Path, grace: float, alone: bool) -> Iterator[Path]:
@@ -102,7 +89,7 @@ def _temporaries(root: Path, grace: float, alone: bool) -> Iterator[Path]:
 
 
 def _free_workspaces(root: Path) -> Iterator[tuple[Path, Path | None]]:
-    """Folders in `work` that no process holds, each with its lock file; those without one after a day."""
+    """Folders in `work` that no process holds, each with its lock, to be held meanwhile; without one after a day."""
     found = entries(root / "work")
     locks = {path.with_suffix(""): path for path in found if path.suffix == ".lock"}
     yield from ((folder, lock) for folder, lock in locks.items() if not is_locked(lock))
@@ -132,9 +119,7 @@ def _clear(folder: Path, lock: Path) -> bool:
 def cids_in_use(root: Path) -> set[str]:
     """The CIDs whose objects or unpacked folders the workspaces of running tasks link to."""
     used: set[str] = set()
-    for lock in (root / "work").glob("*.lock"):
-        if not is_locked(lock):
-            continue
+    for lock in filter(is_locked, (root / "work").glob("*.lock")):
         for folder, folders, names in os.walk(lock.with_suffix("")):
             for name in [*folders, *names]:
                 with contextlib.suppress(OSError):  # no link, or gone
@@ -190,11 +175,8 @@ def _is_running(pid: int) -> bool:
     """Whether a process is there, dead ones that nobody has waited for aside."""
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):
-        pass
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+    except (OSError, OverflowError):  # somebody else's, or a system without /proc
         return True

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stargazer.assets import FormatError, IntegrityError, StargazerError, StorageError, record_id
 from stargazer.storage.files import is_there
@@ -16,13 +17,10 @@ from stargazer.storage.index.location import network_filesystem
 from stargazer.storage.index.records import Index
 from stargazer.storage.index.schema import IndexDamaged, is_intact, set_aside
 from stargazer.storage.locks import Tell, alone, private_folder
-from stargazer.storage.maintenance._evict import noted, remember
+from stargazer.storage.maintenance._evict import take_in_notes
 from stargazer.storage.objects import StoredObject
 from stargazer.storage.outbox import Outbox
 from stargazer.storage.store import Store
-
-if TYPE_CHECKING:
-    import sqlite3
 
 __all__ = ["check_documents", "damage", "difference", "rebuild", "record_sizes", "recorded",
            "unknown"]  # fmt: skip
@@ -107,10 +105,8 @@ def damage(store: Store, *, full: bool) -> str:
         return str(error.__cause__ or "it cannot be read")
     except (ValueError, KeyError, TypeError) as error:
         return f"a record cannot be read: {error}"
-    try:
-        with (
-            store.index.transaction() as connection
-        ):  # the header of a sound file may say that it is for reading only
+    try:  # the header of a sound file may say that it is for reading only
+        with store.index.transaction() as connection:
             connection.execute("UPDATE tables SET last_id = last_id WHERE 0")
     except StorageError as error:  # no damage where the store may only be read
         return str(error.__cause__) if isinstance(error, IndexDamaged) else ""
@@ -131,36 +127,26 @@ def difference(store: Store) -> str:
             cids = {cid for (cid,) in connection.execute("SELECT cid FROM documents")}
             if not cids <= store.ledger.cids():
                 return ""
-            index = Index(folder / "index.sqlite")
-            other = Store(store.objects, index, store.ledger, Outbox(index))
-            with contextlib.closing(index):
-                try:
-                    other.replay(cids)
-                except (IntegrityError, FormatError):
-                    return ""
-                with index.reading() as rebuilt:
-                    return next(_differences(connection, rebuilt), "")
+            with contextlib.closing(Index(Path(folder, "index.sqlite"))) as other:
+                Store(store.objects, other, store.ledger, Outbox(other)).replay(cids)
+                with other.reading() as rebuilt:
+                    for name, sql in _FOLLOWS.items():
+                        rows = zip_longest(*(map(_row, side.execute(sql)) for side in (connection, rebuilt)))
+                        if any(one != another for one, another in rows):
+                            return f"its {name} are not those that the provenance in the store says"
+        except (IntegrityError, FormatError):
+            pass
         finally:
             connection.execute("ROLLBACK")
+    return ""
 
 
-@contextlib.contextmanager
-def _scratch_folder(store: Store) -> Iterator[Path]:
+def _scratch_folder(store: Store) -> AbstractContextManager[str | Path]:
     """A folder in the store's `work`; elsewhere if that cannot be written, or is where no index can be."""
-    try:
-        work = store.objects.work
-        usable = network_filesystem(work) is None
-    except StorageError:
-        usable = False
-    with private_folder(work, "fsck") if usable else tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
-def _differences(one: sqlite3.Connection, other: sqlite3.Connection) -> Iterator[str]:
-    for name, sql in _FOLLOWS.items():
-        rows = zip_longest(map(_row, one.execute(sql)), map(_row, other.execute(sql)))
-        if any(mine != rebuilt for mine, rebuilt in rows):
-            yield f"its {name} are not those that the provenance in the store says"
+    with contextlib.suppress(StorageError):
+        if network_filesystem(store.objects.work) is None:
+            return private_folder(store.objects.work, "fsck")
+    return tempfile.TemporaryDirectory()
 
 
 def _row(row: tuple[Any, ...]) -> object:
@@ -199,9 +185,5 @@ def rebuild(store: Store, tell: Tell) -> tuple[list[str], dict[str, StargazerErr
         sound, bad = check_documents(store, store.ledger.cids())
         aside = set_aside(store.index_path, store.root / "quarantine")
         store.replay(sound)
-        gone = {cid: urls for cid, urls in noted(store.root).items() if store.objects.stat(cid) is None}
-        if gone:
-            store.add_mirrors(gone)
-            with store.index.transaction() as connection:
-                remember(connection, gone)
+        take_in_notes(store)
     return sound, bad, aside

@@ -75,14 +75,13 @@ class PinataRemote:
         here = {record.id: store.with_network(record) for record in store.query_here(keyvalues)}
         pairs = {key: value for key, value in keyvalues.items() if key not in ("cid", "superseded")}
         there: dict[str, IpFile] = {}
-        documents = functools.cache(self.listing.documents)  # asked once, not for every file
-        with self._reachable():
-            for file in self.listing.files(pairs, keyvalues.get("cid", "")):
-                record = file.as_record()
-                side = here if record.id in here else there
-                if side is here or self._counts(store, record, documents):
-                    known = side.get(record.id, record)
-                    side[record.id] = attrs.evolve(known, public=known.public or file.public)
+        documents = functools.cache(self.documents)  # asked once, not for every file
+        for file in self._listed(pairs, keyvalues.get("cid", "")):
+            record = file.as_record()
+            side = here if record.id in here else there
+            if side is here or self._counts(store, record, documents):
+                known = side.get(record.id, record)
+                side[record.id] = attrs.evolve(known, public=known.public or file.public)
         found = list(here.values())
         if there:
             superseded = keyvalues.get("superseded", None if "cid" in keyvalues else "false")
@@ -112,21 +111,15 @@ class PinataRemote:
         Args:
             run_key: only those of executions with this key.
         """
-        found: dict[str, PinataFile] = {}
-        with self._reachable():
-            found = self.listing.documents()
         return {
-            cid: file.keyvalues.get(LEDGER) == "own"
-            for cid, file in found.items()
+            file.cid: file.keyvalues.get(LEDGER) == "own"
+            for file in self._listed({"asset": "provenance"})
             if not run_key or file.keyvalues.get("run_key") == run_key
         }
 
     def sources(self, cid: str) -> list[Source]:
         """Pinata's networks where the account has the file: nobody else is asked for private CIDs."""
-        found: set[bool] = set()
-        with self._reachable():
-            found = {file.public for file in self.listing.files({}, cid)}
-        return [self._sources[public] for public in sorted(found)]
+        return [self._sources[public] for public in sorted({file.public for file in self._listed({}, cid)})]
 
     # bringing records
 
@@ -155,9 +148,9 @@ class PinataRemote:
         for cid in own_there:  # it came by a bundle first
             store.ledger.adopt(cid)
         changes = [
-            cid
-            for cid, file in self.listing.documents().items()
-            if file.keyvalues.get("kind") in _CHANGES and not store.is_registered(cid)
+            file.cid
+            for file in self.listing.files({"asset": "provenance"})
+            if file.keyvalues.get("kind") in _CHANGES and not store.is_registered(file.cid)
         ]
         store.replay([*own_there, *changes, *store.explaining(records)])
         found: list[IpFile] = []
@@ -190,16 +183,17 @@ class PinataRemote:
         finally:
             self.listing.forget()
 
-    @contextlib.contextmanager
-    def _reachable(self) -> Iterator[None]:
-        """Go on without the service when it cannot be asked, and say so once."""
+    def _listed(self, keyvalues: Mapping[str, str], cid: str = "") -> list[PinataFile]:
+        """The account's files; none where the service cannot be asked, which is said once."""
         try:
-            yield
-            self._unreachable = False
+            files = self.listing.files(keyvalues, cid)
         except (Unavailable, Refused) as error:
             if not self._unreachable:
                 warnings.warn(f"Pinata cannot be asked, so only what is here counts: {error}", stacklevel=4)
             self._unreachable = True
+            return []
+        self._unreachable = False
+        return files
 
 
 class Listing:
@@ -223,28 +217,23 @@ class Listing:
             self._since = time.monotonic()
 
     def files(self, keyvalues: Mapping[str, str], cid: str = "") -> list[PinataFile]:
-        """The files with every one of these pairs (and this CID, if one is given)."""
+        """The files with every one of these pairs (and this CID, if one is given).
+
+        Raises:
+            StorageError: the account is of an older format.
+        """
         found = []
         for public in (False, True):
             files = self._asked({}, "", public, FEW + 1)  # if they are few: one question instead of many
             found += files if len(files) <= FEW else self._asked(keyvalues, cid, public)
-        return [
-            file for file in found if keyvalues.items() <= file.keyvalues.items() and cid in ("", file.cid)
-        ]
-
-    def documents(self) -> dict[str, PinataFile]:
-        """The provenance documents by CID.
-
-        Raises:
-            StorageError: they are of an older format.
-        """
-        found = {file.cid: file for file in self.files({"asset": "provenance"})}
-        if any(file.keyvalues.get("kind") == "note" for file in found.values()):
+        if any({"asset": "provenance", "kind": "note"}.items() <= file.keyvalues.items() for file in found):
             raise StorageError(
                 "the account at Pinata was written by an older Stargazer (format 1): nothing was changed; use another "
                 "account, or remove its files and push them again from a store of this version"
             )
-        return found
+        return [
+            file for file in found if keyvalues.items() <= file.keyvalues.items() and cid in ("", file.cid)
+        ]
 
     def _asked(
         self, keyvalues: Mapping[str, str], cid: str, public: bool, most: int | None = None
@@ -364,9 +353,7 @@ def pull(
 
     def bring(record: IpFile) -> None:
         try:
-            store.read(
-                record.cid, lambda done, total: progress(record.name, done, total) if progress else None
-            )
+            store.read(record.cid, functools.partial(progress, record.name) if progress else None)
         except StargazerError as error:
             failed[record.cid] = error.explain()
 

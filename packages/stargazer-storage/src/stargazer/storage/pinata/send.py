@@ -77,7 +77,7 @@ class Sender:
         if record is None:
             self._follow(item)
             return
-        if known := self.store.outbox.remote_id(item.record, item.public):
+        if known := self.store.outbox.networks(item.record).get(item.public):
             file = self.api.file(known, public=item.public)
             if file is not None:
                 self._update(file, record)
@@ -103,11 +103,11 @@ class Sender:
                 made_by |= {statement.made_by for statement in statements if statement.id == item.record}
         listed = self._listed(item)
         ids = {file.id for file in listed if file.keyvalues.get("provenance_cid", "") in made_by}
-        for id in sorted(ids | {outbox.remote_id(item.record, item.public)} - {""}):
+        for id in sorted(ids | {outbox.networks(item.record).get(item.public, "")} - {""}):
             file = self.api.file(id, public=item.public)
             if file is None:  # listings are late in both directions
                 continue
-            if became is not None and not outbox.remote_id(became.id, item.public):
+            if became is not None and item.public not in outbox.networks(became.id):
                 self._update(file, became)
                 outbox.sent(became.id, item.public, file.id)
             else:

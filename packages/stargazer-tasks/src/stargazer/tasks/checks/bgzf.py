@@ -17,6 +17,8 @@ HEADER = 18
 class Blocks(io.RawIOBase):
     """The decompressed bytes of a BGZF file, block by block, none before it is asked for.
 
+    The standard library's gzip would read on through zeros behind a block, byte by byte, be they 10 GB.
+
     Args:
         file: open for reading; closed with this.
         offset: virtual, where to begin: that of a block << 16 | that of a byte in it.

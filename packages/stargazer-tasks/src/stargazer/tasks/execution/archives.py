@@ -46,21 +46,24 @@ def unpacked(archive: Path, target: Path, scratch: Path) -> Path:
             members = tar.getmembers()
             if not _holds(target, members):
                 make_folders(target.parent)
-                with contextlib.suppress(FileNotFoundError):
-                    target.chmod(0o755)  # a read-only folder cannot move
-                    target.rename(tempfile.mkdtemp(prefix=".outdated-", dir=scratch))
                 fresh = Path(tempfile.mkdtemp(prefix=".unpacked-", dir=scratch))
                 for member in members:
                     _extract(tar, member, fresh)
                 for path in fresh.rglob("*"):
                     path.chmod(0o555 if path.is_dir() else 0o444)
                 fresh.chmod(0o755)  # before it has its name: another user of the store may look at once
-                try:
-                    fresh.rename(target)
-                    target.chmod(0o555)
-                except OSError:
-                    if not _holds(target, members):  # as it does if another user of the store was first
-                        raise
+                while not _holds(target, members):
+                    try:
+                        fresh.rename(target)
+                        target.chmod(0o555)  # only now: a read-only folder cannot move
+                    except OSError:
+                        if not target.is_dir():
+                            raise
+                        if _holds(target, members):  # another user of the store was first
+                            break
+                        with contextlib.suppress(FileNotFoundError):
+                            target.chmod(0o755)
+                            target.rename(tempfile.mkdtemp(prefix=".outdated-", dir=scratch))
     except (tarfile.TarError, OSError) as error:
         raise StorageError(f"cannot unpack {target.name} in {str(target.parent)!r}: {error}") from error
     return target

@@ -289,7 +289,7 @@ class Call:
         if self.refresh is not None:
             self.refresh.keys.add(execution.run_key)
             made = [asset for _, asset in outputs if asset.cid not in self.cids]
-            self.refresh.made |= {cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)]}
+            self.refresh.made.update(cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)])
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
 
     def _handed_on(self, asset: Asset) -> Asset:

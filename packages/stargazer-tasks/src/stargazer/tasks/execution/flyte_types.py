@@ -27,10 +27,9 @@ class AssetTransformer(TypeTransformer[Asset]):
         """A struct; it names the class but not its subclasses, which user code may add to at any time."""
         text = {"type": "string"}
         pairs = {"type": "object", "additionalProperties": text}
-        properties = {"asset_key": text, "cid": text, "keyvalues": pairs}
+        schema = {"type": "object", "title": t.__name__, "required": ["asset_key", "cid"]}
         metadata = struct_pb2.Struct()
-        metadata.update({"type": "object", "title": t.__name__, "properties": properties,
-                         "required": ["asset_key", "cid"]})  # fmt: skip
+        metadata.update(schema | {"properties": {"asset_key": text, "cid": text, "keyvalues": pairs}})
         return types_pb2.LiteralType(
             simple=types_pb2.SimpleType.STRUCT, metadata=metadata, structure=types_pb2.TypeStructure(tag=TAG)
         )

@@ -60,13 +60,21 @@ async def key_lock(folder: Path, key: str) -> AsyncIterator[None]:
             release_flock(descriptor)
 
 
-async def poll(attempt: Callable[[], T | None]) -> T:
-    """Call `attempt` until it answers something other than None, with growing pauses (1 to 30 ms) between."""
-    pause = FIRST_PAUSE
-    while (result := attempt()) is None:
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+async def poll(attempt: Callable[[], T | None], changed: asyncio.Event | None = None) -> T:
+    """Call `attempt` until it answers something other than None, with growing pauses (1 to 30 ms) between.
+
+    Args:
+        changed: ends a pause when it is set.
+    """
+    pause, changed = FIRST_PAUSE, changed or asyncio.Event()
+    while True:
+        changed.clear()
+        if (result := attempt()) is not None:
+            return result
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause * random.uniform(0.5, 1.5)):
+                await changed.wait()
         pause = min(pause * 1.5, LONGEST_PAUSE)
-    return result
 
 
 def try_flock(path: Path) -> int | None:

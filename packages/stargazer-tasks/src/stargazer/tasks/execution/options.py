@@ -15,7 +15,7 @@ from stargazer.assets import StargazerError
 if TYPE_CHECKING:
     from stargazer.storage.lineage import Nearest
 
-__all__ = ["Event", "Kind", "Miss", "NotRemembered", "Observer", "Refresh", "Refreshing", "announce",
+__all__ = ["Event", "Kind", "Miss", "NotRemembered", "Observer", "Refresh", "announce",
            "asking_why", "bound", "log_folder", "log_to", "misses_told", "observe", "refresh_wanted",
            "refreshed", "refreshing"]  # fmt: skip
 
@@ -81,28 +81,17 @@ class Refresh:
     Attributes:
         tasks: by full name or that of their function; every task if there are none.
         below: also every task that reads what these made, and so on.
+        made: CIDs of results so far, and of what they accompany: whoever reads a file reads its index as well.
+        keys: run keys of what was computed anew so far.
     """
 
     tasks: tuple[str, ...] = ()
     below: bool = False
-
-
-@attrs.define
-class Refreshing:
-    """The refresh of one block: the full names of its tasks, and what was computed anew so far.
-
-    Attributes:
-        made: CIDs of results, and of what they accompany: whoever reads a file reads its index as well.
-        keys: run keys.
-    """
-
-    tasks: frozenset[str]
-    below: bool
-    made: set[str] = attrs.field(factory=set)
-    keys: set[str] = attrs.field(factory=set)
+    made: set[str] = attrs.field(factory=set, init=False, eq=False)
+    keys: set[str] = attrs.field(factory=set, init=False, eq=False)
 
     def wants(self, task: str, inputs: Iterable[str]) -> bool:
-        """Whether a call of a task with inputs of these CIDs is computed anew."""
+        """Whether a call of a task, by its full name, with inputs of these CIDs is computed anew."""
         return not self.tasks or task in self.tasks or (self.below and not self.made.isdisjoint(inputs))
 
 
@@ -110,7 +99,7 @@ T = TypeVar("T")
 Observer: TypeAlias = Callable[[Event], None]
 
 _observers: ContextVar[tuple[Observer, ...]] = ContextVar("stargazer_observers", default=())
-_refresh: ContextVar[Refreshing | None] = ContextVar("stargazer_refresh", default=None)
+_refresh: ContextVar[Refresh | None] = ContextVar("stargazer_refresh", default=None)
 _logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
 _misses: ContextVar[list[Miss] | None] = ContextVar("stargazer_misses", default=None)
 
@@ -168,8 +157,8 @@ def refreshed(refresh: Refresh | None) -> contextlib.AbstractContextManager[None
 
     if refresh is None:
         return bound(_refresh, None)
-    names = frozenset(full for name in refresh.tasks for full in full_names(name))
-    return bound(_refresh, Refreshing(names, refresh.below))
+    names = tuple(full for name in refresh.tasks for full in full_names(name))
+    return bound(_refresh, Refresh(names, refresh.below))
 
 
 @contextlib.contextmanager

@@ -4,15 +4,19 @@
   tool (`pass_fds`) and an orphaned tool keeps its slots until it ends; else they do not survive exec.
 - Only who holds the gate collects slots, and keeps it until it has all of them. So nobody else holds a part
   (no deadlock), and while a big request waits nobody takes what comes free (no starvation).
+- Of one process only the first in line asks for the gate and for slots, and is woken when another gives some back: the
+  rest wait for their turn, which costs nothing.
 - The memory is 64 slots of equal size; a request is rounded up to whole slots.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import attrs
 from stargazer.tasks.execution.locks import poll, release_flock, try_flock
@@ -29,6 +33,17 @@ class Grant:
     cores: int
     memory: int
     fds: tuple[int, ...]
+
+
+@attrs.frozen
+class _Line:
+    """Who waits in one event loop: whose turn it is, and whether slots came free since it looked."""
+
+    turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    freed: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, _Line]] = WeakKeyDictionary()
 
 
 @attrs.frozen
@@ -63,19 +78,27 @@ class Slots:
         cores = min(max(cores, 1), self.cores)
         memory = min(max(memory, 0), self.memory)
         descriptors: list[int] = []
+        line = self._line()
         try:
-            gate = await poll(lambda: try_flock(self.folder / "gate"))
-            try:
-                await self._collect(descriptors, "core", cores, self.cores)
-                await self._collect(
-                    descriptors, "memory", -(-memory * MEMORY_SLOTS // self.memory), MEMORY_SLOTS
-                )
-            finally:
-                release_flock(gate)
+            async with line.turn:
+                gate = await poll(lambda: try_flock(self.folder / "gate"))
+                try:
+                    await self._collect(descriptors, "core", cores, self.cores)
+                    await self._collect(
+                        descriptors, "memory", -(-memory * MEMORY_SLOTS // self.memory), MEMORY_SLOTS
+                    )
+                finally:
+                    release_flock(gate)
             yield Grant(cores, memory, tuple(descriptors))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+            line.freed.set()
+
+    def _line(self) -> _Line:
+        """The line of this event loop before the pool."""
+        lines = _lines.setdefault(asyncio.get_running_loop(), {})
+        return lines.setdefault(self.folder, _Line())
 
     async def _collect(self, descriptors: list[int], kind: str, wanted: int, total: int) -> None:
         """Add `wanted` locks of the files kind0 to kind<total - 1>, keeping each from when it comes free."""
@@ -91,4 +114,4 @@ class Slots:
                     missing.remove(path)
             return len(descriptors) == enough or None
 
-        await poll(attempt)
+        await poll(attempt, self._line().freed)

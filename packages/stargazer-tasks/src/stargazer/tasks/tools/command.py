@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -32,10 +32,14 @@ class Tool:
 
     Sources are tried in order. STARGAZER_TOOLS (`bwa-mem2=path,samtools=path`) or the mapping given to
     `resolve` moves the sources of one kind to the front.
+
+    Attributes:
+        useful_line: the line that says what went wrong, picked from the end of what the tool wrote to stderr.
     """
 
     name: str
     sources: tuple[Source, ...]
+    useful_line: Callable[[str], str | None] = useful_line
 
     def __call__(
         self, *args: Argument | None, stdin: Path | None = None, stdout: Path | None = None
@@ -48,7 +52,7 @@ class Tool:
                 )
             if "\0" in str(value):
                 raise ValueError(f"{value!r} is not an argument of a command: it holds a NUL character")
-        return Command((_Part(self.name, args, stdin, stdout),))
+        return Command((_Part(self, args, stdin, stdout),))
 
     def resolve(self, preferred: Mapping[str, str] | None = None) -> ResolvedTool:
         """Return this tool as found on this machine; starts no process for a pinned wheel.
@@ -75,21 +79,21 @@ class Tool:
 class _Part:
     """A tool and its arguments. Without `stdout` what it prints goes to the log."""
 
-    tool: str
+    tool: Tool
     args: tuple[Any, ...]
     stdin: Path | None
     stdout: Path | None
 
     def stage(self, session: Session) -> Stage:
-        resolved = session.tool(self.tool)
+        resolved = session.tool(self.tool.name)
         arguments = [_rendered(argument, session) for argument in self.args]
         subcommand = arguments[:1] if arguments and arguments[0].replace("_", "").isalnum() else []
         return Stage(
-            label=" ".join([self.tool, *subcommand]),
+            label=" ".join([self.tool.name, *subcommand]),
             argv=[*resolved.argv, *arguments],
-            recorded=[self.tool, *arguments],
+            recorded=[self.tool.name, *arguments],
             environment=resolved.environment,
-            useful_line=useful_line,
+            useful_line=self.tool.useful_line,
         )
 
 

@@ -16,7 +16,7 @@ from stargazer.assets import (
     current_client,
 )
 from stargazer.assets.provenance import Execution
-from stargazer.storage.lineage import Step, why
+from stargazer.storage.lineage import executions_of
 from stargazer.workflows.demo.tasks import compare_calls, coverage_profile, demo_report
 from stargazer.workflows.environments import parallel, workflow_env
 from stargazer.workflows.germline import germline_short_variant_discovery
@@ -63,13 +63,7 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
 async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
     """What was executed for an asset, in the order it started, with times, tools, commands and outputs."""
     store = current_client().store  # type: ignore[attr-defined]
-    todo: list[Step] = [await asyncio.to_thread(why, store, asset.cid or "")]
-    executions: dict[str, Execution] = {}
-    while todo:
-        step = todo.pop()
-        if isinstance(step.document, Execution) and step.provenance_cid not in executions:
-            executions[step.provenance_cid] = step.document
-            todo += step.inputs
+    executions = await asyncio.to_thread(executions_of, store, [asset.cid or ""])
     return [
         {
             "task": execution.task,

@@ -104,6 +104,7 @@ def code_digest(function: Callable[..., Any], package: str, stop: tuple[str, ...
     return Digest(_hash(walk.lines), frozenset(walk.externals), parts)
 
 
+@functools.cache
 def package_of(module: str) -> str:
     """The package of a distribution that holds a module: `stargazer.tasks`, or what the module's name begins with."""
     parts = module.split(".")
@@ -299,21 +300,16 @@ class _Walk:
         """What imports inside the code bind, of the own package; the rest counts at once."""
         found: dict[str, tuple[str, Any, Scope]] = {}
         for node in (item for root in nodes for item in ast.walk(root)):
-            if isinstance(node, ast.ImportFrom):
-                module = absolute_module(node, scope)
-                for alias in node.names:
-                    if self.enters(module):
-                        found[alias.asname or alias.name] = alias.name, *member_of(module, alias.name)
-                    else:
-                        self.external(alias.name, module, alias.name)
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    if self.enters(alias.name):
-                        value, top = import_module(alias.name), alias.name.partition(".")[0]
-                        value = value if alias.asname else sys.modules[top]
-                        found[alias.asname or top] = alias.name, value, {}
-                    else:
-                        self.external(alias.name, alias.name, "")
+            for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+                member = alias.name if isinstance(node, ast.ImportFrom) else ""
+                module = absolute_module(node, scope) if isinstance(node, ast.ImportFrom) else alias.name
+                if not self.enters(module):
+                    self.external(alias.name, module, member)
+                elif member:
+                    found[alias.asname or member] = member, *member_of(module, member)
+                else:
+                    value, top = import_module(module), module.partition(".")[0]
+                    found[alias.asname or top] = module, value if alias.asname else sys.modules[top], {}
         return found
 
     def optional(self, count: Callable[[], None]) -> bool:
