@@ -199,7 +199,7 @@ class Engine(Storage):
             raise StorageError(f"The index {self.path!r} cannot be used: {self._closed}.")
         self._before()
         self._prepare_folder()
-        began = time.monotonic()
+        folder, began = os.path.dirname(self.path), time.monotonic()
         self._snapshot = False
         while True:
             if not os.path.exists(self.path):
@@ -226,16 +226,13 @@ class Engine(Storage):
             except BaseException as error:
                 connection.close()
                 waited = time.monotonic() - began
-                if not self._snapshot and self._is_read_only(error):
+                # SQLite's files beside an index cannot be made in a folder that we may not write
+                is_read_only = _kind(error) in _UNWRITABLE and not os.access(folder, os.W_OK)
+                if not self._snapshot and is_read_only and os.path.exists(self.path):
                     self._snapshot = True
                 elif not self._is_passing(error, waited) or waited > _TIMEOUT:
                     raise
             time.sleep(0.01)
-
-    def _is_read_only(self, error: BaseException) -> bool:
-        """Whether SQLite's files beside an index cannot be made, in a folder that we may not write."""
-        can_write = os.access(os.path.dirname(self.path), os.W_OK)
-        return _kind(error) in _UNWRITABLE and not can_write and os.path.exists(self.path)
 
     def _is_passing(self, error: BaseException, waited: float) -> bool:
         """Whether another try may do: the file was replaced, is held, or is being opened by another user.

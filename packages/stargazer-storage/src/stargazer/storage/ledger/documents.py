@@ -99,8 +99,7 @@ class Ledger:
         Raises:
             StorageError: the store cannot take it.
         """
-        own = self.own.stat(cid)
-        return self.foreign.keep(path, cid) if own is None else own
+        return self.own.stat(cid) or self.foreign.keep(path, cid)
 
     def adopt(self, cid: str) -> StoredObject | None:
         """Make a document of others the store's own; it is in one of the folders at every moment. None if not here.
