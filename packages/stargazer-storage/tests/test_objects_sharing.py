@@ -150,6 +150,27 @@ def test_two_users_at_once_in_a_new_store(shared):
     assert run(check, root, "bob", BOB, group, 0o077) == "100\n"
 
 
+SLOW = """
+import time
+from stargazer.storage import files
+def slow(file, root):
+    time.sleep(0.3)
+    share(file, root)
+share, files.share_file = files.share_file, slow
+"""
+
+
+@needs_root
+def test_nobody_finds_a_file_or_folder_before_it_has_its_permissions(shared):
+    root, group = shared
+    users = [("alice", ALICE, 0o077), ("bob", BOB, 0o077)]
+    processes = [start(SLOW + "add(name)", root, name, uid, group, umask) for name, uid, umask in users]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    assert not list(root.rglob("*.new-*"))
+
+
 OPEN = """
 if name == "alice":
     add(name)

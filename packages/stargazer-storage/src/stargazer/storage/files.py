@@ -13,7 +13,6 @@ import fcntl
 import os
 import secrets
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,7 +29,6 @@ _MANY = 32
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _GROUP, _OTHER, _SET_GROUP = 0o070, 0o007, 0o2000
 _WRITE = 0o022
-_MOMENT = 0.1  # seconds: what another user has just made gets its permissions right after its name
 
 
 def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
@@ -161,18 +159,26 @@ def file_permissions(root: str | os.PathLike[str]) -> int:
 def make_folder(folder: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
     """Make one folder below `root` that everybody who may write there can use; False if it was there.
 
+    It has its permissions before it has its name, so that nobody finds a folder that is not for him yet.
+
     Raises:
         OSError: it cannot be made.
     """
-    try:
-        os.mkdir(folder)
-    except FileExistsError:
-        if not os.path.isdir(folder):
-            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place", os.fspath(folder)) from None
-        if file_permissions(root) and not os.access(folder, os.W_OK):
-            time.sleep(_MOMENT)
+    if os.path.isdir(folder):
         return False
-    share_file(folder, root)
+    new = f"{os.fspath(folder)}.new-{secrets.token_hex(8)}"
+    try:
+        os.mkdir(new)
+        share_file(new, root)
+        os.rename(new, folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.rmdir(new)
+        if os.path.isdir(folder):  # another process was first
+            return False
+        if os.path.lexists(folder):
+            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place", os.fspath(folder)) from None
+        raise OSError(error.errno, error.strerror, os.fspath(folder)) from None
     return True
 
 
@@ -195,20 +201,31 @@ def open_shared(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> i
         OSError: it cannot be opened or made.
     """
     flags = os.O_RDWR | os.O_CLOEXEC
-    try:
+    while True:
         # not O_CREAT at once: it is refused for the files of others in some folders that all may write
-        return os.open(path, flags)
-    except PermissionError:
-        if not file_permissions(root):
-            raise
-        time.sleep(_MOMENT)
-        return os.open(path, flags)
-    except FileNotFoundError:
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, flags)
         with contextlib.suppress(FileExistsError):  # another process was first
-            fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            _make_file(path, root)
+
+
+def _make_file(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
+    """Make an empty file that has its permissions before it has its name."""
+    if not file_permissions(root):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        return
+    new = f"{os.fspath(path)}.new-{secrets.token_hex(8)}"
+    try:
+        with opened(new, os.O_CREAT | os.O_EXCL) as fd:
             share_file(fd, root)
-            return fd
-    return open_shared(path, root)
+        os.link(new, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with opened(path, os.O_CREAT | os.O_EXCL) as fd:
+            share_file(fd, root)
+    finally:
+        Path(new).unlink(missing_ok=True)
 
 
 def share_file(file: int | str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
