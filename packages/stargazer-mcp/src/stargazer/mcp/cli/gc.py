@@ -24,6 +24,7 @@ __all__ = ["gc"]
 
 def gc(argv: Sequence[str]) -> None:
     """Remove what nothing refers to."""
+    grace_default = f"{maintenance.GRACE / 86_400:.0f}d"
     parser = Parser(
         "gc",
         "[--dry-run] [--grace TIME] [--json]",
@@ -32,7 +33,9 @@ def gc(argv: Sequence[str]) -> None:
         "  stargazer gc --dry-run\n  stargazer gc --grace 2d",
         {
             "--dry-run": "remove nothing, list the same",
-            "--grace": option("TIME", "30m, 12h, 14d or 2w (default: 14d)", default="14d"),
+            "--grace": option(
+                "TIME", f"30m, 12h, 14d or 2w (default: {grace_default})", default=grace_default
+            ),
             "--json": "print the report as JSON",
         },
     )
