@@ -161,7 +161,7 @@ share, files.share_file = files.share_file, slow
 
 
 @needs_root
-def test_nobody_finds_a_file_or_folder_before_it_has_its_permissions(shared):
+def test_a_folder_that_another_user_is_just_making_is_waited_for(shared):
     root, group = shared
     users = [("alice", ALICE, 0o077), ("bob", BOB, 0o077)]
     processes = [start(SLOW + "add(name)", root, name, uid, group, umask) for name, uid, umask in users]

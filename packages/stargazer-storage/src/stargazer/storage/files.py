@@ -13,13 +13,14 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stargazer.assets import StorageError
 from stargazer.storage.cid import BLOCK_SIZE, READ, CidHasher, compute_cid, hash_file, regular_file
 
-__all__ = ["copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
+__all__ = ["await_permissions", "copy_and_hash", "file_permissions", "hash_in_place", "is_there", "make_folder",
            "make_folders", "move_file", "open_shared", "opened", "place_link", "replaced", "share_file", "sync_paths",
     "write_file"]  # fmt: skip
 
@@ -29,6 +30,7 @@ _MANY = 32
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 _GROUP, _OTHER, _SET_GROUP = 0o070, 0o007, 0o2000
 _WRITE = 0o022
+_MOMENT = 5.0  # seconds: whoever makes a folder gives it its permissions sooner, however busy the machine
 
 
 def copy_and_hash(source: str | os.PathLike[str], target: Path) -> str:
@@ -159,27 +161,27 @@ def file_permissions(root: str | os.PathLike[str]) -> int:
 def make_folder(folder: str | os.PathLike[str], root: str | os.PathLike[str]) -> bool:
     """Make one folder below `root` that everybody who may write there can use; False if it was there.
 
-    It has its permissions before it has its name, so that nobody finds a folder that is not for him yet.
-
     Raises:
         OSError: it cannot be made.
     """
-    if os.path.isdir(folder):
-        return False
-    new = f"{os.fspath(folder)}.new-{secrets.token_hex(8)}"
     try:
-        os.mkdir(new)
-        share_file(new, root)
-        os.rename(new, folder)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.rmdir(new)
-        if os.path.isdir(folder):  # another process was first
-            return False
-        if os.path.lexists(folder):
+        os.mkdir(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
             raise NotADirectoryError(errno.ENOTDIR, "a file is in its place", os.fspath(folder)) from None
-        raise OSError(error.errno, error.strerror, os.fspath(folder)) from None
+        await_permissions(folder, root)
+        return False
+    share_file(folder, root)
     return True
+
+
+def await_permissions(folder: str | os.PathLike[str], root: str | os.PathLike[str]) -> None:
+    """Wait while another user gives a folder, or one above it below `root`, the permissions that follow its name."""
+    above = [path for path in (Path(folder), *Path(folder).parents) if Path(root) in path.parents]
+    for path in reversed(above if file_permissions(root) else []):
+        with contextlib.suppress(OSError):
+            while not os.access(path, os.W_OK) and time.time() - os.stat(path).st_ctime < _MOMENT:
+                time.sleep(0.01)
 
 
 def make_folders(folder: str | os.PathLike[str]) -> None:

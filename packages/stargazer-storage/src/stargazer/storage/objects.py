@@ -15,6 +15,7 @@ from attrs import field, frozen
 from stargazer.assets import IntegrityError, StorageError
 from stargazer.storage.cid import compute_cid, compute_cid_like, is_cid
 from stargazer.storage.files import (
+    await_permissions,
     copy_and_hash,
     hash_in_place,
     make_folder,
@@ -102,7 +103,11 @@ class Objects:
         """The object with this CID as its file is now, or None if there is none, or its original is gone."""
         path = self._place(cid)
         try:
-            status = os.stat(path)
+            try:
+                status = os.stat(path)
+            except PermissionError:
+                await_permissions(os.path.dirname(path), self.root)
+                status = os.stat(path)
         except FileNotFoundError:
             return None
         except OSError:
@@ -335,11 +340,12 @@ class Objects:
         folder = self.root / below
         if not os.access(folder, os.W_OK):
             with self._explained(f"cannot make its folder {os.fspath(name)!r}"):
-                missing = [path for path in (folder, *folder.parents) if not path.exists()]
+                made = [path for path in (self.root, *self.root.parents) if not path.exists()]
                 self.root.mkdir(parents=True, exist_ok=True)
                 for path in reversed([below, *below.parents][:-1]):
-                    make_folder(self.root / path, self.root)
-                sync_paths([path.parent for path in missing])
+                    if make_folder(self.root / path, self.root):
+                        made.append(self.root / path)
+                sync_paths([path.parent for path in made])
         return folder
 
     @contextlib.contextmanager

@@ -24,7 +24,6 @@ __all__ = ["gc"]
 
 def gc(argv: Sequence[str]) -> None:
     """Remove what nothing refers to."""
-    grace_default = f"{maintenance.GRACE / 86_400:.0f}d"
     parser = Parser(
         "gc",
         "[--dry-run] [--grace TIME] [--json]",
@@ -33,15 +32,14 @@ def gc(argv: Sequence[str]) -> None:
         "  stargazer gc --dry-run\n  stargazer gc --grace 2d",
         {
             "--dry-run": "remove nothing, list the same",
-            "--grace": option(
-                "TIME", f"30m, 12h, 14d or 2w (default: {grace_default})", default=grace_default
-            ),
+            "--grace": option("TIME", "30m, 12h, 14d or 2w (default: 2w)", default=""),
             "--json": "print the report as JSON",
         },
     )
     words = parser.sort(argv)
     parser.no_words(words)
-    grace = parser.parse_seconds("--grace", words.options.grace)
+    given = words.options.grace
+    grace = parser.parse_seconds("--grace", given) if given else maintenance.GRACE
 
     report = maintenance.gc(folder_of_store(), dry_run=words.options.dry_run, grace=grace, tell=note)
     if words.options.json:
@@ -55,5 +53,5 @@ def gc(argv: Sequence[str]) -> None:
     if report.waiting:
         note(
             f"{count(report.waiting, 'file')} without a record ({human_size(report.waiting_bytes)}) stay: "
-            f"not yet for {words.options.grace}, or in use"
+            f"not yet for {given or '2w'}, or in use"
         )
