@@ -8,14 +8,7 @@ import warnings
 
 import attrs
 import pytest
-from stargazer.assets import (
-    Alignment,
-    Asset,
-    ConfigurationError,
-    IpFile,
-    Reference,
-    StorageError,
-)
+from stargazer.assets import Alignment, Asset, ConfigurationError, IpFile, Reference, StorageError
 from stargazer.assets.provenance import Entry, Execution
 from stargazer.storage import bundles
 from stargazer.storage.bundles import find_bundle

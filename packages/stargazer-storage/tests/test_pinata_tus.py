@@ -288,34 +288,36 @@ def test_a_server_that_keeps_forgetting_is_refused(
     assert len(pinata.matching("PATCH")) == 3
 
 
-def test_the_address_of_another_file_is_not_gone_on_with(
-    upload: Callable[..., PinataFile], pinata: PinataEmulator, path: Path
-) -> None:
+@pytest.fixture
+def cut(upload: Callable[..., PinataFile], pinata: PinataEmulator) -> str:
+    """The address of an upload that was cut after its first piece."""
     urls: list[str] = []
     pinata.fault("PATCH", nth=2, times=None, cut_request=0)
     with pytest.raises(Unavailable):
         upload(on_url=urls.append)
     pinata.faults.clear()
+    return urls[0]
+
+
+def test_the_address_of_another_file_is_not_gone_on_with(
+    cut: str, upload: Callable[..., PinataFile], pinata: PinataEmulator, path: Path
+) -> None:
     path.write_bytes(os.urandom(SIZE + 1))
+    urls: list[str] = []
 
-    file = upload(url=urls[0], on_url=urls.append)
+    file = upload(url=cut, on_url=urls.append)
 
-    assert len(urls) == 2
+    assert len(urls) == 1
     assert pinata.content(file.cid) == path.read_bytes()
 
 
 def test_bytes_of_another_file_before_the_cut_are_noticed(
-    upload: Callable[..., PinataFile], pinata: PinataEmulator, path: Path
+    cut: str, upload: Callable[..., PinataFile], pinata: PinataEmulator, path: Path
 ) -> None:
-    urls: list[str] = []
-    pinata.fault("PATCH", nth=2, times=None, cut_request=0)
-    with pytest.raises(Unavailable):
-        upload(on_url=urls.append)
-    pinata.faults.clear()
     path.write_bytes(os.urandom(SIZE))
 
     with pytest.raises(IntegrityError, match=f"{compute_cid(path)}.*was deleted"):
-        upload(url=urls[0])
+        upload(url=cut)
 
     assert pinata.files == []
 

@@ -9,13 +9,7 @@ import pytest
 from stargazer.assets import InvalidAssetError
 from stargazer.storage.download import sources
 from stargazer.storage.download.http import SourceError, open_url, refusal, without_secrets
-from stargazer.storage.download.sources import (
-    Gateway,
-    LocalFile,
-    Mirror,
-    Source,
-    source_of,
-)
+from stargazer.storage.download.sources import Gateway, LocalFile, Mirror, Source, source_of
 
 from .download_host import Host, status
 

@@ -10,13 +10,7 @@ import pysam
 import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
-from stargazer.assets import (
-    FormatError,
-    QcReport,
-    Reference,
-    ReferenceIndex,
-    SequenceDict,
-)
+from stargazer.assets import FormatError, QcReport, Reference, ReferenceIndex, SequenceDict
 from stargazer.assets.formats import read_contigs
 from stargazer.tasks.execution import AssetEnvironment, workspace
 from stargazer.tasks.reference import check_reference, samtools_faidx, select_contigs, sequence_dictionary

@@ -9,16 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stargazer.assets import FormatError, InvalidAssetError
-from stargazer.tasks.regions import (
-    LEAST,
-    MOST,
-    contigs_of,
-    pieces,
-    read_bed,
-    whole,
-    write_bed,
-    write_contigs,
-)
+from stargazer.tasks.regions import LEAST, MOST, contigs_of, pieces, read_bed, whole, write_bed, write_contigs
 
 CONTIGS = {"chr1:1-99": 100, "chr2": 50, "empty": 0, "HLA-A*01:01": 10}
 

@@ -15,12 +15,7 @@ import pytest
 pytest.importorskip("numpy")
 pysam = pytest.importorskip("pysam")
 
-from stargazer.assets import (  # noqa: E402
-    R1,
-    R2,
-    InvalidAssetError,
-    Reference,
-)
+from stargazer.assets import R1, R2, InvalidAssetError, Reference  # noqa: E402
 from stargazer.workflows.demo.cohort import MITOCHONDRION, Cohort, simulate_cohort  # noqa: E402
 from stargazer.workflows.demo.files import Regions, observations  # noqa: E402
 from stargazer.workflows.demo.genome import confident_intervals  # noqa: E402

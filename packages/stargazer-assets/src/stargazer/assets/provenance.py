@@ -182,7 +182,9 @@ class Supersession:
     at: str = ""
 
 
-Document: TypeAlias = Execution | Import | Amendment | Retraction | Supersession
+Change: TypeAlias = Amendment | Retraction | Supersession
+"""What is said of a record that is there already."""
+Document: TypeAlias = Execution | Import | Change
 KINDS: dict[str, type[Document]] = {cls.__name__.lower(): cls for cls in get_args(Document)}
 
 

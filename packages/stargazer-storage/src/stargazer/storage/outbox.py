@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
-from stargazer.assets.provenance import Amendment, Document, Execution, Retraction, Supersession
+from stargazer.assets.provenance import Change, Document, Execution, Supersession
 from stargazer.storage.ledger.claims import document_record
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Outbox:
             records: that it claims, by id.
             public: of records by id, whether they are to be public; else as the account has it.
         """
-        if isinstance(document, Amendment | Retraction | Supersession):
+        if isinstance(document, Change):
             if account is not None or self.networks(document.record):
                 self.enqueue_change(cid, document, next(iter(records), ""))
         elif account is not None:
@@ -139,7 +139,7 @@ class Outbox:
     def enqueue_change(
         self,
         cid: str,
-        document: Amendment | Retraction | Supersession,
+        document: Change,
         became: str,
         *,
         doubtful: bool = False,

@@ -29,15 +29,7 @@ from stargazer.assets import (
     StorageError,
     record_id,
 )
-from stargazer.assets.provenance import (
-    Amendment,
-    Document,
-    Entry,
-    Execution,
-    Import,
-    Retraction,
-    Supersession,
-)
+from stargazer.assets.provenance import Amendment, Change, Document, Entry, Execution, Import
 from stargazer.storage import doubts, statcache, verified
 from stargazer.storage.additions import (
     Addition,
@@ -773,7 +765,7 @@ class Store:
         if self.remote is not None and any(own for _, _, own in new):
             there = self.remote.documents()
             for cid, document, own in new:
-                if own and cid not in there and isinstance(document, Amendment | Retraction | Supersession):
+                if own and cid not in there and isinstance(document, Change):
                     ids = (statement.id for statement in claims.statements_of(cid, document))
                     became = next(filter(self.here, ids), "")
                     self.outbox.enqueue_change(cid, document, became, doubtful=True)

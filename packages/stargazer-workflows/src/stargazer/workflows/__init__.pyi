@@ -2,12 +2,7 @@ from ._run import Asked, Run, find_run, new_run, run, why_not
 from .arguments import command_line, convert, explaining_commas, sample_arguments, usage
 from .catalogue import Entry, describe_type, entries, find_workflow
 from .environments import parallel, workflow_env
-from .germline import (
-    GermlineCalls,
-    PreprocessedSample,
-    germline_short_variant_discovery,
-    preprocess_sample,
-)
+from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
 

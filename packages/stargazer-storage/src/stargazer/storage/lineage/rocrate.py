@@ -158,26 +158,26 @@ def _software(execution: Execution) -> Entity:
     tools = [_tool(tool)["@id"] for tool in execution.tools]
     digest = hashlib.sha256("\n".join([execution.code_digest, *tools]).encode())
     page = f"{PYPI}/{quote(name, safe='')}/{quote(version, safe='')}/" if name else ""
-    return {
-        "@id": f"{page}#{quote(execution.task, safe='')}-{digest.hexdigest()[:16]}",
-        "@type": "SoftwareApplication",
-        "name": execution.task,
-        "description": f"{execution.distribution or execution.task}, code {execution.code_digest or 'unknown'}",
-        "softwareVersion": version or execution.code_digest or "unknown",
-        "softwareRequirements": _to(*tools),
-        "url": page,
-    }
+    text = f"{execution.distribution or execution.task}, code {execution.code_digest or 'unknown'}"
+    anchor = f"{quote(execution.task, safe='')}-{digest.hexdigest()[:16]}"
+    program = _program(page, anchor, execution.task, text, version or execution.code_digest or "unknown")
+    return {**program, "softwareRequirements": _to(*tools)}
 
 
 def _tool(tool: ToolUse) -> Entity:
     wheel = re.fullmatch(r"wheel ([\w.-]+)==([\w.+!-]+)", tool.source)
     page = f"{PYPI}/{wheel[1]}/{quote(wheel[2], safe='')}/" if wheel else ""
+    anchor = f"tool-{quote(f'{tool.name}-{tool.version}', safe='')}"
+    return _program(page, anchor, tool.name, f"{tool.name} {version_of(tool)}", tool.version)
+
+
+def _program(page: str, anchor: str, name: str, text: str, version: str) -> Entity:
     return {
-        "@id": f"{page}#tool-{quote(f'{tool.name}-{tool.version}', safe='')}",
+        "@id": f"{page}#{anchor}",
         "@type": "SoftwareApplication",
-        "name": tool.name,
-        "description": f"{tool.name} {version_of(tool)}",
-        "softwareVersion": tool.version,
+        "name": name,
+        "description": text,
+        "softwareVersion": version,
         "url": page,
     }
 
