@@ -15,15 +15,17 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_origin, overload
+from enum import Enum, EnumMeta
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_args, get_origin, overload
 
 import flyte
+from flyte.models import NativeInterface
 from stargazer.assets import ConfigurationError, current_client
 from stargazer.tasks.execution.call import execute
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
 from stargazer.tasks.execution.options import NotRemembered, bound, misses_told
 from stargazer.tasks.execution.registry import TASKS, TaskCode
-from stargazer.tasks.execution.values import assets_in, bound_arguments, named_tuple, result_type
+from stargazer.tasks.execution.values import assets_in, bound_arguments, hints_of, named_tuple, result_type
 
 if TYPE_CHECKING:
     from stargazer.tasks.tools import Library, Tool
@@ -65,6 +67,7 @@ class _NamedResults(flyte.TaskEnvironment):
             return await _handed_over(call(args, kwargs))
 
         template: Any = super().task(**options)(run)
+        template.interface = _as_spelt(template.interface, func)
         base = type(template)
 
         class Named(base):  # type: ignore[misc, valid-type]
@@ -158,6 +161,18 @@ async def _handed_over(call: Coroutine[Any, Any, Any]) -> Any:
     if records and (store := getattr(current_client(), "store", None)) is not None:
         await asyncio.to_thread(store.hand_over, records)
     return value
+
+
+def _as_spelt(interface: NativeInterface, func: Callable[..., Any]) -> NativeInterface:
+    """Flyte's view of a function's parameters, with choices as the code spells them.
+
+    Flyte 2.12 names the choices of a Literal in capitals, and its command line takes and hands on these names only.
+    """
+    hints, enum, inputs = hints_of(func), cast(Any, Enum), dict(interface.inputs)
+    for name, (kind, default) in interface.inputs.items():
+        if get_origin(hints.get(name)) is Literal and isinstance(kind, EnumMeta):
+            inputs[name] = enum(kind.__name__, {choice: choice for choice in get_args(hints[name])}), default
+    return dataclasses.replace(interface, inputs=inputs)
 
 
 async def _renamed(awaitable: Any, func: Callable[..., Any]) -> Any:
