@@ -125,6 +125,16 @@ def test_a_missing_tool_is_an_error_that_says_where_it_was_looked_for_and_how_to
     assert "no no-such-program on PATH: apt" in text
 
 
+def test_of_several_ways_to_install_a_program_the_one_whose_command_is_here_is_told(program):
+    tool = OnPath("aligner", hint="mamba install aligner, or port install aligner")
+
+    first = tool.remedy
+    program("port", "")
+
+    assert (first, tool.remedy) == ("mamba install aligner", "port install aligner")
+    assert OnPath("aligner").remedy == ""
+
+
 def test_a_variable_prefers_a_kind_of_source(program, monkeypatch: pytest.MonkeyPatch):
     program("samtools", "samtools 1.99")
     monkeypatch.setenv("STARGAZER_TOOLS", "other=path, samtools=path")

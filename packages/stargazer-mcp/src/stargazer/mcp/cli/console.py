@@ -22,7 +22,7 @@ from stargazer.assets.addresses import hidden
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
 
-__all__ = ["KEY_VALUE", "SHOWN", "Parser", "Words", "count", "escaped", "explain", "fail", "fields_text",
+__all__ = ["KEY_VALUE", "SHOWN", "WIDTH", "Parser", "Words", "count", "escaped", "explain", "fail", "fields_text",
            "forget_stdout", "human_size", "kept_traceback", "listing", "note", "option", "plain_warnings",
            "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text",
            "refused_text", "say_more", "settle_streams"]  # fmt: skip

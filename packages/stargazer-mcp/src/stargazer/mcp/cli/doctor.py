@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import itertools
 import os
 import platform
+import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from stargazer import storage
-from stargazer.assets import StargazerError
-from stargazer.mcp.cli.console import Parser, count, note, print_json, print_text
+from stargazer.assets import StargazerError, ToolError
+from stargazer.mcp.cli.console import WIDTH, Parser, count, note, print_json, print_text
 
 if TYPE_CHECKING:
     from stargazer.storage import Settings
-    from stargazer.tasks import Tool
+    from stargazer.tasks import Library, Tool
 
 __all__ = ["Finding", "doctor", "examine"]
 
 MARKS = {"ok": "ok      ", "optional": "optional", "low": "low     ", "broken": "BROKEN  "}
 DISTRIBUTIONS = [f"stargazer-{layer}" for layer in ("assets", "storage", "tasks", "workflows", "mcp")]
 LITTLE_SPACE = 5e9  # bytes
-ESSENTIAL = {"samtools", "bcftools", "bwa-mem3", "bwa-index"}
-"""The tools of the path from reads to variants that needs nothing but wheels."""
+DEFAULT = "germline_short_variant_discovery"  # has to run where there is nothing but wheels
+ON_REQUEST = {"align.align_with_bwa", "index.index_with_bwa", "index.index_with_bwa_mem2"}
+"""Tasks that the default workflow calls only where an argument asks for them: its code does not tell which."""
 
 
 @attrs.frozen
@@ -40,6 +42,7 @@ class Finding:
         state: `broken` makes the command fail; `optional` is something missing that not everybody needs; `low` is
             what may run out.
         remedy: what to do about it.
+        details: of a tool: version, source, whether the default workflow needs it, the workflows and tasks that do.
     """
 
     topic: str
@@ -47,6 +50,7 @@ class Finding:
     text: str
     state: Literal["ok", "optional", "low", "broken"] = "ok"
     remedy: str = ""
+    details: Mapping[str, Any] = {}
 
 
 def doctor(argv: Sequence[str]) -> int:
@@ -55,7 +59,7 @@ def doctor(argv: Sequence[str]) -> int:
         "doctor",
         "[--json]",
         "Check this installation: Python, distributions, settings, the store, tools.\n"
-        "Exit status 1 if something essential is broken; nothing is changed.",
+        f"Exit status 1 if {DEFAULT} could not run, or something else is broken; nothing is changed.",
         "  stargazer doctor\n  stargazer doctor --json",
         {"--json": "print the findings as JSON"},
     )
@@ -69,6 +73,9 @@ def doctor(argv: Sequence[str]) -> int:
             print_text(topic)
             for finding in group:
                 print_text(f"  {MARKS[finding.state]}  {finding.name:20} {finding.text}")
+                for what in ("workflows", "tasks") if finding.details else ():
+                    names = f"{what}: {', '.join(finding.details[what])}"
+                    print_text(fill(names, WIDTH, initial_indent=" " * 14, subsequent_indent=" " * 16))
                 if finding.remedy:
                     print_text(f"              -> {finding.remedy}")
     broken = [finding.name for finding in findings if finding.state == "broken"]
@@ -197,24 +204,50 @@ def _machine(settings: Settings) -> Iterator[Finding]:
 
 
 def _tools(settings: Settings) -> Iterator[Finding]:
-    for name, tool in _declared_tools().items():
+    from stargazer.tasks.execution import TASKS, tasks_called
+    from stargazer.workflows import entries, germline_short_variant_discovery
+
+    workflows = {entry.name: tasks_called(entry.call) for entry in entries() if entry.kind == "workflow"}
+    default = tasks_called(germline_short_variant_discovery) - ON_REQUEST
+    tools = {repr(tool): tool for task in TASKS.values() for tool in task.tools}
+    for tool in sorted(tools.values(), key=lambda tool: tool.name):
+        tasks = {name for name, task in TASKS.items() if tool in task.tools}
+        essential = bool(tasks & default)
+        version = source = remedy = ""
         try:
             found = tool.resolve()
-        except StargazerError as error:
-            first, *rest = str(error).splitlines()
-            remedy = "; ".join(line.strip(" -") for line in rest)
-            yield Finding("tools", name, first, "broken" if name in ESSENTIAL else "optional", remedy)
-        else:
-            yield Finding("tools", name, f"{found.version} ({found.source})")
+            version, source, text = found.version, found.source, f"{found.version} ({found.source})"
+        except Exception as error:  # a source of somebody else may raise anything
+            text, remedy = _missing(tool, error)
+        yield Finding(
+            "tools", tool.name, text + (f"; {DEFAULT} needs it" if essential else ""),
+            "ok" if source else "broken" if essential else "optional", remedy,
+            {"version": version, "source": source, "essential": essential,
+             "workflows": [name for name, called in workflows.items() if called & tasks],
+             "tasks": sorted({name.rpartition(".")[2] for name in tasks})},
+        )  # fmt: skip
+    told = {tool.name for tool in tools.values()}
+    for line in metadata.requires("stargazer-tasks") or ():  # what runs the tools imports more than these
+        package = re.split(r"[^\w.-]", line)[0]
+        if ";" not in line and package not in told and not any(metadata.distributions(name=package)):
+            yield Finding("packages", package, "not found; tools need it", "broken", f"pip install '{line}'")
 
 
-def _declared_tools() -> dict[str, Tool]:
-    """Every tool that the tasks of installed distributions may call, by name."""
-    from stargazer.tasks import Tool
+def _missing(tool: Tool | Library, error: Exception) -> tuple[str, str]:
+    """Why a tool cannot be used, and the one command that adds it: pip's with the extra or version that we require."""
+    from stargazer.tasks import Library, OnPath, Wheel
 
-    found: dict[str, Tool] = {}
-    for point in metadata.entry_points(group="stargazer.tasks"):
-        with contextlib.suppress(Exception):
-            values = vars(importlib.import_module(point.value)).values()
-            found |= {value.name: value for value in values if isinstance(value, Tool)}
-    return dict(sorted(found.items()))
+    reason, *places = str(error).splitlines() or [repr(error)]
+    if not isinstance(error, ToolError):
+        return reason, ""
+    source = tool if isinstance(tool, Library) else tool.ordered()[0]
+    reason = "not found" if places or source is tool else reason
+    if not isinstance(source, Library | Wheel):
+        return reason, source.remedy if isinstance(source, OnPath) else source.describe()
+    wanted = source.requirement if isinstance(source, Wheel) else source.distribution or source.name
+    for line in [line for ours in DISTRIBUTIONS for line in metadata.requires(ours) or ()]:
+        requirement, _, condition = line.partition(";")
+        if re.split(r"[^\w.-]", requirement)[0] == wanted.partition("==")[0]:
+            extra = re.search("extra == '(.+)'", condition)
+            wanted = f"stargazer-mcp[{extra[1]}]" if extra else requirement
+    return reason, f"pip install '{wanted}'"

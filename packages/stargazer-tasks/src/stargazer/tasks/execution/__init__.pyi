@@ -13,12 +13,14 @@ from .options import (
     refreshed,
     refreshing,
 )
+from .registry import TASKS, tasks_called
 from .reproduce.recompute import execution_of
 from .reproduce.repeat import Again, Compared, repeat
 from .reproduce.replay import Replay, Replayed, replay, replay_bundle
 from .values import assets_in
 
 __all__ = [
+    "TASKS",
     "Again",
     "AssetEnvironment",
     "Compared",
@@ -43,5 +45,6 @@ __all__ = [
     "repeat",
     "replay",
     "replay_bundle",
+    "tasks_called",
     "workspace",
 ]

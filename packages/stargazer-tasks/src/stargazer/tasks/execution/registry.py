@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 from collections.abc import Callable
 from importlib import metadata
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,7 +17,7 @@ from stargazer.tasks.execution.digest.code import package_of
 if TYPE_CHECKING:
     from stargazer.tasks.tools import Library, Tool
 
-__all__ = ["TASKS", "TaskCode", "find_task", "full_names"]
+__all__ = ["TASKS", "TaskCode", "find_task", "full_names", "tasks_called"]
 
 
 @attrs.frozen
@@ -69,3 +71,17 @@ def full_names(name: str) -> list[str]:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(short)}"
         raise InvalidAssetError(f"no task {name!r}; {hint}")
     return found
+
+
+def tasks_called(workflow: Any) -> set[str]:
+    """The full names of the tasks that a workflow may call: by its own code, or by what that calls of its package."""
+    own, values = package_of(workflow.func.__module__), [workflow]
+    for value in values:  # grows
+        function = inspect.unwrap(getattr(value, "func", value))
+        if isinstance(function, FunctionType) and package_of(str(function.__module__)) == own:
+            codes = [function.__code__]
+            for code in codes:  # grows
+                codes += [part for part in code.co_consts if isinstance(part, CodeType)]
+            used = {name: function.__globals__.get(name) for code in codes for name in code.co_names}
+            values += [each for each in used.values() if not any(each is known for known in values)]
+    return {str(getattr(value, "name", "")) for value in values} & TASKS.keys()

@@ -54,6 +54,15 @@ class Tool:
                 raise ValueError(f"{value!r} is not an argument of a command: it holds a NUL character")
         return Command((_Part(self, args, stdin, stdout),))
 
+    def ordered(self, preferred: Mapping[str, str] | None = None) -> list[Source]:
+        """Return its sources as they are tried; raise ConfigurationError if none is of the kind preferred."""
+        kind = (preferences() if preferred is None else preferred).get(self.name)
+        if kind is not None and kind not in (kinds := [source.kind for source in self.sources]):
+            raise ConfigurationError(
+                f"{VARIABLE} asks for {self.name} from {kind!r}; it can come from: {', '.join(kinds)}"
+            )
+        return sorted(self.sources, key=lambda source: source.kind != kind)
+
     def resolve(self, preferred: Mapping[str, str] | None = None) -> ResolvedTool:
         """Return this tool as found on this machine; starts no process for a pinned wheel.
 
@@ -61,14 +70,7 @@ class Tool:
             ToolError: no source has it, or one has a version that is not accepted.
             ConfigurationError: it is preferred from a kind of source that it does not have.
         """
-        kind = (preferences() if preferred is None else preferred).get(self.name)
-        kinds = [source.kind for source in self.sources]
-        if kind is not None and kind not in kinds:
-            raise ConfigurationError(
-                f"{VARIABLE} asks for {self.name} from {kind!r}; it can come from: {', '.join(kinds)}"
-            )
-        sources = sorted(self.sources, key=lambda source: source.kind != kind)
-        for source in sources:
+        for source in (sources := self.ordered(preferred)):
             if resolved := source.find(self.name):
                 return resolved
         looked = "\n".join(f"  - {source.describe()}" for source in sources)

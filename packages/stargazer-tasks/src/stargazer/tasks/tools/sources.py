@@ -119,7 +119,7 @@ class OnPath:
     """An executable on PATH, whose version is asked from the program itself.
 
     `version_pattern` is a regular expression whose first group is the version in what `version_args` print.
-    `minimum` is the oldest version accepted, `hint` says how to install the tool.
+    `minimum` is the oldest version accepted, `hint` the command that installs the tool, or several, parted by `, or `.
     """
 
     executable: str
@@ -128,6 +128,12 @@ class OnPath:
     minimum: str | None = None
     hint: str = ""
     kind: str = field(default="path", init=False)
+
+    @property
+    def remedy(self) -> str:
+        """The command of `hint` whose program is on PATH, else its first."""
+        commands = self.hint.split(", or ")
+        return next((each for each in commands if shutil.which(each.partition(" ")[0])), commands[0])
 
     def find(self, name: str) -> ResolvedTool | None:
         """Return the tool if PATH has it; raise ToolError if it is too old or does not tell its version."""
