@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from stargazer.assets import R1, R2, Annotation, FormatError
 from stargazer.storage import statcache
+from stargazer.storage import store as store_module
 from stargazer.storage.changes import retract
 from stargazer.storage.cid import compute_cid
 from stargazer.storage.store import Addition, Store, open_store
@@ -236,3 +237,20 @@ def test_a_file_that_was_added_in_place_is_copied_when_it_is_added_without_that(
         assert not store.objects.is_link(record.cid)
         store.objects.remove(record.cid)
         store.objects.link(files[0])
+
+
+def test_a_file_that_changes_while_it_is_checked_is_registered_as_what_it_is_now(store, files, monkeypatch):
+    store.add(annotations(files[:1]))
+
+    def checked_slowly(*given):
+        files[0].write_text("chr2\t.\tgene\t5\t50\t.\t+\t.\t.\n")
+        return run_checks(*given)
+
+    run_checks = store_module.run_checks
+    monkeypatch.setattr(store_module, "run_checks", checked_slowly)
+    first, _ = store.add(annotations(files[:2], build="GRCh37"))
+    monkeypatch.undo()
+
+    assert first.cid == compute_cid(files[0])
+    (again,) = store.add(annotations(files[:1], build="GRCh37"))
+    assert again.cid == compute_cid(files[0])

@@ -543,6 +543,8 @@ class Store:
         checked = run_checks(additions, self.query_here)
         with self.arriving() as arrived:
             signatures = [statcache.signature(item.path) for item in additions]
+            if any(known):  # they may have changed while they were checked
+                known = statcache.known_cids(self.index, [item.path for item in additions])
             pairs = list(zip(additions, known, strict=True))
             by_path = self.verified.copy({item.path: cid for item, cid in pairs if not item.in_place})
             by_path |= {item.path: self.verified.link(item.path, cid) for item, cid in pairs if item.in_place}
