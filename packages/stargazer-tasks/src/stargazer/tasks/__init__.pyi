@@ -41,6 +41,7 @@ from .reference import (
 from .regions import bed_rows
 from .tools import (
     Library,
+    Maven,
     OnPath,
     Tool,
     Wheel,
@@ -52,6 +53,8 @@ from .tools import (
     call,
     current_session,
     expect,
+    gatk,
+    picard,
     samtools,
 )
 
@@ -60,6 +63,7 @@ __all__ = [
     "AssetEnvironment",
     "Library",
     "MarkedDuplicates",
+    "Maven",
     "OnPath",
     "Tool",
     "Wheel",
@@ -86,6 +90,7 @@ __all__ = [
     "filter_variants",
     "flagstat",
     "gather_variants",
+    "gatk",
     "htslib_env",
     "index_alignment",
     "index_env",
@@ -99,6 +104,7 @@ __all__ = [
     "normalise_variants",
     "pack",
     "parallel",
+    "picard",
     "quiet_htslib",
     "read_group",
     "refuse_long_reads",

@@ -1,6 +1,8 @@
 from .aligners import bwa, bwa_index, bwa_mem2, bwa_mem3
 from .command import Command, Tool, expect
+from .gatk import gatk, picard
 from .htslib import bcftools, samtools
+from .maven import Maven
 from .python import call
 from .session import Session, current_session, use_session
 from .sources import ENGINES, Library, OnPath, ResolvedTool, Source, Wheel
@@ -9,6 +11,7 @@ __all__ = [
     "ENGINES",
     "Command",
     "Library",
+    "Maven",
     "OnPath",
     "ResolvedTool",
     "Session",
@@ -23,6 +26,8 @@ __all__ = [
     "call",
     "current_session",
     "expect",
+    "gatk",
+    "picard",
     "samtools",
     "use_session",
 ]
