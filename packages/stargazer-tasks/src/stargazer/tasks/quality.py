@@ -112,7 +112,8 @@ def summarise_germline(
         calls: the filtered VCF.
         samples: of each its name, and where its flagstat and stats are.
         reference_report, checks: JSON documents with `notes`: of the reference, and of alignments from elsewhere.
-        settings: `ploidy`, `sex`, `max_depth`, and `marked_elsewhere`: samples whose duplicates were marked before.
+        settings: `ploidy`, `sex`, `max_depth`, `marked_elsewhere` (samples whose duplicates were marked before),
+            `caller`, `why_this_caller` (if nobody said which), `known_sites` (names of those used).
     """
     contigs = contigs_of(Path(fai))
     variants = read_variant_stats(Path(variant_stats))
@@ -187,5 +188,12 @@ def _notes(
     if inside := counts["pass"]["genotypes_in_deletions"]:
         notes.append(f"{inside:,} genotypes of calls that pass for other samples lie in a deletion of all copies of "
                      f"theirs: FT {IN_DELETION}.")  # fmt: skip
-    notes.append("Base qualities were not recalibrated, and adapters were not trimmed.")
+    if settings["why_this_caller"]:
+        notes.append(settings["why_this_caller"])
+    if settings["caller"] == "gatk" and not settings["known_sites"]:
+        notes.append("Base qualities were not recalibrated: no known sites are registered for this build "
+                     "(`stargazer add sites.vcf.gz asset=known_sites name=dbSNP build=...`).")  # fmt: skip
+    elif settings["caller"] != "gatk":
+        notes.append("Base qualities were not recalibrated.")
+    notes.append("Adapters were not trimmed.")
     return notes
