@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stargazer.assets import (
     AlignerIndex,
     Alignment,
     AlignmentIndex,
     DuplicateMetrics,
+    Intervals,
     InvalidAssetError,
     QcReport,
     Reference,
@@ -28,6 +29,7 @@ from stargazer.tasks import (
     check_alignment,
     check_max_depth,
     check_ploidy,
+    coverage_stats,
     filter_variants,
     flagstat,
     gather_variants,
@@ -46,10 +48,16 @@ from stargazer.tasks import (
 from stargazer.workflows.environments import parallel, workflow_env
 from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
 from stargazer.workflows.reference import Aligner, Indexer, PreparedReference, prepare_reference
+from stargazer.workflows.report import germline_report, lineage_steps
 
 __all__ = ["GermlineCalls", "PreprocessedSample", "germline_short_variant_discovery", "preprocess_sample"]
 
 FILTER = "QUAL<30"
+FILTERS = [
+    {"name": "LowQual", "expression": FILTER},
+    {"name": "InDeletion", "expression": "in a deletion of all copies of every sample that has the call"},
+]
+"""What marks a call of bcftools in FILTER, as the report shows it."""
 
 READS_A_PIECE = 100_000
 """Mapped reads, of all samples, for each piece of the reference that is called apart."""
@@ -59,7 +67,8 @@ class PreprocessedSample(NamedTuple):
     """One alignment of all lanes of a sample, indexed, duplicates marked, with its statistics.
 
     `metrics` has an item for each library whose duplicates were marked here: none where an alignment from elsewhere
-    says that they are. `checks` has what was changed in an alignment from elsewhere, and what it lacks.
+    says that they are. `checks` has what was changed in an alignment from elsewhere, and what it lacks. `lanes` has the
+    flagstat and the statistics of each lane, where there are several.
     """
 
     alignment: Alignment
@@ -68,16 +77,18 @@ class PreprocessedSample(NamedTuple):
     flagstat: QcReport
     stats: QcReport
     checks: list[QcReport]
+    lanes: list[QcReport]
 
 
 class GermlineCalls(NamedTuple):
-    """Filtered calls of all samples with their index, the alignments they rest on, and a QC summary."""
+    """Filtered calls of all samples with their index, the alignments they rest on, a QC summary, and a page of it."""
 
     variants: Variants
     variants_index: VariantsIndex
     alignments: list[Alignment]
     stats: QcReport
     summary: QcReport
+    report: QcReport
 
 
 @workflow_env.task
@@ -169,9 +180,40 @@ async def germline_short_variant_discovery(
     normalised = await normalise_variants(gathered, reference)
     filtered = await filter_variants(normalised, exclude=FILTER)
     index, stats = await parallel((index_variants(filtered), variant_stats(filtered)))
-    marked_elsewhere = [sample.alignment.sample for sample in ready if sample.checks and not sample.metrics]
+    settings = {
+        "caller": "bcftools",
+        "aligner": aligner if from_reads else "",
+        "contigs": contigs or [],
+        "ploidy": ploidy or [],
+        "sex": sex or [],
+        "max_depth": max_depth,
+        "filters": FILTERS,
+        "recalibrated": False,
+    }
+    return await _reported(filtered, index, stats, ready, prepared, chosen, settings)
+
+
+async def _reported(
+    variants: Variants,
+    index: VariantsIndex,
+    stats: QcReport,
+    ready: list[PreprocessedSample],
+    prepared: PreparedReference,
+    chosen: Intervals | None,
+    settings: dict[str, Any],
+    picard: Sequence[QcReport] = (),
+) -> GermlineCalls:
+    """The calls with their summary and the page that shows it.
+
+    Args:
+        chosen: where was called, if not everywhere.
+        settings: of the caller, as summarise_germline takes them.
+        picard: metrics of GATK, for the summary.
+    """
+    reference = prepared.reference
+    coverage = await parallel([coverage_stats(sample.alignment, reference, chosen) for sample in ready])
     summary = await summarise_germline(
-        filtered,
+        variants,
         stats,
         [sample.flagstat for sample in ready],
         [sample.stats for sample in ready],
@@ -179,13 +221,20 @@ async def germline_short_variant_discovery(
         prepared.report,
         [check for sample in ready for check in sample.checks],
         {
-            "ploidy": ploidy or [],
-            "sex": sex or [],
-            "max_depth": max_depth,
-            "marked_elsewhere": marked_elsewhere,
+            **settings,
+            "intervals": chosen.name if chosen else "",
+            "marked_elsewhere": [
+                sample.alignment.sample for sample in ready if sample.checks and not sample.metrics
+            ],
         },
+        coverage,
+        [report for sample in ready for report in sample.lanes],
+        [metrics for sample in ready for metrics in sample.metrics],
+        list(picard),
     )
-    return GermlineCalls(filtered, index, alignments, stats, summary)
+    report = await germline_report(summary, await lineage_steps(summary))
+    alignments = [sample.alignment for sample in ready]
+    return GermlineCalls(variants, index, alignments, stats, summary, report)
 
 
 async def _from_reads(lanes: list[Lane], prepared: PreparedReference) -> PreprocessedSample:
@@ -194,7 +243,11 @@ async def _from_reads(lanes: list[Lane], prepared: PreparedReference) -> Preproc
     align = align_with_bwa if index.aligner == "bwa" else align_with_bwa_mem3
     aligned = await parallel([align(r1, r2, index) for r1, r2 in lanes])
     libraries = [list(group) for _, group in itertools.groupby(aligned, key=lambda lane: lane.library)]
-    return await _ready(libraries, prepared)
+    several = aligned if len(aligned) > 1 else []  # of one lane, the figures are those of the sample
+    ready, counted = await parallel(
+        (_ready(libraries, prepared), _counted_lanes(several, prepared.reference))
+    )
+    return ready._replace(lanes=counted)
 
 
 async def _marked(library: list[Alignment]) -> MarkedDuplicates:
@@ -247,7 +300,13 @@ async def _counted(
     index, flags, stats = await parallel(
         (index_alignment(alignment), flagstat(alignment), alignment_stats(alignment, prepared.reference))
     )
-    return PreprocessedSample(alignment, index, metrics, flags, stats, list(checks))
+    return PreprocessedSample(alignment, index, metrics, flags, stats, list(checks), [])
+
+
+async def _counted_lanes(lanes: list[Alignment], reference: Reference) -> list[QcReport]:
+    both = [(flagstat(lane), alignment_stats(lane, reference)) for lane in lanes]
+    reports: list[QcReport] = await parallel([report for pair in both for report in pair])
+    return reports
 
 
 def _pieces(flagstats: list[QcReport]) -> int:
