@@ -216,7 +216,8 @@ class QcReport(Asset):
     """What was counted in a file: `flagstat`, `samtools_stats`, `coverage`, `variant_stats`, `reference`; or what a run
     ends in: its `summary`, and `germline_report`, the page that shows it.
 
-    `library` and `lane` are those of the alignment, where it has one. `mapped_reads` is what a flagstat counts, each read once: workflows decide by it without the report's bytes.
+    `library` and `lane` are those of the alignment, where it has one. `mapped_reads` is what a flagstat counts, each
+    read once: workflows decide by it without the report's bytes.
     """
 
     kind: str

@@ -31,8 +31,8 @@ from stargazer.tasks.regions import contigs_of, fai_of, read_bed
 from stargazer.tasks.tools import Command, bwa, bwa_mem3, call, current_session, expect, samtools
 
 __all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs",
-           "coverage_stats", "flagstat", "group_id", "index_alignment", "mark_duplicates", "merge_lanes", "read_group", "refuse_long_reads",
-           "sort_alignment"]  # fmt: skip
+           "coverage_stats", "flagstat", "group_id", "index_alignment", "mark_duplicates", "merge_lanes", "read_group",
+           "refuse_long_reads", "sort_alignment"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
 """Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
