@@ -22,7 +22,7 @@ from stargazer.assets.model import REGISTRY as REGISTRY  # complete, as the fron
 from stargazer.assets.model import Asset, asset
 
 __all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "AnnData", "Annotation", "BqsrReport",
-           "DuplicateMetrics", "Intervals", "KnownSites", "KnownSitesIndex", "ProvenanceDocument",
+           "DuplicateMetrics", "GenomicsDb", "Intervals", "KnownSites", "KnownSitesIndex", "ProvenanceDocument",
            "QcReport", "Reference", "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict", "Variants",
            "VariantsIndex", "VqsrModel", "VqsrTranches"]  # fmt: skip
 
@@ -168,6 +168,14 @@ class KnownSitesIndex(Asset):
     """Offsets into known sites."""
 
     known_sites_cid: Companion[KnownSites]
+
+
+@asset("genomics_db", suffix=".tar", check=check_tar, folder=True)
+class GenomicsDb(Asset):
+    """The GVCFs of many samples as a folder that GATK searches."""
+
+    build: str | None = attrs.field(default=None, validator=header_text)
+    reference_cid: Derived[Reference] | None = None
 
 
 @asset("vqsr_model", suffix=".recal.vcf.gz")

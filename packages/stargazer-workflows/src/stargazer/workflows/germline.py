@@ -35,7 +35,7 @@ from stargazer.tasks import (
     gather_variants,
     index_alignment,
     index_variants,
-    mark_duplicates,
+    markdup,
     merge_lanes,
     normalise_variants,
     sequence_dictionary,
@@ -251,7 +251,7 @@ async def _from_reads(lanes: list[Lane], prepared: PreparedReference) -> Preproc
 
 
 async def _marked(library: list[Alignment]) -> MarkedDuplicates:
-    marked: MarkedDuplicates = await mark_duplicates(await _merged(library))
+    marked: MarkedDuplicates = await markdup(await _merged(library))
     return marked
 
 

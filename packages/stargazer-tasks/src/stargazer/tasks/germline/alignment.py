@@ -31,7 +31,7 @@ from stargazer.tasks.regions import contigs_of, fai_of, read_bed
 from stargazer.tasks.tools import Command, bwa, bwa_mem3, call, current_session, expect, samtools
 
 __all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs",
-           "coverage_stats", "flagstat", "group_id", "index_alignment", "mark_duplicates", "merge_lanes", "read_group",
+           "coverage_stats", "flagstat", "group_id", "index_alignment", "markdup", "merge_lanes", "read_group",
            "refuse_long_reads", "sort_alignment"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
@@ -80,10 +80,16 @@ def group_id(*parts: str) -> str:
 
 
 @align_env.task(tools=[bwa_mem3, samtools])
-async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
+async def align_with_bwa_mem3(
+    r1: R1, r2: R2, index: AlignerIndex, soft_clip_supplementary: bool = False
+) -> Alignment:
     """Align the read pairs of one read group with BWA-MEM and sort by coordinate.
 
     The records are those of `bwa mem` with the mate tags of `samtools fixmate -m`, which marking duplicates needs.
+
+    Args:
+        soft_clip_supplementary: keep all bases of a read in each part of it that is aligned apart (`-Y`), as GATK's
+            best practices have it: HaplotypeCaller looks at clipped bases.
 
     Raises:
         ToolError: the reads are no FASTQ, are truncated, or do not pair; the message names file and record. Or fewer
@@ -95,6 +101,7 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
     count = workspace() / "count.txt"
     mem = bwa_mem3(
         "mem",
+        *(["-Y"] if soft_clip_supplementary else []),
         "-t",
         current_session().threads,
         "--count",
@@ -111,7 +118,9 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
 
 
 @align_env.task(tools=[bwa, samtools])
-async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
+async def align_with_bwa(
+    r1: R1, r2: R2, index: AlignerIndex, soft_clip_supplementary: bool = False
+) -> Alignment:
     """As align_with_bwa_mem3, with the original bwa from PATH and its own index.
 
     The reads are checked first: bwa takes what is truncated or does not pair for shorter files.
@@ -128,7 +137,10 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
         pairs = workspace() / "plain_R1.fq", workspace() / "plain_R2.fq"
         await call(write_plain, r1=r1.path, r2=r2.path, plain_r1=pairs[0], plain_r2=pairs[1])
     threads = current_session().threads
-    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), index_prefix(index), *pairs)
+    soft_clip = ["-Y"] if soft_clip_supplementary else []
+    mem = bwa(
+        "mem", *soft_clip, "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), index_prefix(index), *pairs
+    )
     aligned = await _sorted(mem, r1, index)
     await _check_count(aligned, 2 * count, "bwa", more=True)
     return await _without_programs(aligned)
@@ -251,7 +263,7 @@ async def merge_lanes(alignments: list[Alignment]) -> Alignment:
 
 
 @htslib_env.task(tools=[samtools])
-async def mark_duplicates(alignment: Alignment) -> MarkedDuplicates:
+async def markdup(alignment: Alignment) -> MarkedDuplicates:
     """Flag duplicate pairs of one library, in a coordinate-sorted alignment with mate scores (`samtools markdup`).
 
     Flags that are there are cleared first: else the read that they leave could be taken for a copy of one of them.

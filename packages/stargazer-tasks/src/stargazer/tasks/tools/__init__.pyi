@@ -1,3 +1,4 @@
+from ._gatk import gatk, picard
 from .aligners import bwa, bwa_index, bwa_mem2, bwa_mem3
 from .command import Command, Tool, expect
 from .htslib import bcftools, samtools
@@ -23,6 +24,8 @@ __all__ = [
     "call",
     "current_session",
     "expect",
+    "gatk",
+    "picard",
     "samtools",
     "use_session",
 ]
