@@ -101,6 +101,9 @@ def summarise_germline(
     calls: str,
     variant_stats: str,
     samples: list[dict[str, str]],
+    lanes: list[dict[str, str]],
+    duplicates: list[dict[str, str]],
+    picard: list[dict[str, str]],
     fai: str,
     reference_report: str,
     checks: list[str],
@@ -170,15 +173,16 @@ def _notes(
         notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "
                      "give ploidy=chrM:1, and for males ploidy=GRCh38 sex=SAMPLE:M.")  # fmt: skip
     deep = [f"{name} ({found['deepest']:,} reads)" for name, found in samples.items()
-            if found["deepest"] > settings["max_depth"]]  # fmt: skip
+            if settings["caller"] == "bcftools" and found["deepest"] > settings["max_depth"]]  # fmt: skip
     if deep:
         notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Reads may be "
                      "left out there, and depths and allele depths be too low: give a higher max_depth.")  # fmt: skip
     if discordant := [f"{name} ({found['left_out']:.0%})" for name, found in samples.items()
                       if found["left_out"] > OFTEN]:  # fmt: skip
+        unused = "Variants were called without them; " if settings["caller"] == "bcftools" else "Please "
         notes.append(
             f"Many reads are of pairs that are not properly paired, or failed quality checks (flag 0x200): "
-            f"{', '.join(discordant)}. Variants were called without them; see whether the two files of reads belong "
+            f"{', '.join(discordant)}. {unused}see whether the two files of reads belong "
             "together, and the library is as it should be."
         )
     if inside := counts["filtered"]["by_filter"].get(IN_DELETION, 0):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stargazer.assets import (
     AlignerIndex,
@@ -31,6 +31,7 @@ from stargazer.tasks import (
     check_alignment,
     check_max_depth,
     check_ploidy,
+    coverage_stats,
     filter_variants,
     flagstat,
     gather_variants,
@@ -48,6 +49,7 @@ from stargazer.tasks import (
     variant_stats,
 )
 from stargazer.workflows.best_practices import (
+    HARD_FILTERS,
     Caller,
     call_with_gatk,
     chosen_caller,
@@ -57,10 +59,16 @@ from stargazer.workflows.best_practices import (
 from stargazer.workflows.environments import parallel, workflow_env
 from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
 from stargazer.workflows.reference import Aligner, Indexer, PreparedReference, prepare_reference
+from stargazer.workflows.report import germline_report, lineage_steps
 
 __all__ = ["GermlineCalls", "PreprocessedSample", "germline_short_variant_discovery", "preprocess_sample"]
 
 FILTER = "QUAL<30"
+FILTERS = [
+    {"name": "LowQual", "expression": FILTER},
+    {"name": "InDeletion", "expression": "in a deletion of all copies of every sample that has the call"},
+]
+"""What marks a call of bcftools in FILTER, as the report shows it."""
 
 READS_A_PIECE = 100_000
 """Mapped reads, of all samples, for each piece of the reference that is called apart."""
@@ -70,7 +78,8 @@ class PreprocessedSample(NamedTuple):
     """One alignment of all lanes of a sample, indexed, duplicates marked, with its statistics.
 
     `metrics` has an item for each library whose duplicates were marked here: none where an alignment from elsewhere
-    says that they are. `checks` has what was changed in an alignment from elsewhere, and what it lacks.
+    says that they are. `checks` has what was changed in an alignment from elsewhere, and what it lacks. `lanes` has the
+    flagstat and the statistics of each lane, where there are several.
     """
 
     alignment: Alignment
@@ -79,10 +88,11 @@ class PreprocessedSample(NamedTuple):
     flagstat: QcReport
     stats: QcReport
     checks: list[QcReport]
+    lanes: list[QcReport]
 
 
 class GermlineCalls(NamedTuple):
-    """Filtered calls of all samples with their index, the alignments they rest on, and a QC summary.
+    """Filtered calls of all samples with their index, the alignments they rest on, a QC summary, and a page of it.
 
     `gvcfs` has one for each sample that GATK called.
     """
@@ -93,6 +103,7 @@ class GermlineCalls(NamedTuple):
     gvcfs: list[Variants]
     stats: QcReport
     summary: QcReport
+    report: QcReport
 
 
 @workflow_env.task
@@ -209,9 +220,42 @@ async def germline_short_variant_discovery(
         normalised = await normalise_variants(gathered, reference)
         filtered = await filter_variants(normalised, exclude=FILTER)
     index, stats = await parallel((index_variants(filtered), variant_stats(filtered)))
-    marked_elsewhere = [sample.alignment.sample for sample in ready if sample.checks and not sample.metrics]
+    settings = {
+        "caller": by,
+        "why_this_caller": why,
+        "aligner": aligner if from_reads else "",
+        "contigs": contigs or [],
+        "ploidy": ploidy or [],
+        "sex": sex or [],
+        "max_depth": max_depth,
+        "filters": HARD_FILTERS if by == "gatk" else FILTERS,
+        "known_sites": [sites.name for sites in known],
+    }
+    return await _reported(filtered, index, gvcfs, stats, ready, prepared, chosen, settings)
+
+
+async def _reported(
+    variants: Variants,
+    index: VariantsIndex,
+    gvcfs: list[Variants],
+    stats: QcReport,
+    ready: list[PreprocessedSample],
+    prepared: PreparedReference,
+    chosen: Intervals | None,
+    settings: dict[str, Any],
+    picard: Sequence[QcReport] = (),
+) -> GermlineCalls:
+    """The calls with their summary and the page that shows it.
+
+    Args:
+        chosen: where was called, if not everywhere.
+        settings: of the caller, as summarise_germline takes them.
+        picard: metrics of GATK, for the summary.
+    """
+    reference = prepared.reference
+    coverage = await parallel([coverage_stats(sample.alignment, reference, chosen) for sample in ready])
     summary = await summarise_germline(
-        filtered,
+        variants,
         stats,
         [sample.flagstat for sample in ready],
         [sample.stats for sample in ready],
@@ -219,16 +263,20 @@ async def germline_short_variant_discovery(
         prepared.report,
         [check for sample in ready for check in sample.checks],
         {
-            "ploidy": ploidy or [],
-            "sex": sex or [],
-            "max_depth": max_depth,
-            "marked_elsewhere": marked_elsewhere,
-            "caller": by,
-            "why_this_caller": why,
-            "known_sites": [sites.name for sites in known],
+            **settings,
+            "intervals": chosen.name if chosen else "",
+            "marked_elsewhere": [
+                sample.alignment.sample for sample in ready if sample.checks and not sample.metrics
+            ],
         },
+        coverage,
+        [report for sample in ready for report in sample.lanes],
+        [metrics for sample in ready for metrics in sample.metrics],
+        list(picard),
     )
-    return GermlineCalls(filtered, index, alignments, gvcfs, stats, summary)
+    report = await germline_report(summary, await lineage_steps(summary))
+    alignments = [sample.alignment for sample in ready]
+    return GermlineCalls(variants, index, alignments, gvcfs, stats, summary, report)
 
 
 async def _aligned(
@@ -256,17 +304,23 @@ async def _for_gatk(
         parts = [checked if checked.sorted_by == "coordinate" else await sort_alignment(checked)]
     else:
         parts = await _aligned(found, prepared, soft_clip_supplementary=True)
+    lanes = await _counted_lanes(parts if len(parts) > 1 else [], prepared.reference)
     alignment = parts[0]
     if not is_marked:
         marked = await mark_duplicates(parts)
         alignment, metrics = marked.alignment, [marked.metrics]
-    return await _counted(await recalibrate(alignment, prepared, known, intervals), prepared, metrics, checks)
+    recalibrated = await recalibrate(alignment, prepared, known, intervals)
+    return (await _counted(recalibrated, prepared, metrics, checks))._replace(lanes=lanes)
 
 
 async def _from_reads(lanes: list[Lane], prepared: PreparedReference) -> PreprocessedSample:
     aligned = await _aligned(lanes, prepared)
     libraries = [list(group) for _, group in itertools.groupby(aligned, key=lambda lane: lane.library)]
-    return await _ready(libraries, prepared)
+    several = aligned if len(aligned) > 1 else []  # of one lane, the figures are those of the sample
+    ready, counted = await parallel(
+        (_ready(libraries, prepared), _counted_lanes(several, prepared.reference))
+    )
+    return ready._replace(lanes=counted)
 
 
 async def _marked(library: list[Alignment]) -> MarkedDuplicates:
@@ -323,7 +377,13 @@ async def _counted(
     index, flags, stats = await parallel(
         (index_alignment(alignment), flagstat(alignment), alignment_stats(alignment, prepared.reference))
     )
-    return PreprocessedSample(alignment, index, metrics, flags, stats, list(checks))
+    return PreprocessedSample(alignment, index, metrics, flags, stats, list(checks), [])
+
+
+async def _counted_lanes(lanes: list[Alignment], reference: Reference) -> list[QcReport]:
+    both = [(flagstat(lane), alignment_stats(lane, reference)) for lane in lanes]
+    reports: list[QcReport] = await parallel([report for pair in both for report in pair])
+    return reports
 
 
 def _pieces(flagstats: list[QcReport]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from stargazer.assets import (
     Alignment,
     AlignmentIndex,
     DuplicateMetrics,
+    Intervals,
     InvalidAssetError,
     QcReport,
     Reference,
@@ -25,11 +27,12 @@ from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.quality import mapped_reads
+from stargazer.tasks.regions import contigs_of, fai_of, read_bed
 from stargazer.tasks.tools import Command, bwa, bwa_mem3, call, current_session, expect, samtools
 
-__all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs", "flagstat",
-           "group_id", "index_alignment", "markdup", "merge_lanes", "read_group", "refuse_long_reads",
-           "sort_alignment"]  # fmt: skip
+__all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs",
+           "coverage_stats", "flagstat", "group_id", "index_alignment", "markdup", "merge_lanes", "read_group",
+           "refuse_long_reads", "sort_alignment"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
 """Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
@@ -270,7 +273,10 @@ async def markdup(alignment: Alignment) -> MarkedDuplicates:
                    alignment.path, bam)  # fmt: skip
     marked = alignment.evolve(path=expect(bam, by="samtools markdup"), duplicates_marked=True)
     return MarkedDuplicates(
-        marked, DuplicateMetrics(path=metrics, sample=alignment.sample, alignment_cid=marked)
+        marked,
+        DuplicateMetrics(
+            path=metrics, sample=alignment.sample, library=alignment.library, alignment_cid=marked
+        ),
     )
 
 
@@ -302,7 +308,8 @@ async def flagstat(alignment: Alignment) -> QcReport:
     report = workspace() / "flagstat.json"
     await samtools("flagstat", "-O", "json", alignment.path, stdout=report)
     return QcReport(path=expect(report, by="samtools flagstat"), kind="flagstat", sample=alignment.sample,
-                    mapped_reads=mapped_reads(report), alignment_cid=alignment)  # fmt: skip
+                    library=alignment.library, lane=alignment.lane, mapped_reads=mapped_reads(report),
+                    alignment_cid=alignment)  # fmt: skip
 
 
 @htslib_env.task(tools=[samtools])
@@ -311,4 +318,30 @@ async def alignment_stats(alignment: Alignment, reference: Reference) -> QcRepor
     report = workspace() / "stats.txt"
     await samtools("stats", "-c", f"1,{DEEPEST},1", "-r", reference.path, alignment.path, stdout=report)
     return QcReport(path=expect(report, by="samtools stats"), kind="samtools_stats", sample=alignment.sample,
+                    library=alignment.library, lane=alignment.lane, alignment_cid=alignment)  # fmt: skip
+
+
+@htslib_env.task(tools=[samtools])
+async def coverage_stats(
+    alignment: Alignment, reference: Reference, intervals: Intervals | None = None
+) -> QcReport:
+    """How many bases are how deep, duplicates left out (`samtools stats -d`): of intervals, or of all that has reads.
+
+    Args:
+        reference: indexed by samtools_faidx.
+        intervals: where to look; everywhere by default.
+
+    Raises:
+        FormatError: intervals outside the reference.
+    """
+    report, targets = workspace() / "coverage.txt", workspace() / "targets.txt"
+    within: list[str | Path] = []
+    if intervals:
+        assert intervals.path is not None
+        regions = read_bed(intervals.path, contigs_of(fai_of(reference)), intervals.name)
+        # samtools counts these from one, both ends included
+        targets.write_text("".join(f"{contig}\t{start + 1}\t{end}\n" for contig, start, end in regions))
+        within = ["-t", targets]
+    await samtools("stats", "-d", "-c", f"1,{DEEPEST},1", *within, alignment.path, stdout=report)
+    return QcReport(path=expect(report, by="samtools stats"), kind="coverage", sample=alignment.sample,
                     alignment_cid=alignment)  # fmt: skip
