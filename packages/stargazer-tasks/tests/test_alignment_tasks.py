@@ -24,7 +24,7 @@ from stargazer.tasks.germline.alignment import (
     check_pairs,
     flagstat,
     index_alignment,
-    mark_duplicates,
+    markdup,
     merge_lanes,
     read_group,
     sort_alignment,
@@ -215,7 +215,7 @@ def aligned(bench, tmp_path: Path):
 def test_lanes_are_aligned_merged_marked_and_counted(bench, aligned, by_hand):
     assert (aligned[0].sorted_by, aligned[0].lane, aligned[0].duplicates_marked) == ("coordinate", "1", False)
     merged = bench.run(merge_lanes, aligned)
-    marked = bench.run(mark_duplicates, merged)
+    marked = bench.run(markdup, merged)
     report = bench.run(flagstat, marked.alignment)
 
     assert (merged.lane, merged.sample, merged.reference_cid) == (None, "s", aligned[0].reference_cid)
@@ -276,7 +276,7 @@ def test_flags_of_duplicates_are_set_anew(bench, tmp_path: Path, by_hand):
     ]
     (library,) = bench.run(split_libraries, pairs(bench, tmp_path, by_hand, *lines))
 
-    marked = bench.run(mark_duplicates, library).alignment
+    marked = bench.run(markdup, library).alignment
 
     assert [(name, bool(flag & 0x400)) for name, flag in flags_of(bench, marked, by_hand)] == [
         ("a", True), ("a", True), ("b", False), ("b", False)

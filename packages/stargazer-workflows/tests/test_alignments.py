@@ -301,7 +301,7 @@ def test_duplicates_that_were_marked_elsewhere_stay_as_they_are(
     calls = call(small_lab)
 
     assert not any(flags(small_lab, calls.alignments[0], run_by_hand).values())
-    assert small_lab.computed()["mark_duplicates"] == 0
+    assert small_lab.computed()["markdup"] == 0
 
 
 @pytest.mark.parametrize("contig", [None, "*"], ids=["no reads", "no mapped reads"])

@@ -65,7 +65,7 @@ def test_a_new_lane_is_used_and_nothing_else_computed(
     second = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
 
     assert small_lab.computed() == Counter(
-        ["align_with_bwa_mem3", "merge_lanes", "mark_duplicates", "index_alignment", "flagstat", "alignment_stats",
+        ["align_with_bwa_mem3", "merge_lanes", "markdup", "index_alignment", "flagstat", "alignment_stats",
          "call_variants", "normalise_variants", "filter_variants", "index_variants", "variant_stats",
          "summarise_germline"]
     )  # fmt: skip

@@ -22,7 +22,7 @@ from stargazer.assets.model import REGISTRY as REGISTRY  # complete, as the fron
 from stargazer.assets.model import Asset, asset
 
 __all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "AnnData", "Annotation", "BqsrReport",
-           "DuplicateMetrics", "Intervals", "KnownSites", "KnownSitesIndex", "ProvenanceDocument",
+           "DuplicateMetrics", "GenomicsDb", "Intervals", "KnownSites", "KnownSitesIndex", "ProvenanceDocument",
            "QcReport", "Reference", "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict", "Variants",
            "VariantsIndex", "VqsrModel", "VqsrTranches"]  # fmt: skip
 
@@ -170,6 +170,14 @@ class KnownSitesIndex(Asset):
     known_sites_cid: Companion[KnownSites]
 
 
+@asset("genomics_db", suffix=".tar", check=check_tar, folder=True)
+class GenomicsDb(Asset):
+    """The GVCFs of many samples as a folder that GATK searches."""
+
+    build: str | None = attrs.field(default=None, validator=header_text)
+    reference_cid: Derived[Reference] | None = None
+
+
 @asset("vqsr_model", suffix=".recal.vcf.gz")
 class VqsrModel(Asset):
     """Scores of VariantRecalibrator."""
@@ -200,6 +208,7 @@ class DuplicateMetrics(Asset):
 
     sample: str = attrs.field(validator=header_text)
     alignment_cid: Derived[Alignment]
+    library: str | None = attrs.field(default=None, validator=header_text)
 
 
 @asset("bqsr_report", suffix=".table")
@@ -212,13 +221,17 @@ class BqsrReport(Asset):
 
 @asset("qc_report", suffix={b"{": ".json", b"<": ".html", b"": ".txt"})
 class QcReport(Asset):
-    """What was counted in a file: `flagstat`, `samtools_stats`, `variant_stats`, `reference`, or a run's summary.
+    """What was counted in a file: `flagstat`, `samtools_stats`, `coverage`, `variant_stats`, `reference`; or what a run
+    ends in: its `summary`, and `germline_report`, the page that shows it.
 
-    `mapped_reads` is what a flagstat counts, each read once: workflows decide by it without the report's bytes.
+    `library` and `lane` are those of the alignment, where it has one. `mapped_reads` is what a flagstat counts, each
+    read once: workflows decide by it without the report's bytes.
     """
 
     kind: str
     sample: str | None = attrs.field(default=None, validator=header_text)
+    library: str | None = attrs.field(default=None, validator=header_text)
+    lane: str | None = attrs.field(default=None, validator=header_text)
     mapped_reads: int | None = attrs.field(default=None, validator=not_negative)
     alignment_cid: Derived[Alignment] | None = None
     variants_cid: Derived[Variants] | None = None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import flyte
 from stargazer.tasks.execution import AssetEnvironment
-from stargazer.tasks.tools import bcftools, samtools
+from stargazer.tasks.tools import bcftools, gatk, samtools
 
-__all__ = ["align_env", "htslib_env", "index_env", "report_env"]
+__all__ = ["align_env", "gatk_env", "htslib_env", "index_env", "report_env"]
 
 htslib_env = AssetEnvironment(
     name="htslib", tools=[samtools, bcftools], resources=flyte.Resources(cpu=1, memory="1Gi")
 )
 """samtools and bcftools on one core."""
+
+gatk_env = AssetEnvironment(name="gatk", tools=[gatk], resources=flyte.Resources(cpu=1, memory="4Gi"))
+"""GATK and Picard on one core; the Java heap gets what is granted, but for what Java itself needs."""
 
 align_env = AssetEnvironment(name="align", tools=[samtools], resources=flyte.Resources(cpu=4, memory="6Gi"))
 """Aligners, on several cores."""

@@ -101,6 +101,9 @@ def summarise_germline(
     calls: str,
     variant_stats: str,
     samples: list[dict[str, str]],
+    lanes: list[dict[str, str]],
+    duplicates: list[dict[str, str]],
+    picard: list[dict[str, str]],
     fai: str,
     reference_report: str,
     checks: list[str],
@@ -112,7 +115,8 @@ def summarise_germline(
         calls: the filtered VCF.
         samples: of each its name, and where its flagstat and stats are.
         reference_report, checks: JSON documents with `notes`: of the reference, and of alignments from elsewhere.
-        settings: `ploidy`, `sex`, `max_depth`, and `marked_elsewhere`: samples whose duplicates were marked before.
+        settings: `ploidy`, `sex`, `max_depth`, `marked_elsewhere` (samples whose duplicates were marked before),
+            `caller`, `why_this_caller` (if nobody said which), `known_sites` (names of those used).
     """
     contigs = contigs_of(Path(fai))
     variants = read_variant_stats(Path(variant_stats))
@@ -169,15 +173,16 @@ def _notes(
         notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "
                      "give ploidy=chrM:1, and for males ploidy=GRCh38 sex=SAMPLE:M.")  # fmt: skip
     deep = [f"{name} ({found['deepest']:,} reads)" for name, found in samples.items()
-            if found["deepest"] > settings["max_depth"]]  # fmt: skip
+            if settings["caller"] == "bcftools" and found["deepest"] > settings["max_depth"]]  # fmt: skip
     if deep:
         notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Reads may be "
                      "left out there, and depths and allele depths be too low: give a higher max_depth.")  # fmt: skip
     if discordant := [f"{name} ({found['left_out']:.0%})" for name, found in samples.items()
                       if found["left_out"] > OFTEN]:  # fmt: skip
+        unused = "Variants were called without them; " if settings["caller"] == "bcftools" else "Please "
         notes.append(
             f"Many reads are of pairs that are not properly paired, or failed quality checks (flag 0x200): "
-            f"{', '.join(discordant)}. Variants were called without them; see whether the two files of reads belong "
+            f"{', '.join(discordant)}. {unused}see whether the two files of reads belong "
             "together, and the library is as it should be."
         )
     if inside := counts["filtered"]["by_filter"].get(IN_DELETION, 0):
@@ -187,5 +192,12 @@ def _notes(
     if inside := counts["pass"]["genotypes_in_deletions"]:
         notes.append(f"{inside:,} genotypes of calls that pass for other samples lie in a deletion of all copies of "
                      f"theirs: FT {IN_DELETION}.")  # fmt: skip
-    notes.append("Base qualities were not recalibrated, and adapters were not trimmed.")
+    if settings["why_this_caller"]:
+        notes.append(settings["why_this_caller"])
+    if settings["caller"] == "gatk" and not settings["known_sites"]:
+        notes.append("Base qualities were not recalibrated: no known sites are registered for this build "
+                     "(`stargazer add sites.vcf.gz asset=known_sites name=dbSNP build=...`).")  # fmt: skip
+    elif settings["caller"] != "gatk":
+        notes.append("Base qualities were not recalibrated.")
+    notes.append("Adapters were not trimmed.")
     return notes

@@ -21,6 +21,8 @@ from stargazer.tasks.aligner_index import compare_index, index_prefix, refuse_to
 from stargazer.tasks.environments import htslib_env, index_env
 from stargazer.tasks.execution import pack, workspace
 from stargazer.tasks.regions import (
+    Region,
+    by_contig,
     contigs_of,
     count_bases,
     fai_of,
@@ -34,7 +36,7 @@ from stargazer.tasks.tools import Library, bwa, bwa_index, bwa_mem2, call, expec
 
 __all__ = ["IndexedReference", "check_aligner_index", "check_reference", "index_for_bwa_mem3",
            "index_with_bwa", "index_with_bwa_mem2", "samtools_faidx",
-           "select_contigs", "sequence_dictionary", "split_intervals"]  # fmt: skip
+           "select_contigs", "sequence_dictionary", "split_contigs", "split_intervals"]  # fmt: skip
 
 
 class IndexedReference(NamedTuple):
@@ -161,25 +163,49 @@ async def select_contigs(reference: Reference, contigs: list[str], build: str) -
 
 @htslib_env.task(tools=[])
 async def split_intervals(
-    reference: Reference, intervals: Intervals | None = None, count: int = 1
+    reference: Reference, intervals: Intervals | None = None, count: int = 1, bases: int | None = None
 ) -> list[Intervals]:
-    """Cut a reference, or the given intervals of it, into `count` pieces of equal size, to be worked on apart.
+    """Cut a reference, or the given intervals of it, into pieces of equal size, to be worked on apart.
 
     Args:
         reference: indexed by samtools_faidx.
         count: how many pieces; fewer where that is above 200, or a piece below 10,000 bases.
+        bases: of a piece, instead of `count`: as many pieces as that makes.
 
     Raises:
         FormatError: the intervals are no BED, or lie outside the reference.
     """
+    regions = _regions(reference, intervals)
+    if bases is not None:
+        count = -(-sum(end - start for _, start, end in regions) // bases)
+    return _written(pieces(regions, count), reference)
+
+
+@htslib_env.task(tools=[])
+async def split_contigs(reference: Reference, intervals: Intervals | None = None) -> list[Intervals]:
+    """Cut a reference, or the given intervals of it, between contigs, into pieces up to the size of the longest one.
+
+    Args:
+        reference: indexed by samtools_faidx.
+
+    Raises:
+        FormatError: the intervals are no BED, or lie outside the reference.
+    """
+    return _written(by_contig(_regions(reference, intervals)), reference)
+
+
+def _regions(reference: Reference, intervals: Intervals | None) -> list[Region]:
+    """All of a reference, or the given intervals of it."""
     contigs = contigs_of(fai_of(reference))
-    if intervals:
-        assert intervals.path is not None
-        regions = read_bed(intervals.path, contigs, intervals.name)
-    else:
-        regions = whole(contigs)
+    if intervals is None:
+        return whole(contigs)
+    assert intervals.path is not None
+    return read_bed(intervals.path, contigs, intervals.name)
+
+
+def _written(parts: list[list[Region]], reference: Reference) -> list[Intervals]:
     made = []
-    for number, piece in enumerate(pieces(regions, count)):
+    for number, piece in enumerate(parts):
         bed = workspace() / f"piece{number}.bed"
         write_bed(piece, bed)
         made.append(

@@ -18,9 +18,11 @@ from stargazer.assets.formats import ambiguity_notes, opened, read_contigs
 __all__ = [
     "Region",
     "bed_rows",
+    "by_contig",
     "contigs_of",
     "count_bases",
     "fai_of",
+    "intersection",
     "pieces",
     "read_bed",
     "whole",
@@ -158,6 +160,44 @@ def pieces(regions: list[Region], count: int) -> list[list[Region]]:
             room -= stop - start
             start = stop
     return made
+
+
+def by_contig(regions: list[Region]) -> list[list[Region]]:
+    """Regions in lists of whole contigs, as many in a row as stay below the longest of them, or are MOST lists."""
+    sizes = {
+        contig: sum(end - start for _, start, end in group)
+        for contig, group in itertools.groupby(regions, key=lambda region: region[0])
+    }
+    room = max(LEAST, *sizes.values(), -(-2 * sum(sizes.values()) // MOST))
+    made: list[list[Region]] = [[]]
+    filled = 0
+    for contig, group in itertools.groupby(regions, key=lambda region: region[0]):
+        if made[-1] and filled + sizes[contig] > room:
+            made.append([])
+            filled = 0
+        made[-1] += group
+        filled += sizes[contig]
+    return made
+
+
+def intersection(
+    regions: Iterable[Region], others: Iterable[Region], *, inverse: bool = False
+) -> list[Region]:
+    """What regions have in common with others, in the order of the regions; with `inverse`, what they have apart."""
+    by_name: dict[str, list[Region]] = {}
+    for other in sorted(others, key=lambda region: region[1]):
+        by_name.setdefault(other[0], []).append(other)
+    found: list[Region] = []
+    for contig, start, end in regions:
+        at = start
+        for _, first, last in by_name.get(contig, []):
+            first, last = max(first, at), min(last, end)
+            if first < last:
+                found += [(contig, at, first)] if inverse and at < first else []
+                found += [] if inverse else [(contig, first, last)]
+                at = last
+        found += [(contig, at, end)] if inverse and at < end else []
+    return found
 
 
 def write_bed(regions: list[Region], path: Path) -> None:

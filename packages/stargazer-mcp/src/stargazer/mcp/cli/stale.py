@@ -37,7 +37,7 @@ def stale(argv: Sequence[str]) -> None:
         "List what was computed from a file, with a tool, or by a task, and everything that was computed from that,\n"
         "with what to run again. The CID of a provenance document means that very execution.",
         "  stargazer stale asset=reference build=GRCh38\n  stargazer stale bwa-mem3@0.4.4\n"
-        "  stargazer stale mark_duplicates",
+        "  stargazer stale markdup",
         {"--latest": "of several files that match, the newest", "--json": "print all of it as JSON"},
     )
     words = parser.sort(argv)

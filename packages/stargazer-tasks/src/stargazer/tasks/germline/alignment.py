@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from stargazer.assets import (
     Alignment,
     AlignmentIndex,
     DuplicateMetrics,
+    Intervals,
     InvalidAssetError,
     QcReport,
     Reference,
@@ -25,11 +27,12 @@ from stargazer.tasks.checks.reads import LONG_READS
 from stargazer.tasks.environments import align_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.quality import mapped_reads
+from stargazer.tasks.regions import contigs_of, fai_of, read_bed
 from stargazer.tasks.tools import Command, bwa, bwa_mem3, call, current_session, expect, samtools
 
-__all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs", "flagstat",
-           "group_id", "index_alignment", "mark_duplicates", "merge_lanes", "read_group", "refuse_long_reads",
-           "sort_alignment"]  # fmt: skip
+__all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs",
+           "coverage_stats", "flagstat", "group_id", "index_alignment", "markdup", "merge_lanes", "read_group",
+           "refuse_long_reads", "sort_alignment"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
 """Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
@@ -77,10 +80,16 @@ def group_id(*parts: str) -> str:
 
 
 @align_env.task(tools=[bwa_mem3, samtools])
-async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
+async def align_with_bwa_mem3(
+    r1: R1, r2: R2, index: AlignerIndex, soft_clip_supplementary: bool = False
+) -> Alignment:
     """Align the read pairs of one read group with BWA-MEM and sort by coordinate.
 
     The records are those of `bwa mem` with the mate tags of `samtools fixmate -m`, which marking duplicates needs.
+
+    Args:
+        soft_clip_supplementary: keep all bases of a read in each part of it that is aligned apart (`-Y`), as GATK's
+            best practices have it: HaplotypeCaller looks at clipped bases.
 
     Raises:
         ToolError: the reads are no FASTQ, are truncated, or do not pair; the message names file and record. Or fewer
@@ -92,6 +101,7 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
     count = workspace() / "count.txt"
     mem = bwa_mem3(
         "mem",
+        *(["-Y"] if soft_clip_supplementary else []),
         "-t",
         current_session().threads,
         "--count",
@@ -108,7 +118,9 @@ async def align_with_bwa_mem3(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
 
 
 @align_env.task(tools=[bwa, samtools])
-async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
+async def align_with_bwa(
+    r1: R1, r2: R2, index: AlignerIndex, soft_clip_supplementary: bool = False
+) -> Alignment:
     """As align_with_bwa_mem3, with the original bwa from PATH and its own index.
 
     The reads are checked first: bwa takes what is truncated or does not pair for shorter files.
@@ -125,7 +137,10 @@ async def align_with_bwa(r1: R1, r2: R2, index: AlignerIndex) -> Alignment:
         pairs = workspace() / "plain_R1.fq", workspace() / "plain_R2.fq"
         await call(write_plain, r1=r1.path, r2=r2.path, plain_r1=pairs[0], plain_r2=pairs[1])
     threads = current_session().threads
-    mem = bwa("mem", "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), index_prefix(index), *pairs)
+    soft_clip = ["-Y"] if soft_clip_supplementary else []
+    mem = bwa(
+        "mem", *soft_clip, "-t", threads, "-K", BATCH_BASES, "-R", read_group(r1), index_prefix(index), *pairs
+    )
     aligned = await _sorted(mem, r1, index)
     await _check_count(aligned, 2 * count, "bwa", more=True)
     return await _without_programs(aligned)
@@ -248,7 +263,7 @@ async def merge_lanes(alignments: list[Alignment]) -> Alignment:
 
 
 @htslib_env.task(tools=[samtools])
-async def mark_duplicates(alignment: Alignment) -> MarkedDuplicates:
+async def markdup(alignment: Alignment) -> MarkedDuplicates:
     """Flag duplicate pairs of one library, in a coordinate-sorted alignment with mate scores (`samtools markdup`).
 
     Flags that are there are cleared first: else the read that they leave could be taken for a copy of one of them.
@@ -258,7 +273,10 @@ async def mark_duplicates(alignment: Alignment) -> MarkedDuplicates:
                    alignment.path, bam)  # fmt: skip
     marked = alignment.evolve(path=expect(bam, by="samtools markdup"), duplicates_marked=True)
     return MarkedDuplicates(
-        marked, DuplicateMetrics(path=metrics, sample=alignment.sample, alignment_cid=marked)
+        marked,
+        DuplicateMetrics(
+            path=metrics, sample=alignment.sample, library=alignment.library, alignment_cid=marked
+        ),
     )
 
 
@@ -290,7 +308,8 @@ async def flagstat(alignment: Alignment) -> QcReport:
     report = workspace() / "flagstat.json"
     await samtools("flagstat", "-O", "json", alignment.path, stdout=report)
     return QcReport(path=expect(report, by="samtools flagstat"), kind="flagstat", sample=alignment.sample,
-                    mapped_reads=mapped_reads(report), alignment_cid=alignment)  # fmt: skip
+                    library=alignment.library, lane=alignment.lane, mapped_reads=mapped_reads(report),
+                    alignment_cid=alignment)  # fmt: skip
 
 
 @htslib_env.task(tools=[samtools])
@@ -299,4 +318,30 @@ async def alignment_stats(alignment: Alignment, reference: Reference) -> QcRepor
     report = workspace() / "stats.txt"
     await samtools("stats", "-c", f"1,{DEEPEST},1", "-r", reference.path, alignment.path, stdout=report)
     return QcReport(path=expect(report, by="samtools stats"), kind="samtools_stats", sample=alignment.sample,
+                    library=alignment.library, lane=alignment.lane, alignment_cid=alignment)  # fmt: skip
+
+
+@htslib_env.task(tools=[samtools])
+async def coverage_stats(
+    alignment: Alignment, reference: Reference, intervals: Intervals | None = None
+) -> QcReport:
+    """How many bases are how deep, duplicates left out (`samtools stats -d`): of intervals, or of all that has reads.
+
+    Args:
+        reference: indexed by samtools_faidx.
+        intervals: where to look; everywhere by default.
+
+    Raises:
+        FormatError: intervals outside the reference.
+    """
+    report, targets = workspace() / "coverage.txt", workspace() / "targets.txt"
+    within: list[str | Path] = []
+    if intervals:
+        assert intervals.path is not None
+        regions = read_bed(intervals.path, contigs_of(fai_of(reference)), intervals.name)
+        # samtools counts these from one, both ends included
+        targets.write_text("".join(f"{contig}\t{start + 1}\t{end}\n" for contig, start, end in regions))
+        within = ["-t", targets]
+    await samtools("stats", "-d", "-c", f"1,{DEEPEST},1", *within, alignment.path, stdout=report)
+    return QcReport(path=expect(report, by="samtools stats"), kind="coverage", sample=alignment.sample,
                     alignment_cid=alignment)  # fmt: skip

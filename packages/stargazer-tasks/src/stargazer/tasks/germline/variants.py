@@ -9,6 +9,7 @@ from typing import Any
 from stargazer.assets import (
     Alignment,
     AssetNotFoundError,
+    DuplicateMetrics,
     Intervals,
     InvalidAssetError,
     QcReport,
@@ -243,15 +244,24 @@ async def summarise_germline(
     reference_report: QcReport,
     checks: list[QcReport],
     settings: dict[str, Any],
+    coverage: list[QcReport],
+    lanes: list[QcReport],
+    duplicates: list[DuplicateMetrics],
+    picard: list[QcReport],
 ) -> QcReport:
-    """One JSON document of a germline run: what to know of it, reads, duplicates and coverage by sample, calls by type.
+    """One JSON document of a germline run: what to know of it, and all figures of reads, coverage and calls.
 
     Args:
         flagstats, alignment_stats: one for each sample, in the same order.
         reference: indexed by samtools_faidx.
         reference_report: of check_reference.
         checks: of check_alignment, for each alignment from elsewhere.
-        settings: `ploidy`, `sex`, `max_depth`, `marked_elsewhere`, as the run had them.
+        settings: as the run had them: `caller`, `aligner`, `contigs`, `intervals` (a name), `ploidy`, `sex`,
+            `max_depth`, `filters` (each a `name` and an `expression`), `recalibrated`, `marked_elsewhere` (samples).
+        coverage: of coverage_stats, one for each sample, in the same order.
+        lanes: flagstat and alignment_stats of the lanes of samples that have several.
+        duplicates: metrics of samtools markdup, or of MarkDuplicates.
+        picard: metrics of GATK and Picard, whose tables are taken as they are.
     """
     target = workspace() / "summary.json"
     await call(
@@ -260,9 +270,23 @@ async def summarise_germline(
         calls=variants.path,
         variant_stats=variant_stats.path,
         samples=[
-            {"sample": flags.sample, "flagstat": flags.path, "stats": stats.path}
-            for flags, stats in zip(flagstats, alignment_stats, strict=True)
+            {"sample": flags.sample, "flagstat": flags.path, "stats": stats.path, "coverage": depths.path}
+            for flags, stats, depths in zip(flagstats, alignment_stats, coverage, strict=True)
         ],
+        lanes=[
+            {
+                "sample": report.sample,
+                "library": report.library,
+                "lane": report.lane,
+                report.kind: report.path,
+            }
+            for report in lanes
+        ],
+        duplicates=[
+            {"sample": metrics.sample, "library": metrics.library, "metrics": metrics.path}
+            for metrics in duplicates
+        ],
+        picard=[{"sample": report.sample, "metrics": report.path} for report in picard],
         fai=fai_of(reference),
         reference_report=reference_report.path,
         checks=[check.path for check in checks],

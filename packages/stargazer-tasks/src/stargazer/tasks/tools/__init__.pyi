@@ -1,6 +1,6 @@
+from ._gatk import gatk, picard
 from .aligners import bwa, bwa_index, bwa_mem2, bwa_mem3
 from .command import Command, Tool, expect
-from .gatk import gatk, picard
 from .htslib import bcftools, samtools
 from .maven import Maven
 from .python import call

@@ -72,7 +72,7 @@ def prepare() -> None:
 async def run_demo(*, refresh: Refresh | None = None) -> Demo:
     """Run the demo's workflow on what `prepare` registered, and have the bytes of its results here."""
     from stargazer.workflows._run import run as run_workflow
-    from stargazer.workflows.demo.workflow import lineage_steps
+    from stargazer.workflows.report import lineage_steps
 
     run = await run_workflow("demo_trio", refresh=refresh)
     client = get_client()

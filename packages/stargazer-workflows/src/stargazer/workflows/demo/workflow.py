@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from stargazer.assets import (
-    Alignment,
-    Asset,
-    Intervals,
-    QcReport,
-    Reference,
-    Variants,
-    VariantsIndex,
-    current_client,
-)
-from stargazer.assets.provenance import Execution
-from stargazer.storage.lineage import executions_of
-from stargazer.workflows.demo.tasks import compare_calls, coverage_profile, demo_report
-from stargazer.workflows.environments import parallel, workflow_env
+from stargazer.assets import Alignment, Intervals, QcReport, Reference, Variants, VariantsIndex
+from stargazer.workflows.demo.tasks import compare_calls
+from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.germline import germline_short_variant_discovery
+from stargazer.workflows.report import germline_report, lineage_steps
 
-__all__ = ["BUILD", "CONFIDENT", "TRIO", "DemoResult", "demo_trio", "lineage_steps"]
+__all__ = ["BUILD", "CONFIDENT", "TRIO", "DemoResult", "demo_trio"]
 
 BUILD = "stargazer-demo"
 CONFIDENT = "demo-confident"
@@ -46,38 +35,9 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
     reference = await Reference.one(build=build)
     truth = await Variants.one(kind="truth", reference_cid=reference)
     confident = await Intervals.one(name=CONFIDENT)
-    calls = await germline_short_variant_discovery(samples=list(TRIO), build=build)
-    comparison, *coverage = await parallel(
-        [
-            compare_calls(calls.variants, truth, confident, reference, father, mother, child),
-            *(coverage_profile(alignment) for alignment in calls.alignments),
-        ]
-    )
-    steps = await lineage_steps(calls.summary)
-    report = await demo_report(calls.variants, comparison, coverage, steps)
+    calls = await germline_short_variant_discovery(samples=list(TRIO), build=build, caller="bcftools")
+    comparison = await compare_calls(calls.variants, truth, confident, reference, father, mother, child)
+    report = await germline_report(calls.summary, await lineage_steps(calls.summary), comparison)
     return DemoResult(
         calls.variants, calls.variants_index, calls.alignments, calls.summary, comparison, report
     )
-
-
-async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
-    """What was executed for an asset, in the order it started, with times, tools, commands and outputs."""
-    store = current_client().store  # type: ignore[attr-defined]
-    executions = await asyncio.to_thread(executions_of, store, [asset.cid or ""])
-    return [
-        {
-            "task": execution.task,
-            "on": _worked_on(execution),
-            "seconds": execution.seconds,
-            "tools": [f"{tool.name} {tool.version}" for tool in execution.tools],
-            "commands": execution.commands,
-            "outputs": [{"cid": entry.cid, "name": entry.name} for entry in execution.outputs],
-        }
-        for execution in sorted(executions.values(), key=lambda execution: execution.started)
-    ]
-
-
-def _worked_on(execution: Execution) -> list[str]:
-    """Samples, lanes and interval names of what an execution read."""
-    words = [entry.keyvalues.get(field) for field in ("sample", "lane", "name") for entry in execution.inputs]
-    return list(dict.fromkeys(word for word in words if word))

@@ -77,7 +77,7 @@ class Digest(NamedTuple):
 def code_digest(function: Callable[..., Any], package: str, stop: tuple[str, ...] = ()) -> Digest:
     """The digest of a function, or of the function that a functools.wraps wrapper holds.
 
-        code_digest(mark_duplicates, "stargazer.tasks", ("stargazer.tasks.execution", "stargazer.tasks.tools")).hex
+        code_digest(markdup, "stargazer.tasks", ("stargazer.tasks.execution", "stargazer.tasks.tools")).hex
 
     Args:
         package: that is followed. The module of the task itself always is, as of a notebook.

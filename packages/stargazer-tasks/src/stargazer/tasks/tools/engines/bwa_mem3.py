@@ -1,6 +1,6 @@
 """Align read pairs with BWA-MEM: a stand-alone script around the bwa-mem3 wheel, BAM on standard output.
 
-``python -I bwa_mem3.py mem -t THREADS -R '@RG\\tID:..\\tSM:..' INDEX_PREFIX R1.fq[.gz] R2.fq[.gz]``
+``python -I bwa_mem3.py mem [-Y] -t THREADS -R '@RG\\tID:..\\tSM:..' INDEX_PREFIX R1.fq[.gz] R2.fq[.gz]``
 
 The records are those of ``bwa mem -K 10000000`` (Li, arXiv:1303.3997), unsorted, grouped by name, in stored
 BGZF blocks. A batch of pairs has a fixed number of bases and is aligned by one thread, so that the output is
@@ -79,6 +79,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bwa_mem3", description="Align read pairs; BAM on standard output.")
     parser.add_argument("command", choices=["mem"])
     parser.add_argument("-t", dest="threads", type=int, default=1, metavar="THREADS")
+    parser.add_argument("-Y", dest="soft_clip", action="store_true", help="clip supplementary records softly")
     parser.add_argument("--count", metavar="FILE", help="write how many BAM records there are")
     parser.add_argument("-R", dest="read_group", required=True, metavar="'@RG\\tID:..\\tSM:..'")
     parser.add_argument("index", metavar="INDEX_PREFIX")
@@ -91,7 +92,9 @@ def main() -> int:
     output, report, listener = _hush_library()
     message = ""
     try:
-        records = align(options.index, options.reads, options.read_group, options.threads, output)
+        records = align(
+            options.index, options.reads, options.read_group, options.threads, output, options.soft_clip
+        )
         os.close(output)
         if options.count:
             with open(options.count, "w") as file:
@@ -112,7 +115,9 @@ def main() -> int:
     return 1 if message else 0
 
 
-def align(prefix: str, reads: list[str], read_group_line: str, threads: int, output: int) -> int:
+def align(
+    prefix: str, reads: list[str], read_group_line: str, threads: int, output: int, soft_clip: bool = False
+) -> int:
     """Align two FASTQ files to the index at ``prefix``, write BAM to ``output`` and return the number of records.
 
     At most ``threads`` + 2 batches are in memory, one of them being read or written.
@@ -127,6 +132,7 @@ def align(prefix: str, reads: list[str], read_group_line: str, threads: int, out
     options = MemOpts()
     options.set_pe(True)
     options.set_read_group_id(read_group_id)
+    options.set_soft_clip_supplementary(soft_clip)
 
     running: deque[Future[tuple[bytes, int]]] = deque()
     written = 0
