@@ -154,7 +154,9 @@ class Jars:
         """The jars that are not here, or not as they were verified."""
         return self._changed(self._recorded())
 
-    def install(self, progress: Progress | None = None, source: Path | None = None) -> None:
+    def install(
+        self, progress: Progress | None = None, source: Path | None = None, *, again: bool = False
+    ) -> None:
         """Bring what is missing, verify it, and have the tool start fast; nothing if all is here.
 
         Only one process does so; others wait. What arrived before a process died is not asked for again.
@@ -162,12 +164,13 @@ class Jars:
         Args:
             progress: told of each jar.
             source: a folder that the jars are taken from, instead of the network.
+            again: read every jar that is here, also those that were verified before.
 
         Raises:
             StorageError: a jar cannot be had, or the disk does not take it.
             IntegrityError: what is given in place of a jar is another file.
         """
-        if self.is_ready():
+        if not again and self.is_ready():
             return
         from stargazer.storage import make_folders, refused
 
@@ -179,20 +182,22 @@ class Jars:
         try:
             make_folders(self.folder)
             with self._alone():
-                if not self.is_ready():
-                    self._complete(progress or _nobody, source)
+                if again or not self.is_ready():
+                    self._complete(progress or _nobody, source, again=again)
         except StorageError:  # an OSError, too
             raise
         except OSError as error:
             raise refused(error, self.folder) from error
 
-    def _complete(self, progress: Progress, source: Path | None) -> None:
+    def _complete(self, progress: Progress, source: Path | None, *, again: bool) -> None:
         work = self.folder / "unfinished"
         work.mkdir(exist_ok=True)
         changed = self._changed(self._recorded())
         if changed:
             self._remove_archives()  # Java uses none for jars of another time
-        if wrong := [jar for jar in changed if not _is(self.folder / jar.name, jar)]:
+        doubted = self.lock.jars if again else changed
+        if wrong := [jar for jar in doubted if not _is(self.folder / jar.name, jar)]:
+            self._remove_archives()
             self._bring(wrong, work, progress, source)
         _write_pathing_jar(self.jar, work, [jar.name for jar in self.lock.jars])
         self._record(work)
