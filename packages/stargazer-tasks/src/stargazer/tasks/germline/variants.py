@@ -286,7 +286,7 @@ async def summarise_germline(
             {"sample": metrics.sample, "library": metrics.library, "metrics": metrics.path}
             for metrics in duplicates
         ],
-        picard=[{"sample": report.sample, "metrics": report.path} for report in picard],
+        picard=[{"sample": report.sample, "kind": report.kind, "metrics": report.path} for report in picard],
         fai=fai_of(reference),
         reference_report=reference_report.path,
         checks=[check.path for check in checks],
