@@ -32,7 +32,7 @@ from .germline.genotypes import (
     intervals_by_ploidy,
     reblock_gvcf,
 )
-from .germline.imported import check_alignment, split_libraries
+from .germline.imported import CheckedAlignment, check_alignment, split_libraries
 from .germline.picard import (
     VariantCallingMetrics,
     collect_alignment_summary_metrics,
@@ -98,6 +98,7 @@ from .tools import (
 __all__ = [
     "MAX_DEPTH",
     "AssetEnvironment",
+    "CheckedAlignment",
     "IndexedVariants",
     "Library",
     "MarkedDuplicates",

@@ -250,7 +250,7 @@ def summarise_germline(
         "notes": notes,
         "unusual": [*unusual_reads(by_sample, by_lane), *unusual_calls(counts, variants["ts_tv"], by_sample)],
         "run": {name: settings[name] for name in ("caller", "aligner", "contigs", "intervals", "filters",
-                                                  "recalibrated")},
+                                                  "known_sites")},
         "reference": reference,
         "ploidy": {"default": 2, "given": settings["ploidy"], "sex": settings["sex"]},
         "max_depth": settings["max_depth"],
@@ -400,15 +400,16 @@ def _notes(
         notes.append(f"Two copies are assumed of {', '.join(doubtful)}, as of every contig that ploidy= does not name; "
                      "give ploidy=chrM:1, and for males ploidy=GRCh38 sex=SAMPLE:M.")  # fmt: skip
     deep = [f"{name} ({found['deepest']:,} reads)" for name, found in samples.items()
-            if settings["max_depth"] and found["deepest"] > settings["max_depth"]]  # fmt: skip
+            if settings["caller"] == "bcftools" and found["deepest"] > settings["max_depth"]]  # fmt: skip
     if deep:
         notes.append(f"Some places are deeper than max_depth={settings['max_depth']}: {', '.join(deep)}. Reads may be "
                      "left out there, and depths and allele depths be too low: give a higher max_depth.")  # fmt: skip
     if discordant := [f"{name} ({found['left_out']:.0%})" for name, found in samples.items()
                       if found["left_out"] > LEFT_OUT]:  # fmt: skip
+        unused = "Variants were called without them; " if settings["caller"] == "bcftools" else "Please "
         notes.append(
             f"Many reads are of pairs that are not properly paired, or failed quality checks (flag 0x200): "
-            f"{', '.join(discordant)}. Variants were called without them; see whether the two files of reads belong "
+            f"{', '.join(discordant)}. {unused}see whether the two files of reads belong "
             "together, and the library is as it should be."
         )
     if inside := counts["filtered"]["by_filter"].get(IN_DELETION, 0):
@@ -418,7 +419,12 @@ def _notes(
     if inside := counts["pass"]["genotypes_in_deletions"]:
         notes.append(f"{inside:,} genotypes of calls that pass for other samples lie in a deletion of all copies of "
                      f"theirs: FT {IN_DELETION}.")  # fmt: skip
-    not_done = "" if settings["recalibrated"] else "base qualities were not recalibrated, and "
-    notes.append(f"{not_done}adapters were not trimmed.".capitalize())
-    notes += settings.get("notes", ())
+    if settings["why_this_caller"]:
+        notes.append(settings["why_this_caller"])
+    if settings["caller"] == "gatk" and not settings["known_sites"]:
+        notes.append("Base qualities were not recalibrated: no known sites are registered for this build "
+                     "(`stargazer add sites.vcf.gz asset=known_sites name=dbSNP build=...`).")  # fmt: skip
+    elif settings["caller"] != "gatk":
+        notes.append("Base qualities were not recalibrated.")
+    notes.append("Adapters were not trimmed.")
     return notes

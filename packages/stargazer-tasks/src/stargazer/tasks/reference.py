@@ -163,18 +163,22 @@ async def select_contigs(reference: Reference, contigs: list[str], build: str) -
 
 @htslib_env.task(tools=[])
 async def split_intervals(
-    reference: Reference, intervals: Intervals | None = None, count: int = 1
+    reference: Reference, intervals: Intervals | None = None, count: int = 1, bases: int | None = None
 ) -> list[Intervals]:
-    """Cut a reference, or the given intervals of it, into `count` pieces of equal size, to be worked on apart.
+    """Cut a reference, or the given intervals of it, into pieces of equal size, to be worked on apart.
 
     Args:
         reference: indexed by samtools_faidx.
         count: how many pieces; fewer where that is above 200, or a piece below 10,000 bases.
+        bases: of a piece, instead of `count`: as many pieces as that makes.
 
     Raises:
         FormatError: the intervals are no BED, or lie outside the reference.
     """
-    return _written(pieces(_regions(reference, intervals), count), reference)
+    regions = _regions(reference, intervals)
+    if bases is not None:
+        count = -(-sum(end - start for _, start, end in regions) // bases)
+    return _written(pieces(regions, count), reference)
 
 
 @htslib_env.task(tools=[])

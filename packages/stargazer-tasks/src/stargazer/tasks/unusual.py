@@ -52,15 +52,25 @@ READS = (
 )
 DUPLICATES = _Usual("duplicates", None, 0.3, "little DNA, or more sequencing than the library has molecules")
 DEPTH = _Usual("coverage.mean", 10, None, "many heterozygous variants are missed")
-EVENNESS = _Usual("coverage.at_least.10", 0.9, None, "uneven coverage; if these are targeted reads, give intervals=")
+EVENNESS = _Usual(
+    "coverage.at_least.10", 0.9, None, "uneven coverage; if these are targeted reads, give intervals="
+)
 TS_TV = _Usual(
-    "variants.pass.ts_tv", 1.8, 3.5, "false calls (at random it is 0.5), or no human genome (2.0 to 2.1, of exons about 3)"
+    "variants.pass.ts_tv",
+    1.8,
+    3.5,
+    "false calls (at random it is 0.5), or no human genome (2.0 to 2.1, of exons about 3)",
 )
 HET_HOM = _Usual(
-    "calls_that_pass.het_hom", 0.8, 3.0, "lost alleles or related parents, where it is low; contamination, where it is high"
+    "calls_that_pass.het_hom",
+    0.8,
+    3.0,
+    "lost alleles or related parents, where it is low; contamination, where it is high",
 )
 FILTERED = _Usual("variants.filtered", None, 0.3, "low coverage, or poor reads")
-MISSING = _Usual("calls_that_pass.missing", None, 0.1, "low coverage: no genotype could be told at many calls")
+MISSING = _Usual(
+    "calls_that_pass.missing", None, 0.1, "low coverage: no genotype could be told at many calls"
+)
 
 
 def unusual_reads(

@@ -13,6 +13,7 @@ from stargazer.assets import (
     DuplicateMetrics,
     Intervals,
     InvalidAssetError,
+    KnownSites,
     QcReport,
     Reference,
     Variants,
@@ -21,6 +22,7 @@ from stargazer.assets import (
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks import (
     MAX_DEPTH,
+    CheckedAlignment,
     MarkedDuplicates,
     align_with_bwa,
     align_with_bwa_mem3,
@@ -35,6 +37,7 @@ from stargazer.tasks import (
     gather_variants,
     index_alignment,
     index_variants,
+    mark_duplicates,
     markdup,
     merge_lanes,
     normalise_variants,
@@ -45,6 +48,14 @@ from stargazer.tasks import (
     summarise_germline,
     variant_stats,
 )
+from stargazer.workflows.best_practices import (
+    HARD_FILTERS,
+    Caller,
+    call_with_gatk,
+    chosen_caller,
+    known_sites_of,
+    recalibrate,
+)
 from stargazer.workflows.environments import parallel, workflow_env
 from stargazer.workflows.inputs import Lane, Start, find_start, intervals_of, lanes_of
 from stargazer.workflows.reference import Aligner, Indexer, PreparedReference, prepare_reference
@@ -53,11 +64,8 @@ from stargazer.workflows.report import germline_report, lineage_steps
 __all__ = ["GermlineCalls", "PreprocessedSample", "germline_short_variant_discovery", "preprocess_sample"]
 
 FILTER = "QUAL<30"
-FILTERS = [
-    {"name": "LowQual", "expression": FILTER},
-    {"name": "InDeletion", "expression": "in a deletion of all copies of every sample that has the call"},
-]
-"""What marks a call of bcftools in FILTER, as the report shows it."""
+FILTERS = {"LowQual": FILTER, "InDeletion": "in a deletion of all copies of every sample that has the call"}
+"""By name, what marks a call of bcftools."""
 
 READS_A_PIECE = 100_000
 """Mapped reads, of all samples, for each piece of the reference that is called apart."""
@@ -81,11 +89,15 @@ class PreprocessedSample(NamedTuple):
 
 
 class GermlineCalls(NamedTuple):
-    """Filtered calls of all samples with their index, the alignments they rest on, a QC summary, and a page of it."""
+    """Filtered calls of all samples with their index, the alignments they rest on, a QC summary, and a page of it.
+
+    `gvcfs` has one for each sample that GATK called.
+    """
 
     variants: Variants
     variants_index: VariantsIndex
     alignments: list[Alignment]
+    gvcfs: list[Variants]
     stats: QcReport
     summary: QcReport
     report: QcReport
@@ -98,6 +110,7 @@ async def preprocess_sample(
     contigs: list[str] | None = None,
     aligner: Aligner = "bwa-mem3",
     indexer: Indexer = "wheel",
+    caller: Caller = "auto",
 ) -> PreprocessedSample:
     """Align every lane of a sample, mark duplicates library by library, merge, index and count.
 
@@ -105,6 +118,7 @@ async def preprocess_sample(
         sample: whose reads are registered as r1 and r2, one pair of files a lane.
         build: of the reference.
         contigs, aligner, indexer: as for prepare_reference.
+        caller: as for germline_short_variant_discovery: for GATK, base qualities are recalibrated too.
 
     Raises:
         AssetNotFoundError: no reads of this sample, or a lane without its mates.
@@ -112,6 +126,8 @@ async def preprocess_sample(
     """
     lanes = await lanes_of(sample)
     prepared = await prepare_reference(build, contigs, aligner, indexer)
+    if chosen_caller(caller)[0] == "gatk":
+        return await _for_gatk(lanes, prepared, await known_sites_of(build, prepared, [sample]), None)
     return await _from_reads(lanes, prepared)
 
 
@@ -127,8 +143,13 @@ async def germline_short_variant_discovery(
     ploidy: list[str] | None = None,
     sex: list[str] | None = None,
     max_depth: int = MAX_DEPTH,
+    caller: Caller = "auto",
 ) -> GermlineCalls:
     """Call, normalise and filter SNVs and indels of one or several samples, jointly.
+
+    With GATK: its best practices for germline short variants. Base qualities are recalibrated with the known sites
+    that are registered for the build (`asset=known_sites build=...`), if there are any; each sample gets a GVCF; hard
+    filters mark calls. With bcftools: calls from the pile of reads, which takes less time and finds fewer long indels.
 
     Args:
         samples: their names, as registered with their reads or alignments.
@@ -139,7 +160,8 @@ async def germline_short_variant_discovery(
         ploidy: copies of a contig where they are not two: chrM:1, by sex chrX:M:1,chrY:M:1,chrY:F:0, or GRCh37 or
             GRCh38 for chrM, chrX and chrY of these.
         sex: of the samples, as NA12891:M,NA12892:F.
-        max_depth: reads of a sample that are looked at in one place; where there are more, the summary says so.
+        max_depth: reads of a sample that bcftools looks at in one place; where there are more, the summary says so.
+        caller: gatk, bcftools, or (auto) GATK where it is installed; the summary says which.
 
     Raises:
         InvalidAssetError: no sample, or an alignment that does not fit the reference or the build; a ploidy, sex or
@@ -150,6 +172,11 @@ async def germline_short_variant_discovery(
     if not samples:
         raise InvalidAssetError("give at least one sample: samples=NA12878")
     check_max_depth(max_depth)
+    by, why = chosen_caller(caller)
+    if by == "gatk" and max_depth != MAX_DEPTH:
+        raise InvalidAssetError(
+            "max_depth= is for caller=bcftools: GATK chooses reads in its own way; leave it out"
+        )
     if len(set(samples)) != len(samples):
         raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
     found = await parallel([find_start(sample, start) for sample in samples])
@@ -164,38 +191,50 @@ async def germline_short_variant_discovery(
     pieces = await split_intervals(reference, chosen) if chosen else [None]
     if ploidy or sex:
         await check_ploidy(reference, samples, ploidy or [], sex or [])
-    ready = await parallel(
-        [
-            _from_alignment(each, prepared) if isinstance(each, Alignment) else _from_reads(each, prepared)
-            for each in found
-        ]
-    )
-    if (count := _pieces([sample.flagstat for sample in ready])) > 1:
-        pieces = await split_intervals(reference, chosen, count)
-    alignments = [sample.alignment for sample in ready]
-    called = await parallel(
-        [call_variants(alignments, reference, piece, ploidy, sex, max_depth) for piece in pieces]
-    )
-    gathered = called[0] if len(called) == 1 else await gather_variants(called)
-    normalised = await normalise_variants(gathered, reference)
-    filtered = await filter_variants(normalised, exclude=FILTER)
+    known: list[KnownSites] = []
+    gvcfs: list[Variants] = []
+    if by == "gatk":
+        known = await known_sites_of(build, prepared, samples)
+        ready = await parallel([_for_gatk(each, prepared, known, chosen) for each in found])
+        alignments = [sample.alignment for sample in ready]
+        filtered, gvcfs = await call_with_gatk(alignments, prepared, chosen, ploidy or [], sex or [])
+    else:
+        ready = await parallel(
+            [
+                _from_alignment(each, prepared)
+                if isinstance(each, Alignment)
+                else _from_reads(each, prepared)
+                for each in found
+            ]
+        )
+        if (count := _pieces([sample.flagstat for sample in ready])) > 1:
+            pieces = await split_intervals(reference, chosen, count)
+        alignments = [sample.alignment for sample in ready]
+        called = await parallel(
+            [call_variants(alignments, reference, piece, ploidy, sex, max_depth) for piece in pieces]
+        )
+        gathered = called[0] if len(called) == 1 else await gather_variants(called)
+        normalised = await normalise_variants(gathered, reference)
+        filtered = await filter_variants(normalised, exclude=FILTER)
     index, stats = await parallel((index_variants(filtered), variant_stats(filtered)))
     settings = {
-        "caller": "bcftools",
+        "caller": by,
+        "why_this_caller": why,
         "aligner": aligner if from_reads else "",
         "contigs": contigs or [],
         "ploidy": ploidy or [],
         "sex": sex or [],
         "max_depth": max_depth,
-        "filters": FILTERS,
-        "recalibrated": False,
+        "filters": HARD_FILTERS if by == "gatk" else FILTERS,
+        "known_sites": [sites.name for sites in known],
     }
-    return await _reported(filtered, index, stats, ready, prepared, chosen, settings)
+    return await _reported(filtered, index, gvcfs, stats, ready, prepared, chosen, settings)
 
 
 async def _reported(
     variants: Variants,
     index: VariantsIndex,
+    gvcfs: list[Variants],
     stats: QcReport,
     ready: list[PreprocessedSample],
     prepared: PreparedReference,
@@ -234,14 +273,45 @@ async def _reported(
     )
     report = await germline_report(summary, await lineage_steps(summary))
     alignments = [sample.alignment for sample in ready]
-    return GermlineCalls(variants, index, alignments, stats, summary, report)
+    return GermlineCalls(variants, index, alignments, gvcfs, stats, summary, report)
 
 
-async def _from_reads(lanes: list[Lane], prepared: PreparedReference) -> PreprocessedSample:
+async def _aligned(
+    lanes: list[Lane], prepared: PreparedReference, soft_clip_supplementary: bool = False
+) -> list[Alignment]:
     assert prepared.aligner_index is not None
     index: AlignerIndex = prepared.aligner_index
     align = align_with_bwa if index.aligner == "bwa" else align_with_bwa_mem3
-    aligned = await parallel([align(r1, r2, index) for r1, r2 in lanes])
+    return await parallel([align(r1, r2, index, soft_clip_supplementary) for r1, r2 in lanes])
+
+
+async def _for_gatk(
+    found: list[Lane] | Alignment,
+    prepared: PreparedReference,
+    known: list[KnownSites],
+    intervals: Intervals | None,
+) -> PreprocessedSample:
+    """A sample as GATK's best practices have it before calling, from its lanes or an alignment from elsewhere."""
+    checks: list[QcReport] = []
+    metrics: list[DuplicateMetrics] = []
+    is_marked = False
+    if isinstance(found, Alignment):
+        checked, is_marked, report = await _checked(found, prepared)
+        checks = [report]
+        parts = [checked if checked.sorted_by == "coordinate" else await sort_alignment(checked)]
+    else:
+        parts = await _aligned(found, prepared, soft_clip_supplementary=True)
+    lanes = await _counted_lanes(parts if len(parts) > 1 else [], prepared.reference)
+    alignment = parts[0]
+    if not is_marked:
+        marked = await mark_duplicates(parts)
+        alignment, metrics = marked.alignment, [marked.metrics]
+    recalibrated = await recalibrate(alignment, prepared, known, intervals)
+    return (await _counted(recalibrated, prepared, metrics, checks))._replace(lanes=lanes)
+
+
+async def _from_reads(lanes: list[Lane], prepared: PreparedReference) -> PreprocessedSample:
+    aligned = await _aligned(lanes, prepared)
     libraries = [list(group) for _, group in itertools.groupby(aligned, key=lambda lane: lane.library)]
     several = aligned if len(aligned) > 1 else []  # of one lane, the figures are those of the sample
     ready, counted = await parallel(
@@ -259,7 +329,8 @@ async def _merged(alignments: list[Alignment]) -> Alignment:
     return alignments[0] if len(alignments) == 1 else await merge_lanes(alignments)
 
 
-async def _from_alignment(alignment: Alignment, prepared: PreparedReference) -> PreprocessedSample:
+async def _checked(alignment: Alignment, prepared: PreparedReference) -> CheckedAlignment:
+    """An alignment from elsewhere that fits the reference."""
     reference = prepared.reference
     own = alignment.reference_cid if isinstance(alignment.reference_cid, str) else None
     others = await Reference.all(cid=own) if own not in (None, reference.cid) else []
@@ -272,9 +343,12 @@ async def _from_alignment(alignment: Alignment, prepared: PreparedReference) -> 
             )
     # of another reference the sequences count: it may differ in the order of its contigs, or have some more
     aligned_to = await sequence_dictionary(others[0]) if others else None
-    checked, duplicates_marked, report = await check_alignment(
-        alignment, reference, prepared.dictionary, aligned_to
-    )
+    checked: CheckedAlignment = await check_alignment(alignment, reference, prepared.dictionary, aligned_to)
+    return checked
+
+
+async def _from_alignment(alignment: Alignment, prepared: PreparedReference) -> PreprocessedSample:
+    checked, duplicates_marked, report = await _checked(alignment, prepared)
     if not duplicates_marked:
         libraries = [[library] for library in await split_libraries(checked)]
         return await _ready(libraries, prepared, [report])

@@ -77,8 +77,8 @@ async def check_for_gatk(
             compare(f"the known sites {sites.name!r}", found, f"the reference {reference.build}", contigs)
         elif header.first and header.first not in contigs:
             raise InvalidAssetError(
-                f"the known sites {sites.name!r} begin on {header.first!r}, which the reference {reference.build} does "
-                f"not have; it has {some(contigs)}. Take them back (`stargazer rm {sites.cid}`), or give them their own "
+                f"the known sites {sites.name!r} begin on {header.first!r}, which the reference {reference.build} "
+                f"lacks; it has {some(contigs)}. Take them back (`stargazer rm {sites.cid}`), or give them their own "
                 "build (`stargazer amend`)"
             )
 

@@ -35,7 +35,7 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
     reference = await Reference.one(build=build)
     truth = await Variants.one(kind="truth", reference_cid=reference)
     confident = await Intervals.one(name=CONFIDENT)
-    calls = await germline_short_variant_discovery(samples=list(TRIO), build=build)
+    calls = await germline_short_variant_discovery(samples=list(TRIO), build=build, caller="bcftools")
     comparison = await compare_calls(calls.variants, truth, confident, reference, father, mother, child)
     report = await germline_report(calls.summary, await lineage_steps(calls.summary), comparison)
     return DemoResult(
