@@ -40,10 +40,12 @@ class _Usual:
         """
         too_low = self.least is not None and value is not None and value < self.least
         if too_low or (self.most is not None and value is not None and value > self.most):
-            usual = f"at least {self.least:g}" if too_low else f"at most {self.most:g}"
+            bound, limit = ("at least", self.least) if too_low else ("at most", self.most)
+            usual = {"bound": bound, "value": limit}
             yield {**of, "figure": self.figure, "value": value, "usual": usual, "means": self.means}
 
 
+ANY_READS = _Usual("reads", 1, None, "an empty file of reads")
 READS = (
     _Usual("mapped", 0.9, None, "contamination, adapters, or another reference than that of the species"),
     _Usual("left_out", None, LEFT_OUT, "the two files of reads do not belong together, or failed reads"),
@@ -54,6 +56,12 @@ DUPLICATES = _Usual("duplicates", None, 0.3, "little DNA, or more sequencing tha
 DEPTH = _Usual("coverage.mean", 10, None, "many heterozygous variants are missed")
 EVENNESS = _Usual(
     "coverage.at_least.10", 0.9, None, "uneven coverage; if these are targeted reads, give intervals="
+)
+ANY_CALLS = _Usual(
+    "variants.pass.records",
+    1,
+    None,
+    "too few reads, other intervals than meant, or samples like the reference",
 )
 TS_TV = _Usual(
     "variants.pass.ts_tv",
@@ -79,8 +87,8 @@ def unusual_reads(
     """What is unusual in the reads of samples and lanes, and in how they cover what was to be covered.
 
     Returns:
-        Of each its `sample` and, if it is of one, its `lane`; the `figure` with its `value`; what is `usual`, and what
-        it may be a sign of (`means`).
+        Of each its `sample` and, if it is of one, its `lane`; the `figure`, by where it is in the summary, with its
+        `value`; what is `usual`, a `bound` ("at least" or "at most") and a `value`; and what it may mean (`means`).
     """
     means = [found["coverage"]["mean"] for found in samples.values()]
     alike = _Usual("coverage.mean", round(median(means) / 2, 1) if len(means) > 2 else None, None,
@@ -111,9 +119,7 @@ def unusual_calls(
     """
     passing, filtered = counts["pass"]["records"], counts["filtered"]["records"]
     found: list[dict[str, Any]] = []
-    if not passing:
-        found.append({"sample": "", "figure": "variants.pass.records", "value": 0, "usual": "at least 1",
-                      "means": "too few reads, the wrong intervals, or a sample that is the reference"})  # fmt: skip
+    found += ANY_CALLS.judged(passing, sample="")
     if counts["pass"]["snvs"] >= ENOUGH:
         found += TS_TV.judged(ts_tv, sample="")
     if passing + filtered >= SOME:
@@ -129,7 +135,7 @@ def unusual_calls(
 
 def _of_reads(figures: Mapping[str, Any], **of: str) -> Iterator[dict[str, Any]]:
     if not figures["reads"]:
-        yield {**of, "figure": "reads", "value": 0, "usual": "at least 1", "means": "an empty file of reads"}
+        yield from ANY_READS.judged(0, **of)
         return
     for usual in READS:
         yield from usual.judged(figures[usual.figure], **of)
