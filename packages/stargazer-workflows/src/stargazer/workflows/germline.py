@@ -64,11 +64,8 @@ from stargazer.workflows.report import germline_report, lineage_steps
 __all__ = ["GermlineCalls", "PreprocessedSample", "germline_short_variant_discovery", "preprocess_sample"]
 
 FILTER = "QUAL<30"
-FILTERS = [
-    {"name": "LowQual", "expression": FILTER},
-    {"name": "InDeletion", "expression": "in a deletion of all copies of every sample that has the call"},
-]
-"""What marks a call of bcftools in FILTER, as the report shows it."""
+FILTERS = {"LowQual": FILTER, "InDeletion": "in a deletion of all copies of every sample that has the call"}
+"""By name, what marks a call of bcftools."""
 
 READS_A_PIECE = 100_000
 """Mapped reads, of all samples, for each piece of the reference that is called apart."""
