@@ -500,7 +500,10 @@ def state():
 def stargazer(*words):
     return subprocess.run([*command, *words], capture_output=True, text=True)
 
-germline = ["run", "germline_short_variant_discovery", "caller=bcftools", "samples=S", "build=small", "--refresh", "--json"]
+germline = [
+    *("run", "germline_short_variant_discovery", "caller=bcftools", "samples=S", "build=small"),
+    *("--refresh", "--json"),
+]
 before = state()
 for words in (["add", r1, "sample=N"], germline):
     fill(leave)
