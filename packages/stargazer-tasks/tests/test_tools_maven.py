@@ -243,6 +243,22 @@ def test_damage_that_keeps_size_and_time_is_found_by_reading_again(mirror: Mirro
     assert files(tool.folder) == RIGHT
 
 
+def test_after_a_start_of_the_machine_all_is_read_once(
+    mirror: Mirror, tool: Jars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool.install()
+    path = tool.folder / BIGGEST
+    state = path.stat()
+    path.write_bytes(bytes(state.st_size))  # as a file system leaves what a crash kept from the disk
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    monkeypatch.setattr(jars, "_boot", lambda: "another")
+
+    assert not tool.is_ready()
+    tool.install()
+
+    assert (files(tool.folder), tool.is_ready()) == (RIGHT, True)
+
+
 @pytest.mark.parametrize(
     ("instead", "said"),
     [
