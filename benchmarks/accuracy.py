@@ -125,7 +125,7 @@ def call_with_stargazer(cohort: Cohort, folder: Path) -> tuple[Path, dict[str, P
         run([STARGAZER, "add", *map(str, reads), f"sample={sample}"], env=environment)
     out = folder / "out"
     run([STARGAZER, "run", "germline_short_variant_discovery", f"samples={','.join(cohort.reads)}", "build=cohort",
-         f"ploidy={MITOCHONDRION}:1", "--outdir", str(out)], env=environment)  # fmt: skip
+         "caller=bcftools", f"ploidy={MITOCHONDRION}:1", "--outdir", str(out)], env=environment)  # fmt: skip
     (calls,) = out.glob("*.vcf.gz")
     alignments = {}
     for path in out.glob("*.bam"):

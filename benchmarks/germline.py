@@ -77,7 +77,14 @@ def compare(title: str, script: str, variables: dict[str, str], reference: Path,
     by_hand, home = folder / "by hand", folder / "home"
     environment = {**os.environ, "STARGAZER_MODE": "local", "STARGAZER_HOME": str(home)}
     environment.pop("STARGAZER_LOCAL", None)
-    command = [STARGAZER, "run", "germline_short_variant_discovery", "samples=sample", "build=benchmark"]
+    command = [
+        STARGAZER,
+        "run",
+        "germline_short_variant_discovery",
+        "samples=sample",
+        "build=benchmark",
+        "caller=bcftools",
+    ]
 
     def scripted() -> Run:
         shutil.rmtree(by_hand, ignore_errors=True)

@@ -19,7 +19,7 @@ __all__ = ["COMMAND", "GERMLINE", "Command", "added", "serving", "simulate", "st
 Command = Callable[..., tuple[int, str, str]]
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
-GERMLINE = ["run", "germline_short_variant_discovery", "samples=S", "build=tiny"]
+GERMLINE = ["run", "germline_short_variant_discovery", "caller=bcftools", "samples=S", "build=tiny"]
 
 
 def stargazer(*words: str, status: int = 0) -> subprocess.CompletedProcess[str]:

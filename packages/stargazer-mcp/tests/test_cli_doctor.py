@@ -39,10 +39,10 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Absent]:
 
         monkeypatch.setattr(metadata, "version", asked)
         monkeypatch.setenv("PATH", "/nonexistent")
-        sources._installed_version.cache_clear()
+        sources.installed_version.cache_clear()
 
     yield hide
-    sources._installed_version.cache_clear()
+    sources.installed_version.cache_clear()
 
 
 def tools(capsys: pytest.CaptureFixture[str], status: int) -> dict[str, dict[str, Any]]:

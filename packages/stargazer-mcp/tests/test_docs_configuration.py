@@ -18,7 +18,7 @@ ROW = re.compile(r"^\| `((?:STARGAZER|PINATA)_[A-Z_]+)` \| (.*?) \| (.*?) \| (.*
 ROWS = {row[0]: row[1:] for row in ROW.findall(PAGE)}
 ELSEWHERE = {"STARGAZER_TOOLS", "STARGAZER_DEBUG"}
 """Variables that are no settings: read where they are used."""
-INTERNAL = {"STARGAZER_PARENT", "STARGAZER_TEST_DATA"}
+INTERNAL = {"STARGAZER_PARENT", "STARGAZER_TASK_MEMORY", "STARGAZER_TEST_DATA"}
 """Variables that people do not set: of a tool's process, and of our tests."""
 
 STORAGE = "stargazer-storage/tests/test_settings_effects.py"
@@ -31,6 +31,10 @@ EFFECTS = {
     "STARGAZER_CORES": (TASKS, "test_stargazer_cores_is_how_many_tasks_of_one_core_run_at_once"),
     "STARGAZER_MEMORY": (TASKS, "test_stargazer_memory_is_how_many_tasks_of_a_gigabyte_run_at_once"),
     "STARGAZER_TOOLS": (TASKS, "test_stargazer_tools_is_where_a_tool_comes_from"),
+    "STARGAZER_MAVEN": (
+        "stargazer-tasks/tests/test_tools_maven.py",
+        "test_stargazer_maven_is_where_jars_come_from",
+    ),
     "STARGAZER_DEBUG": ("stargazer-mcp/tests/test_cli_main.py", "test_the_traceback_is_shown_on_request"),
     "PINATA_JWT": (STORAGE, "test_pinata_jwt_sends_files_to_the_account_and_without_it_nothing_is_sent"),
     "PINATA_GATEWAY": (STORAGE, "test_pinata_gateway_is_where_public_files_come_from"),

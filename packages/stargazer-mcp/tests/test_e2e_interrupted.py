@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
-GERMLINE = ["run", "germline_short_variant_discovery", "build=small", "--json"]
+GERMLINE = ["run", "germline_short_variant_discovery", "caller=bcftools", "build=small", "--json"]
 
 
 def stargazer(*words: object, **options: Any) -> subprocess.Popen[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
-GERMLINE = ["run", "germline_short_variant_discovery", "samples=S", "build=small"]
+GERMLINE = ["run", "germline_short_variant_discovery", "caller=bcftools", "samples=S", "build=small"]
 ODD = "a b'c\"d $HOME;`x`\n\té漢字 %s{0}*?[x]\\ -\x7f"
 ABSENT = "bafkreib6vj3os7l4lqqytaw5vju46iorcknttfiwfnlbizjcqn7xd5hrvy"
 
@@ -114,7 +114,7 @@ def test_odd_names_go_through_a_whole_run(
     stargazer("add", *reads, f"sample={sample}", "lane=L 1", "library=lib é")
 
     out = folder / "out\n put"
-    stargazer(GERMLINE[0], GERMLINE[1], f"samples={sample}", f"build={build}", "--outdir", out)
+    stargazer(*GERMLINE[:3], f"samples={sample}", f"build={build}", "--outdir", out)
 
     name = f"{sample}.b u_ild:'é-9.variants.vcf.gz"
     with gzip.open(out / name, "rt") as calls:
@@ -500,7 +500,10 @@ def state():
 def stargazer(*words):
     return subprocess.run([*command, *words], capture_output=True, text=True)
 
-germline = ["run", "germline_short_variant_discovery", "samples=S", "build=small", "--refresh", "--json"]
+germline = [
+    *("run", "germline_short_variant_discovery", "caller=bcftools", "samples=S", "build=small"),
+    *("--refresh", "--json"),
+]
 before = state()
 for words in (["add", r1, "sample=N"], germline):
     fill(leave)

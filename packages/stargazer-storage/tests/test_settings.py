@@ -51,6 +51,7 @@ EFFECTS = [
     ("PINATA_VISIBILITY", "public", "pinata_visibility", "public"),
     ("PINATA_API", "http://127.0.0.1:8080/api/", "pinata_api", "http://127.0.0.1:8080/api"),
     ("PINATA_UPLOADS", "https://uploads.example.org", "pinata_uploads", "https://uploads.example.org"),
+    ("STARGAZER_MAVEN", "https://maven.example.org/central/", "maven", "https://maven.example.org/central"),
 ]
 
 
@@ -241,6 +242,30 @@ def test_a_service_may_be_behind_a_path(home):
         load(home, PINATA_API="https://proxy.example.org/pinata/").pinata_api
         == "https://proxy.example.org/pinata"
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://mirror.lan:8081/maven", "https://user:very-secret@mirror.example.org/m", "file:///data/maven mirror",
+     "http://user:very-secret@127.0.0.1:8081"],
+)  # fmt: skip
+def test_a_maven_repository_is_a_url_and_its_password_is_not_shown(home, value):
+    settings = load(home, STARGAZER_MAVEN=value)
+
+    assert settings.maven == value
+    assert "very-secret" not in settings.shown("maven") + repr(settings)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["mirror.lan/maven", "ftp://mirror.lan", "/data/maven", "file://host/maven", "https://", "https://a b/", "https://[::1",
+     "https://u:very-secret@mirror.lan:99999", "https://mirror.lan/?token=very-secret", "http://u:very-secret@mirror.lan"],
+)  # fmt: skip
+def test_a_maven_repository_that_is_none_is_refused_and_its_password_not_shown(home, value):
+    with pytest.raises(ConfigurationError, match=r"^STARGAZER_MAVEN is ") as error:
+        load(home, STARGAZER_MAVEN=value)
+
+    assert "very-secret" not in str(error.value)
 
 
 def test_a_gateway_gets_its_token_by_https_or_on_this_machine(home):

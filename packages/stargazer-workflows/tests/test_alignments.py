@@ -67,7 +67,9 @@ def write_bam(genome: Any, tmp_path: Path, run_by_hand: Any) -> Any:
 
 
 def call(lab: Any, **options: Any) -> Any:
-    return lab.run(germline_short_variant_discovery, samples=["s"], build="small", **options)
+    return lab.run(
+        germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools", **options
+    )
 
 
 def refused(lab: Any, kind: type[StargazerError], *says: str, **options: Any) -> None:
@@ -179,7 +181,9 @@ def test_joint_calls_of_alignments_with_their_contigs_in_other_orders(
     small_lab.add(write_bam(dict(reversed(whole.items()))), Alignment(sample="s", sorted_by="coordinate"))
     small_lab.add(write_bam(groups=GROUP.replace("SM:s", "SM:t")), Alignment(sample="t"))
 
-    calls = small_lab.run(germline_short_variant_discovery, samples=["s", "t"], build="small")
+    calls = small_lab.run(
+        germline_short_variant_discovery, samples=["s", "t"], build="small", caller="bcftools"
+    )
 
     (line,) = records_of(small_lab.path(calls.variants))
     assert [each.split(":")[0] for each in line.split("\t")[9:]] == ["1/1", "1/1"]
@@ -339,7 +343,9 @@ def test_a_ploidy_by_sex_reaches_the_genotypes_and_the_summary(
         small_lab.add(write_bam(groups=groups), Alignment(sample=sample, duplicates_marked=True))
     options = {"ploidy": ["chr1:1-99:M:1"], "sex": ["s:M", "t:F"]}
 
-    calls = small_lab.run(germline_short_variant_discovery, samples=["s", "t"], build="small", **options)
+    calls = small_lab.run(
+        germline_short_variant_discovery, samples=["s", "t"], build="small", caller="bcftools", **options
+    )
 
     (line,) = records_of(small_lab.path(calls.variants))
     assert [call.split(":")[0] for call in line.split("\t")[9:]] == ["1", "1/1"]

@@ -36,7 +36,7 @@ def test_what_a_module_only_imports_is_not_its_own() -> None:
 
 
 def test_search_wants_every_word() -> None:
-    assert [entry.name for entry in entries("task", "duplicate flag")] == ["mark_duplicates"]
+    assert [entry.name for entry in entries("task", "flag duplicate pairs")] == ["mark_duplicates", "markdup"]
     assert entries(search="duplicate nonsense") == []
 
 

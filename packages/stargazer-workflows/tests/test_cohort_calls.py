@@ -41,6 +41,7 @@ def vcf(cohort: Cohort, new_lab: Any, tmp_path_factory: pytest.TempPathFactory) 
         germline_short_variant_discovery,
         samples=list(DEPTHS),
         build="cohort",
+        caller="bcftools",
         ploidy=[f"{MITOCHONDRION}:1"],
     )
     return lab.path(calls.variants)

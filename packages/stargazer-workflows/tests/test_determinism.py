@@ -81,8 +81,14 @@ def test_every_task_gives_the_same_files_on_an_empty_machine(
 
     async def run() -> None:
         await demo_trio()
-        await call(samples=["demo-child"], build="stargazer-demo", aligner="bwa", contigs=["demo1"])
-        await call(samples=["t", "u"], build="small")
+        await call(
+            samples=["demo-child"],
+            build="stargazer-demo",
+            aligner="bwa",
+            contigs=["demo1"],
+            caller="bcftools",
+        )
+        await call(samples=["t", "u"], build="small", caller="bcftools")
 
     asyncio.run(run())
     folder = bundles.make(mine, "all", all_made(mine), tmp_path / "out", lineage=True).path.parent
@@ -136,7 +142,7 @@ def capsule(small_lab: Any, genome: Any, tmp_path: Path, monkeypatch: pytest.Mon
     """Calls made in one store, and all of it as a capsule."""
     monkeypatch.setattr(germline, "READS_A_PIECE", 300)
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s")
-    calls = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    calls = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
     results = [calls.variants, calls.variants_index, *calls.alignments, calls.stats, calls.summary]
     records = [asset.record for asset in results]
     bundle = bundles.make(small_lab.client.store, "calls", records, tmp_path / "out", lineage=True)
@@ -157,7 +163,7 @@ def test_with_a_colleagues_records_no_process_starts_and_bytes_come_when_they_ar
     PROCESSES.started.clear()
 
     async def run() -> Any:
-        return await germline_short_variant_discovery(samples=["s"], build="small")
+        return await germline_short_variant_discovery(samples=["s"], build="small", caller="bcftools")
 
     again, events = PROCESSES.of(run)
 

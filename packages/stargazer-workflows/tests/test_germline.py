@@ -37,7 +37,9 @@ def called(tp53: Path, new_lab: Any, tmp_path_factory: pytest.TempPathFactory) -
     lab.add(tp53 / "GRCh38_TP53.fa", Reference(build="GRCh38"))
     lab.add(tp53 / "NA12829_TP53_R1.fq.gz", R1(sample="NA12829", lane="L001"))
     lab.add(tp53 / "NA12829_TP53_R2.fq.gz", R2(sample="NA12829", lane="L001"))
-    lab.calls = lab.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
+    lab.calls = lab.run(
+        germline_short_variant_discovery, samples=["NA12829"], build="GRCh38", caller="bcftools"
+    )
     return lab
 
 
@@ -131,7 +133,9 @@ def test_many_reads_are_called_in_several_pieces(
 ):
     monkeypatch.setattr(germline, "READS_A_PIECE", 5_000)  # of 15,977 that are mapped
 
-    calls = called.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
+    calls = called.run(
+        germline_short_variant_discovery, samples=["NA12829"], build="GRCh38", caller="bcftools"
+    )
 
     assert called.computed()["align_with_bwa_mem3"] == 0
     assert called.computed()["call_variants"] + called.recalled()["call_variants"] == 3
@@ -148,7 +152,7 @@ def test_an_alignment_gives_the_same_calls_as_its_reads(called: Any, tp53: Path,
         tmp_path / "here.bam", Alignment(sample="NA12829", sorted_by="coordinate", duplicates_marked=True)
     )
 
-    calls = lab.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
+    calls = lab.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38", caller="bcftools")
 
     assert not {"align_with_bwa_mem3", "sort_alignment", "markdup"} & set(lab.computed())
     assert calls.alignments[0].cid == called.calls.alignments[0].cid
@@ -163,7 +167,9 @@ def test_the_same_bytes_on_one_core_in_another_home(
     lab.add(tp53 / "NA12829_TP53_R1.fq.gz", R1(sample="NA12829", lane="L001"))
     lab.add(tp53 / "NA12829_TP53_R2.fq.gz", R2(sample="NA12829", lane="L001"))
 
-    lab.calls = lab.run(germline_short_variant_discovery, samples=["NA12829"], build="GRCh38")
+    lab.calls = lab.run(
+        germline_short_variant_discovery, samples=["NA12829"], build="GRCh38", caller="bcftools"
+    )
 
     assert lab.calls == called.calls
     assert results(lab) <= results(called)
@@ -186,6 +192,7 @@ def test_flyte_runs_the_same(called: Any):
             germline_short_variant_discovery,
             samples=["NA12829"],
             build="GRCh38",
+            caller="bcftools",
             ploidy=[f"{CONTIG}:M:2"],
             sex=["F"],
             max_depth=1_000,
@@ -221,7 +228,11 @@ def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: 
     lab.add(bed, Intervals(name="confident"))
 
     calls = lab.run(
-        germline_short_variant_discovery, samples=["NA12878"], build="hg19", intervals="confident"
+        germline_short_variant_discovery,
+        samples=["NA12878"],
+        build="hg19",
+        caller="bcftools",
+        intervals="confident",
     )
 
     regions = [line.split("\t") for line in bed.read_text().splitlines()]
@@ -235,7 +246,9 @@ def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: 
     assert len(truth) == 49
     assert ours == truth  # alleles and genotypes: precision and recall of 1
 
-    everywhere = lab.run(germline_short_variant_discovery, samples=["NA12878"], build="hg19")
+    everywhere = lab.run(
+        germline_short_variant_discovery, samples=["NA12878"], build="hg19", caller="bcftools"
+    )
 
     assert lab.computed()["call_variants"] == 1  # 52,000 reads, in a contig of 63 Mb
     assert lab.computed()["split_intervals"] == 0

@@ -57,12 +57,12 @@ def test_a_new_lane_is_used_and_nothing_else_computed(
     lanes = split_lanes(genome.write_reads(tmp_path, pairs=600), tmp_path, 3)
     for number in (1, 2):
         small_lab.add_lane(lanes[number - 1], sample="s", lane=f"L{number}")
-    first = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    first = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
     assert small_lab.computed()["align_with_bwa_mem3"] == 2
     assert small_lab.recalled().total() == 0
 
     small_lab.add_lane(lanes[2], sample="s", lane="L3")
-    second = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    second = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
 
     assert small_lab.computed() == Counter(
         ["align_with_bwa_mem3", "merge_lanes", "markdup", "index_alignment", "flagstat", "alignment_stats",
@@ -81,8 +81,8 @@ def test_a_new_lane_is_used_and_nothing_else_computed(
 
 def test_a_second_run_starts_no_tool(small_lab: Any, genome: Any, tmp_path: Path):
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s")
-    first = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
-    again = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    first = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
+    again = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
 
     assert small_lab.computed().total() == 0
     assert {event.kind for event in small_lab.events} == {"memo hit"}
@@ -100,7 +100,7 @@ def test_duplicates_are_marked_within_a_library(
     small_lab.add_lane(same, sample="together", library="A", lane="2")
 
     def duplicates(sample: str) -> int:
-        prepared = small_lab.run(preprocess_sample, sample, "small")
+        prepared = small_lab.run(preprocess_sample, sample, "small", caller="bcftools")
         assert prepared.alignment.duplicates_marked
         return int(run_by_hand(samtools, "view", "-c", "-f", 0x400, small_lab.path(prepared.alignment)))
 
@@ -116,13 +116,16 @@ def test_samples_are_called_jointly_and_two_runs_at_once_are_right(small_lab: An
     async def both() -> Any:
         call = germline_short_variant_discovery
         return await asyncio.gather(
-            call(samples=["changed"], build="small"), call(samples=["plain"], build="small")
+            call(samples=["changed"], build="small", caller="bcftools"),
+            call(samples=["plain"], build="small", caller="bcftools"),
         )
 
     changed, plain = small_lab.run(both)
     assert small_lab.computed()["index_for_bwa_mem3"] == 1
     assert small_lab.computed()["align_with_bwa_mem3"] == 2
-    joint = small_lab.run(germline_short_variant_discovery, samples=["plain", "changed"], build="small")
+    joint = small_lab.run(
+        germline_short_variant_discovery, samples=["plain", "changed"], build="small", caller="bcftools"
+    )
 
     def sites(calls: Any) -> list[list[str]]:
         return [line.split("\t")[:2] for line in records_of(small_lab.path(calls.variants))]
@@ -142,7 +145,9 @@ def test_odd_names_of_samples_libraries_and_lanes(
     for name in ODD_NAMES:
         small_lab.add_lane(reads, sample=name, lane=name, library=name)
 
-    calls = small_lab.run(germline_short_variant_discovery, samples=ODD_NAMES, build="small")
+    calls = small_lab.run(
+        germline_short_variant_discovery, samples=ODD_NAMES, build="small", caller="bcftools"
+    )
 
     assert (
         run_by_hand(bcftools, "query", "-l", small_lab.path(calls.variants)).decode().splitlines()
@@ -158,7 +163,13 @@ def refused(
 ) -> None:
     """The workflow fails with this error, which says all of this, and registers nothing."""
     with pytest.raises(kind) as caught:
-        lab.run(germline_short_variant_discovery, samples=list(samples), build="small", **options)
+        lab.run(
+            germline_short_variant_discovery,
+            samples=list(samples),
+            build="small",
+            caller="bcftools",
+            **options,
+        )
     for text in says:
         assert text in str(caught.value)
     assert not [asset for asset in lab.made() if asset.asset_key in ("alignment", "variants")]
@@ -290,7 +301,7 @@ def test_a_linked_mate_needs_no_lane(small_lab: Any, genome: Any, tmp_path: Path
     first = small_lab.add(r1, R1(sample="s", lane="L1"))
     small_lab.add(r2, R2(sample="s", r1_cid=first))
 
-    assert small_lab.run(preprocess_sample, "s", "small").alignment.lane == "L1"
+    assert small_lab.run(preprocess_sample, "s", "small", caller="bcftools").alignment.lane == "L1"
 
 
 def test_one_file_as_both_ends_or_as_two_lanes(small_lab: Any, genome: Any, tmp_path: Path):
@@ -362,7 +373,7 @@ def test_a_tool_killed_from_outside(small_lab: Any, genome: Any, tmp_path: Path,
     async def while_killing() -> Any:
         killing = asyncio.create_task(kill_child(engine, killed, aligning))
         try:
-            return await germline_short_variant_discovery(samples=["s"], build="small")
+            return await germline_short_variant_discovery(samples=["s"], build="small", caller="bcftools")
         finally:
             killing.cancel()
 
@@ -372,9 +383,9 @@ def test_a_tool_killed_from_outside(small_lab: Any, genome: Any, tmp_path: Path,
     assert "alignment" not in {asset.asset_key for asset in small_lab.made()}
     assert small_lab.leftovers() == []
 
-    assert small_lab.run(germline_short_variant_discovery, samples=["s"], build="small").variants.samples == [
-        "s"
-    ]
+    assert small_lab.run(
+        germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools"
+    ).variants.samples == ["s"]
     assert small_lab.computed()["align_with_bwa_mem3"] == 1
     assert small_lab.computed()["index_for_bwa_mem3"] == 0
 
@@ -404,5 +415,5 @@ def test_long_reads_are_refused_before_the_reference_is_looked_at(
     small_lab.client.store.add(items)
 
     with pytest.raises(InvalidAssetError, match=f"are of {platform}, and BWA-MEM is set for short reads"):
-        small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+        small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
     assert not small_lab.computed()

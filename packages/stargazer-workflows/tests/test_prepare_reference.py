@@ -118,10 +118,12 @@ def test_too_large_a_reference_is_refused_with_the_ways_out(small_lab: Any, monk
 def test_bwa_aligns_to_what_is_too_large_for_us(small_lab: Any, genome: Any, tmp_path: Path, records_of: Any,
                                                 run_by_hand: Any, monkeypatch: pytest.MonkeyPatch):  # fmt: skip
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s", lane="L1")
-    usual = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    usual = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
     monkeypatch.setenv("STARGAZER_MEMORY", "50M")
 
-    calls = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", aligner="bwa")
+    calls = small_lab.run(
+        germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools", aligner="bwa"
+    )
 
     assert small_lab.computed()["align_with_bwa"] == 1
     header = run_by_hand(samtools, "view", "-H", "--no-PG", small_lab.path(calls.alignments[0]))
@@ -134,7 +136,9 @@ def test_bwa_indexes_bgzip(lab: Any, genome: Any, tmp_path: Path):
     lab.add(bgzip(genome.write_reference(tmp_path / "small.fa")), Reference(build="small"))
     lab.add_lane(genome.write_reads(tmp_path), sample="s")
 
-    calls = lab.run(germline_short_variant_discovery, samples=["s"], build="small", aligner="bwa")
+    calls = lab.run(
+        germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools", aligner="bwa"
+    )
 
     assert calls.variants.samples == ["s"]
 
@@ -161,7 +165,7 @@ def test_a_bgzip_reference_gives_the_same_calls(new_lab: Any, genome: Any, tmp_p
         lab = new_lab(tmp_path / f"store{number}")
         lab.add(path, Reference(build="small"))
         lab.add_lane(genome.write_reads(tmp_path), sample="s")
-        calls = lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+        calls = lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
         found.append(records_of(lab.path(calls.variants)))
 
     assert found[0] == found[1] != []
@@ -180,7 +184,9 @@ def test_chosen_contigs(small_lab: Any, genome: Any, tmp_path: Path, records_of:
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s")
     contig = genome.names[1]
 
-    calls = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", contigs=[contig])
+    calls = small_lab.run(
+        germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools", contigs=[contig]
+    )
 
     assert [line.split("\t")[:2] for line in records_of(small_lab.path(calls.variants))] == [[contig, "1501"]]
     assert small_lab.run(Reference.one, build=f"small[{contig}]").cid == calls.variants.reference_cid
@@ -203,7 +209,7 @@ def test_an_index_made_elsewhere_is_used(small_lab: Any, genome: Any, tmp_path: 
     small_lab.add(tmp_path / "index.tar", AlignerIndex(aligner="bwa-mem3", reference_cid=reference))
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s")
 
-    small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+    small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
 
     assert small_lab.computed()["index_for_bwa_mem3"] == 0
     assert small_lab.computed()["align_with_bwa_mem3"] == 1
@@ -219,4 +225,4 @@ def test_an_index_whose_files_are_named_otherwise(small_lab: Any, genome: Any, t
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s")
 
     with pytest.raises(FormatError, match=r"holds GRCh38.fa.ann; expected index.ann"):
-        small_lab.run(germline_short_variant_discovery, samples=["s"], build="small")
+        small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")

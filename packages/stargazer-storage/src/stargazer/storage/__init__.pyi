@@ -17,7 +17,7 @@ from .recompute import makers, makes
 from .refusals import refused
 from .settings import VARIABLES, Settings
 from .store import Store, open_store
-from .threads import in_thread
+from .threads import check_interrupted, each, in_thread, pause
 
 __all__ = [
     "VARIABLES",
@@ -35,10 +35,12 @@ __all__ = [
     "additions_of",
     "amend",
     "check_files",
+    "check_interrupted",
     "check_metadata",
     "check_pairs",
     "checked_one_by_one",
     "compute_cid",
+    "each",
     "fetch_file",
     "field_text",
     "file_name",
@@ -58,6 +60,7 @@ __all__ = [
     "now",
     "open_shared",
     "open_store",
+    "pause",
     "private_folder",
     "refused",
     "reinstate",

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import attrs
 from stargazer.assets import ConfigurationError
-from stargazer.assets.addresses import is_address
+from stargazer.assets.addresses import is_address, without_secrets
 from stargazer.storage.refusals import reason
 
 __all__ = ["EXAMPLE", "PUBLIC_GATEWAY", "VARIABLES", "Settings", "available_cores", "available_memory",
@@ -136,6 +136,26 @@ def _service(value: str) -> str:
     return text.rstrip("/")
 
 
+def _repository(value: str) -> str:
+    """The URL of a Maven repository, or of a folder that is laid out as one; it may hold a user and a password."""
+    text, shown = value.strip().rstrip("/"), repr(without_secrets(value.strip()))
+    expected = f"{shown}, expected the URL of a Maven repository, or file:///FOLDER"
+    try:
+        parts = urlsplit(text)
+        host, password, _ = parts.hostname or "", parts.password, parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.query or parts.fragment or not text.isprintable():
+        raise ValueError(f"{expected}, without query and fragment")
+    if parts.scheme == "file" and host in ("", "localhost") and parts.path.startswith("/"):
+        return text
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or " " in text:
+        raise ValueError(expected)
+    if password is not None and _is_readable(text):
+        raise ValueError(f"{shown} with a password, which is sent in the clear: expected https://")
+    return text
+
+
 def _path_of(url: str, refusal: str) -> str:
     """The path of a URL, which is refused if it is malformed or holds something secret."""
     try:
@@ -176,6 +196,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "pinata_visibility": ("PINATA_VISIBILITY", functools.partial(_choice, get_args(Visibility))),
     "pinata_api": ("PINATA_API", _service),
     "pinata_uploads": ("PINATA_UPLOADS", _service),
+    "maven": ("STARGAZER_MAVEN", _repository),
 }
 VARIABLES = {name: variable for name, (variable, _) in _SETTINGS.items()}
 """The environment's variable of each setting."""
@@ -202,6 +223,7 @@ class Settings:
         pinata_visibility: of what is added and pushed.
         pinata_api: URL of Pinata's API, for proxies and test servers.
         pinata_uploads: URL that files are uploaded to, for proxies and test servers.
+        maven: URL of the Maven repository that jars of tools are downloaded from; empty for Maven Central.
         flyte_endpoint: where tasks run in cloud mode; empty in local mode.
         flyte_config: the file that Flyte is initialised from in cloud mode; None where a variable says it all.
         mode_reason: why the mode is what it is, for people.
@@ -220,6 +242,7 @@ class Settings:
     pinata_visibility: Visibility = "private"
     pinata_api: str = "https://api.pinata.cloud"
     pinata_uploads: str = "https://uploads.pinata.cloud"
+    maven: str = attrs.field(default="", repr=lambda url: repr(without_secrets(url)))
     flyte_endpoint: str = attrs.field(default="", eq=False)
     flyte_config: Path | None = attrs.field(default=None, eq=False)
     mode_reason: str = attrs.field(default="", eq=False)
@@ -278,6 +301,8 @@ class Settings:
         value = getattr(self, name)
         if _SETTINGS[name][1] is _secret:
             return "set" if value else "not set"
+        if name == "maven":
+            return without_secrets(value) or "Maven Central"
         if name == "memory":
             return f"{value / 1e9:.1f} GB"
         return "not set" if value is None else str(value)

@@ -79,6 +79,7 @@ from .reference import (
 from .regions import bed_rows
 from .tools import (
     Library,
+    Maven,
     OnPath,
     Tool,
     Wheel,
@@ -102,6 +103,7 @@ __all__ = [
     "IndexedVariants",
     "Library",
     "MarkedDuplicates",
+    "Maven",
     "OnPath",
     "Tool",
     "VariantCallingMetrics",

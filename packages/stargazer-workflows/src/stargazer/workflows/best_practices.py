@@ -16,7 +16,6 @@ from stargazer.assets import (
     Intervals,
     InvalidAssetError,
     KnownSites,
-    StargazerError,
     Variants,
 )
 from stargazer.tasks import (
@@ -79,12 +78,14 @@ HARD_FILTERS = {
 
 
 def chosen_caller(caller: Caller) -> tuple[Literal["bcftools", "gatk"], str]:
-    """The caller of a run, and, where nobody said which, what there is to say of the choice."""
+    """The caller of a run, and, where nobody said which, what there is to say of the choice.
+
+    Raises:
+        ToolError: GATK is installed in a version that is not accepted.
+    """
     if caller != "auto":
         return caller, ""
-    try:
-        gatk.resolve()
-    except StargazerError:
+    if not any(source.find(gatk.name) for source in gatk.ordered()):
         return "bcftools", (
             "Variants were called with bcftools, for GATK is not installed: after `pip install 'stargazer-mcp[gatk]'` "
             "runs follow GATK's best practices, unless they say caller=bcftools."

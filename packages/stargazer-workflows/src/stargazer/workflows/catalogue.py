@@ -79,14 +79,19 @@ def entries(kind: Literal["task", "workflow"] | None = None, search: str = "") -
 
 @functools.cache
 def find_workflow(name: str) -> Entry:
-    """The workflow of this name.
+    """The workflow of this name, which may be given with its module: `stargazer.workflows.germline.preprocess_sample`.
 
     Raises:
-        InvalidAssetError: no such workflow; the message names the nearest ones.
+        InvalidAssetError: no such workflow, and the message names the nearest ones; or several of one name.
     """
     known = {entry.name: entry for entry in _entries("workflow")}
-    if name in known:
-        return known[name]
+    full = {f"{entry.module}.{entry.name}": entry for entry in _entries("workflow")}
+    found = [full[name]] if name in full else [entry for entry in full.values() if entry.name == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choices = " or ".join(each for each, entry in full.items() if entry in found)
+        raise InvalidAssetError(f"several workflows are called {name!r}; give {choices}")
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [
         word for word in known if name and name in word
     ]
@@ -120,7 +125,7 @@ def describe_type(annotation: Any) -> str:
 def _entries(kind: Literal["task", "workflow"]) -> list[Entry]:
     from importlib.metadata import entry_points
 
-    found: dict[str, Entry] = {}
+    found: dict[tuple[str, str], Entry] = {}
     for point in entry_points(group=GROUPS[kind]):
         try:
             module = point.load()
@@ -134,8 +139,8 @@ def _entries(kind: Literal["task", "workflow"]) -> list[Entry]:
                 and getattr(function, "__module__", "") == module.__name__
                 and not name.startswith("_")
             ):
-                found.setdefault(name, _entry(name, kind, value, function))
-    return sorted(found.values(), key=lambda entry: entry.name)
+                found.setdefault((name, module.__name__), _entry(name, kind, value, function))
+    return [entry for _, entry in sorted(found.items())]
 
 
 def _entry(

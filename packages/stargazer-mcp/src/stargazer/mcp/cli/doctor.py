@@ -32,6 +32,8 @@ LITTLE_SPACE = 5e9  # bytes
 DEFAULT = "germline_short_variant_discovery"  # has to run where there is nothing but wheels
 ON_REQUEST = {"align.align_with_bwa", "index.index_with_bwa", "index.index_with_bwa_mem2"}
 """Tasks that the default workflow calls only where an argument asks for them: its code does not tell which."""
+GATK = "gatk."
+"""Begins the names of the tasks that it calls only where GATK is installed."""
 
 
 @attrs.frozen
@@ -208,7 +210,8 @@ def _tools(settings: Settings) -> Iterator[Finding]:
     from stargazer.workflows import entries, germline_short_variant_discovery
 
     workflows = {entry.name: tasks_called(entry.call) for entry in entries() if entry.kind == "workflow"}
-    default = tasks_called(germline_short_variant_discovery) - ON_REQUEST
+    called = tasks_called(germline_short_variant_discovery) - ON_REQUEST
+    default = {name for name in called if not name.startswith(GATK)}
     tools = {repr(tool): tool for task in TASKS.values() for tool in task.tools}
     for tool in sorted(tools.values(), key=lambda tool: tool.name):
         tasks = {name for name, task in TASKS.items() if tool in task.tools}

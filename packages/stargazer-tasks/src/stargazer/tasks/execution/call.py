@@ -28,7 +28,7 @@ from stargazer.assets import (
     record_id,
 )
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.storage import Settings, Store, account, now
+from stargazer.storage import Settings, Store, account, in_thread, now
 from stargazer.storage.lineage import find_nearest
 from stargazer.tasks.execution._workspace import claim, open_workspace, sweep, to_the_end
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
@@ -232,7 +232,10 @@ class Call:
         )
 
     async def obtain_inputs(self) -> None:
-        """Bring the inputs here before slots are taken: that may take long, and may need slots itself."""
+        """Bring tools and inputs here before slots are taken: that may take long, and may need slots itself."""
+        for tool in self.tools:
+            if tool.install is not None:
+                await in_thread(tool.install, _untold)
         for _, asset in self.inputs:
             await obtain(asset, self.client, self.store)
 
@@ -253,6 +256,7 @@ class Call:
                     folder=folder,
                     log=self._log(),
                     threads=grant.cores,
+                    memory=grant.memory,
                     pass_fds=grant.fds,  # type: ignore[arg-type]  # mypy and converter=tuple
                     tools={tool.name: tool for tool in self.tools if tool.argv},
                 )
@@ -307,6 +311,10 @@ class Call:
             raise StorageError(f"cannot keep logs in {str(folder)!r}: {error.strerror}") from error
         name = f"{os.getpid()}-{self.number:03d}-{self.code.function.__name__}.log"
         return folder / f"{now()[:19].replace(':', '')}-{name}"
+
+
+def _untold(name: str, done: int, total: int | None) -> None:
+    """Tell nobody."""
 
 
 def _entry(role: str, asset: Asset) -> Entry:

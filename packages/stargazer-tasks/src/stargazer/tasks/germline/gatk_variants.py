@@ -8,7 +8,7 @@ from stargazer.assets import Intervals, InvalidAssetError, Reference, Variants
 from stargazer.tasks.environments import gatk_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.germline.genotypes import PLAIN, IndexedVariants, indexed
-from stargazer.tasks.tools import expect, gatk
+from stargazer.tasks.tools import bcftools, expect, gatk
 
 __all__ = ["left_align_and_trim", "merge_vcfs", "select_variants", "variant_filtration"]
 
@@ -80,7 +80,7 @@ async def merge_vcfs(parts: list[Variants]) -> IndexedVariants:
     return indexed(parts[0].evolve(path=expect(target, by="MergeVcfs")), by="MergeVcfs")
 
 
-@gatk_env.task
+@gatk_env.task(tools=[gatk, bcftools])
 async def left_align_and_trim(variants: Variants, reference: Reference) -> IndexedVariants:
     """Write indels as far left and as short as can be (GATK LeftAlignAndTrimVariants; Tan 2015,
     doi:10.1093/bioinformatics/btv112).
@@ -88,9 +88,19 @@ async def left_align_and_trim(variants: Variants, reference: Reference) -> Index
     Args:
         reference: indexed, with its dictionary.
     """
-    target = workspace() / "normalised.vcf.gz"
-    await gatk("LeftAlignAndTrimVariants", "-R", reference.path, "-V", variants.path, "-O", target, *PLAIN)
-    return indexed(
-        variants.evolve(path=expect(target, by="LeftAlignAndTrimVariants"), normalised=True),
-        by="LeftAlignAndTrimVariants",
+    aligned, header, target = (
+        workspace() / name for name in ("aligned.vcf.gz", "header.vcf", "normalised.vcf.gz")
     )
+    await gatk("LeftAlignAndTrimVariants", "-R", reference.path, "-V", variants.path, "-O", aligned, *PLAIN)
+    lines = (await bcftools("view", "--no-version", "-h", expect(aligned, by="GATK")).text()).splitlines(
+        keepends=True
+    )
+    header.write_text("".join(_with_cid(line, reference) for line in lines))
+    await bcftools("reheader", "-h", header, "-o", target, aligned)
+    await bcftools("index", "--tbi", expect(target, by="bcftools reheader"))
+    return indexed(variants.evolve(path=target, normalised=True), by="bcftools index")
+
+
+def _with_cid(line: str, reference: Reference) -> str:
+    """A line of a header, the path of the reference replaced by its CID."""
+    return f"##reference=ipfs://{reference.cid}\n" if line.startswith("##reference=") else line

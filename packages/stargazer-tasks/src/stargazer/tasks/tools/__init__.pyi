@@ -2,6 +2,7 @@ from ._gatk import gatk, picard
 from .aligners import bwa, bwa_index, bwa_mem2, bwa_mem3
 from .command import Command, Tool, expect
 from .htslib import bcftools, samtools
+from .maven import Maven
 from .python import call
 from .session import Session, current_session, use_session
 from .sources import ENGINES, Library, OnPath, ResolvedTool, Source, Wheel
@@ -10,6 +11,7 @@ __all__ = [
     "ENGINES",
     "Command",
     "Library",
+    "Maven",
     "OnPath",
     "ResolvedTool",
     "Session",

@@ -27,16 +27,17 @@ class Session:
     """What one task execution gives its commands.
 
     `folder` is their current folder and all that they may name; `log` gets their output; `tools` are those
-    that the task declared; `pass_fds` are inherited by every process (an orphan keeps its slots);
-    `environment` is added to the minimal one. Filled in while commands run: `commands`, each argv as
-    provenance records it (the tool's name first, paths relative to the folder), and `peak_memory`, the
-    largest resident set of one process in bytes.
+    that the task declared; `memory` is what they may take together, in bytes, 0 where nobody counts; `pass_fds`
+    are inherited by every process (an orphan keeps its slots); `environment` is added to the minimal one.
+    Filled in while commands run: `commands`, each argv as provenance records it (the tool's name first, paths
+    relative to the folder), and `peak_memory`, the largest resident set of one process in bytes.
     """
 
     folder: Path = field(converter=_absolute)
     log: Path = field(converter=_absolute)
     tools: Mapping[str, ResolvedTool] = field(factory=dict)
     threads: int = 1
+    memory: int = 0
     pass_fds: tuple[int, ...] = field(default=(), converter=tuple)
     environment: Mapping[str, str] = field(factory=dict)
     commands: list[list[str]] = field(factory=list)
@@ -66,6 +67,7 @@ class Session:
             "TMPDIR": folder,
             "LC_ALL": "C",
             "TZ": "UTC",
+            **({"STARGAZER_TASK_MEMORY": str(self.memory)} if self.memory else {}),
             **(extra or {}),
             **self.environment,
             "STARGAZER_PARENT": str(os.getpid()),

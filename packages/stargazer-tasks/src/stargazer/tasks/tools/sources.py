@@ -8,9 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
 from stargazer.assets import ConfigurationError, ToolError
@@ -20,9 +20,11 @@ __all__ = [
     "VARIABLE",
     "Library",
     "OnPath",
+    "Progress",
     "ResolvedTool",
     "Source",
     "Wheel",
+    "installed_version",
     "launched",
     "preferences",
     "python_command",
@@ -33,6 +35,9 @@ ENGINES = Path(__file__).with_name("engines")
 """The folder of the stand-alone scripts that run an engine of a wheel in a child process."""
 
 VARIABLE = "STARGAZER_TOOLS"
+Progress: TypeAlias = Callable[[str, int, int | None], object]
+"""Told a file's name, its bytes that are here, and those in all where known."""
+
 _VERSION_TIMEOUT = 60  # seconds; a JVM on a cold network disk is slow, a program waiting for input never ends
 
 
@@ -43,7 +48,8 @@ class ResolvedTool:
     `version` is what the engine calls itself; `source` says where it came from without a local path
     (`wheel pysam==0.24.1`, `PATH`): both belong in provenance. `argv` starts the tool and stays on this
     machine, as does `environment`, which is added to that of its processes. `script` is what of ours runs the
-    engine of a wheel; its code counts like a version.
+    engine of a wheel; its code counts like a version. `install`, where there is one, brings what of the tool is not
+    here yet, which may take long; it is given whom to tell of each file: its name, bytes that are here, bytes in all.
     """
 
     name: str
@@ -52,6 +58,7 @@ class ResolvedTool:
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(factory=dict)
     script: Path | None = None
+    install: Callable[[Progress], object] | None = field(default=None, eq=False, repr=False)
 
 
 class Source(Protocol):
@@ -59,7 +66,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """The word that prefers this source in STARGAZER_TOOLS: `wheel`, `path`."""
+        """The word that prefers this source in STARGAZER_TOOLS: `wheel`, `maven`, `path`."""
 
     def find(self, name: str) -> ResolvedTool | None:
         """Return the tool, None if this source has it not; raise ToolError if it is a wrong one."""
@@ -91,7 +98,7 @@ class Wheel:
 
     def find(self, name: str) -> ResolvedTool | None:
         """Return the tool if the wheel is installed; raise ToolError if another version of it is."""
-        installed = _installed_version(self.distribution)
+        installed = installed_version(self.distribution)
         if installed is None:
             return None
         if installed != self.version:
@@ -171,7 +178,7 @@ class Library:
             ToolError: it is not installed.
         """
         distribution = self.distribution or self.name
-        version = _installed_version(distribution)
+        version = installed_version(distribution)
         if version is None:
             raise ToolError(f"the Python package {distribution} is not installed: pip install {distribution}")
         return ResolvedTool(name=self.name, version=version, source="Python package", argv=())
@@ -196,7 +203,8 @@ def python_environment() -> dict[str, str]:
 
 
 @functools.cache
-def _installed_version(distribution: str) -> str | None:
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, without importing it; None if it is not installed."""
     from importlib import metadata
 
     try:

@@ -1,0 +1,56 @@
+"""Stand-alone script that becomes a Java program, with the options that every short one starts fast and small with.
+
+    python java.py JAVA ARCHIVE JAR MAIN ARGUMENTS...
+
+ARCHIVE holds the program's classes as that Java and those jars have them; where there is none, or another one, the
+program starts more slowly. Of the environment it takes STARGAZER_TASK_MEMORY, the bytes that the program may take of
+the machine, and TMPDIR.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+ROOM = 256 << 20
+"""Bytes that a virtual machine takes beside its heap."""
+LEAST = 64 << 20
+"""Bytes of a heap below which no tool starts."""
+
+
+def die_with_parent() -> None:
+    """As launch.py does, the import of which would take longer than all else here."""
+    parent = os.environ.pop("STARGAZER_PARENT", None)
+    if sys.platform == "linux":
+        set_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+        if parent is not None and os.getppid() != int(parent):
+            os._exit(128 + signal.SIGKILL)
+
+
+def options(archive: str, memory: int, folder: str) -> list[str]:
+    """The options of the virtual machine: one thread compiles and collects, and nothing is optimised for hours."""
+    heap = max(memory - ROOM, LEAST) >> 20
+    return [
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        f"-XX:SharedArchiveFile={archive}",
+        *([f"-Xmx{heap}m"] if memory else []),
+        f"-Djava.io.tmpdir={folder}",
+    ]
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    for name in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(name, signal.SIG_DFL)
+    java, archive, jar, main, *arguments = sys.argv[1:]
+    given = int(os.environ.pop("STARGAZER_TASK_MEMORY", "0"))
+    command = [java, *options(archive, given, os.environ["TMPDIR"]), "-cp", jar, main, *arguments]
+    try:
+        # in the C locale Java takes no path with other letters than those of ASCII
+        os.execve(java, command, {**os.environ, "LC_ALL": "C.UTF-8"})
+    except OSError as error:
+        sys.exit(f"cannot start {os.path.basename(java)}: {error.strerror}")
