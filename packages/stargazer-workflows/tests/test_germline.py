@@ -171,8 +171,8 @@ def test_the_same_bytes_on_one_core_in_another_home(
         germline_short_variant_discovery, samples=["NA12829"], build="GRCh38", caller="bcftools"
     )
 
-    assert lab.calls == called.calls
-    assert results(lab) <= results(called)
+    assert lab.calls == called.calls._replace(report=lab.calls.report)  # it shows how long each step took
+    assert results(lab) - {("qc_report", lab.calls.report.cid)} <= results(called)
     assert {key for key, _ in results(lab)} >= {
         "aligner_index",
         "alignment_index",
