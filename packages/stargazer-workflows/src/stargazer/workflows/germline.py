@@ -197,7 +197,7 @@ async def germline_short_variant_discovery(
         known = await known_sites_of(build, prepared, samples)
         ready = await parallel([_for_gatk(each, prepared, known, chosen) for each in found])
         alignments = [sample.alignment for sample in ready]
-        filtered, gvcfs = await call_with_gatk(alignments, prepared, chosen, ploidy or [], sex or [])
+        (filtered, index), gvcfs = await call_with_gatk(alignments, prepared, chosen, ploidy or [], sex or [])
     else:
         ready = await parallel(
             [
@@ -216,7 +216,8 @@ async def germline_short_variant_discovery(
         gathered = called[0] if len(called) == 1 else await gather_variants(called)
         normalised = await normalise_variants(gathered, reference)
         filtered = await filter_variants(normalised, exclude=FILTER)
-    index, stats = await parallel((index_variants(filtered), variant_stats(filtered)))
+        index = await index_variants(filtered)
+    stats = await variant_stats(filtered)
     settings = {
         "caller": by,
         "why_this_caller": why,
