@@ -220,6 +220,24 @@ def test_the_summary_counts_what_there_is(called: Any):
     assert sample["calls_that_pass"]["snvs_het"] + sample["calls_that_pass"]["snvs_hom_alt"] > 0
 
 
+def test_the_report_shows_the_figures_of_the_summary_and_every_command(called: Any):
+    summary = json.loads(called.path(called.calls.summary).read_text())
+    page = called.path(called.calls.report).read_text()
+
+    sample = summary["samples"]["NA12829"]
+    for figure in (
+        f"{sample['reads']:,}",
+        f"{100 * sample['duplicates']:.2f} %",
+        f"{sample['coverage']['mean']:.1f}x",
+    ):
+        assert f">{figure}<" in page
+    assert f"<b>{summary['variants']['pass']['records']:,}</b>" in page
+    assert "Nothing unusual." in page
+    assert (called.calls.variants.cid in page) is (called.calls.alignments[0].cid in page) is True
+    assert "bwa-mem3 mem" in page
+    assert "bcftools call --no-version -m -v" in page
+
+
 def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: Any):
     folder = test_data / "na12878_chr20"
     lab.add(folder / "ucsc.hg19.chr20.unittest.fasta.gz", Reference(build="hg19"))

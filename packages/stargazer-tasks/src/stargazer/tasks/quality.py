@@ -337,12 +337,12 @@ def _value(text: str) -> Any:
 
 
 def _genotypes(line: Sequence[str]) -> dict[str, Any]:
-    """The genotypes of a sample, from its line PSC."""
+    """The genotypes of a sample, from its line PSC: of SNVs and indels together where their names do not say."""
     hom, het = int(line[4]), int(line[5])
     return {
         "snvs_hom_alt": hom,
         "snvs_het": het,
-        "snvs_haploid_alt": int(line[12]),
+        "haploid_alt": int(line[12]),
         "het_hom": round(het / hom, 3) if hom else None,
         "indels": int(line[8]),
         "singletons": int(line[10]),
