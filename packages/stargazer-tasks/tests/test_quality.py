@@ -159,9 +159,9 @@ def test_metrics_without_figures_and_with_text(tmp_path: Path):
     path.write_text("## no pairs\n")
     assert read_picard_metrics(path) == ([], [])
 
-    path.write_text("## METRICS CLASS\tpicard.Some\nSAMPLE\tRATIO\tN\tMORE\n<b>\t?\t\tNaN\nb\t0.5\t2\n\n")
+    path.write_text("## METRICS CLASS\tpicard.Some\nSAMPLE\tRATIO\tN\tMORE\n001\t?\t\tNaN\nb\t0.5\t2\n\n")
     assert read_picard_metrics(path)[0] == [
-        {"SAMPLE": "<b>", "RATIO": None, "N": None, "MORE": None},
+        {"SAMPLE": "001", "RATIO": None, "N": None, "MORE": None},
         {"SAMPLE": "b", "RATIO": 0.5, "N": 2},
     ]
 
