@@ -143,7 +143,14 @@ def capsule(small_lab: Any, genome: Any, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(germline, "READS_A_PIECE", 300)
     small_lab.add_lane(genome.write_reads(tmp_path), sample="s")
     calls = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
-    results = [calls.variants, calls.variants_index, *calls.alignments, calls.stats, calls.summary]
+    results = [
+        calls.variants,
+        calls.variants_index,
+        *calls.alignments,
+        calls.stats,
+        calls.summary,
+        calls.report,
+    ]
     records = [asset.record for asset in results]
     bundle = bundles.make(small_lab.client.store, "calls", records, tmp_path / "out", lineage=True)
     return calls, bundle.path.parent

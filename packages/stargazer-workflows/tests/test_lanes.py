@@ -65,9 +65,9 @@ def test_a_new_lane_is_used_and_nothing_else_computed(
     second = small_lab.run(germline_short_variant_discovery, samples=["s"], build="small", caller="bcftools")
 
     assert small_lab.computed() == Counter(
-        ["align_with_bwa_mem3", "merge_lanes", "markdup", "index_alignment", "flagstat", "alignment_stats",
-         "call_variants", "normalise_variants", "filter_variants", "index_variants", "variant_stats",
-         "summarise_germline"]
+        ["align_with_bwa_mem3", "merge_lanes", "markdup", "index_alignment", *["flagstat", "alignment_stats"] * 2,
+         "coverage_stats", "call_variants", "normalise_variants", "filter_variants", "index_variants",
+         "variant_stats", "summarise_germline", "germline_report"]
     )  # fmt: skip
     assert small_lab.recalled()["align_with_bwa_mem3"] == 2
     merged = small_lab.path(second.alignments[0])

@@ -19,6 +19,7 @@ from stargazer.assets import (
     Variants,
 )
 from stargazer.tasks import (
+    IndexedVariants,
     apply_bqsr,
     base_recalibrator,
     check_for_gatk,
@@ -141,7 +142,7 @@ async def call_with_gatk(
     intervals: Intervals | None,
     ploidy: list[str],
     sex: list[str],
-) -> tuple[Variants, list[Variants]]:
+) -> tuple[IndexedVariants, list[Variants]]:
     """Joint calls of indexed alignments, normalised and filtered, and the GVCF of each sample.
 
     Raises:
@@ -162,7 +163,7 @@ async def call_with_gatk(
     parts = await parallel([_genotyped(gvcfs, prepared, piece, samples) for piece in pieces])
     joint = parts[0] if len(parts) == 1 else (await merge_vcfs(parts)).variants
     normalised = (await left_align_and_trim(joint, reference)).variants
-    return (await variant_filtration(normalised, HARD_FILTERS)).variants, gvcfs
+    return await variant_filtration(normalised, HARD_FILTERS), gvcfs
 
 
 async def _gvcf(

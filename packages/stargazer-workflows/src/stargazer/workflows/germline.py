@@ -64,11 +64,8 @@ from stargazer.workflows.report import germline_report, lineage_steps
 __all__ = ["GermlineCalls", "PreprocessedSample", "germline_short_variant_discovery", "preprocess_sample"]
 
 FILTER = "QUAL<30"
-FILTERS = [
-    {"name": "LowQual", "expression": FILTER},
-    {"name": "InDeletion", "expression": "in a deletion of all copies of every sample that has the call"},
-]
-"""What marks a call of bcftools in FILTER, as the report shows it."""
+FILTERS = {"LowQual": FILTER, "InDeletion": "in a deletion of all copies of every sample that has the call"}
+"""By name, what marks a call of bcftools."""
 
 READS_A_PIECE = 100_000
 """Mapped reads, of all samples, for each piece of the reference that is called apart."""
@@ -200,7 +197,7 @@ async def germline_short_variant_discovery(
         known = await known_sites_of(build, prepared, samples)
         ready = await parallel([_for_gatk(each, prepared, known, chosen) for each in found])
         alignments = [sample.alignment for sample in ready]
-        filtered, gvcfs = await call_with_gatk(alignments, prepared, chosen, ploidy or [], sex or [])
+        (filtered, index), gvcfs = await call_with_gatk(alignments, prepared, chosen, ploidy or [], sex or [])
     else:
         ready = await parallel(
             [
@@ -219,7 +216,8 @@ async def germline_short_variant_discovery(
         gathered = called[0] if len(called) == 1 else await gather_variants(called)
         normalised = await normalise_variants(gathered, reference)
         filtered = await filter_variants(normalised, exclude=FILTER)
-    index, stats = await parallel((index_variants(filtered), variant_stats(filtered)))
+        index = await index_variants(filtered)
+    stats = await variant_stats(filtered)
     settings = {
         "caller": by,
         "why_this_caller": why,

@@ -74,13 +74,13 @@ def _export(done: Demo, folder: Path) -> dict[str, Path]:
 
 def _show(done: Demo, files: dict[str, Path]) -> None:
     total, inheritance = done.comparison["comparison"]["total"], done.comparison["inheritance"]
-    calls = done.comparison["calls"]
+    calls = done.summary["variants"]["pass"]
     rows = [["SNV", *_score(total["snv"])], ["indel", *_score(total["indel"])]]
     print_text("\nCalls against the truth, on confident sites, all three samples")
     print_table(["", "truth", "called", "missed", "false", "precision", "recall", "F1"], rows)
     print_text(
-        f"\n{calls['snv']} SNVs and {calls['indel']} indels pass; {inheritance['violations']} Mendelian violations in "
-        f"{inheritance['sites']} sites\n"
+        f"\n{calls['snvs']} SNVs and {calls['indels']} indels pass; {inheritance['violations']} Mendelian violations "
+        f"in {inheritance['sites']} sites\n"
     )
     print_table(
         ["sample", "reads", "mapped", "duplicates", "mean coverage"],

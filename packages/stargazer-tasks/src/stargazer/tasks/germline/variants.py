@@ -256,8 +256,9 @@ async def summarise_germline(
         reference: indexed by samtools_faidx.
         reference_report: of check_reference.
         checks: of check_alignment, for each alignment from elsewhere.
-        settings: as the run had them: `caller`, `aligner`, `contigs`, `intervals` (a name), `ploidy`, `sex`,
-            `max_depth`, `filters` (each a `name` and an `expression`), `recalibrated`, `marked_elsewhere` (samples).
+        settings: as the run had them: `caller` and `why_this_caller` (if nobody said which), `aligner`, `contigs`,
+            `intervals` (a name), `ploidy`, `sex`, `max_depth`, `filters` (expressions by name), `known_sites` (names of
+            those used), `marked_elsewhere` (samples whose duplicates were marked before).
         coverage: of coverage_stats, one for each sample, in the same order.
         lanes: flagstat and alignment_stats of the lanes of samples that have several.
         duplicates: metrics of samtools markdup, or of MarkDuplicates.
@@ -286,7 +287,7 @@ async def summarise_germline(
             {"sample": metrics.sample, "library": metrics.library, "metrics": metrics.path}
             for metrics in duplicates
         ],
-        picard=[{"sample": report.sample, "metrics": report.path} for report in picard],
+        picard=[{"sample": report.sample, "kind": report.kind, "metrics": report.path} for report in picard],
         fai=fai_of(reference),
         reference_report=reference_report.path,
         checks=[check.path for check in checks],

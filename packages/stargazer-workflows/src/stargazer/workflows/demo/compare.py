@@ -1,4 +1,4 @@
-"""Comparison of called variants with the truth, with inheritance, and with what good calls look like."""
+"""Comparison of called variants with the truth and with inheritance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from stargazer.workflows.demo.files import (
     read_fasta,
     sample_names,
 )
-from stargazer.workflows.demo.statistics import call_statistics
 
 __all__ = ["compare_to_truth", "mendelian_violations", "write_comparison"]
 
@@ -48,11 +47,10 @@ class _Match:
 def write_comparison(
     target: str, calls: str, truth: str, confident: str, reference: str, father: str, mother: str, child: str
 ) -> None:
-    """Write as JSON how calls compare with the truth and with inheritance, and what they look like."""
+    """Write as JSON how calls compare with the truth and with inheritance."""
     content = {
         "comparison": compare_to_truth(calls, truth, confident, reference),
         "inheritance": mendelian_violations(calls, father, mother, child, confident),
-        "calls": call_statistics(calls),
     }
     Path(target).write_text(json.dumps(content, sort_keys=True) + "\n")
 

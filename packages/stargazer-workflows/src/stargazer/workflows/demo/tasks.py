@@ -9,7 +9,7 @@ from stargazer.workflows.demo.compare import write_comparison
 __all__ = ["compare_calls"]
 
 
-@report_env.task(tools=[Library("numpy"), Library("pysam")])
+@report_env.task(tools=[Library("pysam")])
 async def compare_calls(
     calls: Variants,
     truth: Variants,

@@ -1,11 +1,15 @@
-"""The look of the report: its style sheet and the HTML of tables, with everything escaped."""
+"""The look of the report: its style sheet and the HTML of tables and texts, with everything escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["STYLE", "figure", "section", "table", "tiles"]
+__all__ = ["STYLE", "Unusual", "code", "document", "figure", "folded", "heading", "legend", "listing", "part", "plots",
+           "section", "table", "text", "tiles", "verdict"]  # fmt: skip
+
+LONG = 20
+"""Rows from which on a table scrolls within the page; on paper it does not."""
 
 STYLE = """
 :root {
@@ -34,7 +38,7 @@ p { margin: .3rem 0 .8rem; max-width: 46rem; }
 .lead, .note, figcaption { color: var(--ink-soft); }
 .note, figcaption { font-size: .875rem; }
 .tiles {
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(13.5rem, 1fr));
   gap: .75rem; margin: 1.6rem 0 0;
 }
 .tile {
@@ -44,12 +48,35 @@ p { margin: .3rem 0 .8rem; max-width: 46rem; }
 .tile b { display: block; font-size: 1.45rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--ink-soft); font-size: .8rem; }
 .wide { overflow-x: auto; }
+.long { max-height: 34rem; overflow-y: auto; border-bottom: 1px solid var(--line); }
+.long thead th { position: sticky; top: 0; background: var(--paper); z-index: 1; }
+.wide th:first-child, .wide td:first-child {
+  position: sticky; left: 0; background: var(--paper); overflow-wrap: anywhere;
+}
+.wide td:first-child { min-width: 7rem; max-width: 16rem; }
+.small table { width: auto; min-width: 50%; }
+.facts td:first-child { color: var(--ink-soft); width: 14rem; min-width: 0; }
+.verdict {
+  border-left: 4px solid var(--good); background: var(--panel); padding: .6rem .9rem; margin: 1.2rem 0 0;
+}
+.verdict.unusual { border-color: var(--bad); }
+.verdict b { display: block; }
+.legend {
+  display: flex; flex-wrap: wrap; gap: .2rem 1rem; list-style: none; margin: .4rem 0; padding: 0;
+  font-size: .875rem;
+}
+.legend i { display: inline-block; width: 1.1rem; height: .2rem; margin-right: .4rem; vertical-align: middle; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; }
 th, td {
   padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line);
 }
 th { color: var(--ink-soft); font-weight: 500; white-space: nowrap; }
+td.u { color: var(--bad); font-weight: 600; }
+td.u::after { content: " !"; }
+a { color: var(--accent); overflow-wrap: anywhere; }
+li { max-width: 52rem; margin: .2rem 0; }
+h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
 th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .8125rem/1.45 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 code.block { display: block; white-space: pre-wrap; }
@@ -60,7 +87,7 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 svg text { font-family: inherit; }
 details { border-bottom: 1px solid var(--line); padding: .45rem 0; }
 summary { cursor: pointer; }
-summary code { color: var(--ink-soft); margin-left: .5rem; }
+summary span { color: var(--ink-soft); margin-left: .5rem; }
 details[open] > *:not(summary) { margin-left: 1rem; }
 footer { margin-top: 3rem; color: var(--ink-soft); font-size: .8125rem; }
 @media print {
@@ -69,26 +96,55 @@ footer { margin-top: 3rem; color: var(--ink-soft); font-size: .8125rem; }
     --paper: #ffffff; --panel: #ffffff; --ink: #000000; --ink-soft: #444444; --line: #cccccc;
     --good: #3a8f6b; --bad: #c4452f; --missed: #d99a2b;
     --series-1: #2b6cb8; --series-2: #d9822b; --series-3: #3a9a74; --series-4: #8a5bb5; --series-5: #b8485f;
+    --series-6: #5d6b7a;
   }
   body { max-width: none; padding: 0; font-size: 11px; }
   figure, .tile, tr { break-inside: avoid; }
+  .wide, .long { overflow: visible; max-height: none; }
+  .wide th, .wide td { position: static; padding-right: .45rem; }
+  a { color: inherit; text-decoration: none; }
   h2 { break-after: avoid; }
 }
 """
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """A table of texts; the columns `numbers` (from 0) are set flush right."""
+class Unusual(str):
+    """The text of a cell that is to be looked at."""
+
+    __slots__ = ()
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A whole page of HTML parts, empty ones left out."""
+    shown = "\n".join(part for part in parts if part)
+    return (
+        "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
+        '<meta name=viewport content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{shown}\n"
+        "<footer>Written by Stargazer. This page loads nothing from elsewhere.</footer>\n</body>\n</html>\n"
+    )
+
+
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = (), style: str = ""
+) -> str:
+    """A table of texts; the columns `numbers` (from 0) are set flush right. Nothing at all if there are no rows."""
+    rows = list(rows)
+    if not rows:
+        return ""
+
+    def cell(tag: str, index: int, value: str) -> str:
+        classes = " ".join(["n"] * (index in numbers) + ["u"] * isinstance(value, Unusual))
+        named = f' class="{classes}"' if classes else ""
+        return f"<{tag}{named}>{escape(value)}</{tag}>"
 
     def cells(tag: str, values: Sequence[str]) -> str:
-        return "".join(
-            f"<{tag}{' class=n' if index in numbers else ''}>{escape(value)}</{tag}>"
-            for index, value in enumerate(values)
-        )
+        return "".join(cell(tag, index, value) for index, value in enumerate(values))
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     head = f"<thead><tr>{cells('th', heads)}</tr></thead>\n" if any(heads) else ""
-    return f"<div class=wide><table>\n{head}<tbody>\n{body}\n</tbody></table></div>"
+    classes = " ".join(word for word in ("wide", "long" if len(rows) > LONG else "", style) if word)
+    return f'<div class="{classes}"><table>\n{head}<tbody>\n{body}\n</tbody></table></div>'
 
 
 def tiles(values: Iterable[tuple[str, str]]) -> str:
@@ -99,9 +155,65 @@ def tiles(values: Iterable[tuple[str, str]]) -> str:
     return f"<div class=tiles>\n{shown}\n</div>"
 
 
+def verdict(words: str, more: str, *, good: bool) -> str:
+    """What is to be read before all else."""
+    style = "verdict" if good else "verdict unusual"
+    return f'<div class="{style}"><b>{escape(words)}</b>{escape(more)}</div>'
+
+
+def text(words: str, style: str = "") -> str:
+    """A paragraph."""
+    return f'<p class="{style}">{escape(words)}</p>' if style else f"<p>{escape(words)}</p>"
+
+
+def heading(words: str) -> str:
+    """The title of the page."""
+    return f"<h1>{escape(words)}</h1>"
+
+
+def code(words: str) -> str:
+    """Commands, a line each; nothing at all if there are none."""
+    return f"<code class=block>{escape(words)}</code>" if words else ""
+
+
+def listing(items: Iterable[tuple[str, str]]) -> str:
+    """A list of sentences; of (sentence, DOI) pairs, those with a DOI lead to it when somebody follows the link."""
+    shown = "".join(f"<li>{escape(words)}{_doi(doi)}</li>" for words, doi in items)
+    return f"<ul>{shown}</ul>" if shown else ""
+
+
+def _doi(doi: str) -> str:
+    return f' <a href="https://doi.org/{escape(doi)}" rel=noreferrer>doi:{escape(doi)}</a>' if doi else ""
+
+
 def figure(svg: str, caption: str) -> str:
     """A plot (an SVG element, inserted as it is) with its caption."""
     return f"<figure>\n{svg}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
+
+
+def plots(*figures: str) -> str:
+    """Figures side by side, as far as the page is wide."""
+    return f"<div class=plots>\n{''.join(figures)}\n</div>"
+
+
+def legend(names: Iterable[tuple[str, str]]) -> str:
+    """What the colours of lines stand for: (name, CSS variable) pairs."""
+    items = "".join(
+        f'<li><i style="background: var({variable})"></i>{escape(name)}</li>' for name, variable in names
+    )
+    return f"<ul class=legend>{items}</ul>" if items else ""
+
+
+def folded(title: str, note: str, *parts: str) -> str:
+    """HTML parts that are seen once somebody unfolds them."""
+    inside = "\n".join(part for part in parts if part)
+    return f"<details><summary>{escape(title)}<span>{escape(note)}</span></summary>\n{inside}\n</details>"
+
+
+def part(title: str, *parts: str) -> str:
+    """A part of a section with a heading of its own; nothing at all if there is nothing in it."""
+    shown = "\n".join(part for part in parts if part)
+    return f"<h3>{escape(title)}</h3>\n{shown}" if shown else ""
 
 
 def section(title: str, *parts: str) -> str:

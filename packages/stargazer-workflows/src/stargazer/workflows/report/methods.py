@@ -1,0 +1,146 @@
+"""The sections of the report that say how a run was done: settings, tools, what to cite, steps, commands and files."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stargazer.workflows.report import page
+from stargazer.workflows.report.citations import citations
+from stargazer.workflows.report.numbers import count, duration
+
+__all__ = ["cited", "commands", "notes", "picard", "settings", "steps", "tools"]
+
+Steps = Sequence[Mapping[str, Any]]
+
+
+def notes(summary: Mapping[str, Any]) -> str:
+    """What was not done, or was done otherwise than one might think, and why."""
+    return page.section(
+        "What was not done, and what was assumed", page.listing((note, "") for note in summary["notes"])
+    )
+
+
+def settings(summary: Mapping[str, Any], steps: Steps) -> str:
+    """How the run was set."""
+    run, reference, ploidy = summary["run"], summary["reference"], summary["ploidy"]
+    versions = {tool["name"]: tool["version"] for step in steps for tool in step["tools"]}
+    known = run["known_sites"]
+
+    def with_version(name: str) -> str:
+        return f"{name} {versions[name]}" if name in versions else name
+
+    rows = [
+        ("samples", ", ".join(summary["samples"])),
+        (
+            "reference",
+            f"{reference['build']}: {count(reference['bases'])} bases, contigs: {count(reference['contigs'])}",
+        ),
+        ("contigs", ", ".join(run["contigs"]) or "all"),
+        ("reads aligned by", with_version(run["aligner"]) if run["aligner"] else "they came aligned"),
+        ("called by", with_version(run["caller"])),
+        ("called in", f"intervals {run['intervals']}" if run["intervals"] else "the whole reference"),
+        ("copies of a contig", f"{ploidy['default']}; {', '.join(ploidy['given'])}".rstrip("; ")),
+        ("sex", ", ".join(ploidy["sex"]) or "not given"),
+        ("base qualities", f"recalibrated with {', '.join(known)}" if known else "as they were read"),
+        *(
+            [("depth in one place", f"at most {count(summary['max_depth'])} reads of a sample")]
+            if run["caller"] == "bcftools"
+            else []
+        ),
+        *((f"filter {name}", expression) for name, expression in run["filters"].items()),
+    ]
+    return page.section("How it was run", page.table(("", ""), rows, style="facts"))
+
+
+def picard(summary: Mapping[str, Any]) -> str:
+    """Metrics of GATK and Picard as they are, each folded."""
+    folded = []
+    for found in summary["picard"]:
+        columns = list(dict.fromkeys(column for row in found["rows"] for column in row))
+        rows = [(column, *(_plain(row.get(column)) for row in found["rows"])) for column in columns]
+        heads = ("", *([""] * len(found["rows"])))
+        folded.append(page.folded(found["kind"], found["sample"] or "all samples", page.table(heads, rows)))
+    return page.section("Metrics of GATK and Picard", *folded)
+
+
+def tools(steps: Steps) -> str:
+    """What computed the results, in which version, and where that came from."""
+    used: dict[tuple[str, str, str], dict[str, None]] = {}
+    for step in steps:
+        name, _, version = step["distribution"].partition(" ")
+        own = [{"name": name, "version": version, "source": "Stargazer"}] if name else []
+        for tool in [*step["tools"], *own]:
+            tasks = used.setdefault((tool["name"], tool["version"], tool["source"]), {})
+            tasks[_short(step["task"])] = None
+    rows = [(*tool, ", ".join(tasks)) for tool, tasks in sorted(used.items())]
+    return page.section("Tools", page.table(("tool", "version", "from", "used by"), rows))
+
+
+def cited(steps: Steps) -> str:
+    """How to cite the run: Stargazer, and the papers of the tools that were used."""
+    ours = sorted({step["distribution"] for step in steps if step["distribution"]})
+    names = {tool["name"] for step in steps for tool in step["tools"]}
+    papers = citations(names, {_short(step["task"]) for step in steps})
+    return page.section(
+        "How to cite",
+        page.listing(
+            [
+                (
+                    f"Stargazer: {', '.join(ours)}. This page has the tools, their versions and each command.",
+                    "",
+                ),
+                *((f"{paper.of}: {paper.text}", paper.doi) for paper in papers),
+            ]
+        ),
+    )
+
+
+def steps(found: Steps) -> str:
+    """What was done, task by task, with the time it took."""
+    rows = [(_short(step["task"]), count(step["count"]), duration(step["seconds"])) for step in found]
+    return page.section(
+        "Steps",
+        page.table(("task", "times", "time, together"), rows, (1, 2)),
+        page.text(
+            "When each was computed; what was remembered from earlier runs took no time in this one.", "note"
+        ),
+    )
+
+
+def commands(found: Steps) -> str:
+    """Each command with the files that it made, folded by task; commands that are equal are written once."""
+    return page.section("Commands and files", *map(_commands, found))
+
+
+def _commands(step: Mapping[str, Any]) -> str:
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for execution in step["executions"]:
+        text = "\n".join(shlex.join(command) for command in execution["commands"])
+        groups.setdefault(text, []).append(execution)
+    parts = []
+    for text, executions in groups.items():
+        rows = [
+            (", ".join(execution["on"]), output["name"], output["cid"], duration(execution["seconds"]))
+            for execution in executions
+            for output in execution["outputs"]
+        ]
+        parts += [page.code(text), page.table(("of", "file", "CID", "time"), rows, (3,))]
+    more = step["count"] - len(step["executions"])
+    tools = ", ".join(f"{tool['name']} {tool['version']}" for tool in step["tools"])
+    return page.folded(
+        _short(step["task"]),
+        f"{count(step['count'])} times" if step["count"] > 1 else "",
+        page.text(f"{step['task']} of {step['distribution']}" + (f", with {tools}" if tools else ""), "note"),
+        *parts,
+        page.text(f"and {more:,} more: `stargazer why CID` shows each", "note") if more else "",
+    )
+
+
+def _short(task: str) -> str:
+    return task.rpartition(".")[2]
+
+
+def _plain(value: object) -> str:
+    return "" if value is None else str(value)

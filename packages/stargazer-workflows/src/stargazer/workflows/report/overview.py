@@ -1,0 +1,83 @@
+"""What is seen first of a report: a verdict, the headline figures, and what is unusual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stargazer.workflows.report import page
+from stargazer.workflows.report.figures import Figures, Form
+from stargazer.workflows.report.numbers import NOTHING, count, decimal, depth, percent, tenths, whole
+
+__all__ = ["headlines", "unusual", "verdict"]
+
+FIGURES: Mapping[str, tuple[str, Form]] = {
+    "reads": ("reads", count),
+    "mapped": ("mapped reads", percent),
+    "left_out": ("reads not properly paired, or failed", percent),
+    "mean_base_quality": ("mean base quality", tenths),
+    "mismatch_rate": ("mismatches", percent),
+    "insert_size_median": ("insert size, median", whole),
+    "duplicates": ("duplicates", percent),
+    "coverage.mean": ("mean coverage", depth),
+    "coverage.at_least.10": ("bases at least 10 deep", percent),
+    "variants.pass.records": ("calls that pass", count),
+    "variants.pass.ts_tv": ("Ti/Tv of SNVs", decimal),
+    "variants.filtered": ("calls that are filtered", percent),
+    "calls_that_pass.het_hom": ("het/hom of SNVs", decimal),
+    "calls_that_pass.missing": ("calls without a genotype", percent),
+}
+"""What people call a figure of `unusual`, and how it is written."""
+
+
+def verdict(summary: Figures) -> str:
+    """Whether anything is unusual, in a sentence."""
+    number = len(summary["unusual"])
+    if not number:
+        return page.verdict(
+            "Nothing unusual.", "Every figure that is judged is as in usual human samples.", good=True
+        )
+    return page.verdict(
+        f"{number} unusual figure{'s' if number > 1 else ''}.",
+        "Look at them before the calls are used: the table below says what they may mean.",
+        good=False,
+    )
+
+
+def headlines(summary: Figures) -> str:
+    """The figures that are looked at first; of several samples the one in the middle, and their range."""
+    passing, filtered = summary["variants"]["pass"], summary["variants"]["filtered"]
+    read = [found for found in summary["samples"].values() if found["reads"]]
+    return page.tiles(
+        [
+            (count(passing["records"]), f"calls that pass; {count(filtered['records'])} are filtered"),
+            (count(passing["snvs"]), "SNVs"),
+            (count(passing["indels"]), "indels"),
+            (decimal(passing["ts_tv"] if passing["snvs"] else None), "Ti/Tv of SNVs"),
+            _typical("mean coverage", [found["coverage"]["mean"] for found in read], depth),
+            _typical("of bases 20 deep", [found["coverage"]["at_least"]["20"] for found in read], percent),
+            _typical("of reads mapped", [found["mapped"] for found in read], percent),
+            _typical("duplicates", [found["duplicates"] for found in read], percent),
+        ]
+    )
+
+
+def unusual(summary: Figures) -> str:
+    """Which figures are unusual, and what they may mean."""
+    rows = []
+    for found in summary["unusual"]:
+        name, shown = FIGURES[found["figure"]]
+        of = f"{found['sample'] or 'all samples'} {found.get('lane', '')}".strip()
+        usual = f"{found['usual']['bound']} {shown(found['usual']['value'])}"
+        rows.append((of, name, page.Unusual(shown(found["value"])), usual, found["means"]))
+    return page.section(
+        "What to look at", page.table(("", "figure", "here", "usual", "may mean"), rows, (2, 3))
+    )
+
+
+def _typical(label: str, values: Sequence[float], shown: Form) -> tuple[str, str]:
+    """For a tile: the one in the middle of the values that samples have, and their range."""
+    if not values:
+        return NOTHING, label
+    ordered = sorted(values)
+    spread = f", {shown(ordered[0])} to {shown(ordered[-1])}" if len(values) > 1 else ""
+    return shown(ordered[(len(ordered) - 1) // 2]), label + spread
