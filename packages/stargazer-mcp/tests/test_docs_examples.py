@@ -22,6 +22,7 @@ from stargazer.mcp.cli import VERBS, main
 from stargazer.mcp.cli.console import KEY_VALUE
 from stargazer.storage import VARIABLES
 from stargazer.workflows import convert, entries, find_workflow
+from stargazer.workflows.best_practices import HARD_FILTERS
 
 ROOT = (Path(__file__) / "../../../..").resolve()
 DOCS = ROOT / "docs"
@@ -182,6 +183,12 @@ def test_the_catalogue_is_as_the_registry_has_it() -> None:
         [sys.executable, ROOT / ".ci" / "catalogue.py", "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_hard_filters_are_those_of_the_page() -> None:
+    rows = re.findall(r"`((?:LowQual30|SNV_|Indel_)[^`]*)` \| `([^`]+)`", (DOCS / "workflows.md").read_text())
+    applied = {name: expression.rpartition(" && ")[2] for name, expression in HARD_FILTERS.items()}
+    assert dict(rows) == applied
 
 
 def test_the_index_names_every_page() -> None:
