@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import inspect
 import linecache
+import os
 import re
 import shlex
 import subprocess
@@ -72,6 +73,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # a page may add to it
     module = types.ModuleType(f"docs_{page.stem.replace('-', '_')}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for number, block in enumerate(blocks_of(page), 1):
@@ -85,6 +87,10 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
         made = eval(compile(block, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), vars(module))
         if inspect.iscoroutine(made):
             asyncio.run(made)
+    for name, value in vars(module).items():
+        if name.startswith("test_"):
+            (folder := tmp_path / name).mkdir()
+            value(folder)
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=named)
