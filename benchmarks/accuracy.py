@@ -220,10 +220,8 @@ def report_table(compared: Compared) -> None:
         print("|", " | ".join([title, *cells]), "|")
 
     for which in KINDS:
-        counts = ", ".join(
-            str(compared.found(next(iter(compared.calls)), s, which)[1]) for s in GROUPS.values()
-        )
-        row(f"recall, {which} ({counts})", lambda side, samples: _ratio(compared.found(side, samples, which)))
+        there = ", ".join(str(compared.there(samples, which)) for samples in GROUPS.values())
+        row(f"recall, {which} ({there})", functools.partial(compared.recall, which=which))
     row("precision, SNVs", lambda side, samples: compared.precision(side, samples, indels=False))
     row("precision, indels", lambda side, samples: compared.precision(side, samples, snvs=False))
     row("precision", compared.precision)
