@@ -16,6 +16,7 @@ in tandem repeats beyond 30 bases. Every SNV that is missed at 30x is listed wit
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import tempfile
