@@ -42,9 +42,8 @@ def respelled(
         ]
         called = [a for a in calls if _within(a, contig, start, end)]
         true = [a for a in truth if _within(a, contig, start, end)]
-        if not called or not true or not _explain(
-            sequences[contig], start, end, haplotypes, [(*_change(a), calls[a].copies) for a in sorted(called)]
-        ):  # fmt: skip
+        changes = sorted((*_change(allele), calls[allele].copies) for allele in called)
+        if not called or not true or not _explain(sequences[contig], start, end, haplotypes, changes):
             continue
         one = calls[called[0]]
         for allele in called:
