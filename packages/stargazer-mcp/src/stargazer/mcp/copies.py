@@ -230,12 +230,14 @@ def make_folder(folder: Path) -> None:
 
 
 def human_stem(asset: Asset) -> str:
-    """What a file is called without its suffix: `NA12878.L001.r1`, `NA12878.variants.raw`, `GRCh38`."""
+    """What a file is called without its suffix: `NA12878.L001.r1`, `NA12878.variants.raw`, `NA12878.g`, `GRCh38`."""
     values = [getattr(asset, name, None) for name in NAMING]
     words = [_one_name(value) if isinstance(value, list) else str(value) for value in values if value]
     kind = getattr(asset, "kind", None)
     if asset.asset_key == "qc_report" and kind:
         words.append(str(kind))
+    elif asset.asset_key == "variants" and kind == "gvcf":
+        words.append("g")  # as everybody calls them: NA12878.g.vcf.gz
     elif asset.asset_key != "reference" or not words:
         words += [str(kind)] if asset.asset_key == "variants" and kind not in (None, "calls") else []
         words.append(asset.asset_key or "file")
