@@ -216,7 +216,7 @@ class Lab:
         run([STARGAZER, "run", "germline_short_variant_discovery", f"samples={','.join(self.cohort.reads)}",
              "build=cohort", f"caller={caller}", f"ploidy={MITOCHONDRION}:1", "--outdir", str(out)],
             env=self.environment)  # fmt: skip
-        (calls,) = (path for path in out.glob("*.vcf.gz") if ".gvcf." not in path.name)
+        (calls,) = (path for path in out.glob("*.vcf.gz") if not path.name.endswith(".g.vcf.gz"))
         alignments = {}
         for path in out.glob("*.bam"):
             with pysam.AlignmentFile(str(path)) as alignment:
