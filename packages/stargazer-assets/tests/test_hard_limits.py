@@ -53,7 +53,9 @@ def test_without_the_equipment_they_are_loudly_left_out(suite: Suite, tmp_path: 
     (tmp_path / "java").write_text("#!/bin/sh\necho 'install one first' >&2\nexit 1\n")
     (tmp_path / "java").chmod(0o755)
     text = """
+import importlib.util
 import pytest
+importlib.util.find_spec = lambda name: None  # nor the Java of a wheel
 @pytest.mark.jvm
 def test_java(): assert False
 @pytest.mark.browser

@@ -30,12 +30,13 @@ VERBS = {
     "replay": "compute a capsule again from its imports, and compare",
     "bundle": "files that travel together: make, list, show, fetch, verify",
     "config": "every setting, where it comes from, and what follows from it",
+    "install": "bring the files of a tool that are downloaded at first use",
     "doctor": "check this installation",
     "serve": "serve MCP over stdio, for agents",
 }
 """Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
 
-QUIET = ("demo", "doctor", "fsck", "serve")
+QUIET = ("demo", "doctor", "fsck", "install", "serve")
 """Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
 
 EXAMPLE = """\

@@ -220,6 +220,8 @@ def _tools(settings: Settings) -> Iterator[Finding]:
         try:
             found = tool.resolve()
             version, source, text = found.version, found.source, f"{found.version} ({found.source})"
+            if absent := _to_be_brought(tool, found.source):
+                text, remedy = f"{text}; {absent} at first use", f"stargazer install {tool.name}"
         except Exception as error:  # a source of somebody else may raise anything
             text, remedy = _missing(tool, error)
         yield Finding(
@@ -236,18 +238,29 @@ def _tools(settings: Settings) -> Iterator[Finding]:
             yield Finding("packages", package, "not found; tools need it", "broken", f"pip install '{line}'")
 
 
+def _to_be_brought(tool: Tool | Library, source: str) -> str:
+    """What of a tool is not here yet; empty if all is."""
+    from stargazer.tasks import Maven, Tool
+
+    for maven in tool.sources if isinstance(tool, Tool) and source.startswith("maven ") else ():
+        jars = maven.jars(tool.name) if isinstance(maven, Maven) else None
+        if jars is not None and (absent := jars.absent()):
+            return f"{sum(jar.size for jar in absent) / 1e6:.0f} MB are downloaded"
+    return ""
+
+
 def _missing(tool: Tool | Library, error: Exception) -> tuple[str, str]:
     """Why a tool cannot be used, and the one command that adds it: pip's with the extra or version that we require."""
-    from stargazer.tasks import Library, OnPath, Wheel
+    from stargazer.tasks import Library, Maven, OnPath, Wheel
 
     reason, *places = str(error).splitlines() or [repr(error)]
     if not isinstance(error, ToolError):
         return reason, ""
     source = tool if isinstance(tool, Library) else tool.ordered()[0]
     reason = "not found" if places or source is tool else reason
-    if not isinstance(source, Library | Wheel):
+    if not isinstance(source, Library | Maven | Wheel):
         return reason, source.remedy if isinstance(source, OnPath) else source.describe()
-    wanted = source.requirement if isinstance(source, Wheel) else source.distribution or source.name
+    wanted = source.distribution or source.name if isinstance(source, Library) else source.requirement
     for line in [line for ours in DISTRIBUTIONS for line in metadata.requires(ours) or ()]:
         requirement, _, condition = line.partition(";")
         if re.split(r"[^\w.-]", requirement)[0] == wanted.partition("==")[0]:

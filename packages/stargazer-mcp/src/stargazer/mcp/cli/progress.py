@@ -166,6 +166,7 @@ def _doing(events: Iterable[Event], states: Counter[str]) -> str:
     labels = [escaped(event.label) for event in events if event.kind == "started" and event.label]
     words = [", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")]
     words += [f"{states['waiting']} waiting"] if states["waiting"] else []
+    words += [escaped(event.note) for event in events if event.kind == "waiting" and event.note][:1]
     words += [f"{states['memo hit']} remembered"] if states["memo hit"] else []
     return "; ".join(filter(None, words))
 

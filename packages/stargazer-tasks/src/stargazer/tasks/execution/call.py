@@ -28,12 +28,12 @@ from stargazer.assets import (
     record_id,
 )
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.storage import Settings, Store, account, in_thread, now
+from stargazer.storage import Settings, Store, account, now
 from stargazer.storage.lineage import find_nearest
 from stargazer.tasks.execution._workspace import claim, open_workspace, sweep, to_the_end
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
 from stargazer.tasks.execution.digest.run_key import run_key, script_digest, task_digest
-from stargazer.tasks.execution.inputs import lay_out, obtain
+from stargazer.tasks.execution.inputs import lay_out, obtain, obtain_tool
 from stargazer.tasks.execution.locks import key_lock
 from stargazer.tasks.execution.options import (
     Event,
@@ -234,8 +234,7 @@ class Call:
     async def obtain_inputs(self) -> None:
         """Bring tools and inputs here before slots are taken: that may take long, and may need slots itself."""
         for tool in self.tools:
-            if tool.install is not None:
-                await in_thread(tool.install, _untold)
+            await obtain_tool(tool, functools.partial(self.tell, "waiting"))
         for _, asset in self.inputs:
             await obtain(asset, self.client, self.store)
 
@@ -311,10 +310,6 @@ class Call:
             raise StorageError(f"cannot keep logs in {str(folder)!r}: {error.strerror}") from error
         name = f"{os.getpid()}-{self.number:03d}-{self.code.function.__name__}.log"
         return folder / f"{now()[:19].replace(':', '')}-{name}"
-
-
-def _untold(name: str, done: int, total: int | None) -> None:
-    """Tell nobody."""
 
 
 def _entry(role: str, asset: Asset) -> Entry:

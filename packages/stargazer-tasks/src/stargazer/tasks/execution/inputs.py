@@ -1,12 +1,17 @@
-"""The input files of a task call: brought to this machine, then linked into the folder that the task works in."""
+"""What a task call needs: its tools and input files, brought to this machine; the files are laid out where it works."""
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import functools
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import Asset, IpFile, StorageClient, StorageError, fetch
-from stargazer.storage import make_folders
+from stargazer.storage import in_thread, make_folders
 from stargazer.tasks.execution._workspace import to_the_end
 from stargazer.tasks.execution.archives import unpacked
 from stargazer.tasks.execution.locks import key_lock
@@ -14,8 +19,41 @@ from stargazer.tasks.execution.values import assets_in, replaced
 
 if TYPE_CHECKING:
     from stargazer.storage import Store
+    from stargazer.tasks.tools import ResolvedTool
 
-__all__ = ["lay_out", "obtain"]
+__all__ = ["lay_out", "obtain", "obtain_tool"]
+
+TOLD = 4
+"""Parts of a download after each of which one is told."""
+
+
+async def obtain_tool(tool: ResolvedTool, tell: Callable[..., object]) -> None:
+    """Bring what of a tool is not on this machine yet.
+
+    Args:
+        tell: told in this thread, as `note`, that something is downloaded, and how far it is.
+
+    Raises:
+        StargazerError: it is not to be had.
+    """
+    if tool.install is None:
+        return
+    loop, context, lock = asyncio.get_running_loop(), contextvars.copy_context(), threading.Lock()
+    sizes: dict[str, tuple[int, int]] = {}
+    told = 0
+
+    def progress(name: str, done: int, total: int | None) -> None:
+        nonlocal told
+        with lock:
+            sizes[name] = done, total or done
+            here, size = (sum(numbers) for numbers in zip(*sizes.values(), strict=True))
+            if here * TOLD < size * told or not here:
+                return
+            told = here * TOLD // size + 1
+        note = f"{tool.name} is downloaded first: {here / 1e6:.0f} of {size / 1e6:.0f} MB"
+        loop.call_soon_threadsafe(functools.partial(tell, note=note), context=context)
+
+    await in_thread(tool.install, progress)
 
 
 async def obtain(asset: Asset, client: StorageClient, store: Store) -> None:

@@ -7,13 +7,13 @@ import functools
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from attrs import field, frozen
 from stargazer.assets import ConfigurationError, IntegrityError, StorageError, ToolError
@@ -119,6 +119,7 @@ class Jars:
         lock: what belongs there.
         folder: without symbolic links: Java uses an archive for the very path that it was made for.
         java: the program that runs them.
+        jre: the wheel that it is in, as pip reads it.
         classes: the names of the classes that the tool loads, compressed; None for no archive.
     """
 
@@ -126,6 +127,7 @@ class Jars:
     lock: Lock
     folder: Path = field(converter=_resolved)
     java: Path
+    jre: str
     classes: Path | None = None
 
     @property
@@ -135,8 +137,8 @@ class Jars:
 
     @property
     def archive(self) -> Path:
-        """The archive of classes; its name is that of what it is good for."""
-        text = json.dumps(self._made_for(), sort_keys=True)
+        """The archive of classes; its name tells what it is good for: this folder, these jars, this Java."""
+        text = json.dumps([str(self.folder), self.lock.digest, self.jre, platform.machine()])
         return self.folder / f"classes-{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsa"
 
     def is_ready(self) -> bool:
@@ -144,7 +146,7 @@ class Jars:
         record = self._recorded()
         return (
             not self._changed(record)
-            and self.jar.is_file()
+            and record.get(self.jar.name) == _state(self.jar)
             and (not self._is_archived() or self.archive.exists() or self._has_failed())
         )
 
@@ -152,7 +154,9 @@ class Jars:
         """The jars that are not here, or not as they were verified."""
         return self._changed(self._recorded())
 
-    def install(self, progress: Progress | None = None, source: Path | None = None) -> None:
+    def install(
+        self, progress: Progress | None = None, source: Path | None = None, *, again: bool = False
+    ) -> None:
         """Bring what is missing, verify it, and have the tool start fast; nothing if all is here.
 
         Only one process does so; others wait. What arrived before a process died is not asked for again.
@@ -160,12 +164,13 @@ class Jars:
         Args:
             progress: told of each jar.
             source: a folder that the jars are taken from, instead of the network.
+            again: read every jar that is here, also those that were verified before.
 
         Raises:
             StorageError: a jar cannot be had, or the disk does not take it.
             IntegrityError: what is given in place of a jar is another file.
         """
-        if self.is_ready():
+        if not again and self.is_ready():
             return
         from stargazer.storage import make_folders, refused
 
@@ -177,20 +182,26 @@ class Jars:
         try:
             make_folders(self.folder)
             with self._alone():
-                if not self.is_ready():
-                    self._complete(progress or _nobody, source)
+                if again or not self.is_ready():
+                    self._complete(progress or _nobody, source, again=again)
+        except StorageError:  # an OSError, too
+            raise
         except OSError as error:
             raise refused(error, self.folder) from error
 
-    def _complete(self, progress: Progress, source: Path | None) -> None:
+    def _complete(self, progress: Progress, source: Path | None, *, again: bool) -> None:
         work = self.folder / "unfinished"
         work.mkdir(exist_ok=True)
-        if wrong := self._wrong():
-            self._remove_archives(all_of_them=True)
+        changed = self._changed(self._recorded())
+        if changed:
+            self._remove_archives()  # Java uses none for jars of another time
+        doubted = self.lock.jars if again else changed
+        if wrong := [jar for jar in doubted if not _is(self.folder / jar.name, jar)]:
+            self._remove_archives()
             self._bring(wrong, work, progress, source)
         _write_pathing_jar(self.jar, work, [jar.name for jar in self.lock.jars])
         self._record(work)
-        self._remove_archives()
+        self._remove_archives(self.archive)
         if self._is_archived():
             self._archive_classes(work)
         shutil.rmtree(work, ignore_errors=True)
@@ -217,15 +228,19 @@ class Jars:
 
             # without the size: of a page in its place one wants to see that it is one
             with fetch_file(url, {"sha256": jar.sha256}, work, _silent, progress=tell) as path:
+                with open(path, "rb") as file:
+                    os.fsync(
+                        file.fileno()
+                    )  # what is recorded as verified is not read again, also after a crash
                 path.chmod(0o644)
                 path.replace(self.folder / jar.name)
 
         try:
             each(bring, sorted(wrong, key=lambda jar: -jar.size), AT_ONCE, "jar")
         except (IntegrityError, StorageError) as error:
-            raise type(error)(f"{error}\n{self._ways_out(len(wrong))}") from error
+            raise type(error)(f"{error}\n{self._ways_out()}") from error
 
-    def _ways_out(self, count: int) -> str:
+    def _ways_out(self) -> str:
         size = f"{self.lock.size / 1e6:.0f} MB"
         return (
             f"{self.name} needs {len(self.lock.jars)} jars ({size}) in {str(self.folder)!r}; "
@@ -264,7 +279,7 @@ class Jars:
         return self.folder / "verified.json"
 
     def _recorded(self) -> dict[str, list[int]]:
-        """Size and time in ns of each jar that was verified, by its checksum and name."""
+        """Size and time in ns of each jar that was verified, by its checksum and name; that of our own by its name."""
         try:
             record: dict[str, list[int]] = json.loads(self._record_path.read_bytes())
         except (OSError, ValueError):
@@ -279,34 +294,14 @@ class Jars:
                 changed.append(jar)
         return changed
 
-    def _wrong(self) -> list[Jar]:
-        """The jars that are missing or have other bytes; those that the record does not know are read."""
-        from stargazer.storage import check_interrupted
-
-        wrong = []
-        for jar in self._changed(self._recorded()):
-            check_interrupted()
-            if not _is(self.folder / jar.name, jar):
-                wrong.append(jar)
-        return wrong
-
     def _record(self, work: Path) -> None:
         states = {f"{jar.sha256} {jar.name}": _state(self.folder / jar.name) for jar in self.lock.jars}
+        states[self.jar.name] = _state(self.jar)
         new = work / self._record_path.name
         new.write_text(json.dumps(states))
         new.replace(self._record_path)
 
     # the archive of classes
-
-    def _made_for(self) -> dict[str, Any]:
-        """What an archive is good for: this folder, these jars, this Java as it is now."""
-        modules = self.java.parent.parent / "lib" / "modules"
-        return {
-            "folder": str(self.folder),
-            "lock": self.lock.digest,
-            "modules": str(modules),
-            "state": _state(modules),
-        }
 
     def _is_archived(self) -> bool:
         """Whether classes are archived: Java 17 finds none of them in a folder whose name its URLs write otherwise."""
@@ -315,27 +310,16 @@ class Jars:
     def _has_failed(self) -> bool:
         return self.archive.with_suffix(".failed").exists()
 
-    def _remove_archives(self, *, all_of_them: bool = False) -> None:
-        """Remove archives that nobody can use any more: moved, of other jars, of a Java that is gone or another now."""
-        for about in self.folder.glob("classes-*.json"):
-            try:
-                good = json.loads(about.read_bytes())
-                current = (
-                    good["folder"] == str(self.folder)
-                    and good["lock"] == self.lock.digest
-                    and good["state"] == _state(Path(good["modules"]))
-                )
-            except (OSError, ValueError, KeyError, TypeError):
-                current = False
-            if all_of_them or not current:
-                for suffix in (".jsa", ".failed", ".json"):
-                    about.with_suffix(suffix).unlink(missing_ok=True)
+    def _remove_archives(self, *kept: Path) -> None:
+        """Remove archives that nobody can use any more: of a moved folder, of other jars, of another Java."""
+        for path in self.folder.glob("classes-*"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
 
     def _archive_classes(self, work: Path) -> None:
         """Make the archive of classes; where Java does not, note why: the tool runs without."""
         if self.archive.exists():
             return
-        self.archive.with_suffix(".json").write_text(json.dumps(self._made_for(), sort_keys=True))
         new = work / self.archive.name
         names = work / "classes"
         names.write_bytes(_decompressed(self.classes))

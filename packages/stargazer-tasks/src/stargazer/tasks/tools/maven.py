@@ -94,7 +94,7 @@ class Maven:
             )
         lock = self.locked
         folder = Settings.load().home / "tools" / f"{lock.tool.artifact}-{lock.tool.version}"
-        return Jars(name, lock, folder, java, LOCKS / self.classes if self.classes else None)
+        return Jars(name, lock, folder, java, self.jre, LOCKS / self.classes if self.classes else None)
 
     def describe(self) -> str:
         """Return the pin of the Java and the command that installs it."""

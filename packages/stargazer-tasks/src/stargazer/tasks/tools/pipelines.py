@@ -120,7 +120,7 @@ def _explain(
     if full := full_disk(session.folder, everything, min(process.least_room for process in processes)):
         message.append(f"  {full}")
     message.append(f"  command: {' | '.join(stage.shown for stage in stages)}")
-    last = [line for line in said.splitlines() if line.strip()][-5:]
+    last = [line for line in said.splitlines() if line.strip() and not line.startswith("\tat ")][-5:]
     if last and last != [useful]:
         message += ["  it said last:", *(f"    {line}" for line in last)]
     return "\n".join([*message, f"  log: {session.log}"])
