@@ -111,6 +111,7 @@ def test_reads_in_variants_out(reads: Path) -> None:
         "S.tiny.variants.vcf.gz.tbi",
         "S.L1.alignment.bam",
         "S.L1.alignment.bam.bai",
+        "S.germline_report.html",
     } <= names
     with gzip.open("out/S.tiny.variants.vcf.gz", "rt") as calls:
         lines = list(calls)
@@ -121,7 +122,19 @@ def test_reads_in_variants_out(reads: Path) -> None:
         RESULTS
     }
     assert "align_with_bwa_mem3 S L1: done" in done.stderr
+    assert answer["notes"][0] == (
+        "Unusual: coverage.mean of S is 9.733, usually at least 10; may mean many heterozygous variants are missed."
+    )
+    assert "<h1>Germline short variants: S</h1>" in Path("out/S.germline_report.html").read_text()
     assert "$ bwa-mem3 mem" in stargazer("why", "out/S.tiny.variants.vcf.gz").stdout
+
+
+def test_what_to_look_at_next_is_said_at_the_end(reads: Path) -> None:
+    there = stargazer(*GERMLINE, "--outdir", "out").stderr.splitlines()
+    stored = stargazer(*GERMLINE).stderr.splitlines()
+    cid = stargazer("query", "kind=germline_report", "--json").stdout.split('"cid": "')[1].split('"')[0]
+    assert there[-1].startswith("What next: open out/S.germline_report.html in a browser")
+    assert f"`stargazer get {cid} --to DIR`" in stored[-1]
 
 
 def test_where_nothing_can_be_written_nothing_is_run(reads: Path) -> None:

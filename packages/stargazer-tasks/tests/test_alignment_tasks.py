@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stargazer.assets import R1, R2, Alignment, FormatError, InvalidAssetError, Reference, ToolError
+from stargazer.assets import (
+    R1,
+    R2,
+    Alignment,
+    FormatError,
+    Intervals,
+    InvalidAssetError,
+    Reference,
+    ToolError,
+)
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks import samtools
 from stargazer.tasks.checks.headers import Contig, sam_header
@@ -22,6 +31,7 @@ from stargazer.tasks.germline.alignment import (
     align_with_bwa,
     align_with_bwa_mem3,
     check_pairs,
+    coverage_stats,
     flagstat,
     index_alignment,
     markdup,
@@ -31,6 +41,7 @@ from stargazer.tasks.germline.alignment import (
 )
 from stargazer.tasks.germline.headers import Fit, check_header, conformed_header
 from stargazer.tasks.germline.imported import split_libraries
+from stargazer.tasks.quality import read_coverage
 from stargazer.tasks.reference import index_for_bwa_mem3, index_with_bwa, samtools_faidx
 from stargazer.tasks.tools import Session, use_session
 
@@ -238,6 +249,23 @@ def pairs(bench, folder: Path, by_hand, *lines: tuple[str, int, int, int, str]) 
     )
     (folder / "e.bam").write_bytes(by_hand(samtools, "view", "-b", "--no-PG", "-", stdin=sam.encode()))
     return bench.add(folder / "e.bam", Alignment(sample="s"))
+
+
+def test_coverage_is_that_of_intervals_and_without_duplicates(bench, tmp_path: Path, by_hand):
+    (tmp_path / "r.fa").write_text(f">c\n{BASES}\n")
+    reference = bench.add(tmp_path / "r.fa", Reference(build="b"))
+    bench.run(samtools_faidx, reference)
+    lines = [("a", 0, 11, 0, "I"), ("b", 0, 11, 0, "I"), ("c", 0x400, 11, 0, "I")]
+    alignment = pairs(bench, tmp_path, by_hand, *lines)
+    (tmp_path / "t.bed").write_text("c\t0\t20\nc\t15\t30\nc\t80\t100\n")
+    intervals = bench.add(tmp_path / "t.bed", Intervals(name="t"))
+
+    everywhere = bench.path(bench.run(coverage_stats, alignment, reference))
+    inside = bench.path(bench.run(coverage_stats, alignment, reference, intervals))
+
+    assert read_coverage(everywhere, 2000)["depths"]["counts"] == [1920, 0, 80]
+    found = read_coverage(inside, 2000)
+    assert (found["bases"], found["depths"]["counts"]) == (50, [20, 0, 30])
 
 
 def flags_of(bench, alignment: Alignment, by_hand) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Comparison with the truth and with inheritance, and the statistics of calls and alignments."""
+"""Comparison with the truth and with inheritance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from stargazer.workflows.demo import compare  # noqa: E402
 from stargazer.workflows.demo.alleles import normalise  # noqa: E402
 from stargazer.workflows.demo.compare import compare_to_truth, mendelian_violations  # noqa: E402
 from stargazer.workflows.demo.files import Regions, read_bed  # noqa: E402
-from stargazer.workflows.demo.statistics import call_statistics, coverage  # noqa: E402
 
 SEQUENCE = "GATTACAAAAACGTCACACACATGGATCCTTTGCA"
 CONTIG = "chr1:1-35"
@@ -175,7 +174,7 @@ def test_bad_input_is_named(place, tmp_path):
         compare_to_truth(str(tmp_path / "nowhere.vcf"), one, **place)
     (tmp_path / "noise.vcf").write_bytes(b"\x00\x01noise")
     with pytest.raises(FormatError, match=r"noise\.vcf"):
-        call_statistics(str(tmp_path / "noise.vcf"))
+        compare_to_truth(str(tmp_path / "noise.vcf"), one, **place)
     (tmp_path / "bad.bed").write_text("chr1\t5\n")
     with pytest.raises(FormatError, match="line 1"):
         read_bed(str(tmp_path / "bad.bed"))
@@ -210,53 +209,3 @@ def test_mendelian_violations(place, tmp_path):
     assert [(site["position"], site["child"]) for site in result["listed"]] == [(4, "0/1"), (6, "1/1")]
     with pytest.raises(FormatError, match="'stranger' is not in"):
         mendelian_violations(calls, "stranger", "m", "k", place["confident"])
-
-
-def test_call_statistics(tmp_path):
-    rows = [
-        (2, "A", "G", 15, "PASS", "0/1:5,5:10"),
-        (4, "T", "G", 9999, "PASS", "1/1:0,9:9"),
-        (6, "CA", "C", 42, ".", "0/1:15,5:20"),
-        (13, "G", "A", 3, "LOW", "0/1:9,1:10"),
-    ]
-
-    found = call_statistics(write_vcf(tmp_path / "c.vcf", ["s"], rows))
-
-    assert (found["records"], found["filtered"], found["snv"], found["indel"]) == (4, 1, 2, 1)
-    assert found["ti_tv"] == 1.0
-    assert (found["quality"]["snv"][1], found["quality"]["snv"][-1], found["quality"]["indel"][4]) == (
-        1,
-        1,
-        1,
-    )
-    sample = found["samples"]["s"]
-    assert (sample["het"], sample["hom_alt"]) == (2, 1)
-    assert [i for i, count in enumerate(sample["allele_balance"]["counts"]) if count] == [5, 10]
-
-
-def test_coverage_leaves_out_duplicates_and_what_is_not_aligned(tmp_path):
-    header = {"HD": {"VN": "1.6"}, "SQ": [{"SN": "c", "LN": 100}]}
-    path = str(tmp_path / "a.bam")
-    with pysam.AlignmentFile(path, "wb", header=header) as out:
-        for name, flag, start, cigar in (
-            ("a", 0, 0, "50M"),
-            ("b", 0x400, 0, "50M"),
-            ("c", 0, 10, "20M10D20M"),
-            ("d", 0x800, 0, "50M"),
-        ):
-            record = pysam.AlignedSegment(out.header)
-            record.query_name, record.flag, record.reference_id, record.reference_start = name, flag, 0, start
-            length = 40 if "D" in cigar else 50
-            record.cigarstring, record.query_sequence, record.mapping_quality = cigar, "A" * length, 60
-            out.write(record)
-        record = pysam.AlignedSegment(out.header)
-        record.query_name, record.flag, record.query_sequence = "u", 4, "A" * 10
-        out.write(record)
-
-    found = coverage(path, window=50)
-
-    assert found["mean"] == pytest.approx(0.9)
-    assert found["contigs"] == {"c": [1.6, 0.2]}
-    assert (found["reads"], found["mapped"], found["duplicates"]) == (4, 0.75, pytest.approx(1 / 3))
-    with pytest.raises(FormatError, match="cannot be read as BAM"):
-        coverage(__file__)

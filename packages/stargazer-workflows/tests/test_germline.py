@@ -171,8 +171,8 @@ def test_the_same_bytes_on_one_core_in_another_home(
         germline_short_variant_discovery, samples=["NA12829"], build="GRCh38", caller="bcftools"
     )
 
-    assert lab.calls == called.calls
-    assert results(lab) <= results(called)
+    assert lab.calls == called.calls._replace(report=lab.calls.report)  # it shows how long each step took
+    assert results(lab) - {("qc_report", lab.calls.report.cid)} <= results(called)
     assert {key for key, _ in results(lab)} >= {
         "aligner_index",
         "alignment_index",
@@ -218,6 +218,24 @@ def test_the_summary_counts_what_there_is(called: Any):
     )  # 2,156,910 bases by `samtools stats -d`, of 39,070
     assert summary["variants"]["pass"]["snvs"] >= 25
     assert sample["calls_that_pass"]["snvs_het"] + sample["calls_that_pass"]["snvs_hom_alt"] > 0
+
+
+def test_the_report_shows_the_figures_of_the_summary_and_every_command(called: Any):
+    summary = json.loads(called.path(called.calls.summary).read_text())
+    page = called.path(called.calls.report).read_text()
+
+    sample = summary["samples"]["NA12829"]
+    for figure in (
+        f"{sample['reads']:,}",
+        f"{100 * sample['duplicates']:.2f} %",
+        f"{sample['coverage']['mean']:.1f}x",
+    ):
+        assert f">{figure}<" in page
+    assert f"<b>{summary['variants']['pass']['records']:,}</b>" in page
+    assert "Nothing unusual." in page
+    assert (called.calls.variants.cid in page) is (called.calls.alignments[0].cid in page) is True
+    assert "bwa-mem3 mem" in page
+    assert "bcftools call --no-version -m -v" in page
 
 
 def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: Any):

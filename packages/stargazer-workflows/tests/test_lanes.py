@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
 import os
 import re
 import signal
@@ -70,6 +71,8 @@ def test_a_new_lane_is_used_and_nothing_else_computed(
          "variant_stats", "summarise_germline", "germline_report"]
     )  # fmt: skip
     assert small_lab.recalled()["align_with_bwa_mem3"] == 2
+    lanes_told = json.loads(small_lab.path(second.summary).read_text())["lanes"]
+    assert [(lane["lane"], lane["reads"]) for lane in lanes_told] == [("L1", 400), ("L2", 400), ("L3", 400)]
     merged = small_lab.path(second.alignments[0])
     assert first.alignments[0].cid != second.alignments[0].cid
     assert run_by_hand(samtools, "view", "-c", merged) == b"1200\n"

@@ -35,7 +35,7 @@ def sample(**figures: Any) -> dict[str, Any]:
             "depths": {"step": 1, "counts": [1] * 20 + [30] * 20, "beyond": 3},
         },
         "calls_that_pass": {
-            "snvs_hom_alt": 3, "snvs_het": 5, "snvs_haploid_alt": 0, "het_hom": 1.667, "indels": 2, "singletons": 4,
+            "snvs_hom_alt": 3, "snvs_het": 5, "haploid_alt": 0, "het_hom": 1.667, "indels": 2, "singletons": 4,
             "missing": 0, "mean_depth_at_calls": 27.5,
             "alt_read_shares": {"snvs": [0] * 9 + [2, 3, 1] + [0] * 8 + [3], "indels": [0] * 21},
         },
@@ -283,10 +283,22 @@ def test_a_sample_without_reads_among_others_keeps_the_colours(write: Any) -> No
 
 def test_haploid_genotypes_have_a_column_where_there_are_any(write: Any) -> None:
     haploid = sample()
-    haploid["calls_that_pass"] = {**haploid["calls_that_pass"], "snvs_haploid_alt": 17}
+    haploid["calls_that_pass"] = {**haploid["calls_that_pass"], "haploid_alt": 17}
 
-    assert "SNVs haploid" in write(summary(samples={"a": haploid}))
-    assert "SNVs haploid" not in write(summary())
+    assert '<th class="n">haploid<' in write(summary(samples={"a": haploid}))
+    assert '<th class="n">haploid<' not in write(summary())
+
+
+def test_metrics_of_picard_are_shown_as_they_are(write: Any) -> None:
+    def metrics(rows: int) -> str:
+        found = [{"SAMPLE_ALIAS": f"s{number}", "DBSNP_TITV": 2.1, "NOTHING": None} for number in range(rows)]
+        picard = [{"sample": "", "kind": "variant_calling_detail_metrics", "rows": found}]
+        html: str = write(summary(picard=picard))
+        return html[html.index("Metrics of GATK and Picard") : html.index("How it was run")]
+
+    assert re.search(r"<td>SAMPLE_ALIAS</td><td>s0</td><td>s1</td>", metrics(2))
+    assert re.search(r"<th>SAMPLE_ALIAS</th><th>DBSNP_TITV</th>", metrics(50))
+    assert "None" not in metrics(1)
 
 
 def test_fifty_samples_are_readable_and_small(write: Any) -> None:

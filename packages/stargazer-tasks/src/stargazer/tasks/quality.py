@@ -31,6 +31,12 @@ DEPTHS = ("1", "10", "20", "30")
 BINS = 100
 """Of a distribution of depths, at most: as wide as that takes."""
 
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
+"""In a table of Picard; `001` is a name."""
+
+NO_VALUES = ("", "?", "NaN", "Infinity", "-Infinity")
+"""What Picard writes where there is no number."""
+
 INSERT_STEP, INSERT_BINS = 10, 100
 QUALITY_STEP, QUALITY_BINS = 10, 50
 
@@ -327,22 +333,18 @@ def _duplicates_of_picard(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            value = kind(text)
-        except ValueError:
-            continue
-        return value if abs(value) < float("inf") else None
-    return None if text in ("", "?") else text
+    if NUMBER.fullmatch(text):
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+    return None if text in NO_VALUES else text
 
 
 def _genotypes(line: Sequence[str]) -> dict[str, Any]:
-    """The genotypes of a sample, from its line PSC."""
+    """The genotypes of a sample, from its line PSC: of SNVs and indels together where their names do not say."""
     hom, het = int(line[4]), int(line[5])
     return {
         "snvs_hom_alt": hom,
         "snvs_het": het,
-        "snvs_haploid_alt": int(line[12]),
+        "haploid_alt": int(line[12]),
         "het_hom": round(het / hom, 3) if hom else None,
         "indels": int(line[8]),
         "singletons": int(line[10]),

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Run", "find_run", "new_run", "run", "why_not"]
 
+MOST_TOLD = 10
+"""Unusual figures of a report: all of them are in the report."""
+
 State = Literal["running", "succeeded", "failed", "cancelled", "lost"]
 ID = re.compile(r"\d{8}T\d{6}-\d{6}-[0-9a-f]{6}")
 
@@ -47,7 +50,8 @@ class Run:
         computed, memo_hits: how many task calls did something, and how many had been done before.
         error: the text of what made it fail.
         results: name -> a file (asset, cid, path, keyvalues), a list of them, or a plain value.
-        notes: what its reports say of it, in sentences: what was not done, or otherwise than one might think.
+        notes: what its reports say of it, in sentences: which figures are unusual; what was not done, or otherwise than
+            one might think.
     """
 
     id: str
@@ -295,15 +299,26 @@ def _explained(error: BaseException, place: Path) -> str:
 
 
 def _notes(value: Any) -> list[str]:
-    """What the reports among results tell under `notes`, each sentence once; of a report that is not here, nothing."""
+    """What reports among results tell under `notes` and `unusual`, each sentence once; of one not here, nothing."""
     from stargazer.tasks.execution import assets_in
 
     found: dict[str, None] = {}
     for _, asset in assets_in(value, ""):
         if isinstance(asset, QcReport) and asset.path is not None:
             with contextlib.suppress(OSError, ValueError, AttributeError):  # a report of another form
-                found |= dict.fromkeys(json.loads(asset.path.read_bytes()).get("notes", []))
+                content = json.loads(asset.path.read_bytes())
+                found |= dict.fromkeys(map(_unusual, content.get("unusual", [])[:MOST_TOLD]))
+                found |= dict.fromkeys(content.get("notes", []))
     return list(found)
+
+
+def _unusual(item: Mapping[str, Any]) -> str:
+    """An unusual figure of a summary, in a sentence."""
+    of = " ".join(word for word in (item["sample"], item.get("lane", "")) if word) or "all samples"
+    usual = f"{item['usual']['bound']} {item['usual']['value']:g}"
+    return (
+        f"Unusual: {item['figure']} of {of} is {item['value']:g}, usually {usual}; may mean {item['means']}."
+    )
 
 
 def _described(value: Any) -> dict[str, Any]:

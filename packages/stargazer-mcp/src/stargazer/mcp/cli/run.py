@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["records_of", "run"]
 
+PAGE = "germline_report"
+"""Kind of the result that people look at first."""
+
 
 def run(argv: Sequence[str]) -> None:
     """Run a workflow, list them, or describe one."""
@@ -207,3 +210,11 @@ def _print_results(record: Mapping[str, Any], *, exported: bool) -> None:
     )
     if files and not exported:
         note("`stargazer get CID --to DIR` copies a result out, `stargazer why CID` says how it was made")
+    for name, file in files:
+        if file["keyvalues"].get("kind") == PAGE:
+            where = (
+                file["path"]
+                if exported
+                else f"what `stargazer get {file['cid']} --to DIR` copies out, the {name},"
+            )
+            note(f"What next: open {where} in a browser; it shows whether the run is sound")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from stargazer.assets import Alignment, BqsrReport, Intervals, KnownSites, KnownSitesIndex, Reference
-from stargazer.assets.formats import first_bytes, is_bgzf
+from stargazer.assets.formats import first_bytes, is_bgzf, opened
 from stargazer.tasks.environments import gatk_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.tools import bcftools, expect, gatk
@@ -24,8 +27,25 @@ async def compress_known_sites(known_sites: KnownSites) -> KnownSites:
     if is_bgzf(first_bytes(known_sites.path)[0]) and known_sites.path.name.endswith(".vcf.gz"):
         return known_sites
     compressed = workspace() / "known_sites.vcf.gz"
-    await bcftools("view", "--no-version", "-Oz", "-o", compressed, known_sites.path)
+    await bcftools("view", "--no-version", "-Oz", "-o", compressed, _readable(known_sites.path))
     return known_sites.evolve(path=expect(compressed, by="bcftools view"))
+
+
+def _readable(path: Path) -> Path:
+    """The same VCF for bcftools, which takes no tab after the last column's name; old files of dbSNP have one."""
+    with opened(path) as lines:
+        header = []
+        for line in lines:
+            header.append(line)
+            if not line.startswith(b"##"):
+                break
+        if not header or not header[-1].rstrip(b"\r\n").endswith(b"\t"):
+            return path
+        readable = workspace() / "readable.vcf"
+        with open(readable, "wb") as copy:
+            copy.writelines([*header[:-1], header[-1].rstrip() + b"\n"])
+            shutil.copyfileobj(lines, copy)
+    return readable
 
 
 @gatk_env.task

@@ -38,7 +38,7 @@ def verdict(summary: Figures) -> str:
         )
     return page.verdict(
         f"{number} unusual figure{'s' if number > 1 else ''}.",
-        "Look at them before the calls are used: the table below says what they may mean.",
+        "Look below before the calls are used: the table says what may be behind it.",
         good=False,
     )
 
@@ -79,5 +79,6 @@ def _typical(label: str, values: Sequence[float], shown: Form) -> tuple[str, str
     if not values:
         return NOTHING, label
     ordered = sorted(values)
-    spread = f", {shown(ordered[0])} to {shown(ordered[-1])}" if len(values) > 1 else ""
+    least, most = shown(ordered[0]), shown(ordered[-1])
+    spread = f", {least} to {most}" if least != most else ""
     return shown(ordered[(len(ordered) - 1) // 2]), label + spread

@@ -77,7 +77,7 @@ td.u::after { content: " !"; }
 a { color: var(--accent); overflow-wrap: anywhere; }
 li { max-width: 52rem; margin: .2rem 0; }
 h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
-th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.n, td.n { padding-right: 1rem; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .8125rem/1.45 ui-monospace, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 code.block { display: block; white-space: pre-wrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
@@ -98,7 +98,9 @@ footer { margin-top: 3rem; color: var(--ink-soft); font-size: .8125rem; }
     --series-1: #2b6cb8; --series-2: #d9822b; --series-3: #3a9a74; --series-4: #8a5bb5; --series-5: #b8485f;
     --series-6: #5d6b7a;
   }
-  body { max-width: none; padding: 0; font-size: 11px; }
+  html { font-size: 10.5px; }
+  body { max-width: none; padding: 0; font-size: 1rem; }
+  th, th.n { white-space: normal; }
   figure, .tile, tr { break-inside: avoid; }
   .wide, .long { overflow: visible; max-height: none; }
   .wide th, .wide td { position: static; padding-right: .45rem; }

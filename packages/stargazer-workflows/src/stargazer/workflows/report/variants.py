@@ -13,7 +13,7 @@ SNVS = (
     Column("SNVs hom", "calls_that_pass.snvs_hom_alt", count),
 )
 OWN = Column("only in this sample", "calls_that_pass.singletons", count)
-HAPLOID = Column("SNVs haploid", "calls_that_pass.snvs_haploid_alt", count)
+HAPLOID = Column("haploid", "calls_that_pass.haploid_alt", count)
 GENOTYPES = (
     Column("het/hom", "calls_that_pass.het_hom", decimal),
     Column("indels", "calls_that_pass.indels", count),
@@ -33,7 +33,7 @@ def variants(summary: Figures) -> str:
     numbers = {**dict.fromkeys(meanings, 0), **filtered["by_filter"]}
     filters = [(name, count(number), meanings.get(name, "")) for name, number in numbers.items()]
     called = {name: found for name, found in summary["samples"].items() if found["calls_that_pass"]}
-    haploid = any(found["calls_that_pass"]["snvs_haploid_alt"] for found in called.values())
+    haploid = any(found["calls_that_pass"]["haploid_alt"] for found in called.values())
     columns = [*SNVS, *([HAPLOID] if haploid else []), *GENOTYPES, *([OWN] if len(called) > 1 else [])]
     ratio = decimal(passing["ts_tv"] if passing["snvs"] else None)
     return page.section(
@@ -49,7 +49,13 @@ def variants(summary: Figures) -> str:
             page.table(("filter", "calls", "marks calls with"), filters, (1,), "small"),
             page.text("A call can have several.", "note") if len(filters) > 1 else "",
         ),
-        page.part("By sample, of calls that pass", by_sample(columns, summary, called)),
+        page.part(
+            "By sample, of calls that pass",
+            by_sample(columns, summary, called),
+            page.text("Haploid: SNVs and indels together; they count in no other column.", "note")
+            if haploid
+            else "",
+        ),
         _distributions(summary)
         if passing["records"]
         else page.text("No call passes: there is nothing to draw."),
