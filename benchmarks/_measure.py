@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -11,22 +12,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["STARGAZER", "Run", "alternate", "report", "run"]
+__all__ = ["STARGAZER", "Run", "alternate", "middle_of", "report", "run"]
 
 STARGAZER = str(Path(sys.executable).with_name("stargazer"))
 
 
 class Run:
-    """Wall seconds of one command, and the largest resident set of one of its processes in bytes."""
+    """Wall and processor seconds of one command, and the largest resident set of one of its processes in bytes."""
 
-    def __init__(self, seconds: float, peak: int):
-        self.seconds, self.peak = seconds, peak
+    def __init__(self, seconds: float, peak: int, processor: float = 0.0):
+        self.seconds, self.peak, self.processor = seconds, peak, processor
 
 
 def run(command: Sequence[str], **options: object) -> Run:
     """Run a command to its end; a failure shows what it said and ends the benchmark."""
     os.sync()
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _processor()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, **options)  # type: ignore[call-overload]  # fmt: skip
     watched: list[int] = [0]
@@ -37,7 +38,7 @@ def run(command: Sequence[str], **options: object) -> Run:
     watcher.join()
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed with exit status {process.returncode}:\n{said}")
-    return Run(seconds, watched[0])
+    return Run(seconds, watched[0], _processor() - used)
 
 
 def alternate(sides: dict[str, Callable[[], Run]], rounds: int) -> dict[str, list[Run]]:
@@ -50,14 +51,33 @@ def alternate(sides: dict[str, Callable[[], Run]], rounds: int) -> dict[str, lis
 
 
 def report(results: dict[str, list[Run]], yardstick: str) -> None:
-    """Print the median of each side and its ratio to the yardstick's."""
-    base = statistics.median(result.seconds for result in results[yardstick])
+    """Print the median of each side and its ratio to the yardstick's, of wall and processor time."""
+    base = middle_of(results[yardstick])
     for name, runs in results.items():
-        seconds = sorted(result.seconds for result in runs)
-        middle = statistics.median(seconds)
+        seconds, middle = sorted(result.seconds for result in runs), middle_of(runs)
         peak = max(result.peak for result in runs) / 1e6
-        print(f"{name:28} {middle:7.2f} s ({seconds[0]:.2f} to {seconds[-1]:.2f})  {middle / base:5.2f}x  "
-              f"largest process {peak:5.0f} MB")  # fmt: skip
+        processor = f"{middle.processor:6.2f} s of processors {_times(middle.processor, base.processor)}"
+        print(f"{name:28} {middle.seconds:7.2f} s ({seconds[0]:.2f} to {seconds[-1]:.2f})  "
+              f"{_times(middle.seconds, base.seconds)}  {processor}  largest process {peak:5.0f} MB")  # fmt: skip
+
+
+def _times(figure: float, base: float) -> str:
+    return f"{figure / base:5.2f}x" if base else ""
+
+
+def middle_of(runs: Sequence[Run]) -> Run:
+    """The median of each figure."""
+    return Run(
+        statistics.median(run.seconds for run in runs),
+        int(statistics.median(run.peak for run in runs)),
+        statistics.median(run.processor for run in runs),
+    )
+
+
+def _processor() -> float:
+    """Seconds of processor time of all children that ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _watch(process: subprocess.Popen[str], watched: list[int]) -> None:
