@@ -20,6 +20,7 @@ COMMANDS = (
     "download.py",
     "fsck.py 100000 512",
     "germline.py --rounds 3",
+    "germline_gatk.py",
     "index.py --full",
     "ingest.py --rounds 4",
     "lineage.py",

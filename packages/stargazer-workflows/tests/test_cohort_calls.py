@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 pytest.importorskip("numpy")
 pysam = pytest.importorskip("pysam")
 
-from stargazer.assets import R1, R2, InvalidAssetError, Reference  # noqa: E402
+from stargazer.assets import R1, R2, Intervals, InvalidAssetError, Reference  # noqa: E402
 from stargazer.workflows.demo.cohort import MITOCHONDRION, Cohort, simulate_cohort  # noqa: E402
 from stargazer.workflows.demo.files import Regions, observations  # noqa: E402
 from stargazer.workflows.demo.genome import confident_intervals  # noqa: E402
@@ -47,8 +48,14 @@ def vcf(cohort: Cohort, new_lab: Any, tmp_path_factory: pytest.TempPathFactory) 
     return lab.path(calls.variants)
 
 
+def intervals(cohort: Cohort) -> Iterator[tuple[str, int, int]]:
+    for contig in cohort.contigs:
+        for start, end in confident_intervals(contig):
+            yield contig.name, start, end
+
+
 def judged(cohort: Cohort) -> Regions:
-    return Regions((c.name, start, end) for c in cohort.contigs for start, end in confident_intervals(c))
+    return Regions(intervals(cohort))
 
 
 def called(cohort: Cohort, vcf: Path) -> dict[str, Any]:
@@ -107,6 +114,44 @@ def test_short_indels_of_30_reads_are_called(cohort: Cohort, vcf: Path):
 
     assert len(short) > 10
     assert short <= called(cohort, vcf)["deep"].keys()
+
+
+def test_gatk_finds_all_of_it_with_the_right_genotypes(
+    cohort: Cohort, new_lab: Any, gatk_home: Path, tmp_path: Path
+):
+    some_of_it = tmp_path / "some.bed"
+    some_of_it.write_text(
+        "".join(
+            f"{c.name}\t0\t{3_000 if c.name == MITOCHONDRION else len(c.codes)}\n" for c in cohort.contigs
+        )
+    )
+    regions = Regions((c, s, min(e, 3_000) if c == MITOCHONDRION else e) for c, s, e in intervals(cohort))
+    truth = {
+        a: copies
+        for a, copies in cohort.truth()["deep"].items()
+        if abs(len(a[2]) - len(a[3])) <= 60 and regions.hold(a[0], a[1] - 1, a[1] - 1 + len(a[2]))
+    }
+    lab = new_lab(tmp_path / "lab")
+    lab.add(cohort.reference, Reference(build="cohort"))
+    lab.add_lane(cohort.reads["deep"], sample="deep", lane="L001")
+    lab.add(some_of_it, Intervals(name="some", build="cohort"))
+
+    calls = lab.run(
+        germline_short_variant_discovery,
+        samples=["deep"],
+        build="cohort",
+        caller="gatk",
+        intervals="some",
+        ploidy=[f"{MITOCHONDRION}:1"],
+    )
+
+    sequences = {contig.name: contig.sequence() for contig in cohort.contigs}
+    found = observations(str(lab.path(calls.variants)), ["deep"], regions, sequences)["deep"]
+    with pysam.VariantFile(str(lab.path(calls.variants))) as records:
+        copies = {(r.contig == MITOCHONDRION, len(r.samples["deep"]["GT"])) for r in records}
+    assert len(truth) > 60
+    assert {allele: seen.copies for allele, seen in found.items()} == truth
+    assert copies == {(True, 1), (False, 2)}
 
 
 def test_nothing_is_called_in_what_a_sample_lacks(cohort: Cohort, vcf: Path):
