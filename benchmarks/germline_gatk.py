@@ -68,9 +68,10 @@ $SAMTOOLS dict -u ref.fa -o ref.dict ref.fa
 {REGIONS}
 $BWA_INDEX ref.fa index
 for lane in "$@"; do
-  $BWA_MEM3 mem -t 2 -Y -R '{READ_GROUP}' index $lane | $SAMTOOLS sort --no-PG -l 1 -o ${{lane##* }}.bam -
+  lanes=$((lanes + 1))
+  $BWA_MEM3 mem -t 2 -Y -R '{READ_GROUP}' index $lane | $SAMTOOLS sort --no-PG -l 1 -o lane$lanes.bam -
 done
-$SAMTOOLS merge --no-PG -o aligned.bam *.fastq.gz.bam
+$SAMTOOLS merge --no-PG -o aligned.bam lane*.bam
 $SAMTOOLS index aligned.bam
 """
 
