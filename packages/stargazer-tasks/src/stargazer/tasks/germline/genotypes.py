@@ -80,8 +80,8 @@ async def check_for_gatk(
         elif header.first and header.first not in contigs:
             raise InvalidAssetError(
                 f"the list of known sites {sites.name!r} begins on {header.first!r}, which the reference "
-                f"{reference.build} lacks; it has {some(contigs)}. Take it back (`stargazer rm {sites.cid}`), or give it its own "
-                "build (`stargazer amend`)"
+                f"{reference.build} lacks; it has {some(contigs)}. Take it back (`stargazer rm {sites.cid}`), "
+                "or give it its own build (`stargazer amend`)"
             )
 
 
