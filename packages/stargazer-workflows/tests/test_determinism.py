@@ -3,35 +3,80 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import Alignment, Asset, IpFile, Reference, fetch
+from stargazer.assets import R1, R2, Alignment, Asset, IpFile, KnownSites, Reference, fetch
 from stargazer.storage import Addition, Store, bundles, get_client
 from stargazer.storage.bundles import Bundle, find_bundle
-from stargazer.tasks import samtools
+from stargazer.tasks import (
+    align_with_bwa_mem3,
+    apply_bqsr,
+    base_recalibrator,
+    collect_alignment_summary_metrics,
+    collect_insert_size_metrics,
+    collect_variant_calling_metrics,
+    combine_gvcfs,
+    compress_known_sites,
+    fastq_to_sam,
+    gather_bqsr_reports,
+    genotype_gvcfs,
+    haplotype_caller,
+    index_alignment,
+    index_feature_file,
+    intervals_by_ploidy,
+    left_align_and_trim,
+    mark_duplicates,
+    merge_bam_alignment,
+    merge_vcfs,
+    reblock_gvcf,
+    samtools,
+    select_variants,
+    sort_sam,
+    split_contigs,
+    validate_sam,
+    variant_filtration,
+)
 from stargazer.tasks.execution import Event, observe, replay_bundle
 from stargazer.tasks.execution.registry import TASKS
+from stargazer.tasks.germline import gatk_variants, genotypes, picard, recalibration
 from stargazer.workflows import germline
+from stargazer.workflows.best_practices import HARD_FILTERS
 from stargazer.workflows.demo.run import prepare
 from stargazer.workflows.demo.workflow import demo_trio
 from stargazer.workflows.germline import germline_short_variant_discovery
+from stargazer.workflows.reference import prepare_reference
 
 NOT_TRIED = {
     "index.index_with_bwa_mem2": "bwa-mem2 has to be on PATH, and no registry that CI reaches has it",
+    "gatk.collect_wgs_metrics": "it takes ten seconds each time: test_gatk_tasks compares it with another run",
+    "gatk.genomics_db_import": "GenomicsDB numbers what it holds by chance and notes when: other bytes each time",
+    "htslib.check_for_gatk": "it makes no file",
     "htslib.check_ploidy": "it makes no file",
     "index.check_aligner_index": "it makes no file",
 }
 """Tasks whose determinism is not shown here, and why. Nothing that was tried is an exception."""
 
 OURS = ("stargazer.tasks.", "stargazer.workflows.")
+OF_GATK = {"split_contigs"} | {
+    name
+    for module in (gatk_variants, genotypes, picard, recalibration)
+    for name in module.__all__
+    if name.islower()
+}
+"""The tasks of caller=gatk, which one test runs and the other does not."""
 
 
-def in_store(path: Path, monkeypatch: pytest.MonkeyPatch, cores: int = 2) -> Store:
-    """Another home from now on."""
+def in_store(path: Path, monkeypatch: pytest.MonkeyPatch, cores: int = 2, tools: Path | None = None) -> Store:
+    """Another home from now on, with these tools."""
+    if tools:
+        path.mkdir()
+        (path / "tools").symlink_to(tools)
     monkeypatch.setenv("STARGAZER_HOME", str(path))
     monkeypatch.setenv("STARGAZER_LOCAL", str(path / "local"))
     monkeypatch.setenv("STARGAZER_CORES", str(cores))
@@ -91,17 +136,96 @@ def test_every_task_gives_the_same_files_on_an_empty_machine(
         await call(samples=["t", "u"], build="small", caller="bcftools")
 
     asyncio.run(run())
-    folder = bundles.make(mine, "all", all_made(mine), tmp_path / "out", lineage=True).path.parent
-    theirs = in_store(tmp_path / "an empty home", monkeypatch, cores=1)
-    bundle = find_bundle(str(folder), theirs.root)
+    assert_same_again(mine, tmp_path, monkeypatch, known_tasks(of_gatk=False))
 
-    done = asyncio.run(replay_bundle(get_client(), bundle))
+
+def known_tasks(*, of_gatk: bool) -> set[str]:
+    """The full names of our tasks that make files."""
+    ours = {name for name, code in TASKS.items() if code.function.__module__.startswith(OURS)}
+    assert ours >= NOT_TRIED.keys()
+    return {name for name in ours - NOT_TRIED.keys() if (TASKS[name].function.__name__ in OF_GATK) is of_gatk}
+
+
+def assert_same_again(
+    mine: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, tasks: set[str], tools: Path | None = None
+) -> None:
+    """See that all that was made in a store has the same bytes in another, on one core, and that these tasks did it."""
+    made = bundles.make(mine, "all", all_made(mine), folder / "out", lineage=True).path.parent
+    theirs = in_store(folder / "empty-home", monkeypatch, cores=1, tools=tools)
+
+    done = asyncio.run(replay_bundle(get_client(), find_bundle(str(made), theirs.root)))
 
     assert [item.note for item in done.executions if item.state != "same"] == []
     tried = {item.execution.task for item in done.executions}
-    known = {name for name, code in TASKS.items() if code.function.__module__.startswith(OURS)}
-    assert known - tried == NOT_TRIED.keys()
-    assert tried <= known
+    assert tasks - tried == set()
+    assert tried <= known_tasks(of_gatk=True) | known_tasks(of_gatk=False)
+
+
+def as_written(day: datetime) -> list[bytes]:
+    """A day as GATK, Picard and others write it."""
+    forms = ("%a %b %d", "%B %d, %Y", "%Y-%m-%d", "%Y/%m/%d", "%d %b %Y")
+    return [day.strftime(form).replace(" 0", " ").encode() for form in forms]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # half a minute on an idle machine
+def test_every_task_of_gatk_gives_the_same_files_which_tell_neither_where_nor_when(
+    genome: Any, gatk_tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = datetime.now(UTC)
+    mine = in_store(tmp_path / "mine", monkeypatch, tools=gatk_tools)
+    add(mine, genome.write_reference(tmp_path / "small.fa"), Reference(build="small"))
+    first, second = genome.write_reads(tmp_path)
+    add(mine, first, R1(sample="r"))
+    add(mine, second, R2(sample="r"))
+    header = "".join(f"##contig=<ID={name},length={len(bases)}>\n" for name, bases in genome.contigs.items())
+    (tmp_path / "known.vcf").write_text(
+        f"##fileformat=VCFv4.2\n{header}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+        f"{genome.names[0]}\t9\t.\t{genome.contigs[genome.names[0]][8]}\tN\t.\t.\t.\n"
+    )
+    add(mine, tmp_path / "known.vcf", KnownSites(name="known", build="small"))
+
+    asyncio.run(run_all_of_gatk(genome.names[0]))
+
+    for record in all_made(mine):
+        data = mine.read(record.cid).read_bytes()
+        text = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        told = [str(tmp_path).encode(), *as_written(today), *as_written(datetime.now(UTC))]
+        assert [word for word in told if word in text] == [], record.keyvalues
+    assert_same_again(mine, tmp_path, monkeypatch, known_tasks(of_gatk=True), gatk_tools)
+
+
+async def run_all_of_gatk(contig: str) -> None:
+    """Each task of GATK, with one copy of this contig."""
+    prepared = await prepare_reference("small")
+    reference, index = prepared.reference, prepared.aligner_index
+    assert index is not None
+    r1, r2 = await R1.one(sample="r"), await R2.one(sample="r")
+    known = await compress_known_sites(await KnownSites.one(name="known"))
+    await index_feature_file(known)
+    aligned = await align_with_bwa_mem3(r1, r2, index, soft_clip_supplementary=True)
+    await merge_bam_alignment(await fastq_to_sam(r1, r2), await sort_sam(aligned, "queryname"), reference)
+    marked = (await mark_duplicates([aligned])).alignment
+    await index_alignment(marked)
+    await validate_sam(marked, reference)
+    await collect_alignment_summary_metrics(marked, reference)
+    await collect_insert_size_metrics(marked)
+    pieces = await intervals_by_ploidy(
+        reference, await split_contigs(reference), "r", ["r"], [f"{contig}:1"], []
+    )
+    assert pieces.keys() == {"1", "2"}
+    reports = [await base_recalibrator(marked, reference, [known], piece) for (piece,) in pieces.values()]
+    recalibrated = await apply_bqsr(marked, reference, await gather_bqsr_reports(reports))
+    await index_alignment(recalibrated)
+    gvcf = (await haplotype_caller(recalibrated, reference, pieces["1"][0], 1)).variants
+    await reblock_gvcf(gvcf, reference)
+    combined = (await combine_gvcfs([gvcf], reference)).variants
+    called = (await genotype_gvcfs(combined, reference, ["r"])).variants
+    normalised = (await left_align_and_trim(called, reference)).variants
+    filtered = (await variant_filtration(normalised, HARD_FILTERS)).variants
+    chosen = (await select_variants(filtered, ["SNP"], True)).variants
+    await merge_vcfs([filtered, chosen])  # of one alone the bytes are the same, and so no file of its own
+    await collect_variant_calling_metrics(filtered, known)
 
 
 # a colleague's store
