@@ -5,10 +5,10 @@
 
 LOCK is a file of packages/stargazer-tasks/src/stargazer/tasks/tools/locks. `lock` asks Maven (`mvn` on PATH) for the
 runtime dependencies of the first jar in it, or of COORDINATES, in the order of the class path. The comments at its head
-say which dependencies Maven is not to follow (`exclude:`), and which jars are left out (`drop:`) unless they are wanted
-(`keep:`); they are patterns of group:artifact. `classes` runs the commands of TOOLS on the data of the tests with GATK as
-it is installed, and notes which classes they load. A newer version of GATK: `lock` with its coordinates, then `classes`,
-then the versions in tools/_gatk.py.
+say which dependencies Maven is not to follow (`exclude:`), and which jars are left out (`drop:`) unless they are
+wanted (`keep:`); they are patterns of group:artifact. `classes` runs the commands of TOOLS on the data of the tests
+with GATK as it is installed, and notes which classes they load. A newer version of GATK: `lock` with its coordinates,
+then `classes`, then the versions in tools/_gatk.py.
 """
 
 from __future__ import annotations

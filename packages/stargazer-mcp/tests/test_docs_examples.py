@@ -8,13 +8,14 @@ import contextlib
 import gzip
 import inspect
 import linecache
+import os
 import re
 import shlex
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from stargazer.assets import REGISTRY, load_asset_types
@@ -22,6 +23,7 @@ from stargazer.mcp.cli import VERBS, main
 from stargazer.mcp.cli.console import KEY_VALUE
 from stargazer.storage import VARIABLES
 from stargazer.workflows import convert, entries, find_workflow
+from stargazer.workflows.best_practices import HARD_FILTERS
 
 ROOT = (Path(__file__) / "../../../..").resolve()
 DOCS = ROOT / "docs"
@@ -71,6 +73,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_registry: None
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # a page may add to it
     module = types.ModuleType(f"docs_{page.stem.replace('-', '_')}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for number, block in enumerate(blocks_of(page), 1):
@@ -84,6 +87,10 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
         made = eval(compile(block, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), vars(module))
         if inspect.iscoroutine(made):
             asyncio.run(made)
+    for name, value in vars(module).items():
+        if name.startswith("test_"):
+            (folder := tmp_path / name).mkdir()
+            value(folder)
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=named)
@@ -171,12 +178,23 @@ def test_the_page_on_storage_names_every_setting() -> None:
     assert [variable for variable in VARIABLES.values() if f"| `{variable}` |" not in text] == []
 
 
-@pytest.mark.parametrize("kind", ["task", "workflow"])
-def test_the_readme_of_a_distribution_lists_what_it_has(kind: Literal["task", "workflow"]) -> None:
-    text = (ROOT / f"packages/stargazer-{kind}s/README.md").read_text()
-    summaries = {entry.name: entry.summary.replace("|", "\\|") for entry in entries(kind)}
-    rows = [f"| `{name}` | {summary} |" for name, summary in summaries.items()]
+def test_the_readme_of_the_workflows_lists_them() -> None:
+    text = (ROOT / "packages/stargazer-workflows/README.md").read_text()
+    rows = [f"| `{entry.name}` | {entry.summary} |" for entry in entries("workflow")]
     assert [row for row in rows if row not in text] == []
+
+
+def test_the_catalogue_is_as_the_registry_has_it() -> None:
+    done = subprocess.run(  # in a process that knows no tasks of other tests
+        [sys.executable, ROOT / ".ci" / "catalogue.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_hard_filters_are_those_of_the_page() -> None:
+    rows = re.findall(r"`((?:LowQual30|SNV_|Indel_)[^`]*)` \| `([^`]+)`", (DOCS / "workflows.md").read_text())
+    applied = {name: expression.rpartition(" && ")[2] for name, expression in HARD_FILTERS.items()}
+    assert dict(rows) == applied
 
 
 def test_the_index_names_every_page() -> None:

@@ -70,6 +70,7 @@ def test_a_task_is_no_workflow() -> None:
         (Literal["a", "b"] | Literal["none"], "one of a, b, none"),
         (int | None, "whole number or none"),
         (list[Alignment], "list of alignment"),
+        (dict[str, list[Alignment]], "dictionary of list of alignment"),
     ],
 )
 def test_types_in_words(annotation: object, words: str) -> None:

@@ -289,6 +289,18 @@ def test_haploid_genotypes_have_a_column_where_there_are_any(write: Any) -> None
     assert '<th class="n">haploid<' not in write(summary())
 
 
+def test_metrics_of_picard_are_shown_as_they_are(write: Any) -> None:
+    def metrics(rows: int) -> str:
+        found = [{"SAMPLE_ALIAS": f"s{number}", "DBSNP_TITV": 2.1, "NOTHING": None} for number in range(rows)]
+        picard = [{"sample": "", "kind": "variant_calling_detail_metrics", "rows": found}]
+        html: str = write(summary(picard=picard))
+        return html[html.index("Metrics of GATK and Picard") : html.index("How it was run")]
+
+    assert re.search(r"<td>SAMPLE_ALIAS</td><td>s0</td><td>s1</td>", metrics(2))
+    assert re.search(r"<th>SAMPLE_ALIAS</th><th>DBSNP_TITV</th>", metrics(50))
+    assert "None" not in metrics(1)
+
+
 def test_fifty_samples_are_readable_and_small(write: Any) -> None:
     names = [f"sample-{number:02}" for number in range(50)]
     steps = [step(f"env.task{number}", count=5_000) for number in range(20)]

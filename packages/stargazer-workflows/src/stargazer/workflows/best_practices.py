@@ -16,6 +16,7 @@ from stargazer.assets import (
     Intervals,
     InvalidAssetError,
     KnownSites,
+    QcReport,
     Variants,
 )
 from stargazer.tasks import (
@@ -24,6 +25,7 @@ from stargazer.tasks import (
     base_recalibrator,
     check_for_gatk,
     check_genomics_db,
+    collect_variant_calling_metrics,
     combine_gvcfs,
     compress_known_sites,
     gather_bqsr_reports,
@@ -50,6 +52,7 @@ __all__ = [
     "Caller",
     "call_with_gatk",
     "chosen_caller",
+    "compare_with_dbsnp",
     "known_sites_of",
     "recalibrate",
 ]
@@ -164,6 +167,15 @@ async def call_with_gatk(
     joint = parts[0] if len(parts) == 1 else (await merge_vcfs(parts)).variants
     normalised = (await left_align_and_trim(joint, reference)).variants
     return await variant_filtration(normalised, HARD_FILTERS), gvcfs
+
+
+async def compare_with_dbsnp(variants: Variants, known: list[KnownSites]) -> list[QcReport]:
+    """Which calls of each sample are known, and Ti/Tv of those and of the new ones, if dbSNP is among the known sites.
+
+    dbSNP is what has that word in its name.
+    """
+    dbsnp = sorted((sites for sites in known if "dbsnp" in sites.name.lower()), key=lambda sites: sites.name)
+    return [(await collect_variant_calling_metrics(variants, sites)).detail for sites in dbsnp[:1]]
 
 
 async def _gvcf(

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 from stargazer.assets import Asset, InvalidAssetError
 
-__all__ = ["Entry", "Parameter", "describe_type", "entries", "find_workflow"]
+__all__ = ["Entry", "Parameter", "describe", "describe_type", "entries", "find_workflow"]
 
 GROUPS = {"workflow": "stargazer.workflows", "task": "stargazer.tasks"}
 """Kind of function to the entry-point group that names the modules holding them."""
@@ -113,11 +113,13 @@ def describe_type(annotation: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(annotation)))
     if get_origin(annotation) in (list, tuple):
         return f"list of {describe_type(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return f"dictionary of {describe_type(get_args(annotation)[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return "one of " + ", ".join(str(member.value) for member in annotation)
     if isinstance(annotation, type) and issubclass(annotation, Asset):
         return annotation.asset_key or "asset"
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "anything"}
     return names.get(annotation, str(annotation))
 
 
@@ -139,13 +141,13 @@ def _entries(kind: Literal["task", "workflow"]) -> list[Entry]:
                 and getattr(function, "__module__", "") == module.__name__
                 and not name.startswith("_")
             ):
-                found.setdefault((name, module.__name__), _entry(name, kind, value, function))
+                found.setdefault((name, module.__name__), describe(kind, value, name))
     return [entry for _, entry in sorted(found.items())]
 
 
-def _entry(
-    name: str, kind: Literal["task", "workflow"], call: Callable[..., Any], function: Callable[..., Any]
-) -> Entry:
+def describe(kind: Literal["task", "workflow"], call: Any, name: str = "") -> Entry:
+    """What there is to say of a task or workflow; its name is that of its function."""
+    function = call.func
     hints = typing.get_type_hints(inspect.unwrap(function))
     summary, text, said = _docstring(inspect.getdoc(function) or "")
     parameters = tuple(
@@ -154,7 +156,7 @@ def _entry(
         )
         for parameter in inspect.signature(function).parameters.values()
     )
-    return Entry(name, kind, function.__module__, summary, text, parameters, call)
+    return Entry(name or function.__name__, kind, function.__module__, summary, text, parameters, call)
 
 
 def _docstring(doc: str) -> tuple[str, str, dict[str, str]]:

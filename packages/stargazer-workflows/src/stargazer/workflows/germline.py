@@ -53,6 +53,7 @@ from stargazer.workflows.best_practices import (
     Caller,
     call_with_gatk,
     chosen_caller,
+    compare_with_dbsnp,
     known_sites_of,
     recalibrate,
 )
@@ -193,11 +194,13 @@ async def germline_short_variant_discovery(
         await check_ploidy(reference, samples, ploidy or [], sex or [])
     known: list[KnownSites] = []
     gvcfs: list[Variants] = []
+    compared: list[QcReport] = []
     if by == "gatk":
         known = await known_sites_of(build, prepared, samples)
         ready = await parallel([_for_gatk(each, prepared, known, chosen) for each in found])
         alignments = [sample.alignment for sample in ready]
         (filtered, index), gvcfs = await call_with_gatk(alignments, prepared, chosen, ploidy or [], sex or [])
+        compared = await compare_with_dbsnp(filtered, known)
     else:
         ready = await parallel(
             [
@@ -209,13 +212,7 @@ async def germline_short_variant_discovery(
         )
         if (count := _pieces([sample.flagstat for sample in ready])) > 1:
             pieces = await split_intervals(reference, chosen, count)
-        alignments = [sample.alignment for sample in ready]
-        called = await parallel(
-            [call_variants(alignments, reference, piece, ploidy, sex, max_depth) for piece in pieces]
-        )
-        gathered = called[0] if len(called) == 1 else await gather_variants(called)
-        normalised = await normalise_variants(gathered, reference)
-        filtered = await filter_variants(normalised, exclude=FILTER)
+        filtered = await _call_with_bcftools(ready, reference, pieces, ploidy, sex, max_depth)
         index = await index_variants(filtered)
     stats = await variant_stats(filtered)
     settings = {
@@ -229,26 +226,44 @@ async def germline_short_variant_discovery(
         "filters": HARD_FILTERS if by == "gatk" else FILTERS,
         "known_sites": [sites.name for sites in known],
     }
-    return await _reported(filtered, index, gvcfs, stats, ready, prepared, chosen, settings)
+    summary, report = await _reported(filtered, stats, ready, prepared, chosen, settings, compared)
+    alignments = [sample.alignment for sample in ready]
+    return GermlineCalls(filtered, index, alignments, gvcfs, stats, summary, report)
+
+
+async def _call_with_bcftools(
+    ready: list[PreprocessedSample],
+    reference: Reference,
+    pieces: Sequence[Intervals | None],
+    ploidy: list[str] | None,
+    sex: list[str] | None,
+    max_depth: int,
+) -> Variants:
+    """Joint calls, normalised and filtered."""
+    alignments = [sample.alignment for sample in ready]
+    called = await parallel(
+        [call_variants(alignments, reference, piece, ploidy, sex, max_depth) for piece in pieces]
+    )
+    gathered = called[0] if len(called) == 1 else await gather_variants(called)
+    filtered: Variants = await filter_variants(await normalise_variants(gathered, reference), exclude=FILTER)
+    return filtered
 
 
 async def _reported(
     variants: Variants,
-    index: VariantsIndex,
-    gvcfs: list[Variants],
     stats: QcReport,
     ready: list[PreprocessedSample],
     prepared: PreparedReference,
     chosen: Intervals | None,
     settings: dict[str, Any],
-    picard: Sequence[QcReport] = (),
-) -> GermlineCalls:
-    """The calls with their summary and the page that shows it.
+    picard: list[QcReport],
+) -> tuple[QcReport, QcReport]:
+    """The summary of a run, and the page that shows it.
 
     Args:
         chosen: where was called, if not everywhere.
         settings: of the caller, as summarise_germline takes them.
-        picard: metrics of GATK, for the summary.
+        picard: metrics of the calls, if there are any.
     """
     reference = prepared.reference
     coverage = await parallel([coverage_stats(sample.alignment, reference, chosen) for sample in ready])
@@ -270,11 +285,9 @@ async def _reported(
         coverage,
         [report for sample in ready for report in sample.lanes],
         [metrics for sample in ready for metrics in sample.metrics],
-        list(picard),
+        picard,
     )
-    report = await germline_report(summary, await lineage_steps(summary))
-    alignments = [sample.alignment for sample in ready]
-    return GermlineCalls(variants, index, alignments, gvcfs, stats, summary, report)
+    return summary, await germline_report(summary, await lineage_steps(summary))
 
 
 async def _aligned(

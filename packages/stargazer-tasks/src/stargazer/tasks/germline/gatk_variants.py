@@ -82,8 +82,9 @@ async def merge_vcfs(parts: list[Variants]) -> IndexedVariants:
 
 @gatk_env.task(tools=[gatk, bcftools])
 async def left_align_and_trim(variants: Variants, reference: Reference) -> IndexedVariants:
-    """Write indels as far left and as short as can be (GATK LeftAlignAndTrimVariants; Tan 2015,
-    doi:10.1093/bioinformatics/btv112).
+    """Write indels as far left and as short as can be (GATK LeftAlignAndTrimVariants).
+
+    Tan 2015, doi:10.1093/bioinformatics/btv112.
 
     Args:
         reference: indexed, with its dictionary.

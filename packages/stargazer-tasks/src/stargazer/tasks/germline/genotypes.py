@@ -74,11 +74,13 @@ async def check_for_gatk(
         assert sites.path is not None
         header = variants_header(sites.path)
         if found := header.contigs:
-            compare(f"the known sites {sites.name!r}", found, f"the reference {reference.build}", contigs)
+            compare(
+                f"the list of known sites {sites.name!r}", found, f"the reference {reference.build}", contigs
+            )
         elif header.first and header.first not in contigs:
             raise InvalidAssetError(
-                f"the known sites {sites.name!r} begin on {header.first!r}, which the reference {reference.build} "
-                f"lacks; it has {some(contigs)}. Take them back (`stargazer rm {sites.cid}`), or give them their own "
+                f"the list of known sites {sites.name!r} begins on {header.first!r}, which the reference "
+                f"{reference.build} lacks; it has {some(contigs)}. Take it back (`stargazer rm {sites.cid}`), or give it its own "
                 "build (`stargazer amend`)"
             )
 

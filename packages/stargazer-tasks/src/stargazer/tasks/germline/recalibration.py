@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stargazer.assets import Alignment, BqsrReport, Intervals, KnownSites, KnownSitesIndex, Reference
 from stargazer.assets.formats import first_bytes, is_bgzf, opened
+from stargazer.tasks.checks.headers import bam_header
 from stargazer.tasks.environments import gatk_env, htslib_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.tools import bcftools, expect, gatk
@@ -78,6 +79,8 @@ async def base_recalibrator(
         intervals: whole contigs; all of them by default. A contig in parts would count the reads across each cut twice.
         compute_indel_bqsr_tables, enable_baq: as of the tool.
 
+    Reads of which nothing says the platform are taken for those of Illumina.
+
     Raises:
         ToolError: the known sites are of another reference.
     """
@@ -86,10 +89,17 @@ async def base_recalibrator(
     await gatk("BaseRecalibrator", "-R", reference.path, "-I", alignment.path, *known, "-O", table,
                *(["-L", intervals.path] if intervals else []),
                *(["--compute-indel-bqsr-tables", "true"] if compute_indel_bqsr_tables else []),
-               *(["--enable-baq", "true"] if enable_baq else []))  # fmt: skip
+               *(["--enable-baq", "true"] if enable_baq else []), *_default_platform(alignment))  # fmt: skip
     return BqsrReport(
         path=expect(table, by="BaseRecalibrator"), sample=alignment.sample, alignment_cid=alignment
     )
+
+
+def _default_platform(alignment: Alignment) -> list[str]:
+    """What to take reads for whose read group names no platform: GATK refuses them otherwise."""
+    assert alignment.path is not None
+    unnamed = any(not group.get("PL") for group in bam_header(alignment.path).read_groups)
+    return ["--default-platform", "ILLUMINA"] if unnamed else []
 
 
 @gatk_env.task

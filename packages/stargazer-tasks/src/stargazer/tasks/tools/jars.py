@@ -146,6 +146,7 @@ class Jars:
         record = self._recorded()
         return (
             not self._changed(record)
+            and record.get("boot") == _boot()
             and record.get(self.jar.name) == _state(self.jar)
             and (not self._is_archived() or self.archive.exists() or self._has_failed())
         )
@@ -192,10 +193,12 @@ class Jars:
     def _complete(self, progress: Progress, source: Path | None, *, again: bool) -> None:
         work = self.folder / "unfinished"
         work.mkdir(exist_ok=True)
-        changed = self._changed(self._recorded())
+        record = self._recorded()
+        changed = self._changed(record)
         if changed:
             self._remove_archives()  # Java uses none for jars of another time
-        doubted = self.lock.jars if again else changed
+        # nothing is synced, which takes as long as the download: after a crash of the machine all is read again
+        doubted = self.lock.jars if again or record.get("boot") != _boot() else changed
         if wrong := [jar for jar in doubted if not _is(self.folder / jar.name, jar)]:
             self._remove_archives()
             self._bring(wrong, work, progress, source)
@@ -278,15 +281,18 @@ class Jars:
     def _record_path(self) -> Path:
         return self.folder / "verified.json"
 
-    def _recorded(self) -> dict[str, list[int]]:
-        """Size and time in ns of each jar that was verified, by its checksum and name; that of our own by its name."""
+    def _recorded(self) -> dict[str, object]:
+        """Size and time in ns of each jar that was verified, by its checksum and name; of our own by its name.
+
+        `boot` is when that was, as the machine numbers its starts.
+        """
         try:
-            record: dict[str, list[int]] = json.loads(self._record_path.read_bytes())
+            record: dict[str, object] = json.loads(self._record_path.read_bytes())
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
 
-    def _changed(self, record: dict[str, list[int]]) -> list[Jar]:
+    def _changed(self, record: dict[str, object]) -> list[Jar]:
         changed = []
         for jar in self.lock.jars:
             known = record.get(f"{jar.sha256} {jar.name}")
@@ -295,8 +301,10 @@ class Jars:
         return changed
 
     def _record(self, work: Path) -> None:
-        states = {f"{jar.sha256} {jar.name}": _state(self.folder / jar.name) for jar in self.lock.jars}
-        states[self.jar.name] = _state(self.jar)
+        states: dict[str, object] = {
+            f"{jar.sha256} {jar.name}": _state(self.folder / jar.name) for jar in self.lock.jars
+        }
+        states |= {self.jar.name: _state(self.jar), "boot": _boot()}
         new = work / self._record_path.name
         new.write_text(json.dumps(states))
         new.replace(self._record_path)
@@ -372,6 +380,14 @@ def _state(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]
+
+
+def _boot() -> str:
+    """Which start of the machine this is; empty where the system does not say (all but Linux)."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _is(path: Path, jar: Jar) -> bool:

@@ -12,6 +12,9 @@ from stargazer.workflows.report.numbers import count, duration
 
 __all__ = ["cited", "commands", "notes", "picard", "settings", "steps", "tools"]
 
+BESIDE = 3
+"""Rows of metrics up to which each is a column."""
+
 Steps = Sequence[Mapping[str, Any]]
 
 
@@ -55,13 +58,17 @@ def settings(summary: Mapping[str, Any], steps: Steps) -> str:
 
 
 def picard(summary: Mapping[str, Any]) -> str:
-    """Metrics of GATK and Picard as they are, each folded."""
+    """Metrics of GATK and Picard as they are, each folded: few rows beside each other, many below each other."""
     folded = []
     for found in summary["picard"]:
-        columns = list(dict.fromkeys(column for row in found["rows"] for column in row))
-        rows = [(column, *(_plain(row.get(column)) for row in found["rows"])) for column in columns]
-        heads = ("", *([""] * len(found["rows"])))
-        folded.append(page.folded(found["kind"], found["sample"] or "all samples", page.table(heads, rows)))
+        rows = found["rows"]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        if len(rows) > BESIDE:
+            shown = page.table(names, [[_plain(row.get(name)) for name in names] for row in rows])
+        else:
+            beside = [(name, *(_plain(row.get(name)) for row in rows)) for name in names]
+            shown = page.table(("", *([""] * len(rows))), beside)
+        folded.append(page.folded(found["kind"], found["sample"] or "all samples", shown))
     return page.section("Metrics of GATK and Picard", *folded)
 
 
