@@ -19,6 +19,7 @@ COMMANDS = (
     "campaign_pinata.py 12",
     "download.py",
     "fsck.py 100000 512",
+    "gatk_start.py",
     "germline.py --rounds 3",
     "germline_gatk.py",
     "index.py --full",

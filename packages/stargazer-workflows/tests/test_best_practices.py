@@ -340,14 +340,14 @@ def test_known_sites_of_another_reference_are_refused_before_hours_of_aligning(
 
     write_known(with_reads, tmp_path, other, force=True)
 
-    says = ("the known sites 'known'", "'chr1:1-99'", "2,999", "3,000")
+    says = ("the list of known sites 'known'", "'chr1:1-99'", "2,999", "3,000")
     refused(with_reads, FormatError, *says)
 
 
 def test_known_sites_with_contigs_of_other_names_are_refused(with_reads: Any, tmp_path: Path) -> None:
     write_known(with_reads, tmp_path, {"17": 3000}, force=True)
 
-    refused(with_reads, FormatError, "the known sites 'known'", "'17'", "chr1:1-99")
+    refused(with_reads, FormatError, "the list of known sites 'known'", "'17'", "chr1:1-99")
 
 
 def test_known_sites_without_a_word_of_their_contigs_are_looked_into(with_reads: Any, tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_known_sites_without_a_word_of_their_contigs_are_looked_into(with_reads:
     refused(
         with_reads,
         InvalidAssetError,
-        "the known sites 'bare' begin on '17'",
+        "the list of known sites 'bare' begins on '17'",
         "stargazer rm",
         "stargazer amend",
     )

@@ -151,7 +151,7 @@ def assert_same_again(
 ) -> None:
     """See that all that was made in a store has the same bytes in another, on one core, and that these tasks did it."""
     made = bundles.make(mine, "all", all_made(mine), folder / "out", lineage=True).path.parent
-    theirs = in_store(folder / "empty-home", monkeypatch, cores=1, tools=tools)
+    theirs = in_store(folder / "an empty home", monkeypatch, cores=1, tools=tools)
 
     done = asyncio.run(replay_bundle(get_client(), find_bundle(str(made), theirs.root)))
 

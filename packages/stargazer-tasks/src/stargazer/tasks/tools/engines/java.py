@@ -21,6 +21,11 @@ LEAST = 64 << 20
 """Bytes of the smallest heap."""
 
 
+HERE = "/proc/self/cwd"
+"""The current folder by a name that GATK takes: where that of its temporary folder has a blank, %, # or a letter beyond
+ASCII, it finds none of what it unpacks there (`Unable to automatically instantiate codec`)."""
+
+
 def die_with_parent() -> None:
     """As launch.py does, the import of which would take longer than all else here."""
     parent = os.environ.pop("STARGAZER_PARENT", None)
@@ -49,7 +54,10 @@ if __name__ == "__main__":
         signal.signal(name, signal.SIG_DFL)
     java, archive, jar, main, *arguments = sys.argv[1:]
     given = int(os.environ.pop("STARGAZER_TASK_MEMORY", "0"))
-    command = [java, *options(archive, given, os.environ["TMPDIR"]), "-cp", jar, main, *arguments]
+    temporary = os.environ["TMPDIR"]
+    if os.path.isdir(HERE) and os.path.realpath(temporary) == os.getcwd():
+        temporary = HERE
+    command = [java, *options(archive, given, temporary), "-cp", jar, main, *arguments]
     try:
         # in the C locale Java takes no path with other letters than those of ASCII
         os.execve(java, command, {**os.environ, "LC_ALL": "C.UTF-8"})
