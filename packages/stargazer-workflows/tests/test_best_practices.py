@@ -35,6 +35,7 @@ from stargazer.tasks import (
     select_variants,
 )
 from stargazer.tasks.tools import sources
+from stargazer.workflows import best_practices
 from stargazer.workflows.germline import germline_short_variant_discovery
 
 GATK_DUPLICATES = 1393  # of NA12829_TP53_markdup_metrics.txt
@@ -141,7 +142,12 @@ def test_a_real_alignment_gives_the_alleles_and_genotypes_of_the_truth(
 
 
 def test_lanes_and_libraries_of_one_sample_and_then_a_second_one_that_joins(
-    gatk_lab: Any, genome: Any, tmp_path: Path, records_of: Any, run_by_hand: Any
+    gatk_lab: Any,
+    genome: Any,
+    tmp_path: Path,
+    records_of: Any,
+    run_by_hand: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lab = gatk_lab
     for seed, (library, lane) in enumerate([("A", "L1"), ("A", "L2"), ("B", "L1")], 1):
@@ -195,6 +201,14 @@ def test_lanes_and_libraries_of_one_sample_and_then_a_second_one_that_joins(
         "summarise_germline",
         "germline_report",
     }  # which keep the order of the samples
+
+    monkeypatch.setattr(best_practices, "MOST_COMBINED", 1)
+    by_database = call(lab, "s", "u")
+
+    assert lab.computed()["genomics_db_import"] == 1
+    assert genotypes(records_of(lab.path(by_database.variants))) == genotypes(
+        records_of(lab.path(both.variants))
+    )
     assert lab.leftovers() == []
 
 
