@@ -554,6 +554,18 @@ def test_java_is_started_with_the_workspace_for_its_files_and_takes_names_of_any
     assert session.commands == [["mine", "Sort", "-I", "ö.bam"]]
 
 
+@pytest.mark.parametrize(("tool", "size", "long"), [("HaplotypeCaller", 5 << 20, True), ("HaplotypeCaller", 9, False),
+                                                    ("SortSam", 5 << 20, False)])  # fmt: skip
+def test_the_second_compiler_is_for_a_long_tool_with_much_to_read(
+    tmp_path: Path, tool: str, size: int, long: bool
+) -> None:
+    path = tmp_path / "reads.bam"
+    with open(path, "wb") as file:
+        file.truncate(size)
+
+    assert java.is_long(tool, "-I", str(path), "-O", str(tmp_path / "absent")) == long
+
+
 STACK = "\tat htsjdk.samtools.X.y(X.java:1)\n\tat org.broadinstitute.hellbender.Main.main(Main.java:306)\n"
 
 

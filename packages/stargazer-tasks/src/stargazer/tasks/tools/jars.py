@@ -21,7 +21,7 @@ from stargazer.tasks.tools.sources import Progress, launched
 
 __all__ = ["Jar", "Jars", "Lock", "read_lock"]
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Downloads."""
 
 ARCHIVE_ROOM = 100 << 20

@@ -20,7 +20,9 @@ took 80 to 170 MB there; of those with it GenomicsDBImport asks for a fifth (its
 LEAST = 64 << 20
 """Bytes of the smallest heap."""
 
-
+LONG, MUCH = ("HaplotypeCaller",), 4 << 20
+"""Tools that compute for minutes where a file has so many bytes: a second compiler makes them faster then, and slower
+else (benchmarks/gatk_start.py, benchmarks/germline_gatk.py)."""
 HERE = "/proc/self/cwd"
 """The current folder by a name that GATK takes: where that of its temporary folder has a blank, %, # or a letter beyond
 ASCII, it finds none of what it unpacks there (`Unable to automatically instantiate codec`)."""
@@ -36,12 +38,17 @@ def die_with_parent() -> None:
             os._exit(128 + signal.SIGKILL)
 
 
-def options(archive: str, memory: int, folder: str) -> list[str]:
-    """The options of the virtual machine: one thread compiles and collects, and nothing is optimised for hours."""
+def is_long(tool: str, *arguments: str) -> bool:
+    """Whether a tool computes long enough for the second compiler: by its name, and the sizes of files it is given."""
+    return tool in LONG and any(os.path.isfile(path) and os.path.getsize(path) > MUCH for path in arguments)
+
+
+def options(archive: str, memory: int, folder: str, optimise: bool = False) -> list[str]:
+    """The options of the virtual machine: one thread collects, and one compiler is enough for what is short."""
     heap = max(memory - max(ROOM, memory // SHARE), LEAST) >> 20
     return [
         "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
+        *([] if optimise else ["-XX:TieredStopAtLevel=1"]),
         f"-XX:SharedArchiveFile={archive}",
         *([f"-Xmx{heap}m"] if memory else []),
         f"-Djava.io.tmpdir={folder}",
@@ -57,7 +64,8 @@ if __name__ == "__main__":
     temporary = os.environ["TMPDIR"]
     if os.path.isdir(HERE) and os.path.realpath(temporary) == os.getcwd():
         temporary = HERE
-    command = [java, *options(archive, given, temporary), "-cp", jar, main, *arguments]
+    optimise = bool(arguments) and is_long(*arguments)
+    command = [java, *options(archive, given, temporary, optimise), "-cp", jar, main, *arguments]
     try:
         # in the C locale Java takes no path with other letters than those of ASCII
         os.execve(java, command, {**os.environ, "LC_ALL": "C.UTF-8"})
