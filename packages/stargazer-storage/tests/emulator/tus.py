@@ -29,6 +29,11 @@ class TusUploads:
         self.account = account
         self.folder = account.folder / "uploads"
         self._locks: collections.defaultdict[str, threading.Lock] = collections.defaultdict(threading.Lock)
+        for plan in self.folder.glob("*.json"):  # killed between the last byte and filing it
+            upload, body = json.loads(plan.read_text() or "{}"), plan.with_suffix(".bin")
+            is_open = "length" in upload and "cid" not in upload and plan.stem not in account.files
+            if is_open and body.exists() and body.stat().st_size == upload["length"]:
+                self._finish(plan.stem, upload)
 
     def create(self, request: Request, host: str, max_file: int) -> Answer:
         length = int(request.headers["upload-length"])
