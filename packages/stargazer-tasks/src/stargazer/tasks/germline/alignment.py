@@ -32,7 +32,7 @@ from stargazer.tasks.tools import Command, bwa, bwa_mem3, call, current_session,
 
 __all__ = ["MarkedDuplicates", "align_with_bwa", "align_with_bwa_mem3", "alignment_stats", "check_pairs",
            "coverage_stats", "flagstat", "group_id", "index_alignment", "markdup", "merge_lanes", "read_group",
-           "refuse_long_reads", "sort_alignment"]  # fmt: skip
+           "read_group_fields", "refuse_long_reads", "sort_alignment"]  # fmt: skip
 
 BATCH_BASES = 10_000_000
 """Bases that bwa reads at once: fixed, so that the result is the same for any number of threads."""
@@ -59,6 +59,15 @@ def read_group(r1: R1) -> str:
     Raises:
         InvalidAssetError: a name with a backslash, which aligners would take for an escape.
     """
+    return "\\t".join(["@RG", *(f"{tag}:{value}" for tag, value in read_group_fields(r1).items())])
+
+
+def read_group_fields(r1: R1) -> dict[str, str]:
+    """The fields of the read group of reads, by their tags.
+
+    Raises:
+        InvalidAssetError: as read_group.
+    """
     lane = [r1.library, r1.lane or ""] if r1.library else [r1.lane] if r1.lane else []
     fields = {
         "ID": group_id(r1.sample, *lane),
@@ -71,7 +80,7 @@ def read_group(r1: R1) -> str:
         if "\\" in value:
             raise InvalidAssetError(f"the reads of {r1.sample!r}: {value!r} cannot be the {tag} of a read group, where "
                                     "a backslash is an escape; register them under another name")  # fmt: skip
-    return "\\t".join(["@RG", *(f"{tag}:{value}" for tag, value in fields.items())])
+    return fields
 
 
 def group_id(*parts: str) -> str:

@@ -107,6 +107,7 @@ async def intervals_by_ploidy(
     table, sexes = read_ploidy(ploidy, sex, samples, contigs)
     rows = [line.split(" ") for line in table.splitlines()]
     own = [row for row in rows if row[3] == sexes[samples.index(sample)] and row[0] in contigs]
+    rank = {contig: number for number, contig in enumerate(contigs)}
     by_copies: dict[str, list[Intervals]] = {}
     for number, piece in enumerate(intervals):
         assert piece.path is not None
@@ -117,7 +118,7 @@ async def intervals_by_ploidy(
         named = [region for each in parts.values() for region in each]
         chosen = {copies: intersection(regions, each) for copies, each in parts.items()}
         chosen[2] = sorted([*chosen.get(2, []), *intersection(regions, named, inverse=True)],
-                           key=lambda region: (list(contigs).index(region[0]), region[1]))  # fmt: skip
+                           key=lambda region: (rank[region[0]], region[1]))  # fmt: skip
         for count, found in sorted(chosen.items()):
             if count and found:
                 bed = workspace() / f"piece{number}-{count}.bed"

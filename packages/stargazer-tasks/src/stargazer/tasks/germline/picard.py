@@ -20,7 +20,7 @@ from stargazer.assets import (
 )
 from stargazer.tasks.environments import gatk_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.germline.alignment import MarkedDuplicates, group_id
+from stargazer.tasks.germline.alignment import MarkedDuplicates, read_group_fields
 from stargazer.tasks.tools import current_session, expect, gatk, picard
 
 __all__ = ["VariantCallingMetrics", "collect_alignment_summary_metrics", "collect_insert_size_metrics",
@@ -51,12 +51,12 @@ async def fastq_to_sam(r1: R1, r2: R2) -> Alignment:
 
     Raises:
         ToolError: the reads are no FASTQ, are truncated, or do not pair.
+        InvalidAssetError: a name that cannot be in a read group.
     """
     bam = workspace() / "unaligned.bam"
-    lane = [r1.library, r1.lane or ""] if r1.library else [r1.lane] if r1.lane else []
-    await gatk("FastqToSam", "-F1", r1.path, "-F2", r2.path, "-O", bam, "-SM", r1.sample,
-               "-RG", group_id(r1.sample, *lane), "-LB", r1.library or r1.sample, "-PL", r1.platform,
-               "-PU", r1.lane or r1.sample, *BYTES, *QUIET)  # fmt: skip
+    group = read_group_fields(r1)
+    await gatk("FastqToSam", "-F1", r1.path, "-F2", r2.path, "-O", bam, "-RG", group["ID"], "-SM", group["SM"],
+               "-LB", group["LB"], "-PL", group["PL"], "-PU", group["PU"], *BYTES, *QUIET)  # fmt: skip
     return Alignment(path=expect(bam, by="FastqToSam"), sample=r1.sample, library=r1.library, lane=r1.lane,
                      sorted_by="queryname")  # fmt: skip
 
@@ -101,7 +101,7 @@ async def mark_duplicates(alignments: list[Alignment]) -> MarkedDuplicates:
             groups of a library, wherever they are.
 
     Raises:
-        ToolError: an alignment is damaged or has no read group.
+        ToolError: an alignment is damaged.
     """
     bam, metrics = workspace() / "marked.bam", workspace() / "metrics.txt"
     inputs = [word for alignment in alignments for word in ("-I", alignment.path)]
