@@ -437,7 +437,8 @@ def test_after_kill_9_the_next_call_goes_on(mirror: Mirror, tool: Jars, lock: Pa
     tool.install()
 
     assert files(tool.folder) == RIGHT
-    assert len(mirror.asked) == len(RIGHT) - whole
+    # a set: a call of the killed process may reach the mirror after its death
+    assert len({name for name, _ in mirror.asked}) == len(RIGHT) - whole
     assert any(part for _, part in mirror.asked) or not arrived
     assert not list(tool.folder.rglob("*.part"))
 
