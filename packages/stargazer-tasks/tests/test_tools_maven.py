@@ -564,7 +564,28 @@ def test_the_second_compiler_is_for_a_long_tool_with_much_to_read(
     with open(path, "wb") as file:
         file.truncate(size)
 
-    assert java.is_long(tool, "-I", str(path), "-O", str(tmp_path / "absent")) == long
+    given = java.options("/x.jsa", 1 << 30, "/tmp", tool, "-I", str(path), "-O", str(tmp_path / "absent"))
+
+    assert ("-XX:TieredStopAtLevel=1" not in given) == long
+
+
+@pytest.mark.parametrize(
+    ("tool", "size", "heap"),
+    [
+        ("MarkDuplicates", 0, 384),
+        ("MarkDuplicates", 1 << 20, 400),
+        ("MarkDuplicates", 1 << 30, 3276),
+        ("SortSam", 0, 3276),
+    ],
+)
+def test_the_heap_of_what_fills_it_first_follows_what_there_is_to_read(
+    tmp_path: Path, tool: str, size: int, heap: int
+) -> None:
+    path = tmp_path / "reads.bam"
+    with open(path, "wb") as file:
+        file.truncate(size)
+
+    assert f"-Xmx{heap}m" in java.options("/x.jsa", 4 << 30, "/tmp", tool, "-I", str(path))
 
 
 STACK = "\tat htsjdk.samtools.X.y(X.java:1)\n\tat org.broadinstitute.hellbender.Main.main(Main.java:306)\n"

@@ -52,6 +52,7 @@ __all__ = [
     "call_with_gatk",
     "chosen_caller",
     "compare_with_dbsnp",
+    "indexed_sites",
     "known_sites_of",
     "recalibrate",
 ]
@@ -99,7 +100,7 @@ def chosen_caller(caller: Caller) -> tuple[Literal["bcftools", "gatk"], str]:
 
 
 async def known_sites_of(build: str, prepared: PreparedReference, samples: Sequence[str]) -> list[KnownSites]:
-    """The known sites that are registered for a build, ready for GATK; and see that it can do what follows.
+    """The known sites that are registered for a build; and see that GATK can do what follows, before hours of aligning.
 
     Raises:
         InvalidAssetError: GATK cannot work with the reference.
@@ -111,6 +112,11 @@ async def known_sites_of(build: str, prepared: PreparedReference, samples: Seque
     registered = [sites for sites in await KnownSites.all(build=build) if not await made_here(sites)]
     known = list({sites.cid: sites for sites in registered}.values())
     await check_for_gatk(prepared.reference, prepared.dictionary, known)
+    return known
+
+
+async def indexed_sites(known: Sequence[KnownSites]) -> list[KnownSites]:
+    """Known sites as GATK reads them, each with its index."""
     return await parallel([_indexed(sites) for sites in known])
 
 
@@ -127,6 +133,7 @@ async def recalibrate(
 
     Args:
         alignment: sorted by coordinate, duplicates marked.
+        known: indexed.
         intervals: where to learn from; everywhere by default.
     """
     if not known or alignment.recalibrated:
@@ -176,7 +183,10 @@ async def compare_with_dbsnp(variants: Variants, known: list[KnownSites]) -> lis
     dbSNP is what has that word in its name.
     """
     dbsnp = sorted((sites for sites in known if "dbsnp" in sites.name.lower()), key=lambda sites: sites.name)
-    return [(await collect_variant_calling_metrics(variants, sites)).detail for sites in dbsnp[:1]]
+    return [
+        (await collect_variant_calling_metrics(variants, sites)).detail
+        for sites in await indexed_sites(dbsnp[:1])
+    ]
 
 
 async def _gvcf(

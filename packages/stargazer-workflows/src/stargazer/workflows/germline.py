@@ -23,6 +23,7 @@ from stargazer.assets.keyvalues import composed
 from stargazer.tasks import (
     MAX_DEPTH,
     CheckedAlignment,
+    IndexedVariants,
     MarkedDuplicates,
     align_with_bwa,
     align_with_bwa_mem3,
@@ -54,6 +55,7 @@ from stargazer.workflows.best_practices import (
     call_with_gatk,
     chosen_caller,
     compare_with_dbsnp,
+    indexed_sites,
     known_sites_of,
     recalibrate,
 )
@@ -85,6 +87,15 @@ class PreprocessedSample(NamedTuple):
     metrics: list[DuplicateMetrics]
     flagstat: QcReport
     stats: QcReport
+    checks: list[QcReport]
+    lanes: list[QcReport]
+
+
+class MarkedSample(NamedTuple):
+    """A sample with its duplicates marked, before base qualities are recalibrated; fields as of PreprocessedSample."""
+
+    alignment: Alignment
+    metrics: list[DuplicateMetrics]
     checks: list[QcReport]
     lanes: list[QcReport]
 
@@ -193,14 +204,11 @@ async def germline_short_variant_discovery(
     if ploidy or sex:
         await check_ploidy(reference, samples, ploidy or [], sex or [])
     known: list[KnownSites] = []
-    gvcfs: list[Variants] = []
-    compared: list[QcReport] = []
     if by == "gatk":
         known = await known_sites_of(build, prepared, samples)
         ready = await parallel([_for_gatk(each, prepared, known, chosen) for each in found])
         alignments = [sample.alignment for sample in ready]
-        (filtered, index), gvcfs = await call_with_gatk(alignments, prepared, chosen, ploidy or [], sex or [])
-        compared = await compare_with_dbsnp(filtered, known)
+        calling = call_with_gatk(alignments, prepared, chosen, ploidy or [], sex or [])
     else:
         ready = await parallel(
             [
@@ -210,11 +218,15 @@ async def germline_short_variant_discovery(
                 for each in found
             ]
         )
+        alignments = [sample.alignment for sample in ready]
         if (count := _pieces([sample.flagstat for sample in ready])) > 1:
             pieces = await split_intervals(reference, chosen, count)
-        filtered = await _call_with_bcftools(ready, reference, pieces, ploidy, sex, max_depth)
-        index = await index_variants(filtered)
+        calling = _call_with_bcftools(alignments, reference, pieces, ploidy, sex, max_depth)
+    ((filtered, index), gvcfs), coverage = await parallel(
+        (calling, parallel([coverage_stats(alignment, reference, chosen) for alignment in alignments]))
+    )
     stats = await variant_stats(filtered)
+    compared = await compare_with_dbsnp(filtered, known)
     settings = {
         "caller": by,
         "why_this_caller": why,
@@ -226,27 +238,25 @@ async def germline_short_variant_discovery(
         "filters": HARD_FILTERS if by == "gatk" else FILTERS,
         "known_sites": [sites.name for sites in known],
     }
-    summary, report = await _reported(filtered, stats, ready, prepared, chosen, settings, compared)
-    alignments = [sample.alignment for sample in ready]
+    summary, report = await _reported(filtered, stats, ready, prepared, chosen, settings, coverage, compared)
     return GermlineCalls(filtered, index, alignments, gvcfs, stats, summary, report)
 
 
 async def _call_with_bcftools(
-    ready: list[PreprocessedSample],
+    alignments: list[Alignment],
     reference: Reference,
     pieces: Sequence[Intervals | None],
     ploidy: list[str] | None,
     sex: list[str] | None,
     max_depth: int,
-) -> Variants:
-    """Joint calls, normalised and filtered."""
-    alignments = [sample.alignment for sample in ready]
+) -> tuple[IndexedVariants, list[Variants]]:
+    """Joint calls, normalised and filtered; and no GVCF, which bcftools does not need."""
     called = await parallel(
         [call_variants(alignments, reference, piece, ploidy, sex, max_depth) for piece in pieces]
     )
     gathered = called[0] if len(called) == 1 else await gather_variants(called)
     filtered: Variants = await filter_variants(await normalise_variants(gathered, reference), exclude=FILTER)
-    return filtered
+    return IndexedVariants(filtered, await index_variants(filtered)), []
 
 
 async def _reported(
@@ -256,6 +266,7 @@ async def _reported(
     prepared: PreparedReference,
     chosen: Intervals | None,
     settings: dict[str, Any],
+    coverage: list[QcReport],
     picard: list[QcReport],
 ) -> tuple[QcReport, QcReport]:
     """The summary of a run, and the page that shows it.
@@ -266,7 +277,6 @@ async def _reported(
         picard: metrics of the calls, if there are any.
     """
     reference = prepared.reference
-    coverage = await parallel([coverage_stats(sample.alignment, reference, chosen) for sample in ready])
     summary = await summarise_germline(
         variants,
         stats,
@@ -306,6 +316,13 @@ async def _for_gatk(
     intervals: Intervals | None,
 ) -> PreprocessedSample:
     """A sample as GATK's best practices have it before calling, from its lanes or an alignment from elsewhere."""
+    sample, indexed = await parallel((_marked_for_gatk(found, prepared), indexed_sites(known)))
+    recalibrated = await recalibrate(sample.alignment, prepared, indexed, intervals)
+    counted = await _counted(recalibrated, prepared, sample.metrics, sample.checks)
+    return counted._replace(lanes=sample.lanes)
+
+
+async def _marked_for_gatk(found: list[Lane] | Alignment, prepared: PreparedReference) -> MarkedSample:
     checks: list[QcReport] = []
     metrics: list[DuplicateMetrics] = []
     is_marked = False
@@ -315,13 +332,12 @@ async def _for_gatk(
         parts = [checked if checked.sorted_by == "coordinate" else await sort_alignment(checked)]
     else:
         parts = await _aligned(found, prepared, soft_clip_supplementary=True)
-    lanes = await _counted_lanes(parts if len(parts) > 1 else [], prepared.reference)
-    alignment = parts[0]
-    if not is_marked:
-        marked = await mark_duplicates(parts)
-        alignment, metrics = marked.alignment, [marked.metrics]
-    recalibrated = await recalibrate(alignment, prepared, known, intervals)
-    return (await _counted(recalibrated, prepared, metrics, checks))._replace(lanes=lanes)
+    several = parts if len(parts) > 1 else []  # of one lane, the figures are those of the sample
+    counting = _counted_lanes(several, prepared.reference)
+    if is_marked:
+        return MarkedSample(parts[0], metrics, checks, await counting)
+    marked, lanes = await parallel((mark_duplicates(parts), counting))
+    return MarkedSample(marked.alignment, [marked.metrics], checks, lanes)
 
 
 async def _from_reads(lanes: list[Lane], prepared: PreparedReference) -> PreprocessedSample:

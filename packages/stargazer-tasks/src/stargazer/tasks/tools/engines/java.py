@@ -23,6 +23,9 @@ LEAST = 64 << 20
 LONG, MUCH = ("HaplotypeCaller",), 4 << 20
 """Tools that compute for minutes where a file has so many bytes: a second compiler makes them faster then, and slower
 else (benchmarks/gatk_start.py, benchmarks/germline_gatk.py)."""
+GREEDY, SMALL, TIMES = ("MarkDuplicates",), 384 << 20, 16
+"""Tools that first fill a quarter of the heap with zeros, whatever they are given to read: theirs is no larger than
+these bytes and so many times their input, beyond which they would sort on disk."""
 HERE = "/proc/self/cwd"
 """The current folder by a name that GATK takes: where that of its temporary folder has a blank, %, # or a letter beyond
 ASCII, it finds none of what it unpacks there (`Unable to automatically instantiate codec`)."""
@@ -38,19 +41,18 @@ def die_with_parent() -> None:
             os._exit(128 + signal.SIGKILL)
 
 
-def is_long(tool: str, *arguments: str) -> bool:
-    """Whether a tool computes long enough for the second compiler: by its name, and the sizes of files it is given."""
-    return tool in LONG and any(os.path.isfile(path) and os.path.getsize(path) > MUCH for path in arguments)
-
-
-def options(archive: str, memory: int, folder: str, optimise: bool = False) -> list[str]:
+def options(archive: str, memory: int, folder: str, tool: str = "", *arguments: str) -> list[str]:
     """The options of the virtual machine: one thread collects, and one compiler is enough for what is short."""
-    heap = max(memory - max(ROOM, memory // SHARE), LEAST) >> 20
+    sizes = [os.path.getsize(path) for path in arguments if os.path.isfile(path)]
+    optimise = tool in LONG and max(sizes, default=0) > MUCH
+    heap = max(memory - max(ROOM, memory // SHARE), LEAST)
+    if tool in GREEDY:
+        heap = min(heap, SMALL + TIMES * sum(sizes))
     return [
         "-XX:+UseSerialGC",
         *([] if optimise else ["-XX:TieredStopAtLevel=1"]),
         f"-XX:SharedArchiveFile={archive}",
-        *([f"-Xmx{heap}m"] if memory else []),
+        *([f"-Xmx{heap >> 20}m"] if memory else []),
         f"-Djava.io.tmpdir={folder}",
     ]
 
@@ -64,8 +66,7 @@ if __name__ == "__main__":
     temporary = os.environ["TMPDIR"]
     if os.path.isdir(HERE) and os.path.realpath(temporary) == os.getcwd():
         temporary = HERE
-    optimise = bool(arguments) and is_long(*arguments)
-    command = [java, *options(archive, given, temporary, optimise), "-cp", jar, main, *arguments]
+    command = [java, *options(archive, given, temporary, *arguments), "-cp", jar, main, *arguments]
     try:
         # in the C locale Java takes no path with other letters than those of ASCII
         os.execve(java, command, {**os.environ, "LC_ALL": "C.UTF-8"})
