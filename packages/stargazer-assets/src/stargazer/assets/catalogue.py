@@ -22,9 +22,9 @@ from stargazer.assets.model import REGISTRY as REGISTRY  # complete, as the fron
 from stargazer.assets.model import Asset, asset
 
 __all__ = ["R1", "R2", "AlignerIndex", "Alignment", "AlignmentIndex", "AnnData", "Annotation", "BqsrReport",
-           "DuplicateMetrics", "GenomicsDb", "Intervals", "KnownSites", "KnownSitesIndex", "ProvenanceDocument",
-           "QcReport", "Reference", "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict", "Variants",
-           "VariantsIndex", "VqsrModel", "VqsrTranches"]  # fmt: skip
+           "DuplicateMetrics", "GenomicsDb", "Intervals", "KnownSites", "KnownSitesIndex", "Plot", "ProvenanceDocument",
+           "QcReport", "Reference", "ReferenceGzipIndex", "ReferenceIndex", "SequenceDict", "Table", "TenxH5",
+           "TenxMtx", "Variants", "VariantsIndex", "VqsrModel", "VqsrTranches"]  # fmt: skip
 
 FASTQ_SUFFIX = {GZIP: ".fq.gz", b"": ".fq"}
 VCF_SUFFIX = {b"BCF": ".bcf", GZIP: ".vcf.gz", b"": ".vcf"}
@@ -219,10 +219,35 @@ class BqsrReport(Asset):
     alignment_cid: Derived[Alignment]
 
 
+@asset("tenx_h5", suffix=".h5", check=check_hdf5)
+class TenxH5(Asset):
+    """Counts of a sample's cells by gene as Cell Ranger writes them, in one HDF5 file."""
+
+    sample: str = attrs.field(validator=header_text)
+
+
+@asset("tenx_mtx", suffix=".tar", check=check_tar, folder=True)
+class TenxMtx(Asset):
+    """Counts of a sample's cells by gene as Cell Ranger writes them: a folder of matrix, barcodes and features."""
+
+    sample: str = attrs.field(validator=header_text)
+
+
+@asset("anndata", suffix=".h5ad", check=check_hdf5, in_file=("n_obs", "n_vars", "layers"))
+class AnnData(Asset):
+    """A matrix of cells and genes with its annotation."""
+
+    sample: str | None = attrs.field(default=None, validator=header_text)
+    stage: str | None = None
+    n_obs: int | None = attrs.field(default=None, validator=not_negative)
+    n_vars: int | None = attrs.field(default=None, validator=not_negative)
+    layers: list[str] = attrs.field(factory=list)
+
+
 @asset("qc_report", suffix={b"{": ".json", b"<": ".html", b"": ".txt"})
 class QcReport(Asset):
     """What was counted in a file: `flagstat`, `samtools_stats`, `coverage`, `variant_stats`, `reference`; or what a run
-    ends in: its `summary`, and `germline_report`, the page that shows it.
+    ends in: its `summary`, and the page that shows it, as `germline_report` and `scrna_report`.
 
     `library` and `lane` are those of the alignment, where it has one. `mapped_reads` is what a flagstat counts, each
     read once: workflows decide by it without the report's bytes.
@@ -238,15 +263,22 @@ class QcReport(Asset):
     reference_cid: Derived[Reference] | None = None
 
 
-@asset("anndata", suffix=".h5ad", check=check_hdf5, in_file=("n_obs", "n_vars", "layers"))
-class AnnData(Asset):
-    """A matrix of cells and genes with its annotation."""
+@asset("plot", suffix=".png")
+class Plot(Asset):
+    """A picture of cells, as `violin`, `knee` or `umap`, in PNG."""
 
+    kind: str
     sample: str | None = attrs.field(default=None, validator=header_text)
-    stage: str | None = None
-    n_obs: int | None = attrs.field(default=None, validator=not_negative)
-    n_vars: int | None = attrs.field(default=None, validator=not_negative)
-    layers: list[str] = attrs.field(factory=list)
+    anndata_cid: Derived[AnnData] | None = None
+
+
+@asset("table", suffix=".csv")
+class Table(Asset):
+    """Rows and columns as comma-separated text, the first line their names."""
+
+    kind: str
+    sample: str | None = attrs.field(default=None, validator=header_text)
+    anndata_cid: Derived[AnnData] | None = None
 
 
 @asset("provenance", suffix=".json", check=check_json)

@@ -1,5 +1,5 @@
 from .checks.headers import quiet_htslib
-from .environments import align_env, gatk_env, htslib_env, index_env, report_env
+from .environments import align_env, gatk_env, htslib_env, index_env, report_env, scrna_env
 from .execution import AssetEnvironment, WorkflowEnvironment, named_outputs, pack, parallel, workspace
 from .germline.alignment import (
     MarkedDuplicates,
@@ -176,6 +176,7 @@ __all__ = [
     "report_env",
     "samtools",
     "samtools_faidx",
+    "scrna_env",
     "select_contigs",
     "select_variants",
     "sequence_dictionary",

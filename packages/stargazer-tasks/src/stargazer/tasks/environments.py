@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import flyte
 from stargazer.tasks.execution import AssetEnvironment
-from stargazer.tasks.tools import bcftools, gatk, samtools
+from stargazer.tasks.tools import Library, bcftools, gatk, samtools
 
-__all__ = ["align_env", "gatk_env", "htslib_env", "index_env", "report_env"]
+__all__ = ["align_env", "gatk_env", "htslib_env", "index_env", "report_env", "scrna_env"]
 
 htslib_env = AssetEnvironment(
     name="htslib", tools=[samtools, bcftools], resources=flyte.Resources(cpu=1, memory="1Gi")
@@ -24,3 +24,27 @@ index_env = AssetEnvironment(name="index", resources=flyte.Resources(cpu=1, memo
 
 report_env = AssetEnvironment(name="report", resources=flyte.Resources(cpu=1, memory="1Gi"))
 """Summaries and comparisons in Python."""
+
+scrna_env = AssetEnvironment(
+    name="scrna",
+    tools=[
+        Library(name, distribution, extra="scrna")
+        for name, distribution in {
+            "scanpy": "",
+            "anndata": "",
+            "h5py": "",
+            "harmonypy": "",
+            "igraph": "",
+            "numba": "",
+            "numpy": "",
+            "pandas": "",
+            "pynndescent": "",
+            "scipy": "",
+            "skimage": "scikit-image",
+            "sklearn": "scikit-learn",
+            "umap": "umap-learn",
+        }.items()
+    ],
+    resources=flyte.Resources(cpu=2, memory="4Gi"),
+)
+"""scanpy, and what it computes with."""

@@ -11,6 +11,7 @@ from stargazer.tasks import (
     index_env,
     parallel,
     report_env,
+    scrna_env,
 )
 
 __all__ = ["parallel", "workflow_env"]
@@ -18,5 +19,5 @@ __all__ = ["parallel", "workflow_env"]
 workflow_env = WorkflowEnvironment(
     name="stargazer",
     resources=flyte.Resources(cpu=1, memory="512Mi"),
-    depends_on=[align_env, gatk_env, htslib_env, index_env, report_env],
+    depends_on=[align_env, gatk_env, htslib_env, index_env, report_env, scrna_env],
 )

@@ -166,10 +166,14 @@ class OnPath:
 
 @frozen
 class Library:
-    """An installed Python package, named as it is imported; `distribution` when PyPI calls it otherwise."""
+    """An installed Python package, named as it is imported; `distribution` when PyPI calls it otherwise.
+
+    `extra` is the extra of stargazer-tasks, and of what is above it, that brings the package.
+    """
 
     name: str
     distribution: str = ""
+    extra: str = ""
 
     def resolve(self) -> ResolvedTool:
         """Its version, without importing it.
@@ -180,7 +184,8 @@ class Library:
         distribution = self.distribution or self.name
         version = installed_version(distribution)
         if version is None:
-            raise ToolError(f"the Python package {distribution} is not installed: pip install {distribution}")
+            wanted = f"'stargazer-mcp[{self.extra}]'" if self.extra else distribution
+            raise ToolError(f"the Python package {distribution} is not installed: pip install {wanted}")
         return ResolvedTool(name=self.name, version=version, source="Python package", argv=())
 
 

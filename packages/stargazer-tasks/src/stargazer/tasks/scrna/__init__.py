@@ -1,0 +1,1 @@
+"""Single cells: from counts to clusters and marker genes, with scanpy."""
