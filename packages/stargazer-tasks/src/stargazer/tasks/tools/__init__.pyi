@@ -6,6 +6,7 @@ from .maven import Maven
 from .python import call
 from .session import Session, current_session, use_session
 from .sources import ENGINES, Library, OnPath, ResolvedTool, Source, Wheel
+from .worker import compute
 
 __all__ = [
     "ENGINES",
@@ -24,6 +25,7 @@ __all__ = [
     "bwa_mem2",
     "bwa_mem3",
     "call",
+    "compute",
     "current_session",
     "expect",
     "gatk",
