@@ -76,9 +76,7 @@ HET_HOM = Usual(
     "lost alleles or related parents, where it is low; contamination, where it is high",
 )
 FILTERED = Usual("variants.filtered", None, 0.3, "low coverage, or poor reads")
-MISSING = Usual(
-    "calls_that_pass.missing", None, 0.1, "low coverage: no genotype could be told at many calls"
-)
+MISSING = Usual("calls_that_pass.missing", None, 0.1, "low coverage: no genotype could be told at many calls")
 
 
 def unusual_reads(

@@ -1,56 +1,52 @@
-"""Draws cells with matplotlib and scanpy into a PNG: no date, no user's style, the same colours for the same names."""
+"""Draws cells with matplotlib and scanpy, each picture from an h5ad into a PNG."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import InvalidAssetError
-from stargazer.tasks.scrna.parts import annotation, expression, first_markers, missing, noted
+from stargazer.tasks.scrna.canvas import (
+    ACCENT,
+    INK,
+    MOST,
+    SOFT,
+    colours,
+    legend,
+    name_points,
+    picture,
+    slanted,
+    styled,
+    write,
+)
+from stargazer.tasks.scrna.notes import noted
+from stargazer.tasks.scrna.parts import annotation, expression, first_markers, missing
+from stargazer.tasks.scrna.quality import METRICS
 from stargazer.tasks.scrna.unusual import differing_clusters
 
 if TYPE_CHECKING:
     import anndata
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["dots", "knee", "umap", "variable_genes", "variance_ratio", "violins"]
 
-DPI = 150
-INK, SOFT, GRID, ACCENT = "#1c2430", "#8a94a3", "#dfe3e9", "#c4452f"
-
-METRICS: Mapping[str, tuple[str, str]] = {
-    "n_genes_by_counts": ("genes of a cell", "genes"),
-    "total_counts": ("counts of a cell", "counts"),
-    "pct_counts_mt": ("mitochondrial counts (%)", "mt"),
+LABELS = {
+    "n_genes_by_counts": "genes of a cell",
+    "total_counts": "counts of a cell",
+    "pct_counts_mt": "mitochondrial counts (%)",
 }
-"""What is drawn of cells: what people call it, and what the thresholds of filter_cells call it."""
-
-MOST = 102
-"""Categories that scanpy has colours for."""
+"""What is drawn of cells, and what people call it."""
 
 WIDE = 40
 """Genes up to which a dot plot has them side by side; more are below each other, else a page is too narrow."""
 
-SAMPLE = "sample"
+PITCH = 0.27
+"""Inches from a dot to the next."""
 
-STYLE = {
-    "font.size": 9,
-    "text.parse_math": False,  # a dollar is a dollar
-    "axes.edgecolor": SOFT,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "grid.color": GRID,
-    "legend.frameon": False,
-    "text.color": INK,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-}
+TALL = 160
+"""Genes of a dot plot: of many clusters each has fewer."""
+
+SAMPLE = "sample"
 
 
 def violins(source: str, target: str, groupby: str, filtered: str | None = None) -> None:
@@ -59,28 +55,27 @@ def violins(source: str, target: str, groupby: str, filtered: str | None = None)
 
     cells = annotation(source)
     samples = _samples(cells, groupby)
-    metrics = [name for name in METRICS if name in cells.obs and cells.obs[name].max() > 0]
+    metrics = [name for name in LABELS if name in cells.obs and cells.obs[name].max() > 0]
     if not metrics:
         raise InvalidAssetError(
-            f"the cells have none of {', '.join(METRICS)} in obs, or only zeros: run calculate_qc_metrics first"
+            f"the cells have none of {', '.join(LABELS)} in obs, or only zeros: run calculate_qc_metrics first"
         )
-    thresholds = noted(annotation(filtered) if filtered else cells, "filter_cells")
+    told = noted(annotation(filtered) if filtered else cells, "filter_cells") or {}
     names = list(samples.cat.categories)
-    with _picture(target, len(metrics) * max(2.3, 0.9 + 0.5 * len(names)), 3.2) as figure:
+    with picture(target, len(metrics) * max(2.3, 0.9 + 0.5 * len(names)), 3.2) as figure:
         for panel, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
-            label, short = METRICS[metric]
             for place, name in enumerate(names):
                 values = cells.obs.loc[samples == name, metric].to_numpy(float)
                 values = values[np.isfinite(values)]
                 if values.size:
-                    _violin(panel, place, values, _colours(cells, groupby, names)[place])
+                    _violin(panel, place, values, colours(cells, groupby, names)[place])
             panel.set_ylim(0, panel.get_ylim()[1])
             for place, name in enumerate(names):
-                found = thresholds.get(name, {}).get("thresholds", {})
-                _thresholds(panel, place, [found.get(f"{end}_{short}") for end in ("min", "max")])
-            panel.set_xticks(range(len(names)), names, **_slanted(names))
+                found = told.get(name if groupby in cells.obs else "", {}).get("thresholds", {})
+                _lines(panel, place, _limits(found, metric))
+            panel.set_xticks(range(len(names)), names, **slanted(names))
             panel.set_xlim(-0.6, len(names) - 0.4)
-            panel.set_title(label)
+            panel.set_title(LABELS[metric])
             panel.grid(visible=True, axis="y")
             panel.set_axisbelow(True)
 
@@ -94,9 +89,9 @@ def knee(source: str, target: str, groupby: str) -> None:
         raise InvalidAssetError("the cells have no total_counts in obs: run calculate_qc_metrics first")
     samples = _samples(cells, groupby)
     names = list(samples.cat.categories)
-    with _picture(target, 4.6, 3.4) as figure:
+    with picture(target, 4.6, 3.4) as figure:
         panel = figure.subplots()
-        for name, colour in zip(names, _colours(cells, groupby, names), strict=True):
+        for name, colour in zip(names, colours(cells, groupby, names), strict=True):
             counts = np.sort(cells.obs.loc[samples == name, "total_counts"].to_numpy(float))[::-1]
             counts = counts[counts > 0]
             panel.plot(1 + np.arange(counts.size), counts, color=colour, linewidth=1.6, label=name)
@@ -105,7 +100,7 @@ def knee(source: str, target: str, groupby: str) -> None:
             axis.set_major_formatter("{x:,.0f}")
             axis.set_minor_formatter("")
         panel.grid(visible=True)
-        _legend(panel, names)
+        legend(panel, names)
 
 
 def variable_genes(source: str, target: str, n_names: int) -> None:
@@ -118,7 +113,7 @@ def variable_genes(source: str, target: str, n_names: int) -> None:
         )
     genes = genes[genes[spread].notna()]
     chosen = genes["highly_variable"].to_numpy(bool)
-    with _picture(target, 5.2, 3.4) as figure:
+    with picture(target, 5.2, 3.4) as figure:
         panel = figure.subplots()
         for which, colour, label in (
             (~chosen, "#b6bec9", f"other genes: {(~chosen).sum():,}"),
@@ -135,7 +130,7 @@ def variable_genes(source: str, target: str, n_names: int) -> None:
         panel.legend(loc="upper left", bbox_to_anchor=(1, 1), markerscale=2.5)
         first = genes[chosen].sort_values(spread, ascending=False, kind="stable").head(n_names)
         figure.draw_without_rendering()  # places are known once it is laid out
-        _named(panel, zip(first["means"], first[spread], first.index, strict=True))
+        name_points(panel, zip(first["means"], first[spread], first.index, strict=True))
 
 
 def variance_ratio(source: str, target: str) -> None:
@@ -148,7 +143,7 @@ def variance_ratio(source: str, target: str) -> None:
         raise InvalidAssetError("the cells have no principal components (uns['pca']): run pca first")
     percent = 100 * np.asarray(ratios, float)
     used = uns.get("neighbors", {}).get("params", {}).get("n_pcs")
-    with _picture(target, 4.6, 3.4) as figure:
+    with picture(target, 4.6, 3.4) as figure:
         panel = figure.subplots()
         panel.plot(1 + np.arange(percent.size), percent, "o-", markersize=3, linewidth=0.8, color="#2b6cb8")
         if used is not None and 0 < int(used) < percent.size:
@@ -182,15 +177,15 @@ def umap(source: str, target: str, color: str) -> None:
     if text:
         values = values.astype("category").cat.remove_unused_categories()
         names = list(map(str, values.cat.categories))
-        if len(names) > MOST:
+        on_data = all(name.isdecimal() for name in names) and len(names) > 1  # the numbers of clusters
+        if len(names) > MOST and not on_data:
             raise InvalidAssetError(
                 f"{color!r} has {len(names):,} different values, of which no colours tell: draw a column of at most "
                 f"{MOST} categories, or of numbers"
             )
         marked = _marked(cells, color, names)
-        on_data = all(name.isdecimal() for name in names) and len(names) > 1
         look = {
-            "palette": _colours(cells, color, names),
+            "palette": colours(cells, color, names),
             "legend_loc": "on data" if on_data else "right margin",
             "legend_fontsize": 10 if on_data else 8,
             "legend_fontoutline": 3 if on_data else None,
@@ -204,7 +199,7 @@ def umap(source: str, target: str, color: str) -> None:
         obsm={"X_umap": np.asarray(cells.obsm["X_umap"])[:, :2]},
     )[order].copy()
     size = float(np.clip(120_000 / max(1, cells.n_obs), 2, 30))
-    with _picture(target, 5.6, 4.6) as figure:
+    with picture(target, 5.6, 4.6) as figure:
         sc.pl.umap(
             shown, color=color, ax=figure.subplots(), show=False, frameon=False, size=size, na_color="#d5d9e0", **look
         )  # fmt: skip
@@ -223,6 +218,7 @@ def dots(source: str, target: str, n_genes: int) -> None:
     if ranked is None or groupby not in cells.obs:
         raise InvalidAssetError("the cells have no ranked marker genes: run rank_genes_groups first")
     known = set(cells.var_names)
+    n_genes = max(1, min(n_genes, TALL // len(ranked["names"].dtype.names)))
     markers = {
         group: [found["gene"] for found in first if found["gene"] in known]
         for group, first in first_markers(ranked, n_genes).items()
@@ -240,49 +236,21 @@ def dots(source: str, target: str, n_genes: int) -> None:
         obs=pd.DataFrame({groupby: cells.obs[groupby].cat.rename_categories(marked)}),
         var=pd.DataFrame(index=genes),
     )
-    columns = sum(map(len, markers.values()))
-    upright = columns > WIDE
-    wide, high = 0.26 * columns, 0.26 * len(names)
-    with _style():
+    with styled():
         plot = sc.pl.DotPlot(
             shown,
             {marked.get(group, group): genes for group, genes in markers.items()},
             groupby,
             standard_scale="var",
-            figsize=(2.8 + high, 1 + wide) if upright else (2.6 + wide, 1.2 + high),
         )
-        plot.style(cmap="Blues", dot_edge_lw=0.3, dot_edge_color=SOFT)
+        plot.DEFAULT_CATEGORY_HEIGHT = plot.DEFAULT_CATEGORY_WIDTH = PITCH
+        plot.style(cmap="Blues", largest_dot=120, dot_edge_lw=0.3, dot_edge_color=SOFT)
         plot.legend(colorbar_title="mean expression,\nscaled by gene", size_title="% of cells")
-        if upright:
+        if sum(map(len, markers.values())) > WIDE:
             plot.swap_axes()
         plot.make_figure()
-        _write(plot.fig, target)
+        write(plot.fig, target)
         plt.close(plot.fig)
-
-
-@contextmanager
-def _picture(target: str, width: float, height: float) -> Iterator[Figure]:
-    """A figure to draw on, which is then written as PNG whatever the user's matplotlibrc says."""
-    from matplotlib.figure import Figure
-
-    with _style():
-        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-        yield figure
-        _write(figure, target)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
-
-
-def _write(figure: Figure, target: str) -> None:
-    figure.savefig(target, format="png", dpi=DPI, facecolor="white", bbox_inches="tight", metadata={"Software": None})
 
 
 def _samples(cells: anndata.AnnData, groupby: str) -> Any:
@@ -296,64 +264,41 @@ def _samples(cells: anndata.AnnData, groupby: str) -> Any:
     return pd.Series(["all cells"] * cells.n_obs, index=cells.obs_names, dtype="category")
 
 
-def _colours(cells: anndata.AnnData, key: str, names: Sequence[str]) -> list[str]:
-    """The colours of categories in their order: those that the cells have for them, else scanpy's."""
-    import scanpy as sc
-
-    own = cells.uns.get(f"{key}_colors")
-    if own is not None and len(own) >= len(names):
-        return list(map(str, own[: len(names)]))
-    palettes = sc.pl.palettes
-    first = next(
-        palette
-        for palette in (palettes.default_20, palettes.default_28, palettes.default_102)
-        if len(names) <= len(palette) or len(palette) == MOST
-    )
-    return [first[place % len(first)] for place in range(len(names))]
-
-
 def _marked(cells: anndata.AnnData, key: str, names: Sequence[str]) -> list[str]:
     """The names of clusters, those that differ between seeds with a question mark."""
-    differing = differing_clusters(noted(cells, "stability"), key)
+    differing = differing_clusters(noted(cells, "stability") or {}, key)
     return [f"{name}?" if name in differing else name for name in names]
 
 
 def _violin(panel: Axes, place: int, values: Any, colour: str) -> None:
     import numpy as np
 
-    for body in panel.violinplot(values, [place], widths=0.85, showextrema=False)["bodies"]:
+    drawn: Mapping[str, Any] = panel.violinplot(values, [place], widths=0.85, showextrema=False)
+    for body in drawn["bodies"]:
         body.set(facecolor=colour, edgecolor=colour, alpha=0.45, linewidth=0.8)
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
     panel.vlines(place, low, high, color=INK, linewidth=3)
     panel.plot(place, middle, "o", color="white", markersize=3, zorder=3)
 
 
-def _thresholds(panel: Axes, place: int, values: Sequence[float | None]) -> None:
+def _limits(thresholds: Mapping[str, Any], metric: str) -> list[float]:
+    """What filter_cells cut a metric off at, in the scale of the metric."""
+    import numpy as np
+
+    (short,) = [short for short, name in METRICS.items() if name == metric]
+    limits = [thresholds.get(f"{end}_{short}") for end in ("min", "max")]
+    limits += thresholds.get(f"nmads {metric}", [])
+    limits += [
+        limit if limit is None else float(np.expm1(limit))
+        for limit in thresholds.get(f"nmads log1p_{metric}", [])
+    ]
+    return [limit for limit in limits if limit is not None]
+
+
+def _lines(panel: Axes, place: int, values: Sequence[float]) -> None:
     """Lines where cells were cut off, as far as the violins reach."""
     for value in values:
-        if value is not None and value <= panel.get_ylim()[1]:
-            panel.hlines(value, place - 0.45, place + 0.45, color=ACCENT, linewidth=1.2, linestyle=(0, (3, 2)))
-
-
-def _slanted(names: Sequence[str]) -> dict[str, Any]:
-    """How names below an axis are set: aslant where they would run into each other."""
-    if len(names) < 2 or max(map(len, names)) <= 5:
-        return {}
-    return {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-
-
-def _legend(panel: Axes, names: Sequence[str]) -> None:
-    if len(names) > 1:
-        panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, ncols=1 + len(names) // 20)
-
-
-def _named(panel: Axes, points: Iterable[tuple[float, float, str]]) -> None:
-    """Write names beside points, but those that would cover another name."""
-    taken: list[Any] = []
-    for x, y, name in points:
-        text = panel.annotate(name, (x, y), xytext=(4, 0), textcoords="offset points", fontsize=7, va="center")
-        box = text.get_window_extent().padded(2)
-        if any(box.overlaps(other) for other in taken):
-            text.remove()
-        else:
-            taken.append(box)
+        if 0 <= value <= panel.get_ylim()[1]:
+            panel.hlines(
+                value, place - 0.45, place + 0.45, color=ACCENT, linewidth=1.2, linestyle=(0, (3, 2))
+            )

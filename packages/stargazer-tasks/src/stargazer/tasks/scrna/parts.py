@@ -1,9 +1,8 @@
-"""Reads of an h5ad what a plot or a summary needs: annotation, and the expression of some genes, not the whole matrix."""
+"""Reads of an h5ad what a plot or a summary needs: annotation, and some genes, but never the whole matrix."""
 
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,7 @@ from stargazer.assets import InvalidAssetError
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["CHUNK", "NOTES", "annotation", "expression", "first_markers", "missing", "noted"]
-
-NOTES = "stargazer"
-"""What our steps noted in `uns`, as JSON text by step."""
+__all__ = ["annotation", "expression", "first_markers", "missing"]
 
 CHUNK = 20_000
 """Cells of which all genes are in memory at once."""
@@ -62,12 +58,6 @@ def expression(path: str, genes: Sequence[str]) -> Any:
             for piece in pieces
         ]
     return np.concatenate(taken) if taken else np.empty((0, len(places)))
-
-
-def noted(cells: anndata.AnnData, step: str) -> Any:
-    """What a step of ours noted in `uns`; an empty dictionary if it was not run, or not by us."""
-    text = cells.uns.get(NOTES, {}).get(step)
-    return json.loads(text) if isinstance(text, str) else {}
 
 
 def first_markers(ranked: Mapping[str, Any], n_genes: int) -> dict[str, list[dict[str, Any]]]:

@@ -96,7 +96,7 @@ async def plot_umap(cells: AnnData, color: str) -> Plot:
         color: a column of obs, or a gene, whose values in X are drawn.
 
     Raises:
-        InvalidAssetError: no UMAP; no such column or gene; a column of texts that are no categories.
+        InvalidAssetError: no UMAP; no such column or gene; texts in more than 102 categories.
     """
     return await _plot(cells, drawings.umap, f"umap_{color}", color=color)
 
@@ -111,7 +111,8 @@ async def plot_markers(cells: AnnData, n_genes: int = 4) -> Plot:
 
     Args:
         cells: with log-normalised values in X and the result of rank_genes_groups.
-        n_genes: of each cluster, by their rank; only those that are higher in it than in the other cells.
+        n_genes: of each cluster, by their rank; only those that are higher in it than in the other cells;
+            fewer where clusters are so many that there would be more than 160.
 
     Raises:
         InvalidAssetError: markers were not ranked; none is higher in any cluster.

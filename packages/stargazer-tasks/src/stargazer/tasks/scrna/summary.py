@@ -1,33 +1,34 @@
 """The summary of a clustering run: one JSON document of its cells, genes, clusters and markers, read from its h5ad.
 
-Besides scanpy's own names in obs, var and uns it reads what our steps noted in `uns["stargazer"]`, JSON text by step.
-What is absent is left out of the summary, and said in its notes where one would look for it:
+Besides scanpy's own names in obs, var and uns it reads what our steps noted in `uns["stargazer"]` (notes.py). What is
+absent is left out of the summary, and said in its notes where one would look for it:
 
-- `filter_cells`: `{SAMPLE: {"cells_before", "cells_after", "genes_before", "genes_after", "removed": {"min_genes": n},
-  "thresholds": {"min_genes": value}}}`, with the same names in `removed` and `thresholds`, as `max_pct_mt`;
+- `filter_cells`: `{SAMPLE: {"cells_before", "cells_after", "genes_before", "genes_after", "removed": {FILTER: cells},
+  "thresholds": {FILTER: value}}}`, where FILTER is a parameter, as `max_pct_mt`, or `nmads METRIC`, whose threshold is
+  a pair; SAMPLE is empty if the cells have no column `sample`;
 - `scrublet`: `{SAMPLE: {"threshold", "doublets", "cells", "expected_doublet_rate"}}`;
 - `stability`: `{"resolutions": [{"resolution", "clusters", "seeds", "ari_min", "ari_mean", "ari_to_next",
-  "jaccard": {CLUSTER: value}}], "recommended", "chosen"}`, of which numbers can be null;
-- `filter_genes`: `{"genes_before", "genes_after", "min_cells"}`;
-- `pca`: `{"svd_solver"}`; `neighbors`: `{"exact": true, "transformer"}`; `harmony`: `{"batch_key"}`; `leiden`:
-  `{"flavor"}`.
+  "jaccard": {CLUSTER: value}}], "recommended", "chosen"}`, of which numbers can be null.
 
-`svd_solver`, `transformer`, `use_approx_neighbors` and `batch_key` that a step did not note are looked for in the
-settings of the run.
+Of the settings of the run `svd_solver`, `transformer` (of the neighbours), `use_approx_neighbors` (of Scrublet) and
+`batch_key` are explained in its notes, if they are given.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AnnData, QcReport
 from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.scrna.parts import annotation, first_markers, noted
-from stargazer.tasks.scrna.unusual import ALIKE, differing_clusters, stability_of, unusual_cells
+from stargazer.tasks.scrna.clusters import STABLE
+from stargazer.tasks.scrna.notes import noted
+from stargazer.tasks.scrna.parts import annotation, first_markers
+from stargazer.tasks.scrna.remarks import remarks
+from stargazer.tasks.scrna.unusual import differing_clusters, stability_of, unusual_cells
 from stargazer.tasks.tools import compute, expect
 
 if TYPE_CHECKING:
@@ -35,10 +36,20 @@ if TYPE_CHECKING:
 
 __all__ = ["summarise_cells", "write_summary"]
 
-MEDIANS = ("n_genes_by_counts", "total_counts", "pct_counts_mt", "pct_counts_ribo", "pct_counts_hb", "doublet_score")
+MEDIANS = (
+    "n_genes_by_counts",
+    "total_counts",
+    "pct_counts_mt",
+    "pct_counts_ribo",
+    "pct_counts_hb",
+    "doublet_score",
+)
 
 SAMPLE, CLUSTERS = "sample", "leiden"
 HARMONY = "X_pca_harmony"
+
+EXACT = "sklearn"
+"""The transformer that finds exact neighbours."""
 
 
 @scrna_env.task
@@ -52,7 +63,12 @@ async def summarise_cells(cells: AnnData, settings: dict[str, Any], n_markers: i
     """
     target = workspace() / "summary.json"
     await compute(
-        write_summary, target=target, source=cells.path, settings=settings, n_markers=n_markers, name=cells.sample
+        write_summary,
+        target=target,
+        source=cells.path,
+        settings=settings,
+        n_markers=n_markers,
+        name=cells.sample,
     )
     return QcReport(path=expect(target, by="summarise_cells"), kind="summary", sample=cells.sample)
 
@@ -68,18 +84,18 @@ def write_summary(
     """
     cells = annotation(source)
     samples = _samples(cells, name)
-    stability = noted(cells, "stability")
+    stability = noted(cells, "stability") or {}
     summary: dict[str, Any] = {
         "notes": [],
         "unusual": [],
         "run": settings,
         "cells": cells.n_obs,
         "genes": cells.n_vars,
-        "filter_genes": noted(cells, "filter_genes"),
         "samples": {sample: _sample(cells, samples, sample) for sample in samples.cat.categories},
+        "mitochondrial_genes": int(cells.var["mt"].sum()) if "mt" in cells.var else None,
         "highly_variable_genes": _variable(cells),
-        "pca": _pca(cells, source, settings),
-        "integration": _integration(cells, settings, len(samples.cat.categories)),
+        "pca": _pca(cells, settings),
+        "integration": _integration(cells, settings),
         "neighbors": _neighbors(cells, settings),
         "resolutions": _resolutions(cells, stability),
         "recommended": stability.get("recommended"),
@@ -87,7 +103,7 @@ def write_summary(
         "clusters": _clusters(cells, samples, stability, n_markers),
     }
     summary["unusual"] = unusual_cells(summary)
-    summary["notes"] = _notes(summary, settings, noted(cells, "scrublet"))
+    summary["notes"] = remarks(summary, settings)
     Path(target).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -102,8 +118,9 @@ def _samples(cells: anndata.AnnData, name: str | None) -> Any:
 def _sample(cells: anndata.AnnData, samples: Any, sample: str) -> dict[str, Any]:
     """What there is of a sample, before and after."""
     own = cells.obs[samples == sample]
-    filtered = noted(cells, "filter_cells").get(sample, {})
-    scrublet = noted(cells, "scrublet").get(sample)
+    name = sample if SAMPLE in cells.obs else ""
+    filtered = (noted(cells, "filter_cells") or {}).get(name, {})
+    scrublet = (noted(cells, "scrublet") or {}).get(name)
     if scrublet:
         share = scrublet["doublets"] / scrublet["cells"] if scrublet.get("cells") else None
         left = own["predicted_doublet"].astype(bool).sum() if "predicted_doublet" in own else 0
@@ -118,9 +135,17 @@ def _sample(cells: anndata.AnnData, samples: Any, sample: str) -> dict[str, Any]
         "thresholds": filtered.get("thresholds", {}),
         "doublets": scrublet,
         "medians": {
-            metric: _rounded(own[metric].median()) for metric in MEDIANS if metric in own and len(own)
+            metric: _rounded(own[metric].median())
+            for metric in MEDIANS
+            if metric in own and len(own) and not _without_genes(cells, metric)
         },
     }
+
+
+def _without_genes(cells: anndata.AnnData, metric: str) -> bool:
+    """Whether a metric is the share of genes of which there are none, so that it says nothing."""
+    kind = metric.removeprefix("pct_counts_")
+    return kind != metric and kind in cells.var and not cells.var[kind].any()
 
 
 def _variable(cells: anndata.AnnData) -> dict[str, Any] | None:
@@ -139,7 +164,7 @@ def _variable(cells: anndata.AnnData) -> dict[str, Any] | None:
     }
 
 
-def _pca(cells: anndata.AnnData, source: str, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def _pca(cells: anndata.AnnData, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Principal components: how many there are, how many are used, and which share of variance these have."""
     import numpy as np
 
@@ -151,7 +176,7 @@ def _pca(cells: anndata.AnnData, source: str, settings: Mapping[str, Any]) -> di
         "components": len(ratios),
         "used": used,
         "variance_of_used": _rounded(float(np.sum(np.asarray(ratios, float)[:used]))),
-        "svd_solver": noted(cells, "pca").get("svd_solver") or settings.get("svd_solver"),
+        "svd_solver": settings.get("svd_solver"),
     }
 
 
@@ -161,18 +186,12 @@ def _used(cells: anndata.AnnData, components: int) -> int:
     return components if used is None else min(int(used), components)
 
 
-def _integration(cells: anndata.AnnData, settings: Mapping[str, Any], samples: int) -> dict[str, Any] | None:
+def _integration(cells: anndata.AnnData, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """How samples were brought together; None if they were not."""
-    found = noted(cells, "harmony")
     used = cells.uns.get("neighbors", {}).get("params", {}).get("use_rep")
-    if not found and used != HARMONY:
-        return None
-    return {
-        "method": "harmony",
-        "batch_key": found.get("batch_key") or settings.get("batch_key") or SAMPLE,
-        "batches": samples,
-        **{key: value for key, value in found.items() if key != "batch_key"},
-    }
+    return (
+        {"method": "harmony", "batch_key": settings.get("batch_key") or SAMPLE} if used == HARMONY else None
+    )
 
 
 def _neighbors(cells: anndata.AnnData, settings: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -180,13 +199,13 @@ def _neighbors(cells: anndata.AnnData, settings: Mapping[str, Any]) -> dict[str,
     params = cells.uns.get("neighbors", {}).get("params")
     if params is None:
         return None
-    own = noted(cells, "neighbors")
+    transformer = settings.get("transformer")
     return {
         "n_neighbors": int(params["n_neighbors"]),
         "metric": str(params.get("metric", "euclidean")),
         "use_rep": params.get("use_rep"),
-        "transformer": own.get("transformer") or settings.get("transformer"),
-        "exact": own.get("exact"),
+        "transformer": transformer,
+        "exact": None if transformer is None else transformer == EXACT,
     }
 
 
@@ -200,7 +219,7 @@ def _resolutions(cells: anndata.AnnData, stability: Mapping[str, Any]) -> list[d
             {
                 **item,
                 "differing": sorted(differing_clusters(stability, key), key=_by_number),
-                "differs": mean is not None and mean < ALIKE,
+                "differs": mean is not None and mean < STABLE,
             }
         )
     return found
@@ -229,11 +248,11 @@ def _clusters(
     return {
         "key": CLUSTERS,
         "resolution": of_all.get("resolution", stability.get("chosen")),
-        "flavor": noted(cells, "leiden").get("flavor"),
+        "flavor": "igraph" if stability else None,  # only our own step notes it
         "seeds": of_all.get("seeds"),
         "ari_min": of_all.get("ari_min"),
         "ari_mean": mean,
-        "differs": mean is not None and mean < ALIKE,
+        "differs": mean is not None and mean < STABLE,
         "markers_by": ranked["params"].get("method") if mine else None,
         "by_name": {
             name: {
@@ -248,60 +267,6 @@ def _clusters(
             for name in names
         },
     }
-
-
-def _notes(summary: Mapping[str, Any], settings: Mapping[str, Any], scrublet: Mapping[str, Any]) -> list[str]:
-    """What was not done, or was done otherwise than one might think, in sentences."""
-    notes = []
-    samples, pca, neighbors = summary["samples"], summary["pca"] or {}, summary["neighbors"] or {}
-    if not any(found["cells_before"] for found in samples.values()):
-        notes.append("Cells were not filtered by their metrics, or it is not noted in the file.")
-    without = [name for name, found in samples.items() if not found["doublets"]]
-    if without:
-        notes.append(f"Doublets were not looked for in {_and(without)}.")
-    left = [name for name, found in samples.items() if (found["doublets"] or {}).get("left")]
-    if left:
-        notes.append(f"Predicted doublets of {_and(left)} were not removed.")
-    if len(samples) > 1 and not summary["integration"]:
-        notes.append(
-            "Samples were not integrated: clusters may be of samples rather than of types of cells."
-        )
-    if not summary["resolutions"]:
-        notes.append("How stable the clusters are over seeds and resolutions was not looked at: do not take them for "
-                     "facts.")  # fmt: skip
-    elif summary["chosen"] != summary["recommended"] and summary["recommended"] is not None:
-        notes.append(f"The resolution is {summary['chosen']}; the most stable one of this run with at least two "
-                     f"clusters is {summary['recommended']}.")  # fmt: skip
-    if pca.get("svd_solver") == "covariance_eigh":
-        notes.append("PCA is by svd_solver=covariance_eigh; that of scanpy's default gives other digits with another "
-                     "number of threads.")  # fmt: skip
-    if neighbors.get("exact"):
-        notes.append("Neighbours are exact, where scanpy's default (pynndescent) approximates them: the same graph on "
-                     "every machine, but not quite the one of scanpy's default.")  # fmt: skip
-    elif neighbors.get("exact") is False:
-        notes.append(f"There are too many cells for exact neighbours: they are approximated by "
-                     f"{neighbors['transformer'] or 'scanpy'}.")  # fmt: skip
-    approximate = settings.get("use_approx_neighbors", _first(scrublet, "use_approx_neighbors"))
-    if scrublet and approximate is False:
-        notes.append("Scrublet looks for exact neighbours (use_approx_neighbors=False), where its default approximates "
-                     "them: faster here, with nearly the same scores.")  # fmt: skip
-    if summary["clusters"]["flavor"] == "igraph":
-        notes.append("Leiden is that of igraph (flavor=igraph, undirected), as scanpy recommends it; its default is "
-                     "still leidenalg.")  # fmt: skip
-    if summary["clusters"].get("markers_by"):
-        notes.append("P-values of markers rank genes; they are no tests, since the same cells made the clusters.")
-    notes.append("RNA from the solution around cells was not removed, and clusters were not named as types of cells.")
-    return notes
-
-
-def _first(by_sample: Mapping[str, Any], key: str) -> Any:
-    return next((found[key] for found in by_sample.values() if key in found), None)
-
-
-def _and(names: Sequence[str]) -> str:
-    few = 6
-    shown = ", ".join(names[:few])
-    return f"{shown} and {len(names) - few} more" if len(names) > few else shown
 
 
 def _by_number(name: str) -> tuple[int, str]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stargazer.tasks.scrna.clusters import STABLE
 from stargazer.tasks.unusual import Usual
 
-__all__ = ["ALIKE", "STABLE", "differing_clusters", "stability_of", "unusual_cells"]
+__all__ = ["SURE", "differing_clusters", "stability_of", "unusual_cells"]
 
-STABLE = 0.75
+SURE = 0.75
 """The mean best Jaccard index over seeds from which on a cluster is taken for one.
 
 Hennig 2007, doi:10.1016/j.csda.2006.11.025: below it there may be a pattern, of which cells is doubtful."""
-
-ALIKE = 0.9
-"""The mean adjusted Rand index between seeds from which on a clustering is taken for one."""
 
 FEW_CELLS = Usual("cells", 500, None, "a failed capture, or thresholds that remove too much")
 KEPT = Usual("kept", 0.5, None, "thresholds that do not suit this sample, or a poor sample")
@@ -23,10 +21,12 @@ MITOCHONDRIAL = Usual(
     "medians.pct_counts_mt", None, 10, "dying cells, or a tissue that is rich in mitochondria"
 )
 GENES = Usual("medians.n_genes_by_counts", 500, None, "shallow sequencing, or empty droplets taken for cells")
-DOUBLETS = Usual("doublets.share", None, 0.25, "more than droplets usually hold: look at the histogram of doublet scores")
+DOUBLETS = Usual(
+    "doublets.share", None, 0.25, "more than droplets usually hold: look at the histogram of doublet scores"
+)
 SEEDS = Usual(
     "ari_mean",
-    ALIKE,
+    STABLE,
     None,
     "clusters depend on the seed of Leiden: take a resolution that is more stable before you name them",
 )
@@ -34,7 +34,7 @@ SMALL = Usual("cells_of_cluster", 10, None, "doublets or debris; markers of so f
 ONE_SAMPLE = Usual(
     "largest_share_of_a_sample", None, 0.9, "a type of cell that one sample alone has, or a batch effect"
 )
-CLUSTER = Usual("jaccard", STABLE, None, "it differs between seeds: other seeds give it other cells")
+CLUSTER = Usual("jaccard", SURE, None, "it differs between seeds: other seeds give it other cells")
 
 
 def stability_of(stability: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -43,20 +43,15 @@ def stability_of(stability: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     Args:
         stability: as it is noted (summary.py).
     """
-    name, _, number = key.rpartition("_") if "_" in key else (key, "", "")
-    wanted = stability.get("chosen") if key == "leiden" else number
-    if wanted in (None, "") or (name or key) != "leiden":
-        return {}
-    for found in stability.get("resolutions", ()):
-        if str(found["resolution"]) == str(wanted) or _number(wanted) == found["resolution"]:
-            return dict(found)
-    return {}
+    resolution = stability.get("chosen") if key == "leiden" else _number(key.removeprefix("leiden_"))
+    rows = [found for found in stability.get("resolutions", ()) if found["resolution"] == resolution]
+    return dict(rows[0]) if rows else {}
 
 
 def differing_clusters(stability: Mapping[str, Any], key: str) -> frozenset[str]:
     """The clusters of a column of obs that differ between the seeds of Leiden; none where it is not known."""
     shares = stability_of(stability, key).get("jaccard") or {}
-    return frozenset(name for name, share in shares.items() if share is not None and share < STABLE)
+    return frozenset(name for name, share in shares.items() if share is not None and share < SURE)
 
 
 def unusual_cells(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -85,8 +80,8 @@ def unusual_cells(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _number(text: Any) -> float | None:
+def _number(text: str) -> float | None:
     try:
         return float(text)
-    except (TypeError, ValueError):
+    except ValueError:
         return None

@@ -1,7 +1,8 @@
-"""The sections of a single-cell report on cells and genes: by sample, filters, doublets, what clusters are made from."""
+"""The sections of a single-cell report on cells and genes: samples, filters, doublets, what clusters are made from."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +20,13 @@ FILTERS = {
     "min_counts": "fewer counts than",
     "max_counts": "more counts than",
     "max_pct_mt": "more mitochondrial counts (%) than",
-    "max_pct_ribo": "more ribosomal counts (%) than",
-    "max_pct_hb": "more haemoglobin counts (%) than",
-    "min_pct_ribo": "fewer ribosomal counts (%) than",
+    "nmads log1p_total_counts": "counts outside",
+    "nmads log1p_n_genes_by_counts": "genes outside",
+    "nmads pct_counts_mt": "mitochondrial counts (%) outside",
 }
 """What a filter of filter_cells removes."""
+
+LOGARITHM = " log1p_"
 
 
 def cells(summary: Summary, pictures: Pictures) -> str:
@@ -44,7 +47,16 @@ def cells(summary: Summary, pictures: Pictures) -> str:
                 points(medians.get("pct_counts_mt")),
             )
         )
-    heads = ("sample", "cells read", "after filters", "in the end", "of those read", "genes", "counts", "mitochondrial")
+    heads = (
+        "sample",
+        "cells read",
+        "after filters",
+        "in the end",
+        "of those read",
+        "genes",
+        "counts",
+        "mitochondrial",
+    )
     return page.section(
         "Cells",
         page.table(heads, rows, range(1, len(heads))),
@@ -57,14 +69,25 @@ def cells(summary: Summary, pictures: Pictures) -> str:
 def filters(summary: Summary) -> str:
     """What each filter removed from each sample."""
     rows = [
-        (name, FILTERS.get(filter_, filter_), _threshold(found["thresholds"].get(filter_)), count(removed))
+        (
+            name,
+            FILTERS.get(filter_, filter_),
+            _limits(filter_, found["thresholds"].get(filter_)),
+            count(removed),
+        )
         for name, found in summary["samples"].items()
         for filter_, removed in found["removed"].items()
     ]
     return page.section(
         "Filters",
         page.table(("sample", "removed are cells with", "threshold", "cells"), rows, (2, 3)),
-        page.text("A cell that fails several filters is counted in each.", "note") if rows else "",
+        page.text(
+            "A cell that fails several filters is counted in each. The two ends of a range are so many median "
+            "absolute deviations (nmads) from the median of the sample.",
+            "note",
+        )
+        if rows
+        else "",
     )
 
 
@@ -84,7 +107,15 @@ def doublets(summary: Summary) -> str:
                     count(scrublet["left"]),
                 )
             )
-    heads = ("sample", "cells looked at", "doublets", "share", "expected", "threshold of the score", "left in")
+    heads = (
+        "sample",
+        "cells looked at",
+        "doublets",
+        "share",
+        "expected",
+        "threshold of the score",
+        "left in",
+    )
     return page.section("Doublets", page.table(heads, rows, range(1, len(heads))))
 
 
@@ -94,16 +125,16 @@ def genes(summary: Summary, pictures: Pictures) -> str:
     if found := summary["highly_variable_genes"]:
         by = ", chosen in each sample" if found["by_sample"] else ""
         flavor = f" (flavor {found['flavor']})" if found["flavor"] else ""
-        rows.append(
-            ("highly variable genes", f"{count(found['genes'])} of {count(found['of'])}{flavor}{by}")
-        )
+        rows.append(("highly variable genes", f"{count(found['genes'])} of {count(found['of'])}{flavor}{by}"))
         if found["first"]:
             rows.append(("the first of them", ", ".join(found["first"])))
     if found := summary["pca"]:
         rows.append(("principal components", f"{found['used']} of {found['components']} are used, with "
                      f"{percent(found['variance_of_used'])} of the variance"))  # fmt: skip
     if found := summary["integration"]:
-        rows.append(("samples brought together by", f"{found['method'].capitalize()}, over {found['batch_key']}"))
+        rows.append(
+            ("samples brought together by", f"{found['method'].capitalize()}, over {found['batch_key']}")
+        )
     elif len(summary["samples"]) > 1:
         rows.append(("samples brought together by", "nothing"))
     if found := summary["neighbors"]:
@@ -115,6 +146,18 @@ def genes(summary: Summary, pictures: Pictures) -> str:
     return page.section(
         "What clusters are made from", page.table(("", ""), rows, style="facts"), page.plots(*drawn)
     )
+
+
+def _limits(name: str, value: Any) -> str:
+    """A threshold, or the two of a filter by deviations, in the scale of what is filtered."""
+    if not isinstance(value, list):
+        return _threshold(value)
+    logarithmic = LOGARITHM in name
+    low, high = (
+        _threshold(max(0.0, math.expm1(limit)) if logarithmic and limit is not None else limit)
+        for limit in value
+    )
+    return f"{low if value[0] is not None else 0} to {high}"
 
 
 def _threshold(value: float | None) -> str:

@@ -101,12 +101,12 @@ PAPERS = (
         "Korsunsky I, Millard N, Fan J, et al. Fast, sensitive and accurate integration of single-cell data with "
         "Harmony. Nature Methods 16, 1289-1296, 2019.",
         "10.1038/s41592-019-0619-0",
-        tasks=frozenset({"harmony", "harmony_integrate"}),
+        tasks=frozenset({"harmony_integrate"}),
     ),
     Citation(
         "UMAP",
-        "McInnes L, Healy J, Saul N, Großberger L. UMAP: uniform manifold approximation and projection. Journal of Open "
-        "Source Software 3, 861, 2018.",
+        "McInnes L, Healy J, Saul N, Großberger L. UMAP: uniform manifold approximation and projection. Journal of "
+        "Open Source Software 3, 861, 2018.",
         "10.21105/joss.00861",
         tasks=frozenset({"umap"}),
     ),

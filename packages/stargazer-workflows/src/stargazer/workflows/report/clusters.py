@@ -91,16 +91,20 @@ def doubt(summary: Summary) -> str:
         if differing
         else ""
     )
+    others = [each for each in summary["resolutions"] if each["resolution"] == summary["recommended"]]
+    stable = [each for each in others if not each["differs"] and not each["differing"]]
     better = (
-        f" The stability table recommends resolution {summary['recommended']}."
-        if summary["recommended"] not in (None, summary["chosen"])
+        f" Resolution {summary['recommended']} is stable."
+        if stable
+        else " No resolution of this run is stable."
+        if all(each["differs"] for each in summary["resolutions"])
         else ""
     )
     alike = f"{'Clusters' if found['differs'] else 'Some clusters'} of this resolution differ between seeds."
     return page.verdict(
         alike,
         f"{which}The adjusted Rand index between {found['seeds']} seeds is {decimal(found['ari_mean'])} in the mean, "
-        f"{decimal(found['ari_min'])} at least (1: the same). This is one way to divide the cells, no finding.{better}",
+        f"{decimal(found['ari_min'])} at least (1: the same). They are one way to divide the cells, no finding.{better}",
         good=False,
     )
 
@@ -111,9 +115,7 @@ def stability(summary: Summary) -> str:
     for found in summary["resolutions"]:
         mean = decimal(found["ari_mean"])
         differing = [f"{name}?" for name in found["differing"]]
-        is_ = [
-            word for word in ("recommended", "chosen") if summary[word] == found["resolution"] is not None
-        ]
+        is_ = [word for word in ("recommended", "chosen") if summary[word] == found["resolution"] is not None]
         rows.append(
             (
                 str(found["resolution"]),

@@ -15,6 +15,9 @@ __all__ = ["cited", "commands", "notes", "picard", "settings", "steps", "tools"]
 BESIDE = 3
 """Rows of metrics up to which each is a column."""
 
+USERS = 12
+"""Tasks that use a tool up to which each is named."""
+
 Steps = Sequence[Mapping[str, Any]]
 
 
@@ -54,7 +57,7 @@ def tools(steps: Steps) -> str:
         for tool in [*step["tools"], *own]:
             tasks = used.setdefault((tool["name"], tool["version"], tool["source"]), {})
             tasks[_short(step["task"])] = None
-    rows = [(*tool, ", ".join(tasks)) for tool, tasks in sorted(used.items())]
+    rows = [(*tool, _users(list(tasks))) for tool, tasks in sorted(used.items())]
     return page.section("Tools", page.table(("tool", "version", "from", "used by"), rows))
 
 
@@ -115,6 +118,13 @@ def _commands(step: Mapping[str, Any]) -> str:
         page.text(f"{step['task']} of {step['distribution']}" + (f", with {tools}" if tools else ""), "note"),
         *parts,
         page.text(f"and {more:,} more: `stargazer why CID` shows each", "note") if more else "",
+    )
+
+
+def _users(tasks: Sequence[str]) -> str:
+    few = USERS // 3
+    return (
+        ", ".join(tasks) if len(tasks) <= USERS else f"{', '.join(tasks[:few])} and {len(tasks) - few} more"
     )
 
 

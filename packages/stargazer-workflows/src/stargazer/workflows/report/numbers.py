@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-__all__ = ["NOTHING", "count", "decimal", "depth", "duration", "percent", "points", "score", "tenths", "whole"]
+__all__ = [
+    "NOTHING",
+    "count",
+    "decimal",
+    "depth",
+    "duration",
+    "percent",
+    "points",
+    "score",
+    "tenths",
+    "whole",
+]
 
 NOTHING = "\N{EN DASH}"
 MINUTE, HOUR = 60, 3600

@@ -6,14 +6,17 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["STYLE", "Unusual", "code", "document", "figure", "folded", "heading", "legend", "listing", "part", "picture",
-           "plots", "section", "table", "text", "tiles", "verdict"]  # fmt: skip
+__all__ = ["STYLE", "Unusual", "code", "document", "figure", "folded", "heading", "legend", "listing", "part",
+           "picture", "plots", "section", "table", "text", "tiles", "verdict"]  # fmt: skip
 
 LONG = 20
 """Rows from which on a table scrolls within the page; on paper it does not."""
 
 PIXELS = 0.64
 """Of the page for one of a picture: pictures have 150 to an inch, a page 96."""
+
+WHOLE = 620
+"""Pixels of the page from which on a picture has a row of its own."""
 
 STYLE = """
 :root {
@@ -118,6 +121,7 @@ figure img {
   max-width: 100%; height: auto; display: block; background: #ffffff; border: 1px solid var(--line);
   border-radius: .5rem; padding: .5rem;
 }
+figure.whole { grid-column: 1 / -1; }
 """
 """The style of pictures, for pages that have some."""
 
@@ -216,7 +220,8 @@ def picture(png: bytes, shows: str, caption: str) -> str:
     width = round(PIXELS * int.from_bytes(png[16:20], "big"))
     data = b64encode(png).decode("ascii")
     return (
-        f'<figure>\n<img src="data:image/png;base64,{data}" width={width} alt="{escape(shows)}">\n'
+        f"<figure{' class=whole' if width > WHOLE else ''}>\n"
+        f'<img src="data:image/png;base64,{data}" width={width} alt="{escape(shows)}">\n'
         f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
     )
 

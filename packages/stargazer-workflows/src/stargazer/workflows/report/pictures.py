@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -13,8 +13,8 @@ __all__ = ["Pictures"]
 UMAP = "umap_"
 
 CAPTIONS = {
-    "violin": "Genes, counts and mitochondrial share of cells by sample. The bar spans the middle half of the cells, the "
-    "dot is the median; dashed lines are thresholds of the filters.",
+    "violin": "Genes, counts and mitochondrial share of cells by sample. The bar spans the middle half of the cells, "
+    "the dot is the median; dashed lines are thresholds of the filters.",
     "knee": "Barcodes by rank: counts of each, the highest first.",
     "highly_variable_genes": "Genes by mean and spread; clusters are made from those in blue.",
     "pca_variance_ratio": "The variance that each principal component has.",
@@ -27,7 +27,7 @@ CAPTIONS = {
 class Pictures:
     """Plots that were not shown yet: of each its `kind`, its `sample` if it is of one, and the `path` of its PNG."""
 
-    left: list[Mapping[str, str]] = attrs.field(converter=list)
+    left: Sequence[Mapping[str, str]]
 
     def of(self, *kinds: str) -> list[str]:
         """The figures of plots of these kinds, in the order of the kinds."""

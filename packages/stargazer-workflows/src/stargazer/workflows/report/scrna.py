@@ -80,11 +80,17 @@ def write_scrna_report(
 def _lead(summary: Mapping[str, Any]) -> str:
     number, found = len(summary["samples"]), summary["clusters"]
     of = f" of {number} samples" if number > 1 else ""
-    together = f", brought together by {summary['integration']['method'].capitalize()}" if summary["integration"] else ""
+    together = (
+        f", brought together by {summary['integration']['method'].capitalize()}"
+        if summary["integration"]
+        else ""
+    )
     if not found["key"]:
         return f"{count(summary['cells'])} cells{of}{together}."
     at = f" at resolution {found['resolution']}" if found.get("resolution") is not None else ""
-    return f"{count(summary['cells'])} cells{of}{together}, in {len(found['by_name'])} clusters by Leiden{at}."
+    return (
+        f"{count(summary['cells'])} cells{of}{together}, in {len(found['by_name'])} clusters by Leiden{at}."
+    )
 
 
 def _headlines(summary: Mapping[str, Any]) -> str:
@@ -102,12 +108,15 @@ def _headlines(summary: Mapping[str, Any]) -> str:
         differing = sum(cluster["differs"] for cluster in found["by_name"].values())
         differ = f"{differing} of them {'differs' if differing == 1 else 'differ'} between seeds"
         shown.append((count(len(found["by_name"])), f"clusters; {differ}" if differing else "clusters"))
-        shown.append((decimal(found.get("ari_mean")), "adjusted Rand index between seeds, mean"))
-    shown += [
-        overview.typical("genes of a cell, median", medians("n_genes_by_counts"), whole),
-        overview.typical("counts of a cell, median", medians("total_counts"), whole),
-        overview.typical("mitochondrial counts, median", medians("pct_counts_mt"), points),
-    ]
+        if found.get("ari_mean") is not None:
+            shown.append((decimal(found["ari_mean"]), "adjusted Rand index between seeds, mean"))
+    for label, metric, form in (
+        ("genes of a cell, median", "n_genes_by_counts", whole),
+        ("counts of a cell, median", "total_counts", whole),
+        ("mitochondrial counts, median", "pct_counts_mt", points),
+    ):
+        if values := medians(metric):
+            shown.append(overview.typical(label, values, form))
     if searched:
         looked = sum(scrublet["cells"] for scrublet in searched)
         found_ = sum(scrublet["doublets"] for scrublet in searched)

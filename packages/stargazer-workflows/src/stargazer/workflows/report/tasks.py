@@ -46,7 +46,7 @@ async def scrna_report(summary: QcReport, plots: list[Plot], steps: list[dict[st
 
     Args:
         summary: of `summarise_cells`.
-        plots: of the `plot_` tasks, each shown once, at its place by its kind, and in this order where there are several.
+        plots: of the `plot_` tasks, each shown once, at its place by its kind; those of one place in this order.
         steps: of the lineage of the summary and the plots, as `lineage_steps` gives them.
     """
     page = workspace() / "report.html"
