@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from stargazer.assets import AnnData, InvalidAssetError, Plot, QcReport, Table
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks import (
+    RankedGenes,
     calculate_qc_metrics,
     concat,
     filter_cells,
@@ -16,20 +19,31 @@ from stargazer.tasks import (
     neighbors,
     normalize_total,
     pca,
+    plot_highly_variable_genes,
+    plot_knee,
+    plot_markers,
+    plot_pca_variance_ratio,
+    plot_qc,
+    plot_umap,
     rank_genes_groups,
     read_10x_h5,
     read_10x_mtx,
     read_h5ad,
     scrublet,
+    summarise_cells,
     umap,
     write_csv,
 )
 from stargazer.workflows.environments import parallel, workflow_env
 from stargazer.workflows.inputs import Matrix, matrix_of
+from stargazer.workflows.report import lineage_steps, scrna_report
 
 __all__ = ["Clustering", "scrna_clustering"]
 
 RESOLUTIONS = (0.3, 0.5, 1.0)
+
+DRAWN = 4
+"""Clusters, the largest, whose first marker gene is drawn on the UMAP."""
 
 
 class Clustering(NamedTuple):
@@ -115,7 +129,7 @@ async def scrna_clustering(
     read = await parallel([_read(matrix, counts, genome) for matrix in found])
     together = read[0] if len(read) == 1 else await concat(read)
     measured = await calculate_qc_metrics(together)
-    cells = await filter_cells(
+    cells = kept = await filter_cells(
         measured, min_genes, max_genes, min_counts, max_counts, max_pct_mt, nmads, min_cells
     )
     if doublets != "none":
@@ -134,8 +148,57 @@ async def scrna_clustering(
         cells, list(resolutions or RESOLUTIONS), resolution, seeds=seeds, random_state=random_state
     )
     ranked = await rank_genes_groups(cells, method=method)
+    settings = {
+        "doublets": doublets,
+        "integrate": "harmony" if batch_key and integrate != "none" else "none",
+        "n_comps": n_comps,
+        "n_neighbors": n_neighbors,
+        "n_pcs": n_pcs,
+        "metric": metric,
+        "min_dist": min_dist,
+        "spread": spread,
+        "resolutions": list(resolutions or RESOLUTIONS),
+        "seeds": seeds,
+        "method": method,
+        "random_state": random_state,
+    }
     table = await write_csv(ranked.cells)
-    return Clustering(ranked.cells, ranked.markers, table, [], ranked.markers, ranked.markers)
+    plots = await _plots(measured, kept, ranked, genes, several=batch_key is not None)
+    summary = await summarise_cells(ranked.cells, settings)
+    report = await scrna_report(summary, plots, await lineage_steps(summary))
+    return Clustering(ranked.cells, ranked.markers, table, plots, summary, report)
+
+
+async def _plots(
+    measured: AnnData, kept: AnnData, ranked: RankedGenes, genes: list[str] | None, *, several: bool
+) -> list[Plot]:
+    """What a biologist looks at, in the order of the steps.
+
+    Args:
+        measured, kept: the cells before and after filtering.
+        genes: to draw on the UMAP; the first markers of the largest clusters by default.
+        several: whether there are several samples.
+    """
+    cells = ranked.cells
+    colours = ["leiden", *(["sample"] if several else [])]
+    colours += first_markers((await ranked.markers.fetch()).path, DRAWN) if genes is None else genes
+    return [
+        await plot_qc(measured, kept),
+        await plot_knee(measured),
+        await plot_highly_variable_genes(cells),
+        await plot_pca_variance_ratio(cells),
+        *[await plot_umap(cells, colour) for colour in colours],
+        await plot_markers(cells),
+    ]
+
+
+def first_markers(table: Path, clusters: int) -> list[str]:
+    """The first marker gene of each of the first clusters, of a table of rank_genes_groups."""
+    with open(table, newline="") as file:
+        first: dict[str, str] = {}
+        for row in csv.DictReader(file):
+            first.setdefault(row["group"], row["names"])
+    return list(dict.fromkeys(list(first.values())[:clusters]))
 
 
 async def _read(matrix: Matrix, counts: str, genome: str | None) -> AnnData:

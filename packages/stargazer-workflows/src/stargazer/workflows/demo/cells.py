@@ -1,4 +1,4 @@
-"""Simulated single cells: two samples of five known types, with doublets and damaged cells, as Cell Ranger writes them."""
+"""Simulated single cells: two samples of five known types, with doublets and damaged cells, in Cell Ranger's format."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def simulate_cells(folder: str, seed: int = 42) -> dict[str, Any]:
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".simulate", dir=os.path.dirname(folder)))
     try:
+        work.chmod(0o755)
         _simulate(work, seed)
         (work / MANIFEST).write_text(json.dumps({"seed": seed}))
         shutil.rmtree(folder, ignore_errors=True)
