@@ -11,7 +11,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ACCENT", "INK", "MOST", "SOFT", "colours", "legend", "name_points", "picture", "slanted", "styled", "write"]
+__all__ = [
+    "ACCENT",
+    "INK",
+    "MOST",
+    "SOFT",
+    "colours",
+    "legend",
+    "name_points",
+    "picture",
+    "slanted",
+    "styled",
+    "write",
+]
 
 DPI = 150
 INK, SOFT, GRID, ACCENT = "#1c2430", "#8a94a3", "#dfe3e9", "#c4452f"
@@ -22,7 +34,7 @@ MOST = 102
 
 @contextmanager
 def picture(target: str, width: float, height: float) -> Iterator[Figure]:
-    """A figure to draw on, which is then written as PNG whatever the user's matplotlibrc says."""
+    """A figure to draw on, of so many inches, which is then written."""
     from matplotlib.figure import Figure
 
     with styled():
@@ -33,6 +45,7 @@ def picture(target: str, width: float, height: float) -> Iterator[Figure]:
 
 @contextmanager
 def styled() -> Iterator[None]:
+    """Draw within it in the style of our pictures, whatever the user's matplotlibrc says."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -57,6 +70,7 @@ def styled() -> Iterator[None]:
 
 
 def write(figure: Figure, target: str) -> None:
+    """Write a figure as PNG, cut to what is drawn."""
     figure.savefig(
         target, format="png", dpi=DPI, facecolor="white", bbox_inches="tight", metadata={"Software": None}
     )
@@ -86,6 +100,7 @@ def slanted(names: Sequence[str]) -> dict[str, Any]:
 
 
 def legend(panel: Axes, names: Sequence[str]) -> None:
+    """Say beside a panel which line is whose, if there are several."""
     if len(names) > 1:
         panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, ncols=1 + len(names) // 20)
 

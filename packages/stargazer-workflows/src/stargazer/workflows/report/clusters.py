@@ -104,7 +104,7 @@ def doubt(summary: Summary) -> str:
     return page.verdict(
         alike,
         f"{which}The adjusted Rand index between {found['seeds']} seeds is {decimal(found['ari_mean'])} in the mean, "
-        f"{decimal(found['ari_min'])} at least (1: the same). They are one way to divide the cells, no finding.{better}",
+        f"{decimal(found['ari_min'])} at least (1: the same). This is one way to divide the cells, no fact.{better}",
         good=False,
     )
 
