@@ -35,19 +35,24 @@ MOST = 102
 @contextmanager
 def picture(target: str, width: float, height: float) -> Iterator[Figure]:
     """A figure to draw on, of so many inches, which is then written."""
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
     with styled():
-        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-        yield figure
-        write(figure, target)
+        figure = plt.figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        try:
+            yield figure
+            write(figure, target)
+        finally:
+            plt.close(figure)
 
 
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw within it in the style of our pictures, whatever the user's matplotlibrc says."""
     import matplotlib
+    import matplotlib.pyplot as plt
 
+    plt.switch_backend("agg")
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({

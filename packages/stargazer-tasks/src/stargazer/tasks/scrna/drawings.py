@@ -211,7 +211,6 @@ def dots(source: str, target: str, n_genes: int) -> None:
     import pandas as pd
     import scanpy as sc
 
-    plt.switch_backend("agg")
     cells = annotation(source)
     ranked = cells.uns.get("rank_genes_groups")
     groupby = ranked and ranked["params"]["groupby"]
@@ -248,9 +247,11 @@ def dots(source: str, target: str, n_genes: int) -> None:
         plot.legend(colorbar_title="mean expression,\nscaled by gene", size_title="% of cells")
         if sum(map(len, markers.values())) > WIDE:
             plot.swap_axes()
-        plot.make_figure()
-        write(plot.fig, target)
-        plt.close(plot.fig)
+        try:
+            plot.make_figure()
+            write(plot.fig, target)
+        finally:
+            plt.close(plot.fig)
 
 
 def _samples(cells: anndata.AnnData, groupby: str) -> Any:
