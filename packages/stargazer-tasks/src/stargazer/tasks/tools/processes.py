@@ -137,7 +137,8 @@ class Process:
         inherited = sys.platform == "linux" and _peak_of(usage) <= self._own_memory
         self.transcript.peak_memory = sampled if inherited and sampled else _peak_of(usage)
         self._reader.join(GRACE)
-        self.transcript.end(status)
+        self.transcript.status = status
+        self.transcript.end()
         if status == 0:
             done.set_result(None)
         else:

@@ -86,12 +86,11 @@ class Transcript:
         if len(self._line) > CHUNK:
             self._flush()
 
-    def end(self, status: int) -> None:
-        """Say in the log how it ended, and close it."""
-        self.status = status
+    def end(self) -> None:
+        """Say in the log how it ended, by its status, and close it."""
         self._flush()
         seconds = time.monotonic() - self._started
-        self._write(f"{outcome(status) if status else 'done'} in {seconds:.1f} s\n".encode())
+        self._write(f"{outcome(self.status) if self.status else 'done'} in {seconds:.1f} s\n".encode())
         self.close()
 
     def close(self) -> None:
