@@ -321,7 +321,12 @@ def test_waiting_for_another_can_be_cancelled_and_the_other_goes_on(tmp_path: Pa
 def test_cancelled_while_it_registers_it_is_registered_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log, hashing, released, hash_file = tmp_path / "log", threading.Event(), threading.Event(), files.hash_file
+    log, hashing, released, hash_file = (
+        tmp_path / "log",
+        threading.Event(),
+        threading.Event(),
+        files.hash_file,
+    )
 
     def held(*what: Any) -> str:
         hashing.set()

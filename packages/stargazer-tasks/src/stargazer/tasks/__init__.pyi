@@ -80,8 +80,17 @@ from .regions import bed_rows
 from .scrna.clusters import leiden, neighbors, umap
 from .scrna.markers import RankedGenes, rank_genes_groups, write_csv
 from .scrna.matrices import concat, read_10x_h5, read_10x_mtx, read_h5ad
+from .scrna.plots import (
+    plot_highly_variable_genes,
+    plot_knee,
+    plot_markers,
+    plot_pca_variance_ratio,
+    plot_qc,
+    plot_umap,
+)
 from .scrna.preprocess import harmony_integrate, highly_variable_genes, normalize_total, pca
 from .scrna.quality import calculate_qc_metrics, filter_cells, scrublet
+from .scrna.summary import summarise_cells
 from .tools import (
     Library,
     Maven,
@@ -186,6 +195,12 @@ __all__ = [
     "parallel",
     "pca",
     "picard",
+    "plot_highly_variable_genes",
+    "plot_knee",
+    "plot_markers",
+    "plot_pca_variance_ratio",
+    "plot_qc",
+    "plot_umap",
     "quiet_htslib",
     "rank_genes_groups",
     "read_10x_h5",
@@ -207,6 +222,7 @@ __all__ = [
     "split_contigs",
     "split_intervals",
     "split_libraries",
+    "summarise_cells",
     "summarise_germline",
     "umap",
     "validate_sam",

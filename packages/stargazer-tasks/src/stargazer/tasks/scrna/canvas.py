@@ -11,7 +11,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["ACCENT", "INK", "MOST", "SOFT", "colours", "legend", "name_points", "picture", "slanted", "styled", "write"]
+__all__ = [
+    "ACCENT",
+    "INK",
+    "MOST",
+    "SOFT",
+    "colours",
+    "legend",
+    "name_points",
+    "picture",
+    "slanted",
+    "styled",
+    "write",
+]
 
 DPI = 150
 INK, SOFT, GRID, ACCENT = "#1c2430", "#8a94a3", "#dfe3e9", "#c4452f"
