@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def test_each_task_gives_the_same_picture_here_in_a_child_and_by_flyte(
         assert (plot.kind, plot.sample, plot.anndata_cid) == (kind, "s", cells.cid)
         png = bench.path(plot).read_bytes()
         assert png[:8] == b"\x89PNG\r\n\x1a\n"
-        assert b"tEXt" not in png and b"tIME" not in png  # no date, no version
+        assert {b"tEXt", b"tIME"} & set(re.findall(b"t[A-Z]{2}[A-Za-z]", png)) == set()  # no date, no version
         assert draw(drawing, **given) == png
         assert plot.cid in str(bench.run(by_flyte))
 

@@ -1,4 +1,4 @@
-"""The HTML report of single cells: self-contained, escaped, reproducible; clusters that differ never look like facts."""
+"""The HTML report of single cells: self-contained, escaped, reproducible; clusters that differ are doubted throughout."""
 
 from __future__ import annotations
 

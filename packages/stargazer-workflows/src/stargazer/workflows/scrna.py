@@ -181,7 +181,11 @@ async def _plots(
     """
     cells = ranked.cells
     colours = ["leiden", *(["sample"] if several else [])]
-    colours += first_markers((await ranked.markers.fetch()).path, DRAWN) if genes is None else genes
+    if genes is None:
+        table = (await ranked.markers.fetch()).path
+        assert table is not None
+        genes = first_markers(table, DRAWN)
+    colours += genes
     return [
         await plot_qc(measured, kept),
         await plot_knee(measured),

@@ -14,11 +14,12 @@ import numpy as np
 from stargazer.workflows.demo.draws import Array, Draws
 from stargazer.workflows.demo.simulate import MANIFEST
 
-__all__ = ["CELL_SAMPLES", "DAMAGED", "DOUBLET", "simulate_cells"]
+__all__ = ["CELL_SAMPLES", "DAMAGED", "DOUBLET", "SEED", "simulate_cells"]
 
 CELL_SAMPLES = ("demo-cells-1", "demo-cells-2")
 TYPES = ("A", "B", "C", "D", "E")
 TYPE_SHARES = (0.35, 0.25, 0.2, 0.12, 0.08)
+SEED = 42
 DOUBLET, DAMAGED = "doublet", "damaged"
 DOUBLET_SHARE, DAMAGED_SHARE = 0.04, 0.04
 GENES, CELLS = 1_200, 900
@@ -31,7 +32,7 @@ MITOCHONDRIAL = ("ATP6", "ATP8", "CO1", "CO2", "CO3", "CYB", "ND1", "ND2", "ND3"
 MITOCHONDRIAL_SHARE, DAMAGED_MITOCHONDRIAL_SHARE = 0.04, 0.35
 
 
-def simulate_cells(folder: str, seed: int = 42) -> dict[str, Any]:
+def simulate_cells(folder: str, seed: int = SEED) -> dict[str, Any]:
     """Simulate the cells of two samples into `folder`, which does not exist yet, or is complete.
 
     A type has marker genes of its own; the second sample has a batch effect on every gene. A doublet has the molecules
