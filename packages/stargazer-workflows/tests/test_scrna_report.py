@@ -1,4 +1,4 @@
-"""The HTML report of single cells: self-contained, escaped, reproducible; clusters that differ are doubted throughout."""
+"""The HTML report of single cells: self-contained, escaped, reproducible; clusters that differ are always doubted."""
 
 from __future__ import annotations
 
