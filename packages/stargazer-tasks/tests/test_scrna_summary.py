@@ -216,6 +216,7 @@ def test_what_is_unusual_is_named_with_what_it_may_mean(summarise: Any) -> None:
 def test_usual_cells_are_not_unusual() -> None:
     sample = {"cells": 3000, "cells_before": 3500, "doublets": {"share": 0.05},
               "medians": {"n_genes_by_counts": 1800.0, "pct_counts_mt": 4.0}}  # fmt: skip
+    sample["doublets"] |= {"threshold": 0.2, "cells": 3300, "expected_doublet_rate": 0.05}
     cluster = {"cells": 100, "jaccard": 0.9, "share_of_samples": {"a": 0.5, "b": 0.5}}
     summary = {
         "samples": {"a": sample, "b": sample},
@@ -223,6 +224,13 @@ def test_usual_cells_are_not_unusual() -> None:
     }
 
     assert unusual_cells(summary) == []
+    for share, usual in (
+        (0.001, {"bound": "at least", "value": 0.005}),
+        (0.3, {"bound": "at most", "value": 0.25}),
+    ):
+        sample["doublets"]["share"] = share
+        found = unusual_cells({**summary, "samples": {"a": sample}})
+        assert [(item["figure"], item["usual"]) for item in found] == [("doublets.share", usual)]
 
 
 @pytest.mark.timeout(300)

@@ -265,6 +265,22 @@ def test_clusters_that_all_seeds_find_are_not_doubted(write: Any) -> None:
     assert "1?" not in page.text
 
 
+def test_a_filter_of_genes_that_are_not_there_is_not_shown(write: Any) -> None:
+    idle = sample(removed={"nmads pct_counts_mt": 0}, thresholds={"nmads pct_counts_mt": [None, 0.0]})
+
+    assert "mitochondrial counts (%) outside" in write(summary(samples={"pbmc": idle}))
+    assert "mitochondrial counts (%) outside" not in write(
+        summary(samples={"pbmc": idle}, mitochondrial_genes=0)
+    )
+
+
+def test_where_each_cluster_is_found_again_with_other_cells_it_is_said(write: Any) -> None:
+    page = parsed(write(summary(clusters={**STABLE, "ari_mean": 0.89, "ari_min": 0.84, "differs": True})))
+
+    assert "Clusters of this resolution differ between seeds." in page.text
+    assert "Each cluster is found again, but not with quite the same cells." in page.text
+
+
 def test_where_no_resolution_is_stable_none_is_praised(write: Any) -> None:
     page = parsed(write(summary(resolutions=summary()["resolutions"][:1], recommended=0.5)))
 
