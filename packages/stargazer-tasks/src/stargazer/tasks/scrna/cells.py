@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,9 +44,20 @@ def save(cells: anndata.AnnData, path: str) -> dict[str, Any]:
     Returns:
         `n_obs` (cells), `n_vars` (genes) and the names of the `layers`.
     """
+    cells.uns = _sorted(cells.uns)  # what is read back is in this order, and the bytes follow it
+    for part in (cells.obsm, cells.varm, cells.obsp, cells.varp, cells.layers):
+        for name in sorted(part):
+            part[name] = part.pop(name)
     cells.write_h5ad(path)
     _kept[:] = [(_identity(path), cells)]
     return {"n_obs": cells.n_obs, "n_vars": cells.n_vars, "layers": sorted(cells.layers)}
+
+
+def _sorted(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _sorted(value) if isinstance(value, Mapping) else value
+        for name, value in sorted(content.items())
+    }
 
 
 def annotated(cells: AnnData, path: Path, fields: dict[str, Any], *, stage: str) -> AnnData:

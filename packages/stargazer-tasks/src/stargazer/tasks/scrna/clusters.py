@@ -64,13 +64,15 @@ def _neighbors(
     require(cells, "obsm", ["X_pca"], "run pca first")
     if cells.n_obs < 3:
         raise InvalidAssetError(f"{cells.n_obs} cells have no graph of neighbours: filter less")
+    transformer = "sklearn" if cells.n_obs <= MOST_EXACT else None
+    note_down(cells, "neighbors", {"exact": transformer is not None, "transformer": transformer})
     representation = "X_pca_harmony" if "X_pca_harmony" in cells.obsm else "X_pca"
     sc.pp.neighbors(
         cells,
         min(n_neighbors, cells.n_obs - 1),
         n_pcs=min(n_pcs, cells.obsm[representation].shape[1]) if n_pcs else None,
         use_rep=representation,
-        transformer="sklearn" if cells.n_obs <= MOST_EXACT else None,
+        transformer=transformer,
         metric=metric,
         random_state=random_state,
     )
@@ -187,6 +189,7 @@ def _leiden(
     chosen = recommended if resolution is None else resolution
     cells.obs["leiden"] = cells.obs[f"leiden_{chosen:g}"].copy()
     cells.uns.pop("_leiden", None)
+    note_down(cells, "leiden", {"flavor": "igraph"})
     note_down(cells, "stability", {"resolutions": found, "recommended": recommended, "chosen": chosen})
     return save(cells, target)
 

@@ -62,6 +62,8 @@ def _rank_genes_groups(
     check_memory("markers", source)
     cells = load(source)
     require(cells, "obs", [groupby], "give another groupby")
+    if cells.obs[groupby].dtype != "category":
+        cells.obs[groupby] = cells.obs[groupby].astype(str).astype("category")
     sizes = cells.obs[groupby].value_counts()
     several = sorted(
         str(name) for name, size in sizes.items() if size > 1

@@ -15,8 +15,7 @@ KEY = "stargazer"
 
 def note_down(cells: anndata.AnnData, step: str, what: Any) -> None:
     """Note what a step did, as JSON: HDF5 keeps no lists of tables."""
-    notes = {**cells.uns.get(KEY, {}), step: json.dumps(what, sort_keys=True)}
-    cells.uns[KEY] = dict(sorted(notes.items()))
+    cells.uns[KEY] = {**cells.uns.get(KEY, {}), step: json.dumps(what, sort_keys=True)}
 
 
 def noted(cells: anndata.AnnData, step: str) -> Any:

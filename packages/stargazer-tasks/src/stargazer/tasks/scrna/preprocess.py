@@ -9,6 +9,7 @@ from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.scrna.cells import COUNTS, annotated, load, require, save
 from stargazer.tasks.scrna.memory import check_memory
+from stargazer.tasks.scrna.notes import note_down
 from stargazer.tasks.tools import compute
 
 __all__ = ["harmony_integrate", "highly_variable_genes", "normalize_total", "pca"]
@@ -141,6 +142,7 @@ def _pca(source: str, target: str, n_comps: int, svd_solver: str, random_state: 
         random_state=random_state,
         mask_var="highly_variable",
     )
+    note_down(cells, "pca", {"svd_solver": svd_solver})
     return save(cells, target)
 
 
@@ -176,5 +178,6 @@ def _harmony_integrate(source: str, target: str, key: str, random_state: int) ->
         raise InvalidAssetError(f"{key!r} has {batches} batch only: there is nothing to integrate")
     components = cells.obsm["X_pca"].astype(np.float64)
     moved = harmonypy.run_harmony(components, cells.obs, key, random_state=random_state, verbose=False).Z_corr
+    note_down(cells, "harmony", {"batch_key": key})
     cells.obsm["X_pca_harmony"] = np.ascontiguousarray(moved, np.float32)
     return save(cells, target)

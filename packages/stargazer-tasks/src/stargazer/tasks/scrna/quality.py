@@ -272,6 +272,7 @@ def _scrublet(source: str, target: str, remove: bool, **options: Any) -> dict[st
             "doublets": int(cells.obs.loc[members, "predicted_doublet"].sum()),
             "threshold": float(found["threshold"]) if "threshold" in found else None,
             "expected_doublet_rate": options["expected_doublet_rate"],
+            "use_approx_neighbors": options["use_approx_neighbors"],
         }
     if remove:
         cells = cells[~cells.obs["predicted_doublet"].to_numpy(bool)].copy()
