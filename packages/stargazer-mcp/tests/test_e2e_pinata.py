@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from .command import GERMLINE, simulate
+
 EMULATOR = Path(__file__).parents[2] / "stargazer-storage" / "tests"
 pytestmark = pytest.mark.skipif(
     not (EMULATOR / "pinata_emulator.py").exists(),
@@ -286,10 +288,13 @@ def test_ctrl_c_ends_a_transfer_that_stalls(here, there, pinata, verb):
 @pytest.mark.slow
 def test_pinata_killed_in_the_middle_of_a_workflow(here, there, pinata):
     """It ends well, says what is missing, push completes it, and another machine finds the results."""
-    process = here.start("demo", "--json")
-    while not (here.folder / "home" / "local" / "objects").exists() or len(pinata.files) < 4:
+    simulate(here.folder)
+    here.run("add", "tiny.fa", "S_R1.fq.gz", "S_R2.fq.gz", "build=tiny", "sample=S", "lane=L1")
+    before = len(pinata.files)
+    process = here.start(*GERMLINE, "--json")
+    while len(pinata.files) < before + 2:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+        time.sleep(0.01)
     pinata.kill()
     out, said = here.end(process)
     results = json.loads(out)["results"]

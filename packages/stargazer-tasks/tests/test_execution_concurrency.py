@@ -224,13 +224,13 @@ def test_many_workflows_share_one_slot(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("STARGAZER_CORES", "1")
     log = tmp_path / "log"
 
-    async def hundred() -> list[list[QcReport]]:
-        groups = [[f"{group} {n}" for n in range(10)] for group in range(10)]
+    async def fifty() -> list[list[QcReport]]:
+        groups = [[f"{group} {n}" for n in range(5)] for group in range(10)]
         return await asyncio.gather(*(nested(texts, str(log)) for texts in groups))
 
-    made = asyncio.run(asyncio.wait_for(hundred(), 240))
-    assert starts(log) == 100
-    assert len({one.cid for group in made for one in group}) == 100
+    made = asyncio.run(asyncio.wait_for(fifty(), 240))
+    assert starts(log) == 50
+    assert len({one.cid for group in made for one in group}) == 50
     assert list(store().objects.work.iterdir()) == []
 
 
@@ -321,7 +321,12 @@ def test_waiting_for_another_can_be_cancelled_and_the_other_goes_on(tmp_path: Pa
 def test_cancelled_while_it_registers_it_is_registered_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log, hashing, released, hash_file = tmp_path / "log", threading.Event(), threading.Event(), files.hash_file
+    log, hashing, released, hash_file = (
+        tmp_path / "log",
+        threading.Event(),
+        threading.Event(),
+        files.hash_file,
+    )
 
     def held(*what: Any) -> str:
         hashing.set()

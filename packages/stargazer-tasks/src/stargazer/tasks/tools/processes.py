@@ -29,6 +29,7 @@ __all__ = ["GRACE", "Process", "Stage", "kill_all", "outcome"]
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 _TAIL = 16_384  # bytes kept of what a process says
 _LONGEST_LINE = 65_536  # bytes
+_ROUGHLY = 4 << 20  # bytes, by which two counts of the same pages may differ
 
 
 @frozen
@@ -92,12 +93,13 @@ class Process:
         self._log = open(session.log, "ab", buffering=0)  # noqa: SIM115 - closed by _watch
         self._write(f"$ {stage.shown}\n".encode("utf-8", "backslashreplace"))
         self._started = time.monotonic()
-        self._own_memory = _peak_of(resource.getrusage(resource.RUSAGE_SELF))
         try:
             self._popen = self._open(session, stdin, stdout)
         except ToolError:
             self._log.close()
             raise
+        # only now, for what it took of us was less; and Linux counts pages roughly
+        self._own_memory = _peak_of(resource.getrusage(resource.RUSAGE_SELF)) + _ROUGHLY
         _alive.add(self)
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
         done.set_running_or_notify_cancel()
