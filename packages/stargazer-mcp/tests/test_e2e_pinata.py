@@ -134,12 +134,13 @@ def test_pulled_once_it_needs_no_service(here, there, pinata):
     there.run("pull", "build=GRCh38")
     pinata.kill()
 
-    (found,) = there.json("query", "build=GRCh38")
-    (copy,) = there.json("get", "build=GRCh38")
+    words = [("query", "build=GRCh38"), ("get", "build=GRCh38"), ("why", record["cid"])]
+    processes = [there.start(*each, "--json") for each in words]  # each waits for the service for a while
+    (found,), (copy,), lineage = [json.loads(there.end(process)[0]) for process in processes]
 
     assert found["id"] == record["id"]
     assert (there.folder / copy["path"]).read_text() == FASTA
-    assert there.json("why", record["cid"])
+    assert lineage
 
 
 def test_nothing_is_published_without_a_word(here, pinata):
@@ -200,14 +201,17 @@ def test_every_verb_works_while_the_service_is_down_and_says_what_is_missing(her
     _, said = here.run("add", "b.fa", "build=b")
     assert "not on Pinata yet" in said
     assert "stargazer push" in said
-    assert {record["keyvalues"]["build"] for record in here.json("query")} == {"a", "b"}
-    assert len(here.json("get", "build=b")) == 1
-    here.run("why", "build=b")
+    reading = [("query", "--json"), ("get", "build=b", "--json"), ("why", "build=b")]
+    processes = [here.start(*words) for words in reading]  # each waits for the service for a while
+    known, got, _ = [here.end(process)[0] for process in processes]
+    assert {record["keyvalues"]["build"] for record in json.loads(known)} == {"a", "b"}
+    assert len(json.loads(got)) == 1
+    pulling = there.start("pull", "--all")
     _, said = here.run("rm", first["cid"])
     assert "not on Pinata yet" in said
     out, _ = here.run("push", status=1)
     assert "not on Pinata yet" in out
-    _, said = there.run("pull", "--all", status=1)
+    _, said = there.end(pulling, status=1)
     assert said
 
     pinata.start()
