@@ -1,0 +1,138 @@
+"""How much memory a step on cells takes, estimated from the structure of its files before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from stargazer.assets import ConfigurationError, FormatError
+from stargazer.assets.formats import opened
+from stargazer.storage import Settings
+from stargazer.tasks.checks.matrices import DAMAGED, matrix_head, tenx_folder, tenx_genomes
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["NEEDS", "Need", "Sizes", "check_memory", "estimate", "sizes_of"]
+
+LIBRARIES = 460_000_000
+"""Bytes of a process that has imported scanpy and done nothing yet: measured, as all that follows."""
+
+
+class Need(NamedTuple):
+    """What a step takes at its peak beside libraries and the cells that it loads, in bytes: for each value that is
+    stored of X, for each cell, and at all."""
+
+    value: float
+    cell: float
+    fixed: float
+
+
+NEEDS = {
+    "reading": Need(28, 1_000, 0),
+    "qc": Need(24, 1_000, 0),
+    "filter": Need(16, 1_000, 0),
+    "doublets": Need(40, 100_000, 0),
+    "normalise": Need(16, 1_000, 0),
+    "hvg": Need(16, 1_000, 0),
+    "pca": Need(16, 1_000, 0),
+    "neighbours": Need(0, 20_000, 0),
+    "umap": Need(0, 20_000, 0),
+    "leiden": Need(0, 20_000, 0),
+    "markers": Need(16, 1_000, 0),
+    "concat": Need(16, 1_000, 0),
+}
+
+DENSE = 0.1  # of the values of a dense matrix, that are taken to be other than 0
+TEXT = 80  # bytes of a text in a table, as Python has it
+
+
+class Sizes(NamedTuple):
+    """Of cells in files: cells, genes, values that are stored of X, and bytes of all that is loaded with them."""
+
+    n_obs: int
+    n_vars: int
+    values: int
+    loaded: int
+
+
+def check_memory(step: str, *sources: str, available: int | None = None) -> None:
+    """Refuse a step that would take more memory than there is, before it has begun.
+
+    A file that cannot be read is not judged: the step says better what is wrong with it.
+
+    Args:
+        step: one of NEEDS.
+        sources: paths of the h5ad of the step, of each where it takes several; or of Cell Ranger's files.
+        available: bytes; what tasks on this machine may take by default (STARGAZER_MEMORY, or nine tenths of the
+            machine's, or of the container's).
+
+    Raises:
+        ConfigurationError: with the estimate, what is available, and what to do.
+    """
+    try:
+        found = [sizes_of(Path(source)) for source in sources]
+    except (FormatError, EOFError, *DAMAGED):
+        return
+    available = Settings.load().memory if available is None else available
+    needed = sum(loaded.loaded for loaded in found) + estimate(step, found)
+    if needed > available:
+        cells, values = sum(each.n_obs for each in found), sum(each.values for each in found)
+        raise ConfigurationError(
+            f"{step} of {cells:,} cells by {max(each.n_vars for each in found):,} genes ({values:,} values) takes "
+            f"about {_size(needed)} of memory, and {_size(available)} are available. Instead:\n"
+            "  - fewer cells at a time: sample by sample, filtered before they are put together, or a part of them\n"
+            f"  - a machine with {_size(needed * 10 / 9)} or more, or more of this one's (STARGAZER_MEMORY=SIZE)\n"
+            "  - a cluster: `stargazer config` says how tasks run there (STARGAZER_MODE=cloud)"
+        )
+
+
+def estimate(step: str, sizes: list[Sizes]) -> int:
+    """Bytes of memory that a process takes at the peak of a step, without the cells that it loads."""
+    need = NEEDS[step]
+    values, cells = sum(each.values for each in sizes), sum(each.n_obs for each in sizes)
+    return int(LIBRARIES + need.value * values + need.cell * cells + need.fixed)
+
+
+def sizes_of(path: Path) -> Sizes:
+    """Sizes of an h5ad, of Cell Ranger's HDF5, or of its folder, from their structure alone.
+
+    Raises:
+        FormatError: it is none of these, or damaged.
+    """
+    if path.is_dir():
+        with opened(tenx_folder(path)[0]) as file:
+            n_vars, n_obs, values = matrix_head(file, "matrix.mtx")
+        return Sizes(n_obs, n_vars, values, 0)
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if "obs" not in file:
+            group = file[(tenx_genomes(path) or ["matrix"])[0]]
+            n_vars, n_obs = (int(size) for size in group["shape"][()])
+            return Sizes(n_obs, n_vars, int(group["data"].shape[0]), 0)
+        loaded: list[int] = []
+        file.visititems(lambda _, item: loaded.append(_bytes(item)) if hasattr(item, "dtype") else None)
+        places = ["X", "raw/X", *(f"layers/{name}" for name in file.get("layers", ()))]
+        if not (found := [name for name in places if name in file]):
+            raise FormatError(f"{path.name!r} holds no matrix")
+        matrix = file[found[0]]
+        n_obs, n_vars = _shape(matrix)
+        is_sparse = hasattr(matrix, "keys")
+        values = int(matrix["data"].shape[0] if is_sparse else DENSE * n_obs * n_vars)
+        return Sizes(n_obs, n_vars, values, sum(loaded))
+
+
+def _shape(matrix: h5py.Group | h5py.Dataset) -> tuple[int, int]:
+    shape = matrix.attrs["shape"] if hasattr(matrix, "keys") else matrix.shape
+    n_obs, n_vars = (int(size) for size in shape)
+    return n_obs, n_vars
+
+
+def _bytes(dataset: h5py.Dataset) -> int:
+    """Of an array when it is loaded."""
+    return int(dataset.size * (TEXT if dataset.dtype.kind == "O" else dataset.dtype.itemsize))
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
