@@ -162,6 +162,7 @@ def campaign(folder: Path, points: int, seed: int, operation: str, *, service: b
                 pinata.restart()
             else:
                 outcome.stopped += status == -signal.SIGKILL
+                pinata.end_uploads()  # what the dead had sent is filed before anybody looks
             complete = _pulled if operation == "pull" else _pushed
             judge(open_machine(root, address_of(pinata)), outcome, where)
             complete(root, pinata, outcome, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import random
@@ -545,7 +546,11 @@ def _open_files(process: subprocess.Popen[str]) -> str:
     folder = Path(f"/proc/{process.pid}/fd")
     if not folder.exists():
         pytest.skip("no /proc here: cannot see who waits")
-    return " ".join(os.readlink(path) for path in folder.iterdir() if path.is_symlink())
+    found = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since the folder was read
+            found.append(os.readlink(path))
+    return " ".join(found)
 
 
 def test_threads_bring_it_once(hosts: Hosts, store: Objects, tmp_path: Path) -> None:

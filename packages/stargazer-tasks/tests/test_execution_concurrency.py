@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 from stargazer.assets.catalogue import QcReport
-from stargazer.storage import Settings, Store, get_client
+from stargazer.storage import Settings, Store, files, get_client
 from stargazer.tasks.execution import AssetEnvironment, WorkflowEnvironment, workspace
 from stargazer.tasks.execution._workspace import open_workspace, sweep
 from stargazer.tasks.execution.slots import Slots
@@ -319,37 +318,38 @@ def test_waiting_for_another_can_be_cancelled_and_the_other_goes_on(tmp_path: Pa
     assert starts(log) == 1
 
 
-@env.task
-async def large(log: str) -> QcReport:
-    """A sparse file that takes a while to hash."""
-    with open(log, "a") as lines:
-        lines.write("large\n")
-    path = workspace() / "large"
-    path.touch()
-    os.truncate(path, 256 << 20)
-    return QcReport(path=path, kind="large")
+def test_cancelled_while_it_registers_it_is_registered_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, hashing, released, hash_file = (
+        tmp_path / "log",
+        threading.Event(),
+        threading.Event(),
+        files.hash_file,
+    )
 
+    def held(*what: Any) -> str:
+        hashing.set()
+        released.wait(60)
+        return hash_file(*what)
 
-def test_cancelled_while_it_registers_it_is_registered_whole(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-
-    def being_hashed() -> bool:
-        return any(not path.stat().st_mode & stat.S_IWUSR for path in store().objects.work.glob("*/large"))
+    monkeypatch.setattr(files, "hash_file", held)
 
     async def run() -> None:
-        running = asyncio.create_task(large(str(log)))
-        while not being_hashed():
+        running = asyncio.create_task(slow("same", 0.0, str(log)))
+        while not hashing.is_set():
             await asyncio.sleep(0.001)
         for _ in range(3):
             running.cancel()
             await asyncio.sleep(0.005)
         assert not running.done()
+        released.set()
         with pytest.raises(asyncio.CancelledError):
             await running
         assert list(store().objects.work.iterdir()) == []
 
     asyncio.run(run())
-    asyncio.run(large(str(log)))
+    asyncio.run(slow("same", 0.0, str(log)))
     assert starts(log) == 1
 
 

@@ -456,7 +456,7 @@ def test_a_cancelled_call_ends_at_once_and_the_next_goes_on(mirror: Mirror, tool
         began = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # of more than six that the largest jar takes
 
     asyncio.run(main())
     mirror.slow = 0.0

@@ -47,6 +47,7 @@ from stargazer.tasks.execution.registry import TASKS
 from stargazer.tasks.germline import gatk_variants, genotypes, picard, recalibration
 from stargazer.workflows import germline
 from stargazer.workflows.best_practices import HARD_FILTERS
+from stargazer.workflows.demo import simulate
 from stargazer.workflows.demo.run import prepare
 from stargazer.workflows.demo.workflow import demo_trio
 from stargazer.workflows.germline import germline_short_variant_discovery
@@ -110,12 +111,21 @@ def unsorted(genome: Any, folder: Path, run_by_hand: Callable[..., bytes], sampl
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # a minute on an idle machine
+@pytest.mark.timeout(900)
 @pytest.mark.debian("bwa")
+@pytest.mark.parametrize(
+    "shrink",
+    [
+        pytest.param(7, id="a seventh of the demo"),
+        pytest.param(1, id="the demo", marks=pytest.mark.long),  # a minute on an idle machine
+    ],
+)
 def test_every_task_gives_the_same_files_on_an_empty_machine(
-    genome: Any, run_by_hand: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shrink: int, genome: Any, run_by_hand: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The demo, and what it does not do: bwa of PATH, chosen contigs, an alignment from elsewhere."""
+    monkeypatch.setattr(simulate, "TRIO_LENGTH", simulate.TRIO_LENGTH // shrink)
+    monkeypatch.setattr(germline, "READS_A_PIECE", germline.READS_A_PIECE // shrink)  # as many pieces
     mine = in_store(tmp_path / "mine", monkeypatch)
     prepare()
     add(mine, genome.write_reference(tmp_path / "small.fa"), Reference(build="small"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["LEFT_OUT", "unusual_calls", "unusual_reads"]
+__all__ = ["LEFT_OUT", "Usual", "unusual_calls", "unusual_reads"]
 
 LEFT_OUT = 0.2
 """Of the reads of a sample: what is not properly paired in a usual library is less."""
@@ -24,7 +24,7 @@ DEEP = 20
 
 
 @attrs.frozen
-class _Usual:
+class Usual:
     """What a figure usually is, and what it may mean if it is not."""
 
     figure: str
@@ -45,40 +45,38 @@ class _Usual:
             yield {**of, "figure": self.figure, "value": value, "usual": usual, "means": self.means}
 
 
-ANY_READS = _Usual("reads", 1, None, "an empty file of reads")
+ANY_READS = Usual("reads", 1, None, "an empty file of reads")
 READS = (
-    _Usual("mapped", 0.9, None, "contamination, adapters, or another reference than that of the species"),
-    _Usual("left_out", None, LEFT_OUT, "the two files of reads do not belong together, or failed reads"),
-    _Usual("mean_base_quality", 25, None, "a poor sequencing run"),
-    _Usual("mismatch_rate", None, 0.015, "poor base qualities, contamination, or a distant reference"),
+    Usual("mapped", 0.9, None, "contamination, adapters, or another reference than that of the species"),
+    Usual("left_out", None, LEFT_OUT, "the two files of reads do not belong together, or failed reads"),
+    Usual("mean_base_quality", 25, None, "a poor sequencing run"),
+    Usual("mismatch_rate", None, 0.015, "poor base qualities, contamination, or a distant reference"),
 )
-DUPLICATES = _Usual("duplicates", None, 0.3, "little DNA, or more sequencing than the library has molecules")
-DEPTH = _Usual("coverage.mean", 10, None, "many heterozygous variants are missed")
-EVENNESS = _Usual(
+DUPLICATES = Usual("duplicates", None, 0.3, "little DNA, or more sequencing than the library has molecules")
+DEPTH = Usual("coverage.mean", 10, None, "many heterozygous variants are missed")
+EVENNESS = Usual(
     "coverage.at_least.10", 0.9, None, "uneven coverage; if these are targeted reads, give intervals="
 )
-ANY_CALLS = _Usual(
+ANY_CALLS = Usual(
     "variants.pass.records",
     1,
     None,
     "too few reads, other intervals than meant, or samples like the reference",
 )
-TS_TV = _Usual(
+TS_TV = Usual(
     "variants.pass.ts_tv",
     1.8,
     3.5,
     "false calls (at random it is 0.5), or no human genome (2.0 to 2.1, of exons about 3)",
 )
-HET_HOM = _Usual(
+HET_HOM = Usual(
     "calls_that_pass.het_hom",
     0.8,
     3.0,
     "lost alleles or related parents, where it is low; contamination, where it is high",
 )
-FILTERED = _Usual("variants.filtered", None, 0.3, "low coverage, or poor reads")
-MISSING = _Usual(
-    "calls_that_pass.missing", None, 0.1, "low coverage: no genotype could be told at many calls"
-)
+FILTERED = Usual("variants.filtered", None, 0.3, "low coverage, or poor reads")
+MISSING = Usual("calls_that_pass.missing", None, 0.1, "low coverage: no genotype could be told at many calls")
 
 
 def unusual_reads(
@@ -91,7 +89,7 @@ def unusual_reads(
         `value`; what is `usual`, a `bound` ("at least" or "at most") and a `value`; and what it may mean (`means`).
     """
     means = [found["coverage"]["mean"] for found in samples.values()]
-    alike = _Usual("coverage.mean", round(median(means) / 2, 1) if len(means) > 2 else None, None,
+    alike = Usual("coverage.mean", round(median(means) / 2, 1) if len(means) > 2 else None, None,
                    "less than half of what the samples of this run have in the middle")  # fmt: skip
     found: list[dict[str, Any]] = []
     for name, figures in samples.items():
@@ -140,5 +138,5 @@ def _of_reads(figures: Mapping[str, Any], **of: str) -> Iterator[dict[str, Any]]
     for usual in READS:
         yield from usual.judged(figures[usual.figure], **of)
     length = figures["mean_read_length"]
-    inserts = _Usual("insert_size_median", length, None, "reads run into adapters, which were not trimmed")
+    inserts = Usual("insert_size_median", length, None, "reads run into adapters, which were not trimmed")
     yield from inserts.judged(figures["insert_size_median"], **of)

@@ -5,9 +5,11 @@ from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
+from .scrna import Clustering, scrna_clustering
 
 __all__ = [
     "Asked",
+    "Clustering",
     "Entry",
     "GermlineCalls",
     "PreparedReference",
@@ -30,6 +32,7 @@ __all__ = [
     "run",
     "same_lane",
     "sample_arguments",
+    "scrna_clustering",
     "to_be_named",
     "usage",
     "why_not",

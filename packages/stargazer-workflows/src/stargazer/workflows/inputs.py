@@ -11,18 +11,23 @@ from stargazer.assets import (
     R2,
     Alignment,
     AmbiguousAssetError,
+    AnnData,
     Asset,
     AssetNotFoundError,
     Intervals,
     InvalidAssetError,
     ProvenanceDocument,
+    TenxH5,
+    TenxMtx,
 )
 from stargazer.tasks import refuse_long_reads
 from stargazer.workflows.lanes import called_alike, fullest, identity, same_lane, title, to_be_named
 
-__all__ = ["Lane", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of", "made_here"]
+__all__ = ["Lane", "Matrix", "Start", "find_start", "imported_alignment", "intervals_of", "lanes_of", "made_here",
+           "matrix_of"]  # fmt: skip
 
 Lane = tuple[R1, R2]
+Matrix = TenxH5 | TenxMtx | AnnData
 Start = Literal["auto", "reads", "alignment"]
 
 
@@ -103,6 +108,29 @@ async def intervals_of(name: str, build: str) -> Intervals:
     if chosen.build not in (None, build):
         raise InvalidAssetError(f"the intervals {name!r} are of build {chosen.build!r}, not {build!r}")
     return chosen
+
+
+async def matrix_of(sample: str) -> Matrix:
+    """The counts of a sample's cells that were registered, not made here.
+
+    Raises:
+        AssetNotFoundError, AmbiguousAssetError: not exactly one file of them.
+    """
+    registered: list[Matrix] = [*await TenxH5.all(sample=sample), *await TenxMtx.all(sample=sample)]
+    registered += [cells for cells in await AnnData.all(sample=sample) if not await made_here(cells)]
+    found = {matrix.cid: matrix for matrix in registered}
+    if not found:
+        raise AssetNotFoundError(
+            f"no counts of sample {sample!r}; add them: `stargazer add filtered_feature_bc_matrix.h5 "
+            f"{quote(f'sample={sample}')}`, Cell Ranger's folder of that name, or an h5ad"
+        )
+    if len(found) > 1:
+        listing = "".join(f"\n  {cid} ({matrix.asset_key})" for cid, matrix in found.items())
+        raise AmbiguousAssetError(
+            f"{len(found)} files of counts of sample {sample!r}, exactly one is needed; retract the others with "
+            f"`stargazer rm CID`:{listing}"
+        )
+    return next(iter(found.values()))
 
 
 async def _lacks_mate(reads: R1 | R2) -> NoReturn:

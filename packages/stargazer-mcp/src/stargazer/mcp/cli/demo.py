@@ -1,10 +1,10 @@
-"""`stargazer demo`: simulates a family, calls its variants and compares them with the truth."""
+"""`stargazer demo`: simulates a family, or single cells, analyses them and compares the results with the truth."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +17,32 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
+ABOUT = {"trio": "a father, a mother and a child", "scrna": "the cells of two samples"}
+FILES = {
+    "trio": {"variants": "demo.vcf.gz", "variants_index": "demo.vcf.gz.tbi", "report": "report.html"},
+    "scrna": {
+        "cells": "cells.h5ad",
+        "table": "cells.csv",
+        "markers": "markers.csv",
+        "report": "scrna_report.html",
+    },
+}
+"""The results that are copied, and their names."""
+
 
 def demo(argv: Sequence[str]) -> None:
-    """Run the demo and show what came of it."""
+    """Run a demo and show what came of it."""
     parser = Parser(
         "demo",
-        "[--outdir DIR] [--refresh] [--json]",
+        "[scrna] [--outdir DIR] [--refresh] [--json]",
         "Simulate a family of three with known variants, register its reads, call the variants,\n"
-        "compare with the truth. The second time nothing is computed.",
-        "  stargazer demo\n  stargazer demo --outdir my-first-run",
+        "compare with the truth. The second time nothing is computed.\n"
+        "With the word scrna: simulate cells of known types, cluster them, and compare.",
+        "  stargazer demo\n  stargazer demo --outdir my-first-run\n  stargazer demo scrna",
         {
             "--outdir": option(
                 "DIR",
-                "where copies of the calls and the report go; stargazer-demo by default",
+                "where copies of the results and the report go; stargazer-demo by default",
                 type=Path,
                 default=Path("stargazer-demo"),
             ),
@@ -38,28 +51,31 @@ def demo(argv: Sequence[str]) -> None:
         },
     )
     words = parser.sort(argv)
-    parser.no_words(words, "the demo takes no arguments")
+    which = "scrna" if words.plain[:1] == ["scrna"] else "trio"
+    parser.no_words(words._replace(plain=words.plain[which == "scrna" :]), "the demo takes no word but scrna")
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows.demo import is_simulated, prepare, run_demo
 
-    if is_simulated():
-        note("the father, the mother and the child were simulated before")
+    about = ABOUT[which]
+    if is_simulated(which):
+        note(f"{about} were simulated before")
     else:
-        note("simulating a father, a mother and a child, and registering their reads ...")
-    prepare()
+        note(f"simulating {about}, and registering their files ...")
+    prepare(which)
     refresh = Refresh() if words.options.refresh else None
-    done = supervise("demo", lambda: run_demo(refresh=refresh))
-    files = _export(done, words.options.outdir)
+    done = supervise("demo", lambda: run_demo(which, refresh=refresh))
+    files = _export(done, words.options.outdir, FILES[which])
     if words.options.json:
         print_json({**done.run.as_dict(), "comparison": done.comparison, "summary": done.summary,
                     "times": done.times, "files": {name: str(path) for name, path in files.items()}})  # fmt: skip
+    elif which == "scrna":
+        _show_cells(done, files)
     else:
         _show(done, files)
 
 
-def _export(done: Demo, folder: Path) -> dict[str, Path]:
-    """Copies of the calls and the report, under names people read."""
-    names = {"variants": "demo.vcf.gz", "variants_index": "demo.vcf.gz.tbi", "report": "report.html"}
+def _export(done: Demo, folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
+    """Copies of results, under names people read."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made = {}
@@ -90,23 +106,66 @@ def _show(done: Demo, files: dict[str, Path]) -> None:
             for name, found in done.summary["samples"].items()
         ],
     )  # fmt: skip
-    print_text("")
+    command = _command()
+    _show_end(
+        done,
+        files,
+        "variants",
+        "demo",
+        [
+            f"{command} add REFERENCE.fa build=BUILD",
+            f"{command} add reads_R1.fq.gz reads_R2.fq.gz sample=NAME lane=L001",
+            f"{command} run germline_short_variant_discovery samples=NAME build=BUILD --outdir results",
+        ],
+    )
+
+
+def _show_cells(done: Demo, files: dict[str, Path]) -> None:
+    found = done.comparison
+    clusters = sorted({cluster for counts in found["types"].values() for cluster in counts}, key=int)
+    print_text("\nTrue types of the cells, and the clusters they are in")
+    print_table(
+        ["type", *(f"cluster {cluster}" for cluster in clusters)],
+        [
+            [name, *(f"{counts.get(cluster, 0):,}" for cluster in clusters)]
+            for name, counts in found["types"].items()
+        ],
+    )
+    for kind in ("doublets", "damaged"):
+        what = "doublets" if kind == "doublets" else "damaged cells"
+        print_text(f"{found[kind]['left']} of {found[kind]['true']} simulated {what} are left among them")
+    print_text(f"adjusted Rand index of clusters and types: {found['ari']['leiden']:.3f}\n")
+    command = _command()
+    _show_end(
+        done,
+        files,
+        "cells",
+        "demo scrna",
+        [
+            f"{command} add filtered_feature_bc_matrix.h5 sample=NAME",
+            f"{command} run scrna_clustering samples=NAME --outdir results",
+        ],
+    )
+
+
+def _show_end(done: Demo, files: dict[str, Path], result: str, demo: str, next_steps: list[str]) -> None:
+    """How long each step took, where the files are, and what to try next."""
     times = [[task.rpartition(".")[2], f"{seconds:.1f} s"] for task, seconds in done.times.items()]
+    print_text("")
     print_table(["step", "time"], times)
     run, command = done.run, _command()
     print_text(
         f"\n{run.computed} tasks computed, {run.memo_hits} remembered, {run.seconds:.1f} s (run {run.id})"
     )
-    print_text(f"report  {files['report']}\ncalls   {files['variants']}")
-    next_steps = [
+    name = "calls" if result == "variants" else result
+    print_text(f"report  {files['report']}\n{name}   {files[result]}")
+    steps = [
         f"open {files['report']} in a browser",
-        f"{command} why {run.results['variants']['cid']}",
-        *([f"{command} demo      (the second time, nothing is computed)"] if run.computed else []),
-        f"{command} add REFERENCE.fa build=BUILD",
-        f"{command} add reads_R1.fq.gz reads_R2.fq.gz sample=NAME lane=L001",
-        f"{command} run germline_short_variant_discovery samples=NAME build=BUILD --outdir results",
+        f"{command} why {run.results[result]['cid']}",
+        *([f"{command} {demo}      (the second time, nothing is computed)"] if run.computed else []),
+        *next_steps,
     ]
-    print_text("\nWhat next:\n" + "\n".join(f"  {step}" for step in next_steps))
+    print_text("\nWhat next:\n" + "\n".join(f"  {step}" for step in steps))
 
 
 def _score(score: dict[str, Any]) -> list[str]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["records_of", "run"]
 
-PAGE = "germline_report"
-"""Kind of the result that people look at first."""
+PAGES = ("germline_report", "scrna_report")
+"""Kinds of the result that people look at first."""
 
 
 def run(argv: Sequence[str]) -> None:
@@ -211,7 +211,7 @@ def _print_results(record: Mapping[str, Any], *, exported: bool) -> None:
     if files and not exported:
         note("`stargazer get CID --to DIR` copies a result out, `stargazer why CID` says how it was made")
     for name, file in files:
-        if file["keyvalues"].get("kind") == PAGE:
+        if file["keyvalues"].get("kind") in PAGES:
             where = (
                 file["path"]
                 if exported

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stargazer.assets import AnnData, InvalidAssetError
+from stargazer.tasks.tools import expect
 
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["COUNTS", "load", "save"]
+__all__ = ["COUNTS", "annotated", "load", "require", "save"]
 
 COUNTS = "counts"
 """The layer of raw counts."""
@@ -17,15 +22,20 @@ _kept: list[tuple[tuple[int, ...], Any]] = []
 """The cells that were written last, by what tells their file from all others: the next task most often reads them."""
 
 
-def load(path: str) -> anndata.AnnData:
-    """The cells of an h5ad: those that this process wrote last where it is the same file, else read from disk."""
+def load(path: str, *, keep: bool = False) -> anndata.AnnData:
+    """The cells of an h5ad: those that this process wrote last where it is the same file, else read from disk.
+
+    Args:
+        keep: for the next task too: whoever says so changes nothing of them.
+    """
     import anndata
 
-    known = _kept.pop() if _kept else None  # whoever asks for them may change them
-    if known is not None and known[0] == _identity(path):
-        found: anndata.AnnData = known[1]
-        return found
-    return anndata.read_h5ad(path)
+    identity = _identity(path)
+    known = _kept.pop() if _kept else None
+    found: anndata.AnnData = known[1] if known and known[0] == identity else anndata.read_h5ad(path)
+    if keep:
+        _kept.append((identity, found))
+    return found
 
 
 def save(cells: anndata.AnnData, path: str) -> dict[str, Any]:
@@ -34,9 +44,46 @@ def save(cells: anndata.AnnData, path: str) -> dict[str, Any]:
     Returns:
         `n_obs` (cells), `n_vars` (genes) and the names of the `layers`.
     """
+    cells.uns = _sorted(cells.uns)  # what is read back is in this order, and the bytes follow it
+    for part in (cells.obsm, cells.varm, cells.obsp, cells.varp, cells.layers):
+        for name in sorted(part):
+            part[name] = part.pop(name)
     cells.write_h5ad(path)
     _kept[:] = [(_identity(path), cells)]
     return {"n_obs": cells.n_obs, "n_vars": cells.n_vars, "layers": sorted(cells.layers)}
+
+
+def _sorted(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _sorted(value) if isinstance(value, Mapping) else value
+        for name, value in sorted(content.items())
+    }
+
+
+def annotated(cells: AnnData, path: Path, fields: dict[str, Any], *, stage: str) -> AnnData:
+    """The asset of cells that a step has written.
+
+    Args:
+        fields: as `save` gives them.
+        stage: the step.
+    """
+    return cells.evolve(path=expect(path, by=stage), stage=stage, **fields)
+
+
+def require(
+    cells: anndata.AnnData, part: Literal["obs", "var", "obsm", "layers"], names: Iterable[str], advice: str
+) -> None:
+    """Refuse cells that lack something that a step needs.
+
+    Raises:
+        InvalidAssetError: says what is missing, what there is, and what to do.
+    """
+    there = list(getattr(cells, part))
+    if missing := [name for name in names if name not in there]:
+        raise InvalidAssetError(
+            f"the cells have no {', '.join(map(repr, missing))} in {part}; they have "
+            f"{', '.join(map(repr, there)) or 'nothing'}: {advice}"
+        )
 
 
 def _identity(path: str) -> tuple[int, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import FormatError, InvalidAssetError
 from stargazer.tasks.checks.contigs import some
+from stargazer.tasks.scrna.notes import note_down
 
 if TYPE_CHECKING:
     import anndata
@@ -21,7 +21,6 @@ __all__ = [
     "finished",
     "flaw_of",
     "keepable",
-    "noted",
     "refuse_transposed",
     "unique_genes",
 ]
@@ -61,11 +60,6 @@ FAMILIAR = frozenset(
 MOSTLY = 0.5  # of all names, by which they count as barcodes or genes
 FEW_FAMILIAR = 3
 LEAST_SPECIES = 0.01  # of all genes, by which those of an organism count as one of several
-
-
-def noted(cells: anndata.AnnData, key: str, value: object) -> None:
-    """Keep what a step did as JSON text in `uns["stargazer"]`, where the report looks for it."""
-    cells.uns.setdefault("stargazer", {})[key] = json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def flaw_of(values: NDArray[Any]) -> str:
@@ -238,8 +232,8 @@ def finished(
     keepable(cells.obs, "cells", title, notes)
     keepable(cells.var, "genes", title, notes)
     cells.uns.clear()
-    noted(cells, "reading",
-          {"format": form, "n_obs": cells.n_obs, "n_vars": cells.n_vars, "notes": notes})  # fmt: skip
+    note_down(cells, "reading",
+              {"format": form, "n_obs": cells.n_obs, "n_vars": cells.n_vars, "notes": notes})  # fmt: skip
     return cells
 
 

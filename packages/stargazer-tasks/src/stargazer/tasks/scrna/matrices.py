@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AnnData, FormatError, InvalidAssetError, TenxH5, TenxMtx
@@ -11,9 +10,10 @@ from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.scrna import cellranger, h5ad
 from stargazer.tasks.scrna.cells import load, save
-from stargazer.tasks.scrna.counts import finished, keepable, noted
+from stargazer.tasks.scrna.counts import finished, keepable
 from stargazer.tasks.scrna.memory import check_memory
-from stargazer.tasks.tools.worker import compute
+from stargazer.tasks.scrna.notes import KEY, note_down, noted
+from stargazer.tasks.tools import compute
 
 if TYPE_CHECKING:
     import anndata
@@ -230,20 +230,16 @@ def _concat(sources: list[str], target: str, titles: list[str]) -> dict[str, Any
     keepable(merged.obs, "cells", "the matrix of all samples", notes)
     _keep_notes(merged, {", ".join(names): parts[names] for names in sorted(parts)})
     samples = [name for names in sorted(parts) for name in names]
-    noted(merged, "concat", {"samples": samples, "n_vars": merged.n_vars, "notes": notes})
+    note_down(merged, "concat", {"samples": samples, "n_vars": merged.n_vars, "notes": notes})
     return save(merged, target)
 
 
 def _keep_notes(merged: anndata.AnnData, parts: dict[str, anndata.AnnData]) -> None:
     """What was noted of each sample, and how its doublets were found."""
-    noted(
-        merged,
-        "samples",
-        {
-            sample: {key: json.loads(text) for key, text in part.uns.get("stargazer", {}).items()}
-            for sample, part in parts.items()
-        },
-    )
+    told = {
+        sample: {step: noted(part, step) for step in part.uns.get(KEY, {})} for sample, part in parts.items()
+    }
+    note_down(merged, "samples", told)
     if all("scrublet" in part.uns for part in parts.values()):
         batches = {sample: dict(part.uns["scrublet"]) for sample, part in parts.items()}
         merged.uns["scrublet"] = {"batches": batches, "batched_by": SAMPLE}

@@ -14,9 +14,9 @@ from attrs import frozen
 from stargazer.assets import ConfigurationError, ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import run_stages, useful_line
-from stargazer.tasks.tools.processes import Stage
 from stargazer.tasks.tools.session import Session, current_session
 from stargazer.tasks.tools.sources import VARIABLE, ResolvedTool, Source, preferences
+from stargazer.tasks.tools.transcript import Stage
 
 __all__ = ["Argument", "Command", "Tool", "expect"]
 

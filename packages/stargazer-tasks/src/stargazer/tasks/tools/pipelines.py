@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from stargazer.assets import ToolError
 from stargazer.tasks.tools.disk import full_disk
-from stargazer.tasks.tools.processes import GRACE, Process, Stage, kill_all, outcome
+from stargazer.tasks.tools.processes import GRACE, Process, kill_all
 from stargazer.tasks.tools.session import Session
+from stargazer.tasks.tools.transcript import Stage, Transcript, outcome
 
-__all__ = ["ended", "run_stages", "useful_line"]
+__all__ = ["ended", "explain", "run_stages", "useful_line"]
 
 T = TypeVar("T")
 
@@ -81,18 +82,20 @@ async def run_stages(
         culprit = _culprit([process for process in processes if process.ended.done()])
     finally:
         await _end(processes)
-        session.peak_memory = max([session.peak_memory, *(process.peak_memory for process in processes)])
+        transcripts = [process.transcript for process in processes]
+        session.peak_memory = max([session.peak_memory, *(each.peak_memory for each in transcripts)])
     if culprit is not None:
-        raise ToolError(_explain(culprit, processes, stages, session))
-    return "".join(process.tail() for process in processes)
+        raise ToolError(explain(culprit, transcripts, session))
+    return "".join(each.tail() for each in transcripts)
 
 
 async def _end(processes: Sequence[Process]) -> None:
     """End the processes that still run and wait until all are reaped, even if cancelled meanwhile."""
     if running := {process.ended for process in processes if not process.ended.done()}:
-        for process in processes:
-            process.signal(signal.SIGTERM)
-        killer = threading.Timer(GRACE, kill_all, [processes])
+        groups = [process.group for process in processes]
+        for group in groups:
+            group.signal(signal.SIGTERM)
+        killer = threading.Timer(GRACE, kill_all, [groups])
         killer.start()
         try:
             await ended(running)
@@ -102,24 +105,23 @@ async def _end(processes: Sequence[Process]) -> None:
         process.ended.exception()  # retrieved: asyncio would report it as forgotten
 
 
-def _culprit(ended: Sequence[Process]) -> Process | None:
+def _culprit(ended: Sequence[Process]) -> Transcript | None:
     """Return the stage to blame: not one whose reader went away, rather a killed one, else the first."""
-    failed = [process for process in ended if process.ended.exception() is not None]
-    killed = [process for process in failed if process.status < 0 and process.status != -signal.SIGPIPE]
-    others = [process for process in failed if not process.lost_its_reader()]
+    failed = [process.transcript for process in ended if process.ended.exception() is not None]
+    killed = [each for each in failed if each.status < 0 and each.status != -signal.SIGPIPE]
+    others = [each for each in failed if not each.lost_its_reader()]
     return next(iter(killed or others or failed), None)
 
 
-def _explain(
-    culprit: Process, processes: Sequence[Process], stages: Sequence[Stage], session: Session
-) -> str:
+def explain(culprit: Transcript, transcripts: Sequence[Transcript], session: Session) -> str:
+    """Return what to tell of a pipeline that failed, and of the stage to blame."""
     said = culprit.tail()
     useful = culprit.stage.useful_line(said)
     message = [f"{culprit.stage.label} {outcome(culprit.status)}" + (f": {useful}" if useful else "")]
-    everything = "\n".join(process.tail() for process in processes)
-    if full := full_disk(session.folder, everything, min(process.least_room for process in processes)):
+    everything = "\n".join(each.tail() for each in transcripts)
+    if full := full_disk(session.folder, everything, min(each.least_room for each in transcripts)):
         message.append(f"  {full}")
-    message.append(f"  command: {' | '.join(stage.shown for stage in stages)}")
+    message.append(f"  command: {' | '.join(each.stage.shown for each in transcripts)}")
     last = [line for line in said.splitlines() if line.strip() and not line.startswith("\tat ")][-5:]
     if last and last != [useful]:
         message += ["  it said last:", *(f"    {line}" for line in last)]

@@ -7,18 +7,19 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 from stargazer.assets import StargazerError, ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import run_stages, useful_line
-from stargazer.tasks.tools.processes import Stage
 from stargazer.tasks.tools.session import Session, current_session
 from stargazer.tasks.tools.sources import ENGINES, python_command, python_environment
+from stargazer.tasks.tools.transcript import Stage
 
-__all__ = ["call"]
+__all__ = ["call", "function_stage", "raised"]
 
 
 async def call(function: Callable[..., Any], /, **arguments: Any) -> Any:
@@ -35,13 +36,8 @@ async def call(function: Callable[..., Any], /, **arguments: Any) -> Any:
         ToolError: the function raised anything else, or its process died.
     """
     session = current_session()
-    name = f"{function.__module__}:{function.__qualname__}"
-    if function.__module__ == "__main__" or "<" in name:
-        raise ValueError(f"a child process cannot import {name}: define it at the top level of a module")
-    try:
-        text = json.dumps(_plain(arguments, session), sort_keys=True, ensure_ascii=False)
-    except TypeError as error:
-        raise TypeError(f"the arguments of {name} must be JSON values or paths: {error}") from error
+    stage = function_stage(function, arguments, session)
+    _, name, text = stage.recorded
     with (
         tempfile.TemporaryFile(dir=session.folder) as request,
         tempfile.TemporaryFile(dir=session.folder) as answer,
@@ -54,21 +50,36 @@ async def call(function: Callable[..., Any], /, **arguments: Any) -> Any:
             raise ToolError(
                 f"python {name} could not be told what to do: {full or error.strerror}"
             ) from error
-        environment = python_environment()
-        environment["PYTHONPATH"] += os.pathsep + os.getcwd() if "" in sys.path else ""
-        stage = Stage(
-            label=f"python {name}",
-            argv=[*python_command(), str(ENGINES / "call.py"), str(answer.fileno()), name],
-            recorded=["python", name, text],
-            environment=environment,
-            useful_line=_exception_line,
-            pass_fds=(answer.fileno(),),
-        )
+        argv = [*stage.argv, str(ENGINES / "call.py"), str(answer.fileno()), name]
+        stage = attrs.evolve(stage, argv=argv, pass_fds=(answer.fileno(),))
         try:
             await run_stages([stage], session, stdin=request.fileno())
         except ToolError as error:
-            raise _raised(answer.read()) or error from None
+            raise raised(answer.read()) or error from None
         return json.loads(answer.read())["result"]
+
+
+def function_stage(function: Callable[..., Any], arguments: Mapping[str, Any], session: Session) -> Stage:
+    """Return the call of a function as a stage: it is recorded as python, its name and its arguments as JSON.
+
+    Its argv is that of the interpreter, without the script.
+    """
+    name = f"{function.__module__}:{function.__qualname__}"
+    if function.__module__ == "__main__" or "<" in name:
+        raise ValueError(f"a child process cannot import {name}: define it at the top level of a module")
+    try:
+        text = json.dumps(_plain(arguments, session), sort_keys=True, ensure_ascii=False)
+    except TypeError as error:
+        raise TypeError(f"the arguments of {name} must be JSON values or paths: {error}") from error
+    environment = python_environment()
+    environment["PYTHONPATH"] += os.pathsep + os.getcwd() if "" in sys.path else ""
+    return Stage(
+        label=f"python {name}",
+        argv=python_command(),
+        recorded=["python", name, text],
+        environment=environment,
+        useful_line=_exception_line,
+    )
 
 
 def _plain(value: Any, session: Session) -> Any:
@@ -81,7 +92,7 @@ def _plain(value: Any, session: Session) -> Any:
     return value
 
 
-def _raised(answer: bytes) -> StargazerError | None:
+def raised(answer: bytes) -> StargazerError | None:
     """Return the error of ours that the child reports, if it does."""
     if not answer:
         return None
@@ -90,9 +101,9 @@ def _raised(answer: bytes) -> StargazerError | None:
     except ValueError:  # it was cut short: the disk is full
         return None
     kind = getattr(importlib.import_module(error["module"]), error["class"], StargazerError)
-    raised: StargazerError = kind.__new__(kind)  # its __init__ may take anything
-    raised.args = (error["text"],)
-    return raised
+    rebuilt: StargazerError = kind.__new__(kind)  # its __init__ may take anything
+    rebuilt.args = (error["text"],)
+    return rebuilt
 
 
 def _exception_line(said: str) -> str | None:

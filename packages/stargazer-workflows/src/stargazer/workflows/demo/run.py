@@ -1,4 +1,4 @@
-"""Simulates and registers the demo's trio, runs its workflow, and collects what `stargazer demo` shows."""
+"""Simulates and registers the data of the demos, runs their workflows, and collects what `stargazer demo` shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from stargazer.assets import R1, R2, Intervals, IpFile, QcReport, Reference, Variants, VariantsIndex
+from stargazer.assets import (
+    R1,
+    R2,
+    Intervals,
+    IpFile,
+    QcReport,
+    Reference,
+    Table,
+    TenxMtx,
+    Variants,
+    VariantsIndex,
+)
 from stargazer.storage import Addition, Settings, get_client
 from stargazer.workflows.demo.bundle import BUNDLE, make_files
 from stargazer.workflows.demo.simulate import MANIFEST
@@ -16,7 +27,10 @@ if TYPE_CHECKING:
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows._run import Run
 
-__all__ = ["Demo", "is_simulated", "prepare", "run_demo"]
+__all__ = ["DEMOS", "Demo", "is_simulated", "prepare", "run_demo"]
+
+DEMOS = {"trio": "demo_trio", "scrna": "demo_scrna"}
+"""The workflow of each demo."""
 
 
 @attrs.frozen
@@ -25,8 +39,9 @@ class Demo:
 
     Attributes:
         run: its record, with results and times.
-        comparison: how calls compare with truth and inheritance (`demo.compare.write_comparison`).
-        summary: reads, duplicates and coverage by sample.
+        comparison: how results compare with the truth (`demo.compare.write_comparison`,
+            `demo.clusters.write_cluster_comparison`).
+        summary: of the run.
         times: seconds of every kind of task, summed, in the order they first started.
     """
 
@@ -36,21 +51,28 @@ class Demo:
     times: dict[str, float]
 
 
-def is_simulated() -> bool:
-    """Whether the trio is on this machine already."""
-    return (_folder() / MANIFEST).is_file()
+def is_simulated(demo: str = "trio") -> bool:
+    """Whether a demo's data are on this machine already."""
+    return (_folder(demo) / MANIFEST).is_file()
 
 
-def _folder() -> Path:
-    return Settings.load().home / "demo" / "trio"
+def _folder(demo: str) -> Path:
+    return Settings.load().home / "demo" / demo
 
 
-def prepare() -> None:
-    """Simulate the trio, unless it is there already, and register its files."""
+def prepare(demo: str = "trio") -> None:
+    """Simulate the data of a demo, unless they are there already, and register them."""
+    store = get_client().store  # first, for it refuses settings that cannot be used
+    additions, origin = _cells() if demo == "scrna" else _trio()
+    additions = [attrs.evolve(item, origin=f"{item.path.name}, {origin}") for item in additions]
+    store.add(additions, command="demo")
+
+
+def _trio() -> tuple[list[Addition], str]:
+    """The files of the trio, and where they are from."""
     from stargazer.workflows.demo.workflow import BUILD, CONFIDENT
 
-    store = get_client().store  # first, for it refuses settings that cannot be used
-    made = make_files(_folder())
+    made = make_files(_folder("trio"))
     reference = Reference(build=BUILD)
     truth = Variants(samples=[item["sample"] for item in made["samples"]], reference_cid=reference, kind="truth",
                      normalised=True)  # fmt: skip
@@ -65,16 +87,26 @@ def prepare() -> None:
             named = {"sample": item["sample"], "library": f"{item['sample']}-1", "lane": lane["lane"]}
             r1 = R1(**named)
             additions += [Addition(Path(lane["r1"]), r1), Addition(Path(lane["r2"]), R2(**named, r1_cid=r1))]
-    additions = [attrs.evolve(item, origin=f"{item.path.name}, {BUNDLE.origin}") for item in additions]
-    store.add(additions, command="demo")
+    return additions, BUNDLE.origin
 
 
-async def run_demo(*, refresh: Refresh | None = None) -> Demo:
-    """Run the demo's workflow on what `prepare` registered, and have the bytes of its results here."""
+def _cells() -> tuple[list[Addition], str]:
+    """The counts of the cells and their true types, and where they are from."""
+    from stargazer.workflows.demo.cells import SEED, simulate_cells
+    from stargazer.workflows.demo.workflow import CELL_TYPES
+
+    made = simulate_cells(str(_folder("scrna")), SEED)
+    additions = [Addition(Path(item["folder"]), TenxMtx(sample=item["sample"])) for item in made["samples"]]
+    additions.append(Addition(Path(made["truth"]), Table(kind=CELL_TYPES)))
+    return additions, f"simulated by stargazer demo scrna, seed {SEED}"
+
+
+async def run_demo(demo: str = "trio", *, refresh: Refresh | None = None) -> Demo:
+    """Run a demo's workflow on what `prepare` registered, and have the bytes of its results here."""
     from stargazer.workflows._run import run as run_workflow
     from stargazer.workflows.report import lineage_steps
 
-    run = await run_workflow("demo_trio", refresh=refresh)
+    run = await run_workflow(DEMOS[demo], refresh=refresh)
     client = get_client()
     for result in run.results.values():
         if isinstance(result, dict):  # a single file: what was evicted is computed again

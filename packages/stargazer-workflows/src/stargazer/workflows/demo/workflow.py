@@ -1,20 +1,43 @@
-"""The demo's workflow: germline discovery in a simulated trio, then comparison with the truth and a report."""
+"""The demos' workflows: variants of a simulated trio, clusters of simulated cells, each compared with the truth."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from stargazer.assets import Alignment, Intervals, QcReport, Reference, Variants, VariantsIndex
-from stargazer.workflows.demo.tasks import compare_calls
+from stargazer.assets import (
+    Alignment,
+    AnnData,
+    Intervals,
+    Plot,
+    QcReport,
+    Reference,
+    Table,
+    Variants,
+    VariantsIndex,
+)
+from stargazer.workflows.demo.cells import CELL_SAMPLES
+from stargazer.workflows.demo.tasks import compare_calls, compare_clusters
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.germline import germline_short_variant_discovery
 from stargazer.workflows.report import germline_report, lineage_steps
+from stargazer.workflows.scrna import scrna_clustering
 
-__all__ = ["BUILD", "CONFIDENT", "TRIO", "DemoResult", "demo_trio"]
+__all__ = [
+    "BUILD",
+    "CELL_TYPES",
+    "CONFIDENT",
+    "TRIO",
+    "DemoClusters",
+    "DemoResult",
+    "demo_scrna",
+    "demo_trio",
+]
 
 BUILD = "stargazer-demo"
 CONFIDENT = "demo-confident"
 TRIO = ("demo-father", "demo-mother", "demo-child")
+CELL_TYPES = "demo_cell_types"
+"""Kind of the table of true types."""
 
 
 class DemoResult(NamedTuple):
@@ -40,4 +63,27 @@ async def demo_trio(build: str = BUILD) -> DemoResult:
     report = await germline_report(calls.summary, await lineage_steps(calls.summary), comparison)
     return DemoResult(
         calls.variants, calls.variants_index, calls.alignments, calls.summary, comparison, report
+    )
+
+
+class DemoClusters(NamedTuple):
+    """The clusters, their markers and plots, how they compare with the true types, and a page that shows them."""
+
+    cells: AnnData
+    markers: Table
+    table: Table
+    plots: list[Plot]
+    summary: QcReport
+    comparison: QcReport
+    report: QcReport
+
+
+@workflow_env.task
+async def demo_scrna() -> DemoClusters:
+    """Cluster the demo's cells and compare with their true types (`stargazer demo scrna` registers their files)."""
+    truth = await Table.one(kind=CELL_TYPES)
+    found = await scrna_clustering(samples=list(CELL_SAMPLES))
+    comparison = await compare_clusters(found.table, truth)
+    return DemoClusters(
+        found.cells, found.markers, found.table, found.plots, found.summary, comparison, found.report
     )

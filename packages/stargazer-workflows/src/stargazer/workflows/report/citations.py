@@ -82,6 +82,41 @@ PAPERS = (
         "10.1093/bioinformatics/btv112",
         tasks=frozenset({"left_align_and_trim", "normalise_variants"}),
     ),
+    Citation(
+        "scanpy",
+        "Wolf FA, Angerer P, Theis FJ. SCANPY: large-scale single-cell gene expression data analysis. Genome Biology "
+        "19, 15, 2018.",
+        "10.1186/s13059-017-1382-0",
+        tools=frozenset({"scanpy"}),
+    ),
+    Citation(
+        "Scrublet",
+        "Wolock SL, Lopez R, Klein AM. Scrublet: computational identification of cell doublets in single-cell "
+        "transcriptomic data. Cell Systems 8, 281-291, 2019.",
+        "10.1016/j.cels.2018.11.005",
+        tasks=frozenset({"scrublet"}),
+    ),
+    Citation(
+        "Harmony",
+        "Korsunsky I, Millard N, Fan J, et al. Fast, sensitive and accurate integration of single-cell data with "
+        "Harmony. Nature Methods 16, 1289-1296, 2019.",
+        "10.1038/s41592-019-0619-0",
+        tasks=frozenset({"harmony_integrate"}),
+    ),
+    Citation(
+        "UMAP",
+        "McInnes L, Healy J, Saul N, Großberger L. UMAP: uniform manifold approximation and projection. Journal of "
+        "Open Source Software 3, 861, 2018.",
+        "10.21105/joss.00861",
+        tasks=frozenset({"umap"}),
+    ),
+    Citation(
+        "Leiden",
+        "Traag VA, Waltman L, van Eck NJ. From Louvain to Leiden: guaranteeing well-connected communities. Scientific "
+        "Reports 9, 5233, 2019.",
+        "10.1038/s41598-019-41695-z",
+        tasks=frozenset({"leiden"}),
+    ),
 )
 
 

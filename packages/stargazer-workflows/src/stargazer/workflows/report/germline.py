@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stargazer.workflows.report import methods, overview, page, truth
+from stargazer.workflows.report.numbers import count
 from stargazer.workflows.report.reads import coverage, duplicates, reads
 from stargazer.workflows.report.variants import variants
 
@@ -50,7 +51,7 @@ def write_germline_report(
         duplicates(found),
         variants(found),
         methods.picard(found),
-        methods.settings(found, steps),
+        methods.settings(_settings(found, steps)),
         methods.tools(steps),
         methods.cited(steps),
         methods.steps(steps),
@@ -63,3 +64,34 @@ def _lead(summary: Mapping[str, Any]) -> str:
     run = summary["run"]
     where = f"in the intervals {run['intervals']}" if run["intervals"] else "in the whole reference"
     return f"SNVs and indels against {summary['reference']['build']}, called by {run['caller']} {where}."
+
+
+def _settings(summary: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """How the run was set, in words."""
+    run, reference, ploidy = summary["run"], summary["reference"], summary["ploidy"]
+    versions = {tool["name"]: tool["version"] for step in steps for tool in step["tools"]}
+    known = run["known_sites"]
+
+    def with_version(name: str) -> str:
+        return f"{name} {versions[name]}" if name in versions else name
+
+    return [
+        ("samples", ", ".join(summary["samples"])),
+        (
+            "reference",
+            f"{reference['build']}: {count(reference['bases'])} bases, contigs: {count(reference['contigs'])}",
+        ),
+        ("contigs", ", ".join(run["contigs"]) or "all"),
+        ("reads aligned by", with_version(run["aligner"]) if run["aligner"] else "they came aligned"),
+        ("called by", with_version(run["caller"])),
+        ("called in", f"intervals {run['intervals']}" if run["intervals"] else "the whole reference"),
+        ("copies of a contig", f"{ploidy['default']}; {', '.join(ploidy['given'])}".rstrip("; ")),
+        ("sex", ", ".join(ploidy["sex"]) or "not given"),
+        ("base qualities", f"recalibrated with {', '.join(known)}" if known else "as they were read"),
+        *(
+            [("depth in one place", f"at most {count(summary['max_depth'])} reads of a sample")]
+            if run["caller"] == "bcftools"
+            else []
+        ),
+        *((f"filter {name}", expression) for name, expression in run["filters"].items()),
+    ]

@@ -1,4 +1,4 @@
-"""What was executed for an asset, read from provenance in the form that the report takes."""
+"""What was executed for assets, read from provenance in the form that the report takes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LISTED = 100
 """Executions of one task that are told one by one: a cohort has thousands that differ in their piece alone."""
 
 
-async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
-    """What was executed for an asset, task by task, in the order they first started.
+async def lineage_steps(*assets: Asset) -> list[dict[str, Any]]:
+    """What was executed for assets, task by task, in the order they first started.
 
     Returns:
         Of each the full name of the `task`, its `distribution` and `tools`; how many executions there were (`count`)
@@ -24,7 +24,7 @@ async def lineage_steps(asset: Asset) -> list[dict[str, Any]]:
         the CID and name of each of their `outputs`.
     """
     store = current_client().store  # type: ignore[attr-defined]
-    executions = await asyncio.to_thread(executions_of, store, [asset.cid or ""])
+    executions = await asyncio.to_thread(executions_of, store, [asset.cid or "" for asset in assets])
     steps: dict[tuple[str, ...], dict[str, Any]] = {}
     for execution in sorted(executions.values(), key=lambda execution: execution.started):
         tools = [

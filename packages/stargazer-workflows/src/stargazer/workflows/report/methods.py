@@ -15,6 +15,9 @@ __all__ = ["cited", "commands", "notes", "picard", "settings", "steps", "tools"]
 BESIDE = 3
 """Rows of metrics up to which each is a column."""
 
+USERS = 12
+"""Tasks that use a tool up to which each is named."""
+
 Steps = Sequence[Mapping[str, Any]]
 
 
@@ -25,35 +28,8 @@ def notes(summary: Mapping[str, Any]) -> str:
     )
 
 
-def settings(summary: Mapping[str, Any], steps: Steps) -> str:
-    """How the run was set."""
-    run, reference, ploidy = summary["run"], summary["reference"], summary["ploidy"]
-    versions = {tool["name"]: tool["version"] for step in steps for tool in step["tools"]}
-    known = run["known_sites"]
-
-    def with_version(name: str) -> str:
-        return f"{name} {versions[name]}" if name in versions else name
-
-    rows = [
-        ("samples", ", ".join(summary["samples"])),
-        (
-            "reference",
-            f"{reference['build']}: {count(reference['bases'])} bases, contigs: {count(reference['contigs'])}",
-        ),
-        ("contigs", ", ".join(run["contigs"]) or "all"),
-        ("reads aligned by", with_version(run["aligner"]) if run["aligner"] else "they came aligned"),
-        ("called by", with_version(run["caller"])),
-        ("called in", f"intervals {run['intervals']}" if run["intervals"] else "the whole reference"),
-        ("copies of a contig", f"{ploidy['default']}; {', '.join(ploidy['given'])}".rstrip("; ")),
-        ("sex", ", ".join(ploidy["sex"]) or "not given"),
-        ("base qualities", f"recalibrated with {', '.join(known)}" if known else "as they were read"),
-        *(
-            [("depth in one place", f"at most {count(summary['max_depth'])} reads of a sample")]
-            if run["caller"] == "bcftools"
-            else []
-        ),
-        *((f"filter {name}", expression) for name, expression in run["filters"].items()),
-    ]
+def settings(rows: Sequence[tuple[str, str]]) -> str:
+    """How the run was set: of each setting its name and its value."""
     return page.section("How it was run", page.table(("", ""), rows, style="facts"))
 
 
@@ -81,7 +57,7 @@ def tools(steps: Steps) -> str:
         for tool in [*step["tools"], *own]:
             tasks = used.setdefault((tool["name"], tool["version"], tool["source"]), {})
             tasks[_short(step["task"])] = None
-    rows = [(*tool, ", ".join(tasks)) for tool, tasks in sorted(used.items())]
+    rows = [(*tool, _users(list(tasks))) for tool, tasks in sorted(used.items())]
     return page.section("Tools", page.table(("tool", "version", "from", "used by"), rows))
 
 
@@ -142,6 +118,13 @@ def _commands(step: Mapping[str, Any]) -> str:
         page.text(f"{step['task']} of {step['distribution']}" + (f", with {tools}" if tools else ""), "note"),
         *parts,
         page.text(f"and {more:,} more: `stargazer why CID` shows each", "note") if more else "",
+    )
+
+
+def _users(tasks: Sequence[str]) -> str:
+    few = USERS // 3
+    return (
+        ", ".join(tasks) if len(tasks) <= USERS else f"{', '.join(tasks[:few])} and {len(tasks) - few} more"
     )
 
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-__all__ = ["NOTHING", "count", "decimal", "depth", "duration", "percent", "score", "tenths", "whole"]
+__all__ = [
+    "NOTHING",
+    "count",
+    "decimal",
+    "depth",
+    "duration",
+    "percent",
+    "points",
+    "score",
+    "tenths",
+    "whole",
+]
 
 NOTHING = "\N{EN DASH}"
 MINUTE, HOUR = 60, 3600
@@ -25,6 +36,11 @@ whole = partial(_shown, form="{:,.0f}")
 def percent(value: float | None) -> str:
     """A fraction of one as percent."""
     return NOTHING if value is None else f"{100 * value:.2f} %"
+
+
+def points(value: float | None) -> str:
+    """Percent that are percent already."""
+    return NOTHING if value is None else f"{value:.1f} %"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from stargazer.workflows.report import page
 from stargazer.workflows.report.figures import Figures, Form
 from stargazer.workflows.report.numbers import NOTHING, count, decimal, depth, percent, tenths, whole
 
-__all__ = ["headlines", "unusual", "verdict"]
+__all__ = ["FIGURES", "headlines", "typical", "unusual", "verdict"]
 
 FIGURES: Mapping[str, tuple[str, Form]] = {
     "reads": ("reads", count),
@@ -29,16 +29,19 @@ FIGURES: Mapping[str, tuple[str, Form]] = {
 """What people call a figure of `unusual`, and how it is written."""
 
 
-def verdict(summary: Figures) -> str:
-    """Whether anything is unusual, in a sentence."""
+def verdict(summary: Figures, alike: str = "usual human samples", results: str = "the calls") -> str:
+    """Whether anything is unusual, in a sentence.
+
+    Args:
+        alike: what the figures are like, if nothing is unusual.
+        results: what is used of the run.
+    """
     number = len(summary["unusual"])
     if not number:
-        return page.verdict(
-            "Nothing unusual.", "Every figure that is judged is as in usual human samples.", good=True
-        )
+        return page.verdict("Nothing unusual.", f"Every figure that is judged is as in {alike}.", good=True)
     return page.verdict(
         f"{number} unusual figure{'s' if number > 1 else ''}.",
-        "Look below before the calls are used: the table says what may be behind it.",
+        f"Look below before {results} are used: the table says what may be behind it.",
         good=False,
     )
 
@@ -53,20 +56,25 @@ def headlines(summary: Figures) -> str:
             (count(passing["snvs"]), "SNVs"),
             (count(passing["indels"]), "indels"),
             (decimal(passing["ts_tv"] if passing["snvs"] else None), "Ti/Tv of SNVs"),
-            _typical("mean coverage", [found["coverage"]["mean"] for found in read], depth),
-            _typical("of bases 20 deep", [found["coverage"]["at_least"]["20"] for found in read], percent),
-            _typical("of reads mapped", [found["mapped"] for found in read], percent),
-            _typical("duplicates", [found["duplicates"] for found in read], percent),
+            typical("mean coverage", [found["coverage"]["mean"] for found in read], depth),
+            typical("of bases 20 deep", [found["coverage"]["at_least"]["20"] for found in read], percent),
+            typical("of reads mapped", [found["mapped"] for found in read], percent),
+            typical("duplicates", [found["duplicates"] for found in read], percent),
         ]
     )
 
 
-def unusual(summary: Figures) -> str:
-    """Which figures are unusual, and what they may mean."""
+def unusual(summary: Figures, figures: Mapping[str, tuple[str, Form]] = FIGURES) -> str:
+    """Which figures are unusual, and what they may mean.
+
+    Args:
+        figures: what people call each, and how it is written.
+    """
     rows = []
     for found in summary["unusual"]:
-        name, shown = FIGURES[found["figure"]]
-        of = f"{found['sample'] or 'all samples'} {found.get('lane', '')}".strip()
+        name, shown = figures[found["figure"]]
+        cluster = f"cluster {found['cluster']}" if found.get("cluster") else ""
+        of = f"{found['sample'] or cluster or 'all samples'} {found.get('lane', '')}".strip()
         usual = f"{found['usual']['bound']} {shown(found['usual']['value'])}"
         rows.append((of, name, page.Unusual(shown(found["value"])), usual, found["means"]))
     return page.section(
@@ -74,7 +82,7 @@ def unusual(summary: Figures) -> str:
     )
 
 
-def _typical(label: str, values: Sequence[float], shown: Form) -> tuple[str, str]:
+def typical(label: str, values: Sequence[float], shown: Form) -> tuple[str, str]:
     """For a tile: the one in the middle of the values that samples have, and their range."""
     if not values:
         return NOTHING, label

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["STYLE", "Unusual", "code", "document", "figure", "folded", "heading", "legend", "listing", "part", "plots",
-           "section", "table", "text", "tiles", "verdict"]  # fmt: skip
+__all__ = ["STYLE", "Unusual", "code", "document", "figure", "folded", "heading", "legend", "listing", "part",
+           "picture", "plots", "section", "table", "text", "tiles", "verdict"]  # fmt: skip
 
 LONG = 20
 """Rows from which on a table scrolls within the page; on paper it does not."""
+
+PIXELS = 0.64
+"""Of the page for one of a picture: pictures have 150 to an inch, a page 96."""
+
+WHOLE = 620
+"""Pixels of the page from which on a picture has a row of its own."""
 
 STYLE = """
 :root {
@@ -109,6 +116,15 @@ footer { margin-top: 3rem; color: var(--ink-soft); font-size: .8125rem; }
 }
 """
 
+PICTURES = """
+figure img {
+  max-width: 100%; height: auto; display: block; background: #ffffff; border: 1px solid var(--line);
+  border-radius: .5rem; padding: .5rem;
+}
+figure.whole { grid-column: 1 / -1; }
+"""
+"""The style of pictures, for pages that have some."""
+
 
 class Unusual(str):
     """The text of a cell that is to be looked at."""
@@ -119,10 +135,11 @@ class Unusual(str):
 def document(title: str, parts: Iterable[str]) -> str:
     """A whole page of HTML parts, empty ones left out."""
     shown = "\n".join(part for part in parts if part)
+    style = STYLE + (PICTURES if "<img " in shown else "")
     return (
         "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
         '<meta name=viewport content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{shown}\n"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{shown}\n"
         "<footer>Written by Stargazer. This page loads nothing from elsewhere.</footer>\n</body>\n</html>\n"
     )
 
@@ -193,8 +210,26 @@ def figure(svg: str, caption: str) -> str:
     return f"<figure>\n{svg}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
 
 
+def picture(png: bytes, shows: str, caption: str) -> str:
+    """A picture within the page, on white also where the page is dark, with its caption.
+
+    Args:
+        png: its bytes, with 150 pixels to an inch.
+        shows: what is in it, for whoever does not see it.
+    """
+    width = round(PIXELS * int.from_bytes(png[16:20], "big"))
+    data = b64encode(png).decode("ascii")
+    return (
+        f"<figure{' class=whole' if width > WHOLE else ''}>\n"
+        f'<img src="data:image/png;base64,{data}" width={width} alt="{escape(shows)}">\n'
+        f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
+    )
+
+
 def plots(*figures: str) -> str:
-    """Figures side by side, as far as the page is wide."""
+    """Figures side by side, as far as the page is wide; nothing at all if there are none."""
+    if not figures:
+        return ""
     return f"<div class=plots>\n{''.join(figures)}\n</div>"
 
 

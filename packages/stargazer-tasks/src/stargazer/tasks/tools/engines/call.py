@@ -16,20 +16,27 @@ from stargazer.tasks.tools.engines.launch import die_with_parent
 
 
 def main(descriptor: int, function: str) -> int:
-    """Call the function; write {"result": ...} or, for an error of ours, {"error": ...}."""
+    """Call the function, and write the answer."""
     os.set_inheritable(descriptor, False)
-    arguments = json.loads(sys.stdin.buffer.read().decode("utf-8", "surrogateescape"))
+    answer, status = made(function, sys.stdin.buffer.read().decode("utf-8", "surrogateescape"))
+    os.pwrite(descriptor, answer, 0)
+    return status
+
+
+def made(function: str, arguments: str) -> tuple[bytes, int]:
+    """Call a function with arguments in JSON.
+
+    Returns:
+        The answer, {"result": ...} or, for an error of ours, {"error": ...}; and the exit status for it.
+    """
     module, _, name = function.partition(":")
-    status = 0
     try:
         target: Any = importlib.import_module(module)
         for part in name.split("."):
             target = getattr(target, part)
-        answer = json.dumps({"result": target(**arguments)}).encode()
+        return json.dumps({"result": target(**json.loads(arguments))}).encode(), 0
     except Exception as error:
-        answer, status = described(error), 1
-    os.pwrite(descriptor, answer, 0)
-    return status
+        return described(error), 1
 
 
 def described(error: Exception) -> bytes:

@@ -1,0 +1,232 @@
+"""Tasks from coordinates to clusters: neighbours, UMAP, Leiden clusters, and how far they depend on the seed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from stargazer.assets import AnnData, InvalidAssetError
+from stargazer.tasks.environments import scrna_env
+from stargazer.tasks.execution import workspace
+from stargazer.tasks.scrna.cells import annotated, load, require, save
+from stargazer.tasks.scrna.memory import check_memory
+from stargazer.tasks.scrna.notes import note_down
+from stargazer.tasks.tools import compute
+
+if TYPE_CHECKING:
+    import anndata
+    import numpy as np
+
+__all__ = ["leiden", "neighbors", "umap"]
+
+MOST_EXACT = 200_000
+"""Cells up to which neighbours are found exactly: the time grows with the square of them."""
+
+STABLE = 0.95
+"""Mean adjusted Rand index between seeds from which clusters count as stable."""
+
+
+@scrna_env.task
+async def neighbors(
+    cells: AnnData,
+    n_neighbors: int = 15,
+    n_pcs: int | None = None,
+    metric: str = "euclidean",
+    random_state: int = 0,
+) -> AnnData:
+    """The graph of nearest neighbours (scanpy.pp.neighbors), by the components that Harmony moved where there are any.
+
+    Neighbours are exact (transformer="sklearn") up to 200,000 cells, where scanpy's are approximate; beyond, they are
+    as scanpy's.
+
+    Args:
+        cells: with principal components.
+        n_neighbors, metric, random_state: as of scanpy.
+        n_pcs: components to use; all by default.
+
+    Raises:
+        InvalidAssetError: there are no principal components, or too few cells.
+    """
+    target = workspace() / "cells.h5ad"
+    fields = await compute(_neighbors, source=cells.path, target=target, n_neighbors=n_neighbors, n_pcs=n_pcs,
+                           metric=metric, random_state=random_state)  # fmt: skip
+    return annotated(cells, target, fields, stage="neighbors")
+
+
+def _neighbors(
+    source: str, target: str, n_neighbors: int, n_pcs: int | None, metric: str, random_state: int
+) -> dict[str, Any]:
+    import scanpy as sc
+
+    check_memory("neighbours", source)
+    cells = load(source)
+    require(cells, "obsm", ["X_pca"], "run pca first")
+    if cells.n_obs < 3:
+        raise InvalidAssetError(f"{cells.n_obs} cells have no graph of neighbours: filter less")
+    transformer = "sklearn" if cells.n_obs <= MOST_EXACT else None
+    note_down(cells, "neighbors", {"exact": transformer is not None, "transformer": transformer})
+    representation = "X_pca_harmony" if "X_pca_harmony" in cells.obsm else "X_pca"
+    sc.pp.neighbors(
+        cells,
+        min(n_neighbors, cells.n_obs - 1),
+        n_pcs=min(n_pcs, cells.obsm[representation].shape[1]) if n_pcs else None,
+        use_rep=representation,
+        transformer=transformer,
+        metric=metric,
+        random_state=random_state,
+    )
+    return save(cells, target)
+
+
+@scrna_env.task
+async def umap(cells: AnnData, min_dist: float = 0.5, spread: float = 1.0, random_state: int = 0) -> AnnData:
+    """Two coordinates for each cell, to look at (scanpy.tl.umap; McInnes 2018, arXiv:1802.03426).
+
+    Args:
+        cells: with neighbours.
+        min_dist, spread, random_state: as of scanpy.
+
+    Raises:
+        InvalidAssetError: there is no graph of neighbours.
+    """
+    target = workspace() / "cells.h5ad"
+    fields = await compute(_umap, source=cells.path, target=target, min_dist=min_dist, spread=spread,
+                           random_state=random_state)  # fmt: skip
+    return annotated(cells, target, fields, stage="umap")
+
+
+def _umap(source: str, target: str, **options: Any) -> dict[str, Any]:
+    import scanpy as sc
+
+    check_memory("umap", source)
+    cells = load(source)
+    _require_graph(cells)
+    sc.tl.umap(cells, init_pos="spectral" if cells.n_obs > 4 else "random", **options)
+    return save(cells, target)
+
+
+@scrna_env.task
+async def leiden(
+    cells: AnnData,
+    resolutions: list[float],
+    resolution: float | None = None,
+    n_iterations: int = -1,
+    seeds: int = 5,
+    random_state: int = 0,
+) -> AnnData:
+    """Clusters of the graph at several resolutions, and how stable they are (scanpy.tl.leiden, flavor="igraph").
+
+    Traag 2019, doi:10.1038/s41598-019-41695-z. Cells get a column `leiden_<resolution>` for each resolution, and
+    `leiden` for the chosen one. Each clustering is repeated with other seeds. Noted are the adjusted Rand
+    index between all pairs of seeds (1: the same clusters), and of each cluster the mean of its best Jaccard indices in
+    the other seeds.
+
+    Args:
+        cells: with neighbours.
+        resolutions: higher ones give more clusters.
+        resolution: the chosen one; by default the highest that gives stable clusters, at least two of them.
+        n_iterations: as of scanpy; -1: until nothing changes.
+        seeds: clusterings of each resolution, the first with random_state, each further one with the next number.
+        random_state: of the clusters that are reported.
+
+    Raises:
+        InvalidAssetError: there is no graph of neighbours; no resolution, or one that is not among them; no seed.
+    """
+    target = workspace() / "cells.h5ad"
+    fields = await compute(_leiden, source=cells.path, target=target, resolutions=resolutions,
+                           resolution=resolution, n_iterations=n_iterations, seeds=seeds,
+                           random_state=random_state)  # fmt: skip
+    return annotated(cells, target, fields, stage="leiden")
+
+
+def _leiden(
+    source: str,
+    target: str,
+    resolutions: Sequence[float],
+    resolution: float | None,
+    n_iterations: int,
+    seeds: int,
+    random_state: int,
+) -> dict[str, Any]:
+    import scanpy as sc
+
+    wanted = sorted(set(resolutions))
+    if not wanted or wanted[0] <= 0:
+        raise InvalidAssetError(f"resolutions={list(resolutions)}: give at least one number above zero")
+    if resolution is not None and resolution not in wanted:
+        raise InvalidAssetError(f"resolution={resolution:g} is not among resolutions={list(resolutions)}")
+    if seeds < 1:
+        raise InvalidAssetError(f"seeds={seeds}: give at least 1")
+    check_memory("leiden", source)
+    cells = load(source)
+    _require_graph(cells)
+    found: list[dict[str, Any]] = []
+    previous = None
+    for each in wanted:
+        labels = []
+        for seed in range(random_state, random_state + seeds):
+            sc.tl.leiden(cells, each, random_state=seed, key_added="_leiden", flavor="igraph", directed=False,
+                         n_iterations=n_iterations)  # fmt: skip
+            labels.append(cells.obs.pop("_leiden"))
+        cells.obs[f"leiden_{each:g}"] = labels[0]
+        if previous is not None:
+            found[-1]["ari_to_next"] = _rand(previous, labels[0])
+        previous = labels[0]
+        between = [_rand(one, other) for one, other in itertools.combinations(labels, 2)]
+        found.append(
+            {
+                "resolution": each,
+                "clusters": labels[0].nunique(),
+                "seeds": seeds,
+                "ari_min": min(between, default=None),
+                "ari_mean": round(sum(between) / len(between), 4) if between else None,
+                "ari_to_next": None,
+                "jaccard": _jaccard(labels[0], labels[1:]),
+            }
+        )
+    recommended = _recommended(found)
+    chosen = recommended if resolution is None else resolution
+    cells.obs["leiden"] = cells.obs[f"leiden_{chosen:g}"].copy()
+    cells.uns.pop("_leiden", None)
+    note_down(cells, "leiden", {"flavor": "igraph"})
+    note_down(cells, "stability", {"resolutions": found, "recommended": recommended, "chosen": chosen})
+    return save(cells, target)
+
+
+def _require_graph(cells: anndata.AnnData) -> None:
+    if "neighbors" not in cells.uns:
+        raise InvalidAssetError("the cells have no graph of neighbours: run neighbors first")
+
+
+def _rand(one: Any, other: Any) -> float:
+    """The adjusted Rand index of two clusterings (Hubert and Arabie 1985)."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return round(float(adjusted_rand_score(one, other)), 4)
+
+
+def _jaccard(labels: Any, others: Sequence[Any]) -> dict[str, float]:
+    """Of each cluster the mean of its best Jaccard indices in other clusterings (Hennig 2007)."""
+    import numpy as np
+    import pandas as pd
+
+    best: list[np.ndarray[Any, Any]] = []
+    for other in others:
+        both = pd.crosstab(labels, other).to_numpy()
+        union = both.sum(1, keepdims=True) + both.sum(0, keepdims=True) - both
+        best.append((both / union).max(1))
+    names = list(labels.cat.categories)
+    return (
+        {name: round(float(value), 4) for name, value in zip(names, np.mean(best, 0), strict=True)}
+        if best
+        else {}
+    )
+
+
+def _recommended(found: Sequence[dict[str, Any]]) -> float:
+    """The highest resolution with at least two clusters that all seeds agree on; else the one they agree on most."""
+    several = [row for row in found if row["clusters"] > 1] or list(found)
+    stable = [row for row in several if (row["ari_mean"] or 0.0) >= STABLE]
+    best = stable[-1] if stable else max(several, key=lambda row: row["ari_mean"] or 0.0)
+    return float(best["resolution"])

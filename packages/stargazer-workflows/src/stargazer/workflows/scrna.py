@@ -1,0 +1,213 @@
+"""The workflow of single cells: from counts of one or several samples to clusters, marker genes and a report."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from stargazer.assets import AnnData, InvalidAssetError, Plot, QcReport, Table
+from stargazer.assets.keyvalues import composed
+from stargazer.tasks import (
+    RankedGenes,
+    calculate_qc_metrics,
+    concat,
+    filter_cells,
+    harmony_integrate,
+    highly_variable_genes,
+    leiden,
+    neighbors,
+    normalize_total,
+    pca,
+    plot_highly_variable_genes,
+    plot_knee,
+    plot_markers,
+    plot_pca_variance_ratio,
+    plot_qc,
+    plot_umap,
+    rank_genes_groups,
+    read_10x_h5,
+    read_10x_mtx,
+    read_h5ad,
+    scrublet,
+    summarise_cells,
+    umap,
+    write_csv,
+)
+from stargazer.workflows.environments import parallel, workflow_env
+from stargazer.workflows.inputs import Matrix, matrix_of
+from stargazer.workflows.report import lineage_steps, scrna_report
+
+__all__ = ["Clustering", "scrna_clustering"]
+
+RESOLUTIONS = (0.3, 0.5, 1.0)
+
+DRAWN = 4
+"""Clusters, the largest, whose first marker gene is drawn on the UMAP."""
+
+
+class Clustering(NamedTuple):
+    """Clustered cells, the marker genes of each cluster, a table of the cells, plots, and a page that shows them."""
+
+    cells: AnnData
+    markers: Table
+    table: Table
+    plots: list[Plot]
+    summary: QcReport
+    report: QcReport
+
+
+@workflow_env.task
+async def scrna_clustering(
+    samples: list[str],
+    counts: str = "auto",
+    genome: str | None = None,
+    min_genes: int = 100,
+    max_genes: int | None = None,
+    min_counts: int | None = None,
+    max_counts: int | None = None,
+    max_pct_mt: float | None = None,
+    nmads: float | None = 5.0,
+    min_cells: int = 3,
+    doublets: Literal["remove", "mark", "none"] = "remove",
+    expected_doublet_rate: float = 0.05,
+    target_sum: float | None = None,
+    n_top_genes: int | None = None,
+    flavor: Literal["seurat", "cell_ranger"] = "seurat",
+    n_comps: int = 50,
+    integrate: Literal["auto", "harmony", "none"] = "auto",
+    n_neighbors: int = 15,
+    n_pcs: int | None = None,
+    metric: str = "euclidean",
+    min_dist: float = 0.5,
+    spread: float = 1.0,
+    resolutions: list[float] | None = None,
+    resolution: float | None = None,
+    seeds: int = 5,
+    method: Literal["t-test", "wilcoxon", "t-test_overestim_var", "logreg"] = "t-test",
+    genes: list[str] | None = None,
+    random_state: int = 0,
+) -> Clustering:
+    """Cluster the cells of one or several samples, and find the marker genes of each cluster.
+
+    Parameters have scanpy's names and defaults, but for neighbours, doublets' neighbours and the solver of the
+    principal components, which are exact or do not depend on the number of threads: the report says so.
+
+    Args:
+        samples: their names, as registered with their counts: Cell Ranger's .h5 or folder, or an h5ad.
+        counts: where an h5ad has its raw counts: X, raw, the name of a layer, or (auto) where they are found.
+        genome: of counts that have several.
+        min_genes, max_genes, min_counts, max_counts, max_pct_mt, nmads, min_cells: as of filter_cells.
+        doublets: remove them, only mark them, or do not look for them.
+        expected_doublet_rate: as of scrublet.
+        target_sum: molecules of a cell after normalising; the median by default.
+        n_top_genes, flavor: as of highly_variable_genes.
+        n_comps: principal components.
+        integrate: move the samples together with Harmony; (auto) where there are several.
+        n_neighbors, n_pcs, metric: of the graph.
+        min_dist, spread: of the UMAP.
+        resolutions: of the clusters, 0.3, 0.5 and 1.0 by default; each is reported with how stable it is.
+        resolution: of the clusters that get markers; by default the highest whose clusters do not depend on the seed.
+        seeds: clusterings of each resolution that are compared.
+        method: of the marker genes.
+        genes: to draw on the UMAP, beside the first marker of each cluster.
+        random_state: seed of every step that has one.
+
+    Raises:
+        InvalidAssetError: no sample, a parameter that cannot be, or cells that a step cannot work on.
+        AssetNotFoundError, AmbiguousAssetError: a sample without counts, or with several files of them.
+        ConfigurationError: a step needs more memory than there is.
+    """
+    samples = composed(samples)  # as they are registered
+    if not samples:
+        raise InvalidAssetError("give at least one sample: samples=pbmc")
+    if len(set(samples)) != len(samples):
+        raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
+    if integrate == "harmony" and len(samples) == 1:
+        raise InvalidAssetError("integrate=harmony moves several samples together: leave it out for one")
+    found = await parallel([matrix_of(sample) for sample in samples])
+    read = await parallel([_read(matrix, counts, genome) for matrix in found])
+    together = read[0] if len(read) == 1 else await concat(read)
+    measured = await calculate_qc_metrics(together)
+    cells = kept = await filter_cells(
+        measured, min_genes, max_genes, min_counts, max_counts, max_pct_mt, nmads, min_cells
+    )
+    if doublets != "none":
+        cells = await scrublet(
+            cells, expected_doublet_rate, remove=doublets == "remove", random_state=random_state
+        )
+    batch_key = "sample" if len(samples) > 1 else None
+    cells = await normalize_total(cells, target_sum)
+    cells = await highly_variable_genes(cells, n_top_genes, flavor, batch_key=batch_key)
+    cells = await pca(cells, n_comps, random_state=random_state)
+    if batch_key and integrate != "none":
+        cells = await harmony_integrate(cells, batch_key, random_state)
+    cells = await neighbors(cells, n_neighbors, n_pcs, metric, random_state)
+    cells = await umap(cells, min_dist, spread, random_state)
+    cells = await leiden(
+        cells, list(resolutions or RESOLUTIONS), resolution, seeds=seeds, random_state=random_state
+    )
+    ranked = await rank_genes_groups(cells, method=method)
+    settings = {
+        "doublets": doublets,
+        "integrate": "harmony" if batch_key and integrate != "none" else "none",
+        "n_comps": n_comps,
+        "n_neighbors": n_neighbors,
+        "n_pcs": n_pcs,
+        "metric": metric,
+        "min_dist": min_dist,
+        "spread": spread,
+        "resolutions": list(resolutions or RESOLUTIONS),
+        "seeds": seeds,
+        "method": method,
+        "random_state": random_state,
+    }
+    table = await write_csv(ranked.cells)
+    plots = await _plots(measured, kept, ranked, genes, several=batch_key is not None)
+    summary = await summarise_cells(ranked.cells, settings)
+    report = await scrna_report(summary, plots, await lineage_steps(summary))
+    return Clustering(ranked.cells, ranked.markers, table, plots, summary, report)
+
+
+async def _plots(
+    measured: AnnData, kept: AnnData, ranked: RankedGenes, genes: list[str] | None, *, several: bool
+) -> list[Plot]:
+    """What a biologist looks at, in the order of the steps.
+
+    Args:
+        measured, kept: the cells before and after filtering.
+        genes: to draw on the UMAP; the first markers of the largest clusters by default.
+        several: whether there are several samples.
+    """
+    cells = ranked.cells
+    colours = ["leiden", *(["sample"] if several else [])]
+    if genes is None:
+        table = (await ranked.markers.fetch()).path
+        assert table is not None
+        genes = first_markers(table, DRAWN)
+    colours += genes
+    return [
+        await plot_qc(measured, kept),
+        await plot_knee(measured),
+        await plot_highly_variable_genes(cells),
+        await plot_pca_variance_ratio(cells),
+        *[await plot_umap(cells, colour) for colour in colours],
+        await plot_markers(cells),
+    ]
+
+
+def first_markers(table: Path, clusters: int) -> list[str]:
+    """The first marker gene of each of the first clusters, of a table of rank_genes_groups."""
+    with open(table, newline="") as file:
+        first: dict[str, str] = {}
+        for row in csv.DictReader(file):
+            first.setdefault(row["group"], row["names"])
+    return list(dict.fromkeys(list(first.values())[:clusters]))
+
+
+async def _read(matrix: Matrix, counts: str, genome: str | None) -> AnnData:
+    if isinstance(matrix, AnnData):
+        return await read_h5ad(matrix, counts)
+    read: Any = read_10x_h5 if matrix.asset_key == "tenx_h5" else read_10x_mtx
+    cells: AnnData = await read(matrix, genome)
+    return cells
