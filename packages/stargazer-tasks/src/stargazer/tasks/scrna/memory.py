@@ -59,7 +59,7 @@ TEXT = 80  # bytes of a text in a table, as Python has it
 
 
 class Sizes(NamedTuple):
-    """Of a file: cells, genes, values that are stored of X, bytes of all that is loaded, cells of the largest sample."""
+    """Of a file: cells, genes, values that are stored of X, bytes of what is loaded, cells of the largest sample."""
 
     n_obs: int
     n_vars: int
