@@ -40,6 +40,23 @@ def test_sizes_are_read_off_the_structure_of_each_kind_of_file(tmp_path: Path) -
         assert sizes_of(path) == (N_CELLS, N_GENES, VALUES, 0, N_CELLS)
 
 
+def test_whatever_a_step_leaves_in_a_file_is_counted(tmp_path: Path) -> None:
+    import numpy as np
+    from scipy import sparse
+
+    cells = cells_of(cell_type=["T", "B"] * 6, score=1.5)
+    cells.uns = {"log1p": {"base": None}, "names": np.array(["a", "b"]), "note": "text"}
+    cells.obsm["X_pca"] = np.zeros((N_CELLS, 50))
+    cells.obsp["distances"] = sparse.csr_matrix(np.eye(N_CELLS))
+
+    found, plain = (
+        sizes_of(written(tmp_path / f"{number}.h5ad", each))
+        for number, each in enumerate((cells, cells_of()))
+    )
+
+    assert found.loaded > plain.loaded + 8 * 50 * N_CELLS
+
+
 @pytest.mark.parametrize("step", NEEDS)
 def test_more_cells_take_more_memory(step: str) -> None:
     few, many = Sizes(1_000, 20_000, 10**6, 10**7, 1_000), Sizes(10**6, 20_000, 10**9, 10**10, 10**6)
