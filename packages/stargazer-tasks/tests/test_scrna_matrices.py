@@ -241,7 +241,7 @@ def test_counts_are_found(tmp_path: Path, change: Callable[[Any], Any], place: s
 
     same(cells, cells_of())
     assert json.loads(cells.uns["stargazer"]["reading"])["format"] == f"h5ad {place}"
-    assert dict(cells.layers) == {}
+    assert {*cells.layers} <= {None}  # which is X, to anndata 0.13
     assert cells.raw is None
 
 
@@ -385,9 +385,8 @@ def shorter_table(path: Path) -> None:
 
     cells_of().write_h5ad(path)
     with h5py.File(path, "a") as file:
-        names = file["obs/_index"][:5]
         del file["obs/_index"]
-        file["obs/_index"] = names
+        file["obs/_index"] = BARCODES[:5]
         file["obs/_index"].attrs.update({"encoding-type": "string-array", "encoding-version": "0.2.0"})
 
 
@@ -741,7 +740,7 @@ def test_columns_that_an_h5ad_cannot_keep_become_text(tmp_path: Path) -> None:
     found: list[str] = []
     keepable(made.obs, "cells", "x", found)
 
-    assert list(made.obs["mixed"])[:3] == ["1", "b", None]
+    assert list(made.obs["mixed"].fillna("none"))[:3] == ["1", "b", "none"]
     assert list(made.obs) == ["mixed", "ok", "a_b"]
     assert found == [
         "the column 'mixed' of cells has values of several types: converted to text",

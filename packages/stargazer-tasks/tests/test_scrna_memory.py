@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,7 @@ def test_a_step_that_cannot_fit_is_refused_with_what_to_do(tmp_path: Path) -> No
 
     first, *advice = str(caught.value).splitlines()
     assert first == (
-        f"pca of 24 cells by 9 genes ({2 * VALUES} values) takes about 0.7 GB of memory, and 0.1 GB are "
+        f"pca of 24 cells by 9 genes ({2 * VALUES} values) takes about 0.8 GB of memory, and 0.1 GB are "
         "available. Instead:"
     )
     assert [line.split(" ")[3:6] for line in advice] == [
@@ -103,14 +105,12 @@ def test_files_that_cannot_be_read_are_left_to_the_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says the peak")
 def test_the_estimate_covers_what_reading_takes(tmp_path: Path, mouse_brain: Path) -> None:
-    import subprocess
-    import sys
-
     script = (
-        "import resource, sys; from stargazer.tasks.scrna.matrices import _read_h5ad; "
+        "import sys; from stargazer.tasks.scrna.matrices import _read_h5ad; "
         "_read_h5ad(sys.argv[1], sys.argv[2], 'cid', 's', 'auto', None); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "print(*[line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')])"
     )
     command = [sys.executable, "-c", script, mouse_brain, tmp_path / "out.h5ad"]
     taken = 1024 * int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -209,6 +209,8 @@ def structure(path: Path) -> Structure | None:
 def _length(table: Any) -> int | None:
     """Rows of an annotation table, which is a group of columns (anndata 0.7 and later) or one compound array."""
     data = table.get(table.attrs.get("_index", "_index")) if hasattr(table, "keys") else table
+    if hasattr(data, "keys"):  # texts or categories with what is missing marked (anndata 0.13)
+        data = data.get("values", data.get("codes"))
     return None if data is None or not getattr(data, "shape", ()) else int(data.shape[0])
 
 

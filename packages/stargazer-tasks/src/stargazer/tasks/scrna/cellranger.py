@@ -83,7 +83,7 @@ def read_folder(source: str, title: str, notes: list[str]) -> anndata.AnnData:
     cells, genes = _rows(barcodes, title, 1), _rows(features, title, 2)
     try:
         with opened(matrix) as file:
-            counts = io.mmread(file)
+            counts = io.mmread(file, spmatrix=True)
     except FormatError as error:
         raise FormatError(f"{title}: {error}") from None
     except (OSError, ValueError, OverflowError, TypeError, EOFError) as error:

@@ -274,7 +274,7 @@ def keepable(table: pd.DataFrame, what: str, title: str, notes: list[str]) -> No
             notes.append(
                 f"the column {str(column)!r} of {what} is called {name!r}: an h5ad cannot keep that name"
             )
-            table.rename(columns={column: name}, inplace=True)
+            table.columns = [name if each == column else each for each in table.columns]
         is_category = str(values.dtype) == "category"
         items = values.cat.categories.to_series() if is_category else values
         if items.dtype == object and infer_dtype(items, skipna=True) not in ("string", "empty"):

@@ -90,8 +90,7 @@ def read_counts(source: str, title: str, counts: str, notes: list[str]) -> tuple
             "left out, for it is computed again: "
             + "; ".join([*(f"matrix {name}" for name in others), *left])
         )
-    _name_genes(var, notes)
-    return anndata.AnnData(matrix, obs=obs, var=var), place
+    return anndata.AnnData(matrix, obs=obs, var=_named(var, notes)), place
 
 
 def _check_layout(file: h5py.File) -> None:
@@ -189,7 +188,7 @@ def _table(group: h5py.Group) -> pd.DataFrame:
     return table
 
 
-def _name_genes(var: pd.DataFrame, notes: list[str]) -> None:
+def _named(var: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Call genes by their names where the file has both these and Ensembl identifiers, which become `gene_ids`."""
     names = list(map(str, var.index))
     if names and sum(bool(ENSEMBL.fullmatch(name)) for name in names) > MOSTLY * len(names):
@@ -210,5 +209,5 @@ def _name_genes(var: pd.DataFrame, notes: list[str]) -> None:
     elif "gene_ids" not in var and (known := next((name for name in IDENTIFIERS if name in var), None)):
         var["gene_ids"] = [str(value) for value in var[known]]
     if computed := [name for name in COMPUTED if name in var]:
-        var.drop(columns=computed, inplace=True)
         notes.append(f"columns of genes left out, for they are computed again: {', '.join(computed)}")
+    return var.drop(columns=computed)
