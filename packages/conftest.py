@@ -628,6 +628,29 @@ def gatk_home(gatk_tools: Path, _isolated: None) -> Path:
 
 
 @pytest.fixture(scope="session")
+def mouse_brain(test_data: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The h5ad of 10,000 mouse-brain cells by 1,000 genes, raw counts, for tests marked `long`."""
+
+    def convert(folder: Path) -> None:
+        import anndata
+        import pandas as pd
+        import zarr
+        from scipy import sparse
+
+        store = zarr.storage.ZipStore(test_data / "scrna" / "mouse_brain_10k_x_1k.zarr.zip", mode="r")
+        group = zarr.open_group(store, path="10x-10k-subset.zarr", mode="r")
+        tables = []
+        for name in ("obs", "var"):
+            table = pd.DataFrame(group[name][:])
+            table.index = table.pop("index").str.decode("utf-8")
+            tables.append(table)
+        cells = anndata.AnnData(sparse.csr_matrix(group["X"][:].astype("float32")), *tables)
+        cells.write_h5ad(folder / "mouse_brain.h5ad")
+
+    return made_once("mouse-brain", convert) / "mouse_brain.h5ad"
+
+
+@pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real reads and truth sets; where it is not, tests that ask for it are skipped."""
     folder = os.environ.get(DATA_VARIABLE)

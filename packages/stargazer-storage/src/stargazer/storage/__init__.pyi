@@ -8,8 +8,9 @@ from .companions import with_companions
 from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.sources import file_name
-from .filenames import names_of_mates
+from .filenames import folder_parts, names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
+from .folders import packed, write_tar
 from .ledger.documents import account, now
 from .locks import is_at, is_locked, new_lock, private_folder, try_lock
 from .outbox import Sent
@@ -44,6 +45,7 @@ __all__ = [
     "fetch_file",
     "field_text",
     "file_name",
+    "folder_parts",
     "get_client",
     "hash_in_place",
     "holds_files",
@@ -60,6 +62,7 @@ __all__ = [
     "now",
     "open_shared",
     "open_store",
+    "packed",
     "pause",
     "private_folder",
     "refused",
@@ -69,4 +72,5 @@ __all__ = [
     "trust",
     "try_lock",
     "with_companions",
+    "write_tar",
 ]

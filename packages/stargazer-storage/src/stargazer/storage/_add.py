@@ -31,6 +31,7 @@ from stargazer.storage.additions import Addition, check_files, status_of
 from stargazer.storage.checks import Lookup
 from stargazer.storage.cid import is_cid
 from stargazer.storage.filenames import guess_type, mates
+from stargazer.storage.folders import folder_type, packed, refuse_results
 from stargazer.storage.store import Store
 
 __all__ = ["add", "additions_of", "check_pairs", "field_text"]
@@ -87,7 +88,7 @@ async def add(
 
     Args:
         path: of the file, or paths of several, which are checked against one another; each of `keyvalues` goes to
-            those whose type has the field.
+            those whose type has the field. A folder of Cell Ranger (matrix, barcodes, features) is one `tenx_mtx`.
         client: of the store; the current one by default.
         asset: the type; by default it is read off the names, and first and second reads whose names differ in nothing
             but 1 and 2 are linked.
@@ -125,7 +126,8 @@ async def add(
 
     def register() -> list[IpFile]:
         items = additions_of(paths, pairs, store, in_place=in_place, public=public, force=force)
-        return store.add(items)
+        with packed(items, store) as files:
+            return store.add(files)
 
     stored = [Asset.from_record(record) for record in await asyncio.to_thread(register)]
     return stored[0] if isinstance(path, str | os.PathLike) else stored
@@ -145,23 +147,33 @@ def additions_of(
 
     Each pair goes to the files whose type knows the key. Without `asset`, types are read off the names, and first
     and second reads whose names differ in nothing but 1 and 2 are linked. What a file says of itself (the sample of an
-    alignment) need not be among the pairs.
+    alignment) need not be among the pairs. A folder that is one asset is to be packed then (`packed`).
 
     Args:
         there: they are on this machine (a file to be downloaded is not yet).
         in_place, public, force: of each of them (see `Addition`).
 
     Raises:
-        FormatError: a file is missing, or a folder.
+        FormatError: a file is missing, or a folder that is no asset.
         InvalidAssetError: a type that cannot be guessed, a key that no file's type knows, a missing or wrong value that
             the file does not say either.
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
+    folders = {path: found for path in paths if there and (found := folder_type(path))}
     for path in paths if there else ():
-        status_of(path)
+        if path not in folders:
+            refuse_results(path)
+            status_of(path)
     pairs = dict(pairs)
     named = pairs.pop("asset", None)
-    classes = {path: asset_class(named or guess_type(path.name)) for path in paths}
+    classes = {path: asset_class(named or folders.get(path) or guess_type(path.name)) for path in paths}
+    for path in folders:
+        if classes[path].asset_key != folders[path]:
+            raise FormatError(f"{str(path)!r} is a folder, a {folders[path]} as it looks: leave asset= out")
+        if in_place:
+            raise FormatError(
+                f"{str(path)!r} is a folder, which is packed into one file: it cannot stay in place"
+            )
     kinds = list(dict.fromkeys(classes.values()))
     check_pairs(kinds, pairs, store)
     first_of = {cls: path for path, cls in reversed(classes.items())}

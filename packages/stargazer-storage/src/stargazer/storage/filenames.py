@@ -1,14 +1,14 @@
-"""What the name of a file tells: its asset type, where it leaves no doubt, and the names of mates."""
+"""What names tell: the asset type of a file or folder, where they leave no doubt, and the names of mates."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stargazer.assets import REGISTRY, InvalidAssetError, load_asset_types
+from stargazer.assets import REGISTRY, FormatError, InvalidAssetError, load_asset_types
 
-__all__ = ["guess_type", "mates", "names_of_mates"]
+__all__ = ["folder_parts", "guess_folder", "guess_type", "mates", "names_of_mates"]
 
 ENDINGS = {
     "alignment": (".bam", ".cram"),
@@ -17,7 +17,11 @@ ENDINGS = {
     "variants": (".vcf", ".vcf.gz", ".bcf"),
     "anndata": (".h5ad",),
     "sequence_dict": (".dict",),
+    "tenx_h5": (".h5",),
 }
+FOLDERS = {"tenx_mtx": (("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv"))}
+"""The files of a folder that is one asset: by type, the names that each may have, plain or with .gz behind them; the
+first tells the type."""
 COMPANIONS = {
     ".bai": ("alignment_index", "alignment_cid"),
     ".fai": ("reference_index", "reference_cid"),
@@ -53,10 +57,60 @@ def guess_type(name: str) -> str:
             raise InvalidAssetError(
                 f"{name!r} accompanies another file: give asset={key} {link}=CID (`stargazer query`)"
             )
+    for key, parts in FOLDERS.items():
+        if any(lower.removesuffix(".gz").endswith(name) for names in parts for name in names):
+            raise InvalidAssetError(
+                f"{name!r} is one of the {len(parts)} files of a {key}: give the folder that holds them"
+            )
     load_asset_types()
     raise InvalidAssetError(
         f"what is {name!r}? give asset=TYPE, one of: {', '.join(sorted(set(REGISTRY) - {'provenance'}))}"
     )
+
+
+def guess_folder(names: Iterable[str]) -> str | None:
+    """The asset type of a folder with these files; None if it is none that is one asset."""
+    names = list(names)
+    return next((key for key, (first, *_) in FOLDERS.items() if _prefixes(names, first)), None)
+
+
+def folder_parts(key: str, names: Iterable[str]) -> dict[str, str]:
+    """The files that belong to a folder of an asset type, by the plain name of each.
+
+    Compressed files come before plain ones, and something may stand before all the names: `GSM1_matrix.mtx.gz`.
+
+    Args:
+        key: the type, one of FOLDERS.
+        names: of all files in the folder.
+
+    Raises:
+        FormatError: one is missing, or there are several of the first.
+    """
+    names, parts = list(names), FOLDERS[key]
+    prefixes = _prefixes(names, parts[0])
+    if len(prefixes) > 1:
+        raise FormatError(
+            f"it holds {len(prefixes)} matrices ({', '.join(repr(prefix + parts[0][0]) for prefix in prefixes[:3])}"
+            f"{', ...' if len(prefixes) > 3 else ''}): give each a folder of its own"
+        )
+    found = {}
+    for candidates in parts:
+        wanted = [f"{name}{end}" for name in candidates for end in (".gz", "")]
+        prefix = prefixes[0] if prefixes else ""
+        plain = next((name for name in wanted if f"{prefix}{name}" in names), None)
+        if plain is None:
+            raise FormatError(
+                f"it lacks {prefix}{f' or {prefix}'.join(candidates)} (plain or .gz); it holds "
+                f"{', '.join(map(repr, sorted(names)[:5])) or 'nothing'}"
+            )
+        found[plain] = f"{prefix}{plain}"
+    return found
+
+
+def _prefixes(names: Sequence[str], endings: Sequence[str]) -> list[str]:
+    """What stands before the names that end so."""
+    plain = (name.removesuffix(".gz") for name in names)
+    return sorted({name.removesuffix(end) for name in plain for end in endings if name.endswith(end)})
 
 
 def mates(paths: Sequence[Path]) -> dict[Path, Path]:

@@ -11,6 +11,7 @@ from .fastq import (
     read_fastq,
     template_name,
 )
+from .signatures import check_hdf5
 from .tables import check_dict
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ambiguity_notes",
     "are_interleaved",
     "check_dict",
+    "check_hdf5",
     "first_bytes",
     "first_reads",
     "in_order",

@@ -30,16 +30,17 @@ def add(argv: Sequence[str]) -> None:
     """Register files, all or none of them."""
     parser = Parser(
         "add",
-        "FILE|URL ... [asset=TYPE] [key=value ...]",
+        "FILE|FOLDER|URL ... [asset=TYPE] [key=value ...]",
         "Register files with what they are: copied into the store, checked and hashed; all of them or none.\n"
         "A file that contradicts its metadata, or the file that it is said to belong to, is refused.\n"
         "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it, and\n"
         "what a BAM, CRAM, VCF, BCF, h5ad or .dict says of itself (sample, order, reference ...) off its header.\n"
-        "R1 and R2 given together are linked. A file whose name looks like key=value is written ./key=value;\n"
-        "every word after -- is a file.",
+        "R1 and R2 given together are linked. A folder of Cell Ranger (matrix, barcodes, features) is packed.\n"
+        "A file whose name looks like key=value is written ./key=value; every word after -- is a file.",
         "  stargazer add GRCh38.fa build=GRCh38\n"
         "  stargazer add NA12878_R1.fq.gz NA12878_R2.fq.gz sample=NA12878 lane=L001\n"
         "  stargazer add NA12878.bam\n"
+        "  stargazer add outs/filtered_feature_bc_matrix sample=pbmc\n"
         "  stargazer add --interleaved both.fq.gz sample=NA12878\n"
         "  stargazer add --in-place /archive/NA12878.bam sample=NA12878\n"
         "  stargazer add https://example.org/GRCh38.fa.gz --sha256 SUM build=GRCh38",
@@ -87,7 +88,8 @@ def add(argv: Sequence[str]) -> None:
             items = stack.enter_context(_split(store, words.plain, pairs, force=options.force))
         else:
             paths = [Path(word) for word in words.plain]
-            items = storage.additions_of(paths, pairs, store, in_place=options.in_place, force=options.force)
+            given = storage.additions_of(paths, pairs, store, in_place=options.in_place, force=options.force)
+            items = stack.enter_context(storage.packed(given, store))
         records = _registered(store, _with_consent(store, items, options))
     if options.json:
         print_json([as_dict(record) for record in records])

@@ -10,24 +10,15 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from stargazer.assets import StorageError
-from stargazer.storage import make_folders
+from stargazer.storage import make_folders, write_tar
 
 __all__ = ["pack", "unpacked"]
 
 
 def pack(folder: Path, archive: Path) -> Path:
     """Write the files of a folder, sorted by name, times and owners zero, to an uncompressed tar."""
-    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(folder.rglob("*")):
-            info = tarfile.TarInfo(path.relative_to(folder).as_posix())
-            if path.is_dir():
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(info)
-            else:
-                info.size = path.stat().st_size
-                with open(path, "rb") as file:
-                    tar.addfile(info, file)
-    return archive
+    paths = sorted(folder.rglob("*"))
+    return write_tar(archive, ((path.relative_to(folder).as_posix(), path) for path in paths))
 
 
 def unpacked(archive: Path, target: Path, scratch: Path) -> Path:

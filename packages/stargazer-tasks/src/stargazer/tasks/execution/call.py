@@ -28,7 +28,7 @@ from stargazer.assets import (
     record_id,
 )
 from stargazer.assets.provenance import Entry, Execution, ToolUse
-from stargazer.storage import Settings, Store, account, now
+from stargazer.storage import VARIABLES, Settings, Store, account, now
 from stargazer.storage.lineage import find_nearest
 from stargazer.tasks.execution._workspace import claim, open_workspace, sweep, to_the_end
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
@@ -256,6 +256,7 @@ class Call:
                     log=self._log(),
                     threads=grant.cores,
                     memory=grant.memory,
+                    environment={VARIABLES["memory"]: str(settings.memory)},  # as the settings here say
                     pass_fds=grant.fds,  # type: ignore[arg-type]  # mypy and converter=tuple
                     tools={tool.name: tool for tool in self.tools if tool.argv},
                 )

@@ -46,11 +46,16 @@ def save(cells: anndata.AnnData, path: str) -> dict[str, Any]:
     """
     cells.uns = _sorted(cells.uns)  # what is read back is in this order, and the bytes follow it
     for part in (cells.obsm, cells.varm, cells.obsp, cells.varp, cells.layers):
-        for name in sorted(part):
+        for name in _names(part):
             part[name] = part.pop(name)
     cells.write_h5ad(path)
     _kept[:] = [(_identity(path), cells)]
-    return {"n_obs": cells.n_obs, "n_vars": cells.n_vars, "layers": sorted(cells.layers)}
+    return {"n_obs": cells.n_obs, "n_vars": cells.n_vars, "layers": _names(cells.layers)}
+
+
+def _names(part: Iterable[str | None]) -> list[str]:
+    """What a part holds, sorted; to anndata 0.13 X is a layer as well, whose name is None."""
+    return sorted(name for name in part if name is not None)
 
 
 def _sorted(content: Mapping[str, Any]) -> dict[str, Any]:

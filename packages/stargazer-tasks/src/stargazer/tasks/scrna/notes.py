@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["note_down", "noted"]
+__all__ = ["KEY", "note_down", "noted"]
 
 KEY = "stargazer"
 
