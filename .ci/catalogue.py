@@ -32,7 +32,8 @@ GROUPS = {
         variant_filtration select_variants index_variants""",
     "Metrics": """flagstat alignment_stats coverage_stats variant_stats collect_alignment_summary_metrics
         collect_insert_size_metrics collect_wgs_metrics collect_variant_calling_metrics""",
-    "Reports": """summarise_germline germline_report compare_calls""",
+    "Plots": """plot_qc plot_knee plot_highly_variable_genes plot_pca_variance_ratio plot_umap plot_markers""",
+    "Reports": """summarise_germline germline_report compare_calls summarise_cells scrna_report""",
 }
 """What they are about, and in which order: that of their use, a tool of samtools before its like of GATK."""
 

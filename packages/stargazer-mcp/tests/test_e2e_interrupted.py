@@ -207,11 +207,12 @@ def test_two_samples_at_once_are_both_right(home: Path, undisturbed: dict[str, A
 
 
 @pytest.mark.slow
-def test_eight_runs_on_one_slot_finish(
-    home: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pairs", [2, pytest.param(4, marks=pytest.mark.long)])
+def test_many_runs_on_one_slot_finish(
+    home: Path, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, pairs: int
 ) -> None:
     monkeypatch.setenv("STARGAZER_CORES", "1")
-    runs = [(sample, stargazer(*GERMLINE, f"samples={sample}")) for sample in ("S", "T") * 4]
+    runs = [(sample, stargazer(*GERMLINE, f"samples={sample}")) for sample in ("S", "T") * pairs]
     for sample, process in runs:
         assert cids(answer(process)["results"]) == undisturbed[sample]
     assert_nothing_left(home)

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from .command import GERMLINE, simulate
+
 EMULATOR = Path(__file__).parents[2] / "stargazer-storage" / "tests"
 pytestmark = pytest.mark.skipif(
     not (EMULATOR / "pinata_emulator.py").exists(),
@@ -132,12 +134,13 @@ def test_pulled_once_it_needs_no_service(here, there, pinata):
     there.run("pull", "build=GRCh38")
     pinata.kill()
 
-    (found,) = there.json("query", "build=GRCh38")
-    (copy,) = there.json("get", "build=GRCh38")
+    words = [("query", "build=GRCh38"), ("get", "build=GRCh38"), ("why", record["cid"])]
+    processes = [there.start(*each, "--json") for each in words]  # each waits for the service for a while
+    (found,), (copy,), lineage = [json.loads(there.end(process)[0]) for process in processes]
 
     assert found["id"] == record["id"]
     assert (there.folder / copy["path"]).read_text() == FASTA
-    assert there.json("why", record["cid"])
+    assert lineage
 
 
 def test_nothing_is_published_without_a_word(here, pinata):
@@ -198,14 +201,17 @@ def test_every_verb_works_while_the_service_is_down_and_says_what_is_missing(her
     _, said = here.run("add", "b.fa", "build=b")
     assert "not on Pinata yet" in said
     assert "stargazer push" in said
-    assert {record["keyvalues"]["build"] for record in here.json("query")} == {"a", "b"}
-    assert len(here.json("get", "build=b")) == 1
-    here.run("why", "build=b")
+    reading = [("query", "--json"), ("get", "build=b", "--json"), ("why", "build=b")]
+    processes = [here.start(*words) for words in reading]  # each waits for the service for a while
+    known, got, _ = [here.end(process)[0] for process in processes]
+    assert {record["keyvalues"]["build"] for record in json.loads(known)} == {"a", "b"}
+    assert len(json.loads(got)) == 1
+    pulling = there.start("pull", "--all")
     _, said = here.run("rm", first["cid"])
     assert "not on Pinata yet" in said
     out, _ = here.run("push", status=1)
     assert "not on Pinata yet" in out
-    _, said = there.run("pull", "--all", status=1)
+    _, said = there.end(pulling, status=1)
     assert said
 
     pinata.start()
@@ -286,10 +292,13 @@ def test_ctrl_c_ends_a_transfer_that_stalls(here, there, pinata, verb):
 @pytest.mark.slow
 def test_pinata_killed_in_the_middle_of_a_workflow(here, there, pinata):
     """It ends well, says what is missing, push completes it, and another machine finds the results."""
-    process = here.start("demo", "--json")
-    while not (here.folder / "home" / "local" / "objects").exists() or len(pinata.files) < 4:
+    simulate(here.folder)
+    here.run("add", "tiny.fa", "S_R1.fq.gz", "S_R2.fq.gz", "build=tiny", "sample=S", "lane=L1")
+    before = len(pinata.files)
+    process = here.start(*GERMLINE, "--json")
+    while len(pinata.files) < before + 2:
         assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+        time.sleep(0.01)
     pinata.kill()
     out, said = here.end(process)
     results = json.loads(out)["results"]

@@ -529,7 +529,12 @@ print(json.loads(done.stdout)["results"]["variants"]["cid"])
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "leave",
-    [0, 16_000, 40_000, 80_000, 150_000, 400_000],
+    [
+        0,
+        40_000,
+        400_000,
+        *(pytest.param(leave, marks=pytest.mark.long) for leave in (16_000, 80_000, 150_000)),
+    ],
 )
 def test_a_full_disk_fails_clearly_and_works_again(
     data: dict[str, Path], home: Path, tmp_path: Path, leave: int

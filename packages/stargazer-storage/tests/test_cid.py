@@ -68,7 +68,7 @@ def cid_from_leaves(pattern: bytes, size: int, profile: Profile = PINATA) -> str
     [
         pytest.param(
             vector,
-            marks=[pytest.mark.slow] if vector["size"] // NAMED[vector["profile"]].leaf_size > 10**6 else [],
+            marks=[pytest.mark.long] if vector["size"] // NAMED[vector["profile"]].leaf_size > 10**6 else [],
         )
         for vector in GOLDEN
     ],
@@ -84,7 +84,7 @@ def test_leaves_join_to_the_cid_that_boxo_gives(vector):
 @pytest.mark.parametrize(
     "vector",
     [
-        pytest.param(vector, marks=[pytest.mark.slow] if vector["size"] > FEW_MEGABYTES else [])
+        pytest.param(vector, marks=[pytest.mark.long] if vector["size"] > FEW_MEGABYTES else [])
         for vector in GOLDEN
         if vector["size"] <= ONE_GIGABYTE
     ],

@@ -73,7 +73,7 @@ def uploaded_in_chunks(pinata: PinataEmulator, path: Path) -> str:
     return answer.headers["upload-cid"]
 
 
-@pytest.mark.parametrize("size", [*SIZES, *NODE, pytest.param(1 << 30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [*SIZES, *NODE, pytest.param(1 << 30, marks=pytest.mark.long)])
 def test_a_file_has_one_cid_everywhere(
     size: int, pinata: PinataEmulator, ipfsgw: IpfsGateway, tmp_path: Path
 ) -> None:

@@ -224,13 +224,13 @@ def test_many_workflows_share_one_slot(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("STARGAZER_CORES", "1")
     log = tmp_path / "log"
 
-    async def hundred() -> list[list[QcReport]]:
-        groups = [[f"{group} {n}" for n in range(10)] for group in range(10)]
+    async def fifty() -> list[list[QcReport]]:
+        groups = [[f"{group} {n}" for n in range(5)] for group in range(10)]
         return await asyncio.gather(*(nested(texts, str(log)) for texts in groups))
 
-    made = asyncio.run(asyncio.wait_for(hundred(), 240))
-    assert starts(log) == 100
-    assert len({one.cid for group in made for one in group}) == 100
+    made = asyncio.run(asyncio.wait_for(fifty(), 240))
+    assert starts(log) == 50
+    assert len({one.cid for group in made for one in group}) == 50
     assert list(store().objects.work.iterdir()) == []
 
 

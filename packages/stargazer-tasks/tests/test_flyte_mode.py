@@ -178,7 +178,7 @@ def test_variables_of_flyte_change_nothing_in_local_mode(
     assert ran_here(done), done.stderr
 
 
-@pytest.mark.parametrize("mode", ["", "local"])
+@pytest.mark.parametrize("mode", ["", pytest.param("local", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "place", ["project/config.yaml", "home/.union/config.yaml", "home/.flyte/config.yaml"]
 )

@@ -336,13 +336,14 @@ def test_metrics_of_an_alignment(lab: Laboratory, hand: Hand) -> None:
 
     summary = bench.run(collect_alignment_summary_metrics, alignment, lab.reference)
     sizes = bench.run(collect_insert_size_metrics, alignment)
-    coverage = bench.run(collect_wgs_metrics, alignment, lab.reference, some)
+    coverage = bench.run(collect_wgs_metrics, alignment, lab.reference, some, 100)
     validation = bench.run(validate_sam, alignment=alignment, reference=lab.reference)
 
     reference, bam, bed = hand.lay(lab.reference), hand.lay(alignment), hand.lay(some)
     hand("CollectAlignmentSummaryMetrics", "-I", bam, "-O", "a.txt", "-R", reference)
     hand("BedToIntervalList", "-I", bed, "-O", "i.interval_list", "-SD", reference.with_suffix(".dict"))
-    hand("CollectWgsMetrics", "-I", bam, "-O", "w.txt", "-R", reference, "--INTERVALS", "i.interval_list")
+    hand("CollectWgsMetrics", "-I", bam, "-O", "w.txt", "-R", reference, "--INTERVALS", "i.interval_list",
+         "--SAMPLE_SIZE", "100")  # fmt: skip
     hand("ValidateSamFile", "-I", bam, "-O", "v.txt", "-R", reference, "-MODE", "SUMMARY")
     assert table(bench.path(summary)) == table(hand.out("a.txt"))
     assert table(bench.path(coverage)) == table(hand.out("w.txt"))

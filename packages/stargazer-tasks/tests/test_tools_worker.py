@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 from stargazer.assets import FormatError, ToolError
-from stargazer.tasks.tools import Session, call, compute, use_session, worker
+from stargazer.tasks.tools import Session, call, compute, use_session
+from stargazer.tasks.tools import child as child_module
 
 MODULE = """
 import contextvars, decimal, os, random, signal, subprocess, sys, tempfile
@@ -257,6 +258,22 @@ def test_a_child_that_ends_without_an_answer_is_an_error(session: Session):
         run("leaves_quietly")
 
 
+def test_a_child_that_cannot_start_is_an_error_and_the_next_one_starts(
+    session: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    with monkeypatch.context() as changed:
+        changed.setattr(sys, "executable", str(tmp_path / "no such python"))
+        with pytest.raises(ToolError, match=r"python lab_work:pid could not be started: .*No such file"):
+            run("pid")
+    with monkeypatch.context() as changed:
+        changed.setattr(child_module, "ENGINES", tmp_path)
+        with pytest.raises(ToolError, match=r"python lab_work:pid failed with exit status 2: .*compute\.py"):
+            run("pid")
+
+    assert run("pid") != os.getpid()
+    assert session.log.read_text().count("done in") == 1
+
+
 def test_an_exception_keeps_the_child(session: Session):
     first = run("pid")
     with pytest.raises(ToolError, match=r"KeyError"):
@@ -405,7 +422,7 @@ def test_calls_are_made_in_the_order_in_which_they_are_asked_for(session: Sessio
 def test_a_cancelled_call_ends_the_child_first(
     session: Session, monkeypatch: pytest.MonkeyPatch, function: str
 ):
-    monkeypatch.setattr(worker, "GRACE", 0.2)
+    monkeypatch.setattr(child_module, "GRACE", 0.2)
 
     async def main() -> int:
         task = asyncio.create_task(compute(lab(function), path=session.folder / "never"))
@@ -479,7 +496,7 @@ def test_a_child_that_is_killed_before_it_begins_is_replaced_unnoticed(session: 
 
 
 def test_an_idle_child_ends(session: Session, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(worker, "IDLE", 0.05)
+    monkeypatch.setattr(child_module, "IDLE", 0.05)
     first = run("pid")
 
     assert eventually(lambda: not is_alive(first))

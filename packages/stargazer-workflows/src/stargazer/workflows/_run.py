@@ -314,7 +314,8 @@ def _notes(value: Any) -> list[str]:
 
 def _unusual(item: Mapping[str, Any]) -> str:
     """An unusual figure of a summary, in a sentence."""
-    of = " ".join(word for word in (item["sample"], item.get("lane", "")) if word) or "all samples"
+    cluster = f"cluster {item['cluster']}" if item.get("cluster") else ""
+    of = " ".join(word for word in (item["sample"], item.get("lane", ""), cluster) if word) or "all samples"
     usual = f"{item['usual']['bound']} {item['usual']['value']:g}"
     return (
         f"Unusual: {item['figure']} of {of} is {item['value']:g}, usually {usual}; may mean {item['means']}."

@@ -168,13 +168,15 @@ async def collect_insert_size_metrics(alignment: Alignment) -> QcReport:
 
 @gatk_env.task
 async def collect_wgs_metrics(
-    alignment: Alignment, reference: Reference, intervals: Intervals | None = None
+    alignment: Alignment, reference: Reference, intervals: Intervals | None = None, sample_size: int = 10_000
 ) -> QcReport:
     """Coverage by bases of good quality, and what was left out of it and why (Picard CollectWgsMetrics).
 
     Args:
         reference: indexed, with its dictionary.
         intervals: the bases that are looked at; all of the reference by default.
+        sample_size: the draws for each depth that tell how well heterozygous SNVs would be seen. They take nearly all
+            of the time where the genome is small.
     """
     report = workspace() / "wgs.txt"
     chosen: list[str | Path] = []
@@ -182,7 +184,7 @@ async def collect_wgs_metrics(
         chosen = ["--INTERVALS", workspace() / "chosen.interval_list"]
         await gatk("BedToIntervalList", "-I", intervals.path, "-O", chosen[1], "-SD", reference.path, *QUIET)
     await gatk("CollectWgsMetrics", "-I", alignment.path, "-O", report, "-R", reference.path,
-               *chosen, *LENIENT, *QUIET)  # fmt: skip
+               "--SAMPLE_SIZE", sample_size, *chosen, *LENIENT, *QUIET)  # fmt: skip
     return _report(report, "wgs_metrics", alignment)
 
 

@@ -34,19 +34,25 @@ MOST = 102
 
 @contextmanager
 def picture(target: str, width: float, height: float) -> Iterator[Figure]:
-    """A figure to draw on, which is then written as PNG whatever the user's matplotlibrc says."""
-    from matplotlib.figure import Figure
+    """A figure to draw on, of so many inches, which is then written."""
+    import matplotlib.pyplot as plt
 
     with styled():
-        figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-        yield figure
-        write(figure, target)
+        figure = plt.figure(figsize=(width, height), dpi=DPI, layout="constrained")
+        try:
+            yield figure
+            write(figure, target)
+        finally:
+            plt.close(figure)
 
 
 @contextmanager
 def styled() -> Iterator[None]:
+    """Draw within it in the style of our pictures, whatever the user's matplotlibrc says."""
     import matplotlib
+    import matplotlib.pyplot as plt
 
+    plt.switch_backend("agg")
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({
@@ -69,6 +75,7 @@ def styled() -> Iterator[None]:
 
 
 def write(figure: Figure, target: str) -> None:
+    """Write a figure as PNG, cut to what is drawn."""
     figure.savefig(
         target, format="png", dpi=DPI, facecolor="white", bbox_inches="tight", metadata={"Software": None}
     )
@@ -98,6 +105,7 @@ def slanted(names: Sequence[str]) -> dict[str, Any]:
 
 
 def legend(panel: Axes, names: Sequence[str]) -> None:
+    """Say beside a panel which line is whose, if there are several."""
     if len(names) > 1:
         panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8, ncols=1 + len(names) // 20)
 

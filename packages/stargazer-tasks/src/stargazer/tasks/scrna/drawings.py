@@ -43,6 +43,9 @@ WIDE = 40
 PITCH = 0.27
 """Inches from a dot to the next."""
 
+LEAST = 1.5
+"""Inches of all rows of dots at least: beside them is the legend."""
+
 TALL = 160
 """Genes of a dot plot: of many clusters each has fewer."""
 
@@ -211,7 +214,6 @@ def dots(source: str, target: str, n_genes: int) -> None:
     import pandas as pd
     import scanpy as sc
 
-    plt.switch_backend("agg")
     cells = annotation(source)
     ranked = cells.uns.get("rank_genes_groups")
     groupby = ranked and ranked["params"]["groupby"]
@@ -243,14 +245,18 @@ def dots(source: str, target: str, n_genes: int) -> None:
             groupby,
             standard_scale="var",
         )
-        plot.DEFAULT_CATEGORY_HEIGHT = plot.DEFAULT_CATEGORY_WIDTH = PITCH
+        upright = sum(map(len, markers.values())) > WIDE
+        plot.DEFAULT_CATEGORY_WIDTH = PITCH
+        plot.DEFAULT_CATEGORY_HEIGHT = PITCH if upright else max(PITCH, LEAST / len(names))
         plot.style(cmap="Blues", largest_dot=120, dot_edge_lw=0.3, dot_edge_color=SOFT)
         plot.legend(colorbar_title="mean expression,\nscaled by gene", size_title="% of cells")
-        if sum(map(len, markers.values())) > WIDE:
+        if upright:
             plot.swap_axes()
-        plot.make_figure()
-        write(plot.fig, target)
-        plt.close(plot.fig)
+        try:
+            plot.make_figure()
+            write(plot.fig, target)
+        finally:
+            plt.close(plot.fig)
 
 
 def _samples(cells: anndata.AnnData, groupby: str) -> Any:

@@ -26,8 +26,8 @@ def remarks(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str
         if found["doublets"] and found["doublets"]["threshold"] is None
     ]
     if unknown:
-        notes.append(f"Doublets of {_and(unknown)} were not told from other cells: their scores have no two peaks. Give "
-                     "a threshold.")  # fmt: skip
+        notes.append(f"Doublets of {_and(unknown)} were not told from other cells: their scores have no two peaks. "
+                     "Give a threshold.")  # fmt: skip
     left = [name for name, found in samples.items() if (found["doublets"] or {}).get("left")]
     if left:
         notes.append(f"Predicted doublets of {_and(left)} were not removed.")

@@ -15,7 +15,10 @@ SURE = 0.75
 
 Hennig 2007, doi:10.1016/j.csda.2006.11.025: below it there may be a pattern, of which cells is doubtful."""
 
-FEW_CELLS = Usual("cells", 500, None, "a failed capture, or thresholds that remove too much")
+MANY_CELLS = 500
+"""Cells of a sample from which on shares say something."""
+
+FEW_CELLS = Usual("cells", MANY_CELLS, None, "a failed capture, or thresholds that remove too much")
 KEPT = Usual("kept", 0.5, None, "thresholds that do not suit this sample, or a poor sample")
 MITOCHONDRIAL = Usual(
     "medians.pct_counts_mt", None, 10, "dying cells, or a tissue that is rich in mitochondria"
@@ -24,6 +27,9 @@ GENES = Usual("medians.n_genes_by_counts", 500, None, "shallow sequencing, or em
 DOUBLETS = Usual(
     "doublets.share", None, 0.25, "more than droplets usually hold: look at the histogram of doublet scores"
 )
+FEW_DOUBLETS = 0.1
+"""Of the doublets that are expected: fewer are hardly found by chance."""
+
 SEEDS = Usual(
     "ari_mean",
     STABLE,
@@ -69,7 +75,7 @@ def unusual_cells(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             found += KEPT.judged(round(figures["cells"] / figures["cells_before"], 4), sample=name)
         found += GENES.judged(figures["medians"].get("n_genes_by_counts"), sample=name)
         found += MITOCHONDRIAL.judged(figures["medians"].get("pct_counts_mt"), sample=name)
-        found += DOUBLETS.judged((figures["doublets"] or {}).get("share"), sample=name)
+        found += _doublets(figures["doublets"] or {}, name)
     found += SEEDS.judged(clusters.get("ari_mean"), sample="")
     for name, cluster in clusters["by_name"].items():
         found += SMALL.judged(cluster["cells"], sample="", cluster=name)
@@ -78,6 +84,16 @@ def unusual_cells(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             share = max(cluster["share_of_samples"].values(), default=None)
             found += ONE_SAMPLE.judged(share, sample="", cluster=name)
     return found
+
+
+def _doublets(scrublet: Mapping[str, Any], sample: str) -> list[dict[str, Any]]:
+    """What is unusual in the doublets of a sample: too many, or hardly any of those that are expected."""
+    expected = scrublet.get("expected_doublet_rate")
+    fewest = Usual("doublets.share", expected and round(FEW_DOUBLETS * expected, 4), None,
+                   "a threshold that is too high: look at the doublet scores, and give one")  # fmt: skip
+    enough = (scrublet.get("cells") or 0) >= MANY_CELLS and scrublet.get("threshold") is not None
+    share = scrublet.get("share")
+    return [*DOUBLETS.judged(share, sample=sample), *(fewest.judged(share, sample=sample) if enough else [])]
 
 
 def _number(text: str) -> float | None:

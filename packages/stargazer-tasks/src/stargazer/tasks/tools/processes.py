@@ -25,6 +25,7 @@ from stargazer.tasks.tools.transcript import CHUNK, Stage, Transcript
 __all__ = ["GRACE", "Group", "Process", "kill_all", "memory_of"]
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+_ROUGHLY = 4 << 20  # bytes, by which two counts of the same pages may differ
 
 _alive: weakref.WeakSet[Group] = weakref.WeakSet()
 
@@ -105,7 +106,6 @@ class Process:
     def __init__(self, stage: Stage, session: Session, number: int, stdin: int, stdout: int | None) -> None:
         self.transcript = Transcript(stage, session, number)
         self.transcript.begin()
-        self._own_memory = _peak_of(resource.getrusage(resource.RUSAGE_SELF))
         self._output, output = os.pipe()
         try:
             self.group = Group(
@@ -123,6 +123,8 @@ class Process:
             raise
         finally:
             os.close(output)
+        # only now, for what it took of us was less; and Linux counts pages roughly
+        self._own_memory = _peak_of(resource.getrusage(resource.RUSAGE_SELF)) + _ROUGHLY
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
         done.set_running_or_notify_cancel()
         self.ended = asyncio.wrap_future(done)

@@ -77,6 +77,7 @@ def filters(summary: Summary) -> str:
         )
         for name, found in summary["samples"].items()
         for filter_, removed in found["removed"].items()
+        if removed or not _idle(filter_, summary)
     ]
     return page.section(
         "Filters",
@@ -146,6 +147,11 @@ def genes(summary: Summary, pictures: Pictures) -> str:
     return page.section(
         "What clusters are made from", page.table(("", ""), rows, style="facts"), page.plots(*drawn)
     )
+
+
+def _idle(name: str, summary: Summary) -> bool:
+    """Whether a filter is of mitochondrial counts, and there are no such genes."""
+    return name.endswith("_mt") and summary["mitochondrial_genes"] == 0
 
 
 def _limits(name: str, value: Any) -> str:

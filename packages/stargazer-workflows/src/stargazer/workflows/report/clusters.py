@@ -89,7 +89,7 @@ def doubt(summary: Summary) -> str:
         f"{'Cluster' if len(differing) == 1 else 'Clusters'} {', '.join(f'{name}?' for name in differing)} of "
         f"{len(found['by_name'])} {'has' if len(differing) == 1 else 'have'} other cells with other seeds. "
         if differing
-        else ""
+        else "Each cluster is found again, but not with quite the same cells. "
     )
     others = [each for each in summary["resolutions"] if each["resolution"] == summary["recommended"]]
     stable = [each for each in others if not each["differs"] and not each["differing"]]
@@ -104,7 +104,7 @@ def doubt(summary: Summary) -> str:
     return page.verdict(
         alike,
         f"{which}The adjusted Rand index between {found['seeds']} seeds is {decimal(found['ari_mean'])} in the mean, "
-        f"{decimal(found['ari_min'])} at least (1: the same). They are one way to divide the cells, no finding.{better}",
+        f"{decimal(found['ari_min'])} at least (1: the same). This is one way to divide the cells, no fact.{better}",
         good=False,
     )
 

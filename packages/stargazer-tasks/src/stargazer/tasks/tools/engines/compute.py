@@ -79,6 +79,7 @@ class Start:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
+        os.environ.pop("STARGAZER_PARENT", None)
         sys.path[:] = self.path
         sys.stdout, sys.stderr = self.streams
         for descriptor, output in enumerate(self.outputs, 1):
