@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from stargazer.assets import AnnData, InvalidAssetError, Plot, QcReport, Table
+from stargazer.assets import AnnData, InvalidAssetError, Plot, QcReport, Table, TenxH5, TenxMtx
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks import (
     RankedGenes,
@@ -220,8 +220,8 @@ def first_markers(table: Path, clusters: int) -> list[str]:
 
 
 async def _read(matrix: Matrix, counts: str, genome: str | None) -> AnnData:
-    if isinstance(matrix, AnnData):
-        return await read_h5ad(matrix, counts)
-    read: Any = read_10x_h5 if matrix.asset_key == "tenx_h5" else read_10x_mtx
-    cells: AnnData = await read(matrix, genome)
-    return cells
+    if isinstance(matrix, TenxH5):
+        return await read_10x_h5(matrix, genome)
+    if isinstance(matrix, TenxMtx):
+        return await read_10x_mtx(matrix, genome)
+    return await read_h5ad(matrix, counts, genome)
