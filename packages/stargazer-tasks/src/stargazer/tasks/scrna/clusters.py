@@ -13,6 +13,7 @@ from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.scrna.cells import annotated, load, require, save
 from stargazer.tasks.scrna.memory import check_memory
+from stargazer.tasks.scrna.nearest import InvertedLists
 from stargazer.tasks.scrna.notes import note_down
 from stargazer.tasks.tools import compute
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["leiden", "neighbors", "umap"]
 
-MOST_EXACT = 200_000
-"""Cells up to which neighbours are found exactly: the time grows with the square of them."""
+MOST_EXACT = 100_000
+"""Cells up to which neighbours are found exactly, in half a minute: the time grows with the square of them."""
 
 STABLE = 0.95
 """Mean adjusted Rand index between seeds from which clusters count as stable."""
@@ -39,8 +40,9 @@ async def neighbors(
 ) -> AnnData:
     """The graph of nearest neighbours (scanpy.pp.neighbors), by the components that Harmony moved where there are any.
 
-    Neighbours are exact (transformer="sklearn") up to 200,000 cells, where scanpy's are approximate; beyond, they are
-    as scanpy's.
+    Neighbours are exact (transformer="sklearn") up to 100,000 cells, where scanpy's are approximate. Beyond, faiss
+    finds 99.9 % of them, the same ones on any number of cores; or pynndescent, as in scanpy, where the metric is
+    another one than euclidean.
 
     Args:
         cells: with principal components.
@@ -66,10 +68,8 @@ def _neighbors(
     require(cells, "obsm", ["X_pca"], "run pca first")
     if cells.n_obs < 3:
         raise InvalidAssetError(f"{cells.n_obs} cells have no graph of neighbours: filter less")
-    transformer = "sklearn" if cells.n_obs <= MOST_EXACT else None
-    note_down(
-        cells, "neighbors", {"exact": transformer is not None, "transformer": transformer or "pynndescent"}
-    )
+    name, transformer = _transformer(min(n_neighbors, cells.n_obs - 1), cells.n_obs, metric, random_state)
+    note_down(cells, "neighbors", {"exact": name == "sklearn", "transformer": name})
     representation = "X_pca_harmony" if "X_pca_harmony" in cells.obsm else "X_pca"
     sc.pp.neighbors(
         cells,
@@ -81,6 +81,15 @@ def _neighbors(
         random_state=random_state,
     )
     return save(cells, target)
+
+
+def _transformer(n_neighbors: int, cells: int, metric: str, random_state: int) -> tuple[str, Any]:
+    """What finds neighbours among so many cells: its name, and what scanpy takes for it."""
+    if cells <= MOST_EXACT:
+        return "sklearn", "sklearn"
+    if metric == "euclidean":
+        return "faiss", InvertedLists(n_neighbors, random_state)
+    return "pynndescent", "pynndescent"
 
 
 @scrna_env.task
