@@ -53,6 +53,18 @@ def test_threads_change_nothing(points: Any) -> None:
     assert np.array_equal(made[0].data, made[1].data)
 
 
+def test_which_neighbours_are_looked_for_follows_the_number_of_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "MOST_EXACT", 3999)
+
+    assert clusters._transformer(15, 3999, "euclidean", 0) == ("sklearn", "sklearn")
+    assert clusters._transformer(15, 4000, "euclidean", 7)[1].get_params() == {
+        "n_neighbors": 15,
+        "random_state": 7,
+    }
+    assert clusters._transformer(15, 4000, "cosine", 0) == ("pynndescent", "pynndescent")
+
+
+@pytest.mark.long
 def test_it_is_used_for_more_cells_than_exact_ones_are_found_of(
     points: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,4 +87,3 @@ def test_it_is_used_for_more_cells_than_exact_ones_are_found_of(
     assert '"sklearn"' in exact.uns["stargazer"]["neighbors"]
     edges = [graph.obsp["connectivities"].astype(bool) for graph in (exact, nearly)]
     assert edges[0].multiply(edges[1]).nnz / edges[0].nnz > 0.98
-    assert clusters._transformer(15, 4000, "cosine", 0)[0] == "pynndescent"
