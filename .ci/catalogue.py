@@ -19,7 +19,8 @@ COMMAND = "hatch run catalogue"
 WIDTH = 120
 
 GROUPS = {
-    "Workflows": """germline_short_variant_discovery preprocess_sample prepare_reference demo_trio""",
+    "Workflows": """germline_short_variant_discovery preprocess_sample prepare_reference scrna_clustering demo_trio
+        demo_scrna""",
     "References": """check_reference check_for_gatk check_ploidy samtools_faidx sequence_dictionary select_contigs
         split_intervals split_contigs intervals_by_ploidy index_for_bwa_mem3 index_with_bwa_mem2 index_with_bwa
         check_aligner_index""",

@@ -28,8 +28,20 @@ FILTERED = {
           "removed": {"min_genes": 5}, "thresholds": {"min_genes": 20}},
 }  # fmt: skip
 SCRUBLET = {
-    "a": {"threshold": 0.25, "doublets": 5, "cells": 80, "expected_doublet_rate": 0.05},
-    "b": {"threshold": None, "doublets": 0, "cells": 75, "expected_doublet_rate": 0.05},
+    "a": {
+        "threshold": 0.25,
+        "doublets": 5,
+        "cells": 80,
+        "expected_doublet_rate": 0.05,
+        "use_approx_neighbors": False,
+    },
+    "b": {
+        "threshold": None,
+        "doublets": 0,
+        "cells": 75,
+        "expected_doublet_rate": 0.05,
+        "use_approx_neighbors": False,
+    },
 }
 
 
@@ -76,6 +88,8 @@ def clustered() -> Any:
         "filter_cells": json.dumps(FILTERED),
         "scrublet": json.dumps(SCRUBLET),
         "stability": json.dumps(STABILITY),
+        "pca": json.dumps({"svd_solver": "covariance_eigh"}),
+        "neighbors": json.dumps({"exact": True, "transformer": "sklearn"}),
     }
     return cells
 

@@ -20,12 +20,7 @@ from .conftest import Bench
 np = pytest.importorskip("numpy")
 pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
 
-SETTINGS = {
-    "svd_solver": "covariance_eigh",
-    "transformer": "sklearn",
-    "use_approx_neighbors": False,
-    "n_pcs": 6,
-}
+SETTINGS = {"n_pcs": 6}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +63,7 @@ def test_samples_have_what_was_before_and_after(summarise: Any, source: Path) ->
     assert a["removed"] == {"min_genes": 3, "nmads log1p_total_counts": 17}
     assert a["thresholds"]["nmads log1p_total_counts"] == [3.0, 6.0]
     assert a["doublets"] == {"threshold": 0.25, "doublets": 5, "cells": 80, "expected_doublet_rate": 0.05,
-                             "share": 0.0625, "left": 0}  # fmt: skip
+                             "use_approx_neighbors": False, "share": 0.0625, "left": 0}  # fmt: skip
     own = cells.obs[cells.obs["sample"] == "a"]
     assert a["medians"] == {
         metric: pytest.approx(own[metric].median(), rel=1e-5)
@@ -95,6 +90,7 @@ def test_what_clusters_are_made_from(summarise: Any, source: Path) -> None:
 
     def integrated(cells: Any) -> None:
         cells.uns["neighbors"]["params"]["use_rep"] = "X_pca_harmony"
+        cells.uns["stargazer"]["harmony"] = json.dumps({"batch_key": "sample"})
 
     assert summarise(integrated)["integration"] == {"method": "harmony", "batch_key": "sample"}
 
@@ -173,12 +169,18 @@ def test_steps_on_cells_without_a_column_of_samples_are_found(summarise: Any) ->
 
 
 def test_notes_say_what_differs_from_scanpy_and_what_was_not_done(summarise: Any) -> None:
-    def said(change: Any = None, settings: Any = None) -> str:
-        return " ".join(summarise(change, settings)["notes"])
+    def said(change: Any = None) -> str:
+        return " ".join(summarise(change)["notes"])
 
     def undone(cells: Any) -> None:
         cells.var["mt"] = False
         cells.obs.loc[cells.obs_names[:2], "predicted_doublet"] = True
+
+    def otherwise(cells: Any) -> None:
+        notes = cells.uns["stargazer"]
+        notes["neighbors"] = json.dumps({"exact": False, "transformer": "pynndescent"})
+        notes["scrublet"] = notes["scrublet"].replace("false", "true")
+        notes["pca"] = json.dumps({"svd_solver": "arpack"})
 
     usual = said()
     for expected in ("covariance_eigh", "Neighbours are exact", "use_approx_neighbors=False", "flavor=igraph",
@@ -189,7 +191,7 @@ def test_notes_say_what_differs_from_scanpy_and_what_was_not_done(summarise: Any
         assert absent not in usual
     assert "Predicted doublets of a were not removed" in said(undone)
     assert "No gene is known as mitochondrial" in said(undone)
-    other = said(settings={"transformer": "pynndescent"})
+    other = said(otherwise)
     assert "approximate (pynndescent)" in other
     for absent in ("covariance_eigh", "exact,", "use_approx_neighbors"):
         assert absent not in other

@@ -149,7 +149,18 @@ async def scrna_clustering(
     )
     ranked = await rank_genes_groups(cells, method=method)
     settings = {
+        "min_genes": min_genes,
+        "max_genes": max_genes,
+        "min_counts": min_counts,
+        "max_counts": max_counts,
+        "max_pct_mt": max_pct_mt,
+        "nmads": nmads,
+        "min_cells": min_cells,
         "doublets": doublets,
+        "expected_doublet_rate": expected_doublet_rate,
+        "target_sum": target_sum,
+        "n_top_genes": n_top_genes,
+        "flavor": flavor,
         "integrate": "harmony" if batch_key and integrate != "none" else "none",
         "n_comps": n_comps,
         "n_neighbors": n_neighbors,
@@ -165,7 +176,7 @@ async def scrna_clustering(
     table = await write_csv(ranked.cells)
     plots = await _plots(measured, kept, ranked, genes, several=batch_key is not None)
     summary = await summarise_cells(ranked.cells, settings)
-    report = await scrna_report(summary, plots, await lineage_steps(summary))
+    report = await scrna_report(summary, plots, await lineage_steps(summary, *plots))
     return Clustering(ranked.cells, ranked.markers, table, plots, summary, report)
 
 

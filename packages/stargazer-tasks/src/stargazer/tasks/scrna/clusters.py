@@ -65,7 +65,9 @@ def _neighbors(
     if cells.n_obs < 3:
         raise InvalidAssetError(f"{cells.n_obs} cells have no graph of neighbours: filter less")
     transformer = "sklearn" if cells.n_obs <= MOST_EXACT else None
-    note_down(cells, "neighbors", {"exact": transformer is not None, "transformer": transformer})
+    note_down(
+        cells, "neighbors", {"exact": transformer is not None, "transformer": transformer or "pynndescent"}
+    )
     representation = "X_pca_harmony" if "X_pca_harmony" in cells.obsm else "X_pca"
     sc.pp.neighbors(
         cells,

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["remarks"]
 
 
-def remarks(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+def remarks(summary: Mapping[str, Any]) -> list[str]:
     """What was not done, or was done otherwise than one might think, in sentences."""
     notes = []
     samples, pca, neighbors = summary["samples"], summary["pca"] or {}, summary["neighbors"] or {}
@@ -49,7 +49,7 @@ def remarks(summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str
         notes.append(
             f"Neighbours are approximate ({neighbors['transformer']}): there are too many cells for exact ones."
         )
-    if len(without) < len(samples) and settings.get("use_approx_neighbors") is False:
+    if any((found["doublets"] or {}).get("use_approx_neighbors") is False for found in samples.values()):
         notes.append("Scrublet looks for exact neighbours (use_approx_neighbors=False), where its default approximates "
                      "them: faster here, with nearly the same scores.")  # fmt: skip
     if summary["clusters"]["flavor"] == "igraph":

@@ -6,12 +6,11 @@ absent is left out of the summary, and said in its notes where one would look fo
 - `filter_cells`: `{SAMPLE: {"cells_before", "cells_after", "genes_before", "genes_after", "removed": {FILTER: cells},
   "thresholds": {FILTER: value}}}`, where FILTER is a parameter, as `max_pct_mt`, or `nmads METRIC`, whose threshold is
   a pair; SAMPLE is empty if the cells have no column `sample`;
-- `scrublet`: `{SAMPLE: {"threshold", "doublets", "cells", "expected_doublet_rate"}}`;
+- `scrublet`: `{SAMPLE: {"threshold", "doublets", "cells", "expected_doublet_rate",
+  "use_approx_neighbors"}}`;
 - `stability`: `{"resolutions": [{"resolution", "clusters", "seeds", "ari_min", "ari_mean", "ari_to_next",
-  "jaccard": {CLUSTER: value}}], "recommended", "chosen"}`, of which numbers can be null.
-
-Of the settings of the run `svd_solver`, `transformer` (of the neighbours), `use_approx_neighbors` (of Scrublet) and
-`batch_key` are explained in its notes, if they are given.
+  "jaccard": {CLUSTER: value}}], "recommended", "chosen"}`, of which numbers can be null;
+- `pca`: `{"svd_solver"}`; `neighbors`: `{"exact", "transformer"}`; `harmony`: `{"batch_key"}`.
 """
 
 from __future__ import annotations
@@ -47,9 +46,6 @@ MEDIANS = (
 
 SAMPLE, CLUSTERS = "sample", "leiden"
 HARMONY = "X_pca_harmony"
-
-EXACT = "sklearn"
-"""The transformer that finds exact neighbours."""
 
 
 @scrna_env.task
@@ -94,16 +90,16 @@ def write_summary(
         "samples": {sample: _sample(cells, samples, sample) for sample in samples.cat.categories},
         "mitochondrial_genes": int(cells.var["mt"].sum()) if "mt" in cells.var else None,
         "highly_variable_genes": _variable(cells),
-        "pca": _pca(cells, settings),
-        "integration": _integration(cells, settings),
-        "neighbors": _neighbors(cells, settings),
+        "pca": _pca(cells),
+        "integration": _integration(cells),
+        "neighbors": _neighbors(cells),
         "resolutions": _resolutions(cells, stability),
         "recommended": stability.get("recommended"),
         "chosen": stability.get("chosen"),
         "clusters": _clusters(cells, samples, stability, n_markers),
     }
     summary["unusual"] = unusual_cells(summary)
-    summary["notes"] = remarks(summary, settings)
+    summary["notes"] = remarks(summary)
     Path(target).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -164,7 +160,7 @@ def _variable(cells: anndata.AnnData) -> dict[str, Any] | None:
     }
 
 
-def _pca(cells: anndata.AnnData, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def _pca(cells: anndata.AnnData) -> dict[str, Any] | None:
     """Principal components: how many there are, how many are used, and which share of variance these have."""
     import numpy as np
 
@@ -176,7 +172,7 @@ def _pca(cells: anndata.AnnData, settings: Mapping[str, Any]) -> dict[str, Any] 
         "components": len(ratios),
         "used": used,
         "variance_of_used": _rounded(float(np.sum(np.asarray(ratios, float)[:used]))),
-        "svd_solver": settings.get("svd_solver"),
+        "svd_solver": (noted(cells, "pca") or {}).get("svd_solver"),
     }
 
 
@@ -186,26 +182,24 @@ def _used(cells: anndata.AnnData, components: int) -> int:
     return components if used is None else min(int(used), components)
 
 
-def _integration(cells: anndata.AnnData, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def _integration(cells: anndata.AnnData) -> dict[str, Any] | None:
     """How samples were brought together; None if they were not."""
     used = cells.uns.get("neighbors", {}).get("params", {}).get("use_rep")
-    return (
-        {"method": "harmony", "batch_key": settings.get("batch_key") or SAMPLE} if used == HARMONY else None
-    )
+    return {"method": "harmony", **(noted(cells, "harmony") or {})} if used == HARMONY else None
 
 
-def _neighbors(cells: anndata.AnnData, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def _neighbors(cells: anndata.AnnData) -> dict[str, Any] | None:
     """How neighbours were looked for."""
     params = cells.uns.get("neighbors", {}).get("params")
     if params is None:
         return None
-    transformer = settings.get("transformer")
+    own = noted(cells, "neighbors") or {}
     return {
         "n_neighbors": int(params["n_neighbors"]),
         "metric": str(params.get("metric", "euclidean")),
         "use_rep": params.get("use_rep"),
-        "transformer": transformer,
-        "exact": None if transformer is None else transformer == EXACT,
+        "transformer": own.get("transformer"),
+        "exact": own.get("exact"),
     }
 
 

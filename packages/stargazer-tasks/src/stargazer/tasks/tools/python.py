@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
+import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,10 +19,10 @@ from stargazer.assets import StargazerError, ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import run_stages, useful_line
 from stargazer.tasks.tools.session import Session, current_session
-from stargazer.tasks.tools.sources import ENGINES, python_command, python_environment
+from stargazer.tasks.tools.sources import ENGINES, installed_version, python_command, python_environment
 from stargazer.tasks.tools.transcript import Stage
 
-__all__ = ["call", "function_stage", "raised"]
+__all__ = ["arithmetic", "call", "function_stage", "raised"]
 
 
 async def call(function: Callable[..., Any], /, **arguments: Any) -> Any:
@@ -80,6 +83,28 @@ def function_stage(function: Callable[..., Any], arguments: Mapping[str, Any], s
         environment=environment,
         useful_line=_exception_line,
     )
+
+
+@functools.cache
+def arithmetic() -> dict[str, str]:
+    """Variables with which numpy and OpenBLAS give the same bits on all x86 processors since 2013.
+
+    Wider vectors than those of AVX2 give sums in another order, and another last digit of log1p. Elsewhere there is
+    nothing to say: the width is the same on all processors.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text() if platform.machine() == "x86_64" else ""
+    except OSError:
+        flags = ""
+    if not re.search(r"^flags\b.* avx2\b", flags, re.MULTILINE):
+        return {}
+    version = tuple(map(int, (installed_version("numpy") or "0.0").split(".")[:2]))
+    wide = (
+        "X86_V4 AVX512_ICL AVX512_SPR"
+        if version >= (2, 4)
+        else "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL"
+    )
+    return {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": wide}
 
 
 def _plain(value: Any, session: Session) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from stargazer.assets import ToolError
 from stargazer.tasks.tools.child import Child
 from stargazer.tasks.tools.pipelines import ended, explain
-from stargazer.tasks.tools.python import function_stage, raised
+from stargazer.tasks.tools.python import arithmetic, function_stage, raised
 from stargazer.tasks.tools.session import current_session
 from stargazer.tasks.tools.transcript import Transcript
 
@@ -42,7 +42,9 @@ async def compute(function: Callable[..., Any], /, **arguments: Any) -> Any:
     session.commands.append(list(stage.recorded))
     transcript = Transcript(stage, session, len(session.commands))
     try:
-        answer = await _keeper().answer(transcript, session.process_environment(stage.environment))
+        answer = await _keeper().answer(
+            transcript, session.process_environment({**arithmetic(), **stage.environment})
+        )
     finally:
         session.peak_memory = max(session.peak_memory, transcript.peak_memory)
     if answer is None or transcript.status:

@@ -19,7 +19,7 @@ from stargazer.assets import (
     Variants,
     VariantsIndex,
 )
-from stargazer.storage import Addition, Settings, get_client
+from stargazer.storage import Addition, Settings, get_client, packed
 from stargazer.workflows.demo.bundle import BUNDLE, make_files
 from stargazer.workflows.demo.simulate import MANIFEST
 
@@ -65,7 +65,8 @@ def prepare(demo: str = "trio") -> None:
     store = get_client().store  # first, for it refuses settings that cannot be used
     additions, origin = _cells() if demo == "scrna" else _trio()
     additions = [attrs.evolve(item, origin=f"{item.path.name}, {origin}") for item in additions]
-    store.add(additions, command="demo")
+    with packed(additions, store) as files:
+        store.add(files, command="demo")
 
 
 def _trio() -> tuple[list[Addition], str]:
