@@ -535,6 +535,8 @@ def _entries_of(folder: str, *, folders: bool) -> list[str]:
 
 
 MAVEN = os.environ.get("STARGAZER_MAVEN")  # before it is taken away from the tests
+KEPT = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stargazer-tests"
+"""What is kept for later runs of the tests."""
 
 
 def _isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
@@ -598,12 +600,33 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 
 @pytest.fixture(scope="session")
+def compiled_code(_isolated_session: None) -> Path:
+    """The folder `caches` of a STARGAZER_HOME with the code that numba compiles, kept in the user's cache for later runs.
+
+    Compiling takes half a minute. Fixtures wider than a test have it in their home.
+    """
+    folder = KEPT / "caches"
+    folder.mkdir(parents=True, exist_ok=True)
+    (Path(os.environ["STARGAZER_HOME"]) / "caches").symlink_to(folder)
+    return folder
+
+
+@pytest.fixture
+def compiled(compiled_code: Path, _isolated: None) -> Path:
+    """The test's own STARGAZER_HOME, in which numba has compiled already."""
+    home = Path(os.environ["STARGAZER_HOME"])
+    home.mkdir(exist_ok=True)
+    (home / "caches").symlink_to(compiled_code)
+    return home
+
+
+@pytest.fixture(scope="session")
 def gatk_tools() -> Path:
     """The folder `tools` of a STARGAZER_HOME in which GATK is installed, kept in the user's cache for later runs.
 
     What is in it is shared by all tests: they link it, and change nothing.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stargazer-tests" / "gatk"
+    cache = KEPT / "gatk"
     install = "from stargazer.tasks import gatk; gatk.resolve({'gatk': 'maven'}).install(lambda *_: None)"
     environment = {
         **os.environ,

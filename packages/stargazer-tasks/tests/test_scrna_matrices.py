@@ -593,6 +593,11 @@ def test_cells_without_counts_stay(tmp_path: Path) -> None:
 
     assert cells.n_obs == N_CELLS
     assert cells.X[3].nnz == 0
+    assert notes(cells) == "1 of 12 cells have no counts"
+    counts[:8] = 0
+    assert notes(read("10x_mtx", write_folder(tmp_path / "raw", counts))) == (
+        "8 of 12 cells have no counts (all barcodes, as in raw_feature_bc_matrix?)"
+    )
 
 
 # names

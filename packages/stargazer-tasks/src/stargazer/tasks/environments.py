@@ -32,6 +32,7 @@ scrna_env = AssetEnvironment(
         for name, distribution in {
             "scanpy": "",
             "anndata": "",
+            "faiss": "faiss-cpu",
             "h5py": "",
             "harmonypy": "",
             "igraph": "",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from stargazer.assets import AnnData, InvalidAssetError, Plot, QcReport, Table
+from stargazer.assets import AnnData, InvalidAssetError, Plot, QcReport, Table, TenxH5, TenxMtx
 from stargazer.assets.keyvalues import composed
 from stargazer.tasks import (
     RankedGenes,
@@ -110,7 +110,7 @@ async def scrna_clustering(
         resolution: of the clusters that get markers; by default the highest whose clusters do not depend on the seed.
         seeds: clusterings of each resolution that are compared.
         method: of the marker genes.
-        genes: to draw on the UMAP, beside the first marker of each cluster.
+        genes: to draw on the UMAP; by default the first marker genes of the largest clusters.
         random_state: seed of every step that has one.
 
     Raises:
@@ -125,6 +125,11 @@ async def scrna_clustering(
         raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
     if integrate == "harmony" and len(samples) == 1:
         raise InvalidAssetError("integrate=harmony moves several samples together: leave it out for one")
+    wanted = list(resolutions or RESOLUTIONS)
+    if resolution is not None and resolution not in wanted:
+        raise InvalidAssetError(
+            f"resolution={resolution:g} is not among resolutions={','.join(map('{:g}'.format, wanted))}: add it there"
+        )
     found = await parallel([matrix_of(sample) for sample in samples])
     read = await parallel([_read(matrix, counts, genome) for matrix in found])
     together = read[0] if len(read) == 1 else await concat(read)
@@ -144,9 +149,7 @@ async def scrna_clustering(
         cells = await harmony_integrate(cells, batch_key, random_state)
     cells = await neighbors(cells, n_neighbors, n_pcs, metric, random_state)
     cells = await umap(cells, min_dist, spread, random_state)
-    cells = await leiden(
-        cells, list(resolutions or RESOLUTIONS), resolution, seeds=seeds, random_state=random_state
-    )
+    cells = await leiden(cells, wanted, resolution, seeds=seeds, random_state=random_state)
     ranked = await rank_genes_groups(cells, method=method)
     settings = {
         "min_genes": min_genes,
@@ -168,7 +171,7 @@ async def scrna_clustering(
         "metric": metric,
         "min_dist": min_dist,
         "spread": spread,
-        "resolutions": list(resolutions or RESOLUTIONS),
+        "resolutions": wanted,
         "seeds": seeds,
         "method": method,
         "random_state": random_state,
@@ -217,8 +220,8 @@ def first_markers(table: Path, clusters: int) -> list[str]:
 
 
 async def _read(matrix: Matrix, counts: str, genome: str | None) -> AnnData:
-    if isinstance(matrix, AnnData):
-        return await read_h5ad(matrix, counts)
-    read: Any = read_10x_h5 if matrix.asset_key == "tenx_h5" else read_10x_mtx
-    cells: AnnData = await read(matrix, genome)
-    return cells
+    if isinstance(matrix, TenxH5):
+        return await read_10x_h5(matrix, genome)
+    if isinstance(matrix, TenxMtx):
+        return await read_10x_mtx(matrix, genome)
+    return await read_h5ad(matrix, counts, genome)

@@ -228,6 +228,9 @@ def finished(
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     cells.X = matrix.astype(np.float32, copy=False)
+    if empty := int(np.sum(np.diff(matrix.indptr) == 0)):
+        all_barcodes = " (all barcodes, as in raw_feature_bc_matrix?)" if empty > MOSTLY * cells.n_obs else ""
+        notes.append(f"{empty:,} of {cells.n_obs:,} cells have no counts{all_barcodes}")
     unique_genes(cells, notes)
     keepable(cells.obs, "cells", title, notes)
     keepable(cells.var, "genes", title, notes)

@@ -262,9 +262,9 @@ def _scrublet(source: str, target: str, remove: bool, **options: Any) -> dict[st
                 f"doublets of {sample or 'the cells'!r} ({alone.n_obs:,} cells, {alone.n_vars:,} genes) cannot be "
                 f"told: {error}; run without doublets, or lower n_prin_comps={options['n_prin_comps']}"
             ) from error
-        predicted = alone.obs.get("predicted_doublet")  # none where no threshold could be found
+        predicted = alone.obs.get("predicted_doublet")
         cells.obs.loc[members, "doublet_score"] = alone.obs["doublet_score"]
-        if predicted is not None:
+        if predicted is not None and predicted.notna().all():  # without a threshold there are none
             cells.obs.loc[members, "predicted_doublet"] = predicted
         found = alone.uns["scrublet"]
         told[sample] = {
