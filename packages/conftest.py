@@ -601,7 +601,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 @pytest.fixture(scope="session")
 def compiled_code(_isolated_session: None) -> Path:
-    """The folder `caches` of a STARGAZER_HOME with the code that numba compiles, kept in the user's cache for later runs.
+    """The folder `caches` of a STARGAZER_HOME with what numba compiles, kept in the user's cache for later runs.
 
     Compiling takes half a minute. Fixtures wider than a test have it in their home.
     """
