@@ -27,6 +27,8 @@ COMMANDS = (
     "lineage.py",
     "many.py 2000",
     "memo.py",
+    "scrna.py mouse",
+    "scrna.py simulated",
     "stale.py",
 )
 

@@ -285,6 +285,18 @@ def test_what_was_computed_of_other_counts_is_left_out(tmp_path: Path) -> None:
     assert "columns of genes left out, for they are computed again: highly_variable" in notes(cells)
 
 
+def test_what_later_steps_name_alike_is_kept_under_another_name(tmp_path: Path) -> None:
+    made = cells_of(leiden=["T", "B"] * 6, original_leiden="x", predicted_doublet=True)
+    made.obs["leiden_0.5"] = "T"
+
+    cells = read("h5ad", written(tmp_path / "x.h5ad", made))
+
+    assert list(cells.obs) == ["original_leiden", "original_original_leiden", "original_predicted_doublet",
+                               "original_leiden_0.5", "sample"]  # fmt: skip
+    assert list(cells.obs["original_original_leiden"]) == ["T", "B"] * 6
+    assert "the column 'leiden' of the file is kept as 'original_original_leiden'" in notes(cells)
+
+
 def test_explicit_zeros_are_no_counts(tmp_path: Path) -> None:
     cells = read("h5ad", written(tmp_path / "x.h5ad", explicit_zeros(cells_of())))
 
@@ -781,7 +793,6 @@ def test_samples_are_put_together_as_anndata_does(tmp_path: Path) -> None:
     import anndata
 
     first, second = part("a"), part("bb", 7)
-    first.uns["scrublet"], second.uns["scrublet"] = {"threshold": 0.2}, {"threshold": 0.3}
 
     cells = together(tmp_path, second, first)
 
@@ -790,10 +801,18 @@ def test_samples_are_put_together_as_anndata_does(tmp_path: Path) -> None:
     same(cells, anndata.concat([first, second], join="inner"))
     assert list(cells.obs["sample"].cat.categories) == ["a", "bb"]
     assert list(cells.var["gene_ids"]) == [f"a{number}" for number in range(7)]
-    assert notes(cells, "concat") == "a: 2 of 9 genes left out, which not all samples have"
+    assert notes(cells, "concat").splitlines() == [
+        "a: 2 of 9 genes left out, which not all samples have",
+        "7 genes have another identifier in another sample: 'GENE0', 'GENE1', 'GENE2', ...",
+    ]
     assert json.loads(cells.uns["stargazer"]["samples"])["bb"]["reading"]["n_vars"] == 7
-    assert cells.uns["scrublet"]["batches"]["bb"]["threshold"] == 0.3
-    assert cells.uns["scrublet"]["batched_by"] == "sample"
+
+
+def test_columns_that_not_all_samples_have_are_said(tmp_path: Path) -> None:
+    cells = together(tmp_path, part("a", donor="x", age=1.0), part("b", age=2.0))
+
+    assert list(cells.obs) == ["sample", "age"]
+    assert "columns of cells left out, which not all samples have: donor" in notes(cells, "concat")
 
 
 def test_a_column_of_numbers_here_and_words_there_becomes_text(tmp_path: Path) -> None:

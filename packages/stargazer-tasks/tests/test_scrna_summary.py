@@ -20,6 +20,8 @@ from .conftest import Bench
 np = pytest.importorskip("numpy")
 pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 SETTINGS = {"n_pcs": 6}
 
 

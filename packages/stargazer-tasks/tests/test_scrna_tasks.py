@@ -37,6 +37,8 @@ from .conftest import Bench
 np = pytest.importorskip("numpy")
 pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
 
+pytestmark = pytest.mark.usefixtures("compiled")
+
 
 def simulated(cells: int = 240, seed: int = 1) -> Any:
     """Counts of cells of three types in two samples; the last cell of each sample is damaged."""
@@ -84,7 +86,7 @@ def _cids(result: Any) -> list[str | None]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Both:
+def lab(compiled_code: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
     """A store of its own."""
     return Both(tmp_path_factory.mktemp("cells") / "store")
 
@@ -118,13 +120,17 @@ def stages(lab: Both, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hand(compiled_code: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what scanpy alone makes of the same cells, with the arithmetic of our child processes."""
     folder = tmp_path_factory.mktemp("hand")
     simulated().write_h5ad(folder / "raw.h5ad")
     script = Path(__file__).with_name("cells_by_hand.py")
     command = [sys.executable, str(script), str(folder / "raw.h5ad"), str(folder)]
-    subprocess.run(command, check=True, env={**os.environ, **arithmetic()})
+    subprocess.run(
+        command,
+        check=True,
+        env={**os.environ, **arithmetic(), "NUMBA_CACHE_DIR": str(compiled_code / "by-hand")},
+    )
     return folder
 
 

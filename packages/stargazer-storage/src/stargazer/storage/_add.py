@@ -31,7 +31,7 @@ from stargazer.storage.additions import Addition, check_files, status_of
 from stargazer.storage.checks import Lookup
 from stargazer.storage.cid import is_cid
 from stargazer.storage.filenames import guess_type, mates
-from stargazer.storage.folders import folder_type, packed, refuse_results
+from stargazer.storage.folders import folder_type, packed
 from stargazer.storage.store import Store
 
 __all__ = ["add", "additions_of", "check_pairs", "field_text"]
@@ -159,10 +159,9 @@ def additions_of(
             the file does not say either.
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
-    folders = {path: found for path in paths if there and (found := folder_type(path))}
+    folders = {path: folder_type(path) for path in paths if there and path.is_dir()}
     for path in paths if there else ():
         if path not in folders:
-            refuse_results(path)
             status_of(path)
     pairs = dict(pairs)
     named = pairs.pop("asset", None)

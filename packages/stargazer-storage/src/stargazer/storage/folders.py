@@ -17,7 +17,7 @@ from stargazer.storage.locks import private_folder
 from stargazer.storage.refusals import explained
 from stargazer.storage.store import Store
 
-__all__ = ["folder_type", "packed", "refuse_results", "write_tar"]
+__all__ = ["folder_type", "packed", "write_tar"]
 
 MATRIX_FOLDERS = (
     "filtered_feature_bc_matrix",
@@ -27,24 +27,20 @@ MATRIX_FOLDERS = (
 """Where the runs of Cell Ranger have the matrix of what it takes for cells."""
 
 
-def folder_type(path: Path) -> str | None:
-    """The asset type of a folder; None of a file, and of a folder that is none."""
-    return guess_folder(_names(path)) if os.path.isdir(path) else None
-
-
-def refuse_results(path: Path) -> None:
-    """Refuse a folder of results, one of whose folders is meant: `outs` of Cell Ranger.
+def folder_type(path: Path) -> str:
+    """The asset type of a folder.
 
     Raises:
-        FormatError: it is one; the message names the folder that it holds.
+        FormatError: it is none; the message names the folder in it that is one, as in `outs` of Cell Ranger.
     """
-    if os.path.isdir(path):
-        for below in MATRIX_FOLDERS:
-            if key := folder_type(path / below):
-                raise FormatError(
-                    f"{str(path)!r} is a folder with a {key} in it: give {str(path / below)!r}, or the files that you "
-                    "want"
-                )
+    if key := guess_folder(_names(path)):
+        return key
+    for below in MATRIX_FOLDERS:
+        if (path / below).is_dir() and (key := guess_folder(_names(path / below))):
+            raise FormatError(
+                f"{str(path)!r} is a folder with a {key} in it: give {str(path / below)!r}, or the files that you want"
+            )
+    raise FormatError(f"{str(path)!r} is a folder: give the files in it")
 
 
 @contextlib.contextmanager

@@ -126,9 +126,10 @@ async def scrna_clustering(
     if integrate == "harmony" and len(samples) == 1:
         raise InvalidAssetError("integrate=harmony moves several samples together: leave it out for one")
     wanted = list(resolutions or RESOLUTIONS)
-    if resolution is not None and resolution not in wanted:
+    names = [f"{each:g}" for each in wanted]  # as their columns are called
+    if resolution is not None and f"{resolution:g}" not in names:
         raise InvalidAssetError(
-            f"resolution={resolution:g} is not among resolutions={','.join(map('{:g}'.format, wanted))}: add it there"
+            f"resolution={resolution:g} is not among resolutions={','.join(names)}: add it there"
         )
     found = await parallel([matrix_of(sample) for sample in samples])
     read = await parallel([_read(matrix, counts, genome) for matrix in found])

@@ -88,8 +88,9 @@ def add(argv: Sequence[str]) -> None:
             items = stack.enter_context(_split(store, words.plain, pairs, force=options.force))
         else:
             paths = [Path(word) for word in words.plain]
-            given = storage.additions_of(paths, pairs, store, in_place=options.in_place, force=options.force)
-            items = stack.enter_context(storage.packed(given, store))
+            items = storage.additions_of(paths, pairs, store, in_place=options.in_place, force=options.force)
+            if any(path.is_dir() for path in paths):
+                items = stack.enter_context(storage.packed(items, store))
         records = _registered(store, _with_consent(store, items, options))
     if options.json:
         print_json([as_dict(record) for record in records])

@@ -17,6 +17,7 @@ __all__ = [
     "MOST",
     "SOFT",
     "colours",
+    "in_legend",
     "legend",
     "name_points",
     "picture",
@@ -102,6 +103,11 @@ def slanted(names: Sequence[str]) -> dict[str, Any]:
     if len(names) < 2 or max(map(len, names)) <= 5:
         return {}
     return {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+
+
+def in_legend(name: str) -> str:
+    """A name as a legend shows it: matplotlib leaves out what begins with an underscore."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def legend(panel: Axes, names: Sequence[str]) -> None:

@@ -13,10 +13,13 @@ from stargazer.tasks.tools import expect
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["COUNTS", "annotated", "load", "require", "save"]
+__all__ = ["COUNTS", "HARMONY", "annotated", "at_least", "load", "require", "save"]
 
 COUNTS = "counts"
 """The layer of raw counts."""
+
+HARMONY = "X_pca_harmony"
+"""The principal components that Harmony moved, in obsm."""
 
 _kept: list[tuple[tuple[int, ...], Any]] = []
 """The cells that were written last, by what tells their file from all others: the next task most often reads them."""
@@ -89,6 +92,17 @@ def require(
             f"the cells have no {', '.join(map(repr, missing))} in {part}; they have "
             f"{', '.join(map(repr, there)) or 'nothing'}: {advice}"
         )
+
+
+def at_least(least: int, **values: int) -> None:
+    """Refuse parameters below what they can be: scanpy takes some of them for others, from the end.
+
+    Raises:
+        InvalidAssetError: one is.
+    """
+    for name, value in values.items():
+        if value < least:
+            raise InvalidAssetError(f"{name}={value}: give at least {least}")
 
 
 def _identity(path: str) -> tuple[int, ...]:

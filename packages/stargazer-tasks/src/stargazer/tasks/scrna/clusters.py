@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stargazer.assets import AnnData, InvalidAssetError
 from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.scrna.cells import annotated, load, require, save
+from stargazer.tasks.scrna.cells import HARMONY, annotated, at_least, load, require, save
 from stargazer.tasks.scrna.memory import check_memory
 from stargazer.tasks.scrna.nearest import InvertedLists
 from stargazer.tasks.scrna.notes import note_down
@@ -63,6 +64,9 @@ def _neighbors(
 ) -> dict[str, Any]:
     import scanpy as sc
 
+    at_least(2, n_neighbors=n_neighbors)
+    if n_pcs is not None:
+        at_least(1, n_pcs=n_pcs)
     check_memory("neighbours", source)
     cells = load(source)
     require(cells, "obsm", ["X_pca"], "run pca first")
@@ -70,11 +74,11 @@ def _neighbors(
         raise InvalidAssetError(f"{cells.n_obs} cells have no graph of neighbours: filter less")
     name, transformer = _transformer(min(n_neighbors, cells.n_obs - 1), cells.n_obs, metric, random_state)
     note_down(cells, "neighbors", {"exact": name == "sklearn", "transformer": name})
-    representation = "X_pca_harmony" if "X_pca_harmony" in cells.obsm else "X_pca"
+    representation = HARMONY if HARMONY in cells.obsm else "X_pca"
     sc.pp.neighbors(
         cells,
         min(n_neighbors, cells.n_obs - 1),
-        n_pcs=min(n_pcs, cells.obsm[representation].shape[1]) if n_pcs else None,
+        n_pcs=min(n_pcs, cells.obsm[representation].shape[1]) if n_pcs is not None else None,
         use_rep=representation,
         transformer=transformer,
         metric=metric,
@@ -164,13 +168,12 @@ def _leiden(
 ) -> dict[str, Any]:
     import scanpy as sc
 
-    wanted = sorted(set(resolutions))
-    if not wanted or wanted[0] <= 0:
+    wanted = sorted({_as_named(each) for each in resolutions})
+    if not wanted or not all(0 < each < math.inf for each in wanted):
         raise InvalidAssetError(f"resolutions={list(resolutions)}: give at least one number above zero")
-    if resolution is not None and resolution not in wanted:
+    if resolution is not None and _as_named(resolution) not in wanted:
         raise InvalidAssetError(f"resolution={resolution:g} is not among resolutions={list(resolutions)}")
-    if seeds < 1:
-        raise InvalidAssetError(f"seeds={seeds}: give at least 1")
+    at_least(1, seeds=seeds)
     check_memory("leiden", source)
     cells = load(source)
     _require_graph(cells)
@@ -198,11 +201,16 @@ def _leiden(
             }
         )
     recommended = _recommended(found)
-    chosen = recommended if resolution is None else resolution
+    chosen = recommended if resolution is None else _as_named(resolution)
     cells.obs["leiden"] = cells.obs[f"leiden_{chosen:g}"].copy()
     note_down(cells, "leiden", {"flavor": "igraph"})
     note_down(cells, "stability", {"resolutions": found, "recommended": recommended, "chosen": chosen})
     return save(cells, target)
+
+
+def _as_named(resolution: float) -> float:
+    """A resolution with the six digits that its column is called by: 0.1 + 0.2 is 0.3."""
+    return float(f"{resolution:g}")
 
 
 def _graph(cells: anndata.AnnData) -> Any:

@@ -22,6 +22,7 @@ __all__ = [
     "flaw_of",
     "keepable",
     "refuse_transposed",
+    "set_aside",
     "unique_genes",
 ]
 
@@ -283,6 +284,15 @@ def keepable(table: pd.DataFrame, what: str, title: str, notes: list[str]) -> No
         if items.dtype == object and infer_dtype(items, skipna=True) not in ("string", "empty"):
             table[name] = values.map(lambda value: value if _missing(value) else str(value)).astype(object)
             notes.append(f"the column {name!r} of {what} has values of several types: converted to text")
+
+
+def set_aside(obs: pd.DataFrame, column: str, why: str, notes: list[str]) -> None:
+    """Keep what a file has in a column of cells under another name too, for another column is to have its name."""
+    name = f"original_{column}"
+    while name in obs:
+        name = f"original_{name}"
+    obs[name] = obs[column]
+    notes.append(f"the column {column!r} of the file is kept as {name!r}: {why}")
 
 
 def _missing(value: Any) -> bool:

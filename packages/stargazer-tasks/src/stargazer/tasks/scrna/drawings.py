@@ -12,6 +12,7 @@ from stargazer.tasks.scrna.canvas import (
     MOST,
     SOFT,
     colours,
+    in_legend,
     legend,
     name_points,
     picture,
@@ -97,7 +98,7 @@ def knee(source: str, target: str, groupby: str) -> None:
         for name, colour in zip(names, colours(cells, groupby, names), strict=True):
             counts = np.sort(cells.obs.loc[samples == name, "total_counts"].to_numpy(float))[::-1]
             counts = counts[counts > 0]
-            panel.plot(1 + np.arange(counts.size), counts, color=colour, linewidth=1.6, label=name)
+            panel.plot(1 + np.arange(counts.size), counts, color=colour, linewidth=1.6, label=in_legend(name))
         panel.set(xscale="log", yscale="log", xlabel="rank of the barcode", ylabel="counts")
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_formatter("{x:,.0f}")
@@ -193,7 +194,7 @@ def umap(source: str, target: str, color: str) -> None:
             "legend_fontsize": 10 if on_data else 8,
             "legend_fontoutline": 3 if on_data else None,
         }
-        values = values.cat.rename_categories(marked)
+        values = values.cat.rename_categories([in_legend(name) for name in marked])
         if marked != names:
             look["title"] = f"{color}  (?: differs between seeds)"
     order = np.random.default_rng(0).permutation(cells.n_obs)

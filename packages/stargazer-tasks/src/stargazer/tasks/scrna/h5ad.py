@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from stargazer.assets import FormatError, InvalidAssetError
 from stargazer.assets.formats import check_hdf5
 from stargazer.tasks.checks.contigs import some
 from stargazer.tasks.scrna.cells import COUNTS
-from stargazer.tasks.scrna.counts import ENSEMBL, MOSTLY, flaw_of
+from stargazer.tasks.scrna.counts import ENSEMBL, MOSTLY, flaw_of, set_aside
 
 if TYPE_CHECKING:
     import anndata
@@ -37,6 +38,9 @@ IDENTIFIERS = ("gene_id", "ensembl_id", "ensembl", "feature_id")
 COMPUTED = ("highly_variable", "highly_variable_rank", "highly_variable_nbatches", "highly_variable_intersection",
             "means", "dispersions", "dispersions_norm", "variances", "variances_norm", "mean", "std")  # fmt: skip
 """Columns of genes that scanpy computed: of other counts than these may be."""
+
+LATER = re.compile(r"leiden(_[0-9.e+-]+)?|doublet_score|predicted_doublet")
+"""Columns of cells that a later step writes or the summary reads: clusters and doublets that somebody else found."""
 
 REWRITE = (
     "write it again with the anndata that wrote it, in today's layout: `python -c \"import anndata; "
@@ -90,6 +94,9 @@ def read_counts(source: str, title: str, counts: str, notes: list[str]) -> tuple
             "left out, for it is computed again: "
             + "; ".join([*(f"matrix {name}" for name in others), *left])
         )
+    for column in [name for name in obs if LATER.fullmatch(str(name))]:
+        set_aside(obs, column, "a later step gives that name to its own", notes)
+        del obs[column]
     return anndata.AnnData(matrix, obs=obs, var=_named(var, notes)), place
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stargazer.assets import AnnData, InvalidAssetError, Table
 from stargazer.tasks.environments import scrna_env
@@ -10,6 +10,9 @@ from stargazer.tasks.execution import workspace
 from stargazer.tasks.scrna.cells import annotated, load, require, save
 from stargazer.tasks.scrna.memory import check_memory
 from stargazer.tasks.tools import compute, expect
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["RankedGenes", "rank_genes_groups", "write_csv"]
 
@@ -62,12 +65,9 @@ def _rank_genes_groups(
     check_memory("markers", source)
     cells = load(source)
     require(cells, "obs", [groupby], "give another groupby")
-    if cells.obs[groupby].dtype != "category":
-        cells.obs[groupby] = cells.obs[groupby].astype(str).astype("category")
-    sizes = cells.obs[groupby].value_counts()
-    several = sorted(
-        str(name) for name, size in sizes.items() if size > 1
-    )  # scanpy refuses a cluster of one cell
+    cells.obs[groupby] = labels = _labels(cells.obs[groupby])
+    sizes = labels.value_counts(sort=False)
+    several = [name for name, size in sizes.items() if size > 1]  # scanpy refuses a cluster of one cell
     if len(sizes) < 2 or not several:
         raise InvalidAssetError(
             f"{groupby!r} has {len(sizes)} cluster only: there is nothing to compare; give a higher resolution"
@@ -80,6 +80,14 @@ def _rank_genes_groups(
         ranked.insert(0, "group", several[0])
     ranked.to_csv(table, index=False, lineterminator="\n")
     return save(cells, target)
+
+
+def _labels(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Clusters as categories whose names are text, as scanpy wants them; none without a cell."""
+    labels = column.astype("category").cat.remove_unused_categories()
+    if any(not isinstance(name, str) for name in labels.cat.categories):
+        labels = labels.cat.rename_categories([str(name) for name in labels.cat.categories])
+    return labels
 
 
 @scrna_env.task
@@ -96,7 +104,7 @@ async def write_csv(cells: AnnData) -> Table:
 
 def _write_csv(source: str, table: str) -> None:
     cells = load(source, keep=True)
-    rows = cells.obs.copy()
+    rows = cells.obs.rename(columns={name: f"original_{name}" for name in ("cell", "umap_1", "umap_2")})
     if "X_umap" in cells.obsm:
         rows["umap_1"], rows["umap_2"] = cells.obsm["X_umap"].T
     rows.to_csv(table, index_label="cell", lineterminator="\n")

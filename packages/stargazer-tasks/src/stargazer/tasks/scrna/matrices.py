@@ -10,7 +10,7 @@ from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.scrna import cellranger, h5ad
 from stargazer.tasks.scrna.cells import load, save
-from stargazer.tasks.scrna.counts import finished, keepable
+from stargazer.tasks.scrna.counts import finished, keepable, set_aside
 from stargazer.tasks.scrna.memory import check_memory
 from stargazer.tasks.scrna.notes import KEY, note_down, noted
 from stargazer.tasks.tools import compute
@@ -104,8 +104,8 @@ async def concat(cells: list[AnnData]) -> AnnData:
     """Several samples in one matrix, with the genes that all of them have (`anndata.concat`, join="inner").
 
     Samples come in the order of their names. Cells are called by sample and barcode (`pbmc_AAACCC...-1`), so that each
-    name is one cell's. What is known of genes is that of the first sample. What was noted of each is kept in
-    `uns["stargazer"]["samples"]`, its doublets as scanpy keeps those of several batches.
+    name is one cell's. What is known of genes is that of the first sample; columns of cells are those of all. What was
+    noted of each sample is kept in `uns["stargazer"]["samples"]`.
 
     Args:
         cells: at the same stage, each of other samples.
@@ -151,10 +151,7 @@ def _read_h5ad(
         samples = _own_samples(cells, title, cid)
         sample = samples[0] if len(samples) == 1 else None
     elif SAMPLE in cells.obs and {*map(str, cells.obs[SAMPLE])} != {sample}:
-        cells.obs[f"original_{SAMPLE}"] = cells.obs[SAMPLE]
-        notes.append(
-            f"the column {SAMPLE!r} of the file is kept as 'original_{SAMPLE}': the cells are of {sample!r}"
-        )
+        set_aside(cells.obs, SAMPLE, f"the cells are of {sample!r}", notes)
     return _written(cells, target, title, f"h5ad {place}", sample, genome, notes) | {SAMPLE: sample}
 
 
@@ -227,19 +224,22 @@ def _concat(sources: list[str], target: str, titles: list[str]) -> dict[str, Any
     merged.obs[SAMPLE] = merged.obs[SAMPLE].astype(str).astype("category")
     notes = [f"{names[0]}: {size - merged.n_vars:,} of {size:,} genes left out, which not all samples have"
              for names, size in zip(sorted(parts), whole, strict=True) if size > merged.n_vars]  # fmt: skip
+    if left := sorted({str(name) for part in ordered for name in part.obs} - {*map(str, merged.obs)}):
+        notes.append(f"columns of cells left out, which not all samples have: {', '.join(left)}")
+    if differing := _differing_genes(ordered, merged):
+        notes.append(f"{len(differing):,} genes have another identifier in another sample: {some(differing)}")
     keepable(merged.obs, "cells", "the matrix of all samples", notes)
-    _keep_notes(merged, {", ".join(names): parts[names] for names in sorted(parts)})
+    told = {", ".join(names): {step: noted(parts[names], step) for step in parts[names].uns.get(KEY, {})}
+            for names in sorted(parts)}  # fmt: skip
+    note_down(merged, "samples", told)
     samples = [name for names in sorted(parts) for name in names]
     note_down(merged, "concat", {"samples": samples, "n_vars": merged.n_vars, "notes": notes})
     return save(merged, target)
 
 
-def _keep_notes(merged: anndata.AnnData, parts: dict[str, anndata.AnnData]) -> None:
-    """What was noted of each sample, and how its doublets were found."""
-    told = {
-        sample: {step: noted(part, step) for step in part.uns.get(KEY, {})} for sample, part in parts.items()
-    }
-    note_down(merged, "samples", told)
-    if all("scrublet" in part.uns for part in parts.values()):
-        batches = {sample: dict(part.uns["scrublet"]) for sample, part in parts.items()}
-        merged.uns["scrublet"] = {"batches": batches, "batched_by": SAMPLE}
+def _differing_genes(parts: list[anndata.AnnData], merged: anndata.AnnData) -> list[str]:
+    """Genes of one name that are others by their identifiers, as where samples have different references."""
+    if not all("gene_ids" in part.var for part in parts):
+        return []
+    first, *others = (part.var["gene_ids"].loc[merged.var_names].astype(str) for part in parts)
+    return sorted({str(name) for other in others for name in merged.var_names[(first != other).to_numpy()]})

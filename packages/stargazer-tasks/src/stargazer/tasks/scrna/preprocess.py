@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stargazer.assets import AnnData, InvalidAssetError
 from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.scrna.cells import COUNTS, annotated, load, require, save
+from stargazer.tasks.scrna.cells import COUNTS, HARMONY, annotated, at_least, load, require, save
 from stargazer.tasks.scrna.memory import check_memory
 from stargazer.tasks.scrna.notes import note_down
 from stargazer.tasks.tools import compute
+
+if TYPE_CHECKING:
+    import anndata
 
 __all__ = ["harmony_integrate", "highly_variable_genes", "normalize_total", "pca"]
 
@@ -65,7 +68,7 @@ async def highly_variable_genes(
         batch_key: column of the cells by which genes are chosen batch by batch and joined.
 
     Raises:
-        InvalidAssetError: no such column; no gene that differs.
+        InvalidAssetError: no such column, or cells without a batch; no gene that differs.
     """
     target = workspace() / "cells.h5ad"
     fields = await compute(_highly_variable_genes, source=cells.path, target=target, n_top_genes=n_top_genes,
@@ -74,18 +77,20 @@ async def highly_variable_genes(
     return annotated(cells, target, fields, stage="highly_variable_genes")
 
 
-def _highly_variable_genes(source: str, target: str, batch_key: str | None, **options: Any) -> dict[str, Any]:
+def _highly_variable_genes(
+    source: str, target: str, batch_key: str | None, n_top_genes: int | None, **options: Any
+) -> dict[str, Any]:
     import scanpy as sc
 
+    if n_top_genes is not None:
+        at_least(1, n_top_genes=n_top_genes)
     check_memory("hvg", source)
     cells = load(source)
     require(cells, "layers", [COUNTS], "run normalize_total first")
-    if batch_key is not None:
-        require(cells, "obs", [batch_key], "give another batch_key")
-        if cells.obs[batch_key].nunique() < 2:
-            batch_key = None
+    if batch_key is not None and _batches(cells, batch_key, "give another batch_key") < 2:
+        batch_key = None
     try:
-        sc.pp.highly_variable_genes(cells, batch_key=batch_key, **options)
+        sc.pp.highly_variable_genes(cells, batch_key=batch_key, n_top_genes=n_top_genes, **options)
     except ValueError as error:
         raise InvalidAssetError(
             f"genes that differ among {cells.n_obs:,} cells cannot be chosen from {cells.n_vars:,}: {error}"
@@ -96,6 +101,19 @@ def _highly_variable_genes(source: str, target: str, batch_key: str | None, **op
             "give n_top_genes=, or a lower min_disp="
         )
     return save(cells, target)
+
+
+def _batches(cells: anndata.AnnData, key: str, advice: str) -> int:
+    """How many batches a column names, which becomes one of categories, as scanpy wants it.
+
+    Raises:
+        InvalidAssetError: no such column, or cells of no batch.
+    """
+    require(cells, "obs", [key], advice)
+    if unnamed := int(cells.obs[key].isna().sum()):
+        raise InvalidAssetError(f"{key!r} names no batch for {unnamed:,} of {cells.n_obs:,} cells: {advice}")
+    cells.obs[key] = cells.obs[key].astype("category").cat.remove_unused_categories()
+    return len(cells.obs[key].cat.categories)
 
 
 @scrna_env.task
@@ -127,6 +145,7 @@ def _pca(source: str, target: str, n_comps: int, svd_solver: str, random_state: 
     import scanpy as sc
 
     check_memory("pca", source)
+    at_least(1, n_comps=n_comps)
     cells = load(source)
     require(cells, "var", ["highly_variable"], "run highly_variable_genes first")
     most = min(cells.n_obs, int(cells.var["highly_variable"].sum())) - 1
@@ -142,6 +161,7 @@ def _pca(source: str, target: str, n_comps: int, svd_solver: str, random_state: 
         random_state=random_state,
         mask_var="highly_variable",
     )
+    cells.obsm.pop(HARMONY, None)  # of other components
     note_down(cells, "pca", {"svd_solver": svd_solver})
     return save(cells, target)
 
@@ -158,7 +178,7 @@ async def harmony_integrate(cells: AnnData, key: str = "sample", random_state: i
         random_state: of the clusters that Harmony begins with.
 
     Raises:
-        InvalidAssetError: no such column, or only one batch in it.
+        InvalidAssetError: no such column, cells without a batch, or only one batch in it.
     """
     target = workspace() / "cells.h5ad"
     fields = await compute(
@@ -173,11 +193,10 @@ def _harmony_integrate(source: str, target: str, key: str, random_state: int) ->
 
     cells = load(source)
     require(cells, "obsm", ["X_pca"], "run pca first")
-    require(cells, "obs", [key], "give another key")
-    if (batches := cells.obs[key].nunique()) < 2:
+    if (batches := _batches(cells, key, "give another key")) < 2:
         raise InvalidAssetError(f"{key!r} has {batches} batch only: there is nothing to integrate")
     components = cells.obsm["X_pca"].astype(np.float64)
     moved = harmonypy.run_harmony(components, cells.obs, key, random_state=random_state, verbose=False).Z_corr
     note_down(cells, "harmony", {"batch_key": key})
-    cells.obsm["X_pca_harmony"] = np.ascontiguousarray(moved, np.float32)
+    cells.obsm[HARMONY] = np.ascontiguousarray(moved, np.float32)
     return save(cells, target)

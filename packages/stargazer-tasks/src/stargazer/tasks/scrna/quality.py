@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AnnData, InvalidAssetError
+from stargazer.tasks.checks.contigs import some
 from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.scrna.cells import annotated, load, require, save
@@ -117,11 +118,13 @@ async def filter_cells(
         min_genes, max_genes, min_counts, max_counts: of a cell, inclusive; no limit by default.
         max_pct_mt: percent of a cell's molecules that are mitochondrial, inclusive.
         nmads: median absolute deviations from the sample's median beyond which a cell is an outlier, by log1p of
-            molecules, log1p of genes, and (upwards) the mitochondrial share.
+            molecules, log1p of genes, and (upwards) the mitochondrial share; of a metric in which most cells are
+            the same, none is.
         min_cells: that a gene is seen in.
 
     Raises:
-        InvalidAssetError: there are no QC metrics, or no cell is left; the message says what removed how many.
+        InvalidAssetError: there are no QC metrics, or no cell of a sample is left; the message says what removed how
+            many.
     """
     target = workspace() / "cells.h5ad"
     fields = await compute(_filter_cells, source=cells.path, target=target, nmads=nmads, min_cells=min_cells,
@@ -146,14 +149,19 @@ def _filter_cells(
     for sample, members in _samples(cells).items():
         obs = cells.obs[members]
         thresholds: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
-        outside = {name: _outside(obs[METRICS[name[4:]]].to_numpy(), name[:3], limit)
-                   for name, limit in thresholds.items()}  # fmt: skip
+        outside = {}
+        for name, limit in thresholds.items():
+            end, _, short = name.partition("_")
+            values = obs[METRICS[short]].to_numpy()
+            outside[name] = _beyond(values, limit, None) if end == "min" else _beyond(values, None, limit)
         if nmads is not None:
             for metric in DEVIATING:
-                low, high = _limits(obs[metric].to_numpy(), nmads)
-                value = obs[metric].to_numpy()
-                outside[f"nmads {metric}"] = (value > high) | ((value < low) & (metric != DEVIATING[-1]))
-                thresholds[f"nmads {metric}"] = [None if metric == DEVIATING[-1] else low, high]
+                values = obs[metric].to_numpy()
+                low, high = _limits(values, nmads)
+                if metric == DEVIATING[-1]:
+                    low = None
+                outside[f"nmads {metric}"] = _beyond(values, low, high)
+                thresholds[f"nmads {metric}"] = [low, high]
         bad = np.any([*outside.values(), obs["total_counts"].to_numpy() == 0], axis=0)
         kept[members] = ~bad
         told[sample] = {
@@ -163,8 +171,8 @@ def _filter_cells(
             "removed": {name: int(found.sum()) for name, found in outside.items()},
             "thresholds": thresholds,
         }
-    if not kept.any():
-        raise InvalidAssetError(_nothing_left(told))
+    if emptied := {sample: found for sample, found in told.items() if not found["cells_after"]}:
+        raise InvalidAssetError(_nothing_left(emptied, len(told)))
     cells = cells[kept].copy()
     seen = cells.X.getnnz(axis=0) >= min_cells
     if not seen.any():
@@ -187,27 +195,40 @@ def _samples(cells: anndata.AnnData) -> dict[str, np.ndarray[Any, Any]]:
     return {name: (cells.obs["sample"] == name).to_numpy() for name in sorted(cells.obs["sample"].unique())}
 
 
-def _outside(values: np.ndarray[Any, Any], end: str, limit: float) -> np.ndarray[Any, Any]:
-    outside: np.ndarray[Any, Any] = values < limit if end == "min" else values > limit
-    return outside
+def _beyond(values: np.ndarray[Any, Any], low: float | None, high: float | None) -> np.ndarray[Any, Any]:
+    """Which values are below one limit or above another; None is no limit."""
+    import numpy as np
+
+    beyond = np.zeros(len(values), bool)
+    if low is not None:
+        beyond |= values < low
+    if high is not None:
+        beyond |= values > high
+    return beyond
 
 
-def _limits(values: np.ndarray[Any, Any], nmads: float) -> tuple[float, float]:
+def _limits(values: np.ndarray[Any, Any], nmads: float) -> tuple[float | None, float | None]:
+    """So many deviations from the median; none where most cells have one value, of which nothing deviates by chance.
+
+    So it is with the mitochondrial share of nuclei: any cell with a molecule of it would be an outlier.
+    """
     import numpy as np
 
     middle = float(np.nanmedian(values))
-    deviation = nmads * float(np.nanmedian(np.abs(values - middle)))
-    return middle - deviation, middle + deviation
+    deviation = float(np.nanmedian(np.abs(values - middle)))
+    return (middle - nmads * deviation, middle + nmads * deviation) if deviation else (None, None)
 
 
-def _nothing_left(told: dict[str, Any]) -> str:
+def _nothing_left(emptied: dict[str, Any], samples: int) -> str:
     reasons = []
-    for sample, found in told.items():
+    for sample, found in emptied.items():
         removed = ", ".join(f"{name} removes {count:,}" for name, count in found["removed"].items() if count)
         reasons.append(
             f"of {found['cells_before']:,} cells of {sample or 'all'} {removed or 'all are empty'}"
         )
-    return f"no cell is left after filtering; {'; '.join(reasons)}: widen these thresholds"
+    of = "" if len(emptied) == samples else f" of {some(emptied)}"
+    advice = f", or leave out {some(emptied)}" if of else ""
+    return f"no cell{of} is left after filtering; {'; '.join(reasons)}: widen these thresholds{advice}"
 
 
 @scrna_env.task
@@ -262,10 +283,9 @@ def _scrublet(source: str, target: str, remove: bool, **options: Any) -> dict[st
                 f"doublets of {sample or 'the cells'!r} ({alone.n_obs:,} cells, {alone.n_vars:,} genes) cannot be "
                 f"told: {error}; run without doublets, or lower n_prin_comps={options['n_prin_comps']}"
             ) from error
-        predicted = alone.obs.get("predicted_doublet")
         cells.obs.loc[members, "doublet_score"] = alone.obs["doublet_score"]
-        if predicted is not None and predicted.notna().all():  # without a threshold there are none
-            cells.obs.loc[members, "predicted_doublet"] = predicted
+        # none without a threshold, and none among cells of fewer than three genes, which scanpy leaves out
+        cells.obs.loc[members, "predicted_doublet"] = alone.obs["predicted_doublet"].eq(True)
         found = alone.uns["scrublet"]
         told[sample] = {
             "cells": alone.n_obs,

@@ -158,6 +158,8 @@ def _limits(name: str, value: Any) -> str:
     """A threshold, or the two of a filter by deviations, in the scale of what is filtered."""
     if not isinstance(value, list):
         return _threshold(value)
+    if value == [None, None]:
+        return "none: most cells are alike"
     logarithmic = LOGARITHM in name
     low, high = (
         _threshold(max(0.0, math.expm1(limit)) if logarithmic and limit is not None else limit)
