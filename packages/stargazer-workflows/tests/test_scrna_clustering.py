@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +30,7 @@ from stargazer.assets import (
 )
 from stargazer.storage import Addition, get_client, packed
 from stargazer.tasks.execution import named_outputs
+from stargazer.tasks.tools.python import arithmetic
 from stargazer.workflows import scrna_clustering
 from stargazer.workflows.demo.cells import CELL_SAMPLES, DAMAGED, DOUBLET, simulate_cells
 from stargazer.workflows.demo.clusters import write_cluster_comparison
@@ -263,6 +267,36 @@ def test_a_strangers_h5ad_has_the_clusters_that_its_genes_tell(test_data: Path, 
     assert [sum(gene in genes for genes in best.values()) for gene in known.values()] == [1, 1, 1]
     assert [plot.kind for plot in found.plots if plot.kind.startswith("umap")] == ["umap_leiden", "umap_CD3D"]
     assert "scrublet" not in lab.computed()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_ten_thousand_cells_are_those_of_a_plain_script(
+    mouse_brain: Path, compiled_code: Path, lab: Any, tmp_path: Path
+) -> None:
+    import anndata
+    import numpy as np
+
+    script = Path(__file__).with_name("brain_by_hand.py")
+    caches = {"NUMBA_CACHE_DIR": str(compiled_code / "by-hand")}
+    command = [sys.executable, script, mouse_brain, tmp_path, "20"]
+    subprocess.run(command, check=True, env={**os.environ, **arithmetic(), **caches})
+    add(lab, mouse_brain, AnnData(sample="brain"))
+
+    found = lab.run(scrna_clustering, samples=["brain"], min_genes=20)
+
+    ours, theirs = anndata.read_h5ad(lab.path(found.cells)), anndata.read_h5ad(tmp_path / "cells.h5ad")
+    assert theirs.n_obs > 9_000
+    assert [*ours.obs_names] == [*theirs.obs_names]
+    assert [*ours.var_names] == [*theirs.var_names]
+    assert document(lab, found.summary)["samples"]["brain"]["cells_before"] == 10_000
+    for name in ("leiden_0.3", "leiden_0.5", "leiden_1"):
+        assert [*ours.obs[name]] == [*theirs.obs[name]], name
+    for name in ("X_pca", "X_umap"):
+        assert np.array_equal(ours.obsm[name], theirs.obsm[name]), name
+    chosen = document(lab, found.summary)["chosen"]
+    assert lab.path(found.markers).read_text() == (tmp_path / f"markers_{chosen:g}.csv").read_text()
+    assert [row["cell"] for row in rows(lab, found.table)] == [*theirs.obs_names]
 
 
 # wrong input
