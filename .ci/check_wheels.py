@@ -23,8 +23,9 @@ LAYERS = ("assets", "storage", "tasks", "workflows", "mcp")  # from the lowest t
 NOT_INSTALLED = {
     "assets": {"fastmcp", "flyte", "numpy", "pysam", "requests", "rich", "tinydb"},
     "storage": {"fastmcp", "flyte", "numpy", "pysam"},
-    "tasks": {"fastmcp"},
-    "workflows": {"fastmcp"},
+    "tasks": {"anndata", "fastmcp", "scanpy"},
+    "workflows": {"anndata", "fastmcp", "scanpy"},
+    "mcp": {"anndata", "scanpy"},
 }
 QUICK = ("-m", "not slow and not long", "--sample", "2")
 """The quick tests of a distribution: one case of the first two of each module that are marked neither slow nor long, so

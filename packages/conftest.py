@@ -32,6 +32,7 @@ NO_DATA = f"no test data: set {DATA_VARIABLE} to the folder that holds tp53/ and
 NO_TOOLS = "no Debian tools on PATH"
 NO_BROWSER, NO_JVM = "no browser that runs", "no Java that runs"
 NO_GATK = "GATK could not be installed"
+NO_SCANPY = "NOT TESTED: pip install 'stargazer-mcp[scrna]'"
 EQUIPMENT = {
     "test_data": ("the real reads", (DATA_VARIABLE,), NO_DATA),
     "debian": (
@@ -65,6 +66,11 @@ EQUIPMENT = {
         "GATK itself",
         (NO_GATK,),
         f"{NO_GATK}: pip install 'stargazer-mcp[gatk]', and let this machine reach Maven Central (or STARGAZER_MAVEN)",
+    ),
+    "compiled_code": (
+        "scanpy",
+        ("NOT TESTED: pip install 'stargazer",),
+        "no scanpy: pip install 'stargazer-mcp[scrna]', which hatch run test has",
     ),
     "rocrate": (
         "the RO-Crate validator",
@@ -601,10 +607,12 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 @pytest.fixture(scope="session")
 def compiled_code(_isolated_session: None) -> Path:
-    """The folder `caches` of a STARGAZER_HOME with what numba compiles, kept in the user's cache for later runs.
+    """The folder `caches` of a STARGAZER_HOME with what numba has compiled, kept in the user's cache for later runs.
 
-    Compiling takes half a minute. Fixtures wider than a test have it in their home.
+    Compiling takes a minute. Fixtures wider than a test have it in their home.
     """
+    if importlib.util.find_spec("scanpy") is None:
+        pytest.skip(NO_SCANPY)
     folder = KEPT / "caches"
     folder.mkdir(parents=True, exist_ok=True)
     (Path(os.environ["STARGAZER_HOME"]) / "caches").symlink_to(folder)
@@ -613,7 +621,7 @@ def compiled_code(_isolated_session: None) -> Path:
 
 @pytest.fixture
 def compiled(compiled_code: Path, _isolated: None) -> Path:
-    """The test's own STARGAZER_HOME, in which numba has compiled already."""
+    """The test's own STARGAZER_HOME, in which what single cells take is compiled already."""
     home = Path(os.environ["STARGAZER_HOME"])
     home.mkdir(exist_ok=True)
     (home / "caches").symlink_to(compiled_code)

@@ -211,6 +211,90 @@ def test_a_program_that_is_too_old_says_what_gets_another_from_where_it_is_looke
     assert samtools["remedy"] == "apt install samtools"
 
 
+SCRNA = {"anndata": "anndata", "faiss": "faiss-cpu", "h5py": "h5py", "harmonypy": "harmonypy", "igraph": "igraph",
+         "numba": "numba", "pandas": "pandas", "pynndescent": "pynndescent", "scanpy": "scanpy", "scipy": "scipy",
+         "skimage": "scikit-image", "umap": "umap-learn", "sklearn": "scikit-learn"}  # fmt: skip
+"""Distributions of what single cells need, by their names for an import."""
+TASKS_OF_CELLS = """\
+              workflows: demo_scrna, scrna_clustering
+              tasks: calculate_qc_metrics, concat, filter_cells, harmony_integrate, highly_variable_genes, leiden,
+                neighbors, normalize_total, pca, plot_highly_variable_genes, plot_knee, plot_markers,
+                plot_pca_variance_ratio, plot_qc, plot_umap, rank_genes_groups, read_10x_h5, read_10x_mtx, read_h5ad,
+                scrublet, summarise_cells, umap, write_csv
+"""
+
+
+def test_what_single_cells_need_is_optional_and_told_together_with_the_one_command_that_adds_it(
+    absent: Absent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent(*SCRNA.values())
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+
+    names = [
+        "anndata",
+        "faiss",
+        "h5py",
+        "harmonypy",
+        "igraph",
+        "numba",
+        "pandas",
+        "pynndescent",
+        "scanpy",
+        "scipy",
+        "skimage",
+        "umap",
+    ]
+    together = "".join(f"  optional  {name:20} not found\n" for name in names)
+    assert f"{together}{TASKS_OF_CELLS}              -> pip install 'stargazer-mcp[scrna]'\n" in out
+    assert (
+        out.count("pip install 'stargazer-mcp[scrna]'") == 2
+    )  # scikit-learn compares the demo's clusters as well
+
+
+def test_what_single_cells_need_has_version_and_source(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "1.2.3" if name in SCRNA.values() else version(name)
+    )
+    sources.installed_version.cache_clear()
+    try:
+        found = tools(capsys, status=0)
+        main(["doctor"])
+    finally:
+        sources.installed_version.cache_clear()
+
+    assert (found["umap"]["text"], found["umap"]["state"]) == ("1.2.3 (Python package)", "ok")
+    assert (
+        f"  ok        umap                 1.2.3 (Python package)\n{TASKS_OF_CELLS}"
+        in capsys.readouterr().out
+    )
+    assert found["umap"]["details"]["workflows"] == ["demo_scrna", "scrna_clustering"]
+    assert found["numpy"]["details"]["essential"]  # needed by both, told once
+    assert {"check_aligner_index", "scrublet"} <= {*found["numpy"]["details"]["tasks"]}
+
+
+def test_nothing_that_takes_seconds_is_imported() -> None:
+    code = "import sys; from stargazer.mcp.cli import main; main(['doctor']); print('loaded', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.rpartition("loaded")[2].split()
+    heavy = {
+        "scanpy",
+        "anndata",
+        "h5py",
+        "numba",
+        "pandas",
+        "scipy",
+        "sklearn",
+        "umap",
+        "matplotlib",
+        "fastmcp",
+    }
+    assert heavy.isdisjoint(loaded)
+
+
 def test_a_package_that_runs_the_tools_is_broken_when_it_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,7 +36,7 @@ from .cells_made import (
 from .conftest import Bench
 
 for library in ("anndata", "h5py"):
-    pytest.importorskip(library)
+    pytest.importorskip(library, reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
 
 pytestmark = pytest.mark.filterwarnings("ignore:(Observation|Variable) names are not unique")
 

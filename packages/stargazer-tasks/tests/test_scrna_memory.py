@@ -13,7 +13,7 @@ from stargazer.tasks.scrna.memory import LIBRARIES, NEEDS, Sizes, check_memory, 
 
 from .cells_made import N_CELLS, N_GENES, cells_of, some_counts, write_folder, write_h5
 
-pytest.importorskip("anndata")
+pytest.importorskip("anndata", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
 
 VALUES = int((some_counts() > 0).sum())
 

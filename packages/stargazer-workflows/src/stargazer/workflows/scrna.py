@@ -179,7 +179,10 @@ async def scrna_clustering(
     }
     table = await write_csv(ranked.cells)
     plots = await _plots(measured, kept, ranked, genes, several=batch_key is not None)
-    summary = await summarise_cells(ranked.cells, settings)
+    given = {
+        name: value for name, value in settings.items() if value is not None
+    }  # Flyte takes no None in a dict
+    summary = await summarise_cells(ranked.cells, given)
     report = await scrna_report(summary, plots, await lineage_steps(summary, *plots))
     return Clustering(ranked.cells, ranked.markers, table, plots, summary, report)
 

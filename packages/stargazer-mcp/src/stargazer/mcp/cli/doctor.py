@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from importlib import metadata
 from pathlib import Path
 from textwrap import fill
@@ -73,17 +73,25 @@ def doctor(argv: Sequence[str]) -> int:
     else:
         for topic, group in itertools.groupby(findings, key=lambda finding: finding.topic):
             print_text(topic)
-            for finding in group:
-                print_text(f"  {MARKS[finding.state]}  {finding.name:20} {finding.text}")
-                for what in ("workflows", "tasks") if finding.details else ():
-                    names = f"{what}: {', '.join(finding.details[what])}"
-                    print_text(fill(names, WIDTH, initial_indent=" " * 14, subsequent_indent=" " * 16))
-                if finding.remedy:
-                    print_text(f"              -> {finding.remedy}")
+            for (remedy, details), alike in itertools.groupby(group, key=_shared):
+                for finding in alike:
+                    print_text(f"  {MARKS[finding.state]}  {finding.name:20} {finding.text}")
+                for what, names in details:
+                    text = f"{what}: {', '.join(names)}"
+                    print_text(fill(text, WIDTH, initial_indent=" " * 14, subsequent_indent=" " * 16))
+                if remedy:
+                    print_text(f"              -> {remedy}")
     broken = [finding.name for finding in findings if finding.state == "broken"]
     if broken:
         note(f"stargazer: {count(len(broken), 'thing')} broken: {', '.join(broken)}")
     return 1 if broken else 0
+
+
+def _shared(finding: Finding) -> tuple[str, list[tuple[str, Sequence[str]]]]:
+    """What is said once of all tools for which it is the same: the remedy, the workflows and tasks that need them."""
+    return finding.remedy, [
+        (what, finding.details[what]) for what in ("workflows", "tasks") if finding.details
+    ]
 
 
 def examine() -> list[Finding]:
@@ -212,30 +220,50 @@ def _tools(settings: Settings) -> Iterator[Finding]:
     workflows = {entry.name: tasks_called(entry.call) for entry in entries() if entry.kind == "workflow"}
     called = tasks_called(germline_short_variant_discovery) - ON_REQUEST
     default = {name for name in called if not name.startswith(GATK)}
-    tools = {repr(tool): tool for task in TASKS.values() for tool in task.tools}
-    for tool in sorted(tools.values(), key=lambda tool: tool.name):
-        tasks = {name for name, task in TASKS.items() if tool in task.tools}
-        essential = bool(tasks & default)
-        version = source = remedy = ""
-        try:
-            found = tool.resolve()
-            version, source, text = found.version, found.source, f"{found.version} ({found.source})"
-            if absent := _to_be_brought(tool, found.source):
-                text, remedy = f"{text}; {absent} at first use", f"stargazer install {tool.name}"
-        except Exception as error:  # a source of somebody else may raise anything
-            text, remedy = _missing(tool, error)
-        yield Finding(
-            "tools", tool.name, text + (f"; {DEFAULT} needs it" if essential else ""),
-            "ok" if source else "broken" if essential else "optional", remedy,
-            {"version": version, "source": source, "essential": essential,
-             "workflows": [name for name, called in workflows.items() if called & tasks],
-             "tasks": sorted({name.rpartition(".")[2] for name in tasks})},
-        )  # fmt: skip
-    told = {tool.name for tool in tools.values()}
+    tools: dict[str, Tool | Library] = {}
+    for tool in (tool for task in TASKS.values() for tool in task.tools):
+        if tool.name not in tools or not getattr(tool, "extra", ""):  # in an extra for some tasks alone
+            tools[tool.name] = tool
+    found = [_tool(tool, default, workflows) for tool in tools.values()]
+    first: dict[str, str] = {}  # of those that the same tasks need, which are told together
+    for finding in found:
+        tasks = str(finding.details["tasks"])
+        first[tasks] = min(first.get(tasks, finding.name), finding.name)
+    yield from sorted(
+        found, key=lambda finding: (first[str(finding.details["tasks"])], finding.remedy, finding.name)
+    )
     for line in metadata.requires("stargazer-tasks") or ():  # what runs the tools imports more than these
         package = re.split(r"[^\w.-]", line)[0]
-        if ";" not in line and package not in told and not any(metadata.distributions(name=package)):
+        if ";" not in line and package not in tools and not any(metadata.distributions(name=package)):
             yield Finding("packages", package, "not found; tools need it", "broken", f"pip install '{line}'")
+
+
+def _tool(tool: Tool | Library, default: Set[str], workflows: Mapping[str, Set[str]]) -> Finding:
+    """Where a tool is, and what needs it.
+
+    Args:
+        default: the tasks of the default workflow.
+        workflows: the tasks of each.
+    """
+    from stargazer.tasks.execution import TASKS
+
+    tasks = {name for name, task in TASKS.items() if tool.name in {each.name for each in task.tools}}
+    essential = bool(tasks & default)
+    version = source = remedy = ""
+    try:
+        found = tool.resolve()
+        version, source, text = found.version, found.source, f"{found.version} ({found.source})"
+        if absent := _to_be_brought(tool, found.source):
+            text, remedy = f"{text}; {absent} at first use", f"stargazer install {tool.name}"
+    except Exception as error:  # a source of somebody else may raise anything
+        text, remedy = _missing(tool, error)
+    return Finding(
+        "tools", tool.name, text + (f"; {DEFAULT} needs it" if essential else ""),
+        "ok" if source else "broken" if essential else "optional", remedy,
+        {"version": version, "source": source, "essential": essential,
+         "workflows": [name for name, called in workflows.items() if called & tasks],
+         "tasks": sorted({name.rpartition(".")[2] for name in tasks})},
+    )  # fmt: skip
 
 
 def _to_be_brought(tool: Tool | Library, source: str) -> str:
@@ -266,4 +294,6 @@ def _missing(tool: Tool | Library, error: Exception) -> tuple[str, str]:
         if re.split(r"[^\w.-]", requirement)[0] == wanted.partition("==")[0]:
             extra = re.search("extra == '(.+)'", condition)
             wanted = f"stargazer-mcp[{extra[1]}]" if extra else requirement
+    if isinstance(source, Library) and source.extra:  # which may bring it by what it brings
+        wanted = f"stargazer-mcp[{source.extra}]"
     return reason, f"pip install '{wanted}'"
