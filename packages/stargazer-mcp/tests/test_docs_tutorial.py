@@ -1,4 +1,4 @@
-"""docs/tutorial.md and single-cells.md: each command does what its page shows, in order, in the folder of one reader."""
+"""docs/tutorial.md, single-cells.md: each command does what its page shows, in order, in the folder of one reader."""
 
 from __future__ import annotations
 
