@@ -198,6 +198,21 @@ def test_odd_values_are_drawn(draw: Any, changed: Any) -> None:
     assert draw(drawings.umap, path, color="pct_counts_mt")
 
 
+def test_names_that_begin_with_an_underscore_are_in_legends_too(draw: Any, changed: Any) -> None:
+    def width(png: bytes) -> int:
+        return int.from_bytes(png[16:20], "big")
+
+    def named(*names: str) -> str:
+        def rename(cells: Any) -> None:
+            cells.obs["sample"] = cells.obs["sample"].cat.rename_categories(names)
+
+        return str(changed(rename))
+
+    for drawing, arguments in ((drawings.knee, {"groupby": "sample"}), (drawings.umap, {"color": "sample"})):
+        usual = width(draw(drawing, named("xa", "xb"), **arguments))
+        assert abs(width(draw(drawing, named("_a", "_b"), **arguments)) - usual) < 8
+
+
 def test_cells_without_samples_are_of_one(draw: Any, changed: Any) -> None:
     def alone(cells: Any) -> None:
         del cells.obs["sample"]
