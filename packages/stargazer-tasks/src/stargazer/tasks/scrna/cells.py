@@ -13,7 +13,10 @@ from stargazer.tasks.tools import expect
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["COUNTS", "HARMONY", "annotated", "at_least", "load", "require", "save"]
+__all__ = ["COUNTS", "HARMONY", "SAMPLE", "annotated", "at_least", "load", "require", "save"]
+
+SAMPLE = "sample"
+"""The column of cells that says which sample each is of."""
 
 COUNTS = "counts"
 """The layer of raw counts."""

@@ -8,7 +8,7 @@ from stargazer.assets import AnnData, InvalidAssetError
 from stargazer.tasks.checks.contigs import some
 from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.scrna.cells import annotated, load, require, save
+from stargazer.tasks.scrna.cells import SAMPLE, annotated, load, require, save
 from stargazer.tasks.scrna.memory import check_memory
 from stargazer.tasks.scrna.notes import note_down
 from stargazer.tasks.tools import compute
@@ -190,9 +190,9 @@ def _samples(cells: anndata.AnnData) -> dict[str, np.ndarray[Any, Any]]:
     """The cells of each sample; all of them where nobody says whose they are."""
     import numpy as np
 
-    if "sample" not in cells.obs:
+    if SAMPLE not in cells.obs:
         return {"": np.ones(cells.n_obs, bool)}
-    return {name: (cells.obs["sample"] == name).to_numpy() for name in sorted(cells.obs["sample"].unique())}
+    return {name: (cells.obs[SAMPLE] == name).to_numpy() for name in sorted(cells.obs[SAMPLE].unique())}
 
 
 def _beyond(values: np.ndarray[Any, Any], low: float | None, high: float | None) -> np.ndarray[Any, Any]:
