@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import R1, R2, Alignment, Asset, IpFile, KnownSites, Reference, fetch
+from stargazer.assets import R1, R2, Alignment, Asset, IpFile, KnownSites, Reference, TenxH5, fetch
 from stargazer.storage import Addition, Store, bundles, get_client
 from stargazer.storage.bundles import Bundle, find_bundle
 from stargazer.tasks import (
@@ -35,6 +35,8 @@ from stargazer.tasks import (
     mark_duplicates,
     merge_bam_alignment,
     merge_vcfs,
+    read_10x_h5,
+    read_h5ad,
     reblock_gvcf,
     samtools,
     select_variants,
@@ -48,9 +50,9 @@ from stargazer.tasks.execution.registry import TASKS
 from stargazer.tasks.germline import gatk_variants, genotypes, picard, recalibration
 from stargazer.workflows import germline
 from stargazer.workflows.best_practices import HARD_FILTERS
-from stargazer.workflows.demo import simulate
+from stargazer.workflows.demo import cells, simulate
 from stargazer.workflows.demo.run import prepare
-from stargazer.workflows.demo.workflow import demo_trio
+from stargazer.workflows.demo.workflow import demo_scrna, demo_trio
 from stargazer.workflows.germline import germline_short_variant_discovery
 from stargazer.workflows.reference import prepare_reference
 
@@ -70,14 +72,16 @@ OF_GATK = {"split_contigs"} | {
     for name in module.__all__
     if name.islower()
 }
-"""The tasks of caller=gatk, which one test runs and the other does not."""
+"""The tasks of caller=gatk, which have a test of their own."""
+OF_CELLS = ("scrna.", "report.scrna_report", "report.compare_clusters")
+"""Beginnings of the names of the tasks of single cells, which have another one."""
 
 
-def in_store(path: Path, monkeypatch: pytest.MonkeyPatch, cores: int = 2, tools: Path | None = None) -> Store:
-    """Another home from now on, with these tools."""
-    if tools:
+def in_store(path: Path, monkeypatch: pytest.MonkeyPatch, cores: int = 2, lent: Path | None = None) -> Store:
+    """Another home from now on, with this folder of tools or of compiled code."""
+    if lent:
         path.mkdir()
-        (path / "tools").symlink_to(tools)
+        (path / lent.name).symlink_to(lent)
     monkeypatch.setenv("STARGAZER_HOME", str(path))
     monkeypatch.setenv("STARGAZER_LOCAL", str(path / "local"))
     monkeypatch.setenv("STARGAZER_CORES", str(cores))
@@ -146,29 +150,35 @@ def test_every_task_gives_the_same_files_on_an_empty_machine(
         await call(samples=["t", "u"], build="small", caller="bcftools")
 
     asyncio.run(run())
-    assert_same_again(mine, tmp_path, monkeypatch, known_tasks(of_gatk=False))
+    assert_same_again(mine, tmp_path, monkeypatch, known_tasks("others"))
 
 
-def known_tasks(*, of_gatk: bool) -> set[str]:
-    """The full names of our tasks that make files."""
+def known_tasks(kind: str = "") -> set[str]:
+    """The full names of our tasks that make files: all, or those of `gatk`, of `cells`, or the `others`."""
     ours = {name for name, code in TASKS.items() if code.function.__module__.startswith(OURS)}
     assert ours >= NOT_TRIED.keys()
-    return {name for name in ours - NOT_TRIED.keys() if (TASKS[name].function.__name__ in OF_GATK) is of_gatk}
+    return {name for name in ours - NOT_TRIED.keys() if kind in ("", kind_of(name))}
+
+
+def kind_of(task: str) -> str:
+    if task.startswith(OF_CELLS):
+        return "cells"
+    return "gatk" if TASKS[task].function.__name__ in OF_GATK else "others"
 
 
 def assert_same_again(
-    mine: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, tasks: set[str], tools: Path | None = None
+    mine: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, tasks: set[str], lent: Path | None = None
 ) -> None:
     """See that all that was made in a store has the same bytes in another, on one core, and that these tasks did it."""
     made = bundles.make(mine, "all", all_made(mine), folder / "out", lineage=True).path.parent
-    theirs = in_store(folder / "an empty home", monkeypatch, cores=1, tools=tools)
+    theirs = in_store(folder / "an empty home", monkeypatch, cores=1, lent=lent)
 
     done = asyncio.run(replay_bundle(get_client(), find_bundle(str(made), theirs.root)))
 
     assert [item.note for item in done.executions if item.state != "same"] == []
     tried = {item.execution.task for item in done.executions}
     assert tasks - tried == set()
-    assert tried <= known_tasks(of_gatk=True) | known_tasks(of_gatk=False)
+    assert tried <= known_tasks()
 
 
 def as_written(day: datetime) -> list[bytes]:
@@ -183,7 +193,7 @@ def test_every_task_of_gatk_gives_the_same_files_which_tell_neither_where_nor_wh
     genome: Any, gatk_tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     today = datetime.now(UTC)
-    mine = in_store(tmp_path / "mine", monkeypatch, tools=gatk_tools)
+    mine = in_store(tmp_path / "mine", monkeypatch, lent=gatk_tools)
     add(mine, genome.write_reference(tmp_path / "small.fa"), Reference(build="small"))
     first, second = genome.write_reads(tmp_path)
     add(mine, first, R1(sample="r"))
@@ -202,7 +212,7 @@ def test_every_task_of_gatk_gives_the_same_files_which_tell_neither_where_nor_wh
         text = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
         told = [str(tmp_path).encode(), *as_written(today), *as_written(datetime.now(UTC))]
         assert [word for word in told if word in text] == [], record.keyvalues
-    assert_same_again(mine, tmp_path, monkeypatch, known_tasks(of_gatk=True), gatk_tools)
+    assert_same_again(mine, tmp_path, monkeypatch, known_tasks("gatk"), gatk_tools)
 
 
 async def run_all_of_gatk(contig: str) -> None:
@@ -237,6 +247,36 @@ async def run_all_of_gatk(contig: str) -> None:
     chosen = (await select_variants(filtered, ["SNP"], True)).variants
     await merge_vcfs([filtered, chosen])  # of one alone the bytes are the same, and so no file of its own
     await collect_variant_calling_metrics(filtered, known)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute on an idle machine
+def test_every_task_of_cells_gives_the_same_files(
+    compiled_code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demo of cells with fewer of them, and what it does not read: Cell Ranger's .h5, an h5ad."""
+    h5py = pytest.importorskip("h5py", reason="NOT TESTED: pip install 'stargazer-workflows[scrna]'")
+    pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-workflows[scrna]'")
+    monkeypatch.setattr(cells, "CELLS", 240)
+    mine = in_store(tmp_path / "mine", monkeypatch, lent=compiled_code)
+    prepare("scrna")
+    with h5py.File(tmp_path / "counts.h5", "w") as file:  # 60 cells by 40 genes, each with 12 of them
+        matrix = file.create_group("matrix")
+        matrix["shape"], matrix["data"] = [40, 60], [1 + number % 5 for number in range(720)]
+        matrix["indices"], matrix["indptr"] = [number * 7 % 40 for number in range(720)], range(0, 721, 12)
+        matrix["barcodes"] = [f"{number:016b}-1".replace("0", "A").replace("1", "C") for number in range(60)]
+        matrix["features/id"] = [f"ENSG{number:011}" for number in range(40)]
+        matrix["features/name"] = [f"G{number}" for number in range(40)]
+        matrix["features/feature_type"], matrix["features/genome"] = ["Gene Expression"] * 40, ["g"] * 40
+    add(mine, tmp_path / "counts.h5", TenxH5(sample="other"))
+
+    async def run() -> None:
+        found = await demo_scrna()
+        await read_h5ad(found.cells)
+        await read_10x_h5(await TenxH5.one(sample="other"))
+
+    asyncio.run(run())
+    assert_same_again(mine, tmp_path, monkeypatch, known_tasks("cells"), compiled_code)
 
 
 # a colleague's store
