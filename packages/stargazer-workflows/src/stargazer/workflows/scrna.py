@@ -153,6 +153,8 @@ async def scrna_clustering(
     cells = await leiden(cells, wanted, resolution, seeds=seeds, random_state=random_state)
     ranked = await rank_genes_groups(cells, method=method)
     settings = {
+        "counts": counts,
+        "genome": genome,
         "min_genes": min_genes,
         "max_genes": max_genes,
         "min_counts": min_counts,
@@ -173,6 +175,7 @@ async def scrna_clustering(
         "min_dist": min_dist,
         "spread": spread,
         "resolutions": wanted,
+        "resolution": resolution,
         "seeds": seeds,
         "method": method,
         "random_state": random_state,
@@ -195,12 +198,11 @@ async def _plots(
         several: whether there are several samples.
     """
     cells = ranked.cells
-    colours = ["leiden", *(["sample"] if several else [])]
     if genes is None:
         table = (await ranked.markers.fetch()).path
         assert table is not None
         genes = first_markers(table, DRAWN)
-    colours += genes
+    colours = dict.fromkeys(["leiden", *(["sample"] if several else []), *genes])
     return [
         await plot_qc(measured, kept),
         await plot_knee(measured),
