@@ -92,6 +92,8 @@ async def scrna_clustering(
 
     Parameters have scanpy's names and defaults, but for neighbours, doublets' neighbours and the solver of the
     principal components, which are exact or do not depend on the number of threads: the report says so.
+    Cells are filtered as in scanpy's tutorial (min_genes, min_cells), and of each sample those beyond five deviations
+    from the median (nmads; Heumos 2023, doi:10.1038/s41576-023-00586-w).
 
     Args:
         samples: their names, as registered with their counts: Cell Ranger's .h5 or folder, or an h5ad.
