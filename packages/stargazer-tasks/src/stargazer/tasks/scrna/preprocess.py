@@ -93,7 +93,8 @@ def _highly_variable_genes(
         sc.pp.highly_variable_genes(cells, batch_key=batch_key, n_top_genes=n_top_genes, **options)
     except ValueError as error:
         raise InvalidAssetError(
-            f"genes that differ among {cells.n_obs:,} cells cannot be chosen from {cells.n_vars:,}: {error}"
+            f"genes that differ among {cells.n_obs:,} cells cannot be chosen from {cells.n_vars:,}: "
+            f"{str(error).partition(': Index(')[0]}"
         ) from error
     if not cells.var["highly_variable"].any():
         raise InvalidAssetError(

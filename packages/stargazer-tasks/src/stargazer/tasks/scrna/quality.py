@@ -59,6 +59,7 @@ def _calculate_qc_metrics(source: str, target: str) -> dict[str, Any]:
     for kind, pattern in GENES.items():
         cells.var[kind] = names.str.match(pattern)
     counts = cells.X
+    counts.eliminate_zeros()
     obs, var = cells.obs, cells.var
     obs["n_genes_by_counts"] = counts.getnnz(axis=1)
     obs["log1p_n_genes_by_counts"] = np.log1p(obs["n_genes_by_counts"])
@@ -196,6 +197,8 @@ def _samples(cells: anndata.AnnData) -> dict[str, np.ndarray[Any, Any]]:
 
     if SAMPLE not in cells.obs:
         return {"": np.ones(cells.n_obs, bool)}
+    if unnamed := int(cells.obs[SAMPLE].isna().sum()):
+        raise InvalidAssetError(f"{unnamed:,} of {cells.n_obs:,} cells are of no sample: run read_h5ad first")
     return {name: (cells.obs[SAMPLE] == name).to_numpy() for name in sorted(cells.obs[SAMPLE].unique())}
 
 
