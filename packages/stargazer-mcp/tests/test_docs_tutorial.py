@@ -125,7 +125,6 @@ def agreement(outdir: str) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_each_command_about_single_cells_says_what_the_page_shows(compiled: Path) -> None:
-    pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
     page = follow("single-cells.md", "make_cells.py")
     for outdir in "one", "both", "apart", "colleague":
         (report,) = results(outdir, kind="scrna_report")
