@@ -33,8 +33,12 @@ GROUPS = {
         variant_filtration select_variants index_variants""",
     "Metrics": """flagstat alignment_stats coverage_stats variant_stats collect_alignment_summary_metrics
         collect_insert_size_metrics collect_wgs_metrics collect_variant_calling_metrics""",
+    "Single cells": """read_10x_h5 read_10x_mtx read_h5ad concat calculate_qc_metrics filter_cells scrublet
+        normalize_total highly_variable_genes pca harmony_integrate neighbors umap leiden rank_genes_groups
+        write_csv""",
     "Plots": """plot_qc plot_knee plot_highly_variable_genes plot_pca_variance_ratio plot_umap plot_markers""",
-    "Reports": """summarise_germline germline_report compare_calls summarise_cells scrna_report""",
+    "Reports": """summarise_germline germline_report compare_calls compare_clusters summarise_cells
+        scrna_report""",
 }
 """What they are about, and in which order: that of their use, a tool of samtools before its like of GATK."""
 
@@ -78,7 +82,10 @@ def _all() -> Iterator[Entry]:
 
 
 def _contents() -> str:
-    rows = [f"| [{title}](#{title.lower()}) | {_linked(names.split())} |" for title, names in GROUPS.items()]
+    rows = [
+        f"| [{title}](#{title.lower().replace(' ', '-')}) | {_linked(names.split())} |"
+        for title, names in GROUPS.items()
+    ]
     return "\n".join(["| about | |", "|---|---|", *rows, ""])
 
 

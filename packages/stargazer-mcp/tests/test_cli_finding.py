@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import Variants
+from stargazer.assets import Plot, Table, Variants
 from stargazer.mcp.copies import human_stem
 
 from .command import Command, added
@@ -175,6 +175,11 @@ def test_get_takes_a_file_of_this_machine_by_what_it_holds(stargazer: Command, s
 )
 def test_calls_on_the_way_to_filtered_ones_say_so(fields: dict[str, Any], stem: str) -> None:
     assert human_stem(Variants(samples=["S"], **fields)) == stem
+
+
+def test_what_a_run_has_many_of_is_called_by_its_kind() -> None:
+    assert human_stem(Plot(kind="umap_HLA/A", sample="pbmc")) == "pbmc.umap_HLA_A"
+    assert human_stem(Table(kind="markers")) == "markers"
 
 
 def test_rm_takes_an_id(stargazer: Command, store: dict[str, Any]) -> None:

@@ -1,9 +1,10 @@
-"""docs/tutorial.md: each command does what the page shows, in its order, in the folder of one reader."""
+"""docs/tutorial.md, single-cells.md: each command does what its page shows, in order, in the folder of one reader."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from stargazer.mcp.cli import main
+from stargazer.workflows.demo.clusters import write_cluster_comparison
 
-PAGE = (Path(__file__) / "../../../../docs/tutorial.md").resolve()
-if not PAGE.is_file():
+DOCS = (Path(__file__) / "../../../../docs").resolve()
+if not DOCS.is_dir():
     pytest.skip("docs/ is in the repository alone, not in this distribution", allow_module_level=True)
 
 SESSION = re.compile(r"^```text\n(\$ .*?)^```", re.MULTILINE | re.DOTALL)
@@ -27,9 +29,9 @@ VARYING = (
 """What is another in every session, and what stands for it."""
 
 
-def steps() -> list[tuple[str, str]]:
-    """Every command of the page, and what it shows to be said."""
-    shown = "".join(SESSION.findall(PAGE.read_text()))
+def steps(page: str) -> list[tuple[str, str]]:
+    """Every command of a page, and what it shows to be said."""
+    shown = "".join(SESSION.findall(page))
     return [
         (command, said) for command, said in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", shown, re.MULTILINE)
     ]
@@ -63,25 +65,71 @@ def run(command: str) -> str:
     return said.getvalue()
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder of the reader is the current one."""
+    (tmp_path / "reader").mkdir()
+    monkeypatch.chdir(tmp_path / "reader")
+
+
+def follow(name: str, script_name: str) -> str:
+    """Save the script of a page and type its commands; return the page."""
+    page = (DOCS / name).read_text()
+    (script,) = SCRIPT.findall(page)
+    Path(script_name).write_text(script)
+    for command, shown in steps(page):
+        said = run(command)
+        assert re.fullmatch(pattern(shown), steady(said)), f"$ {command}\n{said}"
+    return page
+
+
 @pytest.mark.slow
 @pytest.mark.jvm
 @pytest.mark.timeout(600)
-def test_each_command_says_what_the_page_shows(
-    gatk_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "reader"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    (script,) = SCRIPT.findall(PAGE.read_text())
-    Path("make_reads.py").write_text(script)
-
-    for command, shown in steps():
-        said = run(command)
-        assert re.fullmatch(pattern(shown), steady(said)), f"$ {command}\n{said}"
-
+def test_each_command_of_the_tutorial_says_what_the_page_shows(gatk_home: Path) -> None:
+    follow("tutorial.md", "make_reads.py")
     for name in (
         "anna/anna.germline_report.html",
         "cohort/germline_report.html",
         "bcftools/germline_report.html",
     ):
         assert "<svg" in Path(name).read_text()
+
+
+def results(outdir: str, **keys: str) -> list[Path]:
+    """The results of a run of which all this is said."""
+    listed = json.loads(Path(outdir, "stargazer-results.json").read_text())["files"]
+    return [Path(outdir, item["file"]) for item in listed if keys.items() <= item["keyvalues"].items()]
+
+
+def stability(outdir: str) -> list[str]:
+    """The rows that the page has of a run's stability table."""
+    (summary,) = results(outdir, kind="summary")
+    return [
+        f"| {row['resolution']} | {row['clusters']} | {row['ari_mean']:.2f} | {row['ari_min']:.2f} "
+        f"| {', '.join(f'{name}?' for name in row['differing']) or 'none'} |"
+        for row in json.loads(summary.read_text())["resolutions"]
+    ]
+
+
+def agreement(outdir: str) -> str:
+    """The cells of the page's row that says how well the clusters of a run agree with the types."""
+    (table,), (summary,) = results(outdir, kind="cells"), results(outdir, kind="summary")
+    write_cluster_comparison("comparison.json", str(table), "cells/truth.csv")
+    of = json.loads(Path("comparison.json").read_text())["ari"]
+    recommended = json.loads(summary.read_text())["recommended"]
+    figures = [of["leiden_0.3"], of["leiden_0.5"], of["leiden_1"]]
+    return f"{' | '.join(f'{ari:.2f}' for ari in figures)} | {recommended}: {of['leiden']:.2f} |"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_each_command_about_single_cells_says_what_the_page_shows(compiled: Path) -> None:
+    pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
+    page = follow("single-cells.md", "make_cells.py")
+    for outdir in "one", "both", "apart", "colleague":
+        (report,) = results(outdir, kind="scrna_report")
+        assert report.read_text().count("data:image/png") == len(results(outdir, asset="plot")) >= 10
+    assert "\n".join(stability("one")) in page
+    assert f"| with Harmony | {agreement('both')}" in page
+    assert f"| `integrate=none` | {agreement('apart')}" in page

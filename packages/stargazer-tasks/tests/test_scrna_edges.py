@@ -49,6 +49,14 @@ def changed(change: Any) -> Any:
     return cells
 
 
+def changed_to(values: Any, cells: Any) -> Any:
+    """Cells with these values, by rows and without zeros."""
+    from scipy import sparse
+
+    cells.X = sparse.csr_matrix(values.toarray() if sparse.issparse(values) else values)
+    return cells
+
+
 @pytest.fixture
 def step(tmp_path: Path) -> Any:
     """Calls what a task calls in its child process; gives the cells that it wrote."""
@@ -85,6 +93,34 @@ def graph(components: Any) -> Any:
     cells.obsp["connectivities"] = near.maximum(near.T)
     cells.uns["neighbors"] = {"connectivities_key": "connectivities", "params": {"method": "umap"}}
     return cells
+
+
+@pytest.mark.parametrize("form", ["csc_matrix", "csr_matrix", "toarray"])
+def test_metrics_are_the_same_however_counts_are_stored(step: Any, form: str) -> None:
+    from scipy import sparse
+
+    cells = counted()
+    if form == "toarray":
+        cells.X = cells.X.toarray()
+    else:
+        cells.X = getattr(sparse, form)(cells.X)
+        cells.X.data[:5] = 0  # stored, but no counts
+
+    found, plain = (
+        step(quality._calculate_qc_metrics, each) for each in (cells, changed_to(cells.X, counted()))
+    )
+
+    assert found.obs.equals(plain.obs)
+    assert found.var.equals(plain.var)
+
+
+def test_cells_of_no_sample_are_refused(step: Any) -> None:
+    cells = counted()
+    cells.obs["sample"] = [None, *["a"] * (N_CELLS - 1)]
+    measured = step(quality._calculate_qc_metrics, cells)
+
+    with pytest.raises(InvalidAssetError, match="1 of 80 cells are of no sample"):
+        step(quality._filter_cells, measured, limits=NO_LIMITS, nmads=None, min_cells=1)
 
 
 def test_no_cell_deviates_from_what_most_cells_are(step: Any) -> None:

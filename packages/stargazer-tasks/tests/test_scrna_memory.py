@@ -101,7 +101,7 @@ def test_files_that_cannot_be_read_are_left_to_the_step(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
     for name in ("x.h5ad", "empty", "none.h5ad"):
-        check_memory("qc", str(tmp_path / name), available=1)
+        check_memory("calculate_qc_metrics", str(tmp_path / name), available=1)
 
 
 @pytest.mark.long

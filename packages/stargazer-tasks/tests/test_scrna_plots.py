@@ -198,6 +198,26 @@ def test_odd_values_are_drawn(draw: Any, changed: Any) -> None:
     assert draw(drawings.umap, path, color="pct_counts_mt")
 
 
+def test_names_that_begin_with_an_underscore_are_in_legends_too(draw: Any, changed: Any) -> None:
+    def drawn_at_the_right(png: bytes) -> int:
+        import io
+
+        from PIL import Image
+
+        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+        return int((pixels[:, int(0.88 * pixels.shape[1]) :] < 200).sum())
+
+    def named(*names: str) -> str:
+        def rename(cells: Any) -> None:
+            cells.obs["sample"] = cells.obs["sample"].cat.rename_categories(names)
+
+        return str(changed(rename))
+
+    for drawing, arguments in ((drawings.knee, {"groupby": "sample"}), (drawings.umap, {"color": "sample"})):
+        usual = drawn_at_the_right(draw(drawing, named("xa", "xb"), **arguments))
+        assert drawn_at_the_right(draw(drawing, named("_a", "_b"), **arguments)) > usual / 2 > 10
+
+
 def test_cells_without_samples_are_of_one(draw: Any, changed: Any) -> None:
     def alone(cells: Any) -> None:
         del cells.obs["sample"]

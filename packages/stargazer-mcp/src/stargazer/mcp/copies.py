@@ -23,6 +23,8 @@ __all__ = ["RESULTS", "check_results", "export", "export_results", "human_stem",
 
 NAMING = ("sample", "samples", "lane", "name", "build")
 """Fields that name a file for people, in this order."""
+CALLED_BY_KIND = ("plot", "qc_report", "table")
+"""Types of which a run has many files, told apart by their kind alone."""
 MAX_STEM = 180  # bytes; a file system takes 255 with suffix
 MAX_JOINED = 60  # bytes of the names of several samples
 RESULTS = "stargazer-results.json"
@@ -230,11 +232,11 @@ def make_folder(folder: Path) -> None:
 
 
 def human_stem(asset: Asset) -> str:
-    """What a file is called without its suffix: `NA12878.L001.r1`, `NA12878.variants.raw`, `NA12878.g`, `GRCh38`."""
+    """What a file is called without its suffix: `NA12878.L001.r1`, `NA12878.g`, `pbmc.umap_leiden`, `GRCh38`."""
     values = [getattr(asset, name, None) for name in NAMING]
     words = [_one_name(value) if isinstance(value, list) else str(value) for value in values if value]
     kind = getattr(asset, "kind", None)
-    if asset.asset_key == "qc_report" and kind:
+    if asset.asset_key in CALLED_BY_KIND and kind:
         words.append(str(kind))
     elif asset.asset_key == "variants" and kind == "gvcf":
         words.append("g")  # as everybody calls them: NA12878.g.vcf.gz

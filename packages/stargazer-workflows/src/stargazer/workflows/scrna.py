@@ -92,6 +92,8 @@ async def scrna_clustering(
 
     Parameters have scanpy's names and defaults, but for neighbours, doublets' neighbours and the solver of the
     principal components, which are exact or do not depend on the number of threads: the report says so.
+    Cells are filtered as in scanpy's tutorial (min_genes, min_cells), and of each sample those beyond five deviations
+    from the median (nmads; Heumos 2023, doi:10.1038/s41576-023-00586-w).
 
     Args:
         samples: their names, as registered with their counts: Cell Ranger's .h5 or folder, or an h5ad.
@@ -153,6 +155,8 @@ async def scrna_clustering(
     cells = await leiden(cells, wanted, resolution, seeds=seeds, random_state=random_state)
     ranked = await rank_genes_groups(cells, method=method)
     settings = {
+        "counts": counts,
+        "genome": genome,
         "min_genes": min_genes,
         "max_genes": max_genes,
         "min_counts": min_counts,
@@ -173,6 +177,7 @@ async def scrna_clustering(
         "min_dist": min_dist,
         "spread": spread,
         "resolutions": wanted,
+        "resolution": resolution,
         "seeds": seeds,
         "method": method,
         "random_state": random_state,
@@ -198,12 +203,11 @@ async def _plots(
         several: whether there are several samples.
     """
     cells = ranked.cells
-    colours = ["leiden", *(["sample"] if several else [])]
     if genes is None:
         table = (await ranked.markers.fetch()).path
         assert table is not None
         genes = first_markers(table, DRAWN)
-    colours += genes
+    colours = dict.fromkeys(["leiden", *(["sample"] if several else []), *genes])
     return [
         await plot_qc(measured, kept),
         await plot_knee(measured),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import h5py
     import numpy as np
 
-__all__ = ["GENE_EXPRESSION", "read_folder", "read_h5"]
+__all__ = ["read_folder", "read_h5"]
 
 GENE_EXPRESSION = "Gene Expression"
 COPY = "copy it again"

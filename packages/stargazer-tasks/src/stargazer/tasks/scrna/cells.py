@@ -13,7 +13,10 @@ from stargazer.tasks.tools import expect
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["COUNTS", "HARMONY", "annotated", "at_least", "load", "require", "save"]
+__all__ = ["COUNTS", "HARMONY", "SAMPLE", "annotated", "at_least", "load", "require", "save"]
+
+SAMPLE = "sample"
+"""The column of cells that says which sample each is of."""
 
 COUNTS = "counts"
 """The layer of raw counts."""
@@ -31,14 +34,23 @@ def load(path: str, *, keep: bool = False) -> anndata.AnnData:
     Args:
         keep: for the next task too: whoever says so changes nothing of them.
     """
-    import anndata
-
     identity = _identity(path)
     known = _kept.pop() if _kept else None
-    found: anndata.AnnData = known[1] if known and known[0] == identity else anndata.read_h5ad(path)
+    found: anndata.AnnData = known[1] if known and known[0] == identity else _read(path)
     if keep:
         _kept.append((identity, found))
     return found
+
+
+def _read(path: str) -> anndata.AnnData:
+    """The cells of an h5ad, with X by rows, as all steps take it, also where somebody else wrote it otherwise."""
+    import anndata
+    from scipy import sparse
+
+    cells = anndata.read_h5ad(path)
+    if cells.X is not None and getattr(cells.X, "format", None) != "csr":
+        cells.X = sparse.csr_matrix(cells.X)
+    return cells
 
 
 def save(cells: anndata.AnnData, path: str) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def _neighbors(
     at_least(2, n_neighbors=n_neighbors)
     if n_pcs is not None:
         at_least(1, n_pcs=n_pcs)
-    check_memory("neighbours", source)
+    check_memory("neighbors", source)
     cells = load(source)
     require(cells, "obsm", ["X_pca"], "run pca first")
     if cells.n_obs < 3:

@@ -15,16 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = [
-    "BOTH",
-    "choose_genome",
-    "finished",
-    "flaw_of",
-    "keepable",
-    "refuse_transposed",
-    "set_aside",
-    "unique_genes",
-]
+__all__ = ["finished", "flaw_of", "keepable", "set_aside"]
 
 BOTH = "all"
 """The value of `genome` that keeps the genes of all genomes, under the names that they have."""

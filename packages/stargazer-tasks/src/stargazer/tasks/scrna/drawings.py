@@ -20,6 +20,7 @@ from stargazer.tasks.scrna.canvas import (
     styled,
     write,
 )
+from stargazer.tasks.scrna.cells import SAMPLE
 from stargazer.tasks.scrna.notes import noted
 from stargazer.tasks.scrna.parts import annotation, expression, first_markers, missing
 from stargazer.tasks.scrna.quality import METRICS
@@ -49,8 +50,6 @@ LEAST = 1.5
 
 TALL = 160
 """Genes of a dot plot: of many clusters each has fewer."""
-
-SAMPLE = "sample"
 
 
 def violins(source: str, target: str, groupby: str, filtered: str | None = None) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from scipy import sparse
 
-__all__ = ["AUTO", "read_counts"]
+__all__ = ["read_counts"]
 
 AUTO = "auto"
 PLACES = {"X": "X", "raw": "raw/X"}

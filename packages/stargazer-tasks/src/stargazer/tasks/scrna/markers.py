@@ -62,7 +62,7 @@ def _rank_genes_groups(
 ) -> dict[str, Any]:
     import scanpy as sc
 
-    check_memory("markers", source)
+    check_memory("rank_genes_groups", source)
     cells = load(source)
     require(cells, "obs", [groupby], "give another groupby")
     cells.obs[groupby] = labels = _labels(cells.obs[groupby])

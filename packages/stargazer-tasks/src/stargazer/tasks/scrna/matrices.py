@@ -9,7 +9,7 @@ from stargazer.tasks.checks.contigs import some
 from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.scrna import cellranger, h5ad
-from stargazer.tasks.scrna.cells import load, save
+from stargazer.tasks.scrna.cells import SAMPLE, load, save
 from stargazer.tasks.scrna.counts import finished, keepable, set_aside
 from stargazer.tasks.scrna.memory import check_memory
 from stargazer.tasks.scrna.notes import KEY, note_down, noted
@@ -18,10 +18,7 @@ from stargazer.tasks.tools import compute
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["SAMPLE", "concat", "read_10x_h5", "read_10x_mtx", "read_h5ad"]
-
-SAMPLE = "sample"
-"""The column of cells that says which sample each is of."""
+__all__ = ["concat", "read_10x_h5", "read_10x_mtx", "read_h5ad"]
 
 
 @scrna_env.task

@@ -35,20 +35,20 @@ class Need(NamedTuple):
 NEEDS = {
     "reading": Need(value=32, cell=1_000),
     "concat": Need(value=9, cell=1_000),
-    "qc": Need(value=10, cell=1_000),
-    "filter": Need(value=17, cell=1_000),
-    "doublets": Need(value=25, cell_and_gene=20, fixed=200e6),
-    "normalise": Need(value=17),
-    "hvg": Need(value=17),
+    "calculate_qc_metrics": Need(value=10, cell=1_000),
+    "filter_cells": Need(value=17, cell=1_000),
+    "scrublet": Need(value=25, cell_and_gene=20, fixed=200e6),
+    "normalize_total": Need(value=17),
+    "highly_variable_genes": Need(value=17),
     "pca": Need(value=4, cell=1_000, fixed=320e6),
-    "neighbours": Need(cell=2_000, fixed=150e6),
+    "neighbors": Need(cell=2_000, fixed=150e6),
     "umap": Need(cell=2_000, fixed=150e6),
     "leiden": Need(cell=6_000, fixed=150e6),
-    "markers": Need(value=10, cell=1_000, fixed=260e6),
+    "rank_genes_groups": Need(value=10, cell=1_000, fixed=260e6),
 }
 """By step. Measured in one process: scanpy 1.11.5 on simulated cells, 3,000, 5,000 and 20,000 with 1,330 of 20,000
 genes each, everything compiled; the peak of the resident set (VmHWM, set back through /proc/self/clear_refs after
-`malloc_trim`) above what there was before. In bytes for each value: qc 9.6, filter 16, normalise 16, hvg 17, concat
+`malloc_trim`) above what there was before. In bytes for each value: QC 9.6, filter 16, normalise 16, HVG 17, concat
 8; for each cell: neighbours 1,750, umap 2,000, leiden 4,700; in all: pca 210 to 310 MB, markers 235 to 270 MB.
 Reading, by our readers: 18.8 of HDF5, 30.4 of Matrix Market, 17.8 of an h5ad. Scrublet has six dense matrices of
 its variable genes, of cells and twice as many simulated doublets: 430 kB a cell with 3,116 such genes, and 26 kB

@@ -39,7 +39,7 @@ async def normalize_total(cells: AnnData, target_sum: float | None = None) -> An
 def _normalize_total(source: str, target: str, target_sum: float | None) -> dict[str, Any]:
     import scanpy as sc
 
-    check_memory("normalise", source)
+    check_memory("normalize_total", source)
     cells = load(source)
     if COUNTS in cells.layers or "log1p" in cells.uns:
         raise InvalidAssetError("the cells are normalised already: give the ones with raw counts")
@@ -84,7 +84,7 @@ def _highly_variable_genes(
 
     if n_top_genes is not None:
         at_least(1, n_top_genes=n_top_genes)
-    check_memory("hvg", source)
+    check_memory("highly_variable_genes", source)
     cells = load(source)
     require(cells, "layers", [COUNTS], "run normalize_total first")
     if batch_key is not None and _batches(cells, batch_key, "give another batch_key") < 2:
@@ -93,7 +93,8 @@ def _highly_variable_genes(
         sc.pp.highly_variable_genes(cells, batch_key=batch_key, n_top_genes=n_top_genes, **options)
     except ValueError as error:
         raise InvalidAssetError(
-            f"genes that differ among {cells.n_obs:,} cells cannot be chosen from {cells.n_vars:,}: {error}"
+            f"genes that differ among {cells.n_obs:,} cells cannot be chosen from {cells.n_vars:,}: "
+            f"{str(error).partition(': Index(')[0]}"
         ) from error
     if not cells.var["highly_variable"].any():
         raise InvalidAssetError(

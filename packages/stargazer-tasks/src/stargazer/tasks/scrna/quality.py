@@ -8,7 +8,7 @@ from stargazer.assets import AnnData, InvalidAssetError
 from stargazer.tasks.checks.contigs import some
 from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.scrna.cells import annotated, load, require, save
+from stargazer.tasks.scrna.cells import SAMPLE, annotated, load, require, save
 from stargazer.tasks.scrna.memory import check_memory
 from stargazer.tasks.scrna.notes import note_down
 from stargazer.tasks.tools import compute
@@ -25,8 +25,12 @@ GENES = {"mt": r"^MT[-:]", "ribo": r"^RP[SL]", "hb": r"^HB[^P]"}
 
 PERCENT_TOP = (50, 100, 200, 500)
 
-DEVIATING = ("log1p_total_counts", "log1p_n_genes_by_counts", "pct_counts_mt")
-"""Metrics by which cells are outliers (Heumos 2023, doi:10.1038/s41576-023-00586-w); the last one upwards alone."""
+DEVIATING = {
+    "log1p_total_counts": "either way",
+    "log1p_n_genes_by_counts": "either way",
+    "pct_counts_mt": "upwards",
+}
+"""Metrics by which cells are outliers, and which way (Heumos 2023, doi:10.1038/s41576-023-00586-w)."""
 
 
 @scrna_env.task
@@ -49,12 +53,13 @@ async def calculate_qc_metrics(cells: AnnData) -> AnnData:
 def _calculate_qc_metrics(source: str, target: str) -> dict[str, Any]:
     import numpy as np
 
-    check_memory("qc", source)
+    check_memory("calculate_qc_metrics", source)
     cells = load(source)
     names = cells.var_names.str.upper()
     for kind, pattern in GENES.items():
         cells.var[kind] = names.str.match(pattern)
     counts = cells.X
+    counts.eliminate_zeros()
     obs, var = cells.obs, cells.var
     obs["n_genes_by_counts"] = counts.getnnz(axis=1)
     obs["log1p_n_genes_by_counts"] = np.log1p(obs["n_genes_by_counts"])
@@ -141,7 +146,7 @@ def _filter_cells(
 ) -> dict[str, Any]:
     import numpy as np
 
-    check_memory("filter", source)
+    check_memory("filter_cells", source)
     cells = load(source)
     require(cells, "obs", METRICS.values(), "run calculate_qc_metrics first")
     kept = np.ones(cells.n_obs, bool)
@@ -155,10 +160,10 @@ def _filter_cells(
             values = obs[METRICS[short]].to_numpy()
             outside[name] = _beyond(values, limit, None) if end == "min" else _beyond(values, None, limit)
         if nmads is not None:
-            for metric in DEVIATING:
+            for metric, way in DEVIATING.items():
                 values = obs[metric].to_numpy()
                 low, high = _limits(values, nmads)
-                if metric == DEVIATING[-1]:
+                if way == "upwards":
                     low = None
                 outside[f"nmads {metric}"] = _beyond(values, low, high)
                 thresholds[f"nmads {metric}"] = [low, high]
@@ -190,9 +195,11 @@ def _samples(cells: anndata.AnnData) -> dict[str, np.ndarray[Any, Any]]:
     """The cells of each sample; all of them where nobody says whose they are."""
     import numpy as np
 
-    if "sample" not in cells.obs:
+    if SAMPLE not in cells.obs:
         return {"": np.ones(cells.n_obs, bool)}
-    return {name: (cells.obs["sample"] == name).to_numpy() for name in sorted(cells.obs["sample"].unique())}
+    if unnamed := int(cells.obs[SAMPLE].isna().sum()):
+        raise InvalidAssetError(f"{unnamed:,} of {cells.n_obs:,} cells are of no sample: run read_h5ad first")
+    return {name: (cells.obs[SAMPLE] == name).to_numpy() for name in sorted(cells.obs[SAMPLE].unique())}
 
 
 def _beyond(values: np.ndarray[Any, Any], low: float | None, high: float | None) -> np.ndarray[Any, Any]:
@@ -269,7 +276,7 @@ def _scrublet(source: str, target: str, remove: bool, **options: Any) -> dict[st
     import numpy as np
     import scanpy as sc
 
-    check_memory("doublets", source)
+    check_memory("scrublet", source)
     cells = load(source)
     cells.obs["doublet_score"] = np.nan
     cells.obs["predicted_doublet"] = False

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from stargazer.assets import AnnData, QcReport
 from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
-from stargazer.tasks.scrna.cells import HARMONY
+from stargazer.tasks.scrna.cells import HARMONY, SAMPLE
 from stargazer.tasks.scrna.clusters import STABLE
 from stargazer.tasks.scrna.notes import noted
 from stargazer.tasks.scrna.parts import annotation, first_markers
@@ -45,7 +45,7 @@ MEDIANS = (
     "doublet_score",
 )
 
-SAMPLE, CLUSTERS = "sample", "leiden"
+CLUSTERS = "leiden"
 
 
 @scrna_env.task

@@ -8,9 +8,9 @@ from typing import Any
 from stargazer.tasks.scrna.clusters import STABLE
 from stargazer.tasks.unusual import Usual
 
-__all__ = ["SURE", "differing_clusters", "stability_of", "unusual_cells"]
+__all__ = ["differing_clusters", "stability_of", "unusual_cells"]
 
-SURE = 0.75
+LIKELY = 0.75
 """The mean best Jaccard index over seeds from which on a cluster is taken for one.
 
 Hennig 2007, doi:10.1016/j.csda.2006.11.025: below it there may be a pattern, of which cells is doubtful."""
@@ -40,7 +40,7 @@ SMALL = Usual("cells_of_cluster", 10, None, "doublets or debris; markers of so f
 ONE_SAMPLE = Usual(
     "largest_share_of_a_sample", None, 0.9, "a type of cell that one sample alone has, or a batch effect"
 )
-CLUSTER = Usual("jaccard", SURE, None, "it differs between seeds: other seeds give it other cells")
+CLUSTER = Usual("jaccard", LIKELY, None, "it differs between seeds: other seeds give it other cells")
 
 
 def stability_of(stability: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ def stability_of(stability: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def differing_clusters(stability: Mapping[str, Any], key: str) -> frozenset[str]:
     """The clusters of a column of obs that differ between the seeds of Leiden; none where it is not known."""
     shares = stability_of(stability, key).get("jaccard") or {}
-    return frozenset(name for name, share in shares.items() if share is not None and share < SURE)
+    return frozenset(name for name, share in shares.items() if share is not None and share < LIKELY)
 
 
 def unusual_cells(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

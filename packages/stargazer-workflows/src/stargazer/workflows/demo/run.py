@@ -42,7 +42,7 @@ class Demo:
         comparison: how results compare with the truth (`demo.compare.write_comparison`,
             `demo.clusters.write_cluster_comparison`).
         summary: of the run.
-        times: seconds of every kind of task, summed, in the order they first started.
+        times: seconds of every kind of task that led to the summary, summed, in the order they first started.
     """
 
     run: Run
