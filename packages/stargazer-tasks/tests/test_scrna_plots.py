@@ -27,7 +27,7 @@ from .conftest import Bench
 np = pytest.importorskip("numpy")
 pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
 
-pytestmark = pytest.mark.usefixtures("compiled")
+pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(900)]
 
 RED, BLUE, ORANGE = (196, 68, 47), (31, 119, 180), (255, 127, 14)
 """Of thresholds; of the first and the second category."""

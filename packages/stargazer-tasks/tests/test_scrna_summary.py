@@ -20,7 +20,7 @@ from .conftest import Bench
 np = pytest.importorskip("numpy")
 pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
 
-pytestmark = pytest.mark.usefixtures("compiled")
+pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(900)]
 
 SETTINGS = {"n_pcs": 6}
 

@@ -37,7 +37,7 @@ from .conftest import Bench
 np = pytest.importorskip("numpy")
 pytest.importorskip("scanpy", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
 
-pytestmark = pytest.mark.usefixtures("compiled")
+pytestmark = [pytest.mark.usefixtures("compiled"), pytest.mark.timeout(900)]
 
 
 def simulated(cells: int = 240, seed: int = 1) -> Any:

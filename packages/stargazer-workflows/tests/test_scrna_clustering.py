@@ -340,6 +340,14 @@ def test_ten_thousand_cells_are_those_of_a_plain_script(
             f"no cell is left after filtering; of 900 cells of {ONE} min_genes removes 900",
         ),
         (
+            {"samples": [ONE], "expected_doublet_rate": 5.0},
+            InvalidAssetError,
+            "give a share of the cells, as 0.05",
+        ),
+        ({"samples": [ONE], "target_sum": 0.0}, InvalidAssetError, "give a number of molecules, as 10000"),
+        ({"samples": [ONE], "random_state": -1}, InvalidAssetError, "give a number from 0 to 4294967295"),
+        ({"samples": [ONE], "seeds": 0}, InvalidAssetError, "seeds=0: give numbers above zero"),
+        (
             {**APART, "resolution": 0.7},
             InvalidAssetError,
             "resolution=0.7 is not among resolutions=0.5: add it there",

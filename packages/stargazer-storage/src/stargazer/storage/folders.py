@@ -61,10 +61,11 @@ def packed(items: list[Addition], store: Store) -> Iterator[list[Addition]]:
         made = list(items)
         for number, files in parts.items():
             name = os.path.basename(os.path.abspath(items[number].path))
-            archive = folder / f"{number}.tar"
+            (folder / str(number)).mkdir()
+            archive = folder / str(number) / f"{name}.tar"  # errors name it
             with explained(f"cannot pack {name!r}"):
                 write_tar(archive, sorted(files.items()))
-            made[number] = attrs.evolve(made[number], path=archive, name=f"{name}.tar", origin=name)
+            made[number] = attrs.evolve(made[number], path=archive, origin=name)
         yield made
 
 

@@ -42,6 +42,9 @@ __all__ = ["Clustering", "scrna_clustering"]
 
 RESOLUTIONS = (0.3, 0.5, 1.0)
 
+MOST_SEEDS = 2**32
+"""numpy's random numbers begin with any of so many."""
+
 DRAWN = 4
 """Clusters, the largest, whose first marker gene is drawn on the UMAP."""
 
@@ -78,7 +81,7 @@ async def scrna_clustering(
     integrate: Literal["auto", "harmony", "none"] = "auto",
     n_neighbors: int = 15,
     n_pcs: int | None = None,
-    metric: str = "euclidean",
+    metric: Literal["euclidean", "manhattan", "chebyshev", "cosine", "correlation"] = "euclidean",
     min_dist: float = 0.5,
     spread: float = 1.0,
     resolutions: list[float] | None = None,
@@ -127,7 +130,19 @@ async def scrna_clustering(
         raise InvalidAssetError(f"samples names one twice: {', '.join(samples)}")
     if integrate == "harmony" and len(samples) == 1:
         raise InvalidAssetError("integrate=harmony moves several samples together: leave it out for one")
+    if not 0 < expected_doublet_rate < 1:
+        raise InvalidAssetError(
+            f"expected_doublet_rate={expected_doublet_rate:g}: give a share of the cells, as 0.05"
+        )
+    if target_sum is not None and target_sum <= 0:
+        raise InvalidAssetError(f"target_sum={target_sum:g}: give a number of molecules, as 10000")
+    if not 0 <= random_state < MOST_SEEDS:
+        raise InvalidAssetError(f"random_state={random_state}: give a number from 0 to {MOST_SEEDS - 1}")
     wanted = list(resolutions or RESOLUTIONS)
+    if min(wanted) <= 0 or seeds < 1:
+        raise InvalidAssetError(
+            f"resolutions={','.join(map(str, wanted))}, seeds={seeds}: give numbers above zero"
+        )
     names = [f"{each:g}" for each in wanted]  # as their columns are called
     if resolution is not None and f"{resolution:g}" not in names:
         raise InvalidAssetError(

@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stargazer.assets import AnnData, InvalidAssetError
 from stargazer.tasks.environments import scrna_env
@@ -27,6 +27,8 @@ __all__ = ["leiden", "neighbors", "umap"]
 MOST_EXACT = 100_000
 """Cells up to which neighbours are found exactly, in half a minute: the time grows with the square of them."""
 
+Metric = Literal["euclidean", "manhattan", "chebyshev", "cosine", "correlation"]
+
 STABLE = 0.95
 """Mean adjusted Rand index between seeds from which clusters count as stable."""
 
@@ -36,7 +38,7 @@ async def neighbors(
     cells: AnnData,
     n_neighbors: int = 15,
     n_pcs: int | None = None,
-    metric: str = "euclidean",
+    metric: Metric = "euclidean",
     random_state: int = 0,
 ) -> AnnData:
     """The graph of nearest neighbours (scanpy.pp.neighbors), by the components that Harmony moved where there are any.

@@ -25,7 +25,10 @@ MITOCHONDRIAL = Usual(
 )
 GENES = Usual("medians.n_genes_by_counts", 500, None, "shallow sequencing, or empty droplets taken for cells")
 DOUBLETS = Usual(
-    "doublets.share", None, 0.25, "more than droplets usually hold: look at the histogram of doublet scores"
+    "doublets.share",
+    None,
+    0.25,
+    "more than droplets usually hold: look at doublet_score in the table of cells",
 )
 FEW_DOUBLETS = 0.1
 """Of the doublets that are expected: fewer are hardly found by chance."""

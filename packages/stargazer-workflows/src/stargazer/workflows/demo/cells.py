@@ -48,6 +48,7 @@ def simulate_cells(folder: str, seed: int = SEED) -> dict[str, Any]:
     }
     if os.path.isfile(os.path.join(folder, MANIFEST)):
         return made
+    folder = os.path.abspath(folder)
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".simulate", dir=os.path.dirname(folder)))
     try:
