@@ -43,6 +43,7 @@ scrna_env = AssetEnvironment(
             "scipy": "",
             "skimage": "scikit-image",
             "sklearn": "scikit-learn",
+            "threadpoolctl": "",
             "umap": "umap-learn",
         }.items()
     ],

@@ -144,6 +144,7 @@ async def pca(
 
 def _pca(source: str, target: str, n_comps: int, svd_solver: str, random_state: int) -> dict[str, Any]:
     import scanpy as sc
+    from threadpoolctl import threadpool_limits
 
     check_memory("pca", source)
     at_least(1, n_comps=n_comps)
@@ -155,13 +156,16 @@ def _pca(source: str, target: str, n_comps: int, svd_solver: str, random_state: 
             f"{cells.n_obs:,} cells with {most + 1} highly variable genes have no principal components: "
             "filter less, or give a higher n_top_genes="
         )
-    sc.pp.pca(
-        cells,
-        min(n_comps, most),
-        svd_solver=svd_solver,
-        random_state=random_state,
-        mask_var="highly_variable",
-    )
+    with threadpool_limits(
+        1, user_api="blas"
+    ):  # more threads take longer to find the vectors of so small a matrix
+        sc.pp.pca(
+            cells,
+            min(n_comps, most),
+            svd_solver=svd_solver,
+            random_state=random_state,
+            mask_var="highly_variable",
+        )
     cells.obsm.pop(HARMONY, None)  # of other components
     note_down(cells, "pca", {"svd_solver": svd_solver})
     return save(cells, target)
