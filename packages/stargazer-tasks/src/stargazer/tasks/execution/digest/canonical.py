@@ -14,7 +14,19 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
-__all__ = ["attribute_paths", "canonical", "essential", "global_names", "parts_of", "plain"]
+__all__ = [
+    "attribute_paths",
+    "canonical",
+    "essential",
+    "global_names",
+    "imports_in",
+    "parts_of",
+    "plain",
+    "text_of",
+]
+
+remembered = functools.lru_cache(maxsize=4096)
+"""What is found out about a part of a module, which most tasks share; a file that was edited has other parts."""
 
 SKIPPED = {"ctx", "kind", "type_comment", "type_ignores", "type_params"}
 
@@ -46,6 +58,12 @@ def _canonical_fstring(node: ast.JoinedStr) -> str:
         elif text := "".join(str(getattr(value, "value", "")) for value in values):
             parts.append(plain(text))
     return f"JoinedStr[{','.join(parts)}]" if parts else ""
+
+
+@remembered
+def text_of(node: ast.AST) -> str:
+    """As canonical, of a part of a module."""
+    return canonical(node)
 
 
 def plain(value: Any) -> str:
@@ -114,6 +132,7 @@ def _label(item: Any) -> str:
     return f"{type(item).__qualname__} {getattr(item, 'name', getattr(item, '__qualname__', ''))}"
 
 
+@remembered
 def essential(node: ast.AST) -> ast.AST:
     """A copy without what cannot change a result: docstrings, hints, the decorator `@environment.task(...)`.
 
@@ -171,7 +190,8 @@ def _is_task(decorator: ast.AST) -> bool:
     return isinstance(call, ast.Attribute) and call.attr == "task"
 
 
-def global_names(nodes: Iterable[ast.AST]) -> set[str]:
+@remembered
+def global_names(nodes: tuple[ast.AST, ...]) -> set[str]:
     """The names that the code looks up outside itself."""
     body = [
         _FreeOfNonlocal().visit(_copied(node))
@@ -202,7 +222,16 @@ class _FreeOfNonlocal(ast.NodeTransformer):
         return ast.Global(names=node.names)
 
 
-def attribute_paths(nodes: Iterable[ast.AST]) -> dict[str, set[tuple[str, ...]]]:
+@remembered
+def imports_in(nodes: tuple[ast.AST, ...]) -> list[ast.Import | ast.ImportFrom]:
+    """The imports inside some code."""
+    return [
+        item for root in nodes for item in ast.walk(root) if isinstance(item, ast.Import | ast.ImportFrom)
+    ]
+
+
+@remembered
+def attribute_paths(nodes: tuple[ast.AST, ...]) -> dict[str, set[tuple[str, ...]]]:
     """What follows each name: `a.b.c(d)` gives {"a": {("b", "c")}, "d": {()}}."""
     paths: dict[str, set[tuple[str, ...]]] = {}
     todo = list(nodes)

@@ -32,11 +32,12 @@ from typing import Any, NamedTuple
 
 from stargazer.tasks.execution.digest.canonical import (
     attribute_paths,
-    canonical,
     essential,
     global_names,
+    imports_in,
     parts_of,
     plain,
+    text_of,
 )
 from stargazer.tasks.execution.digest.definitions import (
     Scope,
@@ -185,8 +186,8 @@ class _Walk:
         return True
 
     def function(self, name: str, function: types.FunctionType) -> None:
-        nodes = [essential(node) for node in function_source(function)]
-        self.emit("code", name, *map(canonical, nodes))
+        nodes = tuple(map(essential, function_source(function)))
+        self.emit("code", name, *map(text_of, nodes))
         defaults = dict(enumerate(function.__defaults__ or ())) | (function.__kwdefaults__ or {})
         for argument, value in defaults.items():
             self.optional(functools.partial(self.visit, f"{name}.{argument}", value, {}))
@@ -195,8 +196,8 @@ class _Walk:
     def class_(self, name: str, cls: type) -> bool:
         if (found := class_source(cls)) is None:
             return False
-        nodes = [essential(node) for node in found[0]]
-        self.emit("code", name, *map(canonical, nodes))
+        nodes = tuple(map(essential, found[0]))
+        self.emit("code", name, *map(text_of, nodes))
         self.references(nodes, found[1], local="<locals>" in cls.__qualname__)
         return True
 
@@ -263,9 +264,9 @@ class _Walk:
                 f"{name}: a {type(value).__name__} has no stable form for the run key; "
                 "make it plain data, or build it inside the function"
             )
-        nodes = [essential(node) for node in nodes]
-        self.emit("assigned", name, *map(canonical, nodes))
-        self.references(nodes, scope)
+        statements = tuple(map(essential, nodes))
+        self.emit("assigned", name, *map(text_of, statements))
+        self.references(statements, scope)
 
     def bindings(self, name: str, scope: Scope) -> tuple[list[ast.AST], Scope]:
         """The statements that bind a name, and the scope they stand in: across imports within the package."""
@@ -278,7 +279,7 @@ class _Walk:
             return self.bindings(last.names[0].name, vars(import_module(module)))
         return nodes, scope
 
-    def references(self, nodes: list[ast.AST], scope: Scope, local: bool = False) -> None:
+    def references(self, nodes: tuple[ast.AST, ...], scope: Scope, local: bool = False) -> None:
         """Count everything that some code refers to. Of a local class the names around it cannot be had."""
         imports = self.imports(nodes, scope)
         paths = attribute_paths(nodes)
@@ -296,11 +297,11 @@ class _Walk:
             else:
                 self.visit(label, value, home)
 
-    def imports(self, nodes: list[ast.AST], scope: Scope) -> dict[str, tuple[str, Any, Scope]]:
+    def imports(self, nodes: tuple[ast.AST, ...], scope: Scope) -> dict[str, tuple[str, Any, Scope]]:
         """What imports inside the code bind, of the own package; the rest counts at once."""
         found: dict[str, tuple[str, Any, Scope]] = {}
-        for node in (item for root in nodes for item in ast.walk(root)):
-            for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+        for node in imports_in(nodes):
+            for alias in node.names:
                 member = alias.name if isinstance(node, ast.ImportFrom) else ""
                 module = absolute_module(node, scope) if isinstance(node, ast.ImportFrom) else alias.name
                 if not self.enters(module):
