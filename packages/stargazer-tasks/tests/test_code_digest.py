@@ -343,7 +343,8 @@ def test_packages_used_from_outside_are_named(digest):
     text = (
         "import json, os.path\nimport attrs\nfrom hypothesis import given\nA = attrs.NOTHING\ndef task():\n"
     )
-    text += "    import numpy as np\n    from installed_nowhere.stats import norm\n    from stargazer.assets import Asset\n"
+    text += "    import numpy as np\n    from installed_nowhere.stats import norm\n"
+    text += "    from stargazer.assets import Asset\n"
     text += "    return np, norm, json.dumps(1), os.path.join('a'), A, given, Asset\n"
     assert digest(text).externals == {"attr", "hypothesis", "installed_nowhere", "numpy", "stargazer.assets"}
 
