@@ -87,10 +87,10 @@ def function_stage(function: Callable[..., Any], arguments: Mapping[str, Any], s
 
 @functools.cache
 def arithmetic() -> dict[str, str]:
-    """Variables with which numpy and OpenBLAS give the same bits on all x86 processors since 2013.
+    """Variables with which numpy and OpenBLAS use no wider vectors than AVX2, which x86 processors have since 2013.
 
-    Wider vectors than those of AVX2 give sums in another order, and another last digit of log1p. Elsewhere there is
-    nothing to say: the width is the same on all processors.
+    AVX-512 gives sums in another order, and another last digit of log1p. None on a processor without AVX2, and where
+    Linux does not tell what it has.
     """
     try:
         flags = Path("/proc/cpuinfo").read_text() if platform.machine() == "x86_64" else ""
