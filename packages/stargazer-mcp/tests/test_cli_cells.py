@@ -46,7 +46,7 @@ def test_why_of_a_picture_of_clusters_walks_to_the_matrices_with_parameters_and_
     assert parameters["leiden"] == {
         "resolutions": [0.5],
         "resolution": None,
-        "n_iterations": -1,
+        "n_iterations": 2,
         "seeds": 2,
         "random_state": 7,
     }

@@ -47,7 +47,7 @@ def main(raw: str, folder: Path) -> None:
     sc.tl.umap(cells)
     for each in RESOLUTIONS:
         sc.tl.leiden(
-            cells, each, key_added=f"leiden_{each:g}", flavor="igraph", directed=False, n_iterations=-1
+            cells, each, key_added=f"leiden_{each:g}", flavor="igraph", directed=False, n_iterations=2
         )
     cells.obs["leiden"] = cells.obs["leiden_1"]
     sc.tl.rank_genes_groups(cells, "leiden", use_raw=False)

@@ -20,7 +20,7 @@ HVG = {"flavor": "seurat", "n_top_genes": 60, "min_disp": 0.5, "min_mean": 0.012
 SCRUBLET = {"expected_doublet_rate": 0.05, "sim_doublet_ratio": 2.0, "n_prin_comps": 10,
             "use_approx_neighbors": False, "random_state": 0, "threshold": 0.05}  # fmt: skip
 NEIGHBORS = {"n_neighbors": 15, "n_pcs": None, "metric": "euclidean", "random_state": 0}
-LEIDEN = {"resolution": None, "n_iterations": -1, "seeds": 1, "random_state": 0}
+LEIDEN = {"resolution": None, "n_iterations": 2, "seeds": 1, "random_state": 0}
 RANKS = {"method": "t-test", "corr_method": "benjamini-hochberg", "tie_correct": False}
 
 

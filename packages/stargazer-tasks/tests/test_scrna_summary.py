@@ -86,7 +86,7 @@ def test_what_clusters_are_made_from(summarise: Any, source: Path) -> None:
     assert found["pca"] == {"components": 10, "used": 6, "svd_solver": "covariance_eigh",
                             "variance_of_used": pytest.approx(ratio[:6].sum(), rel=1e-5)}  # fmt: skip
     assert found["neighbors"] == {"n_neighbors": 15, "metric": "euclidean", "use_rep": "X_pca",
-                                  "transformer": "sklearn", "exact": True}  # fmt: skip
+                                  "transformer": "sklearn", "exact": True, "recall": None}  # fmt: skip
     assert found["integration"] is None
     assert found["run"] == SETTINGS
 

@@ -41,7 +41,7 @@ def main(counts: str, folder: Path, min_genes: int) -> None:
     sc.tl.umap(cells)
     for each in RESOLUTIONS:
         key = f"leiden_{each:g}"
-        sc.tl.leiden(cells, each, key_added=key, flavor="igraph", directed=False, n_iterations=-1)
+        sc.tl.leiden(cells, each, key_added=key, flavor="igraph", directed=False, n_iterations=2)
         sc.tl.rank_genes_groups(cells, key, use_raw=False)
         sc.get.rank_genes_groups_df(cells, None).to_csv(folder / f"markers_{each:g}.csv", index=False)
     cells.write_h5ad(folder / "cells.h5ad")

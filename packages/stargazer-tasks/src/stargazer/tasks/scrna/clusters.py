@@ -14,7 +14,7 @@ from stargazer.tasks.environments import scrna_env
 from stargazer.tasks.execution import workspace
 from stargazer.tasks.scrna.cells import HARMONY, annotated, at_least, load, require, save
 from stargazer.tasks.scrna.memory import check_memory
-from stargazer.tasks.scrna.nearest import InvertedLists
+from stargazer.tasks.scrna.nearest import FaissTransformer
 from stargazer.tasks.scrna.notes import note_down
 from stargazer.tasks.tools import compute
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["leiden", "neighbors", "umap"]
 
-MOST_EXACT = 100_000
-"""Cells up to which neighbours are found exactly, in half a minute: the time grows with the square of them."""
+FEW, MOST_EXACT = 20_000, 200_000
+"""Cells up to which scikit-learn finds the neighbours, in two seconds, and up to which all are found, in half a minute:
+the time grows with the square of them."""
 
 Metric = Literal["euclidean", "manhattan", "chebyshev", "cosine", "correlation"]
 
@@ -43,9 +44,9 @@ async def neighbors(
 ) -> AnnData:
     """The graph of nearest neighbours (scanpy.pp.neighbors), by the components that Harmony moved where there are any.
 
-    Neighbours are exact (transformer="sklearn") up to 100,000 cells, where scanpy's are approximate. Beyond, faiss
-    finds 99.9 % of them, the same ones on any number of cores; or pynndescent, as in scanpy, where the metric is
-    another one than euclidean.
+    Neighbours are exact up to 200,000 cells, where scanpy's are approximate: of up to 20,000 cells, and by another
+    metric than euclidean, with transformer="sklearn", else by faiss. Beyond, faiss finds at least 99 % of them, the
+    same ones on any number of cores; or pynndescent, as in scanpy, by another metric.
 
     Args:
         cells: with principal components.
@@ -74,28 +75,32 @@ def _neighbors(
     require(cells, "obsm", ["X_pca"], "run pca first")
     if cells.n_obs < 3:
         raise InvalidAssetError(f"{cells.n_obs} cells have no graph of neighbours: filter less")
-    name, transformer = _transformer(min(n_neighbors, cells.n_obs - 1), cells.n_obs, metric, random_state)
-    note_down(cells, "neighbors", {"exact": name == "sklearn", "transformer": name})
+    wanted = min(n_neighbors, cells.n_obs - 1)
+    transformer = _transformer(wanted, cells.n_obs, metric, random_state)
     representation = HARMONY if HARMONY in cells.obsm else "X_pca"
     sc.pp.neighbors(
         cells,
-        min(n_neighbors, cells.n_obs - 1),
+        wanted,
         n_pcs=min(n_pcs, cells.obsm[representation].shape[1]) if n_pcs is not None else None,
         use_rep=representation,
         transformer=transformer,
         metric=metric,
         random_state=random_state,
     )
+    by_faiss = isinstance(transformer, FaissTransformer)
+    note = {"transformer": "faiss" if by_faiss else transformer, "exact": cells.n_obs <= MOST_EXACT}
+    if by_faiss and not note["exact"]:
+        note["recall"] = round(transformer.recall, 4)
+    note_down(cells, "neighbors", note)
     return save(cells, target)
 
 
-def _transformer(n_neighbors: int, cells: int, metric: str, random_state: int) -> tuple[str, Any]:
-    """What finds neighbours among so many cells: its name, and what scanpy takes for it."""
-    if cells <= MOST_EXACT:
-        return "sklearn", "sklearn"
-    if metric == "euclidean":
-        return "faiss", InvertedLists(n_neighbors, random_state)
-    return "pynndescent", "pynndescent"
+def _transformer(n_neighbors: int, cells: int, metric: str, random_state: int) -> Any:
+    """What finds neighbours among so many cells, as scanpy takes it."""
+    exact = cells <= MOST_EXACT
+    if metric == "euclidean" and cells > FEW:
+        return FaissTransformer(n_neighbors, exact=exact, random_state=random_state)
+    return "sklearn" if exact else "pynndescent"
 
 
 @scrna_env.task
@@ -130,7 +135,7 @@ async def leiden(
     cells: AnnData,
     resolutions: list[float],
     resolution: float | None = None,
-    n_iterations: int = -1,
+    n_iterations: int = 2,
     seeds: int = 5,
     random_state: int = 0,
 ) -> AnnData:
@@ -145,7 +150,7 @@ async def leiden(
         cells: with neighbours.
         resolutions: higher ones give more clusters.
         resolution: the chosen one; by default the highest that gives stable clusters, at least two of them.
-        n_iterations: as of scanpy; -1: until nothing changes.
+        n_iterations: as of scanpy, whose default is going to be 2 as well; -1: until nothing changes.
         seeds: clusterings of each resolution, the first with random_state, each further one with the next number.
         random_state: of the clusters that are reported.
 
@@ -205,7 +210,6 @@ def _leiden(
     recommended = _recommended(found)
     chosen = recommended if resolution is None else _as_named(resolution)
     cells.obs["leiden"] = cells.obs[f"leiden_{chosen:g}"].copy()
-    note_down(cells, "leiden", {"flavor": "igraph"})
     note_down(cells, "stability", {"resolutions": found, "recommended": recommended, "chosen": chosen})
     return save(cells, target)
 
@@ -218,14 +222,12 @@ def _as_named(resolution: float) -> float:
 def _graph(cells: anndata.AnnData) -> Any:
     """The graph of neighbours for igraph, each edge once: scanpy's has each twice, which takes twice the time."""
     import igraph
+    import numpy as np
     from scipy import sparse
 
     half = sparse.triu(cells.obsp["connectivities"], format="coo")
-    return igraph.Graph(
-        cells.n_obs,
-        list(zip(half.row.tolist(), half.col.tolist(), strict=True)),
-        edge_attrs={"weight": half.data},
-    )
+    edges = np.stack([half.row, half.col], axis=1)
+    return igraph.Graph(cells.n_obs, edges, edge_attrs={"weight": half.data})
 
 
 def _membership(graph: Any, n_iterations: int, resolution: float, seed: int) -> Any:

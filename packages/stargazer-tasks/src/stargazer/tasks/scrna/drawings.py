@@ -63,7 +63,7 @@ def violins(source: str, target: str, groupby: str, filtered: str | None = None)
         raise InvalidAssetError(
             f"the cells have none of {', '.join(LABELS)} in obs, or only zeros: run calculate_qc_metrics first"
         )
-    told = noted(annotation(filtered) if filtered else cells, "filter_cells") or {}
+    told = noted(annotation(filtered) if filtered else cells, "filter_cells")
     names = list(samples.cat.categories)
     with picture(target, len(metrics) * max(2.3, 0.9 + 0.5 * len(names)), 3.2) as figure:
         for panel, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
@@ -272,7 +272,7 @@ def _samples(cells: anndata.AnnData, groupby: str) -> Any:
 
 def _marked(cells: anndata.AnnData, key: str, names: Sequence[str]) -> list[str]:
     """The names of clusters, those that differ between seeds with a question mark."""
-    differing = differing_clusters(noted(cells, "stability") or {}, key)
+    differing = differing_clusters(noted(cells, "stability"), key)
     return [f"{name}?" if name in differing else name for name in names]
 
 

@@ -19,6 +19,5 @@ def note_down(cells: anndata.AnnData, step: str, what: Any) -> None:
 
 
 def noted(cells: anndata.AnnData, step: str) -> Any:
-    """What a step noted; None if it did not run."""
-    text = cells.uns.get(KEY, {}).get(step)
-    return None if text is None else json.loads(text)
+    """What a step noted; nothing if it did not run."""
+    return json.loads(cells.uns.get(KEY, {}).get(step, "{}"))

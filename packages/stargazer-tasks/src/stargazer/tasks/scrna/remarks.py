@@ -44,11 +44,11 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
                      "number of threads.")  # fmt: skip
     if neighbors.get("exact"):
         notes.append("Neighbours are exact, where scanpy's default (pynndescent) approximates them: the same graph on "
-                     "every machine, but not quite the one of scanpy's default.")  # fmt: skip
+                     "any number of cores, but not quite the one of scanpy's default.")  # fmt: skip
     elif neighbors.get("exact") is False:
-        notes.append(
-            f"Neighbours are approximate ({neighbors['transformer']}): there are too many cells for exact ones."
-        )
+        share = f", {neighbors['recall']:.1%} of them found" if neighbors.get("recall") else ""
+        notes.append(f"Neighbours are approximate ({neighbors['transformer']}{share}): there are too many cells for "
+                     "exact ones.")  # fmt: skip
     if any((found["doublets"] or {}).get("use_approx_neighbors") is False for found in samples.values()):
         notes.append("Scrublet looks for exact neighbours (use_approx_neighbors=False), where its default approximates "
                      "them: faster here, with nearly the same scores.")  # fmt: skip

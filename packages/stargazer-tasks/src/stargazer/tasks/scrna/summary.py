@@ -10,7 +10,8 @@ absent is left out of the summary, and said in its notes where one would look fo
   "use_approx_neighbors"}}`;
 - `stability`: `{"resolutions": [{"resolution", "clusters", "seeds", "ari_min", "ari_mean", "ari_to_next",
   "jaccard": {CLUSTER: value}}], "recommended", "chosen"}`, of which numbers can be null;
-- `pca`: `{"svd_solver"}`; `neighbors`: `{"exact", "transformer"}`; `harmony`: `{"batch_key"}`.
+- `pca`: `{"svd_solver"}`; `neighbors`: `{"exact", "transformer"}`, and `"recall"` where faiss approximates them;
+- `harmony`: `{"batch_key"}`.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def write_summary(
     """
     cells = annotation(source)
     samples = _samples(cells, name)
-    stability = noted(cells, "stability") or {}
+    stability = noted(cells, "stability")
     summary: dict[str, Any] = {
         "notes": [],
         "unusual": [],
@@ -115,8 +116,8 @@ def _sample(cells: anndata.AnnData, samples: Any, sample: str) -> dict[str, Any]
     """What there is of a sample, before and after."""
     own = cells.obs[samples == sample]
     name = sample if SAMPLE in cells.obs else ""
-    filtered = (noted(cells, "filter_cells") or {}).get(name, {})
-    scrublet = (noted(cells, "scrublet") or {}).get(name)
+    filtered = noted(cells, "filter_cells").get(name, {})
+    scrublet = noted(cells, "scrublet").get(name)
     if scrublet:
         share = scrublet["doublets"] / scrublet["cells"] if scrublet.get("cells") else None
         left = own["predicted_doublet"].astype(bool).sum() if "predicted_doublet" in own else 0
@@ -172,7 +173,7 @@ def _pca(cells: anndata.AnnData) -> dict[str, Any] | None:
         "components": len(ratios),
         "used": used,
         "variance_of_used": _rounded(float(np.sum(np.asarray(ratios, float)[:used]))),
-        "svd_solver": (noted(cells, "pca") or {}).get("svd_solver"),
+        "svd_solver": noted(cells, "pca").get("svd_solver"),
     }
 
 
@@ -185,7 +186,7 @@ def _used(cells: anndata.AnnData, components: int) -> int:
 def _integration(cells: anndata.AnnData) -> dict[str, Any] | None:
     """How samples were brought together; None if they were not."""
     used = cells.uns.get("neighbors", {}).get("params", {}).get("use_rep")
-    return {"method": "harmony", **(noted(cells, "harmony") or {})} if used == HARMONY else None
+    return {"method": "harmony", **noted(cells, "harmony")} if used == HARMONY else None
 
 
 def _neighbors(cells: anndata.AnnData) -> dict[str, Any] | None:
@@ -193,13 +194,14 @@ def _neighbors(cells: anndata.AnnData) -> dict[str, Any] | None:
     params = cells.uns.get("neighbors", {}).get("params")
     if params is None:
         return None
-    own = noted(cells, "neighbors") or {}
+    own = noted(cells, "neighbors")
     return {
         "n_neighbors": int(params["n_neighbors"]),
         "metric": str(params.get("metric", "euclidean")),
         "use_rep": params.get("use_rep"),
         "transformer": own.get("transformer"),
         "exact": own.get("exact"),
+        "recall": own.get("recall"),
     }
 
 
