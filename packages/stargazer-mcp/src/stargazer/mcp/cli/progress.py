@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["byte_progress", "file_progress", "is_live", "moving", "supervise", "tasks_shown"]
 
+LONG = 2.0
+"""Seconds from which on the line of a finished call tells its memory."""
+
 T = TypeVar("T")
 
 
@@ -130,7 +133,7 @@ class _TaskLines:
 
         what = escaped(f"{event.task} {event.label}".strip())
         if event.kind == "finished":
-            memory = f", {human_size(event.memory)}" if event.memory else ""
+            memory = f", {human_size(event.memory)}" if event.memory and event.seconds >= LONG else ""
             note(f"{what}: done in {_duration(event.seconds)}{memory}")
         elif event.kind == "memo hit":
             note(f"{what}: remembered")

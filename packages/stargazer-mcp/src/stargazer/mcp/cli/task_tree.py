@@ -195,33 +195,36 @@ def _block(name: str, calls: _Calls, now: float) -> list[_Line]:
         "waiting": calls.waiting,
         "stopped": states["stopped"],
     }
-    longest = f", longest {clock_time(calls.longest)}" if states["done"] > 1 and not calls.busy else ""
+    longest = f", longest {_took(calls.longest)}" if states["done"] > 1 and not calls.busy else ""
     head = _Line(
         escaped(name),
         next((mark for mark, found in marks.items() if found), "ok"),
-        _elapsed(calls, now),
+        _elapsed(calls, now) if calls.began else "",
         _memory(calls.memory),
         _counted(states) + longest,
     )
-    failed = [_call(event, event.seconds, reason(event)) for event in calls.failed]
-    running = [_call(event, _running_for(event, now)) for event in calls.running.values()]
+    failed = [_call(event, _took(event.seconds), reason(event)) for event in calls.failed]
+    running = [_call(event, clock_time(_running_for(event, now))) for event in calls.running.values()]
     notes = Counter(note for event in calls.waiting.values() if (note := reason(event)))
     waiting = [_Line(f"  {number} waiting", more=escaped(note)) for note, number in notes.items()]
     return [head, *failed, *running, *waiting]
 
 
 def _elapsed(calls: _Calls, now: float) -> str:
-    """How long the calls of a task took from the first to the last; nothing if they were remembered."""
+    """How long the calls of a task took, or take, from the first to the last."""
     seconds = calls.elapsed(now)
-    if not calls.began:
-        return ""
-    return f"{seconds:.1f} s" if seconds < SHORT and not calls.busy else clock_time(seconds)
+    return clock_time(seconds) if calls.busy else _took(seconds)
 
 
-def _call(event: Event, seconds: float, why: str = "") -> _Line:
+def _took(seconds: float) -> str:
+    """Seconds of what ended."""
+    return f"{seconds:.1f} s" if seconds < SHORT else clock_time(seconds)
+
+
+def _call(event: Event, elapsed: str, why: str = "") -> _Line:
     """The line of one call."""
     label = escaped(event.label) or f"call {event.call}"
-    return _Line(f"  {label}", "", clock_time(seconds), _memory(event.memory), escaped(why), "red")
+    return _Line(f"  {label}", "", elapsed, _memory(event.memory), escaped(why), "red")
 
 
 def _together(tasks: Sequence[_Calls]) -> _Line:
@@ -235,7 +238,7 @@ def _together(tasks: Sequence[_Calls]) -> _Line:
         "stopped" if states["stopped"] else "ok",
         "",
         _memory(max(calls.memory for calls in tasks)),
-        _counted(states) + (f", longest {clock_time(longest)}" if longest else ""),
+        _counted(states) + (f", longest {_took(longest)}" if longest else ""),
     )
 
 
