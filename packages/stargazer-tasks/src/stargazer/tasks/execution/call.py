@@ -10,7 +10,7 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +64,10 @@ __all__ = ["Call", "execute", "result_role", "running"]
 
 T = TypeVar("T")
 
+PAUSE = 2.0
+"""Seconds after each of which it is told what memory a running call takes, if that is more than before by MORE."""
+MORE = 0.05
+
 _calls = itertools.count(1)
 _running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
 
@@ -101,6 +105,7 @@ class Call:
         self.inputs = [pair for name, value in self.arguments.items() for pair in assets_in(value, name)]
         self.label = _label(asset for _, asset in self.inputs)
         self.number, self.started = next(_calls), time.monotonic()
+        self.session: Session | None = None
         self.settings = Settings.load()
         self.client = current_client()
         store = getattr(self.client, "store", None)
@@ -139,7 +144,10 @@ class Call:
         """Announce what happened to this call."""
         seconds = time.monotonic() - self.started
         task, number, label = self.code.name, self.number, self.label
-        announce(Event(kind=kind, task=task, call=number, label=label, seconds=seconds, **details))
+        memory = self.session.memory_so_far if self.session else 0
+        announce(
+            Event(kind=kind, task=task, call=number, label=label, seconds=seconds, memory=memory, **details)
+        )
 
     async def result(self) -> Any:
         """What the memo knows, else what the body returns; the second of two equal calls waits for the first.
@@ -266,7 +274,7 @@ class Call:
             self.started, began = time.monotonic(), now()
             self.tell("started", cores=grant.cores)
             with bound(_running, self.code.name), open_workspace(work, self.code.function.__name__) as folder:
-                session = Session(
+                self.session = session = Session(
                     folder=folder,
                     log=self._log(),
                     threads=grant.cores,
@@ -283,6 +291,7 @@ class Call:
                     finished=now(),
                     seconds=round(time.monotonic() - self.started, 3),
                     peak_memory=session.peak_memory,
+                    cores=grant.cores,
                 )
                 made = await to_the_end(use, execution, value, session.folder)
                 if not log_folder():
@@ -295,8 +304,27 @@ class Call:
         folder = session.folder
         self.bound.arguments = await lay_out(self.arguments, folder, self.client, self.store, self.locks)
         reason = f"{self.code.name} is a task: it takes its assets as parameters; assemble them in a workflow"
-        with use_session(session), no_assembling(reason):
+        with use_session(session), no_assembling(reason), self._progress_told(session):
             return await self.code.function(*self.bound.args, **self.bound.kwargs)
+
+    @contextlib.contextmanager
+    def _progress_told(self, session: Session) -> Iterator[None]:
+        """Tell within a `with` block what memory the tools take, when it grew: a long call has few such events."""
+        loop, told = asyncio.get_running_loop(), 0
+        timer: asyncio.TimerHandle
+
+        def tell() -> None:
+            nonlocal told, timer
+            if session.memory_so_far > told * (1 + MORE):
+                told = session.memory_so_far
+                self.tell("progress")
+            timer = loop.call_later(PAUSE, tell)
+
+        timer = loop.call_later(PAUSE, tell)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def commit(self, execution: Execution, value: Any, folder: Path) -> Any:
         """Register the results of the body; the value is made anew of its JSON, as a memo hit makes it."""

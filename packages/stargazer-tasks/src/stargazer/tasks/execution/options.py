@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import attrs
 from stargazer.assets import StargazerError
+from stargazer.storage import now
 
 if TYPE_CHECKING:
     from stargazer.storage.lineage import Nearest
@@ -19,7 +20,7 @@ __all__ = ["Event", "Kind", "Miss", "NotRemembered", "Observer", "Refresh", "ann
            "asking_why", "bound", "log_folder", "log_to", "misses_told", "observe", "refresh_wanted",
            "refreshed", "refreshing", "run_name", "run_named"]  # fmt: skip
 
-Kind: TypeAlias = Literal["waiting", "started", "finished", "memo hit", "failed"]
+Kind: TypeAlias = Literal["waiting", "started", "progress", "finished", "memo hit", "failed"]
 
 
 @attrs.frozen(kw_only=True)
@@ -27,14 +28,17 @@ class Event:
     """Something that happened to one task call.
 
     Attributes:
-        kind: `waiting` (for slots or for another process doing the same), `started`, `finished`, `memo hit`, `failed`.
+        kind: `waiting` (for slots or for another process doing the same), `started`, `progress` (it runs, and took more
+            memory than was told so far), `finished`, `memo hit`, `failed`.
         task: the task's name.
         call: tells the calls of one process apart.
         label: what it works on, for people: sample, lane, interval.
-        seconds: since it started, for the last three kinds; since it was called, for the others.
+        seconds: since it started, for the last four kinds; since it was called, for the others.
         note: why it failed, or why it is not memoised.
         cores: the slots it holds, when started.
         key: its run key, when finished.
+        memory: bytes, of the largest process of its tools so far; 0 if unknown, for `progress` it never is.
+        at: when it happened, ISO 8601 in UTC.
     """
 
     kind: Kind
@@ -45,6 +49,8 @@ class Event:
     note: str = ""
     cores: int = 0
     key: str = ""
+    memory: int = 0
+    at: str = attrs.field(factory=now)
 
 
 class NotRemembered(StargazerError):
