@@ -5,6 +5,15 @@ from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
+from .samplesheet import (
+    SampleSheet,
+    SheetRow,
+    read_samplesheet,
+    register_samplesheet,
+    samplesheet_arguments,
+    samplesheet_of,
+    samplesheet_text,
+)
 from .scrna import Clustering, scrna_clustering
 
 __all__ = [
@@ -15,6 +24,8 @@ __all__ = [
     "PreparedReference",
     "PreprocessedSample",
     "Run",
+    "SampleSheet",
+    "SheetRow",
     "command_line",
     "convert",
     "describe_type",
@@ -29,9 +40,14 @@ __all__ = [
     "parallel",
     "prepare_reference",
     "preprocess_sample",
+    "read_samplesheet",
+    "register_samplesheet",
     "run",
     "same_lane",
     "sample_arguments",
+    "samplesheet_arguments",
+    "samplesheet_of",
+    "samplesheet_text",
     "scrna_clustering",
     "to_be_named",
     "usage",
