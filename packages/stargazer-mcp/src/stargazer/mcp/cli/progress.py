@@ -32,10 +32,12 @@ def supervise(title: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     import asyncio
 
+    from stargazer.tasks.execution import observe
+
     received: list[int] = []
 
     async def main() -> T:
-        with _signals(received), tasks_shown(title):
+        with _signals(received), tasks_shown(title) as show, observe(show):
             return await start()
 
     try:
@@ -72,21 +74,18 @@ def _signals(received: list[int]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def tasks_shown(title: str) -> Iterator[None]:
-    """Show the tasks that are called within a `with` block, on stderr."""
-    from stargazer.tasks.execution import observe
-
+def tasks_shown(title: str) -> Iterator[Callable[[Event], None]]:
+    """Show tasks on stderr within a `with` block, as the events say with which the function it gives is called."""
     if not sys.stderr.isatty():
-        with observe(_tell_event):
-            yield
+        yield _tell_event
         return
     from rich.console import Console
     from rich.live import Live
 
     shown = _Tasks(title)
     console = Console(stderr=True)
-    with observe(shown), Live(get_renderable=shown.table, console=console, refresh_per_second=5):
-        yield
+    with Live(get_renderable=shown.table, console=console, refresh_per_second=5):
+        yield shown
 
 
 def _tell_event(event: Event) -> None:

@@ -174,10 +174,11 @@ def bring(store: Store, records: Sequence[IpFile]) -> None:
     import asyncio
 
     from stargazer.mcp.cli.progress import tasks_shown
+    from stargazer.tasks.execution import observe
 
     async def download() -> None:
         for record in missing.values():
             await storage.get_client().download_file(record)
 
-    with tasks_shown("bringing back what is not here"):
+    with tasks_shown("bringing back what is not here") as show, observe(show):
         asyncio.run(download())
