@@ -8,6 +8,7 @@ from .reference import PreparedReference, prepare_reference
 from .samplesheet import (
     SampleSheet,
     SheetRow,
+    beside_samplesheet,
     read_samplesheet,
     register_samplesheet,
     samplesheet_arguments,
@@ -26,6 +27,7 @@ __all__ = [
     "Run",
     "SampleSheet",
     "SheetRow",
+    "beside_samplesheet",
     "command_line",
     "convert",
     "describe_type",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StorageError
+from stargazer.mcp.cli.add import add_rows
 from stargazer.mcp.cli.console import Parser, count, note, option
 
-__all__ = ["samplesheet"]
+if TYPE_CHECKING:
+    from stargazer.workflows import Entry
+
+__all__ = ["run_arguments", "samplesheet"]
 
 
 def samplesheet(argv: Sequence[str]) -> None:
@@ -49,6 +54,33 @@ def samplesheet(argv: Sequence[str]) -> None:
         _write(output, text, replace=words.options.force)
     samples = count(len({row.sample for row in rows}), "sample")
     note(f"{samples}, {count(len(rows), 'row')}{f' in {os.fspath(output)}' if output else ''}")
+
+
+def run_arguments(
+    workflow: Entry, path: Path, given: Mapping[str, Any], *, in_place: bool = False
+) -> dict[str, Any]:
+    """The arguments with which a workflow runs on a sample sheet, whose files are registered for it.
+
+    What was decided, and what else the store has of the samples, is said on stderr.
+
+    Args:
+        given: the other arguments, which are looked at before anything is registered.
+
+    Raises:
+        InvalidAssetError: what is wrong with the sheet, a file or an argument; nothing is registered then.
+    """
+    from stargazer import storage
+    from stargazer.workflows import beside_samplesheet, convert, read_samplesheet, samplesheet_arguments
+
+    sheet = read_samplesheet(path)
+    arguments, notes = samplesheet_arguments(workflow, sheet, given)
+    converted = convert(workflow, arguments)
+    samples = converted["samples"] if "samples" in converted else [converted["sample"]]
+    store = storage.get_client().store
+    records = add_rows(store, sheet, in_place=in_place)
+    for line in [*notes, *beside_samplesheet(sheet, samples, records, store)]:
+        note(f"note: {line}")
+    return arguments
 
 
 def _write(output: Path, text: str, *, replace: bool) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from stargazer.assets import R1, R2, Asset, FormatError, InvalidAssetError, IpFile, StargazerError
 from stargazer.storage import Addition, Store, additions_of, check_files, checked_one_by_one, packed
+from stargazer.workflows.lanes import fullest, identity, title
 from stargazer.workflows.samplesheet.sheet import SampleSheet, SheetRow
 from stargazer.workflows.samplesheet.table import Problem, refuse
 
-__all__ = ["register_samplesheet"]
+__all__ = ["beside_samplesheet", "register_samplesheet"]
 
 FORCED = "`stargazer add --samplesheet SHEET --force` registers what a check refuses, and provenance says so"
 
@@ -58,6 +59,43 @@ def register_samplesheet(
         except (FormatError, InvalidAssetError):  # of the first file: here is what is wrong with any
             refuse(sheet.path, _problems(files, lines, store), FORCED)
             raise
+
+
+def beside_samplesheet(
+    sheet: SampleSheet, samples: Sequence[str], records: Sequence[IpFile], store: Store
+) -> list[str]:
+    """Sentences about reads that a workflow finds in the store for some samples of a sheet, and the sheet has not.
+
+    Args:
+        samples: with which it runs.
+        records: of the files of the sheet.
+
+    Raises:
+        InvalidAssetError: such reads of a sample that is an alignment in the sheet, where others are reads: the
+            workflow would take them in its place.
+    """
+    known = {record.cid for record in records}
+    kinds = {row.sample: row.kind for row in sheet.rows}
+    has_both = {"reads", "an alignment"} <= sheet.kinds(samples)
+    notes = []
+    for sample in samples:
+        if kinds[sample] != "reads" and not (has_both and kinds[sample] == "an alignment"):
+            continue
+        found = [Asset.from_record(record) for record in store.query({"asset": "r1", "sample": sample})]
+        for r1 in fullest([each for each in found if isinstance(each, R1)]):
+            if r1.cid in known:
+                continue
+            if kinds[sample] != "reads":
+                raise InvalidAssetError(
+                    f"sample {sample!r} is an alignment in {str(sheet.path)!r}, and the store has reads of it, which "
+                    f"would be taken: give it a run of its own (samples={sample}), or take the reads back: "
+                    f"`stargazer rm {identity(r1)}`, and its mates"
+                )
+            notes.append(
+                f"sample {sample!r}: {title(r1)}, lane {r1.lane!r}, is registered and not in the sheet; it goes into "
+                f"the run, unless `stargazer rm {identity(r1)}`, with its mates, takes it back"
+            )
+    return notes
 
 
 def _additions(row: SheetRow, store: Store, *, in_place: bool, force: bool) -> list[Addition]:
