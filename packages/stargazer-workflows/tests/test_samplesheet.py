@@ -527,6 +527,7 @@ def rows_of(**samples: str) -> SampleSheet:
         ({"a,b": "N0r", "c": "N0r"}, {}, {"samples": '["a,b", "c"]', "start": "reads"}),
         ({"a": "M0r", "b": "F0r"}, {"build": "GRCh38"},
          {"samples": "a,b", "start": "reads", "sex": ["a:M", "b:F"], "ploidy": "GRCh38"}),
+        ({"a": "M0r"}, {"build": ["hg19"]}, {"samples": "a", "start": "reads", "sex": ["a:M"], "ploidy": "GRCh37"}),
         ({"a": "M0r", "b": "N0r"}, {"build": "GRCh38"}, {"samples": "a,b", "start": "reads"}),
         ({"a": "M0r", "b": "N0r"}, {"build": "GRCh38", "samples": "a"},
          {"samples": "a", "start": "reads", "sex": ["a:M"], "ploidy": "GRCh38"}),

@@ -14,8 +14,9 @@ from stargazer.workflows.samplesheet.sheet import SampleSheet
 
 __all__ = ["samplesheet_arguments"]
 
-SEX_TABLES = ("GRCh37", "GRCh38")
-"""Builds whose sex chromosomes `ploidy` knows by the name of the build."""
+TABLES = {"grch37": "GRCh37", "hg19": "GRCh37", "b37": "GRCh37", "hs37d5": "GRCh37",
+          "grch38": "GRCh38", "hg38": "GRCh38"}  # fmt: skip
+"""What `ploidy` calls the sex chromosomes of a build."""
 STARTS = {"reads": "reads", "an alignment": "alignment"}
 
 
@@ -53,8 +54,8 @@ def samplesheet_arguments(
                 f"{workflow.name} takes one sample: give sample=, one of {', '.join(samples)}"
             )
         arguments[key] = list_text(samples)
-    found = convert(workflow, arguments, example=example)[key]
-    samples = [found] if key == "sample" else found
+    found = convert(workflow, arguments, example=example)
+    samples = [found[key]] if key == "sample" else found[key]
     _check_chosen(sheet, samples)
     if (
         key in given
@@ -68,7 +69,7 @@ def samplesheet_arguments(
         starts = {STARTS.get(kind, "auto") for kind in sheet.kinds(samples)}
         arguments["start"] = starts.pop() if len(starts) == 1 else "auto"
     if "sex" in names:
-        said, more = _sex(sheet, samples, given)
+        said, more = _sex(sheet, samples, given, str(found.get("build", "")))
         arguments |= said
         notes += more
     return arguments, notes
@@ -95,7 +96,7 @@ def _check_chosen(sheet: SampleSheet, samples: Sequence[str]) -> None:
 
 
 def _sex(
-    sheet: SampleSheet, samples: Sequence[str], given: Mapping[str, Any]
+    sheet: SampleSheet, samples: Sequence[str], given: Mapping[str, Any], build: str
 ) -> tuple[dict[str, Any], list[str]]:
     """What the sheet says of sex and ploidy, and a note where something was decided."""
     known = {sample: sheet.sexes[sample] for sample in samples if sample in sheet.sexes}
@@ -106,17 +107,16 @@ def _sex(
             f"sex= is given, and the sample sheet {str(sheet.path)!r} has it too: leave out one of them"
         )
     sex = {"sex": [list_text([f"{sample}:{letter}"]) for sample, letter in known.items()]}
-    build = given.get("build")
-    build = build[0] if isinstance(build, list) and len(build) == 1 else build
+    table = TABLES.get(build.lower())
     if "ploidy" in given:
         return (sex, []) if given["ploidy"] not in ("", "none", ["none"], None) else ({}, [])
-    if build not in SEX_TABLES:
+    if table is None:
         return {}, ["the sex of the samples is not used: every contig has two copies unless ploidy= is given"]
     if unknown := [sample for sample in samples if sample not in known]:
         return {}, [
             f"the sex of {', '.join(unknown)} is not known, so every contig is called with two copies; with all known, "
-            f"the sex chromosomes are called as ploidy={build} has them"
+            f"the sex chromosomes are called as ploidy={table} has them"
         ]
-    return sex | {"ploidy": build}, [
-        f"ploidy={build}, as the sex of every sample is known; ploidy=none calls every contig with two copies"
+    return sex | {"ploidy": table}, [
+        f"ploidy={table}, as the sex of every sample is known; ploidy=none calls every contig with two copies"
     ]
