@@ -4,9 +4,22 @@ from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
+<<<<<<< HEAD
 from .runs.here import Asked, records_of, run, why_not
 from .runs.record import Run, events_of, find_run, list_runs, new_run, remove_run
 from .runs.worker import cancel_run, resume_run, start_run, watch_run
+=======
+from .samplesheet import (
+    SampleSheet,
+    SheetRow,
+    beside_samplesheet,
+    read_samplesheet,
+    register_samplesheet,
+    samplesheet_arguments,
+    samplesheet_of,
+    samplesheet_text,
+)
+>>>>>>> sheets
 from .scrna import Clustering, scrna_clustering
 from .signatures import is_known_to_fit, keep_signature
 
@@ -18,7 +31,13 @@ __all__ = [
     "PreparedReference",
     "PreprocessedSample",
     "Run",
+<<<<<<< HEAD
     "cancel_run",
+=======
+    "SampleSheet",
+    "SheetRow",
+    "beside_samplesheet",
+>>>>>>> sheets
     "command_line",
     "convert",
     "describe_type",
@@ -37,12 +56,20 @@ __all__ = [
     "parallel",
     "prepare_reference",
     "preprocess_sample",
+<<<<<<< HEAD
     "records_of",
     "remove_run",
     "resume_run",
+=======
+    "read_samplesheet",
+    "register_samplesheet",
+>>>>>>> sheets
     "run",
     "same_lane",
     "sample_arguments",
+    "samplesheet_arguments",
+    "samplesheet_of",
+    "samplesheet_text",
     "scrna_clustering",
     "start_run",
     "to_be_named",
