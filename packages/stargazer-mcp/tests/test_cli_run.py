@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.mcp.copies import RESULTS
+from stargazer.storage.copies import RESULTS
 
 from .command import COMMAND, GERMLINE, simulate, stargazer
 
@@ -100,7 +100,7 @@ def test_reads_in_variants_out(reads: Path) -> None:
     done = stargazer(*GERMLINE, "--outdir", "out", "--json")
     answer = json.loads(done.stdout)
     assert answer["computed"] > 10
-    assert answer["results"]["variants"]["path"] == "out/S.tiny.variants.vcf.gz"
+    assert answer["results"]["variants"]["path"] == str(Path("out/S.tiny.variants.vcf.gz").absolute())
     names = {path.name for path in Path("out").iterdir()}
     assert {
         "S.tiny.variants.vcf.gz",

@@ -5,10 +5,11 @@ from .checks import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import LocalStorageClient, PinataClient, StoreClient, get_client
 from .companions import with_companions
+from .copies import check_results, export, export_results
 from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.sources import file_name
-from .filenames import folder_parts, names_of_mates
+from .filenames import folder_parts, mates, names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .folders import packed, write_tar
 from .ledger.documents import account, now
@@ -39,9 +40,12 @@ __all__ = [
     "check_interrupted",
     "check_metadata",
     "check_pairs",
+    "check_results",
     "checked_one_by_one",
     "compute_cid",
     "each",
+    "export",
+    "export_results",
     "fetch_file",
     "field_text",
     "file_name",
@@ -57,6 +61,7 @@ __all__ = [
     "make_folders",
     "makers",
     "makes",
+    "mates",
     "names_of_mates",
     "new_lock",
     "now",

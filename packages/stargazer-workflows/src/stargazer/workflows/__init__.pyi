@@ -1,11 +1,27 @@
-from ._run import Asked, Run, find_run, new_run, run, why_not
 from .arguments import command_line, convert, explaining_commas, sample_arguments, usage
 from .catalogue import Entry, describe_type, entries, find_workflow
 from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
+<<<<<<< HEAD
+from .runs.here import Asked, records_of, run, why_not
+from .runs.record import Run, events_of, find_run, list_runs, new_run, remove_run
+from .runs.worker import cancel_run, resume_run, start_run, watch_run
+=======
+from .samplesheet import (
+    SampleSheet,
+    SheetRow,
+    beside_samplesheet,
+    read_samplesheet,
+    register_samplesheet,
+    samplesheet_arguments,
+    samplesheet_of,
+    samplesheet_text,
+)
+>>>>>>> sheets
 from .scrna import Clustering, scrna_clustering
+from .signatures import is_known_to_fit, keep_signature
 
 __all__ = [
     "Asked",
@@ -15,26 +31,50 @@ __all__ = [
     "PreparedReference",
     "PreprocessedSample",
     "Run",
+<<<<<<< HEAD
+    "cancel_run",
+=======
+    "SampleSheet",
+    "SheetRow",
+    "beside_samplesheet",
+>>>>>>> sheets
     "command_line",
     "convert",
     "describe_type",
     "entries",
+    "events_of",
     "explaining_commas",
     "find_run",
     "find_workflow",
     "fullest",
     "germline_short_variant_discovery",
+    "is_known_to_fit",
     "is_said_by",
+    "keep_signature",
+    "list_runs",
     "new_run",
     "parallel",
     "prepare_reference",
     "preprocess_sample",
+<<<<<<< HEAD
+    "records_of",
+    "remove_run",
+    "resume_run",
+=======
+    "read_samplesheet",
+    "register_samplesheet",
+>>>>>>> sheets
     "run",
     "same_lane",
     "sample_arguments",
+    "samplesheet_arguments",
+    "samplesheet_of",
+    "samplesheet_text",
     "scrna_clustering",
+    "start_run",
     "to_be_named",
     "usage",
+    "watch_run",
     "why_not",
     "workflow_env",
 ]

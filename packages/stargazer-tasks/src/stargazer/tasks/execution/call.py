@@ -45,6 +45,7 @@ from stargazer.tasks.execution.options import (
     log_folder,
     misses_told,
     refresh_wanted,
+    run_name,
 )
 from stargazer.tasks.execution.registry import TaskCode
 from stargazer.tasks.execution.slots import Slots
@@ -163,12 +164,24 @@ class Call:
             raise NotRemembered(
                 f"{self.code.name} {self.label} is not remembered, and nothing is to be computed"
             )
-        async with key_lock(self.locks, key) if key else contextlib.nullcontext():
+        async with self._alone(key) if key else contextlib.nullcontext():
             if (found := await self._remembered(key)) is not None:
                 return found[0]
             self.tell("waiting", note=note)
             await self.obtain_inputs()
             return await self.run(planned, self.commit)
+
+    def _alone(self, key: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """The lock of a run key; who waits for it says for whom."""
+
+        own = run_name() or f"process {os.getpid()}"
+
+        def tell(name: str) -> None:
+            self.tell(
+                "waiting", note=f"for {'another call' if name == own else name}, which computes the same"
+            )
+
+        return key_lock(self.locks, key, holder=own, told=tell)
 
     def keyed(self) -> tuple[Digest, str, str]:
         """The digest of the code and the run key; or empty ones, and why the call is not memoised."""
@@ -183,6 +196,8 @@ class Call:
         valid = self.refresh is None or key in self.refresh.keys  # computed anew by an equal call, just now
         found = await asyncio.to_thread(self._recall, key) if key and valid else None
         if found is not None:
+            if self.refresh is not None:  # by an earlier attempt of a run that goes on
+                self._note_made(asset for _, asset in assets_in(found[0], ""))
             self.tell("memo hit")
         return found
 
@@ -281,7 +296,7 @@ class Call:
                 made = await to_the_end(use, execution, value, session.folder)
                 if not log_folder():
                     session.log.unlink(missing_ok=True)
-        self.tell("finished")
+        self.tell("finished", key=planned.run_key)
         return made
 
     async def _body(self, session: Session) -> Any:
@@ -320,9 +335,14 @@ class Call:
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
         if self.refresh is not None:
             self.refresh.keys.add(execution.run_key)
-            made = [asset for _, asset in outputs if asset.cid not in self.cids]
-            self.refresh.made.update(cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)])
+            self._note_made(asset for _, asset in outputs)
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
+
+    def _note_made(self, results: Iterable[Asset]) -> None:
+        """Let what reads these be computed anew as well, if it is to be."""
+        assert self.refresh is not None
+        made = [asset for asset in results if asset.cid not in self.cids]
+        self.refresh.made.update(cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)])
 
     def _handed_on(self, asset: Asset) -> Asset:
         """An input among the results with the store's path, for its workspace goes; a new asset as it is."""

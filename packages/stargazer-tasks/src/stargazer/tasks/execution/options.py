@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "Kind", "Miss", "NotRemembered", "Observer", "Refresh", "announce",
            "asking_why", "bound", "log_folder", "log_to", "misses_told", "observe", "refresh_wanted",
-           "refreshed", "refreshing"]  # fmt: skip
+           "refreshed", "refreshing", "run_name", "run_named"]  # fmt: skip
 
 Kind: TypeAlias = Literal["waiting", "started", "progress", "finished", "memo hit", "failed"]
 
@@ -36,6 +36,7 @@ class Event:
         seconds: since it started, for the last four kinds; since it was called, for the others.
         note: why it failed, or why it is not memoised.
         cores: the slots it holds, when started.
+        key: its run key, when finished.
         memory: bytes, of the largest process of its tools so far; 0 if unknown, for `progress` it never is.
         at: when it happened, ISO 8601 in UTC.
     """
@@ -47,6 +48,7 @@ class Event:
     seconds: float = 0.0
     note: str = ""
     cores: int = 0
+    key: str = ""
     memory: int = 0
     at: str = attrs.field(factory=now)
 
@@ -108,6 +110,7 @@ _observers: ContextVar[tuple[Observer, ...]] = ContextVar("stargazer_observers",
 _refresh: ContextVar[Refresh | None] = ContextVar("stargazer_refresh", default=None)
 _logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
 _misses: ContextVar[list[Miss] | None] = ContextVar("stargazer_misses", default=None)
+_run_name: ContextVar[str] = ContextVar("stargazer_run_name", default="")
 
 refresh_wanted = _refresh.get
 """What is computed anew here, if anything is."""
@@ -115,6 +118,8 @@ misses_told = _misses.get
 """Where calls that the memo does not answer are told, if nothing is to be computed."""
 log_folder = _logs.get
 """The folder in which logs are kept, if they are."""
+run_name = _run_name.get
+"""What others are told who wait for a call from here; "" where nobody has named it."""
 
 
 @contextlib.contextmanager
@@ -181,3 +186,8 @@ def asking_why() -> Iterator[list[Miss]]:
 def log_to(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Keep what tools print, a file for each task call, in this folder within a `with` block."""
     return bound(_logs, folder)
+
+
+def run_named(name: str) -> contextlib.AbstractContextManager[None]:
+    """Let who waits for a task call of this `with` block be told this name."""
+    return bound(_run_name, name)
