@@ -103,7 +103,8 @@ def test_every_command_that_is_shown_can_be_typed(page: Path) -> None:
         assert words[0] in VERBS, f"no verb {words[0]!r} in: stargazer {shlex.join(words)}"
         pairs = dict(match.groups() for word in words[1:] if (match := KEY_VALUE.fullmatch(word)))
         if words[0] == "run" and len(words) > 1 and words[1].islower() and pairs:
-            convert(find_workflow(words[1]), pairs)
+            of_sheet = {"samples": "S"} if "--samplesheet" in words else {}
+            convert(find_workflow(words[1]), of_sheet | pairs)
         elif words[0] in ("add", "query", "get", "rm", "why"):
             assert pairs.keys() <= fields, f"no such field in: stargazer {shlex.join(words)}"
 

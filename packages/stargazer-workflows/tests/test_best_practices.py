@@ -241,6 +241,10 @@ def test_contigs_of_one_copy_and_of_none(gatk_lab: Any, genome: Any, tmp_path: P
     ):
         call(lab, "his", "hers", intervals="second", **copies)
 
+    call(lab, "his", ploidy=copies["ploidy"], sex=["his:M"])
+
+    assert not {"intervals_by_ploidy", "haplotype_caller"} & lab.computed().keys()
+
 
 @pytest.fixture
 def write_bam(genome: Any, tmp_path: Path, run_by_hand: Any) -> Callable[..., Path]:

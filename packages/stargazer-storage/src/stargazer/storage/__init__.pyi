@@ -9,7 +9,7 @@ from .copies import check_results, export, export_results
 from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.sources import file_name
-from .filenames import folder_parts, names_of_mates
+from .filenames import folder_parts, mates, names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .folders import packed, write_tar
 from .ledger.documents import account, now
@@ -61,6 +61,7 @@ __all__ = [
     "make_folders",
     "makers",
     "makes",
+    "mates",
     "names_of_mates",
     "new_lock",
     "now",

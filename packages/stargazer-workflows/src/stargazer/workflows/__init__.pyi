@@ -7,6 +7,16 @@ from .reference import PreparedReference, prepare_reference
 from .runs.here import Asked, records_of, run, why_not
 from .runs.record import Run, events_of, find_run, list_runs, new_run, remove_run
 from .runs.worker import cancel_run, resume_run, start_run, watch_run
+from .samplesheet import (
+    SampleSheet,
+    SheetRow,
+    beside_samplesheet,
+    read_samplesheet,
+    register_samplesheet,
+    samplesheet_arguments,
+    samplesheet_of,
+    samplesheet_text,
+)
 from .scrna import Clustering, scrna_clustering
 from .signatures import is_known_to_fit, keep_signature
 
@@ -18,6 +28,9 @@ __all__ = [
     "PreparedReference",
     "PreprocessedSample",
     "Run",
+    "SampleSheet",
+    "SheetRow",
+    "beside_samplesheet",
     "cancel_run",
     "command_line",
     "convert",
@@ -37,12 +50,17 @@ __all__ = [
     "parallel",
     "prepare_reference",
     "preprocess_sample",
+    "read_samplesheet",
     "records_of",
+    "register_samplesheet",
     "remove_run",
     "resume_run",
     "run",
     "same_lane",
     "sample_arguments",
+    "samplesheet_arguments",
+    "samplesheet_of",
+    "samplesheet_text",
     "scrna_clustering",
     "start_run",
     "to_be_named",

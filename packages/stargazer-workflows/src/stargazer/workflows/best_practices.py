@@ -165,8 +165,14 @@ async def call_with_gatk(
     pieces = await split_intervals(reference, intervals, bases=PIECE_BASES)
     copies: list[dict[str, list[Intervals]]] = [{"2": pieces}] * len(samples)
     if ploidy:
+        own = {  # its own sex alone: a sample that joins shall change nothing for the others
+            sample: [item for item in sex if item.rpartition(":")[0] in ("", sample)] for sample in samples
+        }
         copies = await parallel(
-            [intervals_by_ploidy(reference, pieces, sample, samples, ploidy, sex) for sample in samples]
+            [
+                intervals_by_ploidy(reference, pieces, sample, [sample], ploidy, own[sample])
+                for sample in samples
+            ]
         )
     gvcfs = await parallel(
         [_gvcf(alignment, prepared, by_copies) for alignment, by_copies in zip(in_order, copies, strict=True)]

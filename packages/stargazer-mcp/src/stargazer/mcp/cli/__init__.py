@@ -12,6 +12,7 @@ FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
 VERBS = {
     "demo": "simulate a family, call its variants, compare with the truth: start here",
     "add": "register files (or a URL) with what they are",
+    "samplesheet": "make a sample sheet of a folder of FASTQ files or counts",
     "query": "list registered files",
     "get": "copy files out, under names people read",
     "amend": "correct what is said of a registered file",
@@ -86,7 +87,7 @@ def serve_or_main() -> int:
 
 def _call(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        lines = "".join(f"  {name:9} {line}\n" for name, line in VERBS.items())
+        lines = "".join(f"  {name:11} {line}\n" for name, line in VERBS.items())
         title = "usage: stargazer VERB ...\n\nReads in, variants out: typed, verified, traceable."
         sys.stdout.write(f"{title}\n\n{lines}\n{EXAMPLE}\n")
         return 0

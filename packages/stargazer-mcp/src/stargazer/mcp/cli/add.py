@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,24 +13,36 @@ import attrs
 from stargazer import storage
 from stargazer.assets import FormatError
 from stargazer.assets.addresses import is_address, without_secrets
-from stargazer.mcp.cli.console import Parser, note, option, print_files, print_json
+from stargazer.mcp.cli.console import (
+    SHOWN,
+    Parser,
+    Words,
+    count,
+    note,
+    option,
+    print_files,
+    print_json,
+)
 from stargazer.mcp.records import as_dict
 from stargazer.storage import pinata
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage import Addition, Store
+    from stargazer.workflows import SampleSheet
 
-__all__ = ["add"]
+__all__ = ["add", "add_rows"]
 
 MOST_NOTES = 10
+MOST_LOOKED_AT = 200
+"""New files of a sample sheet, of which it is looked up what the store had before."""
 
 
 def add(argv: Sequence[str]) -> None:
     """Register files, all or none of them."""
     parser = Parser(
         "add",
-        "FILE|FOLDER|URL ... [asset=TYPE] [key=value ...]",
+        "FILE|FOLDER|URL ... [asset=TYPE] [key=value ...]\n       stargazer add --samplesheet SHEET",
         "Register files with what they are: copied into the store, checked and hashed; all of them or none.\n"
         "A file that contradicts its metadata, or the file that it is said to belong to, is refused.\n"
         "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it, and\n"
@@ -41,10 +53,16 @@ def add(argv: Sequence[str]) -> None:
         "  stargazer add NA12878_R1.fq.gz NA12878_R2.fq.gz sample=NA12878 lane=L001\n"
         "  stargazer add NA12878.bam\n"
         "  stargazer add outs/filtered_feature_bc_matrix sample=pbmc\n"
+        "  stargazer add --samplesheet samples.csv\n"
         "  stargazer add --interleaved both.fq.gz sample=NA12878\n"
         "  stargazer add --in-place /archive/NA12878.bam sample=NA12878\n"
         "  stargazer add https://example.org/GRCh38.fa.gz --sha256 SUM build=GRCh38",
         {
+            "--samplesheet": option(
+                "SHEET",
+                "register the files of every row: CSV or TSV, columns as of nf-core/sarek or sample,path",
+                type=Path,
+            ),
             "--sha256": option("SUM", "checksum of the file behind the URL"),
             "--md5": option("SUM", "the same as MD5, where nothing better is published"),
             "--in-place": "do not copy: the store points at the files, which must stay where and as they are",
@@ -57,6 +75,9 @@ def add(argv: Sequence[str]) -> None:
     )
     words = parser.sort(argv)
     pairs = parser.single(words)
+    if words.options.samplesheet is not None:
+        _add_samplesheet(parser, words)
+        return
     if not words.plain:
         meant = next((word for word in words.options.words if os.path.exists(word)), "")
         parser.error(
@@ -96,6 +117,62 @@ def add(argv: Sequence[str]) -> None:
         print_json([as_dict(record) for record in records])
     else:
         print_files(records)
+
+
+def _add_samplesheet(parser: Parser, words: Words) -> None:
+    """Register the files of a sample sheet, and say how many of them are new."""
+    options = words.options
+    parser.no_words(words, "--samplesheet names files, samples and lanes: give nothing else")
+    if options.interleaved or options.sha256 or options.md5:
+        parser.error(
+            "--samplesheet is for pairs of files of this machine: leave --interleaved, --sha256, --md5 out"
+        )
+    from stargazer.workflows import read_samplesheet
+
+    store = storage.get_client().store
+    records = add_rows(
+        store,
+        read_samplesheet(options.samplesheet),
+        in_place=options.in_place,
+        force=options.force,
+        agreed=lambda items: _with_consent(store, items, options),
+    )
+    if options.json:
+        print_json([as_dict(record) for record in records])
+    else:
+        print_files(records, most=SHOWN)
+
+
+def add_rows(
+    store: Store,
+    sheet: SampleSheet,
+    *,
+    in_place: bool = False,
+    force: bool = False,
+    agreed: Callable[[list[Addition]], list[Addition]] | None = None,
+) -> list[IpFile]:
+    """The records of the files of a sample sheet, registered as of `register_samplesheet`; what is new is said."""
+    from stargazer.mcp.notices import notices
+    from stargazer.workflows import register_samplesheet
+
+    for line in sheet.notes:
+        note(f"note: {line}")
+    began = storage.now()
+    records = register_samplesheet(sheet, store, in_place=in_place, force=force, agreed=agreed)
+    different = {record.id: record for record in records}.values()
+    new = [record for record in different if record.created_at >= began]
+    _tell(notices(store, new[:MOST_LOOKED_AT], began))
+    of = f"{count(len(sheet.samples), 'sample')} in {str(sheet.path)!r}"
+    if new:
+        old = (
+            f", {count(len(different) - len(new), 'file')} registered before"
+            if len(new) < len(different)
+            else ""
+        )
+        note(f"{of}: {count(len(new), 'file')} registered{old}")
+    else:
+        note(f"{of}: nothing new, {count(len(different), 'file')} registered before")
+    return records
 
 
 def _with_consent(store: Store, items: list[Addition], options: argparse.Namespace) -> list[Addition]:
@@ -156,9 +233,12 @@ def _registered(store: Store, items: list[Addition]) -> list[IpFile]:
 
     began = storage.now()
     records = store.add(items)
-    found = notices(store, records, began)
-    for line in found[:MOST_NOTES]:
-        note(line)
-    if len(found) > MOST_NOTES:
-        note(f"... and {len(found) - MOST_NOTES} more notes like these")
+    _tell(notices(store, records, began))
     return records
+
+
+def _tell(notes: Sequence[str]) -> None:
+    for line in notes[:MOST_NOTES]:
+        note(line)
+    if len(notes) > MOST_NOTES:
+        note(f"... and {len(notes) - MOST_NOTES} more notes like these")

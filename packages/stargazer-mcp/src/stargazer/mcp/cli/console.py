@@ -170,13 +170,13 @@ def print_records(records: Sequence[IpFile], dropped: Collection[str] = ()) -> N
     print_fitting(rows, spared=("CREATED (UTC)", "NAME"), cut="WHAT")
 
 
-def print_files(records: Sequence[IpFile]) -> None:
-    """A table of what was just registered."""
+def print_files(records: Sequence[IpFile], *, most: int | None = None) -> None:
+    """A table of what was just registered; of more than `most` files it is said how many they are."""
     rows = [
         [record.keyvalues["asset"], fields_text(record.keyvalues), record.name, human_size(record.size), record.cid]
         for record in records
     ]  # fmt: skip
-    print_table(["TYPE", "WHAT", "NAME", "SIZE", "CID"], rows)
+    print_table(["TYPE", "WHAT", "NAME", "SIZE", "CID"], rows, most=most)
 
 
 def listing(records: Sequence[IpFile]) -> str:
