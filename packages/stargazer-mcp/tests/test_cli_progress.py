@@ -7,11 +7,13 @@ import datetime
 import io
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from pathlib import Path
@@ -246,6 +248,43 @@ def test_the_display_is_live_on_a_terminal_that_can_be_drawn_on(
     assert not is_live()
 
 
+def variables() -> dict[str, str]:
+    """The environment of a program in such a terminal."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS", "LINES")}
+    return {**kept, "TERM": "xterm", "NO_COLOR": "1"}
+
+
+RUNNING = """
+from stargazer.mcp.cli.progress import tasks_shown
+from stargazer.tasks.execution import Event
+
+with tasks_shown("w") as show:
+    for call in range(30):
+        show(Event(kind="started", task="align", call=call, label=f"a long name of sample {call}"))
+    input()
+"""
+
+
+def test_a_terminal_that_is_made_smaller_is_drawn_on_as_it_is() -> None:
+    with terminal(24, 100) as (descriptor, written):
+        shown = subprocess.Popen(
+            [sys.executable, "-c", RUNNING], stdin=subprocess.PIPE, stderr=descriptor, env=variables()
+        )
+        time.sleep(1.5)
+        ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 30, 0, 0))
+        time.sleep(0.6)
+        shown.communicate(b"\n", timeout=20)
+        said = written().decode()
+    frames = [
+        frame.splitlines() for frame in re.split(r"\r?(?:\x1b\[2K|\x1b\[1A)+", said) if "running" in frame
+    ]
+    assert len(frames[0]) == 23
+    assert len(frames[-2]) == 5
+    assert max(len(re.sub(r"\x1b\[[?\d]*[a-z]", "", line)) for line in frames[-2]) == 30
+    assert len(frames[-1][:-1]) == 1 + 1 + 30  # the last one stays, and may be scrolled
+    assert shown.returncode == 0
+
+
 def test_a_run_in_a_terminal_ends_with_each_task_on_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,14 +292,13 @@ def test_a_run_in_a_terminal_ends_with_each_task_on_a_line(
     simulate(tmp_path)
     stargazer("add", "tiny.fa", "build=tiny")
     words = [*COMMAND, "run", "prepare_reference", "build=tiny", "aligner=none"]
-    variables = {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS", "LINES")}
     with terminal(24, 100) as (descriptor, written):
         subprocess.run(
             words,
             stderr=descriptor,
             stdout=subprocess.DEVNULL,
             check=True,
-            env={**variables, "TERM": "xterm", "NO_COLOR": "1"},
+            env=variables(),
         )
         said = written().decode()
     last = said.rpartition("\x1b[2K")[2].splitlines()

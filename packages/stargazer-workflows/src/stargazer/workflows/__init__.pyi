@@ -4,11 +4,9 @@ from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
-<<<<<<< HEAD
 from .runs.here import Asked, records_of, run, why_not
 from .runs.record import Run, events_of, find_run, list_runs, new_run, remove_run
 from .runs.worker import cancel_run, resume_run, start_run, watch_run
-=======
 from .samplesheet import (
     SampleSheet,
     SheetRow,
@@ -19,7 +17,6 @@ from .samplesheet import (
     samplesheet_of,
     samplesheet_text,
 )
->>>>>>> sheets
 from .scrna import Clustering, scrna_clustering
 from .signatures import is_known_to_fit, keep_signature
 
@@ -31,13 +28,10 @@ __all__ = [
     "PreparedReference",
     "PreprocessedSample",
     "Run",
-<<<<<<< HEAD
-    "cancel_run",
-=======
     "SampleSheet",
     "SheetRow",
     "beside_samplesheet",
->>>>>>> sheets
+    "cancel_run",
     "command_line",
     "convert",
     "describe_type",
@@ -56,14 +50,11 @@ __all__ = [
     "parallel",
     "prepare_reference",
     "preprocess_sample",
-<<<<<<< HEAD
+    "read_samplesheet",
     "records_of",
+    "register_samplesheet",
     "remove_run",
     "resume_run",
-=======
-    "read_samplesheet",
-    "register_samplesheet",
->>>>>>> sheets
     "run",
     "same_lane",
     "sample_arguments",
