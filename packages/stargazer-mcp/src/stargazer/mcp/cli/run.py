@@ -75,10 +75,12 @@ def run(argv: Sequence[str]) -> int | None:
             parser.error("name the workflow first")
         _list(as_json=options.json)
         return None
-    from stargazer.workflows import convert, find_workflow, is_known_to_fit, keep_signature
+    from stargazer.workflows import is_known_to_fit
 
     if options.detach and not options.help and is_known_to_fit(words.plain[0], words.pairs):
         return _run(words.plain[0], options, words.pairs)
+    from stargazer.workflows import convert, find_workflow, keep_signature
+
     workflow = find_workflow(words.plain[0])
     if options.help:
         _describe(workflow)
