@@ -617,6 +617,30 @@ def test_a_folder_of_illumina_files_and_plain_pairs(tmp_path: Path) -> None:
     assert list(read_samplesheet(sheet).rows) == rows
 
 
+@pytest.mark.parametrize(
+    ("stem", "ends", "sample", "lane"),
+    [
+        ("anna", ("_R1.fq.gz", "_R2.fq.gz"), "anna", ""),
+        ("anna", ("_1.fastq.gz", "_2.fastq.gz"), "anna", ""),
+        ("anna", (".1.fq", ".2.fq"), "anna", ""),
+        ("anna.L002", (".r1.fq.gz", ".r2.fq.gz"), "anna", "L002"),  # as `stargazer get` names them
+        ("an-na_1_L001", ("_R1_trimmed.fq", "_R2_trimmed.fq"), "an-na_1", "L001"),
+        ("R_1", ("_1.fq", "_2.fq"), "R_1", ""),
+        ("", ("R1.fq", "R2.fq"), "folder", ""),
+        ("", ("1.fq", "2.fq"), "folder", ""),
+        ("L001", ("_R1.fq", "_R2.fq"), "L001", ""),
+        ("anna_S3_L004", ("_R1_001.fastq.gz", "_R2_001.fastq.gz"), "anna", "L004"),
+        ("anna_S3", ("_R1_001.fastq.gz", "_R2_001.fastq.gz"), "anna", ""),
+    ],
+)
+def test_sample_and_lane_by_the_names_of_mates(
+    tmp_path: Path, stem: str, ends: tuple[str, str], sample: str, lane: str
+) -> None:
+    write_pair(tmp_path / "folder", stem, ends)
+    ((row,), notes) = samplesheet_of(tmp_path / "folder")
+    assert (row.sample, row.lane, notes) == (sample, lane, [])
+
+
 def test_pairs_of_one_sample_get_lanes_of_their_own(tmp_path: Path) -> None:
     for folder in "x", "y":
         write_pair(tmp_path / folder, "anna_S1_L001", ("_R1_001.fq.gz", "_R2_001.fq.gz"))
