@@ -64,6 +64,7 @@ documents: st.SearchStrategy[Document] = st.one_of(
         finished=text,
         seconds=st.floats(0, 1e9),
         peak_memory=st.integers(0),
+        cores=st.integers(0),
         result=json_values,
         forced=st.booleans(),
     ),
@@ -116,7 +117,12 @@ def test_every_field_is_tried_below() -> None:
         "account",
     }
     tried |= {"task", "distribution", "code_digest", "code", "run_key", "started", "finished", "seconds"}
-    assert {field.name for field in attrs.fields(Execution)} == tried | {"peak_memory", "result", "forced"}
+    assert {field.name for field in attrs.fields(Execution)} == tried | {
+        "peak_memory",
+        "cores",
+        "result",
+        "forced",
+    }
 
 
 @given(documents)

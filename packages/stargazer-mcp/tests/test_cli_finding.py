@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import Plot, Table, Variants
-from stargazer.mcp.copies import human_stem
+from stargazer.storage.copies import human_stem
 
 from .command import Command, added
 

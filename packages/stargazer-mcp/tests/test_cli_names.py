@@ -251,7 +251,11 @@ def test_a_file_that_is_in_the_way_is_said_and_the_results_are_kept(stargazer: C
     Path("out/T.fa").write_text("mine")
 
     status, _, err = stargazer(*words)
-    assert (status, "in the way in 'out': 'T.fa'" in err, [path.name for path in Path("out").iterdir()]) == (
+    assert (
+        status,
+        f"in the way in '{Path('out').absolute()}': 'T.fa'" in err,
+        [path.name for path in Path("out").iterdir()],
+    ) == (
         1,
         True,
         ["T.fa"],

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from stargazer.assets import IpFile, StorageError, Variants
-from stargazer.mcp.copies import RESULTS, check_results, export, export_results, human_stem
 from stargazer.storage import Addition, Store, open_store
+from stargazer.storage.copies import RESULTS, check_results, export, export_results, human_stem
 
 HEAD = "##fileformat=VCFv4.2\n##n={n}\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 

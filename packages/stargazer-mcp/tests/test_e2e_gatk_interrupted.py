@@ -20,7 +20,16 @@ from typing import Any
 
 import pytest
 
-from .test_e2e_interrupted import answer, assert_sound, cids, processes, register, stargazer, wait_until_gone
+from .test_e2e_interrupted import (
+    answer,
+    assert_sound,
+    cids,
+    processes,
+    register,
+    stargazer,
+    wait_until_gone,
+    worker,
+)
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="no /proc to see processes in"
@@ -126,9 +135,9 @@ def test_kill_9_leaves_no_java_and_the_next_run_goes_on(
                 if whom == "java":
                     os.kill(java, signal.SIGKILL)
                 elif whom == "stargazer":
-                    run.kill()
+                    os.kill(worker(home), signal.SIGKILL)
                 else:
-                    os.killpg(run.pid, signal.SIGKILL)
+                    os.killpg(worker(home), signal.SIGKILL)
             out, error = run.communicate(timeout=120)
             if run.returncode:
                 break

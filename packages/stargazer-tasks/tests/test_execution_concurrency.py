@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from attrs import frozen
 from stargazer.assets.catalogue import QcReport
+from stargazer.assets.provenance import Execution
 from stargazer.storage import Settings, Store, files, get_client
-from stargazer.tasks.execution import AssetEnvironment, WorkflowEnvironment, workspace
+from stargazer.tasks.execution import AssetEnvironment, Event, WorkflowEnvironment, observe, workspace
 from stargazer.tasks.execution._workspace import open_workspace, sweep
 from stargazer.tasks.execution.slots import Slots
 from stargazer.tasks.tools import ResolvedTool, Tool
@@ -395,3 +396,26 @@ def test_a_sweep_never_takes_a_workspace_in_use(tmp_path: Path) -> None:
         thread.join()
     assert errors == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_told_what_memory_a_running_call_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Event] = []
+    with observe(events.append):
+        asyncio.run(slow("at once", 0.0, f"{tmp_path}/log"))
+        monkeypatch.setattr("stargazer.tasks.execution.call.PAUSE", 0.1)
+        asyncio.run(slow("later", 1.0, f"{tmp_path}/log"))
+    at_once, later = events[:3], events[3:]
+    assert [event.kind for event in at_once] == ["waiting", "started", "finished"]
+    assert [event.kind for event in later] == [
+        "waiting",
+        "started",
+        "progress",
+        "finished",
+    ]  # it did not grow
+    assert 0 < later[2].memory <= later[3].memory < 1 << 30
+    assert 0.1 <= later[2].seconds < later[3].seconds
+    assert sorted(events, key=lambda event: event.at) == events
+    (made,) = store().query({"kind": "later"})
+    execution = store().document(made.keyvalues["provenance_cid"])
+    assert isinstance(execution, Execution)
+    assert execution.cores == later[1].cores > 0

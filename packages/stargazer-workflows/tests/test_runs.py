@@ -125,7 +125,7 @@ def test_a_run_whose_process_was_killed_is_lost_and_says_what_it_had_done() -> N
     subprocess.run([sys.executable, "-c", code])
     lost = only_run()
     assert (lost.state, lost.computed, lost.memo_hits) == ("lost", 1, 2)
-    assert "run it again" in lost.error
+    assert "runs resume" in lost.error
 
 
 def test_runs_at_the_same_time_keep_apart() -> None:

@@ -79,6 +79,7 @@ class Execution:
         commands: the argument list of every command, in the order they started.
         started, finished: ISO 8601 in UTC.
         peak_memory: bytes, of the largest process.
+        cores: that it had; 0 if it is not known.
         forced: it was computed again although the memo knew the result.
     """
 
@@ -101,6 +102,7 @@ class Execution:
     finished: str = ""
     seconds: float = 0.0
     peak_memory: int = 0
+    cores: int = 0
     result: Any = None
     forced: bool = False
 

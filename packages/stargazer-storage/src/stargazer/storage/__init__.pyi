@@ -5,6 +5,7 @@ from .checks import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
 from .client import LocalStorageClient, PinataClient, StoreClient, get_client
 from .companions import with_companions
+from .copies import check_results, export, export_results
 from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.sources import file_name
@@ -39,9 +40,12 @@ __all__ = [
     "check_interrupted",
     "check_metadata",
     "check_pairs",
+    "check_results",
     "checked_one_by_one",
     "compute_cid",
     "each",
+    "export",
+    "export_results",
     "fetch_file",
     "field_text",
     "file_name",

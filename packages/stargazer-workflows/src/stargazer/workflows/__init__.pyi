@@ -1,10 +1,12 @@
-from ._run import Asked, Run, find_run, new_run, run, why_not
 from .arguments import command_line, convert, explaining_commas, sample_arguments, usage
 from .catalogue import Entry, describe_type, entries, find_workflow
 from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
+from .runs.here import Asked, records_of, run, why_not
+from .runs.record import Run, events_of, find_run, list_runs, new_run, remove_run
+from .runs.worker import cancel_run, resume_run, start_run, watch_run
 from .samplesheet import (
     SampleSheet,
     SheetRow,
@@ -16,6 +18,7 @@ from .samplesheet import (
     samplesheet_text,
 )
 from .scrna import Clustering, scrna_clustering
+from .signatures import is_known_to_fit, keep_signature
 
 __all__ = [
     "Asked",
@@ -28,22 +31,30 @@ __all__ = [
     "SampleSheet",
     "SheetRow",
     "beside_samplesheet",
+    "cancel_run",
     "command_line",
     "convert",
     "describe_type",
     "entries",
+    "events_of",
     "explaining_commas",
     "find_run",
     "find_workflow",
     "fullest",
     "germline_short_variant_discovery",
+    "is_known_to_fit",
     "is_said_by",
+    "keep_signature",
+    "list_runs",
     "new_run",
     "parallel",
     "prepare_reference",
     "preprocess_sample",
     "read_samplesheet",
+    "records_of",
     "register_samplesheet",
+    "remove_run",
+    "resume_run",
     "run",
     "same_lane",
     "sample_arguments",
@@ -51,8 +62,10 @@ __all__ = [
     "samplesheet_of",
     "samplesheet_text",
     "scrna_clustering",
+    "start_run",
     "to_be_named",
     "usage",
+    "watch_run",
     "why_not",
     "workflow_env",
 ]

@@ -22,6 +22,7 @@ VERBS = {
     "stale": "what was computed from a file, with a tool or by a task",
     "supersede": "use one file instead of another from now on",
     "run": "run a workflow; without a name, list them",
+    "runs": "list what was run; watch, cancel, resume or remove a run",
     "push": "send files to Pinata, with their provenance",
     "pull": "bring files from Pinata, with their provenance",
     "verify": "read files in full and compare them with their CIDs",

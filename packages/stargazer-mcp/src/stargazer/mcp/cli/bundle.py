@@ -154,8 +154,7 @@ def _of_run(store: Store, id: str) -> list[IpFile]:
     Raises:
         AssetNotFoundError: no such run here, or it has none.
     """
-    from stargazer.mcp.cli.run import records_of
-    from stargazer.workflows import find_run
+    from stargazer.workflows import find_run, records_of
 
     records = records_of(store, find_run(id).results)
     if not records:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StorageError
 from stargazer.mcp.cli.console import Parser, note, option, print_json, print_table, print_text
-from stargazer.mcp.cli.progress import supervise
+from stargazer.mcp.cli.runs import carried_out
 
 if TYPE_CHECKING:
     from stargazer.workflows.demo import Demo
@@ -30,7 +30,7 @@ FILES = {
 """The results that are copied, and their names."""
 
 
-def demo(argv: Sequence[str]) -> None:
+def demo(argv: Sequence[str]) -> int:
     """Run a demo and show what came of it."""
     parser = Parser(
         "demo",
@@ -53,8 +53,10 @@ def demo(argv: Sequence[str]) -> None:
     words = parser.sort(argv)
     which = "scrna" if words.plain[:1] == ["scrna"] else "trio"
     parser.no_words(words._replace(plain=words.plain[which == "scrna" :]), "the demo takes no word but scrna")
-    from stargazer.tasks.execution import Refresh
-    from stargazer.workflows.demo import is_simulated, prepare, run_demo
+    import asyncio
+
+    from stargazer.workflows import start_run
+    from stargazer.workflows.demo import DEMOS, found_by, is_simulated, prepare
 
     about = ABOUT[which]
     if is_simulated(which):
@@ -62,8 +64,11 @@ def demo(argv: Sequence[str]) -> None:
     else:
         note(f"simulating {about}, and registering their files ...")
     prepare(which)
-    refresh = Refresh() if words.options.refresh else None
-    done = supervise("demo", lambda: run_demo(which, refresh=refresh))
+    refresh = {"tasks": [], "below": False} if words.options.refresh else None
+    run, status = carried_out(start_run(DEMOS[which], refresh=refresh))
+    if status:
+        return status
+    done = asyncio.run(found_by(run))
     files = _export(done, words.options.outdir, FILES[which])
     if words.options.json:
         print_json({**done.run.as_dict(), "comparison": done.comparison, "summary": done.summary,
@@ -72,6 +77,7 @@ def demo(argv: Sequence[str]) -> None:
         _show_cells(done, files)
     else:
         _show(done, files)
+    return 0
 
 
 def _export(done: Demo, folder: Path, names: Mapping[str, str]) -> dict[str, Path]:

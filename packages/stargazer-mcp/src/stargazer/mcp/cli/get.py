@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, option, print_json, print_text
 from stargazer.mcp.cli.selection import bring, existing, some_records
 from stargazer.mcp.records import as_dict
@@ -31,8 +32,6 @@ def get(argv: Sequence[str]) -> None:
     words = parser.sort(argv)
     parser.one_way(words, "say which files: a CID, or key=value")
 
-    from stargazer.mcp.copies import export
-
     store = existing()
     records = some_records(store, words)
     chosen = records[-1:] if words.options.latest else records
@@ -41,7 +40,7 @@ def get(argv: Sequence[str]) -> None:
         if record.cid in dropped:
             note(f"evicted, to be brought back: {record.name} {record.cid}")
     bring(store, chosen)
-    exported = export(store, chosen, words.options.to)
+    exported = storage.export(store, chosen, words.options.to)
     if words.options.json:
         print_json([{"path": str(path), **as_dict(record, dropped)} for path, record in exported])
     else:

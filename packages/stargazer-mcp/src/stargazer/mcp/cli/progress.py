@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import attrs
-from stargazer.mcp.cli.console import escaped, human_size, note
+from stargazer.mcp.cli.console import count, escaped, human_size, note
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from stargazer.storage.bundles import News
     from stargazer.tasks.execution import Event
 
-__all__ = ["byte_progress", "file_progress", "moving", "supervise", "tasks_shown"]
+__all__ = ["byte_progress", "file_progress", "is_live", "moving", "supervise", "tasks_shown"]
+
+LONG = 2.0
+"""Seconds from which on the line of a finished call tells its memory."""
 
 T = TypeVar("T")
 
@@ -73,107 +74,93 @@ def _signals(received: list[int]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+def is_live() -> bool:
+    """Whether stderr is a terminal that can be drawn on anew: no file, not that of CI, not a dumb one.
+
+    NO_COLOR asks for no colours alone: rich knows it.
+    """
+    return (
+        sys.stderr.isatty()
+        and os.environ.get("CI", "").lower() in ("", "0", "false")
+        and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+    )
+
+
 @contextlib.contextmanager
 def tasks_shown(title: str) -> Iterator[Callable[[Event], None]]:
-    """Show tasks on stderr within a `with` block, as the events say with which the function it gives is called."""
-    if not sys.stderr.isatty():
-        yield _tell_event
+    """Show tasks on stderr within a `with` block: a live tree on a terminal, lines elsewhere.
+
+    The function that it gives takes events of one process (their calls are told apart by number), as they happen or
+    later: how long things took is told by the events' own times.
+    """
+    if not is_live():
+        lines = _TaskLines()
+        try:
+            yield lines
+        finally:
+            lines.end()
         return
     from rich.console import Console
     from rich.live import Live
+    from stargazer.mcp.cli.task_tree import TaskTree
 
-    shown = _Tasks(title)
-    console = Console(stderr=True)
-    with Live(get_renderable=shown.table, console=console, refresh_per_second=5):
-        yield shown
-
-
-def _tell_event(event: Event) -> None:
-    """A line for a task that finished, was remembered, was stopped, or failed."""
-    what = f"{event.task} {event.label}".strip()
-    if event.kind == "finished":
-        note(f"{what}: done in {event.seconds:.1f} s")
-    elif event.kind == "memo hit":
-        note(f"{what}: remembered")
-    elif event.kind == "failed":
-        note(f"{what}: {'stopped' if _stopped(event) else 'failed'}")
-    elif event.note:
-        note(f"{what}: {event.note}")
+    tree = TaskTree(title)
+    with Live(tree, console=Console(stderr=True), refresh_per_second=5):
+        try:
+            yield tree
+        finally:
+            tree.over = True
 
 
-def _stopped(event: Event) -> bool:
-    """Whether a task failed because it was cancelled: by a signal, or since another one failed."""
-    return event.kind == "failed" and event.note == "CancelledError"
+class _TaskLines:
+    """A line for each call that finished, was remembered, failed, or waits for a reason.
 
+    That one runs is told of the first of each task that takes a while; of those that were stopped because of something
+    else, at the end, how many they are: a reason among hundreds of them would be lost.
+    """
 
-@attrs.define
-class _Calls:
-    """The calls of one task: the last event of each, and when the first began and the last ended, in seconds."""
+    def __init__(self) -> None:
+        self._running: set[str] = set()
+        self._stopped = 0
 
-    first: float
-    last: float = 0.0
-    events: dict[int, Event] = attrs.field(factory=dict)
-
-
-class _Tasks:
-    """One line for each task: how many of its calls are done, which are running, for how long."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.tasks: dict[str, _Calls] = {}
-        self.lock = threading.Lock()
+    def end(self) -> None:
+        """Say what is left to be said."""
+        if self._stopped:
+            note(f"{count(self._stopped, 'task call')} stopped")
 
     def __call__(self, event: Event) -> None:
-        with self.lock:
-            now = time.monotonic()
-            task = self.tasks.setdefault(event.task, _Calls(now))
-            task.events[event.call] = event
-            task.last = now
+        from stargazer.mcp.cli.task_tree import is_stopped, reason
 
-    def table(self) -> Table:
-        """The state of things, to be drawn."""
-        from rich.spinner import Spinner
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self.title, style="bold"), title_justify="left", box=None, pad_edge=False)
-        for header in ("", "task", "done", "", "time"):
-            table.add_column(header, justify="right" if header in ("done", "time") else "left")
-        with self.lock:
-            for name, task in self.tasks.items():
-                events = task.events.values()
-                states = Counter("stopped" if _stopped(event) else event.kind for event in events)
-                busy = states["started"] or states["waiting"]
-                end = time.monotonic() if busy else task.last
-                table.add_row(
-                    Spinner("dots") if states["started"] else Text(*_state(states)),
-                    Text(name),
-                    Text(f"{states['finished'] + states['memo hit']}/{len(events)}"),
-                    Text(_doing(events, states), style="dim"),
-                    Text(f"{end - task.first:.1f} s"),
-                )
-        return table
+        what = escaped(f"{event.task} {event.label}".strip())
+        if event.kind == "finished":
+            memory = f", {human_size(event.memory)}" if event.memory and event.seconds >= LONG else ""
+            note(f"{what}: done in {_duration(event.seconds)}{memory}")
+        elif event.kind == "memo hit":
+            note(f"{what}: remembered")
+        elif is_stopped(event):
+            self._stopped += 1
+        elif event.kind == "failed":
+            note(f"{what}: failed: {reason(event)}")
+        elif event.kind == "waiting" and event.note:
+            note(f"{what}: {event.note}")
+        elif event.kind == "progress" and event.task not in self._running:
+            self._running.add(event.task)
+            note(f"{what}: running")
 
 
-def _state(states: Counter[str]) -> tuple[str, str]:
-    """How the calls of a task are, none of which is running, in a word and its colour."""
-    colours = {"waiting": ("·", ""), "failed": ("failed", "red"), "stopped": ("stopped", "yellow")}
-    return next((colours[state] for state in colours if states[state]), ("ok", "green"))
-
-
-def _doing(events: Iterable[Event], states: Counter[str]) -> str:
-    labels = [escaped(event.label) for event in events if event.kind == "started" and event.label]
-    words = [", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")]
-    words += [f"{states['waiting']} waiting"] if states["waiting"] else []
-    words += [escaped(event.note) for event in events if event.kind == "waiting" and event.note][:1]
-    words += [f"{states['memo hit']} remembered"] if states["memo hit"] else []
-    return "; ".join(filter(None, words))
+def _duration(seconds: float) -> str:
+    """Seconds as people say them: 1.2 s, 3 min 12 s, 2 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_ = divmod(minutes, 60)
+    if minutes < 2:
+        return f"{seconds:.1f} s"
+    return f"{hours} h {minutes_} min" if hours else f"{minutes} min {rest} s"
 
 
 @contextlib.contextmanager
 def moving() -> Iterator[Callable[[News], None]]:
     """Show what is fetched, on stderr: bars on a terminal, a line for each finished file elsewhere."""
-    if not sys.stderr.isatty():
+    if not is_live():
         yield _tell_line
         return
     from rich.console import Console
@@ -218,7 +205,7 @@ class _Bars:
 @contextlib.contextmanager
 def byte_progress(what: str) -> Iterator[Callable[[int, int | None], None] | None]:
     """Show on a terminal how far a long run is, on one line that goes when it ends."""
-    if not sys.stderr.isatty():
+    if not is_live():
         yield None
         return
     began = last = time.monotonic()

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from stargazer import storage
 from stargazer.mcp.cli.console import Parser, count, note, option, print_json, print_table, print_text
-from stargazer.mcp.cli.progress import supervise
-from stargazer.mcp.cli.selection import bring
+from stargazer.mcp.cli.runs import show_started, show_to_the_end
 
 if TYPE_CHECKING:
-    from stargazer.assets import IpFile
-    from stargazer.storage import Store
     from stargazer.tasks.execution import Refresh
     from stargazer.workflows import Entry
 
-__all__ = ["records_of", "run"]
-
-PAGES = ("germline_report", "scrna_report")
-"""Kinds of the result that people look at first."""
+__all__ = ["run"]
 
 
-def run(argv: Sequence[str]) -> None:
+def run(argv: Sequence[str]) -> int | None:
     """Run a workflow, list them, or describe one."""
     parser = Parser(
         "run",
-        "[WORKFLOW [key=value ...]] [--outdir DIR] [--why-not]\n"
+        "[WORKFLOW [key=value ...]] [--outdir DIR] [--detach] [--why-not]\n"
         "       [--refresh | --refresh-task TASK ... | --refresh-from TASK ...] [--json]",
         "Run a workflow. Without a name, list them; `stargazer run WORKFLOW --help` shows its arguments.\n"
-        "What has been computed before is remembered and not computed again.",
+        "What has been computed before is remembered and not computed again. A run goes on when the terminal\n"
+        "is closed: `stargazer runs` lists it. Ctrl-C cancels it, and a second one kills it.",
         "  stargazer run\n  stargazer run germline_short_variant_discovery --help\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --why-not\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results",
@@ -44,6 +38,7 @@ def run(argv: Sequence[str]) -> None:
                 "(stargazer-results.json) names, are removed where nobody changed them",
                 type=Path,
             ),
+            "--detach": "do not wait for the end: print the id of the run",
             "--refresh": "compute everything anew, whatever has been computed",
             "--refresh-task": option(
                 "TASK",
@@ -66,26 +61,34 @@ def run(argv: Sequence[str]) -> None:
     options = words.options
     if bool(options.refresh) + bool(options.refresh_task) + bool(options.refresh_from) > 1:
         parser.error("give one of --refresh, --refresh-task and --refresh-from")
+    if options.why_not and options.detach:
+        parser.error("--why-not computes nothing, so there is nothing to detach from")
     if options.why_not and options.outdir:
         parser.error("--why-not computes nothing, so there is nothing to copy to --outdir")
     if options.help and not words.plain:
         parser.print_help()
-        return
+        return None
     if len(words.plain) > 1:
         parser.error(f"{words.plain[1]!r} is no argument: write key=value")
     if not words.plain:
         if words.pairs:
             parser.error("name the workflow first")
         _list(as_json=options.json)
-        return
-    from stargazer.workflows import convert, find_workflow
+        return None
+    from stargazer.workflows import convert, find_workflow, is_known_to_fit, keep_signature
 
+    if options.detach and not options.help and is_known_to_fit(words.plain[0], words.pairs):
+        return _run(words.plain[0], options, words.pairs)
     workflow = find_workflow(words.plain[0])
     if options.help:
         _describe(workflow)
-        return
+        return None
     convert(workflow, words.pairs)  # refused before anything is shown
-    (_why_not if options.why_not else _run)(workflow, options, words.pairs)
+    keep_signature(workflow)
+    if options.why_not:
+        _why_not(workflow, options, words.pairs)
+        return None
+    return _run(words.plain[0], options, words.pairs)
 
 
 def _list(*, as_json: bool) -> None:
@@ -103,28 +106,26 @@ def _describe(workflow: Entry) -> None:
     from stargazer.workflows import command_line, usage
 
     print_text(
-        f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--why-not] [--json]\n"
+        f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--detach] [--why-not] [--json]\n"
         "       [--refresh | --refresh-task TASK ... | --refresh-from TASK ...]\n"
     )
     print_text(workflow.summary + (f"\n\n{workflow.text}" if workflow.text else "") + "\n")
     print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {command_line(workflow)}")
 
 
-def _run(workflow: Entry, options: argparse.Namespace, given: Mapping[str, Any]) -> None:
-    from stargazer.mcp.copies import check_results
-    from stargazer.workflows import run as run_workflow
+def _run(name: str, options: argparse.Namespace, given: Mapping[str, Any]) -> int | None:
+    """Run a workflow in a process of its own, and show it to the end unless that is not wanted."""
+    from stargazer.workflows import start_run
 
     if options.outdir is not None:
-        check_results(options.outdir)
-    done = supervise(workflow.name, lambda: run_workflow(workflow, given, refresh=_refresh(options)))
-    record = done.as_dict()
-    if options.outdir is not None:
-        _export(record["results"], options.outdir, record["run"])
-    if options.json:
-        keys = ("run", "workflow", "seconds", "computed", "memo_hits", "notes", "results")
-        print_json({key: record[key] for key in keys})
-    else:
-        _print_results(record, exported=options.outdir is not None)
+        storage.check_results(options.outdir)
+    tasks = [*options.refresh_task, *options.refresh_from]
+    refresh = {"tasks": tasks, "below": bool(options.refresh_from)} if options.refresh or tasks else None
+    started = start_run(name, given, refresh=refresh, outdir=options.outdir or "")
+    if options.detach:
+        show_started(started, as_json=options.json)
+        return None
+    return show_to_the_end(started, as_json=options.json)
 
 
 def _refresh(options: argparse.Namespace) -> Refresh | None:
@@ -145,6 +146,8 @@ def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, A
 
     asked = asyncio.run(why_not(workflow, given, refresh=_refresh(options)))
     if options.json:
+        import attrs
+
         print_json({"workflow": workflow.name, **attrs.asdict(asked)})
         return
     for miss in asked.misses:
@@ -154,67 +157,3 @@ def _why_not(workflow: Entry, options: argparse.Namespace, given: Mapping[str, A
         print_text("nothing would be computed")
     rest = ", and whatever reads their results" if asked.misses else ""
     note(f"{workflow.name}: {count(asked.remembered, 'task call')} remembered, {len(asked.misses)} not{rest}")
-
-
-def records_of(store: Store, results: Mapping[str, Any]) -> list[IpFile]:
-    """The records of a run's results."""
-    return [
-        record
-        for _, file in _files(results)
-        for record in store.query({"cid": file["cid"]})
-        if dict(record.keyvalues) == file["keyvalues"]
-    ]
-
-
-def _export(results: Mapping[str, Any], folder: Path, run: str) -> None:
-    """Copy every file of the results; each then says where its copy is."""
-    from stargazer.mcp.copies import export_results
-
-    store = storage.get_client().store
-    records = records_of(store, results)
-    bring(store, records)
-    exported, notes = export_results(store, records, folder, run=run)
-    for sentence in notes:
-        note(sentence)
-    paths = {record.cid: path for path, record in exported}
-    for _, file in _files(results):
-        if file["cid"] in paths:
-            file["path"] = str(paths[file["cid"]])
-
-
-def _files(results: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every file in results with its name: `variants`, `alignments[0]`."""
-    if isinstance(results, Mapping) and {"asset", "cid", "keyvalues"} <= set(results):
-        yield name, results  # type: ignore[misc]
-    elif isinstance(results, Mapping):
-        for key, value in results.items():
-            yield from _files(value, f"{name}.{key}" if name else key)
-    elif isinstance(results, list):
-        for number, value in enumerate(results):
-            yield from _files(value, f"{name}[{number}]")
-
-
-def _print_results(record: Mapping[str, Any], *, exported: bool) -> None:
-    """What came out and where it is, on stdout; what it took, on stderr."""
-    files = list(_files(record["results"]))
-    rows = [[name, file["asset"], file["cid"], file["path"] if exported else ""] for name, file in files]
-    print_table(["RESULT", "TYPE", "CID", "FILE"], rows)
-    for name, value in record["results"].items():
-        if not isinstance(value, Mapping | list) and value is not None:
-            print_text(f"{name} = {value}")
-    for sentence in record["notes"]:
-        note(f"note: {sentence}")
-    note(
-        f"{record['workflow']}: {count(record['computed'], 'task')} computed, {record['memo_hits']} remembered, "
-        f"{record['seconds']:.1f} s (run {record['run']})"
-    )
-    if files and not exported:
-        note("`stargazer get CID --to DIR` copies a result out, `stargazer why CID` says how it was made")
-    for name, file in files:
-        if file["keyvalues"].get("kind") in PAGES:
-            where = (
-                file["path"]
-                if exported
-                else f"what `stargazer get {file['cid']} --to DIR` copies out, the {name},"
-            )
-            note(f"What next: open {where} in a browser; it shows whether the run is sound")

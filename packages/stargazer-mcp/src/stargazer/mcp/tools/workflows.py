@@ -12,8 +12,18 @@ from fastmcp.exceptions import ToolError
 from pydantic import Field
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.limits import brief, error_text, fitting
-from stargazer.mcp.tools.runs import StartedRuns, so_far
-from stargazer.workflows import Entry, Run, convert, describe_type, entries, find_workflow, sample_arguments
+from stargazer.mcp.tools.runs import so_far
+from stargazer.workflows import (
+    Entry,
+    Run,
+    convert,
+    describe_type,
+    entries,
+    find_workflow,
+    sample_arguments,
+    start_run,
+    watch_run,
+)
 
 from mcp.types import ToolAnnotations
 
@@ -23,7 +33,7 @@ PATIENCE = 25  # seconds; clients give up after 60, some earlier
 MANY = 50  # members of a list that are shown
 
 
-def register(server: FastMCP, started: StartedRuns) -> None:
+def register(server: FastMCP) -> None:
     """Add the tools about tasks and workflows to a server."""
 
     @server.tool(
@@ -74,11 +84,12 @@ def register(server: FastMCP, started: StartedRuns) -> None:
                         'name the workflow: {"name": "germline_short_variant_discovery", "arguments": {...}}'
                     )
                 workflow = await asyncio.to_thread(find_workflow, name)
-                values = convert(workflow, arguments, example=example_call)
-                run_id = started.start(workflow, values, refresh=refresh, given=arguments).id
+                convert(workflow, arguments, example=example_call)
+                anew = {"tasks": [], "below": False} if refresh else None
+                run_id = (await asyncio.to_thread(start_run, name, arguments, refresh=anew)).id
             elif name or arguments:
                 raise ToolError("give run_id alone to ask for a run, or name and arguments to start one")
-            return _answer(await started.wait(run_id, PATIENCE))
+            return _answer(await watch_run(run_id, seconds=PATIENCE))
 
 
 def example_call(entry: Entry) -> str:

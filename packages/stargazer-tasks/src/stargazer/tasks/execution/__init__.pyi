@@ -12,6 +12,7 @@ from .options import (
     observe,
     refreshed,
     refreshing,
+    run_named,
 )
 from .registry import TASKS, tasks_called
 from .reproduce.recompute import execution_of
@@ -45,6 +46,7 @@ __all__ = [
     "repeat",
     "replay",
     "replay_bundle",
+    "run_named",
     "tasks_called",
     "workspace",
 ]

@@ -10,7 +10,7 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ from stargazer.tasks.execution.options import (
     log_folder,
     misses_told,
     refresh_wanted,
+    run_name,
 )
 from stargazer.tasks.execution.registry import TaskCode
 from stargazer.tasks.execution.slots import Slots
@@ -62,6 +63,10 @@ from stargazer.tasks.tools import ResolvedTool, Session, use_session
 __all__ = ["Call", "execute", "result_role", "running"]
 
 T = TypeVar("T")
+
+PAUSE = 2.0
+"""Seconds after each of which it is told what memory a running call takes, if that is more than before by MORE."""
+MORE = 0.05
 
 _calls = itertools.count(1)
 _running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
@@ -100,6 +105,7 @@ class Call:
         self.inputs = [pair for name, value in self.arguments.items() for pair in assets_in(value, name)]
         self.label = _label(asset for _, asset in self.inputs)
         self.number, self.started = next(_calls), time.monotonic()
+        self.session: Session | None = None
         self.settings = Settings.load()
         self.client = current_client()
         store = getattr(self.client, "store", None)
@@ -138,7 +144,10 @@ class Call:
         """Announce what happened to this call."""
         seconds = time.monotonic() - self.started
         task, number, label = self.code.name, self.number, self.label
-        announce(Event(kind=kind, task=task, call=number, label=label, seconds=seconds, **details))
+        memory = self.session.memory_so_far if self.session else 0
+        announce(
+            Event(kind=kind, task=task, call=number, label=label, seconds=seconds, memory=memory, **details)
+        )
 
     async def result(self) -> Any:
         """What the memo knows, else what the body returns; the second of two equal calls waits for the first.
@@ -155,12 +164,24 @@ class Call:
             raise NotRemembered(
                 f"{self.code.name} {self.label} is not remembered, and nothing is to be computed"
             )
-        async with key_lock(self.locks, key) if key else contextlib.nullcontext():
+        async with self._alone(key) if key else contextlib.nullcontext():
             if (found := await self._remembered(key)) is not None:
                 return found[0]
             self.tell("waiting", note=note)
             await self.obtain_inputs()
             return await self.run(planned, self.commit)
+
+    def _alone(self, key: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """The lock of a run key; who waits for it says for whom."""
+
+        own = run_name() or f"process {os.getpid()}"
+
+        def tell(name: str) -> None:
+            self.tell(
+                "waiting", note=f"for {'another call' if name == own else name}, which computes the same"
+            )
+
+        return key_lock(self.locks, key, holder=own, told=tell)
 
     def keyed(self) -> tuple[Digest, str, str]:
         """The digest of the code and the run key; or empty ones, and why the call is not memoised."""
@@ -175,6 +196,8 @@ class Call:
         valid = self.refresh is None or key in self.refresh.keys  # computed anew by an equal call, just now
         found = await asyncio.to_thread(self._recall, key) if key and valid else None
         if found is not None:
+            if self.refresh is not None:  # by an earlier attempt of a run that goes on
+                self._note_made(asset for _, asset in assets_in(found[0], ""))
             self.tell("memo hit")
         return found
 
@@ -251,7 +274,7 @@ class Call:
             self.started, began = time.monotonic(), now()
             self.tell("started", cores=grant.cores)
             with bound(_running, self.code.name), open_workspace(work, self.code.function.__name__) as folder:
-                session = Session(
+                self.session = session = Session(
                     folder=folder,
                     log=self._log(),
                     threads=grant.cores,
@@ -268,11 +291,12 @@ class Call:
                     finished=now(),
                     seconds=round(time.monotonic() - self.started, 3),
                     peak_memory=session.peak_memory,
+                    cores=grant.cores,
                 )
                 made = await to_the_end(use, execution, value, session.folder)
                 if not log_folder():
                     session.log.unlink(missing_ok=True)
-        self.tell("finished")
+        self.tell("finished", key=planned.run_key)
         return made
 
     async def _body(self, session: Session) -> Any:
@@ -280,8 +304,27 @@ class Call:
         folder = session.folder
         self.bound.arguments = await lay_out(self.arguments, folder, self.client, self.store, self.locks)
         reason = f"{self.code.name} is a task: it takes its assets as parameters; assemble them in a workflow"
-        with use_session(session), no_assembling(reason):
+        with use_session(session), no_assembling(reason), self._progress_told(session):
             return await self.code.function(*self.bound.args, **self.bound.kwargs)
+
+    @contextlib.contextmanager
+    def _progress_told(self, session: Session) -> Iterator[None]:
+        """Tell within a `with` block what memory the tools take, when it grew: a long call has few such events."""
+        loop, told = asyncio.get_running_loop(), 0
+        timer: asyncio.TimerHandle
+
+        def tell() -> None:
+            nonlocal told, timer
+            if session.memory_so_far > told * (1 + MORE):
+                told = session.memory_so_far
+                self.tell("progress")
+            timer = loop.call_later(PAUSE, tell)
+
+        timer = loop.call_later(PAUSE, tell)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def commit(self, execution: Execution, value: Any, folder: Path) -> Any:
         """Register the results of the body; the value is made anew of its JSON, as a memo hit makes it."""
@@ -292,9 +335,14 @@ class Call:
         self.store.commit(attrs.evolve(execution, result=shape), outputs)
         if self.refresh is not None:
             self.refresh.keys.add(execution.run_key)
-            made = [asset for _, asset in outputs if asset.cid not in self.cids]
-            self.refresh.made.update(cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)])
+            self._note_made(asset for _, asset in outputs)
         return rebuilt(shape, [asset for _, asset in outputs], result_type(self.code.function))
+
+    def _note_made(self, results: Iterable[Asset]) -> None:
+        """Let what reads these be computed anew as well, if it is to be."""
+        assert self.refresh is not None
+        made = [asset for asset in results if asset.cid not in self.cids]
+        self.refresh.made.update(cid for asset in made for cid in [asset.cid or "", *_accompanied(asset)])
 
     def _handed_on(self, asset: Asset) -> Asset:
         """An input among the results with the store's path, for its workspace goes; a new asset as it is."""

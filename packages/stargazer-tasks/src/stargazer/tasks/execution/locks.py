@@ -28,7 +28,9 @@ T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
-async def key_lock(folder: Path, key: str) -> AsyncIterator[None]:
+async def key_lock(
+    folder: Path, key: str, *, holder: str = "", told: Callable[[str], object] = lambda _: None
+) -> AsyncIterator[None]:
     """Hold the one lock that `key`, any text, has in `folder`; wait while anybody else on this machine holds it.
 
         async with key_lock(home / "locks", run_key):
@@ -37,13 +39,25 @@ async def key_lock(folder: Path, key: str) -> AsyncIterator[None]:
     Not re-entrant: taking a key twice in one task waits for ever. The file goes with the lock; what a killed holder
     leaves is removed by the next holder of that key.
 
+    Args:
+        holder: what those who wait are told of us.
+        told: is given, once, what we are told of whom we wait for.
+
     Raises:
         StorageError: The folder cannot be written, or its filesystem has no locks.
     """
     path = folder / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.lock"
 
+    is_told = False
+
     def attempt() -> int | None:
+        nonlocal is_told
         descriptor = try_flock(path)
+        if descriptor is None and not is_told:
+            with contextlib.suppress(OSError):  # it comes free just now
+                is_told = bool(name := path.read_text(errors="replace"))
+                if is_told:
+                    told(name)
         if descriptor is None or is_at(path, descriptor):
             return descriptor
         os.close(descriptor)  # of a file that its last holder has removed meanwhile
@@ -51,6 +65,9 @@ async def key_lock(folder: Path, key: str) -> AsyncIterator[None]:
 
     descriptor = await poll(attempt)
     try:
+        with contextlib.suppress(OSError):  # a full disk
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, holder.encode())
         yield
     finally:
         try:

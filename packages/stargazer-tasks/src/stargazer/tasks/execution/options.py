@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import attrs
 from stargazer.assets import StargazerError
+from stargazer.storage import now
 
 if TYPE_CHECKING:
     from stargazer.storage.lineage import Nearest
 
 __all__ = ["Event", "Kind", "Miss", "NotRemembered", "Observer", "Refresh", "announce",
            "asking_why", "bound", "log_folder", "log_to", "misses_told", "observe", "refresh_wanted",
-           "refreshed", "refreshing"]  # fmt: skip
+           "refreshed", "refreshing", "run_name", "run_named"]  # fmt: skip
 
-Kind: TypeAlias = Literal["waiting", "started", "finished", "memo hit", "failed"]
+Kind: TypeAlias = Literal["waiting", "started", "progress", "finished", "memo hit", "failed"]
 
 
 @attrs.frozen(kw_only=True)
@@ -27,13 +28,17 @@ class Event:
     """Something that happened to one task call.
 
     Attributes:
-        kind: `waiting` (for slots or for another process doing the same), `started`, `finished`, `memo hit`, `failed`.
+        kind: `waiting` (for slots or for another process doing the same), `started`, `progress` (it runs, and took more
+            memory than was told so far), `finished`, `memo hit`, `failed`.
         task: the task's name.
         call: tells the calls of one process apart.
         label: what it works on, for people: sample, lane, interval.
-        seconds: since it started, for the last three kinds; since it was called, for the others.
+        seconds: since it started, for the last four kinds; since it was called, for the others.
         note: why it failed, or why it is not memoised.
         cores: the slots it holds, when started.
+        key: its run key, when finished.
+        memory: bytes, of the largest process of its tools so far; 0 if unknown, for `progress` it never is.
+        at: when it happened, ISO 8601 in UTC.
     """
 
     kind: Kind
@@ -43,6 +48,9 @@ class Event:
     seconds: float = 0.0
     note: str = ""
     cores: int = 0
+    key: str = ""
+    memory: int = 0
+    at: str = attrs.field(factory=now)
 
 
 class NotRemembered(StargazerError):
@@ -102,6 +110,7 @@ _observers: ContextVar[tuple[Observer, ...]] = ContextVar("stargazer_observers",
 _refresh: ContextVar[Refresh | None] = ContextVar("stargazer_refresh", default=None)
 _logs: ContextVar[Path | None] = ContextVar("stargazer_logs", default=None)
 _misses: ContextVar[list[Miss] | None] = ContextVar("stargazer_misses", default=None)
+_run_name: ContextVar[str] = ContextVar("stargazer_run_name", default="")
 
 refresh_wanted = _refresh.get
 """What is computed anew here, if anything is."""
@@ -109,6 +118,8 @@ misses_told = _misses.get
 """Where calls that the memo does not answer are told, if nothing is to be computed."""
 log_folder = _logs.get
 """The folder in which logs are kept, if they are."""
+run_name = _run_name.get
+"""What others are told who wait for a call from here; "" where nobody has named it."""
 
 
 @contextlib.contextmanager
@@ -175,3 +186,8 @@ def asking_why() -> Iterator[list[Miss]]:
 def log_to(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Keep what tools print, a file for each task call, in this folder within a `with` block."""
     return bound(_logs, folder)
+
+
+def run_named(name: str) -> contextlib.AbstractContextManager[None]:
+    """Let who waits for a task call of this `with` block be told this name."""
+    return bound(_run_name, name)

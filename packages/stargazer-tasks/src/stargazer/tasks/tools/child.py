@@ -140,6 +140,7 @@ class Child:
         while True:
             resident = memory_of(self._group.pid, "VmRSS")
             transcript.peak_memory = max(transcript.peak_memory, resident)
+            transcript.session.seen_memory = max(transcript.session.seen_memory, resident)
             transcript.least_room = min(transcript.least_room, room(transcript.session.folder))
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)

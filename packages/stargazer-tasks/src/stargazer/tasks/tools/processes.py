@@ -158,6 +158,7 @@ class Process:
             poll.register(descriptor, select.POLLIN)
             while not poll.poll(pause):
                 sampled = max(sampled, memory_of(self.group.pid, "VmHWM"))
+                transcript.session.seen_memory = max(transcript.session.seen_memory, sampled)
                 transcript.least_room = min(transcript.least_room, room(transcript.session.folder))
                 pause = min(pause * 1.5, 1000.0)
         finally:

@@ -30,7 +30,8 @@ class Session:
     that the task declared; `memory` is what they may take together, in bytes, 0 where nobody counts; `pass_fds`
     are inherited by every process (an orphan keeps its slots); `environment` is added to the minimal one.
     Filled in while commands run: `commands`, each argv as provenance records it (the tool's name first, paths
-    relative to the folder), and `peak_memory`, the largest resident set of one process in bytes.
+    relative to the folder), `peak_memory`, the largest resident set of one process that ended, in bytes, and
+    `seen_memory`, the largest that was seen of one that runs.
     """
 
     folder: Path = field(converter=_absolute)
@@ -42,6 +43,12 @@ class Session:
     environment: Mapping[str, str] = field(factory=dict)
     commands: list[list[str]] = field(factory=list)
     peak_memory: int = 0
+    seen_memory: int = 0
+
+    @property
+    def memory_so_far(self) -> int:
+        """The largest resident set of one process so far, in bytes; 0 if none is known yet."""
+        return max(self.peak_memory, self.seen_memory)
 
     def tool(self, name: str) -> ResolvedTool:
         """Return a declared tool; raise ToolError for any other."""

@@ -1,8 +1,9 @@
-from .run import Demo, is_simulated, prepare, run_demo
+from .run import DEMOS, Demo, found_by, is_simulated, prepare
 
 __all__ = [
+    "DEMOS",
     "Demo",
+    "found_by",
     "is_simulated",
     "prepare",
-    "run_demo",
 ]

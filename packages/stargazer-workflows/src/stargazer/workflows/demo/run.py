@@ -24,10 +24,9 @@ from stargazer.workflows.demo.bundle import BUNDLE, make_files
 from stargazer.workflows.demo.simulate import MANIFEST
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution import Refresh
-    from stargazer.workflows._run import Run
+    from stargazer.workflows.runs.record import Run
 
-__all__ = ["DEMOS", "Demo", "is_simulated", "prepare", "run_demo"]
+__all__ = ["DEMOS", "Demo", "found_by", "is_simulated", "prepare"]
 
 DEMOS = {"trio": "demo_trio", "scrna": "demo_scrna"}
 """The workflow of each demo."""
@@ -102,12 +101,10 @@ def _cells() -> tuple[list[Addition], str]:
     return additions, f"simulated by stargazer demo scrna, seed {SEED}"
 
 
-async def run_demo(demo: str = "trio", *, refresh: Refresh | None = None) -> Demo:
-    """Run a demo's workflow on what `prepare` registered, and have the bytes of its results here."""
-    from stargazer.workflows._run import run as run_workflow
+async def found_by(run: Run) -> Demo:
+    """What a run of a demo's workflow found; the bytes of its results are here then."""
     from stargazer.workflows.report import lineage_steps
 
-    run = await run_workflow(DEMOS[demo], refresh=refresh)
     client = get_client()
     for result in run.results.values():
         if isinstance(result, dict):  # a single file: what was evicted is computed again

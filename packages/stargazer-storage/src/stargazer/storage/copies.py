@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stargazer import storage
 from stargazer.assets import Asset, IpFile, StorageError, Variants
 from stargazer.assets.addresses import is_address
 from stargazer.assets.keyvalues import list_text
+from stargazer.storage.cid import compute_cid
 
 if TYPE_CHECKING:
-    from stargazer.storage import Store
+    from stargazer.storage.store import Store
 
-__all__ = ["RESULTS", "check_results", "export", "export_results", "human_stem", "make_folder"]
+__all__ = ["RESULTS", "check_results", "export", "export_results", "human_stem"]
 
 NAMING = ("sample", "samples", "lane", "name", "build")
 """Fields that name a file for people, in this order."""
@@ -45,7 +45,7 @@ def export(store: Store, records: Iterable[IpFile], folder: Path) -> list[tuple[
     Raises:
         StorageError: bytes are missing, or the folder cannot be written.
     """
-    make_folder(folder)
+    _make_folder(folder)
 
     def taken(path: Path, record: IpFile) -> bool:
         return os.path.lexists(path) and not _holds(path, record) and not _is_older(store, path, record)
@@ -70,7 +70,7 @@ def export_results(
     Raises:
         StorageError: a file that is in the way, by its name; bytes are missing, or the folder cannot be written.
     """
-    make_folder(folder)
+    _make_folder(folder)
     earlier = _listed(folder)
     planned = _named(store, records, folder, lambda path, _: path.name == RESULTS)
     wanted = dict(planned)
@@ -114,7 +114,7 @@ def check_results(folder: Path) -> None:
     Raises:
         StorageError: it cannot be made or written, or its list of results cannot be read.
     """
-    make_folder(folder)
+    _make_folder(folder)
     _listed(folder)
 
 
@@ -213,7 +213,7 @@ def _about_earlier(
     return notes
 
 
-def make_folder(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make the folder for copies, if it is missing.
 
     Raises:
@@ -304,7 +304,7 @@ def _is_older(store: Store, path: Path, record: IpFile) -> bool:
     """Whether a path has a copy of what a record was before: a stored file of which the same is said."""
     if not path.is_file() or path.is_symlink():
         return False
-    known = store.query({"cid": storage.compute_cid(path)})
+    known = store.query({"cid": compute_cid(path)})
     return any(_said(other) == _said(record) for other in known)
 
 
@@ -317,4 +317,4 @@ def _holds(path: Path, record: IpFile) -> bool:
     """Whether a path is a file, and no link to one, that holds these bytes."""
     if not path.is_file() or path.is_symlink():
         return False
-    return path.stat().st_size == record.size and storage.compute_cid(path) == record.cid
+    return path.stat().st_size == record.size and compute_cid(path) == record.cid
