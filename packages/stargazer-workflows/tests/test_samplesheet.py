@@ -505,12 +505,16 @@ GERMLINE = "germline_short_variant_discovery"
 
 
 def rows_of(**samples: str) -> SampleSheet:
-    """A sheet in memory: by sample its sex, status and kind, as `F0r`."""
+    """A sheet in memory: by sample its sex, status and kind (reads, bam, counts), as `F0r`."""
+    files = {
+        "r": {"fastq_1": Path("x"), "fastq_2": Path("y")},
+        "b": {"bam": Path("x")},
+        "c": {"path": Path("x")},
+    }
     rows = [
-        SheetRow(sample=name, sex={"M": "M", "F": "F"}.get(said[0], ""), status=int(said[1]),
-                 **({"bam": Path("x")} if said[2] == "b" else {"fastq_1": Path("x"), "fastq_2": Path("y")}))
+        SheetRow(sample=name, sex=said[0].strip("N"), status=int(said[1]), **files[said[2]])
         for name, said in samples.items()
-    ]  # fmt: skip
+    ]
     return SampleSheet(Path("s.csv"), tuple(rows))
 
 
@@ -562,7 +566,7 @@ def test_what_was_decided_is_said() -> None:
 
 
 def test_a_workflow_of_cells_takes_tumours_too() -> None:
-    found, notes = samplesheet_arguments(find_workflow("scrna_clustering"), rows_of(a="F0r", t="F1r"), {})
+    found, notes = samplesheet_arguments(find_workflow("scrna_clustering"), rows_of(a="F0c", t="F1c"), {})
     assert (found, notes) == ({"samples": "a,t"}, [])
 
 
@@ -571,15 +575,20 @@ def test_a_workflow_of_cells_takes_tumours_too() -> None:
     [
         (GERMLINE, {"build": "x", "samples": "a,bem"},
          "no sample 'bem' in the sample sheet 's.csv'; did you mean 'ben'?"),
-        (GERMLINE, {"build": "x", "sex": "a:M"}, "sex= is given, and the sample sheet 's.csv' has it too"),
+        (GERMLINE, {"build": "x", "samples": "a", "sex": "a:M"},
+         "sex= is given, and the sample sheet 's.csv' has it too"),
         (GERMLINE, {}, "build is missing"),
-        ("preprocess_sample", {"build": "x"}, "takes one sample: give sample=, one of a, ben"),
+        (GERMLINE, {"build": "x", "samples": "c"},
+         "starts from reads or alignments, and the sample sheet 's.csv' has counts of"),
+        ("scrna_clustering", {"samples": "a,c"},
+         "starts from counts, and the sample sheet 's.csv' has counts and reads of"),
+        ("preprocess_sample", {"build": "x"}, "takes one sample: give sample=, one of a, ben, c"),
         ("prepare_reference", {"build": "x"}, "takes no samples"),
     ],
 )  # fmt: skip
 def test_arguments_that_are_refused(name: str, given: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidAssetError) as error:
-        samplesheet_arguments(find_workflow(name), rows_of(a="M0r", ben="F0r"), given)
+        samplesheet_arguments(find_workflow(name), rows_of(a="M0r", ben="F0r", c="N0c"), given)
     assert said in str(error.value)
 
 
