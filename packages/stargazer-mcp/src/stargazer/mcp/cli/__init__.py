@@ -38,7 +38,7 @@ VERBS = {
 }
 """Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
 
-QUIET = ("demo", "doctor", "fsck", "install", "serve")
+QUIET = ("demo", "doctor", "fsck", "install", "runs", "serve")
 """Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
 
 EXAMPLE = """\
@@ -110,7 +110,7 @@ def _call(argv: list[str]) -> int:
     import importlib
 
     status: int | None = getattr(importlib.import_module(f"stargazer.mcp.cli.{name}"), name)(rest)
-    if name not in QUIET:
+    if name not in QUIET and "--detach" not in rest:  # of a run that goes on, its process says it
         _say_doubt()
     return status or 0
 

@@ -82,7 +82,7 @@ def run(argv: Sequence[str]) -> int | None:
             parser.error("name the workflow first")
         _list(as_json=options.json)
         return None
-    from stargazer.workflows import convert, find_workflow, is_known_to_fit, keep_signature
+    from stargazer.workflows import is_known_to_fit
 
     given: Mapping[str, Any] = words.pairs
     has_sheet = options.samplesheet is not None
@@ -90,6 +90,8 @@ def run(argv: Sequence[str]) -> int | None:
         parser.error("--in-place is for --samplesheet")
     if options.detach and not (options.help or has_sheet) and is_known_to_fit(words.plain[0], given):
         return _run(words.plain[0], options, given)
+    from stargazer.workflows import convert, find_workflow, keep_signature
+
     workflow = find_workflow(words.plain[0])
     if options.help:
         _describe(workflow)
