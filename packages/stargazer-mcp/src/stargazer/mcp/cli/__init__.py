@@ -47,6 +47,7 @@ for example:
   stargazer add GRCh38.fa build=GRCh38
   stargazer add reads_R1.fq.gz reads_R2.fq.gz sample=NA12878 lane=L001
   stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --outdir results
+  stargazer run germline_short_variant_discovery --samplesheet samples.csv build=GRCh38 --outdir results
 
 `stargazer VERB --help` says more."""
 
