@@ -114,7 +114,8 @@ async def carry_out(made: Run, prepared: _Call | None = None) -> Run:
         # the results are in the store: a full disk takes nothing from them
         with contextlib.suppress(StorageError):
             made.save()
-        (made.folder / "reserve").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (made.folder / "reserve").unlink()
     return made
 
 
