@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.assets import AssetNotFoundError, InvalidAssetError, Reference, StorageError
+from stargazer.assets import Alignment, AssetNotFoundError, InvalidAssetError, Reference, StorageError
 from stargazer.storage import Addition, get_client, is_locked
+from stargazer.tasks import samtools
 from stargazer.workflows import (
     Entry,
     Run,
@@ -411,3 +412,176 @@ def test_a_record_that_cannot_be_written_leaves_the_run_to_others(monkeypatch: p
                 begin()
     assert [each.id for each in list_runs()] == [lost.id]
     assert not is_locked(lost.folder / "lock")
+
+
+# a disk that fails in mid-run
+
+DAMAGE = """#!/bin/sh
+here=${0%/*}; place=$(cat "$here/place")
+case "$1:$(cat "$here/damage")" in
+  --version:*) echo samtools 1.99; exit;;
+  faidx:full) head -c 64M /dev/zero > "$place/filler";;
+  faidx:read-only) mount --bind "$place" "$place" && mount -o remount,ro,bind "$place";;
+  faidx:record) mount --bind "$place/home/runs" "$place/home/runs" && mount -o remount,ro,bind "$place/home/runs";;
+esac
+case "$1" in
+  faidx) printf 'c\\t4\\t3\\t4\\t5\\n' > "$3";;
+  dict) printf '@SQ\\tSN:c\\tLN:4\\n' > "$5";;
+esac
+"""
+
+DISK = """
+import asyncio, os, subprocess, sys
+from pathlib import Path
+from stargazer.assets import Reference
+from stargazer.storage import Addition, get_client
+from stargazer.workflows import resume_run, start_run, watch_run
+
+place, tools = Path(sys.argv[1]), Path(sys.argv[2])
+(place / "tiny.fa").write_text(">c\\nACGT\\n")
+get_client().store.add([Addition(place / "tiny.fa", Reference(build="tiny"))])
+
+def told(started):
+    run = asyncio.run(watch_run(started.id))
+    print(run.state, run.computed, run.memo_hits, run.error.replace("\\n", " "), sep="|")
+    return run
+
+for damage, seen in (("full", 0), ("read-only", 1), ("record", 1)):
+    (tools / "damage").write_text(damage)
+    asked = {"tasks": ["samtools_faidx"], "below": False}
+    run = told(start_run("prepare_reference", build="tiny", aligner="none", refresh=asked))
+    if damage != "full":
+        subprocess.run(["umount", str(place / "home" / "runs" if damage == "record" else place)], check=True)
+    (place / "filler").unlink(missing_ok=True)
+    print((run.folder / "worker.log").read_text().replace("\\n", " "))
+    (tools / "damage").write_text("none")
+    told(resume_run(run.id))
+    left = list((place / "home" / "local" / "work").iterdir())
+    assert not left, left
+"""
+
+
+def test_a_disk_that_is_full_or_read_only_in_mid_run(tmp_path: Path) -> None:
+    place, tools = tmp_path / "place", tmp_path / "tools"
+    place.mkdir()
+    tools.mkdir()
+    (tools / "samtools").write_text(DAMAGE)
+    (tools / "samtools").chmod(0o755)
+    (tools / "place").write_text(str(place))
+    (tools / "damage").write_text("none")
+    space = ["unshare", "--mount", "--map-root-user", "sh", "-ec"]
+    mount = 'mount -t tmpfs -o size=8m none "$1"'
+    if not shutil.which("unshare") or subprocess.run([*space, mount, "sh", place], capture_output=True).returncode:
+        pytest.skip("NOT TESTED: no mount namespaces here, so no full disk")
+    environment = os.environ | {
+        "STARGAZER_HOME": str(place / "home"), "STARGAZER_LOCAL": str(place / "home" / "local"),
+        "STARGAZER_TOOLS": "samtools=path", "PATH": f"{tools}:{os.environ['PATH']}",
+    }  # fmt: skip
+    done = subprocess.run(
+        [*space, f'{mount}; shift; exec "$@"', "sh", place, sys.executable, "-c", DISK, place, tools],
+        capture_output=True, text=True, env=environment, timeout=2 * DEADLINE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    full, _, full_again, read_only, said, again, unrecorded, unrecorded_said, unrecorded_again = (
+        done.stdout.splitlines()
+    )
+    assert full.startswith("failed|1|0|samtools faidx failed")
+    assert "the disk of the store is full" in full
+    assert full_again == "succeeded|2|1|"
+    assert read_only.startswith("lost|0|1|")
+    assert "cannot write the run's record" in said
+    assert "cannot be written: the filesystem is read-only" in said
+    assert "Traceback" not in said
+    assert again == "succeeded|1|2|"
+    assert unrecorded.startswith("lost|0|1|")
+    assert f"`stargazer runs logs {unrecorded_said.split()[-2]}` shows what it said" in unrecorded
+    assert unrecorded_said.split()[-1] == "succeeded"
+    assert unrecorded_again.startswith("succeeded|")
+
+
+# scattered work
+
+LAB = '''
+import warnings
+from stargazer.assets import Alignment, Reference, Variants
+from stargazer.tasks import call_variants, samtools_faidx, split_intervals
+from stargazer.workflows import parallel, workflow_env
+
+
+@workflow_env.task
+async def scattered(build: str) -> list[Variants]:
+    """Calls of 20 pieces of a reference.
+
+    Args:
+        build: of the reference.
+    """
+    warnings.warn("this is a workflow of a test")
+    reference, alignment = await Reference.one(build=build), await Alignment.one()
+    await samtools_faidx(reference)
+    pieces = await split_intervals(reference, None, 20)
+    return await parallel([call_variants([alignment], reference, piece) for piece in pieces])
+'''
+
+BCFTOOLS = """#!/bin/sh
+here=${0%/*}
+case "$1" in
+  --version) echo bcftools 1.99; exit;;
+  mpileup) echo >> "$here/pieces"
+           until [ "$(wc -l < "$here/pieces")" -ge 20 ]; do sleep 0.02; done
+           grep -qsRf "$here/bad" --include='*.bed' . && exit 3;;
+esac
+exec sleep 60
+"""
+"""Waits for ever, but where the interval of a piece is that of the file `bad`: there it fails, once all have begun."""
+
+
+def test_scattered_pieces_are_cancelled_and_one_that_fails_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_by_hand: Callable[..., bytes]
+) -> None:
+    contig, length = "chr1:1-99", 400_000
+    (tmp_path / "r.fa").write_text(f">{contig}\n{'ACGT' * (length // 4)}\n")
+    sam = f"@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:{contig}\tLN:{length}\n@RG\tID:1\tSM:s\n"
+    (tmp_path / "s.bam").write_bytes(run_by_hand(samtools, "view", "-b", "-", stdin=sam.encode()))
+    get_client().store.add([Addition(tmp_path / "r.fa", Reference(build="b")),
+                            Addition(tmp_path / "s.bam", Alignment(sample="s", sorted_by="coordinate"))])  # fmt: skip
+    tools, lab = tmp_path / "tools", tmp_path / "lab"
+    for folder in (tools, lab, lab / "lab-1.dist-info"):
+        folder.mkdir()
+    (tools / "bcftools").write_text(BCFTOOLS)
+    (tools / "bcftools").chmod(0o755)
+    (lab / "lab.py").write_text(LAB)
+    (lab / "lab-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1\n")
+    (lab / "lab-1.dist-info" / "entry_points.txt").write_text("[stargazer.workflows]\nlab = lab\n")
+    monkeypatch.setenv("PYTHONPATH", str(lab))
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    monkeypatch.setenv("STARGAZER_TOOLS", "bcftools=path")
+    monkeypatch.setenv("STARGAZER_CORES", "20")
+    monkeypatch.setenv("STARGAZER_MEMORY", "40GB")
+
+    def pieces() -> int:
+        return len((tools / "pieces").read_text()) if (tools / "pieces").exists() else 0
+
+    (tools / "bad").write_text("no piece\n")
+    started = start_run("scattered", build="b")
+    until(lambda: pieces() == 20 or find_run(started.id).state != "running")
+    assert kinds(find_run(started.id))["started call_variants"] == 20
+    cancel_run(started.id)
+    done = watched(started.id)
+    assert (done.state, done.error) == ("cancelled", "interrupted")
+    assert kinds(done)["failed call_variants"] == 20
+    assert left_over() == []
+    assert [event["note"] for event, _ in events_of(done) if event["kind"] == "warning"] == [
+        "this is a workflow of a test"
+    ]
+
+    (tools / "pieces").unlink()
+    (tools / "bad").write_text("\t240000\t260000\n")
+    done = watched(resume_run(started.id).id)
+    assert done.state == "failed"
+    assert "bcftools mpileup failed with exit status 3" in done.error
+    assert "in htslib.call_variants of s piece 13, given" in done.error
+    failed = [event for event, _ in events_of(done) if event["kind"] == "failed" and event["attempt"] == 2]
+    assert Counter(event["note"] == "CancelledError" for event in failed) == {True: 19, False: 1}
+    assert [event["label"] for event in failed if event["note"] != "CancelledError"] == ["s piece 13"]
+    assert done.memo_hits == 2
+    assert left_over() == []

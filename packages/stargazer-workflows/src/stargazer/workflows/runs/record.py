@@ -181,7 +181,7 @@ class Run:
                     file.seek(end - 1)
                     if file.read() != b"\n":  # a crash or a full disk has cut the last line
                         line = "\n" + line
-                file.write(line.encode("ascii"))
+                file.write(line.encode())
 
 
 def new_run(workflow: str, given: Mapping[str, Any], **more: Any) -> Run:
@@ -367,4 +367,4 @@ def _between(begin: Any, end: Any) -> float:
 
 def _made(id: str) -> str:
     """When a run was made, by its id."""
-    return datetime.datetime.strptime(f"{id[:15]}+0000", "%Y%m%dT%H%M%S%z").isoformat()
+    return f"{id[:4]}-{id[4:6]}-{id[6:11]}:{id[11:13]}:{id[13:15]}Z"

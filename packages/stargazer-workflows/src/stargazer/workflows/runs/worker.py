@@ -260,10 +260,17 @@ def work(folder: Path, held: int) -> int:
     run.pid = os.getpid()
     with contextlib.suppress(StorageError):  # a full disk, which may have room again at the end
         run.save()
-    warnings.showwarning = lambda message, *_, **__: run.append({"kind": "warning", "note": str(message)})
+    warnings.showwarning = lambda message, *_, **__: _warn(run, str(message))
     import asyncio
 
     return asyncio.run(_carried_out(run, received))
+
+
+def _warn(run: Run, text: str) -> None:
+    """Tell those who watch a run, and those who look later."""
+    run.append({"kind": "warning", "note": text})
+    with contextlib.suppress(OSError):  # a full disk
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 async def _carried_out(run: Run, received: list[int]) -> int:
