@@ -196,9 +196,7 @@ def _print_results(run: Run, *, as_json: bool = False) -> None:
         f"{record['workflow']}: {count(record['computed'], 'task')} computed, {record['memo_hits']} remembered, "
         f"{_elapsed(run)} (run {record['run']})"
     )
-    if exported:
-        note(f"copies are in {_near(record['outdir'])}")
-    elif files:
+    if files and not exported:
         note("`stargazer get CID --to DIR` copies a result out, `stargazer why CID` says how it was made")
     for name, file in files:
         if file["keyvalues"].get("kind") in PAGES:
