@@ -7,11 +7,13 @@ import datetime
 import io
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from pathlib import Path
@@ -201,8 +203,8 @@ def test_lines_say_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @contextlib.contextmanager
-def terminal(height: int, width: int) -> Iterator[tuple[int, Callable[[], bytes]]]:
-    """A terminal of this size: where a program writes, and all that it wrote."""
+def terminal(height: int, width: int) -> Iterator[tuple[int, bytearray, Callable[[], str]]]:
+    """A terminal of this size: where a program writes, what it wrote so far, and all of it, which ends it."""
     ours, theirs = pty.openpty()
     said = bytearray()
 
@@ -211,17 +213,17 @@ def terminal(height: int, width: int) -> Iterator[tuple[int, Callable[[], bytes]
             while chunk := os.read(ours, 65_536):
                 said.extend(chunk)
 
-    def written() -> bytes:
+    def written() -> str:
         with contextlib.suppress(OSError):
             os.close(theirs)
         reader.join(10)
-        return bytes(said)
+        return said.decode()
 
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
-        yield theirs, written
+        yield theirs, said, written
     finally:
         written()
         os.close(ours)
@@ -239,11 +241,56 @@ def test_the_display_is_live_on_a_terminal_that_can_be_drawn_on(
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TERM": "xterm", **variables}.items():
         monkeypatch.setenv(name, value)
-    with terminal(24, 80) as (descriptor, _), open(os.dup(descriptor), "w") as stream:
+    with terminal(24, 80) as (descriptor, _, _), open(os.dup(descriptor), "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         assert is_live() == live
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert not is_live()
+
+
+def variables() -> dict[str, str]:
+    """The environment of a program in such a terminal."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS", "LINES")}
+    return {**kept, "TERM": "xterm", "NO_COLOR": "1"}
+
+
+def wait_for(text: bytes, said: bytearray) -> None:
+    """Wait until it was written to a terminal."""
+    end = time.monotonic() + 30
+    while text not in said:
+        assert time.monotonic() < end, said
+        time.sleep(0.02)
+
+
+RUNNING = """
+from stargazer.mcp.cli.progress import tasks_shown
+from stargazer.tasks.execution import Event
+
+with tasks_shown("w") as show:
+    for call in range(30):
+        show(Event(kind="started", task="align", call=call, label=f"a long name of sample {call}"))
+    input()
+"""
+
+
+def test_a_terminal_that_is_made_smaller_is_drawn_on_as_it_is() -> None:
+    with terminal(24, 100) as (descriptor, said, written):
+        shown = subprocess.Popen(
+            [sys.executable, "-c", RUNNING], stdin=subprocess.PIPE, stderr=descriptor, env=variables()
+        )
+        wait_for(b"30 running", said)
+        ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 30, 0, 0))
+        wait_for(b"and 28 more", said)
+        shown.communicate(b"\n", timeout=20)
+        text = written()
+    frames = [
+        frame.splitlines() for frame in re.split(r"\r?(?:\x1b\[2K|\x1b\[1A)+", text) if "running" in frame
+    ]
+    assert len(frames[0]) == 23
+    assert len(frames[-2]) == 5
+    assert max(len(re.sub(r"\x1b\[[?\d]*[a-z]", "", line)) for line in frames[-2]) == 30
+    assert len(frames[-1][:-1]) == 1 + 1 + 30  # the last one stays, and may be scrolled
+    assert shown.returncode == 0
 
 
 def test_a_run_in_a_terminal_ends_with_each_task_on_a_line(
@@ -253,16 +300,15 @@ def test_a_run_in_a_terminal_ends_with_each_task_on_a_line(
     simulate(tmp_path)
     stargazer("add", "tiny.fa", "build=tiny")
     words = [*COMMAND, "run", "prepare_reference", "build=tiny", "aligner=none"]
-    variables = {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS", "LINES")}
-    with terminal(24, 100) as (descriptor, written):
+    with terminal(24, 100) as (descriptor, _, written):
         subprocess.run(
             words,
             stderr=descriptor,
             stdout=subprocess.DEVNULL,
             check=True,
-            env={**variables, "TERM": "xterm", "NO_COLOR": "1"},
+            env=variables(),
         )
-        said = written().decode()
+        said = written()
     last = said.rpartition("\x1b[2K")[2].splitlines()
     assert "prepare_reference  0:0" in last[0]
     assert "3 done" in last[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .command import Command
+from .command import GERMLINE, Command, simulate
 
 MATRIX = {
     "matrix.mtx": "%%MatrixMarket matrix coordinate integer general\n2 1 1\n1 1 5\n",
@@ -136,6 +136,8 @@ def test_counts_are_packed_and_their_names_noted(
         (["add", "--samplesheet", "s.csv", "x.bam"], "names files, samples and lanes: give nothing else"),
         (["add", "--samplesheet", "s.csv", "sample=x"], "names files, samples and lanes: give nothing else"),
         (["add", "--samplesheet", "s.csv", "--interleaved"], "leave --interleaved, --sha256, --md5 out"),
+        (["run", "--samplesheet", "s.csv"], "name the workflow first"),
+        (["run", "prepare_reference", "build=x", "--in-place"], "--in-place is for --samplesheet"),
         (["samplesheet"], "give one folder"),
         (["samplesheet", "a", "b"], "give one folder"),
         (["samplesheet", "a", "--force"], "--force is for --output"),
@@ -165,3 +167,63 @@ def test_paths_count_from_the_folder_of_the_sheet(stargazer: Command, fastq: Pat
         assert next(csv.DictReader(file))["fastq_1"] == "../fastq/anna_S1_L001_R1_001.fastq.gz"
     assert stargazer("add", "--samplesheet", "sheets/s.csv")[0] == 0
     assert stargazer("samplesheet", str(fastq))[1].splitlines()[1].split(",")[5].startswith("/")
+
+
+@pytest.mark.slow
+def test_one_command_from_the_sheet_to_the_report(
+    stargazer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    simulate(tmp_path)
+    stargazer("add", "tiny.fa", "build=tiny")
+    Path("sheet.csv").write_text("sample;sex;status;fastq_1;fastq_2\nS;XX;0;S_R1.fq.gz;S_R2.fq.gz\n")
+    workflow, *given = GERMLINE[1:]
+    given.remove("samples=S")
+    run = ["run", workflow, "--samplesheet", "sheet.csv", *given]
+
+    status, _, err = stargazer(*run, "samples=T")
+    assert status == 1
+    assert "no sample 'T' in the sample sheet 'sheet.csv'" in err
+    assert stargazer("query", "asset=r1", "--json")[1] == "[]\n"
+
+    status, out, err = stargazer(*run, "--outdir", "results")
+    assert status == 0, err
+    assert "1 sample in 'sheet.csv': 2 files registered" in err
+    assert "note: the sex of the samples is not used" in err
+    assert "results/S.tiny.variants.vcf.gz" in out
+    assert Path("results/S.germline_report.html").exists()
+
+    by_hand = json.loads(stargazer(*GERMLINE, "--json")[1])
+    assert by_hand["computed"] == 0
+
+    status, out, err = stargazer(*run, "--why-not")
+    assert (status, out) == (0, "nothing would be computed\n")
+    assert "nothing new, 2 files registered before" in err
+
+
+def test_what_the_store_has_of_a_sample_beside_the_sheet(
+    stargazer: Command, fastq: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stargazer("samplesheet", "fastq", "--output", "all.csv")
+    stargazer("add", "--samplesheet", "all.csv")
+    lines = Path("all.csv").read_text().splitlines()
+    Path("some.csv").write_text("\n".join(line for line in lines if "L002" not in line))
+    _, _, err = stargazer("run", GERMLINE[1], "--samplesheet", "some.csv", "build=tiny", "--why-not")
+    (said,) = [line for line in err.splitlines() if line.startswith("note: sample")]
+    assert said.startswith("note: sample 'anna': 'anna_S1_L002_R1_001.fastq.gz' (")
+    assert "lane 'L002', is registered and not in the sheet; it goes into the run" in said
+
+    Path("x.sam").write_text("@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:c\tLN:9\n@RG\tID:1\tSM:anna\n")
+    import pysam
+
+    pysam.view("-b", "-o", "x.bam", "x.sam", catch_stdout=False)
+    Path("mixed.csv").write_text(
+        "sample,bam,fastq_1,fastq_2\nanna,x.bam,,\n"
+        "ben,,fastq/ben_S2_L001_R1_001.fastq.gz,fastq/ben_S2_L001_R2_001.fastq.gz\n"
+    )
+    status, _, err = stargazer("run", GERMLINE[1], "--samplesheet", "mixed.csv", "build=tiny")
+    assert status == 1
+    assert (
+        "sample 'anna' is an alignment in 'mixed.csv', and the store has reads of it, which would be taken"
+        in err
+    )

@@ -102,9 +102,10 @@ def test_real_matrices_are_read_as_scanpy_reads_them(bench: Bench, test_data: Pa
         matrix, files = (bench_add(bench, path) for path in (h5, folder))
 
         first = bench.run(matrices.read_10x_h5, matrix)
-        second = flyte.with_runcontext(mode="local").run(matrices.read_10x_mtx, files).outputs()[0]
-        third = bench.run(matrices.read_h5ad, first)
-        together = bench.run(matrices.concat, [first.copy(sample="small")])
+        local = flyte.with_runcontext(mode="local").run
+        second = local(matrices.read_10x_mtx, files).outputs()[0]
+        third = local(matrices.read_h5ad, first).outputs()[0]
+        together = local(matrices.concat, [first.copy(sample="small")]).outputs()[0]
 
     assert (first.sample, first.stage, first.n_obs, first.n_vars, first.layers) == (
         "small",

@@ -236,6 +236,8 @@ def test_the_report_shows_the_figures_of_the_summary_and_every_command(called: A
     assert (called.calls.variants.cid in page) is (called.calls.alignments[0].cid in page) is True
     assert "bwa-mem3 mem" in page
     assert "bcftools call --no-version -m -v" in page
+    assert ">align_with_bwa_mem3<" in page[page.index("When each ran") : page.index("From imported files")]
+    assert ">this page<" in page
 
 
 def test_real_alignment(test_data: Path, lab: Any, records_of: Any, alleles_of: Any):

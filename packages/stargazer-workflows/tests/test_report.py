@@ -112,7 +112,8 @@ def comparison(name: str) -> dict[str, Any]:
     }
 
 
-def step(name: str = "env.call_variants", count: int = 1, on: str = "NA1") -> dict[str, Any]:
+def step(name: str = "env.call_variants", count: int = 1, on: str = "NA1", node: int = 0) -> dict[str, Any]:
+    """A step, as `lineage_steps` gives it."""
     execution = {"on": [on], "seconds": 1.25, "commands": [["bcftools", "call", "-e", "QUAL<30"]],
                  "outputs": [{"cid": f"bafk-{on}", "name": "calls.vcf.gz"}]}  # fmt: skip
     return {
@@ -121,6 +122,20 @@ def step(name: str = "env.call_variants", count: int = 1, on: str = "NA1") -> di
         "tools": [{"name": "bcftools", "version": "1.24", "source": "wheel pysam==0.24.1"}],
         "count": count,
         "seconds": 1.25 * count,
+        "longest": 1.25,
+        "peak_memory": 1_234_000_000,
+        "cores": 2,
+        "spans": [{"start": 1.767e9, "seconds": 1.25, "calls": count, "on": [on]}],
+        "nodes": [
+            {
+                "node": node,
+                "layer": 1,
+                "calls": count,
+                "on": [on],
+                "after": [],
+                "imported": [{"node": 1000, "kinds": ["reference"], "files": 1, "of": on}],
+            }
+        ],
         "executions": [execution, execution],
     }
 
@@ -192,7 +207,7 @@ def test_the_same_content_gives_the_same_bytes_under_any_matplotlibrc(
     assert write(summary()) == first
 
 
-def test_it_loads_nothing_and_has_no_date(write: Any) -> None:
+def test_it_loads_nothing_and_has_no_date_but_that_of_its_steps(write: Any) -> None:
     html = write(summary(), compared=comparison("NA1"))
 
     tags = parsed(html).seen
@@ -201,7 +216,7 @@ def test_it_loads_nothing_and_has_no_date(write: Any) -> None:
     assert set(re.findall(r"https?://[^/\"]*", html)) == {
         "https://doi.org"
     }  # links, which nobody follows unasked
-    assert not re.search(r"\b20\d\d-\d\d-\d\d", html)
+    assert set(re.findall(r"\b20\d\d-\d\d-\d\d", html)) == {"2025-12-29"}
 
 
 def test_whatever_the_content_says_is_text(write: Any) -> None:
@@ -244,7 +259,8 @@ def test_it_shows_every_figure(write: Any) -> None:
         "0.9850", "12,345", "4 of 20", "and 4 more", "Mendelian violations",  # the demo's
     ):  # fmt: skip
         assert expected in page.text, expected
-    assert html.count("<svg") == 7
+    assert html.count("<svg") == 9
+    assert re.search(r"call_variants\s+1\s+1.2 s\s+1.2 s\s+1.2 GB\s+2", page.text)
     assert "Nothing unusual." in page.text
 
 
@@ -267,7 +283,7 @@ def test_a_run_without_reads_and_without_variants_has_a_page_too(write: Any) -> 
     empty = {**NO_READS, "calls_that_pass": {}}
     page = parsed(html := write(summary(samples={"NA1": empty}, variants=NO_VARIANTS, duplicates=[])))
 
-    assert html.count("<svg") == 0
+    assert html.count("<svg") == 2  # of its steps
     assert "There are no reads" in page.text
     assert "No call passes" in page.text
     assert not {"nan", "None"} & set(page.text.split())
@@ -303,7 +319,7 @@ def test_metrics_of_picard_are_shown_as_they_are(write: Any) -> None:
 
 def test_fifty_samples_are_readable_and_small(write: Any) -> None:
     names = [f"sample-{number:02}" for number in range(50)]
-    steps = [step(f"env.task{number}", count=5_000) for number in range(20)]
+    steps = [step(f"env.task{number}", count=5_000, node=number) for number in range(20)]
 
     html = write(summary(*names), steps)
 

@@ -16,7 +16,7 @@ import pytest
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, Reference, StorageError
 from stargazer.storage import Addition, get_client
 from stargazer.tasks.execution import Event, Refresh, observe
-from stargazer.workflows import Entry, Run, find_run, new_run, run
+from stargazer.workflows import Entry, Run, find_run, new_run, prepare_reference, run, start_run, workflow_env
 from stargazer.workflows.catalogue import Parameter
 
 
@@ -52,6 +52,23 @@ def test_a_run_is_recorded_with_results_and_events(reference: None) -> None:
     lines = (done.folder / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["kind"] for line in lines] == [event.kind for event in seen]
     assert list(done.logs.iterdir())
+
+
+def test_a_workflow_of_this_process_is_run_here_and_nowhere_else(reference: None) -> None:
+    async def of_a_cell(build: str) -> Any:
+        return await prepare_reference(build, aligner="none")
+
+    flow = workflow_env.task(of_a_cell)
+    done = asyncio.run(run(flow, build="tiny"))
+    assert (done.workflow, done.arguments, done.computed, done.detached) == (
+        "of_a_cell",
+        {"build": "tiny"},
+        3,
+        False,
+    )
+    assert asyncio.run(run(flow, build="tiny")).memo_hits == 3
+    with pytest.raises(InvalidAssetError, match=r"await run\(\.\.\.\)"):
+        start_run(flow, build="tiny")
 
 
 def test_a_second_run_hits_the_memo_and_refresh_does_not(reference: None) -> None:

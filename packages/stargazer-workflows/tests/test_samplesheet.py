@@ -505,12 +505,16 @@ GERMLINE = "germline_short_variant_discovery"
 
 
 def rows_of(**samples: str) -> SampleSheet:
-    """A sheet in memory: by sample its sex, status and kind, as `F0r`."""
+    """A sheet in memory: by sample its sex, status and kind (reads, bam, counts), as `F0r`."""
+    files = {
+        "r": {"fastq_1": Path("x"), "fastq_2": Path("y")},
+        "b": {"bam": Path("x")},
+        "c": {"path": Path("x")},
+    }
     rows = [
-        SheetRow(sample=name, sex={"M": "M", "F": "F"}.get(said[0], ""), status=int(said[1]),
-                 **({"bam": Path("x")} if said[2] == "b" else {"fastq_1": Path("x"), "fastq_2": Path("y")}))
+        SheetRow(sample=name, sex=said[0].strip("N"), status=int(said[1]), **files[said[2]])
         for name, said in samples.items()
-    ]  # fmt: skip
+    ]
     return SampleSheet(Path("s.csv"), tuple(rows))
 
 
@@ -562,7 +566,7 @@ def test_what_was_decided_is_said() -> None:
 
 
 def test_a_workflow_of_cells_takes_tumours_too() -> None:
-    found, notes = samplesheet_arguments(find_workflow("scrna_clustering"), rows_of(a="F0r", t="F1r"), {})
+    found, notes = samplesheet_arguments(find_workflow("scrna_clustering"), rows_of(a="F0c", t="F1c"), {})
     assert (found, notes) == ({"samples": "a,t"}, [])
 
 
@@ -571,15 +575,20 @@ def test_a_workflow_of_cells_takes_tumours_too() -> None:
     [
         (GERMLINE, {"build": "x", "samples": "a,bem"},
          "no sample 'bem' in the sample sheet 's.csv'; did you mean 'ben'?"),
-        (GERMLINE, {"build": "x", "sex": "a:M"}, "sex= is given, and the sample sheet 's.csv' has it too"),
+        (GERMLINE, {"build": "x", "samples": "a", "sex": "a:M"},
+         "sex= is given, and the sample sheet 's.csv' has it too"),
         (GERMLINE, {}, "build is missing"),
-        ("preprocess_sample", {"build": "x"}, "takes one sample: give sample=, one of a, ben"),
+        (GERMLINE, {"build": "x", "samples": "c"},
+         "starts from reads or alignments, and the sample sheet 's.csv' has counts of"),
+        ("scrna_clustering", {"samples": "a,c"},
+         "starts from counts, and the sample sheet 's.csv' has counts and reads of"),
+        ("preprocess_sample", {"build": "x"}, "takes one sample: give sample=, one of a, ben, c"),
         ("prepare_reference", {"build": "x"}, "takes no samples"),
     ],
 )  # fmt: skip
 def test_arguments_that_are_refused(name: str, given: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidAssetError) as error:
-        samplesheet_arguments(find_workflow(name), rows_of(a="M0r", ben="F0r"), given)
+        samplesheet_arguments(find_workflow(name), rows_of(a="M0r", ben="F0r", c="N0c"), given)
     assert said in str(error.value)
 
 
@@ -615,6 +624,30 @@ def test_a_folder_of_illumina_files_and_plain_pairs(tmp_path: Path) -> None:
     sheet.parent.mkdir()
     sheet.write_text(samplesheet_text(rows, sheet.parent))
     assert list(read_samplesheet(sheet).rows) == rows
+
+
+@pytest.mark.parametrize(
+    ("stem", "ends", "sample", "lane"),
+    [
+        ("anna", ("_R1.fq.gz", "_R2.fq.gz"), "anna", ""),
+        ("anna", ("_1.fastq.gz", "_2.fastq.gz"), "anna", ""),
+        ("anna", (".1.fq", ".2.fq"), "anna", ""),
+        ("anna.L002", (".r1.fq.gz", ".r2.fq.gz"), "anna", "L002"),  # as `stargazer get` names them
+        ("an-na_1_L001", ("_R1_trimmed.fq", "_R2_trimmed.fq"), "an-na_1", "L001"),
+        ("R_1", ("_1.fq", "_2.fq"), "R_1", ""),
+        ("", ("R1.fq", "R2.fq"), "folder", ""),
+        ("", ("1.fq", "2.fq"), "folder", ""),
+        ("L001", ("_R1.fq", "_R2.fq"), "L001", ""),
+        ("anna_S3_L004", ("_R1_001.fastq.gz", "_R2_001.fastq.gz"), "anna", "L004"),
+        ("anna_S3", ("_R1_001.fastq.gz", "_R2_001.fastq.gz"), "anna", ""),
+    ],
+)
+def test_sample_and_lane_by_the_names_of_mates(
+    tmp_path: Path, stem: str, ends: tuple[str, str], sample: str, lane: str
+) -> None:
+    write_pair(tmp_path / "folder", stem, ends)
+    ((row,), notes) = samplesheet_of(tmp_path / "folder")
+    assert (row.sample, row.lane, notes) == (sample, lane, [])
 
 
 def test_pairs_of_one_sample_get_lanes_of_their_own(tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ class Query:
 
     def __init__(self, asset: str | Iterable[str] | None, filters: Mapping[str, Any]):
         refuse_forbidden()
-        load_asset_types()
+        if (
+            asset is not None or filters
+        ):  # else no type's fields are asked for, and to find all types takes a while
+            load_asset_types()
         named = [asset] if isinstance(asset, str) else REGISTRY if asset is None else asset
         keys = list(dict.fromkeys(named))
         classes = [REGISTRY[key] for key in keys if key in REGISTRY]

@@ -30,7 +30,7 @@ def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpF
     superseded = [str(value).lower() for value in wanted.pop("superseded", ["true", "false"] if ids else [])]
     if not {"true", "false"}.issuperset(superseded):
         raise assets.InvalidAssetError(f"superseded is true or false, not {', '.join(map(repr, superseded))}")
-    if kinds is None:
+    if kinds is None and wanted:
         _refuse_unknown(wanted)
     query = assets.Query(kinds, wanted)
     asked = [{**pairs, "superseded": value} for pairs in query.asked for value in superseded] or query.asked

@@ -38,7 +38,7 @@ VERBS = {
 }
 """Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
 
-QUIET = ("demo", "doctor", "fsck", "install", "serve")
+QUIET = ("demo", "doctor", "fsck", "install", "runs", "serve")
 """Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
 
 EXAMPLE = """\
@@ -47,6 +47,7 @@ for example:
   stargazer add GRCh38.fa build=GRCh38
   stargazer add reads_R1.fq.gz reads_R2.fq.gz sample=NA12878 lane=L001
   stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --outdir results
+  stargazer run germline_short_variant_discovery --samplesheet samples.csv build=GRCh38 --outdir results
 
 `stargazer VERB --help` says more."""
 
@@ -109,7 +110,7 @@ def _call(argv: list[str]) -> int:
     import importlib
 
     status: int | None = getattr(importlib.import_module(f"stargazer.mcp.cli.{name}"), name)(rest)
-    if name not in QUIET:
+    if name not in QUIET and "--detach" not in rest:  # of a run that goes on, its process says it
         _say_doubt()
     return status or 0
 

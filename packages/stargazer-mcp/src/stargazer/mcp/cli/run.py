@@ -22,16 +22,23 @@ def run(argv: Sequence[str]) -> int | None:
     """Run a workflow, list them, or describe one."""
     parser = Parser(
         "run",
-        "[WORKFLOW [key=value ...]] [--outdir DIR] [--detach] [--why-not]\n"
+        "[WORKFLOW [--samplesheet SHEET] [key=value ...]] [--outdir DIR] [--detach] [--why-not]\n"
         "       [--refresh | --refresh-task TASK ... | --refresh-from TASK ...] [--json]",
         "Run a workflow. Without a name, list them; `stargazer run WORKFLOW --help` shows its arguments.\n"
         "What has been computed before is remembered and not computed again. A run goes on when the terminal\n"
         "is closed: `stargazer runs` lists it. Ctrl-C cancels it, and a second one kills it.",
         "  stargazer run\n  stargazer run germline_short_variant_discovery --help\n"
         "  stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --why-not\n"
-        "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results",
+        "  stargazer run germline_short_variant_discovery samples=NA12878,NA12891 build=GRCh38 --outdir results\n"
+        "  stargazer run germline_short_variant_discovery --samplesheet samples.csv build=GRCh38 --outdir results",
         {
             "-h --help": "of the command, or of the workflow that is named",
+            "--samplesheet": option(
+                "SHEET",
+                "register the files of a sample sheet, and run on its samples, or on those of samples=",
+                type=Path,
+            ),
+            "--in-place": "with --samplesheet: do not copy its files, as of add",
             "--outdir": option(
                 "DIR",
                 "also copy the results here, under names people read; those of an earlier run, which a list "
@@ -71,24 +78,34 @@ def run(argv: Sequence[str]) -> int | None:
     if len(words.plain) > 1:
         parser.error(f"{words.plain[1]!r} is no argument: write key=value")
     if not words.plain:
-        if words.pairs:
+        if words.pairs or options.samplesheet:
             parser.error("name the workflow first")
         _list(as_json=options.json)
         return None
-    from stargazer.workflows import convert, find_workflow, is_known_to_fit, keep_signature
+    from stargazer.workflows import is_known_to_fit
 
-    if options.detach and not options.help and is_known_to_fit(words.plain[0], words.pairs):
-        return _run(words.plain[0], options, words.pairs)
+    given: Mapping[str, Any] = words.pairs
+    has_sheet = options.samplesheet is not None
+    if options.in_place and not has_sheet:
+        parser.error("--in-place is for --samplesheet")
+    if options.detach and not (options.help or has_sheet) and is_known_to_fit(words.plain[0], given):
+        return _run(words.plain[0], options, given)
+    from stargazer.workflows import convert, find_workflow, keep_signature
+
     workflow = find_workflow(words.plain[0])
     if options.help:
         _describe(workflow)
         return None
-    convert(workflow, words.pairs)  # refused before anything is shown
+    if has_sheet:
+        from stargazer.mcp.cli.samplesheet import run_arguments
+
+        given = run_arguments(workflow, options.samplesheet, given, in_place=options.in_place)
+    convert(workflow, given)  # refused before anything is shown
     keep_signature(workflow)
     if options.why_not:
-        _why_not(workflow, options, words.pairs)
+        _why_not(workflow, options, given)
         return None
-    return _run(words.plain[0], options, words.pairs)
+    return _run(words.plain[0], options, given)
 
 
 def _list(*, as_json: bool) -> None:

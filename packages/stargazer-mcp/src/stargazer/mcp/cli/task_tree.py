@@ -264,8 +264,11 @@ def _running_for(event: Event, now: float) -> float:
 
 
 def _instant(at: str) -> float:
-    """Seconds since 1970 of a time in ISO 8601."""
-    return datetime.datetime.fromisoformat(at).timestamp()
+    """Seconds since 1970 of a time in ISO 8601; now, if nobody can read it."""
+    try:
+        return datetime.datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return time.time()
 
 
 def _drawn(line: _Line, names: int, width: int, frame: str) -> Text:

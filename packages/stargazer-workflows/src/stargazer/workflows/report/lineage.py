@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stargazer.assets import Asset, current_client
 from stargazer.assets.provenance import Execution
 from stargazer.storage.lineage import executions_of
+from stargazer.workflows.report.origins import origins, worked_on
 
 __all__ = ["lineage_steps"]
 
@@ -19,39 +23,83 @@ async def lineage_steps(*assets: Asset) -> list[dict[str, Any]]:
     """What was executed for assets, task by task, in the order they first started.
 
     Returns:
-        Of each the full name of the `task`, its `distribution` and `tools`; how many executions there were (`count`)
-        and the `seconds` they took together; and of the first of them what they worked `on`, `seconds`, `commands`, and
-        the CID and name of each of their `outputs`.
+        Of each the full name of the `task`, its `distribution` and `tools`; how many executions there were (`count`),
+        the `seconds` they took together, the `longest` of them, and the largest `peak_memory` and `cores`; when they
+        ran (`spans`: `start` in seconds since 1970, `seconds`, how many `calls`, and what a single one worked `on`);
+        its `nodes` in the drawing of the lineage (see `origins`); and of the first of its `executions` what they worked
+        `on`, `seconds`, `commands`, and the CID and name of each of their `outputs`.
     """
     store = current_client().store  # type: ignore[attr-defined]
     executions = await asyncio.to_thread(executions_of, store, [asset.cid or "" for asset in assets])
-    steps: dict[tuple[str, ...], dict[str, Any]] = {}
-    for execution in sorted(executions.values(), key=lambda execution: execution.started):
-        tools = [
-            {"name": tool.name, "version": tool.version, "source": tool.source} for tool in execution.tools
-        ]
-        key = (
+    return _steps(dict(sorted(executions.items(), key=lambda item: (item[1].started, item[0]))))
+
+
+def _steps(executions: Mapping[str, Execution]) -> list[dict[str, Any]]:
+    """The steps of executions that are given in the order they started."""
+    keys = {
+        cid: (
             execution.task,
             execution.distribution,
-            *(f"{tool['name']} {tool['version']}" for tool in tools),
+            *(f"{tool.name} {tool.version}" for tool in execution.tools),
         )
-        step = steps.setdefault(key, {"task": execution.task, "distribution": execution.distribution, "tools": tools,
-                                      "count": 0, "seconds": 0.0, "executions": []})  # fmt: skip
-        step["count"] += 1
-        step["seconds"] = round(step["seconds"] + execution.seconds, 3)
-        if step["count"] <= LISTED:
-            step["executions"].append(
-                {
-                    "on": _worked_on(execution),
-                    "seconds": execution.seconds,
-                    "commands": execution.commands,
-                    "outputs": [{"cid": entry.cid, "name": entry.name} for entry in execution.outputs],
-                }
-            )
-    return list(steps.values())
+        for cid, execution in executions.items()
+    }
+    drawn = origins(executions, keys)
+    steps: dict[tuple[str, ...], list[Execution]] = {}
+    for cid, execution in executions.items():
+        steps.setdefault(keys[cid], []).append(execution)
+    return [{**_step(calls), "nodes": drawn[key]} for key, calls in steps.items()]
 
 
-def _worked_on(execution: Execution) -> list[str]:
-    """Samples, lanes and interval names of what an execution read."""
-    words = [entry.keyvalues.get(field) for field in ("sample", "lane", "name") for entry in execution.inputs]
-    return list(dict.fromkeys(word for word in words if word))
+def _step(calls: Sequence[Execution]) -> dict[str, Any]:
+    first = calls[0]
+    return {
+        "task": first.task,
+        "distribution": first.distribution,
+        "tools": [
+            {"name": tool.name, "version": tool.version, "source": tool.source} for tool in first.tools
+        ],
+        "count": len(calls),
+        "seconds": round(sum(call.seconds for call in calls), 3),
+        "longest": max(call.seconds for call in calls),
+        "peak_memory": max(call.peak_memory for call in calls),
+        "cores": max(call.cores for call in calls),
+        "spans": _spans(calls),
+        "executions": [
+            {
+                "on": worked_on(call),
+                "seconds": call.seconds,
+                "commands": call.commands,
+                "outputs": [{"cid": entry.cid, "name": entry.name} for entry in call.outputs],
+            }
+            for call in calls[:LISTED]
+        ],
+    }
+
+
+def _spans(calls: Sequence[Execution]) -> list[dict[str, Any]]:
+    """When executions ran: one by one, or of very many those together between which there was the least time."""
+    known = [(start, call) for call in calls if (start := _instant(call.started))]
+    gaps, last = [], 0.0
+    for number, (start, call) in enumerate(known):
+        gaps.append((start - last, number))
+        last = max(last, start + call.seconds)
+    borders = sorted(number for _, number in sorted(gaps, reverse=True)[:LISTED])
+    parts = [known[first:end] for first, end in itertools.pairwise([*borders, len(known)])]
+    return [
+        {
+            "start": round(start := part[0][0], 3),
+            "seconds": round(max(begun + call.seconds for begun, call in part) - start, 3),
+            "calls": len(part),
+            "on": worked_on(part[0][1]) if len(part) == 1 else [],
+        }
+        for part in parts
+    ]
+
+
+def _instant(at: str) -> float:
+    """Seconds since 1970; 0 if a document, which others may have written, has no such time."""
+    try:
+        return datetime.datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return 0.0

@@ -8,7 +8,9 @@ from typing import Any
 
 from stargazer.workflows.report import page
 from stargazer.workflows.report.citations import citations
-from stargazer.workflows.report.numbers import count, duration
+from stargazer.workflows.report.graph import graph
+from stargazer.workflows.report.numbers import count, duration, memory
+from stargazer.workflows.report.timeline import timeline
 
 __all__ = ["cited", "commands", "notes", "picard", "settings", "steps", "tools"]
 
@@ -17,6 +19,11 @@ BESIDE = 3
 
 USERS = 12
 """Tasks that use a tool up to which each is named."""
+
+WAY = (
+    "Dashed: imported files. An arrow that others imply is left out; of one task that was done often, executions are "
+    "one box. Point at a box or a bar for its full name."
+)
 
 Steps = Sequence[Mapping[str, Any]]
 
@@ -81,14 +88,29 @@ def cited(steps: Steps) -> str:
 
 
 def steps(found: Steps) -> str:
-    """What was done, task by task, with the time it took."""
-    rows = [(_short(step["task"]), count(step["count"]), duration(step["seconds"])) for step in found]
+    """What was done, task by task: with the time and memory it took, when, and what led to what."""
+    heads = ("task", "times", "time, together", "longest", "peak memory", "cores")
+    rows = [
+        (
+            _short(step["task"]),
+            count(step["count"]),
+            duration(step["seconds"]),
+            duration(step["longest"]),
+            memory(step["peak_memory"]),
+            count(step["cores"] or None),
+        )
+        for step in found
+    ]
     return page.section(
         "Steps",
-        page.table(("task", "times", "time, together"), rows, (1, 2)),
+        page.table(heads, rows, (1, 2, 3, 4, 5)),
         page.text(
-            "When each was computed; what was remembered from earlier runs took no time in this one.", "note"
+            "When each was computed; what was remembered from earlier runs took no time in this one. Memory is that of "
+            "the largest process.",
+            "note",
         ),
+        page.part("When each ran", page.drawing(*timeline(found))),
+        page.part("From imported files to this page", page.drawing(graph(found), WAY)),
     )
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "decimal",
     "depth",
     "duration",
+    "memory",
     "percent",
     "points",
     "score",
@@ -19,6 +20,7 @@ __all__ = [
 
 NOTHING = "\N{EN DASH}"
 MINUTE, HOUR = 60, 3600
+MB, GB = 10**6, 10**9
 
 
 def _shown(value: float | None, form: str) -> str:
@@ -48,3 +50,10 @@ def duration(seconds: float) -> str:
     if seconds < 2 * MINUTE:
         return f"{seconds:.1f} s"
     return f"{seconds / MINUTE:.1f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"
+
+
+def memory(size: int) -> str:
+    """Bytes in the unit that people would say; a dash if it is not known."""
+    if not size:
+        return NOTHING
+    return f"{size / MB:,.0f} MB" if size < GB else f"{size / GB:,.1f} GB"

@@ -6,8 +6,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["STYLE", "Unusual", "code", "document", "figure", "folded", "heading", "legend", "listing", "part",
-           "picture", "plots", "section", "table", "text", "tiles", "verdict"]  # fmt: skip
+__all__ = ["STYLE", "Unusual", "code", "document", "drawing", "figure", "folded", "heading", "legend", "listing",
+           "part", "picture", "plots", "section", "table", "text", "tiles", "verdict"]  # fmt: skip
 
 LONG = 20
 """Rows from which on a table scrolls within the page; on paper it does not."""
@@ -92,6 +92,18 @@ figure { margin: .8rem 0; min-width: 0; }
 figure svg { width: 100%; height: auto; display: block; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
 svg text { font-family: inherit; }
+.drawn { min-width: 40rem; }
+.drawn text { font-size: 11px; fill: var(--ink); }
+.drawn .soft { font-size: 10px; fill: var(--ink-soft); }
+.drawn .middle { text-anchor: middle; }
+.drawn rect { fill: var(--series-1); }
+.drawn path { fill: none; stroke: var(--line); stroke-width: 1; }
+.drawn .pause { stroke: var(--ink-soft); stroke-dasharray: 4 3; }
+.drawn .edge { stroke: var(--ink-soft); opacity: .6; }
+.drawn .tip { fill: var(--ink-soft); stroke: none; }
+.drawn .call, .drawn .files, .drawn .page { fill: var(--panel); stroke: var(--series-1); }
+.drawn .files { stroke: var(--series-6); stroke-dasharray: 4 3; }
+.drawn .page { stroke: var(--good); stroke-width: 2; }
 details { border-bottom: 1px solid var(--line); padding: .45rem 0; }
 summary { cursor: pointer; }
 summary span { color: var(--ink-soft); margin-left: .5rem; }
@@ -208,6 +220,11 @@ def _doi(doi: str) -> str:
 def figure(svg: str, caption: str) -> str:
     """A plot (an SVG element, inserted as it is) with its caption."""
     return f"<figure>\n{svg}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
+
+
+def drawing(svg: str, caption: str) -> str:
+    """A figure as wide as the page, which scrolls within it where that is narrow; nothing at all if there is none."""
+    return figure(f"<div class=wide>{svg}</div>", caption) if svg else ""
 
 
 def picture(png: bytes, shows: str, caption: str) -> str:

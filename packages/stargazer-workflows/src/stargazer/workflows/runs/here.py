@@ -15,7 +15,7 @@ import attrs
 from stargazer import storage
 from stargazer.assets import Asset, IpFile, QcReport, StargazerError, StorageError
 from stargazer.workflows.arguments import convert, explaining_commas
-from stargazer.workflows.catalogue import Entry, find_workflow
+from stargazer.workflows.catalogue import Entry, describe, find_workflow
 from stargazer.workflows.runs.record import Run, events_of, new_run, now
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Asked:
 
 
 async def run(
-    workflow: str | Entry,
+    workflow: Any,
     arguments: Mapping[str, Any] | None = None,
     /,
     *,
@@ -59,7 +59,7 @@ async def run(
     Events of its tasks are told to those who `observe`. It ends with this process; `start_run` gives it one of its own.
 
     Args:
-        workflow: its name, or its entry in the catalogue.
+        workflow: its name, the workflow itself (also one of a notebook cell), or its entry in the catalogue.
         arguments, named: values by name: as people type them (a list with commas), or as they are.
         refresh: what is to be computed anew, whatever the memo knows.
 
@@ -177,7 +177,7 @@ def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def why_not(
-    workflow: str | Entry,
+    workflow: Any,
     arguments: Mapping[str, Any] | None = None,
     /,
     *,
@@ -203,9 +203,12 @@ async def why_not(
     return Asked(misses, sum(event.kind == "memo hit" for event in events))
 
 
-def _prepared(workflow: str | Entry, arguments: Mapping[str, Any] | None, named: Mapping[str, Any]) -> _Call:
+def _prepared(workflow: Any, arguments: Mapping[str, Any] | None, named: Mapping[str, Any]) -> _Call:
     """The entry of a workflow, the arguments as they were given, and the same as its parameters take them."""
-    entry = find_workflow(workflow) if isinstance(workflow, str) else workflow
+    if isinstance(workflow, str):
+        entry = find_workflow(workflow)
+    else:
+        entry = workflow if isinstance(workflow, Entry) else describe("workflow", workflow)
     given = {**(arguments or {}), **named}
     return entry, given, convert(entry, given)
 

@@ -54,8 +54,14 @@ def start_run(
         outdir: a folder that the results are copied to, under names that people read.
 
     Raises:
+        InvalidAssetError: the workflow is not given by its name.
         StorageError: the run cannot be recorded, or its process cannot be started.
     """
+    if not isinstance(workflow, str):
+        raise InvalidAssetError(
+            f"{workflow!r} is a workflow of this process, which no other one knows: `await run(...)` runs it here; "
+            "an installed one is given by its name"
+        )
     given = {**(arguments or {}), **named}
     place = os.path.abspath(outdir) if outdir else ""
     run = new_run(workflow, given, detached=True, refresh=refresh, outdir=place)

@@ -57,6 +57,13 @@ def samplesheet_arguments(
     found = convert(workflow, arguments, example=example)
     samples = [found[key]] if key == "sample" else found[key]
     _check_chosen(sheet, samples)
+    kinds = sheet.kinds(samples)
+    if ("start" in names and "counts" in kinds) or ("counts" in names and kinds != {"counts"}):
+        raise InvalidAssetError(
+            f"{workflow.name} starts from {'counts' if 'counts' in names else 'reads or alignments'}, and the sample "
+            f"sheet {str(sheet.path)!r} has {' and '.join(sorted(kinds))} of these samples: choose others, or another "
+            "workflow"
+        )
     if (
         key in given
         and "germline" in workflow.name
@@ -66,7 +73,7 @@ def samplesheet_arguments(
             f"{', '.join(chosen)}: status 1, a tumour: a germline workflow finds no somatic variants"
         )
     if "start" in names and "start" not in given:
-        starts = {STARTS.get(kind, "auto") for kind in sheet.kinds(samples)}
+        starts = {STARTS.get(kind, "auto") for kind in kinds}
         arguments["start"] = starts.pop() if len(starts) == 1 else "auto"
     if "sex" in names:
         said, more = _sex(sheet, samples, given, str(found.get("build", "")))

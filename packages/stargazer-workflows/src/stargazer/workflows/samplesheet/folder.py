@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections import defaultdict
@@ -18,9 +19,10 @@ __all__ = ["samplesheet_of"]
 
 FASTQ = re.compile(r".+\.f(?:ast)?q(?:\.gz)?", re.IGNORECASE | re.DOTALL)
 INDEX_READS = re.compile(r".+_I[12](?:_\d{3})?\.f(?:ast)?q(?:\.gz)?", re.IGNORECASE | re.DOTALL)
-FIRST = re.compile(r"(?P<sample>.*?)(?:[._-](?P<lane>L\d{3}))?(?:[._-]?R1|[._-]1)(?:[._-].*)?", re.DOTALL)
-"""A file of first reads that is not named as Illumina's are, without its suffix."""
-ENDING = re.compile(r"\.f(?:ast)?q(?:\.gz)?$", re.IGNORECASE)
+BEFORE_MATE = re.compile(
+    r"(?P<sample>.*?)(?:[._-](?P<lane>L\d{3}))?(?:(?:^|[._-])R|[._-])?", re.IGNORECASE | re.DOTALL
+)
+"""What the names of two mates begin with alike, where they are not Illumina's."""
 MATRIX = re.compile(r"(?:sample_)?filtered_feature_bc_matrix(?:\.h5)?")
 RAW = re.compile(r"(?:sample_)?raw_.*|raw")
 UNNAMED = ("outs", "count", "filtered", "Gene", "GeneFull", "Solo.out", "filtered_feature_bc_matrix",
@@ -112,7 +114,9 @@ def _reads(paths: list[Path], notes: list[str]) -> list[SheetRow]:
     ]
     of_sample: dict[str, list[SheetRow]] = defaultdict(list)
     for first, second in pairs.items():
-        match = ILLUMINA.fullmatch(first.name) or FIRST.fullmatch(ENDING.sub("", first.name))
+        both = zip(first.name, second.name, strict=True)
+        alike = "".join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], both))
+        match = ILLUMINA.fullmatch(first.name) or BEFORE_MATE.fullmatch(alike)
         sample = (match["sample"] if match else "") or _absolute(first).parent.name
         if sample == "Undetermined":
             notes.append(f"left out: {str(first)!r} and its mates, which no sample was found for")
