@@ -152,7 +152,9 @@ def _kill_and_resume(words: list[str], undisturbed: Undisturbed, moments: list[M
         try:
             if not _wait_for(run, attempt, moment):
                 break
-            with contextlib.suppress(ProcessLookupError):  # it has ended; no other process has its number then
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # it has ended; no other process has its number then
                 signal.pidfd_send_signal(worker, signal.SIGKILL)
         finally:
             os.close(worker)
