@@ -78,6 +78,14 @@ def start(*words: str) -> subprocess.Popen[str]:
     )
 
 
+def rest(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a command still says after a line that was read, to its end; it says little."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        return process.stdout.read(), process.stderr.read()
+
+
 def waiting() -> Run:
     """The latest run, once it waits for the gate."""
 
@@ -101,9 +109,7 @@ def test_a_detached_run_is_listed_shown_followed_and_watched(gate: Path, stargaz
     status, out, err = stargazer(*PREPARE, "--detach")
     id = out.strip()
     assert (status, [run.id for run in list_runs()]) == (0, [id])
-    assert err == (
-        f"started; `stargazer runs watch {id}` shows it, `stargazer runs cancel {id}` stops it\n"
-    )
+    assert err == (f"started; `stargazer runs watch {id}` shows it, `stargazer runs cancel {id}` stops it\n")
     waiting()
     _, out, _ = stargazer("runs")
     assert out.splitlines()[1].split()[:3] == [id, "prepare_reference", "running"]
@@ -120,7 +126,7 @@ def test_a_detached_run_is_listed_shown_followed_and_watched(gate: Path, stargaz
     assert following.stdout is not None
     assert "samtools_faidx" in following.stdout.readline()
     gate.touch()
-    out, err = following.communicate(timeout=DEADLINE)
+    out, err = rest(following)
     assert "indexing" in out
     assert "done in" in out
     assert (following.returncode, err) == (0, "")
@@ -138,7 +144,9 @@ def test_a_detached_run_is_listed_shown_followed_and_watched(gate: Path, stargaz
     assert stargazer("runs")[2] == "nothing was run yet; `stargazer run` lists workflows\n"
 
 
-def test_the_terminal_goes_and_the_run_is_cancelled_from_another_and_resumed(gate: Path, stargazer: Command) -> None:
+def test_the_terminal_goes_and_the_run_is_cancelled_from_another_and_resumed(
+    gate: Path, stargazer: Command
+) -> None:
     process = start(*PREPARE)
     run = waiting()
     process.send_signal(signal.SIGHUP)
@@ -150,7 +158,7 @@ def test_the_terminal_goes_and_the_run_is_cancelled_from_another_and_resumed(gat
     assert watching.stderr is not None
     assert "check_reference: done in" in watching.stderr.readline()
     os.killpg(watching.pid, signal.SIGINT)
-    _, err = watching.communicate(timeout=DEADLINE)
+    _, err = rest(watching)
     assert watching.returncode == 130
     assert f"run {run.id} goes on" in err
     assert find_run(run.id).state == "running"
@@ -188,11 +196,10 @@ def test_ctrl_c_twice_kills(gate: Path) -> None:
     os.kill(run.pid, signal.SIGSTOP)  # it takes long to stop
     assert process.stderr is not None
     os.killpg(process.pid, signal.SIGINT)
-    said = []
-    while "stopping" not in (line := process.stderr.readline()):
-        said.append(line)
+    while "stopping" not in process.stderr.readline():
+        pass
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=DEADLINE)
+    _, err = rest(process)
     assert process.returncode == 130
     assert err.splitlines()[0] == "stargazer: killing ..."
     assert f"`stargazer runs resume {run.id}`" in err
@@ -300,7 +307,7 @@ def test_a_damaged_record_is_listed_as_such(stargazer: Command) -> None:
     assert [line.split()[0] for line in out.splitlines()[1:]] == [bad.id, good.id]
     assert err == ""
     for verb in ("show", "watch"):
-        status, out, err = stargazer("runs", verb, bad.id)
+        _, out, err = stargazer("runs", verb, bad.id)
         assert f"its record is damaged; `stargazer runs rm {bad.id}` removes it" in out + err
     assert len(json.loads(stargazer("runs", "--json")[1])) == 2
 

@@ -471,7 +471,10 @@ def test_a_disk_that_is_full_or_read_only_in_mid_run(tmp_path: Path) -> None:
     (tools / "damage").write_text("none")
     space = ["unshare", "--mount", "--map-root-user", "sh", "-ec"]
     mount = 'mount -t tmpfs -o size=8m none "$1"'
-    if not shutil.which("unshare") or subprocess.run([*space, mount, "sh", place], capture_output=True).returncode:
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*space, mount, "sh", place], capture_output=True).returncode
+    ):
         pytest.skip("NOT TESTED: no mount namespaces here, so no full disk")
     environment = os.environ | {
         "STARGAZER_HOME": str(place / "home"), "STARGAZER_LOCAL": str(place / "home" / "local"),

@@ -270,7 +270,8 @@ def _warn(run: Run, text: str) -> None:
     """Tell those who watch a run, and those who look later."""
     run.append({"kind": "warning", "note": text})
     with contextlib.suppress(OSError):  # a full disk
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"warning: {text}\n")
+        sys.stderr.flush()
 
 
 async def _carried_out(run: Run, received: list[int]) -> int:
@@ -299,4 +300,6 @@ async def _carried_out(run: Run, received: list[int]) -> int:
     except Exception:
         traceback.print_exc()
         return 1
+    finally:
+        run.release()  # its record is written: nobody needs to wait until Python has ended
     return 0
