@@ -149,12 +149,18 @@ def _kill_and_resume(words: list[str], undisturbed: Undisturbed, moments: list[M
     kept: Counter[str] = Counter()
     for attempt, moment in enumerate(moments, 1):
         worker = _worker(home / "runs" / run)
-        if not _wait_for(run, attempt, moment):
-            break
-        os.kill(worker, signal.SIGKILL)
+        try:
+            if not _wait_for(run, attempt, moment):
+                break
+            with contextlib.suppress(
+                ProcessLookupError
+            ):  # it has ended; no other process has its number then
+                signal.pidfd_send_signal(worker, signal.SIGKILL)
+        finally:
+            os.close(worker)
         wait_until_gone(home)
         state = _state(run)
-        if state == "succeeded":  # it was about to end
+        if state == "succeeded":
             break
         assert state == "lost", f"a killed run is {state}"
         found.kills += 1
@@ -228,7 +234,7 @@ def _state(run: str) -> str:
 
 
 def _worker(folder: Path) -> int:
-    """The process of a run, which may not have recorded its number yet."""
+    """A descriptor of the process of a run, which may not have recorded its number yet."""
     deadline = time.monotonic() + LONGEST
     while time.monotonic() < deadline:
         for process in Path("/proc").glob("[0-9]*"):
@@ -236,7 +242,7 @@ def _worker(folder: Path) -> int:
                 words = (process / "cmdline").read_bytes().split(b"\0")
                 is_it = b"stargazer.workflows.runs" in words and os.fsencode(folder) in words
                 if is_it and os.getsid(int(process.name)) == int(process.name):
-                    return int(process.name)
+                    return os.pidfd_open(int(process.name))
     raise AssertionError(f"no process of {folder.name}")
 
 

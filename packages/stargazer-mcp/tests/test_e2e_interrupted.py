@@ -92,18 +92,19 @@ def home(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(registered: Path, made_once: Callable[..., Path]) -> dict[str, Any]:
     """The CIDs of a run of S and of one of T in a store where nothing else happened."""
+    home = made_once("undisturbed", lambda home: run_undisturbed(home, registered))
+    return json.loads((home / "cids.json").read_text())
 
-    def run(home: Path) -> None:
-        shutil.copytree(registered, home, dirs_exist_ok=True)
-        env = {**os.environ, "STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local")}
-        env["STARGAZER_CORES"] = "2"
-        found = {
-            sample: cids(answer(stargazer(*GERMLINE, f"samples={sample}", env=env))["results"])
-            for sample in ("S", "T")
-        }
-        (home / "cids.json").write_text(json.dumps(found))
 
-    return json.loads((made_once("undisturbed", run) / "cids.json").read_text())
+def run_undisturbed(home: Path, registered: Path) -> None:
+    shutil.copytree(registered, home, dirs_exist_ok=True)
+    env = {**os.environ, "STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local")}
+    env["STARGAZER_CORES"] = "2"
+    found = {
+        sample: cids(answer(stargazer(*GERMLINE, f"samples={sample}", env=env))["results"])
+        for sample in ("S", "T")
+    }
+    (home / "cids.json").write_text(json.dumps(found))
 
 
 def processes(home: Path) -> list[str]:
@@ -228,29 +229,6 @@ def test_many_runs_on_one_slot_finish(
     for sample, process in runs:
         assert cids(answer(process)["results"]) == undisturbed[sample]
     assert_nothing_left(home)
-
-
-@pytest.mark.slow
-def test_runs_killed_at_many_points_go_on_where_they_were(home: Path, undisturbed: dict[str, Any]) -> None:
-    draw = random.Random(3)
-    for started in (1, 2, 2, 3, 3, 3):
-        process = begun(home, started)
-        time.sleep(draw.uniform(0, 0.15))
-        os.kill(worker(home), signal.SIGKILL)
-        out, error = process.communicate()
-        assert (process.returncode, out) in ((1, ""), (0, out)), error
-        wait_until_gone(home)
-        assert held(home) == []
-        assert_sound(home)
-    before = computed(home)
-    assert before
-    last = answer(stargazer(*GERMLINE, "samples=S"))
-    assert cids(last["results"]) == undisturbed["S"]
-    assert last["memo_hits"] > 0
-    # what was registered a moment before the kill may have no event: it is known all the same
-    assert all(count == 1 for count in computed(home).values())
-    assert_nothing_left(home)
-    assert_sound(home)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
