@@ -184,7 +184,8 @@ def _status(run: Run, received: Sequence[int] = ()) -> int:
     if run.state == "cancelled" and received:
         note(f"stargazer: stopped by {signal.Signals(received[0]).name}; what was finished is kept: {resume}")
         return 128 + received[0]
-    fail(f"run {run.id} was cancelled" if run.state == "cancelled" else run.error)
+    why = {"cancelled": f"run {run.id} was cancelled", "lost": f"run {run.id} was lost: {run.error}"}
+    fail(why.get(run.state, run.error))
     if run.state != "lost" and run.computed + run.memo_hits:  # the error of a lost one says so
         note(f"what was finished is kept: {resume}")
     return 1

@@ -29,8 +29,8 @@ __all__ = ["Run", "events_of", "find_run", "list_runs", "new_run", "now", "remov
 State = Literal["running", "succeeded", "failed", "cancelled", "lost"]
 ID = re.compile(r"\d{8}T\d{6}-\d{6}-[0-9a-f]{6}")
 
-LOOKS, GLANCE = 20, 0.01
-"""How often a lock is tried, and the seconds between."""
+LOOKS, MANY_LOOKS, GLANCE = 20, 3000, 0.01
+"""How often a lock is tried; of a run that has ended, whose process may need a moment to go; the seconds between."""
 
 RESERVE = 1 << 16
 """Bytes that are kept for the last record: a disk that is full is what many runs end of."""
@@ -133,7 +133,7 @@ class Run:
         self._held = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         is_ours = False
         try:
-            for _ in range(LOOKS):
+            for _ in range(LOOKS if self.state == "running" else MANY_LOOKS):
                 if is_ours := try_lock(self._held):
                     break
                 time.sleep(GLANCE)  # who only looks whether it goes on has the lock for a moment

@@ -300,6 +300,4 @@ async def _carried_out(run: Run, received: list[int]) -> int:
     except Exception:
         traceback.print_exc()
         return 1
-    finally:
-        run.release()  # its record is written: nobody needs to wait until Python has ended
     return 0
