@@ -83,7 +83,7 @@ class Kills:
         runs: that were made; each was killed and resumed until it ended.
         struck: by task, the kills in the middle of it; "" for those when no task was at work.
         cut: task calls that were begun again as a kill had cut them.
-        remembered: task calls that resumed runs found done.
+        remembered: task calls that the last attempts of runs found done.
         bad: what was not as it should be, in sentences.
     """
 
@@ -137,7 +137,7 @@ def figures(found: Kills, undisturbed: Undisturbed) -> str:
         "of them in the middle of a task": found.kills - found.struck[""],
         "tasks that were struck, of all": f"{len(found.struck.keys() - {''})} of {len(undisturbed.tasks)}",
         "runs, killed and resumed until they ended": found.runs,
-        "task calls that were found done": found.remembered,
+        "task calls that the last attempts found done": found.remembered,
         "task calls that were begun again, as they were cut": found.cut,
         "bad": len(found.bad),
     }
