@@ -22,6 +22,8 @@ if not DOCS.is_dir():
 SESSION = re.compile(r"^```text\n(\$ .*?)^```", re.MULTILINE | re.DOTALL)
 SCRIPT = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 VARYING = (
+    (r"(?m)^.*: running\n", ""),  # of a task that takes 2 s here, and so is its memory
+    (r"(?m)(: done in .*), [\d.]+ [kMG]B$", r"\1"),
     (r"\b\d+\.\d s\b", "0.0 s"),
     (r"\b\d{4}-\d\d-\d\dT[\d:]+", "2026-11-30T00:00:00"),
     (r"\(run [\w-]+\)", "(run 1)"),
@@ -40,7 +42,7 @@ def steps(page: str) -> list[tuple[str, str]]:
 
 
 def steady(said: str) -> str:
-    """What is said, but for times and names of runs."""
+    """What is said, but for times, memory and names of runs."""
     for varying, instead in VARYING:
         said = re.sub(varying, instead, said, flags=re.MULTILINE)
     return said

@@ -43,14 +43,25 @@ pytestmark = pytest.mark.filterwarnings("ignore:(Observation|Variable) names are
 SMALL = "scrna/10x_v3_small"
 
 
-def read(what: str, source: Path, sample: str | None = "s", **options: Any) -> Any:
-    """The cells that a reader makes of a file, as its task calls it in its child process."""
+def read(
+    what: str,
+    source: Path,
+    sample: str | None = "s",
+    described: dict[str, str] | None = None,
+    **options: Any,
+) -> Any:
+    """The cells that a reader makes of a file, as its task calls it in its child process.
+
+    Args:
+        described: what else is said of all cells.
+    """
     import anndata
 
     target = source.with_name(f"{source.name}.read.h5ad")
     function = getattr(matrices, f"_read_{what}")
     given = {"genome": None, **({"cid": "bafy", "counts": "auto"} if what == "h5ad" else {}), **options}
-    fields = function(source=str(source), target=str(target), sample=sample, **given)
+    said = {"sample": sample, **(described or {})} if sample else described or {}
+    fields = function(source=str(source), target=str(target), said=said, **given)
     cells = anndata.read_h5ad(target)
     assert (fields["n_obs"], fields["n_vars"]) == cells.shape
     return cells
@@ -326,6 +337,18 @@ def test_the_sample_is_that_of_the_asset_or_of_the_file(tmp_path: Path) -> None:
     assert set(given.obs["sample"]) == {"c"}
     assert list(given.obs["original_sample"]) == ["a", "b"] * 6
     assert "is kept as 'original_sample'" in notes(given)
+
+
+def test_batch_and_condition_of_the_asset_are_columns_of_its_cells(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.h5ad", cells_of(batch=["a", "b"] * 6, condition="treated"))
+
+    cells = read("h5ad", path, described={"batch": "c", "condition": "treated"})
+
+    assert list(cells.obs) == ["batch", "condition", "original_batch", "sample"]
+    assert set(cells.obs["batch"]) == {"c"}
+    assert list(cells.obs["original_batch"]) == ["a", "b"] * 6
+    assert "the column 'batch' of the file is kept as 'original_batch': the cells are of 'c'" in notes(cells)
+    assert "condition" not in notes(cells)
 
 
 @pytest.mark.parametrize(

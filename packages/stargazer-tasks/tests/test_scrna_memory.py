@@ -109,7 +109,7 @@ def test_files_that_cannot_be_read_are_left_to_the_step(tmp_path: Path) -> None:
 def test_the_estimate_covers_what_reading_takes(tmp_path: Path, mouse_brain: Path) -> None:
     script = (
         "import sys; from stargazer.tasks.scrna.matrices import _read_h5ad; "
-        "_read_h5ad(sys.argv[1], sys.argv[2], 'cid', 's', 'auto', None); "
+        "_read_h5ad(sys.argv[1], sys.argv[2], 'cid', {'sample': 's'}, 'auto', None); "
         "print(*[line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')])"
     )
     command = [sys.executable, "-c", script, mouse_brain, tmp_path / "out.h5ad"]

@@ -31,11 +31,12 @@ from stargazer.assets import (
 from stargazer.storage import Addition, get_client, packed
 from stargazer.tasks.execution import named_outputs
 from stargazer.tasks.tools.python import arithmetic
-from stargazer.workflows import scrna_clustering
+from stargazer.workflows import scrna, scrna_clustering
 from stargazer.workflows.demo.cells import CELL_SAMPLES, DAMAGED, DOUBLET, simulate_cells
 from stargazer.workflows.demo.clusters import write_cluster_comparison
 from stargazer.workflows.demo.run import prepare
 from stargazer.workflows.demo.workflow import CELL_TYPES, demo_scrna
+from stargazer.workflows.inputs import matrix_of
 
 pytestmark = [
     pytest.mark.usefixtures("compiled"),
@@ -374,6 +375,28 @@ def test_two_matrices_of_one_sample_are_too_many(of_folder: Any, test_data: Path
 
     assert all(matrix.cid in str(error.value) for matrix in (first, second))
     assert not lab.computed()
+
+
+def test_batches_are_moved_together_where_each_sample_has_one_and_they_differ() -> None:
+    def key(*batches: str | None) -> str | None:
+        return scrna._batch_key([TenxMtx(sample=str(n), batch=batch) for n, batch in enumerate(batches)])
+
+    assert [key("a", "b"), key("a", "b", "b"), key("a", "a"), key("a", None), key(None, None), key("a")] == [
+        "batch", "batch", "sample", "sample", "sample", None
+    ]  # fmt: skip
+
+
+def test_counts_that_were_registered_again_with_a_batch_are_of_it(test_data: Path, lab: Any) -> None:
+    h5 = (test_data / SMALL).with_suffix(".h5")
+    add(lab, h5, TenxH5(sample="small"))
+    add(lab, h5, TenxH5(sample="small", batch="b1", condition="treated"))
+    assert lab.run(matrix_of, "small").batch == "b1"
+
+    add(lab, h5, TenxH5(sample="small", batch="b2"))
+    with pytest.raises(
+        AmbiguousAssetError, match=r"2 files of counts of sample 'small'(?s:.*)batch 'b1'; id"
+    ):
+        lab.run(matrix_of, "small")
 
 
 def test_a_file_that_became_unreadable_is_named(test_data: Path, lab: Any) -> None:

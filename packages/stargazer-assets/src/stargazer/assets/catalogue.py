@@ -224,6 +224,8 @@ class TenxH5(Asset):
     """Counts of a sample's cells by gene as Cell Ranger writes them, in one HDF5 file."""
 
     sample: str = attrs.field(validator=header_text)
+    batch: str | None = attrs.field(default=None, validator=header_text)
+    condition: str | None = attrs.field(default=None, validator=header_text)
 
 
 @asset("tenx_mtx", suffix=".tar", check=check_tar, folder=True)
@@ -231,6 +233,8 @@ class TenxMtx(Asset):
     """Counts of a sample's cells by gene as Cell Ranger writes them: a folder of matrix, barcodes and features."""
 
     sample: str = attrs.field(validator=header_text)
+    batch: str | None = attrs.field(default=None, validator=header_text)
+    condition: str | None = attrs.field(default=None, validator=header_text)
 
 
 @asset("anndata", suffix=".h5ad", check=check_hdf5, in_file=("n_obs", "n_vars", "layers"))
@@ -242,6 +246,8 @@ class AnnData(Asset):
     n_obs: int | None = attrs.field(default=None, validator=not_negative)
     n_vars: int | None = attrs.field(default=None, validator=not_negative)
     layers: list[str] = attrs.field(factory=list)
+    batch: str | None = attrs.field(default=None, validator=header_text)
+    condition: str | None = attrs.field(default=None, validator=header_text)
 
 
 @asset("qc_report", suffix={b"{": ".json", b"<": ".html", b"": ".txt"})

@@ -116,19 +116,26 @@ async def matrix_of(sample: str) -> Matrix:
     Raises:
         AssetNotFoundError, AmbiguousAssetError: not exactly one file of them.
     """
-    registered: list[Matrix] = [*await TenxH5.all(sample=sample), *await TenxMtx.all(sample=sample)]
-    registered += [cells for cells in await AnnData.all(sample=sample) if not await made_here(cells)]
-    found = {matrix.cid: matrix for matrix in registered}
+    registered: list[Matrix] = [
+        *fullest(await TenxH5.all(sample=sample)),
+        *fullest(await TenxMtx.all(sample=sample)),
+    ]
+    registered += fullest([cells for cells in await AnnData.all(sample=sample) if not await made_here(cells)])
+    found = {(matrix.cid, matrix.batch, matrix.condition): matrix for matrix in registered}
     if not found:
         raise AssetNotFoundError(
             f"no counts of sample {sample!r}; add them: `stargazer add filtered_feature_bc_matrix.h5 "
             f"{quote(f'sample={sample}')}`, Cell Ranger's folder of that name, or an h5ad"
         )
     if len(found) > 1:
-        listing = "".join(f"\n  {cid} ({matrix.asset_key})" for cid, matrix in found.items())
+        listing = "".join(
+            f"\n  {matrix.cid} ({matrix.asset_key}{f', batch {matrix.batch!r}' if matrix.batch else ''}; "
+            f"id {identity(matrix)})"
+            for matrix in found.values()
+        )
         raise AmbiguousAssetError(
             f"{len(found)} files of counts of sample {sample!r}, exactly one is needed; retract the others with "
-            f"`stargazer rm CID`:{listing}"
+            f"`stargazer rm CID`, or their ids:{listing}"
         )
     return next(iter(found.values()))
 

@@ -7,15 +7,15 @@ from itertools import count
 from shlex import quote
 from typing import TypeVar
 
-from stargazer.assets import R1, R2, Alignment, Asset, LinkKind
+from stargazer.assets import R1, R2, Alignment, AnnData, Asset, LinkKind, TenxH5, TenxMtx
 
 __all__ = ["called_alike", "fullest", "identity", "is_said_by", "same_lane", "title", "to_be_named"]
 
-Record = TypeVar("Record", R1, R2, Alignment)
+Record = TypeVar("Record", R1, R2, Alignment, TenxH5, TenxMtx, AnnData)
 
 
 def fullest(records: Sequence[Record]) -> list[Record]:
-    """The records of a sample's reads or alignments, without those that say less of the same bytes than another does.
+    """The records of a sample's files of a type, without those that say less of the same bytes than another does.
 
     So a file that was registered again with its lane is that lane.
     """
@@ -102,6 +102,6 @@ def title(reads: R1 | R2) -> str:
     return f"{_name(reads)!r} ({reads.cid})" if _name(reads) else str(reads.cid)
 
 
-def identity(reads: R1 | R2 | Alignment) -> str:
+def identity(reads: Asset) -> str:
     """What names this record alone, for a command."""
     return (reads.record.id if reads.record else "") or reads.cid or ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -108,7 +109,8 @@ async def scrna_clustering(
         target_sum: molecules of a cell after normalising; the median by default.
         n_top_genes, flavor: as of highly_variable_genes.
         n_comps: principal components.
-        integrate: move the samples together with Harmony; (auto) where there are several.
+        integrate: move the samples together with Harmony; (auto) where there are several. Batches are moved together
+            in place of samples where each sample has one (`batch=`), and they differ.
         n_neighbors, n_pcs, metric: of the graph.
         min_dist, spread: of the UMAP.
         resolutions: of the clusters, 0.3, 0.5 and 1.0 by default; each is reported with how stable it is.
@@ -159,7 +161,7 @@ async def scrna_clustering(
         cells = await scrublet(
             cells, expected_doublet_rate, remove=doublets == "remove", random_state=random_state
         )
-    batch_key = "sample" if len(samples) > 1 else None
+    batch_key = _batch_key(found)
     cells = await normalize_total(cells, target_sum)
     cells = await highly_variable_genes(cells, n_top_genes, flavor, batch_key=batch_key)
     cells = await pca(cells, n_comps, random_state=random_state)
@@ -198,7 +200,7 @@ async def scrna_clustering(
         "random_state": random_state,
     }
     table = await write_csv(ranked.cells)
-    plots = await _plots(measured, kept, ranked, genes, several=batch_key is not None)
+    plots = await _plots(measured, kept, ranked, genes, batch_key)
     given = {
         name: value for name, value in settings.items() if value is not None
     }  # Flyte takes no None in a dict
@@ -208,21 +210,21 @@ async def scrna_clustering(
 
 
 async def _plots(
-    measured: AnnData, kept: AnnData, ranked: RankedGenes, genes: list[str] | None, *, several: bool
+    measured: AnnData, kept: AnnData, ranked: RankedGenes, genes: list[str] | None, batch_key: str | None
 ) -> list[Plot]:
     """What a biologist looks at, in the order of the steps.
 
     Args:
         measured, kept: the cells before and after filtering.
         genes: to draw on the UMAP; the first markers of the largest clusters by default.
-        several: whether there are several samples.
+        batch_key: by which several samples are integrated.
     """
     cells = ranked.cells
     if genes is None:
         table = (await ranked.markers.fetch()).path
         assert table is not None
         genes = first_markers(table, DRAWN)
-    colours = dict.fromkeys(["leiden", *(["sample"] if several else []), *genes])
+    colours = dict.fromkeys(["leiden", *(["sample", batch_key] if batch_key else []), *genes])
     return [
         await plot_qc(measured, kept),
         await plot_knee(measured),
@@ -240,6 +242,14 @@ def first_markers(table: Path, clusters: int) -> list[str]:
         for row in csv.DictReader(file):
             first.setdefault(row["group"], row["names"])
     return list(dict.fromkeys(list(first.values())[:clusters]))
+
+
+def _batch_key(matrices: Sequence[Matrix]) -> str | None:
+    """The column of the cells by which they are integrated: batches, where every sample has one, and they differ."""
+    batches = {matrix.batch for matrix in matrices}
+    if len(batches) > 1 and None not in batches:
+        return "batch"
+    return "sample" if len(matrices) > 1 else None
 
 
 async def _read(matrix: Matrix, counts: str, genome: str | None) -> AnnData:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stargazer.assets import IpFile
 
 __all__ = ["KEY_VALUE", "SHOWN", "WIDTH", "Parser", "Words", "count", "escaped", "explain", "fail", "fields_text",
-           "forget_stdout", "human_size", "kept_traceback", "listing", "note", "option", "plain_warnings",
+           "forget_stdout", "human_size", "human_time", "kept_traceback", "listing", "note", "option", "plain_warnings",
            "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text",
            "refused_text", "say_more", "settle_streams"]  # fmt: skip
 
@@ -148,6 +148,15 @@ def human_size(size: float) -> str:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+
+
+def human_time(seconds: float) -> str:
+    """Seconds as people say them: 1.2 s, 3 min 12 s, 2 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_of_hour = divmod(minutes, 60)
+    if minutes < 2:
+        return f"{seconds:.1f} s"
+    return f"{hours} h {minutes_of_hour} min" if hours else f"{minutes} min {rest} s"
 
 
 def count(number: int, what: str) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stargazer.mcp.cli.console import count, escaped, human_size, note
+from stargazer.mcp.cli.console import count, escaped, human_size, human_time, note
 
 if TYPE_CHECKING:
     from stargazer.storage.bundles import News
@@ -134,7 +134,7 @@ class _TaskLines:
         what = escaped(f"{event.task} {event.label}".strip())
         if event.kind == "finished":
             memory = f", {human_size(event.memory)}" if event.memory and event.seconds >= LONG else ""
-            note(f"{what}: done in {_duration(event.seconds)}{memory}")
+            note(f"{what}: done in {human_time(event.seconds)}{memory}")
         elif event.kind == "memo hit":
             note(f"{what}: remembered")
         elif is_stopped(event):
@@ -146,15 +146,6 @@ class _TaskLines:
         elif event.kind == "progress" and event.task not in self._running:
             self._running.add(event.task)
             note(f"{what}: running")
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as people say them: 1.2 s, 3 min 12 s, 2 h 5 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_ = divmod(minutes, 60)
-    if minutes < 2:
-        return f"{seconds:.1f} s"
-    return f"{hours} h {minutes_} min" if hours else f"{minutes} min {rest} s"
 
 
 @contextlib.contextmanager

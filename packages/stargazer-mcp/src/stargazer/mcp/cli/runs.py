@@ -17,6 +17,7 @@ from stargazer.mcp.cli.console import (
     count,
     escaped,
     fail,
+    human_time,
     note,
     option,
     print_json,
@@ -33,6 +34,9 @@ __all__ = ["carried_out", "runs", "show_started", "show_to_the_end"]
 PAGES = ("germline_report", "scrna_report")
 """Kinds of the result that people look at first."""
 KEYS = ("run", "workflow", "seconds", "computed", "memo_hits", "notes", "results")
+STATES = {"finished": "done", "memo hit": "remembered", "started": "running", "progress": "running"}
+"""What is said of a call whose last event is of a kind, where that is another word."""
+
 PAUSE = 0.2  # seconds between looks at logs
 
 
@@ -190,7 +194,7 @@ def _print_results(run: Run, *, as_json: bool = False) -> None:
         note(f"note: {sentence}")
     note(
         f"{record['workflow']}: {count(record['computed'], 'task')} computed, {record['memo_hits']} remembered, "
-        f"{record['seconds']:.1f} s (run {record['run']})"
+        f"{_elapsed(run)} (run {record['run']})"
     )
     if files and not exported:
         note("`stargazer get CID --to DIR` copies a result out, `stargazer why CID` says how it was made")
@@ -255,11 +259,7 @@ def _elapsed(run: Run) -> str:
     if run.state == "running":
         began = datetime.datetime.fromisoformat(run.started)
         seconds = max(0.0, (datetime.datetime.now(datetime.UTC) - began).total_seconds())
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-    )
+    return human_time(seconds)
 
 
 def _found(words: Words) -> Run:
@@ -296,8 +296,7 @@ def _show(parser: Parser, words: Words) -> None:
     for name, value in rows:
         if value:
             print_text(f"  {name:9} {escaped(value)}")
-    for task, state, seconds in _tasks(run):
-        print_text(f"    {task}: {state}{f', {seconds:.1f} s' if seconds else ''}")
+    print_table(["TASK", "CALLS", "LONGEST"], _tasks(run))
     if run.state == "succeeded":
         _print_results(run)
     elif run.error:
@@ -308,21 +307,29 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _tasks(run: Run) -> Iterator[tuple[str, str, float]]:
-    """Each task call of the last attempt, how it is, and the seconds it took."""
+def _tasks(run: Run) -> list[list[str]]:
+    """Each task of the last attempt: how its calls are, and how long the longest took."""
+    from collections import Counter
+
     from stargazer.workflows import events_of
 
     last: dict[int, dict[str, Any]] = {}
     for event, _ in events_of(run):
         if event.get("attempt", 1) == run.attempt and "call" in event:
             last[event["call"]] = event
-    states = {"finished": "done", "memo hit": "remembered", "started": "running", "progress": "running"}
+    states: dict[str, Counter[str]] = {}
+    longest: dict[str, float] = {}
     for event in last.values():
-        kind = event["kind"]
+        name, kind = event["task"], event["kind"]
         goes_on = run.state == "running" or kind in ("finished", "memo hit", "failed")
-        state = states.get(kind, kind) if goes_on else "not finished"
-        seconds = event.get("seconds", 0.0) if kind == "finished" else 0.0
-        yield f"{event['task']} {event.get('label', '')}".strip(), state, seconds
+        states.setdefault(name, Counter())[STATES.get(kind, kind) if goes_on else "not finished"] += 1
+        if kind == "finished":
+            longest[name] = max(longest.get(name, 0.0), event.get("seconds", 0.0))
+    return [
+        [name, ", ".join(f"{calls} {state}" for state, calls in found.items()),
+         human_time(longest[name]) if name in longest else ""]
+        for name, found in states.items()
+    ]  # fmt: skip
 
 
 def _logs(parser: Parser, words: Words) -> None:

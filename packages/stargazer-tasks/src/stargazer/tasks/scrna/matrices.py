@@ -38,7 +38,7 @@ async def read_10x_h5(matrix: TenxH5, genome: str | None = None) -> AnnData:
         ConfigurationError: it does not fit into memory.
     """
     path = workspace() / "counts.h5ad"
-    fields = await compute(_read_10x_h5, source=matrix.path, target=path, sample=matrix.sample, genome=genome)
+    fields = await compute(_read_10x_h5, source=matrix.path, target=path, said=_said(matrix), genome=genome)
     return AnnData(path=path, sample=matrix.sample, stage="counts", **fields)
 
 
@@ -58,9 +58,7 @@ async def read_10x_mtx(matrix: TenxMtx, genome: str | None = None) -> AnnData:
         ConfigurationError: it does not fit into memory.
     """
     path = workspace() / "counts.h5ad"
-    fields = await compute(
-        _read_10x_mtx, source=matrix.path, target=path, sample=matrix.sample, genome=genome
-    )
+    fields = await compute(_read_10x_mtx, source=matrix.path, target=path, said=_said(matrix), genome=genome)
     return AnnData(path=path, sample=matrix.sample, stage="counts", **fields)
 
 
@@ -89,7 +87,7 @@ async def read_h5ad(cells: AnnData, counts: str = "auto", genome: str | None = N
         source=cells.path,
         target=path,
         cid=cells.cid,
-        sample=cells.sample,
+        said=_said(cells),
         counts=counts,
         genome=genome,
     )
@@ -124,32 +122,41 @@ async def concat(cells: list[AnnData]) -> AnnData:
     return AnnData(path=path, stage=cells[0].stage, sample=names[0] if len(names) == 1 else None, **fields)
 
 
-def _read_10x_h5(source: str, target: str, sample: str, genome: str | None) -> dict[str, Any]:
+def _said(matrix: TenxH5 | TenxMtx | AnnData) -> dict[str, str]:
+    """What is registered of all cells of a matrix, by the column that gets it."""
+    said = {SAMPLE: matrix.sample, "batch": matrix.batch, "condition": matrix.condition}
+    return {column: value for column, value in said.items() if value is not None}
+
+
+def _read_10x_h5(source: str, target: str, said: dict[str, str], genome: str | None) -> dict[str, Any]:
     check_memory("reading", source)
-    title, notes = f"the 10x matrix of sample {sample!r}", list[str]()
+    title, notes = f"the 10x matrix of sample {said[SAMPLE]!r}", list[str]()
     cells = cellranger.read_h5(source, title, genome, notes)
-    return _written(cells, target, title, "10x_h5", sample, genome, notes)
+    return _written(cells, target, title, "10x_h5", said, genome, notes)
 
 
-def _read_10x_mtx(source: str, target: str, sample: str, genome: str | None) -> dict[str, Any]:
+def _read_10x_mtx(source: str, target: str, said: dict[str, str], genome: str | None) -> dict[str, Any]:
     check_memory("reading", source)
-    title, notes = f"the 10x matrix of sample {sample!r}", list[str]()
+    title, notes = f"the 10x matrix of sample {said[SAMPLE]!r}", list[str]()
     cells = cellranger.read_folder(source, title, notes)
-    return _written(cells, target, title, "10x_mtx", sample, genome, notes)
+    return _written(cells, target, title, "10x_mtx", said, genome, notes)
 
 
 def _read_h5ad(
-    source: str, target: str, cid: str, sample: str | None, counts: str, genome: str | None
+    source: str, target: str, cid: str, said: dict[str, str], counts: str, genome: str | None
 ) -> dict[str, Any]:
+    sample = said.get(SAMPLE)
     title, notes = f"the h5ad {f'of sample {sample!r}' if sample else cid}", list[str]()
     check_memory("reading", source)
     cells, place = h5ad.read_counts(source, title, counts, notes)
     if sample is None:
         samples = _own_samples(cells, title, cid)
         sample = samples[0] if len(samples) == 1 else None
-    elif SAMPLE in cells.obs and {*map(str, cells.obs[SAMPLE])} != {sample}:
-        set_aside(cells.obs, SAMPLE, f"the cells are of {sample!r}", notes)
-    return _written(cells, target, title, f"h5ad {place}", sample, genome, notes) | {SAMPLE: sample}
+        said = said | ({SAMPLE: sample} if sample is not None else {})
+    for column, value in said.items():
+        if column in cells.obs and {*map(str, cells.obs[column])} != {value}:
+            set_aside(cells.obs, column, f"the cells are of {value!r}", notes)
+    return _written(cells, target, title, f"h5ad {place}", said, genome, notes) | {SAMPLE: sample}
 
 
 def _own_samples(cells: anndata.AnnData, title: str, cid: str) -> list[str]:
@@ -171,14 +178,14 @@ def _written(
     target: str,
     title: str,
     form: str,
-    sample: str | None,
+    said: dict[str, str],
     genome: str | None,
     notes: list[str],
 ) -> dict[str, Any]:
     import pandas as pd
 
-    if cells.n_obs and sample is not None:
-        cells.obs[SAMPLE] = pd.Categorical([sample] * cells.n_obs)
+    for column, value in said.items() if cells.n_obs else ():
+        cells.obs[column] = pd.Categorical([value] * cells.n_obs)
     return save(finished(cells, title, form, genome, notes), target)
 
 

@@ -15,7 +15,7 @@ __all__ = ["graph"]
 WIDTH = 1000.0
 HEIGHT, BETWEEN, APART = 36.0, 26.0, 14.0
 """Of a node, between rows, and between nodes of a row."""
-LETTER, PADDING, LETTERS = 6.4, 18.0, 24
+LETTER, PADDING, LETTERS = 6.4, 18.0, 28
 """Width of a letter, of what is around a text, and the letters of a line at most."""
 THREAD = 6.0
 """Width of an edge that passes a row."""

@@ -17,6 +17,7 @@ __all__ = ["samplesheet_arguments"]
 TABLES = {"grch37": "GRCh37", "hg19": "GRCh37", "b37": "GRCh37", "hs37d5": "GRCh37",
           "grch38": "GRCh38", "hg38": "GRCh38"}  # fmt: skip
 """What `ploidy` calls the sex chromosomes of a build."""
+MOST_NAMED = 20
 STARTS = {"reads": "reads", "an alignment": "alignment"}
 
 
@@ -51,7 +52,7 @@ def samplesheet_arguments(
         samples, notes = _all_samples(workflow, sheet)
         if key == "sample" and len(samples) > 1:
             raise InvalidAssetError(
-                f"{workflow.name} takes one sample: give sample=, one of {', '.join(samples)}"
+                f"{workflow.name} takes one sample: give sample=, one of {_some(samples)}"
             )
         arguments[key] = list_text(samples)
     found = convert(workflow, arguments, example=example)
@@ -64,13 +65,10 @@ def samplesheet_arguments(
             f"sheet {str(sheet.path)!r} has {' and '.join(sorted(kinds))} of these samples: choose others, or another "
             "workflow"
         )
-    if (
-        key in given
-        and "germline" in workflow.name
-        and (chosen := [s for s in samples if s in sheet.tumours])
-    ):
+    chosen = {*samples} & {*sheet.tumours} if "germline" in workflow.name else set()
+    if chosen:
         notes.append(
-            f"{', '.join(chosen)}: status 1, a tumour: a germline workflow finds no somatic variants"
+            f"{_some(sorted(chosen))}: status 1, a tumour: a germline workflow finds no somatic variants"
         )
     if "start" in names and "start" not in given:
         starts = {STARTS.get(kind, "auto") for kind in kinds}
@@ -83,22 +81,23 @@ def samplesheet_arguments(
 
 
 def _all_samples(workflow: Entry, sheet: SampleSheet) -> tuple[list[str], list[str]]:
-    tumours = sheet.tumours if "germline" in workflow.name else []
+    tumours = dict.fromkeys(sheet.tumours if "germline" in workflow.name else ())
     samples = [sample for sample in sheet.samples if sample not in tumours]
     if not samples:
         raise InvalidAssetError(
             f"every sample of {str(sheet.path)!r} is a tumour (status 1), and {workflow.name} is for the germline: "
-            f"to run it all the same, give samples={list_text(sheet.samples)}"
+            f"to run it all the same, give samples={list_text(sheet.samples[:1])}"
         )
-    left_out = f"left out, as tumours (status 1): {', '.join(tumours)}; samples= calls one all the same"
+    left_out = f"left out, as tumours (status 1): {_some([*tumours])}; samples= calls one all the same"
     return samples, [left_out] if tumours else []
 
 
 def _check_chosen(sheet: SampleSheet, samples: Sequence[str]) -> None:
+    known = dict.fromkeys(sheet.samples)
     for sample in samples:
-        if sample not in sheet.samples:
-            near = difflib.get_close_matches(sample, sheet.samples, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sheet.samples[:20])}"
+        if sample not in known:
+            near = difflib.get_close_matches(sample, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {_some([*known])}"
             raise InvalidAssetError(f"no sample {sample!r} in the sample sheet {str(sheet.path)!r}; {hint}")
 
 
@@ -106,7 +105,8 @@ def _sex(
     sheet: SampleSheet, samples: Sequence[str], given: Mapping[str, Any], build: str
 ) -> tuple[dict[str, Any], list[str]]:
     """What the sheet says of sex and ploidy, and a note where something was decided."""
-    known = {sample: sheet.sexes[sample] for sample in samples if sample in sheet.sexes}
+    sexes = sheet.sexes
+    known = {sample: sexes[sample] for sample in samples if sample in sexes}
     if not known:
         return {}, []
     if "sex" in given:
@@ -121,9 +121,16 @@ def _sex(
         return {}, ["the sex of the samples is not used: every contig has two copies unless ploidy= is given"]
     if unknown := [sample for sample in samples if sample not in known]:
         return {}, [
-            f"the sex of {', '.join(unknown)} is not known, so every contig is called with two copies; with all known, "
+            f"the sex of {_some(unknown)} is not known, so every contig is called with two copies; with all known, "
             f"the sex chromosomes are called as ploidy={table} has them"
         ]
     return sex | {"ploidy": table}, [
         f"ploidy={table}, as the sex of every sample is known; ploidy=none calls every contig with two copies"
     ]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names for a message, not more than people read."""
+    return ", ".join(names[:MOST_NAMED]) + (
+        f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    )

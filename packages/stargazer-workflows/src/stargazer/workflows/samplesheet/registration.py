@@ -108,6 +108,8 @@ def _additions(row: SheetRow, store: Store, *, in_place: bool, force: bool) -> l
         return [Addition(path, asset, in_place=in_place, force=force) for path, asset in pair]
     (path,) = row.files.values()
     pairs = {"sample": row.sample}
+    if row.path:
+        pairs |= {name: value for name in ("batch", "condition") if (value := getattr(row, name))}
     if row.bam or row.cram:
         pairs |= {"asset": "alignment"} | ({"library": row.library} if row.library else {})
     return additions_of([path], pairs, store, in_place=in_place, force=force)
