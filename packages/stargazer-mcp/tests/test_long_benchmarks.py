@@ -24,6 +24,8 @@ COMMANDS = (
     "germline_gatk.py",
     "index.py --full",
     "ingest.py --rounds 4",
+    "kill_runs.py",
+    "kill_runs.py --caller gatk --kills 20",
     "lineage.py",
     "many.py 2000",
     "memo.py",

@@ -123,8 +123,8 @@ def _describe(workflow: Entry) -> None:
     from stargazer.workflows import command_line, usage
 
     print_text(
-        f"usage: stargazer run {workflow.name} key=value ... [--outdir DIR] [--detach] [--why-not] [--json]\n"
-        "       [--refresh | --refresh-task TASK ... | --refresh-from TASK ...]\n"
+        f"usage: stargazer run {workflow.name} [--samplesheet SHEET] key=value ... [--outdir DIR] [--detach]\n"
+        "       [--why-not] [--json] [--refresh | --refresh-task TASK ... | --refresh-from TASK ...]\n"
     )
     print_text(workflow.summary + (f"\n\n{workflow.text}" if workflow.text else "") + "\n")
     print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {command_line(workflow)}")
