@@ -124,6 +124,7 @@ def carried_out(run: Run) -> tuple[Run, int]:
         done = asyncio.run(main())
     except (KeyboardInterrupt, SystemExit):  # a signal before it listened for them
         _cancelled(run.id, kill=False)
+        note(f"stargazer: run {run.id} was cancelled; `stargazer runs resume {run.id}` goes on where it was")
         raise
     if received:
         done = find_run(run.id)  # that it was killed is recorded once it is gone

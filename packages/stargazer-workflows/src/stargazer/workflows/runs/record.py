@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import functools
 import json
 import os
 import re
@@ -331,13 +332,19 @@ def _parsed(content: bytes, folder: Path) -> Run:
     fields = {"given": record.get("arguments", {}), **{name: record[name] for name in known}}
     run, plain = (
         Run(id=folder.name, folder=folder, **fields),
-        Run(id="", folder=folder, workflow="", given={}),
+        _plain(),
     )
     for name in fields:
         value, usual = getattr(run, name), getattr(plain, name)
         if usual is not None and not isinstance(value, int | float if usual == 0 else type(usual)):
             raise TypeError(name)
     return run
+
+
+@functools.cache
+def _plain() -> Run:
+    """A run of which nothing is known: the types of its attributes are those of any other."""
+    return Run(id="", folder=Path(), workflow="", given={})
 
 
 def _why_lost(run: Run) -> str:
