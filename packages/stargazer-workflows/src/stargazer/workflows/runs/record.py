@@ -31,7 +31,7 @@ State = Literal["running", "succeeded", "failed", "cancelled", "lost"]
 ID = re.compile(r"\d{8}T\d{6}-\d{6}-[0-9a-f]{6}")
 
 LOOKS, MANY_LOOKS, GLANCE = 20, 3000, 0.01
-"""How often a lock is tried; of a run that has ended, whose process may need a moment to go; the seconds between."""
+"""How often a lock is tried, at least and at most, and the seconds between."""
 
 RESERVE = 1 << 16
 """Bytes that are kept for the last record: a disk that is full is what many runs end of."""
@@ -134,14 +134,21 @@ class Run:
         self._held = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         is_ours = False
         try:
-            for _ in range(LOOKS if self.state == "running" else MANY_LOOKS):
-                if is_ours := try_lock(self._held):
+            for look in range(MANY_LOOKS):
+                if (is_ours := try_lock(self._held)) or (look >= LOOKS and self._goes_on()):
                     break
                 time.sleep(GLANCE)  # who only looks whether it goes on has the lock for a moment
         finally:
             if not is_ours:
                 self.release()
         return is_ours
+
+    def _goes_on(self) -> bool:
+        """Whether its record says so now: else its process has come to its end, and needs a moment to go."""
+        try:
+            return _parsed((self.folder / "run.json").read_bytes(), self.folder).state == "running"
+        except (OSError, ValueError, TypeError):
+            return True
 
     def adopt(self, descriptor: int) -> None:
         """Hold it by a descriptor that the process before has held it by."""

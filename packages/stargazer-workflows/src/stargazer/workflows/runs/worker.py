@@ -280,11 +280,13 @@ async def _carried_out(run: Run, received: list[int]) -> int:
     from stargazer.workflows.runs.here import carry_out
 
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(carry_out(run))
+    is_cancelled = False
 
     def cancel() -> None:
         """Cancel it once: a second time would end its clean-up."""
-        if not task.cancelling():
-            task.cancel()
+        nonlocal is_cancelled
+        if not is_cancelled:  # a limit of time within it counts as cancelling, too
+            is_cancelled = task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, cancel)
