@@ -177,6 +177,7 @@ def test_a_run_goes_on_when_its_terminal_is_killed(
     assert_nothing_left(home)
 
 
+@pytest.mark.slow
 def test_awaited_under_flyte_and_detached_it_gives_what_it_gave_watched(
     home: Path, registered: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -197,6 +198,7 @@ def test_awaited_under_flyte_and_detached_it_gives_what_it_gave_watched(
     assert found == dict.fromkeys(ways, cids_of_s(undisturbed))
 
 
+@pytest.mark.slow
 def test_a_sample_that_joins_a_finished_cohort_takes_its_own_tasks_and_the_joint_part(tmp_path: Path) -> None:
     simulate(tmp_path)
     answer(stargazer("add", tmp_path / "tiny.fa", "build=tiny", "--json"))
