@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -111,7 +112,8 @@ class Tmux:
     """A session of tmux."""
 
     def __init__(self) -> None:
-        self.command = ["tmux", "-L", f"stargazer-{os.getpid()}", "-f", os.devnull]
+        self.folder = tempfile.TemporaryDirectory()  # a socket's path is short
+        self.command = ["tmux", "-S", f"{self.folder.name}/socket", "-f", os.devnull]
 
     def start(self, *words: str) -> None:
         subprocess.run([*self.command, "new-session", "-d", shlex.join(words)], check=True)
@@ -121,6 +123,7 @@ class Tmux:
 
     def kill(self) -> None:
         subprocess.run([*self.command, "kill-session"], check=False, stderr=subprocess.DEVNULL)
+        self.folder.cleanup()
 
 
 class Window:
