@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -75,6 +74,8 @@ def runs(argv: Sequence[str]) -> int | None:
         parser.error(f"{rest[-1]!r} is not expected here")
     if action and not rest and not (action == "rm" and words.options.older_than):
         parser.error(f"say which run: `stargazer runs {action} ID`, or `last`")
+    if rest and words.options.older_than:
+        parser.error("give a run or --older-than, not both")
     return actions[action](parser, words._replace(plain=rest))
 
 
@@ -103,7 +104,7 @@ def carried_out(run: Run) -> tuple[Run, int]:
     """
     import asyncio
 
-    from stargazer.workflows import cancel_run
+    from stargazer.workflows import find_run
 
     received: list[int] = []
 
@@ -113,21 +114,34 @@ def carried_out(run: Run) -> tuple[Run, int]:
         def stop(number: int) -> None:
             received.append(number)
             note("stargazer: stopping ..." if len(received) == 1 else "stargazer: killing ...")
-            loop.run_in_executor(None, lambda: _quietly(cancel_run, run.id, kill=len(received) > 1))
+            loop.run_in_executor(None, _cancelled, run.id, len(received) > 1)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop, number)
         return await _shown(run)
 
-    done = asyncio.run(main())
+    try:
+        done = asyncio.run(main())
+    except (KeyboardInterrupt, SystemExit):  # a signal before it listened for them
+        _cancelled(run.id, kill=False)
+        note(f"stargazer: run {run.id} was cancelled; `stargazer runs resume {run.id}` goes on where it was")
+        raise
+    if received:
+        done = find_run(run.id)  # that it was killed is recorded once it is gone
     return done, _status(done, received)
 
 
-def _quietly(cancel: Callable[..., None], id: str, *, kill: bool) -> None:
-    from stargazer.assets import InvalidAssetError
+def _cancelled(id: str, kill: bool) -> None:
+    """Have a run stopped, if it has not ended; if that cannot be done, say why."""
+    from stargazer.assets import InvalidAssetError, StargazerError
+    from stargazer.workflows import cancel_run
 
-    with contextlib.suppress(InvalidAssetError):  # it has ended
-        cancel(id, kill=kill)
+    try:
+        cancel_run(id, kill=kill)
+    except InvalidAssetError:  # it has ended
+        pass
+    except StargazerError as error:
+        fail(error.explain())
 
 
 async def _shown(run: Run) -> Run:
@@ -171,7 +185,8 @@ def _status(run: Run, received: Sequence[int] = ()) -> int:
     if run.state == "cancelled" and received:
         note(f"stargazer: stopped by {signal.Signals(received[0]).name}; what was finished is kept: {resume}")
         return 128 + received[0]
-    fail(f"run {run.id} was cancelled" if run.state == "cancelled" else run.error)
+    why = {"cancelled": f"run {run.id} was cancelled", "lost": f"run {run.id} was lost: {run.error}"}
+    fail(why.get(run.state, run.error))
     if run.state != "lost" and run.computed + run.memo_hits:  # the error of a lost one says so
         note(f"what was finished is kept: {resume}")
     return 1
@@ -252,14 +267,8 @@ def _what(run: Run) -> str:
 
 
 def _elapsed(run: Run) -> str:
-    """How long a run has worked; of one that goes on, since it was started."""
-    import datetime
-
-    seconds = run.seconds
-    if run.state == "running":
-        began = datetime.datetime.fromisoformat(run.started)
-        seconds = max(0.0, (datetime.datetime.now(datetime.UTC) - began).total_seconds())
-    return human_time(seconds)
+    """How long a run has worked, all attempts together."""
+    return human_time(run.seconds)
 
 
 def _found(words: Words) -> Run:
@@ -268,12 +277,14 @@ def _found(words: Words) -> Run:
     Raises:
         AssetNotFoundError, AmbiguousAssetError: there is none, or several.
     """
-    from stargazer.assets import AmbiguousAssetError
+    from stargazer.assets import AmbiguousAssetError, AssetNotFoundError
     from stargazer.workflows import find_run, list_runs
 
     name = words.plain[0]
-    near = list_runs() if name == "last" or name.isalnum() else []
-    if name == "last" and near:
+    near = [] if "T" in name else list_runs()  # of an id in full only its own record is read
+    if name == "last":
+        if not near:
+            raise AssetNotFoundError("nothing was run yet; `stargazer run` lists workflows")
         return near[0]
     near = [run for run in near if run.id.endswith(name)]
     if len(near) > 1:
@@ -373,7 +384,12 @@ def _print_rest(path: Path, seen: dict[Path, int]) -> None:
 def _watch(parser: Parser, words: Words) -> int:
     import asyncio
 
-    done = asyncio.run(_shown(_found(words)))
+    run = _found(words)
+    try:
+        done = asyncio.run(_shown(run))
+    except KeyboardInterrupt:
+        note(f"run {run.id} goes on; `stargazer runs cancel {run.id}` stops it")
+        return 128 + signal.SIGINT
     if not (status := _status(done)):
         _print_results(done, as_json=words.options.json)
     return status

@@ -138,7 +138,8 @@ class Call:
             for role, asset in self.inputs
             if asset.record is not None and asset.record.name
         )
-        return "\n".join([f"in {self.code.name}, given", *files]) if self.inputs else f"in {self.code.name}"
+        where = f"in {self.code.name}" + (f" of {self.label}" if self.label else "")
+        return "\n".join([f"{where}, given", *files]) if self.inputs else where
 
     def tell(self, kind: Kind, **details: Any) -> None:
         """Announce what happened to this call."""

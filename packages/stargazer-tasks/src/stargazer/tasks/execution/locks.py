@@ -71,8 +71,9 @@ async def key_lock(
         yield
     finally:
         try:
-            if is_at(path, descriptor):
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that is read-only now: what failed of that says so
+                if is_at(path, descriptor):
+                    path.unlink(missing_ok=True)
         finally:
             release_flock(descriptor)
 

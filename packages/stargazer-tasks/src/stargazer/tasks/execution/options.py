@@ -169,7 +169,9 @@ def refreshed(refresh: Refresh | None) -> contextlib.AbstractContextManager[None
     if refresh is None:
         return bound(_refresh, None)
     names = tuple(full for name in refresh.tasks for full in full_names(name))
-    return bound(_refresh, Refresh(names, refresh.below))
+    made = Refresh(names, refresh.below)
+    made.keys.update(refresh.keys)  # what an earlier attempt has computed anew
+    return bound(_refresh, made)
 
 
 @contextlib.contextmanager

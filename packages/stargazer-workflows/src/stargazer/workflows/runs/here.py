@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -111,10 +112,12 @@ async def carry_out(made: Run, prepared: _Call | None = None) -> Run:
         raise
     finally:
         made.seconds, made.finished = before + time.monotonic() - began, now()
-        # the results are in the store: a full disk takes nothing from them
-        with contextlib.suppress(StorageError):
+        try:
             made.save()
-        (made.folder / "reserve").unlink(missing_ok=True)
+        except StorageError as error:  # the results are in the store: a full disk takes nothing from them
+            warnings.warn(f"{error}; run {made.id} {made.state} {made.error}".rstrip(), stacklevel=2)
+        with contextlib.suppress(OSError):
+            (made.folder / "reserve").unlink()
     return made
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import functools
 import json
 import os
 import re
@@ -29,8 +30,8 @@ __all__ = ["Run", "events_of", "find_run", "list_runs", "new_run", "now", "remov
 State = Literal["running", "succeeded", "failed", "cancelled", "lost"]
 ID = re.compile(r"\d{8}T\d{6}-\d{6}-[0-9a-f]{6}")
 
-LOOKS, GLANCE = 20, 0.01
-"""How often a lock is tried, and the seconds between."""
+LOOKS, MANY_LOOKS, GLANCE = 20, 3000, 0.01
+"""How often a lock is tried; of a run that has ended, whose process may need a moment to go; the seconds between."""
 
 RESERVE = 1 << 16
 """Bytes that are kept for the last record: a disk that is full is what many runs end of."""
@@ -47,7 +48,7 @@ class Run:
         arguments: the same as the workflow takes them, as JSON.
         state: `running` until it ended; `lost` if its process did before.
         started, finished: ISO 8601 in UTC.
-        seconds: that it worked, all attempts together.
+        seconds: that it worked, all attempts together; of one that goes on, until now.
         computed, memo_hits: how many task calls did something, and how many had been done before; of the last attempt.
         error: the text of what made it fail.
         results: name -> a file (asset, cid, path, keyvalues), a list of them, or a plain value.
@@ -126,14 +127,21 @@ class Run:
 
         Returns:
             Whether it is ours: nobody else is at it.
+
+        Raises:
+            OSError: its folder cannot be written, or its filesystem has no locks.
         """
         self._held = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        for _ in range(LOOKS):
-            if try_lock(self._held):
-                return True
-            time.sleep(GLANCE)  # who only looks whether it goes on has the lock for a moment
-        self.release()
-        return False
+        is_ours = False
+        try:
+            for _ in range(LOOKS if self.state == "running" else MANY_LOOKS):
+                if is_ours := try_lock(self._held):
+                    break
+                time.sleep(GLANCE)  # who only looks whether it goes on has the lock for a moment
+        finally:
+            if not is_ours:
+                self.release()
+        return is_ours
 
     def adopt(self, descriptor: int) -> None:
         """Hold it by a descriptor that the process before has held it by."""
@@ -151,17 +159,30 @@ class Run:
             os.close(self._held)
             self._held = -1
 
+    @contextlib.contextmanager
+    def released_on_failure(self) -> Iterator[None]:
+        """Hold it no longer if the block fails: else nobody could resume or remove it while this process lives."""
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
+
     def append(self, event: Mapping[str, Any]) -> None:
         """Count an event of a task and add it to the events; from any thread."""
-        line = json.dumps({"at": now(), **event, "attempt": self.attempt}) + "\n"
+        line = hidden(json.dumps({"at": now(), **event, "attempt": self.attempt})) + "\n"
         with self._lock:
             self.computed += event["kind"] == "finished"
             self.memo_hits += event["kind"] == "memo hit"
             with (
                 contextlib.suppress(OSError),
-                open(self.folder / "events.jsonl", "a", encoding="ascii") as file,
+                open(self.folder / "events.jsonl", "a+b", buffering=0) as file,
             ):
-                file.write(hidden(line))
+                if end := file.seek(0, os.SEEK_END):
+                    file.seek(end - 1)
+                    if file.read() != b"\n":  # a crash or a full disk has cut the last line
+                        line = "\n" + line
+                file.write(line.encode())
 
 
 def new_run(workflow: str, given: Mapping[str, Any], **more: Any) -> Run:
@@ -181,14 +202,18 @@ def new_run(workflow: str, given: Mapping[str, Any], **more: Any) -> Run:
     try:
         (folder / "logs").mkdir(parents=True)
         (folder / "reserve").write_bytes(bytes(RESERVE))
-    except OSError as error:
+        run = Run(id=id, folder=folder, workflow=workflow, given=json.loads(hidden(json.dumps(dict(given)))),
+                  **{"started": now(), **more})  # fmt: skip
+        run.hold()
+        with run.released_on_failure():
+            run.save()
+    except (OSError, StorageError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, StorageError):
+            raise
         raise StorageError(
             f"cannot record runs in {folder.parent}: {error.strerror}; set STARGAZER_HOME to a folder of yours"
         ) from error
-    run = Run(id=id, folder=folder, workflow=workflow, given=json.loads(hidden(json.dumps(dict(given)))),
-              started=now(), **more)  # fmt: skip
-    run.hold()
-    run.save()
     return run
 
 
@@ -203,16 +228,16 @@ def find_run(id: str) -> Run:
         if not ID.fullmatch(id):
             raise FileNotFoundError
         return _read(folder)
-    except (OSError, ValueError, TypeError):
+    except OSError:
         raise AssetNotFoundError(f"no run {id!r} in {folder.parent}; `stargazer runs` lists them") from None
 
 
 def list_runs() -> list[Run]:
-    """All runs that are recorded here, the newest first; what cannot be read is left out."""
+    """All runs that are recorded here, the newest first; of a record that is damaged, what is known."""
     found = []
     with contextlib.suppress(FileNotFoundError), os.scandir(_folder()) as entries:
         for name in sorted((entry.name for entry in entries if ID.fullmatch(entry.name)), reverse=True):
-            with contextlib.suppress(OSError, ValueError, TypeError):
+            with contextlib.suppress(OSError):  # it is being made, or removed
                 found.append(_read(_folder() / name))
     return found
 
@@ -268,24 +293,85 @@ def _folder() -> Path:
 
 
 def _read(folder: Path) -> Run:
-    """The run that a folder holds, also one of another version, which knows other attributes.
+    """The run that a folder holds: also one of another version, which knows other attributes; a damaged one is lost.
 
     Raises:
-        OSError, ValueError, TypeError: it holds none.
+        OSError: it holds none.
     """
-    record = json.loads((folder / "run.json").read_bytes())
+    content = (folder / "run.json").read_bytes()
+    try:
+        run = _parsed(content, folder)
+    except (ValueError, TypeError):
+        return Run(id=folder.name, folder=folder, workflow="", given={}, state="lost", started=_made(folder.name),
+                   error=f"its record is damaged; `stargazer runs rm {folder.name}` removes it, and what it has "
+                         "finished is remembered by the next run of its workflow")  # fmt: skip
+    if run.state != "running":
+        return run
+    if not is_locked(folder / "lock"):
+        if (folder / "run.json").read_bytes() != content:  # it has ended just now
+            return _read(folder)
+        run.state, run.error = "lost", _why_lost(run)
+    events = [event for event, _ in events_of(run) if event.get("attempt", 1) == run.attempt]
+    kinds = [event["kind"] for event in events]
+    run.computed, run.memo_hits = kinds.count("finished"), kinds.count("memo hit")
+    if events:
+        run.seconds += _between(events[0].get("at"), events[-1].get("at") if run.state == "lost" else now())
+    return run
+
+
+def _parsed(content: bytes, folder: Path) -> Run:
+    """The run of a record.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    record = json.loads(content)
+    if not isinstance(record, dict):
+        raise TypeError(record)
     known = {field.name for field in attrs.fields(Run) if field.init} & record.keys()
     fields = {"given": record.get("arguments", {}), **{name: record[name] for name in known}}
-    run = Run(id=folder.name, folder=folder, **fields)
-    if run.state == "running":
-        if not is_locked(folder / "lock"):
-            again = json.loads((folder / "run.json").read_bytes())  # it may have ended just now
-            if again["state"] != "running":
-                return _read(folder)
-            run.state = "lost"
-            run.error = (
-                f"its process ended before it did; `stargazer runs resume {run.id}` goes on where it was"
-            )
-        kinds = [event["kind"] for event, _ in events_of(run) if event.get("attempt", 1) == run.attempt]
-        run.computed, run.memo_hits = kinds.count("finished"), kinds.count("memo hit")
+    run, plain = (
+        Run(id=folder.name, folder=folder, **fields),
+        _plain(),
+    )
+    for name in fields:
+        value, usual = getattr(run, name), getattr(plain, name)
+        if usual is not None and not isinstance(value, int | float if usual == 0 else type(usual)):
+            raise TypeError(name)
     return run
+
+
+@functools.cache
+def _plain() -> Run:
+    """A run of which nothing is known: the types of its attributes are those of any other."""
+    return Run(id="", folder=Path(), workflow="", given={})
+
+
+def _why_lost(run: Run) -> str:
+    ending = "its process ended before it did (killed, or the machine went down, or its disk was full)"
+    if not run.detached:
+        return (
+            f"{ending}; run it again where it was, or `stargazer runs resume {run.id}`: what was finished is "
+            "remembered"
+        )
+    said = run.folder / "worker.log"
+    more = (
+        f"; `stargazer runs logs {run.id}` shows what it said"
+        if said.exists() and said.stat().st_size
+        else ""
+    )
+    return f"{ending}; `stargazer runs resume {run.id}` goes on where it was{more}"
+
+
+def _between(begin: Any, end: Any) -> float:
+    """Seconds from one time to another, none if a clock went backwards."""
+    try:
+        first, last = (datetime.datetime.fromisoformat(at) for at in (begin, end))
+        return max(0.0, (last - first).total_seconds())
+    except (TypeError, ValueError):  # of another version
+        return 0.0
+
+
+def _made(id: str) -> str:
+    """When a run was made, by its id."""
+    return f"{id[:4]}-{id[4:6]}-{id[6:11]}:{id[11:13]}:{id[13:15]}Z"

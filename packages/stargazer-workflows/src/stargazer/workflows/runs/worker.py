@@ -18,17 +18,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stargazer.assets import InvalidAssetError, StargazerError, StorageError
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, StargazerError, StorageError
 from stargazer.storage import is_locked
-from stargazer.workflows.runs.record import Run, events_of, find_run, new_run
+from stargazer.workflows.runs.record import Run, events_of, find_run, new_run, now
 
 __all__ = ["cancel_run", "resume_run", "start_run", "watch_run"]
+
+MODULE = "stargazer.workflows.runs"
+"""What a worker runs."""
 
 PAUSE = 0.05  # seconds between looks at a run
 _ends: dict[str, threading.Thread] = {}
 """What waits for the end of each worker that this process has started, lest it stays as a zombie."""
 
-BEGINNING = 30.0  # seconds after which a worker that has not begun is given up
+BEGINNING, PATIENCE = 30.0, 1.0
+"""Seconds after which a worker is given up: that has not begun; that is none, though the run says so."""
 
 
 def start_run(
@@ -78,17 +82,23 @@ def resume_run(id: str) -> Run:
         StorageError: it cannot be recorded, or its process cannot be started.
     """
     run = find_run(id)
-    if not run.hold():
-        raise InvalidAssetError(f"run {id} goes on: `stargazer runs watch {id}` shows it")
-    now = find_run(id)  # another resume may have ended it meanwhile
-    if now.state == "succeeded":
-        run.release()
-        raise InvalidAssetError(f"run {id} has succeeded: there is nothing left to do")
-    run.attempt, run.detached, run.pid = now.attempt + 1, True, 0
-    run.state, run.error, run.finished, run.seconds = "running", "", "", now.seconds
-    run.computed = run.memo_hits = 0
-    run.results, run.notes = {}, []
-    run.save()
+    if not run.workflow:
+        raise InvalidAssetError(f"run {id} cannot go on: {run.error}")
+    try:
+        if not run.hold():
+            raise InvalidAssetError(f"run {id} goes on: `stargazer runs watch {id}` shows it")
+    except OSError as error:
+        raise StorageError(f"run {id} cannot go on: {run.folder}: {error.strerror}") from error
+    with run.released_on_failure():
+        last = find_run(id)  # another resume may have ended it meanwhile
+        if last.state == "succeeded":
+            raise InvalidAssetError(f"run {id} has succeeded: there is nothing left to do")
+        run.seconds = run.seconds if last.state == "running" else last.seconds
+        run.attempt, run.detached, run.pid = last.attempt + 1, True, 0
+        run.state, run.error, run.finished = "running", "", ""
+        run.computed = run.memo_hits = 0
+        run.results, run.notes = {}, []
+        run.save()
     _start_worker(run)
     return run
 
@@ -104,7 +114,7 @@ def cancel_run(id: str, *, kill: bool = False) -> None:
         InvalidAssetError: it has ended, or works within another program: a notebook, a script.
         StorageError: its process cannot be reached.
     """
-    deadline = time.monotonic() + BEGINNING
+    began = time.monotonic()
     while True:
         run = find_run(id)
         if run.state != "running":
@@ -113,10 +123,14 @@ def cancel_run(id: str, *, kill: bool = False) -> None:
             raise InvalidAssetError(
                 f"run {id} works within process {run.pid}, a notebook or a script: interrupt it there"
             )
-        if run.pid:
+        if run.pid and _is_worker(run):
             break
-        if time.monotonic() > deadline:
-            raise StorageError(f"the process of run {id} has not begun for {BEGINNING:.0f} s")
+        if time.monotonic() > began + (PATIENCE if run.pid else BEGINNING):
+            raise StorageError(
+                f"process {run.pid} is not that of run {id}, which goes on on another machine: cancel it there"
+                if run.pid
+                else f"the process of run {id} has not begun for {BEGINNING:.0f} s"
+            )
         time.sleep(PAUSE)
     _signal(run, signal.SIGKILL if kill else signal.SIGTERM)
     if kill:
@@ -147,6 +161,12 @@ async def watch_run(
             if tell is not None:
                 tell(event)
         if not goes_on:
+            if not run.folder.exists():
+                whose = f"process {run.pid}" if run.pid else "process"
+                raise AssetNotFoundError(
+                    f"the record of run {id} was removed; its {whose} goes on if it was at work, and what that "
+                    "finishes is kept"
+                )
             if ending := _ends.pop(id, None):
                 await asyncio.to_thread(ending.join)
             return find_run(id)
@@ -157,7 +177,7 @@ async def watch_run(
 
 def _start_worker(run: Run) -> None:
     """Start the process of a run, which takes over the lock that is held on it."""
-    command = [sys.executable, "-m", "stargazer.workflows.runs", str(run.folder), str(run.held)]
+    command = [sys.executable, "-m", MODULE, str(run.folder), str(run.held)]
     try:
         with open(run.folder / "worker.log", "ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -170,6 +190,18 @@ def _start_worker(run: Run) -> None:
         raise StorageError(f"run {run.id}: {run.error}") from error
     finally:
         run.release()
+
+
+def _is_worker(run: Run) -> bool:
+    """Whether the process of this number is that of the run, and none that has got the number since, or elsewhere."""
+    try:
+        words = Path(f"/proc/{run.pid}/cmdline").read_text(errors="replace").split("\0")
+    except OSError:  # it has ended, or this is no Linux
+        shown = subprocess.run(
+            ["ps", "-ww", "-o", "args=", "-p", str(run.pid)], capture_output=True, text=True
+        )
+        words = shown.stdout.split()
+    return MODULE in words and run.id in (Path(word).name for word in words)
 
 
 def _signal(run: Run, number: signal.Signals) -> None:
@@ -200,10 +232,10 @@ def _note_killed(run: Run) -> None:
             return
         time.sleep(PAUSE)
     try:
-        now = find_run(run.id)
-        if now.state == "running":
-            now.state, now.error = "cancelled", "killed"
-            now.save()
+        left = find_run(run.id)
+        if left.state == "running":
+            left.state, left.error, left.finished = "cancelled", "killed", now()
+            left.save()
     finally:
         run.release()
 
@@ -228,10 +260,18 @@ def work(folder: Path, held: int) -> int:
     run.pid = os.getpid()
     with contextlib.suppress(StorageError):  # a full disk, which may have room again at the end
         run.save()
-    warnings.showwarning = lambda message, *_, **__: run.append({"kind": "warning", "note": str(message)})
+    warnings.showwarning = lambda message, *_, **__: _warn(run, str(message))
     import asyncio
 
     return asyncio.run(_carried_out(run, received))
+
+
+def _warn(run: Run, text: str) -> None:
+    """Tell those who watch a run, and those who look later."""
+    run.append({"kind": "warning", "note": text})
+    with contextlib.suppress(OSError):  # a full disk
+        sys.stderr.write(f"warning: {text}\n")
+        sys.stderr.flush()
 
 
 async def _carried_out(run: Run, received: list[int]) -> int:
@@ -240,11 +280,17 @@ async def _carried_out(run: Run, received: list[int]) -> int:
     from stargazer.workflows.runs.here import carry_out
 
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(carry_out(run))
+
+    def cancel() -> None:
+        """Cancel it once: a second time would end its clean-up."""
+        if not task.cancelling():
+            task.cancel()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, cancel)
     await asyncio.sleep(0)  # it has begun, and records its own end
     if received:
-        task.cancel()
+        cancel()
     try:
         await task
     except asyncio.CancelledError:
