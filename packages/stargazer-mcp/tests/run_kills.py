@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from stargazer.assets import StargazerError
 from stargazer.storage import maintenance, open_store
-from stargazer.workflows import events_of, find_run
+from stargazer.workflows import cancel_run, events_of, find_run, list_runs
 
 if __package__:
     from .test_e2e_interrupted import (
@@ -127,6 +128,7 @@ def campaign(
             _kill_and_resume(words, undisturbed, moments, found)
         except AssertionError as error:
             found.bad.append(f"run {found.runs}, kill {found.kills}: {error}")
+            _end_all()
     return found
 
 
@@ -180,6 +182,14 @@ def _kill_and_resume(words: list[str], undisturbed: Undisturbed, moments: list[M
     begun = sum(event["kind"] == "started" for event, _ in events_of(find_run(run)))
     found.cut += begun - undisturbed.tasks.total()
     found.remembered += done["memo_hits"] if last > 1 else 0
+
+
+def _end_all() -> None:
+    """End what goes on after something went wrong, before the home is made anew."""
+    for run in list_runs():
+        with contextlib.suppress(StargazerError):
+            cancel_run(run.id, kill=True)
+    wait_until_gone(Path(os.environ["STARGAZER_HOME"]))
 
 
 def _moments(undisturbed: Undisturbed, draw: random.Random, most: int) -> list[Moment]:

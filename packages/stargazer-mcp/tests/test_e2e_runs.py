@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -111,7 +112,8 @@ class Tmux:
     """A session of tmux."""
 
     def __init__(self) -> None:
-        self.command = ["tmux", "-L", f"stargazer-{os.getpid()}", "-f", os.devnull]
+        self.folder = tempfile.TemporaryDirectory()  # a socket's path is short
+        self.command = ["tmux", "-S", f"{self.folder.name}/socket", "-f", os.devnull]
 
     def start(self, *words: str) -> None:
         subprocess.run([*self.command, "new-session", "-d", shlex.join(words)], check=True)
@@ -121,6 +123,7 @@ class Tmux:
 
     def kill(self) -> None:
         subprocess.run([*self.command, "kill-session"], check=False, stderr=subprocess.DEVNULL)
+        self.folder.cleanup()
 
 
 class Window:
@@ -177,6 +180,7 @@ def test_a_run_goes_on_when_its_terminal_is_killed(
     assert_nothing_left(home)
 
 
+@pytest.mark.slow
 def test_awaited_under_flyte_and_detached_it_gives_what_it_gave_watched(
     home: Path, registered: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -197,6 +201,7 @@ def test_awaited_under_flyte_and_detached_it_gives_what_it_gave_watched(
     assert found == dict.fromkeys(ways, cids_of_s(undisturbed))
 
 
+@pytest.mark.slow
 def test_a_sample_that_joins_a_finished_cohort_takes_its_own_tasks_and_the_joint_part(tmp_path: Path) -> None:
     simulate(tmp_path)
     answer(stargazer("add", tmp_path / "tiny.fa", "build=tiny", "--json"))

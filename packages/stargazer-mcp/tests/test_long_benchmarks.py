@@ -29,6 +29,7 @@ COMMANDS = (
     "lineage.py",
     "many.py 2000",
     "memo.py",
+    "runs.py",
     "scrna.py mouse",
     "scrna.py simulated",
     "stale.py",
