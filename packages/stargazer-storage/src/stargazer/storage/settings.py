@@ -17,7 +17,6 @@ import contextlib
 import functools
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -311,13 +310,17 @@ class Settings:
 def _read(path: Path) -> dict[str, Any]:
     """The configuration file; nothing if there is none."""
     try:
-        values = tomllib.loads(path.read_bytes().decode())
+        text = path.read_bytes().decode()
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigurationError(f"{str(path)!r} cannot be read: {reason(error)}") from error
     except UnicodeDecodeError:
         raise ConfigurationError(f"{str(path)!r} is not TOML: expected text in UTF-8") from None
+    import tomllib  # here: most have no such file, and every command would wait for it
+
+    try:
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{str(path)!r} is not TOML: {error}") from None
     known = [name for name in VARIABLES if name != "home"]
