@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -141,8 +142,14 @@ def record_of(run: Run) -> dict[str, Any]:
 # a run from its start to its end
 
 
-def test_a_run_has_a_process_of_its_own_and_is_as_any_other(reference: None) -> None:
+def test_a_run_has_a_process_of_its_own_and_is_as_any_other(
+    reference: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[dict[str, Any]] = []
+    (tmp_path / "flyte.py").write_text(
+        "raise ImportError('a module of the folder where the run was started')"
+    )
+    monkeypatch.chdir(tmp_path)
     started = start_run(PREPARE, TINY, aligner="none")
     assert (started.state, started.pid) == ("running", 0)
     pid = until(lambda: find_run(started.id).pid)
@@ -580,6 +587,7 @@ def test_scattered_pieces_are_cancelled_and_one_that_fails_ends_the_others(
     assert done.state == "failed"
     assert "bcftools mpileup failed with exit status 3" in done.error
     assert "in htslib.call_variants of s piece 13, given" in done.error
+    assert re.search(r"intervals = 'intervals.bed', from \S+:240,001 to \S+:260,000 \(baf", done.error)
     failed = [event for event, _ in events_of(done) if event["kind"] == "failed" and event["attempt"] == 2]
     assert Counter(event["note"] == "CancelledError" for event in failed) == {True: 19, False: 1}
     assert [event["label"] for event in failed if event["note"] != "CancelledError"] == ["s piece 13"]

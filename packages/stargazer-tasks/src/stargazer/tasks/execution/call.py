@@ -20,6 +20,7 @@ from stargazer.assets import (
     Asset,
     AssetNotFoundError,
     ConfigurationError,
+    Intervals,
     LinkKind,
     StargazerError,
     StorageError,
@@ -134,12 +135,23 @@ class Call:
     def place(self) -> str:
         """Where an error came from, for people: the task and the files it was given, by the names they came with."""
         files = (
-            f"  {role} = {asset.record.name!r} ({asset.cid})"
+            f"  {role} = {asset.record.name!r}{self._extent(asset)} ({asset.cid})"
             for role, asset in self.inputs
             if asset.record is not None and asset.record.name
         )
         where = f"in {self.code.name}" + (f" of {self.label}" if self.label else "")
         return "\n".join([f"{where}, given", *files]) if self.inputs else where
+
+    def _extent(self, asset: Asset) -> str:
+        """Of intervals, where on the genome they begin and end; of other files, and what cannot be read, nothing."""
+        if not isinstance(asset, Intervals):
+            return ""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            lines = self.store.objects.path(asset.cid or "").read_text().splitlines()
+            rows = [line.split("\t") for line in lines if not line.startswith(("#", "track", "browser"))]
+            (first, start, *_), (last, _, end, *_) = rows[0], rows[-1]
+            return f", from {first}:{int(start) + 1:,} to {last}:{int(end):,}"
+        return ""
 
     def tell(self, kind: Kind, **details: Any) -> None:
         """Announce what happened to this call."""

@@ -177,7 +177,8 @@ async def watch_run(
 
 def _start_worker(run: Run) -> None:
     """Start the process of a run, which takes over the lock that is held on it."""
-    command = [sys.executable, "-m", MODULE, str(run.folder), str(run.held)]
+    # -P: modules of the folder that it is started in are none of ours
+    command = [sys.executable, "-P", "-m", MODULE, str(run.folder), str(run.held)]
     try:
         with open(run.folder / "worker.log", "ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
