@@ -176,7 +176,10 @@ def test_a_failing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("number", "task", "whole_group"),
-    [(signal.SIGINT, "align_with_bwa_mem3", True), (signal.SIGTERM, "call_variants", False)],
+    [
+        (signal.SIGINT, "align_with_bwa_mem3", True),
+        pytest.param(signal.SIGTERM, "call_variants", False, marks=pytest.mark.long),
+    ],
 )
 def test_an_interrupted_run_leaves_nothing_and_goes_on(
     reads: Path, number: signal.Signals, task: str, whole_group: bool
@@ -198,6 +201,7 @@ def test_an_interrupted_run_leaves_nothing_and_goes_on(
     assert again["results"]["variants"]["cid"]
 
 
+@pytest.mark.long
 def test_two_runs_of_one_sample_share_the_work(reads: Path) -> None:
     both = [
         subprocess.Popen([*COMMAND, *GERMLINE, "--json"], stdout=subprocess.PIPE, text=True) for _ in range(2)

@@ -210,6 +210,7 @@ def test_two_runs_of_one_sample_compute_each_task_once(home: Path, undisturbed: 
     assert_nothing_left(home)
 
 
+@pytest.mark.long
 def test_two_samples_at_once_are_both_right(home: Path, undisturbed: dict[str, Any]) -> None:
     both = {sample: stargazer(*GERMLINE, f"samples={sample}") for sample in ("S", "T")}
     for sample, process in both.items():
@@ -249,7 +250,7 @@ def test_a_signal_in_the_middle_leaves_nothing(home: Path, number: signal.Signal
     assert_sound(home)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_goes_on_after_signals_at_many_points(home: Path, undisturbed: dict[str, Any]) -> None:
     draw = random.Random(11)
     for number, is_impatient in ((signal.SIGINT, True), (signal.SIGTERM, False)):
@@ -279,7 +280,7 @@ def test_a_signal_at_any_moment_of_the_start_is_told_by_its_status(home: Path) -
         assert_nothing_left(home)
 
 
-@pytest.mark.parametrize("tool", ["samtools", "bwa-mem3"])
+@pytest.mark.parametrize("tool", ["samtools", pytest.param("bwa-mem3", marks=pytest.mark.long)])
 def test_a_killed_tool_is_named_and_the_next_run_is_right(
     home: Path, undisturbed: dict[str, Any], tool: str
 ) -> None:
