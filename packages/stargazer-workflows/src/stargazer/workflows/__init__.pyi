@@ -5,7 +5,7 @@ from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
 from .runs.here import Asked, records_of, run, why_not
-from .runs.record import Run, events_of, find_run, list_runs, new_run, remove_run
+from .runs.record import Run, calls_of, events_of, find_run, list_runs, new_run, remove_run
 from .runs.worker import cancel_run, resume_run, start_run, watch_run
 from .samplesheet import (
     SampleSheet,
@@ -31,6 +31,7 @@ __all__ = [
     "SampleSheet",
     "SheetRow",
     "beside_samplesheet",
+    "calls_of",
     "cancel_run",
     "command_line",
     "convert",

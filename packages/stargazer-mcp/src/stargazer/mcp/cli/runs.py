@@ -322,15 +322,11 @@ def _tasks(run: Run) -> list[list[str]]:
     """Each task of the last attempt: how its calls are, and how long the longest took."""
     from collections import Counter
 
-    from stargazer.workflows import events_of
+    from stargazer.workflows import calls_of
 
-    last: dict[int, dict[str, Any]] = {}
-    for event, _ in events_of(run):
-        if event.get("attempt", 1) == run.attempt and "call" in event:
-            last[event["call"]] = event
     states: dict[str, Counter[str]] = {}
     longest: dict[str, float] = {}
-    for event in last.values():
+    for event in calls_of(run):
         name, kind = event["task"], event["kind"]
         goes_on = run.state == "running" or kind in ("finished", "memo hit", "failed")
         states.setdefault(name, Counter())[STATES.get(kind, kind) if goes_on else "not finished"] += 1

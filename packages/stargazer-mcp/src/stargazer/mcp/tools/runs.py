@@ -6,17 +6,14 @@ import datetime
 from collections import Counter
 from typing import Any
 
-from stargazer.workflows import Run, events_of
+from stargazer.workflows import Run, calls_of
 
 __all__ = ["so_far"]
 
 
 def so_far(run: Run) -> dict[str, Any]:
     """Seconds since a run was started, tasks done and what it is doing, whichever process runs it."""
-    told = [
-        event for event, _ in events_of(run) if event.get("attempt", 1) == run.attempt and "call" in event
-    ]
-    last = {event["call"]: event for event in told}.values()
+    last = calls_of(run)
     kinds = Counter(event["kind"] for event in last)
     began = datetime.datetime.fromisoformat(run.started)
     seconds = (datetime.datetime.now(datetime.UTC) - began).total_seconds()

@@ -25,7 +25,7 @@ from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError
 from stargazer.assets.addresses import hidden
 from stargazer.storage import Settings, is_locked, try_lock
 
-__all__ = ["Run", "events_of", "find_run", "list_runs", "new_run", "now", "remove_run"]
+__all__ = ["Run", "calls_of", "events_of", "find_run", "list_runs", "new_run", "now", "remove_run"]
 
 State = Literal["running", "succeeded", "failed", "cancelled", "lost"]
 ID = re.compile(r"\d{8}T\d{6}-\d{6}-[0-9a-f]{6}")
@@ -288,6 +288,15 @@ def events_of(run: Run, start: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
                         yield event, start
     except OSError:
         return
+
+
+def calls_of(run: Run) -> list[dict[str, Any]]:
+    """The last event of each task call of a run's last attempt, in the order in which they were called."""
+    last: dict[int, dict[str, Any]] = {}
+    for event, _ in events_of(run):
+        if event.get("attempt", 1) == run.attempt and "call" in event:
+            last[event["call"]] = event
+    return list(last.values())
 
 
 def now() -> str:
