@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from stargazer.workflows.demo import cells
+from stargazer.workflows.demo.names import CELL_SAMPLES
 
 from .command import Command, added
 
@@ -16,7 +17,7 @@ STEPS = ("plot_umap", "rank_genes_groups", "leiden", "umap", "neighbors", "harmo
          "highly_variable_genes", "normalize_total", "scrublet", "filter_cells", "calculate_qc_metrics",
          "concat")  # fmt: skip
 """From the picture of clusters back to the matrix of both samples."""
-RUN = ("run", "scrna_clustering", f"samples={','.join(cells.CELL_SAMPLES)}", "n_comps=20", "min_dist=0.4", "seeds=2",
+RUN = ("run", "scrna_clustering", f"samples={','.join(CELL_SAMPLES)}", "n_comps=20", "min_dist=0.4", "seeds=2",
        "resolutions=0.5", "genes=GENE1", "random_state=7")  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def test_why_of_a_picture_of_clusters_walks_to_the_matrices_with_parameters_and_
     assert [made["task"] for made in walked[: len(STEPS)]] == [f"scrna.{step}" for step in STEPS]
     assert {made["task"] for made in walked[len(STEPS) :]} == {"scrna.read_10x_mtx"}
     assert reached == matrices
-    assert {file["origin"] for file in imported} == {*cells.CELL_SAMPLES}
+    assert {file["origin"] for file in imported} == {*CELL_SAMPLES}
     parameters = {made["task"].partition(".")[2]: made.get("parameters", {}) for made in walked}
     assert parameters["umap"] == {"min_dist": 0.4, "spread": 1.0, "random_state": 7}
     assert parameters["leiden"] == {
@@ -67,7 +68,7 @@ def test_why_of_a_picture_of_clusters_walks_to_the_matrices_with_parameters_and_
     assert status == 0
     assert f"tool scanpy {version('scanpy')} (Python package)" in text
     assert "min_dist = 0.4" in text
-    assert f"imported from {cells.CELL_SAMPLES[0]}" in text
+    assert f"imported from {CELL_SAMPLES[0]}" in text
 
 
 def walk(answer: dict[str, Any]) -> tuple[list[dict[str, Any]], set[str], list[dict[str, Any]]]:

@@ -32,10 +32,11 @@ from stargazer.storage import Addition, get_client, packed
 from stargazer.tasks.execution import named_outputs
 from stargazer.tasks.tools.python import arithmetic
 from stargazer.workflows import scrna, scrna_clustering
-from stargazer.workflows.demo.cells import CELL_SAMPLES, DAMAGED, DOUBLET, simulate_cells
+from stargazer.workflows.demo.cells import simulate_cells
 from stargazer.workflows.demo.clusters import write_cluster_comparison
+from stargazer.workflows.demo.names import CELL_SAMPLES, CELL_TYPES, DAMAGED, DOUBLET
 from stargazer.workflows.demo.run import prepare
-from stargazer.workflows.demo.workflow import CELL_TYPES, demo_scrna
+from stargazer.workflows.demo.workflow import demo_scrna
 from stargazer.workflows.inputs import matrix_of
 
 pytestmark = [

@@ -17,7 +17,7 @@ from stargazer.assets import AssetNotFoundError, InvalidAssetError
 from stargazer.assets.keyvalues import composed, list_text
 from stargazer.workflows.catalogue import Entry, Parameter, describe_type
 
-__all__ = ["command_line", "convert", "explaining_commas", "sample_arguments", "usage"]
+__all__ = ["command_line", "convert", "explaining_commas", "sample_arguments", "surely_taken", "usage"]
 
 NOTHING = ("none", "null", "")
 WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -106,6 +106,15 @@ def command_line(entry: Entry) -> str:
 def sample_arguments(entry: Entry) -> dict[str, Any]:
     """Values for what a workflow requires, to be shown as an example."""
     return {parameter.name: _sample_value(parameter) for parameter in entry.parameters if parameter.required}
+
+
+def surely_taken(annotation: Any) -> list[str] | None:
+    """Values that a parameter takes for sure, as people type them: its choices; None stands for any text."""
+    members = _members(annotation)
+    if any(kind is str or kind == list[str] for kind in members):
+        return None
+    choices = [str(choice) for kind in members if get_origin(kind) is Literal for choice in get_args(kind)]
+    return [*choices, *(WORDS if bool in members else ())]
 
 
 def _sample_value(parameter: Parameter) -> Any:

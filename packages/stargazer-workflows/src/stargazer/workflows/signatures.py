@@ -19,21 +19,23 @@ __all__ = ["is_known_to_fit", "keep_signature"]
 
 
 def is_known_to_fit(workflow: str, given: Mapping[str, Any]) -> bool:
-    """Whether these are names of a workflow's parameters, and all that it requires.
+    """Whether a workflow is known to take these arguments.
 
     Args:
         workflow: its name.
-        given: values by name.
+        given: values by name, as people type them.
 
     Returns:
-        False also where nothing is known: it was not used yet, or its module has changed since.
+        False where `convert` has to tell: nothing is known, for the workflow was not used yet or its module has changed
+        since; a name or a value is another one than those that are known to fit.
     """
     try:
         known = json.loads(_path(workflow).read_bytes())
+        taken, required = known["takes"], known["required"]
         return (
             _stamp(known["module"]) == known["stamp"]
-            and given.keys() <= known["parameters"].keys()
-            and all(name in given for name, required in known["parameters"].items() if required)
+            and given.keys() >= set(required)
+            and all(_fits(value, taken[name]) for name, value in given.items())
         )
     except (OSError, ValueError, TypeError, LookupError):
         return False
@@ -41,17 +43,27 @@ def is_known_to_fit(workflow: str, given: Mapping[str, Any]) -> bool:
 
 def keep_signature(entry: Entry) -> None:
     """Keep the parameters of a workflow for `is_known_to_fit`, where that can be written."""
+    from stargazer.workflows.arguments import surely_taken
+
     with contextlib.suppress(OSError, TypeError):  # a module without a file
         path, module = _path(entry.name), str(sys.modules[entry.module].__file__)
         known = {
             "module": module,
             "stamp": _stamp(module),
-            "parameters": {parameter.name: parameter.required for parameter in entry.parameters},
+            "required": [parameter.name for parameter in entry.parameters if parameter.required],
+            "takes": {parameter.name: surely_taken(parameter.annotation) for parameter in entry.parameters},
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.part")
         temporary.write_text(json.dumps(known))
         temporary.replace(path)
+
+
+def _fits(value: Any, taken: list[str] | None) -> bool:
+    """Whether a value is one of those taken; None stands for any text, and JSON is none."""
+    if taken is not None:
+        return value in taken
+    return isinstance(value, str) and bool(value.strip()) and not value.lstrip().startswith("[")
 
 
 def _path(workflow: str) -> Path:

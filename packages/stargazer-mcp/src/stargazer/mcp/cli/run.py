@@ -88,7 +88,7 @@ def run(argv: Sequence[str]) -> int | None:
     has_sheet = options.samplesheet is not None
     if options.in_place and not has_sheet:
         parser.error("--in-place is for --samplesheet")
-    if options.detach and not (options.help or has_sheet) and is_known_to_fit(words.plain[0], given):
+    if not (options.help or has_sheet or options.why_not) and is_known_to_fit(words.plain[0], given):
         return _run(words.plain[0], options, given)
     from stargazer.workflows import convert, find_workflow, keep_signature
 

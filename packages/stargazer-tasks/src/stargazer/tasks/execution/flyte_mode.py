@@ -7,6 +7,7 @@ Flyte's own way to say that no file's endpoint counts, also to `flyte.init_from_
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -63,6 +64,7 @@ def must_agree() -> None:
         raise _problem
 
 
+@functools.cache
 def default_image() -> str:
     """Flyte's own image for this Python and version, named without a look at any config.yaml."""
     version = metadata.version("flyte")

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 from stargazer.workflows.demo.draws import Array, Draws
-from stargazer.workflows.demo.simulate import MANIFEST
+from stargazer.workflows.demo.names import CELL_SAMPLES, DAMAGED, DOUBLET, MANIFEST
 
-__all__ = ["CELL_SAMPLES", "DAMAGED", "DOUBLET", "SEED", "simulate_cells"]
+__all__ = ["SEED", "simulate_cells"]
 
-CELL_SAMPLES = ("demo-cells-1", "demo-cells-2")
 TYPES = ("A", "B", "C", "D", "E")
 TYPE_SHARES = (0.35, 0.25, 0.2, 0.12, 0.08)
 SEED = 42
-DOUBLET, DAMAGED = "doublet", "damaged"
 DOUBLET_SHARE, DAMAGED_SHARE = 0.04, 0.04
 GENES, CELLS = 1_200, 900
 """Genes of the simulated species; cells of a sample."""

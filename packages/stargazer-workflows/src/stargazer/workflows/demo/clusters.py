@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stargazer.workflows.demo.cells import DAMAGED, DOUBLET
+from stargazer.workflows.demo.names import DAMAGED, DOUBLET
 
 __all__ = ["write_cluster_comparison"]
 

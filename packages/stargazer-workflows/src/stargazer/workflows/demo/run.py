@@ -21,7 +21,7 @@ from stargazer.assets import (
 )
 from stargazer.storage import Addition, Settings, get_client, packed
 from stargazer.workflows.demo.bundle import BUNDLE, make_files
-from stargazer.workflows.demo.simulate import MANIFEST
+from stargazer.workflows.demo.names import BUILD, CELL_TYPES, CONFIDENT, MANIFEST
 
 if TYPE_CHECKING:
     from stargazer.workflows.runs.record import Run
@@ -70,8 +70,6 @@ def prepare(demo: str = "trio") -> None:
 
 def _trio() -> tuple[list[Addition], str]:
     """The files of the trio, and where they are from."""
-    from stargazer.workflows.demo.workflow import BUILD, CONFIDENT
-
     made = make_files(_folder("trio"))
     reference = Reference(build=BUILD)
     truth = Variants(samples=[item["sample"] for item in made["samples"]], reference_cid=reference, kind="truth",
@@ -93,7 +91,6 @@ def _trio() -> tuple[list[Addition], str]:
 def _cells() -> tuple[list[Addition], str]:
     """The counts of the cells and their true types, and where they are from."""
     from stargazer.workflows.demo.cells import SEED, simulate_cells
-    from stargazer.workflows.demo.workflow import CELL_TYPES
 
     made = simulate_cells(str(_folder("scrna")), SEED)
     additions = [Addition(Path(item["folder"]), TenxMtx(sample=item["sample"])) for item in made["samples"]]

@@ -14,6 +14,7 @@ import numpy as np
 from stargazer.assets import InvalidAssetError, StorageError
 from stargazer.workflows.demo.draws import Array, Draws
 from stargazer.workflows.demo.genome import Contig, N, confident_intervals, hidden_copy, make_genome
+from stargazer.workflows.demo.names import MANIFEST, TRIO
 from stargazer.workflows.demo.reads import READ_LENGTH, draw_fragments, write_reads
 from stargazer.workflows.demo.variation import (
     CHILD,
@@ -25,19 +26,17 @@ from stargazer.workflows.demo.variation import (
     make_variants,
 )
 
-__all__ = ["MANIFEST", "simulate_sample", "simulate_trio"]
+__all__ = ["simulate_sample", "simulate_trio"]
 
 VERSION = 1
 """Raised whenever the same seed would give other bytes."""
 TRIO_LENGTH = 450_000
 DEPTH = 30
-SAMPLES = ("demo-father", "demo-mother", "demo-child")
 BARCODES = ("ATTACTCG+TATAGCCT", "TCCGGAGA+ATAGAGGC", "CGCTCATT+CCTATCCT")
 FLOWCELL = "A01234:42:HSTARDSX7"
 LANES = 2
 CONTROL_LENGTH = 5_386
 """Bases of a control genome that is sequenced along, as phiX is: its reads do not map."""
-MANIFEST = "simulation.json"
 NAMES = {
     "reference": "reference.fa",
     "truth": "truth.vcf.gz",
@@ -166,7 +165,7 @@ def _write_reference(
             fields = contig.name, str(variant.position), ".", variant.ref, variant.alt, ".", "PASS", ".", "GT"
             rows.append("\t".join([*fields, *genotypes]))
     header.append('##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">')
-    header.append("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t" + "\t".join(SAMPLES))
+    header.append("#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t" + "\t".join(TRIO))
     fasta = "".join(contig.fasta() for contig in genome)
     (into / NAMES["reference"]).write_text(fasta, encoding="ascii")
     (into / NAMES["confident"]).write_text("".join(bed), encoding="ascii")
@@ -195,11 +194,11 @@ def _write_sample(
     lanes = []
     for number, fragments in enumerate(draw_fragments(template, pairs, LANES, draws), 1):
         lane = f"L{number:03}"
-        r1, r2 = (f"{SAMPLES[sample]}_S{sample + 1}_{lane}_R{mate}_001.fastq.gz" for mate in (1, 2))
+        r1, r2 = (f"{TRIO[sample]}_S{sample + 1}_{lane}_R{mate}_001.fastq.gz" for mate in (1, 2))
         prefix = f"{FLOWCELL}:{number}"
         write_reads((into / r1, into / r2), template, fragments, prefix, BARCODES[sample], draws)
         lanes.append({"lane": lane, "r1": r1, "r2": r2, "pairs": len(fragments)})
-    return {"sample": SAMPLES[sample], "pairs": pairs, "lanes": lanes}
+    return {"sample": TRIO[sample], "pairs": pairs, "lanes": lanes}
 
 
 def _template(

@@ -15,29 +15,14 @@ from stargazer.assets import (
     Variants,
     VariantsIndex,
 )
-from stargazer.workflows.demo.cells import CELL_SAMPLES
+from stargazer.workflows.demo.names import BUILD, CELL_SAMPLES, CELL_TYPES, CONFIDENT, TRIO
 from stargazer.workflows.demo.tasks import compare_calls, compare_clusters
 from stargazer.workflows.environments import workflow_env
 from stargazer.workflows.germline import germline_short_variant_discovery
 from stargazer.workflows.report import germline_report, lineage_steps
 from stargazer.workflows.scrna import scrna_clustering
 
-__all__ = [
-    "BUILD",
-    "CELL_TYPES",
-    "CONFIDENT",
-    "TRIO",
-    "DemoClusters",
-    "DemoResult",
-    "demo_scrna",
-    "demo_trio",
-]
-
-BUILD = "stargazer-demo"
-CONFIDENT = "demo-confident"
-TRIO = ("demo-father", "demo-mother", "demo-child")
-CELL_TYPES = "demo_cell_types"
-"""Kind of the table of true types."""
+__all__ = ["DemoClusters", "DemoResult", "demo_scrna", "demo_trio"]
 
 
 class DemoResult(NamedTuple):
