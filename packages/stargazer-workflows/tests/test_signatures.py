@@ -59,6 +59,8 @@ def test_what_is_known_to_fit_is_taken(kept: Entry, values: dict[str, Any]) -> N
     ("values", "fits"),
     [
         ({"text": "a"}, True),
+        ({"text": ["a"], "choice": ["gatk"]}, True),
+        ({"text": ["a", "b"]}, False),
         (
             {
                 "text": "a",

@@ -60,7 +60,9 @@ def keep_signature(entry: Entry) -> None:
 
 
 def _fits(value: Any, taken: list[str] | None) -> bool:
-    """Whether a value is one of those taken; None stands for any text, and JSON is none."""
+    """Whether a value, alone or given once, is one of those taken; None stands for any text, and JSON is none."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if taken is not None:
         return value in taken
     return isinstance(value, str) and bool(value.strip()) and not value.lstrip().startswith("[")
