@@ -208,7 +208,7 @@ def test_a_fault_of_our_own_is_told_as_one_with_its_traceback_kept(monkeypatch: 
 def test_a_long_run_is_answered_with_an_id_to_ask_again(
     monkeypatch: pytest.MonkeyPatch, reference: None
 ) -> None:
-    monkeypatch.setattr("stargazer.mcp.tools.workflows.PATIENCE", 0)
+    monkeypatch.setattr("stargazer.mcp.tools.catalogue.PATIENCE", 0)
 
     async def run() -> None:
         async with Client(make_server()) as client:
@@ -228,7 +228,7 @@ def test_a_long_run_is_answered_with_an_id_to_ask_again(
 
 
 def test_what_goes_on_outlives_the_server(monkeypatch: pytest.MonkeyPatch, reference: None) -> None:
-    monkeypatch.setattr("stargazer.mcp.tools.workflows.PATIENCE", 0)
+    monkeypatch.setattr("stargazer.mcp.tools.catalogue.PATIENCE", 0)
 
     async def run() -> str:
         async with Client(make_server()) as client:

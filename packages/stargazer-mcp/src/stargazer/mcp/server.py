@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastmcp import FastMCP
-from stargazer.mcp.tools import files, workflows
+from stargazer.mcp.access import Access
+from stargazer.mcp.tools import catalogue, files
 from stargazer.mcp.tools.answers import ExplainInput, SayDoubt
 
 __all__ = ["make_server"]
@@ -20,14 +21,21 @@ Stargazer runs genomics workflows on this machine and keeps every file typed, ve
 What has been computed before is remembered and not computed again, so repeating a call is cheap and safe."""
 
 
-def make_server() -> FastMCP:
-    """A server with all tools; runs that it has started go on without it."""
+def make_server(access: Access | None = None) -> FastMCP:
+    """A server with all tools; runs that it has started go on without it.
+
+    Args:
+        access: what its clients may do; by default, whatever they may from the current folder.
+    """
+    access = access or Access()
     server: FastMCP = FastMCP(
         "stargazer",
         INSTRUCTIONS,
         version=version("stargazer-mcp"),
         middleware=[SayDoubt(), ExplainInput()],
     )
-    files.register(server)
-    workflows.register(server)
+    for module in (catalogue, files):
+        module.register(server, access)
+    if access.read_only:
+        server.disable(tags={"write"})
     return server

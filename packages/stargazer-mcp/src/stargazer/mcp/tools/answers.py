@@ -26,8 +26,21 @@ __all__ = ["ExplainInput", "JsonObject", "SayDoubt", "told"]
 
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "list_tasks": {"search": "variants", "kind": "workflow"},
-    "query_files": {"filters": {"asset": "alignment", "sample": "NA12878"}},
+    "describe_task": {"name": "germline_short_variant_discovery"},
+    "run_task": {"name": "flagstat", "filters": {"sample": "NA12878"}},
     "run_workflow": {"name": "prepare_reference", "arguments": {"build": "GRCh38"}},
+    "get_run": {"run_id": "20261130T101500-000000-3f9c2a", "wait_s": 50},
+    "list_runs": {"state": "running"},
+    "cancel_run": {"run_id": "20261130T101500-000000-3f9c2a"},
+    "resume_run": {"run_id": "20261130T101500-000000-3f9c2a"},
+    "query_files": {"filters": {"asset": "alignment", "sample": "NA12878"}},
+    "upload_file": {"source": "reads/NA12878_R1.fastq.gz", "metadata": {"sample": "NA12878", "lane": "L001"}},
+    "download_file": {"cid": "bafkrei...", "folder": "results"},
+    "delete_file": {"id": "bafkrei..."},
+    "update_file": {"id": "bafkrei...", "metadata": {"lane": "L002"}},
+    "why": {"cid": "bafkrei..."},
+    "bundles": {},
+    "check_claims": {"claims": [{"cid": "bafkrei...", "field": "sample", "value": "NA12878"}]},
 }
 """A call of each tool, shown when somebody calls it in a way it does not take."""
 

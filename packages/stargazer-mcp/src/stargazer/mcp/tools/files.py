@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastmcp import FastMCP
 from pydantic import Field
 from stargazer.assets import InvalidAssetError
+from stargazer.mcp.access import Access
 from stargazer.mcp.records import as_dict, find_records
 from stargazer.mcp.strict_json import shortened
 from stargazer.mcp.tools.answers import JsonObject, told
@@ -21,7 +22,7 @@ __all__ = ["register"]
 SHOWN = 50
 
 
-def register(server: FastMCP) -> None:
+def register(server: FastMCP, access: Access) -> None:
     """Add the tools about files to a server."""
 
     @server.tool(

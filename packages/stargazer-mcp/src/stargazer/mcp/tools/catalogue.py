@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastmcp import FastMCP
 from fastmcp.exceptions import ToolError
 from pydantic import Field
+from stargazer.mcp.access import Access
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.limits import brief, error_text, fitting
 from stargazer.mcp.tools.runs import so_far
@@ -33,7 +34,7 @@ PATIENCE = 25  # seconds; clients give up after 60, some earlier
 MANY = 50  # members of a list that are shown
 
 
-def register(server: FastMCP) -> None:
+def register(server: FastMCP, access: Access) -> None:
     """Add the tools about tasks and workflows to a server."""
 
     @server.tool(
