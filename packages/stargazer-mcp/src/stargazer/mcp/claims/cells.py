@@ -34,7 +34,9 @@ class Cells:
             import h5py
             from anndata.io import read_elem
         except ImportError:
-            raise Unverifiable("an h5ad can be read with the extra scrna alone, which is not installed", INSTALL) from None
+            raise Unverifiable(
+                "an h5ad can be read with the extra scrna alone, which is not installed", INSTALL
+            ) from None
         if axis not in ("obs", "var"):
             raise Unverifiable(f"no axis {shortened(axis)}", "the axis is obs (cells) or var (genes)")
         self.axis = axis
@@ -87,7 +89,9 @@ class Cells:
         if "raw" in self.file:
             layers["raw"] = "raw/X"
         if layer not in layers or layers[layer] not in self.file:
-            raise Unverifiable(f"no layer {shortened(layer)}", "name a layer that the file has", near(layer, layers))
+            raise Unverifiable(
+                f"no layer {shortened(layer)}", "name a layer that the file has", near(layer, layers)
+            )
         genes = list(map(str, read_elem(self.file["raw/var" if layer == "raw" else "var"]).index))
         if genes.count(gene) != 1:
             several = "several genes are called" if gene in genes else "no gene"

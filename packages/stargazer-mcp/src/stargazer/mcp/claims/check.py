@@ -156,7 +156,7 @@ def _prepare(store: Store, check: _Check) -> bool:
             check.samples = check.file.samples
     except LookupError:
         _check_about(check, None)
-        path = read_bytes(store, check.file)
+        path = read_bytes(store, [check.file])
         try:
             found, passed = resolve(load(path), str(field))
         except Unverifiable as end:
@@ -181,7 +181,9 @@ def _within(claim: Mapping[str, Any]) -> Decimal | None:
         return written.half if written else None
     tolerance = Written.read(given)
     if written is None or tolerance is None or tolerance.value < 0:
-        raise Unverifiable("tolerance is a number from 0 for a value that is a number", 'for example "tolerance": 0.01')
+        raise Unverifiable(
+            "tolerance is a number from 0 for a value that is a number", 'for example "tolerance": 0.01'
+        )
     if tolerance.value > max(abs(written.value) * WIDEST, written.half):
         raise Unverifiable(
             "a tolerance of more than a tenth of the value confirms too much", "give a smaller one, or none"
@@ -252,42 +254,39 @@ def _check_fields(check: _Check, file: File) -> None:
             )
         if not same(said[0], value):
             check.told["is_of"] = {_cut(key): _plain(said[0])}
-            raise Contradicted(f"the statement is about {shortened(key)} {shortened(value)}, and the file is not")
+            raise Contradicted(
+                f"the statement is about {shortened(key)} {shortened(value)}, and the file is not"
+            )
 
 
 def _ask(store: Store, checks: list[_Check], axis: str) -> None:
     """Settle claims about the rows of one file, in one pass."""
-    first = checks[0]
+    files = [check.file for check in checks if check.file]
     asked: list[tuple[_Check, Tally | Genotype]] = []
+    end: Unverifiable | None = None
     with contextlib.ExitStack() as stack:
         try:
-            assert first.file is not None
-            path = read_bytes(store, first.file)
-            for check in checks:
-                assert check.file is not None
-                check.file.state = first.file.state
-            rows = stack.enter_context(_opened(path, axis))
+            rows = stack.enter_context(_opened(read_bytes(store, files), axis, is_said=files[0].is_said))
             for check in checks:
                 with check.judged():
                     asked.append((check, _counter(check, rows)))
             for row in rows.rows() if asked else ():
                 for _, counter in asked:
                     counter.add(row)
-        except (Unverifiable, OSError, ValueError, KeyError, EOFError, csv.Error) as error:
-            for check in checks:
-                assert check.file is not None
-                check.file.state = check.file.state if first.file is None else first.file.state
-                if not check.verdict:
-                    with check.judged():
-                        raise error if isinstance(error, Unverifiable) else Unverifiable(
-                            "the file cannot be read to its end as what it is registered as"
-                        )
-            return
-        for check, counter in asked:
+        except Unverifiable as error:
+            end = error
+        except (OSError, ValueError, LookupError, EOFError, csv.Error):
+            end = Unverifiable("the file cannot be read to its end as what it is registered as")
+    if end is not None:
+        for check in checks:
             with check.judged():
-                found = counter.result(check.claim["value"])
-                check.told |= counter.as_dict()
-                check.compare(found)
+                if not check.verdict:
+                    raise end
+    for check, counter in asked if not end else ():
+        with check.judged():
+            found = counter.result(check.claim["value"])
+            check.told |= counter.as_dict()
+            check.compare(found)
 
 
 def _counter(check: _Check, rows: Rows) -> Tally | Genotype:
@@ -298,7 +297,7 @@ def _counter(check: _Check, rows: Rows) -> Tally | Genotype:
     """
     file = check.file
     assert file is not None
-    if rows.samples and not (file.is_said and isinstance(rows, _cells())):
+    if rows.samples:
         file.samples = rows.samples  # what the bytes say counts
         _check_about(check, None)
     given = check.claim["query"]
@@ -321,12 +320,6 @@ def _counter(check: _Check, rows: Rows) -> Tally | Genotype:
     return counter
 
 
-def _cells() -> type:
-    from stargazer.mcp.claims.cells import Cells
-
-    return Cells
-
-
 def _selected(condition: Condition) -> list[str]:
     """The samples that a condition selects."""
     if condition.column.name != SAMPLE or condition.op not in ("=", "in"):
@@ -335,8 +328,12 @@ def _selected(condition: Condition) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, axis: str) -> Iterator[Rows]:
+def _opened(path: Path, axis: str, *, is_said: bool) -> Iterator[Rows]:
     """The rows of a file, whatever its format.
+
+    Args:
+        axis: of a matrix.
+        is_said: the metadata says of which sample the file is.
 
     Raises:
         Unverifiable: it has none that can be asked.
@@ -346,6 +343,8 @@ def _opened(path: Path, axis: str) -> Iterator[Rows]:
         from stargazer.mcp.claims.cells import Cells
 
         with contextlib.closing(Cells(path, axis)) as cells:
+            if is_said:  # the column may then be of something else
+                cells.samples = []
             yield cells
     elif first.startswith((b"BCF", b"##fileformat=VCF")):
         from stargazer.mcp.claims.variants import Variants
@@ -354,9 +353,13 @@ def _opened(path: Path, axis: str) -> Iterator[Rows]:
         with quiet_htslib(), contextlib.closing(Variants(path)) as variants:
             yield variants
     elif first.lstrip()[:1] in (b"{", b"["):
-        raise Unverifiable("the file is a JSON document", 'name the value by its path: "field": "samples.NAME.mean"')
+        raise Unverifiable(
+            "the file is a JSON document", 'name the value by its path: "field": "samples.NAME.mean"'
+        )
     elif b"\0" in first or first.startswith((b"BAM", b"CRAM", b"<")):
-        raise Unverifiable("files of this format cannot be asked", "claim the figure of a report about it, by field")
+        raise Unverifiable(
+            "files of this format cannot be asked", "claim the figure of a report about it, by field"
+        )
     else:
         with opened_text(path) as text:
             yield Table(text)

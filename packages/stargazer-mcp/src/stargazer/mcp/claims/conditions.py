@@ -193,4 +193,4 @@ def _equal(value: Any, claimed: Any) -> bool:
         return str(value).lower() == str(claimed).lower()
     if isinstance(claimed, str):
         return str(value) == claimed
-    return number(value) == claimed
+    return bool(number(value) == claimed)

@@ -1,4 +1,4 @@
-"""The file that a claim is about: its record, of which samples it is, whether it still counts, and its verified bytes."""
+"""The file that a claim is about: its record, of which samples it is, whether it still counts; its verified bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import gzip
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ class File:
         """
         if name in ("cid", "name", "size", "created_at"):
             return getattr(self.record, name)
+        name = (
+            {"sample": "samples", "samples": "sample"}.get(name, name)
+            if name not in self.asset.fields()
+            else name
+        )
         if name in self.asset.fields():
             return getattr(self.asset, name)
         return self.record.keyvalues[name]
@@ -88,7 +93,8 @@ def find_file(store: Store, cid: Any, wanted: Iterable[str] = ()) -> File:
     if not records:
         taken_back = bool(store.exists() and store.documents(cid, "retracted"))
         raise Unverifiable(
-            "the file is not registered any more" if taken_back else "no file of this CID is registered", QUERY_FILES
+            "the file is not registered any more" if taken_back else "no file of this CID is registered",
+            QUERY_FILES,
         )
     passed_over = {record.id for record in store.query({"cid": cid, "superseded": "true"})}
     records.sort(key=lambda record: record.id in passed_over)
@@ -96,29 +102,38 @@ def find_file(store: Store, cid: Any, wanted: Iterable[str] = ()) -> File:
     return next((file for file in found if set(wanted) & set(file.samples)), found[0])
 
 
-def read_bytes(store: Store, file: File) -> Path:
-    """The file's bytes, verified against its CID.
+def read_bytes(store: Store, files: Sequence[File]) -> Path:
+    """The bytes of a file, verified against its CID.
+
+    Args:
+        files: it, by one record or several.
 
     Raises:
         Unverifiable: they are not here, or damaged.
     """
-    cid = file.record.cid
+    cid = files[0].record.cid
+
+    def noted(state: str) -> str:
+        for file in files:
+            file.state = state
+        return state
+
     if not store.is_here(cid):
-        file.state = "evicted" if cid in maintenance.evicted(store) else "not here"
+        state = noted("evicted" if cid in maintenance.evicted(store) else "not here")
         raise Unverifiable(
-            f"the bytes of the file are {file.state}",
+            f"the bytes of the file are {state}",
             f'call download_file {{"cid": "{cid}"}} to have them again, then check again',
         )
     try:
         path = store.read_here(cid)
     except IntegrityError:
-        file.state = "damaged"
+        noted("damaged")
         raise Unverifiable(
             "the bytes of the file are not those of its CID: they were damaged", "run `stargazer fsck`"
         ) from None
     except StorageError as error:
         raise Unverifiable(f"the bytes of the file cannot be read: {error}") from None
-    file.state = "verified"
+    noted("verified")
     return path
 
 

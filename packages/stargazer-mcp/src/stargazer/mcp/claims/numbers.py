@@ -10,9 +10,11 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Written", "agree", "is_number", "same"]
+__all__ = ["NUMBERS", "Written", "agree", "is_number", "same"]
 
 NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)\s*(%?)")
+NUMBERS = re.compile(r"(?<![\w.])" + NUMBER.pattern)
+"""Numbers in a sentence."""
 LONGEST = 40  # characters of a number
 NOISE = Decimal("1e-12")  # of a number that was computed from many, as a share of it
 
@@ -80,6 +82,8 @@ def same(found: Any, claimed: Any, within: Decimal | None = None) -> bool:
     if isinstance(found, tuple | list) and isinstance(claimed, list):
         pairs = zip(sorted(found, key=_text), sorted(claimed, key=_text), strict=False)
         return len(found) == len(claimed) and all(same(*pair, within) for pair in pairs)
+    if isinstance(found, tuple | list) and len(found) == 1:
+        return same(found[0], claimed, within)
     if isinstance(found, bool) or isinstance(claimed, bool):
         return _text(found).lower() == _text(claimed).lower()
     if isinstance(found, str) and found == claimed:

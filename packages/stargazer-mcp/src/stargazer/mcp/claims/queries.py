@@ -50,7 +50,7 @@ def kind_of(query: Mapping[str, Any]) -> str:
         Unverifiable: nothing that is known, or with words that it does not take.
     """
     kind = query.get("what")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise Unverifiable(
             f"no query {shortened(kind)}", f"ask for one of {', '.join(KINDS)}: {KINDS['count']}"
         )
@@ -63,7 +63,7 @@ def kind_of(query: Mapping[str, Any]) -> str:
         )
     if "column" in taken and not query.get("column"):
         raise Unverifiable(f"the query {kind} needs a column", f"for example {KINDS[kind]}")
-    return str(kind)
+    return kind
 
 
 @attrs.define
@@ -91,10 +91,11 @@ class Tally:
 
     def add(self, row: Row) -> None:
         """Take one row into account."""
-        among = all([condition.holds(row) for condition in self.of])  # each sees every row
-        holds = all([condition.holds(row) for condition in self.where])
-        self.rows += among
-        if not (among and holds):
+        among, holds = (
+            [each.holds(row) for each in group] for group in (self.of, self.where)
+        )  # all see every row
+        self.rows += all(among)
+        if not all(among + holds):
             return
         self.matched += 1
         if self.column is None:

@@ -58,7 +58,9 @@ def resolve(document: Any, path: str) -> tuple[Any, list[str]]:
             near(path[at:].lstrip(".").partition(".")[0], names),
         )
     value, passed = found
-    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(e, dict | list) for e in value)):
+    if isinstance(value, dict) or (
+        isinstance(value, list) and any(isinstance(e, dict | list) for e in value)
+    ):
         raise Unverifiable(
             f"{shortened(path)} is no value, but holds several",
             "go on with one of the names that are near",
@@ -67,7 +69,9 @@ def resolve(document: Any, path: str) -> tuple[Any, list[str]]:
     return value, passed
 
 
-def _dotted(value: Any, path: str, at: int, furthest: list[tuple[int, Any]]) -> Iterator[tuple[Any, list[str]]]:
+def _dotted(
+    value: Any, path: str, at: int, furthest: list[tuple[int, Any]]
+) -> Iterator[tuple[Any, list[str]]]:
     """Every way to read what is left of a path: keys may have dots in them."""
     furthest.append((at, value))
     here = [str(value[SAMPLE])] if isinstance(value, dict) and isinstance(value.get(SAMPLE), str) else []

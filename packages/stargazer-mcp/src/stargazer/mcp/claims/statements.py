@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stargazer.mcp.claims.numbers import NUMBER, Written
+from stargazer.mcp.claims.numbers import NUMBERS, Written
 from stargazer.mcp.claims.verdicts import Contradicted, Unverifiable
 from stargazer.mcp.strict_json import shortened
 from stargazer.storage import Store
@@ -59,7 +59,9 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
     words = list(dict.fromkeys(word.rstrip(".:-") for word in WORD.findall(statement)))[:WORDS]
     for word in words:
         if word not in samples and not word.isdecimal() and store.exists() and store.query({"sample": word}):
-            raise Contradicted(f"the statement names the sample {shortened(word)}, and the claim is not about it")
+            raise Contradicted(
+                f"the statement names the sample {shortened(word)}, and the claim is not about it"
+            )
 
 
 def _gives(statement: str, value: Any) -> bool:
@@ -69,5 +71,5 @@ def _gives(statement: str, value: Any) -> bool:
         return not isinstance(value, str) or value.lower() in statement.lower()
     if isinstance(value, str) and value in statement:
         return True
-    found = [Written.read(match[0]) for match in NUMBER.finditer(statement)]
+    found = [Written.read(match[0]) for match in NUMBERS.finditer(statement)]
     return any(each is not None and each.value == written.value for each in found)

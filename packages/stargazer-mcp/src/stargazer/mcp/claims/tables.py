@@ -60,5 +60,7 @@ def opened_text(path: Path) -> Iterator[TextIO]:
     with path.open("rb") as file:
         is_gzip = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        with io.TextIOWrapper(gzip.GzipFile(fileobj=file) if is_gzip else file, "utf-8-sig", newline="") as text:
+        with io.TextIOWrapper(
+            gzip.GzipFile(fileobj=file) if is_gzip else file, "utf-8-sig", newline=""
+        ) as text:
             yield text

@@ -41,7 +41,7 @@ class Variants:
         self.file = pysam.VariantFile(str(path))
         self.header = self.file.header
         self.samples = list(self.header.samples)
-        self.contigs = {name: contig.length for name, contig in self.header.contigs.items()}
+        self.contigs = {str(name): contig.length for name, contig in self.header.contigs.items()}
 
     def close(self) -> None:
         """Close the file."""
@@ -105,7 +105,9 @@ class Variants:
                 return ("/".join(sorted(_alleles(text))),)
             return _listed(text)
 
-        return Column(name, values, {"GT": GENOTYPES}.get(field, ZYGOSITIES if name == ZYGOSITY else ()), True)
+        return Column(
+            name, values, {"GT": GENOTYPES}.get(field, ZYGOSITIES if name == ZYGOSITY else ()), True
+        )
 
     def _place(self, query: Mapping[str, Any]) -> int:
         """The column of the sample that a query is about.
@@ -137,7 +139,9 @@ class Variants:
             or not str(at).isdecimal()
             or len(str(at)) > 12
         ):
-            raise Unverifiable("a genotype is that at chrom (text) and pos (from 1)", "give both, as numbers are")
+            raise Unverifiable(
+                "a genotype is that at chrom (text) and pos (from 1)", "give both, as numbers are"
+            )
         if self.contigs and contig not in self.contigs:
             raise Unverifiable(
                 f"the file has no contig {shortened(contig)}",
@@ -200,7 +204,9 @@ class Genotype:
         if len(found) > 1:
             raise Unverifiable("several records are at this position", "give ref and alt of one", sites)
         if not found and self.here:
-            raise Unverifiable("no record at this position has these alleles", "give ref and alt of one", sites)
+            raise Unverifiable(
+                "no record at this position has these alleles", "give ref and alt of one", sites
+            )
         if not found:
             raise Unverifiable(
                 "no record is at this position: that calls do not list a place says nothing of the genotype there",
@@ -239,7 +245,9 @@ def matches(found: Mapping[str, str], claimed: Any) -> bool:
     text = str(claimed).strip()
     if text in ZYGOSITIES:
         return found["zygosity"] == text
-    spelled = found["GT"] if all(each.isdecimal() or each == "." for each in _alleles(text)) else found["alleles"]
+    spelled = (
+        found["GT"] if all(each.isdecimal() or each == "." for each in _alleles(text)) else found["alleles"]
+    )
     if "|" in text and "|" not in spelled and len(set(_alleles(spelled))) > 1:
         raise Unverifiable("the claim is phased, and the genotype in the file is not", "claim it with /")
     if "|" in text:
