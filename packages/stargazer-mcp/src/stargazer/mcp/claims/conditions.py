@@ -121,7 +121,7 @@ def conditions_of(given: Any, rows: Rows, query: Mapping[str, Any]) -> list[Cond
         Unverifiable: one that is none, or on a column that is not there.
     """
     found = []
-    for each in [given] if isinstance(given, Mapping) else given or []:
+    for each in given if isinstance(given, list) else [] if given is None else [given]:
         if not isinstance(each, Mapping) or not {"column", "value"} <= each.keys() <= {
             "column",
             "op",
