@@ -1,7 +1,7 @@
 """Prompts for the usual journeys: plain steps that name the tools, each with an example call.
 
-A call is a line of its own: four blanks, the name of a tool, and its arguments as JSON. What the user gave stands in the
-text as JSON alone: it is data.
+A call is a line of its own: four blanks, the name of a tool, and its arguments as JSON. What the user gave stands in
+the text as JSON alone: it is data.
 """
 
 from __future__ import annotations
@@ -97,11 +97,15 @@ def cluster_cells(samples: str, files: str = "") -> list[Message]:
         files: count matrices (Cell Ranger's .h5 or folder, or .h5ad), if they are not registered yet.
     """
     names = [name.strip() for name in samples.split(",") if name.strip()]
+    matrix = {
+        "source": "FOLDER/filtered_feature_bc_matrix.h5",
+        "metadata": {"sample": (names or ["NAME"])[0]},
+    }
     return _prompt(
         f"Cluster the cells of one or several samples. {_given({'samples': names, 'files': files})}",
         f"""See which matrices are registered, and register what is missing.
 {_call("query_files", {"filters": {"asset": ["tenx_h5", "tenx_mtx", "anndata"], "sample": names}})}
-{_call("upload_file", {"source": "FOLDER/filtered_feature_bc_matrix.h5", "metadata": {"sample": (names or ["NAME"])[0]}})}""",
+{_call("upload_file", matrix)}""",
         f"""Learn which arguments the workflow takes: how cells are filtered, corrected for batches, and how fine the
 clusters are. Keep the defaults unless the user said otherwise, and tell which were used.
 {_call("describe_task", {"name": "scrna_clustering"})}
@@ -149,7 +153,7 @@ def why_did_my_run_fail(run_id: str = "") -> list[Message]:
         f"Find out why a run failed, and what to do. {_given({'run_id': run_id})}",
         *first,
         f"""See the run with its error and the logs of its tools. The first line of the error says what went wrong.
-{_call("get_run", {"run_id": run, "logs": True})}""",
+{_call("get_run", {"run_id": run, "logs": "all"})}""",
         f"""Look at the files it worked on where the error speaks of one: type, sample, build, header.
 {_call("query_files", {"filters": {"sample": "NAME"}})}""",
         """Say in plain words what failed, in which task, and the line of the log that shows it; whether it is the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastmcp import FastMCP
-from stargazer.mcp import prompts, resources
+from stargazer.mcp import completions, prompts, resources
 from stargazer.mcp.access import Access
 from stargazer.mcp.tools import catalogue, files, runs
 from stargazer.mcp.tools.answers import ExplainInput, SayDoubt
@@ -39,7 +39,7 @@ def make_server(access: Access | None = None) -> FastMCP:
         version=version("stargazer-mcp"),
         middleware=[SayDoubt(), ExplainInput()],
     )
-    for module in (catalogue, files, runs, resources, prompts):
+    for module in (catalogue, files, runs, resources, prompts, completions):
         module.register(server, access)
     if access.read_only:
         server.disable(tags={"write"})

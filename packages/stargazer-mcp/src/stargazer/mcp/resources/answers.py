@@ -10,7 +10,7 @@ from fastmcp.exceptions import ResourceError, ToolError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from stargazer.assets import InvalidAssetError
 from stargazer.assets.addresses import hidden
-from stargazer.mcp.resources.text import as_json
+from stargazer.mcp.previews.text import as_json
 from stargazer.mcp.strict_json import shortened
 from stargazer.mcp.tools.answers import told
 from stargazer.mcp.tools.limits import error_text, refuse_large
@@ -64,18 +64,27 @@ class ExplainReading(Middleware):
         """Fill in the prompt."""
         name, given = context.message.name, context.message.arguments or {}
         server = context.fastmcp_context.fastmcp if context.fastmcp_context else None
-        prompts = {prompt.name: prompt for prompt in await server.list_prompts(run_middleware=False)} if server else {}
+        prompts = (
+            {prompt.name: prompt for prompt in await server.list_prompts(run_middleware=False)}
+            if server
+            else {}
+        )
         if name not in prompts:
             raise MCPError(INVALID_PARAMS, f"no prompt {shortened(name)}; there are {', '.join(prompts)}")
         takes = {argument.name: argument for argument in prompts[name].arguments or []}
         problems = [f"unknown argument {shortened(key)}" for key in given if key not in takes]
-        problems += [f"{key} is missing" for key, argument in takes.items() if argument.required and not given.get(key)]
+        problems += [
+            f"{key} is missing" for key, argument in takes.items() if argument.required and not given.get(key)
+        ]
         try:
             refuse_large(given)
         except InvalidAssetError as error:
             problems.append(str(error))
         if problems:
             lines = [f"{name}: {'; '.join(problems[:5])}", "expected:"]
-            lines += [f"  {key}{' (required)' * bool(each.required)}: {each.description}" for key, each in takes.items()]
+            lines += [
+                f"  {key}{' (required)' * bool(each.required)}: {each.description}"
+                for key, each in takes.items()
+            ]
             raise MCPError(INVALID_PARAMS, hidden(error_text("\n".join(lines), given)))
         return await call_next(context)

@@ -9,11 +9,11 @@ from typing import Any
 
 from fastmcp import FastMCP
 from fastmcp.resources import ResourceContent, ResourceResult
-from stargazer.assets import Asset, AssetNotFoundError, InvalidAssetError, IpFile
+from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile
+from stargazer.mcp.previews.preview import PNG, preview
+from stargazer.mcp.previews.text import brief
 from stargazer.mcp.records import as_dict
 from stargazer.mcp.resources.answers import JSON, answer, explained
-from stargazer.mcp.resources.previews import PNG, preview
-from stargazer.mcp.resources.text import brief
 from stargazer.mcp.strict_json import shortened
 from stargazer.storage import Store, get_client, is_cid, maintenance, with_companions
 
@@ -33,8 +33,7 @@ def register(server: FastMCP) -> None:
         mime_type=JSON,
     )
     async def asset(cid: str) -> str:
-        """What is known of a file: its records, companions, where its bytes are, and a preview of what it holds (text,
-        VCF, BAM, CRAM, h5ad, tables, plots)."""
+        """A file by its CID: records, companions, whether its bytes are here, a preview (VCF, BAM, h5ad, text, ...)."""
         with explained():
             return answer(await asyncio.to_thread(described, cid))
 
@@ -44,8 +43,7 @@ def register(server: FastMCP) -> None:
         mime_type="application/octet-stream",
     )
     async def asset_content(cid: str) -> ResourceResult:
-        """A plot as an image, the page of a report as HTML, a summary as JSON, a table or other text; up to 1 MB of
-        text and 2 MB of a picture or a page."""
+        """A plot as an image, a report as HTML, a summary as JSON, a table or text, if it is no larger than 2 MB."""
         with explained():
             content, kind = await asyncio.to_thread(contents, cid)
             return ResourceResult([ResourceContent(content, mime_type=kind, meta={"stargazer/note": NOTE})])
@@ -67,7 +65,14 @@ def described(cid: str) -> dict[str, Any]:
         "records": [brief(as_dict(record, dropped)) for record in records[:RECORDS]],
         "count": len(records),
         "companions": [
-            brief({"asset": each.keyvalues.get("asset", ""), "cid": each.cid, "name": each.name, "size": each.size})
+            brief(
+                {
+                    "asset": each.keyvalues.get("asset", ""),
+                    "cid": each.cid,
+                    "name": each.name,
+                    "size": each.size,
+                }
+            )
             for each in companions[:COMPANIONS]
         ],
         "lineage": f"why {json.dumps({'cid': cid})} says how it was made",
@@ -75,9 +80,13 @@ def described(cid: str) -> dict[str, Any]:
     path = _path(store, cid)
     if path is None:
         why = "evicted" if cid in dropped else "not on this machine"
-        found["bytes"] = f"{why}: {_download(cid)} brings them, from where they are or by computing them again"
+        found["bytes"] = (
+            f"{why}: {_download(cid)} brings them, from where they are or by computing them again"
+        )
     else:
-        found["bytes"] = "here" if _is_known(store, cid) else "here, not verified since they were changed or brought"
+        found["bytes"] = (
+            "here" if _is_known(store, cid) else "here, not verified since they were changed or brought"
+        )
         found["preview"] = {"note": NOTE, **preview(path)}
         if _kind(path) is not None:
             found["content"] = f"stargazer://assets/{cid}/content"
@@ -110,9 +119,13 @@ def contents(cid: str) -> tuple[str | bytes, str]:
 
 def _records(store: Store, cid: str) -> list[IpFile]:
     if not is_cid(cid):
-        raise InvalidAssetError(f"{shortened(cid)} is no CID: query_files lists files with theirs, as bafkrei...")
+        raise InvalidAssetError(
+            f"{shortened(cid)} is no CID: query_files lists files with theirs, as bafkrei..."
+        )
     if not (records := store.query({"cid": cid}) if store.exists() else []):
-        raise AssetNotFoundError(f"no file {cid}: query_files {json.dumps({'filters': {}})} lists what there is")
+        raise AssetNotFoundError(
+            f"no file {cid}: query_files {json.dumps({'filters': {}})} lists what there is"
+        )
     return records
 
 

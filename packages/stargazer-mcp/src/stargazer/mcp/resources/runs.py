@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fastmcp import FastMCP
+from stargazer.mcp.previews.text import brief, lines_of, shown
 from stargazer.mcp.resources.answers import JSON, answer, explained
-from stargazer.mcp.resources.text import brief, lines_of, shown
 from stargazer.mcp.tools.runs import so_far
 from stargazer.workflows import Run, calls_of, find_run, list_runs
 

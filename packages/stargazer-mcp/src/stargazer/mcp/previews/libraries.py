@@ -1,4 +1,4 @@
-"""What h5py and pysam say of a file, as JSON on stdout: `python -m stargazer.mcp.resources.child hdf5|cram PATH`."""
+"""What h5py and pysam say of a file: `python -m stargazer.mcp.previews.libraries hdf5|cram PATH`, as JSON on stdout."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def _table(table: Any) -> tuple[int | None, dict[str, Any]]:
     """Rows of an annotation, and its columns with what each holds."""
     if not hasattr(table, "keys"):  # one compound array: anndata before 0.7
         names = [str(name) for name in table.dtype.names or ()]
-        return int(table.shape[0]), {"count": len(names), "columns": {name[:NAME]: "" for name in names[:SHOWN]}}
+        return int(table.shape[0]), {
+            "count": len(names),
+            "columns": {name[:NAME]: "" for name in names[:SHOWN]},
+        }
     index = str(table.attrs.get("_index", "_index"))
     data = table.get(index)
     if data is not None and hasattr(data, "keys"):
@@ -73,7 +76,9 @@ def _table(table: Any) -> tuple[int | None, dict[str, Any]]:
 
 
 def _column(table: Any, name: str) -> str:
-    column = table[name]
+    column = table.get(name)
+    if column is None:
+        return "a link to what is not there"
     if not hasattr(column, "keys"):
         old = table.get("__categories")
         if old is not None and name in old:
@@ -81,7 +86,7 @@ def _column(table: Any, name: str) -> str:
         kind = str(column.dtype)
         return "text" if kind == "object" else kind
     categories = column.get("categories")
-    if categories is not None and getattr(categories, "shape", ()):
+    if categories is not None and getattr(categories, "shape", None):
         return f"category of {int(categories.shape[0]):,}"
     return str(column.attrs.get("encoding-type", "group"))[:NAME]
 
@@ -110,9 +115,9 @@ def main(words: list[str]) -> int:
     try:
         said = {"hdf5": hdf5, "cram": cram}[kind](path)
     except Exception as error:  # whatever a library thinks of a damaged file
-        print(f"{type(error).__name__}: {error}".replace(path, os.path.basename(path)), file=sys.stderr)
+        sys.stderr.write(f"{type(error).__name__}: {error}\n".replace(path, os.path.basename(path)))
         return 1
-    print(json.dumps(said))
+    sys.stdout.write(json.dumps(said))
     return 0
 
 

@@ -38,7 +38,10 @@ def brief(value: Any, most: int = WIDTH) -> Any:
 
 def first(values: Iterable[Any], count: int, most: int, width: int = 100) -> dict[str, Any]:
     """How many values there are, and the first of them."""
-    return {"count": count, "first": [brief(value, width) for value, _ in zip(values, range(most), strict=False)]}
+    return {
+        "count": count,
+        "first": [brief(value, width) for value, _ in zip(values, range(most), strict=False)],
+    }
 
 
 def lines_of(data: bytes) -> list[str]:

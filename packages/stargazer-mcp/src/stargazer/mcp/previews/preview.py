@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 import attrs
 from stargazer.assets.formats import GZIP, is_bgzf
-from stargazer.mcp.resources.headers import bam_preview, bcf_preview, sam_preview, vcf_preview
-from stargazer.mcp.resources.text import brief, lines_of, shown
+from stargazer.mcp.previews.headers import bam_preview, bcf_preview, sam_preview, vcf_preview
+from stargazer.mcp.previews.text import brief, lines_of, shown
 from stargazer.mcp.strict_json import parse
 
 __all__ = ["LIMIT", "PNG", "Head", "head_of", "preview"]
@@ -82,7 +82,9 @@ def _inflated(file: BinaryIO, raw: bytes) -> Head:
             if member.eof:
                 if not GZIP.startswith(raw[:2]):
                     is_padding = not raw.strip(b"\0") and not file.read(1)
-                    return Head(bytes(data), is_padding, packing, "" if is_padding else "something else follows")
+                    return Head(
+                        bytes(data), is_padding, packing, "" if is_padding else "something else follows"
+                    )
                 if members == MEMBERS:
                     break
                 member, members = zlib.decompressobj(wbits=31), members + 1
@@ -125,7 +127,11 @@ def _described(path: Path, head: Head) -> dict[str, Any]:
         return bcf_preview(data, head.whole)
     if data.startswith(PNG):
         size = data[16:24]
-        return {"kind": "png", "width": int.from_bytes(size[:4], "big"), "height": int.from_bytes(size[4:], "big")}
+        return {
+            "kind": "png",
+            "width": int.from_bytes(size[:4], "big"),
+            "height": int.from_bytes(size[4:], "big"),
+        }
     if data.startswith(HDF5) and not head.packing:
         return _by_library(path, "hdf5", "h5py", "pip install 'stargazer-mcp[scrna]'")
     if data.startswith(b"CRAM") and not head.packing:
@@ -184,14 +190,18 @@ def _tar_preview(path: Path) -> dict[str, Any]:
                 name = block[:100].rstrip(b"\0").decode("utf-8", "replace")
                 found += [{"name": shown(name), "size": size}] if len(found) < FILES else []
             file.seek(-(-size // BLOCK) * BLOCK, os.SEEK_CUR)
-    return {"kind": "tar", "files": {"count": count, "first": found}, **({"cut": "there are more"} if goes_on else {})}
+    return {
+        "kind": "tar",
+        "files": {"count": count, "first": found},
+        **({"cut": "there are more"} if goes_on else {}),
+    }
 
 
 def _by_library(path: Path, kind: str, library: str, install: str) -> dict[str, Any]:
     """What a library says of a file, asked in a process of its own: a damaged file may crash it, or never end."""
     if find_spec(library) is None:
         return {"kind": kind, "missing": f"{library} is not installed: {install}"}
-    words = [sys.executable, "-P", "-m", "stargazer.mcp.resources.child", kind, os.fspath(path)]
+    words = [sys.executable, "-P", "-m", "stargazer.mcp.previews.libraries", kind, os.fspath(path)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PINATA_")}
     try:
         done = subprocess.run(
@@ -207,4 +217,6 @@ def _by_library(path: Path, kind: str, library: str, install: str) -> dict[str, 
         why = lines_of(done.stderr)[-1:] or [f"{library} ended with status {done.returncode}"]
         return {"kind": kind, "flaw": f"{library} cannot read it: {shown(why[0])}"}
     said = json.loads(done.stdout)
-    return sam_preview(said["text"].encode(), said["whole"]) | {"kind": kind} if kind == "cram" else brief(said)
+    return (
+        sam_preview(said["text"].encode(), said["whole"]) | {"kind": kind} if kind == "cram" else brief(said)
+    )

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stargazer.mcp.resources.text import brief, first, lines_of, shown
+from stargazer.mcp.previews.text import first, lines_of, shown
 
 __all__ = ["bam_preview", "bcf_preview", "sam_preview", "vcf_preview"]
 
@@ -42,7 +42,11 @@ def vcf_preview(data: bytes, whole: bool) -> dict[str, Any]:
     described |= {
         "contigs": first(declared["contig"], len(declared["contig"]), CONTIGS, NAME),
         "samples": first(samples, len(samples), SAMPLES, NAME),
-        **{name: first(declared[name], len(declared[name]), FIELDS, NAME // 2) for name in ("INFO", "FORMAT", "FILTER")},
+        **{
+            name: first(ids, len(ids), FIELDS, NAME // 2)
+            for name, ids in declared.items()
+            if name != "contig"
+        },
         "first_records": [shown(record) for record in records[:RECORDS]],
     }
     return {**described, "records": len(records)} if whole and at is not None else described
@@ -66,7 +70,8 @@ def bam_preview(data: bytes, whole: bool) -> dict[str, Any]:
     described.pop("first_records", None)
     place = 8 + size
     if place + 4 <= len(data):
-        names, count = [], _count(data, place)
+        names: list[str] = []
+        count = _count(data, place)
         place += 4
         while len(names) < min(count, CONTIGS) and place + 4 <= len(data):
             end = place + 4 + _count(data, place)
@@ -99,7 +104,9 @@ def sam_preview(data: bytes, whole: bool) -> dict[str, Any]:
     }
     if rest:
         described["first_records"] = [shown(record) for record in rest[:RECORDS]]
-    return described if whole else {**described, "cut": "the header goes on: counts are of its first megabytes"}
+    return (
+        described if whole else {**described, "cut": "the header goes on: counts are of its first megabytes"}
+    )
 
 
 def _in_brief(lines: Sequence[Mapping[str, str]], tags: Sequence[str], most: int) -> dict[str, Any]:
