@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
+from stargazer.assets import InvalidAssetError
 
 __all__ = ["Access"]
 
@@ -28,3 +29,14 @@ class Access:
     loopback: bool = False
     size: int = 200 * 2**30
     runs: int = 8
+
+    def inside(self, path: str) -> Path:
+        """The path of a file or folder, which must be below one of the roots.
+
+        Raises:
+            InvalidAssetError: it is not; the message names the roots.
+        """
+        found = Path(path).expanduser().resolve()
+        if not any(found.is_relative_to(root.resolve()) for root in self.roots):
+            raise InvalidAssetError(f"{path!r} is outside of {', '.join(map(str, self.roots))}")
+        return found
