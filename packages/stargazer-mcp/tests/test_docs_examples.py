@@ -22,7 +22,7 @@ from stargazer.assets import REGISTRY, load_asset_types
 from stargazer.mcp.cli import VERBS, main
 from stargazer.mcp.cli.console import KEY_VALUE
 from stargazer.storage import VARIABLES
-from stargazer.workflows import convert, entries, find_workflow
+from stargazer.workflows import convert, entries, find_entry
 from stargazer.workflows.best_practices import HARD_FILTERS
 
 ROOT = (Path(__file__) / "../../../..").resolve()
@@ -104,7 +104,7 @@ def test_every_command_that_is_shown_can_be_typed(page: Path) -> None:
         pairs = dict(match.groups() for word in words[1:] if (match := KEY_VALUE.fullmatch(word)))
         if words[0] == "run" and len(words) > 1 and words[1].islower() and pairs:
             of_sheet = {"samples": "S"} if "--samplesheet" in words else {}
-            convert(find_workflow(words[1]), of_sheet | pairs)
+            convert(find_entry(words[1]), of_sheet | pairs)
         elif words[0] in ("add", "query", "get", "rm", "why"):
             assert pairs.keys() <= fields, f"no such field in: stargazer {shlex.join(words)}"
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 from stargazer.assets import Alignment, InvalidAssetError
-from stargazer.workflows.catalogue import describe_type, entries, find_workflow
+from stargazer.workflows.catalogue import describe_type, entries, find_entry
 
 
 def test_workflows_come_first_by_name() -> None:
@@ -41,7 +41,7 @@ def test_search_wants_every_word() -> None:
 
 
 def test_parameters_carry_type_default_and_text() -> None:
-    build, contigs, *_ = find_workflow("prepare_reference").parameters
+    build, contigs, *_ = find_entry("prepare_reference").parameters
     assert build.required
     assert not contigs.required
     assert contigs.default is None
@@ -51,12 +51,12 @@ def test_parameters_carry_type_default_and_text() -> None:
 @pytest.mark.parametrize("name", ["prepare_refrence", "prepare", "PREPARE_REFERENCE"])
 def test_a_name_that_is_nearly_one_is_suggested(name: str) -> None:
     with pytest.raises(InvalidAssetError, match="prepare_reference"):
-        find_workflow(name)
+        find_entry(name)
 
 
 def test_a_task_is_no_workflow() -> None:
     with pytest.raises(InvalidAssetError, match="no workflow 'flagstat'"):
-        find_workflow("flagstat")
+        find_entry("flagstat")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from stargazer.assets import InvalidAssetError
 from stargazer.workflows import (
     SampleSheet,
     SheetRow,
-    find_workflow,
+    find_entry,
     read_samplesheet,
     register_samplesheet,
     samplesheet_arguments,
@@ -546,12 +546,12 @@ def rows_of(**samples: str) -> SampleSheet:
 def test_arguments_of_the_germline(
     samples: dict[str, str], given: dict[str, str], expected: dict[str, str]
 ) -> None:
-    found, _ = samplesheet_arguments(find_workflow(GERMLINE), rows_of(**samples), {"build": "b", **given})
+    found, _ = samplesheet_arguments(find_entry(GERMLINE), rows_of(**samples), {"build": "b", **given})
     assert found == {"build": "b", **given, **expected}
 
 
 def test_what_was_decided_is_said() -> None:
-    workflow = find_workflow(GERMLINE)
+    workflow = find_entry(GERMLINE)
     notes = samplesheet_arguments(workflow, rows_of(a="M0r", t="N1r"), {"build": "GRCh38"})[1]
     assert notes == [
         "left out, as tumours (status 1): t; samples= calls one all the same",
@@ -566,7 +566,7 @@ def test_what_was_decided_is_said() -> None:
 
 
 def test_a_workflow_of_cells_takes_tumours_too() -> None:
-    found, notes = samplesheet_arguments(find_workflow("scrna_clustering"), rows_of(a="F0c", t="F1c"), {})
+    found, notes = samplesheet_arguments(find_entry("scrna_clustering"), rows_of(a="F0c", t="F1c"), {})
     assert (found, notes) == ({"samples": "a,t"}, [])
 
 
@@ -588,13 +588,13 @@ def test_a_workflow_of_cells_takes_tumours_too() -> None:
 )  # fmt: skip
 def test_arguments_that_are_refused(name: str, given: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidAssetError) as error:
-        samplesheet_arguments(find_workflow(name), rows_of(a="M0r", ben="F0r", c="N0c"), given)
+        samplesheet_arguments(find_entry(name), rows_of(a="M0r", ben="F0r", c="N0c"), given)
     assert said in str(error.value)
 
 
 def test_a_sheet_of_tumours_alone_is_refused_for_the_germline() -> None:
     with pytest.raises(InvalidAssetError, match=r"every sample of 's.csv' is a tumour .* give samples=t$"):
-        samplesheet_arguments(find_workflow(GERMLINE), rows_of(t="N1r", u="N1r"), {"build": "x"})
+        samplesheet_arguments(find_entry(GERMLINE), rows_of(t="N1r", u="N1r"), {"build": "x"})
 
 
 # made of a folder

@@ -1,5 +1,5 @@
 from .arguments import command_line, convert, explaining_commas, sample_arguments, usage
-from .catalogue import Entry, describe_type, entries, find_workflow
+from .catalogue import Entry, describe_type, entries, find_entry
 from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
@@ -19,6 +19,7 @@ from .samplesheet import (
 )
 from .scrna import Clustering, scrna_clustering
 from .signatures import is_known_to_fit, keep_signature
+from .task_inputs import task_arguments
 
 __all__ = [
     "Asked",
@@ -39,8 +40,8 @@ __all__ = [
     "entries",
     "events_of",
     "explaining_commas",
+    "find_entry",
     "find_run",
-    "find_workflow",
     "fullest",
     "germline_short_variant_discovery",
     "is_known_to_fit",
@@ -64,6 +65,7 @@ __all__ = [
     "samplesheet_text",
     "scrna_clustering",
     "start_run",
+    "task_arguments",
     "to_be_named",
     "usage",
     "watch_run",

@@ -13,11 +13,19 @@ from enum import Enum
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from stargazer.assets import AssetNotFoundError, InvalidAssetError
+from stargazer.assets import Asset, AssetNotFoundError, InvalidAssetError
 from stargazer.assets.keyvalues import composed, list_text
 from stargazer.workflows.catalogue import Entry, Parameter, describe_type
 
-__all__ = ["command_line", "convert", "explaining_commas", "sample_arguments", "surely_taken", "usage"]
+__all__ = [
+    "command_line",
+    "convert",
+    "explaining_commas",
+    "members",
+    "sample_arguments",
+    "surely_taken",
+    "usage",
+]
 
 NOTHING = ("none", "null", "")
 WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -110,15 +118,15 @@ def sample_arguments(entry: Entry) -> dict[str, Any]:
 
 def surely_taken(annotation: Any) -> list[str] | None:
     """Values that a parameter takes for sure, as people type them: its choices; None stands for any text."""
-    members = _members(annotation)
-    if any(kind is str or kind == list[str] for kind in members):
+    kinds = members(annotation)
+    if any(kind is str or kind == list[str] for kind in kinds):
         return None
-    choices = [str(choice) for kind in members if get_origin(kind) is Literal for choice in get_args(kind)]
-    return [*choices, *(WORDS if bool in members else ())]
+    choices = [str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+    return [*choices, *(WORDS if bool in kinds else ())]
 
 
 def _sample_value(parameter: Parameter) -> Any:
-    kind = _members(parameter.annotation)[0]
+    kind = members(parameter.annotation)[0]
     if get_origin(kind) in (list, tuple):
         return ["NA12878", "NA12891"] if parameter.name == "samples" else [parameter.name.upper()]
     if get_origin(kind) is Literal:
@@ -133,7 +141,8 @@ def _shown(value: Any) -> str:
     return list_text(value) if isinstance(value, list | tuple) else str(value)
 
 
-def _members(annotation: Any) -> list[Any]:
+def members(annotation: Any) -> list[Any]:
+    """The types that a parameter takes, but for None."""
     if get_origin(annotation) in (typing.Union, UnionType):
         return [member for member in get_args(annotation) if member is not type(None)]
     return [annotation]
@@ -145,12 +154,12 @@ def _value(given: Any, annotation: Any) -> Any:
     Raises:
         ValueError: it is no such value.
     """
-    members = _members(annotation)
+    kinds = members(annotation)
     alone = given[0] if isinstance(given, list) and len(given) == 1 else given
     unset = alone is None or (isinstance(alone, str) and alone.lower() in NOTHING)
-    if unset and members != [annotation] and type(None) in get_args(annotation):
+    if unset and kinds != [annotation] and type(None) in get_args(annotation):
         return None
-    for kind in members:
+    for kind in kinds:
         with suppress(ValueError, LookupError, OverflowError):
             return _of_kind(given, kind)
     raise ValueError(given)
@@ -166,7 +175,7 @@ def _of_kind(given: Any, kind: Any) -> Any:
         return _chosen(given, {str(allowed): allowed for allowed in get_args(kind)})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _chosen(given, {str(member.value): member for member in kind})
-    if kind is Any:
+    if kind is Any or (isinstance(kind, type) and issubclass(kind, Asset) and isinstance(given, str)):
         return given
     return _scalar(given, kind)
 

@@ -8,18 +8,26 @@ import inspect
 import re
 import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 import attrs
 from stargazer.assets import Asset, InvalidAssetError
 
-__all__ = ["Entry", "Parameter", "describe", "describe_type", "entries", "find_workflow"]
+__all__ = ["Entry", "Kind", "Parameter", "describe", "describe_type", "entries", "find_entry"]
 
-GROUPS = {"workflow": "stargazer.workflows", "task": "stargazer.tasks"}
-"""Kind of function to the entry-point group that names the modules holding them."""
+Kind: TypeAlias = Literal["workflow", "task", "job"]
+GROUPS: Mapping[Kind, str] = {
+    "workflow": "stargazer.workflows",
+    "task": "stargazer.tasks",
+    "job": "stargazer.jobs",
+}
+"""Kind of function to the entry-point group that names the modules holding them.
+
+A job is what a server does in a process of its own, such as registering a large file: nobody runs it by name.
+"""
 
 
 @attrs.frozen
@@ -57,7 +65,7 @@ class Entry:
     """
 
     name: str
-    kind: Literal["task", "workflow"]
+    kind: Kind
     module: str
     summary: str
     text: str
@@ -65,38 +73,38 @@ class Entry:
     call: Callable[..., Any]
 
 
-def entries(kind: Literal["task", "workflow"] | None = None, search: str = "") -> list[Entry]:
+def entries(kind: Kind | None = None, search: str = "") -> list[Entry]:
     """All tasks and workflows, workflows first, by name; those in which every word of `search` occurs."""
     words = search.lower().split()
     return [
         entry
-        for each in GROUPS
-        if kind in (None, each)
+        for each in (("workflow", "task") if kind is None else (kind,))
         for entry in _entries(each)
         if all(word in f"{entry.name} {entry.kind} {entry.summary} {entry.text}".lower() for word in words)
     ]
 
 
 @functools.cache
-def find_workflow(name: str) -> Entry:
-    """The workflow of this name, which may be given with its module: `stargazer.workflows.germline.preprocess_sample`.
+def find_entry(name: str, kind: Kind = "workflow") -> Entry:
+    """The workflow, or task, of this name, which may be given with its module:
+    `stargazer.workflows.germline.preprocess_sample`.
 
     Raises:
-        InvalidAssetError: no such workflow, and the message names the nearest ones; or several of one name.
+        InvalidAssetError: no such one, and the message names the nearest ones; or several of one name.
     """
-    known = {entry.name: entry for entry in _entries("workflow")}
-    full = {f"{entry.module}.{entry.name}": entry for entry in _entries("workflow")}
+    known = {entry.name: entry for entry in _entries(kind)}
+    full = {f"{entry.module}.{entry.name}": entry for entry in _entries(kind)}
     found = [full[name]] if name in full else [entry for entry in full.values() if entry.name == name]
     if len(found) == 1:
         return found[0]
     if found:
         choices = " or ".join(each for each, entry in full.items() if entry in found)
-        raise InvalidAssetError(f"several workflows are called {name!r}; give {choices}")
+        raise InvalidAssetError(f"several {kind}s are called {name!r}; give {choices}")
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or [
         word for word in known if name and name in word
     ]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    raise InvalidAssetError(f"no workflow {name!r}; {hint}")
+    raise InvalidAssetError(f"no {kind} {name!r}; {hint}")
 
 
 def describe_type(annotation: Any) -> str:
@@ -124,7 +132,7 @@ def describe_type(annotation: Any) -> str:
 
 
 @functools.cache
-def _entries(kind: Literal["task", "workflow"]) -> list[Entry]:
+def _entries(kind: Kind) -> list[Entry]:
     from importlib.metadata import entry_points
 
     found: dict[tuple[str, str], Entry] = {}
@@ -133,6 +141,12 @@ def _entries(kind: Literal["task", "workflow"]) -> list[Entry]:
             module = point.load()
         except Exception as error:  # somebody else's code: it must not hide what works
             warnings.warn(f"{kind}s of {point.value} could not be loaded: {error!r}", stacklevel=2)
+            continue
+        if kind == "job":
+            found |= {
+                (name, module.__name__): describe(kind, getattr(module, name), name)
+                for name in module.__all__
+            }
             continue
         for name, value in vars(module).items():
             function = getattr(value, "func", None)
@@ -145,9 +159,9 @@ def _entries(kind: Literal["task", "workflow"]) -> list[Entry]:
     return [entry for _, entry in sorted(found.items())]
 
 
-def describe(kind: Literal["task", "workflow"], call: Any, name: str = "") -> Entry:
+def describe(kind: Kind, call: Any, name: str = "") -> Entry:
     """What there is to say of a task or workflow; its name is that of its function."""
-    function = call.func
+    function = getattr(call, "func", call)
     hints = typing.get_type_hints(inspect.unwrap(function))
     summary, text, said = _docstring(inspect.getdoc(function) or "")
     parameters = tuple(

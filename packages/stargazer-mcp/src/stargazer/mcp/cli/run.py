@@ -90,9 +90,9 @@ def run(argv: Sequence[str]) -> int | None:
         parser.error("--in-place is for --samplesheet")
     if not (options.help or has_sheet or options.why_not) and is_known_to_fit(words.plain[0], given):
         return _run(words.plain[0], options, given)
-    from stargazer.workflows import convert, find_workflow, keep_signature
+    from stargazer.workflows import convert, find_entry, keep_signature
 
-    workflow = find_workflow(words.plain[0])
+    workflow = find_entry(words.plain[0])
     if options.help:
         _describe(workflow)
         return None

@@ -20,7 +20,7 @@ from stargazer.workflows import (
     convert,
     describe_type,
     entries,
-    find_workflow,
+    find_entry,
     sample_arguments,
     start_run,
     watch_run,
@@ -84,7 +84,7 @@ def register(server: FastMCP, access: Access) -> None:
                     raise ToolError(
                         'name the workflow: {"name": "germline_short_variant_discovery", "arguments": {...}}'
                     )
-                workflow = await asyncio.to_thread(find_workflow, name)
+                workflow = await asyncio.to_thread(find_entry, name)
                 convert(workflow, arguments, example=example_call)
                 anew = {"tasks": [], "below": False} if refresh else None
                 run_id = (await asyncio.to_thread(start_run, name, arguments, refresh=anew)).id

@@ -16,8 +16,9 @@ import attrs
 from stargazer import storage
 from stargazer.assets import Asset, IpFile, QcReport, StargazerError, StorageError
 from stargazer.workflows.arguments import convert, explaining_commas
-from stargazer.workflows.catalogue import Entry, describe, find_workflow
+from stargazer.workflows.catalogue import Entry, Kind, describe, find_entry
 from stargazer.workflows.runs.record import Run, events_of, new_run, now
+from stargazer.workflows.task_inputs import assets_of
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Event, Miss, Refresh
@@ -91,7 +92,9 @@ async def carry_out(made: Run, prepared: _Call | None = None) -> Run:
     try:
         from stargazer.tasks.execution import log_to, observe, refreshed, run_named
 
-        entry, given, values = prepared or _prepared(made.workflow, made.given, {})
+        entry, given, values = prepared or _prepared(made.workflow, made.given, {}, made.kind)
+        if entry.kind == "task":
+            values = await assets_of(entry, values)
         made.arguments = _as_json(values)
         with (
             observe(lambda event: made.append(attrs.asdict(event))),
@@ -206,14 +209,16 @@ async def why_not(
     return Asked(misses, sum(event.kind == "memo hit" for event in events))
 
 
-def _prepared(workflow: Any, arguments: Mapping[str, Any] | None, named: Mapping[str, Any]) -> _Call:
+def _prepared(
+    workflow: Any, arguments: Mapping[str, Any] | None, named: Mapping[str, Any], kind: Kind = "workflow"
+) -> _Call:
     """The entry of a workflow, the arguments as they were given, and the same as its parameters take them."""
     if isinstance(workflow, str):
-        entry = find_workflow(workflow)
+        entry = find_entry(workflow, kind)
     else:
         entry = workflow if isinstance(workflow, Entry) else describe("workflow", workflow)
     given = {**(arguments or {}), **named}
-    return entry, given, convert(entry, given)
+    return entry, given, dict(given) if entry.kind == "job" else convert(entry, given)
 
 
 def _explained(error: BaseException, place: Path) -> str:

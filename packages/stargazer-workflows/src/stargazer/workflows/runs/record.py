@@ -18,12 +18,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, StorageError
 from stargazer.assets.addresses import hidden
 from stargazer.storage import Settings, is_locked, try_lock
+
+if TYPE_CHECKING:
+    from stargazer.workflows.catalogue import Kind
 
 __all__ = ["Run", "calls_of", "events_of", "find_run", "list_runs", "new_run", "now", "remove_run"]
 
@@ -39,7 +42,7 @@ RESERVE = 1 << 16
 
 @attrs.define(kw_only=True)
 class Run:
-    """One call of a workflow that somebody asked for.
+    """One call of a workflow, or of a single task, that somebody asked for; or a job of a server.
 
     Attributes:
         id: sorts by the time it was made.
@@ -59,6 +62,7 @@ class Run:
         attempt: 1, and one more each time it was resumed.
         outdir: where its results are copied to; "" for nowhere.
         refresh: what was to be computed anew: the arguments of `Refresh`; None for nothing.
+        kind: what `workflow` names.
     """
 
     id: str
@@ -80,6 +84,7 @@ class Run:
     attempt: int = 1
     outdir: str = ""
     refresh: Mapping[str, Any] | None = None
+    kind: Kind = "workflow"
     _held: int = attrs.field(default=-1, init=False, repr=False, eq=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False, eq=False)
 

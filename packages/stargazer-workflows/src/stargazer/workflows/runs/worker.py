@@ -16,11 +16,14 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, StargazerError, StorageError
 from stargazer.storage import is_locked
 from stargazer.workflows.runs.record import Run, events_of, find_run, new_run, now
+
+if TYPE_CHECKING:
+    from stargazer.workflows.catalogue import Kind
 
 __all__ = ["cancel_run", "resume_run", "start_run", "watch_run"]
 
@@ -40,6 +43,7 @@ def start_run(
     arguments: Mapping[str, Any] | None = None,
     /,
     *,
+    kind: Kind = "workflow",
     refresh: Mapping[str, Any] | None = None,
     outdir: str | os.PathLike[str] = "",
     **named: Any,
@@ -54,6 +58,7 @@ def start_run(
     Args:
         workflow: its name, by which an installed distribution registers it.
         arguments, named: values by name: as people type them (a list with commas), or as JSON has them.
+        kind: what is named: for a task, the arguments are those of `task_arguments`.
         refresh: what is to be computed anew, as `Run` has it.
         outdir: a folder that the results are copied to, under names that people read.
 
@@ -68,7 +73,7 @@ def start_run(
         )
     given = {**(arguments or {}), **named}
     place = os.path.abspath(outdir) if outdir else ""
-    run = new_run(workflow, given, detached=True, refresh=refresh, outdir=place)
+    run = new_run(workflow, given, detached=True, kind=kind, refresh=refresh, outdir=place)
     _start_worker(run)
     return run
 

@@ -1,0 +1,8 @@
+"""What the server has done in a process of its own, for it may take long: each an async function of JSON values.
+
+They are found by the entry point `stargazer.jobs`, and run as runs of the kind `job`.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,230 @@
+"""Finds the assets that a single task takes: by filters, matched to its parameters by type."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args, get_origin
+
+import attrs
+from stargazer.assets import AmbiguousAssetError, Asset, AssetNotFoundError, InvalidAssetError
+from stargazer.storage import get_client
+from stargazer.workflows.arguments import convert, members
+from stargazer.workflows.catalogue import Entry, Parameter
+
+__all__ = ["assets_of", "task_arguments"]
+
+SHOWN = 10  # candidates in a message
+RECORD_KEYS = ("cid", "id")
+
+
+@attrs.define
+class _Wanted:
+    """A parameter that takes assets."""
+
+    parameter: Parameter
+    classes: tuple[type[Asset], ...]
+    takes_list: bool
+    candidates: list[Asset] = attrs.field(factory=list)
+    is_narrowed: bool = False
+    """Whether a filter or a link says which of all assets of the type are meant."""
+
+    @property
+    def name(self) -> str:
+        return self.parameter.name
+
+    @property
+    def title(self) -> str:
+        return " or ".join(cls.asset_key for cls in self.classes)
+
+
+async def task_arguments(
+    task: Entry, filters: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a task, as a run records them: the ids of records for assets, and plain values.
+
+    A parameter that takes assets gets those of its type that the filters select; a filter counts for the types that
+    have the field. Of several, those are meant that are linked with what another parameter gets: the reference of the
+    alignment, the mates of the reads. One that may be left out is given in `inputs` alone.
+
+    Args:
+        task: its entry in the catalogue.
+        filters: values of fields, as of `assemble`.
+        inputs: by parameter: a plain value; or, for assets, a CID or an id, several, or filters of its own.
+
+    Raises:
+        InvalidAssetError: a parameter that the task does not have, a value that it does not take, or a filter that none
+            of its types knows.
+        AssetNotFoundError, AmbiguousAssetError: no asset for a parameter, or several; the message lists what there is.
+    """
+    wanted = {each.name: each for each in map(_wanted, task.parameters) if each.classes}
+    plain = {name: value for name, value in inputs.items() if name not in wanted}
+    convert(task, {**plain, **{name: ["?"] if each.takes_list else "?" for name, each in wanted.items()}})
+    given = {name: value for name, value in inputs.items() if name in wanted and value is not None}
+    _refuse_unknown(task, filters, [each for each in wanted.values() if each.name not in given])
+    chosen = [each for each in wanted.values() if each.name in given or each.parameter.required]
+    for each in chosen:
+        if each.name in given:
+            each.candidates, each.is_narrowed = await _given(task, each, given[each.name]), True
+        else:
+            known = {
+                name: value
+                for name, value in filters.items()
+                if any(_knows(cls, name) for cls in each.classes)
+            }
+            each.candidates, each.is_narrowed = await _selected(each.classes, known), bool(known)
+        if not each.candidates:
+            await _refuse_missing(task, each, given.get(each.name, filters))
+    _narrow(chosen)
+    for each in chosen:
+        _refuse_ambiguous(
+            task, each, [other for other in chosen if other is not each and other.name not in given]
+        )
+    assets = {
+        each.name: [_id(asset) for asset in each.candidates] if each.takes_list else _id(each.candidates[0])
+        for each in chosen
+    }
+    return {**plain, **assets}
+
+
+async def assets_of(task: Entry, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a task as it takes them: what `task_arguments` has found, with the assets themselves.
+
+    Raises:
+        AssetNotFoundError: a record was taken back meanwhile.
+    """
+    values = dict(arguments)
+    for each in map(_wanted, task.parameters):
+        if each.classes and arguments.get(each.name) is not None:
+            found = await _given(task, each, arguments[each.name])
+            values[each.name] = found if each.takes_list else found[0]
+    return values
+
+
+def _wanted(parameter: Parameter) -> _Wanted:
+    kinds = members(parameter.annotation)
+    takes_list = any(get_origin(kind) in (list, tuple) for kind in kinds)
+    inner = [
+        part
+        for kind in kinds
+        for part in (members(get_args(kind)[0]) if get_origin(kind) in (list, tuple) else [kind])
+    ]
+    classes = tuple(kind for kind in inner if isinstance(kind, type) and issubclass(kind, Asset))
+    return _Wanted(parameter, classes, takes_list)
+
+
+def _knows(cls: type[Asset], name: str) -> bool:
+    return name in cls.fields() or name in RECORD_KEYS
+
+
+def _refuse_unknown(task: Entry, filters: Mapping[str, Any], wanted: Sequence[_Wanted]) -> None:
+    classes = [cls for each in wanted for cls in each.classes]
+    for name in filters:
+        if not any(_knows(cls, name) for cls in classes):
+            fields = sorted({field for cls in classes for field in cls.fields()} | {*RECORD_KEYS})
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(fields)}"
+            kinds = ", ".join(dict.fromkeys(cls.asset_key for cls in classes)) or "no assets by filters"
+            raise InvalidAssetError(f"{task.name}: unknown filter {name!r}: it takes {kinds}; {hint}")
+
+
+async def _selected(classes: Iterable[type[Asset]], filters: Mapping[str, Any]) -> list[Asset]:
+    """The assets of some types that filters select; a type without one of the fields has none."""
+    found: list[Asset] = []
+    for cls in classes:
+        if all(_knows(cls, name) for name in filters):
+            ids = filters.get("id")
+            fields = {name: value for name, value in filters.items() if name != "id"}
+            wanted = None if ids is None else ids if isinstance(ids, list) else [ids]
+            found += [asset for asset in await cls.all(**fields) if wanted is None or _id(asset) in wanted]
+    return found
+
+
+async def _given(task: Entry, wanted: _Wanted, value: Any) -> list[Asset]:
+    """The assets that were named for one parameter: by CID, by id, or by filters.
+
+    Raises:
+        InvalidAssetError: what is no name, or names something of another type.
+        AssetNotFoundError: no such record.
+    """
+    if isinstance(value, Mapping):
+        _refuse_unknown(task, value, [wanted])
+        return await _selected(wanted.classes, value)
+    found: list[Asset] = []
+    for name in value if isinstance(value, list | tuple) else [value]:
+        if not isinstance(name, str):
+            raise InvalidAssetError(
+                f"{task.name}: {wanted.name}: expected a CID, an id or filters, got {name!r}"
+            )
+        store = get_client().store
+        records = [record] if (record := store.get(name)) else store.query({"cid": name})
+        if not records:
+            raise AssetNotFoundError(f"{task.name}: {wanted.name}: no record {name!r}")
+        assets = [asset for asset in map(Asset.from_record, records) if isinstance(asset, wanted.classes)]
+        if not assets:
+            kinds = " and ".join(sorted({record.keyvalues.get("asset", "?") for record in records}))
+            raise InvalidAssetError(f"{task.name}: {wanted.name} takes {wanted.title}; {name!r} is {kinds}")
+        found += assets[:1]
+    return found
+
+
+def _narrow(chosen: Sequence[_Wanted]) -> None:
+    """Of several candidates leave those that are linked with what other parameters get, as far as that is certain."""
+    left = -1
+    while left != (left := sum(len(each.candidates) for each in chosen)):
+        for each in chosen:
+            for other in chosen:
+                if other is not each and len(each.candidates) > 1 and len(other.candidates) == 1:
+                    settled = other.candidates[0]
+                    linked = [asset for asset in each.candidates if _are_linked(asset, settled)]
+                    if linked:
+                        each.candidates, each.is_narrowed = linked, True
+
+
+def _are_linked(one: Asset, other: Asset) -> bool:
+    return any(
+        getattr(a, name) == b.cid
+        for a, b in ((one, other), (other, one))
+        for name, link in a.links().items()
+        if isinstance(b, link.target)
+    )
+
+
+async def _refuse_missing(task: Entry, wanted: _Wanted, filters: Any) -> None:
+    others = await _selected(wanted.classes, {})
+    asked = f" with {_text(filters)}" if filters else ""
+    there = f"; there are\n{_listing(others)}" if others else f": no {wanted.title} is registered at all"
+    raise AssetNotFoundError(f"{task.name}: {wanted.name}: no {wanted.title}{asked}{there}")
+
+
+def _refuse_ambiguous(task: Entry, wanted: _Wanted, others: Sequence[_Wanted]) -> None:
+    """Refuse several candidates where one is taken, all there is of a type, and one asset for two parameters."""
+    found = wanted.candidates
+    if len(found) > 1 and (not wanted.takes_list or not wanted.is_narrowed):
+        one = "" if wanted.takes_list else ", and takes one"
+        raise AmbiguousAssetError(
+            f"{task.name}: {len(found)} {wanted.title} fit {wanted.name}{one}:\n{_listing(found)}\n"
+            f"add a filter that separates them, or give inputs={{{wanted.name!r}: ID}}"
+        )
+    for other in others:
+        if other.classes == wanted.classes and other.candidates == found and not wanted.takes_list:
+            raise AmbiguousAssetError(
+                f"{task.name}: {wanted.name} and {other.name} both take {wanted.title}: give each by its id in inputs"
+            )
+
+
+def _listing(assets: Sequence[Asset]) -> str:
+    lines = [f"  {_id(asset)} {_text(asset.keyvalues)} {asset.cid}" for asset in assets[:SHOWN]]
+    return "\n".join([*lines, *([f"  ... and {len(assets) - SHOWN} more"] if len(assets) > SHOWN else [])])
+
+
+def _text(values: Any) -> str:
+    return (
+        " ".join(f"{name}={value}" for name, value in values.items())
+        if isinstance(values, Mapping)
+        else str(values)
+    )
+
+
+def _id(asset: Asset) -> str:
+    return asset.record.id if asset.record else str(asset.cid)
