@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from stargazer.mcp.cli import main
 
 from .command import Command, added
+from .waiting import SAMTOOLS
 
 
 @pytest.fixture
@@ -43,3 +46,19 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stargazer: Command) -
         words = [f"{lane}_R1.fq", f"{lane}_R2.fq", "sample=NA12878", f"lane={lane}"]
         records[f"r1 {lane}"], records[f"r2 {lane}"] = added(stargazer, *words)
     return records
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stargazer: Command) -> Iterator[Path]:
+    """A reference, and a samtools that waits in `samtools_faidx` until this file is there."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.fa").write_text(">c\nACGT\n")
+    assert stargazer("add", "tiny.fa", "build=tiny")[0] == 0
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin" / "samtools"
+    tool.write_text(SAMTOOLS)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+    monkeypatch.setenv("STARGAZER_TOOLS", "samtools=path")
+    yield tool.with_name("go")
+    tool.with_name("go").touch()  # whatever became of the test

@@ -7,38 +7,16 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.workflows import Run, events_of, find_run, list_runs, new_run
+from stargazer.workflows import Run, find_run, list_runs, new_run
 
 from .command import COMMAND, Command
+from .waiting import DEADLINE, waiting
 
 PREPARE = ["run", "prepare_reference", "build=tiny", "aligner=none"]
-DEADLINE = 60.0
-"""Seconds for what takes one or two; nothing is decided by them."""
-
-SAMTOOLS = """#!/bin/sh
-here=${0%/*}
-case "$1" in
-  --version) echo samtools 1.99; exit;;
-  faidx) echo indexing; until [ -e "$here/go" ]; do sleep 0.02; done; printf 'c\\t4\\t3\\t4\\t5\\n' > "$3";;
-  dict) printf '@SQ\\tSN:c\\tLN:4\\n' > "$5";;
-esac
-"""
-"""A tool that waits in the middle of a task until there is a file `go` beside it."""
-
-
-def until(happened: Callable[[], Any]) -> Any:
-    """Wait for something; what it is then."""
-    deadline = time.monotonic() + DEADLINE
-    while not (found := happened()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
 
 
 def ended(state: str = "failed", workflow: str = "flow", **more: Any) -> Run:
@@ -55,22 +33,6 @@ def ago(**time: int) -> str:
     return (datetime.datetime.now(datetime.UTC) - datetime.timedelta(**time)).isoformat()
 
 
-@pytest.fixture
-def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stargazer: Command) -> Iterator[Path]:
-    """A reference, and a samtools that waits in `samtools_faidx` until this file is there."""
-    monkeypatch.chdir(tmp_path)
-    Path("tiny.fa").write_text(">c\nACGT\n")
-    assert stargazer("add", "tiny.fa", "build=tiny")[0] == 0
-    (tmp_path / "bin").mkdir()
-    tool = tmp_path / "bin" / "samtools"
-    tool.write_text(SAMTOOLS)
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
-    monkeypatch.setenv("STARGAZER_TOOLS", "samtools=path")
-    yield tool.with_name("go")
-    tool.with_name("go").touch()  # whatever became of the test
-
-
 def start(*words: str) -> subprocess.Popen[str]:
     """A command in a session of its own."""
     return subprocess.Popen(
@@ -84,22 +46,6 @@ def rest(process: subprocess.Popen[str]) -> tuple[str, str]:
     assert process.stderr is not None
     with process:
         return process.stdout.read(), process.stderr.read()
-
-
-def waiting() -> Run:
-    """The latest run, once it waits for the gate."""
-
-    def there() -> Run | None:
-        for run in list_runs()[:1]:
-            assert run.state == "running", run.error
-            if any(event["kind"] == "started" and "faidx" in event["task"] and event["attempt"] == run.attempt
-                   for event, _ in events_of(run)):  # fmt: skip
-                return run
-        return None
-
-    found = until(there)
-    assert isinstance(found, Run)
-    return found
 
 
 # a run in a process of its own

@@ -45,8 +45,9 @@ class Access:
     runs: int = 8
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it, for a job; `Access(**values)` is the same again."""
-        return {**attrs.asdict(self), "roots": [str(root) for root in self.roots]}
+        """What of it a job needs, as JSON has it; `Access(**values)` takes it."""
+        more = {"loopback": True} if self.loopback else {}
+        return {"roots": [str(root) for root in self.roots], "size": self.size, **more}
 
     def inside(self, path: str | os.PathLike[str], *, writing: bool = False) -> Path:
         """A file or folder that clients may read, or one that they may write, whether it is there or not.

@@ -19,7 +19,7 @@ from .samplesheet import (
 )
 from .scrna import Clustering, scrna_clustering
 from .signatures import is_known_to_fit, keep_signature
-from .task_inputs import task_arguments
+from .task_inputs import asset_types, task_arguments
 
 __all__ = [
     "Asked",
@@ -31,6 +31,7 @@ __all__ = [
     "Run",
     "SampleSheet",
     "SheetRow",
+    "asset_types",
     "beside_samplesheet",
     "calls_of",
     "cancel_run",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 import attrs
@@ -12,10 +12,11 @@ from stargazer.storage import get_client
 from stargazer.workflows.arguments import convert, members
 from stargazer.workflows.catalogue import Entry, Parameter
 
-__all__ = ["assets_of", "task_arguments"]
+__all__ = ["asset_types", "assets_of", "task_arguments"]
 
 SHOWN = 10  # candidates in a message
 RECORD_KEYS = ("cid", "id")
+HIDDEN = ("asset", "provenance_cid")  # in a list of candidates
 
 
 @attrs.define
@@ -39,7 +40,11 @@ class _Wanted:
 
 
 async def task_arguments(
-    task: Entry, filters: Mapping[str, Any], inputs: Mapping[str, Any]
+    task: Entry,
+    filters: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    *,
+    example: Callable[[Entry], str] | None = None,
 ) -> dict[str, Any]:
     """The arguments of a task, as a run records them: the ids of records for assets, and plain values.
 
@@ -51,6 +56,7 @@ async def task_arguments(
         task: its entry in the catalogue.
         filters: values of fields, as of `assemble`.
         inputs: by parameter: a plain value; or, for assets, a CID or an id, several, or filters of its own.
+        example: how a call is written where this is asked, as of `convert`.
 
     Raises:
         InvalidAssetError: a parameter that the task does not have, a value that it does not take, or a filter that none
@@ -59,22 +65,22 @@ async def task_arguments(
     """
     wanted = {each.name: each for each in map(_wanted, task.parameters) if each.classes}
     plain = {name: value for name, value in inputs.items() if name not in wanted}
-    convert(task, {**plain, **{name: ["?"] if each.takes_list else "?" for name, each in wanted.items()}})
+    standing_in = {name: ["?"] if each.takes_list else "?" for name, each in wanted.items()}
+    convert(task, {**plain, **standing_in}, example=example)
     given = {name: value for name, value in inputs.items() if name in wanted and value is not None}
     _refuse_unknown(task, filters, [each for each in wanted.values() if each.name not in given])
     chosen = [each for each in wanted.values() if each.name in given or each.parameter.required]
     for each in chosen:
-        if each.name in given:
-            each.candidates, each.is_narrowed = await _given(task, each, given[each.name]), True
-        else:
-            known = {
+        asked = given.get(each.name)
+        if asked is None:
+            asked = {
                 name: value
                 for name, value in filters.items()
                 if any(_knows(cls, name) for cls in each.classes)
             }
-            each.candidates, each.is_narrowed = await _selected(each.classes, known), bool(known)
+        each.candidates, each.is_narrowed = await _given(task, each, asked), bool(asked)
         if not each.candidates:
-            await _refuse_missing(task, each, given.get(each.name, filters))
+            await _refuse_missing(task, each, asked)
     _narrow(chosen)
     for each in chosen:
         _refuse_ambiguous(
@@ -85,6 +91,11 @@ async def task_arguments(
         for each in chosen
     }
     return {**plain, **assets}
+
+
+def asset_types(task: Entry) -> list[type[Asset]]:
+    """The types of assets that a task takes."""
+    return list(dict.fromkeys(cls for parameter in task.parameters for cls in _wanted(parameter).classes))
 
 
 async def assets_of(task: Entry, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,7 +225,14 @@ def _refuse_ambiguous(task: Entry, wanted: _Wanted, others: Sequence[_Wanted]) -
 
 
 def _listing(assets: Sequence[Asset]) -> str:
-    lines = [f"  {_id(asset)} {_text(asset.keyvalues)} {asset.cid}" for asset in assets[:SHOWN]]
+    """A line for each asset: its id, and the metadata in which it differs from the others."""
+    shown = [asset.keyvalues for asset in assets]
+    names = [name for name in dict.fromkeys(name for each in shown for name in each) if name not in HIDDEN]
+    differing = [name for name in names if len({each.get(name) for each in shown}) > 1] or names
+    lines = [
+        f"  {_id(asset)} {_text({name: each[name] for name in differing if name in each})}"
+        for asset, each in zip(assets[:SHOWN], shown, strict=False)
+    ]
     return "\n".join([*lines, *([f"  ... and {len(assets) - SHOWN} more"] if len(assets) > SHOWN else [])])
 
 

@@ -1,142 +1,178 @@
-"""The MCP tools `list_tasks` and `run_workflow`: what can be run, started and waited for."""
+"""The MCP tools that list, describe and start workflows and tasks."""
 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from fastmcp import FastMCP
-from fastmcp.exceptions import ToolError
 from pydantic import Field
+from stargazer.assets import InvalidAssetError
 from stargazer.mcp.access import Access
 from stargazer.mcp.tools.answers import JsonObject, told
-from stargazer.mcp.tools.limits import brief, error_text, fitting
-from stargazer.mcp.tools.runs import so_far
+from stargazer.mcp.tools.jobs import refuse_many
+from stargazer.mcp.tools.limits import fitting
+from stargazer.mcp.tools.runs import RunAnswer, answer_soon
 from stargazer.workflows import (
     Entry,
-    Run,
+    asset_types,
     convert,
     describe_type,
     entries,
     find_entry,
     sample_arguments,
     start_run,
-    watch_run,
+    task_arguments,
 )
+from typing_extensions import TypedDict
 
 from mcp.types import ToolAnnotations
 
-__all__ = ["example_call", "register"]
+__all__ = ["register"]
 
-PATIENCE = 25  # seconds; clients give up after 60, some earlier
-MANY = 50  # members of a list that are shown
+SHOWN = 100
+FILTERS = {"sample": "NA12878", "samples": "NA12878", "build": "GRCh38", "name": "exome"}
+"""Examples of filters, the most usual first."""
+
+
+class Listed(TypedDict):
+    """A workflow or task of a list."""
+
+    name: str
+    kind: str
+    summary: str
+
+
+class TaskList(TypedDict):
+    """Workflows and tasks that were found."""
+
+    total: int
+    tasks: list[Listed]
+    note: NotRequired[str]
+
+
+class Described(Listed):
+    """A workflow or task with all that a call needs."""
+
+    text: str
+    arguments: dict[str, dict[str, Any]]
+    call: str
 
 
 def register(server: FastMCP, access: Access) -> None:
-    """Add the tools about tasks and workflows to a server."""
+    """Add the tools about workflows and tasks to a server."""
+    reads = {"read_only_hint": True, "open_world_hint": False}
+    starts = {
+        "read_only_hint": False,
+        "destructive_hint": False,
+        "idempotent_hint": True,
+        "open_world_hint": False,
+    }
 
-    @server.tool(
-        annotations=ToolAnnotations(title="What can be run", read_only_hint=True, open_world_hint=False)
-    )
+    @server.tool(annotations=ToolAnnotations(title="What can be run", **reads))
     async def list_tasks(
         search: Annotated[str, Field(description="Words that all occur in name or description.")] = "",
-        kind: Annotated[
-            Literal["workflow", "task", "any"],
-            Field(description="Only workflows can be run with run_workflow."),
-        ] = "any",
-    ) -> dict[str, Any]:
-        """Workflows (pipelines to run) and the tasks (single operations) they are made of, with their arguments."""
+        kind: Annotated[Literal["workflow", "task", "any"], Field(description="A workflow is made of tasks.")] = "any",
+        limit: Annotated[int, Field(ge=1, le=500, description="At most so many.")] = SHOWN,
+        offset: Annotated[int, Field(ge=0, le=10**6, description="Leave out so many.")] = 0,
+    ) -> TaskList:  # fmt: skip
+        """Find the workflow (whole pipeline) or task (single operation) for a job; describe_task says what it takes."""
         with told():
             found = await asyncio.to_thread(entries, None if kind == "any" else kind, search)
-            tasks = fitting(_described(entry) for entry in found)
-            answer: dict[str, Any] = {"total": len(found), "tasks": tasks}
-            if len(tasks) < len(found):
-                answer["note"] = (
-                    f"{len(found) - len(tasks)} are not shown: give words to search for, or a kind"
-                )
+            asked = found[offset : offset + limit]
+            tasks = fitting({"name": one.name, "kind": one.kind, "summary": one.summary} for one in asked)
+            answer: TaskList = {"total": len(found), "tasks": tasks}
+            if offset + len(tasks) < len(found):
+                answer["note"] = f"more with offset={offset + len(tasks)}, or give words to search for"
+            if not found:
+                answer["note"] = "nothing has all these words: give fewer, or none"
         return answer
 
-    @server.tool(
-        annotations=ToolAnnotations(
-            title="Run a workflow",
-            read_only_hint=False,
-            destructive_hint=False,
-            idempotent_hint=True,
-            open_world_hint=False,
-        )
-    )
+    @server.tool(annotations=ToolAnnotations(title="What a workflow or task takes", **reads))
+    async def describe_task(
+        name: Annotated[str, Field(description="As list_tasks has it.")],
+    ) -> Described:
+        """Read what a workflow or task does, its arguments with types and defaults, and a call to start it."""
+        with told():
+            entry = await asyncio.to_thread(_entry, name)
+            return {
+                "name": entry.name,
+                "kind": entry.kind,
+                "summary": entry.summary,
+                "text": entry.text,
+                "arguments": {
+                    parameter.name: {
+                        "type": describe_type(parameter.annotation),
+                        **({"required": True} if parameter.required else {"default": parameter.default}),
+                        **({"about": parameter.text} if parameter.text else {}),
+                    }
+                    for parameter in entry.parameters
+                },
+                "call": _call_of(entry),
+            }
+
+    @server.tool(tags={"write"}, annotations=ToolAnnotations(title="Run a workflow", **starts))
     async def run_workflow(
-        name: Annotated[str, Field(description="Of the workflow; see list_tasks.")] = "",
+        name: Annotated[str, Field(description="Of the workflow; see list_tasks.")],
         arguments: Annotated[
             JsonObject, Field(description='By name, e.g. {"samples": ["NA12878"], "build": "GRCh38"}.')
         ] = {},  # noqa: B006
-        run_id: Annotated[
-            str, Field(description="Ask again for a run that was started; give nothing else.")
-        ] = "",
         refresh: Annotated[bool, Field(description="Compute anew what is remembered.")] = False,
-    ) -> dict[str, Any]:
-        """Start a workflow; answers with results, or within half a minute with a run id to ask again for."""
+        outdir: Annotated[str, Field(description="Also copy the results to this folder, under readable names.")] = "",
+    ) -> RunAnswer:  # fmt: skip
+        """Start a pipeline on registered files, by sample and build; it finds them itself. Follow it with get_run."""
         with told():
-            if not run_id:
-                if not name:
-                    raise ToolError(
-                        'name the workflow: {"name": "germline_short_variant_discovery", "arguments": {...}}'
-                    )
-                workflow = await asyncio.to_thread(find_entry, name)
-                convert(workflow, arguments, example=example_call)
-                anew = {"tasks": [], "below": False} if refresh else None
-                run_id = (await asyncio.to_thread(start_run, name, arguments, refresh=anew)).id
-            elif name or arguments:
-                raise ToolError("give run_id alone to ask for a run, or name and arguments to start one")
-            return _answer(await watch_run(run_id, seconds=PATIENCE))
+            workflow = await asyncio.to_thread(find_entry, name)
+            convert(workflow, arguments, example=_call_of)
+            folder = str(access.inside(outdir)) if outdir else ""
+            await refuse_many(access)
+            anew = {"tasks": [], "below": False} if refresh else None
+            run = await asyncio.to_thread(start_run, name, arguments, refresh=anew, outdir=folder)
+            return await answer_soon(run.id)
+
+    @server.tool(tags={"write"}, annotations=ToolAnnotations(title="Run a single task", **starts))
+    async def run_task(
+        name: Annotated[str, Field(description="Of the task; see list_tasks.")],
+        filters: Annotated[
+            JsonObject,
+            Field(description='Metadata of its files, e.g. {"sample": "NA12878"}; each counts where its type has it.'),
+        ] = {},  # noqa: B006
+        inputs: Annotated[
+            JsonObject,
+            Field(description="By argument: a plain value; for files a CID, an id, a list of these, or filters."),
+        ] = {},  # noqa: B006
+        refresh: Annotated[bool, Field(description="Compute anew what is remembered.")] = False,
+    ) -> RunAnswer:  # fmt: skip
+        """Start one operation on registered files, for ad-hoc work that no workflow does. Follow it with get_run."""
+        with told():
+            task = await asyncio.to_thread(_entry, name)
+            if task.kind != "task":
+                raise InvalidAssetError(f"{name} is a workflow: call run_workflow with it")
+            arguments = await task_arguments(task, filters, inputs, example=_call_of)
+            await refuse_many(access)
+            anew = {"tasks": [], "below": False} if refresh else None
+            run = await asyncio.to_thread(start_run, task.name, arguments, kind="task", refresh=anew)
+            return await answer_soon(run.id)
 
 
-def example_call(entry: Entry) -> str:
-    """A call of run_workflow with all that a workflow requires."""
-    return json.dumps({"name": entry.name, "arguments": sample_arguments(entry)})
+def _entry(name: str) -> Entry:
+    """The workflow or task of a name.
+
+    Raises:
+        InvalidAssetError: there is none; the message names the nearest.
+    """
+    kinds = {entry.name: entry.kind for entry in entries()}
+    (nearest,) = difflib.get_close_matches(name.rpartition(".")[2], kinds, n=1, cutoff=0) or [""]
+    return find_entry(name, kinds[nearest] if nearest else "workflow")
 
 
-def _described(entry: Entry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "kind": entry.kind,
-        "summary": entry.summary,
-        "arguments": {
-            parameter.name: {
-                "type": describe_type(parameter.annotation),
-                **({"required": True} if parameter.required else {"default": parameter.default}),
-                **({"about": parameter.text} if parameter.text else {}),
-            }
-            for parameter in entry.parameters
-        },
-    }
-
-
-def _answer(run: Run) -> dict[str, Any]:
-    """A run as it is; a failed one as an error."""
-    if run.state == "failed":
-        # a tool that was refused its arguments has printed nothing
-        has_logs = any(log.stat().st_size for log in run.logs.glob("*"))
-        printed = f"\n(what its tools printed: {run.logs})" if has_logs else ""
-        raise ToolError(f"run {run.id} failed: {run.error}{printed}")
-    record = run.as_dict()
-    keys = ["run", "workflow", "state", "seconds", "computed", "memo_hits"]
-    answer = {key: record[key] for key in keys}
-    if run.state == "running":
-        then = f'still running: call run_workflow with {{"run_id": "{run.id}"}} to wait for it'
-        return {**answer, **so_far(run), "next": then}
-    if run.state != "succeeded":
-        return {**answer, "error": error_text(str(run.error))}
-    return {**answer, **_in_part({"notes": record["notes"]}), "results": _in_part(record["results"])}
-
-
-def _in_part(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name; of a long list the first ones, and how many more there are."""
-    shown: dict[str, Any] = {}
-    for name, value in values.items():
-        shown[name] = fitting(value[:MANY]) if isinstance(value, list) else brief(value)
-        if isinstance(value, list) and len(shown[name]) < len(value):
-            shown[f"{name} (not shown)"] = f"{len(value) - len(shown[name]):,} more"
-    return shown
+def _call_of(entry: Entry) -> str:
+    """A call that starts a workflow or task with all that it requires."""
+    if entry.kind == "task":
+        known = {name for cls in asset_types(entry) for name in cls.fields()}
+        filters = {name: value for name, value in FILTERS.items() if name in known}
+        call = {"name": entry.name, "filters": dict([*filters.items()][:1]), "inputs": {}}
+        return f"run_task {json.dumps(call)}"
+    return f"run_workflow {json.dumps({'name': entry.name, 'arguments': sample_arguments(entry)})}"

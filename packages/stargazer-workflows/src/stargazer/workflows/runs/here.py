@@ -93,9 +93,9 @@ async def carry_out(made: Run, prepared: _Call | None = None) -> Run:
         from stargazer.tasks.execution import log_to, observe, refreshed, run_named
 
         entry, given, values = prepared or _prepared(made.workflow, made.given, {}, made.kind)
+        made.arguments = _as_json(values)
         if entry.kind == "task":
             values = await assets_of(entry, values)
-        made.arguments = _as_json(values)
         with (
             observe(lambda event: made.append(attrs.asdict(event))),
             log_to(made.logs),

@@ -1,0 +1,163 @@
+"""Runs by the server: started and followed, with progress and logs, listed, stopped, resumed; single tasks, too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastmcp import Client
+from stargazer.mcp.access import Access
+from stargazer.mcp.server import make_server
+from stargazer.workflows import find_run, new_run, watch_run
+
+from .command import Command
+from .waiting import until, waiting
+
+PREPARE = {"name": "prepare_reference", "arguments": {"build": "tiny", "aligner": "none"}}
+
+
+def with_client(
+    body: Callable[[Client[Any]], Awaitable[None]], access: Access | None = None, **more: Any
+) -> None:
+    async def run() -> None:
+        async with Client(make_server(access), **more) as client:
+            await body(client)
+
+    asyncio.run(asyncio.wait_for(run(), 120))
+
+
+async def answer(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
+    result = await client.call_tool(tool, arguments)
+    found: dict[str, Any] = result.structured_content or {}
+    return found
+
+
+async def refusal(client: Client[Any], tool: str, **arguments: Any) -> str:
+    result = await client.call_tool(tool, arguments, raise_on_error=False)
+    assert result.is_error
+    return str(result.content[0].text)
+
+
+def test_a_run_is_followed_stopped_and_resumed(gate: Path) -> None:
+    told: list[tuple[float, str]] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        told.append((done, message or ""))
+
+    async def body(client: Client[Any]) -> None:
+        started = await answer(client, "run_workflow", **PREPARE)
+        id = started["run"]
+        await asyncio.to_thread(waiting)
+        seen = await answer(client, "get_run", run_id=id, wait_s=0.1)
+        assert (seen["state"], seen["kind"], seen["workflow"]) == ("running", "workflow", "prepare_reference")
+        assert any("samtools_faidx" in task for task in seen["doing"])
+        assert any("samtools_faidx" in message for _, message in told)
+        assert "wait_s" in seen["next"]
+        listed = await answer(client, "list_runs", state="running")
+        assert [(run["run"], run["arguments"]["build"]) for run in listed["runs"]] == [(id, "tiny")]
+        logs = await answer(client, "get_run", run_id=id, logs="samtools_faidx")
+        (text,) = logs["logs"].values()
+        assert text.endswith("[1 samtools faidx] indexing\n")
+        stopped = await answer(client, "cancel_run", run_id=id)
+        assert stopped["state"] == "cancelled"
+        assert "resume_run" in stopped["next"]
+        assert "has ended" in await refusal(client, "cancel_run", run_id=id)
+        gate.touch()
+        assert (await answer(client, "resume_run", run_id=id))["state"] in ("running", "succeeded")
+        done = await answer(client, "get_run", run_id=id, wait_s=50)
+        assert (done["state"], done["memo_hits"]) == ("succeeded", 1)
+        assert done["results"]["reference_index"]["cid"]
+        assert "check_claims" in done["next"]
+
+    with_client(body, progress_handler=progress)
+
+
+def test_a_cancelled_request_does_not_cancel_the_run(gate: Path) -> None:
+    async def body(client: Client[Any]) -> None:
+        id = (await answer(client, "run_workflow", **PREPARE))["run"]
+        asking = asyncio.ensure_future(answer(client, "get_run", run_id=id, wait_s=50))
+        await asyncio.to_thread(waiting)
+        asking.cancel()
+        gate.touch()
+        assert (await watch_run(id)).state == "succeeded"
+
+    with_client(body)
+
+
+def test_a_run_that_was_killed_is_lost_for_any_server_and_goes_on(gate: Path) -> None:
+    async def first(client: Client[Any]) -> None:
+        assert (await answer(client, "run_workflow", **PREPARE))["state"] == "running"
+
+    with_client(first)
+    run = waiting()
+    os.kill(run.pid, signal.SIGKILL)
+    until(lambda: find_run(run.id).state == "lost")
+    gate.touch()
+
+    async def second(client: Client[Any]) -> None:
+        lost = await answer(client, "get_run", run_id=run.id)
+        assert lost["state"] == "lost"
+        assert "resume_run" in lost["next"]
+        await answer(client, "resume_run", run_id=run.id)
+        assert (await answer(client, "get_run", run_id=run.id, wait_s=50))["state"] == "succeeded"
+
+    with_client(second)
+
+
+def test_no_more_runs_are_started_than_allowed(stargazer: Command) -> None:
+    going = new_run("flow", {}, detached=True)
+
+    async def body(client: Client[Any]) -> None:
+        text = await refusal(client, "run_workflow", **PREPARE)
+        assert going.id in text
+        assert "no more are allowed" in text
+
+    try:
+        with_client(body, Access(runs=1))
+    finally:
+        going.release()
+
+
+def test_a_single_task_takes_its_files_by_filters(gate: Path) -> None:
+    gate.touch()
+
+    async def body(client: Client[Any]) -> None:
+        described = await answer(client, "describe_task", name="samtools_faidx")
+        assert described["arguments"]["reference"] == {"type": "reference", "required": True}
+        assert 'run_task {"name": "samtools_faidx", "filters": {"build": "GRCh38"}' in described["call"]
+        run = await answer(client, "run_task", name="samtools_faidx", filters={"build": "tiny"})
+        done = await answer(client, "get_run", run_id=run["run"], wait_s=50)
+        assert (done["state"], done["kind"]) == ("succeeded", "task")
+        text = await refusal(client, "run_task", name="samtools_faidx", filters={"build": "GRCh38"})
+        assert "no reference with build=GRCh38; there are" in text
+        text = await refusal(client, "run_task", name="samtools_faidx", filters={"sample": "x"})
+        assert "unknown filter 'sample'" in text
+        text = await refusal(client, "run_task", name="samtools_faidx", inputs={"threads": 2})
+        assert "for example: run_task" in text
+        assert "call run_workflow" in await refusal(client, "run_task", name="prepare_reference")
+        assert "did you mean samtools_faidx" in await refusal(client, "describe_task", name="samtools_fadix")
+
+    with_client(body)
+
+
+def test_logs_hold_no_control_characters_and_are_cut(stargazer: Command) -> None:
+    run = new_run("flow", {})
+    (run.logs / "001-shout.log").write_bytes(b"\x1b[31mred\x07" + b"x" * 100_000 + b"\nend\xff")
+    run.state = "failed"
+    run.error = "it shouted"
+    run.save()
+    run.release()
+
+    async def body(client: Client[Any]) -> None:
+        seen = await answer(client, "get_run", run_id=run.id, logs="all")
+        (text,) = seen["logs"].values()
+        assert text.endswith("x\nend\N{REPLACEMENT CHARACTER}")
+        assert len(text) <= 4_000
+        assert seen["error"] == "it shouted"
+        assert "\x1b" not in text
+
+    with_client(body)
