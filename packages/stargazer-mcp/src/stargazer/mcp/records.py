@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stargazer import assets
+from stargazer.mcp.strict_json import shortened
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage import Store
 
-__all__ = ["as_dict", "find_records"]
+__all__ = ["as_dict", "find_records", "named_registrations"]
 
 
 def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
@@ -53,6 +54,22 @@ def _refuse_unknown(keys: Iterable[str]) -> None:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise assets.InvalidAssetError(f"no asset type has a field {key!r}; {hint}")
+
+
+def named_registrations(store: Store, name: str) -> list[IpFile]:
+    """The records of a CID, or the one of an id: one at least.
+
+    Raises:
+        AssetNotFoundError: none.
+    """
+    from stargazer import storage
+
+    found: list[IpFile] = []
+    if store.exists():
+        found = store.query({"cid": name}) if storage.is_cid(name) else [*filter(None, [store.get(name)])]
+    if not found:
+        raise assets.AssetNotFoundError(f"no registered file has the CID or id {shortened(name)}")
+    return found
 
 
 def as_dict(record: IpFile, dropped: Collection[str] = ()) -> dict[str, Any]:

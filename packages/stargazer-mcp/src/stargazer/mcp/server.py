@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastmcp import FastMCP
 from stargazer.mcp import completions, prompts, resources
 from stargazer.mcp.access import Access
+from stargazer.mcp.runs_as_tasks import RunsAsTasks
 from stargazer.mcp.tools import catalogue, files, runs
 from stargazer.mcp.tools.answers import ExplainInput, SayDoubt
 
@@ -43,4 +44,5 @@ def make_server(access: Access | None = None) -> FastMCP:
         module.register(server, access)
     if access.read_only:
         server.disable(tags={"write"})
+    server.add_extension(RunsAsTasks())
     return server

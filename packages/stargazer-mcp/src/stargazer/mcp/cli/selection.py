@@ -168,17 +168,13 @@ def _cid_of(name: str) -> str:
 def bring(store: Store, records: Sequence[IpFile]) -> None:
     """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
     wanted = storage.with_companions(store, records)
-    missing = {record.cid: record for record in wanted if store.objects.stat(record.cid) is None}
-    if not missing:
+    if all(store.objects.stat(record.cid) is not None for record in wanted):
         return
     import asyncio
 
     from stargazer.mcp.cli.progress import tasks_shown
+    from stargazer.mcp.jobs.files import bring as brought
     from stargazer.tasks.execution import observe
 
-    async def download() -> None:
-        for record in missing.values():
-            await storage.get_client().download_file(record)
-
     with tasks_shown("bringing back what is not here") as show, observe(show):
-        asyncio.run(download())
+        asyncio.run(brought(store, records))

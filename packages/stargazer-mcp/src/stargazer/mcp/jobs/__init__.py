@@ -5,4 +5,6 @@ They are found by the entry point `stargazer.jobs`, and run as runs of the kind 
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from stargazer.mcp.jobs.files import download, fetch_bundle, upload
+
+__all__: list[str] = ["download", "fetch_bundle", "upload"]
