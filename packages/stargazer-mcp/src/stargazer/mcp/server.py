@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastmcp import FastMCP
 from stargazer.mcp.access import Access
-from stargazer.mcp.tools import catalogue, files, runs
+from stargazer.mcp.tools import catalogue, changes, files, runs
 from stargazer.mcp.tools.answers import ExplainInput, SayDoubt
 
 __all__ = ["make_server"]
@@ -34,7 +34,7 @@ def make_server(access: Access | None = None) -> FastMCP:
         version=version("stargazer-mcp"),
         middleware=[SayDoubt(), ExplainInput()],
     )
-    for module in (catalogue, files, runs):
+    for module in (catalogue, files, changes, runs):
         module.register(server, access)
     if access.read_only:
         server.disable(tags={"write"})
