@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from fastmcp.exceptions import NotFoundError, ToolError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.tools.base import ToolResult
 from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
 from stargazer.assets import InvalidAssetError, StargazerError
@@ -157,7 +158,7 @@ class SayDoubt(Middleware):
             if not said or said in str(error):
                 raise
             raise ToolError(f"{error}\n{said}") from error
-        if said := await asyncio.to_thread(_doubt):
+        if isinstance(result, ToolResult) and (said := await asyncio.to_thread(_doubt)):
             if result.structured_content is not None:
                 result.structured_content["warning"] = said
             result.content.append(TextContent(type="text", text=f"warning: {said}"))
