@@ -178,7 +178,7 @@ def number(value: Any) -> float | None:
     """The number that a value of a column is; None if it is none."""
     if is_number(value):
         return value if isinstance(value, int) else float(value)
-    if isinstance(value, str):
+    if isinstance(value, str) and "_" not in value:
         try:
             read = float(value)
         except ValueError:
