@@ -65,7 +65,7 @@ class Agent:
         for tool, example in STEP.findall(message.content.text):
             given = json.loads(example)
             if tool == "upload_file":
-                await self._upload()
+                await self.upload()
             elif tool == "run_workflow":
                 self.done = await self.ended(await self.call(tool, **given))
                 assert self.done["state"] == "succeeded", self.done
@@ -90,22 +90,22 @@ class Agent:
 
     async def claims(self) -> list[dict[str, Any]]:
         """A claim for each figure of the summary."""
-        found: list[dict[str, Any]] = []
-        for file in self.results():
-            if file["asset"] == "qc_report" and file["keyvalues"]["kind"].endswith("_summary"):
-                (content,) = await self.client.read_resource(f"stargazer://assets/{file['cid']}/content")
-                for path, figure in figures(json.loads(content.text)):
-                    about = [name for name in self.samples if name in path] or self.samples
-                    claim = {"cid": file["cid"], "field": pointer(path), "value": figure}
-                    found.append({**claim, "about": {"samples": about}})
+        cid, found = self.done["results"]["summary"]["cid"], []
+        (content,) = await self.client.read_resource(f"stargazer://assets/{cid}/content")
+        for path, figure in figures(json.loads(content.text)):
+            about = [name for name in self.samples if name in path] or self.samples
+            found.append({"cid": cid, "field": pointer(path), "value": figure, "about": {"samples": about}})
         assert found
         return found[:FIGURES]
 
-    async def _upload(self) -> None:
+    async def upload(self) -> None:
         """Register the user's files, all of them at the first step that asks for one."""
         files, self.files = self.files, []
         for source, metadata in files:
-            answer = await self.ended(await self.call("upload_file", source=source, metadata=dict(metadata)))
+            said = dict(metadata)
+            is_sheet = said.pop("samplesheet", False)
+            answer = await self.call("upload_file", source=source, metadata=said, samplesheet=is_sheet)
+            answer = await self.ended(answer)
             assert answer.get("files") or answer["results"]["result"]["files"]
 
 
