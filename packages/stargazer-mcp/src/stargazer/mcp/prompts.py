@@ -46,16 +46,18 @@ def call_variants(sample: str, build: str, reads: str = "", caller: str = "auto"
     """
     given = {"sample": sample, "build": build, "reads": reads, "caller": caller}
     arguments = {"samples": [sample], "build": build, "caller": caller or "auto"}
+    pair = ["FOLDER/NAME_R1.fastq.gz", "FOLDER/NAME_R2.fastq.gz"]
     return _prompt(
         f"Call the germline variants of one sample. {_given(given)}",
         f"""See which reads and alignments of the sample are registered, and the reference.
 {_call("query_files", {"filters": {"asset": ["r1", "r2", "alignment"], "sample": sample}})}
 {_call("query_files", {"filters": {"asset": "reference", "build": build}})}""",
-        f"""Register what is missing: each pair of FASTQ files with its lane. What is registered already stays as it is.
-If neither the user nor a tool says where the files are, or which reference is meant, ask the user; do not guess.
-{_call("upload_file", {"source": "FOLDER/NAME_R1.fastq.gz", "metadata": {"sample": sample, "lane": "L001"}})}
-{_call("upload_file", {"source": "FOLDER/NAME_R2.fastq.gz", "metadata": {"sample": sample, "lane": "L001"}})}
-{_call("upload_file", {"source": "FOLDER/reference.fa", "metadata": {"build": build}})}""",
+        f"""Register what is missing: both FASTQ files of each lane together, with its lane. What is registered already
+stays as it is. If neither the user nor a tool says where the files are, or which reference is meant, ask the user; do
+not guess. References that can be fetched by name are listed by bundles.
+{_call("upload_file", {"source": pair, "metadata": {"sample": sample, "lane": "L001"}})}
+{_call("upload_file", {"source": "FOLDER/reference.fa", "metadata": {"build": build}})}
+{_call("bundles", {})}""",
         f"""Start the workflow. It answers with a run id; what was computed before is not computed again.
 {_call("run_workflow", {"name": "germline_short_variant_discovery", "arguments": arguments})}""",
         _waited(),
@@ -79,10 +81,12 @@ def joint_call(samples: str, build: str, caller: str = "auto") -> list[Message]:
     arguments = {"samples": names, "build": build, "caller": caller or "auto"}
     return _prompt(
         f"Call the variants of several samples jointly. {_given({'samples': names, 'build': build, 'caller': caller})}",
-        f"""See what is registered of every sample. One without reads and without an alignment stops you: tell the
-user which, and that upload_file takes a sample sheet (a CSV with columns patient, sample, lane, fastq_1, fastq_2).
+        f"""See what is registered of every sample. Reads of many samples are registered at once by a sample sheet: a
+CSV with the columns patient, sample, lane, fastq_1, fastq_2. Of a sample without reads and without an alignment, ask
+the user.
 {_call("query_files", {"filters": {"asset": ["r1", "r2", "alignment"], "sample": names}})}
-{_call("query_files", {"filters": {"asset": "reference", "build": build}})}""",
+{_call("query_files", {"filters": {"asset": "reference", "build": build}})}
+{_call("upload_file", {"source": "FOLDER/samples.csv", "samplesheet": True})}""",
         f"""Start the workflow for all samples at once. Samples that were called before are not aligned again.
 {_call("run_workflow", {"name": "germline_short_variant_discovery", "arguments": arguments})}""",
         _waited(),
