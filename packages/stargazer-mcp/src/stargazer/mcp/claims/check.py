@@ -212,6 +212,7 @@ def _check_about(check: _Check, narrowed: set[str] | None) -> None:
             'give "about": {"sample": NAME} with the one that your statement names: do not take it from this answer',
         )
     if of and not wanted <= of:
+        check.told["is_of"] = {"samples": _plain(file.samples)}
         raise Contradicted(f"the statement is about {names}, and the file is not of it")
     _check_fields(check, file)
     if file.superseded and check.about.get("superseded") is not True:
