@@ -34,7 +34,7 @@ VERBS = {
     "config": "every setting, where it comes from, and what follows from it",
     "install": "bring the files of a tool that are downloaded at first use",
     "doctor": "check this installation",
-    "serve": "serve MCP over stdio, for agents",
+    "serve": "serve MCP over stdio or HTTP, for agents",
 }
 """Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
 

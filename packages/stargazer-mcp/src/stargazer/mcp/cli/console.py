@@ -366,6 +366,19 @@ class Parser(argparse.ArgumentParser):
         if words.plain and words.pairs:
             self.error("give CIDs or key=value, not both")
 
+    def only(self, words: Words, options: Collection[str], of: str) -> None:
+        """Refuse options that an action does not take; every one takes --json.
+
+        Args:
+            options: those that it takes, by their names in `words.options`.
+            of: the verb with the action.
+        """
+        given = {
+            name for name, value in vars(words.options).items() if value and name not in ("words", "json")
+        }
+        for name in sorted(given - set(options)):
+            self.error(f"--{name.replace('_', '-')} is not for `{of}`")
+
     def no_words(self, words: Words, problem: str = "") -> None:
         """Refuse words that are no options, with a text that says so."""
         for word in [*words.plain, *(f"{key}=..." for key in words.pairs)]:

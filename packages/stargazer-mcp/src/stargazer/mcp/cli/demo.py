@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StorageError
 from stargazer.mcp.cli.console import Parser, note, option, print_json, print_table, print_text
-from stargazer.mcp.cli.runs import carried_out
+from stargazer.mcp.cli.outcome import carried_out
 
 if TYPE_CHECKING:
     from stargazer.workflows.demo import Demo

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer import storage
 from stargazer.mcp.cli.console import Parser, count, note, option, print_json, print_table, print_text
-from stargazer.mcp.cli.runs import show_started, show_to_the_end
+from stargazer.mcp.cli.outcome import show_started, show_to_the_end
 
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Refresh
