@@ -302,7 +302,7 @@ def test_an_offer_of_more_than_the_file_is_refused_before_a_byte(
         request.send(b"\0")
 
     with pytest.raises(
-        StorageError, match=r"offers 1,099,511,627,776 bytes, more than the 300,000 of the file"
+        StorageError, match=r"offers 1,099,511,627,776 bytes, more than the 300,000 that are taken"
     ):
         fetch_object(cid, [Gateway(hosts(huge).url)], store, most=SIZE)
 

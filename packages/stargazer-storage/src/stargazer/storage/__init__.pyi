@@ -8,6 +8,7 @@ from .companions import with_companions
 from .copies import check_results, export, export_results
 from .doubts import holds_files
 from .download.fetch import fetch_file
+from .download.reach import Reach
 from .download.sources import file_name
 from .filenames import folder_parts, mates, names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
@@ -29,6 +30,7 @@ __all__ = [
     "LocalStorageClient",
     "Lookup",
     "PinataClient",
+    "Reach",
     "Sent",
     "Settings",
     "Store",

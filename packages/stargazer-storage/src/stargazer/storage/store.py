@@ -227,6 +227,13 @@ class Store:
         found = claims.select_superseded(self.index, found, superseded)
         return self.own_words_first([self._ipfile(document) for document in found], pairs)
 
+    def values(self, key: str, begins: str = "", most: int = 100) -> list[str]:
+        """What records of this machine have under a key (`cid`: their CIDs), of what begins with a text, in order."""
+        sql = """SELECT DISTINCT value FROM terms WHERE tid = (SELECT tid FROM tables WHERE name = 'records')
+            AND key = ? AND value >= ? AND value < ? ORDER BY value LIMIT ?"""
+        name = key if key == "cid" else f".{key}"
+        return [value for (value,) in self.index.rows(sql, name, begins, f"{begins}\U0010ffff", most)]
+
     def own_words_first(self, records: list[IpFile], pairs: Mapping[str, str]) -> list[IpFile]:
         """Records that accompany a file (if a link is asked for): last those that only somebody else speaks of."""
         if len(records) < 2 or not any(key.endswith("_cid") for key in pairs):

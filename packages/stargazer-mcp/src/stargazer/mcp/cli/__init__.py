@@ -35,7 +35,7 @@ VERBS = {
     "install": "bring the files of a tool that are downloaded at first use",
     "doctor": "check this installation",
     "completion": "have bash, zsh or fish complete what you write",
-    "serve": "serve MCP over stdio, for agents",
+    "serve": "serve MCP over stdio or HTTP, for agents",
 }
 """Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 from stargazer import storage
-from stargazer.assets import FormatError
 from stargazer.assets.addresses import is_address, without_secrets
 from stargazer.mcp.cli.console import (
     SHOWN,
     Parser,
     Words,
-    count,
     note,
     option,
     print_files,
     print_json,
 )
 from stargazer.mcp.records import as_dict
+from stargazer.mcp.registration import described, downloaded, register, register_rows, split_reads
 from stargazer.storage import pinata
 
 if TYPE_CHECKING:
@@ -32,10 +30,6 @@ if TYPE_CHECKING:
     from stargazer.workflows import SampleSheet
 
 __all__ = ["add", "add_rows"]
-
-MOST_NOTES = 10
-MOST_LOOKED_AT = 200
-"""New files of a sample sheet, of which it is looked up what the store had before."""
 
 
 def add(argv: Sequence[str]) -> None:
@@ -102,17 +96,17 @@ def add(argv: Sequence[str]) -> None:
         parser.error("--interleaved is for files of this machine, which are copied, as r1 and r2")
 
     store = storage.get_client().store
-    with contextlib.ExitStack() as stack:  # of what is downloaded or split before it is registered
-        if urls:
-            items = stack.enter_context(_downloaded(store, urls[0], sums, pairs, force=options.force))
-        elif options.interleaved:
-            items = stack.enter_context(_split(store, words.plain, pairs, force=options.force))
-        else:
-            paths = [Path(word) for word in words.plain]
-            items = storage.additions_of(paths, pairs, store, in_place=options.in_place, force=options.force)
-            if any(path.is_dir() for path in paths):
-                items = stack.enter_context(storage.packed(items, store))
-        records = _registered(store, _with_consent(store, items, options))
+    paths = [Path(word) for word in words.plain]
+    with (
+        downloaded(store, urls[0], sums, pairs, note, force=options.force)
+        if urls
+        else split_reads(store, paths, pairs, force=options.force)
+        if options.interleaved
+        else described(store, paths, pairs, in_place=options.in_place, force=options.force)
+    ) as items:
+        records, notes = register(store, _with_consent(store, items, options))
+    for line in notes:
+        note(line)
     if options.json:
         print_json([as_dict(record) for record in records])
     else:
@@ -152,26 +146,11 @@ def add_rows(
     agreed: Callable[[list[Addition]], list[Addition]] | None = None,
 ) -> list[IpFile]:
     """The records of the files of a sample sheet, registered as of `register_samplesheet`; what is new is said."""
-    from stargazer.mcp.notices import notices
-    from stargazer.workflows import register_samplesheet
-
     for line in sheet.notes:
         note(f"note: {line}")
-    began = storage.now()
-    records = register_samplesheet(sheet, store, in_place=in_place, force=force, agreed=agreed)
-    different = {record.id: record for record in records}.values()
-    new = [record for record in different if record.created_at >= began]
-    _tell(notices(store, new[:MOST_LOOKED_AT], began))
-    of = f"{count(len(sheet.samples), 'sample')} in {str(sheet.path)!r}"
-    if new:
-        old = (
-            f", {count(len(different) - len(new), 'file')} registered before"
-            if len(new) < len(different)
-            else ""
-        )
-        note(f"{of}: {count(len(new), 'file')} registered{old}")
-    else:
-        note(f"{of}: nothing new, {count(len(different), 'file')} registered before")
+    records, notes = register_rows(store, sheet, in_place=in_place, force=force, agreed=agreed)
+    for line in notes:
+        note(line)
     return records
 
 
@@ -190,55 +169,3 @@ def _with_consent(store: Store, items: list[Addition], options: argparse.Namespa
     storage.check_metadata([item.asset for item in items])
     confirm_public([(item.title, os.path.getsize(item.path)) for item in items], yes=options.yes)
     return [attrs.evolve(item, public=True) for item in items]
-
-
-@contextlib.contextmanager
-def _split(
-    store: Store, names: Sequence[str], pairs: Mapping[str, str], *, force: bool
-) -> Iterator[list[Addition]]:
-    """What the first and second reads of files become, in files of their own."""
-    from stargazer.mcp.interleaved import split
-
-    paths = [Path(name) for name in names]
-    for path in paths:  # what is wrong with the words, before anything is written
-        if not path.is_file():
-            raise FormatError(f"no such file: {str(path)!r}")
-        storage.additions_of(
-            [Path(name) for name in storage.names_of_mates(path.name)], pairs, store, there=False
-        )
-    with storage.private_folder(store.objects.work, "interleaved") as folder:
-        items = []
-        for number, path in enumerate(paths):
-            (own := folder / str(number)).mkdir()
-            for item in storage.additions_of(split(path, own), pairs, store, force=force):
-                items.append(attrs.evolve(item, origin=path.name))
-        yield items
-
-
-@contextlib.contextmanager
-def _downloaded(
-    store: Store, url: str, sums: Mapping[str, str], pairs: Mapping[str, str], *, force: bool
-) -> Iterator[list[Addition]]:
-    """What is behind a URL, downloaded and verified."""
-    # what is wrong with the words, before the download
-    storage.additions_of([Path(storage.file_name(url))], pairs, store, there=False)
-    with storage.fetch_file(url, sums, store.objects.work, note) as path:
-        (item,) = storage.additions_of([path], pairs, store, force=force)
-        yield [attrs.evolve(item, origin=without_secrets(url))]
-
-
-def _registered(store: Store, items: list[Addition]) -> list[IpFile]:
-    """The records of what is added, with notes about what the store had before."""
-    from stargazer.mcp.notices import notices
-
-    began = storage.now()
-    records = store.add(items)
-    _tell(notices(store, records, began))
-    return records
-
-
-def _tell(notes: Sequence[str]) -> None:
-    for line in notes[:MOST_NOTES]:
-        note(line)
-    if len(notes) > MOST_NOTES:
-        note(f"... and {len(notes) - MOST_NOTES} more notes like these")

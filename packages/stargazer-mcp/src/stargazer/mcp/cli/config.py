@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, print_json, print_table, print_text
-
-if TYPE_CHECKING:
-    from stargazer.storage import Settings
+from stargazer.mcp.configuration import described
 
 __all__ = ["config"]
 
@@ -26,7 +24,7 @@ def config(argv: Sequence[str]) -> int:
     )
     words = parser.sort(argv)
     parser.no_words(words, "config takes no words: set a variable, or write to config.toml")
-    answer = _described(storage.Settings.load())
+    answer = described(storage.Settings.load())
     if words.options.json:
         print_json(answer)
     else:
@@ -35,39 +33,6 @@ def config(argv: Sequence[str]) -> int:
         note(f"stargazer: error: {missing}")
         return 1
     return 0
-
-
-def _described(settings: Settings) -> dict[str, Any]:
-    """Everything that `config` prints, with no secret in it."""
-    pinata, cloud = bool(settings.pinata_jwt), settings.mode == "cloud"
-    missing = "cloud mode keeps files on Pinata: set PINATA_JWT to a token of your account"
-    variables = [
-        {"name": name, "variable": variable, "value": settings.shown(name), "origin": settings.origins[name]}
-        for name, variable in storage.VARIABLES.items()
-    ]
-    return {
-        "mode": settings.mode,
-        "mode_reason": settings.mode_reason,
-        "storage": {
-            "kind": "pinata" if pinata or cloud else "local",
-            "reason": f"PINATA_JWT is {settings.shown('pinata_jwt')}",
-            "visibility": settings.pinata_visibility if pinata else None,
-            "missing": missing if cloud and not pinata else None,
-        },
-        "execution": {
-            "kind": "remote" if cloud else "local",
-            "endpoint": settings.flyte_endpoint or None,
-            "flyte_config": str(settings.flyte_config) if settings.flyte_config else None,
-        },
-        "settings": variables,
-        "paths": {
-            "config": str(settings.home / "config.toml"),
-            "runs": str(settings.home / "runs"),
-            "logs": str(settings.home / "logs"),
-            "store": str(settings.local),
-            "index": str(settings.index or settings.local),
-        },
-    }
 
 
 def _print(answer: dict[str, Any]) -> None:

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 from fastmcp.exceptions import NotFoundError, ToolError, ValidationError
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.tools.base import ToolResult
 from pydantic import BeforeValidator
 from pydantic import ValidationError as PydanticError
 from stargazer.assets import InvalidAssetError, StargazerError
 from stargazer.assets.addresses import hidden
 from stargazer.mcp.cli.console import kept_traceback, refused_text
 from stargazer.mcp.strict_json import parse, shortened
-from stargazer.mcp.tools.limits import error_text, refuse_large
+from stargazer.mcp.tools.limits import error_text, for_clients, refuse_large
 from stargazer.storage import get_client
 
 from mcp.types import CallToolRequestParams, TextContent
@@ -102,7 +103,7 @@ class ExplainInput(Middleware):
             text = str(error)
             if isinstance(error.__cause__, InvalidAssetError) and "for example: " not in text:
                 text += _example(name)
-        raise ToolError(hidden(error_text(text, arguments)))
+        raise ToolError(for_clients(hidden(error_text(text, arguments))))
 
     async def _explained(self, context: MiddlewareContext[CallToolRequestParams], error: Exception) -> str:
         name = context.message.name
@@ -157,7 +158,7 @@ class SayDoubt(Middleware):
             if not said or said in str(error):
                 raise
             raise ToolError(f"{error}\n{said}") from error
-        if said := await asyncio.to_thread(_doubt):
+        if isinstance(result, ToolResult) and (said := await asyncio.to_thread(_doubt)):
             if result.structured_content is not None:
                 result.structured_content["warning"] = said
             result.content.append(TextContent(type="text", text=f"warning: {said}"))

@@ -10,11 +10,16 @@ import socket
 import threading
 import time
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from stargazer.assets.addresses import hidden
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+if TYPE_CHECKING:
+    from stargazer.storage.download.reach import Reach
 
 __all__ = ["session"]
 
@@ -24,18 +29,31 @@ MOST_BYTES = 1 << 20
 _sessions = threading.local()
 
 
-def session() -> requests.Session:
-    """This thread's session, made at first use and again in a forked child."""
+def session(reach: Reach | None = None) -> requests.Session:
+    """This thread's session, made at first use and again in a forked child.
+
+    Args:
+        reach: what it may ask, if not everything; such a session uses no proxy and no password file (.netrc).
+    """
     if getattr(_sessions, "pid", None) != os.getpid():
-        made = requests.Session()
         for name in ("urllib3.connection", "urllib3.connectionpool"):
             logging.getLogger(name).addFilter(_without_secrets)
-        made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            made.mount(scheme, _Adapter())
-        _sessions.session, _sessions.pid = made, os.getpid()
-    found: requests.Session = _sessions.session
-    return found
+        _sessions.made, _sessions.pid = {}, os.getpid()
+    made: dict[Reach | None, requests.Session] = _sessions.made
+    if reach not in made:
+        made[reach] = _new_session(reach)
+    return made[reach]
+
+
+def _new_session(reach: Reach | None) -> requests.Session:
+    made = requests.Session()
+    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    if reach is not None:
+        made.trust_env = False
+        made.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    for scheme in ("http://", "https://"):
+        made.mount(scheme, _Adapter(reach))
+    return made
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
@@ -90,11 +108,41 @@ class _Response(http.client.HTTPResponse):
         return super().read1(n)
 
 
+class _Pinned(HTTPConnection):
+    """Goes before a connection class of urllib3: connects to addresses that were judged, and to no others."""
+
+    reach: Reach
+
+    def _new_conn(self) -> socket.socket:
+        host = self._dns_host
+        failure: Exception = NewConnectionError(self, "no address")
+        try:
+            addresses = self.reach.addresses(host, self.port or 0)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        for address in addresses:
+            self._dns_host = address  # of which the certificate is not: its host is read later
+            try:
+                return super()._new_conn()
+            except (NewConnectionError, ConnectTimeoutError) as error:
+                failure = error
+            finally:
+                self._dns_host = host
+        raise failure
+
+
 class _Adapter(HTTPAdapter):
     """No retries of its own: the caller knows what has arrived."""
+
+    def __init__(self, reach: Reach | None) -> None:
+        super().__init__()
+        self._reach = reach
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **options)
         if pool.ConnectionCls.response_class is not _Response:
-            pool.ConnectionCls = type("Connection", (pool.ConnectionCls,), {"response_class": _Response})
+            bases = (pool.ConnectionCls,) if self._reach is None else (_Pinned, pool.ConnectionCls)
+            pool.ConnectionCls = type(
+                "Connection", bases, {"response_class": _Response, "reach": self._reach}
+            )
         return pool

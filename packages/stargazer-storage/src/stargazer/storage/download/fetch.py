@@ -23,6 +23,7 @@ from stargazer.storage.download.http import (
     parse_url,
     without_secrets,
 )
+from stargazer.storage.download.reach import Reach
 from stargazer.storage.download.sources import Mirror, Source, file_name, source_of
 from stargazer.storage.locks import is_at, lock_part, private_folder
 from stargazer.storage.refusals import explained, failed
@@ -75,7 +76,7 @@ def fetch_object(
     Args:
         sources: tried in this order, each again while it makes progress.
         size: bytes of the file, where they are certain: another figure then refuses a source at once.
-        most: bytes that the file has at most, as others say: a source that gives more is refused.
+        most: bytes that the file has at most, as others say, or that are taken: a source that gives more is refused.
         progress: called with the bytes that are here and those in all (None where unknown).
 
     Raises:
@@ -112,7 +113,9 @@ def fetch_file(
     *,
     others: Sequence[str] = (),
     size: int | None = None,
+    most: int | None = None,
     progress: Progress | None = None,
+    reach: Reach | None = None,
 ) -> Iterator[Path]:
     """A verified file in a private folder of the store, gone at the end of the block.
 
@@ -124,17 +127,20 @@ def fetch_file(
         work: folder of the store for workspaces.
         tell: told what is being downloaded.
         others: URLs that give the same bytes, asked in turn where this one does not.
-        size, progress: as of fetch_object().
+        size, most, progress: as of fetch_object().
+        reach: what may be asked, redirects included, if not everything: for a URL that somebody else chose.
 
     Raises:
-        InvalidAssetError: no checksum, or one that cannot be; no URL of a file.
+        InvalidAssetError: no checksum, or one that cannot be; no URL of a file, or one out of reach.
         StorageError: the server does not give the file, or the disk does not take it.
         IntegrityError: the bytes are not what the checksum says.
     """
     wanted = _checked_sums(url, sums)
     name, shown = file_name(url), without_secrets(url)
     # a gateway's CID says nothing of a file that is asked for by its checksum
-    sources = [Mirror(item) if parse_url(item) else source_of(item) for item in (url, *others)]
+    if reach is not None:
+        _check_reach(reach, (url, *others))
+    sources = [Mirror(item, reach) if parse_url(item) else source_of(item) for item in (url, *others)]
 
     def judge(hasher: SumHasher) -> None:
         found = hasher.finish(part.size)
@@ -148,12 +154,22 @@ def fetch_file(
     tell(f"downloading {shown}")
     key = "-".join(sorted(wanted.values()))
     with open_part(work / f"download-{key}.part") as part, private_folder(work, "download") as folder:
-        file = Assembly(part, lambda fd: SumHasher(fd, wanted), judge, size=size, progress=progress)
+        file = Assembly(
+            part, lambda fd: SumHasher(fd, wanted), judge, size=size, most=most, progress=progress
+        )
         file.bring(sources, f"{name} could not be downloaded")
         path = folder / name
         with explained(f"{shown}: cannot write {os.fspath(path)!r}"):
             part.path.rename(path)
         yield path
+
+
+def _check_reach(reach: Reach, urls: Sequence[str]) -> None:
+    for url in urls:
+        parts = parse_url(url)
+        if parts is None or (why := reach.refusal(parts)):
+            reason = why if parts else "no https:// URL"
+            raise InvalidAssetError(f"{without_secrets(url)!r} cannot be downloaded: {reason}")
 
 
 def _checked_sums(url: str, sums: Mapping[str, str]) -> dict[str, str]:
@@ -284,7 +300,9 @@ class Assembly(Generic[H]):
                 self._restart()
             is_mixed = part.size > 0
             size = self._agreed(body.size)
-            limit = next(known for known in (size, self.most, MOST_UNSAID) if known is not None)
+            limit = (
+                min(MOST_UNSAID if self.most is None else self.most, MOST_UNSAID) if size is None else size
+            )
             for piece in speed.counted(iter(body.pieces)):
                 if part.size + len(piece) > limit:
                     self._restart()
@@ -292,7 +310,8 @@ class Assembly(Generic[H]):
                         f"gives no size, and more than {limit:,} bytes: download it yourself, and add the file "
                         "(`stargazer add FILE ...`)"
                         if size is None and self.most is None
-                        else f"sends more than the {limit:,} bytes of the file"
+                        else f"sends more than the {limit:,} bytes "
+                        f"{'of the file' if limit in (size, self.size) else 'that are taken'}"
                     )
                 part.write(piece)
                 self._hash(part.size)
@@ -313,7 +332,7 @@ class Assembly(Generic[H]):
         if self.size is not None and offered not in (None, self.size):
             raise SourceError(f"offers {offered:,} bytes, not the {self.size:,} of the file")
         if self.most is not None and offered is not None and offered > self.most:
-            raise SourceError(f"offers {offered:,} bytes, more than the {self.most:,} of the file")
+            raise SourceError(f"offers {offered:,} bytes, more than the {self.most:,} that are taken")
         size = offered if self.size is None else self.size
         room = self.part.room
         if size is None or size - self.part.size <= room:

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from attrs import frozen
 from stargazer.assets import StorageError
 from stargazer.assets.addresses import without_secrets
+from stargazer.storage.download.reach import OutOfReach, Reach, is_loopback
 
 if TYPE_CHECKING:
     import requests
@@ -247,12 +248,14 @@ def send(
     url: str,
     headers: Mapping[str, str],
     timeout: tuple[float, float] | None = None,
+    reach: Reach | None = None,
     **parts: Any,
 ) -> requests.Response:
     """The answer to one request as far as its headers: not followed, not decompressed, not read.
 
     Args:
         timeout: seconds to connect, and without a byte; CONNECT_SECONDS and SILENT_SECONDS if None.
+        reach: what may be asked, if not everything.
         parts: `auth`, `data`, `json`, `params` as of requests.
 
     Raises:
@@ -262,7 +265,7 @@ def send(
     from stargazer.storage.download.connections import session
 
     try:
-        return session().request(
+        return session(reach).request(
             method,
             url,
             headers={"Accept-Encoding": "identity", **headers},
@@ -271,6 +274,8 @@ def send(
             timeout=timeout or (CONNECT_SECONDS, SILENT_SECONDS),
             **parts,
         )
+    except OutOfReach as error:
+        failure = SourceError(str(error))
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # requests' are OSErrors
         failure = _failure(error, "gave no answer in time")
     raise failure  # here, so that the error with the full address and its headers in it is no context of ours
@@ -308,7 +313,12 @@ class Body:
 
 @contextlib.contextmanager
 def open_url(
-    url: str, *, offset: int = 0, headers: Mapping[str, str] | None = None, same: bool = False
+    url: str,
+    *,
+    offset: int = 0,
+    headers: Mapping[str, str] | None = None,
+    same: bool = False,
+    reach: Reach | None = None,
 ) -> Iterator[Body]:
     """The bytes behind a URL from an offset on, or from 0 where the server gives nothing else.
 
@@ -317,17 +327,18 @@ def open_url(
         offset: the first byte wanted.
         headers: sent to this host only, never to where it redirects.
         same: follow redirects to the same site only.
+        reach: what may be asked, if not everything; redirects included.
 
     Raises:
         SourceError: no connection, another answer than asked for, or (from `pieces`) a body that is cut or too slow.
     """
-    response = _get(url, offset, headers or {}, same)
+    response = _get(url, offset, headers or {}, same, reach)
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         response.close()
         if response.headers.get("Content-Range") == f"bytes */{offset}":
             yield Body(offset, offset, iter(()))
             return
-        response = _get(url, 0, headers or {}, same)
+        response = _get(url, 0, headers or {}, same, reach)
     with response:
         start, size = _extent(response, offset)
         coding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -338,21 +349,25 @@ def open_url(
             yield Body(start, size, pieces)
 
 
-def _get(url: str, offset: int, headers: Mapping[str, str], same: bool) -> requests.Response:
+def _get(
+    url: str, offset: int, headers: Mapping[str, str], same: bool, reach: Reach | None
+) -> requests.Response:
     """The answer after redirects: its status is 200, 206 or, for an offset, 416."""
     first = here = urlsplit(url)
+    if reach and (why := reach.refusal(here)):
+        raise SourceError(f"is {why}")
     for _ in range(MOST_REDIRECTS + 1):
         sent = {"Range": f"bytes={offset}-"} if offset else {}
         if here[:2] == first[:2]:
             sent |= headers
-        response = send("GET", urlunsplit(here), sent)
+        response = send("GET", urlunsplit(here), sent, reach=reach)
         if response.status_code not in _REDIRECTS:
             break
         response.close()
         there = parse_url(urljoin(urlunsplit(here), response.headers.get("Location", "")))
         if there is None:
             raise SourceError("redirects to no http or https URL")
-        if why := refusal(first, here, there, same=same):
+        if why := refusal(first, here, there, same=same) or (reach.refusal(there) if reach else ""):
             raise SourceError(f"redirects to {without_secrets(urlunsplit(there))!r}, {why}: not followed")
         here = there
     else:
@@ -444,23 +459,15 @@ def parse_url(url: str) -> SplitResult | None:
     return parts if fit and not re.search(r"[\x00-\x20\x7f]", url) else None
 
 
-def _is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def is_safe(url: str) -> bool:
     """Whether what is sent to a URL is read by nobody on the way: by https, or to this machine."""
     parts = parse_url(url)
-    return parts is not None and (parts.scheme == "https" or _is_loopback(parts.hostname or ""))
+    return parts is not None and (parts.scheme == "https" or is_loopback(parts.hostname or ""))
 
 
 def _is_private(host: str) -> bool:
     """Whether a host is, or is resolved to, an address that the public cannot reach."""
-    if _is_loopback(host):
+    if is_loopback(host):
         return True
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -17,6 +17,7 @@ from attrs import field, frozen
 from stargazer.assets import InvalidAssetError
 from stargazer.storage.cid import READ
 from stargazer.storage.download.http import Body, SourceError, is_safe, open_url, parse_url, without_secrets
+from stargazer.storage.download.reach import Reach
 
 __all__ = ["Gateway", "LocalFile", "Mirror", "Source", "file_name", "source_of"]
 
@@ -76,9 +77,14 @@ class Gateway:
 
 @frozen
 class Mirror:
-    """One file behind an http or https URL, whatever CID is asked of it."""
+    """One file behind an http or https URL, whatever CID is asked of it.
+
+    Attributes:
+        reach: what may be asked for it, if not everything.
+    """
 
     url: str = field(repr=lambda url: repr(without_secrets(url)), validator=lambda _, __, url: _checked(url))
+    reach: Reach | None = None
 
     @property
     def name(self) -> str:
@@ -87,7 +93,7 @@ class Mirror:
 
     def open(self, cid: str, offset: int) -> AbstractContextManager[Body]:
         """The file's bytes; redirects may lead to other hosts, but not out of https or into a private network."""
-        return open_url(self.url, offset=offset)
+        return open_url(self.url, offset=offset, reach=self.reach)
 
 
 @frozen

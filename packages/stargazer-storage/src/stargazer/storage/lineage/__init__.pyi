@@ -2,7 +2,7 @@ from ._contents import contents
 from ._diff import between, diff, difference_as_json, render_difference
 from ._render import render
 from ._stale import Stale, stale
-from ._why import Step, as_json, executions_of, why
+from ._why import Step, as_json, executions_of, walk, why
 from .graph import as_dot, as_mermaid
 from .nearest import Nearest, find_nearest, then_and_now
 from .rocrate import as_rocrate, write_rocrate
@@ -25,6 +25,7 @@ __all__ = [
     "render_difference",
     "stale",
     "then_and_now",
+    "walk",
     "why",
     "write_rocrate",
 ]

@@ -40,7 +40,9 @@ STATUS = {"": 0, "0": 0, "normal": 0, "1": 1, "tumour": 1, "tumor": 1}
 NO_FILE = "no such file"
 
 
-def read_samplesheet(path: str | os.PathLike[str]) -> SampleSheet:
+def read_samplesheet(
+    path: str | os.PathLike[str], *, inside: Callable[[Path], object] | None = None
+) -> SampleSheet:
     """Read a sample sheet, CSV or TSV, and check it as a whole; that its files are there too, but not what is in them.
 
         >>> sheet = read_samplesheet("samples.csv")
@@ -50,6 +52,7 @@ def read_samplesheet(path: str | os.PathLike[str]) -> SampleSheet:
     Args:
         path: of the sheet; relative paths in it count from its folder. A name like `anna_S1_L001_R1_001.fastq.gz` gives
             sample and lane where the sheet does not.
+        inside: asked about each file before it is looked at; it raises an error of one that may not be.
 
     Raises:
         InvalidAssetError: what is wrong with it, with the line of each problem.
@@ -66,7 +69,7 @@ def read_samplesheet(path: str | os.PathLike[str]) -> SampleSheet:
         if not title and any(len(cells) > at and cells[at] for _, cells in lines)
     ]:
         problems.append((first, f"column {at + 1} has no name"))
-    reader = _Reader(path.parent, set(columns.values()), problems)
+    reader = _Reader(path.parent, set(columns.values()), problems, inside)
     rows = []
     for line, cells in lines:
         if any(cells[len(header) :]) or len(cells) < len(header):
@@ -120,10 +123,17 @@ class _Reader:
         folder: of the sheet.
         columns: that the sheet has.
         problems: to which those found are added.
+        inside: as of `read_samplesheet`.
     """
 
-    def __init__(self, folder: Path, columns: set[str], problems: list[Problem]):
-        self.folder, self.columns, self.problems = folder, columns, problems
+    def __init__(
+        self,
+        folder: Path,
+        columns: set[str],
+        problems: list[Problem],
+        inside: Callable[[Path], object] | None,
+    ):
+        self.folder, self.columns, self.problems, self.inside = folder, columns, problems, inside
         self.is_missing_file = False
         self.seen: dict[tuple[str, ...], int] = {}
 
@@ -185,6 +195,12 @@ class _Reader:
                 )
                 continue
             found[name] = self.folder / cell
+            try:
+                if self.inside is not None:
+                    self.inside(found[name])
+            except InvalidAssetError as error:
+                say(f"{name}: {error}")
+                continue
             if problem := _unreadable(found[name], may_be_folder=name == "path"):
                 say(f"{name}: {problem}: {cell!r}")
                 self.is_missing_file |= problem == NO_FILE and not os.path.isabs(cell)

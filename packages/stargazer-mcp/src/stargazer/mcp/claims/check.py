@@ -1,0 +1,381 @@
+"""Checks claims: each is confirmed, contradicted or unverifiable, and says what of."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+from stargazer.assets import InvalidAssetError
+from stargazer.mcp.claims import statements
+from stargazer.mcp.claims.conditions import SAMPLE, Condition, Rows
+from stargazer.mcp.claims.files import File, find_file, head, read_bytes
+from stargazer.mcp.claims.numbers import Written, is_number, same
+from stargazer.mcp.claims.queries import Tally, kind_of, tally_of
+from stargazer.mcp.claims.reports import load, resolve
+from stargazer.mcp.claims.tables import Table, opened_text
+from stargazer.mcp.claims.verdicts import Contradicted, Unverifiable, alike, near
+from stargazer.mcp.strict_json import shortened
+
+if TYPE_CHECKING:
+    from stargazer.mcp.claims.variants import Genotype
+    from stargazer.storage import Store
+
+__all__ = ["MOST", "check_claims"]
+
+MOST = 100
+"""Claims in one call."""
+
+KEYS = ("cid", "field", "query", "value", "about", "statement", "tolerance")
+EXAMPLE = (
+    'for example {"cid": "bafkrei...", "about": {"sample": "NA12878"}, '
+    '"field": "samples.NA12878.coverage.mean", "value": 31.2}'
+)
+SHOWN = 200  # characters of a text in an answer
+WIDEST = Decimal("0.1")  # tolerance, as a share of the value
+REPORT = "report what is confirmed; correct what is contradicted; leave out what is unverifiable, or say that it is"
+
+
+@attrs.define(kw_only=True)
+class _Check:
+    """One claim, and what has become of it.
+
+    Attributes:
+        about: what the statement says of the file.
+        samples: those that it is about.
+        within: how far a number may be from the claimed one.
+    """
+
+    number: int
+    claim: Mapping[str, Any]
+    about: Mapping[str, Any] = attrs.field(factory=dict)
+    samples: list[str] = attrs.field(factory=list)
+    within: Decimal | None = None
+    file: File | None = None
+    verdict: Literal["", "confirmed", "contradicted", "unverifiable"] = ""
+    told: dict[str, Any] = attrs.field(factory=dict)
+
+    @contextlib.contextmanager
+    def judged(self) -> Iterator[None]:
+        """What ends the check inside becomes the verdict."""
+        try:
+            yield
+        except Unverifiable as end:
+            self.verdict = "unverifiable"
+            self.told |= {"why": str(end), "then": end.then, "near": [_cut(each) for each in end.nearest]}
+        except Contradicted as end:
+            self.verdict = "contradicted"
+            self.told["why"] = str(end)
+
+    def compare(self, found: Any) -> None:
+        """Settle the claim by the true value."""
+        claimed = self.claim["value"]
+        if isinstance(found, dict):
+            from stargazer.mcp.claims.variants import matches
+
+            is_same = matches(found, claimed)
+        else:
+            is_same = same(found, claimed, self.within)
+        self.verdict = "confirmed" if is_same else "contradicted"
+        self.told["found"] = _plain(found)
+        if self.within is not None and is_number(found):
+            self.told["within"] = float(self.within)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer to this claim."""
+        claimed = self.claim.get("value") if isinstance(self.claim, Mapping) else None
+        cid = self.claim.get("cid") if isinstance(self.claim, Mapping) else None
+        answer = {"claim": self.number, "verdict": self.verdict, "claimed": _plain(claimed), **self.told}
+        answer = {key: value for key, value in answer.items() if value not in ("", [])}
+        return answer | {"cid": _plain(cid), **({"file": _plain(self.file.as_dict())} if self.file else {})}
+
+
+def check_claims(store: Store, claims: Sequence[Any]) -> dict[str, Any]:
+    """Check statements about stored files against their verified bytes and their metadata.
+
+    Args:
+        claims: at most `MOST`; docs/claims.md says what one is.
+
+    Returns:
+        How many were `confirmed`, `contradicted` and `unverifiable`, and of each under `results` the verdict, the value
+        that was `found`, the CID and what is known of the file.
+
+    Raises:
+        InvalidAssetError: no list of claims, none, or too many.
+    """
+    if not isinstance(claims, Sequence) or isinstance(claims, str) or not 0 < len(claims) <= MOST:
+        raise InvalidAssetError(f"claims: expected a list of 1 to {MOST} claims; {EXAMPLE}")
+    checks = [_Check(number=number, claim=claim) for number, claim in enumerate(claims)]
+    waiting: defaultdict[tuple[str, str], list[_Check]] = defaultdict(list)
+    for check in checks:
+        with check.judged():
+            if _prepare(store, check):
+                query = check.claim["query"]
+                waiting[check.claim["cid"], str(query.get("axis", "obs"))].append(check)
+    for (_, axis), of_file in waiting.items():
+        _ask(store, of_file, axis)
+    verdicts = ("confirmed", "contradicted", "unverifiable")
+    counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in verdicts}
+    return {**counts, "results": [check.as_dict() for check in checks], "next": REPORT}
+
+
+def _prepare(store: Store, check: _Check) -> bool:
+    """Settle a claim about metadata or a report; whether rows are still to be asked.
+
+    Raises:
+        Unverifiable, Contradicted: it ends before.
+    """
+    claim = check.claim
+    if not isinstance(claim, Mapping) or not {"cid", "value"} <= claim.keys():
+        raise Unverifiable("a claim has cid, value, and field or query", EXAMPLE)
+    if unknown := sorted(map(str, claim.keys() - set(KEYS))):
+        raise Unverifiable(f"a claim has no {shortened(unknown[0])}", EXAMPLE, alike(unknown[0], KEYS))
+    if ("field" in claim) is ("query" in claim):
+        raise Unverifiable("a claim has either field or query", EXAMPLE)
+    query, field = claim.get("query"), claim.get("field")
+    if query is not None and not isinstance(query, Mapping):
+        raise Unverifiable("query is an object", 'for example "query": {"what": "count", "where": []}')
+    if query is None and not (isinstance(field, str) and field):
+        raise Unverifiable("field is a text", EXAMPLE)
+    check.within = _within(claim)
+    check.about, check.samples = statements.about_of(claim)
+    statements.check_statement(store, claim, check.samples)
+    check.file = find_file(store, claim["cid"], check.samples)
+    if query is not None:
+        kind_of(query)
+        _check_about(check, None)
+        return True
+    try:
+        found, narrowed = check.file.field(str(field)), None
+        if field in ("sample", "samples") and not check.samples:  # which says itself of whom it is
+            check.samples = check.file.samples
+    except LookupError:
+        _check_about(check, None)
+        path = read_bytes(store, [check.file])
+        try:
+            found, passed = resolve(load(path), str(field))
+        except Unverifiable as end:
+            names = alike(str(field), check.file.names())
+            raise Unverifiable(str(end), end.then, end.nearest or names) from None
+        narrowed = {name for name in passed if name in {*check.file.samples, *check.samples}}
+        _check_about(check, narrowed)
+    else:
+        _check_about(check, None)
+    check.compare(found)
+    return False
+
+
+def _within(claim: Mapping[str, Any]) -> Decimal | None:
+    """How far a number may be from the one that is claimed; None where none is.
+
+    Raises:
+        Unverifiable: a tolerance that is none, or so wide that it confirms anything.
+    """
+    written, given = Written.read(claim["value"]), claim.get("tolerance")
+    if given is None:
+        return written.half if written else None
+    tolerance = Written.read(given)
+    if written is None or tolerance is None or tolerance.value < 0:
+        raise Unverifiable(
+            "tolerance is a number from 0 for a value that is a number", 'for example "tolerance": 0.01'
+        )
+    if tolerance.value > max(abs(written.value) * WIDEST, written.half):
+        raise Unverifiable(
+            "a tolerance of more than a tenth of the value confirms too much", "give a smaller one, or none"
+        )
+    return tolerance.value
+
+
+def _check_about(check: _Check, narrowed: set[str] | None) -> None:
+    """See that the file is what the statement says that it is.
+
+    Args:
+        narrowed: the samples that the figure is about, as far as a query or a path selects some; None if it is of the
+            file as a whole, or that is not known yet.
+
+    Raises:
+        Contradicted: it is another one.
+        Unverifiable: it does not say, the file counts no more, or the figure is of more samples than the statement.
+    """
+    file = check.file
+    assert file is not None
+    wanted, of = set(check.samples), set(file.samples)
+    names = ", ".join(map(shortened, check.samples[:3]))
+    if of and not wanted:
+        raise Unverifiable(
+            "the file is of a sample, and the claim does not say which sample the statement is about",
+            'give "about": {"sample": NAME} with the one that your statement names: do not take it from this answer',
+        )
+    if of and not wanted <= of:
+        check.told["is_of"] = {"samples": _plain(file.samples)}
+        raise Contradicted(f"the statement is about {names}, and the file is not of it")
+    _check_fields(check, file)
+    if file.superseded and check.about.get("superseded") is not True:
+        raise Unverifiable(
+            "another file took the place of this one: see superseded_by",
+            'claim it of that file, or say "superseded": true in about if the statement is about the old one',
+        )
+    if narrowed is None:
+        return
+    if narrowed and narrowed != wanted:
+        raise Contradicted(f"the statement is about {names}, and the figure is of another sample of the file")
+    if not narrowed and wanted and not of:
+        raise Unverifiable("nothing says of which sample the file is", "leave sample out of about")
+    if not narrowed and wanted != of:
+        raise Unverifiable(
+            f"the figure is of all {len(of)} samples of the file, and the statement is about fewer",
+            "select the sample in the path or the query, or name all samples in about",
+        )
+
+
+def _check_fields(check: _Check, file: File) -> None:
+    """See that the metadata of a file, or of what it was made of, is as the statement says.
+
+    Raises:
+        Contradicted: it is another.
+        Unverifiable: nothing says.
+    """
+    for key, value in check.about.items():
+        if key in ("sample", "samples", "superseded"):
+            continue
+        said = [getattr(asset, key) for asset in (file.asset, *file.linked) if key in asset.fields()]
+        said = [each for each in said if each is not None][:1]
+        if key in file.record.keyvalues and not said:
+            said = [file.record.keyvalues[key]]
+        if not said:
+            raise Unverifiable(
+                f"the metadata of the file says nothing of {shortened(key)}",
+                "leave it out of about",
+                near(key, file.names()),
+            )
+        if not same(said[0], value):
+            check.told["is_of"] = {_cut(key): _plain(said[0])}
+            raise Contradicted(
+                f"the statement is about {shortened(key)} {shortened(value)}, and the file is not"
+            )
+
+
+def _ask(store: Store, checks: list[_Check], axis: str) -> None:
+    """Settle claims about the rows of one file, in one pass."""
+    files = [check.file for check in checks if check.file]
+    asked: list[tuple[_Check, Tally | Genotype]] = []
+    end: Unverifiable | None = None
+    with contextlib.ExitStack() as stack:
+        try:
+            rows = stack.enter_context(_opened(read_bytes(store, files), axis, is_said=files[0].is_said))
+            for check in checks:
+                with check.judged():
+                    asked.append((check, _counter(check, rows)))
+            for row in rows.rows() if asked else ():
+                for _, counter in asked:
+                    counter.add(row)
+        except Unverifiable as error:
+            end = error
+        except (OSError, ValueError, LookupError, EOFError, csv.Error):
+            end = Unverifiable("the file cannot be read to its end as what it is registered as")
+    if end is not None:
+        for check in checks:
+            with check.judged():
+                if not check.verdict:
+                    raise end
+    for check, counter in asked if not end else ():
+        with check.judged():
+            found = counter.result(check.claim["value"])
+            check.told |= counter.as_dict()
+            check.compare(found)
+
+
+def _counter(check: _Check, rows: Rows) -> Tally | Genotype:
+    """What answers a query while rows go by.
+
+    Raises:
+        Unverifiable, Contradicted: the query is wrong, or about something else than the statement.
+    """
+    file = check.file
+    assert file is not None
+    if rows.samples:
+        file.samples = rows.samples  # what the bytes say counts
+        _check_about(check, None)
+    given = check.claim["query"]
+    of_one = check.samples[0] if len(check.samples) == 1 else None
+    query = {**given, "sample": of_one}
+    if given["what"] == "genotype":
+        finder = getattr(rows, "genotype", None)
+        if finder is None:
+            raise Unverifiable("genotypes are in VCF and BCF files alone", "name such a file")
+        counter: Genotype | Tally = finder(query)
+        narrowed = {query["sample"] or file.samples[0]}
+    else:
+        tally = counter = tally_of(query, rows)
+        conditions = [*tally.of, *tally.where]
+        columns = [condition.column for condition in conditions] + ([tally.column] if tally.column else [])
+        narrowed = {name for condition in conditions for name in _selected(condition)}
+        if any(column.of_sample for column in columns):
+            narrowed = {query["sample"] or file.samples[0]}
+    _check_about(check, narrowed)
+    return counter
+
+
+def _selected(condition: Condition) -> list[str]:
+    """The samples that a condition selects."""
+    if condition.column.name != SAMPLE or condition.op not in ("=", "in"):
+        return []
+    return [str(each) for each in (condition.value if condition.op == "in" else [condition.value])]
+
+
+@contextlib.contextmanager
+def _opened(path: Path, axis: str, *, is_said: bool) -> Iterator[Rows]:
+    """The rows of a file, whatever its format.
+
+    Args:
+        axis: of a matrix.
+        is_said: the metadata says of which sample the file is.
+
+    Raises:
+        Unverifiable: it has none that can be asked.
+    """
+    first = head(path)
+    if first.startswith(b"\x89HDF"):
+        from stargazer.mcp.claims.cells import Cells
+
+        with contextlib.closing(Cells(path, axis)) as cells:
+            if is_said:  # the column may then be of something else
+                cells.samples = []
+            yield cells
+    elif first.startswith((b"BCF", b"##fileformat=VCF")):
+        from stargazer.mcp.claims.variants import Variants
+        from stargazer.tasks import quiet_htslib
+
+        with quiet_htslib(), contextlib.closing(Variants(path)) as variants:
+            yield variants
+    elif first.lstrip()[:1] in (b"{", b"["):
+        raise Unverifiable(
+            "the file is a JSON document", 'name the value by its path: "field": "samples.NAME.mean"'
+        )
+    elif b"\0" in first or first.startswith((b"BAM", b"CRAM", b"<")):
+        raise Unverifiable(
+            "files of this format cannot be asked", "claim the figure of a report about it, by field"
+        )
+    else:
+        with opened_text(path) as text:
+            yield Table(text)
+
+
+def _plain(value: Any) -> Any:
+    """A value for an answer, with texts in it cut."""
+    if isinstance(value, str):
+        return _cut(value)
+    if isinstance(value, Mapping):
+        return {_cut(str(key)): _plain(inner) for key, inner in list(value.items())[:20]}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value[:20]]
+    return value if isinstance(value, int | float | None) else str(value)[:SHOWN]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)"

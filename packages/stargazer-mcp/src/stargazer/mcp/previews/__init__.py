@@ -1,0 +1,1 @@
+"""Previews of files: what each holds, in brief, whatever it is."""
