@@ -176,6 +176,33 @@ def test_a_gvcf_speaks_of_places_between_its_variants(store: Store) -> None:
         assert verdict(store, cid, "0/0", ONLY_A, query=query)[0] == expected
 
 
+@pytest.mark.parametrize(
+    "name", ["na12878_chr20/test_nist.b37_chr20_100kbp_at_10mb.vcf.gz", "tp53/NA12829_TP53.g.vcf"]
+)
+def test_counts_of_real_variants_are_those_of_bcftools(store: Store, test_data: Path, name: str) -> None:
+    from pysam import bcftools
+
+    source = test_data / name
+    variants = asyncio.run(add(source))
+    about = {"samples": variants.keyvalues["samples"][2:-2]}
+    for column, op, value, expression in [
+        ("TYPE", "=", "snv", 'TYPE~"snp"'),
+        ("TYPE", "=", "indel", 'TYPE~"indel"'),
+        ("QUAL", ">=", 50, "QUAL>=50"),
+        ("FILTER", "=", "PASS", 'FILTER="PASS"'),
+        ("FILTER", "!=", "PASS", 'FILTER!="PASS"'),
+        ("ZYGOSITY", "=", "het", 'GT="het"'),
+        ("ZYGOSITY", "=", "hom_alt", 'GT="AA"'),
+        ("FORMAT.DP", "<", 30, "FMT/DP<30"),
+        ("POS", ">", 10_050_000, "POS>10050000"),
+    ]:
+        lines = bcftools.view("-H", "-i", expression, str(source)).splitlines()
+        query = {"what": "count", "where": [{"column": column, "op": op, "value": value}]}
+        assert verdict(store, variants.cid, -1, about, query=query) == ("contradicted", len(lines)), (
+            expression
+        )
+
+
 OVER_TABLES: list[Any] = [
     ({"what": "count", "where": [{"column": "cluster", "value": "B cells"}]}, 2),
     ({"what": "count", "where": [{"column": "cluster", "value": 10}]}, 1),
