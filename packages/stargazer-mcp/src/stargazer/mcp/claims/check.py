@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from stargazer.assets import InvalidAssetError
+from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims import statements
 from stargazer.mcp.claims.conditions import SAMPLE, Condition, Rows
 from stargazer.mcp.claims.files import File, Files, head
@@ -168,7 +169,7 @@ def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
         except Unverifiable as end:
             names = alike(str(field), check.file.names())
             raise Unverifiable(str(end), end.then, end.nearest or names) from None
-        narrowed = {name for name in passed if name in {*check.file.samples, *check.samples}}
+        narrowed = {name for name in map(composed, passed) if name in {*check.file.samples, *check.samples}}
         _check_about(check, narrowed)
     else:
         _check_about(check, None)
@@ -332,7 +333,7 @@ def _selected(condition: Condition) -> list[str]:
     """The samples that a condition selects."""
     if condition.column.name != SAMPLE or condition.op not in ("=", "in"):
         return []
-    return [str(each) for each in (condition.value if condition.op == "in" else [condition.value])]
+    return [composed(str(each)) for each in (condition.value if condition.op == "in" else [condition.value])]
 
 
 @contextlib.contextmanager

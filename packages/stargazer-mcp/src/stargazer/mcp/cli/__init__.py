@@ -20,6 +20,7 @@ VERBS = {
     "why": "how a file came to be, back to what was imported",
     "diff": "where the ways of two files part, and how they differ",
     "stale": "what was computed from a file, with a tool or by a task",
+    "claims": "check statements about files against the files",
     "supersede": "use one file instead of another from now on",
     "run": "run a workflow; without a name, list them",
     "runs": "list what was run; watch, cancel, resume or remove a run",
