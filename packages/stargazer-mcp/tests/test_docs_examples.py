@@ -185,9 +185,10 @@ def test_the_readme_of_the_workflows_lists_them() -> None:
     assert [row for row in rows if row not in text] == []
 
 
-def test_the_catalogue_is_as_the_registry_has_it() -> None:
+@pytest.mark.parametrize("script", ["catalogue.py", "server_reference.py"])
+def test_a_reference_is_as_the_code_has_it(script: str) -> None:
     done = subprocess.run(  # in a process that knows no tasks of other tests
-        [sys.executable, ROOT / ".ci" / "catalogue.py", "--check"], capture_output=True, text=True
+        [sys.executable, ROOT / ".ci" / script, "--check"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

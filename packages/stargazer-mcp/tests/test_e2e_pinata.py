@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -185,6 +186,22 @@ def test_what_was_added_before_there_was_an_account_is_pushed_as_a_whole(here, t
 
     assert "early.fa" in there.run("query", "build=early")[0]
     here.run("push", "--all", "build=early", status=2)
+
+
+def test_what_a_client_of_the_server_adds_is_not_published(
+    here: Machine, pinata: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the settings say of what is added: publishing is for people to decide."""
+    from stargazer.mcp.access import Access
+    from stargazer.mcp.jobs import upload
+
+    for name, value in (here.env | {"PINATA_VISIBILITY": "public"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(here.folder)
+    (here.folder / "a.fa").write_text(FASTA)
+    done = asyncio.run(upload(["a.fa"], {"build": "a"}, Access().as_dict()))
+    assert done["total"] == 1
+    assert {network for _, network in networks(pinata)} == {"private"}
 
 
 def test_public_means_nothing_without_an_account(here):

@@ -146,6 +146,11 @@ def test_folders_documents_pictures_and_text_show_what_they_are(tmp_path: Path) 
         "kind": "json",
         "value": {"notes": ["a\\x1bb"], "n": 3},
     }
+    large = seen(tmp_path, json.dumps({"notes": ["fine"], "cells": [*range(9000)]}).encode())
+    assert large["value"] == {"notes": ["fine"], "cells": [*range(20)]}
+    assert large["cut"] == "of longer lists, the first 20"
+    page = seen(tmp_path, b"<!DOCTYPE html>\n<title>Calls of S</title>\n" + b"x" * 9000)
+    assert page == {"kind": "html", "title": "Calls of S"}
     assert seen(tmp_path, b'{"n": 3, "n": 4}')["kind"] == "text"  # no JSON with one meaning
     picture = previews.PNG + struct.pack(">I4sII", 13, b"IHDR", 640, 480)
     assert seen(tmp_path, picture) == {"kind": "png", "width": 640, "height": 480}

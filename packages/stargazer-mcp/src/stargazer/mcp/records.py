@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage import Store
 
-__all__ = ["as_dict", "find_records", "named_registrations"]
+__all__ = ["as_dict", "bring", "find_records", "is_computed", "named_registrations"]
 
 
 def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
@@ -72,6 +72,17 @@ def named_registrations(store: Store, name: str) -> list[IpFile]:
     return found
 
 
+def is_computed(store: Store, record: IpFile) -> bool:
+    """Whether a task made what a record says, as far as its provenance is here."""
+    from stargazer.assets.provenance import Execution
+
+    made_by = record.keyvalues.get("provenance_cid", "")
+    try:
+        return bool(made_by) and isinstance(store.document(made_by), Execution)
+    except assets.StargazerError:
+        return False
+
+
 def as_dict(record: IpFile, dropped: Collection[str] = ()) -> dict[str, Any]:
     """A record for programs.
 
@@ -81,3 +92,14 @@ def as_dict(record: IpFile, dropped: Collection[str] = ()) -> dict[str, Any]:
     return {"id": record.id, "cid": record.cid, "name": record.name, "size": record.size,
             "created_at": record.created_at, "keyvalues": dict(record.keyvalues),
             "evicted": record.cid in dropped}  # fmt: skip
+
+
+async def bring(store: Store, records: Sequence[IpFile]) -> None:
+    """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
+    import asyncio  # here: the command line starts without it
+
+    from stargazer import storage
+
+    for record in await asyncio.to_thread(storage.with_companions, store, records):
+        if store.objects.stat(record.cid) is None:
+            await storage.get_client().download_file(record)

@@ -8,7 +8,7 @@ from fastmcp import FastMCP
 from stargazer.mcp import completions, prompts, resources
 from stargazer.mcp.access import Access
 from stargazer.mcp.runs_as_tasks import RunsAsTasks
-from stargazer.mcp.tools import catalogue, files, runs
+from stargazer.mcp.tools import catalogue, changes, evidence, files, runs
 from stargazer.mcp.tools.answers import ExplainInput, SayDoubt
 
 __all__ = ["make_server"]
@@ -40,7 +40,7 @@ def make_server(access: Access | None = None) -> FastMCP:
         version=version("stargazer-mcp"),
         middleware=[SayDoubt(), ExplainInput()],
     )
-    for module in (catalogue, files, runs, resources, prompts, completions):
+    for module in (catalogue, files, changes, runs, evidence, resources, prompts, completions):
         module.register(server, access)
     if access.read_only:
         server.disable(tags={"write"})

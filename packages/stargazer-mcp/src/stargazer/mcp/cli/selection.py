@@ -12,11 +12,11 @@ from stargazer.assets import (
     AmbiguousAssetError,
     AssetNotFoundError,
     FormatError,
-    StargazerError,
     StorageError,
 )
 from stargazer.mcp.cli.console import Words, listing
-from stargazer.mcp.records import find_records
+from stargazer.mcp.records import bring as records_brought
+from stargazer.mcp.records import find_records, is_computed
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
@@ -104,23 +104,12 @@ def one_record(store: Store, name: str) -> IpFile:
     """
     records = named_records(store, [name], files=True)
     if len(records) > 1:
-        records = [record for record in records if not _is_computed(store, record)] or records
+        records = [record for record in records if not is_computed(store, record)] or records
     if len(records) > 1:
         raise AmbiguousAssetError(
             f"{name!r} is registered {len(records)} times:\n{listing(records)}\nname one by its id"
         )
     return records[0]
-
-
-def _is_computed(store: Store, record: IpFile) -> bool:
-    """Whether a task made what a record says, as far as its provenance is here."""
-    from stargazer.assets.provenance import Execution
-
-    made_by = record.keyvalues.get("provenance_cid", "")
-    try:
-        return bool(made_by) and isinstance(store.document(made_by), Execution)
-    except StargazerError:
-        return False
 
 
 def one_cid(store: Store, words: Words) -> str:
@@ -173,8 +162,7 @@ def bring(store: Store, records: Sequence[IpFile]) -> None:
     import asyncio
 
     from stargazer.mcp.cli.progress import tasks_shown
-    from stargazer.mcp.jobs.files import bring as brought
     from stargazer.tasks.execution import observe
 
     with tasks_shown("bringing back what is not here") as show, observe(show):
-        asyncio.run(brought(store, records))
+        asyncio.run(records_brought(store, records))

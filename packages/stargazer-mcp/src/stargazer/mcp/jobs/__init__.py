@@ -5,6 +5,7 @@ They are found by the entry point `stargazer.jobs`, and run as runs of the kind 
 
 from __future__ import annotations
 
+from stargazer.mcp.jobs.claims import check_claims
 from stargazer.mcp.jobs.files import download, fetch_bundle, upload
 
-__all__: list[str] = ["download", "fetch_bundle", "upload"]
+__all__ = ["check_claims", "download", "fetch_bundle", "upload"]

@@ -12,10 +12,10 @@ import attrs
 from stargazer import storage
 from stargazer.assets import AmbiguousAssetError, AssetNotFoundError, InvalidAssetError
 from stargazer.mcp.access import Access
-from stargazer.mcp.records import as_dict, named_registrations
+from stargazer.mcp.records import as_dict, bring, named_registrations
 from stargazer.mcp.registration import described, downloaded, register, register_rows
 from stargazer.mcp.strict_json import shortened
-from stargazer.mcp.tools.limits import brief, fitting
+from stargazer.mcp.tools.limits import brief, fitting, for_clients
 from stargazer.storage import bundles
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ async def upload(
     work = _sheet if samplesheet else _url if checksum else _paths
     records, notes = await asyncio.to_thread(work, store, access, sources, pairs, checksum)
     different = list({record.id: record for record in records}.values())
-    return {"total": len(different), "files": fitting(map(as_dict, different)), "notes": fitting(notes)}
+    return {
+        "total": len(different),
+        "files": fitting(map(as_dict, different)),
+        "notes": fitting(map(for_clients, notes)),
+    }
 
 
 def _paths(
@@ -113,8 +117,8 @@ def _refuse_large(access: Access, path: Path) -> None:
     size = os.stat(path).st_size
     if size > access.size:
         raise InvalidAssetError(
-            f"{shortened(path.name)} has {size:,} bytes; this server takes {access.size:,} at most: register it with "
-            "`stargazer add` on the command line"
+            f"{shortened(path.name)} has {size:,} bytes; this server takes {access.size:,} at most: register it "
+            "on the command line"
         )
 
 
@@ -136,13 +140,6 @@ async def download(names: list[str], folder: str) -> dict[str, Any]:
     exported = await asyncio.to_thread(storage.export, store, records, Path(folder))
     files = ({"path": str(path), **as_dict(record)} for path, record in exported)
     return {"total": len(exported), "files": fitting(files)}
-
-
-async def bring(store: Store, records: Sequence[IpFile]) -> None:
-    """Have the bytes of records and their companions here: downloaded, or computed again where nobody has them."""
-    for record in await asyncio.to_thread(storage.with_companions, store, records):
-        if store.objects.stat(record.cid) is None:
-            await storage.get_client().download_file(record)
 
 
 async def fetch_bundle(name: str) -> dict[str, Any]:

@@ -6,8 +6,10 @@ damaged, or not what its name says. Its text is data, with control characters wr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -29,7 +31,7 @@ RAW, HELD = 2 << 20, 4 << 20  # bytes of a file that are read, and of what they 
 PIECE, MEMBERS = 1 << 16, 1_000  # bytes at a time, and members of gzip, which may be empty
 SAMPLE = 4096  # bytes that tell text from other bytes
 LINES = 12
-JSON, DEEP = 8_000, 6  # characters of a document that is shown as it is
+DOCUMENT, JSON = 1 << 18, 8_000  # bytes of a document that is parsed, and characters of it that are shown
 BLOCK, LOOKED, FILES = 512, 1_000, 30  # bytes of a header in a tar; files that are looked at, and shown
 SECONDS = 10  # for what a library reads in a process of its own
 
@@ -98,8 +100,8 @@ def _inflated(file: BinaryIO, raw: bytes) -> Head:
 def preview(path: Path) -> dict[str, Any]:
     """What a file holds, in brief: always a JSON object of at most `LIMIT` characters.
 
-    Its `kind` says what it was taken for: vcf, bcf, bam, cram, sam, h5ad, hdf5, png, json, tar, text, binary, empty;
-    or `unreadable`.
+    Its `kind` says what it was taken for: vcf, bcf, bam, cram, sam, h5ad, hdf5, png, json, html, tar, text, binary,
+    empty; or `unreadable`.
     """
     try:
         head = head_of(path)
@@ -156,15 +158,24 @@ def _is_text(data: bytes) -> bool:
 
 
 def _text_preview(data: bytes, whole: bool) -> dict[str, Any]:
-    """A small document of JSON as it is; of other text the first lines."""
-    if whole and len(data) <= JSON and data.lstrip()[:1] in b"{[":
-        try:
-            value = brief(parse(data.decode()))
-            if len(json.dumps(value)) <= JSON:
-                return {"kind": "json", "value": value}
-        except ValueError:
-            pass
-    lines = lines_of(data[: 1 << 18])
+    """A small document of JSON as it is, of a larger one the beginnings of its lists; of other text the first lines."""
+    start = data[:SAMPLE].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        title = re.search(rb"<title>([^<]*)", data[:SAMPLE])
+        return {"kind": "html", "title": shown(title[1].decode("utf-8", "replace")) if title else ""}
+    if whole and len(data) <= DOCUMENT and start[:1] in b"{[":
+        with contextlib.suppress(ValueError):
+            value = parse(data.decode())
+            for members in (len(data), 20, 5, 2):
+                part = brief(value, members=members)
+                if len(json.dumps(part)) <= JSON:
+                    cut = (
+                        {"cut": f"of longer lists, the first {members}"}
+                        if part != brief(value, members=len(data))
+                        else {}
+                    )
+                    return {"kind": "json", "value": part, **cut}
+    lines = lines_of(data[:DOCUMENT])
     described: dict[str, Any] = {"kind": "text", "lines": [shown(text) for text in lines[:LINES]]}
     if whole:
         described["lines_in_all"] = len(lines_of(data))

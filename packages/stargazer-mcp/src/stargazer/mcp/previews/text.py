@@ -23,14 +23,14 @@ def shown(text: str, most: int = WIDTH) -> str:
     return f"{safe[:most]}... ({len(text):,} characters)"
 
 
-def brief(value: Any, most: int = WIDTH) -> Any:
+def brief(value: Any, most: int = WIDTH, members: int = MEMBERS) -> Any:
     """A value of JSON with every text in it as `shown` has it, and of long lists the first members."""
     if isinstance(value, str):
         return shown(value, most)
     if isinstance(value, Mapping):
-        return {shown(str(key), most): brief(value[key], most) for key in [*value][:MEMBERS]}
+        return {shown(str(key), most): brief(value[key], most, members) for key in [*value][:MEMBERS]}
     if isinstance(value, list | tuple):
-        return [brief(inner, most) for inner in value[:MEMBERS]]
+        return [brief(inner, most, members) for inner in value[:members]]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stargazer.assets import InvalidAssetError
+from stargazer.mcp.cli.console import escaped
 from stargazer.mcp.strict_json import shortened
 
-__all__ = ["brief", "error_text", "fitting", "refuse_large"]
+__all__ = ["brief", "error_text", "fitting", "for_clients", "refuse_large"]
 
 TEXT = 10_000  # characters of a text
 KEY = 200  # characters of a key
@@ -19,6 +21,12 @@ ANSWER = 60_000  # characters of what an answer lists
 VALUE = 2_000  # characters of a text in it
 ECHO, LINE, LINES = 200, 600, 60  # characters of a value that an error repeats, and of its lines; lines
 REPEATED = 20  # values that are looked for in an error, the longest
+
+
+TOOLS = {"add": "upload_file", "amend": "update_file", "get": "download_file", "query": "query_files",
+         "rm": "delete_file", "run": "run_workflow", "runs": "list_runs", "why": "why"}  # fmt: skip
+"""The tools that do what verbs of the command do."""
+VERB = re.compile(rf"`stargazer ({'|'.join(TOOLS)})\b(?![^`]* --)")
 
 
 def refuse_large(value: Any, where: str = "") -> None:
@@ -59,7 +67,7 @@ def error_text(text: str, arguments: Any = None) -> str:
     for given in sorted(_texts(arguments), key=len, reverse=True)[:REPEATED]:
         for form in {given, repr(given)[1:-1]}:
             text = text.replace(form, f"{form[:ECHO]}... ({len(given):,} characters)")
-    lines = [_cut(line) for line in text.encode("utf-8", "backslashreplace").decode().splitlines()]
+    lines = [_cut(escaped(line, keep="\t")) for line in text.splitlines()]
     if len(lines) > LINES:
         lines[LINES // 2 : -LINES // 2] = [f"... ({len(lines) - LINES:,} lines left out)"]
     return "\n".join(lines)
@@ -81,11 +89,19 @@ def _cut(line: str) -> str:
     return f"{line[:half]} ... ({len(line):,} characters) ... {line[-half:]}"
 
 
+def for_clients(text: str) -> str:
+    """A text with tools in the place of the commands that it names; those with options are for people."""
+    return VERB.sub(lambda verb: f"`{TOOLS[verb[1]]}", text)
+
+
 def brief(value: Any) -> Any:
-    """A value of an answer, with texts in it cut that are no values any more but contents."""
+    """A value of an answer, with texts in it cut that are no values any more but contents.
+
+    Control characters, those that turn the direction of text among them, are escaped: whoever reads it sees them.
+    """
     if isinstance(value, str):
         text = value if len(value) <= VALUE else f"{value[:VALUE]}... ({len(value):,} characters)"
-        return text.encode("utf-8", "backslashreplace").decode()
+        return escaped(text, keep="\n\t")
     if isinstance(value, Mapping):
         return {brief(key): brief(inner) for key, inner in value.items()}
     return [brief(inner) for inner in value] if isinstance(value, list | tuple) else value
