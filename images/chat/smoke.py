@@ -2,11 +2,13 @@
 
 Both clients list the server as connected. A plain MCP client registers a file, runs a workflow and reads how its result
 came to be. Both clients let a model call a tool: a model that is a few lines of this file, on the loopback interface.
+The demos find the variants and the types of cells that they should.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import re
@@ -113,7 +115,7 @@ def told(*command: str, **variables: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
     text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
@@ -210,6 +212,13 @@ def model_of_opencode(url: str) -> None:
     expect(f"I was told: .*{reference()}", answer)
 
 
+def demos() -> None:
+    """Whole workflows, of reads and, where the image has what it takes, of cells."""
+    told("stargazer", "demo", "--outdir", "demo")
+    if importlib.util.find_spec("scanpy"):
+        told("stargazer", "demo", "scrna", "--outdir", "demo-scrna")
+
+
 def main() -> int:
     """Run every check, say how it went, and return 1 if one failed."""
     model = ThreadingHTTPServer(("127.0.0.1", 0), Model)
@@ -223,6 +232,7 @@ def main() -> int:
         "a plain MCP client registers, runs and asks why": lambda: asyncio.run(plain_client()),
         "a model calls a tool through Claude Code": lambda: model_of_claude(url),
         "a model calls a tool through OpenCode": lambda: model_of_opencode(url),
+        "the demos": demos,
     }
     failed = 0
     for name, check in checks.items():
