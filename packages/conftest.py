@@ -38,7 +38,7 @@ EQUIPMENT = {
     "debian": (
         "Debian's tools",
         (NO_TOOLS,),
-        f"{NO_TOOLS}: apt-get install bwa samtools bcftools tabix strace tmux",
+        f"{NO_TOOLS}: apt-get install bwa samtools bcftools tabix strace tmux zsh fish",
     ),
     "ipfsgw": (
         "the real IPFS gateway (boxo)",
@@ -183,7 +183,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = [tool for tool in marker.args or DEBIAN_TOOLS if shutil.which(tool) is None]
     if missing:
         pytest.skip(
-            f"{NO_TOOLS}: {', '.join(missing)} (apt-get install bwa samtools bcftools tabix strace tmux)"
+            f"{NO_TOOLS}: {', '.join(missing)} (apt-get install bwa samtools bcftools tabix strace tmux zsh fish)"
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stargazer.workflows import Run, find_run, list_runs, new_run
+from stargazer.workflows import Run, find_run, list_runs, new_run, start_run
 
 from .command import COMMAND, Command
 from .waiting import DEADLINE, waiting
@@ -120,6 +120,26 @@ def test_the_terminal_goes_and_the_run_is_cancelled_from_another_and_resumed(
     assert "check_reference: remembered" in err
 
 
+def test_a_single_task_of_a_server_is_said_to_be_one_and_goes_on(gate: Path, stargazer: Command) -> None:
+    reference = json.loads(stargazer("query", "asset=reference", "--json")[1])[0]["id"]
+    task = start_run("samtools_faidx", {"reference": reference}, kind="task")
+    assert waiting().id == task.id
+    job = new_run("upload", {"source": "x.fa"}, kind="job")
+    _, out, _ = stargazer("runs")
+    assert [line.split()[1:3] for line in out.splitlines()[1:]] == [
+        ["job", "upload"],
+        ["task", "samtools_faidx"],
+    ]
+    assert stargazer("runs", "show", job.id)[1].startswith(f"job upload {job.id}\n")
+    job.release()
+    assert stargazer("runs", "cancel", task.id)[0] == 0
+    gate.touch()
+    status, out, err = stargazer("runs", "resume", task.id)
+    assert status == 0, err
+    assert "reference_index" in out
+    assert "task samtools_faidx: 1 task computed, 0 remembered" in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_cancels_and_says_how_to_go_on(gate: Path, number: signal.Signals) -> None:
     process = start(*PREPARE)
@@ -201,6 +221,9 @@ def test_no_run_is_the_last(stargazer: Command) -> None:
         (["show", "a", "b"], "'b' is not expected here"),
         (["logs", "a", "b", "c"], "'c' is not expected here"),
         (["rm"], "say which run"),
+        (["--kill"], "--kill is not for `runs`"),
+        (["watch", "last", "--detach"], "--detach is not for `runs watch`"),
+        (["logs", "last", "-f", "--json"], "leave -f out"),
         (["rm", "--older-than", "soon"], "expected a time like 30m, 12h, 14d or 2w, got 'soon'"),
         (["rm", "last", "--older-than", "1d"], "give a run or --older-than, not both"),
     ],
@@ -263,5 +286,8 @@ def test_logs_of_a_task_that_has_none(stargazer: Command) -> None:
     (run.logs / "2026-11-30T120000-77-001-mark_duplicates.log").write_text("hello\n")
     assert stargazer("runs", "logs", run.id)[1] == "==> 2026-11-30T120000-77-001-mark_duplicates <==\nhello\n"
     assert "hello" in stargazer("runs", "logs", run.id, "gatk.mark_duplicates")[1]
+    assert json.loads(stargazer("runs", "logs", run.id, "--json")[1]) == [
+        {"log": "2026-11-30T120000-77-001-mark_duplicates", "text": "hello\n"}
+    ]
     _, out, err = stargazer("runs", "logs", run.id, "markdup")
     assert (out, err) == ("", "no logs of markdup; there are some of mark_duplicates\n")

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 from stargazer.assets import StorageError
+from stargazer.storage import Settings, known_keys, known_values
 from stargazer.storage.index import location as location_module
-from stargazer.storage.index.location import network_filesystem
+from stargazer.storage.index.location import index_path, network_filesystem
 from stargazer.storage.index.records import Index, compile_condition, select_documents
 from stargazer.storage.index.schema import FORMAT
 from tinydb import Query, where
@@ -134,6 +135,30 @@ def test_iteration_over_more_than_a_page_may_change_what_it_reads(index):
         if document["n"] % 1_000 == 0:
             index.insert({"n": -1})
     assert seen == list(range(2_500))
+
+
+def test_words_that_records_hold_are_found_without_the_store(monkeypatch, tmp_path):
+    assert (known_keys(), known_values("sample")) == ([], [])  # nothing is made for it
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("STARGAZER_INDEX", str(tmp_path))
+    with Index(index_path(Settings.load().local, tmp_path)) as index:
+        index.table("other").insert({"keyvalues": {"elsewhere": "x"}})
+        index.table("records").insert_multiple(
+            {
+                "cid": f"c{n % 3}",
+                "keyvalues": {"sample": f"S{n % 4}", "samples": f'["S{n}", "T"]', "n": n, "odd": ""},
+            }
+            for n in range(50)
+        )
+        assert known_keys() == ["n", "odd", "sample", "samples"]
+        assert known_values("sample") == ["S0", "S1", "S2", "S3"]
+        assert known_values("sample", "S2") == ["S2"]
+        assert known_values("samples", "S1") == ["S1", *(f"S{n}" for n in range(10, 20))]
+        assert (known_values("cid", "c"), known_values("n"), known_values("none")) == (
+            ["c0", "c1", "c2"],
+            [],
+            [],
+        )
 
 
 def test_ids_are_not_used_again(index):

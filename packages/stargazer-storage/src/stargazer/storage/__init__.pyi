@@ -13,6 +13,7 @@ from .download.sources import file_name
 from .filenames import folder_parts, mates, names_of_mates
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .folders import packed, write_tar
+from .index.words import known_keys, known_values
 from .ledger.documents import account, now
 from .locks import is_at, is_locked, new_lock, private_folder, try_lock
 from .outbox import Sent
@@ -59,6 +60,8 @@ __all__ = [
     "is_at",
     "is_cid",
     "is_locked",
+    "known_keys",
+    "known_values",
     "make_folder",
     "make_folders",
     "makers",

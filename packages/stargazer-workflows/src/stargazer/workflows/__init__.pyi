@@ -1,4 +1,4 @@
-from .arguments import command_line, convert, explaining_commas, sample_arguments, usage
+from .arguments import command_line, convert, explaining_commas, sample_arguments, surely_taken, usage
 from .catalogue import Entry, describe_type, entries, find_entry
 from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
@@ -66,6 +66,7 @@ __all__ = [
     "samplesheet_text",
     "scrna_clustering",
     "start_run",
+    "surely_taken",
     "task_arguments",
     "to_be_named",
     "usage",

@@ -34,11 +34,12 @@ VERBS = {
     "config": "every setting, where it comes from, and what follows from it",
     "install": "bring the files of a tool that are downloaded at first use",
     "doctor": "check this installation",
+    "completion": "have bash, zsh or fish complete what you write",
     "serve": "serve MCP over stdio or HTTP, for agents",
 }
 """Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
 
-QUIET = ("demo", "doctor", "fsck", "install", "runs", "serve")
+QUIET = ("completion", "demo", "doctor", "fsck", "install", "runs", "serve")
 """Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
 
 EXAMPLE = """\

@@ -15,16 +15,16 @@ import shutil
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 from stargazer.assets.addresses import hidden
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
 
-__all__ = ["KEY_VALUE", "SHOWN", "WIDTH", "Parser", "Words", "count", "escaped", "explain", "fail", "fields_text",
-           "forget_stdout", "human_size", "human_time", "kept_traceback", "listing", "note", "option", "plain_warnings",
-           "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text",
+__all__ = ["KEY_VALUE", "SHOWN", "WIDTH", "Parser", "ParserFound", "Words", "count", "escaped", "explain", "fail",
+           "fields_text", "forget_stdout", "human_size", "human_time", "kept_traceback", "listing", "note", "option",
+           "plain_warnings", "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text",
            "refused_text", "say_more", "settle_streams"]  # fmt: skip
 
 WIDTH = 120
@@ -302,8 +302,24 @@ class Words(NamedTuple):
     options: argparse.Namespace
 
 
+class ParserFound(Exception):
+    """The parser of a verb, where that is all that is asked of the verb.
+
+    Attributes:
+        parser: what its words are read with.
+    """
+
+    def __init__(self, parser: Parser):
+        super().__init__(parser.prog)
+        self.parser = parser
+
+
 class Parser(argparse.ArgumentParser):
     """argparse for one verb, whose words are sorted into plain ones and key=value pairs.
+
+    Attributes:
+        asked: whether a verb is called for its parser alone, which then raises `ParserFound` instead of sorting words.
+        flags: its options, but for a --help that is argparse's own.
 
     Args:
         verb: the verb.
@@ -313,6 +329,8 @@ class Parser(argparse.ArgumentParser):
         options: the help of each flag, or what `option` gives; two spellings of one are parted by a space.
         add_help: with --help.
     """
+
+    asked: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -334,12 +352,17 @@ class Parser(argparse.ArgumentParser):
             add_help=add_help,
         )
         self.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+        self.flags: list[argparse.Action] = []
         for names, taken in (options or {}).items():
             flag = {"action": "store_true", "help": taken}
-            self.add_argument(*names.split(), **(flag if isinstance(taken, str) else taken))
+            self.flags.append(
+                self.add_argument(*names.split(), **(flag if isinstance(taken, str) else taken))
+            )
 
     def sort(self, argv: Sequence[str]) -> Words:
         """The words of a command line; a word is a pair when it begins with an identifier and `=`."""
+        if Parser.asked:
+            raise ParserFound(self)
         argv = list(argv)
         cut = argv.index("--") if "--" in argv else len(argv)
         options = self.parse_intermixed_args(argv[:cut])

@@ -22,7 +22,7 @@ from stargazer.mcp.cli.progress import file_progress
 if TYPE_CHECKING:
     from stargazer.tasks import Maven
 
-__all__ = ["install"]
+__all__ = ["brought_tools", "install"]
 
 
 def install(argv: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ def install(argv: Sequence[str]) -> None:
         parser.error("name one tool")
     if given and not words.plain:
         parser.error("name the tool that --from is for")
-    tools = _tools()
+    tools = brought_tools()
     if words.plain:
         name = words.plain[0]
         if name not in tools:
@@ -68,7 +68,7 @@ def install(argv: Sequence[str]) -> None:
         print_table(["TOOL", "VERSION", "STATE", "SIZE", "FOLDER"], rows)
 
 
-def _tools() -> dict[str, Maven]:
+def brought_tools() -> dict[str, Maven]:
     """The sources of this kind of every tool that an installed task declares, by the tool's name."""
     from stargazer.tasks import Maven, Tool
     from stargazer.tasks.execution import TASKS

@@ -244,11 +244,13 @@ def find_run(id: str) -> Run:
         raise AssetNotFoundError(f"no run {id!r} in {folder.parent}; `stargazer runs` lists them") from None
 
 
-def list_runs() -> list[Run]:
-    """All runs that are recorded here, the newest first; of a record that is damaged, what is known."""
+def list_runs(most: int | None = None) -> list[Run]:
+    """All runs that are recorded here, or so many, the newest first; of a record that is damaged, what is known."""
     found = []
     with contextlib.suppress(FileNotFoundError), os.scandir(_folder()) as entries:
-        for name in sorted((entry.name for entry in entries if ID.fullmatch(entry.name)), reverse=True):
+        for name in sorted((entry.name for entry in entries if ID.fullmatch(entry.name)), reverse=True)[
+            :most
+        ]:
             with contextlib.suppress(OSError):  # it is being made, or removed
                 found.append(_read(_folder() / name))
     return found
