@@ -53,10 +53,14 @@ class Agent:
         return answer
 
     async def ended(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """An answer once what it speaks of is over, as its `next` says."""
+        """An answer once what it speaks of is over, as its `next` says; of a job, its result."""
         while answer.get("state") == "running":
             tool, arguments = NEXT.findall(answer["next"])[0]
             answer = await self.call(tool, **json.loads(arguments))
+        if answer.get("kind") == "job":
+            assert answer["state"] == "succeeded", answer
+            result: dict[str, Any] = answer["results"]["result"]
+            return result
         return answer
 
     async def follow(self, prompt: str, **arguments: str) -> dict[str, Any]:
@@ -106,7 +110,7 @@ class Agent:
             is_sheet = said.pop("samplesheet", False)
             answer = await self.call("upload_file", source=source, metadata=said, samplesheet=is_sheet)
             answer = await self.ended(answer)
-            assert answer.get("files") or answer["results"]["result"]["files"]
+            assert answer["files"]
 
 
 def figures(document: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:

@@ -60,6 +60,19 @@ def test_files_are_registered_together_and_copied_out(here: Path) -> None:
     with_client(body)
 
 
+def test_what_takes_long_is_followed_as_a_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stargazer.mcp.tools.jobs.PATIENCE", 0)
+
+    async def body(client: Client[Any]) -> None:
+        started = await answer(client, "upload_file", source="g.fa", metadata={"build": "tiny"})
+        assert set(started) == {"run", "state", "next"}
+        assert f'get_run with {{"run_id": "{started["run"]}"}}' in started["next"]
+        done = await answer(client, "get_run", run_id=started["run"], wait_s=50)
+        assert done["results"]["result"]["files"][0]["keyvalues"]["build"] == "tiny"
+
+    with_client(body)
+
+
 def test_two_uploads_of_a_file_at_once_are_one_registration(here: Path) -> None:
     async def body(client: Client[Any]) -> None:
         call = {"source": "g.fa", "metadata": {"build": "tiny"}}
@@ -127,7 +140,8 @@ def test_a_file_that_is_not_what_is_said_is_refused(
     assert not get_client().store.exists() or get_client().store.query({}) == []
 
 
-def test_a_registration_is_corrected_and_taken_back(here: Path, stargazer: Command) -> None:
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_a_client_that_cannot_ask_goes_ahead(here: Path, stargazer: Command, mode: str) -> None:
     assert stargazer("add", "a_R1.fq", "sample=A")[0] == 0
     before = one({"asset": "r1"})
 
@@ -146,7 +160,7 @@ def test_a_registration_is_corrected_and_taken_back(here: Path, stargazer: Comma
         text = await refusal(client, "delete_file", id=id)
         assert f'no registered file has the CID or id "{id}": query_files lists' in text
 
-    with_client(body)
+    with_client(body, mode=mode)
     assert get_client().store.query({"asset": "r1"}) == []
     assert get_client().store.objects.stat(before["cid"]) is not None
 
@@ -234,6 +248,11 @@ def test_bundles_are_listed_and_fetched_by_name(here: Path, stargazer: Command) 
         assert {"demo", "mine"} == {bundle["name"] for bundle in listed["bundles"]}
         done = await answer(client, "bundles", fetch="mine")
         assert [file["keyvalues"]["build"] for file in done["files"]] == ["tiny"]
+        assert stargazer("evict", record["cid"])[0] == 0
+        (evicted,) = (await answer(client, "query_files", filters={"cid": record["cid"]}))["files"]
+        assert evicted["evicted"] is True
+        back = await answer(client, "download_file", cid=record["cid"], folder="back")
+        assert Path(back["files"][0]["path"]).read_bytes() == (here / "g.fa").read_bytes()
         for name in ("mein", "mine/mine.bundle.json", "https://example.org/a.bundle.json"):
             text = await refusal(client, "bundles", fetch=name)
             assert "is known here; there are demo, mine" in text

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastmcp import Client, FastMCP
 from mcp.shared.exceptions import MCPError
+from stargazer.mcp.claims.check import KEYS
 from stargazer.mcp.server import INSTRUCTIONS, make_server
 from stargazer.mcp.tools.answers import EXAMPLES
 from stargazer.workflows import convert, find_entry
@@ -83,6 +84,7 @@ def test_a_prompt_names_only_tools_and_parameters_that_exist(name: str, ask: Any
         text = await text_of(client, name, GIVEN[name])
         calls = list(calls_in(text))
         assert calls[-1][0] == "check_claims"
+        assert all({"cid", "value", "about"} < set(claim) < {*KEYS} for claim in calls[-1][1]["claims"])
         for tool, arguments in calls:
             known = tools.get(tool, set(EXAMPLES[tool]))
             assert set(arguments) <= known

@@ -198,7 +198,7 @@ def test_a_plot_is_an_image_and_a_report_a_page(
     assert read(f"stargazer://assets/{kinds['summary.json']}")["preview"]["value"] == {"figures": [1, 2]}
     for name in ("large.png", "cut.fq"):
         text = refused(f"stargazer://assets/{kinds[name]}/content")
-        assert f'download_file {{"cid": "{kinds[name]}"}} copies the file out' in text
+        assert f'download_file {{"cid": "{kinds[name]}", "folder": "results"}} copies the file out' in text
         assert "content" not in read(f"stargazer://assets/{kinds[name]}")
 
 
@@ -214,7 +214,7 @@ def test_bytes_that_are_not_here_say_how_to_get_them(
     get_client().store.objects.path(cid).unlink()
     found = read(f"stargazer://assets/{cid}")
     assert "preview" not in found
-    assert f'download_file {{"cid": "{cid}"}} brings them' in found["bytes"]
+    assert f'download_file {{"cid": "{cid}", "folder": "results"}} brings them' in found["bytes"]
     assert "are not here" in refused(f"stargazer://assets/{cid}/content")
 
 

@@ -40,6 +40,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "away").symlink_to(outside)
     (root / "gone").symlink_to(outside / "not there")
     (root / "round").symlink_to(root / "round")
+    (root / ".ssh").mkdir()
+    (root / "keys").symlink_to(root / ".ssh")
     os.mkfifo(root / "pipe_R1.fq")
     return root
 
@@ -65,6 +67,9 @@ TRICKS = [
     "~root/.bashrc",
     "~/.ssh/id_rsa",
     "pipe_R1.fq",
+    ".ssh/id_rsa",
+    "keys",
+    "x/.env",
     "a\0b",
     "",
 ]
@@ -100,6 +105,7 @@ def test_a_root_may_be_everything_but_what_is_no_file(here: Path) -> None:
         with pytest.raises(InvalidAssetError):
             access.inside(path)
     assert Access(roots=["/dev/shm"]).inside("x") == Path("/dev/shm/x")
+    assert Access(roots=[here / ".ssh"]).inside("x") == here / ".ssh/x"
 
 
 def test_neither_the_store_nor_the_settings_are_written_or_their_tokens_read(here: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,54 @@ def test_the_connection_goes_to_the_address_that_was_judged(
         pass
     assert connected == ["203.0.114.7"]
     assert asked == ["data.example.org"]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of data.example.org with its key, which signs itself."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "data.example.org")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("data.example.org")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(made.public_bytes(pem) + key.private_bytes(pem, form, plain))
+    return path
+
+
+def test_the_certificate_is_that_of_the_name_whatever_address_is_asked(
+    hosts: Callable[..., Host],
+    answers: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    certificate: Path,
+) -> None:
+    host = hosts()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    host._server.socket = context.wrap_socket(host._server.socket, server_side=True)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    answers("127.0.0.1")
+    port = host._server.server_port
+
+    def read(name: str) -> bytes:
+        with open_url(f"https://{name}:{port}/a.fq", reach=Reach(loopback=True)) as body:
+            return b"".join(body.pieces)
+
+    with ThreadPoolExecutor(1) as thread:  # which has no connections yet
+        assert thread.submit(read, "data.example.org").result() == CONTENT
+        with pytest.raises(SourceError, match="no valid TLS certificate"):
+            thread.submit(read, "127.0.0.1").result()
+    assert host.headers[0]["Host"] == f"data.example.org:{port}"
 
 
 def test_no_proxy_of_the_environment_is_used(

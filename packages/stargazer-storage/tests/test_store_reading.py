@@ -237,3 +237,20 @@ def test_a_record_that_is_not_whole_is_damage_and_says_so(store, record):
 
     with pytest.raises(IndexDamaged, match="stargazer fsck"):
         store.query({})
+
+
+def test_what_records_have_under_a_key_is_looked_up(store, tmp_path):
+    for name, sample in (
+        ("a", "NA12878"),
+        ("b", "NA12891"),
+        ("c", "NA12891"),
+        ("d", "Größe"),
+    ):
+        add(store, tmp_path / name, name, sample=sample)
+    assert store.values("sample") == ["Größe", "NA12878", "NA12891"]
+    assert store.values("sample", "NA128") == ["NA12878", "NA12891"]
+    assert store.values("sample", "NA128", 1) == ["NA12878"]
+    assert store.values("sample", "NA12878") == ["NA12878"]
+    assert store.values("lane") == store.values("sample", "x") == []
+    cid = store.query({"sample": "Größe"})[0].cid
+    assert store.values("cid", cid[:30]) == [cid]

@@ -52,7 +52,8 @@ class Access:
     def inside(self, path: str | os.PathLike[str], *, writing: bool = False) -> Path:
         """A file or folder that clients may read, or one that they may write, whether it is there or not.
 
-        Links are followed, wherever in the path they are: what counts is where it leads.
+        Links are followed, wherever in the path they are: what counts is where it leads. What is hidden, by a name that
+        begins with a dot, is where programs keep keys: it is left alone, unless a root is in it.
 
         Args:
             path: relative ones count from the first root.
@@ -62,7 +63,7 @@ class Access:
             It, without links in its folder; its own name is the one given, unless it is written.
 
         Raises:
-            InvalidAssetError: it leads out of the roots, or is a device or a pipe; the message names the roots.
+            InvalidAssetError: it leads out of the roots, is hidden, a device or a pipe; the message names the roots.
         """
         given = os.fspath(path)
         shown = shortened(given)
@@ -76,11 +77,10 @@ class Access:
         except ValueError:  # a zero byte
             raise InvalidAssetError(f"{shown} is no path") from None
         if not allowed:
-            folders = ", ".join(
-                repr(str(root)) for root in dict.fromkeys([*self.roots, *self._stores(writing)])
-            )
+            folders = ", ".join(repr(str(root)) for root in self._named(writing))
             raise InvalidAssetError(
-                f"{shown} is not in a folder that clients may {'write' if writing else 'read'}: {folders}"
+                f"{shown} is not in a folder that clients may {'write' if writing else 'read'}: {folders}, but for "
+                "what is hidden there"
             )
         try:
             mode = os.stat(found).st_mode
@@ -107,10 +107,15 @@ class Access:
             roots = [root for root in roots if root.is_relative_to(system[0]) and root != system[0]]
         if path.is_relative_to(home):  # runs, logs and caches of Stargazer itself
             roots = [root for root in roots if root.is_relative_to(home)]
-        return any(path.is_relative_to(root) for root in roots)
+        return any(
+            path.is_relative_to(root) and not any(part[0] == "." for part in path.relative_to(root).parts)
+            for root in roots
+        )
 
-    def _stores(self, writing: bool) -> list[Path]:
-        return [] if writing else [Settings.load().local]
+    def _named(self, writing: bool) -> list[Path]:
+        """The folders that an error names: of the store, where it is read."""
+        store = Settings.load().local
+        return [root for root in self.roots if root != store] + ([] if writing else [store])
 
     def address(self, url: str) -> str:
         """A URL that clients may fetch; its host is judged when the connection is made (`reach`).

@@ -43,8 +43,9 @@ class Cells:
         self.file = h5py.File(path, "r")
         self.table = read_elem(self.file[axis])
         self.samples: list[str] = []
-        if axis == "obs" and SAMPLE in self.table:
-            self.samples = sorted({str(name) for name in self.table[SAMPLE].dropna().unique()})
+        if SAMPLE in self.file["obs"]:
+            of_cells = self.table[SAMPLE] if axis == "obs" else read_elem(self.file["obs"][SAMPLE])
+            self.samples = sorted({str(name) for name in of_cells if not _is_missing(name)})
         self.read: dict[str, Column] = {}
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import attrs
 from stargazer.assets import InvalidAssetError
 from stargazer.mcp.claims import statements
 from stargazer.mcp.claims.conditions import SAMPLE, Condition, Rows
-from stargazer.mcp.claims.files import File, find_file, head, read_bytes
+from stargazer.mcp.claims.files import File, Files, head
 from stargazer.mcp.claims.numbers import Written, is_number, same
 from stargazer.mcp.claims.queries import Tally, kind_of, tally_of
 from stargazer.mcp.claims.reports import load, resolve
@@ -112,20 +112,24 @@ def check_claims(store: Store, claims: Sequence[Any]) -> dict[str, Any]:
         raise InvalidAssetError(f"claims: expected a list of 1 to {MOST} claims; {EXAMPLE}")
     checks = [_Check(number=number, claim=claim) for number, claim in enumerate(claims)]
     waiting: defaultdict[tuple[str, str], list[_Check]] = defaultdict(list)
+    files, documents = Files(store), dict[str, Any]()
     for check in checks:
         with check.judged():
-            if _prepare(store, check):
+            if _prepare(files, documents, check):
                 query = check.claim["query"]
                 waiting[check.claim["cid"], str(query.get("axis", "obs"))].append(check)
     for (_, axis), of_file in waiting.items():
-        _ask(store, of_file, axis)
+        _ask(files, of_file, axis)
     verdicts = ("confirmed", "contradicted", "unverifiable")
     counts = {verdict: sum(check.verdict == verdict for check in checks) for verdict in verdicts}
     return {**counts, "results": [check.as_dict() for check in checks], "next": REPORT}
 
 
-def _prepare(store: Store, check: _Check) -> bool:
+def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
     """Settle a claim about metadata or a report; whether rows are still to be asked.
+
+    Args:
+        documents: reports that were read, by CID.
 
     Raises:
         Unverifiable, Contradicted: it ends before.
@@ -144,8 +148,8 @@ def _prepare(store: Store, check: _Check) -> bool:
         raise Unverifiable("field is a text", EXAMPLE)
     check.within = _within(claim)
     check.about, check.samples = statements.about_of(claim)
-    statements.check_statement(store, claim, check.samples)
-    check.file = find_file(store, claim["cid"], check.samples)
+    statements.check_statement(files.store, claim, check.samples)
+    check.file = files.find(claim["cid"], check.samples)
     if query is not None:
         kind_of(query)
         _check_about(check, None)
@@ -156,9 +160,11 @@ def _prepare(store: Store, check: _Check) -> bool:
             check.samples = check.file.samples
     except LookupError:
         _check_about(check, None)
-        path = read_bytes(store, [check.file])
+        path, cid = files.read(check.file), claim["cid"]
         try:
-            found, passed = resolve(load(path), str(field))
+            if cid not in documents:
+                documents[cid] = load(path)
+            found, passed = resolve(documents[cid], str(field))
         except Unverifiable as end:
             names = alike(str(field), check.file.names())
             raise Unverifiable(str(end), end.then, end.nearest or names) from None
@@ -260,14 +266,15 @@ def _check_fields(check: _Check, file: File) -> None:
             )
 
 
-def _ask(store: Store, checks: list[_Check], axis: str) -> None:
+def _ask(files: Files, checks: list[_Check], axis: str) -> None:
     """Settle claims about the rows of one file, in one pass."""
-    files = [check.file for check in checks if check.file]
+    file = checks[0].file
+    assert file is not None
     asked: list[tuple[_Check, Tally | Genotype]] = []
     end: Unverifiable | None = None
     with contextlib.ExitStack() as stack:
         try:
-            rows = stack.enter_context(_opened(read_bytes(store, files), axis, is_said=files[0].is_said))
+            rows = stack.enter_context(_opened(files.read(file), axis, is_said=file.is_said))
             for check in checks:
                 with check.judged():
                     asked.append((check, _counter(check, rows)))

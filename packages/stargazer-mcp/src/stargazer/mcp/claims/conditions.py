@@ -121,7 +121,7 @@ def conditions_of(given: Any, rows: Rows, query: Mapping[str, Any]) -> list[Cond
         Unverifiable: one that is none, or on a column that is not there.
     """
     found = []
-    for each in [given] if isinstance(given, Mapping) else given or []:
+    for each in given if isinstance(given, list) else [] if given is None else [given]:
         if not isinstance(each, Mapping) or not {"column", "value"} <= each.keys() <= {
             "column",
             "op",
@@ -178,7 +178,7 @@ def number(value: Any) -> float | None:
     """The number that a value of a column is; None if it is none."""
     if is_number(value):
         return value if isinstance(value, int) else float(value)
-    if isinstance(value, str):
+    if isinstance(value, str) and "_" not in value:
         try:
             read = float(value)
         except ValueError:

@@ -6,7 +6,7 @@ import contextlib
 import gzip
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from stargazer.mcp.claims.verdicts import QUERY_FILES, Unverifiable
 from stargazer.mcp.strict_json import shortened
 from stargazer.storage import Store, is_cid, lineage, maintenance
 
-__all__ = ["File", "find_file", "head", "read_bytes"]
+__all__ = ["File", "Files", "head"]
 
 HEAD = 64  # bytes that tell what a file is
 
@@ -33,7 +33,7 @@ class File:
         linked: what its links point at.
         superseded: another file took its place.
         superseded_by: the CID of that.
-        state: of its bytes: `not read`, `verified`, `not here`, `evicted` or `damaged`.
+        state: of its bytes: `not read`, `verified`, `not here`, `evicted`, `damaged` or `unreadable`.
     """
 
     record: IpFile
@@ -81,60 +81,64 @@ class File:
         return told
 
 
-def find_file(store: Store, cid: Any, wanted: Iterable[str] = ()) -> File:
-    """A file by its CID; of bytes that are registered several times, the record of these samples, if one is.
-
-    Raises:
-        Unverifiable: no such file.
-    """
-    if not isinstance(cid, str) or not is_cid(cid):
-        raise Unverifiable(f"no CID: {shortened(cid)}", QUERY_FILES)
-    records = store.query({"cid": cid}) if store.exists() else []
-    if not records:
-        taken_back = bool(store.exists() and store.documents(cid, "retracted"))
-        raise Unverifiable(
-            "the file is not registered any more" if taken_back else "no file of this CID is registered",
-            QUERY_FILES,
-        )
-    passed_over = {record.id for record in store.query({"cid": cid, "superseded": "true"})}
-    records.sort(key=lambda record: record.id in passed_over)
-    found = [_described(store, record, record.id in passed_over) for record in records]
-    return next((file for file in found if set(wanted) & set(file.samples)), found[0])
-
-
-def read_bytes(store: Store, files: Sequence[File]) -> Path:
-    """The bytes of a file, verified against its CID.
+class Files:
+    """The files of a store that claims are about, each looked up once.
 
     Args:
-        files: it, by one record or several.
-
-    Raises:
-        Unverifiable: they are not here, or damaged.
+        store: that has them.
     """
-    cid = files[0].record.cid
 
-    def noted(state: str) -> str:
-        for file in files:
-            file.state = state
-        return state
+    def __init__(self, store: Store):
+        self.store = store
+        self._known: dict[str, list[File]] = {}
 
-    if not store.is_here(cid):
-        state = noted("evicted" if cid in maintenance.evicted(store) else "not here")
-        raise Unverifiable(
-            f"the bytes of the file are {state}",
-            f'call download_file {{"cid": "{cid}"}} to have them again, then check again',
-        )
-    try:
-        path = store.read_here(cid)
-    except IntegrityError:
-        noted("damaged")
-        raise Unverifiable(
-            "the bytes of the file are not those of its CID: they were damaged", "run `stargazer fsck`"
-        ) from None
-    except StorageError as error:
-        raise Unverifiable(f"the bytes of the file cannot be read: {error}") from None
-    noted("verified")
-    return path
+    def find(self, cid: Any, wanted: Collection[str] = ()) -> File:
+        """A file by its CID; of bytes that are registered several times, the record of these samples, if one is.
+
+        Raises:
+            Unverifiable: no such file.
+        """
+        if not isinstance(cid, str) or not is_cid(cid):
+            raise Unverifiable(f"no CID: {shortened(cid)}", QUERY_FILES)
+        if cid not in self._known:
+            self._known[cid] = self._look_up(cid)
+        found = self._known[cid]
+        return next((file for file in found if {*wanted} & {*file.samples}), found[0])
+
+    def _look_up(self, cid: str) -> list[File]:
+        store = self.store
+        records = store.query({"cid": cid}) if store.exists() else []
+        if not records:
+            gone = store.exists() and store.documents(cid, "retracted")
+            why = "the file is not registered any more" if gone else "no file of this CID is registered"
+            raise Unverifiable(why, QUERY_FILES)
+        passed_over = {record.id for record in store.query({"cid": cid, "superseded": "true"})}
+        records.sort(key=lambda record: record.id in passed_over)
+        return [_described(store, record, record.id in passed_over) for record in records]
+
+    def read(self, file: File) -> Path:
+        """The file's bytes, verified against its CID.
+
+        Raises:
+            Unverifiable: they are not here, or damaged.
+        """
+        cid, store = file.record.cid, self.store
+        path, then, state = None, "", "verified"
+        try:
+            if store.is_here(cid):
+                path = store.read_here(cid)
+            else:
+                state = "evicted" if cid in maintenance.evicted(store) else "not here"
+                then = f'call download_file {{"cid": "{cid}"}} to have them again, then check again'
+        except IntegrityError:
+            state, then = "damaged", "run `stargazer fsck`"
+        except StorageError:
+            state = "unreadable"
+        for each in self._known[cid]:
+            each.state = state
+        if path is None:
+            raise Unverifiable(f"the bytes of the file are {state}", then)
+        return path
 
 
 def head(path: Path) -> bytes:

@@ -16,7 +16,9 @@ NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][+-]?\d{
 NUMBERS = re.compile(r"(?<![\w.])" + NUMBER.pattern)
 """Numbers in a sentence."""
 LONGEST = 40  # characters of a number
-NOISE = Decimal("1e-12")  # of a number that was computed from many, as a share of it
+NOISE = Decimal(
+    "4e-16"
+)  # of a number that was computed from many, as a share of it: two units in the last place
 
 
 @attrs.frozen

@@ -58,7 +58,12 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
         )
     words = list(dict.fromkeys(word.rstrip(".:-") for word in WORD.findall(statement)))[:WORDS]
     for word in words:
-        if word not in samples and not word.isdecimal() and store.exists() and store.query({"sample": word}):
+        if (
+            word not in samples
+            and not word.isdecimal()
+            and store.exists()
+            and store.query_here({"sample": word})
+        ):
             raise Contradicted(
                 f"the statement names the sample {shortened(word)}, and the claim is not about it"
             )

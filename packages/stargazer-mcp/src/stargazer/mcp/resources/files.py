@@ -167,4 +167,4 @@ def _is_strange(head: bytes) -> bool:
 
 
 def _download(cid: str) -> str:
-    return f"download_file {json.dumps({'cid': cid})}"
+    return f"download_file {json.dumps({'cid': cid, 'folder': 'results'})}"

@@ -126,7 +126,7 @@ def register(server: FastMCP, access: Access) -> None:
         with told():
             workflow = await asyncio.to_thread(find_entry, name)
             convert(workflow, arguments, example=_call_of)
-            folder = str(access.inside(outdir)) if outdir else ""
+            folder = str(access.inside(outdir, writing=True)) if outdir else ""
             await refuse_many(access)
             anew = {"tasks": [], "below": False} if refresh else None
             run = await asyncio.to_thread(start_run, name, arguments, refresh=anew, outdir=folder)

@@ -56,8 +56,6 @@ class Transfer(TypedDict, total=False):
     total: int
     files: list[RegisteredFile]
     notes: list[str]
-    name: str
-    moved: int
     run: str
     state: str
     next: str
@@ -77,6 +75,8 @@ class BundleList(Transfer, total=False):
     """The bundles that are known here, or what came of fetching one."""
 
     bundles: list[ListedBundle]
+    name: str
+    moved: int
 
 
 def _sources(value: Any) -> Any:
