@@ -52,7 +52,9 @@ for example:
   stargazer run germline_short_variant_discovery samples=NA12878 build=GRCh38 --outdir results
   stargazer run germline_short_variant_discovery --samplesheet samples.csv build=GRCh38 --outdir results
 
-`stargazer VERB --help` says more."""
+`stargazer VERB --help` says more; `stargazer completion` has your shell complete what you write.
+
+exit status: 0 done; 1 an error, or something is not well; 2 a wrong command line; 128 + n ended by signal n"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
