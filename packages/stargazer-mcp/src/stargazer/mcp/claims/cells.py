@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stargazer.assets import FormatError
+from stargazer.assets.formats import check_whole
 from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Column, Row
 from stargazer.mcp.claims.verdicts import Unverifiable, near
@@ -42,6 +44,11 @@ class Cells:
             raise Unverifiable(f"no axis {shortened(axis)}", "the axis is obs (cells) or var (genes)")
         self.axis = axis
         self.file = h5py.File(path, "r")
+        try:
+            check_whole(self.file)
+        except FormatError as error:
+            self.file.close()
+            raise Unverifiable(str(error)) from None
         self.table = read_elem(self.file[axis])
         self.samples: list[str] = []
         if SAMPLE in self.file["obs"]:
