@@ -8,6 +8,7 @@ from typing import Any
 
 from stargazer.assets import FormatError
 from stargazer.assets.formats import check_whole
+from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Column, Row
 from stargazer.mcp.claims.verdicts import Unverifiable, near
 from stargazer.mcp.strict_json import shortened
@@ -52,7 +53,7 @@ class Cells:
         self.samples: list[str] = []
         if SAMPLE in self.file["obs"]:
             of_cells = self.table[SAMPLE] if axis == "obs" else read_elem(self.file["obs"][SAMPLE])
-            self.samples = sorted({str(name) for name in of_cells if not _is_missing(name)})
+            self.samples = sorted({composed(str(name)) for name in of_cells if not _is_missing(name)})
         self.read: dict[str, Column] = {}
 
     def close(self) -> None:
