@@ -154,7 +154,9 @@ def _is_text(data: bytes) -> bool:
     """Whether bytes are text in UTF-8 or the like: no zeros, few that are no characters."""
     sample = data[:SAMPLE]
     text = sample.decode("utf-8", "replace")
-    strange = sum(not (c.isprintable() or c in "\t\n\r\x1b") or c == "\ufffd" for c in text)
+    strange = sum(
+        c == "\ufffd" or (c < "\xa0" and not c.isprintable() and c not in "\t\n\r\x1b") for c in text
+    )
     return b"\0" not in sample and strange * 10 <= len(text)
 
 
