@@ -40,7 +40,7 @@ def serve(argv: Sequence[str]) -> int:
         "serve",
         "[--root DIR ...] [--read-only]\n"
         "       [--http] [--host H] [--port P] [--allow-host NAME ...] [--allow-urls] [--allow-loopback]\n"
-        "       [--token-file F] [--jwt-key FILE|URL --jwt-issuer I --jwt-audience A]",
+        "       [--token-file F] [--jwt-key FILE|URL --jwt-issuer I --jwt-audience A [--jwt-algorithm NAME]]",
         "Serve MCP: over stdio for agents, which start this command themselves, or over HTTP.\n"
         "Over HTTP at this machine's own addresses; at others with tokens alone. A line of the file of tokens is\n"
         f"`TOKEN read` or `TOKEN write`; the variable {TOKENS} may hold the same.",
