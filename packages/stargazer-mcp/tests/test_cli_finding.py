@@ -143,7 +143,8 @@ def test_what_is_not_there_is_an_error(stargazer: Command, store: dict[str, Any]
 
 
 def test_rm_takes_one_record_back(stargazer: Command, store: dict[str, Any]) -> None:
-    assert stargazer("rm", "asset=r1", "lane=L1")[0] == 0
+    status, out, err = stargazer("rm", "asset=r1", "lane=L1", "--json")
+    assert (status, [record["id"] for record in json.loads(out)], err) == (0, [store["r1 L1"]["id"]], "")
     left = json.loads(stargazer("query", "--json")[1])
     assert store["r1 L1"]["id"] not in [record["id"] for record in left]
     assert len(left) == len(store) - 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +15,9 @@ from pathlib import Path
 
 import pytest
 from stargazer.mcp.cli import VERBS, main
+from stargazer.mcp.cli.completion import parser_of
+from stargazer.mcp.cli.console import Parser
+from stargazer.workflows import new_run
 
 HEAVY = {"fastmcp", "flyte", "matplotlib", "numpy", "pysam", "requests", "rich"}
 
@@ -41,6 +47,41 @@ def test_every_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) 
         main([verb, "--help"])
     assert raised.value.code == 0
     assert f"stargazer {verb}" in capsys.readouterr().out.partition("for example:")[2] or verb == "serve"
+
+
+def described(verb: str) -> Parser:
+    parser = parser_of(verb)
+    assert parser is not None
+    return parser
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_examples_of_a_verb_can_be_typed_and_its_usage_is_complete(verb: str) -> None:
+    parser = described(verb)
+    examples = [shlex.split(line, comments=True) for line in str(parser.epilog).splitlines()[1:]]
+    assert examples
+    for words in examples:
+        named = [
+            number for number, word in enumerate(words) if word in VERBS and "stargazer" in words[number - 1]
+        ]
+        assert named, words
+        described(words[named[0]]).sort(
+            [word.rstrip(")") for word in words[named[0] + 1 :]]
+        )  # exits if it cannot be
+    usage = set(re.findall(r"(?<!\w)--?[a-z][a-z0-9-]*", str(parser.usage)))
+    shown = [action for action in parser.flags if action.help != argparse.SUPPRESS and action.dest != "help"]
+    assert [action.option_strings for action in shown if not usage.intersection(action.option_strings)] == []
+    assert usage <= {flag for action in parser.flags for flag in action.option_strings}
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"completion", "serve"}))
+def test_every_verb_answers_programs(verb: str) -> None:
+    assert "--json" in {flag for action in described(verb).flags for flag in action.option_strings}
+
+
+def test_help_says_what_exit_statuses_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    assert "exit status: 0 done; 1 an error" in capsys.readouterr().out
 
 
 def test_an_unknown_verb_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +124,24 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     os.close(writing)
     assert done.stderr == ""
     assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_reader_that_leaves_in_mid_answer_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(
+        "PYTHONUNBUFFERED", raising=False
+    )  # with it Python itself takes a cut write for a whole one
+    run = new_run("flow", {}, detached=True)
+    (run.logs / "2026-11-30T120000-77-001-chatty.log").write_text("0123456789" * 100_000)
+    run.release()
+    for words in (["runs", "logs", run.id], ["runs", "logs", run.id, "--json"]):
+        command = [sys.executable, "-m", "stargazer.mcp.cli", *words]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 128 + signal.SIGPIPE)
+        process.stderr.close()
 
 
 def test_a_closed_stdout_is_no_error() -> None:

@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from stargazer.mcp.cli.progress import is_live, tasks_shown
+from stargazer.mcp.cli.console import note
+from stargazer.mcp.cli.progress import byte_progress, is_live, tasks_shown, working
 from stargazer.mcp.cli.task_tree import TaskTree
 from stargazer.tasks.execution import Event
 
@@ -315,3 +316,37 @@ def test_a_run_in_a_terminal_ends_with_each_task_on_a_line(
     assert [line.split()[0] for line in last[1:4]] == ["ok"] * 3
     assert "\x1b[32m" not in said
     assert said.rpartition("\x1b[?25")[2].startswith("h")  # the cursor is shown again
+
+
+# what has no tasks
+
+
+def test_silence_is_explained_and_notes_have_lines_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stargazer.mcp.cli.progress.is_live", lambda: True)
+    monkeypatch.setattr("stargazer.mcp.cli.progress.LONG", 0.01)
+    shown = ""
+    with byte_progress("reading \x1b[31mx") as show:
+        while " ... 0." not in shown:
+            shown += capsys.readouterr().err
+        note("a mate is missing")
+        assert show is not None
+        while "5.0 MB of 10.0 MB" not in shown:
+            show(5_000_000, 10_000_000)
+            shown += capsys.readouterr().err
+    shown += capsys.readouterr().err
+    assert "reading \\x1b[31mx ... 0." in shown
+    assert "\x1b[Ka mate is missing\n" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert [thread.name for thread in threading.enumerate() if thread.name == "stargazer-progress"] == []
+
+
+def test_where_nothing_can_be_drawn_what_has_no_tasks_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stargazer.mcp.cli.progress.LONG", 0.0)
+    with working("reading"), byte_progress("hashing") as show:
+        time.sleep(0.05)
+    assert show is None
+    assert capsys.readouterr().err == ""

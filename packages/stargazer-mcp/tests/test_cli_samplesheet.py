@@ -40,6 +40,8 @@ def test_from_a_folder_to_the_store_and_nothing_the_second_time(stargazer: Comma
         "2 samples, 3 rows in sheet.csv",
     ]
 
+    rows = json.loads(stargazer("samplesheet", "fastq", "--json")[1])
+    assert (set(rows[0]) >= {"sample", "fastq_1", "fastq_2"}, len(rows)) == (True, 3)
     status, out, err = stargazer("add", "--samplesheet", "sheet.csv")
     assert status == 0
     assert out.splitlines()[1].split()[:4] == ["r1", "sample=anna", "lane=L001", "platform=ILLUMINA"]

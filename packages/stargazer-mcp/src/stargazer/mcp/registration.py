@@ -55,12 +55,15 @@ def downloaded(
     *,
     force: bool = False,
     most: int | None = None,
+    progress: Callable[[int, int | None], object] | None = None,
     reach: Reach | None = None,
 ) -> Iterator[list[Addition]]:
     """What is behind a URL, downloaded and verified: see `fetch_file`."""
     # what is wrong with the words, before the download
     storage.additions_of([Path(storage.file_name(url))], pairs, store, there=False)
-    with storage.fetch_file(url, sums, store.objects.work, tell, most=most, reach=reach) as path:
+    with storage.fetch_file(
+        url, sums, store.objects.work, tell, most=most, progress=progress, reach=reach
+    ) as path:
         (item,) = storage.additions_of([path], pairs, store, force=force)
         yield [attrs.evolve(item, origin=without_secrets(url))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,11 +16,13 @@ from stargazer.mcp.cli.console import (
     SHOWN,
     Parser,
     Words,
+    count,
     note,
     option,
     print_files,
     print_json,
 )
+from stargazer.mcp.cli.progress import byte_progress, working
 from stargazer.mcp.records import as_dict
 from stargazer.mcp.registration import described, downloaded, register, register_rows, split_reads
 from stargazer.storage import pinata
@@ -36,7 +39,9 @@ def add(argv: Sequence[str]) -> None:
     """Register files, all or none of them."""
     parser = Parser(
         "add",
-        "FILE|FOLDER|URL ... [asset=TYPE] [key=value ...]\n       stargazer add --samplesheet SHEET",
+        "FILE|FOLDER|URL ... [asset=TYPE] [key=value ...] [--sha256 SUM | --md5 SUM]\n"
+        "       [--in-place | --interleaved] [--force] [--public] [--yes] [--json]\n"
+        "       stargazer add --samplesheet SHEET [--in-place] [--force] [--public] [--yes] [--json]",
         "Register files with what they are: copied into the store, checked and hashed; all of them or none.\n"
         "A file that contradicts its metadata, or the file that it is said to belong to, is refused.\n"
         "The type is read off the name (.bam, .fa, .bed, .vcf.gz, _R1.fq.gz ...) where asset= does not say it, and\n"
@@ -97,14 +102,18 @@ def add(argv: Sequence[str]) -> None:
 
     store = storage.get_client().store
     paths = [Path(word) for word in words.plain]
-    with (
-        downloaded(store, urls[0], sums, pairs, note, force=options.force)
-        if urls
-        else split_reads(store, paths, pairs, force=options.force)
-        if options.interleaved
-        else described(store, paths, pairs, in_place=options.in_place, force=options.force)
-    ) as items:
-        records, notes = register(store, _with_consent(store, items, options))
+    with contextlib.ExitStack() as stack:  # of what is downloaded, split or packed before it is registered
+        with byte_progress("downloading" if urls else "reading") as progress:
+            items = stack.enter_context(
+                downloaded(store, urls[0], sums, pairs, note, force=options.force, progress=progress)
+                if urls
+                else split_reads(store, paths, pairs, force=options.force)
+                if options.interleaved
+                else described(store, paths, pairs, in_place=options.in_place, force=options.force)
+            )
+        items = _with_consent(store, items, options)
+        with working(f"registering {count(len(items), 'file')}"):
+            records, notes = register(store, items)
     for line in notes:
         note(line)
     if options.json:
@@ -129,7 +138,7 @@ def _add_samplesheet(parser: Parser, words: Words) -> None:
         read_samplesheet(options.samplesheet),
         in_place=options.in_place,
         force=options.force,
-        agreed=lambda items: _with_consent(store, items, options),
+        agreed=(lambda items: _with_consent(store, items, options)) if _is_public(store, options) else None,
     )
     if options.json:
         print_json([as_dict(record) for record in records])
@@ -148,7 +157,13 @@ def add_rows(
     """The records of the files of a sample sheet, registered as of `register_samplesheet`; what is new is said."""
     for line in sheet.notes:
         note(f"note: {line}")
-    records, notes = register_rows(store, sheet, in_place=in_place, force=force, agreed=agreed)
+    # whoever is asked shall see the question
+    with (
+        working(f"registering the files of {str(sheet.path)!r}")
+        if agreed is None
+        else contextlib.nullcontext()
+    ):
+        records, notes = register_rows(store, sheet, in_place=in_place, force=force, agreed=agreed)
     for line in notes:
         note(line)
     return records
@@ -160,7 +175,7 @@ def _with_consent(store: Store, items: list[Addition], options: argparse.Namespa
     Raises:
         ConfigurationError: there is no account, or it was not agreed to.
     """
-    if not options.public and not (store.remote and store.remote.publishes):
+    if not _is_public(store, options):
         return items
     from stargazer.mcp.cli.push import confirm_public
 
@@ -169,3 +184,8 @@ def _with_consent(store: Store, items: list[Addition], options: argparse.Namespa
     storage.check_metadata([item.asset for item in items])
     confirm_public([(item.title, os.path.getsize(item.path)) for item in items], yes=options.yes)
     return [attrs.evolve(item, public=True) for item in items]
+
+
+def _is_public(store: Store, options: argparse.Namespace) -> bool:
+    """Whether what is added goes to the public network."""
+    return bool(options.public or (store.remote and store.remote.publishes))

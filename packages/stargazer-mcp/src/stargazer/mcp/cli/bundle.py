@@ -23,7 +23,7 @@ from stargazer.mcp.cli.console import (
     print_table,
     print_text,
 )
-from stargazer.mcp.cli.progress import moving
+from stargazer.mcp.cli.progress import moving, working
 from stargazer.mcp.cli.selection import bring, some_records
 from stargazer.mcp.records import as_dict
 from stargazer.storage import bundles
@@ -36,11 +36,12 @@ __all__ = ["bundle"]
 
 USAGE = """\
 make NAME CID ...|key=value ...|--run RUN [--with-lineage [--intermediates]] [--to FOLDER]
-                        [--manifest-only] [--mirror URL ...]
-       stargazer bundle list
-       stargazer bundle show NAME|FILE|FOLDER|URL [--requirements]
+                        [--description TEXT] [--manifest-only] [--mirror URL ...] [--json]
+       stargazer bundle list [--json]
+       stargazer bundle show NAME|FILE|FOLDER|URL [--requirements | --json]
        stargazer bundle fetch NAME|FILE|FOLDER|URL [--only key=value ...] [--records-only] [--trust] [--force]
-       stargazer bundle verify NAME|FILE|FOLDER|URL [--store] [--download]"""
+                        [--json]
+       stargazer bundle verify NAME|FILE|FOLDER|URL [--store | --download] [--json]"""
 
 EXAMPLES = """\
   stargazer bundle fetch demo
@@ -92,10 +93,8 @@ def bundle(argv: Sequence[str]) -> None:
         parser.error(
             f"say what to do with bundles: {', '.join(ACTIONS)}" + (f", not {action!r}" if action else "")
         )
-    given = {name for name, value in vars(words.options).items() if value and name not in ("words", "json")}
     do, options = ACTIONS[action]
-    for name in sorted(given - options):
-        parser.error(f"--{name.replace('_', '-')} is not for `bundle {action}`")
+    parser.only(words, options, f"bundle {action}")
     if len(rest) != (action != "list") and not (action == "make" and rest):
         expected = {"list": "nothing more", "make": "a name"}
         parser.error(f"bundle {action}: expected {expected.get(action, 'one name, file or URL')}")
@@ -120,18 +119,19 @@ def _make(parser: Parser, words: Words, name: str, store: Store) -> None:
     if not options.manifest_only:
         on_the_way = options.intermediates
         bring(store, bundles.with_lineage(store, records, intermediates=True) if on_the_way else records)
-    made = bundles.make(
-        store,
-        name,
-        records,
-        options.to or Path(name),
-        description=options.description or "",
-        mirrors=options.mirror or [],
-        manifest_only=options.manifest_only,
-        lineage=options.with_lineage,
-        intermediates=options.intermediates,
-        tell=note,
-    )
+    with working(f"making the bundle {name}"):
+        made = bundles.make(
+            store,
+            name,
+            records,
+            options.to or Path(name),
+            description=options.description or "",
+            mirrors=options.mirror or [],
+            manifest_only=options.manifest_only,
+            lineage=options.with_lineage,
+            intermediates=options.intermediates,
+            tell=note,
+        )
     try:
         bundles.remember_bundle(bundles.find_bundle(str(made.path), store.root), store.root)
     except StorageError as error:  # a store that may only be read
@@ -251,10 +251,11 @@ def _verify(parser: Parser, words: Words, word: str, store: Store) -> None:
             bundles.fetch(store, found, observer=observer)
     folder = None if options.store or options.download else found.folder
     checked: list[bundles.Checked] = []
-    for item in bundles.verify(found, store, in_store=folder is None):
-        checked.append(item)
-        if item.state != "good":
-            note(f"{item.name}: {item.state}: {item.note}")
+    with working(f"reading the files of {found.manifest.name}"):
+        for item in bundles.verify(found, store, in_store=folder is None):
+            checked.append(item)
+            if item.state != "good":
+                note(f"{item.name}: {item.state}: {item.note}")
     wrong = [item for item in checked if item.state != "good"]
     where = str(folder or "the store")
     if options.json:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from stargazer.mcp.cli.console import Parser, ParserFound, escaped
 
-__all__ = ["completion", "offered"]
+__all__ = ["completion", "offered", "parser_of"]
 
 SHELLS = {"bash": "stargazer.bash", "zsh": "stargazer.zsh", "fish": "stargazer.fish"}
 TAKES: dict[str, tuple[str, ...]] = {
@@ -29,6 +29,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "why": ("pairs", "cids", "files"),
     "diff": ("cids", "files"),
     "stale": ("pairs", "tasks", "cids", "files"),
+    "claims": ("files",),
     "supersede": ("cids", "files"),
     "run": ("workflows", "arguments"),
     "runs": ("actions",),
@@ -126,7 +127,7 @@ def _of_verb(verb: str, before: Sequence[str], current: str) -> Iterator[Offer]:
     if "--" in before:
         yield ":files", ""
         return
-    parser = _parser_of(verb)
+    parser = parser_of(verb)
     flags = {flag: action for action in parser.flags for flag in action.option_strings} if parser else {}
     line, awaited = Line(verb, [], current), None
     for word in before:
@@ -150,7 +151,7 @@ def _of_verb(verb: str, before: Sequence[str], current: str) -> Iterator[Offer]:
             yield from SOURCES[source](line) if source in SOURCES else ([] if line.plain else [(source, "")])
 
 
-def _parser_of(verb: str) -> Parser | None:
+def parser_of(verb: str) -> Parser | None:
     """What the words of a verb are read with."""
     Parser.asked = True
     try:

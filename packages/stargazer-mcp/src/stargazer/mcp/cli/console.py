@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 from stargazer.assets.addresses import hidden
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["KEY_VALUE", "SHOWN", "WIDTH", "Parser", "ParserFound", "Words", "count", "escaped", "explain", "fail",
            "fields_text", "forget_stdout", "human_size", "human_time", "kept_traceback", "listing", "note", "option",
            "plain_warnings", "print_files", "print_fitting", "print_json", "print_records", "print_table", "print_text",
-           "refused_text", "say_more", "settle_streams"]  # fmt: skip
+           "refused_text", "say_more", "settle_streams", "status_line"]  # fmt: skip
 
 WIDTH = 120
 """Characters of a line where no terminal says how wide it is."""
@@ -65,11 +65,26 @@ def fail(text: str) -> None:
 def note(text: str) -> None:
     """Something people should know, on stderr; of a URL in it neither user, password nor query."""
     try:
+        for erase in _status_lines:
+            erase()
         sys.stderr.write(escaped(hidden(text), keep="\n\t") + "\n")
     except (
         OSError
     ):  # nobody reads it, or the disk that it goes to is full; else Python tries again when it ends
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+_status_lines: list[Callable[[], None]] = []
+
+
+@contextlib.contextmanager
+def status_line(erase: Callable[[], None]) -> Iterator[None]:
+    """While a line of stderr tells what goes on, notes erase it first."""
+    _status_lines.append(erase)
+    try:
+        yield
+    finally:
+        _status_lines.remove(erase)
 
 
 @contextlib.contextmanager

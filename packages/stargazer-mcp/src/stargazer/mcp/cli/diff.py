@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stargazer.mcp.cli.console import Parser, Words, print_json, print_text
+from stargazer.mcp.cli.progress import working
 from stargazer.mcp.cli.selection import existing, one_cid
 from stargazer.storage import lineage
 
@@ -28,10 +29,10 @@ def diff(argv: Sequence[str]) -> None:
 
     store = existing()
     a, b = (one_cid(store, Words([word], {}, words.options)) for word in words.plain)
-    difference = lineage.diff(store, a, b)
-    lines = (
-        [] if words.options.no_contents else lineage.contents(store, difference.a.entry, difference.b.entry)
-    )
+    with working("comparing"):
+        difference = lineage.diff(store, a, b)
+        both = difference.a.entry, difference.b.entry
+        lines = [] if words.options.no_contents else lineage.contents(store, *both)
     if words.options.json:
         print_json(lineage.difference_as_json(difference, lines))
     else:

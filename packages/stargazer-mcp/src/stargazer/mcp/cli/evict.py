@@ -20,6 +20,7 @@ from stargazer.mcp.cli.console import (
     print_table,
     print_text,
 )
+from stargazer.mcp.cli.progress import working
 from stargazer.mcp.cli.selection import folder_of_store, named_records
 from stargazer.mcp.records import find_records
 from stargazer.storage import maintenance
@@ -34,7 +35,8 @@ def evict(argv: Sequence[str]) -> int:
     """Drop bytes and keep records."""
     parser = Parser(
         "evict",
-        "CID|ID ... | [key=value ...] [--older-than TIME] [--larger-than SIZE] [--force] [--dry-run] [--json]",
+        "CID|ID ... | [key=value ...] [--older-than TIME] [--larger-than SIZE]\n"
+        "       [--force] [--dry-run] [--json]",
         "Drop the bytes of files and keep their records: of all that are named, or of none. They must be to be had\n"
         "again, from a source that answers now, or by running what made them. Of a file added in place, the link goes\n"
         "and the file stays.",
@@ -57,7 +59,8 @@ def evict(argv: Sequence[str]) -> int:
     store = folder_of_store()
     found = named_records(store, words.plain) if words.plain else find_records(store, words.pairs)
     records = [record for record in found if _is_meant(record, older, larger)]
-    report = maintenance.evict(store, records, force=options.force, dry_run=options.dry_run, tell=note)
+    with working("asking who else has these files"):
+        report = maintenance.evict(store, records, force=options.force, dry_run=options.dry_run, tell=note)
     if options.json:
         print_json({**attrs.asdict(report), "freed": report.freed})
         return 1 if report.refused else 0

@@ -49,7 +49,7 @@ def fsck(argv: Sequence[str]) -> int:
 
     store = folder_of_store()
     began = time.monotonic()
-    with byte_progress("hashing") as progress:
+    with byte_progress("checking") as progress:
         report = maintenance.fsck(
             store, full=words.options.full, repair=not words.options.dry_run, tell=note, progress=progress
         )

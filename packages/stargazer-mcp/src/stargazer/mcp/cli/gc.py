@@ -16,6 +16,7 @@ from stargazer.mcp.cli.console import (
     print_table,
     print_text,
 )
+from stargazer.mcp.cli.progress import working
 from stargazer.mcp.cli.selection import folder_of_store
 from stargazer.storage import maintenance
 
@@ -41,7 +42,9 @@ def gc(argv: Sequence[str]) -> None:
     given = words.options.grace
     grace = parser.parse_seconds("--grace", given) if given else maintenance.GRACE
 
-    report = maintenance.gc(folder_of_store(), dry_run=words.options.dry_run, grace=grace, tell=note)
+    store = folder_of_store()
+    with working("looking for what no record refers to"):
+        report = maintenance.gc(store, dry_run=words.options.dry_run, grace=grace, tell=note)
     if words.options.json:
         print_json({**attrs.asdict(report), "freed": report.freed})
         return

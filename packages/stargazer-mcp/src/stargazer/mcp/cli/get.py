@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stargazer import storage
-from stargazer.mcp.cli.console import Parser, note, option, print_json, print_text
+from stargazer.mcp.cli.console import Parser, count, note, option, print_json, print_text
+from stargazer.mcp.cli.progress import working
 from stargazer.mcp.cli.selection import bring, existing, some_records
 from stargazer.mcp.records import as_dict
 from stargazer.storage import maintenance
@@ -40,7 +41,8 @@ def get(argv: Sequence[str]) -> None:
         if record.cid in dropped:
             note(f"evicted, to be brought back: {record.name} {record.cid}")
     bring(store, chosen)
-    exported = storage.export(store, chosen, words.options.to)
+    with working(f"copying {count(len(chosen), 'file')}"):
+        exported = storage.export(store, chosen, words.options.to)
     if words.options.json:
         print_json([{"path": str(path), **as_dict(record, dropped)} for path, record in exported])
     else:

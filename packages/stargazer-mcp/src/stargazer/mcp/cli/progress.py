@@ -11,16 +11,16 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stargazer.mcp.cli.console import count, escaped, human_size, human_time, note
+from stargazer.mcp.cli.console import count, escaped, human_size, human_time, note, status_line
 
 if TYPE_CHECKING:
     from stargazer.storage.bundles import News
     from stargazer.tasks.execution import Event
 
-__all__ = ["byte_progress", "file_progress", "is_live", "moving", "supervise", "tasks_shown"]
+__all__ = ["byte_progress", "file_progress", "is_live", "moving", "supervise", "tasks_shown", "working"]
 
 LONG = 2.0
-"""Seconds from which on the line of a finished call tells its memory."""
+"""Seconds from which on the line of a finished call tells its memory, and silence is explained."""
 
 T = TypeVar("T")
 
@@ -194,29 +194,69 @@ class _Bars:
 
 
 @contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on a terminal what is at work and for how long, from two seconds on; the line goes when it ends."""
+    with byte_progress(what):
+        yield
+
+
+@contextlib.contextmanager
 def byte_progress(what: str) -> Iterator[Callable[[int, int | None], None] | None]:
-    """Show on a terminal how far a long run is, on one line that goes when it ends."""
+    """Show on a terminal how far a long run is, on one line that goes when it ends.
+
+    Where no bytes are told for two seconds, it says for how long it has been at work.
+    """
     if not is_live():
         yield None
         return
-    began = last = time.monotonic()
+    line = _Line(what)
+    with status_line(line.erase):
+        ticker = threading.Thread(target=line.tick, name="stargazer-progress", daemon=True)
+        ticker.start()
+        try:
+            yield line.show
+        finally:
+            line.over.set()
+            ticker.join()
+            line.erase()
 
-    def show(done: int, total: int | None) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < 0.2:
-            return
-        last = now
-        rate = done / (now - began)
-        left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-        whole = f" of {human_size(total)}" if total else ""
-        sys.stderr.write(f"\r\x1b[K{what} {human_size(done)}{whole} at {human_size(rate)}/s{left}")
+
+class _Line:
+    """The line of stderr that tells how far something is."""
+
+    def __init__(self, what: str):
+        self.what, self.over = escaped(what), threading.Event()
+        self._began = self._told = time.monotonic()
+        self._lock = threading.Lock()
+
+    def show(self, done: int, total: int | None) -> None:
+        """Tell so many bytes, at most five times a second."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._told < 0.2:
+                return
+            self._told = now
+            rate = done / (now - self._began)
+            left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+            whole = f" of {human_size(total)}" if total else ""
+            self._write(f"{self.what} {human_size(done)}{whole} at {human_size(rate)}/s{left}")
+
+    def tick(self) -> None:
+        """Tell the seconds while no bytes are told, until it is over."""
+        while not self.over.wait(LONG / 2):
+            with self._lock:
+                now = time.monotonic()
+                if now - self._told >= LONG * 0.9:
+                    self._write(f"{self.what} ... {human_time(now - self._began)}")
+
+    def erase(self) -> None:
+        """Leave the line empty."""
+        sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
 
-    try:
-        yield show
-    finally:
-        sys.stderr.write("\r\x1b[K")
+    def _write(self, text: str) -> None:
+        self.erase()
+        sys.stderr.write(text)
         sys.stderr.flush()
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from stargazer import storage
 from stargazer.assets import AmbiguousAssetError
-from stargazer.mcp.cli.console import Parser, listing, note, print_records
+from stargazer.mcp.cli.console import Parser, listing, note, print_json, print_records
 from stargazer.mcp.cli.selection import existing, some_records
+from stargazer.mcp.records import as_dict
 
 __all__ = ["rm"]
 
@@ -16,10 +17,13 @@ def rm(argv: Sequence[str]) -> None:
     """Take records back."""
     parser = Parser(
         "rm",
-        "CID|ID ... | key=value ... [--all]",
+        "CID|ID ... | key=value ... [--all] [--json]",
         "Take the registration of one file back. Its bytes, other records of them, and what was computed from it stay.",
         "  stargazer rm asset=r1 sample=NA12878 lane=L001\n  stargazer rm bafkrei...",
-        {"--all": "all that match, not exactly one"},
+        {
+            "--all": "all that match, not exactly one",
+            "--json": "print the records that were taken back as JSON",
+        },
     )
     words = parser.sort(argv)
     parser.one_way(words, "say which record: a CID, an id, or key=value")
@@ -32,6 +36,9 @@ def rm(argv: Sequence[str]) -> None:
         )
     for record in records:
         storage.retract(store, record)
+    if words.options.json:
+        print_json([as_dict(record) for record in records])
+        return
     print_records(records)
     if len(records) == 1:
         note("took back 1 registration; its bytes and other records stay")

@@ -22,8 +22,8 @@ def run(argv: Sequence[str]) -> int | None:
     """Run a workflow, list them, or describe one."""
     parser = Parser(
         "run",
-        "[WORKFLOW [--samplesheet SHEET] [key=value ...]] [--outdir DIR] [--detach] [--why-not]\n"
-        "       [--refresh | --refresh-task TASK ... | --refresh-from TASK ...] [--json]",
+        "[WORKFLOW [--samplesheet SHEET [--in-place]] [key=value ...]] [--outdir DIR] [--detach]\n"
+        "       [--why-not] [--refresh | --refresh-task TASK ... | --refresh-from TASK ...] [--json]",
         "Run a workflow. Without a name, list them; `stargazer run WORKFLOW --help` shows its arguments.\n"
         "What has been computed before is remembered and not computed again. A run goes on when the terminal\n"
         "is closed: `stargazer runs` lists it. Ctrl-C cancels it, and a second one kills it.",
@@ -123,8 +123,8 @@ def _describe(workflow: Entry) -> None:
     from stargazer.workflows import command_line, usage
 
     print_text(
-        f"usage: stargazer run {workflow.name} [--samplesheet SHEET] key=value ... [--outdir DIR] [--detach]\n"
-        "       [--why-not] [--json] [--refresh | --refresh-task TASK ... | --refresh-from TASK ...]\n"
+        f"usage: stargazer run {workflow.name} [--samplesheet SHEET [--in-place]] key=value ... [--outdir DIR]\n"
+        "       [--detach] [--why-not] [--refresh | --refresh-task TASK ... | --refresh-from TASK ...] [--json]\n"
     )
     print_text(workflow.summary + (f"\n\n{workflow.text}" if workflow.text else "") + "\n")
     print_text("arguments:\n" + "\n".join(usage(workflow)) + f"\n\nfor example:\n  {command_line(workflow)}")

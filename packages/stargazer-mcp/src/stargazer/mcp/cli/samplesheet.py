@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import StorageError
 from stargazer.mcp.cli.add import add_rows
-from stargazer.mcp.cli.console import Parser, count, note, option
+from stargazer.mcp.cli.console import Parser, count, note, option, print_json
 
 if TYPE_CHECKING:
     from stargazer.workflows import Entry
@@ -22,7 +24,7 @@ def samplesheet(argv: Sequence[str]) -> None:
     """Make a sample sheet."""
     parser = Parser(
         "samplesheet",
-        "FOLDER [--output SHEET]",
+        "FOLDER [--output SHEET [--force]] [--json]",
         "Print a sample sheet, as CSV, with the FASTQ files of a folder and of those in it, or with the counts that\n"
         "Cell Ranger left there. Samples and lanes are read off the names: look through it before it is used, and\n"
         "fill in patient, sex and status.",
@@ -34,6 +36,7 @@ def samplesheet(argv: Sequence[str]) -> None:
                 "SHEET", "write it to this file, from whose folder its paths then count", type=Path
             ),
             "--force": "replace the file, if there is one",
+            "--json": "print the rows as JSON",
         },
     )
     words = parser.sort(argv)
@@ -48,10 +51,12 @@ def samplesheet(argv: Sequence[str]) -> None:
     for line in notes:
         note(line)
     text = samplesheet_text(rows, output.parent if output else None)
-    if output is None:
-        sys.stdout.write(text)
-    else:
+    if output is not None:
         _write(output, text, replace=words.options.force)
+    if words.options.json:
+        print_json(list(csv.DictReader(io.StringIO(text))))
+    elif output is None:
+        sys.stdout.write(text)
     samples = count(len({row.sample for row in rows}), "sample")
     note(f"{samples}, {count(len(rows), 'row')}{f' in {os.fspath(output)}' if output else ''}")
 

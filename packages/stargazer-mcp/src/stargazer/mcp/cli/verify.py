@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stargazer import storage
 from stargazer.assets import AssetNotFoundError, IntegrityError, StorageError
 from stargazer.mcp.cli.console import Parser, Words, escaped, human_size, print_json, print_text
-from stargazer.mcp.cli.progress import supervise
+from stargazer.mcp.cli.progress import supervise, working
 from stargazer.mcp.cli.replay import as_dict
 from stargazer.mcp.cli.selection import folder_of_store, named_records
 from stargazer.mcp.records import find_records
@@ -45,7 +45,8 @@ def verify(argv: Sequence[str]) -> int:
     for cid, name in files.items():
         answer: dict[str, Any] = {"cid": cid, "name": name, "ok": True}
         try:
-            answer["size"] = maintenance.verify(store, cid).size
+            with working(f"reading {name or cid}"):
+                answer["size"] = maintenance.verify(store, cid).size
         except IntegrityError as error:
             answer |= {"ok": False, "error": str(error)}
         except StorageError as error:

@@ -24,7 +24,7 @@ def why(argv: Sequence[str]) -> None:
     """Show how a file came to be."""
     parser = Parser(
         "why",
-        "CID|ID|FILE|key=value ... [--latest] [--format FORMAT] [--to FOLDER]",
+        "CID|ID|FILE|key=value ... [--latest] [--format FORMAT | --json] [--to FOLDER]",
         "How a file came to be: tasks, commands and versions, back to what was imported.\n"
         "A file of this machine is found by what it holds, whatever it is called; the CID of a provenance\n"
         "document shows that very execution.",
