@@ -1,7 +1,8 @@
 """Build each distribution, install its wheel with only the layers below it, and try it there.
 
 Every name of its front page is imported, the script of `works/` does one thing that a user would, and a sample of the
-tests that the distribution carries is run: QUICK. All of them are run by `hatch run test`, on the sources.
+tests that the distribution carries is run: QUICK. All of them are run by `hatch run test`, on the sources. The
+server is started by `uvx` too, as an agent's client does it.
 """
 
 from __future__ import annotations
@@ -41,14 +42,31 @@ for name in names:
 print(len(names))
 """
 
+GREETING = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "check_wheels", "version": "1"},
+}
+CALLS = (
+    {"id": 1, "method": "initialize", "params": GREETING},
+    {"method": "notifications/initialized"},
+    {"id": 2, "method": "tools/list"},
+    {"id": 3, "method": "tools/call", "params": {"name": "list_tasks", "arguments": {}}},
+)
+"""What a client of the server says, one message a line."""
+
 
 class CheckError(Exception):
     """A distribution is not what it should be."""
 
 
-def run(*command: str | Path, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> str:
+def run(
+    *command: str | Path, cwd: Path = ROOT, environment: dict[str, str] | None = None, given: str = ""
+) -> str:
     """Run a command, and return what it prints."""
-    done = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, input=given, text=True, capture_output=True, check=False
+    )
     if done.returncode != 0:
         raise CheckError(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -102,18 +120,41 @@ def needed_by_tests(layer: str) -> list[str]:
     return [*package["dependencies"], *(item["value"] for item in own if layer in item["if"])]
 
 
-def try_out(layer: str, interpreter: Path, work: Path) -> None:
-    """Import every name of the front page, and do what the script of `works/` does, as a user with an empty home."""
-    folder = work / f"home-{layer}"
+def empty_home(folder: Path) -> dict[str, str]:
+    """The environment of a user who has nothing but this folder, and no settings."""
     folder.mkdir()
     foreign = ("PYTHON", "STARGAZER_", "PINATA_", "FLYTE_", "UNION_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    environment = {**kept, "HOME": str(folder)}
+    return {**kept, "HOME": str(folder)}
+
+
+def try_out(layer: str, interpreter: Path, work: Path) -> None:
+    """Import every name of the front page, and do what the script of `works/` does, as a user with an empty home."""
+    folder = work / f"home-{layer}"
+    environment = empty_home(folder)
     names = int(run(interpreter, "-c", FRONT_PAGE, f"stargazer.{layer}", cwd=folder, environment=environment))
     if layer != "mcp" and not names:  # whose front page is a command
         raise CheckError(f"stargazer.{layer} offers nothing")
     run(interpreter, ROOT / ".ci" / "works" / f"{layer}.py", cwd=folder, environment=environment)
     print(f"stargazer-{layer}: {names} names of the front page, and works/{layer}.py works", flush=True)
+
+
+def serve(dist: Path, work: Path, python: str) -> None:
+    """Start the server by `uvx` as a client does, from these wheels and in an empty home, and call a tool of it."""
+    folder = work / "home-uvx"
+    environment = {"UV_CACHE_DIR": run("uv", "cache", "dir").strip(), **empty_home(folder)}
+    command = ("uvx", "--python", python, "--find-links", dist, "--from", "stargazer-mcp", "stargazer-mcp")
+    told = run(
+        *command,
+        cwd=folder,
+        environment=environment,
+        given="".join(json.dumps({"jsonrpc": "2.0", **call}) + "\n" for call in CALLS),
+    )
+    answers = {answer.get("id"): answer.get("result") for answer in map(json.loads, told.splitlines())}
+    if not (answers.get(1) and answers.get(2) and answers.get(3)) or answers[3].get("isError"):
+        raise CheckError(f"{' '.join(map(str, command))} answers {told[:2000]}")
+    listed = answers[3]["structuredContent"]["total"]
+    print(f"stargazer-mcp: uvx serves {len(answers[2]['tools'])} tools, and lists {listed} tasks", flush=True)
 
 
 def run_tests(layer: str, sdist: Path, interpreter: Path, work: Path) -> None:
@@ -165,6 +206,8 @@ def main() -> int:
                 check_contents(layer, wheels[layer])
                 interpreter = install(layer, wheels, work / f"venv-{layer}", options.python)
                 try_out(layer, interpreter, work)
+                if layer == "mcp":
+                    serve(work / "dist", work, options.python)
                 run_tests(layer, built[layer][0], interpreter, work)
             except CheckError as error:
                 failures.append(layer)

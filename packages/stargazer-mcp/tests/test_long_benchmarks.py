@@ -32,6 +32,7 @@ COMMANDS = (
     "runs.py",
     "scrna.py mouse",
     "scrna.py simulated",
+    "serve.py",
     "stale.py",
 )
 

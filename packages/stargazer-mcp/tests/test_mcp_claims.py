@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
 import math
 import struct
@@ -374,7 +375,7 @@ def test_evicted_and_damaged_bytes_are_not_believed(store: Store, pair: str) -> 
     damaged = checked(store, cid=other, value=6, about=ONLY_A, query={"what": "count"})
 
     assert (evicted["verdict"], evicted["file"]["bytes"]) == ("unverifiable", "evicted")
-    assert f'download_file {{"cid": "{pair}"}}' in evicted["then"]
+    assert f'download_file {{"cid": "{pair}", "folder": "results"}}' in evicted["then"]
     assert (damaged["verdict"], damaged["file"]["bytes"]) == ("unverifiable", "damaged")
     assert verdict(store, pair, "bcftools", BOTH, field="caller") == ("confirmed", "bcftools")
 
@@ -550,6 +551,33 @@ def test_without_the_extra_an_h5ad_is_unverifiable_with_the_command_that_install
     assert "pip install 'stargazer-mcp[scrna]'" in found["then"]
 
 
+def test_the_command_checks_a_file_of_claims(
+    store: Store, pair: str, stargazer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, wrong = ({"cid": pair, "query": {"what": "count"}, "value": n, "about": BOTH} for n in (6, 7))
+    slip = {"cid": pair, "field": "caler", "value": "x\x1b[2J", "about": BOTH}
+    Path("right.json").write_text(json.dumps([right]))
+    Path("claims.json").write_text(json.dumps([right, wrong, slip]))
+    assert stargazer("claims", "right.json") == (0, f"0: confirmed: 6 ({pair})\n", "")
+    status, out, _ = stargazer("claims", "claims.json")
+    assert status == 1
+    assert out.splitlines()[1] == f"1: contradicted: 7; the file has 6 ({pair})"
+    assert "near: caller" in out.splitlines()[2]
+    assert "\x1b" not in out
+    assert json.loads(stargazer("claims", "claims.json", "--json")[1])["contradicted"] == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps([wrong])))
+    assert stargazer("claims", "-")[0] == 1
+    Path("none.json").write_text('[{"cid": NaN}]')
+    for words, said in [
+        (["none.json"], "no list of claims"),
+        (["gone.json"], "cannot be read"),
+        ([], "say which file"),
+    ]:
+        status, _, err = stargazer("claims", *words)
+        assert status in (1, 2)
+        assert said in err
+
+
 async def through_server(client: Client[Any], claims: Any) -> dict[str, Any]:
     """The answer of the tool, waited for."""
     answer = (await client.call_tool("check_claims", {"claims": claims})).structured_content or {}
@@ -601,5 +629,5 @@ def test_claims_about_a_run_are_checked_through_the_server(
     assert all(each["file"]["bytes"] == "verified" for each in answer["results"][:3])
     assert (answer["confirmed"], answer["contradicted"], answer["unverifiable"]) == (4, 2, 0)
     assert (
-        'for example: {"claims": [{"cid": "bafkrei...", "field": "sample", "value": "NA12878"}]}' in refused
+        'for example: {"claims": [{"cid": "bafkrei...", "about": {"sample": "NA12878"}, "field": ' in refused
     )

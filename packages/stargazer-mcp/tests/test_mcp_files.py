@@ -126,6 +126,7 @@ def test_what_is_wrong_with_an_upload_is_said_with_what_is_right(here: Path) -> 
         ("g.fa", {"build": ["a", {"b": 1}]}, "build"),
         ("a_R1.fq", {"sample": "A", "asset": "reads"}, "'reads'"),
         ("g.fa", {"asset": "provenance"}, "provenance"),
+        ("g.fa", {"asset": ["reference"]}, "expected the name of a type"),
         ("a_R1.fq", {"sample": "https://me:hush@example.org/a"}, "without user, password"),
         ("a_R1.fq", {}, "sample"),
     ],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastmcp import Client, FastMCP
 from mcp.shared.exceptions import MCPError
+from stargazer.mcp.access import Access
 from stargazer.mcp.claims.check import KEYS
 from stargazer.mcp.server import INSTRUCTIONS, make_server
 from stargazer.mcp.tools.answers import EXAMPLES
@@ -148,3 +149,19 @@ def test_the_instructions_name_only_what_there_is(ask: Any) -> None:
         assert len(INSTRUCTIONS) < 2_000
 
     ask(body)
+
+
+def test_a_server_that_only_reads_has_the_prompts_that_only_look() -> None:
+    async def body() -> None:
+        async with Client(make_server(Access(read_only=True))) as client:
+            assert {prompt.name for prompt in await client.list_prompts()} == {
+                "explain_vcf",
+                "why_did_my_run_fail",
+            }
+            tools = {tool.name for tool in await client.list_tools()}
+            for name in ("explain_vcf", "why_did_my_run_fail"):
+                assert {tool for tool, _ in calls_in(await text_of(client, name, GIVEN[name]))} <= tools
+            with pytest.raises(MCPError, match="no prompt"):
+                await client.get_prompt("joint_call", GIVEN["joint_call"])
+
+    asyncio.run(asyncio.wait_for(body(), 60))

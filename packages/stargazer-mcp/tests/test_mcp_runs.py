@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from fastmcp import Client
+from fastmcp.client.transports import StdioTransport
 from stargazer.mcp.access import Access
 from stargazer.mcp.server import make_server
 from stargazer.workflows import find_run, new_run, watch_run
 
-from .command import Command
+from .command import COMMAND, Command
 from .waiting import until, waiting
 
 PREPARE = {"name": "prepare_reference", "arguments": {"build": "tiny", "aligner": "none"}}
@@ -161,3 +164,36 @@ def test_logs_hold_no_control_characters_and_are_cut(stargazer: Command) -> None
         assert "\x1b" not in text
 
     with_client(body)
+
+
+def test_a_server_that_is_killed_takes_no_run_with_it(gate: Path, tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def served() -> AsyncIterator[tuple[Client[Any], int]]:
+        with open(tmp_path / "stderr", "a") as log:
+            words = [*COMMAND[1:], "serve"]
+            transport = StdioTransport(
+                COMMAND[0], words, env=dict(os.environ), keep_alive=False, log_file=log
+            )
+            async with Client(transport) as client:
+                children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+                (server,) = [
+                    int(pid) for pid in children if "serve" in Path(f"/proc/{pid}/cmdline").read_text()
+                ]
+                yield client, server
+
+    async def run() -> None:
+        with contextlib.suppress(Exception):  # the connection breaks
+            async with served() as (client, server):
+                id = (await answer(client, "run_workflow", **PREPARE))["run"]
+                await asyncio.to_thread(waiting)
+                asking = asyncio.ensure_future(answer(client, "get_run", run_id=id, wait_s=50))
+                os.kill(server, signal.SIGKILL)
+                await asking
+        async with served() as (client, _):
+            (seen,) = (await answer(client, "list_runs"))["runs"]
+            assert (seen["run"], seen["state"]) == (id, "running")
+            gate.touch()
+            done = await answer(client, "get_run", run_id=id, wait_s=50)
+            assert done["state"] == "succeeded"
+
+    asyncio.run(asyncio.wait_for(run(), 120))

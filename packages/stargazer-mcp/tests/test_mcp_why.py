@@ -123,6 +123,6 @@ def test_what_is_unknown_is_refused_with_the_call_that_helps(made: dict[str, str
 
 
 def test_without_a_store_nothing_is_known_and_none_is_made() -> None:
-    text = asked(lambda client: refused(client, cid="bafk"))
-    assert "call query_files" in text
+    for arguments in ({"cid": "bafk"}, {"cid": "markdup", "stale": True}, {"cid": "a", "other": "b"}):
+        assert "call upload_file" in asked(lambda client, given=arguments: refused(client, **given))
     assert not get_client().store.root.exists()

@@ -11,6 +11,7 @@ from .fastq import (
     read_fastq,
     template_name,
 )
+from .hdf5 import check_whole
 from .signatures import check_hdf5
 from .tables import check_dict
 
@@ -22,6 +23,7 @@ __all__ = [
     "are_interleaved",
     "check_dict",
     "check_hdf5",
+    "check_whole",
     "first_bytes",
     "first_reads",
     "in_order",

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stargazer.assets import FormatError
+from stargazer.assets.formats import check_whole
+from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Column, Row
 from stargazer.mcp.claims.verdicts import Unverifiable, near
 from stargazer.mcp.strict_json import shortened
@@ -41,11 +44,16 @@ class Cells:
             raise Unverifiable(f"no axis {shortened(axis)}", "the axis is obs (cells) or var (genes)")
         self.axis = axis
         self.file = h5py.File(path, "r")
+        try:
+            check_whole(self.file)
+        except FormatError as error:
+            self.file.close()
+            raise Unverifiable(str(error)) from None
         self.table = read_elem(self.file[axis])
         self.samples: list[str] = []
         if SAMPLE in self.file["obs"]:
             of_cells = self.table[SAMPLE] if axis == "obs" else read_elem(self.file["obs"][SAMPLE])
-            self.samples = sorted({str(name) for name in of_cells if not _is_missing(name)})
+            self.samples = sorted({composed(str(name)) for name in of_cells if not _is_missing(name)})
         self.read: dict[str, Column] = {}
 
     def close(self) -> None:

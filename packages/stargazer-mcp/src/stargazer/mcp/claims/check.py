@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from stargazer.assets import InvalidAssetError
-from stargazer.mcp.claims import statements
+from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Condition, Rows
 from stargazer.mcp.claims.files import File, Files, head
 from stargazer.mcp.claims.numbers import Written, is_number, same
 from stargazer.mcp.claims.queries import Tally, kind_of, tally_of
 from stargazer.mcp.claims.reports import load, resolve
+from stargazer.mcp.claims.statements import about_of, check_statement
 from stargazer.mcp.claims.tables import Table, opened_text
 from stargazer.mcp.claims.verdicts import Contradicted, Unverifiable, alike, near
 from stargazer.mcp.strict_json import shortened
@@ -147,8 +148,8 @@ def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
     if query is None and not (isinstance(field, str) and field):
         raise Unverifiable("field is a text", EXAMPLE)
     check.within = _within(claim)
-    check.about, check.samples = statements.about_of(claim)
-    statements.check_statement(files.store, claim, check.samples)
+    check.about, check.samples = about_of(claim)
+    check_statement(files.store, claim, check.samples)
     check.file = files.find(claim["cid"], check.samples)
     if query is not None:
         kind_of(query)
@@ -168,7 +169,7 @@ def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
         except Unverifiable as end:
             names = alike(str(field), check.file.names())
             raise Unverifiable(str(end), end.then, end.nearest or names) from None
-        narrowed = {name for name in passed if name in {*check.file.samples, *check.samples}}
+        narrowed = {name for name in map(composed, passed) if name in {*check.file.samples, *check.samples}}
         _check_about(check, narrowed)
     else:
         _check_about(check, None)
@@ -332,7 +333,7 @@ def _selected(condition: Condition) -> list[str]:
     """The samples that a condition selects."""
     if condition.column.name != SAMPLE or condition.op not in ("=", "in"):
         return []
-    return [str(each) for each in (condition.value if condition.op == "in" else [condition.value])]
+    return [composed(str(each)) for each in (condition.value if condition.op == "in" else [condition.value])]
 
 
 @contextlib.contextmanager

@@ -129,7 +129,7 @@ class Files:
                 path = store.read_here(cid)
             else:
                 state = "evicted" if cid in maintenance.evicted(store) else "not here"
-                then = f'call download_file {{"cid": "{cid}"}} to have them again, then check again'
+                then = f'call download_file {{"cid": "{cid}", "folder": "results"}} to bring them, and check again'
         except IntegrityError:
             state, then = "damaged", "run `stargazer fsck`"
         except StorageError:

@@ -15,7 +15,8 @@ from stargazer.mcp.strict_json import shortened
 
 __all__ = ["load", "resolve"]
 
-LARGEST = 64 << 20  # characters
+LARGEST = 64 << 20  # characters of a document
+LONGEST = 500  # of a path
 STEP = re.compile(r"\[(?:(?P<key>\w+)=(?P<value>[^\]]*)|(?P<number>\d+))\]")
 
 
@@ -44,6 +45,8 @@ def resolve(document: Any, path: str) -> tuple[Any, list[str]]:
     Raises:
         Unverifiable: it leads nowhere, or to more than a value.
     """
+    if len(path) > LONGEST:
+        raise Unverifiable(f"a path of {len(path):,} characters", "give a shorter one")
     furthest: list[tuple[int, Any]] = [(0, document)]
     steps = _pointed(document, path) if path.startswith("/") else _dotted(document, path, 0, furthest)
     found = next(steps, None)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.numbers import NUMBERS, Written
 from stargazer.mcp.claims.verdicts import Contradicted, Unverifiable
 from stargazer.mcp.strict_json import shortened
@@ -36,7 +37,7 @@ def about_of(claim: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
         raise Unverifiable("a sample is named by text", EXAMPLE)
     if len({frozenset(names) for names in lists}) > 1:
         raise Contradicted("the claim names one sample in about, and another one beside it")
-    return about, list(dict.fromkeys(lists[0])) if lists else []
+    return about, list(dict.fromkeys(map(composed, lists[0]))) if lists else []
 
 
 def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[str]) -> None:

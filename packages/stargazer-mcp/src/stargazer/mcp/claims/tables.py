@@ -16,6 +16,7 @@ from stargazer.mcp.strict_json import shortened
 
 __all__ = ["Table", "opened_text"]
 
+LONGEST = 1 << 20  # characters of a line
 MISSING = ("", "NA", "NaN", "nan", "null")
 
 
@@ -24,10 +25,11 @@ class Table:
 
     def __init__(self, file: TextIO):
         self.samples: list[str] = []
-        first = next((line for line in file if line.strip() and not line.startswith("##")), "")
+        lines = _lines(file)
+        first = next((line for line in lines if line.strip() and not line.startswith("##")), "")
         if "\0" in first:
             raise Unverifiable("the file is no table of text")
-        self.reader = csv.reader(file, delimiter="\t" if "\t" in first else ";" if ";" in first else ",")
+        self.reader = csv.reader(lines, delimiter="\t" if "\t" in first else ";" if ";" in first else ",")
         self.names = next(csv.reader([first], delimiter=self.reader.dialect.delimiter), [])
         if len(self.names) < 2 or any(name.replace(".", "", 1).isdecimal() for name in self.names):
             raise Unverifiable(
@@ -52,6 +54,18 @@ class Table:
     def rows(self) -> Iterator[Row]:
         """Every row, in order."""
         return (row for row in self.reader if row)
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines of a text.
+
+    Raises:
+        ValueError: one is too long for a table.
+    """
+    for line in iter(lambda: file.readline(LONGEST), ""):
+        if len(line) == LONGEST:
+            raise ValueError(f"a line of more than {LONGEST:,} characters")
+        yield line
 
 
 @contextlib.contextmanager

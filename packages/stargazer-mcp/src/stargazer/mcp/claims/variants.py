@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import Column, Row, Values
 from stargazer.mcp.claims.verdicts import Unverifiable, near
 from stargazer.mcp.strict_json import shortened
@@ -40,7 +41,7 @@ class Variants:
 
         self.file = pysam.VariantFile(str(path))
         self.header = self.file.header
-        self.samples = list(self.header.samples)
+        self.samples = [composed(name) for name in self.header.samples]
         self.contigs = {str(name): contig.length for name, contig in self.header.contigs.items()}
 
     def close(self) -> None:

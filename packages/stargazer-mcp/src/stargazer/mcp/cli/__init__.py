@@ -20,6 +20,7 @@ VERBS = {
     "why": "how a file came to be, back to what was imported",
     "diff": "where the ways of two files part, and how they differ",
     "stale": "what was computed from a file, with a tool or by a task",
+    "claims": "check statements about files against the files",
     "supersede": "use one file instead of another from now on",
     "run": "run a workflow; without a name, list them",
     "runs": "list what was run; watch, cancel, resume or remove a run",
@@ -36,10 +37,11 @@ VERBS = {
     "doctor": "check this installation",
     "completion": "have bash, zsh or fish complete what you write",
     "serve": "serve MCP over stdio or HTTP, for agents",
+    "mcp": "what makes an agent's client start the server",
 }
 """Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
 
-QUIET = ("completion", "demo", "doctor", "fsck", "install", "runs", "serve")
+QUIET = ("completion", "demo", "doctor", "fsck", "install", "mcp", "runs", "serve")
 """Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
 
 EXAMPLE = """\

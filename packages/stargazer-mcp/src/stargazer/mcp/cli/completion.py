@@ -29,6 +29,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "why": ("pairs", "cids", "files"),
     "diff": ("cids", "files"),
     "stale": ("pairs", "tasks", "cids", "files"),
+    "claims": ("files",),
     "supersede": ("cids", "files"),
     "run": ("workflows", "arguments"),
     "runs": ("actions",),

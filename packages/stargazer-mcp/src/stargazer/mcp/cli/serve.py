@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from stargazer.mcp.cli.console import Parser, Words, note, option
 
 if TYPE_CHECKING:
+    from fastmcp import FastMCP
     from fastmcp.server.auth import TokenVerifier
     from stargazer.mcp.access import Access
 
@@ -116,20 +117,31 @@ async def _over_stdio(access: Access) -> None:
     """Serve; signals end it between two steps of the event loop, where no task takes them for errors of its own."""
     import asyncio
 
-    from stargazer.mcp.server import make_server
-
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGINT, signal.default_int_handler, signal.SIGINT, None)
-    await make_server(access).run_async("stdio", show_banner=False, log_level=_log_level())
+    await _made(access).run_async("stdio", show_banner=False, log_level=_log_level())
+
+
+def _made(access: Access) -> FastMCP:
+    """The server. What it imports stays: looking for garbage among that would take a fifth of the start."""
+    import gc
+
+    gc.disable()
+    from stargazer.mcp.server import make_server
+
+    server = make_server(access)
+    gc.freeze()
+    gc.enable()
+    return server
 
 
 def _over_http(parser: Parser, words: Words, access: Access) -> int:
     import asyncio
 
+    server = _made(access)
     from stargazer.mcp.http import PATH, bound, is_loopback, serve_http
-    from stargazer.mcp.server import make_server
 
     options = words.options
     host, port = options.host or HOST, options.port or str(PORT)
@@ -141,7 +153,6 @@ def _over_http(parser: Parser, words: Words, access: Access) -> int:
             f"--host {host} lets others than this machine in: give --token-file, {TOKENS} or --jwt-key too, "
             f"or listen at {HOST}"
         )
-    server = make_server(access)
     if tokens is not None:
         from stargazer.mcp.tokens import guard
 

@@ -48,6 +48,8 @@ async def upload(
     """
     store, access = storage.get_client().store, Access(**allowed)
     pairs = {key: value for key, value in metadata.items() if value is not None}
+    if not isinstance(pairs.get("asset", ""), str):
+        raise InvalidAssetError(f"asset: expected the name of a type, got {shortened(pairs['asset'])}")
     work = _sheet if samplesheet else _url if checksum else _paths
     records, notes = await asyncio.to_thread(work, store, access, sources, pairs, checksum)
     different = list({record.id: record for record in records}.values())
@@ -87,7 +89,8 @@ def _sheet(
     for row in sheet.rows:
         for file in row.files.values():
             for part in _parts(file):
-                access.inside(part)
+                if part != file:
+                    access.inside(part)
                 _refuse_large(access, part)
     records, notes = register_rows(store, sheet, agreed=_private)
     return records, [*(f"note: {line}" for line in sheet.notes), *notes]

@@ -26,19 +26,32 @@ def hdf5(path: str) -> dict[str, Any]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        if "obs" not in file or "var" not in file:
-            return {"kind": "hdf5", "holds": {name[:NAME]: _shape(file, name) for name in _names(file)}}
+        obs, var = _member(file, "obs"), _member(file, "var")
+        if obs is None or var is None:
+            return {"kind": "hdf5", "holds": _shapes(file)}
         described: dict[str, Any] = {"kind": "h5ad"}
-        for table, length in (("obs", "n_obs"), ("var", "n_vars")):
-            described[length], described[table] = _table(file[table])
-        if "X" in file:
+        described["n_obs"], described["obs"] = _table(obs)
+        described["n_vars"], described["var"] = _table(var)
+        if _member(file, "X") is not None:
             described["X"] = _shape(file, "X")
-        for group in ("layers", "obsm", "varm", "obsp"):
-            if group in file and len(file[group]):
-                described[group] = {name[:NAME]: _shape(file[group], name) for name in _names(file[group])}
-        if "uns" in file:
-            described["uns"] = [name[:NAME] for name in _names(file["uns"])]
+        for name in ("layers", "obsm", "varm", "obsp"):
+            group = _member(file, name)
+            if hasattr(group, "keys") and len(group):
+                described[name] = _shapes(group)
+        if hasattr(uns := _member(file, "uns"), "keys"):
+            described["uns"] = [name[:NAME] for name in _names(uns)]
         return described
+
+
+def _member(group: Any, name: str) -> Any:
+    """A member of a group; None of one that is not there, or is a link: it may lead to any file of the machine."""
+    from h5py import HardLink
+
+    return group[name] if isinstance(group.get(name, getlink=True), HardLink) else None
+
+
+def _shapes(group: Any) -> dict[str, str]:
+    return {name[:NAME]: _shape(group, name) for name in _names(group)}
 
 
 def _names(group: Any) -> list[str]:
@@ -47,9 +60,9 @@ def _names(group: Any) -> list[str]:
 
 def _shape(group: Any, name: str) -> str:
     """A member in words: `559 x 20 float32`, `559 x 32,786 csr_matrix`, `group of 3`."""
-    member = group.get(name)
+    member = _member(group, name)
     if member is None:
-        return "a link to what is not there"
+        return "a link"
     shape = member.attrs.get("shape", getattr(member, "shape", None))
     if shape is None:
         return f"group of {len(member):,}"
@@ -66,9 +79,9 @@ def _table(table: Any) -> tuple[int | None, dict[str, Any]]:
             "columns": {name[:NAME]: "" for name in names[:SHOWN]},
         }
     index = str(table.attrs.get("_index", "_index"))
-    data = table.get(index)
-    if data is not None and hasattr(data, "keys"):
-        data = data.get("values", data.get("codes"))
+    data = _member(table, index)
+    if hasattr(data, "keys"):
+        data = _member(data, "values" if "values" in data else "codes")
     rows = None if data is None or not getattr(data, "shape", ()) else int(data.shape[0])
     names = [name for name in _names(table) if name not in (index, "__categories")]
     columns = {name[:NAME]: _column(table, name) for name in names}
@@ -76,16 +89,17 @@ def _table(table: Any) -> tuple[int | None, dict[str, Any]]:
 
 
 def _column(table: Any, name: str) -> str:
-    column = table.get(name)
+    column = _member(table, name)
     if column is None:
-        return "a link to what is not there"
+        return "a link"
     if not hasattr(column, "keys"):
-        old = table.get("__categories")
-        if old is not None and name in old:
-            return f"category of {len(old[name]):,}"
+        old = _member(table, "__categories")
+        categories = None if old is None else _member(old, name)
+        if categories is not None:
+            return f"category of {len(categories):,}"
         kind = str(column.dtype)
         return "text" if kind == "object" else kind
-    categories = column.get("categories")
+    categories = _member(column, "categories")
     if categories is not None and getattr(categories, "shape", None):
         return f"category of {int(categories.shape[0]):,}"
     return str(column.attrs.get("encoding-type", "group"))[:NAME]

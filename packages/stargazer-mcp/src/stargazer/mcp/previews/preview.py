@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zlib
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -175,11 +176,11 @@ def _text_preview(data: bytes, whole: bool) -> dict[str, Any]:
                         else {}
                     )
                     return {"kind": "json", "value": part, **cut}
-    lines = lines_of(data[:DOCUMENT])
-    described: dict[str, Any] = {"kind": "text", "lines": [shown(text) for text in lines[:LINES]]}
+    lines = [shown(text) for text in islice(lines_of(data), LINES)]
+    described: dict[str, Any] = {"kind": "text", "lines": lines}
     if whole:
-        described["lines_in_all"] = len(lines_of(data))
-    elif len(lines) <= LINES:
+        described["lines_in_all"] = data.count(b"\n") + (not data.endswith(b"\n"))
+    elif len(lines) < LINES:
         described["cut"] = "lines are longer than what is read for a preview"
     return described
 
@@ -225,7 +226,7 @@ def _by_library(path: Path, kind: str, library: str, install: str) -> dict[str, 
     except subprocess.TimeoutExpired:
         return {"kind": kind, "flaw": f"{library} did not read it in {SECONDS} s"}
     if done.returncode != 0:
-        why = lines_of(done.stderr)[-1:] or [f"{library} ended with status {done.returncode}"]
+        why = [*lines_of(done.stderr)][-1:] or [f"{library} ended with status {done.returncode}"]
         return {"kind": kind, "flaw": f"{library} cannot read it: {shown(why[0])}"}
     said = json.loads(done.stdout)
     return (

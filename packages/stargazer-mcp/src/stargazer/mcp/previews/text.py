@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stargazer.mcp.cli.console import escaped
 
-__all__ = ["as_json", "brief", "first", "lines_of", "shown"]
+__all__ = ["Few", "as_json", "brief", "lines_of", "shown"]
 
 WIDTH = 240  # characters of a text
 MEMBERS = 200  # of a list or an object
@@ -36,18 +37,33 @@ def brief(value: Any, most: int = WIDTH, members: int = MEMBERS) -> Any:
     return value
 
 
-def first(values: Iterable[Any], count: int, most: int, width: int = 100) -> dict[str, Any]:
-    """How many values there are, and the first of them."""
-    return {
-        "count": count,
-        "first": [brief(value, width) for value, _ in zip(values, range(most), strict=False)],
-    }
+class Few:
+    """How many values there were, and the first of them.
+
+    Args:
+        most: values that are kept.
+        width: characters of a text in one.
+    """
+
+    def __init__(self, most: int, width: int):
+        self._most, self._width = most, width
+        self.count = 0
+        self._first: list[Any] = []
+
+    def add(self, value: Any) -> None:
+        """Count a value, and keep it if it is one of the first."""
+        self.count += 1
+        if self.count <= self._most:
+            self._first.append(brief(value, self._width))
+
+    def as_dict(self, count: int | None = None) -> dict[str, Any]:
+        """As JSON has it; with another count, if it is known otherwise."""
+        return {"count": self.count if count is None else count, "first": self._first}
 
 
-def lines_of(data: bytes) -> list[str]:
-    """The lines of text; a cut one at the end is one, too."""
-    lines = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
-    return lines if lines[-1] else lines[:-1]
+def lines_of(data: bytes) -> Iterator[str]:
+    """The lines of text, one after the other; a cut one at the end is one, too."""
+    return (line.rstrip(b"\r\n").decode("utf-8", "replace") for line in io.BytesIO(data))
 
 
 def as_json(value: Any) -> str:

@@ -79,4 +79,4 @@ def _size(path: Path) -> int:
 def _end(path: Path) -> list[str]:
     with open(path, "rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-        return lines_of(file.read(TAIL))[-LINES:]
+        return [*lines_of(file.read(TAIL))][-LINES:]

@@ -41,7 +41,16 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "update_file": {"id": "bafkrei...", "metadata": {"lane": "L002"}},
     "why": {"cid": "bafkrei..."},
     "bundles": {},
-    "check_claims": {"claims": [{"cid": "bafkrei...", "field": "sample", "value": "NA12878"}]},
+    "check_claims": {
+        "claims": [
+            {
+                "cid": "bafkrei...",
+                "about": {"sample": "NA12878"},
+                "field": "samples.NA12878.coverage.mean",
+                "value": 31.2,
+            }
+        ]
+    },
 }
 """A call of each tool, shown when somebody calls it in a way it does not take."""
 

@@ -108,6 +108,10 @@ def register(server: FastMCP, access: Access) -> None:
 
 def _explained(cid: str, other: str, stale: bool, limit: int, offset: int) -> Why:
     store = get_client().store
+    if not store.exists():
+        raise ToolError(
+            f"nothing is known of {shortened(cid)}: the store is empty; call upload_file to register files"
+        )
     if other:
         return _difference(store, _known(store, cid), _known(store, other), limit)
     if stale:
@@ -126,13 +130,10 @@ def _known(store: Store, name: str) -> str:
     Raises:
         ToolError: nothing is known of it.
     """
-    if store.exists():
-        if is_cid(name) and (
-            store.query({"cid": name}) or store.documents(name) or store.is_registered(name)
-        ):
-            return name
-        if not is_cid(name) and (record := store.get(name)):
-            return record.cid
+    if is_cid(name) and (store.query({"cid": name}) or store.documents(name) or store.is_registered(name)):
+        return name
+    if not is_cid(name) and (record := store.get(name)):
+        return record.cid
     raise ToolError(f"nothing is known of {shortened(name)}: call query_files to find a file and its CID")
 
 

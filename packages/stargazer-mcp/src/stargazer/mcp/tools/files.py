@@ -123,7 +123,7 @@ def register(server: FastMCP, access: Access) -> None:
         source: Annotated[
             str | list[str],
             BeforeValidator(_sources),
-            Field(description="Path of a file or Cell Ranger folder, https URL or paths that belong together (R1, R2)"),
+            Field(description="Path of a file or Cell Ranger folder, https URL, or paths of mates (R1, R2)."),
         ],
         metadata: Annotated[
             JsonObject,

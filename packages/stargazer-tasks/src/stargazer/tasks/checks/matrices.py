@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 
 import attrs
 from stargazer.assets import AnnData, FormatError, TenxH5, TenxMtx
-from stargazer.assets.formats import GZIP
+from stargazer.assets.formats import GZIP, check_whole
 from stargazer.storage import Lookup, folder_parts
 
 __all__ = [
@@ -77,6 +77,8 @@ def tenx_h5(asset: TenxH5, path: Path, lookup: Lookup) -> bool | str:
     except ImportError:
         return "what it holds: h5py is not installed (`pip install h5py`)"
     try:
+        with h5py.File(path, "r") as file:
+            check_whole(file)
         for genome in tenx_genomes(path) or ["matrix"]:
             with h5py.File(path, "r") as file:
                 _check_tenx(file[genome], genome)
@@ -198,6 +200,7 @@ def structure(path: Path) -> Structure | None:
                         f"{path.name!r} is HDF5, but no h5ad: it has no {table!r}; "
                         f"it has {', '.join(map(repr, file)) or 'nothing'}"
                     )
+            check_whole(file)
             layers = sorted(file["layers"]) if "layers" in file else []
             return Structure(layers, {"n_obs": _length(file["obs"]), "n_vars": _length(file["var"])})
     except FormatError:
