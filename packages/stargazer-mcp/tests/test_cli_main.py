@@ -89,6 +89,22 @@ def test_an_unknown_verb_is_status_two(capsys: pytest.CaptureFixture[str]) -> No
     assert "did you mean 'query'" in capsys.readouterr().err
 
 
+def test_an_option_that_is_not_known_has_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, said in ((["query", "--jsn"], "unrecognized arguments: --jsn: did you mean --json?"),
+                        (["gc", "--to=x"], "unrecognized arguments: --to=x (")):  # fmt: skip
+        with pytest.raises(SystemExit) as raised:
+            main(words)
+        assert raised.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_help_takes_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["help", "query"])
+    assert capsys.readouterr().out.startswith("usage: stargazer query ")
+    assert main(["help", "quary"]) == 2
+
+
 @pytest.mark.parametrize(
     "words", [["query"], ["add", "x_R1.fq", "sample=S"], ["rm", "sample=S"], ["why", "x_R1.fq"]]
 )
