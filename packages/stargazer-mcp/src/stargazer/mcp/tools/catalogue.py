@@ -127,7 +127,7 @@ def register(server: FastMCP, access: Access) -> None:
             workflow = await asyncio.to_thread(find_entry, name)
             convert(workflow, arguments, example=_call_of)
             folder = str(access.inside(outdir, writing=True)) if outdir else ""
-            await refuse_many(access)
+            await refuse_many(access.runs)
             anew = {"tasks": [], "below": False} if refresh else None
             run = await asyncio.to_thread(start_run, name, arguments, refresh=anew, outdir=folder)
             return await answer_soon(run.id)
@@ -151,7 +151,7 @@ def register(server: FastMCP, access: Access) -> None:
             if task.kind != "task":
                 raise InvalidAssetError(f"{name} is a workflow: call run_workflow with it")
             arguments = await task_arguments(task, filters, inputs, example=_call_of)
-            await refuse_many(access)
+            await refuse_many(access.runs)
             anew = {"tasks": [], "below": False} if refresh else None
             run = await asyncio.to_thread(start_run, task.name, arguments, kind="task", refresh=anew)
             return await answer_soon(run.id)

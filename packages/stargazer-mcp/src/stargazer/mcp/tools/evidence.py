@@ -84,7 +84,7 @@ def register(server: FastMCP, access: Access) -> None:
     ) -> Claims:  # fmt: skip
         """Check figures against stored files before you report them: confirmed, contradicted or unverifiable."""
         with told():
-            answer: Claims = brief(await answered(access, "check_claims", {"claims": claims}))
+            answer: Claims = brief(await answered("check_claims", {"claims": claims}))
         return answer
 
     @server.tool(

@@ -142,7 +142,7 @@ def register(server: FastMCP, access: Access) -> None:
                 "samplesheet": samplesheet,
                 "checksum": checksum,
             }
-            return cast(Transfer, await answered(access, "upload", arguments))
+            return cast(Transfer, await answered("upload", arguments))
 
     @server.tool(
         tags={"write"}, annotations=ToolAnnotations(title="Copy files out", open_world_hint=False, **writes)
@@ -154,7 +154,7 @@ def register(server: FastMCP, access: Access) -> None:
         """Copy a registered file out of the store, with its companions (index, mates), under readable names."""
         with told():
             arguments = {"names": [cid], "folder": str(access.inside(folder, writing=True))}
-            return cast(Transfer, await answered(access, "download", arguments))
+            return cast(Transfer, await answered("download", arguments))
 
     @server.tool(
         tags={"write"}, annotations=ToolAnnotations(title="Data sets", open_world_hint=True, **writes)
@@ -169,7 +169,7 @@ def register(server: FastMCP, access: Access) -> None:
             store = get_client().store
             if fetch:
                 await asyncio.to_thread(bundle_of, store, fetch)
-                return cast(BundleList, await answered(access, "fetch_bundle", {"name": fetch}))
+                return cast(BundleList, await answered("fetch_bundle", {"name": fetch}))
             known = await asyncio.to_thread(lambda: list(storage_bundles.known_bundles(store.root)))
             listed = [
                 {

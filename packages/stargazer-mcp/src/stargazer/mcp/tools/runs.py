@@ -161,7 +161,7 @@ def register(server: FastMCP, access: Access) -> None:
     async def resume_run(run_id: RunId) -> RunAnswer:
         """Go on with a run that failed, was cancelled or lost: only what is missing is computed."""
         with told():
-            await refuse_many(access)
+            await refuse_many(access.runs)
             await asyncio.to_thread(go_on, run_id)
             return await answer_soon(run_id)
 
