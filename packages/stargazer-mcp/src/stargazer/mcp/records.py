@@ -44,6 +44,28 @@ def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpF
     return records
 
 
+def newest_records(
+    store: Store, filters: Mapping[str, Sequence[Any]], limit: int, offset: int
+) -> tuple[int, list[IpFile]]:
+    """How many records `find_records` finds, and some of them, oldest first.
+
+    Args:
+        limit: at most so many, the newest.
+        offset: leave out so many, the newest.
+
+    Raises:
+        InvalidAssetError: as `find_records`.
+    """
+    kinds = [str(kind) for kind in filters.get("asset", [])]
+    if filters.keys() <= {"asset"} and store.remote is None and store.exists():
+        assets.load_asset_types()
+        if assets.REGISTRY.keys() >= set(kinds):  # else a type that nobody has is an error
+            return store.newest(kinds, limit, offset)
+    found = find_records(store, filters)
+    last = max(len(found) - offset, 0)
+    return len(found), found[max(last - limit, 0) : last]
+
+
 def _refuse_unknown(keys: Iterable[str]) -> None:
     """Refuse a key that no type has, with the nearest that one has."""
     assets.load_asset_types()
