@@ -16,7 +16,10 @@ from .command import Command, added
 @pytest.mark.parametrize(
     "filters",
     [{}, {"asset": ["r1"]}, {"asset": ["r1", "r2", "reference"]}, {"asset": ["alignment"]},
-     {"asset": ["provenance"]}, {"sample": ["NA12878"]}, {"asset": ["r1"], "lane": ["L1"]}],
+     {"asset": ["provenance"]}, {"sample": ["NA12878"]}, {"build": ["GRCh38"]},
+     {"lane": ["L1", "L2"]}, {"asset": ["r1"], "lane": ["L1"]},
+     {"asset": ["r1", "r2"], "lane": ["L1", "L3"], "sample": ["NA12878"]}, {"asset": ["r1"], "lane": ["none"]},
+     {"asset": ["reference_index"], "reference_cid": ["bafkreigq"]}, {"asset": ["reference"], "build": ["GRCh38"]}],
 )  # fmt: skip
 def test_they_are_the_last_of_all(
     filters: dict[str, list[Any]], store: dict[str, dict[str, Any]], stargazer: Command
