@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 HOST, PORT = "127.0.0.1", 8765
+SETTLED = 5.0  # seconds; until then the first answers have been given, which import too
 ANYWHERE = {"0.0.0.0", "::", "[::]"}  # names of no machine
 TOKENS = "STARGAZER_SERVE_TOKENS"
 HTTP_ONLY = (
@@ -121,20 +122,27 @@ async def _over_stdio(access: Access) -> None:
     loop.add_signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGINT, signal.default_int_handler, signal.SIGINT, None)
-    await _made(access).run_async("stdio", show_banner=False, log_level=_log_level())
+    server = _made(access)
+    loop.call_later(SETTLED, _collect)
+    await server.run_async("stdio", show_banner=False, log_level=_log_level())
 
 
 def _made(access: Access) -> FastMCP:
-    """The server. What it imports stays: looking for garbage among that would take a fifth of the start."""
+    """The server. What is imported for it stays: looking for garbage among that would take a fifth of the start."""
     import gc
 
     gc.disable()
     from stargazer.mcp.server import make_server
 
-    server = make_server(access)
+    return make_server(access)
+
+
+def _collect() -> None:
+    """Look for garbage from now on, among what comes."""
+    import gc
+
     gc.freeze()
     gc.enable()
-    return server
 
 
 def _over_http(parser: Parser, words: Words, access: Access) -> int:
@@ -142,6 +150,8 @@ def _over_http(parser: Parser, words: Words, access: Access) -> int:
 
     server = _made(access)
     from stargazer.mcp.http import PATH, bound, is_loopback, serve_http
+
+    _collect()
 
     options = words.options
     host, port = options.host or HOST, options.port or str(PORT)
