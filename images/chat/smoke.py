@@ -152,8 +152,10 @@ def listed_by_claude() -> None:
 
 
 def listed_by_opencode() -> None:
-    """OpenCode says that the server is connected."""
+    """OpenCode says that the server is connected, and has no model that its user did not choose."""
     expect(r"stargazer +connected", told("opencode", "mcp", "list"))
+    if models := told("opencode", "models").strip():
+        raise SmokeError(f"models without a log-in: {models}")
 
 
 async def plain_client() -> None:

@@ -74,7 +74,12 @@ def test_tools_that_only_look_need_no_leave_and_no_others() -> None:
     from stargazer.mcp.server import make_server
 
     tools = asyncio.run(make_server().list_tools())
-    looking = {f"mcp__stargazer__{tool.name}" for tool in tools if tool.annotations.read_only_hint}
-    settings = json.loads((FOLDER / "etc/claude-code/managed-settings.json").read_text())
+    looking = {tool.name for tool in tools if tool.annotations.read_only_hint}
+    claude = json.loads((FOLDER / "etc/claude-code/managed-settings.json").read_text())["permissions"]
+    opencode = json.loads((FOLDER / "etc/stargazer/opencode.json").read_text())["permission"]
 
-    assert set(settings["permissions"]["allow"]) == looking
+    assert claude == {"allow": sorted(f"mcp__stargazer__{name}" for name in looking)}
+    own = [
+        (name.removeprefix("stargazer_"), leave) for name, leave in opencode.items() if "stargazer_" in name
+    ]
+    assert own == [("*", "ask"), *((name, "allow") for name in sorted(looking))]  # the last that fits counts
