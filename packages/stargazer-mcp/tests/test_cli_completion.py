@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 from stargazer.mcp.cli import VERBS, main
-from stargazer.mcp.cli.completion import SHELLS, SOURCES, TAKES, offered
+from stargazer.mcp.cli.completion import SHELLS, TAKES, offered
+from stargazer.mcp.cli.offers import SOURCES
 from stargazer.storage import Settings
 from stargazer.workflows import new_run
 
