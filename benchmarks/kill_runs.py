@@ -18,8 +18,8 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1] / "packages" / "stargazer-mcp" / "tests"
 sys.path.insert(0, str(TESTS))
 
+from homes import GERMLINE, answer, register, stargazer  # noqa: E402
 from run_kills import campaign, figures, undisturbed_run  # noqa: E402
-from test_e2e_interrupted import GERMLINE, answer, register, stargazer  # noqa: E402
 
 
 def main(kills: int, seed: int, caller: str) -> int:

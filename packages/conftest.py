@@ -72,6 +72,11 @@ EQUIPMENT = {
         ("NOT TESTED: pip install 'stargazer",),
         "no scanpy: pip install 'stargazer-mcp[scrna]', which hatch run test has",
     ),
+    "suites": (
+        "suites and clients of MCP that others wrote",
+        ("NOT TESTED: no npm",),
+        "no npm: install it, and let this machine reach PyPI and the npm registry",
+    ),
     "rocrate": (
         "the RO-Crate validator",
         ("roc-validator",),

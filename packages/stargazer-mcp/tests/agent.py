@@ -53,12 +53,17 @@ class Agent:
         return answer
 
     async def ended(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """An answer once what it speaks of is over, as its `next` says; of a job, its result."""
+        """An answer once what it speaks of is over, as its `next` says; of a job, its result.
+
+        Raises:
+            Refused: it has failed.
+        """
         while answer.get("state") == "running":
             tool, arguments = NEXT.findall(answer["next"])[0]
             answer = await self.call(tool, **json.loads(arguments))
+        if answer.get("state") in ("failed", "cancelled", "lost"):
+            raise Refused(answer["error"])
         if answer.get("kind") == "job":
-            assert answer["state"] == "succeeded", answer
             result: dict[str, Any] = answer["results"]["result"]
             return result
         return answer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from stargazer.mcp.cli import main
 
 from .command import Command, added
+from .homes import register, run_undisturbed
 from .waiting import SAMTOOLS
 
 
@@ -62,3 +65,34 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stargazer: Command) ->
     monkeypatch.setenv("STARGAZER_TOOLS", "samtools=path")
     yield tool.with_name("go")
     tool.with_name("go").touch()  # whatever became of the test
+
+
+# runs as a lab has them
+
+
+@pytest.fixture(scope="module")
+def registered(made_once: Callable[..., Path]) -> Path:
+    """A home whose store has a reference and a lane each of two samples."""
+    return made_once("registered", register) / "home"
+
+
+@pytest.fixture
+def home(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it for one test."""
+    home = Path(os.environ["STARGAZER_HOME"])
+    shutil.copytree(registered, home, dirs_exist_ok=True)
+    monkeypatch.setenv("STARGAZER_CORES", "2")
+    return home
+
+
+@pytest.fixture(scope="module")
+def undisturbed(registered: Path, made_once: Callable[..., Path]) -> Path:
+    """A home where a run of S and one of T were made, and nothing else happened to it."""
+    return made_once("undisturbed", lambda home: run_undisturbed(home, registered))
+
+
+@pytest.fixture
+def undisturbed_cids(undisturbed: Path) -> dict[str, Any]:
+    """The CIDs of what these two runs gave, by sample."""
+    found: dict[str, Any] = json.loads((undisturbed / "cids.json").read_text())
+    return found

@@ -26,23 +26,9 @@ from stargazer.storage import maintenance, open_store
 from stargazer.workflows import cancel_run, events_of, find_run, list_runs
 
 if __package__:
-    from .test_e2e_interrupted import (
-        answer,
-        assert_nothing_left,
-        assert_sound,
-        cids,
-        stargazer,
-        wait_until_gone,
-    )
+    from . import homes
 else:  # beside a program
-    from test_e2e_interrupted import (
-        answer,
-        assert_nothing_left,
-        assert_sound,
-        cids,
-        stargazer,
-        wait_until_gone,
-    )
+    import homes
 
 __all__ = ["Kills", "Undisturbed", "campaign", "figures", "undisturbed_run"]
 
@@ -102,7 +88,7 @@ def undisturbed_run(home: Path, run: str) -> Undisturbed:
     began = _time(record["started"])
     lines = [json.loads(line) for line in (home / "runs" / run / "events.jsonl").read_text().splitlines()]
     events = [(_time(event["at"]) - began, event) for event in lines]
-    return Undisturbed(cids(record["results"]), events, _time(record["finished"]) - began)
+    return Undisturbed(homes.cids(record["results"]), events, _time(record["finished"]) - began)
 
 
 def campaign(
@@ -149,7 +135,7 @@ def figures(found: Kills, undisturbed: Undisturbed) -> str:
 def _kill_and_resume(words: list[str], undisturbed: Undisturbed, moments: list[Moment], found: Kills) -> None:
     """One run that is killed at each of these moments and resumed; in the end it is what it should be."""
     home = Path(os.environ["STARGAZER_HOME"])
-    run = answer(stargazer(*words, "--detach"))["run"]
+    run = homes.answer(homes.stargazer(*words, "--detach"))["run"]
     kept: Counter[str] = Counter()
     for attempt, moment in enumerate(moments, 1):
         worker = _worker(home / "runs" / run)
@@ -162,7 +148,7 @@ def _kill_and_resume(words: list[str], undisturbed: Undisturbed, moments: list[M
                 signal.pidfd_send_signal(worker, signal.SIGKILL)
         finally:
             os.close(worker)
-        wait_until_gone(home)
+        homes.wait_until_gone(home)
         state = _state(run)
         if state == "succeeded":
             break
@@ -171,13 +157,13 @@ def _kill_and_resume(words: list[str], undisturbed: Undisturbed, moments: list[M
         found.struck.update(_at_work(run, attempt) or [""])
         _check_starts(run, attempt, undisturbed.tasks - kept)
         kept = _check_store(home)
-        answer(stargazer("runs", "resume", run, "--detach", "--json"))
-    done = answer(stargazer("runs", "watch", run, "--json"))
-    assert cids(done["results"]) == undisturbed.cids, "other results than those of the undisturbed run"
+        homes.answer(homes.stargazer("runs", "resume", run, "--detach", "--json"))
+    done = homes.answer(homes.stargazer("runs", "watch", run, "--json"))
+    assert homes.cids(done["results"]) == undisturbed.cids, "other results than those of the undisturbed run"
     last = find_run(run).attempt
     _check_starts(run, last, undisturbed.tasks - kept)
-    wait_until_gone(home)
-    assert_nothing_left(home)
+    homes.wait_until_gone(home)
+    homes.assert_nothing_left(home)
     assert _check_store(home) == undisturbed.tasks, "other executions are kept than in the undisturbed run"
     begun = sum(event["kind"] == "started" for event, _ in events_of(find_run(run)))
     found.cut += begun - undisturbed.tasks.total()
@@ -189,7 +175,7 @@ def _end_all() -> None:
     for run in list_runs():
         with contextlib.suppress(StargazerError):
             cancel_run(run.id, kill=True)
-    wait_until_gone(Path(os.environ["STARGAZER_HOME"]))
+    homes.wait_until_gone(Path(os.environ["STARGAZER_HOME"]))
 
 
 def _moments(undisturbed: Undisturbed, draw: random.Random, most: int) -> list[Moment]:
@@ -277,7 +263,7 @@ def _check_starts(run: str, attempt: int, missing: Counter[str]) -> None:
 
 def _check_store(home: Path) -> Counter[str]:
     """See that the store is sound; how often it keeps the execution of each task."""
-    assert_sound(home)
+    homes.assert_sound(home)
     with (
         tempfile.TemporaryDirectory() as folder
     ):  # the run goes on with what the kill has left, not with its repair

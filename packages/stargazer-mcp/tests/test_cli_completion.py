@@ -51,7 +51,7 @@ def test_verbs_and_options_are_those_of_the_help(capsys: pytest.CaptureFixture[s
 
 
 def test_every_verb_that_takes_words_says_which() -> None:
-    for verb in set(VERBS) - {"serve", "config", "doctor", "fsck", "gc", "mcp"}:
+    for verb in set(VERBS) - {"serve", "config", "doctor", "fsck", "gc"}:
         assert TAKES[verb], verb
     assert {verb.split()[0] for verb in TAKES} <= set(VERBS)
     listed = {source for sources in TAKES.values() for source in sources}
@@ -107,6 +107,8 @@ def test_workflows_their_arguments_and_choices(store: Records) -> None:
     assert words("run", "prepare_reference", "--refresh-task", "samtools_fa") == {"samtools_faidx"}
     assert words("run", "prepare_reference", "--outdir", "") == words("run", "--outdir=") == {":folders"}
     assert "gatk" in words("install", "")
+    assert words("mcp", "") == {"config"}
+    assert {"claude-code", "vscode"} <= words("mcp", "config", "")
     assert words("add", "x.fa", "asset=referen") == {
         "asset=reference",
         "asset=reference_gzi",

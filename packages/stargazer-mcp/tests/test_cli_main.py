@@ -74,7 +74,7 @@ def test_the_examples_of_a_verb_can_be_typed_and_its_usage_is_complete(verb: str
     assert usage <= {flag for action in parser.flags for flag in action.option_strings}
 
 
-@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"completion", "serve"}))
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"completion", "mcp", "serve"}))
 def test_every_verb_answers_programs(verb: str) -> None:
     assert "--json" in {flag for action in described(verb).flags for flag in action.option_strings}
 
@@ -87,6 +87,22 @@ def test_help_says_what_exit_statuses_mean(capsys: pytest.CaptureFixture[str]) -
 def test_an_unknown_verb_is_status_two(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quary"]) == 2
     assert "did you mean 'query'" in capsys.readouterr().err
+
+
+def test_an_option_that_is_not_known_has_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, said in ((["query", "--jsn"], "unrecognized arguments: --jsn: did you mean --json?"),
+                        (["gc", "--to=x"], "unrecognized arguments: --to=x (")):  # fmt: skip
+        with pytest.raises(SystemExit) as raised:
+            main(words)
+        assert raised.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_help_takes_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["help", "query"])
+    assert capsys.readouterr().out.startswith("usage: stargazer query ")
+    assert main(["help", "quary"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from .test_e2e_interrupted import (
+from .homes import (
     answer,
     assert_sound,
     cids,

@@ -15,15 +15,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .command import simulate
-from .run_kills import campaign, undisturbed_run
-from .test_e2e_interrupted import (
+from .homes import (
     COMMAND,
     GERMLINE,
     answer,
@@ -31,10 +30,9 @@ from .test_e2e_interrupted import (
     cids,
     events,
     processes,
-    register,
-    run_undisturbed,
     stargazer,
 )
+from .run_kills import campaign, undisturbed_run
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="no /proc to see processes in"
@@ -63,31 +61,6 @@ def described(value):
 
 print(json.dumps({"results": {name: described(value) for name, value in found._asdict().items()}}))
 """
-
-
-@pytest.fixture(scope="module")
-def registered(made_once: Callable[..., Path]) -> Path:
-    """A home whose store has a reference and a lane each of two samples."""
-    return made_once("registered", register) / "home"
-
-
-@pytest.fixture(scope="module")
-def undisturbed(registered: Path, made_once: Callable[..., Path]) -> Path:
-    """A home where S was run, and nothing else happened to it."""
-    return made_once("undisturbed", lambda home: run_undisturbed(home, registered))
-
-
-@pytest.fixture
-def home(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that home for one test."""
-    home = Path(os.environ["STARGAZER_HOME"])
-    shutil.copytree(registered, home, dirs_exist_ok=True)
-    monkeypatch.setenv("STARGAZER_CORES", "2")
-    return home
-
-
-def cids_of_s(undisturbed: Path) -> Any:
-    return json.loads((undisturbed / "cids.json").read_text())["S"]
 
 
 @pytest.mark.slow
@@ -164,7 +137,7 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tmux | 
     indirect=True,
 )
 def test_a_run_goes_on_when_its_terminal_is_killed(
-    terminal: Tmux | Window, home: Path, undisturbed: Path
+    terminal: Tmux | Window, home: Path, undisturbed_cids: dict[str, Any]
 ) -> None:
     terminal.start(*COMMAND, *GERMLINE, "samples=S")
     while not any(event["kind"] == "started" for event in events(home)):
@@ -178,13 +151,13 @@ def test_a_run_goes_on_when_its_terminal_is_killed(
     (left,) = answer(stargazer("runs", "--json"))
     assert left["state"] in ("running", "succeeded")  # which of both, a busy machine decides
     done = answer(stargazer("runs", "watch", left["run"], "--json"))
-    assert cids(done["results"]) == cids_of_s(undisturbed)
+    assert cids(done["results"]) == undisturbed_cids["S"]
     assert_nothing_left(home)
 
 
 @pytest.mark.slow
 def test_awaited_under_flyte_and_detached_it_gives_what_it_gave_watched(
-    home: Path, registered: Path, undisturbed: Path, tmp_path: Path
+    home: Path, registered: Path, undisturbed_cids: dict[str, Any], tmp_path: Path
 ) -> None:
     ways: dict[str, subprocess.Popen[str]] = {}
     for way in ("awaited", "flyte.run"):
@@ -200,7 +173,7 @@ def test_awaited_under_flyte_and_detached_it_gives_what_it_gave_watched(
 
     found = {way: cids(answer(process)["results"]) for way, process in ways.items()}
 
-    assert found == dict.fromkeys(ways, cids_of_s(undisturbed))
+    assert found == dict.fromkeys(ways, undisturbed_cids["S"])
 
 
 @pytest.mark.slow

@@ -72,8 +72,10 @@ def test_with_uvx_nothing_of_this_machine_is_in_it(
 
 
 def test_a_client_that_reads_it_is_served(stargazer: Command, tmp_path: Path) -> None:
-    _, out, _ = stargazer("mcp", "config", "cursor")
-    (command, *words), variables = command_of("cursor", out)
+    _, out, _ = stargazer("mcp", "config", "cursor", "--json")
+    answer = json.loads(out)
+    (command, *words), variables = command_of("cursor", answer["written"])
+    assert ([command, *words], variables) == (answer["command"], answer["variables"])
 
     async def names() -> set[str]:
         with open(tmp_path / "stderr", "w") as log:

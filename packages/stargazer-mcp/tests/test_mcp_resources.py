@@ -170,7 +170,7 @@ def test_a_plot_is_an_image_and_a_report_a_page(
     Path("umap.png").write_bytes(picture())
     Path("large.png").write_bytes(picture() + bytes(files.IMAGE))
     Path("report.html").write_text("<!doctype html><p>fine")
-    Path("summary.json").write_text('{"figures": [1, 2]}')
+    Path("summary.json").write_text('{"figures": [1, 2], "n": "a\u202e\u200b\U000e0041\x9b"}')
     Path("markers.csv").write_text("gene,score\nCD3E,5\n")
     Path("cut.fq").write_bytes(b"@r\nACGT\n+\nIIII\n" * 100_000)
     kinds: dict[str, Any] = {}
@@ -193,9 +193,11 @@ def test_a_plot_is_an_image_and_a_report_a_page(
     assert (plot.mime_type, base64.b64decode(plot.blob)) == ("image/png", picture())
     assert read(f"stargazer://assets/{kinds['umap.png']}")["preview"]["width"] == 1
     assert content("report.html").mime_type == "text/html"
-    assert content("summary.json").mime_type == "application/json"
+    summary = content("summary.json")
+    assert (summary.mime_type, summary.text.isprintable()) == ("application/json", True)
+    assert json.loads(summary.text)["n"] == "a\u202e\u200b\U000e0041\x9b"
     assert content("markers.csv").mime_type == "text/csv"
-    assert read(f"stargazer://assets/{kinds['summary.json']}")["preview"]["value"] == {"figures": [1, 2]}
+    assert read(f"stargazer://assets/{kinds['summary.json']}")["preview"]["value"]["figures"] == [1, 2]
     for name in ("large.png", "cut.fq"):
         text = refused(f"stargazer://assets/{kinds[name]}/content")
         assert f'download_file {{"cid": "{kinds[name]}", "folder": "results"}} copies the file out' in text

@@ -116,6 +116,8 @@ class Variants:
         Raises:
             Unverifiable: it is about none, several, or one that the file does not have.
         """
+        if not self.samples:
+            raise Unverifiable("the file has sites alone, and no calls of samples")
         sample = query.get("sample") or (self.samples[0] if len(self.samples) == 1 else None)
         if not isinstance(sample, str):
             raise Unverifiable(

@@ -92,6 +92,8 @@ def serve_or_main() -> int:
 
 
 def _call(argv: list[str]) -> int:
+    if argv[:1] == ["help"] and argv[1:]:
+        argv = [argv[1], "--help"]
     if not argv or argv[0] in ("-h", "--help", "help"):
         lines = "".join(f"  {name:11} {line}\n" for name, line in VERBS.items())
         title = "usage: stargazer VERB ...\n\nReads in, variants out: typed, verified, traceable."

@@ -9,6 +9,7 @@ from typing import Any
 
 from stargazer.assets import FormatError
 from stargazer.mcp.cli.console import Parser, escaped, print_json, print_text
+from stargazer.mcp.cli.progress import working
 from stargazer.mcp.cli.selection import existing
 from stargazer.mcp.strict_json import JsonError, parse, shortened
 
@@ -33,7 +34,9 @@ def claims(argv: Sequence[str]) -> int:
 
     from stargazer.mcp.claims import check_claims
 
-    answer = check_claims(existing(), _read(words.plain[0]))
+    store, claimed = existing(), _read(words.plain[0])
+    with working("reading the files"):
+        answer = check_claims(store, claimed)
     if words.options.json:
         print_json(answer)
     else:

@@ -46,6 +46,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((f"bundle {action}" for action in ("show", "fetch", "verify")), ("bundles", "files")),
     "install": ("tools",),
     "completion": tuple(SHELLS),
+    "mcp": ("clients",),
 }
 """What words of a verb, or of one of its actions, may be: what a function of `SOURCES` offers, or the word itself."""
 STANDS_FOR = {"SHEET": "files", "DIR": "folders", "FOLDER": "folders", "TASK": "tasks", "RUN": "runs",
@@ -213,6 +214,13 @@ def _values(line: Line) -> Iterable[Offer]:
     return [(f"{key}={head}{value}", "") for value in known_values(key, begin)]
 
 
+def _clients(line: Line) -> Iterable[Offer]:
+    from stargazer.mcp.cli.mcp import CLIENTS
+
+    names = [] if line.plain[1:] else CLIENTS if line.plain else ["config"]
+    return [(name, "") for name in names]
+
+
 def _fields(line: Line) -> Iterable[Offer]:
     """Fields of the type that is said, or of all; types; values that other records have."""
     fields: dict[str, list[str]] = _known()["fields"]
@@ -288,6 +296,7 @@ SOURCES: dict[str, Callable[[Line], Iterable[Offer]]] = {
     "arguments": _arguments,
     "bundles": _bundles,
     "cids": _cids,
+    "clients": _clients,
     "fields": _fields,
     "files": lambda line: [] if "=" in line.current else [(":files", "")],
     "folders": lambda line: [(":folders", "")],

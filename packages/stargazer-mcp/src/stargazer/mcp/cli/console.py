@@ -438,6 +438,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Usage and what is wrong with the command line, on stderr; exit status 2."""
+        kind, _, unknown = message.partition("unrecognized arguments: ")
+        if not kind and unknown.startswith("-"):
+            import difflib
+
+            flags = [flag for action in self.flags for flag in action.option_strings]
+            near = difflib.get_close_matches(unknown.split()[0], flags, n=1)
+            message += f": did you mean {near[0]}?" if near else ""
         note(
             f"usage: {self.usage}\nstargazer: error: {escaped(message)} (`{self.prog} --help` shows examples)"
         )

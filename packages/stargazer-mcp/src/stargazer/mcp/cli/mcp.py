@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stargazer.mcp.cli.console import Parser, note, option
+from stargazer.mcp.cli.console import Parser, note, option, print_json, print_text
 
 __all__ = ["mcp"]
 
@@ -23,7 +23,7 @@ def mcp(argv: Sequence[str]) -> None:
     """Print the configuration of a client."""
     parser = Parser(
         "mcp",
-        "config CLIENT [--uvx] [--root DIR ...] [--read-only]",
+        "config CLIENT [--uvx] [--root DIR ...] [--read-only] [--json]",
         "Print what makes a client start the MCP server, and say where that belongs.\n"
         f"CLIENT is one of {', '.join(CLIENTS)}.",
         "  stargazer mcp config claude-code\n"
@@ -38,6 +38,7 @@ def mcp(argv: Sequence[str]) -> None:
                 default=[],
             ),
             "--read-only": "as of `serve`",
+            "--json": "print as JSON what is started, with which variables, and what is written where",
         },
     )
     words = parser.sort(argv)
@@ -55,7 +56,13 @@ def mcp(argv: Sequence[str]) -> None:
     command += ["--read-only"] if words.options.read_only else []
     variables = {name: os.path.abspath(os.environ[name]) for name in KEPT if os.environ.get(name)}
     where, written = CLIENTS[client]
-    sys.stdout.write(written(command, variables) + "\n")
+    text = written(command, variables)
+    if words.options.json:
+        print_json(
+            {"client": client, "command": command, "variables": variables, "where": where, "written": text}
+        )
+        return
+    print_text(text)
     note(where)
 
 

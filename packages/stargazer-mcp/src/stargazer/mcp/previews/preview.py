@@ -34,6 +34,13 @@ SAMPLE = 4096  # bytes that tell text from other bytes
 LINES = 12
 DOCUMENT, JSON = 1 << 18, 8_000  # bytes of a document that is parsed, and characters of it that are shown
 BLOCK, LOOKED, FILES = 512, 1_000, 30  # bytes of a header in a tar; files that are looked at, and shown
+KEPT = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "PYTHONHOME",
+)  # variables; no secret is one
 SECONDS = 10  # for what a library reads in a process of its own
 
 PNG, HDF5 = b"\x89PNG\r\n\x1a\n", b"\x89HDF\r\n\x1a\n"
@@ -154,7 +161,9 @@ def _is_text(data: bytes) -> bool:
     """Whether bytes are text in UTF-8 or the like: no zeros, few that are no characters."""
     sample = data[:SAMPLE]
     text = sample.decode("utf-8", "replace")
-    strange = sum(not (c.isprintable() or c in "\t\n\r\x1b") or c == "\ufffd" for c in text)
+    strange = sum(
+        c == "\ufffd" or (c < "\xa0" and not c.isprintable() and c not in "\t\n\r\x1b") for c in text
+    )
     return b"\0" not in sample and strange * 10 <= len(text)
 
 
@@ -214,7 +223,7 @@ def _by_library(path: Path, kind: str, library: str, install: str) -> dict[str, 
     if find_spec(library) is None:
         return {"kind": kind, "missing": f"{library} is not installed: {install}"}
     words = [sys.executable, "-P", "-m", "stargazer.mcp.previews.libraries", kind, os.fspath(path)]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PINATA_")}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     try:
         done = subprocess.run(
             words,

@@ -5,14 +5,20 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stargazer.mcp.cli.console import escaped
 
-__all__ = ["Few", "as_json", "brief", "lines_of", "shown"]
+__all__ = ["Few", "as_json", "brief", "lines_of", "shown", "visible"]
 
 WIDTH = 240  # characters of a text
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""What controls a terminal, turns the direction of text, or is not drawn; line ends and tabs aside."""
 MEMBERS = 200  # of a list or an object
 
 
@@ -59,6 +65,11 @@ class Few:
     def as_dict(self, count: int | None = None) -> dict[str, Any]:
         """As JSON has it; with another count, if it is known otherwise."""
         return {"count": self.count if count is None else count, "first": self._first}
+
+
+def visible(text: str) -> str:
+    """A text of many lines, with what is not seen as escapes that JSON has, too."""
+    return UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def lines_of(data: bytes) -> Iterator[str]:

@@ -11,7 +11,7 @@ from fastmcp import FastMCP
 from fastmcp.resources import ResourceContent, ResourceResult
 from stargazer.assets import AssetNotFoundError, InvalidAssetError, IpFile
 from stargazer.mcp.previews.preview import PNG, preview
-from stargazer.mcp.previews.text import brief
+from stargazer.mcp.previews.text import brief, visible
 from stargazer.mcp.records import as_dict
 from stargazer.mcp.resources.answers import JSON, answer, explained
 from stargazer.mcp.strict_json import shortened
@@ -96,7 +96,7 @@ def described(cid: str) -> dict[str, Any]:
 
 
 def contents(cid: str) -> tuple[str | bytes, str]:
-    """What a small file holds, and its type: a picture, a page, JSON, or other text.
+    """What a small file holds, and its type: a picture, a page, JSON, or other text, with what is not seen as escapes.
 
     Raises:
         InvalidAssetError: not a CID, or a file that is none of these.
@@ -114,7 +114,11 @@ def contents(cid: str) -> tuple[str | bytes, str]:
             f"given whole: stargazer://assets/{cid} has a preview, {_download(cid)} copies the file out"
         )
     content = store.read_here(cid).read_bytes()
-    return (content, kind) if kind == "image/png" else (content.decode("utf-8", "backslashreplace"), kind)
+    return (
+        (content, kind)
+        if kind == "image/png"
+        else (visible(content.decode("utf-8", "backslashreplace")), kind)
+    )
 
 
 def _records(store: Store, cid: str) -> list[IpFile]:

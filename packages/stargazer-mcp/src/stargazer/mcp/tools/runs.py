@@ -214,7 +214,10 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
         if run.notes:
             answer["notes"] = fitting(run.notes[:MANY])
         answer["results"] = _in_part(run.results)
-        answer["next"] = "why shows how a result was made; check_claims checks figures before you report them"
+        answer["next"] = (
+            "stargazer://assets/CID is a resource that shows a result; why says how it was made; check_claims checks figures "
+            "before you report them"
+        )
     else:
         answer["error"] = error_text(str(run.error))
         answer["next"] = (
