@@ -283,7 +283,7 @@ def test_an_open_stream_does_not_hold_up_the_end(tmp_path: Path) -> None:
         (["--token-file", "x"], "--token-file needs --http"),
         (["--http", "--jwt-key", "x.pem"], "--jwt-key needs --jwt-issuer and --jwt-audience"),
         (["--http", "--jwt-issuer", "x"], "need --jwt-key"),
-        (["--http", "--token-file", "tokens"], "where clients may read: move it elsewhere"),
+        (["--http", "--token-file", "tokens"], "is where clients may read: move it elsewhere"),
         (["--root", "nowhere"], "'nowhere' is no folder"),
         (["words"], "serve takes no words"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -53,7 +54,7 @@ def serve(argv: Sequence[str]) -> int:
             "--root": option(
                 "DIR",
                 "a folder whose files clients may read, and write to; may be given again (default: "
-                "the current folder and that of the store)",
+                "the current folder); the store they read anyway",
                 action="append",
                 default=[],
             ),
@@ -99,15 +100,13 @@ def serve(argv: Sequence[str]) -> int:
 
 def _access(parser: Parser, words: Words) -> Access:
     from stargazer.mcp.access import Access
-    from stargazer.storage import Settings
 
     roots = [Path(root) for root in words.options.root]
     for root in roots:
         if not root.is_dir():
             parser.error(f"--root {str(root)!r} is no folder")
-    chosen = roots or [Path.cwd(), Settings.load().local]
     return Access(
-        roots=tuple(root.resolve() for root in chosen),
+        roots=tuple(root.resolve() for root in roots or [Path.cwd()]),
         read_only=words.options.read_only,
         urls=not words.options.http or words.options.allow_urls or words.options.allow_loopback,
         loopback=words.options.allow_loopback,
@@ -189,6 +188,7 @@ def _tokens(parser: Parser, words: Words, access: Access) -> TokenVerifier | Non
         parser.error("--jwt-issuer, --jwt-audience and --jwt-algorithm need --jwt-key")
     if not any(given):
         return None
+    from stargazer.assets import InvalidAssetError
     from stargazer.mcp.tokens import read_tokens, signed_tokens
 
     if options.jwt_key:
@@ -197,11 +197,9 @@ def _tokens(parser: Parser, words: Words, access: Access) -> TokenVerifier | Non
         )
     if options.token_file:
         file = Path(options.token_file).resolve()
-        for root in access.roots:
-            if file.is_relative_to(root):
-                parser.error(
-                    f"--token-file is below {str(root)!r}, where clients may read: move it elsewhere"
-                )
+        with contextlib.suppress(InvalidAssetError):
+            access.inside(file)
+            parser.error(f"--token-file {str(file)!r} is where clients may read: move it elsewhere")
         text = file.read_text(errors="replace")
         if file.stat().st_mode & 0o077:
             note(f"stargazer: warning: others of this machine may read {str(file)!r}: chmod 600")
