@@ -19,7 +19,6 @@ import httpx
 import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StreamableHttpTransport
-from stargazer.mcp.cli.serve import TOKENS
 
 from .command import COMMAND, Command
 
@@ -326,7 +325,7 @@ def test_a_wrong_line_of_tokens_is_named_and_not_repeated(
 
 
 def test_tokens_may_come_from_the_environment(tmp_path: Path) -> None:
-    with served(tmp_path, **{TOKENS: f"{WRITING} write\n"}) as (url, _):
+    with served(tmp_path, STARGAZER_SERVE_TOKENS=f"{WRITING} write\n") as (url, _):
         assert posted(url).status_code == 401
         assert posted(url, Authorization=f"Bearer {WRITING}").status_code == 200
 
