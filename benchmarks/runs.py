@@ -3,9 +3,9 @@
     python benchmarks/runs.py [--rounds 7]
 
 A workflow of small tasks is run in new stores: `stargazer run`, which starts a worker and watches it, against a script
-that awaits the same; both from the first import to the last result. How soon `stargazer --help`, `query` and
-`run --detach` answer is compared with `python -c pass`. `stargazer runs` lists 1,000 runs. Sides take turns; medians
-count. Exit status 1 above a limit.
+that awaits the same; both from the first import to the last result. How soon `stargazer --help`, `query`,
+`run --detach` and the completion of a word answer is compared with `python -c pass`. `stargazer runs` lists 1,000 runs.
+Sides take turns; medians count. Exit status 1 above a limit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from _measure import STARGAZER, Run, alternate, middle_of, report, run
 
 LONGER = 1.0  # seconds that a detached run may take more than a plain await
-TIMES = {"--help": 6.0, "query": 12.0, "run --detach": 8.0}  # of `python -c pass`
+TIMES = {"--help": 6.0, "query": 12.0, "run --detach": 8.0, "completion": 10.0}  # of `python -c pass`
 LISTED, MOST = 1_000, 1.0  # runs, seconds
 
 AWAITED = """
@@ -109,6 +109,7 @@ def main() -> int:
             "--help": lambda: home.command("--help"),
             "query": lambda: home.command("query"),
             "run --detach": home.detached,
+            "completion": lambda: home.command("completion", "--offer", "--", "query", "build="),
         }
         for side in commands.values():  # modules are compiled, and the workflow is known
             side()

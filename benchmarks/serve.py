@@ -48,6 +48,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "query_files, all": ("query_files", {}),
     "query_files, a sample": ("query_files", {"filters": {"asset": "alignment", "sample": "sample-40"}}),
     "query_files, a type": ("query_files", {"filters": {"asset": "alignment"}}),
+    "query_files, a build": ("query_files", {"filters": {"asset": "alignment", "build": "GRCh38"}}),
     "list_tasks": ("list_tasks", {}),
     "describe_task": ("describe_task", {"name": "germline_short_variant_discovery"}),
     "list_runs": ("list_runs", {}),
@@ -57,8 +58,8 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 RUN = ("run_workflow", {"name": "prepare_reference", "arguments": {"build": "small", "aligner": "none"}})
 
 
-def started(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds from the start of a server to its answer of tools/list, and its memory then in MB."""
+def started(command: list[str], environment: dict[str, str]) -> tuple[float, float, float]:
+    """Seconds from the start of a server to its answer of tools/list, its memory then in MB, and processor seconds."""
     began = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -71,9 +72,9 @@ def started(command: list[str], environment: dict[str, str]) -> tuple[float, flo
             if "id" in message:
                 assert json.loads(process.stdout.readline())["id"] == message["id"]
         seconds = time.perf_counter() - began
-        memory = resident(process.pid)
+        memory, used = resident(process.pid), processor(process.pid)
         process.stdin.close()
-    return seconds, memory
+    return seconds, memory, used
 
 
 def resident(pid: int) -> float:
@@ -83,6 +84,15 @@ def resident(pid: int) -> float:
     except OSError:
         return 0.0
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def processor(pid: int) -> float:
+    """Seconds of processors that a process has used (Linux; 0 elsewhere)."""
+    try:
+        times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    except OSError:
+        return 0.0
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 def fill(folder: Path, records: int) -> str:
@@ -191,7 +201,7 @@ def main() -> int:
             "STARGAZER_LOCAL": str(folder / "home" / "local"),
         }
         sides = {"bare": [sys.executable, "-c", BARE], "stargazer serve": [STARGAZER, "serve"]}
-        figures: dict[str, list[tuple[float, float]]] = {side: [] for side in sides}
+        figures: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
         for side in sides.values():  # modules are compiled
             started(side, environment)
         for _ in range(options.rounds):
@@ -199,8 +209,10 @@ def main() -> int:
                 figures[side].append(started(command, environment))
         middle = {side: [statistics.median(values) for values in zip(*found, strict=True)]
                   for side, found in figures.items()}  # fmt: skip
-        for side, (seconds, memory) in middle.items():
-            print(f"{side:28} start to tools/list {seconds:6.3f} s, then {memory:6.1f} MB")
+        for side, (seconds, memory, used) in middle.items():
+            print(
+                f"{side:28} start to tools/list {seconds:6.3f} s ({used:.2f} s of processors), then {memory:6.1f} MB"
+            )
         times = middle["stargazer serve"][0] / middle["bare"][0]
         larger = middle["stargazer serve"][1] - middle["bare"][1]
         print(f"the start takes {times:.2f}x of a bare server's, and {larger:.1f} MB more")

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 from stargazer.mcp.cli import VERBS, main
-from stargazer.mcp.cli.completion import SHELLS, SOURCES, TAKES, offered
+from stargazer.mcp.cli.completion import SHELLS, TAKES, offered
+from stargazer.mcp.cli.offers import SOURCES
 from stargazer.storage import Settings
 from stargazer.workflows import new_run
 
@@ -234,11 +235,9 @@ def test_a_shell_completes_what_is_written(name: str, store: Records) -> None:
         "runs cancel ": f"runs cancel {run.id}",
         "query lane=L1 sam": "query lane=L1 sample=",
         "query sample=NA1": "query sample=NA12878",
-        "why --format=moz --form": "why --format=moz --format",
         "run prepa": "run prepare_reference",
         "run prepare_reference aligner=n": "run prepare_reference aligner=none",
         "get L1_R1": "get L1_R1.fq",
-        "diff L1_R1.fq L2_R2": "diff L1_R1.fq L2_R2.fq",
         "get --to fo": "get --to folder x",
     }
     with shell(name) as terminal:

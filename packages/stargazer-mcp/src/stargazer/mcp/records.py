@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage import Store
 
-__all__ = ["as_dict", "bring", "find_records", "is_computed", "named_registrations"]
+__all__ = ["as_dict", "bring", "find_records", "is_computed", "named_registrations", "newest_records"]
+
+MANY, LONG = 50, 500  # sets of pairs, and characters of a value, that the index is asked for
 
 
 def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpFile]:
@@ -42,6 +44,45 @@ def find_records(store: Store, filters: Mapping[str, Sequence[Any]]) -> list[IpF
     if kinds is None and "cid" not in wanted and ids is None:
         records = [record for record in records if record.keyvalues.get("asset") != "provenance"]
     return records
+
+
+def newest_records(
+    store: Store, filters: Mapping[str, Sequence[Any]], limit: int, offset: int
+) -> tuple[int, list[IpFile]]:
+    """How many records `find_records` finds, and some of them, oldest first.
+
+    Args:
+        limit: at most so many, the newest.
+        offset: leave out so many, the newest.
+
+    Raises:
+        InvalidAssetError: as `find_records`.
+    """
+    if (asked := _decisive(filters)) is not None and store.remote is None and store.exists():
+        return store.newest(asked, limit, offset)
+    found = find_records(store, filters)
+    last = max(len(found) - offset, 0)
+    return len(found), found[max(last - limit, 0) : last]
+
+
+def _decisive(filters: Mapping[str, Sequence[Any]]) -> list[dict[str, str]] | None:
+    """The pairs of which records that filters select have all of one; None where those may have others too."""
+    wanted = {key: list(values) for key, values in filters.items()}
+    kinds = wanted.pop("asset", None)
+    if kinds is None and not wanted:
+        return []
+    if any(key in ("id", "superseded") or key.endswith("cid") for key in wanted):
+        return None
+    assets.load_asset_types()
+    if kinds is None:
+        _refuse_unknown(wanted)
+    elif not assets.REGISTRY.keys() >= set(map(str, kinds)):  # of a script's own, or an error
+        return None
+    asked = [dict(pairs) for pairs in assets.Query(kinds, wanted).asked]
+    asked = [pairs for pairs in asked if kinds or pairs.get("asset") != "provenance"]
+    is_whole = all(len(pairs) == len(wanted) + 1 for pairs in asked)
+    is_short = len(asked) <= MANY and all(len(value) <= LONG for pairs in asked for value in pairs.values())
+    return asked if asked and is_whole and is_short else None
 
 
 def _refuse_unknown(keys: Iterable[str]) -> None:

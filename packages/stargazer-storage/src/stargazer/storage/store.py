@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import time
@@ -233,6 +234,37 @@ class Store:
             AND key = ? AND value >= ? AND value < ? ORDER BY value LIMIT ?"""
         name = key if key == "cid" else f".{key}"
         return [value for (value,) in self.index.rows(sql, name, begins, f"{begins}\U0010ffff", most)]
+
+    def newest(
+        self, asked: Sequence[Mapping[str, str]], limit: int, offset: int = 0
+    ) -> tuple[int, list[IpFile]]:
+        """How many records of this machine have all of some pairs, and some of these records, oldest first.
+
+        Of superseded ones none. However many there are, only those that are wanted are read in full.
+
+        Args:
+            asked: pairs, of which a record has all of one of these; without any, whatever is not provenance.
+            limit: at most so many, the newest.
+            offset: leave out so many, the newest.
+        """
+        table = "(SELECT tid FROM tables WHERE name = 'records')"
+        having = f"SELECT seq FROM terms WHERE tid = {table} AND key = ? AND value = ?"
+        parts = [" INTERSECT ".join([having] * len(pairs)) for pairs in asked]
+        values = [text for pairs in asked for key, value in pairs.items() for text in (f".{key}", value)]
+        condition = " OR ".join(f"seq IN ({part})" for part in parts)
+        if not asked:
+            condition, values = f"seq NOT IN ({having})", [".asset", "provenance"]
+        sql = f"""SELECT json_extract(body, '$.id'), seq FROM docs
+            WHERE tid = {table} AND ({condition})
+            ORDER BY json_extract(body, '$.created_at'), seq"""
+        rows = self.index.rows(sql, *values)
+        found = claims.select_superseded(self.index, ({"id": id, "seq": seq} for id, seq in rows), "false")
+        last = max(len(found) - offset, 0)
+        wanted = json.dumps([record["seq"] for record in found[max(last - limit, 0) : last]])
+        bodies = self.index.rows(
+            "SELECT body FROM json_each(?) JOIN docs ON seq = value ORDER BY json_each.key", wanted
+        )
+        return len(found), [self._ipfile(json.loads(body)) for (body,) in bodies]
 
     def own_words_first(self, records: list[IpFile], pairs: Mapping[str, str]) -> list[IpFile]:
         """Records that accompany a file (if a link is asked for): last those that only somebody else speaks of."""

@@ -12,7 +12,7 @@ from stargazer.assets import InvalidAssetError
 from stargazer.assets.addresses import is_address
 from stargazer.mcp.access import Access
 from stargazer.mcp.jobs.files import bundle_of
-from stargazer.mcp.records import as_dict, find_records
+from stargazer.mcp.records import as_dict, newest_records
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.jobs import answered
@@ -103,14 +103,15 @@ def register(server: FastMCP, access: Access) -> None:
         """Registered files (references, reads, alignments, variants, reports) with metadata and CID, oldest first."""
         with told():
             wanted = {key: _values(key, value) for key, value in filters.items()}
-            records = await asyncio.to_thread(lambda: find_records(get_client().store, wanted))
-            asked = records[: max(len(records) - offset, 0)]
+            total, records = await asyncio.to_thread(
+                lambda: newest_records(get_client().store, wanted, limit, offset)
+            )
             dropped = await asyncio.to_thread(lambda: maintenance.evicted(get_client().store))
-            files = fitting(as_dict(record, dropped) for record in reversed(asked[-limit:]))[::-1]
-            answer: FileList = {"total": len(records), "files": files}
-            if len(files) < len(asked):
+            files = fitting(as_dict(record, dropped) for record in reversed(records))[::-1]
+            answer: FileList = {"total": total, "files": files}
+            if (older := max(total - offset, 0) - len(files)) > 0:
                 answer["note"] = (
-                    f"{len(asked) - len(files):,} older files are not shown: narrow the filters, "
+                    f"{older:,} older files are not shown: narrow the filters, "
                     f"or go on with offset={offset + len(files)}"
                 )
         return answer

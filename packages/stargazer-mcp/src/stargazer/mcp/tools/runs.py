@@ -215,8 +215,8 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
             answer["notes"] = fitting(run.notes[:MANY])
         answer["results"] = _in_part(run.results)
         answer["next"] = (
-            "stargazer://assets/CID is a resource that shows a result; why says how it was made; check_claims checks figures "
-            "before you report them"
+            "stargazer://assets/CID is a resource that shows a result; why says how it was made; check_claims checks "
+            "figures before you report them"
         )
     else:
         answer["error"] = error_text(str(run.error))
