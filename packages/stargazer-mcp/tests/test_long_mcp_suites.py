@@ -245,7 +245,9 @@ def test_the_fuzzer_finds_no_crash_in_any_tool(suites: Suites, tmp_path: Path) -
     schemas = _input_schemas()
     findings = json.loads((tmp_path / "found" / "findings.json").read_bytes())
     for finding in findings if isinstance(findings, list) else findings["findings"]:
-        if finding["category"] == "injection_reflection":  # who called is told which word was wrong, in quotes
+        if (
+            finding["category"] == "injection_reflection"
+        ):  # who called is told which word was wrong, in quotes
             continue
         assert finding["category"] == "accepted_malformed", finding
         jsonschema.validate(finding["evidence"]["input"], schemas[finding["target"]])  # it was a right call
