@@ -214,6 +214,8 @@ def test_signed_tokens_count_by_issuer_audience_time_and_scope(tmp_path: Path) -
         assert status(pair.create_token(**issuer, scopes=["other"])) in (401, 403)
         assert status(other.create_token(**issuer, scopes=["read"])) == 401
         assert status(pair.create_token(**issuer, scopes=["read"], expires_in_seconds=-60)) == 401
+        endless = pair.create_token(**issuer, scopes=["read"], additional_claims={"exp": None})
+        assert status(endless) == 401
         assert status(pair.create_token(**{**issuer, "audience": "another"}, scopes=["read"])) == 401
         assert status(pair.create_token(**{**issuer, "issuer": "https://x.example"}, scopes=["read"])) == 401
 
