@@ -18,7 +18,7 @@ from stargazer.assets import InvalidAssetError, StargazerError
 from stargazer.assets.addresses import hidden
 from stargazer.mcp.cli.console import kept_traceback, refused_text
 from stargazer.mcp.strict_json import parse, shortened
-from stargazer.mcp.tools.limits import error_text, for_clients, refuse_large
+from stargazer.mcp.tools.limits import error_text, refuse_large
 from stargazer.storage import get_client
 
 from mcp.types import CallToolRequestParams, TextContent
@@ -112,7 +112,7 @@ class ExplainInput(Middleware):
             text = str(error)
             if isinstance(error.__cause__, InvalidAssetError) and "for example: " not in text:
                 text += _example(name)
-        raise ToolError(for_clients(hidden(error_text(text, arguments))))
+        raise ToolError(hidden(error_text(text, arguments)))
 
     async def _explained(self, context: MiddlewareContext[CallToolRequestParams], error: Exception) -> str:
         name = context.message.name

@@ -13,6 +13,7 @@ from fastmcp.exceptions import ToolError
 from pydantic import Field
 from stargazer.mcp.access import Access
 from stargazer.mcp.tools.answers import told
+from stargazer.mcp.tools.calls import for_clients
 from stargazer.mcp.tools.jobs import PATIENCE, refuse_many
 from stargazer.mcp.tools.limits import brief, error_text, fitting
 from stargazer.workflows import (
@@ -212,7 +213,7 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
         answer["next"] = f"it goes on, also without you: {wait} waits for it, cancel_run stops it"
     elif run.state == "succeeded":
         if run.notes:
-            answer["notes"] = fitting(run.notes[:MANY])
+            answer["notes"] = fitting(map(for_clients, run.notes[:MANY]))
         answer["results"] = _in_part(run.results)
         answer["next"] = (
             "stargazer://assets/CID is a resource that shows a result; why says how it was made; check_claims checks "
@@ -232,15 +233,15 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
 def _ends_of_logs(run: Run, task: str) -> dict[str, str]:
     """The ends of logs by name, the newest first, as far as they fit; of one task, or of all and the worker."""
     paths = sorted(run.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
-    name = task.rpartition(".")[2]
+    name, own = task.rpartition(".")[2], run.folder / "worker.log"
     paths = [path for path in paths if not name or path.stem.endswith(f"-{name}")]
     if not name:
-        paths.insert(0, run.folder / "worker.log")
+        paths.insert(0, own)
     found: dict[str, str] = {}
     room = LOGS
     for path in paths:
         if room > 0 and (text := _end_of(path, min(LOG, room))):
-            found[path.stem] = text
+            found[path.stem] = for_clients(text) if path == own else text  # what tools printed stays as it is
             room -= len(text)
     return found
 
