@@ -166,6 +166,28 @@ def test_logs_hold_no_control_characters_and_are_cut(stargazer: Command) -> None
     with_client(body)
 
 
+def test_runs_that_did_not_succeed_say_why_in_the_list_and_which_logs_there_are(stargazer: Command) -> None:
+    for state, error in (("failed", "no mates: `stargazer rm x`\nmore"), ("lost", ""), ("succeeded", "")):
+        run = new_run("flow", {})
+        (run.logs / "002-tools.shout.log").write_text("no\n")
+        run.state, run.error = state, error
+        run.save()
+        run.release()
+
+    async def body(client: Client[Any]) -> None:
+        done, lost, failed = (await answer(client, "list_runs"))["runs"]
+        assert "error" not in done
+        assert lost["error"] == "lost"
+        assert failed["error"] == 'no mates: `delete_file {"id": "x"}`'
+        seen = await answer(client, "get_run", run_id=failed["run"], logs="whisper")
+        assert seen["logs"] == {}
+        assert 'no log of "whisper": there are logs of 002-tools.shout\n' in seen["next"]
+        named = await answer(client, "get_run", run_id=failed["run"], logs="002-tools.shout")
+        assert named["logs"] == {"002-tools.shout": "no\n"}
+
+    with_client(body)
+
+
 def test_a_server_that_is_killed_takes_no_run_with_it(gate: Path, tmp_path: Path) -> None:
     @asynccontextmanager
     async def served() -> AsyncIterator[tuple[Client[Any], int]]:

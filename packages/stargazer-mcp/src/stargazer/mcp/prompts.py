@@ -160,13 +160,15 @@ def why_did_my_run_fail(run_id: str = "") -> list[Message]:
     """Why did my run fail: what went wrong, in which task, and what to do.
 
     Args:
-        run_id: of the run; without it, the newest that failed.
+        run_id: of the run; without it, the newest that did not succeed.
     """
     run = run_id or "RUN"
-    first = [] if run_id else [f"Find the newest run that failed.\n{_call('list_runs', {'state': 'failed'})}"]
+    first = f"""Find the run: the newest whose state is failed, lost (its process was killed) or cancelled, unless the
+user says which. If there is none, tell the user so, with what goes on.
+{_call("list_runs", {"state": "any"})}"""
     return _prompt(
         f"Find out why a run failed, and what to do. {_given({'run_id': run_id})}",
-        *first,
+        *([] if run_id else [first]),
         f"""See the run with its error and the logs of its tools. The first line of the error says what went wrong.
 {_call("get_run", {"run_id": run, "logs": "all"})}""",
         f"""Look at the files it worked on where the error speaks of one: type, sample, build, header.

@@ -12,6 +12,7 @@ from fastmcp import Context, FastMCP
 from fastmcp.exceptions import ToolError
 from pydantic import Field
 from stargazer.mcp.access import Access
+from stargazer.mcp.strict_json import shortened
 from stargazer.mcp.tools.answers import told
 from stargazer.mcp.tools.calls import for_clients
 from stargazer.mcp.tools.jobs import PATIENCE, refuse_many
@@ -44,6 +45,8 @@ CLEAN_UP = 20.0  # seconds that a cancelled run may take to end
 MANY = 50  # members of a list that are shown
 LOG, LOGS = 4_000, 12_000  # characters of the end of a log, and of all logs of an answer
 SHOWN = 20
+WORKER = "worker"
+"""The log of the process itself, beside those of tasks."""
 
 RunId = Annotated[str, Field(description="As run_workflow, run_task or list_runs has it.")]
 
@@ -76,6 +79,7 @@ class ListedRun(TypedDict):
     started: str
     seconds: float
     arguments: dict[str, Any]
+    error: NotRequired[str]
 
 
 class RunList(TypedDict):
@@ -227,23 +231,32 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
         )
     if logs:
         answer["logs"] = _ends_of_logs(run, "" if logs == "all" else logs)
+        if not answer["logs"]:
+            there = fitting(_logs_of(run))
+            named = f"there are logs of {', '.join(there)}" if there else "nothing was printed so far"
+            answer["next"] = f"no log of {shortened(logs)}: {named}\n{answer['next']}"
     return answer
 
 
 def _ends_of_logs(run: Run, task: str) -> dict[str, str]:
-    """The ends of logs by name, the newest first, as far as they fit; of one task, or of all and the worker."""
-    paths = sorted(run.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
-    name, own = task.rpartition(".")[2], run.folder / "worker.log"
-    paths = [path for path in paths if not name or path.stem.endswith(f"-{name}")]
-    if not name:
-        paths.insert(0, own)
+    """The ends of logs by name, the worker's and then the newest first, as far as they fit; of one task, or of all."""
+    name = task.rpartition(".")[2]
     found: dict[str, str] = {}
     room = LOGS
-    for path in paths:
+    for stem, path in _logs_of(run).items():
+        if name and stem != task and not stem.endswith(f"-{name}"):
+            continue
         if room > 0 and (text := _end_of(path, min(LOG, room))):
-            found[path.stem] = for_clients(text) if path == own else text  # what tools printed stays as it is
+            found[stem] = for_clients(text) if stem == WORKER else text  # what tools printed stays as it is
             room -= len(text)
     return found
+
+
+def _logs_of(run: Run) -> dict[str, Path]:
+    """The logs that say something, by name: the worker's, and those of tasks, the newest first."""
+    paths = sorted(run.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+    own = run.folder / f"{WORKER}.log"
+    return {path.stem: path for path in (own, *paths) if path.exists() and path.stat().st_size}
 
 
 def _end_of(path: Path, most: int) -> str:
@@ -260,7 +273,7 @@ def _end_of(path: Path, most: int) -> str:
 
 
 def _listed(run: Run) -> ListedRun:
-    return {
+    listed: ListedRun = {
         "run": run.id,
         "workflow": run.workflow,
         "kind": run.kind,
@@ -269,6 +282,9 @@ def _listed(run: Run) -> ListedRun:
         "seconds": round(run.seconds, 1),
         "arguments": dict(run.arguments or run.given),
     }
+    if run.state not in ("running", "succeeded"):
+        listed["error"] = error_text(str(run.error)).partition("\n")[0] or run.state
+    return listed
 
 
 def _in_part(values: Mapping[str, Any]) -> dict[str, Any]:
