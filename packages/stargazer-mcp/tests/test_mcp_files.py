@@ -277,7 +277,7 @@ def test_a_server_that_only_reads_has_no_tool_that_writes(here: Path) -> None:
         assert not writing & names
         assert "query_files" in names
         for name in ("upload_file", "delete_file"):
-            assert "no tool" in await refusal(client, name, source="g.fa", id="x")
+            assert "only reads" in await refusal(client, name, source="g.fa", id="x")
 
     with_client(body, Access(read_only=True))
 

@@ -170,6 +170,12 @@ def test_a_server_that_only_reads_has_the_prompts_that_only_look() -> None:
             tools = {tool.name for tool in await client.list_tools()}
             for name in ("explain_vcf", "why_did_my_run_fail"):
                 assert {tool for tool, _ in calls_in(await text_of(client, name, GIVEN[name]))} <= tools
+            refused = await client.call_tool("run_workflow", {"name": "x"}, raise_on_error=False)
+            assert (
+                "run_workflow changes or starts something, and this server only reads"
+                in refused.content[0].text
+            )
+            assert set(refused.content[0].text.partition("there are ")[2].split(", ")) == tools
             with pytest.raises(MCPError, match="no prompt"):
                 await client.get_prompt("joint_call", GIVEN["joint_call"])
 
