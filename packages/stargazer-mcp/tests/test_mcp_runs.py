@@ -177,10 +177,13 @@ def test_runs_that_did_not_succeed_say_why_in_the_list_and_which_logs_there_are(
     async def body(client: Client[Any]) -> None:
         done, lost, failed = (await answer(client, "list_runs"))["runs"]
         assert "error" not in done
+        again = f'resume_run {{"run_id": "{lost["run"]}"}} goes on where it was'
+        assert (await answer(client, "get_run", run_id=lost["run"]))["next"] == again
         assert lost["error"] == "lost"
         assert failed["error"] == 'no mates: `delete_file {"id": "x"}`'
         seen = await answer(client, "get_run", run_id=failed["run"], logs="whisper")
         assert seen["logs"] == {}
+        assert "Where an argument was wrong, call run_workflow with the right ones" in seen["next"]
         assert 'no log of "whisper": there are logs of 002-tools.shout\n' in seen["next"]
         named = await answer(client, "get_run", run_id=failed["run"], logs="002-tools.shout")
         assert named["logs"] == {"002-tools.shout": "no\n"}

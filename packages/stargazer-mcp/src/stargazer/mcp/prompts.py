@@ -248,7 +248,7 @@ def _call(tool: str, arguments: dict[str, Any]) -> str:
 
 def _waited() -> str:
     return f"""While its state is "running", ask again; tell the user how far it is. It goes on by itself, also without
-this server. If it failed, the answer says why: correct that, and resume_run goes on where it was.
+this server. If it failed, the answer says why, and what to do next.
 {WAIT}"""
 
 

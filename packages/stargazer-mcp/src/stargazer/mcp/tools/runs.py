@@ -225,10 +225,7 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
         )
     else:
         answer["error"] = error_text(str(run.error))
-        answer["next"] = (
-            f'get_run {{"run_id": "{run.id}", "logs": "all"}} shows what its tools printed; once the cause is mended, '
-            "resume_run goes on where it was"
-        )
+        answer["next"] = _remedy(run)
     if logs:
         answer["logs"] = _ends_of_logs(run, "" if logs == "all" else logs)
         if not answer["logs"]:
@@ -236,6 +233,19 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
             named = f"there are logs of {', '.join(there)}" if there else "nothing was printed so far"
             answer["next"] = f"no log of {shortened(logs)}: {named}\n{answer['next']}"
     return answer
+
+
+def _remedy(run: Run) -> str:
+    """What to do about a run that did not succeed."""
+    resume = f'resume_run {{"run_id": "{run.id}"}} goes on where it was'
+    if run.state in ("cancelled", "lost"):
+        return resume
+    start = {"workflow": "run_workflow", "task": "run_task"}.get(run.kind, "the same tool")
+    return (
+        f'get_run {{"run_id": "{run.id}", "logs": "all"}} shows what its tools printed. Where an argument was wrong, '
+        f"call {start} with the right ones: what was finished is remembered. Where the arguments were right and the "
+        f"cause is gone, {resume}"
+    )
 
 
 def _ends_of_logs(run: Run, task: str) -> dict[str, str]:
