@@ -143,7 +143,8 @@ def explain_vcf(cid: str, question: str = "") -> list[Message]:
     return _prompt(
         f"Explain a VCF to the user. {_given({'cid': cid, 'question': question})}",
         f"""Read the resource stargazer://assets/CID of the file: its record (samples, caller, build, filtered), the
-summary of its header, and its first records; a small one is whole at stargazer://assets/CID/content. A file that is not registered has no CID yet: upload_file gives it one.
+summary of its header, and its first records; a small one is whole at
+stargazer://assets/CID/content. A file that is not registered has no CID yet: upload_file gives it one.
 {_call("query_files", {"filters": {"cid": cid}})}""",
         f"""See how it was made: reads, reference, tools with versions, filters.
 {_call("why", {"cid": cid})}""",
