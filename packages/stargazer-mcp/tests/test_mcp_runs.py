@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from stargazer.mcp.access import Access
@@ -187,6 +188,28 @@ def test_runs_that_did_not_succeed_say_why_in_the_list_and_which_logs_there_are(
         assert 'no log of "whisper": there are logs of 002-tools.shout\n' in seen["next"]
         named = await answer(client, "get_run", run_id=failed["run"], logs="002-tools.shout")
         assert named["logs"] == {"002-tools.shout": "no\n"}
+
+    with_client(body)
+
+
+@pytest.mark.parametrize("outdir", ["", "results"])
+def test_a_run_that_succeeded_shows_what_is_needed_of_its_results(outdir: str, stargazer: Command) -> None:
+    pairs = {"asset": "qc_report", "sample": "S", "variants_cid": "bafkreiv", "provenance_cid": "bafkreip"}
+    file = {"asset": "qc_report", "cid": "bafkreis", "path": "/store/s", "keyvalues": pairs}
+    run = new_run("flow", {}, outdir=outdir)
+    run.state, run.results = (
+        "succeeded",
+        {"report": file | {"cid": "bafkreir"}, "summary": file, "many": [file]},
+    )
+    run.save()
+    run.release()
+
+    async def body(client: Client[Any]) -> None:
+        seen = await answer(client, "get_run", run_id=run.id)
+        shown = {"asset": "qc_report", "cid": "bafkreis", "keyvalues": {"sample": "S"}}
+        shown |= {"path": "/store/s"} if outdir else {}
+        assert seen["results"] == {"report": shown | {"cid": "bafkreir"}, "summary": shown, "many": [shown]}
+        assert seen["next"].startswith("read stargazer://assets/bafkreis/content, the summary; ")
 
     with_client(body)
 

@@ -218,10 +218,11 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
     elif run.state == "succeeded":
         if run.notes:
             answer["notes"] = fitting(map(for_clients, run.notes[:MANY]))
-        answer["results"] = _in_part(run.results)
+        results = {name: _shown(value, bool(run.outdir)) for name, value in run.results.items()}
+        answer["results"] = _in_part(results)
         answer["next"] = (
-            "stargazer://assets/CID is a resource that shows a result; why says how it was made; check_claims checks "
-            "figures before you report them"
+            f"{_to_read(results)}stargazer://assets/CID is a resource that shows a result; why says how it was made; "
+            "check_claims checks figures before you report them"
         )
     else:
         answer["error"] = error_text(str(run.error))
@@ -295,6 +296,35 @@ def _listed(run: Run) -> ListedRun:
     if run.state not in ("running", "succeeded"):
         listed["error"] = error_text(str(run.error)).partition("\n")[0] or run.state
     return listed
+
+
+def _shown(value: Any, has_path: bool) -> Any:
+    """A result without what an agent does not need of a file: links, which `why` follows, and where the store has it.
+
+    Args:
+        has_path: a file was copied to where the user wants it.
+    """
+    if isinstance(value, list):
+        return [_shown(each, has_path) for each in value]
+    if not (isinstance(value, Mapping) and {"asset", "cid", "keyvalues"} <= value.keys()):
+        return value
+    pairs = {
+        key: text for key, text in value["keyvalues"].items() if key != "asset" and not key.endswith("cid")
+    }
+    left_out = {"keyvalues", *(() if has_path else ("path",))}
+    return {
+        **{key: each for key, each in value.items() if key not in left_out},
+        **({"keyvalues": pairs} if pairs else {}),
+    }
+
+
+def _to_read(results: Mapping[str, Any]) -> str:
+    """Which result to read first, the summary or else the report."""
+    for name in ("summary", "report"):
+        value = results.get(name)
+        if isinstance(value, Mapping) and "cid" in value:
+            return f"read stargazer://assets/{value['cid']}/content, the {name}; "
+    return ""
 
 
 def _in_part(values: Mapping[str, Any]) -> dict[str, Any]:
