@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -15,7 +16,7 @@ from stargazer.assets import InvalidAssetError
 from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Condition, Rows
 from stargazer.mcp.claims.files import File, Files, head
-from stargazer.mcp.claims.numbers import Written, is_number, same
+from stargazer.mcp.claims.numbers import Written, is_coarse, is_number, is_percent, same
 from stargazer.mcp.claims.queries import Tally, kind_of, tally_of
 from stargazer.mcp.claims.reports import load, resolve
 from stargazer.mcp.claims.statements import about_of, check_statement
@@ -49,7 +50,8 @@ class _Check:
     Attributes:
         about: what the statement says of the file.
         samples: those that it is about.
-        within: how far a number may be from the claimed one.
+        within: how far a number may be from the claimed one, if its digits do not say it.
+        percent: the figure is in percent.
     """
 
     number: int
@@ -57,6 +59,7 @@ class _Check:
     about: Mapping[str, Any] = attrs.field(factory=dict)
     samples: list[str] = attrs.field(factory=list)
     within: Decimal | None = None
+    percent: bool = False
     file: File | None = None
     verdict: Literal["", "confirmed", "contradicted", "unverifiable"] = ""
     told: dict[str, Any] = attrs.field(factory=dict)
@@ -81,11 +84,43 @@ class _Check:
 
             is_same = matches(found, claimed)
         else:
-            is_same = same(found, claimed, self.within)
+            self.told["found"] = _plain(found)
+            self._refuse_unclear(found)
+            is_same = same(found, claimed, self.within, percent=self.percent)
         self.verdict = "confirmed" if is_same else "contradicted"
         self.told["found"] = _plain(found)
-        if self.within is not None and is_number(found):
-            self.told["within"] = float(self.within)
+
+    def _refuse_unclear(self, found: Any) -> None:
+        """See that the claimed value can be compared with a number.
+
+        Raises:
+            Unverifiable: it is written as no number is, or as something else than the figure.
+        """
+        claimed = self.claim["value"]
+        if not is_number(found):
+            return
+        written = Written.read(claimed)
+        if written is None:
+            if isinstance(claimed, str):
+                number = re.search(r"\d[\d,]*(?:\.\d+)?", claimed)
+                example = f'for example "value": {number[0].replace(",", "")}' if number else EXAMPLE
+                raise Unverifiable(
+                    f"the file has a number, and {shortened(claimed)} is not written as one",
+                    f"write the number alone, in the unit of the file: {example}",
+                )
+            return
+        if written.percent and not self.percent and isinstance(found, int) and found not in (0, 1):
+            raise Unverifiable(
+                "the figure is a whole number, and the claimed value a percentage",
+                "claim the number as it is, or a query share",
+            )
+        if self.within is not None and isinstance(found, int):
+            raise Unverifiable("the figure is a whole number, which is exact", "leave out tolerance")
+        if self.within is None and is_coarse(found, written.of(percent=self.percent)):
+            raise Unverifiable(
+                f"{shortened(claimed)} says too little of a figure that is no whole number",
+                "write it with more digits",
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """The answer to this claim."""
@@ -147,9 +182,10 @@ def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
         raise Unverifiable("query is an object", 'for example "query": {"what": "count", "where": []}')
     if query is None and not (isinstance(field, str) and field):
         raise Unverifiable("field is a text", EXAMPLE)
-    check.within = _within(claim)
     check.about, check.samples = about_of(claim)
-    check_statement(files.store, claim, check.samples)
+    check.percent = _in_percent(query, field, check.samples)
+    check.within = _within(claim, percent=check.percent)
+    check_statement(files.store, claim, check.samples, percent=check.percent)
     check.file = files.find(claim["cid"], check.samples)
     if query is not None:
         kind_of(query)
@@ -177,25 +213,39 @@ def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
     return False
 
 
-def _within(claim: Mapping[str, Any]) -> Decimal | None:
-    """How far a number may be from the one that is claimed; None where none is.
+def _within(claim: Mapping[str, Any], *, percent: bool) -> Decimal | None:
+    """How far a number may be from the one that is claimed; None where its digits say it.
+
+    Args:
+        percent: the figure is in percent.
 
     Raises:
         Unverifiable: a tolerance that is none, or so wide that it confirms anything.
     """
-    written, given = Written.read(claim["value"]), claim.get("tolerance")
+    given = claim.get("tolerance")
     if given is None:
-        return written.half if written else None
-    tolerance = Written.read(given)
-    if written is None or tolerance is None or tolerance.value < 0:
+        return None
+    written, tolerance = Written.read(claim["value"]), Written.read(given)
+    if written is None or tolerance is None or tolerance.value < 0 or tolerance.percent:
         raise Unverifiable(
-            "tolerance is a number from 0 for a value that is a number", 'for example "tolerance": 0.01'
+            "tolerance is a number from 0, in the unit of a value that is a number",
+            'write how far off it may be, for example "value": 31.2, "tolerance": 0.5',
         )
+    written = written.of(percent=percent)
     if tolerance.value > max(abs(written.value) * WIDEST, written.half):
         raise Unverifiable(
             "a tolerance of more than a tenth of the value confirms too much", "give a smaller one, or none"
         )
     return tolerance.value
+
+
+def _in_percent(query: Mapping[str, Any] | None, field: Any, samples: Sequence[str]) -> bool:
+    """Whether the names that lead to a figure say that it is in percent."""
+    if query is not None:
+        return query.get("what") in ("sum", "mean", "value") and is_percent(str(query.get("column")))
+    for name in samples:
+        field = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", str(field))
+    return is_percent(str(field))
 
 
 def _check_about(check: _Check, narrowed: set[str] | None) -> None:
@@ -260,7 +310,7 @@ def _check_fields(check: _Check, file: File) -> None:
                 "leave it out of about",
                 near(key, file.names()),
             )
-        if not same(said[0], value):
+        if not same(said[0], value, Decimal(0)):
             check.told["is_of"] = {_cut(key): _plain(said[0])}
             raise Contradicted(
                 f"the statement is about {shortened(key)} {shortened(value)}, and the file is not"
@@ -275,7 +325,7 @@ def _ask(files: Files, checks: list[_Check], axis: str) -> None:
     end: Unverifiable | None = None
     with contextlib.ExitStack() as stack:
         try:
-            rows = stack.enter_context(_opened(files.read(file), axis, is_said=file.is_said))
+            rows = stack.enter_context(_opened(file, files.read(file), axis))
             for check in checks:
                 with check.judged():
                     asked.append((check, _counter(check, rows)))
@@ -337,12 +387,12 @@ def _selected(condition: Condition) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, axis: str, *, is_said: bool) -> Iterator[Rows]:
+def _opened(file: File, path: Path, axis: str) -> Iterator[Rows]:
     """The rows of a file, whatever its format.
 
     Args:
+        file: what is known of it.
         axis: of a matrix.
-        is_said: the metadata says of which sample the file is.
 
     Raises:
         Unverifiable: it has none that can be asked.
@@ -352,14 +402,15 @@ def _opened(path: Path, axis: str, *, is_said: bool) -> Iterator[Rows]:
         from stargazer.mcp.claims.cells import Cells
 
         with contextlib.closing(Cells(path, axis)) as cells:
-            if is_said:  # the column may then be of something else
+            if file.is_said:  # the column may then be of something else
                 cells.samples = []
             yield cells
     elif first.startswith((b"BCF", b"##fileformat=VCF")):
         from stargazer.mcp.claims.variants import Variants
         from stargazer.tasks import quiet_htslib
 
-        with quiet_htslib(), contextlib.closing(Variants(path)) as variants:
+        is_gvcf = file.record.keyvalues.get("kind") == "gvcf"
+        with quiet_htslib(), contextlib.closing(Variants(path, is_gvcf=is_gvcf)) as variants:
             yield variants
     elif first.lstrip()[:1] in (b"{", b"["):
         raise Unverifiable(
