@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer import storage
 from stargazer.assets import AnnData, Asset, InvalidAssetError, QcReport, Reference, Table, Variants
+from stargazer.assets.provenance import Execution
+from stargazer.mcp.amendments import amend_records
 from stargazer.mcp.claims import check_claims
 from stargazer.mcp.server import make_server
 from stargazer.storage import Store, add, get_client, maintenance
@@ -527,6 +529,66 @@ def test_links_say_what_a_file_without_fields_of_its_own_is_about(store: Store) 
     found = checked(store, cid=cid, field="bases", value=4, about={"build": "GRCh38"})
     assert (found["verdict"], found["is_of"]) == ("contradicted", {"build": "tiny"})
     assert verdict(store, cid, 4, {"sample": "A"}, field="bases")[0] == "unverifiable"
+
+
+def test_the_build_is_that_of_the_reference_however_far_the_links_go(store: Store) -> None:
+    reference = put("g.fa", ">chr1\nACGT\n", Reference, build="tiny")
+    cid = put("a.vcf", calls(["A"]), Variants, samples=["A"], reference_cid=reference, force=True)
+    report = put("r.json", '{"calls": 6}', QcReport, kind="calls", variants_cid=cid)
+    for file, field, value in ((cid, "build", "tiny"), (report, "calls", 6), (report, "build", "tiny")):
+        assert verdict(store, file, value, {**ONLY_A, "build": "tiny"}, field=field)[0] == "confirmed"
+        assert verdict(store, file, value, {**ONLY_A, "build": "GRCh38"}, field=field)[0] == "contradicted"
+    unknown = checked(store, cid=reference, field="build", value="tiny", about={"caller": "gatk"})
+    assert "leave it out" not in unknown["then"]
+
+
+def test_what_registrations_of_one_file_say_has_to_agree_or_to_be_named(store: Store) -> None:
+    cid = put("t.csv", ROWS, Table, kind="markers", sample="S")
+    put("t.csv", ROWS, Table, kind="genes", sample="S")
+    put("t.csv", ROWS, Table, kind="other", sample="T")
+    s, t = {"sample": "S"}, {"sample": "T"}
+    assert verdict(store, cid, "other", t, field="kind")[0] == "confirmed"
+    assert verdict(store, cid, "S", s, field="sample")[0] == "confirmed"
+    found = checked(store, cid=cid, field="kind", value="markers", about=s)
+    assert found["verdict"] == "unverifiable"
+    assert {each["found"]: each["samples"] for each in found["registrations"]} == {
+        "markers": ["S"],
+        "genes": ["S"],
+    }
+    ids = {each["found"]: each["id"] for each in found["registrations"]}
+    assert verdict(store, cid, "genes", {**s, "id": ids["genes"]}, field="kind")[0] == "confirmed"
+    assert verdict(store, cid, "genes", {**s, "id": ids["markers"]}, field="kind")[0] == "contradicted"
+    assert verdict(store, cid, "genes", {**s, "id": "0"}, field="kind")[0] == "unverifiable"
+    assert verdict(store, cid, 4, {**s, "kind": "genes"}, query={"what": "count"})[0] == "confirmed"
+    assert verdict(store, cid, 4, {**s, "kind": "cells"}, query={"what": "count"})[0] == "contradicted"
+
+
+def test_what_a_task_said_cannot_be_amended_and_is_not_confirmed_if_it_was(store: Store) -> None:
+    path, report = store.objects.work / "a.vcf", store.objects.work / "r.json"
+    path.write_text(calls(["A"]))
+    report.write_text('{"kind": "bytes", "reads": 3}')
+    made = [
+        ("calls", Variants(path=path, samples=["A"], caller="bcftools")),
+        ("report", QcReport(path=report, kind="bytes", sample="A")),
+    ]
+    store.commit(Execution(task="lab.call", finished="2026-01-01T00:00:00Z"), made)
+    (record,), (summary,) = (store.query({"asset": kind}) for kind in ("variants", "qc_report"))
+    for change in ({"caller": "gatk"}, {"caller": None}, {"samples": ["B"]}):
+        with pytest.raises(InvalidAssetError, match="a task computed this file"):
+            amend_records(store, [record], change)
+    assert amend_records(store, [record], {"caller": "bcftools"}) == [record]
+    (named,) = amend_records(store, [record], {"build": "tiny"})  # which the task did not say
+    assert verdict(store, record.cid, "bcftools", ONLY_A, field="caller")[0] == "confirmed"
+    assert "amended" in checked(store, cid=record.cid, field="build", value="tiny", about=ONLY_A)["why"]
+
+    storage.amend(store, named, {"caller": "gatk"})  # as older versions did
+    storage.amend(store, summary, {"kind": "else"})
+
+    count = {"query": {"what": "count"}, "value": 6}
+    assert "amended" in checked(store, cid=record.cid, field="caller", value="gatk", about=ONLY_A)["why"]
+    assert "amended" in checked(store, cid=record.cid, about={**ONLY_A, "caller": "gatk"}, **count)["why"]
+    assert verdict(store, record.cid, 6, ONLY_A, query={"what": "count"})[0] == "confirmed"
+    assert verdict(store, summary.cid, "else", ONLY_A, field="kind") == ("contradicted", "bytes")
 
 
 def test_a_superseded_file_confirms_nothing_that_is_said_of_today(store: Store) -> None:

@@ -15,7 +15,7 @@ import attrs
 from stargazer.assets import InvalidAssetError
 from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Condition, Rows
-from stargazer.mcp.claims.files import File, Files, head
+from stargazer.mcp.claims.files import OF_ABOUT, OF_RECORD, File, Files, head
 from stargazer.mcp.claims.numbers import Written, is_coarse, is_number, is_percent, same
 from stargazer.mcp.claims.queries import Tally, kind_of, tally_of
 from stargazer.mcp.claims.reports import load, resolve
@@ -186,31 +186,78 @@ def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
     check.percent = _in_percent(query, field, check.samples)
     check.within = _within(claim, percent=check.percent)
     check_statement(files.store, claim, check.samples, percent=check.percent)
-    check.file = files.find(claim["cid"], check.samples)
+    registrations = files.find(claim["cid"], check.samples, check.about)
+    check.file = registrations[0]
     if query is not None:
         kind_of(query)
         _check_about(check, None)
         return True
-    try:
-        found, narrowed = check.file.field(str(field)), None
-        if field in ("sample", "samples") and not check.samples:  # which says itself of whom it is
-            check.samples = check.file.samples
-    except LookupError:
-        _check_about(check, None)
-        path, cid = files.read(check.file), claim["cid"]
-        try:
-            if cid not in documents:
-                documents[cid] = load(path)
-            found, passed = resolve(documents[cid], str(field))
-        except Unverifiable as end:
-            names = alike(str(field), check.file.names())
-            raise Unverifiable(str(end), end.then, end.nearest or names) from None
-        narrowed = {name for name in map(composed, passed) if name in {*check.file.samples, *check.samples}}
-        _check_about(check, narrowed)
-    else:
-        _check_about(check, None)
-    check.compare(found)
+    check.compare(_field(files, documents, check, str(field), registrations))
     return False
+
+
+def _field(
+    files: Files, documents: dict[str, Any], check: _Check, field: str, registrations: Sequence[File]
+) -> Any:
+    """What a report has at a path, or the metadata of its file says.
+
+    Raises:
+        Unverifiable, Contradicted: nothing, or not of what the statement is about.
+    """
+    file = registrations[0]
+    if field in ("sample", "samples") and not check.samples:  # which says itself of whom it is
+        check.samples = file.samples
+    _check_about(check, None)
+    if file.has(field) and not _speaks(files, documents, file, field):
+        said = [each.field(field) for each in registrations]
+        if any(each != said[0] for each in said):
+            check.told["registrations"] = [
+                {"id": each.record.id, "samples": _plain(each.samples), "found": _plain(value)}
+                for each, value in list(zip(registrations, said, strict=True))[:20]
+            ]
+            raise Unverifiable(
+                "the file is registered several times, with different values",
+                'name the registration that the statement is about: "about": {"id": ...}',
+            )
+        return said[0]
+    return _in_report(files, documents, check, field)
+
+
+def _speaks(files: Files, documents: dict[str, Any], file: File, field: str) -> bool:
+    """Whether a report says itself what its metadata says too: its bytes count."""
+    if field in OF_RECORD or file.record.keyvalues.get("asset") != "qc_report":
+        return False
+    try:
+        resolve(_document(files, documents, file), field)
+    except Unverifiable:
+        return False
+    return True
+
+
+def _document(files: Files, documents: dict[str, Any], file: File) -> Any:
+    """The document of a report; read once."""
+    path, cid = files.read(file), file.record.cid
+    if cid not in documents:
+        documents[cid] = load(path)
+    return documents[cid]
+
+
+def _in_report(files: Files, documents: dict[str, Any], check: _Check, field: str) -> Any:
+    """What a report has at a path.
+
+    Raises:
+        Unverifiable, Contradicted: nothing, or of another sample.
+    """
+    file = check.file
+    assert file is not None
+    try:
+        found, passed = resolve(_document(files, documents, file), field)
+    except Unverifiable as end:
+        names = alike(field, file.names())
+        raise Unverifiable(str(end), end.then, end.nearest or names) from None
+    narrowed = {name for name in map(composed, passed) if name in {*file.samples, *check.samples}}
+    _check_about(check, narrowed)
+    return found
 
 
 def _within(claim: Mapping[str, Any], *, percent: bool) -> Decimal | None:
@@ -262,6 +309,8 @@ def _check_about(check: _Check, narrowed: set[str] | None) -> None:
     file = check.file
     assert file is not None
     wanted, of = set(check.samples), set(file.samples)
+    if file.is_said:
+        file.refuse_amended("sample", "samples")
     names = ", ".join(map(shortened, check.samples[:3]))
     if of and not wanted:
         raise Unverifiable(
@@ -282,7 +331,9 @@ def _check_about(check: _Check, narrowed: set[str] | None) -> None:
     if narrowed and narrowed != wanted:
         raise Contradicted(f"the statement is about {names}, and the figure is of another sample of the file")
     if not narrowed and wanted and not of:
-        raise Unverifiable("nothing says of which sample the file is", "leave sample out of about")
+        raise Unverifiable(
+            "nothing says of which sample the file is", "claim it of a file that says it, or call update_file"
+        )
     if not narrowed and wanted != of:
         raise Unverifiable(
             f"the figure is of all {len(of)} samples of the file, and the statement is about fewer",
@@ -298,16 +349,14 @@ def _check_fields(check: _Check, file: File) -> None:
         Unverifiable: nothing says.
     """
     for key, value in check.about.items():
-        if key in ("sample", "samples", "superseded"):
+        if key in OF_ABOUT:
             continue
-        said = [getattr(asset, key) for asset in (file.asset, *file.linked) if key in asset.fields()]
-        said = [each for each in said if each is not None][:1]
-        if key in file.record.keyvalues and not said:
-            said = [file.record.keyvalues[key]]
+        file.refuse_amended(key)
+        said = file.says(key)
         if not said:
             raise Unverifiable(
                 f"the metadata of the file says nothing of {shortened(key)}",
-                "leave it out of about",
+                "claim it of a file that says it, or say what the file is: call update_file",
                 near(key, file.names()),
             )
         if not same(said[0], value, Decimal(0)):
