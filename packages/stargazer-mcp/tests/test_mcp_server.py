@@ -161,6 +161,8 @@ def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None)
         assert 'for example: {"filters": {"asset": "alignment"' in text
         assert "pydantic" not in text
         assert "one of" in await error(client, "list_tasks", kind="everything")
+        none = await answer(client, "query_files", filters={"build": "tinny"})
+        assert (none["total"], none["note"]) == (0, 'no record has build "tinny"; there are "tiny"')
         text = await error(client, "query_files", filters={"lain": 1})
         assert "'lain'" in text
         assert 'for example: {"filters": {"asset": "alignment"' in text

@@ -42,7 +42,7 @@ from .errors import (
     StorageError,
     ToolError,
 )
-from .filters import has_value, knows, no_assembling
+from .filters import has_value, knows, no_assembling, same_keys
 from .model import Asset, asset, asset_class, companions_of, fetch, load_asset_types
 from .query import Query, assemble
 
@@ -105,6 +105,7 @@ __all__ = [
     "load_asset_types",
     "no_assembling",
     "record_id",
+    "same_keys",
     "unknown_key",
     "use_client",
 ]

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from stargazer.assets import IpFile
     from stargazer.storage import Store
 
-__all__ = ["as_dict", "bring", "find_records", "is_computed", "named_registrations", "newest_records"]
+__all__ = ["as_dict", "bring", "find_records", "is_computed", "named_registrations", "newest_records",
+           "why_none"]  # fmt: skip
 
+NEAR, LOOKED = 5, 5_000  # values that are named where a filter selects nothing, and that are looked at
 MANY, LONG = 50, 500  # sets of pairs, and characters of a value, that the index is asked for
 
 
@@ -63,6 +65,50 @@ def newest_records(
     found = find_records(store, filters)
     last = max(len(found) - offset, 0)
     return len(found), found[max(last - limit, 0) : last]
+
+
+def why_none(store: Store, filters: Mapping[str, Sequence[Any]]) -> str:
+    """Why filters select no record: a value that none has, with the nearest there are, or a key that is no metadata."""
+    if not store.exists():
+        return ""
+    for key, values in filters.items():
+        if key in ("asset", "id", "superseded") or not all(isinstance(value, str) for value in values):
+            continue
+        there = _values(store, key)
+        if any(value in there for value in values):
+            continue
+        near = [
+            other for value in values for other in difflib.get_close_matches(value, there, n=NEAR, cutoff=0.5)
+        ]
+        shown = list(dict.fromkeys(near))[:NEAR] or there[:NEAR]
+        asked = " or ".join(map(shortened, values))
+        if key == "name":
+            fields = ", ".join(
+                sorted(kind for kind, cls in assets.REGISTRY.items() if "name" in cls.fields())
+            )
+            return (
+                f"name is a field of {fields}, and no file's own name: filter by asset, sample, build or cid"
+            )
+        if not there:
+            return f"no record has {key}"
+        rest = ", ..." if len(there) > len(shown) else ""
+        found = "" if key.endswith("cid") else f"; there are {', '.join(map(shortened, shown))}{rest}"
+        return f"no record has {key} {asked}{found}"
+    return "no record has all of these: leave one of them out" if len(filters) > 1 else ""
+
+
+def _values(store: Store, key: str) -> list[str]:
+    """What records have under a key, or one that means the same; members of lists on their own."""
+    import json
+
+    found: list[str] = []
+    for text in [each for name in assets.same_keys(key) for each in store.values(name, most=LOOKED)]:
+        try:
+            members = json.loads(text) if text.startswith("[") else [text]
+        except ValueError:
+            members = [text]
+        found += map(str, members)
+    return list(dict.fromkeys(found))
 
 
 def _decisive(filters: Mapping[str, Sequence[Any]]) -> list[dict[str, str]] | None:
