@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stargazer.storage import Store
 
 __all__ = ["as_dict", "bring", "find_records", "is_computed", "named_registrations", "newest_records",
-           "why_none"]  # fmt: skip
+           "run_in_place", "why_none"]  # fmt: skip
 
 NEAR, LOOKED = 5, 5_000  # values that are named where a filter selects nothing, and that are looked at
 MANY, LONG = 50, 500  # sets of pairs, and characters of a value, that the index is asked for
@@ -155,8 +155,28 @@ def named_registrations(store: Store, name: str) -> list[IpFile]:
     if store.exists():
         found = store.query({"cid": name}) if storage.is_cid(name) else [*filter(None, [store.get(name)])]
     if not found:
-        raise assets.AssetNotFoundError(f"no registered file has the CID or id {shortened(name)}")
+        raise assets.AssetNotFoundError(
+            run_in_place(name) or f"no registered file has the CID or id {shortened(name)}"
+        )
     return found
+
+
+def run_in_place(name: str) -> str:
+    """What to say of the id of a run where a file is asked for; nothing of what is none."""
+    from stargazer.workflows import find_run
+
+    try:
+        run = find_run(name)
+    except assets.StargazerError:
+        return ""
+    cids = {
+        key: value["cid"]
+        for key, value in run.results.items()
+        if isinstance(value, dict) and isinstance(value.get("cid"), str)
+    }
+    listed = ", ".join(f"{key} {cid}" for key, cid in [*cids.items()][:NEAR])
+    has = f"; of its results give a CID: {listed}" if listed else ""
+    return f"{name} is a run, and no file{has}; `stargazer runs show {name}` shows all of it"
 
 
 def is_computed(store: Store, record: IpFile) -> bool:
