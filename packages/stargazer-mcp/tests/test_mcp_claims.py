@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stargazer import storage
 from stargazer.assets import AnnData, Asset, InvalidAssetError, QcReport, Reference, Table, Variants
+from stargazer.assets.provenance import Execution
+from stargazer.mcp.amendments import amend_records
 from stargazer.mcp.claims import check_claims
 from stargazer.mcp.server import make_server
 from stargazer.storage import Store, add, get_client, maintenance
@@ -151,6 +153,12 @@ GENOTYPES: list[Any] = [
     ({"chrom": "chr1", "pos": 10_001}, ONLY_A, "0/0", "unverifiable"),
     ({"chrom": "1", "pos": 100}, ONLY_A, "0/1", "unverifiable"),
     ({"chrom": "chr1"}, ONLY_A, "0/1", "unverifiable"),
+    ({"chrom": "chr1", "pos": 100}, ONLY_A, "heterozygous", "confirmed"),
+    ({"chrom": "chr1", "pos": 100}, ONLY_A, "homozygous", "contradicted"),
+    ({"chrom": "chr1", "pos": 200}, ONLY_A, "homozygous", "unverifiable"),
+    ({"chrom": "chr1", "pos": 200}, ONLY_A, "homozygous alternate", "confirmed"),
+    ({"chrom": "chr1", "pos": 100}, ONLY_A, "AG", "contradicted"),
+    ({"chrom": "chr1", "pos": 100}, ONLY_A, "one copy", "unverifiable"),
 ]
 
 
@@ -176,6 +184,30 @@ def test_a_gvcf_speaks_of_places_between_its_variants(store: Store) -> None:
         assert verdict(store, cid, "0/0", ONLY_A, query=query)[0] == expected
 
 
+def test_a_gvcf_that_is_unsure_of_a_place_confirms_no_genotype_there(store: Store) -> None:
+    rows = [
+        "chr1 100 . A <NON_REF> . . END=199 GT:DP:GQ 0/0:10:19",
+        "chr1 200 . C T,<NON_REF> 30 . DP=4 GT:DP:GQ 0/1:4:7",
+        "chr1 201 . A <NON_REF> . . END=299 GT:DP:GQ 0/0:12:20",
+    ]
+    text = calls(["A"], rows).replace(
+        "##contig", "##FORMAT=<ID=GQ,Number=1,Type=Integer,Description=x>\n##contig", 1
+    )
+    cid = put("a.g.vcf", text, Variants, samples=["A"], kind="gvcf")
+    for at, expected in ((100, "unverifiable"), (150, "unverifiable"), (250, "confirmed")):
+        found = checked(
+            store, cid=cid, value="0/0", about=ONLY_A, query={"what": "genotype", "chrom": "chr1", "pos": at}
+        )
+        assert found["verdict"] == expected, found
+    assert (found["found"]["GQ"], found["found"]["DP"]) == (20, 12)
+    for query, value in [
+        ({"what": "count"}, 1),
+        ({"what": "count", "where": [{"column": "TYPE", "value": "other"}]}, 0),
+        ({"what": "count", "where": [{"column": "ZYGOSITY", "value": "hom_ref"}]}, 0),
+    ]:
+        assert verdict(store, cid, value, ONLY_A, query=query) == ("confirmed", value)
+
+
 @pytest.mark.parametrize(
     "name", ["na12878_chr20/test_nist.b37_chr20_100kbp_at_10mb.vcf.gz", "tp53/NA12829_TP53.g.vcf"]
 )
@@ -197,10 +229,11 @@ def test_counts_of_real_variants_are_those_of_bcftools(store: Store, test_data: 
         ("POS", ">", 10_050_000, "POS>10050000"),
     ]:
         lines = bcftools.view("-H", "-i", expression, str(source)).splitlines()
+        lines = [line for line in lines if line.split("\t")[4] != "<NON_REF>"]  # the blocks of a GVCF
         query = {"what": "count", "where": [{"column": column, "op": op, "value": value}]}
-        assert verdict(store, variants.cid, -1, about, query=query) == ("contradicted", len(lines)), (
-            expression
-        )
+        never = column == "FILTER" and name.endswith(".g.vcf")  # was this file filtered
+        expected = ("unverifiable", None) if never else ("contradicted", len(lines))
+        assert verdict(store, variants.cid, -1, about, query=query) == expected, expression
 
 
 OVER_TABLES: list[Any] = [
@@ -267,6 +300,127 @@ def test_a_wrong_query_is_unverifiable_with_what_is_near(store: Store) -> None:
         assert found["verdict"] == "unverifiable", query
         assert why in found["why"]
         assert near is None or near in found["near"]
+
+
+IMPOSSIBLE: list[Any] = [
+    ("TYPE", "deletion", "indel"),
+    ("ZYGOSITY", "0/1", "het"),
+    ("ZYGOSITY", "heterozygous", "het"),
+    ("FORMAT.GT", "het", "0/1"),
+    ("FORMAT.GT", "0|1", "0/1"),
+    ("FORMAT.GT", "1/0", "0/1"),
+    ("CHROM", "chr17", "chr1"),
+    ("CHROM", 17, "chr1"),
+    ("FILTER", "q10", "PASS"),
+    ("INFO.DB", "yes", "True"),
+    ("INFO.DP", "high", None),
+    ("QUAL", "50%", None),
+    ("INFO.AF", "50%", None),
+    ("ALT", "deletion", "A"),
+]
+
+
+def test_that_there_is_none_of_what_a_column_cannot_have_is_not_confirmed(store: Store) -> None:
+    cid = put("a.vcf", calls(["A"]), Variants, samples=["A"])
+    for column, value, near in IMPOSSIBLE:
+        for op, named in (("=", value), ("in", [value])):
+            query = {"what": "count", "where": [{"column": column, "op": op, "value": named}]}
+            found = checked(store, cid=cid, value=0, about=ONLY_A, query=query)
+            assert found["verdict"] == "unverifiable", (column, value, found)
+            assert near is None or near in found["near"]
+    text = {"what": "count", "where": [{"column": "INFO.DP", "value": "10"}]}
+    assert verdict(store, cid, 1, ONLY_A, query=text)[0] == "confirmed"
+
+
+def test_of_calls_that_were_never_filtered_nothing_passes_or_fails(store: Store) -> None:
+    cid = put("a.vcf", calls(["A"], [row.replace("PASS", ".") for row in CALLS[2:]]), Variants, samples=["A"])
+    for claimed in (0, 4):
+        query = {"what": "count", "where": [PASSES]}
+        assert "never filtered" in checked(store, cid=cid, value=claimed, about=ONLY_A, query=query)["why"]
+    none = {"what": "count", "where": [{"column": "FILTER", "value": None}]}
+    assert verdict(store, cid, 4, ONLY_A, query=none)[0] == "confirmed"
+
+
+SHARES_AND_PERCENT = {
+    "medians": {"pct_counts_mt": 6.349, "n": 3},
+    "mapped %": 98.5,
+    "percentMito": 6.349,
+    "duplicates": 0.0871,
+    "kept": 0.334,
+    "PCT_CHIMERAS": 0.02,
+    "depth": 55.2,
+}
+PERCENTAGES: list[Any] = [
+    ("medians.pct_counts_mt", "6.3%", "confirmed"),
+    ("medians.pct_counts_mt", "634.9%", "contradicted"),
+    ("medians.pct_counts_mt", 6.35, "confirmed"),
+    ("medians.pct_counts_mt", "0.0635", "contradicted"),
+    ("medians.pct_counts_mt", 6, "confirmed"),
+    ("mapped %", "98.5%", "confirmed"),
+    ("mapped %", 0.985, "contradicted"),
+    ("percentMito", "6.35%", "confirmed"),
+    ("duplicates", "8.71%", "confirmed"),
+    ("duplicates", "0.0871%", "contradicted"),
+    ("kept", "33%", "confirmed"),
+    ("kept", "34%", "contradicted"),
+    ("PCT_CHIMERAS", "2.0%", "confirmed"),
+    ("medians.n", "300%", "unverifiable"),
+    ("depth", 55, "confirmed"),
+    ("depth", 56, "contradicted"),
+    ("depth", 55.0, "contradicted"),
+    ("depth", "55x", "unverifiable"),
+    ("depth", "~55", "unverifiable"),
+    ("depth", "high", "unverifiable"),
+    ("medians.n", "3 cells", "unverifiable"),
+    ("kept", 0, "unverifiable"),
+    ("duplicates", 1, "contradicted"),
+]
+
+
+def test_a_percentage_is_of_a_share_unless_the_field_is_in_percent(store: Store) -> None:
+    cid = put("r.json", json.dumps(SHARES_AND_PERCENT), QcReport, kind="x")
+    for field, value, expected in PERCENTAGES:
+        assert verdict(store, cid, value, field=field)[0] == expected, (field, value)
+    for field, value, statement, expected in [
+        ("medians.pct_counts_mt", 6.3, "The median is 6.3%.", "confirmed"),
+        ("medians.pct_counts_mt", "6.3%", "The median is 6.3 percent.", "confirmed"),
+        ("duplicates", 0.0871, "Duplicates are 0.0871 percent.", "unverifiable"),
+        ("duplicates", 0.0871, "Duplicates are 8.71%.", "confirmed"),
+        ("duplicates", "8.71%", "Duplicates are 8.71 per cent.", "confirmed"),
+        ("duplicates", "8.71%", "Duplicates are 8.71 of a hundred.", "unverifiable"),
+    ]:
+        assert verdict(store, cid, value, field=field, statement=statement)[0] == expected, statement
+
+
+def test_a_tolerance_is_a_number_for_a_figure_that_is_none_of_whole_numbers(store: Store) -> None:
+    cid = put("r.json", json.dumps(SHARES_AND_PERCENT | {"reads": 100}), QcReport, kind="x")
+    for field, value, tolerance, expected, then in [
+        ("depth", 55.0, 0.5, "confirmed", ""),
+        ("depth", 55.0, "10%", "unverifiable", '"tolerance": 0.5'),
+        ("reads", 99, 2, "unverifiable", "leave out tolerance"),
+        ("medians.pct_counts_mt", "6.3%", 0.1, "confirmed", ""),
+    ]:
+        found = checked(store, cid=cid, field=field, value=value, tolerance=tolerance)
+        assert (found["verdict"], then in found.get("then", "")) == (expected, True), found
+
+
+def test_lists_of_numbers_have_an_order(store: Store) -> None:
+    text = HEADER.replace(
+        "##contig=<ID=chr1", "##FORMAT=<ID=AD,Number=R,Type=Integer,Description=x>\n##contig=<ID=chr1"
+    )
+    cid = put("a.vcf", f"{text}A\nchr1\t100\t.\tA\tG\t50\tPASS\t.\tGT:AD\t0/1:23,22\n"
+              "chr1\t200\t.\tA\tG\t50\tPASS\t.\tGT:AD\t0/1:.,22\n", Variants, samples=["A"])  # fmt: skip
+    for at, value, expected in [
+        (100, [23, 22], "confirmed"),
+        (100, [22, 23], "contradicted"),
+        (100, "23,22", "confirmed"),
+        (100, "22,23", "contradicted"),
+        (200, ".,22", "confirmed"),
+        (200, [None, 22], "confirmed"),
+        (200, [22], "contradicted"),
+    ]:
+        query = {"what": "value", "column": "FORMAT.AD", "where": [{"column": "POS", "value": at}]}
+        assert verdict(store, cid, value, ONLY_A, query=query)[0] == expected, (at, value)
 
 
 def test_nothing_of_a_kind_can_be_claimed_unless_it_looks_like_a_slip(store: Store) -> None:
@@ -375,6 +529,66 @@ def test_links_say_what_a_file_without_fields_of_its_own_is_about(store: Store) 
     found = checked(store, cid=cid, field="bases", value=4, about={"build": "GRCh38"})
     assert (found["verdict"], found["is_of"]) == ("contradicted", {"build": "tiny"})
     assert verdict(store, cid, 4, {"sample": "A"}, field="bases")[0] == "unverifiable"
+
+
+def test_the_build_is_that_of_the_reference_however_far_the_links_go(store: Store) -> None:
+    reference = put("g.fa", ">chr1\nACGT\n", Reference, build="tiny")
+    cid = put("a.vcf", calls(["A"]), Variants, samples=["A"], reference_cid=reference, force=True)
+    report = put("r.json", '{"calls": 6}', QcReport, kind="calls", variants_cid=cid)
+    for file, field, value in ((cid, "build", "tiny"), (report, "calls", 6), (report, "build", "tiny")):
+        assert verdict(store, file, value, {**ONLY_A, "build": "tiny"}, field=field)[0] == "confirmed"
+        assert verdict(store, file, value, {**ONLY_A, "build": "GRCh38"}, field=field)[0] == "contradicted"
+    unknown = checked(store, cid=reference, field="build", value="tiny", about={"caller": "gatk"})
+    assert "leave it out" not in unknown["then"]
+
+
+def test_what_registrations_of_one_file_say_has_to_agree_or_to_be_named(store: Store) -> None:
+    cid = put("t.csv", ROWS, Table, kind="markers", sample="S")
+    put("t.csv", ROWS, Table, kind="genes", sample="S")
+    put("t.csv", ROWS, Table, kind="other", sample="T")
+    s, t = {"sample": "S"}, {"sample": "T"}
+    assert verdict(store, cid, "other", t, field="kind")[0] == "confirmed"
+    assert verdict(store, cid, "S", s, field="sample")[0] == "confirmed"
+    found = checked(store, cid=cid, field="kind", value="markers", about=s)
+    assert found["verdict"] == "unverifiable"
+    assert {each["found"]: each["samples"] for each in found["registrations"]} == {
+        "markers": ["S"],
+        "genes": ["S"],
+    }
+    ids = {each["found"]: each["id"] for each in found["registrations"]}
+    assert verdict(store, cid, "genes", {**s, "id": ids["genes"]}, field="kind")[0] == "confirmed"
+    assert verdict(store, cid, "genes", {**s, "id": ids["markers"]}, field="kind")[0] == "contradicted"
+    assert verdict(store, cid, "genes", {**s, "id": "0"}, field="kind")[0] == "unverifiable"
+    assert verdict(store, cid, 4, {**s, "kind": "genes"}, query={"what": "count"})[0] == "confirmed"
+    assert verdict(store, cid, 4, {**s, "kind": "cells"}, query={"what": "count"})[0] == "contradicted"
+
+
+def test_what_a_task_said_cannot_be_amended_and_is_not_confirmed_if_it_was(store: Store) -> None:
+    path, report = store.objects.work / "a.vcf", store.objects.work / "r.json"
+    path.write_text(calls(["A"]))
+    report.write_text('{"kind": "bytes", "reads": 3}')
+    made = [
+        ("calls", Variants(path=path, samples=["A"], caller="bcftools")),
+        ("report", QcReport(path=report, kind="bytes", sample="A")),
+    ]
+    store.commit(Execution(task="lab.call", finished="2026-01-01T00:00:00Z"), made)
+    (record,), (summary,) = (store.query({"asset": kind}) for kind in ("variants", "qc_report"))
+    for change in ({"caller": "gatk"}, {"caller": None}, {"samples": ["B"]}):
+        with pytest.raises(InvalidAssetError, match="a task computed this file"):
+            amend_records(store, [record], change)
+    assert amend_records(store, [record], {"caller": "bcftools"}) == [record]
+    (named,) = amend_records(store, [record], {"build": "tiny"})  # which the task did not say
+    assert verdict(store, record.cid, "bcftools", ONLY_A, field="caller")[0] == "confirmed"
+    assert "amended" in checked(store, cid=record.cid, field="build", value="tiny", about=ONLY_A)["why"]
+
+    storage.amend(store, named, {"caller": "gatk"})  # as older versions did
+    storage.amend(store, summary, {"kind": "else"})
+
+    count = {"query": {"what": "count"}, "value": 6}
+    assert "amended" in checked(store, cid=record.cid, field="caller", value="gatk", about=ONLY_A)["why"]
+    assert "amended" in checked(store, cid=record.cid, about={**ONLY_A, "caller": "gatk"}, **count)["why"]
+    assert verdict(store, record.cid, 6, ONLY_A, query={"what": "count"})[0] == "confirmed"
+    assert verdict(store, summary.cid, "else", ONLY_A, field="kind") == ("contradicted", "bytes")
 
 
 def test_a_superseded_file_confirms_nothing_that_is_said_of_today(store: Store) -> None:
@@ -544,6 +758,8 @@ def test_a_query_over_cells_finds_what_is_there(store: Store, cells: str) -> Non
         ({"what": "sum", "column": "gene:CD3D", "layer": "counts"}, both, 18),
         ({"what": "mean", "column": "gene:NKG7", "layer": "dense"}, both, 1.5),
         ({"what": "value", "column": "leiden", "where": [{"column": "index", "value": "c3"}]}, both, 1),
+        ({"what": "count", "where": [{"column": "pct", "op": "<", "value": "5%"}]}, both, 3),
+        ({"what": "count", "where": [{"column": "pct", "value": "4"}]}, both, 1),
         ({"what": "count", "axis": "var", "where": [{"column": "highly_variable", "value": True}]}, both, 2),
     ]:
         assert verdict(store, cells, found, about, query=query) == ("confirmed", found), query
@@ -554,6 +770,10 @@ def test_a_query_over_cells_finds_what_is_there(store: Store, cells: str) -> Non
         ({"what": "sum", "column": "gene:CD3D", "layer": "raw"}, "no layer"),
         ({"what": "count", "axis": "obsm"}, "no axis"),
         ({"what": "genotype", "chrom": "c", "pos": 1}, "VCF"),
+        ({"what": "count", "where": [{"column": "leiden", "value": "9"}]}, "none can have it"),
+        ({"what": "count", "where": [{"column": "doublet", "value": "yes"}]}, "none can have it"),
+        ({"what": "count", "where": [{"column": "pct", "value": "high"}]}, "has numbers"),
+        ({"what": "count", "where": [{"column": "gene:CD3D", "op": ">", "value": "20%"}]}, "percentage"),
     ]:
         found = checked(store, cid=cells, value=1, about=both, query=query)
         assert (found["verdict"], why in found["why"]) == ("unverifiable", True), found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stargazer import assets, storage
 from stargazer.assets import FormatError, InvalidAssetError
+from stargazer.mcp.records import computed_pairs
 
 if TYPE_CHECKING:
     from stargazer.assets import Asset, IpFile
@@ -25,10 +26,12 @@ def amend_records(store: Store, records: Sequence[IpFile], pairs: Mapping[str, A
         The records as they are now.
 
     Raises:
-        InvalidAssetError: a key that no record's type knows, or a value that it does not take.
+        InvalidAssetError: a key that no record's type knows, a value that it does not take, or one in the place of what
+            the task said that computed the file.
         FormatError: a value contradicts a file, where the old one did not.
     """
     changes = _changes(store, records, pairs)
+    _refuse_computed(store, records, changes)
     _check(store, records, changes)
     amended = [storage.amend(store, record, change) for record, change in zip(records, changes, strict=True)]
     store.hand_over([])  # what waits to be sent elsewhere
@@ -58,6 +61,23 @@ def _changes(
         }
         for kind in kinds
     ]
+
+
+def _refuse_computed(
+    store: Store, records: Sequence[IpFile], changes: Sequence[Mapping[str, str | None]]
+) -> None:
+    """See that what tasks said of files that they made stays: what they did not say may be added.
+
+    Raises:
+        InvalidAssetError: it would not.
+    """
+    for record, change in zip(records, changes, strict=True):
+        said = computed_pairs(store, record)
+        if keys := [key for key, value in change.items() if said.get(key, value) != value]:
+            raise InvalidAssetError(
+                f"{record.name!r}: a task computed this file and said {keys[0]}={said[keys[0]]}, which cannot be "
+                "amended: correct what it was computed from, and run the task again"
+            )
 
 
 def _check(store: Store, records: Sequence[IpFile], changes: Sequence[Mapping[str, str | None]]) -> None:

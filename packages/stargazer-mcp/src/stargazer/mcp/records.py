@@ -11,10 +11,20 @@ from stargazer.mcp.strict_json import shortened
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile
+    from stargazer.assets.provenance import Execution
     from stargazer.storage import Store
 
-__all__ = ["as_dict", "bring", "find_records", "is_computed", "named_registrations", "newest_records",
-           "run_in_place", "why_none"]  # fmt: skip
+__all__ = [
+    "as_dict",
+    "bring",
+    "computed_pairs",
+    "find_records",
+    "is_computed",
+    "named_registrations",
+    "newest_records",
+    "run_in_place",
+    "why_none",
+]
 
 NEAR, LOOKED = 5, 5_000  # values that are named where a filter selects nothing, and that are looked at
 MANY, LONG = 50, 500  # sets of pairs, and characters of a value, that the index is asked for
@@ -181,13 +191,28 @@ def run_in_place(name: str) -> str:
 
 def is_computed(store: Store, record: IpFile) -> bool:
     """Whether a task made what a record says, as far as its provenance is here."""
+    return _execution(store, record) is not None
+
+
+def computed_pairs(store: Store, record: IpFile) -> dict[str, str]:
+    """What the task that made a file said of it; nothing of a file that none made, as far as its provenance is here."""
+    execution = _execution(store, record)
+    outputs = (
+        [dict(each.keyvalues) for each in execution.outputs if each.cid == record.cid] if execution else []
+    )
+    # the same bytes as several results: the one that is most like the record
+    return max(outputs, key=lambda pairs: len(pairs.items() & record.keyvalues.items()), default={})
+
+
+def _execution(store: Store, record: IpFile) -> Execution | None:
     from stargazer.assets.provenance import Execution
 
     made_by = record.keyvalues.get("provenance_cid", "")
     try:
-        return bool(made_by) and isinstance(store.document(made_by), Execution)
+        document = store.document(made_by) if made_by else None
     except assets.StargazerError:
-        return False
+        return None
+    return document if isinstance(document, Execution) else None
 
 
 def as_dict(record: IpFile, dropped: Collection[str] = ()) -> dict[str, Any]:

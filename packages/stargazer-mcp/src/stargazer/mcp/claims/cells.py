@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from stargazer.assets import FormatError
 from stargazer.assets.formats import check_whole
 from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Column, Row
+from stargazer.mcp.claims.numbers import is_number
 from stargazer.mcp.claims.verdicts import Unverifiable, near
 from stargazer.mcp.strict_json import shortened
 
@@ -31,6 +32,8 @@ class Cells:
     Raises:
         Unverifiable: what reads it is not installed; it is no h5ad.
     """
+
+    passed_over: Callable[[Row], bool] | None = None
 
     def __init__(self, path: Path, axis: Any):
         try:
@@ -79,8 +82,16 @@ class Cells:
                 names = [*map(str, self.table.columns), INDEX]
                 then = f"name a column of {self.axis}, or gene:NAME for what cells have of a gene"
                 raise Unverifiable(f"{self.axis} has no column {shortened(name)}", then, near(name, names))
+            known: list[Any] = []
+            if name in self.table and not name.startswith(GENE):
+                kind = self.table[name].dtype
+                is_flag = kind.kind == "b" or kind.name == "boolean"
+                known = [True, False] if is_flag else list(getattr(kind, "categories", ()))
+            is_numeric = bool(values) and all(is_number(value) or _is_missing(value) for value in values)
             rows = [() if _is_missing(value) else (value,) for value in values]
-            self.read[key] = Column(name, rows.__getitem__)
+            self.read[key] = Column(
+                name, rows.__getitem__, tuple(known), closed=bool(known), numeric=is_numeric and not known
+            )
         return self.read[key]
 
     def _expression(self, gene: str, layer: str) -> list[Any]:

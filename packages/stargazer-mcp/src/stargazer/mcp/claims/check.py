@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -14,8 +15,8 @@ import attrs
 from stargazer.assets import InvalidAssetError
 from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Condition, Rows
-from stargazer.mcp.claims.files import File, Files, head
-from stargazer.mcp.claims.numbers import Written, is_number, same
+from stargazer.mcp.claims.files import OF_ABOUT, OF_RECORD, File, Files, head
+from stargazer.mcp.claims.numbers import Written, is_coarse, is_number, is_percent, same
 from stargazer.mcp.claims.queries import Tally, kind_of, tally_of
 from stargazer.mcp.claims.reports import load, resolve
 from stargazer.mcp.claims.statements import about_of, check_statement
@@ -49,7 +50,8 @@ class _Check:
     Attributes:
         about: what the statement says of the file.
         samples: those that it is about.
-        within: how far a number may be from the claimed one.
+        within: how far a number may be from the claimed one, if its digits do not say it.
+        percent: the figure is in percent.
     """
 
     number: int
@@ -57,6 +59,7 @@ class _Check:
     about: Mapping[str, Any] = attrs.field(factory=dict)
     samples: list[str] = attrs.field(factory=list)
     within: Decimal | None = None
+    percent: bool = False
     file: File | None = None
     verdict: Literal["", "confirmed", "contradicted", "unverifiable"] = ""
     told: dict[str, Any] = attrs.field(factory=dict)
@@ -81,11 +84,43 @@ class _Check:
 
             is_same = matches(found, claimed)
         else:
-            is_same = same(found, claimed, self.within)
+            self.told["found"] = _plain(found)
+            self._refuse_unclear(found)
+            is_same = same(found, claimed, self.within, percent=self.percent)
         self.verdict = "confirmed" if is_same else "contradicted"
         self.told["found"] = _plain(found)
-        if self.within is not None and is_number(found):
-            self.told["within"] = float(self.within)
+
+    def _refuse_unclear(self, found: Any) -> None:
+        """See that the claimed value can be compared with a number.
+
+        Raises:
+            Unverifiable: it is written as no number is, or as something else than the figure.
+        """
+        claimed = self.claim["value"]
+        if not is_number(found):
+            return
+        written = Written.read(claimed)
+        if written is None:
+            if isinstance(claimed, str):
+                number = re.search(r"\d[\d,]*(?:\.\d+)?", claimed)
+                example = f'for example "value": {number[0].replace(",", "")}' if number else EXAMPLE
+                raise Unverifiable(
+                    f"the file has a number, and {shortened(claimed)} is not written as one",
+                    f"write the number alone, in the unit of the file: {example}",
+                )
+            return
+        if written.percent and not self.percent and isinstance(found, int) and found not in (0, 1):
+            raise Unverifiable(
+                "the figure is a whole number, and the claimed value a percentage",
+                "claim the number as it is, or a query share",
+            )
+        if self.within is not None and isinstance(found, int):
+            raise Unverifiable("the figure is a whole number, which is exact", "leave out tolerance")
+        if self.within is None and is_coarse(found, written.of(percent=self.percent)):
+            raise Unverifiable(
+                f"{shortened(claimed)} says too little of a figure that is no whole number",
+                "write it with more digits",
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """The answer to this claim."""
@@ -147,55 +182,117 @@ def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
         raise Unverifiable("query is an object", 'for example "query": {"what": "count", "where": []}')
     if query is None and not (isinstance(field, str) and field):
         raise Unverifiable("field is a text", EXAMPLE)
-    check.within = _within(claim)
     check.about, check.samples = about_of(claim)
-    check_statement(files.store, claim, check.samples)
-    check.file = files.find(claim["cid"], check.samples)
+    check.percent = _in_percent(query, field, check.samples)
+    check.within = _within(claim, percent=check.percent)
+    check_statement(files.store, claim, check.samples, percent=check.percent)
+    registrations = files.find(claim["cid"], check.samples, check.about)
+    check.file = registrations[0]
     if query is not None:
         kind_of(query)
         _check_about(check, None)
         return True
-    try:
-        found, narrowed = check.file.field(str(field)), None
-        if field in ("sample", "samples") and not check.samples:  # which says itself of whom it is
-            check.samples = check.file.samples
-    except LookupError:
-        _check_about(check, None)
-        path, cid = files.read(check.file), claim["cid"]
-        try:
-            if cid not in documents:
-                documents[cid] = load(path)
-            found, passed = resolve(documents[cid], str(field))
-        except Unverifiable as end:
-            names = alike(str(field), check.file.names())
-            raise Unverifiable(str(end), end.then, end.nearest or names) from None
-        narrowed = {name for name in map(composed, passed) if name in {*check.file.samples, *check.samples}}
-        _check_about(check, narrowed)
-    else:
-        _check_about(check, None)
-    check.compare(found)
+    check.compare(_field(files, documents, check, str(field), registrations))
     return False
 
 
-def _within(claim: Mapping[str, Any]) -> Decimal | None:
-    """How far a number may be from the one that is claimed; None where none is.
+def _field(
+    files: Files, documents: dict[str, Any], check: _Check, field: str, registrations: Sequence[File]
+) -> Any:
+    """What a report has at a path, or the metadata of its file says.
+
+    Raises:
+        Unverifiable, Contradicted: nothing, or not of what the statement is about.
+    """
+    file = registrations[0]
+    if field in ("sample", "samples") and not check.samples:  # which says itself of whom it is
+        check.samples = file.samples
+    _check_about(check, None)
+    if file.has(field) and not _speaks(files, documents, file, field):
+        said = [each.field(field) for each in registrations]
+        if any(each != said[0] for each in said):
+            check.told["registrations"] = [
+                {"id": each.record.id, "samples": _plain(each.samples), "found": _plain(value)}
+                for each, value in list(zip(registrations, said, strict=True))[:20]
+            ]
+            raise Unverifiable(
+                "the file is registered several times, with different values",
+                'name the registration that the statement is about: "about": {"id": ...}',
+            )
+        return said[0]
+    return _in_report(files, documents, check, field)
+
+
+def _speaks(files: Files, documents: dict[str, Any], file: File, field: str) -> bool:
+    """Whether a report says itself what its metadata says too: its bytes count."""
+    if field in OF_RECORD or file.record.keyvalues.get("asset") != "qc_report":
+        return False
+    try:
+        resolve(_document(files, documents, file), field)
+    except Unverifiable:
+        return False
+    return True
+
+
+def _document(files: Files, documents: dict[str, Any], file: File) -> Any:
+    """The document of a report; read once."""
+    path, cid = files.read(file), file.record.cid
+    if cid not in documents:
+        documents[cid] = load(path)
+    return documents[cid]
+
+
+def _in_report(files: Files, documents: dict[str, Any], check: _Check, field: str) -> Any:
+    """What a report has at a path.
+
+    Raises:
+        Unverifiable, Contradicted: nothing, or of another sample.
+    """
+    file = check.file
+    assert file is not None
+    try:
+        found, passed = resolve(_document(files, documents, file), field)
+    except Unverifiable as end:
+        names = alike(field, file.names())
+        raise Unverifiable(str(end), end.then, end.nearest or names) from None
+    narrowed = {name for name in map(composed, passed) if name in {*file.samples, *check.samples}}
+    _check_about(check, narrowed)
+    return found
+
+
+def _within(claim: Mapping[str, Any], *, percent: bool) -> Decimal | None:
+    """How far a number may be from the one that is claimed; None where its digits say it.
+
+    Args:
+        percent: the figure is in percent.
 
     Raises:
         Unverifiable: a tolerance that is none, or so wide that it confirms anything.
     """
-    written, given = Written.read(claim["value"]), claim.get("tolerance")
+    given = claim.get("tolerance")
     if given is None:
-        return written.half if written else None
-    tolerance = Written.read(given)
-    if written is None or tolerance is None or tolerance.value < 0:
+        return None
+    written, tolerance = Written.read(claim["value"]), Written.read(given)
+    if written is None or tolerance is None or tolerance.value < 0 or tolerance.percent:
         raise Unverifiable(
-            "tolerance is a number from 0 for a value that is a number", 'for example "tolerance": 0.01'
+            "tolerance is a number from 0, in the unit of a value that is a number",
+            'write how far off it may be, for example "value": 31.2, "tolerance": 0.5',
         )
+    written = written.of(percent=percent)
     if tolerance.value > max(abs(written.value) * WIDEST, written.half):
         raise Unverifiable(
             "a tolerance of more than a tenth of the value confirms too much", "give a smaller one, or none"
         )
     return tolerance.value
+
+
+def _in_percent(query: Mapping[str, Any] | None, field: Any, samples: Sequence[str]) -> bool:
+    """Whether the names that lead to a figure say that it is in percent."""
+    if query is not None:
+        return query.get("what") in ("sum", "mean", "value") and is_percent(str(query.get("column")))
+    for name in samples:
+        field = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", str(field))
+    return is_percent(str(field))
 
 
 def _check_about(check: _Check, narrowed: set[str] | None) -> None:
@@ -212,6 +309,8 @@ def _check_about(check: _Check, narrowed: set[str] | None) -> None:
     file = check.file
     assert file is not None
     wanted, of = set(check.samples), set(file.samples)
+    if file.is_said:
+        file.refuse_amended("sample", "samples")
     names = ", ".join(map(shortened, check.samples[:3]))
     if of and not wanted:
         raise Unverifiable(
@@ -232,7 +331,9 @@ def _check_about(check: _Check, narrowed: set[str] | None) -> None:
     if narrowed and narrowed != wanted:
         raise Contradicted(f"the statement is about {names}, and the figure is of another sample of the file")
     if not narrowed and wanted and not of:
-        raise Unverifiable("nothing says of which sample the file is", "leave sample out of about")
+        raise Unverifiable(
+            "nothing says of which sample the file is", "claim it of a file that says it, or call update_file"
+        )
     if not narrowed and wanted != of:
         raise Unverifiable(
             f"the figure is of all {len(of)} samples of the file, and the statement is about fewer",
@@ -248,19 +349,17 @@ def _check_fields(check: _Check, file: File) -> None:
         Unverifiable: nothing says.
     """
     for key, value in check.about.items():
-        if key in ("sample", "samples", "superseded"):
+        if key in OF_ABOUT:
             continue
-        said = [getattr(asset, key) for asset in (file.asset, *file.linked) if key in asset.fields()]
-        said = [each for each in said if each is not None][:1]
-        if key in file.record.keyvalues and not said:
-            said = [file.record.keyvalues[key]]
+        file.refuse_amended(key)
+        said = file.says(key)
         if not said:
             raise Unverifiable(
                 f"the metadata of the file says nothing of {shortened(key)}",
-                "leave it out of about",
+                "claim it of a file that says it, or say what the file is: call update_file",
                 near(key, file.names()),
             )
-        if not same(said[0], value):
+        if not same(said[0], value, Decimal(0)):
             check.told["is_of"] = {_cut(key): _plain(said[0])}
             raise Contradicted(
                 f"the statement is about {shortened(key)} {shortened(value)}, and the file is not"
@@ -275,7 +374,7 @@ def _ask(files: Files, checks: list[_Check], axis: str) -> None:
     end: Unverifiable | None = None
     with contextlib.ExitStack() as stack:
         try:
-            rows = stack.enter_context(_opened(files.read(file), axis, is_said=file.is_said))
+            rows = stack.enter_context(_opened(file, files.read(file), axis))
             for check in checks:
                 with check.judged():
                     asked.append((check, _counter(check, rows)))
@@ -337,12 +436,12 @@ def _selected(condition: Condition) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, axis: str, *, is_said: bool) -> Iterator[Rows]:
+def _opened(file: File, path: Path, axis: str) -> Iterator[Rows]:
     """The rows of a file, whatever its format.
 
     Args:
+        file: what is known of it.
         axis: of a matrix.
-        is_said: the metadata says of which sample the file is.
 
     Raises:
         Unverifiable: it has none that can be asked.
@@ -352,14 +451,15 @@ def _opened(path: Path, axis: str, *, is_said: bool) -> Iterator[Rows]:
         from stargazer.mcp.claims.cells import Cells
 
         with contextlib.closing(Cells(path, axis)) as cells:
-            if is_said:  # the column may then be of something else
+            if file.is_said:  # the column may then be of something else
                 cells.samples = []
             yield cells
     elif first.startswith((b"BCF", b"##fileformat=VCF")):
         from stargazer.mcp.claims.variants import Variants
         from stargazer.tasks import quiet_htslib
 
-        with quiet_htslib(), contextlib.closing(Variants(path)) as variants:
+        is_gvcf = file.record.keyvalues.get("kind") == "gvcf"
+        with quiet_htslib(), contextlib.closing(Variants(path, is_gvcf=is_gvcf)) as variants:
             yield variants
     elif first.lstrip()[:1] in (b"{", b"["):
         raise Unverifiable(

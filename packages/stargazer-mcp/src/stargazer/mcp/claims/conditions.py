@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import attrs
-from stargazer.mcp.claims.numbers import Written, is_number
-from stargazer.mcp.claims.verdicts import Unverifiable, alike, near
+from stargazer.mcp.claims.numbers import Written, is_number, is_percent
+from stargazer.mcp.claims.verdicts import NEAR, Unverifiable, alike, near
 from stargazer.mcp.strict_json import shortened
 
 __all__ = ["SAMPLE", "Column", "Condition", "Row", "Rows", "Values", "conditions_of", "number",
@@ -24,6 +24,7 @@ ORDER: Mapping[str, Callable[[float, float], bool]] = {
     ">=": lambda a, b: a >= b,
 }
 EXAMPLE = 'for example {"column": "QUAL", "op": ">=", "value": 30}'
+WORDS = 20  # of a closed vocabulary, in an answer
 MOST = 1_000  # different values of a column that are kept, to name those that are near
 
 Row: TypeAlias = Any
@@ -39,13 +40,57 @@ class Column:
         name: as the file has it.
         values: what it has in a row.
         known: values that it may have although no row has them.
+        closed: it can have no others.
+        numeric: it can have numbers alone.
+        form: whether a text is written as values of it are.
+        unset: what it means if no row has a value.
         of_sample: it is a column of one sample, of those that the file has.
     """
 
     name: str
     values: Callable[[Row], Values]
-    known: tuple[str, ...] = ()
+    known: tuple[Any, ...] = ()
+    closed: bool = False
+    numeric: bool = False
+    form: Callable[[str], Any] | None = None
+    unset: str = ""
     of_sample: bool = False
+
+    def suited(self, value: Any) -> Any:
+        """The value of a condition as rows have such.
+
+        Raises:
+            Unverifiable: no row can have it.
+        """
+        if value is None:
+            return None
+        name, given = shortened(self.name), shortened(value)
+        written = Written.read(value)
+        if written and written.percent:
+            if not is_percent(self.name):
+                raise Unverifiable(
+                    f"a condition compares with what the column {name} has, and {given} is a percentage",
+                    "write the number as the column has it: 0.2 is 20% of a share",
+                )
+            value = _plain(written)
+        if self.numeric and isinstance(value, str) and written:
+            value = _plain(written)
+        if self.numeric and not is_number(value):
+            raise Unverifiable(f"the column {name} has numbers, and {given} is none", f"give one: {EXAMPLE}")
+        if self.closed and not any(_equal(each, value) for each in self.known):
+            words = [*alike(str(value), self.known), *map(str, self.known)]
+            raise Unverifiable(
+                f"no row has {name} {given}, and none can have it: the file knows no such",
+                "name one of those that there are",
+                list(dict.fromkeys(words))[:WORDS],
+            )
+        if self.form and not self.form(str(value)):
+            raise Unverifiable(
+                f"no row has {name} {given}, and none can have it: it is not written so",
+                "name a value as the file has it",
+                list(map(str, self.known[:NEAR])),
+            )
+        return value
 
 
 class Rows(Protocol):
@@ -53,9 +98,11 @@ class Rows(Protocol):
 
     Attributes:
         samples: those that the file itself names.
+        passed_over: what says that a row is none that is counted.
     """
 
     samples: list[str]
+    passed_over: Callable[[Row], bool] | None
 
     def column(self, name: str, query: Mapping[str, Any]) -> Column:
         """A column by its name.
@@ -79,6 +126,7 @@ class Condition:
         unseen: texts that it names and no row has had yet.
         seen: those that rows had.
         has_numbers, has_texts: rows had numbers, or something else, where numbers are compared.
+        is_unset: there were rows, and none had a value.
     """
 
     column: Column
@@ -88,6 +136,7 @@ class Condition:
     seen: dict[str, None] = attrs.field(factory=dict)
     has_numbers: bool = False
     has_texts: bool = False
+    is_unset: bool | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.op in ("=", "!=", "in"):
@@ -96,7 +145,9 @@ class Condition:
 
     def holds(self, row: Row) -> bool:
         """Whether it holds in a row."""
-        values = self.column.values(row)
+        values = tuple(value for value in self.column.values(row) if value is not None)
+        if self.column.unset and self.is_unset is not False:
+            self.is_unset = not values
         if self.unseen:
             texts = [str(value) for value in values]
             self.unseen.difference_update(texts)
@@ -142,12 +193,19 @@ def conditions_of(given: Any, rows: Rows, query: Mapping[str, Any]) -> list[Cond
                 raise Unverifiable(
                     f"the operator {op} takes a number, got {shortened(value)}", f"give one: {EXAMPLE}"
                 )
-            value = float(read.value)
-        if isinstance(value, dict):
+            value = value if read.percent else float(read.value)
+        if isinstance(value, dict) or (isinstance(value, list) and any(map(_is_nested, value))):
             raise Unverifiable(
                 f"a condition compares with one value, got {shortened(value)}", f"give one: {EXAMPLE}"
             )
-        found.append(Condition(rows.column(str(each["column"]), query), op, value))
+        column = rows.column(str(each["column"]), query)
+        if op in ORDER and not isinstance(value, str):
+            suited = value
+        elif isinstance(value, list):
+            suited = [column.suited(member) for member in value]
+        else:
+            suited = column.suited(value)
+        found.append(Condition(column, op, suited))
     return found
 
 
@@ -162,6 +220,8 @@ def refuse_unsuitable(conditions: list[Condition], *, nothing: bool) -> None:
     """
     for condition in conditions:
         name = condition.column.name
+        if condition.is_unset and condition.value is not None:
+            raise Unverifiable(condition.column.unset, "ask without a condition on it")
         for value in sorted(condition.unseen):
             known = [*condition.column.known, *condition.seen]
             if not nothing or alike(value, known):
@@ -186,6 +246,15 @@ def number(value: Any) -> float | None:
         if is_number(read):
             return int(value) if value.lstrip("+-").isdecimal() else read
     return None
+
+
+def _plain(written: Written) -> float:
+    is_whole = written.value == written.value.to_integral_value()
+    return int(written.value) if is_whole else float(written.value)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict | list)
 
 
 def _equal(value: Any, claimed: Any) -> bool:

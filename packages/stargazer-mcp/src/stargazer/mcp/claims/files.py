@@ -7,18 +7,26 @@ import gzip
 import json
 import warnings
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import attrs
 from stargazer.assets import Asset, IntegrityError, IpFile, StorageError
 from stargazer.assets.provenance import Supersession
+from stargazer.mcp.claims.numbers import same
 from stargazer.mcp.claims.verdicts import QUERY_FILES, Unverifiable
+from stargazer.mcp.records import computed_pairs
 from stargazer.mcp.strict_json import shortened
 from stargazer.storage import Store, is_cid, lineage, maintenance
 
-__all__ = ["File", "Files", "head"]
+__all__ = ["OF_ABOUT", "OF_RECORD", "File", "Files", "head"]
 
+OF_RECORD = ("cid", "name", "size", "created_at")
+OF_ABOUT = ("id", "sample", "samples", "superseded")
+"""What `about` takes that is no field of metadata to compare."""
+BUILD = "build"
+LINKED = 20  # files that links lead to, one after another
 HEAD = 64  # bytes that tell what a file is
 
 
@@ -30,7 +38,8 @@ class File:
         asset: its record as an asset.
         samples: of which it is: as its record says, else those of the files that it was made of.
         is_said: its own record says of which sample it is.
-        linked: what its links point at.
+        linked: what its links point at, and so on.
+        amended: what somebody said instead of the task that made it.
         superseded: another file took its place.
         superseded_by: the CID of that.
         state: of its bytes: `not read`, `verified`, `not here`, `evicted`, `damaged` or `unreadable`.
@@ -41,30 +50,60 @@ class File:
     samples: list[str]
     is_said: bool
     linked: list[Asset]
+    amended: frozenset[str]
     superseded: bool
     superseded_by: str = ""
     state: str = "not read"
 
+    def has(self, name: str) -> bool:
+        """Whether its metadata has a field."""
+        return (
+            name in OF_RECORD
+            or (name == BUILD and bool(self.says(name)))
+            or _other(name) in self.names()
+            or name in self.names()
+        )
+
     def field(self, name: str) -> Any:
-        """What the metadata says: typed, or as text where the type is not known.
+        """What the metadata says: typed, or as text where the type is not known; the build of what it is linked to.
 
         Raises:
-            LookupError: its type has no such field.
+            Unverifiable: it is not what the task said that made the file.
         """
-        if name in ("cid", "name", "size", "created_at"):
+        if name in OF_RECORD:
             return getattr(self.record, name)
-        name = (
-            {"sample": "samples", "samples": "sample"}.get(name, name)
-            if name not in self.asset.fields()
-            else name
-        )
+        name = name if name in self.names() else _other(name)
+        self.refuse_amended(name)
+        if name == BUILD:
+            return next(iter(self.says(name)), None)
         if name in self.asset.fields():
             return getattr(self.asset, name)
-        return self.record.keyvalues[name]
+        return self.record.keyvalues.get(name)
+
+    def says(self, key: str) -> list[Any]:
+        """What its metadata says of a key, or that of what it is linked to; nothing if nobody says it."""
+        said = [getattr(asset, key) for asset in (self.asset, *self.linked) if key in asset.fields()]
+        said = [each for each in said if each is not None][:1]
+        if key in self.record.keyvalues and not said:
+            said = [self.record.keyvalues[key]]
+        return said
+
+    def refuse_amended(self, *keys: str) -> None:
+        """See that somebody has not said something else than the task that made the file.
+
+        Raises:
+            Unverifiable: he has.
+        """
+        for key in keys:
+            if key in self.amended:
+                raise Unverifiable(
+                    f"{shortened(key)} was amended: it is not what the task said that computed the file",
+                    "claim it of what the file was computed from: call why",
+                )
 
     def names(self) -> list[str]:
         """The fields that its metadata has."""
-        return ["cid", "name", "size", "created_at", *self.record.keyvalues, *self.asset.fields()]
+        return [*OF_RECORD, *self.record.keyvalues, *self.asset.fields()]
 
     def as_dict(self) -> dict[str, Any]:
         """What an answer says of it."""
@@ -92,8 +131,12 @@ class Files:
         self.store = store
         self._known: dict[str, list[File]] = {}
 
-    def find(self, cid: Any, wanted: Collection[str] = ()) -> File:
-        """A file by its CID; of bytes that are registered several times, the record of these samples, if one is.
+    def find(self, cid: Any, wanted: Collection[str], about: Mapping[str, Any]) -> list[File]:
+        """A file by its CID: each registration that counts, as far as what is said of it does not select some.
+
+        Args:
+            wanted: the samples that it is said to be of.
+            about: what else is said of it; `id` selects a registration.
 
         Raises:
             Unverifiable: no such file.
@@ -103,7 +146,20 @@ class Files:
         if cid not in self._known:
             self._known[cid] = self._look_up(cid)
         found = self._known[cid]
-        return next((file for file in found if {*wanted} & {*file.samples}), found[0])
+        if "id" in about:
+            chosen = [file for file in found if file.record.id == about["id"]]
+            if not chosen:
+                raise Unverifiable(f"the file has no registration {shortened(about['id'])}", QUERY_FILES)
+            return chosen
+        old = about.get("superseded") is True
+        chosen = [file for file in found if file.superseded is old] or found
+        chosen = [file for file in chosen if {*wanted} & {*file.samples}] or chosen
+        for key, value in about.items():
+            said = [
+                file for file in chosen if key not in OF_ABOUT and same([value], file.says(key), Decimal(0))
+            ]
+            chosen = said or chosen
+        return chosen
 
     def _look_up(self, cid: str) -> list[File]:
         store = self.store
@@ -157,16 +213,16 @@ def _described(store: Store, record: IpFile, superseded: bool) -> File:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an unknown type is read as text
         asset = Asset.from_record(record)
-        linked = [
-            Asset.from_record(found)
-            for link in asset.links()
-            if isinstance(cid := getattr(asset, link), str)
-            for found in store.query({"cid": cid})[:1]
-        ]
+        direct = _linked(store, asset)
+        linked, more = list(direct), direct
+        while more and len(linked) < LINKED:
+            known = {each.cid for each in linked}
+            more = [found for each in more for found in _linked(store, each) if found.cid not in known]
+            linked += more
     samples = _own(asset)
     is_said = bool(samples)
     if not samples:
-        samples = list(dict.fromkeys(name for each in linked for name in _own(each)))
+        samples = list(dict.fromkeys(name for each in direct for name in _own(each)))
     if not samples and record.keyvalues.get("asset") != "provenance":
         before = lineage.walk(lineage.why(store, record.cid))
         samples = sorted({name for step in before for name in _named(step.entry.keyvalues)})
@@ -176,9 +232,28 @@ def _described(store: Store, record: IpFile, superseded: bool) -> File:
         samples=samples,
         is_said=is_said,
         linked=linked,
+        amended=_amended(store, record),
         superseded=superseded,
         superseded_by=_successor(store, record) if superseded else "",
     )
+
+
+def _other(name: str) -> str:
+    """The field that says the same of one sample, or of several."""
+    return {"sample": "samples", "samples": "sample"}.get(name, name)
+
+
+def _linked(store: Store, asset: Asset) -> list[Asset]:
+    """What an asset's links point at."""
+    cids = [cid for link in asset.links() if isinstance(cid := getattr(asset, link), str)]
+    return [Asset.from_record(found) for cid in cids for found in store.query({"cid": cid})[:1]]
+
+
+def _amended(store: Store, record: IpFile) -> frozenset[str]:
+    """The keys of which a record says something else than the task that made the file."""
+    said = computed_pairs(store, record)
+    keys = {*said, *record.keyvalues} - {"provenance_cid"} if said else ()
+    return frozenset(key for key in keys if said.get(key) != record.keyvalues.get(key))
 
 
 def _own(asset: Asset) -> list[str]:

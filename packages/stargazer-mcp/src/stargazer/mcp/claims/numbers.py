@@ -10,11 +10,14 @@ from typing import Any
 
 import attrs
 
-__all__ = ["NUMBERS", "Written", "agree", "is_number", "same"]
+__all__ = ["Written", "is_coarse", "is_number", "is_percent", "same"]
 
 NUMBER = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)\s*(%?)")
-NUMBERS = re.compile(r"(?<![\w.])" + NUMBER.pattern)
-"""Numbers in a sentence."""
+PERCENT = re.compile(
+    r"%|(?:(?<![A-Za-z])(?:pct|PCT|percent(?:age)?|PERCENT(?:AGE)?)|Pct|Percent(?:age)?)(?![a-z])"
+)
+SHARES = re.compile(r"PCT_|PERCENT_DUPLICATION|(?<![A-Za-z])pct(?:\.[12]\b|_nz)")
+"""Names that say percent, and are shares all the same: of Picard, Seurat and Scanpy."""
 LONGEST = 40  # characters of a number
 NOISE = Decimal(
     "4e-16"
@@ -27,11 +30,15 @@ class Written:
 
     Attributes:
         value: of it.
-        half: half a unit of its last digit; 0 for a whole number, which is meant exactly.
+        half: half a unit of its last digit; 0 for a whole number.
+        unit: of a whole number.
+        percent: it has a percent sign, which its value does not take into account.
     """
 
     value: Decimal
     half: Decimal
+    unit: Decimal = Decimal(1)
+    percent: bool = False
 
     @classmethod
     def read(cls, given: Any) -> Written | None:
@@ -47,8 +54,7 @@ class Written:
         match = NUMBER.fullmatch(given.strip())
         if match is None or not any(char.isdigit() for char in match[1].lower().partition("e")[0]):
             return None
-        read = cls._of(match[1].replace(",", ""))
-        return cls(read.value / 100, read.half / 100) if match[2] else read
+        return attrs.evolve(cls._of(match[1].replace(",", "")), percent=bool(match[2]))
 
     @classmethod
     def _of(cls, text: str) -> Written:
@@ -57,35 +63,62 @@ class Written:
         last = int(value.as_tuple().exponent)
         return cls(value, Decimal(0) if is_whole else Decimal(5).scaleb(last - 1))
 
+    def of(self, *, percent: bool) -> Written:
+        """The number in the unit of a figure.
+
+        Args:
+            percent: the figure is in percent itself; else a percentage is a share of it.
+        """
+        if percent or not self.percent:
+            return self
+        return Written(self.value / 100, self.half / 100, self.unit / 100)
+
+    def within(self, found: float) -> Decimal:
+        """How far a figure may be off: a whole number stands for what is rounded to it, but for whole figures."""
+        if self.half or isinstance(found, int) or abs(self.value) < 2 * self.unit:
+            return self.half
+        return self.unit / 2
+
+
+def is_percent(name: str) -> bool:
+    """Whether a name says that its figures are in percent."""
+    return bool(PERCENT.search(name)) and not SHARES.search(name)
+
+
+def is_coarse(found: Any, claimed: Written) -> bool:
+    """Whether a figure may have been rounded to 0 or 1, which says next to nothing of it."""
+    if (
+        not is_number(found)
+        or isinstance(found, int)
+        or claimed.half
+        or abs(claimed.value) >= 2 * claimed.unit
+    ):
+        return False
+    off = abs(Decimal(repr(found)) - claimed.value)
+    return abs(Decimal(repr(found))) * NOISE < off <= claimed.unit / 2
+
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def agree(found: float, claimed: Written, within: Decimal) -> bool:
-    """Whether a number is what was claimed.
-
-    Args:
-        within: how far it may be from it.
-    """
-    exact = isinstance(found, int)
-    value = Decimal(found) if exact else Decimal(repr(float(found)))
-    slack = Decimal(0) if exact else abs(value) * NOISE
-    return abs(value - claimed.value) <= within + slack
-
-
-def same(found: Any, claimed: Any, within: Decimal | None = None) -> bool:
+def same(found: Any, claimed: Any, within: Decimal | None = None, *, percent: bool = False) -> bool:
     """Whether a value of a file is the one that is claimed.
 
     Args:
         within: how far numbers may be from each other; else by the digits of the claimed one.
+        percent: the value of the file is in percent.
     """
+    if isinstance(found, tuple | list) and len(found) > 1 and isinstance(claimed, str):
+        claimed = [each.strip() for each in re.split("[,;]", claimed)]
     if isinstance(found, tuple | list) and isinstance(claimed, list):
-        pairs = zip(sorted(found, key=_text), sorted(claimed, key=_text), strict=False)
-        return len(found) == len(claimed) and all(same(*pair, within) for pair in pairs)
+        pairs = list(zip(found, claimed, strict=False))
+        if not any(is_number(each) for each in found):
+            pairs = list(zip(sorted(found, key=_text), sorted(claimed, key=_text), strict=False))
+        return len(found) == len(claimed) and all(same(*pair, within, percent=percent) for pair in pairs)
     if isinstance(found, tuple | list) and len(found) == 1:
-        return same(found[0], claimed, within)
+        return same(found[0], claimed, within, percent=percent)
     if isinstance(found, bool) or isinstance(claimed, bool):
         return _text(found).lower() == _text(claimed).lower()
     if isinstance(found, str) and found == claimed:
@@ -94,8 +127,18 @@ def same(found: Any, claimed: Any, within: Decimal | None = None) -> bool:
     if isinstance(found, str) and (read := Written.read(found)):  # metadata of unknown types is text
         found = int(read.value) if read.value == read.value.to_integral_value() else float(read.value)
     if number is not None and is_number(found):
-        return agree(found, number, number.half if within is None else within)
+        number = number.of(percent=percent)
+        return _agree(found, number, number.within(found) if within is None else within)
+    if found is None and claimed == ".":  # in a list, as a VCF writes it
+        return True
     return bool(found == claimed)
+
+
+def _agree(found: float, claimed: Written, within: Decimal) -> bool:
+    exact = isinstance(found, int)
+    value = Decimal(found) if exact else Decimal(repr(float(found)))
+    slack = Decimal(0) if exact else abs(value) * NOISE
+    return abs(value - claimed.value) <= within + slack
 
 
 def _text(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -75,12 +75,14 @@ class Tally:
         rows: that were looked at.
         matched: rows among them for which `where` holds.
         missing: rows of those that have nothing in the column.
+        passed_over: what says that a row does not count.
     """
 
     kind: str
     column: Column | None
     where: list[Condition]
     of: list[Condition]
+    passed_over: Callable[[Row], bool] | None = None
     rows: int = 0
     matched: int = 0
     missing: int = 0
@@ -91,6 +93,8 @@ class Tally:
 
     def add(self, row: Row) -> None:
         """Take one row into account."""
+        if self.passed_over and self.passed_over(row):
+            return
         among, holds = (
             [each.holds(row) for each in group] for group in (self.of, self.where)
         )  # all see every row
@@ -174,6 +178,7 @@ def tally_of(query: Mapping[str, Any], rows: Rows) -> Tally:
         column,
         conditions_of(query.get("where"), rows, query),
         conditions_of(query.get("of"), rows, query),
+        rows.passed_over,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from stargazer.assets.keyvalues import composed
-from stargazer.mcp.claims.numbers import NUMBERS, Written
+from stargazer.mcp.claims.numbers import Written
 from stargazer.mcp.claims.verdicts import Contradicted, Unverifiable
 from stargazer.mcp.strict_json import shortened
 from stargazer.storage import Store
@@ -17,6 +18,25 @@ __all__ = ["about_of", "check_statement"]
 EXAMPLE = 'for example "about": {"sample": "NA12878", "build": "GRCh38"}'
 WORD = re.compile(r"[\w][\w.+:@#-]*")
 WORDS = 100  # of a statement, that are looked up
+NUMBER = re.compile(
+    r"(?<![\w.,:/|])(?<!\w[-\u2013])"
+    r"([+-]?(?:\d{1,3}(?:[, \u00a0\u2009\u202f]\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?+)"
+    r"(?:\s*(%|(?:per ?cent|hundred|dozen|thousand|million|billion|mio|bn|[kKM](?:bp?|B)?|G(?:bp?|B)|[xX])(?!\w)))?+"
+    r"(?!\w|[/|]|[.,:]\d|[-\u2013]\d)"
+)
+"""A number that stands alone in a sentence, and the word after it that makes it another."""
+SIZES = {"hundred": 100, "dozen": 12, "thousand": 10**3, "million": 10**6, "mio": 10**6, "billion": 10**9,
+         "bn": 10**9, "k": 10**3, "m": 10**6, "g": 10**9}  # fmt: skip
+COMPARED = re.compile(
+    r"(?:(?:more|less|fewer|greater|higher|lower) than|at (?:least|most)|over|under|above|below|up to|nearly|almost"
+    r"|[<>=]=|[<>\u2264\u2265\u00b1])\s*$",
+    re.IGNORECASE,
+)
+"""What stands before a number that is no value, but a limit."""
+NEGATED = re.compile(
+    r"(?<!\w)(?:not|no|none|never|neither|nor|without|cannot|lacks?|lacking|except|excluding)(?!\w)|n['\u2019]t(?!\w)",
+    re.IGNORECASE,
+)
 
 
 def about_of(claim: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
@@ -40,11 +60,14 @@ def about_of(claim: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
     return about, list(dict.fromkeys(map(composed, lists[0]))) if lists else []
 
 
-def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[str]) -> None:
-    """See that the sentence of a claim, if it has one, gives its value, and names no sample that it is not about.
+def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[str], *, percent: bool) -> None:
+    """See that the sentence of a claim, if it has one, gives its value, and names its samples and no others.
+
+    Args:
+        percent: the figure is in percent.
 
     Raises:
-        Unverifiable: it does not give the value.
+        Unverifiable: it does not give the value, or not name a sample; or it denies something.
         Contradicted: it names another sample.
     """
     statement, value = claim.get("statement"), claim["value"]
@@ -52,9 +75,14 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
         return
     if not isinstance(statement, str):
         raise Unverifiable("statement is a text: the sentence that is to be reported")
-    if not _gives(statement, value):
+    if denial := NEGATED.search(_without(statement, value, *samples)):
         raise Unverifiable(
-            f"the statement does not give the value {shortened(value)}",
+            f"the statement has the word {shortened(denial[0])}: a denial is not compared with a value",
+            "state it positively, for example with the number that there are",
+        )
+    if not _gives(statement, value, percent=percent):
+        raise Unverifiable(
+            f"the statement does not give the value {shortened(value)}, with what follows its numbers (%, million)",
             "write the value into the statement, or claim the value that is in it",
         )
     words = list(dict.fromkeys(word.rstrip(".:-") for word in WORD.findall(statement)))[:WORDS]
@@ -68,14 +96,43 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
             raise Contradicted(
                 f"the statement names the sample {shortened(word)}, and the claim is not about it"
             )
+    for name in samples:
+        if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", composed(statement)):
+            raise Unverifiable(
+                f"the statement does not name the sample {shortened(name)}",
+                "name each sample of about in the statement",
+            )
 
 
-def _gives(statement: str, value: Any) -> bool:
+def _without(statement: str, *parts: Any) -> str:
+    for part in parts:
+        if isinstance(part, str):
+            statement = statement.replace(part, " ")
+    return statement
+
+
+def _gives(statement: str, value: Any, *, percent: bool) -> bool:
     """Whether a value is in a sentence; nothing can be said of those that are no text and no number."""
     written = Written.read(value)
     if written is None:
-        return not isinstance(value, str) or value.lower() in statement.lower()
-    if isinstance(value, str) and value in statement:
-        return True
-    found = [Written.read(match[0]) for match in NUMBERS.finditer(statement)]
-    return any(each is not None and each.value == written.value for each in found)
+        if not isinstance(value, str):
+            return True
+        end = "" if value[-1:].islower() else r"(?!\w)"  # "het" is in "heterozygous"
+        return bool(re.search(rf"(?<!\w){re.escape(value)}{end}", statement, re.IGNORECASE))
+    written = written.of(percent=percent)
+    return any(each == written.value for each in _numbers(statement, percent=percent))
+
+
+def _numbers(statement: str, *, percent: bool) -> list[Decimal]:
+    """The numbers of a sentence, in the unit of the figure: each with the word for its size or percentage after it."""
+    found = []
+    for match in NUMBER.finditer(statement):
+        if COMPARED.search(statement, 0, match.start()):
+            continue
+        value = Decimal(re.sub(r"[^\d.eE+-]", "", match[1]))
+        size = (match[2] or "").replace(" ", "")
+        if size in ("%", "percent"):
+            found.append(value if percent else value / 100)
+        else:
+            found.append(value * SIZES.get(size, SIZES.get(size[:1].lower(), 1)))
+    return found

@@ -6,7 +6,7 @@ import contextlib
 import csv
 import gzip
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,6 +22,8 @@ MISSING = ("", "NA", "NaN", "nan", "null")
 
 class Table:
     """An open table."""
+
+    passed_over: Callable[[Row], bool] | None = None
 
     def __init__(self, file: TextIO):
         self.samples: list[str] = []

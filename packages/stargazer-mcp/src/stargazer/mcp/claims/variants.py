@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,33 @@ __all__ = ["Genotype", "Variants", "genotype_of", "matches"]
 
 FIXED = {"CHROM": 0, "POS": 1, "ID": 2, "REF": 3, "ALT": 4, "QUAL": 5, "FILTER": 6}
 LISTS = {"ID": ";", "ALT": ",", "FILTER": ";"}
+NUMERIC = ("Integer", "Float")
 CALLS = 9  # the column of the first sample
 TYPE, ZYGOSITY = "TYPE", "ZYGOSITY"
 TYPES = ("snv", "indel", "mnv", "other")
 ZYGOSITIES = ("hom_ref", "het", "hom_alt", "missing")
-GENOTYPES = ("./.", *("/".join(pair) for pair in itertools.combinations_with_replacement("0123", 2)))
+HET, HOM_REF, HOM_ALT = "het", "hom_ref", "hom_alt"
+WORDS = {
+    "heterozygous": HET,
+    "homozygous reference": HOM_REF,
+    "homozygous ref": HOM_REF,
+    "hom ref": HOM_REF,
+    "homozygous alternative": HOM_ALT,
+    "homozygous alternate": HOM_ALT,
+    "homozygous alt": HOM_ALT,
+    "homozygous variant": HOM_ALT,
+    "hom alt": HOM_ALT,
+}
+"""Other words for what a genotype is."""
+GENOTYPES = ("0/0", "0/1", "1/1", "1/2", "./.")
+GENOTYPE = re.compile(r"(?:\d{1,4}|\.)(?:/(?:\d{1,4}|\.))*")
+SPELLED = re.compile(r"\d{1,4}|[ACGTUNRYSWKMBDHV]+|[*.]|<[^<>]+>|\S*[\[\]]\S*", re.IGNORECASE)
+ALLELE = re.compile(r"[ACGTUNRYSWKMBDHVacgtunryswkmbdhv*.]+|<[^<>]+>|\S*[\[\]]\S*")
 ANY_ALLELE = ("<NON_REF>", "<*>", ".")
 """What stands for no known alternative allele where a GVCF says that a sample is like the reference."""
+LEAST_GQ = 20
+"""The quality from which a block of a GVCF says that a sample is like the reference."""
+NEVER_FILTERED = "FILTER is missing in every record: the file was never filtered"
 
 
 class Variants:
@@ -31,18 +51,21 @@ class Variants:
 
     Args:
         path: of the file.
+        is_gvcf: it is known to be one; else its header says it.
 
     Raises:
         OSError: it cannot be read.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, is_gvcf: bool = False):
         import pysam
 
         self.file = pysam.VariantFile(str(path))
         self.header = self.file.header
         self.samples = [composed(name) for name in self.header.samples]
         self.contigs = {str(name): contig.length for name, contig in self.header.contigs.items()}
+        is_gvcf = is_gvcf or "NON_REF" in self.header.alts
+        self.passed_over: Callable[[Row], bool] | None = _is_block if is_gvcf else None
 
     def close(self) -> None:
         """Close the file."""
@@ -60,7 +83,7 @@ class Variants:
         if (group == "FORMAT" and field in self.header.formats) or name == ZYGOSITY:
             return self._call(field or "GT", name, self._place(query))
         if name == TYPE:
-            return Column(TYPE, _types, TYPES)
+            return Column(TYPE, _types, TYPES, closed=True)
         if name not in FIXED:
             fields = {"INFO": self.header.info, "FORMAT": self.header.formats}
             names = [*FIXED, TYPE, ZYGOSITY] + [
@@ -71,19 +94,19 @@ class Variants:
                 "name a column: CHROM, POS, ID, REF, ALT, QUAL, FILTER, TYPE, INFO.x, FORMAT.x or ZYGOSITY",
                 near(name, names),
             )
-        known = {
-            "CHROM": tuple(self.contigs),
-            "FILTER": ("PASS", *self.header.filters),
-            "REF": tuple("ACGT"),
-            "ALT": tuple("ACGT"),
-        }
         place, separator = FIXED[name], LISTS.get(name)
 
         def values(row: Row) -> Values:
             text = row[place]
             return () if text == "." else tuple(text.split(separator)) if separator else (text,)
 
-        return Column(name, values, known.get(name, ()))
+        if name == "FILTER":
+            filters = ("PASS", *(each for each in self.header.filters if each != "PASS"))
+            return Column(name, values, filters, closed=True, unset=NEVER_FILTERED)
+        if name in ("REF", "ALT"):
+            return Column(name, values, tuple("ACGT"), form=ALLELE.fullmatch)
+        contigs = tuple(self.contigs) if name == "CHROM" else ()
+        return Column(name, values, contigs, closed=bool(contigs), numeric=name in ("POS", "QUAL"))
 
     def _info(self, field: str) -> Column:
         is_flag = self.header.info[field].type == "Flag"
@@ -95,7 +118,9 @@ class Variants:
                     return (True,) if is_flag else _listed(text)
             return (False,) if is_flag else ()
 
-        return Column(f"INFO.{field}", values)
+        if is_flag:
+            return Column(f"INFO.{field}", values, (True, False), closed=True)
+        return Column(f"INFO.{field}", values, numeric=self.header.info[field].type in NUMERIC)
 
     def _call(self, field: str, name: str, place: int) -> Column:
         def values(row: Row) -> Values:
@@ -106,9 +131,11 @@ class Variants:
                 return ("/".join(sorted(_alleles(text))),)
             return _listed(text)
 
-        return Column(
-            name, values, {"GT": GENOTYPES}.get(field, ZYGOSITIES if name == ZYGOSITY else ()), True
-        )
+        if name == ZYGOSITY:
+            return Column(name, values, ZYGOSITIES, closed=True, of_sample=True)
+        if field == "GT":
+            return Column(name, values, GENOTYPES, form=_is_unphased, of_sample=True)
+        return Column(name, values, numeric=self.header.formats[field].type in NUMERIC, of_sample=True)
 
     def _place(self, query: Mapping[str, Any]) -> int:
         """The column of the sample that a query is about.
@@ -216,8 +243,18 @@ class Genotype:
                 "ask at a position that has one, or ask a GVCF of the sample",
                 [each for each in (self.before, self.after) if each],
             )
-        text = _field(found[0], "GT", self.place)
-        return genotype_of(text, [found[0][3], *found[0][4].split(",")])
+        row = found[0]
+        told: dict[str, Any] = genotype_of(_field(row, "GT", self.place), [row[3], *row[4].split(",")])
+        for field in ("GQ", "DP"):
+            if (text := _field(row, field, self.place)) != ".":
+                told[field] = int(text) if text.isdecimal() else text
+        quality = told.get("GQ")
+        if _is_block(row) and row[4] != "." and isinstance(quality, int) and quality < LEAST_GQ:
+            raise Unverifiable(
+                f"the file says that this stretch is like the reference with a quality (GQ) of {quality} alone",
+                f"a genotype can be claimed from GQ {LEAST_GQ} on: say that it is not known here",
+            )
+        return told
 
     def as_dict(self) -> dict[str, int]:
         """How many rows the result rests on."""
@@ -239,18 +276,26 @@ def genotype_of(text: str, alleles: list[str]) -> dict[str, str]:
     return {"GT": text, "alleles": separator.join(spelled), "zygosity": _zygosity(text)}
 
 
-def matches(found: Mapping[str, str], claimed: Any) -> bool:
+def matches(found: Mapping[str, Any], claimed: Any) -> bool:
     """Whether a genotype is the one claimed: as `0/1`, `A/G` or `het`; the order counts where the claim is phased.
 
     Raises:
         Unverifiable: the claim is phased, and the genotype is not.
     """
     text = str(claimed).strip()
-    if text in ZYGOSITIES:
-        return found["zygosity"] == text
-    spelled = (
-        found["GT"] if all(each.isdecimal() or each == "." for each in _alleles(text)) else found["alleles"]
-    )
+    word = " ".join(text.lower().replace("_", " ").replace("-", " ").split())
+    zygosity = WORDS.get(word, word.replace(" ", "_"))
+    if zygosity in ZYGOSITIES:
+        return bool(found["zygosity"] == zygosity)
+    if word in ("homozygous", "hom") and found["zygosity"] == HET:
+        return False
+    if not all(SPELLED.fullmatch(each) for each in _alleles(text)):
+        raise Unverifiable(
+            f"{shortened(claimed)} is not written as a genotype",
+            f"write it as 0/1, as A/G, or as one of {', '.join(ZYGOSITIES)}",
+        )
+    is_numbered = all(each.isdecimal() or each == "." for each in _alleles(text))
+    spelled = str(found["GT"] if is_numbered else found["alleles"])
     if "|" in text and "|" not in spelled and len(set(_alleles(spelled))) > 1:
         raise Unverifiable("the claim is phased, and the genotype in the file is not", "claim it with /")
     if "|" in text:
@@ -260,6 +305,11 @@ def matches(found: Mapping[str, str], claimed: Any) -> bool:
 
 def _alleles(text: str) -> list[str]:
     return text.replace("|", "/").split("/")
+
+
+def _is_unphased(text: str) -> bool:
+    """Whether a genotype is written as conditions compare it: with slashes, and sorted."""
+    return bool(GENOTYPE.fullmatch(text)) and text.split("/") == sorted(text.split("/"))
 
 
 def _zygosity(text: str) -> str:
@@ -277,13 +327,20 @@ def _field(row: list[str], field: str, place: int) -> str:
 
 
 def _listed(text: str) -> Values:
-    return tuple(each for each in text.split(",") if each not in (".", ""))
+    """The values of a field, in order; None for one that is missing among others."""
+    values = tuple(None if each in (".", "") else each for each in text.split(","))
+    return values if any(each is not None for each in values) else ()
+
+
+def _is_block(row: Row) -> bool:
+    """Whether a record is none of a variant, but says of a stretch that it is like the reference."""
+    return all(alt in ANY_ALLELE for alt in row[4].split(","))
 
 
 def _types(row: Row) -> Values:
     ref, kinds = row[3], []
     for alt in row[4].split(","):
-        if alt == ".":
+        if alt in ANY_ALLELE:
             continue
         if alt[0] in "<*" or "[" in alt or "]" in alt or alt[0] == "." or alt[-1] == ".":
             kinds.append("other")

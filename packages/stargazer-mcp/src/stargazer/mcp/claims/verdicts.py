@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-__all__ = ["QUERY_FILES", "Contradicted", "Unverifiable", "alike", "near"]
+__all__ = ["NEAR", "QUERY_FILES", "Contradicted", "Unverifiable", "alike", "near"]
 
 NEAR = 5
 """Names that an answer lists."""
@@ -35,7 +35,7 @@ class Contradicted(Exception):
     """
 
 
-def alike(name: str, known: Iterable[str]) -> list[str]:
+def alike(name: str, known: Iterable[object]) -> list[str]:
     """The names that are most like one, whatever their case."""
     lower: dict[str, str] = {}
     for each in known:
@@ -43,7 +43,7 @@ def alike(name: str, known: Iterable[str]) -> list[str]:
     return [lower[word] for word in difflib.get_close_matches(str(name).lower(), lower, n=NEAR, cutoff=0.6)]
 
 
-def near(name: str, known: Iterable[str]) -> list[str]:
+def near(name: str, known: Iterable[object]) -> list[str]:
     """The names that are most like one; the first of all, if none is like it."""
     names = list(dict.fromkeys(map(str, known)))
     return alike(name, names) or names[:NEAR]
