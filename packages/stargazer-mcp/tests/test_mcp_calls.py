@@ -11,6 +11,7 @@ import pytest
 from fastmcp import Client
 from stargazer.mcp.server import make_server
 from stargazer.mcp.tools.calls import for_clients
+from stargazer.mcp.tools.limits import error_text
 from stargazer.workflows import new_run
 
 from .talk import answer, with_client
@@ -73,6 +74,11 @@ def test_what_no_tool_does_is_for_people(command: str) -> None:
     assert text == f"run `{command}` (a person can run it) first"
     assert for_clients(text) == text
     assert "can run" not in for_clients(f"a person does it with `{command}` on the command line")
+
+
+def test_the_next_step_of_a_long_error_is_not_cut() -> None:
+    text = f"{'because ' * 100}: `stargazer rm {'x' * 60}`"
+    assert error_text(text) == for_clients(text)
 
 
 @pytest.mark.parametrize("text", ["`stargazer add 'x`", "`stargazer nothing x`", "stargazer rm x", "`rm x`"])

@@ -101,9 +101,11 @@ def why_none(store: Store, filters: Mapping[str, Sequence[Any]]) -> str:
             )
         if not there:
             return f"no record has {key}"
-        rest = ", ..." if len(there) > len(shown) else ""
-        found = "" if key.endswith("cid") else f"; there are {', '.join(map(shortened, shown))}{rest}"
-        return f"no record has {key} {asked}{found}"
+        if key.endswith("cid"):
+            return f"no record has {key} {asked}"
+        listed, is_part = ", ".join(map(shortened, shown)), len(shown) < len(there)
+        found = f"the nearest: {listed}" if near and is_part else f"there are {listed}{', ...' * is_part}"
+        return f"no record has {key} {asked}; {found}"
     return "no record has all of these: leave one of them out" if len(filters) > 1 else ""
 
 

@@ -56,6 +56,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 
 
 PROBLEMS = 5  # that an error tells of
+FAULT = 400  # characters of what a fault of our own says of itself
 
 
 def _object(value: Any) -> Any:
@@ -84,7 +85,9 @@ def told() -> Iterator[None]:
     except Exception as error:
         if os.environ.get("STARGAZER_DEBUG"):
             raise
-        raise ToolError(f"unexpected {type(error).__name__}: {error}{kept_traceback()}") from error
+        raise ToolError(
+            f"unexpected {type(error).__name__}: {str(error)[:FAULT]}{kept_traceback()}"
+        ) from error
 
 
 class ExplainInput(Middleware):
