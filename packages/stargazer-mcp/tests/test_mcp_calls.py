@@ -102,7 +102,9 @@ def test_a_run_tells_agents_of_calls_and_leaves_what_tools_printed() -> None:
             "worker": 'failed: try `delete_file {"id": "x"}`',
         }
         (shown,) = await client.read_resource(f"stargazer://runs/{run.id}")
-        assert json.loads(shown.text)["error"] == seen["error"]
+        found = json.loads(shown.text)
+        assert found["error"] == seen["error"]
+        assert {name: "\n".join(lines) for name, lines in found["logs"]["ends"].items()} == seen["logs"]
         result = await client.call_tool("get_run", {"run_id": "../x"}, raise_on_error=False)
         assert re.search(r"no run '../x' in .*; `list_runs` lists them", result.content[0].text)
 
