@@ -18,6 +18,7 @@ from stargazer.assets import InvalidAssetError, StargazerError
 from stargazer.assets.addresses import hidden
 from stargazer.mcp.cli.console import kept_traceback, refused_text
 from stargazer.mcp.strict_json import parse, shortened
+from stargazer.mcp.tools.calls import for_clients
 from stargazer.mcp.tools.limits import error_text, refuse_large
 from stargazer.storage import get_client
 
@@ -191,6 +192,6 @@ class SayDoubt(Middleware):
 
 def _doubt() -> str:
     try:
-        return get_client().store.doubt()
+        return for_clients(get_client().store.doubt())
     except StargazerError:  # of the settings: the tools say it
         return ""
