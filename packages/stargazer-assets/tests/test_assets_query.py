@@ -125,6 +125,8 @@ def test_a_list_field_matches_on_membership(client: MemoryClient) -> None:
         ({"asset": ["r1", "r2"], "build": "b"}, "none of r1, r2 has a field 'build'"),
         ({"colour": "red"}, "no asset type has a field 'colour'"),
         ({"asset": "hologram"}, "unknown asset type 'hologram'"),
+        ({"asset": "vcf"}, "unknown asset type 'vcf'; did you mean variants?"),
+        ({"asset": ".FASTQ.gz"}, "did you mean r1 or r2?"),
         ({"asset": "anndata", "n_obs": "many"}, "anndata: n_obs: expected a whole number, got 'many'"),
         ({"asset": "alignment", "duplicates_marked": 1}, "duplicates_marked: expected true or false, got 1"),
         ({"asset": "alignment", "sorted_by": "name"}, "expected one of coordinate, queryname, unsorted"),

@@ -11,6 +11,7 @@ import pytest
 from fastmcp import Client
 from stargazer.mcp.server import make_server
 from stargazer.mcp.tools.calls import for_clients
+from stargazer.mcp.tools.limits import error_text
 from stargazer.workflows import new_run
 
 from .talk import answer, with_client
@@ -75,6 +76,11 @@ def test_what_no_tool_does_is_for_people(command: str) -> None:
     assert "can run" not in for_clients(f"a person does it with `{command}` on the command line")
 
 
+def test_the_next_step_of_a_long_error_is_not_cut() -> None:
+    text = f"{'because ' * 100}: `stargazer rm {'x' * 60}`"
+    assert error_text(text) == for_clients(text)
+
+
 @pytest.mark.parametrize("text", ["`stargazer add 'x`", "`stargazer nothing x`", "stargazer rm x", "`rm x`"])
 def test_what_is_no_command_stays(text: str) -> None:
     assert for_clients(text) == text
@@ -96,7 +102,9 @@ def test_a_run_tells_agents_of_calls_and_leaves_what_tools_printed() -> None:
             "worker": 'failed: try `delete_file {"id": "x"}`',
         }
         (shown,) = await client.read_resource(f"stargazer://runs/{run.id}")
-        assert json.loads(shown.text)["error"] == seen["error"]
+        found = json.loads(shown.text)
+        assert found["error"] == seen["error"]
+        assert {name: "\n".join(lines) for name, lines in found["logs"]["ends"].items()} == seen["logs"]
         result = await client.call_tool("get_run", {"run_id": "../x"}, raise_on_error=False)
         assert re.search(r"no run '../x' in .*; `list_runs` lists them", result.content[0].text)
 

@@ -102,6 +102,31 @@ def test_a_folder_of_cell_ranger_is_one_file(here: Path) -> None:
     assert one({"asset": "tenx_mtx"})["sample"] == "P"
 
 
+def test_a_folder_or_a_pattern_is_answered_with_the_files_that_may_be_meant(
+    here: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret_R1.fq").write_text("")
+    (here / "reads").mkdir()
+    for number in range(25):
+        (here / f"reads/{number:02}_R1.fq").write_text("")
+    (here / "reads/.hidden_R1.fq").write_text("")
+    (here / "reads/00a_R1.fq").symlink_to(tmp_path / "secret_R1.fq")
+
+    async def body(client: Client[Any]) -> None:
+        text = await refusal(client, "upload_file", source="reads")
+        assert '"00_R1.fq", "01_R1.fq"' in text
+        assert '"19_R1.fq"] and 5 more' in text
+        assert "hidden" not in text
+        assert "00a" not in text
+        assert "`stargazer samplesheet FOLDER` (a person can run it) makes one" in text
+        text = await refusal(client, "upload_file", source="reads/*2_R1.fq")
+        assert "not as a pattern; in " in text
+        assert '["02_R1.fq", "12_R1.fq", "22_R1.fq"]' in text
+        assert '["a_R1.fq"]' in await refusal(client, "upload_file", source=["a-R1.fq", "a_R2.fq"])
+
+    with_client(body)
+
+
 def test_what_is_wrong_with_an_upload_is_said_with_what_is_right(here: Path) -> None:
     async def body(client: Client[Any]) -> None:
         async def wrong(source: Any, **more: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from stargazer.assets import InvalidAssetError
-from stargazer.mcp.records import find_records, newest_records
+from stargazer.mcp.records import find_records, newest_records, why_none
 from stargazer.storage import get_client
 
 from .command import Command, added
@@ -43,6 +43,26 @@ def test_they_are_the_last_of_all(
 def test_a_type_that_nobody_has_is_refused(store: dict[str, dict[str, Any]]) -> None:
     with pytest.raises(InvalidAssetError, match="lignment"):
         newest_records(get_client().store, {"asset": ["lignment"]}, 50, 0)
+
+
+@pytest.mark.parametrize(
+    ("filters", "why"),
+    [
+        ({"sample": ["NA12877"]}, 'no record has sample "NA12877"; there are "NA12878"'),
+        ({"build": ["hg38"]}, 'no record has build "hg38"; there are "GRCh38"'),
+        ({"asset": ["r1"], "lane": ["L1"], "sample": ["none"]}, 'no record has sample "none"; there are '),
+        (
+            {"name": ["NA12878.bam"]},
+            "name is a field of annotation, intervals, known_sites, and no file's own name",
+        ),
+        ({"cid": ["bafkreigone"]}, 'no record has cid "bafkreigone"'),
+        ({"sample": ["NA12878"], "build": ["GRCh38"]}, "no record has all of these"),
+    ],
+)
+def test_what_selects_nothing_says_which_values_there_are(
+    filters: dict[str, list[Any]], why: str, store: dict[str, dict[str, Any]]
+) -> None:
+    assert why_none(get_client().store, filters).startswith(why)
 
 
 def test_where_nothing_was_registered_there_is_none() -> None:

@@ -133,6 +133,7 @@ def test_a_single_task_takes_its_files_by_filters(gate: Path) -> None:
         described = await answer(client, "describe_task", name="samtools_faidx")
         assert described["arguments"]["reference"] == {"type": "reference", "required": True}
         assert 'run_task {"name": "samtools_faidx", "filters": {"build": "GRCh38"}' in described["call"]
+        assert "the error lists them with what separates them" in described["text"]
         run = await answer(client, "run_task", name="samtools_faidx", filters={"build": "tiny"})
         done = await answer(client, "get_run", run_id=run["run"], wait_s=50)
         assert (done["state"], done["kind"]) == ("succeeded", "task")

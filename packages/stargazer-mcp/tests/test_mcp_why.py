@@ -79,13 +79,18 @@ def test_a_result_is_explained_back_to_what_was_imported(made: dict[str, str]) -
     asked(body)
 
 
-def test_two_files_are_told_apart_where_their_ways_part(made: dict[str, str]) -> None:
+def test_two_files_are_told_apart_where_their_ways_part(
+    made: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def body(client: Client[Any]) -> None:
         told = await why(client, cid=made["dictionary one"], other=made["dictionary two"])
         assert told["same_bytes"] is False
         assert [each["kind"] for each in told["divergences"]] == ["file"]
         assert told["divergences"][0]["cids"] == [made["one"], made["two"]]
         assert told["contents"]
+        monkeypatch.setattr("stargazer.mcp.tools.evidence.SHOWN", len(told["contents"]) - 1)
+        cut = await why(client, cid=made["dictionary one"], other=made["dictionary two"])
+        assert cut["contents"] == [*told["contents"][:-1], "... and 1 line more"]
         same = await why(client, cid=made["one"], other=made["one"])
         assert (same["same_bytes"], same["divergences"]) == (True, [])
 
@@ -115,6 +120,13 @@ def test_what_is_unknown_is_refused_with_the_call_that_helps(made: dict[str, str
             text = await refused(client, cid=name)
             assert "call query_files" in text
             assert len(text) < 2_000
+        run = workflows.list_runs()[0]
+        text = await refused(client, cid=run.id)
+        assert f"{run.id} is a run, and no file; of its results give a CID: " in text
+        assert f"dictionary {made['dictionary two']}" in text
+        assert f'`get_run {{"run_id": "{run.id}"}}` shows all of it' in text
+        result = await client.call_tool("delete_file", {"id": run.id}, raise_on_error=False)
+        assert "is a run, and no file" in result.content[0].text
         assert "known: " in await refused(client, cid="sequence_dictionry", stale=True)
         assert "not both" in await refused(client, cid=made["one"], other=made["two"], stale=True)
         assert "call query_files" in await refused(client, cid=made["one"], other="bafk")

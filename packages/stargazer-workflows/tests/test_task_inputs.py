@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,18 @@ from stargazer.assets import (
     R1,
     R2,
     AmbiguousAssetError,
+    Asset,
     AssetNotFoundError,
     Intervals,
     InvalidAssetError,
     Reference,
     StargazerError,
+    Variants,
 )
 from stargazer.storage import Addition, get_client
 from stargazer.workflows import asset_types, start_run, task_arguments, watch_run
 from stargazer.workflows.catalogue import Entry, Parameter, find_entry
-from stargazer.workflows.task_inputs import assets_of
+from stargazer.workflows.task_inputs import _listing, assets_of
 
 
 def task(**annotations: Any) -> Entry:
@@ -101,6 +104,34 @@ def test_several_are_refused_with_what_tells_them_apart(ids: dict[str, str]) -> 
     assert 'inputs {"r1": "ID"}' in text
     same = task(first=Intervals, second=Intervals)
     assert "first and second both take intervals" in refused(AmbiguousAssetError, same, {"name": "exome"})
+
+
+def test_several_that_say_the_same_are_told_apart_by_who_made_them_and_when(tmp_path: Path) -> None:
+    for number in (1, 2):
+        path = tmp_path / f"{number}.fa"
+        path.write_text(f">{number}\nACGT\n")
+        get_client().store.add([Addition(path, Reference(build="a"))])
+    text = refused(AmbiguousAssetError, task(reference=Reference), {"build": "a"})
+    assert re.search(r"build=a \(1\.fa, created \d{4}-\d\d-\d\dT", text)
+    run = start_run(
+        "samtools_faidx", {"reference": get_client().store.query({"build": "a"})[0].id}, kind="task"
+    )
+    assert asyncio.run(watch_run(run.id)).state == "succeeded"
+    (index,) = get_client().store.query({"asset": "reference_index"})
+    text = _listing([Asset.from_record(index)] * 2)
+    assert "made by htslib.samtools_faidx, " in text
+
+
+def test_sample_and_samples_mean_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "c.vcf"
+    path.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS\n")
+    (record,) = get_client().store.add([Addition(path, Variants(samples=["S"]))])
+    assert found(task(variants=Variants), {"sample": "S"}) == {"variants": record.id}
+
+
+def test_a_path_is_to_be_registered_first(ids: dict[str, str]) -> None:
+    text = refused(AssetNotFoundError, task(r1=R1), r1="reads/a b_R1.fq")
+    assert "register it first, `stargazer add 'reads/a b_R1.fq' ...`" in text
 
 
 def test_absence_is_refused_with_what_there_is(ids: dict[str, str]) -> None:

@@ -42,7 +42,7 @@ from .errors import (
     StorageError,
     ToolError,
 )
-from .filters import has_value, no_assembling
+from .filters import has_value, knows, no_assembling, same_keys
 from .model import Asset, asset, asset_class, companions_of, fetch, load_asset_types
 from .query import Query, assemble
 
@@ -101,9 +101,11 @@ __all__ = [
     "fetch",
     "has_value",
     "hints_of",
+    "knows",
     "load_asset_types",
     "no_assembling",
     "record_id",
+    "same_keys",
     "unknown_key",
     "use_client",
 ]

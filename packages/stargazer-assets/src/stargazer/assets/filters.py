@@ -20,7 +20,7 @@ from stargazer.assets.errors import InvalidAssetError
 from stargazer.assets.keyvalues import composed, decode, encode, plain
 
 __all__ = ["RECORD_KEYS", "Filters", "age", "has_value", "knows", "listed", "no_assembling",
-           "refuse_forbidden"]  # fmt: skip
+           "refuse_forbidden", "same_keys"]  # fmt: skip
 
 SAME = {"sample": "samples", "samples": "sample"}
 """Keys with one meaning, for types that have but one of them."""
@@ -112,6 +112,11 @@ def has_value(pairs: Mapping[str, str], name: str, values: Iterable[Any]) -> boo
 def knows(cls: Any, name: str) -> bool:
     """Whether assets of a type can be filtered by a key."""
     return _field(cls, name) in cls.fields() or name in RECORD_KEYS
+
+
+def same_keys(name: str) -> list[str]:
+    """A key of metadata, and the one that means the same."""
+    return [name, *([SAME[name]] if name in SAME else [])]
 
 
 def age(asset: Any) -> str:

@@ -43,6 +43,13 @@ __all__ = ["REGISTRY", "Asset", "asset", "asset_class", "companions_of", "fetch"
 
 ENTRY_POINT_GROUP = "stargazer.assets"
 CATALOGUE = "stargazer.assets.catalogue"  # our own types: a module that imports this one
+FORMATS = {
+    "bam": ("alignment",), "cram": ("alignment",), "sam": ("alignment",), "bai": ("alignment_index",),
+    "bcf": ("variants",), "bed": ("intervals",), "fa": ("reference",), "fai": ("reference_index",),
+    "fasta": ("reference",), "fastq": ("r1", "r2"), "fq": ("r1", "r2"), "gvcf": ("variants",), "h5": ("tenx_h5",),
+    "h5ad": ("anndata",), "reads": ("r1", "r2"), "tbi": ("variants_index",), "vcf": ("variants",),
+}  # fmt: skip
+"""Formats of files that people name where a type is asked for, with the types that have them."""
 
 REGISTRY: dict[str, type[Asset]] = {}
 
@@ -354,6 +361,8 @@ def asset_class(key: str) -> type[Asset]:
     if key not in REGISTRY:
         load_asset_types()
     if key not in REGISTRY:
+        if meant := FORMATS.get(str(key).lower().removesuffix(".gz").lstrip(".")):
+            raise InvalidAssetError(f"unknown asset type {key!r}; did you mean {' or '.join(meant)}?")
         near = difflib.get_close_matches(str(key), REGISTRY, n=3) or sorted(REGISTRY)
         raise InvalidAssetError(f"unknown asset type {key!r}; known: {', '.join(near)}")
     return REGISTRY[key]

@@ -5,10 +5,19 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from shlex import quote
 from typing import Any, get_args, get_origin
 
 import attrs
-from stargazer.assets import AmbiguousAssetError, Asset, AssetNotFoundError, InvalidAssetError
+from stargazer.assets import (
+    AmbiguousAssetError,
+    Asset,
+    AssetNotFoundError,
+    InvalidAssetError,
+    StargazerError,
+    knows,
+)
+from stargazer.assets.provenance import Execution
 from stargazer.storage import get_client
 from stargazer.workflows.arguments import convert, members
 from stargazer.workflows.catalogue import Entry, Parameter
@@ -126,7 +135,7 @@ def _wanted(parameter: Parameter) -> _Wanted:
 
 
 def _knows(cls: type[Asset], name: str) -> bool:
-    return name in cls.fields() or name in RECORD_KEYS
+    return knows(cls, name) or name in RECORD_KEYS
 
 
 def _refuse_unknown(task: Entry, filters: Mapping[str, Any], wanted: Sequence[_Wanted]) -> None:
@@ -170,6 +179,11 @@ async def _given(task: Entry, wanted: _Wanted, value: Any) -> list[Asset]:
             )
         store = get_client().store
         records = [record] if (record := store.get(name)) else store.query({"cid": name})
+        if not records and any(mark in name for mark in "./\\"):
+            raise AssetNotFoundError(
+                f"{task.name}: {wanted.name}: {name!r} is no CID and no id. If it is a file, register it first, "
+                f"`stargazer add {quote(name)} ...`, and give its CID"
+            )
         if not records:
             raise AssetNotFoundError(f"{task.name}: {wanted.name}: no record {name!r}")
         assets = [asset for asset in map(Asset.from_record, records) if isinstance(asset, wanted.classes)]
@@ -230,11 +244,24 @@ def _listing(assets: Sequence[Asset]) -> str:
     shown = [asset.keyvalues for asset in assets]
     names = [name for name in dict.fromkeys(name for each in shown for name in each) if name not in HIDDEN]
     differing = [name for name in names if len({each.get(name) for each in shown}) > 1] or names
+    texts = [_text({name: each[name] for name in differing if name in each}) for each in shown]
     lines = [
-        f"  {_id(asset)} {_text({name: each[name] for name in differing if name in each})}"
-        for asset, each in zip(assets[:SHOWN], shown, strict=False)
+        f"  {_id(asset)} {text}" + (f" ({made})" if texts.count(text) > 1 and (made := _made(asset)) else "")
+        for asset, text in zip(assets[:SHOWN], texts, strict=False)
     ]
     return "\n".join([*lines, *([f"  ... and {len(assets) - SHOWN} more"] if len(assets) > SHOWN else [])])
+
+
+def _made(asset: Asset) -> str:
+    """Where a record comes from, and when, for those that say the same of themselves."""
+    try:
+        document = get_client().store.document(asset.provenance_cid or "") if asset.provenance_cid else None
+    except StargazerError:
+        document = None
+    parts = [f"made by {document.task}" if isinstance(document, Execution) else ""]
+    if asset.record:
+        parts += [asset.record.name, f"created {asset.record.created_at[:19]}"]
+    return ", ".join(filter(None, parts))
 
 
 def _text(values: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import ADD_FIRST, no_store
-from stargazer.mcp.records import as_dict, find_records
+from stargazer.mcp.records import as_dict, find_records, why_none
 from stargazer.storage import maintenance
 
 __all__ = ["query"]
@@ -43,7 +43,8 @@ def query(argv: Sequence[str]) -> None:
     elif not store.exists():
         note(no_store(store))
     elif words.pairs.keys() - {"superseded"}:
-        note("no record matches")
+        why = why_none(store, words.pairs)
+        note("no record matches" + (f": {why}" if why else ""))
     else:
         note(
             "no file has a record" if storage.holds_files(store.root) else f"the store is empty: {ADD_FIRST}"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import difflib
+import fnmatch
+import itertools
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from stargazer import storage
-from stargazer.assets import AmbiguousAssetError, AssetNotFoundError, InvalidAssetError
+from stargazer.assets import AmbiguousAssetError, AssetNotFoundError, FormatError, InvalidAssetError
 from stargazer.mcp.access import Access
 from stargazer.mcp.records import as_dict, bring, named_registrations
 from stargazer.mcp.registration import described, downloaded, register, register_rows
@@ -28,6 +33,12 @@ __all__ = ["bundle_of", "download", "fetch_bundle", "upload"]
 
 FAILED = 20
 """Files that could not be had, which an answer names."""
+MEANT, LOOKED = 20, 10_000  # files of a folder that an error names, and that are looked at
+MANY = (
+    "Give the mates of each lane together, R1 and R2 with sample and lane. Many samples go into a sample sheet, a CSV "
+    "with the columns sample, lane, fastq_1, fastq_2, and samplesheet true: `stargazer samplesheet FOLDER` makes one"
+)
+"""How files are registered together."""
 
 
 async def upload(
@@ -65,8 +76,49 @@ def _paths(
     store: Store, access: Access, sources: Sequence[str], pairs: Mapping[str, Any], _: str
 ) -> tuple[list[IpFile], list[str]]:
     paths = [access.inside(source) for source in sources]
-    with described(store, paths, pairs, look=lambda items: _look(access, items)) as items:
-        return register(store, _private(items))
+    try:
+        with described(store, paths, pairs, look=lambda items: _look(access, items)) as items:
+            return register(store, _private(items))
+    except FormatError as error:
+        lines = [line for path in paths if (line := _meant(access, path))]
+        if not lines:
+            raise
+        raise FormatError("\n".join([str(error), *lines[:1], MANY])) from error
+
+
+def _meant(access: Access, path: Path) -> str:
+    """Which files may be meant by a folder, a pattern, or a name that no file has; nothing of a file that is there."""
+    if path.is_dir():
+        return _named(access, path, lambda name: True) or f"in {shortened(path.name)} there are no files"
+    if path.exists() or not path.parent.is_dir():
+        return ""
+    if any(mark in path.name for mark in "*?["):
+        found = _named(access, path.parent, lambda name: fnmatch.fnmatchcase(name, path.name))
+        return f"a path is given as it is, not as a pattern; {found or 'no file there fits it'}"
+    return _named(
+        access, path.parent, lambda name: bool(difflib.get_close_matches(name, [path.name], cutoff=0.8))
+    )
+
+
+def _named(access: Access, folder: Path, fits: Callable[[str], bool]) -> str:
+    """The first files of a folder, or folders in it where it has none, that clients may read."""
+    with os.scandir(folder) as entries:
+        there = sorted(
+            (not entry.is_file(), entry.name)
+            for entry in itertools.islice(entries, LOOKED)
+            if not entry.name.startswith(".") and fits(entry.name) and (entry.is_file() or entry.is_dir())
+        )
+    names = []
+    for is_folder, name in there:
+        with contextlib.suppress(InvalidAssetError):
+            access.inside(folder / name)
+            names.append(f"{name}/" if is_folder else name)
+    more = f" and {len(names) - MEANT} more" if len(names) > MEANT else ""
+    return (
+        f"in {shortened(str(folder))} there are {json.dumps(names[:MEANT], ensure_ascii=False)}{more}"
+        if names
+        else ""
+    )
 
 
 def _url(

@@ -17,6 +17,7 @@ from stargazer.mcp.previews.text import brief, visible
 from stargazer.mcp.records import as_dict
 from stargazer.mcp.resources.answers import JSON, answer, explained
 from stargazer.mcp.strict_json import shortened
+from stargazer.mcp.tools.calls import for_clients
 from stargazer.storage import Store, get_client, is_cid, maintenance, with_companions
 
 __all__ = ["contents", "described", "register"]
@@ -94,7 +95,7 @@ def described(cid: str) -> dict[str, Any]:
         if whole := _whole(path):
             found |= {"content": f"stargazer://assets/{cid}/content", "content_size": whole.size}
     if doubt := store.doubt():
-        found["warning"] = doubt
+        found["warning"] = for_clients(doubt)
     return found
 
 

@@ -12,7 +12,7 @@ from fastmcp import FastMCP
 from stargazer.mcp.previews.text import brief, lines_of, shown
 from stargazer.mcp.resources.answers import JSON, answer, explained
 from stargazer.mcp.tools.calls import for_clients
-from stargazer.mcp.tools.runs import so_far
+from stargazer.mcp.tools.runs import WORKER, so_far
 from stargazer.workflows import Run, calls_of, find_run, list_runs
 
 __all__ = ["described", "newest", "register"]
@@ -69,7 +69,8 @@ def _logs(run: Run) -> dict[str, list[str]]:
     """The last lines of the logs that were written to last."""
     paths = [path for path in (*run.logs.glob("*.log"), run.folder / "worker.log") if _size(path)]
     paths.sort(key=lambda path: path.stat().st_mtime_ns)
-    return {shown(path.stem): [shown(text) for text in _end(path)] for path in paths[-LOGS:]}
+    found = {shown(path.stem): [shown(text) for text in _end(path)] for path in paths[-LOGS:]}
+    return {stem: [*map(for_clients, lines)] if stem == WORKER else lines for stem, lines in found.items()}
 
 
 def _size(path: Path) -> int:

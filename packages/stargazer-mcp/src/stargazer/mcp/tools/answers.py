@@ -18,6 +18,7 @@ from stargazer.assets import InvalidAssetError, StargazerError
 from stargazer.assets.addresses import hidden
 from stargazer.mcp.cli.console import kept_traceback, refused_text
 from stargazer.mcp.strict_json import parse, shortened
+from stargazer.mcp.tools.calls import for_clients
 from stargazer.mcp.tools.limits import error_text, refuse_large
 from stargazer.storage import get_client
 
@@ -56,6 +57,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 
 
 PROBLEMS = 5  # that an error tells of
+FAULT = 400  # characters of what a fault of our own says of itself
 
 
 def _object(value: Any) -> Any:
@@ -84,7 +86,9 @@ def told() -> Iterator[None]:
     except Exception as error:
         if os.environ.get("STARGAZER_DEBUG"):
             raise
-        raise ToolError(f"unexpected {type(error).__name__}: {error}{kept_traceback()}") from error
+        raise ToolError(
+            f"unexpected {type(error).__name__}: {str(error)[:FAULT]}{kept_traceback()}"
+        ) from error
 
 
 class ExplainInput(Middleware):
@@ -188,6 +192,6 @@ class SayDoubt(Middleware):
 
 def _doubt() -> str:
     try:
-        return get_client().store.doubt()
+        return for_clients(get_client().store.doubt())
     except StargazerError:  # of the settings: the tools say it
         return ""

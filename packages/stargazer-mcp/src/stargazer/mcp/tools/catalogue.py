@@ -35,6 +35,13 @@ __all__ = ["register"]
 SHOWN = 100
 FILTERS = {"sample": "NA12878", "samples": "NA12878", "build": "GRCh38", "name": "exome"}
 """Examples of filters, the most usual first."""
+RESOLVED = (
+    "Which files: each argument that takes a file gets the registered one of its type that the filters select; of "
+    "several, the one that is linked with the other files (the reference of the alignment, the mates of the reads). "
+    "Where several are left, nothing is run, and the error lists them with what separates them: add that as a filter, "
+    "or give the id of one in inputs."
+)
+"""What is said of each single task."""
 
 
 class Listed(TypedDict):
@@ -101,7 +108,7 @@ def register(server: FastMCP, access: Access) -> None:
                 "name": entry.name,
                 "kind": entry.kind,
                 "summary": entry.summary,
-                "text": entry.text,
+                "text": "\n\n".join(filter(None, [entry.text, RESOLVED if asset_types(entry) else ""])),
                 "arguments": {
                     parameter.name: {
                         "type": describe_type(parameter.annotation),

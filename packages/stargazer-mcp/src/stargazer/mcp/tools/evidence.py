@@ -11,6 +11,8 @@ from fastmcp.exceptions import ToolError
 from pydantic import BeforeValidator, Field
 from stargazer.assets.provenance import Document, Entry, Execution
 from stargazer.mcp.access import Access
+from stargazer.mcp.cli.console import count
+from stargazer.mcp.records import run_in_place
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.answers import told
 from stargazer.mcp.tools.calls import for_clients
@@ -137,6 +139,8 @@ def _known(store: Store, name: str) -> str:
         return name
     if not is_cid(name) and (record := store.get(name)):
         return record.cid
+    if text := run_in_place(name):
+        raise ToolError(text)
     raise ToolError(f"nothing is known of {shortened(name)}: call query_files to find a file and its CID")
 
 
@@ -222,12 +226,15 @@ def _difference(store: Store, cid: str, other: str, limit: int) -> Why:
     found: Mapping[str, Any] = lineage.difference_as_json(difference, lines)
     divergences = [{**each, "places": each["places"][:2]} for each in found["divergences"]]
     shown = fitting(divergences[:limit])
+    contents = brief([*map(for_clients, lines[:SHOWN])])
+    if len(lines) > SHOWN:
+        contents.append(f"... and {count(len(lines) - SHOWN, 'line')} more")
     answer: Why = {
         "cid": cid,
         "other": other,
         "same_bytes": found["same_bytes"],
         "divergences": shown,
-        "contents": brief([*map(for_clients, lines[:SHOWN])]),
+        "contents": contents,
     }
     if len(shown) < len(divergences):
         answer["next"] = f"{len(divergences) - len(shown)} more differences: give a larger limit"

@@ -12,7 +12,7 @@ from stargazer.assets import InvalidAssetError
 from stargazer.assets.addresses import is_address
 from stargazer.mcp.access import Access
 from stargazer.mcp.jobs.files import bundle_of
-from stargazer.mcp.records import as_dict, newest_records
+from stargazer.mcp.records import as_dict, newest_records, why_none
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.answers import JsonObject, told
 from stargazer.mcp.tools.jobs import answered
@@ -114,6 +114,8 @@ def register(server: FastMCP, access: Access) -> None:
                     f"{older:,} older files are not shown: narrow the filters, "
                     f"or go on with offset={offset + len(files)}"
                 )
+            elif not total and (why := await asyncio.to_thread(lambda: why_none(get_client().store, wanted))):
+                answer["note"] = why
         return answer
 
     @server.tool(

@@ -19,7 +19,7 @@ KEYS = 100  # of an object
 VALUES = 10_000  # of a list
 ANSWER = 60_000  # characters of what an answer lists
 VALUE = 2_000  # characters of a text in it
-ECHO, LINE, LINES = 200, 600, 60  # characters of a value that an error repeats, and of its lines; lines
+ECHO, LINE, LINES = 200, 2_000, 60  # characters of a value that an error repeats, and of its lines; lines
 REPEATED = 20  # values that are looked for in an error, the longest
 
 

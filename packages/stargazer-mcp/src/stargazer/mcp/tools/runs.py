@@ -44,7 +44,7 @@ LOOK = 2.0  # seconds between two reports of progress
 CLEAN_UP = 20.0  # seconds that a cancelled run may take to end
 MANY = 50  # members of a list that are shown
 LOG, LOGS = 4_000, 12_000  # characters of the end of a log, and of all logs of an answer
-SHOWN = 20
+SHOWN, FIRST = 20, 500  # runs of a list, and characters of what each says of its failure
 WORKER = "worker"
 """The log of the process itself, beside those of tasks."""
 
@@ -294,7 +294,7 @@ def _listed(run: Run) -> ListedRun:
         "arguments": dict(run.arguments or run.given),
     }
     if run.state not in ("running", "succeeded"):
-        listed["error"] = error_text(str(run.error)).partition("\n")[0] or run.state
+        listed["error"] = error_text(str(run.error)).partition("\n")[0][:FIRST] or run.state
     return listed
 
 
