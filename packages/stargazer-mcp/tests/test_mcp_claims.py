@@ -522,6 +522,72 @@ def test_the_right_number_of_a_wrong_file_is_not_confirmed(store: Store, pair: s
         assert (found["verdict"], why in found.get("why", "")) == (expected, True), found
 
 
+SNV, MANY = {"column": "TYPE", "value": "snv"}, {"column": "QUAL", "op": ">", "value": 20}
+STATEMENTS: list[Any] = [
+    ([], 6, "A has 6 calls.", "confirmed", ""),
+    ([], 6, "HG002 has 6 calls.", "unverifiable", 'name the sample "A"'),
+    ([], 6, "A does not have 6 calls.", "unverifiable", '"not"'),
+    ([], 6, "A doesn't have 6 calls.", "unverifiable", "denial"),
+    ([], 6, "A has 6 million calls.", "unverifiable", "does not give"),
+    ([], 6, "A has 6k calls.", "unverifiable", "does not give"),
+    ([], 6, "A has more than 6 calls.", "unverifiable", "does not give"),
+    ([], 6, "A has 6% of calls.", "unverifiable", "does not give"),
+    ([], 6, "A has 1,6 calls.", "unverifiable", "does not give"),
+    ([], 6, "A has 6-9 calls.", "unverifiable", "does not give"),
+    ([], 6, "A has 6 calls that pass all filters.", "unverifiable", "does not look at FILTER"),
+    ([], 6, "A has 6 SNVs.", "unverifiable", "does not look at TYPE"),
+    ([PASSES], 4, "A has 4 calls that pass.", "confirmed", ""),
+    ([PASSES], 4, "A has 4 calls.", "unverifiable", "says nothing"),
+    ([SNV], 5, "A has 5 SNVs.", "confirmed", ""),
+    ([MANY], 5, "A has 5 calls of QUAL over 20.", "confirmed", ""),
+    ([{"column": "CHROM", "value": "chr2"}], 2, "A has 2 calls on chromosome 2.", "confirmed", ""),
+    ([{"column": "CHROM", "value": "chr2"}], 2, "A has 2 calls on chr1.", "unverifiable", "says nothing"),
+]
+
+
+def test_a_statement_says_what_was_asked_as_far_as_that_is_compared(store: Store) -> None:
+    cid = put("a.vcf", calls(["A"]), Variants, samples=["A"])
+    for where, value, statement, expected, why in STATEMENTS:
+        query = {"what": "count", "where": where}
+        found = checked(store, cid=cid, value=value, about=ONLY_A, query=query, statement=statement)
+        assert (found["verdict"], why in found.get("why", "")) == (expected, True), found
+    for statement, expected in [
+        ("A is heterozygous at chr1:100.", "confirmed"),
+        ("A is heterozygous at chr1:1,000.", "unverifiable"),
+        ("A is heterozygous at chr2:100.", "unverifiable"),
+    ]:
+        query = {"what": "genotype", "chrom": "chr1", "pos": 100}
+        assert (
+            checked(store, cid=cid, value="het", about=ONLY_A, query=query, statement=statement)["verdict"]
+            == expected
+        )
+
+
+def test_the_answer_repeats_what_was_asked(store: Store, pair: str) -> None:
+    report = put("r.json", json.dumps(REPORT), QcReport, kind="x", sample="A")
+    site = {"what": "genotype", "chrom": "chr1", "pos": 100, "alt": "G"}
+    passing = 'count of records where "FILTER" = "PASS" of A, B'
+    for cid, about, claim, words in [
+        (pair, BOTH, {"query": {"what": "count"}}, "count of all records of A, B"),
+        (pair, BOTH, {"query": {"what": "count", "where": [PASSES]}}, passing),
+        (pair, BOTH, {"query": {"what": "mean", "column": "QUAL"}}, 'mean of "QUAL" of all records of A, B'),
+        (pair, BOTH, {"query": {"what": "share", "where": 3}}, "share of records where 3 among all records of A, B"),
+        (pair, ONLY_A, {"query": site}, 'genotype at "chr1", 100 alt "G" of A'),
+        (report, ONLY_A, {"field": "samples.A.ti_tv"}, "samples.A.ti_tv"),
+        (report, ONLY_A, {"field": "lanes[0].reads"}, "lanes[0].reads of A"),
+    ]:  # fmt: skip
+        found = checked(store, cid=cid, value=1, about=about, **claim)
+        assert found["asked"] == words
+        assert claim.items() <= found.items()
+
+
+def test_a_claim_may_come_as_json_text(store: Store, pair: str) -> None:
+    claim = {"cid": pair, "query": {"what": "count"}, "value": 6, "about": BOTH}
+    found = check_claims(store, [json.dumps(claim), "{"])["results"]
+    assert [each["verdict"] for each in found] == ["confirmed", "unverifiable"]
+    assert "no JSON" in found[1]["why"]
+
+
 def test_links_say_what_a_file_without_fields_of_its_own_is_about(store: Store) -> None:
     reference = put("g.fa", ">chr1\nACGT\n", Reference, build="tiny")
     cid = put("ref.json", '{"bases": 4}', QcReport, kind="reference", reference_cid=reference)
@@ -805,10 +871,14 @@ def test_the_command_checks_a_file_of_claims(
     slip = {"cid": pair, "field": "caler", "value": "x\x1b[2J", "about": BOTH}
     Path("right.json").write_text(json.dumps([right]))
     Path("claims.json").write_text(json.dumps([right, wrong, slip]))
-    assert stargazer("claims", "right.json") == (0, f"0: confirmed: 6 ({pair})\n", "")
+    assert stargazer("claims", "right.json") == (
+        0,
+        f"0: confirmed: count of all records of A, B: 6 ({pair})\n",
+        "",
+    )
     status, out, _ = stargazer("claims", "claims.json")
     assert status == 1
-    assert out.splitlines()[1] == f"1: contradicted: 7; the file has 6 ({pair})"
+    assert out.splitlines()[1] == f"1: contradicted: count of all records of A, B: 7; the file has 6 ({pair})"
     assert "near: caller" in out.splitlines()[2]
     assert "\x1b" not in out
     assert json.loads(stargazer("claims", "claims.json", "--json")[1])["contradicted"] == 1

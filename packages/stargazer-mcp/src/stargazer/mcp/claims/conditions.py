@@ -98,10 +98,12 @@ class Rows(Protocol):
 
     Attributes:
         samples: those that the file itself names.
+        noun: what rows are called.
         passed_over: what says that a row is none that is counted.
     """
 
     samples: list[str]
+    noun: str
     passed_over: Callable[[Row], bool] | None
 
     def column(self, name: str, query: Mapping[str, Any]) -> Column:

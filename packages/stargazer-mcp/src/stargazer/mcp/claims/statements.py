@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 from stargazer.assets.keyvalues import composed
+from stargazer.mcp.claims.conditions import Column, Condition
 from stargazer.mcp.claims.numbers import Written
 from stargazer.mcp.claims.verdicts import Contradicted, Unverifiable
 from stargazer.mcp.strict_json import shortened
 from stargazer.storage import Store
 
-__all__ = ["about_of", "check_statement"]
+__all__ = ["about_of", "check_selection", "check_site", "check_statement", "numbers_in"]
 
 EXAMPLE = 'for example "about": {"sample": "NA12878", "build": "GRCh38"}'
 WORD = re.compile(r"[\w][\w.+:@#-]*")
@@ -37,6 +38,17 @@ NEGATED = re.compile(
     r"(?<!\w)(?:not|no|none|never|neither|nor|without|cannot|lacks?|lacking|except|excluding)(?!\w)|n['\u2019]t(?!\w)",
     re.IGNORECASE,
 )
+
+
+SPOKEN = {
+    "FILTER": re.compile(r"(?<!\w)(?:pass(?:es|ed|ing)?|filter(?:s|ed|ing)?)(?!\w)", re.IGNORECASE),
+    "TYPE": re.compile(
+        r"(?<!\w)(?:snvs?|snps?|indels?|mnvs?|insertions?|deletions?|substitutions?|single[- ]nucleotide)(?!\w)",
+        re.IGNORECASE,
+    ),
+    "ZYGOSITY": re.compile(r"(?<!\w)(?:hets?|heterozyg\w+|hom|hom_\w+|homozyg\w+)(?!\w)", re.IGNORECASE),
+}
+"""Words for columns of calls that a sentence hardly has for any other reason."""
 
 
 def about_of(claim: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
@@ -104,6 +116,72 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
             )
 
 
+def check_selection(
+    statement: Any, conditions: Sequence[Condition], columns: Sequence[Column], *, calls: bool
+) -> None:
+    """See that the sentence of a claim speaks of the rows that its query selects.
+
+    Args:
+        conditions: of the query.
+        columns: all that it looks at.
+        calls: the rows are of variants.
+
+    Raises:
+        Unverifiable: it does not.
+    """
+    if not isinstance(statement, str):
+        return
+    names = {"ZYGOSITY" if column.name.endswith("GT") else column.name for column in columns}
+    for name, words in SPOKEN.items() if calls else ():
+        if (word := words.search(statement)) and name not in names:
+            raise Unverifiable(
+                f"the statement has the word {shortened(word[0])}, and the query does not look at {name}",
+                f"add a condition on {name}, or leave the word out",
+            )
+    for condition in conditions:
+        given = condition.value if isinstance(condition.value, list) else [condition.value]
+        texts = [each for each in given if isinstance(each, str)]
+        spoken = SPOKEN.get("ZYGOSITY" if condition.column.name.endswith("GT") else condition.column.name)
+        if (calls and spoken and spoken.search(statement)) or condition.op not in ("=", "in"):
+            continue
+        if missing := [
+            text
+            for text in texts
+            if not _has(statement, text) and not _has(statement, text.removeprefix("chr"))
+        ]:
+            raise Unverifiable(
+                f"the query selects {shortened(condition.column.name)} {shortened(missing[0])}, of which the statement "
+                "says nothing",
+                "write it into the statement",
+            )
+
+
+def check_site(statement: Any, contig: str, at: str) -> None:
+    """See that the sentence of a claim about a genotype names the site.
+
+    Raises:
+        Unverifiable: it does not.
+    """
+    if not isinstance(statement, str):
+        return
+    plain = re.sub(r"(?<=\d),(?=\d)", "", statement)
+    if not _has(plain, at) or not (
+        _has(plain, contig) or _on(plain, contig) or _has(plain, f"{contig.removeprefix('chr')}:{at}")
+    ):
+        raise Unverifiable(
+            "the statement does not name the site of the genotype",
+            "write contig and position into it, as chr20:10,000,117",
+        )
+
+
+def _on(statement: str, contig: str) -> bool:
+    return _has(statement, f"chromosome {contig.removeprefix('chr')}")
+
+
+def _has(statement: str, text: str) -> bool:
+    return bool(text) and bool(re.search(rf"(?<!\w){re.escape(text)}(?!\w)", statement, re.IGNORECASE))
+
+
 def _without(statement: str, *parts: Any) -> str:
     for part in parts:
         if isinstance(part, str):
@@ -120,10 +198,10 @@ def _gives(statement: str, value: Any, *, percent: bool) -> bool:
         end = "" if value[-1:].islower() else r"(?!\w)"  # "het" is in "heterozygous"
         return bool(re.search(rf"(?<!\w){re.escape(value)}{end}", statement, re.IGNORECASE))
     written = written.of(percent=percent)
-    return any(each == written.value for each in _numbers(statement, percent=percent))
+    return any(each == written.value for each in numbers_in(statement, percent=percent))
 
 
-def _numbers(statement: str, *, percent: bool) -> list[Decimal]:
+def numbers_in(statement: str, *, percent: bool) -> list[Decimal]:
     """The numbers of a sentence, in the unit of the figure: each with the word for its size or percentage after it."""
     found = []
     for match in NUMBER.finditer(statement):

@@ -23,6 +23,7 @@ MISSING = ("", "NA", "NaN", "nan", "null")
 class Table:
     """An open table."""
 
+    noun = "rows"
     passed_over: Callable[[Row], bool] | None = None
 
     def __init__(self, file: TextIO):

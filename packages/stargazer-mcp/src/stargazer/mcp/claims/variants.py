@@ -66,6 +66,7 @@ class Variants:
         self.contigs = {str(name): contig.length for name, contig in self.header.contigs.items()}
         is_gvcf = is_gvcf or "NON_REF" in self.header.alts
         self.passed_over: Callable[[Row], bool] | None = _is_block if is_gvcf else None
+        self.noun = "variants" if is_gvcf else "records"
 
     def close(self) -> None:
         """Close the file."""
