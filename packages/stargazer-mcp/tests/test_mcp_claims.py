@@ -261,6 +261,38 @@ def test_a_query_over_a_table_finds_what_is_there(store: Store, form: str) -> No
         assert verdict(store, cid, wrong, query=query) == ("contradicted", found), query
 
 
+COVERAGE = "#rname\tstartpos\tmeandepth\nchr1\t1\t30.25\nchr2\t1\t?\n"
+PICARD = """## htsjdk.samtools.metrics.StringHeader
+# MarkDuplicates INPUT=[a.bam], OUTPUT=b.bam
+## htsjdk.samtools.metrics.StringHeader
+# Started on: Mon Jan 01 00:00:00 UTC 2026
+
+## METRICS CLASS\tpicard.sam.DuplicationMetrics
+LIBRARY\tREAD_PAIRS_EXAMINED\tPERCENT_DUPLICATION
+lib\t100\t0.0871
+
+## HISTOGRAM\tjava.lang.Double
+BIN\tVALUE
+1.0\t1.5
+"""
+
+
+def test_reports_that_are_tables_can_be_asked(store: Store) -> None:
+    coverage, duplicates = (
+        put(f"{n}.txt", t, QcReport, kind=str(n)) for n, t in enumerate((COVERAGE, PICARD))
+    )
+    depth = {"what": "value", "column": "meandepth", "where": [{"column": "rname", "value": "chr1"}]}
+    for cid, query, value, expected in [
+        (coverage, depth, 30.3, "confirmed"),
+        (coverage, {"what": "count", "where": [{"column": "meandepth", "value": None}]}, 1, "confirmed"),
+        (duplicates, {"what": "count"}, 1, "confirmed"),
+        (duplicates, {"what": "value", "column": "PERCENT_DUPLICATION"}, "8.7%", "confirmed"),
+        (duplicates, {"what": "value", "column": "PERCENT_DUPLICATION"}, "0.087%", "contradicted"),
+        (duplicates, {"what": "value", "column": "BIN"}, 1, "unverifiable"),
+    ]:
+        assert verdict(store, cid, value, query=query)[0] == expected, query
+
+
 WRONG_QUERIES: list[Any] = [
     ({"what": "mean", "column": "QAUL"}, "no column", "QUAL"),
     ({"what": "mean", "column": "INFO.AFF"}, "no column", "INFO.AF"),
@@ -434,6 +466,8 @@ def test_nothing_of_a_kind_can_be_claimed_unless_it_looks_like_a_slip(store: Sto
     assert count("CD3E", 0) == "unverifiable"
     assert count("cd3d", 0) == "unverifiable"
     assert count("TP53", 1) == "unverifiable"
+    missing = {"what": "count", "where": [{"column": "score", "value": "NA"}]}
+    assert "null" in checked(store, cid=cid, value=0, query=missing)["then"]
 
 
 REPORT = {

@@ -87,7 +87,7 @@ class Column:
         if self.form and not self.form(str(value)):
             raise Unverifiable(
                 f"no row has {name} {given}, and none can have it: it is not written so",
-                "name a value as the file has it",
+                "name a value as the file has it; a missing one is null",
                 list(map(str, self.known[:NEAR])),
             )
         return value

@@ -144,11 +144,7 @@ def check_selection(
         spoken = SPOKEN.get("ZYGOSITY" if condition.column.name.endswith("GT") else condition.column.name)
         if (calls and spoken and spoken.search(statement)) or condition.op not in ("=", "in"):
             continue
-        if missing := [
-            text
-            for text in texts
-            if not _has(statement, text) and not _has(statement, text.removeprefix("chr"))
-        ]:
+        if missing := [text for text in texts if not _has(statement, text) and not _on(statement, text)]:
             raise Unverifiable(
                 f"the query selects {shortened(condition.column.name)} {shortened(missing[0])}, of which the statement "
                 "says nothing",
