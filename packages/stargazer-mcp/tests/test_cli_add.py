@@ -439,3 +439,10 @@ def test_a_download_that_fails_leaves_nothing(
 def test_a_dead_server_is_an_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["add", "http://127.0.0.1:9/a.fa", "--sha256", SHA256, "build=b"]) == 1
     assert "could not be downloaded" in capsys.readouterr().err
+
+
+def test_one_file_given_twice_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "a_R1.fq").write_bytes(READS)
+    (here / "a_R2.fq").symlink_to("a_R1.fq")
+    assert "this file is given twice" in refused(capsys, "a_R1.fq", "a_R1.fq", "sample=A")
+    assert "'a_R2.fq', which is 'a_R1.fq': this file" in refused(capsys, "a_R1.fq", "a_R2.fq", "sample=A")

@@ -108,6 +108,7 @@ def test_what_is_wrong_with_an_upload_is_said_with_what_is_right(here: Path) -> 
             return await refusal(client, "upload_file", source=source, **more)
 
         assert "did you mean 'build'" in await wrong("g.fa", metadata={"bild": "tiny"})
+        assert "given twice" in await wrong(["a_R1.fq", "a_R1.fq"], metadata={"sample": "A"})
         assert "an empty list" in await wrong([])
         assert "one sample sheet alone" in await wrong(["g.fa", "a.csv"], samplesheet=True)
         assert "checksum: is for a URL" in await wrong("g.fa", checksum="a" * 64)
@@ -276,7 +277,7 @@ def test_a_server_that_only_reads_has_no_tool_that_writes(here: Path) -> None:
         assert not writing & names
         assert "query_files" in names
         for name in ("upload_file", "delete_file"):
-            assert "no tool" in await refusal(client, name, source="g.fa", id="x")
+            assert "only reads" in await refusal(client, name, source="g.fa", id="x")
 
     with_client(body, Access(read_only=True))
 

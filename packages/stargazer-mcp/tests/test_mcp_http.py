@@ -19,7 +19,6 @@ import httpx
 import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StreamableHttpTransport
-from stargazer.mcp.cli.serve import TOKENS
 
 from .command import COMMAND, Command
 
@@ -215,6 +214,8 @@ def test_signed_tokens_count_by_issuer_audience_time_and_scope(tmp_path: Path) -
         assert status(pair.create_token(**issuer, scopes=["other"])) in (401, 403)
         assert status(other.create_token(**issuer, scopes=["read"])) == 401
         assert status(pair.create_token(**issuer, scopes=["read"], expires_in_seconds=-60)) == 401
+        endless = pair.create_token(**issuer, scopes=["read"], additional_claims={"exp": None})
+        assert status(endless) == 401
         assert status(pair.create_token(**{**issuer, "audience": "another"}, scopes=["read"])) == 401
         assert status(pair.create_token(**{**issuer, "issuer": "https://x.example"}, scopes=["read"])) == 401
 
@@ -283,7 +284,7 @@ def test_an_open_stream_does_not_hold_up_the_end(tmp_path: Path) -> None:
         (["--token-file", "x"], "--token-file needs --http"),
         (["--http", "--jwt-key", "x.pem"], "--jwt-key needs --jwt-issuer and --jwt-audience"),
         (["--http", "--jwt-issuer", "x"], "need --jwt-key"),
-        (["--http", "--token-file", "tokens"], "where clients may read: move it elsewhere"),
+        (["--http", "--token-file", "tokens"], "is where clients may read: move it elsewhere"),
         (["--root", "nowhere"], "'nowhere' is no folder"),
         (["words"], "serve takes no words"),
     ],
@@ -326,7 +327,7 @@ def test_a_wrong_line_of_tokens_is_named_and_not_repeated(
 
 
 def test_tokens_may_come_from_the_environment(tmp_path: Path) -> None:
-    with served(tmp_path, **{TOKENS: f"{WRITING} write\n"}) as (url, _):
+    with served(tmp_path, STARGAZER_SERVE_TOKENS=f"{WRITING} write\n") as (url, _):
         assert posted(url).status_code == 401
         assert posted(url, Authorization=f"Bearer {WRITING}").status_code == 200
 

@@ -141,6 +141,15 @@ def test_a_wrong_call_of_a_prompt_is_told_what_it_takes(ask: Any) -> None:
     ask(body)
 
 
+def test_without_a_run_the_newest_that_did_not_succeed_is_looked_for_in_all(ask: Any) -> None:
+    async def body(client: Client[Any]) -> None:
+        text = await text_of(client, "why_did_my_run_fail", {})
+        assert next(calls_in(text)) == ("list_runs", {"state": "any"})
+        assert "failed, lost (its process was killed) or cancelled" in text
+
+    ask(body)
+
+
 def test_the_instructions_name_only_what_there_is(ask: Any) -> None:
     async def body(client: Client[Any]) -> None:
         words = set(re.findall(r"\b(?:[a-z]+_[a-z]+|why|bundles)\b", INSTRUCTIONS))
@@ -161,6 +170,12 @@ def test_a_server_that_only_reads_has_the_prompts_that_only_look() -> None:
             tools = {tool.name for tool in await client.list_tools()}
             for name in ("explain_vcf", "why_did_my_run_fail"):
                 assert {tool for tool, _ in calls_in(await text_of(client, name, GIVEN[name]))} <= tools
+            refused = await client.call_tool("run_workflow", {"name": "x"}, raise_on_error=False)
+            assert (
+                "run_workflow changes or starts something, and this server only reads"
+                in refused.content[0].text
+            )
+            assert set(refused.content[0].text.partition("there are ")[2].split(", ")) == tools
             with pytest.raises(MCPError, match="no prompt"):
                 await client.get_prompt("joint_call", GIVEN["joint_call"])
 

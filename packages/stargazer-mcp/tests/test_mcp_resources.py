@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 import struct
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pysam
 import pytest
 from fastmcp import Client, FastMCP
 from mcp.shared.exceptions import MCPError
@@ -202,6 +204,31 @@ def test_a_plot_is_an_image_and_a_report_a_page(
         text = refused(f"stargazer://assets/{kinds[name]}/content")
         assert f'download_file {{"cid": "{kinds[name]}", "folder": "results"}} copies the file out' in text
         assert "content" not in read(f"stargazer://assets/{kinds[name]}")
+
+
+def test_a_vcf_and_a_table_are_given_decompressed_with_their_size_said_before(
+    read: Any, ask: Any, refused: Any, stargazer: Command
+) -> None:
+    for name, more in {"S.vcf.gz": b"", "large.vcf.gz": b"c\t1\t.\tA\tG\t5\tPASS\t.\n" * 60_000}.items():
+        with pysam.BGZFile(name, "wb") as file:
+            file.write(VCF.encode() + more)
+    Path("cut.tsv.gz").write_bytes(gzip.compress(b"gene\tscore\nCD3E\t5\n" * 1_000)[:-20])
+    Path("markers.tsv.gz").write_bytes(gzip.compress(b"gene\tscore\nCD3E\t5\n"))
+    table = ["asset=table", "kind=markers", "--force"]
+    cids = {
+        "S.vcf.gz": added(stargazer, "S.vcf.gz")[0]["cid"],
+        "large.vcf.gz": added(stargazer, "large.vcf.gz")[0]["cid"],
+        "cut.tsv.gz": added(stargazer, "cut.tsv.gz", *table)[0]["cid"],
+        "markers.tsv.gz": added(stargazer, "markers.tsv.gz", *table)[0]["cid"],
+    }
+    for name, text in {"S.vcf.gz": VCF, "markers.tsv.gz": "gene\tscore\nCD3E\t5\n"}.items():
+        found = read(f"stargazer://assets/{cids[name]}")
+        assert found["content_size"] == len(text)
+        (content,) = ask(lambda client, found=found: client.read_resource(found["content"]))
+        assert (content.mime_type, content.text) == ("text/plain", text)
+    for name in ("large.vcf.gz", "cut.tsv.gz"):
+        assert "content_size" not in read(f"stargazer://assets/{cids[name]}")
+        assert refused(f"stargazer://assets/{cids[name]}/content").endswith("copies the file out")
 
 
 def test_bytes_that_are_not_here_say_how_to_get_them(

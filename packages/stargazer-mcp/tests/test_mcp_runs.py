@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from stargazer.mcp.access import Access
@@ -162,6 +163,53 @@ def test_logs_hold_no_control_characters_and_are_cut(stargazer: Command) -> None
         assert len(text) <= 4_000
         assert seen["error"] == "it shouted"
         assert "\x1b" not in text
+
+    with_client(body)
+
+
+def test_runs_that_did_not_succeed_say_why_in_the_list_and_which_logs_there_are(stargazer: Command) -> None:
+    for state, error in (("failed", "no mates: `stargazer rm x`\nmore"), ("lost", ""), ("succeeded", "")):
+        run = new_run("flow", {})
+        (run.logs / "002-tools.shout.log").write_text("no\n")
+        run.state, run.error = state, error
+        run.save()
+        run.release()
+
+    async def body(client: Client[Any]) -> None:
+        done, lost, failed = (await answer(client, "list_runs"))["runs"]
+        assert "error" not in done
+        again = f'resume_run {{"run_id": "{lost["run"]}"}} goes on where it was'
+        assert (await answer(client, "get_run", run_id=lost["run"]))["next"] == again
+        assert lost["error"] == "lost"
+        assert failed["error"] == 'no mates: `delete_file {"id": "x"}`'
+        seen = await answer(client, "get_run", run_id=failed["run"], logs="whisper")
+        assert seen["logs"] == {}
+        assert "Where an argument was wrong, call run_workflow with the right ones" in seen["next"]
+        assert 'no log of "whisper": there are logs of 002-tools.shout\n' in seen["next"]
+        named = await answer(client, "get_run", run_id=failed["run"], logs="002-tools.shout")
+        assert named["logs"] == {"002-tools.shout": "no\n"}
+
+    with_client(body)
+
+
+@pytest.mark.parametrize("outdir", ["", "results"])
+def test_a_run_that_succeeded_shows_what_is_needed_of_its_results(outdir: str, stargazer: Command) -> None:
+    pairs = {"asset": "qc_report", "sample": "S", "variants_cid": "bafkreiv", "provenance_cid": "bafkreip"}
+    file = {"asset": "qc_report", "cid": "bafkreis", "path": "/store/s", "keyvalues": pairs}
+    run = new_run("flow", {}, outdir=outdir)
+    run.state, run.results = (
+        "succeeded",
+        {"report": file | {"cid": "bafkreir"}, "summary": file, "many": [file]},
+    )
+    run.save()
+    run.release()
+
+    async def body(client: Client[Any]) -> None:
+        seen = await answer(client, "get_run", run_id=run.id)
+        shown = {"asset": "qc_report", "cid": "bafkreis", "keyvalues": {"sample": "S"}}
+        shown |= {"path": "/store/s"} if outdir else {}
+        assert seen["results"] == {"report": shown | {"cid": "bafkreir"}, "summary": shown, "many": [shown]}
+        assert seen["next"].startswith("read stargazer://assets/bafkreis/content, the summary; ")
 
     with_client(body)
 

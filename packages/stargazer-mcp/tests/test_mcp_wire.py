@@ -110,12 +110,15 @@ def test_hostile_calls_are_answered_shortly_and_serving_goes_on(reference: None)
         "number": tool(29, "query_files", filters={"size": 10**3_000}),
         "a line of 5 MB": tool(30, "query_files", filters={"sample": megabyte * 5}),
         "other tool": tool(31, "quary_files"),
+        "wrong prompt": {"jsonrpc": "2.0", "id": 32, "method": "prompts/get",
+                         "params": {"name": "call_variants", "arguments": {"bild": "tiny"}}},
     }  # fmt: skip
     after = [tool(100 + n, "query_files", filters={"build": "tiny"}) for n in range(len(hostile))]
     pairs = [message for pair in zip(hostile.values(), after, strict=True) for message in pair]
     answers, done = served([*pairs, b"no JSON\n", b"\xff\n", b"[]\n", b"\n", tool("last", "query_files")])
     assert (done.returncode, done.stderr) == (0, b"")
     assert max(len(json.dumps(answer)) for id, answer in answers.items() if id != 0) < 4_000
+    assert answers[32]["error"]["message"].endswith("(GATK where it is installed).")
     for number, what in enumerate(hostile, 1):
         answer = answers[number]
         assert "error" in answer or answer["result"]["isError"], what

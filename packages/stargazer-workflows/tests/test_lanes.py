@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections import Counter
@@ -290,6 +291,32 @@ def test_mates_that_are_registered_otherwise_are_named(
 
     ((one, two),) = small_lab.run(lanes_of, "t" if linked else "s")
     assert (one.lane, two.lane) == ("L", "L")
+
+
+def test_a_mate_of_another_sample_is_registered_for_this_one_too_and_stays_with_the_other(
+    small_lab: Any, genome: Any, tmp_path: Path
+):
+    r1, r2 = genome.write_reads(tmp_path, "x", pairs=20)
+    first = small_lab.add(r1, R1(sample="s"))
+    small_lab.add(r2, R2(sample="s", r1_cid=first))
+    small_lab.add(r1, R1(sample="dup two", lane="L"))
+    with pytest.raises(
+        AssetNotFoundError, match="Only if it was wrong that the file is of sample 's'"
+    ) as caught:
+        small_lab.run(lanes_of, "dup two")
+
+    text = str(caught.value)
+    assert "takes it away from sample 's'" in text
+    said = re.findall(r"`stargazer ([^`]*)`", text)
+    assert [words.split()[0] for words in said] == ["add", "amend"]
+    _, name, *pairs = shlex.split(said[0])
+    fields = dict(pair.split("=") for pair in pairs)
+    assert fields.pop("asset") == "r2"
+    small_lab.add(r2.parent / name, R2(**fields))
+
+    for sample in ("s", "dup two"):
+        ((one, two),) = small_lab.run(lanes_of, sample)
+        assert (one.cid, two.r1_cid or one.cid) == (first.cid, first.cid)
 
 
 def test_two_r2_of_one_lane(small_lab: Any, genome: Any, tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -195,8 +196,10 @@ def test_a_run_that_goes_on_is_shared_cancelled_and_resumed_by_one(held: Held) -
     assert watched(second.id).state == "cancelled"
     assert find_run(first.id).state == "running"
 
-    for _ in range(3):  # as an impatient person does
-        cancel_run(first.id)
+    cancel_run(first.id)
+    for _ in range(2):  # as an impatient person does
+        with contextlib.suppress(InvalidAssetError):  # it may have ended by now
+            cancel_run(first.id)
     cancelled = watched(first.id)
     assert (cancelled.state, cancelled.computed) == ("cancelled", 1)
     assert left_over() == []

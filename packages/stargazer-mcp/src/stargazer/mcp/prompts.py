@@ -143,7 +143,8 @@ def explain_vcf(cid: str, question: str = "") -> list[Message]:
     return _prompt(
         f"Explain a VCF to the user. {_given({'cid': cid, 'question': question})}",
         f"""Read the resource stargazer://assets/CID of the file: its record (samples, caller, build, filtered), the
-summary of its header, and its first records. A file that is not registered has no CID yet: upload_file gives it one.
+summary of its header, and its first records; a small one is whole at
+stargazer://assets/CID/content. A file that is not registered has no CID yet: upload_file gives it one.
 {_call("query_files", {"filters": {"cid": cid}})}""",
         f"""See how it was made: reads, reference, tools with versions, filters.
 {_call("why", {"cid": cid})}""",
@@ -160,13 +161,15 @@ def why_did_my_run_fail(run_id: str = "") -> list[Message]:
     """Why did my run fail: what went wrong, in which task, and what to do.
 
     Args:
-        run_id: of the run; without it, the newest that failed.
+        run_id: of the run; without it, the newest that did not succeed.
     """
     run = run_id or "RUN"
-    first = [] if run_id else [f"Find the newest run that failed.\n{_call('list_runs', {'state': 'failed'})}"]
+    first = f"""Find the run: the newest whose state is failed, lost (its process was killed) or cancelled, unless the
+user says which. If there is none, tell the user so, with what goes on.
+{_call("list_runs", {"state": "any"})}"""
     return _prompt(
         f"Find out why a run failed, and what to do. {_given({'run_id': run_id})}",
-        *first,
+        *([] if run_id else [first]),
         f"""See the run with its error and the logs of its tools. The first line of the error says what went wrong.
 {_call("get_run", {"run_id": run, "logs": "all"})}""",
         f"""Look at the files it worked on where the error speaks of one: type, sample, build, header.
@@ -246,7 +249,7 @@ def _call(tool: str, arguments: dict[str, Any]) -> str:
 
 def _waited() -> str:
     return f"""While its state is "running", ask again; tell the user how far it is. It goes on by itself, also without
-this server. If it failed, the answer says why: correct that, and resume_run goes on where it was.
+this server. If it failed, the answer says why, and what to do next.
 {WAIT}"""
 
 

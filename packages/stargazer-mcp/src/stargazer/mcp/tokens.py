@@ -73,8 +73,17 @@ def read_tokens(text: str, source: str) -> Tokens:
     return Tokens(scopes)
 
 
+class Signed(JWTVerifier):
+    """Signed tokens that end some time."""
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """What a token allows; None of one that is not rightly signed, has ended, or never ends."""
+        found = await super().verify_token(token)
+        return found if found is not None and found.expires_at is not None else None
+
+
 def signed_tokens(key: str, *, issuer: str, audience: str, algorithm: str) -> TokenVerifier:
-    """Tokens that an issuer signs, with the scopes `read` and `write` in their claim `scope` or `scp`.
+    """Tokens that an issuer signs, with an end (`exp`), and the scopes `read` and `write` in `scope` or `scp`.
 
     Args:
         key: a file with the issuer's public key (PEM), or the https URL of its key set (JWKS).
@@ -89,7 +98,7 @@ def signed_tokens(key: str, *, issuer: str, audience: str, algorithm: str) -> To
     if algorithm not in ALGORITHMS:
         raise ConfigurationError(f"unknown algorithm {algorithm!r}; expected one of {', '.join(ALGORITHMS)}")
     if key.startswith("https://"):
-        return JWTVerifier(
+        return Signed(
             jwks_uri=key, issuer=issuer, audience=audience, algorithm=algorithm, required_scopes=[READ]
         )
     if "://" in key:
@@ -97,7 +106,7 @@ def signed_tokens(key: str, *, issuer: str, audience: str, algorithm: str) -> To
     text = Path(key).read_text(errors="replace")
     if "-----BEGIN " not in text or "PRIVATE KEY" in text:
         raise ConfigurationError(f"{key!r}: expected a public key in PEM (-----BEGIN PUBLIC KEY-----)")
-    return JWTVerifier(
+    return Signed(
         public_key=text, issuer=issuer, audience=audience, algorithm=algorithm, required_scopes=[READ]
     )
 

@@ -23,7 +23,7 @@ __all__ = ["Wire", "guarded_stdio"]
 
 GRACE = 60.0  # seconds for answers after the end of input; run_workflow answers within 25
 WAITING = 32  # requests that are served at once; the next ones are not read before
-ECHO = 300  # characters of the message of an error
+MESSAGE, DATA = 2_000, 300  # characters of the message of an error, and of what it has beside
 ENDLESS = {"subscriptions/listen"}  # requests that are answered when the server ends
 
 
@@ -162,8 +162,9 @@ def _answer(line: bytes) -> dict[str, Any] | None:
 def _short(answer: dict[str, Any]) -> bytes:
     """An error without what of the request the SDK repeats in full."""
     error = answer["error"]
-    if len(error["message"]) > ECHO:
-        error["message"] = f"{error['message'][:ECHO]}... ({len(error['message']):,} characters)"
-    if len(json.dumps(error.get("data"))) > ECHO:
+    text = error["message"]
+    if len(text) > MESSAGE:  # what it says comes first, what to do last
+        error["message"] = f"{text[: MESSAGE // 2]}... ({len(text):,} characters) ...{text[-MESSAGE // 2 :]}"
+    if len(json.dumps(error.get("data"))) > DATA:
         del error["data"]
     return json.dumps(answer).encode() + b"\n"

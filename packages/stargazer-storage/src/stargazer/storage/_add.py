@@ -156,9 +156,11 @@ def additions_of(
     Raises:
         FormatError: a file is missing, or a folder that is no asset.
         InvalidAssetError: a type that cannot be guessed, a key that no file's type knows, a missing or wrong value that
-            the file does not say either.
+            the file does not say either; one file twice.
         AssetNotFoundError: a link points at a file of the wrong type, or at none.
     """
+    if there:
+        _refuse_twice(paths)
     folders = {path: folder_type(path) for path in paths if there and path.is_dir()}
     for path in paths if there else ():
         if path not in folders:
@@ -186,6 +188,18 @@ def additions_of(
     return [
         Addition(path, asset, in_place=in_place, public=public, force=force) for path, asset in assets.items()
     ]
+
+
+def _refuse_twice(paths: Sequence[Path]) -> None:
+    """Refuse one file that is given twice, by whichever names: another one was meant, such as its mate."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        first = seen.setdefault(os.path.realpath(path), path)
+        if first is not path:
+            same = "" if first == path else f", which is {str(first)!r}"
+            raise InvalidAssetError(
+                f"{str(path)!r}{same}: this file is given twice; give each file once, and of reads r1 and r2"
+            )
 
 
 def _add_fields(assets: dict[Path, Asset], pairs: Mapping[str, Any], store: Store, *, force: bool) -> None:

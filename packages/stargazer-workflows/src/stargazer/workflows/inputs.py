@@ -151,6 +151,13 @@ async def _lacks_mate(reads: R1 | R2) -> NoReturn:
     for mate in await _registered_otherwise(reads):
         says_less = (reads.sample, reads.library) == (mate.sample, mate.library) and not reads.lane
         command = same_lane(reads, mate) if says_less else same_lane(mate, reads)
+        if mate.sample != reads.sample:
+            name = quote(mate.record.name) if mate.record and mate.record.name else f"{other.upper()}.fq.gz"
+            command = (
+                f"register that file for sample {reads.sample!r} too, `stargazer add {name} {_pairs(reads, other)}`; "
+                f"both registrations count then. Only if it was wrong that the file is of sample {mate.sample!r}: "
+                f"{command} takes it away from sample {mate.sample!r}"
+            )
         raise AssetNotFoundError(
             f"{begins}{title(mate)} may be it, which is registered for {_named(mate)}: {command}"
         )

@@ -50,7 +50,8 @@ def to_be_named(same: Sequence[R1], first: Sequence[R1], second: Sequence[R2]) -
     ]
     return (
         f"{len(same)} r1 files: {', '.join(map(title, same))}. Name the lane of each pair:{''.join(commands)}\n"
-        "A pair of another sample gets sample= in the same way; `stargazer rm ID` takes back what should not be there"
+        "A pair that is of another sample, and not of this one, gets sample= in the same way; `stargazer rm ID` takes "
+        "back what should not be there"
     )
 
 

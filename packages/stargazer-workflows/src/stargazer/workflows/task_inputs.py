@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
@@ -215,7 +216,7 @@ def _refuse_ambiguous(task: Entry, wanted: _Wanted, others: Sequence[_Wanted]) -
         one = "" if wanted.takes_list else ", and takes one"
         raise AmbiguousAssetError(
             f"{task.name}: {len(found)} {wanted.title} fit {wanted.name}{one}:\n{_listing(found)}\n"
-            f"add a filter that separates them, or give inputs={{{wanted.name!r}: ID}}"
+            f"add a filter that separates them, or give inputs {json.dumps({wanted.name: 'ID'})}"
         )
     for other in others:
         if other.classes == wanted.classes and other.candidates == found and not wanted.takes_list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 HOST, PORT = "127.0.0.1", 8765
+SETTLED = 5.0  # seconds; until then the first answers have been given, which import too
 ANYWHERE = {"0.0.0.0", "::", "[::]"}  # names of no machine
 TOKENS = "STARGAZER_SERVE_TOKENS"
 HTTP_ONLY = (
@@ -52,7 +54,7 @@ def serve(argv: Sequence[str]) -> int:
             "--root": option(
                 "DIR",
                 "a folder whose files clients may read, and write to; may be given again (default: "
-                "the current folder and that of the store)",
+                "the current folder); the store they read anyway",
                 action="append",
                 default=[],
             ),
@@ -98,15 +100,13 @@ def serve(argv: Sequence[str]) -> int:
 
 def _access(parser: Parser, words: Words) -> Access:
     from stargazer.mcp.access import Access
-    from stargazer.storage import Settings
 
     roots = [Path(root) for root in words.options.root]
     for root in roots:
         if not root.is_dir():
             parser.error(f"--root {str(root)!r} is no folder")
-    chosen = roots or [Path.cwd(), Settings.load().local]
     return Access(
-        roots=tuple(root.resolve() for root in chosen),
+        roots=tuple(root.resolve() for root in roots or [Path.cwd()]),
         read_only=words.options.read_only,
         urls=not words.options.http or words.options.allow_urls or words.options.allow_loopback,
         loopback=words.options.allow_loopback,
@@ -121,20 +121,27 @@ async def _over_stdio(access: Access) -> None:
     loop.add_signal_handler(signal.SIGTERM, sys.exit, 128 + signal.SIGTERM)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         loop.add_signal_handler(signal.SIGINT, signal.default_int_handler, signal.SIGINT, None)
-    await _made(access).run_async("stdio", show_banner=False, log_level=_log_level())
+    server = _made(access)
+    loop.call_later(SETTLED, _collect)
+    await server.run_async("stdio", show_banner=False, log_level=_log_level())
 
 
 def _made(access: Access) -> FastMCP:
-    """The server. What it imports stays: looking for garbage among that would take a fifth of the start."""
+    """The server. What is imported for it stays: looking for garbage among that would take a fifth of the start."""
     import gc
 
     gc.disable()
     from stargazer.mcp.server import make_server
 
-    server = make_server(access)
+    return make_server(access)
+
+
+def _collect() -> None:
+    """Look for garbage from now on, among what comes."""
+    import gc
+
     gc.freeze()
     gc.enable()
-    return server
 
 
 def _over_http(parser: Parser, words: Words, access: Access) -> int:
@@ -142,6 +149,8 @@ def _over_http(parser: Parser, words: Words, access: Access) -> int:
 
     server = _made(access)
     from stargazer.mcp.http import PATH, bound, is_loopback, serve_http
+
+    _collect()
 
     options = words.options
     host, port = options.host or HOST, options.port or str(PORT)
@@ -179,6 +188,7 @@ def _tokens(parser: Parser, words: Words, access: Access) -> TokenVerifier | Non
         parser.error("--jwt-issuer, --jwt-audience and --jwt-algorithm need --jwt-key")
     if not any(given):
         return None
+    from stargazer.assets import InvalidAssetError
     from stargazer.mcp.tokens import read_tokens, signed_tokens
 
     if options.jwt_key:
@@ -187,11 +197,9 @@ def _tokens(parser: Parser, words: Words, access: Access) -> TokenVerifier | Non
         )
     if options.token_file:
         file = Path(options.token_file).resolve()
-        for root in access.roots:
-            if file.is_relative_to(root):
-                parser.error(
-                    f"--token-file is below {str(root)!r}, where clients may read: move it elsewhere"
-                )
+        with contextlib.suppress(InvalidAssetError):
+            access.inside(file)
+            parser.error(f"--token-file {str(file)!r} is where clients may read: move it elsewhere")
         text = file.read_text(errors="replace")
         if file.stat().st_mode & 0o077:
             note(f"stargazer: warning: others of this machine may read {str(file)!r}: chmod 600")

@@ -15,7 +15,8 @@ from stargazer.mcp.access import Access
 from stargazer.mcp.records import as_dict, bring, named_registrations
 from stargazer.mcp.registration import described, downloaded, register, register_rows
 from stargazer.mcp.strict_json import shortened
-from stargazer.mcp.tools.limits import brief, fitting, for_clients
+from stargazer.mcp.tools.calls import for_clients
+from stargazer.mcp.tools.limits import brief, fitting
 from stargazer.storage import bundles
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from mcp.types import INVALID_PARAMS, GetPromptRequestParams, ReadResourceReques
 __all__ = ["JSON", "ExplainReading", "answer", "explained"]
 
 JSON = "application/json"
-URI = 1_000  # characters
+URI = 400  # characters
 
 
 def answer(value: Any) -> str:

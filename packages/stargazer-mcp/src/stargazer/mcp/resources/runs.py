@@ -11,6 +11,7 @@ from typing import Any
 from fastmcp import FastMCP
 from stargazer.mcp.previews.text import brief, lines_of, shown
 from stargazer.mcp.resources.answers import JSON, answer, explained
+from stargazer.mcp.tools.calls import for_clients
 from stargazer.mcp.tools.runs import so_far
 from stargazer.workflows import Run, calls_of, find_run, list_runs
 
@@ -52,7 +53,9 @@ def described(run: Run) -> dict[str, Any]:
     """A run with its tasks and the ends of its logs."""
     calls = calls_of(run)
     counted = Counter((event.get("task", ""), event["kind"]) for event in calls)
-    described = {**brief(run.as_dict(), 2_000), "tasks": [
+    record = run.as_dict()
+    record |= {"error": for_clients(str(run.error)), "notes": [*map(for_clients, run.notes)]}
+    described = {**brief(record, 2_000), "tasks": [
         brief({"task": task, "last_event": kind, "calls": count}) for (task, kind), count in [*counted.items()][:CALLS]
     ]}  # fmt: skip
     if run.state == "running":

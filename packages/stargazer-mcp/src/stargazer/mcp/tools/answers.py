@@ -18,7 +18,7 @@ from stargazer.assets import InvalidAssetError, StargazerError
 from stargazer.assets.addresses import hidden
 from stargazer.mcp.cli.console import kept_traceback, refused_text
 from stargazer.mcp.strict_json import parse, shortened
-from stargazer.mcp.tools.limits import error_text, for_clients, refuse_large
+from stargazer.mcp.tools.limits import error_text, refuse_large
 from stargazer.storage import get_client
 
 from mcp.types import CallToolRequestParams, TextContent
@@ -105,14 +105,26 @@ class ExplainInput(Middleware):
             cause = error.__cause__ if isinstance(error.__cause__, PydanticError) else error
             text = await self._explained(context, cause)
         except NotFoundError:
-            text = f"no tool {shortened(name)}; there are {', '.join(EXAMPLES)}"
+            text = await self._missing(context)
         except InvalidAssetError as error:
             text = f"{name}: {error}{_example(name)}"
         except ToolError as error:
             text = str(error)
             if isinstance(error.__cause__, InvalidAssetError) and "for example: " not in text:
                 text += _example(name)
-        raise ToolError(for_clients(hidden(error_text(text, arguments))))
+        raise ToolError(hidden(error_text(text, arguments)))
+
+    async def _missing(self, context: MiddlewareContext[CallToolRequestParams]) -> str:
+        """What to say of a tool that this client does not have."""
+        name = context.message.name
+        server = context.fastmcp_context.fastmcp if context.fastmcp_context else None
+        there = [tool.name for tool in await server.list_tools(run_middleware=False)] if server else EXAMPLES
+        if name in EXAMPLES and name not in there:
+            return (
+                f"{name} changes or starts something, and this server only reads, until its user starts it without "
+                f"--read-only; there are {', '.join(there)}"
+            )
+        return f"no tool {shortened(name)}; there are {', '.join(there)}"
 
     async def _explained(self, context: MiddlewareContext[CallToolRequestParams], error: Exception) -> str:
         name = context.message.name

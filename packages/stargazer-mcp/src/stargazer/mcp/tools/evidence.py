@@ -13,6 +13,7 @@ from stargazer.assets.provenance import Document, Entry, Execution
 from stargazer.mcp.access import Access
 from stargazer.mcp.strict_json import parse, shortened
 from stargazer.mcp.tools.answers import told
+from stargazer.mcp.tools.calls import for_clients
 from stargazer.mcp.tools.jobs import answered
 from stargazer.mcp.tools.limits import brief, fitting, refuse_large
 from stargazer.storage import Store, get_client, is_cid, lineage
@@ -85,6 +86,8 @@ def register(server: FastMCP, access: Access) -> None:
         """Check figures against stored files before you report them: confirmed, contradicted or unverifiable."""
         with told():
             answer: Claims = brief(await answered("check_claims", {"claims": claims}))
+        for result in answer.get("results", []):
+            result |= {key: for_clients(result[key]) for key in ("why", "then") if result.get(key)}
         return answer
 
     @server.tool(
@@ -224,7 +227,7 @@ def _difference(store: Store, cid: str, other: str, limit: int) -> Why:
         "other": other,
         "same_bytes": found["same_bytes"],
         "divergences": shown,
-        "contents": brief(list(lines[:SHOWN])),
+        "contents": brief([*map(for_clients, lines[:SHOWN])]),
     }
     if len(shown) < len(divergences):
         answer["next"] = f"{len(divergences) - len(shown)} more differences: give a larger limit"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stargazer.assets import InvalidAssetError
 from stargazer.mcp.cli.console import escaped
 from stargazer.mcp.strict_json import shortened
+from stargazer.mcp.tools.calls import for_clients
 
-__all__ = ["brief", "error_text", "fitting", "for_clients", "refuse_large"]
+__all__ = ["brief", "error_text", "fitting", "refuse_large"]
 
 TEXT = 10_000  # characters of a text
 KEY = 200  # characters of a key
@@ -21,12 +21,6 @@ ANSWER = 60_000  # characters of what an answer lists
 VALUE = 2_000  # characters of a text in it
 ECHO, LINE, LINES = 200, 600, 60  # characters of a value that an error repeats, and of its lines; lines
 REPEATED = 20  # values that are looked for in an error, the longest
-
-
-TOOLS = {"add": "upload_file", "amend": "update_file", "get": "download_file", "query": "query_files",
-         "rm": "delete_file", "run": "run_workflow", "runs": "list_runs", "why": "why"}  # fmt: skip
-"""The tools that do what verbs of the command do."""
-VERB = re.compile(rf"`stargazer ({'|'.join(TOOLS)})\b(?![^`]* --)")
 
 
 def refuse_large(value: Any, where: str = "") -> None:
@@ -63,7 +57,12 @@ def refuse_large(value: Any, where: str = "") -> None:
 
 
 def error_text(text: str, arguments: Any = None) -> str:
-    """The text of an error, with what it repeats of the arguments cut, and itself no page long."""
+    """The text of an error as clients get it: with calls of tools for the commands that it names, and no page long.
+
+    Args:
+        arguments: of the call: what is long in them is not repeated in full.
+    """
+    text = for_clients(text)
     for given in sorted(_texts(arguments), key=len, reverse=True)[:REPEATED]:
         for form in {given, repr(given)[1:-1]}:
             text = text.replace(form, f"{form[:ECHO]}... ({len(given):,} characters)")
@@ -87,11 +86,6 @@ def _cut(line: str) -> str:
         return line
     half = LINE // 2 - 20
     return f"{line[:half]} ... ({len(line):,} characters) ... {line[-half:]}"
-
-
-def for_clients(text: str) -> str:
-    """A text with tools in the place of the commands that it names; those with options are for people."""
-    return VERB.sub(lambda verb: f"`{TOOLS[verb[1]]}", text)
 
 
 def brief(value: Any) -> Any:

@@ -12,7 +12,9 @@ from fastmcp import Context, FastMCP
 from fastmcp.exceptions import ToolError
 from pydantic import Field
 from stargazer.mcp.access import Access
+from stargazer.mcp.strict_json import shortened
 from stargazer.mcp.tools.answers import told
+from stargazer.mcp.tools.calls import for_clients
 from stargazer.mcp.tools.jobs import PATIENCE, refuse_many
 from stargazer.mcp.tools.limits import brief, error_text, fitting
 from stargazer.workflows import (
@@ -43,6 +45,8 @@ CLEAN_UP = 20.0  # seconds that a cancelled run may take to end
 MANY = 50  # members of a list that are shown
 LOG, LOGS = 4_000, 12_000  # characters of the end of a log, and of all logs of an answer
 SHOWN = 20
+WORKER = "worker"
+"""The log of the process itself, beside those of tasks."""
 
 RunId = Annotated[str, Field(description="As run_workflow, run_task or list_runs has it.")]
 
@@ -75,6 +79,7 @@ class ListedRun(TypedDict):
     started: str
     seconds: float
     arguments: dict[str, Any]
+    error: NotRequired[str]
 
 
 class RunList(TypedDict):
@@ -212,37 +217,57 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
         answer["next"] = f"it goes on, also without you: {wait} waits for it, cancel_run stops it"
     elif run.state == "succeeded":
         if run.notes:
-            answer["notes"] = fitting(run.notes[:MANY])
-        answer["results"] = _in_part(run.results)
+            answer["notes"] = fitting(map(for_clients, run.notes[:MANY]))
+        results = {name: _shown(value, bool(run.outdir)) for name, value in run.results.items()}
+        answer["results"] = _in_part(results)
         answer["next"] = (
-            "stargazer://assets/CID is a resource that shows a result; why says how it was made; check_claims checks "
-            "figures before you report them"
+            f"{_to_read(results)}stargazer://assets/CID is a resource that shows a result; why says how it was made; "
+            "check_claims checks figures before you report them"
         )
     else:
         answer["error"] = error_text(str(run.error))
-        answer["next"] = (
-            f'get_run {{"run_id": "{run.id}", "logs": "all"}} shows what its tools printed; once the cause is mended, '
-            "resume_run goes on where it was"
-        )
+        answer["next"] = _remedy(run)
     if logs:
         answer["logs"] = _ends_of_logs(run, "" if logs == "all" else logs)
+        if not answer["logs"]:
+            there = fitting(_logs_of(run))
+            named = f"there are logs of {', '.join(there)}" if there else "nothing was printed so far"
+            answer["next"] = f"no log of {shortened(logs)}: {named}\n{answer['next']}"
     return answer
 
 
+def _remedy(run: Run) -> str:
+    """What to do about a run that did not succeed."""
+    resume = f'resume_run {{"run_id": "{run.id}"}} goes on where it was'
+    if run.state in ("cancelled", "lost"):
+        return resume
+    start = {"workflow": "run_workflow", "task": "run_task"}.get(run.kind, "the same tool")
+    return (
+        f'get_run {{"run_id": "{run.id}", "logs": "all"}} shows what its tools printed. Where an argument was wrong, '
+        f"call {start} with the right ones: what was finished is remembered. Where the arguments were right and the "
+        f"cause is gone, {resume}"
+    )
+
+
 def _ends_of_logs(run: Run, task: str) -> dict[str, str]:
-    """The ends of logs by name, the newest first, as far as they fit; of one task, or of all and the worker."""
-    paths = sorted(run.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+    """The ends of logs by name, the worker's and then the newest first, as far as they fit; of one task, or of all."""
     name = task.rpartition(".")[2]
-    paths = [path for path in paths if not name or path.stem.endswith(f"-{name}")]
-    if not name:
-        paths.insert(0, run.folder / "worker.log")
     found: dict[str, str] = {}
     room = LOGS
-    for path in paths:
+    for stem, path in _logs_of(run).items():
+        if name and stem != task and not stem.endswith(f"-{name}"):
+            continue
         if room > 0 and (text := _end_of(path, min(LOG, room))):
-            found[path.stem] = text
+            found[stem] = for_clients(text) if stem == WORKER else text  # what tools printed stays as it is
             room -= len(text)
     return found
+
+
+def _logs_of(run: Run) -> dict[str, Path]:
+    """The logs that say something, by name: the worker's, and those of tasks, the newest first."""
+    paths = sorted(run.logs.glob("*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+    own = run.folder / f"{WORKER}.log"
+    return {path.stem: path for path in (own, *paths) if path.exists() and path.stat().st_size}
 
 
 def _end_of(path: Path, most: int) -> str:
@@ -259,7 +284,7 @@ def _end_of(path: Path, most: int) -> str:
 
 
 def _listed(run: Run) -> ListedRun:
-    return {
+    listed: ListedRun = {
         "run": run.id,
         "workflow": run.workflow,
         "kind": run.kind,
@@ -268,6 +293,38 @@ def _listed(run: Run) -> ListedRun:
         "seconds": round(run.seconds, 1),
         "arguments": dict(run.arguments or run.given),
     }
+    if run.state not in ("running", "succeeded"):
+        listed["error"] = error_text(str(run.error)).partition("\n")[0] or run.state
+    return listed
+
+
+def _shown(value: Any, has_path: bool) -> Any:
+    """A result without what an agent does not need of a file: links, which `why` follows, and where the store has it.
+
+    Args:
+        has_path: a file was copied to where the user wants it.
+    """
+    if isinstance(value, list):
+        return [_shown(each, has_path) for each in value]
+    if not (isinstance(value, Mapping) and {"asset", "cid", "keyvalues"} <= value.keys()):
+        return value
+    pairs = {
+        key: text for key, text in value["keyvalues"].items() if key != "asset" and not key.endswith("cid")
+    }
+    left_out = {"keyvalues", *(() if has_path else ("path",))}
+    return {
+        **{key: each for key, each in value.items() if key not in left_out},
+        **({"keyvalues": pairs} if pairs else {}),
+    }
+
+
+def _to_read(results: Mapping[str, Any]) -> str:
+    """Which result to read first, the summary or else the report."""
+    for name in ("summary", "report"):
+        value = results.get(name)
+        if isinstance(value, Mapping) and "cid" in value:
+            return f"read stargazer://assets/{value['cid']}/content, the {name}; "
+    return ""
 
 
 def _in_part(values: Mapping[str, Any]) -> dict[str, Any]:
