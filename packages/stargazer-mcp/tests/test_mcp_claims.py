@@ -381,6 +381,7 @@ SHARES_AND_PERCENT = {
     "kept": 0.334,
     "PCT_CHIMERAS": 0.02,
     "depth": 55.2,
+    "text": "98.5%",
 }
 PERCENTAGES: list[Any] = [
     ("medians.pct_counts_mt", "6.3%", "confirmed"),
@@ -405,6 +406,8 @@ PERCENTAGES: list[Any] = [
     ("depth", "high", "unverifiable"),
     ("medians.n", "3 cells", "unverifiable"),
     ("kept", 0, "unverifiable"),
+    ("text", "98.50%", "confirmed"),
+    ("text", "0.985%", "contradicted"),
     ("duplicates", 1, "contradicted"),
 ]
 
@@ -516,7 +519,7 @@ def test_metadata_is_compared_with_its_type(store: Store, pair: str) -> None:
     for field, value, expected in [
         ("caller", "bcftools", "confirmed"), ("caller", "gatk", "contradicted"), ("filtered", False, "confirmed"),
         ("filtered", "true", "contradicted"), ("samples", ["B", "A"], "confirmed"), ("samples", ["A"], "contradicted"),
-        ("build", None, "confirmed"), ("build", "GRCh38", "contradicted"), ("asset", "variants", "confirmed"),
+        ("build", None, "confirmed"), ("build", "GRCh38", "unverifiable"), ("asset", "variants", "confirmed"),
         ("name", "pair.vcf", "confirmed"), ("size", Path("pair.vcf").stat().st_size, "confirmed"),
         ("size", 1, "contradicted"), ("caler", "bcftools", "unverifiable"),
     ]:  # fmt: skip
@@ -561,6 +564,7 @@ STATEMENTS: list[Any] = [
     ([], 6, "A has 6 calls.", "confirmed", ""),
     ([], 6, "HG002 has 6 calls.", "unverifiable", 'name the sample "A"'),
     ([], 6, "A does not have 6 calls.", "unverifiable", '"not"'),
+    ([], 6, "It is wrong that A has 6 calls.", "unverifiable", '"wrong"'),
     ([], 6, "A doesn't have 6 calls.", "unverifiable", "denial"),
     ([], 6, "A has 6 million calls.", "unverifiable", "does not give"),
     ([], 6, "A has 6k calls.", "unverifiable", "does not give"),
@@ -585,6 +589,7 @@ def test_a_statement_says_what_was_asked_as_far_as_that_is_compared(store: Store
         query = {"what": "count", "where": where}
         found = checked(store, cid=cid, value=value, about=ONLY_A, query=query, statement=statement)
         assert (found["verdict"], why in found.get("why", "")) == (expected, True), found
+        assert found["asked"].startswith("count of ")
     for statement, expected in [
         ("A is heterozygous at chr1:100.", "confirmed"),
         ("A is heterozygous at chr1:1,000.", "unverifiable"),
@@ -677,6 +682,16 @@ def test_what_a_task_said_cannot_be_amended_and_is_not_confirmed_if_it_was(store
         with pytest.raises(InvalidAssetError, match="a task computed this file"):
             amend_records(store, [record], change)
     assert amend_records(store, [record], {"caller": "bcftools"}) == [record]
+    put(
+        "again.vcf", calls(["A"]), Variants, samples=["A"], caller="gatk"
+    )  # the same bytes, said to be another's
+    for value in ("gatk", "bcftools"):
+        assert verdict(store, record.cid, value, ONLY_A, field="caller")[0] == "unverifiable"
+    assert (
+        verdict(store, record.cid, 6, {**ONLY_A, "caller": "gatk"}, query={"what": "count"})[0]
+        == "contradicted"
+    )
+    storage.retract(store, next(each for each in store.query({"cid": record.cid}) if each.id != record.id))
     (named,) = amend_records(store, [record], {"build": "tiny"})  # which the task did not say
     assert verdict(store, record.cid, "bcftools", ONLY_A, field="caller")[0] == "confirmed"
     assert "amended" in checked(store, cid=record.cid, field="build", value="tiny", about=ONLY_A)["why"]

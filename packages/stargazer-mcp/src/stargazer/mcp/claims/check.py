@@ -40,7 +40,7 @@ EXAMPLE = (
 )
 SHOWN = 200  # characters of a text in an answer
 WIDEST = Decimal("0.1")  # tolerance, as a share of the value
-REPORT = "report what is confirmed; correct what is contradicted; leave out what is unverifiable, or say that it is"
+REPORT = "report what is confirmed, if asked is what you say of it; correct what is contradicted; leave out what is unverifiable, or say that it is"
 
 
 @attrs.define(kw_only=True)
@@ -135,9 +135,11 @@ class _Check:
 
     def _asked(self) -> dict[str, Any]:
         """What was compared with the value: in words, and as it was given."""
-        if self.file is None:
+        if not isinstance(self.claim, Mapping):
             return {}
         query, field = self.claim.get("query"), self.claim.get("field")
+        if not isinstance(query, Mapping) and (query is not None or not isinstance(field, str)):
+            return {}
         words = in_words(query, self.noun) if query is not None else shortened(field).strip('"')
         names = [
             name for name in self.samples if query is not None or name not in re.split(r"[./\[\]=]", words)
@@ -243,6 +245,11 @@ def _field(
             raise Unverifiable(
                 "the file is registered several times, with different values",
                 'name the registration that the statement is about: "about": {"id": ...}',
+            )
+        if said[0] is None and check.claim["value"] is not None:
+            raise Unverifiable(
+                f"the metadata of the file says nothing of {shortened(field)}",
+                "claim it of a file that says it, or say what the file is: call update_file",
             )
         return said[0]
     return _in_report(files, documents, check, field)

@@ -39,6 +39,7 @@ class File:
         samples: of which it is: as its record says, else those of the files that it was made of.
         is_said: its own record says of which sample it is.
         linked: what its links point at, and so on.
+        computed: a task made it, and said what it is.
         amended: what somebody said instead of the task that made it.
         superseded: another file took its place.
         superseded_by: the CID of that.
@@ -50,6 +51,7 @@ class File:
     samples: list[str]
     is_said: bool
     linked: list[Asset]
+    computed: bool
     amended: frozenset[str]
     superseded: bool
     superseded_by: str = ""
@@ -154,11 +156,15 @@ class Files:
         old = about.get("superseded") is True
         chosen = [file for file in found if file.superseded is old] or found
         chosen = [file for file in chosen if {*wanted} & {*file.samples}] or chosen
+        chosen = sorted(chosen, key=lambda file: not file.computed)
         for key, value in about.items():
             said = [
                 file for file in chosen if key not in OF_ABOUT and same([value], file.says(key), Decimal(0))
             ]
-            chosen = said or chosen
+            if not any(
+                file.computed for file in chosen if file not in said
+            ):  # a task is not overruled by an import
+                chosen = said or chosen
         return chosen
 
     def _look_up(self, cid: str) -> list[File]:
@@ -219,6 +225,8 @@ def _described(store: Store, record: IpFile, superseded: bool) -> File:
             known = {each.cid for each in linked}
             more = [found for each in more for found in _linked(store, each) if found.cid not in known]
             linked += more
+    said = computed_pairs(store, record)
+    changeable = {*said, *record.keyvalues} - {"provenance_cid"} if said else set()
     samples = _own(asset)
     is_said = bool(samples)
     if not samples:
@@ -232,7 +240,8 @@ def _described(store: Store, record: IpFile, superseded: bool) -> File:
         samples=samples,
         is_said=is_said,
         linked=linked,
-        amended=_amended(store, record),
+        computed=bool(said),
+        amended=frozenset(key for key in changeable if said.get(key) != record.keyvalues.get(key)),
         superseded=superseded,
         superseded_by=_successor(store, record) if superseded else "",
     )
@@ -247,13 +256,6 @@ def _linked(store: Store, asset: Asset) -> list[Asset]:
     """What an asset's links point at."""
     cids = [cid for link in asset.links() if isinstance(cid := getattr(asset, link), str)]
     return [Asset.from_record(found) for cid in cids for found in store.query({"cid": cid})[:1]]
-
-
-def _amended(store: Store, record: IpFile) -> frozenset[str]:
-    """The keys of which a record says something else than the task that made the file."""
-    said = computed_pairs(store, record)
-    keys = {*said, *record.keyvalues} - {"provenance_cid"} if said else ()
-    return frozenset(key for key in keys if said.get(key) != record.keyvalues.get(key))
 
 
 def _own(asset: Asset) -> list[str]:

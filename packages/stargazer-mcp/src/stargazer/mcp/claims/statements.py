@@ -35,7 +35,7 @@ COMPARED = re.compile(
 )
 """What stands before a number that is no value, but a limit."""
 NEGATED = re.compile(
-    r"(?<!\w)(?:not|no|none|never|neither|nor|without|cannot|lacks?|lacking|except|excluding)(?!\w)|n['\u2019]t(?!\w)",
+    r"(?<!\w)(?:not|no|none|never|neither|nor|without|cannot|lacks?|lacking|except|excluding|false|untrue|wrong|incorrect)(?!\w)|n['\u2019]t(?!\w)",
     re.IGNORECASE,
 )
 
@@ -87,7 +87,7 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
         return
     if not isinstance(statement, str):
         raise Unverifiable("statement is a text: the sentence that is to be reported")
-    if denial := NEGATED.search(_without(statement, value, *samples)):
+    if denial := NEGATED.search(_without(statement, value, *samples, "false" if value is False else None)):
         raise Unverifiable(
             f"the statement has the word {shortened(denial[0])}: a denial is not compared with a value",
             "state it positively, for example with the number that there are",
