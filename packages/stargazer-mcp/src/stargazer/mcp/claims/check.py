@@ -40,7 +40,10 @@ EXAMPLE = (
 )
 SHOWN = 200  # characters of a text in an answer
 WIDEST = Decimal("0.1")  # tolerance, as a share of the value
-REPORT = "report what is confirmed, if asked is what you say of it; correct what is contradicted; leave out what is unverifiable, or say that it is"
+REPORT = (
+    "report what is confirmed, if asked is what you say of it; correct what is contradicted; leave out what is "
+    "unverifiable, or say that it is"
+)
 
 
 @attrs.define(kw_only=True)
