@@ -206,6 +206,14 @@ def test_a_gvcf_that_is_unsure_of_a_place_confirms_no_genotype_there(store: Stor
         ({"what": "count", "where": [{"column": "ZYGOSITY", "value": "hom_ref"}]}, 0),
     ]:
         assert verdict(store, cid, value, ONLY_A, query=query) == ("confirmed", value)
+    joint = put("joint.vcf", HEADER.replace("##contig", '##ALT=<ID=NON_REF,Description="x">\n##contig', 1) + "A\n"
+                "chr1\t100\t.\tA\t.\t50\tPASS\t.\tGT\t0/0\n", Variants, samples=["A"])  # fmt: skip
+    assert (
+        verdict(store, joint, 1, ONLY_A, query={"what": "count"})[0] == "confirmed"
+    )  # it inherits a header alone
+    text = text.replace("##contig", '##ALT=<ID=NON_REF,Description="x">\n##contig', 1)
+    wrong = put("wrong.vcf", text, Variants, samples=["A"], kind="calls", force=True)
+    assert verdict(store, wrong, 1, ONLY_A, query={"what": "count"})[0] == "confirmed"
 
 
 @pytest.mark.parametrize(
