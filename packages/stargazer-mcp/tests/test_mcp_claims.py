@@ -555,6 +555,7 @@ WRONG_FILES: list[Any] = [
     ({"about": BOTH, "statement": "A and B have 6 calls."}, "confirmed", ""),
     ({"about": BOTH, "statement": "A and B have 60 calls."}, "unverifiable", "does not give the value 6"),
     ({"about": BOTH, "statement": "A and NA12878 have 6 calls."}, "contradicted", '"NA12878"'),
+    ({"about": BOTH, "statement": "A, B and HG002 have 6 calls."}, "contradicted", '"HG002"'),
     ({"about": BOTH, "statement": 6}, "unverifiable", "a text"),
     ({"about": {"sample": "A"}, "query": {"what": "count", "sample": "B"}}, "contradicted", "beside it"),
 ]  # fmt: skip
@@ -562,6 +563,7 @@ WRONG_FILES: list[Any] = [
 
 def test_the_right_number_of_a_wrong_file_is_not_confirmed(store: Store, pair: str) -> None:
     put("reads_R1.fq", "@r\nACGT\n+\nIIII\n", sample="NA12878")
+    put("other.vcf", calls(["HG002"]), Variants, samples=["HG002"])
     for claim, expected, why in WRONG_FILES:
         found = checked(store, cid=pair, value=6, **{"query": {"what": "count"}} | claim)
         assert (found["verdict"], why in found.get("why", "")) == (expected, True), found
@@ -575,6 +577,7 @@ STATEMENTS: list[Any] = [
     ([], 6, "It is wrong that A has 6 calls.", "unverifiable", '"wrong"'),
     ([], 6, "A doesn't have 6 calls.", "unverifiable", "denial"),
     ([], 6, "A has 6 million calls.", "unverifiable", "does not give"),
+    ([], 6, "A has 6 calls. " * 200, "unverifiable", "3,000 characters"),
     ([], 6, "A has 6k calls.", "unverifiable", "does not give"),
     ([], 6, "A has more than 6 calls.", "unverifiable", "does not give"),
     ([], 6, "A has 6% of calls.", "unverifiable", "does not give"),

@@ -107,7 +107,7 @@ class _Check:
         written = Written.read(claimed)
         if written is None:
             if isinstance(claimed, str):
-                numbers = numbers_in(claimed.lstrip("~\u2248 "), percent=self.percent)
+                numbers = numbers_in(claimed[:SHOWN], percent=self.percent)
                 example = f'for example "value": {numbers[0]:f}' if numbers else EXAMPLE
                 raise Unverifiable(
                     f"the file has a number, and {shortened(claimed)} is not written as one",

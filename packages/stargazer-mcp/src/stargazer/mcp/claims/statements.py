@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -18,6 +19,7 @@ __all__ = ["about_of", "check_selection", "check_site", "check_statement", "numb
 
 EXAMPLE = 'for example "about": {"sample": "NA12878", "build": "GRCh38"}'
 WORD = re.compile(r"[\w][\w.+:@#-]*")
+LONGEST = 2_000  # characters of a statement
 WORDS = 100  # of a statement, that are looked up
 NUMBER = re.compile(
     r"(?<![\w.,:/|])(?<!\w[-\u2013])"
@@ -34,6 +36,7 @@ COMPARED = re.compile(
     re.IGNORECASE,
 )
 """What stands before a number that is no value, but a limit."""
+BEFORE = 20  # characters of that
 NEGATED = re.compile(
     r"(?<!\w)(?:not|no|none|never|neither|nor|without|cannot|lacks?|lacking|except|excluding|false|untrue|wrong|incorrect)(?!\w)|n['\u2019]t(?!\w)",
     re.IGNORECASE,
@@ -87,6 +90,10 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
         return
     if not isinstance(statement, str):
         raise Unverifiable("statement is a text: the sentence that is to be reported")
+    if len(statement) > LONGEST:
+        raise Unverifiable(
+            f"a statement of {len(statement):,} characters", "give the one sentence that has the value"
+        )
     if denial := NEGATED.search(_without(statement, value, *samples, "false" if value is False else None)):
         raise Unverifiable(
             f"the statement has the word {shortened(denial[0])}: a denial is not compared with a value",
@@ -99,12 +106,7 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
         )
     words = list(dict.fromkeys(word.rstrip(".:-") for word in WORD.findall(statement)))[:WORDS]
     for word in words:
-        if (
-            word not in samples
-            and not word.isdecimal()
-            and store.exists()
-            and store.query_here({"sample": word})
-        ):
+        if word not in samples and not word.isdecimal() and _is_sample(store, word):
             raise Contradicted(
                 f"the statement names the sample {shortened(word)}, and the claim is not about it"
             )
@@ -178,6 +180,12 @@ def _has(statement: str, text: str) -> bool:
     return bool(text) and bool(re.search(rf"(?<!\w){re.escape(text)}(?!\w)", statement, re.IGNORECASE))
 
 
+def _is_sample(store: Store, word: str) -> bool:
+    """Whether files of a store are said to be of that one sample."""
+    asked = ({"sample": word}, {"samples": json.dumps([word], ensure_ascii=False)})
+    return store.exists() and any(store.query_here(pairs) for pairs in asked)
+
+
 def _without(statement: str, *parts: Any) -> str:
     for part in parts:
         if isinstance(part, str):
@@ -201,7 +209,7 @@ def numbers_in(statement: str, *, percent: bool) -> list[Decimal]:
     """The numbers of a sentence, in the unit of the figure: each with the word for its size or percentage after it."""
     found = []
     for match in NUMBER.finditer(statement):
-        if COMPARED.search(statement, 0, match.start()):
+        if COMPARED.search(statement, max(0, match.start() - BEFORE), match.start()):
             continue
         value = Decimal(re.sub(r"[^\d.eE+-]", "", match[1]))
         size = (match[2] or "").replace(" ", "")
