@@ -714,6 +714,11 @@ def test_what_a_task_said_cannot_be_amended_and_is_not_confirmed_if_it_was(store
     assert "amended" in checked(store, cid=record.cid, field="caller", value="gatk", about=ONLY_A)["why"]
     assert "amended" in checked(store, cid=record.cid, about={**ONLY_A, "caller": "gatk"}, **count)["why"]
     assert verdict(store, record.cid, 6, ONLY_A, query={"what": "count"})[0] == "confirmed"
+    linked = put("l.json", '{"calls": 6}', QcReport, kind="x", variants_cid=record.cid)
+    assert (
+        "amended"
+        in checked(store, cid=linked, field="calls", value=6, about={**ONLY_A, "caller": "gatk"})["why"]
+    )
     assert verdict(store, summary.cid, "else", ONLY_A, field="kind") == ("contradicted", "bytes")
 
 
