@@ -46,6 +46,7 @@ class Cells:
         if axis not in ("obs", "var"):
             raise Unverifiable(f"no axis {shortened(axis)}", "the axis is obs (cells) or var (genes)")
         self.axis = axis
+        self.noun = "cells" if axis == "obs" else "genes"
         self.file = h5py.File(path, "r")
         try:
             check_whole(self.file)

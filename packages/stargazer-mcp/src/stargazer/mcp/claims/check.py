@@ -17,12 +17,12 @@ from stargazer.assets.keyvalues import composed
 from stargazer.mcp.claims.conditions import SAMPLE, Condition, Rows
 from stargazer.mcp.claims.files import OF_ABOUT, OF_RECORD, File, Files, head
 from stargazer.mcp.claims.numbers import Written, is_coarse, is_number, is_percent, same
-from stargazer.mcp.claims.queries import Tally, kind_of, tally_of
+from stargazer.mcp.claims.queries import Tally, in_words, kind_of, tally_of
 from stargazer.mcp.claims.reports import load, resolve
-from stargazer.mcp.claims.statements import about_of, check_statement
+from stargazer.mcp.claims.statements import about_of, check_selection, check_site, check_statement, numbers_in
 from stargazer.mcp.claims.tables import Table, opened_text
 from stargazer.mcp.claims.verdicts import Contradicted, Unverifiable, alike, near
-from stargazer.mcp.strict_json import shortened
+from stargazer.mcp.strict_json import JsonError, parse, shortened
 
 if TYPE_CHECKING:
     from stargazer.mcp.claims.variants import Genotype
@@ -40,7 +40,10 @@ EXAMPLE = (
 )
 SHOWN = 200  # characters of a text in an answer
 WIDEST = Decimal("0.1")  # tolerance, as a share of the value
-REPORT = "report what is confirmed; correct what is contradicted; leave out what is unverifiable, or say that it is"
+REPORT = (
+    "report what is confirmed, if asked is what you say of it; correct what is contradicted; leave out what is "
+    "unverifiable, or say that it is"
+)
 
 
 @attrs.define(kw_only=True)
@@ -52,14 +55,16 @@ class _Check:
         samples: those that it is about.
         within: how far a number may be from the claimed one, if its digits do not say it.
         percent: the figure is in percent.
+        noun: what rows of the file are called.
     """
 
     number: int
-    claim: Mapping[str, Any]
+    claim: Any
     about: Mapping[str, Any] = attrs.field(factory=dict)
     samples: list[str] = attrs.field(factory=list)
     within: Decimal | None = None
     percent: bool = False
+    noun: str = "rows"
     file: File | None = None
     verdict: Literal["", "confirmed", "contradicted", "unverifiable"] = ""
     told: dict[str, Any] = attrs.field(factory=dict)
@@ -85,7 +90,7 @@ class _Check:
             is_same = matches(found, claimed)
         else:
             self.told["found"] = _plain(found)
-            self._refuse_unclear(found)
+            self._refuse_unclear(found[0] if isinstance(found, list) and len(found) == 1 else found)
             is_same = same(found, claimed, self.within, percent=self.percent)
         self.verdict = "confirmed" if is_same else "contradicted"
         self.told["found"] = _plain(found)
@@ -102,8 +107,8 @@ class _Check:
         written = Written.read(claimed)
         if written is None:
             if isinstance(claimed, str):
-                number = re.search(r"\d[\d,]*(?:\.\d+)?", claimed)
-                example = f'for example "value": {number[0].replace(",", "")}' if number else EXAMPLE
+                numbers = numbers_in(claimed[:SHOWN], percent=self.percent)
+                example = f'for example "value": {numbers[0]:f}' if numbers else EXAMPLE
                 raise Unverifiable(
                     f"the file has a number, and {shortened(claimed)} is not written as one",
                     f"write the number alone, in the unit of the file: {example}",
@@ -126,9 +131,25 @@ class _Check:
         """The answer to this claim."""
         claimed = self.claim.get("value") if isinstance(self.claim, Mapping) else None
         cid = self.claim.get("cid") if isinstance(self.claim, Mapping) else None
-        answer = {"claim": self.number, "verdict": self.verdict, "claimed": _plain(claimed), **self.told}
+        answer = {"claim": self.number, "verdict": self.verdict, "claimed": _plain(claimed), **self._asked()}
+        answer |= self.told
         answer = {key: value for key, value in answer.items() if value not in ("", [])}
         return answer | {"cid": _plain(cid), **({"file": _plain(self.file.as_dict())} if self.file else {})}
+
+    def _asked(self) -> dict[str, Any]:
+        """What was compared with the value: in words, and as it was given."""
+        if not isinstance(self.claim, Mapping):
+            return {}
+        query, field = self.claim.get("query"), self.claim.get("field")
+        if not isinstance(query, Mapping) and (query is not None or not isinstance(field, str)):
+            return {}
+        words = in_words(query, self.noun) if query is not None else shortened(field).strip('"')
+        names = [
+            name for name in self.samples if query is not None or name not in re.split(r"[./\[\]=]", words)
+        ]
+        of = f" of {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}" if names else ""
+        given = {"query": query} if query is not None else {"field": field}
+        return {"asked": _cut(words + of), **_plain(given)}
 
 
 def check_claims(store: Store, claims: Sequence[Any]) -> dict[str, Any]:
@@ -146,7 +167,7 @@ def check_claims(store: Store, claims: Sequence[Any]) -> dict[str, Any]:
     """
     if not isinstance(claims, Sequence) or isinstance(claims, str) or not 0 < len(claims) <= MOST:
         raise InvalidAssetError(f"claims: expected a list of 1 to {MOST} claims; {EXAMPLE}")
-    checks = [_Check(number=number, claim=claim) for number, claim in enumerate(claims)]
+    checks = [_Check(number=number, claim=_given(claim)) for number, claim in enumerate(claims)]
     waiting: defaultdict[tuple[str, str], list[_Check]] = defaultdict(list)
     files, documents = Files(store), dict[str, Any]()
     for check in checks:
@@ -161,6 +182,13 @@ def check_claims(store: Store, claims: Sequence[Any]) -> dict[str, Any]:
     return {**counts, "results": [check.as_dict() for check in checks], "next": REPORT}
 
 
+def _given(claim: Any) -> Any:
+    """A claim, also one that was sent as JSON text."""
+    with contextlib.suppress(JsonError):
+        return parse(claim) if isinstance(claim, str) else claim
+    return claim
+
+
 def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
     """Settle a claim about metadata or a report; whether rows are still to be asked.
 
@@ -171,6 +199,8 @@ def _prepare(files: Files, documents: dict[str, Any], check: _Check) -> bool:
         Unverifiable, Contradicted: it ends before.
     """
     claim = check.claim
+    if isinstance(claim, str):
+        raise Unverifiable(f"a claim is an object, and {shortened(claim)} is no JSON of one", EXAMPLE)
     if not isinstance(claim, Mapping) or not {"cid", "value"} <= claim.keys():
         raise Unverifiable("a claim has cid, value, and field or query", EXAMPLE)
     if unknown := sorted(map(str, claim.keys() - set(KEYS))):
@@ -218,6 +248,11 @@ def _field(
             raise Unverifiable(
                 "the file is registered several times, with different values",
                 'name the registration that the statement is about: "about": {"id": ...}',
+            )
+        if said[0] is None and check.claim["value"] is not None:
+            raise Unverifiable(
+                f"the metadata of the file says nothing of {shortened(field)}",
+                "claim it of a file that says it, or say what the file is: call update_file",
             )
         return said[0]
     return _in_report(files, documents, check, field)
@@ -394,6 +429,14 @@ def _ask(files: Files, checks: list[_Check], axis: str) -> None:
         with check.judged():
             found = counter.result(check.claim["value"])
             check.told |= counter.as_dict()
+            column, claimed = getattr(counter, "column", None), check.claim["value"]
+            if (
+                column
+                and (column.closed or column.form)
+                and isinstance(found, str)
+                and isinstance(claimed, str)
+            ):
+                column.suited(claimed)
             check.compare(found)
 
 
@@ -408,7 +451,7 @@ def _counter(check: _Check, rows: Rows) -> Tally | Genotype:
     if rows.samples:
         file.samples = rows.samples  # what the bytes say counts
         _check_about(check, None)
-    given = check.claim["query"]
+    given, check.noun = check.claim["query"], rows.noun
     of_one = check.samples[0] if len(check.samples) == 1 else None
     query = {**given, "sample": of_one}
     if given["what"] == "genotype":
@@ -416,11 +459,13 @@ def _counter(check: _Check, rows: Rows) -> Tally | Genotype:
         if finder is None:
             raise Unverifiable("genotypes are in VCF and BCF files alone", "name such a file")
         counter: Genotype | Tally = finder(query)
+        check_site(check.claim.get("statement"), str(given["chrom"]), str(given["pos"]))
         narrowed = {query["sample"] or file.samples[0]}
     else:
         tally = counter = tally_of(query, rows)
         conditions = [*tally.of, *tally.where]
         columns = [condition.column for condition in conditions] + ([tally.column] if tally.column else [])
+        check_selection(check.claim.get("statement"), conditions, columns, calls=hasattr(rows, "genotype"))
         narrowed = {name for condition in conditions for name in _selected(condition)}
         if any(column.of_sample for column in columns):
             narrowed = {query["sample"] or file.samples[0]}

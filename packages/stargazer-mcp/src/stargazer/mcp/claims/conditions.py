@@ -87,7 +87,7 @@ class Column:
         if self.form and not self.form(str(value)):
             raise Unverifiable(
                 f"no row has {name} {given}, and none can have it: it is not written so",
-                "name a value as the file has it",
+                "name a value as the file has it; a missing one is null",
                 list(map(str, self.known[:NEAR])),
             )
         return value
@@ -98,10 +98,12 @@ class Rows(Protocol):
 
     Attributes:
         samples: those that the file itself names.
+        noun: what rows are called.
         passed_over: what says that a row is none that is counted.
     """
 
     samples: list[str]
+    noun: str
     passed_over: Callable[[Row], bool] | None
 
     def column(self, name: str, query: Mapping[str, Any]) -> Column:

@@ -16,7 +16,7 @@ from stargazer.assets import Asset, IntegrityError, IpFile, StorageError
 from stargazer.assets.provenance import Supersession
 from stargazer.mcp.claims.numbers import same
 from stargazer.mcp.claims.verdicts import QUERY_FILES, Unverifiable
-from stargazer.mcp.records import computed_pairs
+from stargazer.mcp.records import computed_pairs, is_computed
 from stargazer.mcp.strict_json import shortened
 from stargazer.storage import Store, is_cid, lineage, maintenance
 
@@ -39,7 +39,9 @@ class File:
         samples: of which it is: as its record says, else those of the files that it was made of.
         is_said: its own record says of which sample it is.
         linked: what its links point at, and so on.
+        computed: a task made it, and said what it is.
         amended: what somebody said instead of the task that made it.
+        linked_amended: the same of what it is linked to.
         superseded: another file took its place.
         superseded_by: the CID of that.
         state: of its bytes: `not read`, `verified`, `not here`, `evicted`, `damaged` or `unreadable`.
@@ -50,7 +52,9 @@ class File:
     samples: list[str]
     is_said: bool
     linked: list[Asset]
+    computed: bool
     amended: frozenset[str]
+    linked_amended: frozenset[str]
     superseded: bool
     superseded_by: str = ""
     state: str = "not read"
@@ -95,7 +99,8 @@ class File:
             Unverifiable: he has.
         """
         for key in keys:
-            if key in self.amended:
+            is_own = getattr(self.asset, key, None) is not None or key in self.record.keyvalues
+            if key in self.amended or (key in self.linked_amended and not is_own):
                 raise Unverifiable(
                     f"{shortened(key)} was amended: it is not what the task said that computed the file",
                     "claim it of what the file was computed from: call why",
@@ -154,11 +159,15 @@ class Files:
         old = about.get("superseded") is True
         chosen = [file for file in found if file.superseded is old] or found
         chosen = [file for file in chosen if {*wanted} & {*file.samples}] or chosen
+        chosen = sorted(chosen, key=lambda file: not file.computed)
         for key, value in about.items():
             said = [
                 file for file in chosen if key not in OF_ABOUT and same([value], file.says(key), Decimal(0))
             ]
-            chosen = said or chosen
+            if not any(
+                file.computed for file in chosen if file not in said
+            ):  # a task is not overruled by an import
+                chosen = said or chosen
         return chosen
 
     def _look_up(self, cid: str) -> list[File]:
@@ -214,15 +223,21 @@ def _described(store: Store, record: IpFile, superseded: bool) -> File:
         warnings.simplefilter("ignore")  # an unknown type is read as text
         asset = Asset.from_record(record)
         direct = _linked(store, asset)
-        linked, more = list(direct), direct
-        while more and len(linked) < LINKED:
-            known = {each.cid for each in linked}
-            more = [found for each in more for found in _linked(store, each) if found.cid not in known]
-            linked += more
+        records, more = list(direct), direct
+        while more and len(records) < LINKED:
+            known = {each.cid for each in records}
+            more = [
+                found
+                for each in more
+                for found in _linked(store, Asset.from_record(each))
+                if found.cid not in known
+            ]
+            records += more
+        linked = [Asset.from_record(each) for each in records]
     samples = _own(asset)
     is_said = bool(samples)
     if not samples:
-        samples = list(dict.fromkeys(name for each in direct for name in _own(each)))
+        samples = list(dict.fromkeys(name for each in linked[: len(direct)] for name in _own(each)))
     if not samples and record.keyvalues.get("asset") != "provenance":
         before = lineage.walk(lineage.why(store, record.cid))
         samples = sorted({name for step in before for name in _named(step.entry.keyvalues)})
@@ -232,7 +247,9 @@ def _described(store: Store, record: IpFile, superseded: bool) -> File:
         samples=samples,
         is_said=is_said,
         linked=linked,
+        computed=is_computed(store, record),
         amended=_amended(store, record),
+        linked_amended=frozenset(key for each in records for key in _amended(store, each)),
         superseded=superseded,
         superseded_by=_successor(store, record) if superseded else "",
     )
@@ -243,16 +260,17 @@ def _other(name: str) -> str:
     return {"sample": "samples", "samples": "sample"}.get(name, name)
 
 
-def _linked(store: Store, asset: Asset) -> list[Asset]:
-    """What an asset's links point at."""
+def _linked(store: Store, asset: Asset) -> list[IpFile]:
+    """The records that an asset's links point at: of several of one file, what a task said."""
     cids = [cid for link in asset.links() if isinstance(cid := getattr(asset, link), str)]
-    return [Asset.from_record(found) for cid in cids for found in store.query({"cid": cid})[:1]]
+    found = [store.query({"cid": cid}) for cid in cids]
+    return [min(records, key=lambda record: not is_computed(store, record)) for records in found if records]
 
 
 def _amended(store: Store, record: IpFile) -> frozenset[str]:
     """The keys of which a record says something else than the task that made the file."""
     said = computed_pairs(store, record)
-    keys = {*said, *record.keyvalues} - {"provenance_cid"} if said else ()
+    keys = {*said, *record.keyvalues} - {"provenance_cid"} if said else set()
     return frozenset(key for key in keys if said.get(key) != record.keyvalues.get(key))
 
 

@@ -126,6 +126,7 @@ def same(found: Any, claimed: Any, within: Decimal | None = None, *, percent: bo
     number = Written.read(claimed)
     if isinstance(found, str) and (read := Written.read(found)):  # metadata of unknown types is text
         found = int(read.value) if read.value == read.value.to_integral_value() else float(read.value)
+        percent = percent or read.percent
     if number is not None and is_number(found):
         number = number.of(percent=percent)
         return _agree(found, number, number.within(found) if within is None else within)

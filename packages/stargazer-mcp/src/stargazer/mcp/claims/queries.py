@@ -19,7 +19,7 @@ from stargazer.mcp.claims.conditions import (
 from stargazer.mcp.claims.verdicts import Unverifiable, near
 from stargazer.mcp.strict_json import shortened
 
-__all__ = ["KEYS", "KINDS", "Tally", "kind_of", "tally_of"]
+__all__ = ["KEYS", "KINDS", "Tally", "in_words", "kind_of", "tally_of"]
 
 KINDS: Mapping[str, str] = {
     "count": '{"what": "count", "where": [...]}',
@@ -64,6 +64,38 @@ def kind_of(query: Mapping[str, Any]) -> str:
     if "column" in taken and not query.get("column"):
         raise Unverifiable(f"the query {kind} needs a column", f"for example {KINDS[kind]}")
     return kind
+
+
+def in_words(query: Mapping[str, Any], rows: str) -> str:
+    """What a query asks for, in words.
+
+    Args:
+        rows: the word for the rows of the file.
+    """
+    kind = query.get("what")
+    if kind == "genotype":
+        alleles = [f"{key} {shortened(query[key])}" for key in ("ref", "alt") if query.get(key) is not None]
+        return " ".join(
+            [f"genotype at {shortened(query.get('chrom'))}, {shortened(query.get('pos'))}", *alleles]
+        )
+    where = _selected(query.get("where"), rows)
+    if kind == "share":
+        return f"share of {where} among {_selected(query.get('of'), rows)}"
+    return (
+        f"count of {where}" if kind == "count" else f"{kind} of {shortened(query.get('column'))} of {where}"
+    )
+
+
+def _selected(given: Any, rows: str) -> str:
+    """Conditions in words."""
+    conditions = given if isinstance(given, list) else [] if given is None else [given]
+    told = [
+        f"{shortened(each.get('column'))} {each.get('op', '=')} {shortened(each.get('value'))}"
+        if isinstance(each, Mapping)
+        else shortened(each)
+        for each in conditions
+    ]
+    return f"{rows} where {' and '.join(told)}" if told else f"all {rows}"
 
 
 @attrs.define

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from stargazer.assets.keyvalues import composed
+from stargazer.mcp.claims.conditions import Column, Condition
 from stargazer.mcp.claims.numbers import Written
 from stargazer.mcp.claims.verdicts import Contradicted, Unverifiable
 from stargazer.mcp.strict_json import shortened
 from stargazer.storage import Store
 
-__all__ = ["about_of", "check_statement"]
+__all__ = ["about_of", "check_selection", "check_site", "check_statement", "numbers_in"]
 
 EXAMPLE = 'for example "about": {"sample": "NA12878", "build": "GRCh38"}'
 WORD = re.compile(r"[\w][\w.+:@#-]*")
+LONGEST = 2_000  # characters of a statement
 WORDS = 100  # of a statement, that are looked up
 NUMBER = re.compile(
     r"(?<![\w.,:/|])(?<!\w[-\u2013])"
@@ -33,10 +36,22 @@ COMPARED = re.compile(
     re.IGNORECASE,
 )
 """What stands before a number that is no value, but a limit."""
+BEFORE = 20  # characters of that
 NEGATED = re.compile(
-    r"(?<!\w)(?:not|no|none|never|neither|nor|without|cannot|lacks?|lacking|except|excluding)(?!\w)|n['\u2019]t(?!\w)",
+    r"(?<!\w)(?:not|no|none|never|neither|nor|without|cannot|lacks?|lacking|except|excluding|false|untrue|wrong|incorrect)(?!\w)|n['\u2019]t(?!\w)",
     re.IGNORECASE,
 )
+
+
+SPOKEN = {
+    "FILTER": re.compile(r"(?<!\w)(?:pass(?:es|ed|ing)?|filter(?:s|ed|ing)?)(?!\w)", re.IGNORECASE),
+    "TYPE": re.compile(
+        r"(?<!\w)(?:snvs?|snps?|indels?|mnvs?|insertions?|deletions?|substitutions?|single[- ]nucleotide)(?!\w)",
+        re.IGNORECASE,
+    ),
+    "ZYGOSITY": re.compile(r"(?<!\w)(?:hets?|heterozyg\w+|hom|hom_\w+|homozyg\w+)(?!\w)", re.IGNORECASE),
+}
+"""Words for columns of calls that a sentence hardly has for any other reason."""
 
 
 def about_of(claim: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
@@ -75,7 +90,11 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
         return
     if not isinstance(statement, str):
         raise Unverifiable("statement is a text: the sentence that is to be reported")
-    if denial := NEGATED.search(_without(statement, value, *samples)):
+    if len(statement) > LONGEST:
+        raise Unverifiable(
+            f"a statement of {len(statement):,} characters", "give the one sentence that has the value"
+        )
+    if denial := NEGATED.search(_without(statement, value, *samples, "false" if value is False else None)):
         raise Unverifiable(
             f"the statement has the word {shortened(denial[0])}: a denial is not compared with a value",
             "state it positively, for example with the number that there are",
@@ -87,12 +106,7 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
         )
     words = list(dict.fromkeys(word.rstrip(".:-") for word in WORD.findall(statement)))[:WORDS]
     for word in words:
-        if (
-            word not in samples
-            and not word.isdecimal()
-            and store.exists()
-            and store.query_here({"sample": word})
-        ):
+        if word not in samples and not word.isdecimal() and _is_sample(store, word):
             raise Contradicted(
                 f"the statement names the sample {shortened(word)}, and the claim is not about it"
             )
@@ -102,6 +116,74 @@ def check_statement(store: Store, claim: Mapping[str, Any], samples: Sequence[st
                 f"the statement does not name the sample {shortened(name)}",
                 "name each sample of about in the statement",
             )
+
+
+def check_selection(
+    statement: Any, conditions: Sequence[Condition], columns: Sequence[Column], *, calls: bool
+) -> None:
+    """See that the sentence of a claim speaks of the rows that its query selects.
+
+    Args:
+        conditions: of the query.
+        columns: all that it looks at.
+        calls: the rows are of variants.
+
+    Raises:
+        Unverifiable: it does not.
+    """
+    if not isinstance(statement, str):
+        return
+    names = {"ZYGOSITY" if column.name.endswith("GT") else column.name for column in columns}
+    for name, words in SPOKEN.items() if calls else ():
+        if (word := words.search(statement)) and name not in names:
+            raise Unverifiable(
+                f"the statement has the word {shortened(word[0])}, and the query does not look at {name}",
+                f"add a condition on {name}, or leave the word out",
+            )
+    for condition in conditions:
+        given = condition.value if isinstance(condition.value, list) else [condition.value]
+        texts = [each for each in given if isinstance(each, str)]
+        spoken = SPOKEN.get("ZYGOSITY" if condition.column.name.endswith("GT") else condition.column.name)
+        if (calls and spoken and spoken.search(statement)) or condition.op not in ("=", "in"):
+            continue
+        if missing := [text for text in texts if not _has(statement, text) and not _on(statement, text)]:
+            raise Unverifiable(
+                f"the query selects {shortened(condition.column.name)} {shortened(missing[0])}, of which the statement "
+                "says nothing",
+                "write it into the statement",
+            )
+
+
+def check_site(statement: Any, contig: str, at: str) -> None:
+    """See that the sentence of a claim about a genotype names the site.
+
+    Raises:
+        Unverifiable: it does not.
+    """
+    if not isinstance(statement, str):
+        return
+    plain = re.sub(r"(?<=\d),(?=\d)", "", statement)
+    if not _has(plain, at) or not (
+        _has(plain, contig) or _on(plain, contig) or _has(plain, f"{contig.removeprefix('chr')}:{at}")
+    ):
+        raise Unverifiable(
+            "the statement does not name the site of the genotype",
+            "write contig and position into it, as chr20:10,000,117",
+        )
+
+
+def _on(statement: str, contig: str) -> bool:
+    return _has(statement, f"chromosome {contig.removeprefix('chr')}")
+
+
+def _has(statement: str, text: str) -> bool:
+    return bool(text) and bool(re.search(rf"(?<!\w){re.escape(text)}(?!\w)", statement, re.IGNORECASE))
+
+
+def _is_sample(store: Store, word: str) -> bool:
+    """Whether files of a store are said to be of that one sample."""
+    asked = ({"sample": word}, {"samples": json.dumps([word], ensure_ascii=False)})
+    return store.exists() and any(store.query_here(pairs) for pairs in asked)
 
 
 def _without(statement: str, *parts: Any) -> str:
@@ -120,14 +202,14 @@ def _gives(statement: str, value: Any, *, percent: bool) -> bool:
         end = "" if value[-1:].islower() else r"(?!\w)"  # "het" is in "heterozygous"
         return bool(re.search(rf"(?<!\w){re.escape(value)}{end}", statement, re.IGNORECASE))
     written = written.of(percent=percent)
-    return any(each == written.value for each in _numbers(statement, percent=percent))
+    return any(each == written.value for each in numbers_in(statement, percent=percent))
 
 
-def _numbers(statement: str, *, percent: bool) -> list[Decimal]:
+def numbers_in(statement: str, *, percent: bool) -> list[Decimal]:
     """The numbers of a sentence, in the unit of the figure: each with the word for its size or percentage after it."""
     found = []
     for match in NUMBER.finditer(statement):
-        if COMPARED.search(statement, 0, match.start()):
+        if COMPARED.search(statement, max(0, match.start() - BEFORE), match.start()):
             continue
         value = Decimal(re.sub(r"[^\d.eE+-]", "", match[1]))
         size = (match[2] or "").replace(" ", "")

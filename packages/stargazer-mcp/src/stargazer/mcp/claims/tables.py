@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,18 +18,27 @@ from stargazer.mcp.strict_json import shortened
 __all__ = ["Table", "opened_text"]
 
 LONGEST = 1 << 20  # characters of a line
-MISSING = ("", "NA", "NaN", "nan", "null")
+MISSING = ("", "NA", "NaN", "nan", "null", "?")
+PICARD = "## htsjdk.samtools.metrics"
+METRICS = "## METRICS CLASS"
 
 
 class Table:
     """An open table."""
 
+    noun = "rows"
     passed_over: Callable[[Row], bool] | None = None
 
     def __init__(self, file: TextIO):
         self.samples: list[str] = []
         lines = _lines(file)
-        first = next((line for line in lines if line.strip() and not line.startswith("##")), "")
+        first = next((line for line in lines if line.strip()), "")
+        if first.startswith(PICARD):
+            lines = _metrics(lines)
+            first = next(lines, "")
+        while first.startswith("##"):
+            first = next((line for line in lines if line.strip()), "")
+        first = first.removeprefix("#")  # of samtools coverage
         if "\0" in first:
             raise Unverifiable("the file is no table of text")
         self.reader = csv.reader(lines, delimiter="\t" if "\t" in first else ";" if ";" in first else ",")
@@ -51,7 +61,7 @@ class Table:
         def values(row: Row) -> Values:
             return (row[place],) if place < len(row) and row[place] not in MISSING else ()
 
-        return Column(name, values)
+        return Column(name, values, form=lambda text: text not in MISSING)
 
     def rows(self) -> Iterator[Row]:
         """Every row, in order."""
@@ -68,6 +78,15 @@ def _lines(file: TextIO) -> Iterator[str]:
         if len(line) == LONGEST:
             raise ValueError(f"a line of more than {LONGEST:,} characters")
         yield line
+
+
+def _metrics(lines: Iterator[str]) -> Iterator[str]:
+    """The table of metrics in a report of Picard or GATK: up to a blank line, after which a histogram may come."""
+    for line in itertools.dropwhile(lambda line: not line.startswith(METRICS), lines):
+        if not line.startswith(METRICS):
+            if not line.strip():
+                return
+            yield line
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -39,7 +40,9 @@ GENOTYPES = ("0/0", "0/1", "1/1", "1/2", "./.")
 GENOTYPE = re.compile(r"(?:\d{1,4}|\.)(?:/(?:\d{1,4}|\.))*")
 SPELLED = re.compile(r"\d{1,4}|[ACGTUNRYSWKMBDHV]+|[*.]|<[^<>]+>|\S*[\[\]]\S*", re.IGNORECASE)
 ALLELE = re.compile(r"[ACGTUNRYSWKMBDHVacgtunryswkmbdhv*.]+|<[^<>]+>|\S*[\[\]]\S*")
-ANY_ALLELE = ("<NON_REF>", "<*>", ".")
+NON_REF = "<NON_REF>"
+FIRST = 1_000  # records that tell what a file is
+ANY_ALLELE = (NON_REF, "<*>", ".")
 """What stands for no known alternative allele where a GVCF says that a sample is like the reference."""
 LEAST_GQ = 20
 """The quality from which a block of a GVCF says that a sample is like the reference."""
@@ -51,7 +54,7 @@ class Variants:
 
     Args:
         path: of the file.
-        is_gvcf: it is known to be one; else its header says it.
+        is_gvcf: it is known to be one; else its first records say it, for joint calls inherit its header.
 
     Raises:
         OSError: it cannot be read.
@@ -64,8 +67,11 @@ class Variants:
         self.header = self.file.header
         self.samples = [composed(name) for name in self.header.samples]
         self.contigs = {str(name): contig.length for name, contig in self.header.contigs.items()}
-        is_gvcf = is_gvcf or "NON_REF" in self.header.alts
+        if not is_gvcf and NON_REF[1:-1] in self.header.alts:
+            with pysam.VariantFile(str(path)) as file:
+                is_gvcf = any(NON_REF in (record.alts or ()) for record in itertools.islice(file, FIRST))
         self.passed_over: Callable[[Row], bool] | None = _is_block if is_gvcf else None
+        self.noun = "variants" if is_gvcf else "records"
 
     def close(self) -> None:
         """Close the file."""

@@ -61,7 +61,8 @@ def _read(name: str) -> Any:
 
 def _line(result: dict[str, Any]) -> str:
     """What became of one claim, in a line."""
-    words = [f"{result['claim']}: {result['verdict']}: {shortened(result['claimed'])}"]
+    asked = f"{result['asked']}: " if "asked" in result else ""
+    words = [f"{result['claim']}: {result['verdict']}: {asked}{shortened(result['claimed'])}"]
     if result["verdict"] == "contradicted" and "found" in result:
         words.append(f"the file has {shortened(result['found'])}")
     near = f"near: {', '.join(result['near'])}" if "near" in result else ""
