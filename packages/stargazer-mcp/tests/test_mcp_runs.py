@@ -126,6 +126,53 @@ def test_no_more_runs_are_started_than_allowed(stargazer: Command) -> None:
         going.release()
 
 
+def test_calls_at_once_start_as_many_runs_as_are_allowed(gate: Path) -> None:
+    async def body(client: Client[Any]) -> None:
+        calls = [client.call_tool("run_workflow", PREPARE, raise_on_error=False) for _ in range(6)]
+        results = await asyncio.gather(*calls)
+        assert sum(not result.is_error for result in results) == 2
+        gate.touch()
+        for result in results:
+            if not result.is_error:
+                await watch_run(result.structured_content["run"])
+
+    with_client(body, Access(runs=2))
+
+
+def test_a_job_is_not_resumed_with_what_others_may_do(stargazer: Command) -> None:
+    allowed = {"roots": ["/"], "size": 1}
+    job = new_run(
+        "upload", {"sources": [f"{n}.fa" for n in range(100)], "allowed": allowed}, kind="job", detached=True
+    )
+    job.state, job.error = "failed", "no such file"
+    job.save()
+    job.release()
+
+    async def body(client: Client[Any]) -> None:
+        assert "make the call again" in await refusal(client, "resume_run", run_id=job.id)
+        (listed,) = (await answer(client, "list_runs"))["runs"]
+        assert listed["arguments"] == {"sources": [*(f"{n}.fa" for n in range(10)), "... and 90 more"]}
+        assert "resume_run" not in (await answer(client, "get_run", run_id=job.id))["next"]
+
+    with_client(body)
+
+
+def test_a_job_that_dies_keeps_what_its_process_said(
+    monkeypatch: pytest.MonkeyPatch, stargazer: Command
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "no number")  # no Python starts with it
+
+    async def body(client: Client[Any]) -> None:
+        text = await refusal(client, "check_claims", claims=[{"cid": "x", "field": "size", "value": 1}])
+        assert "unexpected" in text
+        (listed,) = (await answer(client, "list_runs"))["runs"]
+        assert listed["run"] in text
+        logs = (await answer(client, "get_run", run_id=listed["run"], logs="all"))["logs"]
+        assert any("PYTHONHASHSEED" in log for log in logs.values())
+
+    with_client(body)
+
+
 def test_a_single_task_takes_its_files_by_filters(gate: Path) -> None:
     gate.touch()
 

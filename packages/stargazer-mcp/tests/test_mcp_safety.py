@@ -119,6 +119,18 @@ def test_neither_the_store_nor_the_settings_are_written_or_their_tokens_read(her
             access.inside(path)
 
 
+def test_the_folder_of_the_index_is_no_root(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path_factory.mktemp("scratch")
+    monkeypatch.setenv("STARGAZER_INDEX", str(shared))
+    for name in ("of_others.txt", ".secret"):
+        (shared / name).touch()
+        with pytest.raises(InvalidAssetError, match="read"):
+            Access(roots=[here]).inside(shared / name)
+    assert Access(roots=[shared]).inside("x", writing=True) == shared / "x"
+
+
 def test_tools_take_no_such_path(here: Path) -> None:
     (here / "s.csv").write_text(
         "sample,lane,fastq_1,fastq_2\nA,L1,a_R1.fq,away/s_R1.fq\nB,L1,/etc/passwd,/none\n"

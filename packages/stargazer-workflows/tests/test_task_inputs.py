@@ -91,6 +91,26 @@ def test_lists_take_all_that_a_filter_selects_and_never_all_there_is(ids: dict[s
     assert "3 r1 fit reads" in refused(AmbiguousAssetError, task(reads=list[R1]))
 
 
+def test_a_list_loses_no_member_for_want_of_a_link(ids: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "free.bed").write_text("a\t1\t3\n")
+    (free,) = get_client().store.add([Addition(tmp_path / "free.bed", Intervals(name="exome", build="a"))])
+    regions = task(regions=list[Intervals], reference=Reference)
+    both = {"regions": [ids["exome.bed"], free.id], "reference": ids["a.fa"]}
+    assert found(regions, {"name": "exome", "build": "a"}) == both
+    assert found(regions, regions=both["regions"], reference=ids["a.fa"]) == both
+
+
+def test_bytes_that_are_registered_as_several_things_are_given_by_an_id(
+    ids: dict[str, str], tmp_path: Path
+) -> None:
+    again = Addition(tmp_path / "S2L1_R1.fq", R1(sample="S3", lane="L1"))
+    (other,) = get_client().store.add([again])
+    text = refused(AmbiguousAssetError, task(r1=R1), r1=other.cid)
+    assert "registered as several things" in text
+    assert f"{other.id} sample=S3" in text
+    assert found(task(r1=R1), r1=other.id) == {"r1": other.id}
+
+
 def test_what_may_be_left_out_is_taken_only_where_it_is_named(ids: dict[str, str]) -> None:
     filters = {"sample": "S2", "build": "a"}
     assert "intervals" not in found(ALIGN, filters)

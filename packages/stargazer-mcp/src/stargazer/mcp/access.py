@@ -47,7 +47,7 @@ class Access:
     def as_dict(self) -> dict[str, Any]:
         """What of it a job needs, as JSON has it; `Access(**values)` takes it."""
         more = {"loopback": True} if self.loopback else {}
-        return {"roots": [str(root) for root in self.roots], "size": self.size, **more}
+        return {"roots": [str(root) for root in self.roots], "size": self.size, "urls": self.urls, **more}
 
     def inside(self, path: str | os.PathLike[str], *, writing: bool = False) -> Path:
         """A file or folder that clients may read, or one that they may write, whether it is there or not.
@@ -96,11 +96,11 @@ class Access:
         """Whether a path without links may be read, or written."""
         settings = Settings.load()
         roots = [Path(os.path.realpath(root)) for root in self.roots]
-        stores = [Path(os.path.realpath(folder)) for folder in (settings.local, settings.index) if folder]
+        store = Path(os.path.realpath(settings.local))
         home = Path(os.path.realpath(settings.home))
         if path == home / "config.toml":  # which has tokens
             return False
-        if any(path.is_relative_to(store) for store in stores):
+        if path.is_relative_to(store):
             return not writing
         system = [folder for folder in SYSTEM if path.is_relative_to(folder)]
         if system:  # but /dev/shm is a folder like others, where it is a root

@@ -20,7 +20,7 @@ from fastmcp.utilities.tasks import TASKS_EXTENSION_ID
 from pydantic import BaseModel, ConfigDict, Field
 from stargazer.assets import StargazerError
 from stargazer.mcp.strict_json import shortened
-from stargazer.mcp.tools.limits import error_text
+from stargazer.mcp.tools.limits import brief, error_text
 from stargazer.mcp.tools.runs import so_far
 from stargazer.workflows import Run, find_run
 
@@ -135,7 +135,7 @@ class RunsAsTasks(ServerExtension):
             text = f"run {run.id} {run.state}: {error_text(str(run.error))}; get_run shows its logs"
             return {"content": [{"type": "text", "text": text}], "isError": True}
         if run.kind == "job":
-            answer = run.results["result"]
+            answer = brief(run.results["result"])
         else:
             answer = (await self.server.call_tool("get_run", {"run_id": run.id})).structured_content
         return {

@@ -1,5 +1,5 @@
 from .arguments import command_line, convert, explaining_commas, sample_arguments, surely_taken, usage
-from .catalogue import Entry, describe_type, entries, find_entry
+from .catalogue import Entry, Kind, describe_type, entries, find_entry
 from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
@@ -26,6 +26,7 @@ __all__ = [
     "Clustering",
     "Entry",
     "GermlineCalls",
+    "Kind",
     "PreparedReference",
     "PreprocessedSample",
     "Run",

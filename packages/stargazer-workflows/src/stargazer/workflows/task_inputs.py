@@ -38,7 +38,7 @@ class _Wanted:
     takes_list: bool
     candidates: list[Asset] = attrs.field(factory=list)
     is_narrowed: bool = False
-    """Whether a filter or a link says which of all assets of the type are meant."""
+    """Whether somebody says which of all assets of the type are meant."""
 
     @property
     def name(self) -> str:
@@ -91,7 +91,7 @@ async def task_arguments(
         each.candidates, each.is_narrowed = await _given(task, each, asked), bool(asked)
         if not each.candidates:
             await _refuse_missing(task, each, asked)
-    _narrow(chosen)
+    _narrow([each for each in chosen if each.name not in given and not each.takes_list], chosen)
     for each in chosen:
         _refuse_ambiguous(
             task, each, [other for other in chosen if other is not each and other.name not in given]
@@ -167,6 +167,7 @@ async def _given(task: Entry, wanted: _Wanted, value: Any) -> list[Asset]:
     Raises:
         InvalidAssetError: what is no name, or names something of another type.
         AssetNotFoundError: no such record.
+        AmbiguousAssetError: the same bytes are registered as several things.
     """
     if isinstance(value, Mapping):
         _refuse_unknown(task, value, [wanted])
@@ -178,7 +179,9 @@ async def _given(task: Entry, wanted: _Wanted, value: Any) -> list[Asset]:
                 f"{task.name}: {wanted.name}: expected a CID, an id or filters, got {name!r}"
             )
         store = get_client().store
-        records = [record] if (record := store.get(name)) else store.query({"cid": name})
+        records = (
+            [record] if (record := store.get(name)) else store.query({"cid": name, "superseded": "false"})
+        )
         if not records and any(mark in name for mark in "./\\"):
             raise AssetNotFoundError(
                 f"{task.name}: {wanted.name}: {name!r} is no CID and no id. If it is a file, register it first, "
@@ -190,21 +193,32 @@ async def _given(task: Entry, wanted: _Wanted, value: Any) -> list[Asset]:
         if not assets:
             kinds = " and ".join(sorted({record.keyvalues.get("asset", "?") for record in records}))
             raise InvalidAssetError(f"{task.name}: {wanted.name} takes {wanted.title}; {name!r} is {kinds}")
+        said = {json.dumps({**asset.keyvalues, "provenance_cid": ""}, sort_keys=True) for asset in assets}
+        if len(said) > 1:
+            raise AmbiguousAssetError(
+                f"{task.name}: {wanted.name}: {name!r} is registered as several things; give one by its id:\n"
+                f"{_listing(assets)}"
+            )
         found += assets[:1]
     return found
 
 
-def _narrow(chosen: Sequence[_Wanted]) -> None:
-    """Of several candidates leave those that are linked with what other parameters get, as far as that is certain."""
+def _narrow(open_ones: Sequence[_Wanted], chosen: Sequence[_Wanted]) -> None:
+    """Of several candidates leave those that are linked with what other parameters get, as far as that is certain.
+
+    Args:
+        open_ones: parameters that take one asset, and of which the caller has named none: a list would lose members.
+        chosen: all parameters.
+    """
     left = -1
-    while left != (left := sum(len(each.candidates) for each in chosen)):
-        for each in chosen:
+    while left != (left := sum(len(each.candidates) for each in open_ones)):
+        for each in open_ones:
             for other in chosen:
                 if other is not each and len(each.candidates) > 1 and len(other.candidates) == 1:
                     settled = other.candidates[0]
                     linked = [asset for asset in each.candidates if _are_linked(asset, settled)]
                     if linked:
-                        each.candidates, each.is_narrowed = linked, True
+                        each.candidates = linked
 
 
 def _are_linked(one: Asset, other: Asset) -> bool:

@@ -168,13 +168,14 @@ def check_claims(store: Store, claims: Sequence[Any]) -> dict[str, Any]:
     if not isinstance(claims, Sequence) or isinstance(claims, str) or not 0 < len(claims) <= MOST:
         raise InvalidAssetError(f"claims: expected a list of 1 to {MOST} claims; {EXAMPLE}")
     checks = [_Check(number=number, claim=_given(claim)) for number, claim in enumerate(claims)]
-    waiting: defaultdict[tuple[str, str], list[_Check]] = defaultdict(list)
+    waiting: defaultdict[tuple[str, str], list[_Check]] = defaultdict(list)  # by registration and axis
     files, documents = Files(store), dict[str, Any]()
     for check in checks:
         with check.judged():
             if _prepare(files, documents, check):
                 query = check.claim["query"]
-                waiting[check.claim["cid"], str(query.get("axis", "obs"))].append(check)
+                assert check.file is not None
+                waiting[check.file.record.id, str(query.get("axis", "obs"))].append(check)
     for (_, axis), of_file in waiting.items():
         _ask(files, of_file, axis)
     verdicts = ("confirmed", "contradicted", "unverifiable")

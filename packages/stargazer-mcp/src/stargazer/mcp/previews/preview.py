@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zlib
 from importlib.util import find_spec
 from itertools import islice
@@ -42,6 +43,8 @@ KEPT = (
     "PYTHONHOME",
 )  # variables; no secret is one
 SECONDS = 10  # for what a library reads in a process of its own
+_reading = threading.BoundedSemaphore(2)
+"""Held by such a process: a client may ask for many at once."""
 
 PNG, HDF5 = b"\x89PNG\r\n\x1a\n", b"\x89HDF\r\n\x1a\n"
 SAM = (b"@HD\tVN:", b"@SQ\tSN:", b"@RG\tID:")
@@ -225,13 +228,14 @@ def _by_library(path: Path, kind: str, library: str, install: str) -> dict[str, 
     words = [sys.executable, "-P", "-m", "stargazer.mcp.previews.libraries", kind, os.fspath(path)]
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     try:
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            timeout=SECONDS,
-            stdin=subprocess.DEVNULL,
-            env={**kept, "OPENBLAS_NUM_THREADS": "1"},
-        )
+        with _reading:
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                timeout=SECONDS,
+                stdin=subprocess.DEVNULL,
+                env={**kept, "OPENBLAS_NUM_THREADS": "1"},
+            )
     except subprocess.TimeoutExpired:
         return {"kind": kind, "flaw": f"{library} did not read it in {SECONDS} s"}
     if done.returncode != 0:

@@ -12,7 +12,7 @@ from pydantic import Field
 from stargazer.assets import InvalidAssetError
 from stargazer.mcp.access import Access
 from stargazer.mcp.tools.answers import JsonObject, told
-from stargazer.mcp.tools.jobs import refuse_many
+from stargazer.mcp.tools.jobs import start
 from stargazer.mcp.tools.limits import fitting
 from stargazer.mcp.tools.runs import RunAnswer, answer_soon
 from stargazer.workflows import (
@@ -23,7 +23,6 @@ from stargazer.workflows import (
     entries,
     find_entry,
     sample_arguments,
-    start_run,
     task_arguments,
 )
 from typing_extensions import TypedDict
@@ -134,9 +133,8 @@ def register(server: FastMCP, access: Access) -> None:
             workflow = await asyncio.to_thread(find_entry, name)
             convert(workflow, arguments, example=_call_of)
             folder = str(access.inside(outdir, writing=True)) if outdir else ""
-            await refuse_many(access.runs)
             anew = {"tasks": [], "below": False} if refresh else None
-            run = await asyncio.to_thread(start_run, name, arguments, refresh=anew, outdir=folder)
+            run = await start(name, arguments, kind="workflow", most=access.runs, refresh=anew, outdir=folder)
             return await answer_soon(run.id)
 
     @server.tool(tags={"write"}, annotations=ToolAnnotations(title="Run a single task", **starts))
@@ -157,10 +155,12 @@ def register(server: FastMCP, access: Access) -> None:
             task = await asyncio.to_thread(_entry, name)
             if task.kind != "task":
                 raise InvalidAssetError(f"{name} is a workflow: call run_workflow with it")
-            arguments = await task_arguments(task, filters, inputs, example=_call_of)
-            await refuse_many(access.runs)
+            looking = task_arguments(task, filters, inputs, example=_call_of)
+            arguments = await asyncio.to_thread(
+                asyncio.run, looking
+            )  # an index, or a network, in no loop of ours
             anew = {"tasks": [], "below": False} if refresh else None
-            run = await asyncio.to_thread(start_run, task.name, arguments, kind="task", refresh=anew)
+            run = await start(task.name, arguments, kind="task", most=access.runs, refresh=anew)
             return await answer_soon(run.id)
 
 

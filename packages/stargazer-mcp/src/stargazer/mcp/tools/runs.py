@@ -15,7 +15,7 @@ from stargazer.mcp.access import Access
 from stargazer.mcp.strict_json import shortened
 from stargazer.mcp.tools.answers import told
 from stargazer.mcp.tools.calls import for_clients
-from stargazer.mcp.tools.jobs import PATIENCE, refuse_many
+from stargazer.mcp.tools.jobs import PATIENCE, resumed
 from stargazer.mcp.tools.limits import brief, error_text, fitting
 from stargazer.workflows import (
     Run,
@@ -28,9 +28,6 @@ from stargazer.workflows import (
 )
 from stargazer.workflows import (
     list_runs as recorded_runs,
-)
-from stargazer.workflows import (
-    resume_run as go_on,
 )
 from typing_extensions import TypedDict
 
@@ -45,6 +42,8 @@ CLEAN_UP = 20.0  # seconds that a cancelled run may take to end
 MANY = 50  # members of a list that are shown
 LOG, LOGS = 4_000, 12_000  # characters of the end of a log, and of all logs of an answer
 SHOWN, FIRST = 20, 500  # runs of a list, and characters of what each says of its failure
+FEW = 10  # members of a list among the arguments of a run in a list
+PRIVATE = ("allowed",)  # of a job: what its own clients may do
 WORKER = "worker"
 """The log of the process itself, beside those of tasks."""
 
@@ -166,8 +165,7 @@ def register(server: FastMCP, access: Access) -> None:
     async def resume_run(run_id: RunId) -> RunAnswer:
         """Go on with a run that failed, was cancelled or lost: only what is missing is computed."""
         with told():
-            await refuse_many(access.runs)
-            await asyncio.to_thread(go_on, run_id)
+            await resumed(run_id, most=access.runs)
             return await answer_soon(run_id)
 
 
@@ -239,9 +237,11 @@ def _answer(run: Run, logs: str = "") -> RunAnswer:
 def _remedy(run: Run) -> str:
     """What to do about a run that did not succeed."""
     resume = f'resume_run {{"run_id": "{run.id}"}} goes on where it was'
+    if run.kind == "job":
+        return "make the call again that has started it; what was registered is not registered twice"
     if run.state in ("cancelled", "lost"):
         return resume
-    start = {"workflow": "run_workflow", "task": "run_task"}.get(run.kind, "the same tool")
+    start = {"workflow": "run_workflow", "task": "run_task"}[run.kind]
     return (
         f'get_run {{"run_id": "{run.id}", "logs": "all"}} shows what its tools printed. Where an argument was wrong, '
         f"call {start} with the right ones: what was finished is remembered. Where the arguments were right and the "
@@ -283,7 +283,15 @@ def _end_of(path: Path, most: int) -> str:
     )
 
 
+def _few(value: Any) -> Any:
+    """A value of an argument; of a long list the first members."""
+    if isinstance(value, list) and len(value) > FEW:
+        return [*fitting(value[:FEW]), f"... and {len(value) - FEW:,} more"]
+    return brief(value)
+
+
 def _listed(run: Run) -> ListedRun:
+    given = run.arguments or run.given
     listed: ListedRun = {
         "run": run.id,
         "workflow": run.workflow,
@@ -291,7 +299,7 @@ def _listed(run: Run) -> ListedRun:
         "state": run.state,
         "started": run.started,
         "seconds": round(run.seconds, 1),
-        "arguments": dict(run.arguments or run.given),
+        "arguments": {name: _few(value) for name, value in given.items() if name not in PRIVATE},
     }
     if run.state not in ("running", "succeeded"):
         listed["error"] = error_text(str(run.error)).partition("\n")[0][:FIRST] or run.state
