@@ -262,34 +262,58 @@ def test_a_run_that_succeeded_shows_what_is_needed_of_its_results(outdir: str, s
     with_client(body)
 
 
-def test_a_server_that_is_killed_takes_no_run_with_it(gate: Path, tmp_path: Path) -> None:
-    @asynccontextmanager
-    async def served() -> AsyncIterator[tuple[Client[Any], int]]:
-        with open(tmp_path / "stderr", "a") as log:
-            words = [*COMMAND[1:], "serve"]
-            transport = StdioTransport(
-                COMMAND[0], words, env=dict(os.environ), keep_alive=False, log_file=log
-            )
-            async with Client(transport) as client:
-                children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-                (server,) = [
-                    int(pid) for pid in children if "serve" in Path(f"/proc/{pid}/cmdline").read_text()
-                ]
-                yield client, server
+@asynccontextmanager
+async def served(folder: Path) -> AsyncIterator[tuple[Client[Any], int]]:
+    """A server in a process of its own: a client of it, and its pid."""
+    before = set(children())
+    with open(folder / "stderr", "a") as log:
+        words = [*COMMAND[1:], "serve"]
+        transport = StdioTransport(COMMAND[0], words, env=dict(os.environ), keep_alive=False, log_file=log)
+        async with Client(transport) as client:
+            (server,) = set(children()) - before
+            yield client, server
 
+
+def children() -> list[int]:
+    """The servers among the processes that this one has started."""
+    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in pids if "serve" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_a_server_that_is_killed_takes_no_run_with_it(gate: Path, tmp_path: Path) -> None:
     async def run() -> None:
         with contextlib.suppress(Exception):  # the connection breaks
-            async with served() as (client, server):
+            async with served(tmp_path) as (client, server):
                 id = (await answer(client, "run_workflow", **PREPARE))["run"]
                 await asyncio.to_thread(waiting)
                 asking = asyncio.ensure_future(answer(client, "get_run", run_id=id, wait_s=50))
                 os.kill(server, signal.SIGKILL)
                 await asking
-        async with served() as (client, _):
+        async with served(tmp_path) as (client, _):
             (seen,) = (await answer(client, "list_runs"))["runs"]
             assert (seen["run"], seen["state"]) == (id, "running")
             gate.touch()
             done = await answer(client, "get_run", run_id=id, wait_s=50)
             assert done["state"] == "succeeded"
+
+    asyncio.run(asyncio.wait_for(run(), 120))
+
+
+def test_two_servers_on_one_store_compute_each_task_once(gate: Path, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with served(tmp_path) as (one, _), served(tmp_path) as (other, _):
+            first = await answer(one, "run_workflow", **PREPARE)
+            await asyncio.to_thread(waiting)
+            second = await answer(other, "run_workflow", **PREPARE)
+            listed = (await answer(one, "list_runs", state="running"))["runs"]
+            assert {run["run"] for run in listed} == {first["run"], second["run"]}
+            gate.touch()
+            done = [
+                await answer(client, "get_run", run_id=run["run"], wait_s=50)
+                for client, run in ((one, second), (other, first))
+            ]
+            assert [run["state"] for run in done] == ["succeeded", "succeeded"]
+            assert done[0]["results"] == done[1]["results"]
+            assert done[0]["computed"] == 0 < done[1]["computed"]
 
     asyncio.run(asyncio.wait_for(run(), 120))
