@@ -26,6 +26,7 @@ __all__ = ["PATH", "bound", "is_loopback", "serve_http"]
 PATH = "/mcp"
 GRACE = 60.0  # seconds for answers after SIGTERM; get_run waits for 50
 CLOSING = 1  # seconds more for streams that have no end
+FAR = 16 * LINE  # bytes of a body that is refused, which are read all the same
 SIZE_REFUSED, NOT_NOW, BAD = 413, 503, 400
 
 
@@ -193,16 +194,22 @@ class Judge:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes | None:
-    """The body of a request, as far as a refusal needs it; None if it does not come."""
+    """The body of a request, of a longer one than is taken as much as shows that; None if it does not come.
+
+    What is refused is read to its end too, unless that is far: who still sends when the connection is closed may never
+    see why.
+    """
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > LINE:
+        if name == b"content-length" and value.isdigit() and int(value) > FAR:
             return bytes(LINE + 1)
-    body = bytearray()
-    while len(body) <= LINE:
+    body, size = bytearray(), 0
+    while size <= FAR:
         message = await receive()
         if message["type"] != "http.request":
             return None
-        body += message.get("body", b"")
+        part = message.get("body", b"")
+        size += len(part)
+        body += part[: LINE + 1 - len(body)]
         if not message.get("more_body"):
             break
     return bytes(body)
