@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from stargazer.mcp.cli import main
@@ -15,6 +16,9 @@ from stargazer.mcp.cli import main
 from .command import Command, added
 from .homes import register, run_undisturbed
 from .waiting import SAMTOOLS
+
+if TYPE_CHECKING:
+    from fastmcp import Client, FastMCP
 
 
 @pytest.fixture
@@ -96,3 +100,19 @@ def undisturbed_cids(undisturbed: Path) -> dict[str, Any]:
     """The CIDs of what these two runs gave, by sample."""
     found: dict[str, Any] = json.loads((undisturbed / "cids.json").read_text())
     return found
+
+
+@pytest.fixture
+def ask(server: FastMCP) -> Callable[[Callable[[Client[Any]], Awaitable[Any]]], Any]:
+    """Runs a coroutine with a client of the server that a module has for all of its tests."""
+
+    from fastmcp import Client
+
+    def run(body: Callable[[Client[Any]], Awaitable[Any]]) -> Any:
+        async def connected() -> Any:
+            async with Client(server) as client:
+                return await body(client)
+
+        return asyncio.run(asyncio.wait_for(connected(), 60))
+
+    return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import gzip
 import json
@@ -10,7 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +44,6 @@ def server() -> FastMCP:
 @pytest.fixture(autouse=True)
 def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def ask(server: FastMCP) -> Callable[[Callable[[Client[Any]], Awaitable[Any]]], Any]:
-    """Runs a coroutine with a client of the server."""
-
-    def run(body: Callable[[Client[Any]], Awaitable[Any]]) -> Any:
-        async def connected() -> Any:
-            async with Client(server) as client:
-                return await body(client)
-
-        return asyncio.run(asyncio.wait_for(connected(), 60))
-
-    return run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,35 +15,13 @@ import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 from stargazer.mcp.access import Access
-from stargazer.mcp.server import make_server
 from stargazer.workflows import find_run, new_run, watch_run
 
 from .command import COMMAND, Command
+from .talk import answer, refusal, with_client
 from .waiting import until, waiting
 
 PREPARE = {"name": "prepare_reference", "arguments": {"build": "tiny", "aligner": "none"}}
-
-
-def with_client(
-    body: Callable[[Client[Any]], Awaitable[None]], access: Access | None = None, **more: Any
-) -> None:
-    async def run() -> None:
-        async with Client(make_server(access), **more) as client:
-            await body(client)
-
-    asyncio.run(asyncio.wait_for(run(), 120))
-
-
-async def answer(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments)
-    found: dict[str, Any] = result.structured_content or {}
-    return found
-
-
-async def refusal(client: Client[Any], tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(tool, arguments, raise_on_error=False)
-    assert result.is_error
-    return str(result.content[0].text)
 
 
 def test_a_run_is_followed_stopped_and_resumed(gate: Path) -> None:

@@ -23,6 +23,8 @@ from stargazer.mcp.server import make_server
 from stargazer.mcp.tools.runs import so_far
 from stargazer.workflows import find_run, new_run, watch_run
 
+from .talk import answer, refusal
+
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
 INITIALIZE = {
     "method": "initialize",
@@ -65,18 +67,6 @@ def with_client(tmp_path: Path, body: Callable[[Client[Any]], Awaitable[Any]]) -
             return await body(client)
 
     return asyncio.run(asyncio.wait_for(run(), 120))
-
-
-async def answer(client: Client[Any], tool: str, **arguments: Any) -> dict[str, Any]:
-    result = await client.call_tool(tool, arguments)
-    found: dict[str, Any] = result.structured_content or {}
-    return found
-
-
-async def error(client: Client[Any], tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(tool, arguments, raise_on_error=False)
-    assert result.is_error
-    return str(result.content[0].text)
 
 
 def test_a_client_sees_tools_with_their_character(tmp_path: Path) -> None:
@@ -142,10 +132,10 @@ def test_arguments_may_come_as_json_text(tmp_path: Path, reference: None) -> Non
 
 def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None) -> None:
     async def body(client: Client[Any]) -> None:
-        text = await error(client, "run_workflow", name="prepare_reference", arguments={"bild": "tiny"})
+        text = await refusal(client, "run_workflow", name="prepare_reference", arguments={"bild": "tiny"})
         assert "did you mean 'build'" in text
         assert 'run_workflow {"name": "prepare_reference", "arguments": {"build": "GRCh38"}}' in text
-        assert "did you mean prepare_reference" in await error(
+        assert "did you mean prepare_reference" in await refusal(
             client, "run_workflow", name="prepare_refrence"
         )
         started = await client.call_tool("run_workflow", {"name": "prepare_reference", "arguments": {"build": "none"}},
@@ -157,26 +147,26 @@ def test_wrong_calls_are_told_what_was_expected(tmp_path: Path, reference: None)
                 "error"
             ]
         assert "no reference build=none" in text
-        text = await error(client, "query_files", filters=[1])
+        text = await refusal(client, "query_files", filters=[1])
         assert 'for example: {"filters": {"asset": "alignment"' in text
         assert "pydantic" not in text
-        assert "one of" in await error(client, "list_tasks", kind="everything")
+        assert "one of" in await refusal(client, "list_tasks", kind="everything")
         none = await answer(client, "query_files", filters={"build": "tinny"})
         assert (none["total"], none["note"]) == (0, 'no record has build "tinny"; there are "tiny"')
-        text = await error(client, "query_files", filters={"lain": 1})
+        text = await refusal(client, "query_files", filters={"lain": 1})
         assert "'lain'" in text
         assert 'for example: {"filters": {"asset": "alignment"' in text
-        text = await error(client, "query_files", filters={"sample": {"equals": "NA12878"}})
+        text = await refusal(client, "query_files", filters={"sample": {"equals": "NA12878"}})
         assert (
             'filters.sample: expected text, a number, true or false, or a list of these, got {"equals"'
             in text
         )
         assert 'for example: {"filters": {"asset": "alignment"' in text
-        text = await error(client, "run_workflow", name="prepare_reference", arguments={"build": {"a": 1}})
+        text = await refusal(client, "run_workflow", name="prepare_reference", arguments={"build": {"a": 1}})
         assert "build: expected text, got {'a': 1}" in text
         assert 'for example: run_workflow {"name": "prepare_reference"' in text
-        assert "there are list_tasks, describe_task" in await error(client, "query")
-        assert "no run '../../x'" in await error(client, "get_run", run_id="../../x")
+        assert "there are list_tasks, describe_task" in await refusal(client, "query")
+        assert "no run '../../x'" in await refusal(client, "get_run", run_id="../../x")
 
     with_client(tmp_path, body)
 
@@ -216,7 +206,7 @@ def test_a_fault_of_our_own_is_told_as_one_with_its_traceback_kept(monkeypatch: 
 
     async def run() -> str:
         async with Client(make_server()) as client:
-            return await error(client, "query_files")
+            return await refusal(client, "query_files")
 
     text = asyncio.run(asyncio.wait_for(run(), 60))
     assert text.startswith("unexpected RuntimeError: kkk")
