@@ -43,6 +43,7 @@ from stargazer.tasks.execution.digest.definitions import (
     Scope,
     Undigestable,
     absolute_module,
+    around,
     bindings_of,
     class_source,
     closure_of,
@@ -50,6 +51,7 @@ from stargazer.tasks.execution.digest.definitions import (
     home_of,
     import_module,
     member_of,
+    written,
 )
 
 __all__ = ["Digest", "Undigestable", "code_digest", "package_of"]
@@ -163,7 +165,7 @@ class _Walk:
                 self.assigned(name, value, scope)
         else:
             if self.own(kind.__module__):
-                self.visit(kind.__qualname__, kind, scope)
+                self.visit(written(kind.__qualname__), kind, scope)
 
     def definition(self, name: str, value: Any) -> bool:
         """A function, class or module, by its own code or by its name."""
@@ -191,7 +193,8 @@ class _Walk:
         defaults = dict(enumerate(function.__defaults__ or ())) | (function.__kwdefaults__ or {})
         for argument, value in defaults.items():
             self.optional(functools.partial(self.visit, f"{name}.{argument}", value, {}))
-        self.references(nodes, ChainMap(closure_of(function), function.__globals__))
+        scope = around([function], function.__code__.co_filename, function.__globals__)
+        self.references(nodes, ChainMap(closure_of(function), scope))
 
     def class_(self, name: str, cls: type) -> bool:
         if (found := class_source(cls)) is None:
