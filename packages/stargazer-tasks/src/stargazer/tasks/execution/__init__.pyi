@@ -1,5 +1,6 @@
 from ._workspace import workspace
 from .archives import pack
+from .cells import place_of
 from .environments import AssetEnvironment, WorkflowEnvironment, named_outputs, parallel
 from .options import (
     Event,
@@ -41,6 +42,7 @@ __all__ = [
     "observe",
     "pack",
     "parallel",
+    "place_of",
     "refreshed",
     "refreshing",
     "repeat",

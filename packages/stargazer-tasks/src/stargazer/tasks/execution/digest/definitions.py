@@ -18,8 +18,8 @@ from typing import Any
 
 from stargazer.assets import StargazerError
 
-__all__ = ["Scope", "Undigestable", "absolute_module", "around", "bindings_of", "class_source", "closure_of",
-           "function_source", "home_of", "import_module", "member_of", "written"]  # fmt: skip
+__all__ = ["CELL", "Scope", "Undigestable", "absolute_module", "around", "bindings_of", "class_source", "closure_of",
+           "function_source", "home_of", "import_module", "in_notebook", "member_of", "written"]  # fmt: skip
 
 FunctionNode = (ast.FunctionDef, ast.AsyncFunctionDef)
 RESTART = "it was edited after it was loaded, or its source is not to be had: restart the process"
@@ -44,6 +44,8 @@ class Source:
     that bind a name of the module) by name.
     """
 
+    is_notebook: bool = False
+
     functions: dict[tuple[str, int], list[ast.AST]] = field(default_factory=dict)
     codes: dict[tuple[str, int], list[tuple[Any, ...]]] = field(default_factory=dict)
     classes: dict[str, list[ast.AST]] = field(default_factory=dict)
@@ -65,9 +67,11 @@ def parse(text: str, main: bool = False) -> Source:
         SyntaxError: It is not Python.
     """
     tree = ast.parse(text)
-    if main:
-        tree.body = [statement for node in tree.body for statement in _run_by_marimo(node)]
-    source = Source()
+    run = [_run_by_marimo(node) for node in tree.body] if main else [[node] for node in tree.body]
+    source = Source(
+        is_notebook=any(statements != [node] for node, statements in zip(tree.body, run, strict=True))
+    )
+    tree.body = [statement for statements in run for statement in statements]
     _add_definitions(source, tree, "")
     for statement in _statements(tree):
         for name, node in _bound(statement):
@@ -88,7 +92,8 @@ def _run_by_marimo(node: ast.stmt) -> list[ast.stmt]:
         if kind == "app.cell":
             return [statement for statement in node.body if not isinstance(statement, ast.Return)]
         if kind in ("app.function", "app.class_definition"):
-            del node.decorator_list[0]
+            rest = {**vars(node), "decorator_list": node.decorator_list[1:]}
+            return [type(node)(**rest)]
     return [node]
 
 
@@ -256,6 +261,13 @@ def _files(scope: Scope) -> Iterator[str]:
 def _cells() -> list[str]:
     """The cells that this process has run of marimo notebooks, other than as a script; some may be gone."""
     return [name for name in linecache.cache if CELL in name] if "marimo" in sys.modules else []
+
+
+def in_notebook(scope: Scope) -> bool:
+    """Whether names are those of a marimo notebook that runs here: what they hold comes and goes with its cells."""
+    if "marimo" not in sys.modules or scope.get("__name__") != "__main__":
+        return False
+    return bool(_cells()) or _load(str(scope.get("__file__")), scope).is_notebook
 
 
 def around(functions: Iterable[types.FunctionType], filename: str, scope: dict[str, Any]) -> dict[str, Any]:
