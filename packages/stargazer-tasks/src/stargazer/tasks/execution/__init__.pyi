@@ -2,6 +2,7 @@ from ._workspace import workspace
 from .archives import pack
 from .cells import place_of
 from .environments import AssetEnvironment, WorkflowEnvironment, named_outputs, parallel
+from .flyte_mode import agree
 from .options import (
     Event,
     Miss,
@@ -33,6 +34,7 @@ __all__ = [
     "Replay",
     "Replayed",
     "WorkflowEnvironment",
+    "agree",
     "asking_why",
     "assets_in",
     "execution_of",
