@@ -7,19 +7,17 @@ the copy's pyproject.toml has them, so that a new module counts before anybody i
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
 import attrs
-from stargazer.assets import ConfigurationError
 from stargazer.mcp.promotion.cells import PromotionError
 from stargazer.mcp.promotion.checkout import Checkout
 
@@ -29,8 +27,6 @@ PAGES = {".ci/catalogue.py": "docs/catalogue.md", ".ci/server_reference.py": "do
 COPIED = ("packages", ".ci", "docs", "pyproject.toml", "hatch.toml")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", ".venv", "dist", "node_modules")
 SECONDS = 300
-TOLD = 30
-"""Lines of what a test says, that an error tells."""
 
 
 @attrs.frozen
@@ -79,17 +75,6 @@ class Trial:
             made[self.checkout.root / page] = (self.checkout.root / page).read_bytes()
         return made
 
-    def test(self, modules: Sequence[Path]) -> None:
-        """Run test modules of the copy.
-
-        Raises:
-            PromotionError: a test fails; what it says.
-        """
-        done = self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, modules))
-        if done.returncode != 0:
-            said = _last(done.stdout + done.stderr, TOLD)
-            raise PromotionError(f"the test that comes with the task fails, so nothing was written:\n{said}")
-
 
 def _last(text: str, lines: int) -> str:
     return "\n".join(text.strip().splitlines()[-lines:])
@@ -97,17 +82,7 @@ def _last(text: str, lines: int) -> str:
 
 @contextlib.contextmanager
 def trial(checkout: Checkout, edits: Mapping[Path, bytes]) -> Iterator[Trial]:
-    """A copy of a checkout with edits, for as long as a `with` block.
-
-    Raises:
-        ConfigurationError: tests cannot be run in this environment.
-    """
-    missing = [name for name in ("pytest", "pytest_timeout") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            f"{', '.join(missing)} is not installed, and the test that comes with a task has to be run; "
-            "run `hatch run test:stargazer promote-task ...`"
-        )
+    """A copy of a checkout with edits, for as long as a `with` block."""
     with tempfile.TemporaryDirectory(prefix="stargazer-promotion-") as folder:
         copy = Checkout(Path(folder).resolve() / "checkout")
         copy.root.mkdir()
