@@ -27,7 +27,7 @@ def promote_task(argv: Sequence[str]) -> int:
         "NOTEBOOK.py::NAME --to MODULE.py [--fixture CID ...] [--dry-run] [--yes] [--branch NAME]\n"
         "                              [--pull-request] [--json] | --undo [--json]",
         "Move a task from a cell of a notebook into the package stargazer-tasks of this checkout: its function and\n"
-        "what it needs, and a test that expects what the cell's last run gave. NAME is that of the task or of its cell.\n"
+        "what it needs, and a test that expects what the cell's last run gave. NAME is that of the task or its cell.\n"
         "Nothing is written unless that test passes; the notebook is only read. docs/promotion.md says more.",
         "  stargazer promote-task notebooks/scratch/experiment.py::count_records --to tasks/records.py --dry-run\n"
         "  stargazer promote-task experiment.py::count_records --to tasks/records.py --branch promote/count_records\n"

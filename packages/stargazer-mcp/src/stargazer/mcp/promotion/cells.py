@@ -219,7 +219,7 @@ def check_notebook(path: Path) -> None:
         raise PromotionError(f"{path.name}: `marimo check` failed: {done.stderr.strip()[-500:]}") from None
     problems = []
     for issue in issues:
-        lines = issue.get("lines") or [issue.get("line", 1)]
+        lines = [max(1, line) for line in issue.get("lines") or [issue.get("line", 1)]]
         if issue.get("type") == "error":
             problems.append(f"{path.name}: {issue.get('error')}")
         elif issue.get("severity") == "breaking":

@@ -43,8 +43,11 @@ def changed_module(text: str | None, extraction: Extraction, path: Path) -> str:
     parts, imports = _not_there(text, extraction)
     text = _with_imports(text, [each.statement for each in imports])
     text = _with_offered(text, extraction.offered)
-    body = "\n\n\n".join(part.text for part in parts)
-    whole = formatted(f"{text.rstrip()}\n\n\n{body}\n", path)
+    body = ""
+    for before, part in itertools.pairwise([None, *parts]):
+        plain = before is not None and isinstance(before.statement, ast.Assign | ast.AnnAssign)
+        body += f"\n{'' if plain else chr(10)}{part.text}\n"
+    whole = formatted(f"{text.rstrip()}\n{body}", path)
     _check(whole, path, extraction)
     return whole
 
@@ -159,7 +162,9 @@ def _all(names: Iterable[str], *, wrapped: bool) -> str:
     line = f"__all__ = [{listed}]"
     if not wrapped or len(line) <= WIDTH:
         return line
-    inner = textwrap.fill(listed, 120 - 14, break_long_words=False, break_on_hyphens=False)
+    inner = textwrap.fill(
+        listed, 120 - len("__all__ = []  # fmt: skip"), break_long_words=False, break_on_hyphens=False
+    )
     return f"__all__ = [{inner.replace(chr(10), chr(10) + ' ' * 11)}]  # fmt: skip"
 
 
@@ -194,13 +199,18 @@ def changed_entry_points(text: str, extraction: Extraction) -> str:
     return tomlkit.dumps(document)
 
 
-def changed_catalogue(text: str, extraction: Extraction, taken: Taken) -> str:
-    """The script of docs/catalogue.md, which places a task with others of its module, else of its environment."""
+def changed_catalogue(text: str, extraction: Extraction, target: Path, taken: Taken) -> str:
+    """The script of docs/catalogue.md, which places a task with others of its module, else with those most like it."""
     groups = _groups(text)
     placed = {name: title for title, node in groups.items() for name in str(node.value).split()}
     task = extraction.promoted
-    beside = taken.tasks_of_module(task.module) or taken.tasks_of_environment(_environment_of(extraction))
-    titles = Counter(placed[name] for name in beside if name in placed)
+    likeness = {
+        node.name: _likeness(extraction, node) + 5 * (file == target)
+        for file, node in taken.functions
+        if node.name in placed
+    }
+    most = max(likeness.values(), default=0)
+    titles = Counter(placed[name] for name, like in likeness.items() if like == most > 1)
     lines = text.split("\n")
     if not titles:
         title = task.module.rpartition(".")[2].replace("_", " ").capitalize()
@@ -227,13 +237,25 @@ def _groups(text: str) -> dict[str, ast.Constant]:
     raise ConfigurationError(".ci/catalogue.py has no GROUPS; expected a checkout of this version")
 
 
-def _environment_of(extraction: Extraction) -> str:
-    """The name that the environment of the task is bound to."""
-    for part in extraction.parts:
-        if isinstance(part.statement, ast.AsyncFunctionDef) and extraction.promoted.function in part.names:
-            made_by = decorated_by(part.statement)
-            return ast.unparse(made_by) if made_by is not None else ""
-    return ""
+def _likeness(extraction: Extraction, other: ast.AsyncFunctionDef) -> int:
+    """How much another task takes and gives the same types, in the same environment."""
+    (own,) = (
+        part.statement
+        for part in extraction.parts
+        if isinstance(part.statement, ast.AsyncFunctionDef)
+        and part.statement.name == extraction.promoted.function
+    )
+    (takes, gives, by), (others_takes, others_gives, others_by) = map(_types, (own, other))
+    return 2 * len(takes & others_takes) + 2 * (gives == others_gives) + (by == others_by)
+
+
+def _types(function: ast.AsyncFunctionDef) -> tuple[set[str], str, str]:
+    """The types of assets that a task takes, what it gives, and its environment."""
+    annotations = [each.annotation for each in function.args.args if each.annotation is not None]
+    names = {node.id for each in annotations for node in ast.walk(each) if isinstance(node, ast.Name)}
+    gives = ast.unparse(function.returns) if function.returns is not None else ""
+    made_by = decorated_by(function)
+    return {name for name in names if name[0].isupper()}, gives, ast.unparse(made_by) if made_by else ""
 
 
 def changed_changelog(text: str, extraction: Extraction) -> str:

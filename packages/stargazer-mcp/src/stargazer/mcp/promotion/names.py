@@ -44,12 +44,7 @@ class Taken:
     @cached_property
     def tasks(self) -> dict[str, str]:
         """By the name of the function: tasks and workflows."""
-        return {
-            node.name: self._at(file, node)
-            for file, tree in self._trees.items()
-            for node in ast.walk(tree)
-            if isinstance(node, ast.AsyncFunctionDef) and decorated_by(node)
-        }
+        return {node.name: self._at(file, node) for file, node in self.functions}
 
     @cached_property
     def environments(self) -> dict[str, str]:
@@ -80,26 +75,15 @@ class Taken:
                     return environment_name(value)
         return None
 
-    def tasks_of_module(self, module: str) -> list[str]:
-        """The names of the tasks that a module of the checkout defines."""
-        file = (self.checkout.source.parent / module.replace(".", "/")).with_suffix(".py")
-        return [name for name, _ in self._declared.get(file, [])]
-
-    def tasks_of_environment(self, bound: str) -> list[str]:
-        """The names of the tasks that are declared in an environment, by what it is bound to."""
-        return [name for each in self._declared.values() for name, by in each if by == bound]
-
     @cached_property
-    def _declared(self) -> dict[Path, list[tuple[str, str]]]:
-        """By file, the names of tasks and their environments."""
-        return {
-            file: [
-                (node.name, ast.unparse(made_by))
-                for node in ast.walk(tree)
-                if isinstance(node, ast.AsyncFunctionDef) and (made_by := decorated_by(node))
-            ]
+    def functions(self) -> list[tuple[Path, ast.AsyncFunctionDef]]:
+        """The functions of the checkout's and others' tasks and workflows, each with its file."""
+        return [
+            (file, node)
             for file, tree in self._trees.items()
-        }
+            for node in ast.walk(tree)
+            if isinstance(node, ast.AsyncFunctionDef) and decorated_by(node)
+        ]
 
     @cached_property
     def front_page(self) -> dict[str, str]:

@@ -78,7 +78,7 @@ def code_edits(extraction: Extraction, target: Target, checkout: Checkout) -> di
     changes: dict[Path, Callable[[str], str]] = {
         checkout.front_page: lambda text: changed_front_page(text, extraction, checkout.front_page),
         checkout.pyproject: lambda text: changed_entry_points(text, extraction),
-        checkout.catalogue: lambda text: changed_catalogue(text, extraction, taken),
+        checkout.catalogue: lambda text: changed_catalogue(text, extraction, target.path, taken),
         checkout.changelog: lambda text: changed_changelog(text, extraction),
     }
     text = _text(target.path) if target.path.exists() else None
