@@ -43,10 +43,10 @@ def changed_module(text: str | None, extraction: Extraction, path: Path) -> str:
     parts, imports = _not_there(text, extraction)
     text = _with_imports(text, [each.statement for each in imports])
     text = _with_offered(text, extraction.offered)
-    body = ""
-    for before, part in itertools.pairwise([None, *parts]):
-        plain = before is not None and isinstance(before.statement, ast.Assign | ast.AnnAssign)
-        body += f"\n{'' if plain else chr(10)}{part.text}\n"
+    body, gap = "", "\n\n"
+    for part in parts:
+        body += f"{gap}{part.text}\n"
+        gap = "\n" if isinstance(part.statement, ast.Assign | ast.AnnAssign) else "\n\n"
     whole = formatted(f"{text.rstrip()}\n{body}", path)
     _check(whole, path, extraction)
     return whole
