@@ -160,7 +160,9 @@ def cluster_counts(groups: Sequence[str], chosen: Sequence[bool]) -> list[dict[s
     ]
 
 
-def markers_of(table: str | Path, clusters: Collection[str] | None = None, most: int = 10) -> list[dict[str, Any]]:
+def markers_of(
+    table: str | Path, clusters: Collection[str] | None = None, most: int = 10
+) -> list[dict[str, Any]]:
     """The first marker genes of each cluster that it has more of than other cells, in the order of their ranks.
 
     Args:
@@ -173,7 +175,11 @@ def markers_of(table: str | Path, clusters: Collection[str] | None = None, most:
         for row in csv.DictReader(file):
             of_cluster = found.setdefault(row["group"], [])
             higher = _number(row.get("logfoldchanges") or row["scores"])
-            if (clusters is None or row["group"] in clusters) and len(of_cluster) < most and (higher or 0) > 0:
+            if (
+                (clusters is None or row["group"] in clusters)
+                and len(of_cluster) < most
+                and (higher or 0) > 0
+            ):
                 of_cluster.append(
                     {
                         "cluster": row["group"],
@@ -211,7 +217,9 @@ def qc_histograms(before: pd.DataFrame, after: Collection[str], bins: int = 40) 
             continue
         edges = np.linspace(0, np.quantile(finite, 0.995) or finite.max(), bins + 1)
         for sample in sorted(set(samples)) if samples is not None else [""]:
-            mine = np.isfinite(values) & (np.ones(len(values), bool) if samples is None else samples == sample)
+            mine = np.isfinite(values) & (
+                np.ones(len(values), bool) if samples is None else samples == sample
+            )
             for stage, which in (("kept", kept), ("removed", ~kept)):
                 counts, _ = np.histogram(np.minimum(values[mine & which], edges[-1]), edges)
                 rows += [
