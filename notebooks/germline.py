@@ -35,7 +35,8 @@ def imports():
     from stargazer.workflows.demo import prepare
 
     flyte.init_from_config()
-    return alt, asyncio, mo, nb, prepare
+    plain = {"selection": None, "show_column_summaries": False, "show_data_types": False}
+    return alt, asyncio, mo, nb, plain, prepare
 
 
 @app.cell
@@ -64,7 +65,7 @@ def simulation(mo):
 
 
 @app.cell
-async def samples(asyncio, mo, nb, prepare, simulate):
+async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if simulate.value:
         with mo.status.spinner(title="Simulating a family and registering its reads"), nb.explained():
             await asyncio.to_thread(prepare, "trio")
@@ -80,7 +81,7 @@ async def samples(asyncio, mo, nb, prepare, simulate):
             "The store has samples and no reference. `stargazer add REFERENCE.fa build=GRCh38` adds one; "
             "its build is a name that you choose."
         )
-    mo.ui.table(found, selection=None, page_size=5, show_column_summaries=False, show_download=False)
+    mo.ui.table(found, page_size=5, show_download=False, **plain)
     return builds, found, intervals
 
 
@@ -147,8 +148,12 @@ def runs(build, form, mo, nb):
 
 
 @app.cell
-async def progress(chosen, nb):
+async def progress(chosen, mo, nb):
     run = await nb.ended_run(chosen.value)
+    mo.md(
+        f"Run `{run.id}` succeeded in {run.seconds:.1f} s: {run.computed} tasks were computed, "
+        f"{run.memo_hits} remembered. `stargazer runs show {run.id}` lists them."
+    )
     return (run,)
 
 
@@ -161,7 +166,7 @@ async def results(nb, run):
 
 
 @app.cell
-def overview(mo, nb, run, summary):
+def overview(mo, nb, plain, run, summary):
     passing, filtered = summary["variants"]["pass"], summary["variants"]["filtered"]
     mo.vstack(
         [
@@ -178,9 +183,7 @@ def overview(mo, nb, run, summary):
                 ],
                 widths="equal",
             ),
-            mo.ui.table(
-                nb.sample_figures(summary), selection=None, show_column_summaries=False, page_size=10
-            ),
+            mo.ui.table(nb.sample_figures(summary), page_size=10, **plain),
             mo.callout(
                 mo.md("\n".join(f"- {note}" for note in run.notes)),
                 kind="warn" if summary["unusual"] else "neutral",
@@ -224,6 +227,8 @@ def calls(calls_file, filters, mo, nb):
         calls.rows,
         page_size=10,
         show_column_summaries=False,
+        show_data_types=False,
+        format_mapping={"position": "{}".format},
         label=f"{len(calls.rows):,} of {calls.read:,} calls fit. {calls.limit} "
         "Choose some to see the reads of each sample.",
     )
@@ -232,7 +237,7 @@ def calls(calls_file, filters, mo, nb):
 
 
 @app.cell
-def details(calls, mo, table):
+def details(calls, mo, plain, table):
     places = {(row["contig"], row["position"], row["ref"], row["alt"]) for row in table.value}
     details = [
         row for row in calls.genotypes if (row["contig"], row["position"], row["ref"], row["alt"]) in places
@@ -240,7 +245,7 @@ def details(calls, mo, table):
     mo.vstack(
         [
             mo.md("### Samples that have the chosen calls"),
-            mo.ui.table(details, selection=None, page_size=10, show_column_summaries=False),
+            mo.ui.table(details, page_size=10, **plain),
         ]
     ) if details else None
     return
@@ -259,7 +264,7 @@ def depth_and_balance(alt, calls, mo, nb):
         .mark_circle(size=28, opacity=0.6)
         .encode(
             x=alt.X("depth:Q", title="reads at the call"),
-            y=alt.Y("allele_balance:Q", title="share with the alternative allele").scale(domain=[0, 1]),
+            y=alt.Y("allele_balance:Q", title="allele balance").scale(domain=[0, 1]),
             color=alt.Color("genotype:N", title=None, legend=alt.Legend(orient="top")),
             tooltip=[
                 "contig:N",
@@ -278,7 +283,8 @@ def depth_and_balance(alt, calls, mo, nb):
         [
             mo.md(
                 "## Plots\n\nAll of them show the calls that fit the filters. "
-                f"Draw a rectangle in the first one to see whose genotypes lie in it.{left_out}"
+                f"Allele balance is the share of reads with the alternative allele. "
+                f"Draw a rectangle in the first plot to see whose genotypes lie in it.{left_out}"
             ),
             cloud,
         ]
@@ -287,7 +293,7 @@ def depth_and_balance(alt, calls, mo, nb):
 
 
 @app.cell
-def inside(calls, cloud, mo):
+def inside(calls, cloud, mo, plain):
     part = next(iter((cloud.selections or {}).values()), {})
     inside = [
         row
@@ -301,21 +307,18 @@ def inside(calls, cloud, mo):
     ]
     mo.ui.table(
         inside,
-        selection=None,
         page_size=5,
-        show_column_summaries=False,
+        **plain,
         label=f"{len(inside):,} genotypes in the rectangle",
     ) if part else None
     return
 
 
 @app.cell
-def distributions(alt, calls, mo, nb, summary):
+def distributions(alt, calls, mo, nb, plain, summary):
     def histogram(rows, figure, by, label, most=None):
         return (
-            alt.Chart(
-                alt.InlineData(values=nb.binned(rows, figure, by, most=most)), height=220, width="container"
-            )
+            alt.Chart(alt.InlineData(values=nb.binned(rows, figure, by, most=most)), height=220, width=430)
             .mark_bar()
             .encode(
                 x=alt.X("low:Q", bin="binned", title=label),
@@ -326,55 +329,49 @@ def distributions(alt, calls, mo, nb, summary):
             )
         )
 
+    top = alt.Legend(orient="top")
     by_contig = nb.contig_counts(calls.rows)
     types = [
         {"contig": row["contig"], "type": kind, "calls": row[kind]}
-        for row in by_contig[:30]
+        for row in by_contig[:20]
         for kind in nb.TYPES
         if row.get(kind)
     ]
+    coverage = (
+        alt.Chart(alt.InlineData(values=nb.coverage_rows(summary)), height=220, width=430)
+        .mark_line()
+        .encode(
+            x=alt.X("depth:Q", title="depth of all bases of the run"),
+            y=alt.Y("share:Q", title="bases (%)"),
+            color=alt.Color("sample:N", title=None, legend=top),
+        )
+    )
+    contigs_of_calls = (
+        alt.Chart(alt.InlineData(values=types), width=930, height={"step": 24})
+        .mark_bar()
+        .encode(
+            y=alt.Y("contig:N", title=None, sort=None),
+            x=alt.X("calls:Q"),
+            color=alt.Color("type:N", title=None, legend=top).scale(domain=nb.TYPES),
+            tooltip=["contig:N", "type:N", "calls:Q"],
+        )
+    )
     mo.vstack(
         [
             mo.hstack(
                 [
                     histogram(calls.rows, "quality", "type", "quality (QUAL)"),
                     histogram(calls.genotypes, "depth", "sample", "reads at the call"),
-                ],
-                widths="equal",
+                ]
             ),
             mo.hstack(
                 [
-                    histogram(
-                        calls.genotypes,
-                        "allele_balance",
-                        "genotype",
-                        "share of reads with the alternative allele",
-                        1.0,
-                    ),
-                    alt.Chart(alt.InlineData(values=types), height=220, width="container")
-                    .mark_bar()
-                    .encode(
-                        y=alt.Y("contig:N", title=None, sort=None),
-                        x=alt.X("calls:Q"),
-                        color=alt.Color("type:N", title=None, legend=alt.Legend(orient="top")),
-                        tooltip=["contig:N", "type:N", "calls:Q"],
-                    ),
-                ],
-                widths="equal",
+                    histogram(calls.genotypes, "allele_balance", "genotype", "allele balance", 1.0),
+                    coverage,
+                ]
             ),
-            mo.hstack(
-                [
-                    alt.Chart(alt.InlineData(values=nb.coverage_rows(summary)), height=220, width="container")
-                    .mark_line()
-                    .encode(
-                        x=alt.X("depth:Q", title="depth (of the whole run)"),
-                        y=alt.Y("share:Q", title="bases (%)"),
-                        color=alt.Color("sample:N", title=None, legend=alt.Legend(orient="top")),
-                    ),
-                    mo.ui.table(by_contig, selection=None, page_size=6, show_column_summaries=False),
-                ],
-                widths="equal",
-            ),
+            contigs_of_calls,
+            mo.ui.table(by_contig, page_size=6, label="Calls by contig", **plain),
         ]
     )
     return

@@ -74,11 +74,12 @@ async def caller_choices(build: str = "") -> tuple[dict[str, str], str]:
     if chosen_caller("auto")[0] != "gatk":
         return callers, "GATK is not installed: `pip install 'stargazer-mcp[gatk]'` adds it."
     known = [sites.name for sites in await KnownSites.all(build=build)] if build else []
-    recalibrated = f"with {', '.join(map(str, known))}" if known else "not, for no known sites are registered"
-    return {
-        **callers,
-        "GATK (best practices)": "gatk",
-    }, f"With GATK, base qualities are recalibrated {recalibrated}."
+    told = (
+        f"With GATK, base qualities are recalibrated by {', '.join(map(str, known))}."
+        if known
+        else "With GATK, base qualities stay as they are: no known sites are registered for this build."
+    )
+    return {**callers, "GATK (best practices)": "gatk"}, told
 
 
 def run_choices(*workflows: str, first: Run | None = None) -> dict[str, str]:
