@@ -1,6 +1,7 @@
 from ._workspace import workspace
 from .archives import pack
 from .environments import AssetEnvironment, WorkflowEnvironment, named_outputs, parallel
+from .flyte_mode import agree
 from .options import (
     Event,
     Miss,
@@ -32,6 +33,7 @@ __all__ = [
     "Replay",
     "Replayed",
     "WorkflowEnvironment",
+    "agree",
     "asking_why",
     "assets_in",
     "execution_of",

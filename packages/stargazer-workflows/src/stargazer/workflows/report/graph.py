@@ -54,9 +54,9 @@ class Node:
         return sum(node.x for node in self.down) / len(self.down) if self.down else self.x
 
 
-def graph(steps: Sequence[Mapping[str, Any]]) -> str:
-    """The drawing as SVG; nothing where nothing is known."""
-    nodes, layers, edges = _read(steps)
+def graph(steps: Sequence[Mapping[str, Any]], end: str = "this page") -> str:
+    """The drawing as SVG, down to `end`; nothing where nothing is known."""
+    nodes, layers, edges = _read(steps, end)
     if not nodes:
         return ""
     rows = _rows(nodes, layers, edges)
@@ -65,7 +65,7 @@ def graph(steps: Sequence[Mapping[str, Any]]) -> str:
     _place(rows, width)
     height = len(rows) * (HEIGHT + BETWEEN) - BETWEEN + 4
     drawn = [*_edges(rows), *_boxes(rows)]
-    label = "From imported files through tasks to this page"
+    label = escape(f"From imported files through tasks to {end}", quote=True)
     return (
         f'<svg role="img" aria-label="{label}" class=drawn viewBox="-2 -2 {width + 4:.0f} {height:.0f}">'
         f"{''.join(drawn)}</svg>"
@@ -73,7 +73,7 @@ def graph(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _read(
-    steps: Sequence[Mapping[str, Any]],
+    steps: Sequence[Mapping[str, Any]], end: str
 ) -> tuple[dict[int, Node], dict[int, int], list[tuple[int, int]]]:
     """Nodes by number, the layer of each, and the edges between them."""
     nodes: dict[int, Node] = {}
@@ -95,8 +95,8 @@ def _read(
                 edges.append((files["node"], number))
     if nodes:
         page, ends = max(nodes) + 1, set(nodes) - {before for before, _ in edges}
-        nodes[page], layers[page] = Node(["this page"], "page", "this page"), max(layers.values()) + 1
-        edges += [(end, page) for end in sorted(ends)]
+        nodes[page], layers[page] = Node([_cut(end)], "page", end), max(layers.values()) + 1
+        edges += [(last, page) for last in sorted(ends)]
     return nodes, layers, edges
 
 

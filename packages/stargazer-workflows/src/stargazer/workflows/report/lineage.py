@@ -10,10 +10,11 @@ from typing import Any
 
 from stargazer.assets import Asset, current_client
 from stargazer.assets.provenance import Execution
+from stargazer.storage import Store
 from stargazer.storage.lineage import executions_of
 from stargazer.workflows.report.origins import origins, worked_on
 
-__all__ = ["lineage_steps"]
+__all__ = ["lineage_steps", "steps_of"]
 
 LISTED = 100
 """Executions of one task that are told one by one: a cohort has thousands that differ in their piece alone."""
@@ -30,7 +31,12 @@ async def lineage_steps(*assets: Asset) -> list[dict[str, Any]]:
         `on`, `seconds`, `commands`, and the CID and name of each of their `outputs`.
     """
     store = current_client().store  # type: ignore[attr-defined]
-    executions = await asyncio.to_thread(executions_of, store, [asset.cid or "" for asset in assets])
+    return await asyncio.to_thread(steps_of, store, [asset.cid or "" for asset in assets])
+
+
+def steps_of(store: Store, cids: Sequence[str]) -> list[dict[str, Any]]:
+    """What was executed for files with these CIDs, as `lineage_steps` gives it."""
+    executions = executions_of(store, cids)
     return _steps(dict(sorted(executions.items(), key=lambda item: (item[1].started, item[0]))))
 
 

@@ -18,7 +18,7 @@ PIXELS = 0.64
 WHOLE = 620
 """Pixels of the page from which on a picture has a row of its own."""
 
-STYLE = """
+STYLE_BEFORE = """
 :root {
   color-scheme: light dark;
   --paper: #ffffff; --panel: #f6f7f9; --ink: #1c2430; --ink-soft: #566172; --line: #dfe3e9;
@@ -89,6 +89,9 @@ code { font: .8125rem/1.45 ui-monospace, Menlo, Consolas, monospace; overflow-wr
 code.block { display: block; white-space: pre-wrap; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
 figure { margin: .8rem 0; min-width: 0; }
+"""
+
+DRAWN = """\
 figure svg { width: 100%; height: auto; display: block; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
 svg text { font-family: inherit; }
@@ -104,6 +107,13 @@ svg text { font-family: inherit; }
 .drawn .call, .drawn .files, .drawn .page { fill: var(--panel); stroke: var(--series-1); }
 .drawn .files { stroke: var(--series-6); stroke-dasharray: 4 3; }
 .drawn .page { stroke: var(--good); stroke-width: 2; }
+"""
+"""The style of what is drawn as SVG."""
+
+STYLE = (
+    STYLE_BEFORE
+    + DRAWN
+    + """\
 details { border-bottom: 1px solid var(--line); padding: .45rem 0; }
 summary { cursor: pointer; }
 summary span { color: var(--ink-soft); margin-left: .5rem; }
@@ -127,6 +137,7 @@ footer { margin-top: 3rem; color: var(--ink-soft); font-size: .8125rem; }
   h2 { break-after: avoid; }
 }
 """
+)
 
 PICTURES = """
 figure img {

@@ -23,7 +23,7 @@ from stargazer.workflows.task_inputs import assets_of
 if TYPE_CHECKING:
     from stargazer.tasks.execution import Event, Miss, Refresh
 
-__all__ = ["Asked", "carry_out", "records_of", "run", "why_not"]
+__all__ = ["Asked", "as_json", "carry_out", "records_of", "run", "why_not"]
 
 _Call: TypeAlias = tuple[Entry, dict[str, Any], dict[str, Any]]
 """A workflow, its arguments as they were given, and the same as it takes them."""
@@ -71,7 +71,7 @@ async def run(
     """
     entry, given, values = _prepared(workflow, arguments, named)
     asked = None if refresh is None else {"tasks": list(refresh.tasks), "below": refresh.below}
-    made = new_run(entry.name, _as_json(given), arguments=_as_json(values), pid=os.getpid(), refresh=asked)
+    made = new_run(entry.name, as_json(given), arguments=as_json(values), pid=os.getpid(), refresh=asked)
     try:
         return await carry_out(made, (entry, given, values))
     finally:
@@ -93,7 +93,7 @@ async def carry_out(made: Run, prepared: _Call | None = None) -> Run:
         from stargazer.tasks.execution import log_to, observe, refreshed, run_named
 
         entry, given, values = prepared or _prepared(made.workflow, made.given, {}, made.kind)
-        made.arguments = _as_json(values)
+        made.arguments = as_json(values)
         if entry.kind == "task":
             values = await assets_of(entry, values)
         with (
@@ -176,7 +176,7 @@ def _files(results: Any) -> Iterator[dict[str, Any]]:
             yield from _files(value)
 
 
-def _as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as JSON has them; of what has no form in it, its text."""
     made: dict[str, Any] = json.loads(json.dumps(dict(values), default=str))
     return made

@@ -1,0 +1,39 @@
+"""The notebook that calls: marimo, how it is run, and texts as it shows them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from stargazer.assets import ConfigurationError
+
+__all__ = ["is_shown", "marimo", "stop"]
+
+
+def marimo() -> Any:
+    """The module marimo.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    try:
+        import marimo
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"stargazer.workflows.notebook needs {error.name}, which is not installed: "
+            "pip install 'stargazer-workflows[notebook]'"
+        ) from error
+    return marimo
+
+
+def is_shown() -> bool:
+    """Whether somebody looks at the cell that calls: in the editor or in an app; a script shows nothing."""
+    return marimo().app_meta().mode in ("edit", "run")
+
+
+def stop(text: str, *, kind: str = "warn") -> None:
+    """Stop the cell that calls, and those below it, with a text in Markdown in its place; a script has it on stderr."""
+    mo = marimo()
+    if not is_shown():
+        sys.stderr.write(text + "\n")
+    mo.stop(True, mo.callout(mo.md(text), kind=kind))
