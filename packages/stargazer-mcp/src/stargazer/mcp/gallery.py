@@ -1,7 +1,7 @@
 """The gallery of notebooks: what is in it, where its files come from, and copies of it in a folder of the user's.
 
-No wheel holds a notebook. They come from STARGAZER_NOTEBOOKS, from the clone of the repository that is installed, or from
-the project's pages; what was downloaded is compared with the checksums that gallery.json has.
+No wheel holds a notebook. They come from STARGAZER_NOTEBOOKS, from the clone of the repository that is installed, or
+from the project's pages; what was downloaded is compared with the checksums that gallery.json has.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _digest(path: Path) -> str | None:
     """The checksum of a file; None where there is none, "" of what is no file or cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "" if path.is_symlink() else None
     except OSError:
         return ""
