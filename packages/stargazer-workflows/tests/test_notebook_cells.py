@@ -355,7 +355,7 @@ def test_a_run_of_packaged_tasks_outlives_the_kernel(home: Home, server: Server)
 @pytest.mark.long
 def test_two_kernels_with_the_same_cells_compute_each_task_once(home: Home, server: Server) -> None:
     home.add_reference()
-    kernels = [server.open(home.write(SLOW, name)) for name in ("experiment.py", "copy.py")]
+    kernels = [server.open(home.write(SLOW, name)) for name in ("experiment.py", "experiment_2.py")]
     for kernel in kernels:
         kernel.start()
     cells = [
