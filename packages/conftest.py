@@ -61,6 +61,11 @@ EQUIPMENT = {
         "no mounts: run the tests as root, or where user namespaces are allowed",
     ),
     "browser": ("a browser", (NO_BROWSER,), f"{NO_BROWSER}: install Chromium, Chrome or Firefox"),
+    "marimo": (
+        "marimo",
+        ("no marimo", "no Playwright"),
+        "no marimo or Playwright: pip install 'stargazer-mcp[notebook]' playwright, which hatch run test has",
+    ),
     "jvm": ("a Java virtual machine", (NO_JVM,), f"{NO_JVM}: install a JRE, or set JAVA_HOME"),
     "gatk_tools": (
         "GATK itself",

@@ -80,6 +80,7 @@ from .regions import bed_rows
 from .scrna.clusters import leiden, neighbors, umap
 from .scrna.markers import RankedGenes, rank_genes_groups, write_csv
 from .scrna.matrices import concat, read_10x_h5, read_10x_mtx, read_h5ad
+from .scrna.parts import annotation, expression
 from .scrna.plots import (
     plot_highly_variable_genes,
     plot_knee,
@@ -129,6 +130,7 @@ __all__ = [
     "align_with_bwa",
     "align_with_bwa_mem3",
     "alignment_stats",
+    "annotation",
     "apply_bqsr",
     "base_recalibrator",
     "bcftools",
@@ -158,6 +160,7 @@ __all__ = [
     "coverage_stats",
     "current_session",
     "expect",
+    "expression",
     "fastq_to_sam",
     "filter_cells",
     "filter_variants",

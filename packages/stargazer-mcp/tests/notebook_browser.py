@@ -1,0 +1,274 @@
+"""Notebooks as people see them: marimo on a free port, and a page of Chromium that remembers what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+__all__ = ["CHROMIUM", "SECONDS", "Opened", "Served", "drawn", "open_page", "run_all", "serve", "settled"]
+
+SECONDS = 60.0
+"""What anything on a page may take; nothing is decided by it."""
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HERE = {"127.0.0.1", "localhost", "::1"}
+ERROR = "application/vnd.marimo+error"
+STOPPED = {"ancestor-stopped"}  # by mo.stop, on purpose
+SMALLEST = 60  # pixels a side; what is smaller is an icon
+PLOTS = """smallest => {
+  const found = [];
+  const look = root => {
+    for (const element of root.querySelectorAll("*")) {
+      if (element.shadowRoot) look(element.shadowRoot);
+      const name = element.localName;
+      if (!["img", "svg", "canvas"].includes(name)) continue;
+      const { width, height } = element.getBoundingClientRect();
+      if (name === "img") found.push({ name, width: element.naturalWidth, height: element.naturalHeight });
+      else if (width >= smallest && height >= smallest) found.push({ name, width, height });
+    }
+  };
+  look(document);
+  return found;
+}"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A marimo that serves a notebook, or a folder of them."""
+
+    url: str
+    """Where it is, with the token that lets one in."""
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def told(self) -> str:
+        """What it has written so far."""
+        return self.log.read_text(errors="replace")
+
+
+@dataclass
+class Opened:
+    """A page, and what went wrong on it."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    """Errors of the page, of its console and of cells, in the order they came; a cell's in run mode is an internal one,
+    whose text is in `Served.told`."""
+    outside: list[str] = field(default_factory=list)
+    """Addresses of other machines that it asked for."""
+
+    def assert_well(self) -> None:
+        """No error on page or console, none in a cell, no request to the outside."""
+        assert self.errors == []
+        assert self.outside == []
+
+
+@contextlib.contextmanager
+def serve(
+    notebook: Path,
+    mode: Literal["edit", "run"],
+    *,
+    home: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    config: str = "",
+) -> Iterator[Served]:
+    """A notebook opened with `marimo edit` or `marimo run`, as long as the block lasts; then its processes are killed.
+
+    In edit mode a token is asked for, as users have it.
+
+    Args:
+        notebook: a notebook, or a folder of notebooks.
+        mode: `edit` or `run`.
+        home: the STARGAZER_HOME it works in, whose `local` is the store; default: that of the test.
+        env: more variables.
+        config: what the user's marimo.toml says.
+    """
+    pytest.importorskip("marimo", reason="no marimo: hatch run test has it")
+    with tempfile.TemporaryDirectory(prefix="stargazer-marimo-", ignore_cleanup_errors=True) as folder:
+        log, port, token = Path(folder, "log"), _free_port(), secrets.token_urlsafe(16)
+        variables = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": f"{folder}/config"}
+        variables |= {"XDG_CACHE_HOME": f"{folder}/cache", "XDG_STATE_HOME": f"{folder}/state"}
+        variables |= {"MPLCONFIGDIR": f"{folder}/matplotlib", "PYTHONUNBUFFERED": "1"}
+        if home is not None:
+            variables |= {"STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local")}
+        if config:
+            Path(folder, "config", "marimo").mkdir(parents=True)
+            Path(folder, "config", "marimo", "marimo.toml").write_text(config)
+        guard = ["--skip-update-check", "--token-password", token]
+        guard = guard if mode == "edit" else ["--no-token"]
+        command = [sys.executable, "-m", "marimo", "--yes", mode, "--headless"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--no-sandbox", *guard, "--port", str(port), str(notebook.resolve())],
+                cwd=notebook if notebook.is_dir() else notebook.parent,
+                env={**variables, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            base = f"http://127.0.0.1:{port}"
+            _wait_until_healthy(base, process, log)
+            yield Served(f"{base}/?access_token={token}" if mode == "edit" else base, process, log)
+        finally:
+            _end(process)
+
+
+@contextlib.contextmanager
+def open_page(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Opened]:
+    """A page of Chromium at this address; what goes wrong on it is collected from its first request on.
+
+    A second page of the same browser is `opened.page.context.new_page()`.
+    """
+    pytest.importorskip("playwright", reason="no Playwright: hatch run test has it")
+    from playwright.sync_api import expect, sync_playwright
+
+    with tempfile.TemporaryDirectory(prefix="stargazer-chromium-") as folder, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            folder,
+            executable_path=_chromium(),
+            headless=True,
+            args=ARGUMENTS,
+            viewport={"width": width, "height": height},
+        )
+        try:
+            context.set_default_timeout(SECONDS * 1000)
+            expect.set_options(timeout=SECONDS * 1000)
+            opened = Opened(context.pages[0])
+            context.on("console", lambda said: _hear(opened, said))
+            context.on("weberror", lambda error: opened.errors.append(str(error.error)))
+            context.on("request", lambda request: _follow(opened, request.url))
+            for page in context.pages:
+                _listen(opened, page)
+            context.on("page", lambda page: _listen(opened, page))
+            opened.page.goto(url, wait_until="domcontentloaded")
+            yield opened
+        finally:
+            context.close()
+
+
+def run_all(page: Page) -> None:
+    """In edit mode: run every cell that was not run yet, by the button that says so, and wait for the end."""
+    page.get_by_test_id("cell-editor").first.wait_for()
+    page.get_by_test_id("run-button").last.click()
+    page.locator(".output-area").first.wait_for(state="attached")
+    settled(page)
+
+
+def settled(page: Page, seconds: float = SECONDS) -> None:
+    """Wait until something is shown and no cell runs or waits for its turn, for more than a moment."""
+    page.locator(".output-area").first.wait_for(state="attached")
+    busy = page.locator("[data-testid=loading-indicator], [data-status=running], [data-status=queued]")
+    deadline, quiet = time.monotonic() + seconds, 0
+    while quiet < 4:
+        assert time.monotonic() < deadline, f"cells still run after {seconds:g} seconds"
+        quiet = quiet + 1 if busy.count() == 0 else 0
+        page.wait_for_timeout(100)
+
+
+def drawn(page: Page, least: int = 1, *, seconds: float = SECONDS) -> list[dict[str, Any]]:
+    """Wait until there are so many plots and each is drawn: a picture with pixels, or an svg or canvas of some size.
+
+    Returns:
+        Of each its element (`img`, `svg`, `canvas`), width and height.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        found: list[dict[str, Any]] = page.evaluate(PLOTS, SMALLEST)
+        if len(found) >= least and all(plot["width"] > 0 for plot in found):
+            return found
+        assert time.monotonic() < deadline, f"expected {least} plots, all drawn: {found}"
+        page.wait_for_timeout(100)
+
+
+@functools.cache
+def _chromium() -> str:
+    """The first Chromium on PATH that runs: Ubuntu has one that only says how to install it."""
+    for found in filter(None, map(shutil.which, CHROMIUM)):
+        if subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
+            return found
+    pytest.skip("no browser that runs: none of " + ", ".join(CHROMIUM))
+
+
+def _hear(opened: Opened, said: Any) -> None:
+    if said.type == "error":
+        opened.errors.append(f"{said.text} ({said.location.get('url', '')})")
+
+
+def _listen(opened: Opened, page: Page) -> None:
+    """Hear what the kernel says to a page: in run mode an error is shown for a moment only."""
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: _hear_kernel(opened, frame)))
+
+
+def _hear_kernel(opened: Opened, frame: str | bytes) -> None:
+    if ERROR not in (text := frame if isinstance(frame, str) else frame.decode(errors="replace")):
+        return
+    output = (json.loads(text).get("data") or {}).get("output") or {}
+    if output.get("mimetype") == ERROR:
+        told = [error for error in output["data"] if error.get("type") not in STOPPED]
+        opened.errors += [f"cell: {error.get('type')}: {error.get('msg')}" for error in told]
+
+
+def _follow(opened: Opened, url: str) -> None:
+    address = urlsplit(url)
+    if address.scheme in ("http", "https", "ws", "wss") and address.hostname not in HERE:
+        opened.outside.append(re.sub(r"\?.*", "", url))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_until_healthy(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/health", timeout=5):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"marimo does not answer: {log.read_text(errors='replace')}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it as a terminal does, then whatever of its group is left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

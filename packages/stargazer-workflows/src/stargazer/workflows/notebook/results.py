@@ -1,0 +1,64 @@
+"""The files that a run has ended in, opened where a notebook needs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stargazer import storage
+from stargazer.assets import Asset, AssetNotFoundError, StargazerError
+from stargazer.workflows.notebook._progress import progress
+from stargazer.workflows.notebook.app import is_shown, stop
+from stargazer.workflows.runs.here import records_of
+
+if TYPE_CHECKING:
+    from stargazer.workflows.runs.record import Run
+
+__all__ = ["ended_run", "open_result"]
+
+
+async def ended_run(id: str) -> Run:
+    """Wait for a run with its progress in the cell; where it did not succeed, stop the cell and say why and what to do.
+
+    Args:
+        id: of the run.
+
+    Raises:
+        StargazerError: it did not succeed, and a script waits for it.
+    """
+    try:
+        return await progress(id)
+    except StargazerError as error:
+        if not is_shown():
+            raise
+        stop(
+            "\n\n".join(
+                [
+                    *error.explain().splitlines(),
+                    f"What it finished is remembered. Mend what the message names and start it again; "
+                    f"`stargazer runs logs {id}` has what its tools said.",
+                ]
+            ),
+            kind="danger",
+        )
+        raise
+
+
+async def open_result(run: Run, name: str) -> Asset:
+    """A result of a run that is one file: its bytes are here, with its companions beside them.
+
+    Args:
+        name: of the result, as "variants".
+
+    Raises:
+        AssetNotFoundError: the run has no such result, or its record was removed from the store since.
+        StorageError, IntegrityError: its bytes cannot be had.
+    """
+    if not isinstance(found := run.results.get(name), dict):
+        has = ", ".join(run.results) or "none"
+        raise AssetNotFoundError(f"run {run.id} has no result {name!r} that is one file; it has {has}")
+    records = records_of(storage.get_client().store, {name: found})
+    if not records:
+        raise AssetNotFoundError(
+            f"{name} of run {run.id} is not in the store any more ({found['cid']}): run {run.workflow} again"
+        )
+    return await Asset.from_record(records[0]).fetch()
