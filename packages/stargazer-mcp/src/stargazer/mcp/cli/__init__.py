@@ -11,6 +11,7 @@ FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
 
 VERBS = {
     "demo": "simulate a family, call its variants, compare with the truth: start here",
+    "notebook": "explore in marimo: the gallery of notebooks, copied to a folder of yours",
     "add": "register files (or a URL) with what they are",
     "samplesheet": "make a sample sheet of a folder of FASTQ files or counts",
     "query": "list registered files",

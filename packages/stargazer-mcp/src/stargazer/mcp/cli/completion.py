@@ -16,6 +16,7 @@ __all__ = ["completion", "offered", "parser_of"]
 SHELLS = {"bash": "stargazer.bash", "zsh": "stargazer.zsh", "fish": "stargazer.fish"}
 TAKES: dict[str, tuple[str, ...]] = {
     "demo": ("scrna",),
+    "notebook": ("notebooks",),
     "add": ("fields", "files"),
     "samplesheet": ("folders",),
     "query": ("pairs",),
