@@ -303,6 +303,19 @@ def test_what_an_installed_task_did_is_no_run_of_the_cell(bench: Bench, referenc
         find_case(bench.client, made)
 
 
+def test_what_another_notebook_did_is_no_run_of_the_cell(
+    bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path
+) -> None:
+    bench.run(lab.count_lines, reference)
+    document = bench.client.store.document(found(bench, "count_lines").provenance_cid)
+    other = attrs.evolve(document, notebook="other.py")
+    elsewhere = LocalStorageClient(tmp_path / "elsewhere")
+    elsewhere.store.commit(other, [])
+
+    with pytest.raises(AssetNotFoundError, match=r"never run in experiment.py"):
+        find_case(elsewhere, promoted("count_lines"))
+
+
 def test_the_last_run_counts_and_fixtures_name_another(
     bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path
 ) -> None:

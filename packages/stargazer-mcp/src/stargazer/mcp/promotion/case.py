@@ -108,11 +108,11 @@ def find_case(client: StoreClient, promoted: Promoted, fixtures: Collection[str]
 def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tuple[str, Execution]:
     """The newest execution that the notebook made; with fixtures, of those that read nothing else."""
     where = f"the cell {promoted.cell!r}" if promoted.cell else "the cell"
-    found = [
-        (cid, execution)
-        for cid, execution in executions_of_task(store, promoted.task)
-        if not execution.distribution and _notebook(execution) in (None, promoted.notebook)
-    ]
+    here = [pair for pair in executions_of_task(store, promoted.task) if not pair[1].distribution]
+    found = [pair for pair in here if pair[1].notebook == promoted.notebook]
+    found = found or [
+        pair for pair in here if not pair[1].notebook
+    ]  # called by a script that imports the notebook
     if not found:
         raise AssetNotFoundError(
             f"{promoted.task} was never run in {promoted.notebook}, as far as the store {str(store.root)!r} knows: run "
@@ -128,11 +128,6 @@ def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tup
         f"{promoted.task} was never run in {promoted.notebook} on {', '.join(sorted(fixtures))}: run {where} on these "
         "files first; --fixture names every file that the run read"
     )
-
-
-def _notebook(execution: Execution) -> str | None:
-    """The notebook that an execution was made in; None where provenance does not tell it."""
-    return getattr(execution, "notebook", None)
 
 
 def _companion_cids(store: Store, inputs: Collection[Entry]) -> set[str]:
