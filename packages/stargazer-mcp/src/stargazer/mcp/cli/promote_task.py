@@ -69,9 +69,11 @@ def promote_task(argv: Sequence[str]) -> int:
 def _undone(*, as_json: bool) -> int:
     from stargazer.mcp.promotion.checkout import find_checkout
     from stargazer.mcp.promotion.edits import undo
+    from stargazer.mcp.promotion.installation import refresh_entry_points
 
     checkout = find_checkout()
     task, files = undo(checkout.root, storage.Settings.load().home)
+    refresh_entry_points(checkout)
     if as_json:
         print_json({"undone": task, "files": [str(path) for path in files]})
         return 0
@@ -173,10 +175,13 @@ def _agree(case: Case) -> None:
 
 
 def _say_next(checkout: Checkout, function: str, *, installs: bool, committed: bool) -> None:
+    from stargazer.mcp.promotion.installation import refresh_entry_points
+
     note("next:")
-    if installs:
-        package = checkout.package.relative_to(checkout.root)
-        note(f"  pip install --no-deps -e {package}    # so that the new module is listed among the tasks")
+    if installs and not refresh_entry_points(checkout):
+        note(
+            "  install stargazer-tasks again (`hatch env prune`), so that its new module is listed among the tasks"
+        )
     note(f"  hatch run test -k {function}")
     note("  hatch run lint && hatch run types && hatch run layers")
     if not committed:
