@@ -37,6 +37,7 @@ class CaseFile:
     Attributes:
         role: the parameter that it was given as; of a companion, that of the file which it accompanies.
         name: under which it is kept beside the test: of its role, for its own may name a person.
+        original: its own name.
         cid: of its bytes.
         keyvalues: what it is.
         size: bytes.
@@ -50,12 +51,13 @@ class CaseFile:
     keyvalues: dict[str, str]
     size: int
     path: Path
+    original: str = ""
     is_companion: bool = False
 
     @property
     def title(self) -> str:
-        """What it is, for people: its type, and of whom."""
-        words = [self.keyvalues.get("asset", "file")]
+        """Which file it is, for people: its own name, what it is, and of whom."""
+        words = [self.original or self.name, self.keyvalues.get("asset", "file")]
         words += [f"{key} {self.keyvalues[key]}" for key in ("sample", "samples") if key in self.keyvalues]
         return ", ".join(words)
 
@@ -200,9 +202,10 @@ async def _fetched(
         names.add(name.lower())
         by_cid.setdefault(entry.cid, name)
         size = stored.path.stat().st_size
-        files.append(
-            CaseFile(entry.role, name, entry.cid, dict(entry.keyvalues), size, stored.path, is_companion)
+        file = CaseFile(
+            entry.role, name, entry.cid, dict(entry.keyvalues), size, stored.path, entry.name, is_companion
         )
+        files.append(file)
     return files
 
 
@@ -216,4 +219,5 @@ def _file_name(entry: Entry, path: Path, is_companion: bool, names: Mapping[str,
         return found.path_beside(
             Path(next(names[cid] for cid in entry.keyvalues.values() if cid in names))
         ).name
-    return found.file_name(stem)
+    suffix = found.own_suffix()
+    return stem + suffix[max(suffix.find("."), 0) :]
