@@ -15,6 +15,7 @@ from stargazer.mcp.cli.console import Parser, count, human_size, note, option, p
 from stargazer.mcp.cli.progress import working
 
 if TYPE_CHECKING:
+    from stargazer.mcp.promotion.branch import Branch
     from stargazer.mcp.promotion.case import Case
     from stargazer.mcp.promotion.checkout import Checkout
 
@@ -150,7 +151,8 @@ def _promoted(
         note(f"stargazer: its test was skipped here: {outcome.skipped}")
     for key, value in done.items():
         print_text(f"{key.replace('_', ' ')}: {value}")
-    _say_next(checkout, promoted.function, sorted(plan.edits), installs=plan.installs, committed=bool(done))
+    branch_made = publication.branch if publication else None
+    _say_next(checkout, promoted.function, sorted(plan.edits), branch_made, installs=plan.installs)
     return 0
 
 
@@ -182,7 +184,7 @@ def _agree(case: Case) -> None:
 
 
 def _say_next(
-    checkout: Checkout, function: str, files: Sequence[Path], *, installs: bool, committed: bool
+    checkout: Checkout, function: str, files: Sequence[Path], branch: Branch | None, *, installs: bool
 ) -> None:
     from stargazer.mcp.promotion.installation import refresh_entry_points
 
@@ -193,7 +195,10 @@ def _say_next(
         )
     note(f"  hatch run test -k {function}")
     note("  hatch run lint && hatch run types && hatch run layers")
-    if not committed:
+    if not branch:
         names = " ".join(shlex.quote(os.path.relpath(path, checkout.root)) for path in files)
         note(f'  git add {names} && git commit -m "Promote the task {function}"')
-    note("  stargazer promote-task --undo    # takes it back")
+        note("  stargazer promote-task --undo    # takes it back")
+    else:
+        former = f"--detach {branch.former}" if branch.is_detached else branch.former
+        note(f"  git switch {former} && git branch -D {branch.name}    # takes it back")
