@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(not WORKFLOW.exists(), reason="the workflows are in the repository alone"),
     pytest.mark.skipif(shutil.which("git") is None, reason="no git on PATH"),
 ]
-CLAUDE = '#!/bin/sh\ncat\necho "TOOLS=$5="\necho "FOLDER=$(ls -A)="\n'
+CLAUDE = '#!/bin/sh\ncat\necho "$3=$4="\necho "FOLDER=$(ls -A)="\n'
 PAGES = {"AGENTS.md": "be kind\n", "CONTRIBUTING.md": "x\n", "docs/tasks.md": "x\n", "a.py": "a = 1\n"}
 
 
@@ -56,7 +56,7 @@ def test_an_agent_is_given_the_conventions_of_the_base_and_the_change_and_no_too
     assert "Change a" in done.stdout
     assert "-a = 1\n+a = 2" in done.stdout
     assert "the change goes on: only its first 400000 bytes" in done.stdout
-    assert "TOOLS==\nFOLDER==\n" in done.stdout
+    assert "--tools==\nFOLDER==\n" in done.stdout
 
 
 def test_the_workflow_may_read_and_no_more() -> None:
