@@ -69,8 +69,9 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if simulate.value:
         with mo.status.spinner(title="Simulating a family and registering its reads"), nb.explained():
             await asyncio.to_thread(prepare, "trio")
-    found = await nb.germline_samples()
-    builds, intervals = await nb.reference_choices()
+    with nb.explained():
+        found = await nb.germline_samples()
+        builds, intervals = await nb.reference_choices()
     if not found:
         nb.stop(
             "The store has no reads and no alignments. `stargazer add R1.fq.gz R2.fq.gz sample=NAME` adds reads; "
@@ -167,6 +168,7 @@ async def results(nb, run):
 
 @app.cell
 def overview(mo, nb, plain, run, summary):
+    figures = nb.sample_figures(summary)
     passing, filtered = summary["variants"]["pass"], summary["variants"]["filtered"]
     mo.vstack(
         [
@@ -183,13 +185,11 @@ def overview(mo, nb, plain, run, summary):
                 ],
                 widths="equal",
             ),
-            mo.ui.table(nb.sample_figures(summary), page_size=10, **plain),
+            mo.ui.table(figures, page_size=10, column_widths=dict.fromkeys(figures[0], 95), **plain),
             mo.callout(
-                mo.md("\n".join(f"- {note}" for note in run.notes)),
+                mo.md("\n".join(f"- {note}" for note in run.notes) or "Nothing is unusual."),
                 kind="warn" if summary["unusual"] else "neutral",
-            )
-            if run.notes
-            else None,
+            ),
         ]
     )
     return
@@ -245,7 +245,7 @@ def details(calls, mo, plain, table):
     mo.vstack(
         [
             mo.md("### Samples that have the chosen calls"),
-            mo.ui.table(details, page_size=10, **plain),
+            mo.ui.table(details, page_size=10, hidden_columns=["type", "quality", "filter"], **plain),
         ]
     ) if details else None
     return
@@ -294,7 +294,7 @@ def depth_and_balance(alt, calls, mo, nb):
 
 @app.cell
 def inside(calls, cloud, mo, plain):
-    part = next(iter((cloud.selections or {}).values()), {})
+    part = cloud.selections.get("part", {})
     inside = [
         row
         for row in calls.genotypes
@@ -308,6 +308,7 @@ def inside(calls, cloud, mo, plain):
     mo.ui.table(
         inside,
         page_size=5,
+        hidden_columns=["type", "quality", "filter"],
         **plain,
         label=f"{len(inside):,} genotypes in the rectangle",
     ) if part else None
