@@ -164,7 +164,7 @@ def cluster_counts(groups: Sequence[str], chosen: Sequence[bool]) -> list[dict[s
         chosen: whether it is chosen.
 
     Returns:
-        `cluster`, its `cells` that are chosen, and how many they are, in percent, of all chosen ones and of the cluster.
+        `cluster`, its `cells` that are chosen, and their percentage of all chosen ones and of the cluster.
     """
     from collections import Counter
 
