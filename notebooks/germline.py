@@ -75,7 +75,7 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if not found:
         nb.stop(
             "The store has no reads and no alignments. `stargazer add R1.fq.gz R2.fq.gz sample=NAME` adds reads; "
-            "the button above, or `stargazer demo`, simulates some."
+            "the button *Simulate the demo's trio*, or `stargazer demo`, simulates some."
         )
     if not builds:
         nb.stop(

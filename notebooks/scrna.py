@@ -76,7 +76,7 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if not found:
         nb.stop(
             "The store has no counts of cells. `stargazer add filtered_feature_bc_matrix.h5 sample=NAME` adds some; "
-            "the button above, or `stargazer demo scrna`, simulates some."
+            "the button *Simulate the demo's cells*, or `stargazer demo scrna`, simulates some."
         )
     mo.ui.table(found, page_size=5, show_download=False, **plain)
     return (found,)
@@ -271,14 +271,13 @@ def chart(alt, cells, colour, gene, mo, nb):
 
 @app.cell
 def inside(cells, markers, mo, nb, p_values, plain, umap):
-    if not (part := umap.selections.get("part")):
-        nb.stop("No cells are chosen in the picture.", kind="neutral")
-    clusters = cells.values(cells.groups[0]) if cells.groups else ["all cells"] * len(cells.table)
-    chosen_cells = cells.within(part)
-    counts = nb.cluster_counts(clusters, chosen_cells)
+    part = umap.selections.get("part", {})
+    inside = cells.within(part)
+    clusters = cells.values(cells.groups[0]) if cells.groups else ["all cells"] * len(inside)
+    counts = nb.cluster_counts(clusters, inside)
     mo.vstack(
         [
-            mo.md(f"### {sum(chosen_cells):,} cells in the rectangle"),
+            mo.md(f"### {sum(inside):,} cells in the rectangle"),
             mo.ui.table(counts, page_size=10, label="By cluster", **plain),
             mo.ui.table(
                 nb.markers_of(markers.path, {row["cluster"] for row in counts}, most=5),
@@ -288,7 +287,7 @@ def inside(cells, markers, mo, nb, p_values, plain, umap):
                 **plain,
             ),
         ]
-    )
+    ) if part else None
     return
 
 
