@@ -78,7 +78,7 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
             "The store has no counts of cells. `stargazer add filtered_feature_bc_matrix.h5 sample=NAME` adds some; "
             "the button *Simulate the demo's cells*, or `stargazer demo scrna`, simulates some."
         )
-    mo.ui.table(found, page_size=5, show_download=False, **plain)
+    mo.ui.table(found, page_size=5, show_download=False, wrapped_columns=["problem"], **plain)
     return (found,)
 
 
