@@ -22,6 +22,9 @@ FOREIGN = {"assets": "requests", "storage": "flyte", "tasks": "fastmcp", "workfl
 INNER = {"assets": "model", "storage": "store", "tasks": "environments", "workflows": "lanes"}
 """A module of each layer that is on no front page."""
 
+NOTEBOOKS = ("notebooks.germline", "scratch.experiment", "germline")
+"""Ways to import a notebook: from the root of the repository, from their folder."""
+
 BROKEN_LAYER = re.compile(r"stargazer\.(\w+) is not allowed to import stargazer\.(\w+):")
 BROKEN_FOREIGN = re.compile(r"stargazer\.(\w+) is not allowed to import (\w+):")
 
@@ -120,10 +123,27 @@ def plant_extra(copy: Path) -> list[str]:
     return missing_extras(copy)
 
 
+def unlisted_notebooks() -> list[str]:
+    """Names by which a notebook may be imported that the contract does not have."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (listed,) = [each["forbidden_modules"] for each in linter["contracts"] if each["id"] == "notebooks"]
+    folder = ROOT / "notebooks"
+    paths = [
+        path.relative_to(ROOT).with_suffix("")
+        for path in folder.rglob("[!_]*.py")
+        if path.parts[-2] != "scratch"
+    ]
+    named = {part for path in [*paths, Path("notebooks/scratch/experiment")] for part in path.parts}
+    return sorted(named - {*listed})
+
+
 def main() -> int:
     """Return 0 if the tree is kept and every planted mistake is reported."""
     if missing := missing_extras(ROOT):
         print(*missing, "Extras are missing: these lines.", sep="\n")
+        return 1
+    if unlisted := unlisted_notebooks():
+        print(f"pyproject.toml: the contract `notebooks` lacks {', '.join(unlisted)}")
         return 1
     with tempfile.TemporaryDirectory(prefix="stargazer-layers-") as folder:
         copy = Path(folder)
@@ -140,7 +160,8 @@ def main() -> int:
         for layer in LAYERS:
             names = [f"stargazer.{high}" for low, high in sorted(upward) if low == layer]
             inner = [f"stargazer.{low}.{INNER[low]}" for low, high in sorted(upward) if high == layer]
-            plant(copy, layer, [*names, *inner, *([FOREIGN[layer]] if layer in FOREIGN else [])])
+            foreign = [FOREIGN[layer]] if layer in FOREIGN else []
+            plant(copy, layer, [*names, *inner, *foreign, *NOTEBOOKS])
         planted = lint_imports(copy, sources)
         plant_circle(copy)
         turned = circle(sources)
@@ -157,6 +178,12 @@ def main() -> int:
         ),
         *(["a circle"] if not turned else []),
         *(f"{a} -> {b}" for a, b in FOREIGN.items() if (a, b) not in BROKEN_FOREIGN.findall(planted.stdout)),
+        *(
+            f"{layer} -> {name}"
+            for layer in LAYERS
+            for name in dict.fromkeys(name.partition(".")[0] for name in NOTEBOOKS)
+            if (layer, name) not in BROKEN_FOREIGN.findall(planted.stdout)
+        ),
         *(["an extra that is neither passed on nor tested"] if len(extras) != len(LAYERS) else []),
     ]
     if planted.returncode == 0 or unnoticed:
@@ -164,7 +191,8 @@ def main() -> int:
         return 1
     print(
         f"layers kept, no circle, extras passed on; {len(upward)} upward and {len(FOREIGN)} foreign imports, "
-        f"{len(upward)} that pass a front page by, a circle and an extra planted in a copy: all noticed"
+        f"{len(upward)} that pass a front page by, some of notebooks, a circle and an extra planted in a copy: "
+        "all noticed"
     )
     return 0
 

@@ -8,6 +8,7 @@ server is started by `uvx` too, as an agent's client does it.
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import shutil
@@ -90,6 +91,46 @@ def check_contents(layer: str, wheel: Path) -> None:
         raise CheckError(f"{wheel.name} holds {strays}: only {own} is its own")
     if f"{own}py.typed" not in names:
         raise CheckError(f"{wheel.name} has no py.typed")
+
+
+def check_no_notebook(built: Path) -> None:
+    """Neither a wheel nor an sdist holds a notebook of the repository, a wheel no other one either."""
+    own = {path.read_bytes() for path in (ROOT / "notebooks").rglob("*.py")}
+    is_wheel = zipfile.is_zipfile(built)
+    if is_wheel:
+        with zipfile.ZipFile(built) as archive:
+            files = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
+    else:
+        with tarfile.open(built) as archive:
+            members = [member for member in archive if member.isfile() and member.name.endswith(".py")]
+            files = {member.name: archive.extractfile(member).read() for member in members}
+    found = sorted(name for name, data in files.items() if data in own or (is_wheel and is_notebook(data)))
+    if found:
+        raise CheckError(f"{built.name} holds notebooks, which nothing imports: {', '.join(found)}")
+
+
+def is_notebook(source: bytes) -> bool:
+    """Whether a module is a notebook of marimo: `app = marimo.App(...)`."""
+    return any(
+        isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "marimo.App"
+        for node in ast.parse(source).body
+    )
+
+
+def check_planted_notebooks(wheel: Path, work: Path) -> None:
+    """A notebook that is planted in a copy of a wheel is noticed: one of ours, and any other."""
+    ours = sorted((ROOT / "notebooks").rglob("[!_]*.py"))[0].read_bytes()
+    for number, planted in enumerate((ours, b"import marimo\napp = marimo.App(width='full')\n")):
+        copy = shutil.copy(wheel, work / f"planted-{number}.whl")
+        with zipfile.ZipFile(copy, "a") as archive:
+            archive.writestr("stargazer/mcp/planted.py", planted)
+        try:
+            check_no_notebook(Path(copy))
+        except CheckError:
+            continue
+        raise CheckError("a notebook that was planted in a wheel is not noticed")
 
 
 def install(layer: str, wheels: dict[str, Path], venv: Path, python: str) -> Path:
@@ -204,6 +245,9 @@ def main() -> int:
         for layer in options.layers or LAYERS:
             try:
                 check_contents(layer, wheels[layer])
+                for each in built[layer]:
+                    check_no_notebook(each)
+                check_planted_notebooks(wheels[layer], work)
                 interpreter = install(layer, wheels, work / f"venv-{layer}", options.python)
                 try_out(layer, interpreter, work)
                 if layer == "mcp":

@@ -7,6 +7,7 @@ import gzip
 import http.server
 import json
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,11 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["COMMAND", "GERMLINE", "Command", "added", "serving", "simulate", "stargazer"]
+import pytest
+
+__all__ = ["COMMAND", "GERMLINE", "MOUNT", "Command", "added", "mounted", "serving", "simulate", "stargazer"]
 
 Command = Callable[..., tuple[int, str, str]]
 
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
+MOUNT = ["unshare", "--mount", "--map-root-user", "sh", "-ec"]
 GERMLINE = ["run", "germline_short_variant_discovery", "caller=bcftools", "samples=S", "build=tiny"]
 
 
@@ -53,6 +57,19 @@ def added(stargazer: Command, *words: str) -> list[dict[str, Any]]:
     assert status == 0, err
     found: list[dict[str, Any]] = json.loads(out)
     return found
+
+
+def mounted(command: str, *arguments: object) -> list[str]:
+    """What runs a command after a mount of its own; skipped where that is not allowed."""
+    prefix = [*MOUNT, f'{command}; shift {len(arguments)}; exec "$@"', "sh", *map(str, arguments)]
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare: a read-only mount and a full disk are not tested")
+    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(
+            f"mounts are not allowed here, a read-only mount and a full disk are not tested: {tried.stderr}"
+        )
+    return prefix
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ if not (ROOT / "packages").is_dir():
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 ROW = re.compile(r"^\| `((?:STARGAZER|PINATA)_[A-Z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 ROWS = {row[0]: row[1:] for row in ROW.findall(PAGE)}
-ELSEWHERE = {"STARGAZER_TOOLS", "STARGAZER_DEBUG", "STARGAZER_SERVE_TOKENS"}
+ELSEWHERE = {"STARGAZER_TOOLS", "STARGAZER_DEBUG", "STARGAZER_NOTEBOOKS", "STARGAZER_SERVE_TOKENS"}
 """Variables that are no settings: read where they are used."""
 INTERNAL = {"STARGAZER_PARENT", "STARGAZER_TASK_MEMORY", "STARGAZER_TEST_DATA"}
 """Variables that people do not set: of a tool's process, and of our tests."""
@@ -36,6 +36,10 @@ EFFECTS = {
         "test_stargazer_maven_is_where_jars_come_from",
     ),
     "STARGAZER_DEBUG": ("stargazer-mcp/tests/test_cli_main.py", "test_the_traceback_is_shown_on_request"),
+    "STARGAZER_NOTEBOOKS": (
+        "stargazer-mcp/tests/test_gallery.py",
+        "test_stargazer_notebooks_is_where_the_gallery_comes_from",
+    ),
     "STARGAZER_SERVE_TOKENS": (
         "stargazer-mcp/tests/test_mcp_http.py",
         "test_tokens_may_come_from_the_environment",

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from .command import MOUNT, mounted
+
 COMMAND = [sys.executable, "-m", "stargazer.mcp.cli"]
 GERMLINE = ["run", "germline_short_variant_discovery", "caller=bcftools", "samples=S", "build=small"]
 ODD = "a b'c\"d $HOME;`x`\n\té漢字 %s{0}*?[x]\\ -\x7f"
@@ -436,22 +438,6 @@ def test_a_result_that_is_gone_is_computed_again(home: Path) -> None:
     assert "computed again" in stargazer(*GERMLINE, "--outdir", "out").stderr
     assert "computed again" not in stargazer("get", results["variants"]["cid"], "--to", "out").stderr
     known()
-
-
-MOUNT = ["unshare", "--mount", "--map-root-user", "sh", "-ec"]
-
-
-def mounted(command: str, *arguments: object) -> list[str]:
-    """What runs a command after a mount of its own; skipped where that is not allowed."""
-    prefix = [*MOUNT, f'{command}; shift {len(arguments)}; exec "$@"', "sh", *map(str, arguments)]
-    if shutil.which("unshare") is None:
-        pytest.skip("no unshare: a read-only mount and a full disk are not tested")
-    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True)
-    if tried.returncode:
-        pytest.skip(
-            f"mounts are not allowed here, a read-only mount and a full disk are not tested: {tried.stderr}"
-        )
-    return prefix
 
 
 def test_a_read_only_home_is_read(data: dict[str, Path], home: Path) -> None:

@@ -42,9 +42,9 @@ class Line(NamedTuple):
 
 def actions_of(verb: str) -> Mapping[str, tuple[Any, set[str]]]:
     """The actions of a verb, with the options that each takes."""
-    found: Mapping[str, tuple[Any, set[str]]] = getattr(
-        sys.modules[f"stargazer.mcp.cli.{verb}"], "ACTIONS", {}
-    )
+    from stargazer.mcp.cli import module_of
+
+    found: Mapping[str, tuple[Any, set[str]]] = getattr(sys.modules[module_of(verb)], "ACTIONS", {})
     return found
 
 
@@ -125,6 +125,12 @@ def _tools(line: Line) -> Iterable[Offer]:
     return [] if line.plain else [(tool, "") for tool in _known()["tools"]]
 
 
+def _notebooks(line: Line) -> Iterable[Offer]:
+    from stargazer.mcp.gallery import notebooks
+
+    return [] if line.plain else [(each.name, each.title) for each in notebooks()]
+
+
 def _runs(line: Line) -> Iterable[Offer]:
     """The newest runs with which an action has something to do; after `logs ID` its tasks."""
     from stargazer.workflows import find_run, list_runs
@@ -152,6 +158,7 @@ SOURCES: dict[str, Callable[[Line], Iterable[Offer]]] = {
     "fields": _fields,
     "files": lambda line: [] if "=" in line.current else [(":files", "")],
     "folders": lambda line: [(":folders", "")],
+    "notebooks": _notebooks,
     "pairs": _pairs,
     "runs": _runs,
     "tasks": _tasks,
