@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["stargazer-mcp[notebook]>=0.1,<0.2"]
+# dependencies = ["stargazer-mcp[notebook]>=0.1,<0.2", "stargazer-workflows[notebook]>=0.1,<0.2"]
 # ///
 """The results explorer: choose a file, and see what it is, what it holds, how it came to be, and what depends on it."""
 
