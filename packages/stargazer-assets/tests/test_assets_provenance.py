@@ -47,6 +47,8 @@ documents: st.SearchStrategy[Document] = st.one_of(
         Execution,
         task=text,
         distribution=text,
+        notebook=text,
+        cell=text,
         code_digest=text,
         code=pairs,
         run_key=text,
@@ -118,6 +120,8 @@ def test_every_field_is_tried_below() -> None:
     }
     tried |= {"task", "distribution", "code_digest", "code", "run_key", "started", "finished", "seconds"}
     assert {field.name for field in attrs.fields(Execution)} == tried | {
+        "notebook",
+        "cell",
         "peak_memory",
         "cores",
         "result",

@@ -71,6 +71,7 @@ class Execution:
     Attributes:
         task: its full name.
         distribution: name and version of the distribution that holds it.
+        notebook, cell: file name of the notebook that defines it, and the name of the cell, where that has one.
         code_digest: digest of the code the result depends on.
         code: a short digest of each function, class and constant in it, by name: tells what differs between two.
         run_key: hash of task, code digest, inputs, parameters and tool versions: the key of the memo.
@@ -85,6 +86,8 @@ class Execution:
 
     task: str
     distribution: str = ""
+    notebook: str = ""
+    cell: str = ""
     code_digest: str = ""
     code: Mapping[str, str] = attrs.field(factory=dict)
     run_key: str = ""
@@ -105,6 +108,13 @@ class Execution:
     cores: int = 0
     result: Any = None
     forced: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where the task is: its distribution and version, or its cell and notebook; empty if that is not known."""
+        if not self.notebook:
+            return self.distribution
+        return f"{f'cell {self.cell}' if self.cell else 'a cell'} of {self.notebook}"
 
 
 @attrs.frozen(kw_only=True)

@@ -171,6 +171,8 @@ def _of_kind(given: Any, kind: Any) -> Any:
         return origin(_value(item, get_args(kind)[0]) for item in _items(given))
     if isinstance(given, list) and len(given) == 1:
         given = given[0]
+    if origin is dict and isinstance(given, Mapping):
+        return {name: _value(item, get_args(kind)[1]) for name, item in given.items()}
     if origin is Literal:
         return _chosen(given, {str(allowed): allowed for allowed in get_args(kind)})
     if isinstance(kind, type) and issubclass(kind, Enum):

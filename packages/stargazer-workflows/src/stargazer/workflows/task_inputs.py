@@ -174,6 +174,9 @@ async def _given(task: Entry, wanted: _Wanted, value: Any) -> list[Asset]:
         return await _selected(wanted.classes, value)
     found: list[Asset] = []
     for name in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(name, wanted.classes):
+            found.append(name)
+            continue
         if not isinstance(name, str):
             raise InvalidAssetError(
                 f"{task.name}: {wanted.name}: expected a CID, an id or filters, got {name!r}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-__all__ = ["VERBS", "main", "serve_or_main"]
+__all__ = ["VERBS", "main", "module_of", "serve_or_main", "verb_function"]
 
 FAILED, MISUSED = 1, 2  # exit statuses; 128 + n after signal n
 
@@ -25,6 +25,7 @@ VERBS = {
     "supersede": "use one file instead of another from now on",
     "run": "run a workflow; without a name, list them",
     "runs": "list what was run; watch, cancel, resume or remove a run",
+    "promote-task": "move a task from a notebook into the package, with a test",
     "push": "send files to Pinata, with their provenance",
     "pull": "bring files from Pinata, with their provenance",
     "verify": "read files in full and compare them with their CIDs",
@@ -40,7 +41,9 @@ VERBS = {
     "serve": "serve MCP over stdio or HTTP, for agents",
     "mcp": "what makes an agent's client start the server",
 }
-"""Every verb, whose module and function have its name, and its line in the help; where it fails, it returns 1."""
+"""Every verb, whose module and function have its name, an underscore for a hyphen, and its line in the help.
+
+Where it fails, it returns 1."""
 
 QUIET = ("completion", "demo", "doctor", "fsck", "install", "mcp", "runs", "serve")
 """Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
@@ -96,7 +99,7 @@ def _call(argv: list[str]) -> int:
     if argv[:1] == ["help"] and argv[1:]:
         argv = [argv[1], "--help"]
     if not argv or argv[0] in ("-h", "--help", "help"):
-        lines = "".join(f"  {name:11} {line}\n" for name, line in VERBS.items())
+        lines = "".join(f"  {name:12} {line}\n" for name, line in VERBS.items())
         title = "usage: stargazer VERB ...\n\nReads in, variants out: typed, verified, traceable."
         sys.stdout.write(f"{title}\n\n{lines}\n{EXAMPLE}\n")
         return 0
@@ -115,12 +118,26 @@ def _call(argv: list[str]) -> int:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(VERBS)}"
         fail(f"unknown verb {name!r}; {hint}")
         return MISUSED
-    import importlib
-
-    status: int | None = getattr(importlib.import_module(f"stargazer.mcp.cli.{name}"), name)(rest)
+    status = verb_function(name)(rest)
     if name not in QUIET and "--detach" not in rest:  # of a run that goes on, its process says it
         _say_doubt()
     return status or 0
+
+
+def module_of(verb: str) -> str:
+    """The name of the module that has a verb."""
+    return f"stargazer.mcp.cli.{verb.replace('-', '_')}"
+
+
+def verb_function(verb: str) -> Callable[[Sequence[str]], int | None]:
+    """The function of a verb, which takes its words and gives an exit status."""
+    import importlib
+
+    module = module_of(verb)
+    function: Callable[[Sequence[str]], int | None] = getattr(
+        importlib.import_module(module), module.rpartition(".")[2]
+    )
+    return function
 
 
 def _say_doubt() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         (f"runs {action}" for action in ("show", "logs", "watch", "cancel", "resume", "rm")), ("runs",)
     ),
+    "promote-task": ("files",),
     "push": ("pairs", "cids"),
     "pull": ("pairs", "cids"),
     "verify": ("pairs", "cids"),
@@ -126,9 +126,11 @@ def _of_verb(verb: str, before: Sequence[str], current: str) -> Iterator[Offer]:
 
 def parser_of(verb: str) -> Parser | None:
     """What the words of a verb are read with."""
+    from stargazer.mcp.cli import verb_function
+
     Parser.asked = True
     try:
-        getattr(importlib.import_module(f"stargazer.mcp.cli.{verb}"), verb)([])
+        verb_function(verb)([])
     except ParserFound as found:
         return found.parser
     finally:

@@ -42,9 +42,9 @@ class Line(NamedTuple):
 
 def actions_of(verb: str) -> Mapping[str, tuple[Any, set[str]]]:
     """The actions of a verb, with the options that each takes."""
-    found: Mapping[str, tuple[Any, set[str]]] = getattr(
-        sys.modules[f"stargazer.mcp.cli.{verb}"], "ACTIONS", {}
-    )
+    from stargazer.mcp.cli import module_of
+
+    found: Mapping[str, tuple[Any, set[str]]] = getattr(sys.modules[module_of(verb)], "ACTIONS", {})
     return found
 
 

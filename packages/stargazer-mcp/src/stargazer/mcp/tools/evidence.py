@@ -171,6 +171,7 @@ def _done(document: Document | None, cid: str) -> dict[str, Any]:
         "tools": [f"{tool.name} {tool.version}" for tool in document.tools],
         "parameters": dict(document.parameters),
         "made": [],
+        **({"defined in": document.place} if document.notebook else {}),
         "inputs": [{"as": entry.role, **_file(entry)} for entry in document.inputs[:SHOWN]],
         **({"inputs (number)": len(document.inputs)} if len(document.inputs) > SHOWN else {}),
     }

@@ -2,7 +2,7 @@ from ._contents import contents
 from ._diff import between, diff, difference_as_json, render_difference
 from ._render import render
 from ._stale import Stale, stale
-from ._why import Step, as_json, executions_of, walk, why
+from ._why import Step, as_json, executions_of, executions_of_task, walk, why
 from .graph import as_dot, as_mermaid
 from .nearest import Nearest, find_nearest, then_and_now
 from .rocrate import as_rocrate, write_rocrate
@@ -20,6 +20,7 @@ __all__ = [
     "diff",
     "difference_as_json",
     "executions_of",
+    "executions_of_task",
     "find_nearest",
     "render",
     "render_difference",

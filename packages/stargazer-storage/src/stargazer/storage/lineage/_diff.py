@@ -100,7 +100,7 @@ def diff(store: Store, a: str, b: str) -> Difference:
 def between(a: Execution, b: Execution) -> Iterator[Divergence]:
     """What differs between two executions of a task besides their inputs."""
     if a.code_digest != b.code_digest:
-        names = a.distribution, b.distribution
+        names = a.place, b.place
         if names[0] == names[1]:
             names = f"code {a.code_digest[:12]}", f"code {b.code_digest[:12]}"
         parts = sorted(name for name in {*a.code, *b.code} if a.code.get(name) != b.code.get(name))

@@ -109,7 +109,7 @@ def _unlike(inputs: list[provenance.Entry], shown: list[provenance.Entry]) -> st
 
 
 def _execution(document: provenance.Execution) -> Iterator[str]:
-    source = f" ({document.distribution})" if document.distribution else ""
+    source = f" ({one_line(document.place)})" if document.place else ""
     yield f"  made by {document.task}{source} at {document.started[:19]}, {document.seconds:.1f} s"
     yield from (f"    tool {tool.name} {version_of(tool)}" for tool in document.tools)
     yield from (f"    {name} = {one_line(str(value))}" for name, value in document.parameters.items())

@@ -15,7 +15,7 @@ from stargazer.storage.additions import without_provenance
 from stargazer.storage.cid import is_cid
 from stargazer.storage.store import Store
 
-__all__ = ["Step", "as_json", "executions_of", "walk", "why", "why_each"]
+__all__ = ["Step", "as_json", "executions_of", "executions_of_task", "walk", "why", "why_each"]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -86,6 +86,16 @@ def executions_of(store: Store, files: Iterable[str | IpFile]) -> dict[str, Exec
     """The executions in the lineages of files, by the CIDs of their documents; raises as `why_each` does."""
     documents = {step.provenance_cid: step.document for step in walk(*why_each(store, files))}
     return {cid: document for cid, document in documents.items() if isinstance(document, Execution)}
+
+
+def executions_of_task(store: Store, task: str) -> Iterator[tuple[str, Execution]]:
+    """What this store's user had a task do, by its full name: each document's CID and execution, the newest first."""
+    sql = "SELECT document FROM runs WHERE task = ? ORDER BY at DESC, number DESC"
+    for (cid,) in store.index.rows(sql, task):
+        with contextlib.suppress(StargazerError):  # a document that cannot be read tells nothing
+            document = None if store.is_foreign(cid) else store.document(cid)
+            if isinstance(document, Execution):
+                yield cid, document
 
 
 def as_json(step: Step) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _software(execution: Execution) -> Entity:
     tools = [_tool(tool)["@id"] for tool in execution.tools]
     digest = hashlib.sha256("\n".join([execution.code_digest, *tools]).encode())
     page = f"{PYPI}/{quote(name, safe='')}/{quote(version, safe='')}/" if name else ""
-    text = f"{execution.distribution or execution.task}, code {execution.code_digest or 'unknown'}"
+    text = f"{execution.place or execution.task}, code {execution.code_digest or 'unknown'}"
     anchor = f"{quote(execution.task, safe='')}-{digest.hexdigest()[:16]}"
     program = _program(page, anchor, execution.task, text, version or execution.code_digest or "unknown")
     return {**program, "softwareRequirements": _to(*tools)}

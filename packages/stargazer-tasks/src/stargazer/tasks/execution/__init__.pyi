@@ -1,5 +1,6 @@
 from ._workspace import workspace
 from .archives import pack
+from .cells import place_of
 from .environments import AssetEnvironment, WorkflowEnvironment, named_outputs, parallel
 from .flyte_mode import agree
 from .options import (
@@ -43,6 +44,7 @@ __all__ = [
     "observe",
     "pack",
     "parallel",
+    "place_of",
     "refreshed",
     "refreshing",
     "repeat",

@@ -10,6 +10,7 @@ import itertools
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -32,6 +33,7 @@ from stargazer.assets.provenance import Entry, Execution, ToolUse
 from stargazer.storage import VARIABLES, Settings, Store, account, now
 from stargazer.storage.lineage import find_nearest
 from stargazer.tasks.execution._workspace import claim, open_workspace, sweep, to_the_end
+from stargazer.tasks.execution.cells import cell_of
 from stargazer.tasks.execution.digest.code import Digest, Undigestable
 from stargazer.tasks.execution.digest.run_key import run_key, script_digest, task_digest
 from stargazer.tasks.execution.inputs import lay_out, obtain, obtain_tool
@@ -71,6 +73,8 @@ MORE = 0.05
 
 _calls = itertools.count(1)
 _running: ContextVar[str | None] = ContextVar("stargazer_running", default=None)
+
+_warned: set[tuple[str, str]] = set()
 
 running = _running.get
 """The task that holds slots here: nothing that waits for slots may be started."""
@@ -181,8 +185,24 @@ class Call:
             if (found := await self._remembered(key)) is not None:
                 return found[0]
             self.tell("waiting", note=note)
-            await self.obtain_inputs()
-            return await self.run(planned, self.commit)
+            with self._warned(note):
+                await self.obtain_inputs()
+                return await self.run(planned, self.commit)
+
+    @contextlib.contextmanager
+    def _warned(self, note: str) -> Iterator[None]:
+        """Within a `with` block a task of a notebook or script that is not memoised has been warned of, once."""
+        told, code = (self.code.name, note), inspect.unwrap(self.code.function).__code__
+        if not note or told in _warned or self.code.function.__module__ != "__main__":
+            yield
+            return
+        _warned.add(told)
+        try:
+            text = f"{self.code.name} is computed each time, {note}"
+            warnings.warn_explicit(text, UserWarning, code.co_filename, code.co_firstlineno)
+            yield
+        finally:
+            _warned.discard(told)
 
     def _alone(self, key: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock of a run key; who waits for it says for whom."""
@@ -242,10 +262,13 @@ class Call:
         shapes = {
             name: described(value, name, lambda _: next(roles)) for name, value in self.arguments.items()
         }
+        notebook, cell = cell_of(self.code.function)
         several = {name: shapes[name] for name, value in self.arguments.items() if _only_assets(value)}
         return Execution(
             task=self.code.name,
             distribution=self.code.distribution,
+            notebook=notebook,
+            cell=cell,
             code_digest=digest.hex,
             code=digest.parts,
             run_key=key,

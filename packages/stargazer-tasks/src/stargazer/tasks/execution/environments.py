@@ -81,6 +81,7 @@ class _NamedResults(flyte.TaskEnvironment):
 
         Named.__name__ = base.__name__
         template.__class__ = Named
+        template.__wrapped__, template.__name__ = func, func.__name__
         return template
 
 

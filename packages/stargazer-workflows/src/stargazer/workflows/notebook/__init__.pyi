@@ -1,15 +1,54 @@
 from ._progress import progress
+from .app import explained, stop
+from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
+from .cells import QC_FIGURES, Cells, cluster_counts, markers_of, open_cells, qc_histograms
+from .choices import (
+    begin_run,
+    caller_choices,
+    cell_samples,
+    germline_samples,
+    reference_choices,
+    run_choices,
+)
+from .figures import binned, coverage_rows, read_summary, sample_figures
 from .lineage import lineage_graph
 from .needs import require_extra, require_records
 from .place import execution_place
+from .results import ended_run, open_result
 from .tables import latest_run, run_table
 
 __all__ = [
+    "GENOTYPES",
+    "QC_FIGURES",
+    "TYPES",
+    "Calls",
+    "Cells",
+    "begin_run",
+    "binned",
+    "caller_choices",
+    "cell_samples",
+    "cluster_counts",
+    "contig_counts",
+    "contig_names",
+    "coverage_rows",
+    "ended_run",
     "execution_place",
+    "explained",
+    "germline_samples",
     "latest_run",
     "lineage_graph",
+    "markers_of",
+    "open_cells",
+    "open_result",
     "progress",
+    "qc_histograms",
+    "read_calls",
+    "read_summary",
+    "reference_choices",
     "require_extra",
     "require_records",
+    "run_choices",
     "run_table",
+    "sample_figures",
+    "stop",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from stargazer.assets import ConfigurationError
+from stargazer.assets import ConfigurationError, StargazerError
 
-__all__ = ["is_shown", "marimo", "stop"]
+__all__ = ["explained", "is_shown", "marimo", "stop"]
 
 
 def marimo() -> Any:
@@ -37,3 +39,14 @@ def stop(text: str, *, kind: str = "warn") -> None:
     if not is_shown():
         sys.stderr.write(text + "\n")
     mo.stop(True, mo.callout(mo.md(text), kind=kind))
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Stop the cell with the text of a StargazerError that is raised within; a script has the error itself."""
+    try:
+        yield
+    except StargazerError as error:
+        if not is_shown():
+            raise
+        stop("\n\n".join(error.explain().splitlines()), kind="danger")

@@ -24,7 +24,8 @@ MOST_ROWS, MOST_READ = 10_000, 500_000
 MOST_SAMPLES = 12
 """Samples whose genotypes are columns of the table of calls; of more, only the one that is asked for."""
 
-PURINES = ("AG", "GA", "CT", "TC")
+COLUMNS = ("contig", "position", "ref", "alt", "type", "quality", "filter", "depth")
+TRANSITIONS = ("AG", "GA", "CT", "TC")
 
 
 @attrs.frozen
@@ -33,7 +34,7 @@ class Calls:
 
     Attributes:
         rows: one for each call: contig, position, ref, alt, type, quality, filter, depth, and of each sample its
-            genotype, as `GT demo-child`.
+            genotype under the sample's name, or under `GT NAME` where it is called like another column.
         genotypes: one for each sample that has an alternative allele in one of these calls: what the call is, and
             sample, genotype, GT, depth, alternative_reads, and allele_balance, the share of these.
         samples: of the file.
@@ -94,6 +95,7 @@ def read_calls(
     _check_known("contig", contig, contig_names(path))
     asked = [sample] if sample else samples
     shown = samples if len(samples) <= MOST_SAMPLES else asked[:1]
+    columns = {name: f"GT {name}" if name in COLUMNS else name for name in shown}
     with opened(str(path)) as variants:
         for record in _records(variants, contig):
             if read == most_read:
@@ -124,7 +126,7 @@ def read_calls(
                 "filter": ";".join(record.filter.keys()) or ".",
             }
             rows.append(
-                {**call, "depth": _depth(record), **{f"GT {name}": found[name]["GT"] for name in shown}}
+                {**call, "depth": _depth(record), **{columns[name]: found[name]["GT"] for name in shown}}
             )
             alternatives += [
                 {**call, "sample": name, **found[name]}
@@ -148,7 +150,7 @@ def contig_counts(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         types.setdefault(row["contig"], Counter())[row["type"]] += 1
         changed = changes.setdefault(row["contig"], Counter())
         if row["type"] == "SNV":
-            changed.update(f"{row['ref']}{alt}".upper() in PURINES for alt in row["alt"].split(","))
+            changed.update(f"{row['ref']}{alt}".upper() in TRANSITIONS for alt in row["alt"].split(","))
     return [
         {
             "contig": contig,

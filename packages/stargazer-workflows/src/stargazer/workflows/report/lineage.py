@@ -24,7 +24,8 @@ async def lineage_steps(*assets: Asset) -> list[dict[str, Any]]:
     """What was executed for assets, task by task, in the order they first started.
 
     Returns:
-        Of each the full name of the `task`, its `distribution` and `tools`; how many executions there were (`count`),
+        Of each the full name of the `task`, its `distribution` or the `notebook` and cell that it is of, and its
+        `tools`; how many executions there were (`count`),
         the `seconds` they took together, the `longest` of them, and the largest `peak_memory` and `cores`; when they
         ran (`spans`: `start` in seconds since 1970, `seconds`, how many `calls`, and what a single one worked `on`);
         its `nodes` in the drawing of the lineage (see `origins`); and of the first of its `executions` what they worked
@@ -45,7 +46,7 @@ def _steps(executions: Mapping[str, Execution]) -> list[dict[str, Any]]:
     keys = {
         cid: (
             execution.task,
-            execution.distribution,
+            execution.place,
             *(f"{tool.name} {tool.version}" for tool in execution.tools),
         )
         for cid, execution in executions.items()
@@ -62,6 +63,7 @@ def _step(calls: Sequence[Execution]) -> dict[str, Any]:
     return {
         "task": first.task,
         "distribution": first.distribution,
+        **({"notebook": first.place} if first.notebook else {}),
         "tools": [
             {"name": tool.name, "version": tool.version, "source": tool.source} for tool in first.tools
         ],

@@ -137,7 +137,7 @@ def _commands(step: Mapping[str, Any]) -> str:
     return page.folded(
         _short(step["task"]),
         f"{count(step['count'])} times" if step["count"] > 1 else "",
-        page.text(f"{step['task']} of {step['distribution']}" + (f", with {tools}" if tools else ""), "note"),
+        page.text(f"{step['task']} of {_place(step)}" + (f", with {tools}" if tools else ""), "note"),
         *parts,
         page.text(f"and {more:,} more: `stargazer why CID` shows each", "note") if more else "",
     )
@@ -148,6 +148,10 @@ def _users(tasks: Sequence[str]) -> str:
     return (
         ", ".join(tasks) if len(tasks) <= USERS else f"{', '.join(tasks[:few])} and {len(tasks) - few} more"
     )
+
+
+def _place(step: Mapping[str, Any]) -> str:
+    return str(step.get("notebook") or step["distribution"] or "a script")
 
 
 def _short(task: str) -> str:

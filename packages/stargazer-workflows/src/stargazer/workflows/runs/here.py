@@ -53,16 +53,19 @@ async def run(
     refresh: Refresh | None = None,
     **named: Any,
 ) -> Run:
-    """Call a workflow in this process, and record it under STARGAZER_HOME, whatever becomes of it.
+    """Call a workflow or a task in this process, and record it under STARGAZER_HOME, whatever becomes of it.
 
         done = await run("germline_short_variant_discovery", samples="NA12878", build="GRCh38")
         done.results["variants"]["path"]
+        counted = await run(count_lines, reference=reference)  # a task of this notebook
 
     Events of its tasks are told to those who `observe`. It ends with this process; `start_run` gives it one of its own.
 
     Args:
-        workflow: its name, the workflow itself (also one of a notebook cell), or its entry in the catalogue.
-        arguments, named: values by name: as people type them (a list with commas), or as they are.
+        workflow: the name of one, a workflow or task itself (also one of a notebook cell), or its entry in the
+            catalogue.
+        arguments, named: values by name: as people type them (a list with commas), or as they are. For a parameter
+            that takes assets: assets, their CIDs or ids, or filters.
         refresh: what is to be computed anew, whatever the memo knows.
 
     Raises:
@@ -71,7 +74,10 @@ async def run(
     """
     entry, given, values = _prepared(workflow, arguments, named)
     asked = None if refresh is None else {"tasks": list(refresh.tasks), "below": refresh.below}
-    made = new_run(entry.name, as_json(given), arguments=as_json(values), pid=os.getpid(), refresh=asked)
+    made = new_run(
+        entry.name, as_json(given), arguments=as_json(values), pid=os.getpid(), refresh=asked,
+        kind=entry.kind, defined_in=_defined_in(entry),
+    )  # fmt: skip
     try:
         return await carry_out(made, (entry, given, values))
     finally:
@@ -94,7 +100,7 @@ async def carry_out(made: Run, prepared: _Call | None = None) -> Run:
 
         entry, given, values = prepared or _prepared(made.workflow, made.given, {}, made.kind)
         made.arguments = as_json(values)
-        if entry.kind == "task":
+        if entry.kind != "job":
             values = await assets_of(entry, values)
         with (
             observe(lambda event: made.append(attrs.asdict(event))),
@@ -178,8 +184,15 @@ def _files(results: Any) -> Iterator[dict[str, Any]]:
 
 def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as JSON has them; of what has no form in it, its text."""
-    made: dict[str, Any] = json.loads(json.dumps(dict(values), default=str))
+    made: dict[str, Any] = json.loads(json.dumps(dict(values), default=_text))
     return made
+
+
+def _text(value: Any) -> str:
+    """What stands for a value in a record: for an asset what it can be found by again."""
+    if isinstance(value, Asset) and value.cid:
+        return value.record.id if value.record else value.cid
+    return str(value)
 
 
 async def why_not(
@@ -216,9 +229,24 @@ def _prepared(
     if isinstance(workflow, str):
         entry = find_entry(workflow, kind)
     else:
-        entry = workflow if isinstance(workflow, Entry) else describe("workflow", workflow)
+        entry = workflow if isinstance(workflow, Entry) else describe(_kind(workflow), workflow)
     given = {**(arguments or {}), **named}
     return entry, given, dict(given) if entry.kind == "job" else convert(entry, given)
+
+
+def _kind(call: Any) -> Kind:
+    from stargazer.tasks.execution import TASKS
+
+    return "task" if getattr(call, "name", "") in TASKS else "workflow"
+
+
+def _defined_in(entry: Entry) -> str:
+    """Where a task or workflow is that only this process knows: `cell count_lines of experiment.py`."""
+    from stargazer.tasks.execution import place_of
+
+    return (
+        place_of(getattr(entry.call, "func", entry.call)) or "a script" if entry.module == "__main__" else ""
+    )
 
 
 def _explained(error: BaseException, place: Path) -> str:

@@ -63,6 +63,7 @@ class Run:
         outdir: where its results are copied to; "" for nowhere.
         refresh: what was to be computed anew: the arguments of `Refresh`; None for nothing.
         kind: what `workflow` names.
+        defined_in: of one that only its process knows, where that is: `cell count_lines of experiment.py`.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Run:
     outdir: str = ""
     refresh: Mapping[str, Any] | None = None
     kind: Kind = "workflow"
+    defined_in: str = ""
     _held: int = attrs.field(default=-1, init=False, repr=False, eq=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False, eq=False)
 
@@ -372,6 +374,8 @@ def _plain() -> Run:
 
 def _why_lost(run: Run) -> str:
     ending = "its process ended before it did (killed, or the machine went down, or its disk was full)"
+    if run.defined_in:
+        return f"{ending}; run it again in {run.defined_in}: what was finished is remembered"
     if not run.detached:
         return (
             f"{ending}; run it again where it was, or `stargazer runs resume {run.id}`: what was finished is "

@@ -83,12 +83,17 @@ def resume_run(id: str) -> Run:
 
     Raises:
         AssetNotFoundError: there is no such run.
-        InvalidAssetError: it goes on, or has succeeded.
+        InvalidAssetError: it goes on, or has succeeded, or is of a notebook or script.
         StorageError: it cannot be recorded, or its process cannot be started.
     """
     run = find_run(id)
     if not run.workflow:
         raise InvalidAssetError(f"run {id} cannot go on: {run.error}")
+    if run.defined_in and run.state != "running":
+        raise InvalidAssetError(
+            f"run {id} is of {run.defined_in}, which no other process knows: run it again there; what was finished is "
+            "remembered"
+        )
     try:
         if not run.hold():
             raise InvalidAssetError(f"run {id} goes on: `stargazer runs watch {id}` shows it")

@@ -14,6 +14,8 @@ Those in a class body define its fields, and count. The same in every process an
   edited under a long-lived process is an error and never a wrong key.
 - Module-level values count as they are when the digest is taken. One that is not plain data counts by its parts,
   or by the statement that made it. What has no stable form is an error that names it.
+- In a marimo notebook a value counts that somebody has chosen (`slider.value`); by its statement none does, for what a
+  cell computes follows from more than its text.
 """
 
 from __future__ import annotations
@@ -43,13 +45,16 @@ from stargazer.tasks.execution.digest.definitions import (
     Scope,
     Undigestable,
     absolute_module,
+    around,
     bindings_of,
     class_source,
     closure_of,
     function_source,
     home_of,
     import_module,
+    in_notebook,
     member_of,
+    written,
 )
 
 __all__ = ["Digest", "Undigestable", "code_digest", "package_of"]
@@ -152,6 +157,10 @@ class _Walk:
         if _is_flyte_task(value):
             self.emit("task", name, value.name)
             return
+        if _is_shown(value):
+            raise Undigestable(
+                f"{name}: of an element of marimo only its value can count: use {name}.value, or give it as a parameter"
+            )
         try:
             self.emit("value", name, plain(value))
         except TypeError:
@@ -163,7 +172,7 @@ class _Walk:
                 self.assigned(name, value, scope)
         else:
             if self.own(kind.__module__):
-                self.visit(kind.__qualname__, kind, scope)
+                self.visit(written(kind.__qualname__), kind, scope)
 
     def definition(self, name: str, value: Any) -> bool:
         """A function, class or module, by its own code or by its name."""
@@ -191,7 +200,8 @@ class _Walk:
         defaults = dict(enumerate(function.__defaults__ or ())) | (function.__kwdefaults__ or {})
         for argument, value in defaults.items():
             self.optional(functools.partial(self.visit, f"{name}.{argument}", value, {}))
-        self.references(nodes, ChainMap(closure_of(function), function.__globals__))
+        scope = around([function], function.__code__.co_filename, function.__globals__)
+        self.references(nodes, ChainMap(closure_of(function), scope))
 
     def class_(self, name: str, cls: type) -> bool:
         if (found := class_source(cls)) is None:
@@ -258,6 +268,11 @@ class _Walk:
 
     def assigned(self, name: str, value: Any, scope: Scope) -> None:
         """A value that is neither plain nor code, by the statements that bind its name."""
+        if in_notebook(scope):
+            raise Undigestable(
+                f"{name}: what a cell has computed, a {type(value).__name__} here, has no stable form for the run key; "
+                "make it plain data, build it inside the function, or give it as a parameter"
+            )
         nodes, scope = self.bindings(name, scope)
         if not nodes:
             raise Undigestable(
@@ -294,6 +309,8 @@ class _Walk:
                     self.emit("unbound", name)
             elif isinstance(value, types.ModuleType):
                 self.module(name, value, paths.get(name, {()}))
+            elif _is_shown(value) and all(path[:1] == ("value",) for path in paths.get(name, {()})):
+                self.visit(f"{label}.value", _chosen(name, value), {})
             else:
                 self.visit(label, value, home)
 
@@ -326,6 +343,23 @@ class _Walk:
 
 def _inside(module: str, prefix: str) -> bool:
     return module == prefix or module.startswith(prefix + ".")
+
+
+def _is_shown(value: Any) -> bool:
+    """Whether a value is one of marimo's: an element that people set, a state. What it holds changes."""
+    return any(_inside(base.__module__, "marimo") for base in type(value).__mro__)
+
+
+def _chosen(name: str, element: Any) -> Any:
+    """The value that somebody has chosen.
+
+    Raises:
+        Undigestable: It has none, or not yet.
+    """
+    try:
+        return element.value
+    except (AttributeError, RuntimeError) as error:
+        raise Undigestable(f"{name}.value: {error}") from error
 
 
 def _is_flyte_task(value: Any) -> bool:

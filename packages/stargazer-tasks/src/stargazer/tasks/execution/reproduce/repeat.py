@@ -149,7 +149,7 @@ class _Repeated(Call):
             )
         if code is None:
             raise ConfigurationError(
-                f"{execution.task} is not installed here ({execution.distribution or 'it was part of a script'})"
+                f"{execution.task} is not installed here ({execution.place or 'it was part of a script'})"
             )
         try:
             bound = inspect.signature(code.function).bind(**_arguments(code, execution))

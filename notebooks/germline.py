@@ -1,0 +1,406 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "stargazer-workflows[notebook]>=0.1,<0.2",
+# ]
+# ///
+"""Calls germline variants of samples of the store, and looks at the calls."""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium", app_title="Germline variants")
+
+
+@app.cell(hide_code=True)
+def title(mo):
+    mo.md("""
+    # Germline variants
+
+    Choose samples, call their SNVs and indels together, and look at the calls.
+    The run has a process of its own: it goes on when this page is closed, and is found when it is opened again.
+    What was computed before is not computed again.
+    """)
+    return
+
+
+@app.cell
+def imports():
+    import asyncio
+
+    import altair as alt
+    import flyte
+    import marimo as mo
+    from stargazer.workflows import notebook as nb
+    from stargazer.workflows.demo import prepare
+
+    flyte.init_from_config()
+    plain = {"selection": None, "show_column_summaries": False, "show_data_types": False}
+    return alt, asyncio, mo, nb, plain, prepare
+
+
+@app.cell
+def place(nb):
+    place = nb.execution_place()
+    place
+    return
+
+
+@app.cell(hide_code=True)
+def about_samples(mo):
+    mo.md("""
+    ## Samples
+
+    Reads or alignments of your own are added with `stargazer add`, many of them with a sample sheet.
+    Or try it on a simulated family of three: father, mother and child.
+    """)
+    return
+
+
+@app.cell
+def simulation(mo):
+    simulate = mo.ui.run_button(label="Simulate the demo's trio")
+    simulate
+    return (simulate,)
+
+
+@app.cell
+async def samples(asyncio, mo, nb, plain, prepare, simulate):
+    if simulate.value:
+        with mo.status.spinner(title="Simulating a family and registering its reads"), nb.explained():
+            await asyncio.to_thread(prepare, "trio")
+    found = await nb.germline_samples()
+    builds, intervals = await nb.reference_choices()
+    if not found:
+        nb.stop(
+            "The store has no reads and no alignments. `stargazer add R1.fq.gz R2.fq.gz sample=NAME` adds reads; "
+            "the button above, or `stargazer demo`, simulates some."
+        )
+    if not builds:
+        nb.stop(
+            "The store has samples and no reference. `stargazer add REFERENCE.fa build=GRCh38` adds one; "
+            "its build is a name that you choose."
+        )
+    mo.ui.table(found, page_size=5, show_download=False, **plain)
+    return builds, found, intervals
+
+
+@app.cell
+def chosen_build(builds, mo):
+    build = mo.ui.dropdown(builds, value=builds[-1], label="Reference build")
+    build
+    return (build,)
+
+
+@app.cell
+async def form(build, found, intervals, mo, nb):
+    usable = [sample["sample"] for sample in found if not sample["problem"]]
+    if not usable:
+        nb.stop("No sample can be called as it is: the table above says what each of them lacks.")
+    callers, about_callers = await nb.caller_choices(build.value)
+    demo = [name for name in usable if name.startswith("demo-")]
+    form = (
+        mo.md("""
+    {samples}
+
+    {caller} {start} {intervals}
+
+    {ploidy} {sex}
+    """)
+        .batch(
+            samples=mo.ui.multiselect(usable, value=demo or usable[:1], label="Samples", full_width=True),
+            caller=mo.ui.dropdown(callers, value=next(iter(callers)), label="Caller"),
+            start=mo.ui.dropdown(["auto", "reads", "alignment"], value="auto", label="Start from"),
+            intervals=mo.ui.dropdown(
+                {"everywhere": "", **{name: name for name in intervals[build.value]}},
+                value="everywhere",
+                label="Call in",
+            ),
+            ploidy=mo.ui.text(label="Ploidy", placeholder="two copies; or GRCh38, or chrM:1"),
+            sex=mo.ui.text(label="Sex", placeholder="NA12891:M,NA12892:F"),
+        )
+        .form(
+            submit_button_label="Call variants",
+            validate=lambda value: None if value["samples"] else "Choose at least one sample.",
+        )
+    )
+    mo.vstack([form, mo.md(about_callers)])
+    return (form,)
+
+
+@app.cell
+def runs(build, form, mo, nb):
+    workflows = ("germline_short_variant_discovery", "demo_trio")
+    asked = {name: value for name, value in (form.value or {}).items() if value}
+    in_script = mo.app_meta().mode == "script"
+    if in_script and not nb.run_choices(*workflows):  # nobody clicks there
+        asked = {name: value for name, value in form.element.value.items() if value}
+    begun = None
+    if asked:
+        with nb.explained():
+            begun = nb.begin_run(workflows[0], {"build": build.value, **asked})
+    choices = nb.run_choices(*workflows, first=begun)
+    if not choices:
+        nb.stop("Nothing was run yet: choose samples above, and **Call variants**.", kind="info")
+    chosen = mo.ui.dropdown(choices, value=next(iter(choices)), label="Run", full_width=True)
+    mo.vstack([mo.md("## The run"), chosen])
+    return (chosen,)
+
+
+@app.cell
+async def progress(chosen, mo, nb):
+    run = await nb.ended_run(chosen.value)
+    mo.md(
+        f"Run `{run.id}` succeeded in {run.seconds:.1f} s: {run.computed} tasks were computed, "
+        f"{run.memo_hits} remembered. `stargazer runs show {run.id}` lists them."
+    )
+    return (run,)
+
+
+@app.cell
+async def results(nb, run):
+    with nb.explained():
+        calls_file, report = await nb.open_result(run, "variants"), await nb.open_result(run, "report")
+        summary = nb.read_summary(await nb.open_result(run, "summary"))
+    return calls_file, report, summary
+
+
+@app.cell
+def overview(mo, nb, plain, run, summary):
+    passing, filtered = summary["variants"]["pass"], summary["variants"]["filtered"]
+    mo.vstack(
+        [
+            mo.md("## In figures"),
+            mo.hstack(
+                [
+                    mo.stat(f"{passing['snvs']:,}", label="SNVs that pass", bordered=True),
+                    mo.stat(f"{passing['indels']:,}", label="indels that pass", bordered=True),
+                    mo.stat(f"{filtered['records']:,}", label="filtered calls", bordered=True),
+                    mo.stat(
+                        f"{passing['ts_tv']:.2f}" if passing["snvs"] else "–", label="Ti/Tv", bordered=True
+                    ),
+                    mo.stat(summary["run"]["caller"], label="caller", bordered=True),
+                ],
+                widths="equal",
+            ),
+            mo.ui.table(nb.sample_figures(summary), page_size=10, **plain),
+            mo.callout(
+                mo.md("\n".join(f"- {note}" for note in run.notes)),
+                kind="warn" if summary["unusual"] else "neutral",
+            )
+            if run.notes
+            else None,
+        ]
+    )
+    return
+
+
+@app.cell
+def filters(calls_file, mo, nb, summary):
+    with nb.explained():
+        contigs = nb.contig_names(calls_file.path)
+    filters = mo.md("""
+    {contig} {sample} {least_quality} {only_passing}
+
+    {types} {genotypes}
+    """).batch(
+        contig=mo.ui.dropdown(
+            {"all": "", **{name: name for name in contigs}}, value="all", label="Contig", searchable=True
+        ),
+        sample=mo.ui.dropdown(
+            {"any": "", **{name: name for name in summary["samples"]}}, value="any", label="Sample"
+        ),
+        least_quality=mo.ui.number(0, 10_000, value=0, label="Quality at least"),
+        only_passing=mo.ui.checkbox(label="Only calls that pass"),
+        types=mo.ui.multiselect(nb.TYPES, value=nb.TYPES, label="Types"),
+        genotypes=mo.ui.multiselect(nb.GENOTYPES, value=nb.GENOTYPES[:2], label="Genotypes"),
+    )
+    mo.vstack([mo.md("## Calls"), filters])
+    return (filters,)
+
+
+@app.cell
+def calls(calls_file, filters, mo, nb):
+    with nb.explained():
+        calls = nb.read_calls(calls_file.path, **filters.value)
+    table = mo.ui.table(
+        calls.rows,
+        page_size=10,
+        show_column_summaries=False,
+        show_data_types=False,
+        format_mapping={"position": "{}".format},
+        label=f"{len(calls.rows):,} of {calls.read:,} calls fit. {calls.limit} "
+        "Choose some to see the reads of each sample.",
+    )
+    table
+    return calls, table
+
+
+@app.cell
+def details(calls, mo, plain, table):
+    places = {(row["contig"], row["position"], row["ref"], row["alt"]) for row in table.value}
+    details = [
+        row for row in calls.genotypes if (row["contig"], row["position"], row["ref"], row["alt"]) in places
+    ]
+    mo.vstack(
+        [
+            mo.md("### Samples that have the chosen calls"),
+            mo.ui.table(details, page_size=10, **plain),
+        ]
+    ) if details else None
+    return
+
+
+@app.cell
+def depth_and_balance(alt, calls, mo, nb):
+    if not calls.rows:
+        nb.stop("No call fits the filters: there is nothing to draw.", kind="info")
+    most_points = 4_000
+    step = 1 + len(calls.genotypes) // most_points
+    left_out = f" Of {len(calls.genotypes):,} genotypes every {step}th is drawn." if step > 1 else ""
+    brush = alt.selection_interval(name="part")
+    cloud = mo.ui.altair_chart(
+        alt.Chart(alt.InlineData(values=calls.genotypes[::step]), height=300, width="container")
+        .mark_circle(size=28, opacity=0.6)
+        .encode(
+            x=alt.X("depth:Q", title="reads at the call"),
+            y=alt.Y("allele_balance:Q", title="allele balance").scale(domain=[0, 1]),
+            color=alt.Color("genotype:N", title=None, legend=alt.Legend(orient="top")),
+            tooltip=[
+                "contig:N",
+                "position:Q",
+                "ref:N",
+                "alt:N",
+                "sample:N",
+                "GT:N",
+                "depth:Q",
+                "allele_balance:Q",
+            ],
+        )
+        .add_params(brush)
+    )
+    mo.vstack(
+        [
+            mo.md(
+                "## Plots\n\nAll of them show the calls that fit the filters. "
+                f"Allele balance is the share of reads with the alternative allele. "
+                f"Draw a rectangle in the first plot to see whose genotypes lie in it.{left_out}"
+            ),
+            cloud,
+        ]
+    )
+    return (cloud,)
+
+
+@app.cell
+def inside(calls, cloud, mo, plain):
+    part = next(iter((cloud.selections or {}).values()), {})
+    inside = [
+        row
+        for row in calls.genotypes
+        if part
+        and all(
+            row[figure] is not None and min(part[figure]) <= row[figure] <= max(part[figure])
+            for figure in ("depth", "allele_balance")
+            if figure in part
+        )
+    ]
+    mo.ui.table(
+        inside,
+        page_size=5,
+        **plain,
+        label=f"{len(inside):,} genotypes in the rectangle",
+    ) if part else None
+    return
+
+
+@app.cell
+def distributions(alt, calls, mo, nb, plain, summary):
+    def histogram(rows, figure, by, label, most=None):
+        return (
+            alt.Chart(alt.InlineData(values=nb.binned(rows, figure, by, most=most)), height=220, width=430)
+            .mark_bar()
+            .encode(
+                x=alt.X("low:Q", bin="binned", title=label),
+                x2="high:Q",
+                y=alt.Y("sum(rows):Q", title="calls"),
+                color=alt.Color(f"{by}:N", title=None, legend=alt.Legend(orient="top")),
+                tooltip=[f"{by}:N", "low:Q", "high:Q", "sum(rows):Q"],
+            )
+        )
+
+    top = alt.Legend(orient="top")
+    by_contig = nb.contig_counts(calls.rows)
+    types = [
+        {"contig": row["contig"], "type": kind, "calls": row[kind]}
+        for row in by_contig[:20]
+        for kind in nb.TYPES
+        if row.get(kind)
+    ]
+    coverage = (
+        alt.Chart(alt.InlineData(values=nb.coverage_rows(summary)), height=220, width=430)
+        .mark_line()
+        .encode(
+            x=alt.X("depth:Q", title="depth of all bases of the run"),
+            y=alt.Y("share:Q", title="bases (%)"),
+            color=alt.Color("sample:N", title=None, legend=top),
+        )
+    )
+    contigs_of_calls = (
+        alt.Chart(alt.InlineData(values=types), width=930, height={"step": 24})
+        .mark_bar()
+        .encode(
+            y=alt.Y("contig:N", title=None, sort=None),
+            x=alt.X("calls:Q"),
+            color=alt.Color("type:N", title=None, legend=top).scale(domain=nb.TYPES),
+            tooltip=["contig:N", "type:N", "calls:Q"],
+        )
+    )
+    mo.vstack(
+        [
+            mo.hstack(
+                [
+                    histogram(calls.rows, "quality", "type", "quality (QUAL)"),
+                    histogram(calls.genotypes, "depth", "sample", "reads at the call"),
+                ]
+            ),
+            mo.hstack(
+                [
+                    histogram(calls.genotypes, "allele_balance", "genotype", "allele balance", 1.0),
+                    coverage,
+                ]
+            ),
+            contigs_of_calls,
+            mo.ui.table(by_contig, page_size=6, label="Calls by contig", **plain),
+        ]
+    )
+    return
+
+
+@app.cell
+def origin(calls_file, mo, nb):
+    mo.vstack([mo.md("## How the calls were made"), nb.lineage_graph(calls_file.cid)])
+    return
+
+
+@app.cell
+def report_of_the_run(mo, report, run):
+    page = report.path.read_text()
+    mo.vstack(
+        [
+            mo.md("## The report, and what next"),
+            mo.accordion({"The report of the run": mo.iframe(page, height="700px")}, lazy=True),
+            mo.download(page.encode(), filename=report.path.name, label="Download the report"),
+            mo.md(f"""
+    - `stargazer why {run.results["variants"]["cid"]}` tells the way from the reads to the calls.
+    - `stargazer runs show {run.id}` shows the run, and `stargazer get CID` copies a file out.
+    - Another sample is added with `stargazer add`, and called together with these: what was aligned stays.
+    - The notebook `results.py` compares two results.
+    """),
+        ]
+    )
+    return
+
+
+if __name__ == "__main__":
+    app.run()

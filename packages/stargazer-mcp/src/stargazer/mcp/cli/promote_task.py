@@ -1,0 +1,184 @@
+"""`stargazer promote-task`: moves a task from a cell of a notebook into the package, with a test of its last run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stargazer import storage
+from stargazer.assets import ConfigurationError
+from stargazer.mcp.cli.console import Parser, count, human_size, note, option, print_json, print_text
+from stargazer.mcp.cli.progress import working
+
+if TYPE_CHECKING:
+    from stargazer.mcp.promotion.case import Case
+    from stargazer.mcp.promotion.checkout import Checkout
+
+__all__ = ["promote_task"]
+
+
+def promote_task(argv: Sequence[str]) -> int:
+    """Move a task from a notebook into the package, or take the last such move back."""
+    parser = Parser(
+        "promote-task",
+        "NOTEBOOK.py::NAME --to MODULE.py [--fixture CID ...] [--dry-run] [--yes] [--branch NAME]\n"
+        "                              [--pull-request] [--json] | --undo [--json]",
+        "Move a task from a cell of a notebook into the package stargazer-tasks of this checkout: its function and\n"
+        "what it needs, and a test that expects what the cell's last run gave. NAME is that of the task or its cell.\n"
+        "Nothing is written unless that test passes; the notebook is only read. docs/promotion.md says more.",
+        "  stargazer promote-task notebooks/scratch/experiment.py::count_records --to tasks/records.py --dry-run\n"
+        "  stargazer promote-task experiment.py::count_records --to tasks/records.py --branch promote/count_records\n"
+        "  stargazer promote-task --undo",
+        {
+            "--to": option("MODULE.py", "the module it goes into, below tasks/; made if it is not there"),
+            "--fixture": option(
+                "CID", "a file of the run that the test is made of, instead of the last run", action="append"
+            ),
+            "--dry-run": "show what would be written, as a diff",
+            "--yes": "do not ask before files are copied into the repository",
+            "--branch": option("NAME", "commit the files on a new branch"),
+            "--pull-request": "push the branch, and open a draft pull request on GitHub",
+            "--undo": "put back what was there before the last promotion",
+            "--json": "print what was written as JSON",
+        },
+    )
+    words = parser.sort(argv)
+    options = words.options
+    if options.undo:
+        if words.plain or words.pairs:
+            parser.error("--undo takes no words")
+        parser.only(words, ["undo"], "promote-task --undo")
+        return _undone(as_json=options.json)
+    if len(words.plain) != 1 or words.pairs or not options.to:
+        parser.error("say which task and where it goes: NOTEBOOK.py::NAME --to MODULE.py")
+    return _promoted(
+        words.plain[0],
+        options.to,
+        fixtures=options.fixture or [],
+        dry_run=options.dry_run,
+        yes=options.yes,
+        branch=options.branch or "",
+        pull_request=options.pull_request,
+        as_json=options.json,
+    )
+
+
+def _undone(*, as_json: bool) -> int:
+    from stargazer.mcp.promotion.checkout import find_checkout
+    from stargazer.mcp.promotion.edits import undo
+
+    checkout = find_checkout()
+    task, files = undo(checkout.root, storage.Settings.load().home)
+    if as_json:
+        print_json({"undone": task, "files": [str(path) for path in files]})
+        return 0
+    print_text(f"{task} is not promoted any more; {count(len(files), 'file')} as before:")
+    _list(files, checkout)
+    return 0
+
+
+def _promoted(
+    word: str,
+    to: str,
+    *,
+    fixtures: Sequence[str],
+    dry_run: bool,
+    yes: bool,
+    branch: str,
+    pull_request: bool,
+    as_json: bool,
+) -> int:
+    from stargazer.mcp.promotion.case import find_case
+    from stargazer.mcp.promotion.checkout import find_checkout
+    from stargazer.mcp.promotion.edits import difference, recover, undo, write
+    from stargazer.mcp.promotion.plan import code_edits, extract_from, make_plan, require_tools, split_place
+    from stargazer.mcp.promotion.publication import plan_publication
+    from stargazer.mcp.promotion.regression import regression_files, run_case
+
+    require_tools()
+    checkout, home = find_checkout(), storage.Settings.load().home
+    notebook, name = split_place(word)
+    if interrupted := recover(home):
+        note(f"stargazer: the promotion of {interrupted[0]} was interrupted, and is taken back")
+    with working("reading the notebook"):
+        extraction, target = extract_from(notebook, name, to, checkout)
+        edits = code_edits(extraction, target, checkout)
+    promoted = extraction.promoted
+    for warning in extraction.warnings:
+        note(f"stargazer: warning: {warning}")
+    case = find_case(storage.get_client(), promoted, fixtures)
+    if not dry_run and not yes:
+        _agree(case)
+    edits |= regression_files(promoted, checkout, case, edits[target.path].decode())
+    (test,) = (path for path in edits if path.name == f"test_{promoted.function}.py")
+    with working("making the documentation, in a copy"), make_plan(checkout, edits) as (plan, trial):
+        publication = plan_publication(
+            checkout.root, branch, promoted, plan.edits, pull_request=pull_request, summary=extraction.summary
+        )
+        outcome = run_case(trial.checkout, trial.checkout.root / test.relative_to(checkout.root))
+    if dry_run:
+        sys.stdout.write(difference(plan.edits, checkout.root))
+        return 0
+    write(plan.edits, plan.seen, checkout.root, home, promoted.task)
+    done = {}
+    if publication is not None:
+        try:
+            done = publication.commit()
+        except BaseException:
+            undo(checkout.root, home)
+            raise
+        done |= publication.open()
+    if as_json:
+        print_json(
+            {"task": promoted.task, "module": promoted.module, "files": sorted(map(str, plan.edits)), **done}
+        )
+        return 0
+    print_text(f"{promoted.task} is in {promoted.module}:")
+    _list(sorted(plan.edits), checkout)
+    if outcome.skipped:
+        note(f"stargazer: its test was skipped here: {outcome.skipped}")
+    for key, value in done.items():
+        print_text(f"{key.replace('_', ' ')}: {value}")
+    _say_next(checkout, promoted.function, installs=plan.installs, committed=bool(done))
+    return 0
+
+
+def _list(files: Sequence[Path], checkout: Checkout) -> None:
+    for path in files:
+        print_text(f"  {os.path.relpath(path, checkout.root.resolve())}")
+
+
+def _agree(case: Case) -> None:
+    """Ask before files of a run are copied into the repository.
+
+    Raises:
+        ConfigurationError: the answer is no, or there is nobody to ask.
+    """
+    if not case.files:
+        return
+    what = f"{count(len(case.files), 'file')} ({human_size(case.size)})"
+    if not sys.stdin or not sys.stdin.isatty():
+        raise ConfigurationError(
+            f"{what} would be copied into the repository for the test, and reads may be personal: say --yes if that is "
+            "meant, or name others by --fixture; nothing was written"
+        )
+    for file in case.files:
+        note(f"  {file.title} ({human_size(file.size)})")
+    note(f"{what} will be copied into the repository for the test. Reads may be personal. Continue? [y/N] ")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ConfigurationError("nothing was written")
+
+
+def _say_next(checkout: Checkout, function: str, *, installs: bool, committed: bool) -> None:
+    note("next:")
+    if installs:
+        package = checkout.package.relative_to(checkout.root)
+        note(f"  pip install --no-deps -e {package}    # so that the new module is listed among the tasks")
+    note(f"  hatch run test -k {function}")
+    note("  hatch run lint && hatch run types && hatch run layers")
+    if not committed:
+        note(f'  git add -A && git commit -m "Task {function}"')
+    note("  stargazer promote-task --undo    # takes it back")

@@ -1,0 +1,224 @@
+"""The last run of a cell as a case for a test: its files, its arguments, and what came of them, from provenance."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+import attrs
+from stargazer.assets import (
+    Asset,
+    AssetNotFoundError,
+    InvalidAssetError,
+    IpFile,
+    StargazerError,
+    StorageError,
+    asset_class,
+    companions_of,
+    record_id,
+)
+from stargazer.assets.provenance import Entry, Execution
+from stargazer.mcp.promotion.extraction import Promoted
+from stargazer.storage import Store, StoreClient
+from stargazer.storage.lineage import executions_of_task
+
+__all__ = ["LARGEST", "Case", "CaseFile", "find_case"]
+
+LARGEST = 5_000_000
+"""Bytes of all files of a case together: more does not belong into a repository."""
+
+
+@attrs.frozen
+class CaseFile:
+    """A file that a case reads.
+
+    Attributes:
+        role: the parameter that it was given as; of a companion, that of the file which it accompanies.
+        name: under which it is kept beside the test: of its role, for its own may name a person.
+        cid: of its bytes.
+        keyvalues: what it is.
+        size: bytes.
+        path: its verified bytes.
+        is_companion: it came along with an input, as an index does.
+    """
+
+    role: str
+    name: str
+    cid: str
+    keyvalues: dict[str, str]
+    size: int
+    path: Path
+    is_companion: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is, for people: its type, and of whom."""
+        words = [self.keyvalues.get("asset", "file")]
+        words += [f"{key} {self.keyvalues[key]}" for key in ("sample", "samples") if key in self.keyvalues]
+        return ", ".join(words)
+
+
+@attrs.frozen
+class Case:
+    """One execution of a task in a notebook.
+
+    Attributes:
+        provenance_cid: of the document that tells of it.
+        files: what it read, with the companions; each once, after those that it links to.
+    """
+
+    provenance_cid: str
+    execution: Execution
+    files: tuple[CaseFile, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def find_case(client: StoreClient, promoted: Promoted, fixtures: Collection[str] = ()) -> Case:
+    """The case of a promoted task: the last run of its cell, or the last on small files that are named.
+
+    Args:
+        client: of the store that the notebook uses.
+        fixtures: CIDs of all files that the run read.
+
+    Raises:
+        AssetNotFoundError: the cell was not run yet, or not on these files.
+        InvalidAssetError: the files are too large.
+        StorageError: the bytes of a file are not to be had.
+    """
+    cid, execution = _last_run(client.store, promoted, frozenset(fixtures))
+    wanted = _with_companions(client.store, execution.inputs)
+    sizes = {entry.cid: entry.size for entry, _ in wanted}
+    if sum(sizes.values()) > LARGEST:
+        told = ", ".join(
+            f"{entry.role} {entry.size / 1e6:,.1f} MB ({entry.cid})" for entry, _ in wanted if entry.size
+        )
+        raise InvalidAssetError(
+            f"the last run of {promoted.task} read {sum(sizes.values()) / 1e6:,.1f} MB, and files of a test have at "
+            f"most {LARGEST / 1e6:g} MB: {told}. Run the cell on small files, and name these: --fixture CID ..."
+        )
+    return Case(cid, execution, tuple(asyncio.run(_fetched(client, promoted, wanted))))
+
+
+def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tuple[str, Execution]:
+    """The newest execution that the notebook made; with fixtures, of those that read nothing else."""
+    where = f"the cell {promoted.cell!r}" if promoted.cell else "the cell"
+    found = [
+        (cid, execution)
+        for cid, execution in executions_of_task(store, promoted.task)
+        if not execution.distribution and _notebook(execution) in (None, promoted.notebook)
+    ]
+    if not found:
+        raise AssetNotFoundError(
+            f"{promoted.task} was never run in {promoted.notebook}, as far as the store {str(store.root)!r} knows: run "
+            f"{where} first, for the test is made of its last run"
+        )
+    if not fixtures:
+        return found[0]
+    for cid, execution in found:
+        read = {entry.cid for entry in execution.inputs}
+        if read and read <= fixtures and fixtures <= read | _companion_cids(store, execution.inputs):
+            return cid, execution
+    raise AssetNotFoundError(
+        f"{promoted.task} was never run in {promoted.notebook} on {', '.join(sorted(fixtures))}: run {where} on these "
+        "files first; --fixture names every file that the run read"
+    )
+
+
+def _notebook(execution: Execution) -> str | None:
+    """The notebook that an execution was made in; None where provenance does not tell it."""
+    return getattr(execution, "notebook", None)
+
+
+def _companion_cids(store: Store, inputs: Collection[Entry]) -> set[str]:
+    return {record.cid for entry in inputs for record in _companion_records(store, entry)}
+
+
+def _companion_records(store: Store, entry: Entry) -> Iterator[Entry]:
+    """What accompanies a file, as entries of its role."""
+    for cls, link in companions_of(_class_of(entry)):
+        for record in store.query({"asset": cls.asset_key, link: entry.cid}):
+            pairs = {key: value for key, value in record.keyvalues.items() if key != "provenance_cid"}
+            yield Entry(role=entry.role, cid=record.cid, keyvalues=pairs, name=record.name, size=record.size)
+
+
+def _class_of(entry: Entry) -> type[Asset]:
+    """The type of a file; a bare Asset where it is not known here, as of a type that a notebook declares."""
+    try:
+        return asset_class(entry.keyvalues.get("asset", ""))
+    except InvalidAssetError:
+        return Asset
+
+
+def _with_companions(store: Store, inputs: Collection[Entry]) -> list[tuple[Entry, bool]]:
+    """Every file of a run once, and whether it is a companion, after those that it links to."""
+    found: dict[str, tuple[Entry, bool]] = {}
+    for entry in inputs:
+        record = store.here(record_id(entry.cid, entry.keyvalues))
+        known = record or next(iter(store.query({"cid": entry.cid})), None)
+        sized = attrs.evolve(entry, name=known.name, size=known.size) if known else entry
+        found.setdefault(record_id(entry.cid, entry.keyvalues), (sized, False))
+    for entry, _ in [*found.values()]:
+        kinds: set[str] = set()
+        for companion in _companion_records(store, entry):
+            kind = companion.keyvalues.get("asset", "")
+            if kind not in kinds:  # the oldest of each type is laid beside it
+                found.setdefault(record_id(companion.cid, companion.keyvalues), (companion, True))
+            kinds.add(kind)
+    ordered: list[tuple[Entry, bool]] = []
+    waiting = [*found.values()]
+    while waiting:
+        missing = {entry.cid for entry, _ in waiting}
+        ready = [item for item in waiting if not missing & ({*item[0].keyvalues.values()} - {item[0].cid})]
+        ordered += (
+            ready or waiting
+        )  # no two files can link to one another: a link is known before its file is
+        waiting = [item for item in waiting if item not in ordered]
+    return ordered
+
+
+async def _fetched(
+    client: StoreClient, promoted: Promoted, wanted: Collection[tuple[Entry, bool]]
+) -> list[CaseFile]:
+    """The files with their verified bytes, brought here or computed again if they are not."""
+    files: list[CaseFile] = []
+    names: set[str] = set()
+    by_cid: dict[str, str] = {}
+    for entry, is_companion in wanted:
+        try:
+            stored = await client.download_file(IpFile(cid=entry.cid, name=entry.name, size=entry.size))
+        except StargazerError as error:
+            raise StorageError(
+                f"{promoted.task}: the bytes of {entry.role} are not to be had, so the last run is no case for a test: "
+                f"{error.explain()}"
+            ) from error
+        assert stored.path is not None
+        name = _file_name(entry, stored.path, is_companion, by_cid)
+        stem, number = name, 2
+        while name.lower() in names:
+            name, number = f"{number}-{stem}", number + 1
+        names.add(name.lower())
+        by_cid.setdefault(entry.cid, name)
+        size = stored.path.stat().st_size
+        files.append(
+            CaseFile(entry.role, name, entry.cid, dict(entry.keyvalues), size, stored.path, is_companion)
+        )
+    return files
+
+
+def _file_name(entry: Entry, path: Path, is_companion: bool, names: Mapping[str, str]) -> str:
+    """`reference.fa`, `reads-0.fq`, `reference.fa.fai`: by role and type; `names` are those of files so far, by CID."""
+    stem, kind = re.sub(r"[^A-Za-z0-9_]+", "-", entry.role).strip("-"), _class_of(entry)
+    if kind is Asset:
+        return stem + "".join(each for each in Path(entry.name).suffixes[-2:] if each[1:].isalnum())
+    found = kind.from_keyvalues(entry.keyvalues, path=path)
+    if is_companion:
+        return found.path_beside(
+            Path(next(names[cid] for cid in entry.keyvalues.values() if cid in names))
+        ).name
+    return found.file_name(stem)

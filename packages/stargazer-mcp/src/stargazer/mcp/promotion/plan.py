@@ -1,0 +1,129 @@
+"""Plans a promotion: every file that it changes, whole and in memory, before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import attrs
+from stargazer.assets import ConfigurationError, FormatError
+from stargazer.mcp.promotion.cells import check_notebook, read_notebook
+from stargazer.mcp.promotion.checkout import Checkout, Target, target_of
+from stargazer.mcp.promotion.extraction import Extraction, extract
+from stargazer.mcp.promotion.module import (
+    changed_catalogue,
+    changed_changelog,
+    changed_entry_points,
+    changed_front_page,
+    changed_module,
+)
+from stargazer.mcp.promotion.names import Taken
+from stargazer.mcp.promotion.packages import Packages
+from stargazer.mcp.promotion.trial import Trial, trial
+
+__all__ = ["Plan", "code_edits", "extract_from", "make_plan", "require_tools", "split_place"]
+
+
+@attrs.frozen
+class Plan:
+    """What a promotion writes.
+
+    Attributes:
+        edits: what is to be in each file.
+        seen: what is in each now; None where there is none.
+        installs: whether the package has to be installed anew, for it has a new entry point.
+    """
+
+    edits: Mapping[Path, bytes]
+    seen: Mapping[Path, bytes | None]
+    installs: bool
+
+
+def require_tools() -> None:
+    """See that what promotes is installed.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("marimo", "ruff", "tomlkit") if find_spec(name) is None]:
+        raise ConfigurationError(
+            f"{', '.join(missing)} is not installed; in a checkout run `hatch run test:stargazer promote-task ...`, "
+            "elsewhere pip install 'stargazer-mcp[notebook]'"
+        )
+
+
+def extract_from(notebook: Path, name: str, to: str, checkout: Checkout) -> tuple[Extraction, Target]:
+    """Take a task out of a notebook, for a module of a checkout.
+
+    Raises:
+        InvalidAssetError: there can be no such module.
+        PromotionError: the notebook is broken, has no such task, or something of it cannot be taken.
+    """
+    target = target_of(checkout, to)
+    read = read_notebook(notebook)
+    check_notebook(notebook)
+    return extract(read, name, target.module, Taken(checkout), Packages(checkout)), target
+
+
+def code_edits(extraction: Extraction, target: Target, checkout: Checkout) -> dict[Path, bytes]:
+    """The files of the package's code that change: the module, the front page, entry points, catalogue, changelog.
+
+    Raises:
+        PromotionError: a name means something else in the module, or ruff finds what it does not mend.
+    """
+    taken = Taken(checkout)
+    changes: dict[Path, Callable[[str], str]] = {
+        checkout.front_page: lambda text: changed_front_page(text, extraction, checkout.front_page),
+        checkout.pyproject: lambda text: changed_entry_points(text, extraction),
+        checkout.catalogue: lambda text: changed_catalogue(text, extraction, target.path, taken),
+        checkout.changelog: lambda text: changed_changelog(text, extraction),
+    }
+    text = _text(target.path) if target.path.exists() else None
+    edits = {target.path: changed_module(text, extraction, target.path).encode()}
+    for path, change in changes.items():
+        before = _text(path)
+        after = change(before)
+        if after != before:
+            edits[path] = after.encode()
+    return edits
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); expected a whole checkout") from None
+
+
+@contextlib.contextmanager
+def make_plan(checkout: Checkout, edits: Mapping[Path, bytes]) -> Iterator[tuple[Plan, Trial]]:
+    """A plan with edits and the pages of docs/ that follow from them, and a copy of the checkout as it will be.
+
+    Raises:
+        PromotionError: a page cannot be made.
+    """
+    with trial(checkout, edits) as tried:
+        whole = dict(edits)
+        for path, data in tried.pages().items():
+            own = checkout.root / path.relative_to(tried.checkout.root)
+            if not own.exists() or own.read_bytes() != data:
+                whole[own] = data
+        seen = {path: path.read_bytes() if path.exists() else None for path in whole}
+        yield Plan(whole, seen, installs=checkout.pyproject in whole), tried
+
+
+def split_place(word: str) -> tuple[Path, str]:
+    """The notebook and the name in `notebooks/scratch/experiment.py::count_lines`.
+
+    Raises:
+        FormatError: one of them is missing.
+    """
+    file, separator, name = word.rpartition("::")
+    if not separator or not file or not name:
+        raise FormatError(
+            f"{word!r} does not say which task; expected NOTEBOOK.py::NAME, such as experiment.py::count_lines"
+        )
+    return Path(file), name

@@ -1,0 +1,148 @@
+"""The regression test that comes with a promoted task: its files, and how it is run for the first time."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+from stargazer.assets import ConfigurationError, InvalidAssetError, ToolError
+from stargazer.mcp.promotion.case import Case
+from stargazer.mcp.promotion.checkout import Checkout
+from stargazer.mcp.promotion.extraction import Promoted
+from stargazer.mcp.promotion.unit_test import unit_test
+
+__all__ = ["Outcome", "regression_files", "run_case"]
+
+SECONDS = 1800  # of the test and all that starts it: it has a limit of its own
+CID = re.compile(r"\b(?:bafk|bafy|Qm)\w{20,}")
+SECRETS = ("GITHUB_TOKEN", "GH_TOKEN", "PINATA_JWT", "PINATA_GATEWAY_TOKEN")
+ATTRIBUTES = "* -text\n"
+
+
+@attrs.frozen
+class Outcome:
+    """What became of a test that was run.
+
+    Attributes:
+        seconds: that it took, with pytest's start.
+        skipped: why it was not run; empty if it passed.
+    """
+
+    seconds: float
+    skipped: str = ""
+
+
+def regression_files(promoted: Promoted, checkout: Checkout, case: Case, source: str) -> dict[Path, bytes]:
+    """The test of a promoted task and the files that it reads, by their places in the checkout.
+
+    Args:
+        source: of the module that the task is promoted into, as it will be.
+
+    Raises:
+        InvalidAssetError: a test, or data, of this name are there.
+    """
+    test = checkout.unit_tests / f"test_{promoted.function}.py"
+    folder = checkout.test_data / promoted.function
+    for there in (test, folder):
+        if there.exists():
+            raise InvalidAssetError(
+                f"{str(there.relative_to(checkout.root))!r} is there already: remove it if it is no longer used, or "
+                "give the task another name"
+            )
+    files = {folder / file.name: file.path.read_bytes() for file in case.files}
+    attributes = checkout.test_data / ".gitattributes"
+    if files and not attributes.exists():
+        files[attributes] = ATTRIBUTES.encode()  # git must not change the ends of lines: CIDs are of bytes
+    files[test] = _formatted(unit_test(promoted, case, source), test).encode()
+    return files
+
+
+def run_case(checkout: Checkout, test: Path) -> Outcome:
+    """Run a promoted task's test for the first time, with the code of the checkout.
+
+    Raises:
+        ToolError: it fails; the text has the lines that say how, and what that means.
+    """
+    began = time.monotonic()
+    status, told = _run_pytest(checkout, test)
+    if status == 0:
+        skipped = re.search(r"^SKIPPED \[\d+\] \S+ (.*)", told, re.MULTILINE)
+        return Outcome(time.monotonic() - began, skipped[1] if skipped else "")
+    lines = _useful(told)
+    found = CID.findall("\n".join(lines))
+    again = CID.findall("\n".join(_useful(_run_pytest(checkout, test)[1]))) if found else []
+    name = test.relative_to(checkout.root)
+    if found and again != found:
+        meaning = (
+            "the task is not deterministic: two runs of it gave different files. Leave dates, paths, thread counts "
+            "and random numbers without a seed out of what it writes (docs/tasks.md), run the cell again, and promote "
+            "it then"
+        )
+    elif found:
+        meaning = (
+            "the task gives the same each time, and something else than its cell gave: the cell was edited after its "
+            "last run, or tools have other versions since. Run the cell again, and promote it then"
+        )
+    else:
+        meaning = "it does not run outside of its notebook"
+    raise ToolError("\n".join([f"the test {str(name)!r} fails: {meaning}", *(f"  {line}" for line in lines)]))
+
+
+def _run_pytest(checkout: Checkout, test: Path) -> tuple[int, str]:
+    """The status and the output of pytest on one module, with what is in the checkout before what is installed."""
+    sources = [str(path) for path in sorted(checkout.root.glob("packages/*/src"))]
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    environment["PYTHONPATH"] = os.pathsep.join([*sources, *filter(None, [environment.get("PYTHONPATH")])])
+    options = ["-q", "-rs", "-vv", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", *options, str(test)]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=checkout.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"the test {str(test)!r} was not over after {SECONDS // 60} minutes") from None
+    if "No module named pytest" in done.stdout:
+        raise ConfigurationError(
+            f"pytest is not installed beside {sys.executable}: use `hatch run test:stargazer promote-task ...`, or "
+            "pip install pytest pytest-timeout"
+        )
+    return done.returncode, done.stdout
+
+
+def _useful(told: str) -> Sequence[str]:
+    """Of pytest's output the lines that say what is wrong."""
+    lines = told.splitlines()
+    useful = [line[1:].strip() for line in lines if line.startswith("E ")]
+    return (useful or [line for line in lines if line.strip()])[:40]
+
+
+def _formatted(text: str, path: Path) -> str:
+    """A module as the house has it: imports sorted, and formatted.
+
+    Raises:
+        ConfigurationError: ruff is not installed.
+    """
+    for words in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
+        command = [sys.executable, "-m", "ruff", *words, "--stdin-filename", str(path), "-"]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ConfigurationError(
+                f"ruff, which formats the test, fails: {done.stderr.strip() or done.stdout.strip()}"
+            )
+        text = done.stdout
+    return text

@@ -1,0 +1,114 @@
+"""Tries edits in a copy of the checkout: the pages of docs/ that follow from them are made there, and tests are run.
+
+Nothing of the checkout is touched. A process in the copy has its sources before the installed ones, and entry points as
+the copy's pyproject.toml has them, so that a new module counts before anybody installs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import attrs
+from stargazer.mcp.promotion.cells import PromotionError
+from stargazer.mcp.promotion.checkout import Checkout
+
+__all__ = ["Trial", "trial"]
+
+PAGES = {".ci/catalogue.py": "docs/catalogue.md", ".ci/server_reference.py": "docs/server.md"}
+COPIED = ("packages", ".ci", "docs", "pyproject.toml", "hatch.toml")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", ".venv", "dist", "node_modules")
+SECONDS = 300
+
+
+@attrs.frozen
+class Trial:
+    """A copy of a checkout.
+
+    Attributes:
+        checkout: the copy.
+        entry_points: a folder on the path of its processes, with its entry points.
+    """
+
+    checkout: Checkout
+    entry_points: Path
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Python in the copy."""
+        sources = sorted(self.checkout.root.glob("packages/*/src"))
+        path = os.pathsep.join(map(str, [self.entry_points, *sources]))
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=self.checkout.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def pages(self) -> dict[Path, bytes]:
+        """The pages of docs/ as they follow from the copy, by their paths in it.
+
+        Raises:
+            PromotionError: one cannot be made.
+        """
+        made = {}
+        for script, page in PAGES.items():
+            if not (self.checkout.root / script).is_file():
+                continue
+            done = self.run(script)
+            if done.returncode != 0:
+                raise PromotionError(
+                    f"{page} cannot be made with the task ({script}): {_last(done.stderr or done.stdout, 5)}"
+                )
+            made[self.checkout.root / page] = (self.checkout.root / page).read_bytes()
+        return made
+
+
+def _last(text: str, lines: int) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])
+
+
+@contextlib.contextmanager
+def trial(checkout: Checkout, edits: Mapping[Path, bytes]) -> Iterator[Trial]:
+    """A copy of a checkout with edits, for as long as a `with` block."""
+    with tempfile.TemporaryDirectory(prefix="stargazer-promotion-") as folder:
+        copy = Checkout(Path(folder).resolve() / "checkout")
+        copy.root.mkdir()
+        for name in COPIED:
+            source = checkout.root / name
+            if source.is_dir():
+                shutil.copytree(source, copy.root / name, ignore=LEFT_OUT, symlinks=True)
+            elif source.is_file():
+                shutil.copy(source, copy.root / name)
+        for path, data in edits.items():
+            place = copy.root / path.relative_to(checkout.root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+        points = copy.root.with_name("entry_points")
+        _write_metadata(copy, points)
+        yield Trial(copy, points)
+
+
+def _write_metadata(copy: Checkout, folder: Path) -> None:
+    """The metadata of the copy's stargazer-tasks, found before those of the installed one."""
+    project = tomllib.loads(copy.pyproject.read_text(encoding="utf-8"))["project"]
+    installed = metadata.distribution(project["name"])
+    place = folder / f"{project['name'].replace('-', '_')}-{installed.version}.dist-info"
+    place.mkdir(parents=True)
+    (place / "METADATA").write_text(installed.read_text("METADATA") or "", encoding="utf-8")
+    lines = []
+    for group, points in project.get("entry-points", {}).items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items()), ""]
+    (place / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,135 @@
+"""What there is to choose from before a run: the samples of the store with what is wrong with them, builds, callers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from stargazer.assets import (
+    R1,
+    R2,
+    Alignment,
+    AnnData,
+    Intervals,
+    KnownSites,
+    Reference,
+    StargazerError,
+    TenxH5,
+    TenxMtx,
+)
+from stargazer.workflows.best_practices import chosen_caller
+from stargazer.workflows.inputs import find_start, made_here, matrix_of
+from stargazer.workflows.runs.record import Run, list_runs
+from stargazer.workflows.runs.worker import start_run
+
+__all__ = [
+    "begin_run",
+    "caller_choices",
+    "cell_samples",
+    "germline_samples",
+    "reference_choices",
+    "run_choices",
+]
+
+MOST_RUNS = 50
+
+
+async def germline_samples() -> list[dict[str, Any]]:
+    """The samples with reads or with a registered alignment.
+
+    Returns:
+        Of each `sample`, what it `starts from`, and its `problem`: why a workflow would refuse it, or "".
+    """
+    names = {reads.sample for reads in await R1.all()} | {reads.sample for reads in await R2.all()}
+    names |= {found.sample for found in await Alignment.all() if not await made_here(found)}
+    return [await _described(name, _reads_of) for name in sorted(names)]
+
+
+async def cell_samples() -> list[dict[str, Any]]:
+    """The samples with counts of cells, as `germline_samples` has them."""
+    names = {matrix.sample for matrix in await TenxH5.all()} | {
+        matrix.sample for matrix in await TenxMtx.all()
+    }
+    names |= {cells.sample for cells in await AnnData.all() if cells.sample and not await made_here(cells)}
+    return [await _described(name, _counts_of) for name in sorted(names)]
+
+
+async def reference_choices() -> tuple[list[str], dict[str, list[str]]]:
+    """The builds that have a reference, and of each the names of registered intervals."""
+    builds = sorted({reference.build for reference in await Reference.all()})
+    intervals = [found for found in await Intervals.all() if not await made_here(found)]
+    return builds, {
+        build: sorted({found.name for found in intervals if found.build in (None, build) and found.name})
+        for build in builds
+    }
+
+
+async def caller_choices(build: str = "") -> tuple[dict[str, str], str]:
+    """The callers that are installed, by what people choose; and what there is to say of the other, or of GATK's.
+
+    Args:
+        build: whose known sites GATK would use.
+    """
+    callers = {"bcftools (quick, no Java)": "bcftools"}
+    if chosen_caller("auto")[0] != "gatk":
+        return callers, "GATK is not installed: `pip install 'stargazer-mcp[gatk]'` adds it."
+    known = [sites.name for sites in await KnownSites.all(build=build)] if build else []
+    told = (
+        f"With GATK, base qualities are recalibrated by {', '.join(map(str, known))}."
+        if known
+        else "With GATK, base qualities stay as they are: no known sites are registered for this build."
+    )
+    return {**callers, "GATK (best practices)": "gatk"}, told
+
+
+def run_choices(*workflows: str, first: Run | None = None) -> dict[str, str]:
+    """Recorded runs of these workflows, the newest first: id by what people choose.
+
+    Args:
+        first: a run that goes before all others.
+    """
+    runs = [run for run in list_runs() if run.kind == "workflow" and run.workflow in workflows][:MOST_RUNS]
+    runs.sort(key=lambda run: first is None or run.id != first.id)
+    return {_title(run): run.id for run in runs}
+
+
+def begin_run(workflow: str, arguments: Mapping[str, Any]) -> Run:
+    """Start a workflow in a process of its own; where one with these arguments goes on already, that is the run.
+
+    Raises:
+        InvalidAssetError: an argument that it does not take.
+        StorageError: the run cannot be recorded or started.
+    """
+    from stargazer.workflows.notebook.tables import latest_run
+
+    latest = latest_run(workflow, arguments)
+    return latest if latest is not None and latest.state == "running" else start_run(workflow, arguments)
+
+
+async def _described(sample: str, look: Callable[[str], Awaitable[str]]) -> dict[str, Any]:
+    try:
+        return {"sample": sample, "starts from": await look(sample), "problem": ""}
+    except StargazerError as error:
+        return {"sample": sample, "starts from": "", "problem": error.explain()}
+
+
+async def _reads_of(sample: str) -> str:
+    found = await find_start(sample, "auto")
+    if isinstance(found, Alignment):
+        return "an alignment"
+    return f"reads of {len(found)} lane{'s' if len(found) > 1 else ''}"
+
+
+async def _counts_of(sample: str) -> str:
+    matrix = await matrix_of(sample)
+    if isinstance(matrix, AnnData):
+        return f"an h5ad of {matrix.n_obs:,} cells" if matrix.n_obs is not None else "an h5ad"
+    return "Cell Ranger's .h5" if isinstance(matrix, TenxH5) else "Cell Ranger's folder"
+
+
+def _title(run: Run) -> str:
+    """A run as people choose it: when, of what, and what became of it."""
+    given = run.given.get("samples", "")
+    samples = ", ".join(given) if isinstance(given, list) else str(given).replace(",", ", ")
+    about = samples or run.workflow.replace("_", " ")
+    return f"{run.started[:19].replace('T', ' ')} UTC · {about} · {run.state} · {run.id[-6:]}"
