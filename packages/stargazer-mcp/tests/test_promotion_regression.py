@@ -354,8 +354,10 @@ def test_bytes_that_nobody_has_are_refused(bench: Bench, lab: ModuleType, refere
         found(bench, "count_lines")
 
 
-def test_bytes_that_are_gone_are_computed_again(bench: Bench, lab: ModuleType, reference: Any) -> None:
-    part = bench.run(stargazer.tasks.select_contigs, reference, ["c"], "part")
+def test_bytes_that_are_gone_are_computed_again(bench: Bench, lab: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "two.fa").write_text(">c\nACGT\n>d\nAC\n")
+    whole = bench.add(tmp_path / "two.fa", Reference(build="two"))
+    part = bench.run(stargazer.tasks.select_contigs, whole, ["c"], "part")
     bench.run(lab.count_lines, part)
     bench.client.store.objects.remove(part.cid)
 
