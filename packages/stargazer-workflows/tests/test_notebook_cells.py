@@ -1,135 +1,382 @@
-"""Cells of an h5ad for a notebook: groups, points, a part of the UMAP, markers, and quality before and after."""
+"""Tasks, workflows and asset types that are written in the cells of a marimo notebook, in real kernels."""
 
 from __future__ import annotations
 
-import math
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from stargazer.assets import FormatError, InvalidAssetError
-from stargazer.workflows.notebook import (
-    Cells,
-    cluster_counts,
-    draw_umap,
-    markers_of,
-    open_cells,
-    qc_histograms,
-)
+from stargazer.assets import Asset, InvalidAssetError, Reference
+from stargazer.assets.provenance import Execution
+from stargazer.storage import Addition, LocalStorageClient, Store
+from stargazer.workflows import events_of, list_runs, resume_run, watch_run
 
-np = pytest.importorskip("numpy")
-anndata = pytest.importorskip("anndata", reason="NOT TESTED: pip install 'stargazer-tasks[scrna]'")
+from .notebook_kernel import Kernel, Server, serving
+
+NOTEBOOK = '''
+import marimo
+
+app = marimo.App()
+
+with app.setup:
+    import asyncio
+    import os
+    from pathlib import Path
+
+    import marimo as mo
+    from stargazer.assets import Asset, QcReport, Reference, asset
+    from stargazer.tasks import compute, htslib_env, samtools, workspace
+    from stargazer.tasks.execution import observe
+    from stargazer.workflows import run, start_run, workflow_env
 
 
-def write_cells(path: Path, count: int = 6, *, umap: bool = True, clusters: bool = True) -> Path:
-    """Cells of two clusters; of gene CD3E each has as many as its number."""
-    import pandas as pd
+@app.class_definition
+@asset("line_count")
+class LineCount(Asset):
+    lines: int
 
-    names = [f"cell{number}" for number in range(count)]
-    obs = pd.DataFrame({"total_counts": np.arange(count) * 100.0, "pct_counts_mt": 0.0}, index=names)
-    if clusters:
-        obs["leiden"] = pd.Categorical(["0" if number < count // 2 else "1" for number in range(count)])
-        obs["sample"] = pd.Categorical(["a", "b"] * (count // 2))
-        obs["barcode"] = names
-        obs["good"] = True
-    counts = np.stack([np.arange(count), np.zeros(count)], axis=1).astype("float32")
-    cells = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=["CD3E", "MS4A1"]))
-    if umap:
-        cells.obsm["X_umap"] = np.stack([np.arange(count), -np.arange(count)], axis=1).astype("float32")
-    cells.write_h5ad(path)
-    return path
+
+@app.function
+def lines_of(path):
+    return path.read_text().count("\\n")
+
+
+@app.function
+@htslib_env.task
+async def longest(reference: Reference) -> QcReport:
+    """The longest line."""
+    out = workspace() / "longest.txt"
+    out.write_text(str(max(map(len, reference.path.read_text().split()))))
+    return QcReport(path=out, kind="longest")
+
+
+@app.cell
+def _():
+    slider = mo.ui.slider(1, 10, value=4)
+    factor = 2
+    slider
+    return factor, slider
+
+
+@app.cell
+def counting(factor, slider):
+    _more = 5
+
+    def _added(count):
+        return count * factor + _more
+
+    @htslib_env.task(tools=[samtools])
+    async def count_lines(reference: Reference) -> LineCount:
+        """The lines of a reference."""
+        out = workspace() / "lines.txt"
+        count = _added(lines_of(reference.path)) + slider.value
+        out.write_text(str(count))
+        return LineCount(path=out, lines=count)
+    return (count_lines,)
+
+
+@app.cell
+def _():
+    table = iter([1, 2, 3])
+    return (table,)
+
+
+@app.cell
+def opaque(table):
+    @htslib_env.task
+    async def from_elsewhere(reference: Reference) -> QcReport:
+        out = workspace() / "out.txt"
+        out.write_text(type(table).__name__)
+        return QcReport(path=out, kind="elsewhere")
+
+    @htslib_env.task
+    async def in_a_child(reference: Reference) -> QcReport:
+        out = workspace() / "out.txt"
+        out.write_text(str(await compute(lines_of, path=reference.path)))
+        return QcReport(path=out, kind="child")
+    return from_elsewhere, in_a_child
+
+
+@app.cell
+async def calls(count_lines):
+    told = []
+    reference = (await Reference.all())[0]
+    with observe(lambda event: told.append((event.task, event.kind))):
+        counted = await count_lines(reference)
+        longest_line = await longest(reference)
+    print("TOLD", [kind for _, kind in told if kind in ("finished", "memo hit")], counted.lines, counted.cid)
+    return (reference,)
+
+
+if __name__ == "__main__":
+    app.run()
+'''
+
+SLOW = '''
+import marimo
+
+app = marimo.App()
+
+with app.setup:
+    import asyncio
+    import os
+    from pathlib import Path
+
+    from stargazer.assets import QcReport, Reference
+    from stargazer.tasks import htslib_env, workspace
+    from stargazer.workflows import run, start_run, workflow_env
+
+
+@app.cell
+def tasks():
+    @htslib_env.task
+    async def first(reference: Reference) -> QcReport:
+        out = workspace() / "first.txt"
+        out.write_text("first")
+        return QcReport(path=out, kind="first")
+
+    @htslib_env.task
+    async def second(report: QcReport) -> QcReport:
+        while not Path(os.environ["GO"]).exists():
+            await asyncio.sleep(0.02)
+        out = workspace() / "second.txt"
+        out.write_text("second")
+        return QcReport(path=out, kind="second")
+
+    @workflow_env.task
+    async def both(reference: Reference) -> QcReport:
+        """One after the other."""
+        return await second(await first(reference))
+    return (both,)
+
+
+@app.cell
+async def _():
+    reference = (await Reference.all())[0]
+    return (reference,)
+'''
+
+
+class Home:
+    """Folders of somebody who writes notebooks, with a reference in the store."""
+
+    def __init__(self, root: Path):
+        self.root, self.go = root, root / "go"
+        self.environment = {
+            "STARGAZER_HOME": str(root / "home"),
+            "STARGAZER_LOCAL": str(root / "local"),
+            "GO": str(self.go),
+        }
+        self.notebooks = root / "notebooks"
+        self.notebooks.mkdir()
+
+    def add_reference(self) -> None:
+        path = self.root / "tiny.fa"
+        path.write_text(">c\nACGTAC\nACGT\n")
+        self.store.add([Addition(path, Reference(build="tiny"))])
+
+    @property
+    def store(self) -> Store:
+        return LocalStorageClient(self.root / "local").store
+
+    def write(self, text: str, name: str = "experiment.py") -> Path:
+        path = self.notebooks / name
+        path.write_text(text)
+        return path
+
+    def script(self, path: Path) -> str:
+        """What a notebook prints when it is run as a script."""
+        done = subprocess.run(
+            [sys.executable, path], env={**os.environ, **self.environment}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def executions(self) -> Mapping[str, Execution]:
+        """By name of the function, the newest."""
+        store = self.store
+        records = store.query({"asset": "provenance", "kind": "execution"})
+        documents = [store.document(record.cid) for record in records]
+        made = [document for document in documents if isinstance(document, Execution)]
+        return {each.task.partition(".")[2]: each for each in sorted(made, key=lambda each: each.started)}
 
 
 @pytest.fixture
-def cells(tmp_path: Path) -> Cells:
-    return open_cells(write_cells(tmp_path / "cells.h5ad"))
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    made = Home(tmp_path)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
 
 
-def test_cells_are_told_apart_by_columns_of_text_and_coloured_by_figures(cells: Cells) -> None:
-    assert cells.groups[:2] == ["leiden", "sample"]
-    assert "good" in cells.groups
-    assert cells.figures == ["total_counts", "pct_counts_mt"]
-    assert cells.values("leiden") == ["0", "0", "0", "1", "1", "1"]
-    assert cells.values("total_counts")[2] == 200.0
+@pytest.fixture
+def server(home: Home) -> Iterator[Server]:
+    with serving(home.notebooks, home.environment) as running:
+        yield running
 
 
-def test_a_gene_is_read_by_its_name_and_one_that_is_not_there_gets_names_like_it(cells: Cells) -> None:
-    assert cells.values("CD3E") == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-
-    with pytest.raises(InvalidAssetError, match="no gene 'cd3d'; near it: CD3E"):
-        cells.values("cd3d")
+def cell_named(kernel: Kernel, name: str) -> str:
+    return next(cell for cell, known in kernel.names.items() if known == name)
 
 
-def test_more_cells_than_a_chart_takes_are_drawn_at_random_and_always_the_same(cells: Cells) -> None:
-    points = cells.points("CD3E", most=3)
-
-    assert len(points) == 3
-    assert points == cells.points("CD3E", most=3)
-    assert len(cells.points("leiden")) == 6
-    assert cells.points("leiden")[1] == {"cell": "cell1", "umap_1": 1.0, "umap_2": -1.0, "value": "0"}
+def told(text: str) -> str:
+    return next(line for line in text.splitlines() if "TOLD" in line)
 
 
-def test_a_part_of_the_umap_has_its_cells_by_cluster(cells: Cells) -> None:
-    inside = cells.within({"umap_1": (1.5, 9), "umap_2": (-3, -9)})
+def test_a_task_in_a_cell_is_remembered_until_something_that_it_uses_changes(
+    home: Home, server: Server
+) -> None:
+    home.add_reference()
+    notebook = home.write(NOTEBOOK)
+    kernel = server.open(notebook)
+    kernel.start()
+    calls = cell_named(kernel, "calls")
+    assert "['finished', 'finished'] 15 " in told(kernel.text(calls)), kernel.text(calls)
 
-    assert inside == [False, False, False, True, True, True]
-    assert cluster_counts(cells.values("leiden"), cells.within({"umap_1": [1.5, 9]})) == [
-        {"cluster": "1", "cells": 3, "% of selection": 75.0, "% of cluster": 100.0},
-        {"cluster": "0", "cells": 1, "% of selection": 25.0, "% of cluster": 33.33},
+    made = home.executions()
+    assert [(made[name].notebook, made[name].cell) for name in ("count_lines", "longest")] == [
+        ("experiment.py", "counting"),
+        ("experiment.py", "longest"),
     ]
-    assert cluster_counts(["0", "0"], [False, False]) == []
+    assert made["count_lines"].code_digest
+
+    # as a script all is remembered: the digest is the same
+    assert "['memo hit', 'memo hit'] 15 " in told(home.script(notebook))
+
+    # a value that somebody chooses, a constant of another cell, a private one, the function itself
+    slider = next(cell for cell, text in kernel.codes.items() if "mo.ui.slider" in text)
+    kernel.post("kernel/set_ui_element_value", objectIds=[f"{slider}-0"], values=[7])
+    kernel.wait()
+    assert "['finished', 'memo hit'] 18 " in told(kernel.text(calls))
+    kernel.run(kernel.codes[slider].replace("factor = 2", "factor = 3"), slider)
+    assert "['finished', 'memo hit'] 18 " in told(kernel.text(calls))  # 3 x 3 + 5 + 4
+    counting = cell_named(kernel, "counting")
+    kernel.run(kernel.codes[counting].replace("_more = 5", "_more = 6"), counting)
+    assert "['finished', 'memo hit'] 19 " in told(kernel.text(calls))
+    kernel.run(kernel.codes[counting].replace('"""The lines of', '"""All lines of'), counting)
+    assert "['memo hit', 'memo hit'] 19 " in told(kernel.text(calls))
+    kernel.run(kernel.codes[counting].replace("_more = 6", "_more = 5"), counting)
+    kernel.run(kernel.codes[slider].replace("factor = 3", "factor = 2"), slider)
+    assert "['memo hit', 'memo hit'] 15 " in told(kernel.text(calls))  # as at first
+
+    # what cannot be remembered is said in the cell, what cannot work says what to do
+    shown = kernel.run("await from_elsewhere(reference)")
+    assert "computed each time, not memoised: table: what a cell has computed" in shown
+    shown = kernel.run("await in_a_child(reference)")
+    assert "lines_of is defined in a notebook or script, which a child process cannot import" in shown
+
+    # a run of a task of a cell
+    shown = kernel.run("print((await run(count_lines, reference=reference)).memo_hits)")
+    (recorded,) = list_runs()
+    assert (recorded.workflow, recorded.kind, recorded.state) == ("count_lines", "task", "succeeded"), shown
+    assert recorded.defined_in == "cell counting of experiment.py"
+    assert recorded.results["result"]["keyvalues"]["lines"] == "15"
+    shown = kernel.run("await run(count_lines, reference=3)")
+    assert "expected reference, got 3" in shown
+    kernel.close()
+
+    # a type of a cell that has not run here
+    with pytest.warns(match="line_count"):
+        found = [Asset.from_record(record) for record in home.store.query({"asset": "line_count"})]
+    assert [type(each) for each in found] == [Asset] * 3
 
 
-@pytest.mark.parametrize("name", ["leiden", "CD3E"])
-def test_all_cells_are_drawn_as_a_picture(cells: Cells, name: str, tmp_path: Path) -> None:
-    figure = draw_umap(cells, name)
-    figure.savefig(tmp_path / "umap.png")
-
-    assert figure.axes[0].get_title() == "6 cells"
-    assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 6
-
-
-def test_cells_without_umap_or_clusters_are_opened_and_lack_them(tmp_path: Path) -> None:
-    bare = open_cells(write_cells(tmp_path / "bare.h5ad", umap=False, clusters=False))
-
-    assert bare.umap is None
-    assert bare.groups == []
-    assert bare.points("CD3E") == []
-    assert bare.within({"umap_1": (0, 1)}) == [True] * 6
-    with pytest.raises(InvalidAssetError, match="no UMAP"):
-        draw_umap(bare, "CD3E")
-
-
-def test_what_is_no_h5ad_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.h5ad").write_text("no cells")
-
-    with pytest.raises(FormatError, match=r"text\.h5ad cannot be read as h5ad"):
-        open_cells(tmp_path / "text.h5ad")
-
-
-def test_quality_is_counted_before_the_filters_and_in_the_end(cells: Cells) -> None:
-    rows = qc_histograms(cells.table, ["cell1", "cell3", "cell5"], bins=5)
-
-    assert {row["figure"] for row in rows} == {"counts of a cell"}, "there are no mitochondrial counts"
-    assert sum(row["cells"] for row in rows if row["stage"] == "kept") == 3
-    assert {row["sample"] for row in rows if row["stage"] == "kept"} == {"b"}
-    assert sum(row["cells"] for row in rows) == 6
-
-
-def test_marker_genes_are_those_that_a_cluster_has_more_of(tmp_path: Path) -> None:
-    table = tmp_path / "markers.csv"
-    table.write_text(
-        "group,names,scores,logfoldchanges,pvals,pvals_adj\n"
-        "0,CD3E,9.5,2.123456,0,0\n0,ACTB,1.5,-2,0.1,0.5\n0,IL7R,1,1,0.1,0.5\n1,MS4A1,8,nan,0,0\n1,CD79A,7,3,0,1e-9\n"
+def started(task: str) -> bool:
+    return any(
+        event["kind"] == "started" and event["task"].endswith(task)
+        for each in list_runs()
+        for event, _ in events_of(each)
     )
 
-    def genes(**options: Any) -> list[str]:
-        return [row["gene"] for row in markers_of(table, **options)]
 
-    assert genes() == ["CD3E", "IL7R", "CD79A"]
-    assert genes(most=1) == ["CD3E", "CD79A"]
-    assert genes(clusters=["1"]) == ["CD79A"]
-    assert markers_of(table)[0] == {
-        "cluster": "0", "gene": "CD3E", "score": 9.5, "log2 fold change": 2.123, "adjusted p": 0.0,
-    }  # fmt: skip
-    assert not any(math.isnan(row["score"]) for row in markers_of(table))
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.long
+def test_a_run_ends_with_its_kernel_and_what_was_finished_is_remembered(home: Home, server: Server) -> None:
+    home.add_reference()
+    notebook = home.write(SLOW)
+    kernel = server.open(notebook)
+    kernel.start()
+    pid = kernel.pid()
+    kernel.begin("done = await run(both, reference=reference)")
+    wait_until(lambda: started("second"))
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: list_runs()[0].state == "lost")
+    (lost,) = list_runs()
+    assert lost.error.endswith("run it again in cell tasks of experiment.py: what was finished is remembered")
+    with pytest.raises(
+        InvalidAssetError, match=r"cell tasks of experiment\.py, which no other process knows"
+    ):
+        resume_run(lost.id)
+
+    home.go.touch()
+    kernel.post("kernel/restart_session")
+    kernel.close()
+    again = server.open(notebook)
+    again.start()
+    shown = again.run(
+        "done = await run(both, reference=reference); print(f'<{done.computed} {done.memo_hits}>')"
+    )
+    assert "<1 1>" in shown
+    assert [each.state for each in list_runs()] == ["succeeded", "lost"]
+
+
+@pytest.mark.long
+def test_a_run_of_packaged_tasks_outlives_the_kernel(home: Home, server: Server) -> None:
+    home.add_reference()
+    kernel = server.open(home.write(SLOW))
+    kernel.start()
+    pid = kernel.pid()
+    shown = kernel.run("print('<' + start_run('prepare_reference', build='tiny', aligner='none').id + '>')")
+    os.kill(pid, signal.SIGKILL)
+    done = asyncio.run(watch_run(shown.split("<")[1].split(">")[0]))
+    assert (done.state, done.detached, done.computed) == ("succeeded", True, 3)
+    kernel.post("kernel/restart_session")
+    kernel.close()
+    again = server.open(home.notebooks / "experiment.py")
+    again.start()
+    shown = again.run(
+        "from stargazer.workflows import list_runs; print([each.state for each in list_runs()])"
+    )
+    assert "['succeeded']" in shown
+
+
+@pytest.mark.long
+def test_two_kernels_with_the_same_cells_compute_each_task_once(home: Home, server: Server) -> None:
+    home.add_reference()
+    kernels = [server.open(home.write(SLOW, name)) for name in ("experiment.py", "experiment_2.py")]
+    for kernel in kernels:
+        kernel.start()
+    cells = [
+        kernel.begin(
+            "done = await run(both, reference=reference); print('DONE', done.results['result']['cid'])"
+        )
+        for kernel in kernels
+    ]
+    wait_until(lambda: len(list_runs()) == 2 and started("second"))
+    home.go.touch()
+    shown = [kernel.text(cell, wait=True) for kernel, cell in zip(kernels, cells, strict=True)]
+    results = [text.partition("DONE ")[2].split("<")[0].strip() for text in shown]
+    assert results[0].startswith("baf"), shown
+    assert results[0] == results[1]
+    assert sum(each.computed for each in list_runs()) == 2
+    assert sum(each.memo_hits for each in list_runs()) == 2
+
+
+@pytest.mark.long
+def test_without_a_reference_the_error_says_how_to_add_one(home: Home, server: Server) -> None:
+    kernel = server.open(home.write(SLOW))
+    kernel.start()
+    shown = kernel.run("await Reference.one(build='tiny')")
+    assert "stargazer add" in shown

@@ -1,7 +1,16 @@
 from ._progress import progress
 from .app import explained, stop
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
-from .cells import COLOURS, QC_FIGURES, Cells, cluster_counts, draw_umap, markers_of, open_cells, qc_histograms
+from .cells import (
+    COLOURS,
+    QC_FIGURES,
+    Cells,
+    cluster_counts,
+    draw_umap,
+    markers_of,
+    open_cells,
+    qc_histograms,
+)
 from .choices import (
     begin_run,
     caller_choices,

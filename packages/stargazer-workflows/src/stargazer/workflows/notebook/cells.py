@@ -281,7 +281,14 @@ def draw_umap(cells: Cells, name: str) -> Figure:
     if values and isinstance(values[0], str):
         for number, group in enumerate(sorted(set(values), key=_by_number)):
             inside = [value == group for value in values]
-            panel.scatter(x[inside], y[inside], s=size, linewidths=0, color=COLOURS[number % len(COLOURS)], label=f" {group}")
+            panel.scatter(
+                x[inside],
+                y[inside],
+                s=size,
+                linewidths=0,
+                color=COLOURS[number % len(COLOURS)],
+                label=f" {group}",
+            )
         panel.legend(markerscale=(30 / size) ** 0.5, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     else:
         drawn = panel.scatter(x, y, s=size, linewidths=0, c=values, cmap="viridis")

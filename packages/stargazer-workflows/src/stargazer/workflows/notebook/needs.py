@@ -46,7 +46,7 @@ def _missing(extra: str) -> list[str]:
             metadata.version(name)
         except metadata.PackageNotFoundError:
             missing.append(name)
-    return missing
+    return list(dict.fromkeys(missing))
 
 
 def require_records(**filters: Any) -> None:
