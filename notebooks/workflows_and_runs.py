@@ -89,6 +89,12 @@ def _():
     return
 
 
+@app.function(hide_code=True)
+def shown(output=None):
+    """An output below the code of its cell, which the editor shows anyway."""
+    return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
+
+
 @app.cell(hide_code=True)
 def _():
     execution_place()
@@ -172,7 +178,7 @@ async def _(build):
 
     told = [f"{asked.remembered} calls are remembered, {len(asked.misses)} would be computed first."]
     told += [f"{miss.task}: {miss.explain()}" for miss in asked.misses]
-    mo.show_code(mo.plain_text("\n".join(told)), position="above")
+    shown(mo.plain_text("\n".join(told)))
     return
 
 
@@ -234,7 +240,7 @@ def _(done):
         if isinstance(file, dict)
     ]
     table = mo.ui.table(results, selection=None, column_widths={"CID": 560})
-    mo.show_code(table, position="above")
+    shown(table)
     return
 
 

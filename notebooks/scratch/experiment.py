@@ -138,7 +138,7 @@ async def _(choice):
     rows = list(csv.DictReader(result.path.open()))
     alt.Chart(alt.Data(values=rows)).mark_bar().encode(
         x="records:Q", y="contig:N", color="type:N", tooltip=["contig:N", "type:N", "records:Q"]
-    ).properties(width="container", height=alt.Step(28))
+    ).properties(width="container", height=110)
     return (result,)
 
 
