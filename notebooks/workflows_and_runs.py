@@ -211,10 +211,16 @@ def _():
 async def _(build, start):
     mo.stop(build.value is None)
     _run = None if start.value else latest_run("prepare_reference", build=build.value)
-    if start.value or (_run is None and mo.app_meta().mode == "script"):
+    _nobody_clicks = mo.app_meta().mode == "script" and (
+        _run is None or _run.state not in ("running", "succeeded")
+    )
+    if start.value or _nobody_clicks:
         _run = start_run("prepare_reference", build=build.value)
     mo.stop(_run is None, mo.md("It was not run yet."))
-    done = await progress(_run)
+    try:
+        done = await progress(_run)
+    except StargazerError as error:
+        mo.stop(True, mo.callout(error.explain(), kind="danger"))
     return (done,)
 
 

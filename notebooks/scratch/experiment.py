@@ -12,6 +12,7 @@ app = marimo.App(width="medium", app_title="Experiment")
 with app.setup:
     import csv
     from collections import Counter
+    from inspect import getsource
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -75,6 +76,13 @@ async def count_records(variants: Variants) -> Table:
 
 @app.cell(hide_code=True)
 def _():
+    # An app hides the code of its cells.
+    mo.md(f"```python\n{getsource(count_records)}```") if mo.app_meta().mode == "run" else None
+    return
+
+
+@app.cell(hide_code=True)
+def _():
     mo.md("""
     ## A file to try it on
     """)
@@ -125,8 +133,7 @@ def _():
     mo.md("""
     ## Its result
 
-    Run the next cell twice: the second time nothing is computed, the result is remembered.
-    Change the task, and it is computed again.
+    Run the next cell again: nothing is computed, the result is remembered. Change the task, and it is computed again.
     """)
     return
 
