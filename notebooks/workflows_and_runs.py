@@ -31,6 +31,20 @@ with app.setup:
     flyte.init_from_config()
 
 
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    # Workflows and runs
+
+    A **workflow** goes from names, as of samples or a genome build, to results. It finds its files by what they are,
+    and calls tasks. It computes nothing itself.
+
+    A **run** is one call of a workflow that somebody asked for. It works in a process of its own, and goes on when this
+    notebook is closed.
+    """)
+    return
+
+
 @app.function(hide_code=True)
 def timeline(run):
     """When each call of a task began and ended."""
@@ -73,20 +87,6 @@ def timeline(run):
         )
         .properties(width="container", height=20 * len(tasks) + 10, title="Calls of its tasks")
     )
-
-
-@app.cell(hide_code=True)
-def _():
-    mo.md("""
-    # Workflows and runs
-
-    A **workflow** goes from names, as of samples or a genome build, to results. It finds its files by what they are,
-    and calls tasks. It computes nothing itself.
-
-    A **run** is one call of a workflow that somebody asked for. It works in a process of its own, and goes on when this
-    notebook is closed.
-    """)
-    return
 
 
 @app.function(hide_code=True)

@@ -57,7 +57,7 @@ def _():
 
 
 @app.function
-@htslib_env.task
+@htslib_env.task(tools=[bcftools])
 async def count_records(variants: Variants) -> Table:
     """Numbers of records by contig and type of variant (`bcftools query`).
 
