@@ -10,6 +10,7 @@ __generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="Workflows and runs")
 
 with app.setup:
+    import asyncio
     import datetime
 
     import altair as alt
@@ -26,7 +27,14 @@ with app.setup:
         why_not,
     )
     from stargazer.workflows.demo import prepare
-    from stargazer.workflows.notebook import execution_place, latest_run, progress, require_records, run_table
+    from stargazer.workflows.notebook import (
+        execution_place,
+        explained,
+        latest_run,
+        progress,
+        require_records,
+        run_table,
+    )
 
     flyte.init_from_config()
 
@@ -146,9 +154,11 @@ def _():
 
 @app.cell(hide_code=True)
 async def _(simulate):
-    if simulate.value:
-        prepare()
-    _builds = sorted({_one.build for _one in await Reference.all()})
+    with explained():
+        if simulate.value:
+            with mo.status.spinner(title="Simulating a family and registering its reads"):
+                await asyncio.to_thread(prepare)
+        _builds = sorted({_one.build for _one in await Reference.all()})
     _usual = "stargazer-demo" if "stargazer-demo" in _builds else next(iter(_builds), None)
     build = mo.ui.dropdown(_builds, value=_usual, label="Build")
     _nothing = mo.callout(
@@ -174,7 +184,8 @@ def _():
 @app.cell
 async def _(build):
     mo.stop(build.value is None)
-    asked = await why_not("prepare_reference", build=build.value)
+    with explained():
+        asked = await why_not("prepare_reference", build=build.value)
 
     told = [f"{asked.remembered} calls are remembered, {len(asked.misses)} would be computed first."]
     told += [f"{miss.task}: {miss.explain()}" for miss in asked.misses]
@@ -217,10 +228,8 @@ async def _(build, start):
     if start.value or _nobody_clicks:
         _run = start_run("prepare_reference", build=build.value)
     mo.stop(_run is None, mo.md("It was not run yet."))
-    try:
+    with explained():
         done = await progress(_run)
-    except StargazerError as error:
-        mo.stop(True, mo.callout(error.explain(), kind="danger"))
     return (done,)
 
 

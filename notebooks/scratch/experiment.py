@@ -23,7 +23,7 @@ with app.setup:
     from stargazer.storage import add, get_client
     from stargazer.storage.lineage import render, why
     from stargazer.tasks import bcftools, expect, htslib_env, workspace
-    from stargazer.workflows.notebook import execution_place
+    from stargazer.workflows.notebook import execution_place, explained
 
     flyte.init_from_config()
 
@@ -97,19 +97,20 @@ def _():
 
 @app.cell(hide_code=True)
 async def _(add_example):
-    if add_example.value:
-        with TemporaryDirectory() as _folder:
-            _vcf = Path(_folder, "example.vcf")
-            _vcf.write_text(
-                "##fileformat=VCFv4.2\n##contig=<ID=chr1>\n##contig=<ID=chr2>\n"
-                '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
-                "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\texample\n"
-                "chr1\t100\t.\tA\tG\t50\tPASS\t.\tGT\t0/1\n"
-                "chr1\t200\t.\tC\tCAT\t50\tPASS\t.\tGT\t1/1\n"
-                "chr2\t100\t.\tT\tC\t50\tPASS\t.\tGT\t0/1\n"
-            )
-            await add(_vcf, build="example")
-    _found = await Variants.all()
+    with explained():
+        if add_example.value:
+            with TemporaryDirectory() as _folder:
+                _vcf = Path(_folder, "example.vcf")
+                _vcf.write_text(
+                    "##fileformat=VCFv4.2\n##contig=<ID=chr1>\n##contig=<ID=chr2>\n"
+                    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
+                    "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\texample\n"
+                    "chr1\t100\t.\tA\tG\t50\tPASS\t.\tGT\t0/1\n"
+                    "chr1\t200\t.\tC\tCAT\t50\tPASS\t.\tGT\t1/1\n"
+                    "chr2\t100\t.\tT\tC\t50\tPASS\t.\tGT\t0/1\n"
+                )
+                await add(_vcf, build="example")
+        _found = await Variants.all()
     _labels = {
         f"{number}. {_one.caller or _one.kind} of {', '.join(_one.samples) or 'no sample'}": _one
         for number, _one in enumerate(_found, 1)
