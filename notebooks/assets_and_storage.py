@@ -228,7 +228,7 @@ def _(lineage, tutorial):
     except StargazerError as error:
         _note = str(error)
     which = mo.ui.radio(stores, value=next(iter(stores)), label="Store", inline=True)
-    mo.vstack([which, mo.callout(mo.md(_note))]) if _note else which
+    mo.vstack([which, mo.callout(_note)]) if _note else which
     return (which,)
 
 

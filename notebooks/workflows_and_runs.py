@@ -171,8 +171,8 @@ async def _(build):
     asked = await why_not("prepare_reference", build=build.value)
 
     told = [f"{asked.remembered} calls are remembered, {len(asked.misses)} would be computed first."]
-    told += [f"- `{miss.task}`: {miss.explain()}" for miss in asked.misses]
-    mo.show_code(mo.md("\n".join(told)), position="above")
+    told += [f"{miss.task}: {miss.explain()}" for miss in asked.misses]
+    mo.show_code(mo.plain_text("\n".join(told)), position="above")
     return
 
 

@@ -31,12 +31,14 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.folder = folder
-        self.log = folder / "server.log"
+        self.log = folder.with_name("server.log")
+        places = ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
+        own = dict.fromkeys(places, str(folder.with_name("marimo")))  # nothing of the user's own settings
         command = ["-m", "marimo", "edit", "--headless", "--no-token", "--skip-update-check", "--port"]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command, str(self.port), str(folder)],
-                cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log,
+                cwd=folder, env={**os.environ, **own, **environment}, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.url = f"http://127.0.0.1:{self.port}"
@@ -68,8 +70,9 @@ class Kernel:
     def __init__(self, server: Server, path: Path):
         self.server, self.session = server, f"s_{uuid.uuid4().hex[:6]}"
         query = f"session_id={self.session}&file={path}"
-        self.socket: ClientConnection = connect(
-            f"ws://127.0.0.1:{server.port}/ws?{query}", max_size=None, open_timeout=PATIENCE
+        self._closing = contextlib.ExitStack()
+        self.socket: ClientConnection = self._closing.enter_context(
+            connect(f"ws://127.0.0.1:{server.port}/ws?{query}", max_size=None, open_timeout=PATIENCE)
         )
         self.codes: dict[str, str] = {}
         self.shown: dict[str, dict[str, Any]] = {}
@@ -135,6 +138,8 @@ class Kernel:
         data = message.get("data") or {}
         if op == "cell-op":
             shown = self.shown.setdefault(data["cell_id"], {})
+            if data.get("status") == "queued":
+                shown.clear()
             if (output := data.get("output")) is not None:
                 shown["output"] = _plain(output)
             console = data.get("console")
@@ -147,7 +152,7 @@ class Kernel:
         return int(self.run("import os as _os; print(f'<{_os.getpid()}>')").split("<")[1].split(">")[0])
 
     def close(self) -> None:
-        self.socket.close()
+        self._closing.close()
 
 
 def _plain(output: Mapping[str, Any]) -> str:

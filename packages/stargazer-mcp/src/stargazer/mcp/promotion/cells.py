@@ -9,8 +9,10 @@ import ast
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import attrs
 from stargazer.assets import StargazerError
@@ -143,7 +145,15 @@ def parse_notebook(path: Path, text: str) -> Notebook:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         tree = ast.parse(text)
+        if stars := [node.lineno for node in ast.walk(tree) if _is_star(node)]:
+            raise refused(
+                f"{path.name}:{line}: `import *`; import what is used by its name" for line in stars
+            )
+        with warnings.catch_warnings(action="ignore"):
+            compile(text, str(path), "exec", dont_inherit=True)  # finds more, and runs nothing
     except (SyntaxError, ValueError) as error:
+        if isinstance(error, PromotionError):
+            raise
         line = getattr(error, "lineno", None) or 1
         said = getattr(error, "msg", None) or str(error)
         raise PromotionError(
@@ -164,6 +174,10 @@ def parse_notebook(path: Path, text: str) -> Notebook:
             for line in broken
         )
     return notebook
+
+
+def _is_star(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    return isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
 
 
 def _app_of(tree: ast.Module) -> str | None:
@@ -219,7 +233,8 @@ def check_notebook(path: Path) -> None:
         raise PromotionError(f"{path.name}: `marimo check` failed: {done.stderr.strip()[-500:]}") from None
     problems = []
     for issue in issues:
-        lines = [max(1, line) for line in issue.get("lines") or [issue.get("line", 1)]]
+        told = issue.get("lines") or [issue.get("line", 1)]
+        lines = [line for line in told if line > 0] or [1]  # of some cells marimo does not know it
         if issue.get("type") == "error":
             problems.append(f"{path.name}: {issue.get('error')}")
         elif issue.get("severity") == "breaking":

@@ -43,7 +43,8 @@ def changed_module(text: str | None, extraction: Extraction, path: Path) -> str:
     parts, imports = _not_there(text, extraction)
     text = _with_imports(text, [each.statement for each in imports])
     text = _with_offered(text, extraction.offered)
-    body, gap = "", "\n\n"
+    is_first = text.rstrip().endswith("]")  # of a new module, whose `__all__` it comes after
+    body, gap = "", "\n" if is_first else "\n\n"
     for part in parts:
         body += f"{gap}{part.text}\n"
         gap = "\n" if isinstance(part.statement, ast.Assign | ast.AnnAssign) else "\n\n"

@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
 import attrs
 from stargazer.mcp.promotion.cells import PromotionError
-from stargazer.mcp.promotion.checkout import Checkout
+from stargazer.mcp.promotion.checkout import PACKAGE, Checkout
+from stargazer.mcp.promotion.installation import entry_points_text
 
 __all__ = ["Trial", "trial"]
 
@@ -103,12 +103,8 @@ def trial(checkout: Checkout, edits: Mapping[Path, bytes]) -> Iterator[Trial]:
 
 def _write_metadata(copy: Checkout, folder: Path) -> None:
     """The metadata of the copy's stargazer-tasks, found before those of the installed one."""
-    project = tomllib.loads(copy.pyproject.read_text(encoding="utf-8"))["project"]
-    installed = metadata.distribution(project["name"])
-    place = folder / f"{project['name'].replace('-', '_')}-{installed.version}.dist-info"
+    installed = metadata.distribution(PACKAGE)
+    place = folder / f"{PACKAGE.replace('-', '_')}-{installed.version}.dist-info"
     place.mkdir(parents=True)
     (place / "METADATA").write_text(installed.read_text("METADATA") or "", encoding="utf-8")
-    lines = []
-    for group, points in project.get("entry-points", {}).items():
-        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items()), ""]
-    (place / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+    (place / "entry_points.txt").write_text(entry_points_text(copy), encoding="utf-8")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from stargazer.assets import StargazerError, ToolError
+from stargazer.assets import ConfigurationError, StargazerError, ToolError
 from stargazer.tasks.tools.disk import full_disk
 from stargazer.tasks.tools.pipelines import run_stages, useful_line
 from stargazer.tasks.tools.session import Session, current_session
@@ -35,6 +35,7 @@ async def call(function: Callable[..., Any], /, **arguments: Any) -> Any:
     name, so that its code is part of the task's run key.
 
     Raises:
+        ConfigurationError: a child process cannot import the function: it is of a notebook or script, or a local one.
         StargazerError: the function raised one: the same class, with the same text.
         ToolError: the function raised anything else, or its process died.
     """
@@ -68,8 +69,16 @@ def function_stage(function: Callable[..., Any], arguments: Mapping[str, Any], s
     Its argv is that of the interpreter, without the script.
     """
     name = f"{function.__module__}:{function.__qualname__}"
-    if function.__module__ == "__main__" or "<" in name:
-        raise ValueError(f"a child process cannot import {name}: define it at the top level of a module")
+    if function.__module__ == "__main__":
+        raise ConfigurationError(
+            f"{function.__qualname__} is defined in a notebook or script, which a child process cannot import: call it "
+            f"in the task itself, `await asyncio.to_thread({function.__name__}, ...)`, or have it in a package "
+            "(`stargazer promote-task` puts a task there, with the functions that it uses)"
+        )
+    if "<" in name:
+        raise ConfigurationError(
+            f"a child process cannot import {name}: define it at the top level of a module"
+        )
     try:
         text = json.dumps(_plain(arguments, session), sort_keys=True, ensure_ascii=False)
     except TypeError as error:

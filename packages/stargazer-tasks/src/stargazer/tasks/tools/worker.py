@@ -34,6 +34,7 @@ async def compute(function: Callable[..., Any], /, **arguments: Any) -> Any:
     ends with a call that is cancelled, after 300 seconds without any, and with this process.
 
     Raises:
+        ConfigurationError: a child process cannot import the function.
         StargazerError: the function raised one: the same class, with the same text.
         ToolError: the function raised anything else, or the child died.
     """
