@@ -31,7 +31,13 @@ if not (ROOT / "packages").is_dir():
     pytest.skip("docs/ is in the repository alone, not in this distribution", allow_module_level=True)
 
 PAGES = sorted(DOCS.glob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES, *sorted(ROOT.glob("packages/*/README.md"))]
+TEXTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "AGENTS.md",
+    *PAGES,
+    *sorted(ROOT.glob("packages/*/README.md")),
+]
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:\$ |^(?: {4})?)((?:hatch run )?stargazer (?!--)\S.*)", re.MULTILINE)

@@ -32,7 +32,8 @@ from stargazer.mcp.promotion import case as case_module
 from stargazer.mcp.promotion.case import Case, find_case
 from stargazer.mcp.promotion.checkout import Checkout
 from stargazer.mcp.promotion.extraction import Promoted
-from stargazer.mcp.promotion.regression import regression_files, run_case
+from stargazer.mcp.promotion.publication import description
+from stargazer.mcp.promotion.regression import Outcome, regression_files, run_case
 from stargazer.mcp.promotion.unit_test import unit_test
 from stargazer.storage import Addition, LocalStorageClient
 from stargazer.tasks.execution import TASKS
@@ -303,6 +304,19 @@ def test_what_an_installed_task_did_is_no_run_of_the_cell(bench: Bench, referenc
         find_case(bench.client, made)
 
 
+def test_what_another_notebook_did_is_no_run_of_the_cell(
+    bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path
+) -> None:
+    bench.run(lab.count_lines, reference)
+    document = bench.client.store.document(found(bench, "count_lines").provenance_cid)
+    other = attrs.evolve(document, notebook="other.py")
+    elsewhere = LocalStorageClient(tmp_path / "elsewhere")
+    elsewhere.store.commit(other, [])
+
+    with pytest.raises(AssetNotFoundError, match=r"never run in experiment.py"):
+        find_case(elsewhere, promoted("count_lines"))
+
+
 def test_the_last_run_counts_and_fixtures_name_another(
     bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path
 ) -> None:
@@ -338,6 +352,39 @@ def test_bytes_that_nobody_has_are_refused(bench: Bench, lab: ModuleType, refere
 
     with pytest.raises(StorageError, match="the bytes of reference are not to be had"):
         found(bench, "count_lines")
+
+
+def test_bytes_that_are_gone_are_computed_again(bench: Bench, lab: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "two.fa").write_text(">c\nACGT\n>d\nAC\n")
+    whole = bench.add(tmp_path / "two.fa", Reference(build="two"))
+    part = bench.run(stargazer.tasks.select_contigs, whole, ["c"], "part")
+    bench.run(lab.count_lines, part)
+    bench.client.store.objects.remove(part.cid)
+
+    (file,) = found(bench, "count_lines").files
+
+    assert (file.name, file.path.read_text()) == ("reference.fa", ">c\nACGT\n")
+
+
+def test_a_pull_request_says_what_it_stands_on(bench: Bench, lab: ModuleType, reference: Any) -> None:
+    made = bench.run(lab.count_lines, reference)
+    case = found(bench, "count_lines")
+
+    text = description(promoted("count_lines"), "How many lines.", case, Outcome(1.23))
+
+    assert text.startswith("How many lines.\n\n- task: `lab16.count_lines`, in `stargazer.tasks.lab16`\n")
+    assert f"provenance of the run that the test is made of: {case.provenance_cid}, " in text
+    assert (
+        f"  - reference: reference, 8 bytes, {reference.cid}\n  - reference (comes along): reference_index,"
+        in text
+    )
+    assert (
+        f"  - result: table, 8 bytes, {made.cid}\n- test: `tests/unit/test_count_lines.py`, passed in 1.2 s"
+        in text
+    )
+    assert "NOT RUN: no GATK" in description(promoted("count_lines"), "", case, Outcome(1.0, "no GATK"))
+    assert str(bench.client.store.root) not in text
+    assert "Mustermann" not in text
 
 
 @pytest.mark.parametrize(
@@ -377,9 +424,9 @@ def test_a_test_of_this_name_is_refused(
 
 
 @pytest.fixture
-def checkout(bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path) -> Checkout:
+def checkout(bench: Bench, lab: ModuleType, reference: Any, mates: list[Any], tmp_path: Path) -> Checkout:
     """A checkout with these tasks in a module of the package, and the test of one of them."""
-    bench.run(lab.count_lines, reference)
+    call(bench, lab, "count_reads", reference, mates)
     checkout = Checkout(tmp_path / "checkout")
     shutil.copytree(ROOT / "packages/stargazer-tasks/src", checkout.package / "src")
     shutil.copytree(ROOT / "packages/stargazer-tasks/tests", checkout.package / "tests", ignore=lambda folder, names: [
@@ -389,10 +436,10 @@ def checkout(bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path) -> C
     (checkout.source / "tasks/lab16.py").write_text(LAB)
     page = checkout.front_page.read_text()
     checkout.front_page.write_text(
-        "from .lab16 import count_lines\n" + page.replace("__all__ = [", '__all__ = [\n    "count_lines",')
+        "from .lab16 import count_reads\n" + page.replace("__all__ = [", '__all__ = [\n    "count_reads",')
     )
     for path, data in regression_files(
-        promoted("count_lines"), checkout, found(bench, "count_lines"), LAB
+        promoted("count_reads"), checkout, found(bench, "count_reads"), LAB
     ).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -400,28 +447,28 @@ def checkout(bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path) -> C
 
 
 def test_the_test_passes_and_fails_when_the_function_is_broken(checkout: Checkout) -> None:
-    test, module = checkout.unit_tests / "test_count_lines.py", checkout.source / "tasks/lab16.py"
+    test, module = checkout.unit_tests / "test_count_reads.py", checkout.source / "tasks/lab16.py"
 
     assert run_case(checkout, test).skipped == ""
 
     for old, new, meaning in (
         (
-            "splitlines())}",
-            "splitlines()) + 1}",
+            "{len(reads)}",
+            "{len(reads) + 1}",
             "the task gives the same each time, and something else than its cell",
         ),
         (
-            "lines\\n{",
+            "reads\\n{",
             "{__import__('time').time_ns()}\\n{",
             "the task is not deterministic: two runs of it gave",
         ),
         (
-            'written("lines"',
-            'missing("lines"',
+            'written("reads"',
+            'missing("reads"',
             "it does not run outside of its notebook\n  NameError: name 'missing' is not def",
         ),
     ):
         assert old in LAB
         module.write_text(LAB.replace(old, new))
-        with pytest.raises(ToolError, match=rf"(?s)tests/unit/test_count_lines.py' fails: {meaning}"):
+        with pytest.raises(ToolError, match=rf"(?s)tests/unit/test_count_reads.py' fails: {meaning}"):
             run_case(checkout, test)

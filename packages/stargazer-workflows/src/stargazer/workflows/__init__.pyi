@@ -4,6 +4,15 @@ from .environments import parallel, workflow_env
 from .germline import GermlineCalls, PreprocessedSample, germline_short_variant_discovery, preprocess_sample
 from .lanes import fullest, is_said_by, same_lane, to_be_named
 from .reference import PreparedReference, prepare_reference
+from .runs.calls import (
+    CALL_STATES,
+    call_note,
+    call_state,
+    event_of,
+    instant,
+    is_stopped,
+    seconds_running,
+)
 from .runs.here import Asked, records_of, run, why_not
 from .runs.record import Run, calls_of, events_of, find_run, list_runs, new_run, remove_run
 from .runs.worker import cancel_run, resume_run, start_run, watch_run
@@ -22,6 +31,7 @@ from .signatures import is_known_to_fit, keep_signature
 from .task_inputs import asset_types, task_arguments
 
 __all__ = [
+    "CALL_STATES",
     "Asked",
     "Clustering",
     "Entry",
@@ -34,20 +44,25 @@ __all__ = [
     "SheetRow",
     "asset_types",
     "beside_samplesheet",
+    "call_note",
+    "call_state",
     "calls_of",
     "cancel_run",
     "command_line",
     "convert",
     "describe_type",
     "entries",
+    "event_of",
     "events_of",
     "explaining_commas",
     "find_entry",
     "find_run",
     "fullest",
     "germline_short_variant_discovery",
+    "instant",
     "is_known_to_fit",
     "is_said_by",
+    "is_stopped",
     "keep_signature",
     "list_runs",
     "new_run",
@@ -66,6 +81,7 @@ __all__ = [
     "samplesheet_of",
     "samplesheet_text",
     "scrna_clustering",
+    "seconds_running",
     "start_run",
     "surely_taken",
     "task_arguments",

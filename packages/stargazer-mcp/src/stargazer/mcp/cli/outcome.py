@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from stargazer.mcp.cli.console import count, fail, human_time, note, print_json, print_table, print_text
 
 if TYPE_CHECKING:
-    from stargazer.tasks.execution import Event
     from stargazer.workflows import Run
 
 __all__ = ["carried_out", "exit_status", "named", "print_results", "show_started", "show_to_the_end", "shown"]
@@ -93,7 +92,7 @@ def _cancelled(id: str, kill: bool) -> None:
 async def shown(run: Run) -> Run:
     """A run once it has ended; its tasks are shown meanwhile, those of its last attempt."""
     from stargazer.mcp.cli.progress import tasks_shown
-    from stargazer.workflows import watch_run
+    from stargazer.workflows import event_of, watch_run
 
     with tasks_shown(named(run)) as show:
 
@@ -102,21 +101,10 @@ async def shown(run: Run) -> Run:
                 return
             if told["kind"] == "warning":
                 note(f"stargazer: warning: {told.get('note', '')}")
-            elif (event := _event(told)) is not None:
+            elif (event := event_of(told)) is not None:
                 show(event)
 
         return await watch_run(run.id, tell)
-
-
-def _event(told: Mapping[str, Any]) -> Event | None:
-    """An event as the file of events has it; None of one that another version has written otherwise."""
-    import attrs
-    from stargazer.tasks.execution import Event
-
-    try:
-        return Event(**{field.name: told[field.name] for field in attrs.fields(Event) if field.name in told})
-    except TypeError:
-        return None
 
 
 def exit_status(run: Run, received: Sequence[int] = ()) -> int:

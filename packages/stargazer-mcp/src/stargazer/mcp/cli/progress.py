@@ -129,7 +129,7 @@ class _TaskLines:
             note(f"{count(self._stopped, 'task call')} stopped")
 
     def __call__(self, event: Event) -> None:
-        from stargazer.mcp.cli.task_tree import is_stopped, reason
+        from stargazer.workflows import call_note, is_stopped
 
         what = escaped(f"{event.task} {event.label}".strip())
         if event.kind == "finished":
@@ -140,7 +140,7 @@ class _TaskLines:
         elif is_stopped(event):
             self._stopped += 1
         elif event.kind == "failed":
-            note(f"{what}: failed: {reason(event)}")
+            note(f"{what}: failed: {call_note(event)}")
         elif event.kind == "waiting" and event.note:
             note(f"{what}: {event.note}")
         elif event.kind == "progress" and event.task not in self._running:

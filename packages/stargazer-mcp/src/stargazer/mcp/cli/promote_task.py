@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stargazer import storage
-from stargazer.assets import ConfigurationError
+from stargazer.assets import ConfigurationError, StargazerError
 from stargazer.mcp.cli.console import Parser, count, human_size, note, option, print_json, print_text
 from stargazer.mcp.cli.progress import working
 
 if TYPE_CHECKING:
+    from stargazer.mcp.promotion.branch import Branch
     from stargazer.mcp.promotion.case import Case
     from stargazer.mcp.promotion.checkout import Checkout
 
@@ -69,9 +71,11 @@ def promote_task(argv: Sequence[str]) -> int:
 def _undone(*, as_json: bool) -> int:
     from stargazer.mcp.promotion.checkout import find_checkout
     from stargazer.mcp.promotion.edits import undo
+    from stargazer.mcp.promotion.installation import refresh_entry_points
 
     checkout = find_checkout()
     task, files = undo(checkout.root, storage.Settings.load().home)
+    refresh_entry_points(checkout)
     if as_json:
         print_json({"undone": task, "files": [str(path) for path in files]})
         return 0
@@ -95,7 +99,7 @@ def _promoted(
     from stargazer.mcp.promotion.checkout import find_checkout
     from stargazer.mcp.promotion.edits import difference, recover, undo, write
     from stargazer.mcp.promotion.plan import code_edits, extract_from, make_plan, require_tools, split_place
-    from stargazer.mcp.promotion.publication import plan_publication
+    from stargazer.mcp.promotion.publication import description, plan_publication
     from stargazer.mcp.promotion.regression import regression_files, run_case
 
     require_tools()
@@ -114,23 +118,29 @@ def _promoted(
         _agree(case)
     edits |= regression_files(promoted, checkout, case, edits[target.path].decode())
     (test,) = (path for path in edits if path.name == f"test_{promoted.function}.py")
-    with working("making the documentation, in a copy"), make_plan(checkout, edits) as (plan, trial):
-        publication = plan_publication(
-            checkout.root, branch, promoted, plan.edits, pull_request=pull_request, summary=extraction.summary
-        )
+    planned = make_plan(checkout, extraction, target, edits)
+    with working("trying the task in a copy of the checkout"), planned as (plan, trial):
+        publication = plan_publication(checkout.root, branch, promoted, plan.edits, pull_request=pull_request)
         outcome = run_case(trial.checkout, trial.checkout.root / test.relative_to(checkout.root))
     if dry_run:
         sys.stdout.write(difference(plan.edits, checkout.root))
         return 0
     write(plan.edits, plan.seen, checkout.root, home, promoted.task)
-    done = {}
+    done: dict[str, str] = {}
     if publication is not None:
+        body = description(promoted, extraction.summary, case, outcome)
         try:
-            done = publication.commit()
-        except BaseException:
-            undo(checkout.root, home)
+            done = {"branch": publication.branch.name, "commit": publication.commit(body)}
+        except BaseException as error:
+            try:
+                undo(checkout.root, home)
+            except StargazerError as other:
+                error.add_note(f"what was written stays: {other}")
             raise
-        done |= publication.open()
+        if request := publication.open(body):
+            done["pull_request"] = request.url
+            if not request.is_new:
+                note(f"stargazer: the branch {publication.branch.name!r} had a pull request already")
     if as_json:
         print_json(
             {"task": promoted.task, "module": promoted.module, "files": sorted(map(str, plan.edits)), **done}
@@ -142,7 +152,8 @@ def _promoted(
         note(f"stargazer: its test was skipped here: {outcome.skipped}")
     for key, value in done.items():
         print_text(f"{key.replace('_', ' ')}: {value}")
-    _say_next(checkout, promoted.function, installs=plan.installs, committed=bool(done))
+    branch_made = publication.branch if publication else None
+    _say_next(checkout, promoted.function, sorted(plan.edits), branch_made, installs=plan.installs)
     return 0
 
 
@@ -160,25 +171,35 @@ def _agree(case: Case) -> None:
     if not case.files:
         return
     what = f"{count(len(case.files), 'file')} ({human_size(case.size)})"
+    files = [f"{file.title} ({human_size(file.size)})" for file in case.files]
     if not sys.stdin or not sys.stdin.isatty():
         raise ConfigurationError(
-            f"{what} would be copied into the repository for the test, and reads may be personal: say --yes if that is "
-            "meant, or name others by --fixture; nothing was written"
+            f"{what} would be copied into the repository for the test, and reads may be personal: {'; '.join(files)}. "
+            "Say --yes if that is meant, or name other files by --fixture; nothing was written"
         )
-    for file in case.files:
-        note(f"  {file.title} ({human_size(file.size)})")
+    for file in files:
+        note(f"  {file}")
     note(f"{what} will be copied into the repository for the test. Reads may be personal. Continue? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigurationError("nothing was written")
 
 
-def _say_next(checkout: Checkout, function: str, *, installs: bool, committed: bool) -> None:
+def _say_next(
+    checkout: Checkout, function: str, files: Sequence[Path], branch: Branch | None, *, installs: bool
+) -> None:
+    from stargazer.mcp.promotion.installation import refresh_entry_points
+
     note("next:")
-    if installs:
-        package = checkout.package.relative_to(checkout.root)
-        note(f"  pip install --no-deps -e {package}    # so that the new module is listed among the tasks")
+    if installs and not refresh_entry_points(checkout):
+        note(
+            "  install stargazer-tasks again (`hatch env prune`), so that its new module is listed among the tasks"
+        )
     note(f"  hatch run test -k {function}")
     note("  hatch run lint && hatch run types && hatch run layers")
-    if not committed:
-        note(f'  git add -A && git commit -m "Task {function}"')
-    note("  stargazer promote-task --undo    # takes it back")
+    if not branch:
+        names = " ".join(shlex.quote(os.path.relpath(path, checkout.root)) for path in files)
+        note(f'  git add {names} && git commit -m "Promote the task {function}"')
+        note("  stargazer promote-task --undo    # takes it back")
+    else:
+        former = f"--detach {branch.former}" if branch.is_detached else branch.former
+        note(f"  git switch {former} && git branch -D {branch.name}    # takes it back")

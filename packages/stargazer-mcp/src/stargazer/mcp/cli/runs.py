@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["runs"]
 
-STATES = {"finished": "done", "memo hit": "remembered", "started": "running", "progress": "running"}
-"""What is said of a call whose last event is of a kind, where that is another word."""
-
 PAUSE = 0.2  # seconds between looks at logs
 
 
@@ -158,14 +155,14 @@ def _tasks(run: Run) -> list[list[str]]:
     """Each task of the last attempt: how its calls are, and how long the longest took."""
     from collections import Counter
 
-    from stargazer.workflows import calls_of
+    from stargazer.workflows import CALL_STATES, calls_of
 
     states: dict[str, Counter[str]] = {}
     longest: dict[str, float] = {}
     for event in calls_of(run):
         name, kind = event["task"], event["kind"]
         goes_on = run.state == "running" or kind in ("finished", "memo hit", "failed")
-        states.setdefault(name, Counter())[STATES.get(kind, kind) if goes_on else "not finished"] += 1
+        states.setdefault(name, Counter())[CALL_STATES.get(kind, kind) if goes_on else "not finished"] += 1
         if kind == "finished":
             longest[name] = max(longest.get(name, 0.0), event.get("seconds", 0.0))
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import threading
 import time
 from collections import Counter
@@ -11,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import attrs
 from stargazer.mcp.cli.console import escaped, human_size
+from stargazer.workflows import CALL_STATES, call_note, call_state, instant, is_stopped, seconds_running
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.text import Text
     from stargazer.tasks.execution import Event
 
-__all__ = ["TaskTree", "clock_time", "is_stopped", "reason"]
+__all__ = ["TaskTree", "clock_time"]
 
 COLOURS = {"failed": "red", "stopped": "yellow", "ok": "green", "running": "green", "waiting": "dim"}
 """Of what is said of a task in front of its line."""
-KINDS = ("waiting", "started", "progress", "finished", "memo hit", "failed")
 MARK, TIME, MEMORY = 7, 8, 7
 """Columns of the terminal for these parts of a line."""
 SHARE = 0.45
@@ -63,7 +62,7 @@ class _Calls:
     def take(self, event: Event) -> None:
         self.running.pop(event.call, None)
         self.waiting.pop(event.call, None)
-        self.last = max(self.last, at := _instant(event.at))
+        self.last = max(self.last, at := instant(event.at))
         self.memory = max(self.memory, event.memory)
         if event.kind == "waiting":
             self.waiting[event.call] = event
@@ -75,8 +74,7 @@ class _Calls:
         elif event.kind == "failed" and not is_stopped(event):
             self.failed.append(event)
         else:
-            words = {"finished": "done", "memo hit": "remembered", "failed": "stopped"}
-            self.counts[words[event.kind]] += 1
+            self.counts[call_state(event)] += 1
             self.longest = max(self.longest, event.seconds if event.kind == "finished" else 0.0)
 
     def states(self) -> dict[str, int]:
@@ -88,7 +86,7 @@ class _Calls:
     def elapsed(self, now: float) -> float:
         """Seconds since the first started; until the last ended, if none is left."""
         end = now if self.running else self.last
-        longest = max([self.longest, *(_running_for(event, now) for event in self.running.values())])
+        longest = max([self.longest, *(seconds_running(event, now) for event in self.running.values())])
         return max(longest, end - self.began) if self.began else 0.0
 
 
@@ -123,7 +121,7 @@ class TaskTree:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        if event.kind in KINDS:  # else it is of a newer version
+        if event.kind in CALL_STATES:  # else it is of a newer version
             with self._lock:
                 self._tasks.setdefault(event.task, _Calls()).take(event)
 
@@ -169,16 +167,6 @@ class TaskTree:
         return lines if over <= 0 else [*lines[: height - 1], _Line(f"... and {over + 1} more")]
 
 
-def is_stopped(event: Event) -> bool:
-    """Whether a call failed because it was cancelled: by a signal, or since another one failed."""
-    return event.kind == "failed" and event.note == "CancelledError"
-
-
-def reason(event: Event) -> str:
-    """Why a call failed, or waits, in one line."""
-    return next((line.strip() for line in event.note.splitlines() if line.strip()), "")
-
-
 def clock_time(seconds: float) -> str:
     """Seconds as a clock shows them: 0:07, 12:30, 1:02:30."""
     minutes, rest = divmod(int(max(0.0, seconds)), 60)
@@ -203,9 +191,9 @@ def _block(name: str, calls: _Calls, now: float) -> list[_Line]:
         _memory(calls.memory),
         _counted(states) + longest,
     )
-    failed = [_call(event, _took(event.seconds), reason(event)) for event in calls.failed]
-    running = [_call(event, clock_time(_running_for(event, now))) for event in calls.running.values()]
-    notes = Counter(note for event in calls.waiting.values() if (note := reason(event)))
+    failed = [_call(event, _took(event.seconds), call_note(event)) for event in calls.failed]
+    running = [_call(event, clock_time(seconds_running(event, now))) for event in calls.running.values()]
+    notes = Counter(note for event in calls.waiting.values() if (note := call_note(event)))
     waiting = [_Line(f"  {number} waiting", more=escaped(note)) for note, number in notes.items()]
     return [head, *failed, *running, *waiting]
 
@@ -256,19 +244,6 @@ def _counted(states: Mapping[str, int]) -> str:
 
 def _memory(size: int) -> str:
     return human_size(size) if size else ""
-
-
-def _running_for(event: Event, now: float) -> float:
-    """Seconds that a call has run, by the clock of whoever told of it and by ours, which may be wrong."""
-    return event.seconds + max(0.0, now - _instant(event.at))
-
-
-def _instant(at: str) -> float:
-    """Seconds since 1970 of a time in ISO 8601; now, if nobody can read it."""
-    try:
-        return datetime.datetime.fromisoformat(at).timestamp()
-    except ValueError:
-        return time.time()
 
 
 def _drawn(line: _Line, names: int, width: int, frame: str) -> Text:

@@ -37,6 +37,7 @@ class CaseFile:
     Attributes:
         role: the parameter that it was given as; of a companion, that of the file which it accompanies.
         name: under which it is kept beside the test: of its role, for its own may name a person.
+        original: its own name.
         cid: of its bytes.
         keyvalues: what it is.
         size: bytes.
@@ -50,12 +51,13 @@ class CaseFile:
     keyvalues: dict[str, str]
     size: int
     path: Path
+    original: str = ""
     is_companion: bool = False
 
     @property
     def title(self) -> str:
-        """What it is, for people: its type, and of whom."""
-        words = [self.keyvalues.get("asset", "file")]
+        """Which file it is, for people: its own name, what it is, and of whom."""
+        words = [self.original or self.name, self.keyvalues.get("asset", "file")]
         words += [f"{key} {self.keyvalues[key]}" for key in ("sample", "samples") if key in self.keyvalues]
         return ", ".join(words)
 
@@ -108,11 +110,11 @@ def find_case(client: StoreClient, promoted: Promoted, fixtures: Collection[str]
 def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tuple[str, Execution]:
     """The newest execution that the notebook made; with fixtures, of those that read nothing else."""
     where = f"the cell {promoted.cell!r}" if promoted.cell else "the cell"
-    found = [
-        (cid, execution)
-        for cid, execution in executions_of_task(store, promoted.task)
-        if not execution.distribution and _notebook(execution) in (None, promoted.notebook)
-    ]
+    here = [pair for pair in executions_of_task(store, promoted.task) if not pair[1].distribution]
+    found = [pair for pair in here if pair[1].notebook == promoted.notebook]
+    found = found or [
+        pair for pair in here if not pair[1].notebook
+    ]  # called by a script that imports the notebook
     if not found:
         raise AssetNotFoundError(
             f"{promoted.task} was never run in {promoted.notebook}, as far as the store {str(store.root)!r} knows: run "
@@ -128,11 +130,6 @@ def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tup
         f"{promoted.task} was never run in {promoted.notebook} on {', '.join(sorted(fixtures))}: run {where} on these "
         "files first; --fixture names every file that the run read"
     )
-
-
-def _notebook(execution: Execution) -> str | None:
-    """The notebook that an execution was made in; None where provenance does not tell it."""
-    return getattr(execution, "notebook", None)
 
 
 def _companion_cids(store: Store, inputs: Collection[Entry]) -> set[str]:
@@ -205,9 +202,10 @@ async def _fetched(
         names.add(name.lower())
         by_cid.setdefault(entry.cid, name)
         size = stored.path.stat().st_size
-        files.append(
-            CaseFile(entry.role, name, entry.cid, dict(entry.keyvalues), size, stored.path, is_companion)
+        file = CaseFile(
+            entry.role, name, entry.cid, dict(entry.keyvalues), size, stored.path, entry.name, is_companion
         )
+        files.append(file)
     return files
 
 
@@ -221,4 +219,5 @@ def _file_name(entry: Entry, path: Path, is_companion: bool, names: Mapping[str,
         return found.path_beside(
             Path(next(names[cid] for cid in entry.keyvalues.values() if cid in names))
         ).name
-    return found.file_name(stem)
+    suffix = found.own_suffix()
+    return stem + suffix[max(suffix.find("."), 0) :]

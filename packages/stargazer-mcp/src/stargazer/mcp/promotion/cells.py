@@ -9,8 +9,10 @@ import ast
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import attrs
 from stargazer.assets import StargazerError
@@ -70,13 +72,23 @@ class Notebook:
         """A statement as it is written, with its comments, without the indentation of the cell."""
         first, last = first_line(statement), statement.end_lineno or statement.lineno
         note = self._note_of(cell, statement)
-        last = note.end_lineno or last if note is not None else last
+        last = note.end_lineno or last if note is not None else self._with_comments_below(statement, last)
         neighbours = [each for each in cell.statements if each not in (statement, note)]
         if any(first_line(each) <= last and (each.end_lineno or 0) >= first for each in neighbours):
             return ast.get_source_segment("\n".join(self.lines), statement) or ast.unparse(statement)
         while first > cell.line + 1 and self._is_comment_of(first - 1, statement):
             first -= 1
         return dedented("\n".join(self.lines[first - 1 : last]))
+
+    def _with_comments_below(self, statement: ast.stmt, last: int) -> int:
+        """The line up to which a function or class goes, with the comments at its end, which no syntax tree has."""
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for number, line in enumerate(self.lines[last:], last + 1):
+                text = line.lstrip()
+                if text and not (text.startswith("#") and len(line) - len(text) > statement.col_offset):
+                    break
+                last = number if text else last
+        return last
 
     def _note_of(self, cell: Cell, statement: ast.stmt) -> ast.stmt | None:
         """The text that explains a constant: what stands on the line below it."""
@@ -143,7 +155,15 @@ def parse_notebook(path: Path, text: str) -> Notebook:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         tree = ast.parse(text)
+        if stars := [node.lineno for node in ast.walk(tree) if _is_star(node)]:
+            raise refused(
+                f"{path.name}:{line}: `import *`; import what is used by its name" for line in stars
+            )
+        with warnings.catch_warnings(action="ignore"):
+            compile(text, str(path), "exec", dont_inherit=True)  # finds more, and runs nothing
     except (SyntaxError, ValueError) as error:
+        if isinstance(error, PromotionError):
+            raise
         line = getattr(error, "lineno", None) or 1
         said = getattr(error, "msg", None) or str(error)
         raise PromotionError(
@@ -164,6 +184,10 @@ def parse_notebook(path: Path, text: str) -> Notebook:
             for line in broken
         )
     return notebook
+
+
+def _is_star(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
+    return isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
 
 
 def _app_of(tree: ast.Module) -> str | None:
@@ -219,7 +243,8 @@ def check_notebook(path: Path) -> None:
         raise PromotionError(f"{path.name}: `marimo check` failed: {done.stderr.strip()[-500:]}") from None
     problems = []
     for issue in issues:
-        lines = [max(1, line) for line in issue.get("lines") or [issue.get("line", 1)]]
+        told = issue.get("lines") or [issue.get("line", 1)]
+        lines = [line for line in told if line > 0] or [1]  # of some cells marimo does not know it
         if issue.get("type") == "error":
             problems.append(f"{path.name}: {issue.get('error')}")
         elif issue.get("severity") == "breaking":

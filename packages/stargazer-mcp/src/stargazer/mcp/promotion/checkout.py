@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 from stargazer.assets import ConfigurationError, InvalidAssetError
 
-__all__ = ["Checkout", "Target", "find_checkout", "target_of"]
+__all__ = ["PACKAGE", "Checkout", "Target", "find_checkout", "target_of"]
 
 PACKAGE = "stargazer-tasks"
 

@@ -212,7 +212,7 @@ def _take_back(journal: Path) -> tuple[str, list[Path]]:
     try:
         for each in reversed(said["files"]):
             path = Path(each["path"])
-            _new_name(path).unlink(missing_ok=True)
+            _discard(_new_name(path))
             if _digest(_content(path)) != each["after"] or each["before"] == each["after"]:
                 continue
             if each["before"] is None:
@@ -244,13 +244,18 @@ def _replace(path: Path, data: bytes) -> None:
         new.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
+            _discard(new)
         raise
     _sync_folder(path.parent)
 
 
 def _new_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.promoted")
+
+
+def _discard(path: Path) -> None:
+    if os.path.lexists(path):  # a read-only filesystem refuses to remove even what is not there
+        path.unlink()
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -272,7 +277,7 @@ def _sync_folder(folder: Path) -> None:
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -20,6 +19,7 @@ from stargazer.mcp.promotion.unit_test import unit_test
 __all__ = ["Outcome", "regression_files", "run_case"]
 
 SECONDS = 1800  # of the test and all that starts it: it has a limit of its own
+MOST_LINES, WIDTH = 15, 200  # of what is shown of pytest's output
 CID = re.compile(r"\b(?:bafk|bafy|Qm)\w{20,}")
 SECRETS = ("GITHUB_TOKEN", "GH_TOKEN", "PINATA_JWT", "PINATA_GATEWAY_TOKEN")
 ATTRIBUTES = "* -text\n"
@@ -74,9 +74,8 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
     if status == 0:
         skipped = re.search(r"^SKIPPED \[\d+\] \S+ (.*)", told, re.MULTILINE)
         return Outcome(time.monotonic() - began, skipped[1] if skipped else "")
-    lines = _useful(told)
-    found = CID.findall("\n".join(lines))
-    again = CID.findall("\n".join(_useful(_run_pytest(checkout, test)[1]))) if found else []
+    lines, found = _useful(told), _compared(told)
+    again = _compared(_run_pytest(checkout, test)[1]) if found else []
     name = test.relative_to(checkout.root)
     if found and again != found:
         meaning = (
@@ -91,7 +90,8 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
         )
     else:
         meaning = "it does not run outside of its notebook"
-    raise ToolError("\n".join([f"the test {str(name)!r} fails: {meaning}", *(f"  {line}" for line in lines)]))
+    shown = [f"  {line[:WIDTH]}" for line in lines[:MOST_LINES]]
+    raise ToolError("\n".join([f"the test {str(name)!r} fails: {meaning}", *shown]))
 
 
 def _run_pytest(checkout: Checkout, test: Path) -> tuple[int, str]:
@@ -99,7 +99,7 @@ def _run_pytest(checkout: Checkout, test: Path) -> tuple[int, str]:
     sources = [str(path) for path in sorted(checkout.root.glob("packages/*/src"))]
     environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
     environment["PYTHONPATH"] = os.pathsep.join([*sources, *filter(None, [environment.get("PYTHONPATH")])])
-    options = ["-q", "-rs", "-vv", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options = ["-rs", "-vv", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
     command = [sys.executable, "-m", "pytest", *options, str(test)]
     try:
         done = subprocess.run(
@@ -124,11 +124,15 @@ def _run_pytest(checkout: Checkout, test: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def _useful(told: str) -> Sequence[str]:
+def _useful(told: str) -> list[str]:
     """Of pytest's output the lines that say what is wrong."""
-    lines = told.splitlines()
-    useful = [line[1:].strip() for line in lines if line.startswith("E ")]
-    return (useful or [line for line in lines if line.strip()])[:40]
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    return [line[1:].strip() for line in lines if line.startswith("E ")] or lines
+
+
+def _compared(told: str) -> list[str]:
+    """The CIDs that a comparison of pytest's names; not those of provenance, which tells the time."""
+    return CID.findall(re.sub(r"provenance_cid='\w*'", "", "\n".join(_useful(told))))
 
 
 def _formatted(text: str, path: Path) -> str:

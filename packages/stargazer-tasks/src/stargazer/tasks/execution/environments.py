@@ -57,6 +57,8 @@ class _NamedResults(flyte.TaskEnvironment):
         agree()
         if self.image == "auto" and not in_pod():
             self.image = default_image()
+        self.env_vars = {"STARGAZER_MODE": "cloud", **(self.env_vars or {})}  # of a pod; a task here has ours
+        self.secrets = self.secrets or [flyte.Secret(key="PINATA_JWT", as_env_var="PINATA_JWT")]
         super().__post_init__()
 
     def _template(self, func: F, call: Callable[..., Awaited[Any]], options: dict[str, Any]) -> Any:
@@ -143,6 +145,10 @@ def named_outputs(task: Any, outputs: tuple[Any, ...]) -> Any:
     """
     wanted = result_type(task.func)
     if (named := named_tuple(wanted)) is not None:
+        # those of a cluster have names, and come in the order of the alphabet
+        names = sorted(literal.name for literal in getattr(getattr(outputs, "pb2", None), "literals", ()))
+        if set(names) == set(named._fields):
+            return named(**dict(zip(names, outputs, strict=True)))
         return named(*outputs)
     if get_origin(wanted) is tuple:
         return tuple(outputs)

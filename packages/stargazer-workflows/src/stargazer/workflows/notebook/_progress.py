@@ -1,92 +1,214 @@
-"""What the tasks of a run do, live in the cell that waits for it; on stderr in a script."""
+"""What the tasks of a run do, live in the cell that waits for it; in a script a line on stderr for each."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
+import contextlib
+import re
+import time
+from collections import Counter
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stargazer.assets import StargazerError
-from stargazer.workflows.notebook.app import is_shown, marimo
-from stargazer.workflows.report.numbers import duration, memory
+from stargazer.assets import AssetNotFoundError, StargazerError
+from stargazer.workflows.notebook.app import is_shown, marimo, tell
+from stargazer.workflows.report.numbers import count, duration, memory
+from stargazer.workflows.runs.calls import (
+    CALL_STATES,
+    call_note,
+    call_state,
+    event_of,
+    is_stopped,
+    seconds_running,
+)
 from stargazer.workflows.runs.record import Run, find_run
 from stargazer.workflows.runs.worker import watch_run
+
+if TYPE_CHECKING:
+    from stargazer.tasks.execution import Event
 
 __all__ = ["progress"]
 
 PAUSE = 0.5
 """Seconds between two drawings."""
-STATES = {
-    "waiting": "waiting",
-    "started": "running",
-    "progress": "running",
-    "finished": "done",
-    "memo hit": "remembered",
-    "failed": "failed",
-}
+
+MOST = 200
+"""Calls that are shown."""
+
+ORDER = ("failed", "running", "waiting", "stopped", "done", "remembered")
+"""States as people look for them."""
+
+STYLE = """
+.stargazer-run table { border-collapse: collapse; font-size: .875rem; }
+.stargazer-run .calls { max-height: 24rem; overflow: auto; }
+.stargazer-run th, .stargazer-run td { padding: .2rem 1.2rem .2rem 0; text-align: left; vertical-align: top; }
+.stargazer-run th { font-weight: 500; opacity: .7; }
+.stargazer-run .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.stargazer-run .failed td { color: light-dark(#b3331f, #ea7560); }
+.stargazer-run .running td { font-weight: 600; }
+.stargazer-run .soft { opacity: .75; }
+.stargazer-run .why { border-left: 4px solid light-dark(#c4452f, #ea7560); padding-left: .8rem; }
+"""
 
 
 async def progress(run: Run | str) -> Run:
     """Show what the tasks of a run do, until it ends.
 
-    Where the cell is interrupted or the kernel ends, the run goes on; run the cell again to watch it from there.
+        run = latest_run("demo_trio") or start_run("demo_trio")
+        done = await progress(run)
+
+    Where the cell is interrupted, or the kernel ends, the run goes on: running the cell again shows it on. It stops by
+    `stargazer runs cancel`, or `cancel_run`.
 
     Args:
         run: or its id.
 
     Returns:
-        The run as it ended: it succeeded.
+        The run, which has succeeded.
 
     Raises:
         AssetNotFoundError: there is no such run.
-        StargazerError: it failed, was cancelled or lost; the text says why and what to do.
+        StargazerError: it failed, was cancelled or lost; the text says why, and what to do. Where nothing catches it, a
+            cell shows that text, and the cells below it do not run.
     """
-    id = run if isinstance(run, str) else run.id
-    shown, calls = is_shown(), dict[int, dict[str, Any]]()
-    find_run(id)
-
-    def tell(event: dict[str, Any]) -> None:
-        if "call" in event:
-            calls[event["call"]] = event
-            if not shown and event["kind"] in ("finished", "memo hit", "failed"):
-                sys.stderr.write(_line(event) + "\n")
-
-    async def draw() -> None:
-        while True:
-            marimo().output.replace(marimo().Html(_page(find_run(id), calls)))
-            await asyncio.sleep(PAUSE)
-
-    drawing = asyncio.create_task(draw()) if shown else None
+    began = find_run(run if isinstance(run, str) else run.id)
+    calls = _Calls(began)
+    drawing = asyncio.create_task(_draw(calls)) if is_shown() else None
     try:
-        done = await watch_run(id, tell)
+        done = await watch_run(began.id, calls.take if drawing is not None else calls.take_and_tell)
     finally:
         if drawing is not None:
             drawing.cancel()
-    if shown:
-        marimo().output.replace(marimo().Html(_page(done, calls)))
+    if drawing is not None:
+        marimo().output.replace(calls.shown(done))
+    else:
+        tell(f"{done.workflow}: {_totals(done)}")
+        for note in done.notes:
+            tell(note)
     if done.state != "succeeded":
-        raise StargazerError(f"run {done.id} {done.state}: {done.error}")
+        raise _failure(_text(done), calls.shown(done) if drawing is not None else None)
     return done
 
 
-def _line(event: dict[str, Any]) -> str:
-    state = STATES.get(event["kind"], event["kind"])
+async def _draw(calls: _Calls) -> None:
+    """Show the calls in the cell, until this is cancelled."""
+    while True:
+        with contextlib.suppress(AssetNotFoundError):  # the record was removed: who waits for the run says so
+            marimo().output.replace(calls.shown(find_run(calls.run.id)))
+        await asyncio.sleep(PAUSE)
+
+
+class _Calls:
+    """The last event of each task call of a run's attempt."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.warnings: list[str] = []
+        self._last: dict[int, Event] = {}
+
+    def take(self, told: dict[str, Any]) -> Event | None:
+        """Take what the run tells."""
+        if told.get("attempt", 1) != self.run.attempt:
+            return None
+        if told["kind"] == "warning":
+            self.warnings.append(told.get("note", ""))
+            return None
+        event = event_of(told) if told["kind"] in CALL_STATES else None
+        if event is not None:
+            self._last[event.call] = event
+        return event
+
+    def take_and_tell(self, told: dict[str, Any]) -> None:
+        """The same, with a line for each call that ended, and for each that waits for a reason."""
+        event = self.take(told)
+        if told["kind"] == "warning":
+            tell(f"warning: {told.get('note', '')}")
+        if event is None:
+            return
+        state, note = call_state(event), call_note(event)
+        what = f"{event.task} {event.label}".strip()
+        if state == "done":
+            tell(f"{what}: done in {duration(event.seconds)}")
+        elif state == "remembered":
+            tell(f"{what}: remembered")
+        elif state == "failed" or (state == "waiting" and note):
+            tell(f"{what}: {state}: {note}")
+
+    def shown(self, run: Run) -> Any:
+        """All of it, as marimo shows it."""
+        calls = sorted(self._last.values(), key=lambda event: ORDER.index(call_state(event)))
+        parts = [
+            f"<style>{STYLE}</style><p><b>{escape(run.workflow)}</b> <code>{run.id}</code>: {_totals(run)}"
+        ]
+        if run.state == "running":
+            states = Counter(map(call_state, calls))
+            parts.append(
+                "<br>"
+                + (", ".join(f"{states[state]} {state}" for state in ORDER if states[state]) or "starting")
+            )
+        if calls:
+            parts.append(_table(calls[:MOST], goes_on=run.state == "running"))
+        if len(calls) > MOST:
+            parts.append(f"<p>and {count(len(calls) - MOST)} more calls")
+        parts += [f"<p>{_html(text)}" for text in (*self.warnings, *run.notes)]
+        if run.state == "running":
+            parts.append(f"<p class=soft>{_html(_while_running(run))}")
+        elif run.state != "succeeded":
+            parts.append(f"<p class=why>{_html(_text(run))}")
+        return marimo().Html(f"<div class=stargazer-run>{''.join(parts)}</div>")
+
+
+def _html(text: str) -> str:
+    """A text whose commands are between backticks."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)).replace("\n", "<br>")
+
+
+def _table(calls: list[Event], *, goes_on: bool) -> str:
+    """Task calls as a table; those that did not end before the run did are `not finished`."""
+    now, rows = time.time(), []
+    for event in calls:
+        state = call_state(event)
+        seconds = seconds_running(event, now) if goes_on and state == "running" else event.seconds
+        took = duration(seconds) if state != "waiting" else ""
+        if state in ("running", "waiting") and not goes_on:
+            state = "not finished"
+        note = "" if is_stopped(event) else call_note(event)
+        size = memory(event.memory) if event.memory else ""
+        texts = (event.task, event.label, f"{state}: {note}" if note else state)
+        cells = "".join(f"<td>{escape(text)}" for text in texts)
+        rows.append(f"<tr class={state.split()[0]}>{cells}<td class=n>{took}<td class=n>{size}")
+    head = "<tr><th>task<th>of<th>state<th class=n>time<th class=n>memory"
+    return f"<div class=calls><table>{head}{''.join(rows)}</table></div>"
+
+
+def _totals(run: Run) -> str:
+    """The state of a run, what it did, and how long it took."""
+    return f"{run.state}, {run.computed} computed, {run.memo_hits} remembered, {duration(run.seconds)}"
+
+
+def _while_running(run: Run) -> str:
+    """How a run that goes on is stopped."""
+    if not run.detached:
+        return f"It works within process {run.pid}, and ends with it."
     return (
-        f"{event['task']} {event.get('label', '')}".strip()
-        + f": {state} in {duration(event.get('seconds', 0.0))}"
+        "It goes on when this cell is interrupted, and when the notebook is closed. "
+        f"In a terminal, `stargazer runs cancel {run.id}` stops it."
     )
 
 
-def _page(run: Run, calls: dict[int, dict[str, Any]]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(event['task'])}<td>{escape(event.get('label', ''))}"
-        f"<td>{STATES.get(event['kind'], event['kind'])}<td>{duration(event.get('seconds', 0.0))}"
-        f"<td>{memory(event.get('memory', 0))}</tr>"
-        for event in calls.values()
-    )
-    return (
-        f"<p>{escape(run.workflow)}: {run.state}, {run.computed} computed, {run.memo_hits} remembered, "
-        f"{duration(run.seconds)}</p><table><tr><th>task<th>of<th>state<th>time<th>memory</tr>{rows}</table>"
-        + "".join(f"<p>{escape(note)}</p>" for note in run.notes)
-    )
+def _text(run: Run) -> str:
+    """Why a run has not succeeded, and what to do."""
+    if run.state == "lost":  # its error says it
+        return f"run {run.id} is lost: {run.error}"
+    how = "was cancelled" if run.state == "cancelled" else "failed"
+    return f"run {run.id} {how}: {run.error}\n`stargazer runs resume {run.id}` goes on where it was"
+
+
+def _failure(text: str, shown: Any) -> StargazerError:
+    """An error with a text; one that a cell shows as `shown`, as it does what `mo.stop` is given."""
+    if shown is None:
+        return StargazerError(text)
+
+    kinds = (StargazerError, marimo().MarimoStopError)
+    error: StargazerError = type("RunNotSucceededError", kinds, {"output": shown})(text)
+    return error

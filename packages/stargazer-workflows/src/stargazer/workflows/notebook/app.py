@@ -37,7 +37,7 @@ def stop(text: str, *, kind: str = "warn") -> None:
     """Stop the cell that calls, and those below it, with a text in Markdown in its place; a script has it on stderr."""
     mo = marimo()
     if not is_shown():
-        sys.stderr.write(text + "\n")
+        tell(text)
     mo.stop(True, mo.callout(mo.md(text), kind=kind))
 
 
@@ -50,3 +50,9 @@ def explained() -> Iterator[None]:
         if not is_shown():
             raise
         stop("\n\n".join(error.explain().splitlines()), kind="danger")
+
+
+def tell(text: str) -> None:
+    """Write a line to stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

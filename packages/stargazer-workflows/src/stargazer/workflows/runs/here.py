@@ -109,9 +109,9 @@ async def carry_out(made: Run, prepared: _Call | None = None) -> Run:
             refreshed(_wanted_anew(made)),
             explaining_commas(given),
         ):
-            value = await entry.call(**values)
+            value = await _called(made, entry, values)
             made.results, notes = _described(value), await asyncio.to_thread(_notes, value)
-            made.notes = [*notes, *(await _copied(made) if made.outdir else [])]
+            made.notes = [*made.notes, *notes, *(await _copied(made) if made.outdir else [])]
         made.state = "succeeded"
     except asyncio.CancelledError:
         made.state, made.error = "cancelled", "interrupted"
@@ -128,6 +128,16 @@ async def carry_out(made: Run, prepared: _Call | None = None) -> Run:
         with contextlib.suppress(OSError):
             (made.folder / "reserve").unlink()
     return made
+
+
+async def _called(made: Run, entry: Entry, values: Mapping[str, Any]) -> Any:
+    """The result of a call where the mode says: in this process, or at the cluster."""
+    settings = storage.Settings.load()
+    if settings.mode == "local" or entry.kind == "job":
+        return await entry.call(**values)
+    from stargazer.workflows.runs.cluster import call_at_cluster
+
+    return await call_at_cluster(made, entry, values, settings)
 
 
 def _wanted_anew(made: Run) -> Refresh | None:
