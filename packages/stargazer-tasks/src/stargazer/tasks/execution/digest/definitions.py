@@ -76,7 +76,17 @@ def parse(text: str, main: bool = False) -> Source:
     for statement in _statements(tree):
         for name, node in _bound(statement):
             source.bindings.setdefault(name, []).append(node)
-    todo = [compile(tree, "<digest>", "exec", dont_inherit=True, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)]
+    # each cell by itself: where a module is imported decides how Python compiles a call of its functions
+    todo = [
+        compile(
+            ast.Module(statements, []),
+            "<digest>",
+            "exec",
+            dont_inherit=True,
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        )
+        for statements in (run if source.is_notebook else [tree.body])
+    ]
     while todo:
         code = todo.pop()
         source.codes.setdefault((code.co_name, code.co_firstlineno), []).append(instructions(code))
