@@ -69,19 +69,20 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if simulate.value:
         with mo.status.spinner(title="Simulating a family and registering its reads"), nb.explained():
             await asyncio.to_thread(prepare, "trio")
-    found = await nb.germline_samples()
-    builds, intervals = await nb.reference_choices()
+    with nb.explained():
+        found = await nb.germline_samples()
+        builds, intervals = await nb.reference_choices()
     if not found:
         nb.stop(
             "The store has no reads and no alignments. `stargazer add R1.fq.gz R2.fq.gz sample=NAME` adds reads; "
-            "the button above, or `stargazer demo`, simulates some."
+            "the button *Simulate the demo's trio*, or `stargazer demo`, simulates some."
         )
     if not builds:
         nb.stop(
             "The store has samples and no reference. `stargazer add REFERENCE.fa build=GRCh38` adds one; "
             "its build is a name that you choose."
         )
-    mo.ui.table(found, page_size=5, show_download=False, **plain)
+    mo.ui.table(found, page_size=5, show_download=False, wrapped_columns=["problem"], **plain)
     return builds, found, intervals
 
 
@@ -166,8 +167,18 @@ async def results(nb, run):
 
 
 @app.cell
-def overview(mo, nb, plain, run, summary):
+def overview(alt, mo, nb, plain, run, summary):
+    figures = nb.sample_figures(summary)
     passing, filtered = summary["variants"]["pass"], summary["variants"]["filtered"]
+    coverage = (
+        alt.Chart(alt.InlineData(values=nb.coverage_rows(summary)), height=220, width=860)
+        .mark_line()
+        .encode(
+            x=alt.X("depth:Q", title="depth"),
+            y=alt.Y("share:Q", title="bases (%)"),
+            color=alt.Color("sample:N", title=None, legend=alt.Legend(orient="top")),
+        )
+    )
     mo.vstack(
         [
             mo.md("## In figures"),
@@ -183,13 +194,12 @@ def overview(mo, nb, plain, run, summary):
                 ],
                 widths="equal",
             ),
-            mo.ui.table(nb.sample_figures(summary), page_size=10, **plain),
+            mo.ui.table(figures, page_size=10, column_widths=dict.fromkeys(figures[0], 95), **plain),
+            coverage,
             mo.callout(
-                mo.md("\n".join(f"- {note}" for note in run.notes)),
+                mo.md("\n".join(f"- {note}" for note in run.notes) or "Nothing is unusual."),
                 kind="warn" if summary["unusual"] else "neutral",
-            )
-            if run.notes
-            else None,
+            ),
         ]
     )
     return
@@ -245,7 +255,7 @@ def details(calls, mo, plain, table):
     mo.vstack(
         [
             mo.md("### Samples that have the chosen calls"),
-            mo.ui.table(details, page_size=10, **plain),
+            mo.ui.table(details, page_size=10, hidden_columns=["type", "quality", "filter"], **plain),
         ]
     ) if details else None
     return
@@ -253,8 +263,8 @@ def details(calls, mo, plain, table):
 
 @app.cell
 def depth_and_balance(alt, calls, mo, nb):
-    if not calls.rows:
-        nb.stop("No call fits the filters: there is nothing to draw.", kind="info")
+    if not calls.genotypes:
+        nb.stop("No genotype fits the filters: there is nothing to draw.", kind="info")
     most_points = 4_000
     step = 1 + len(calls.genotypes) // most_points
     left_out = f" Of {len(calls.genotypes):,} genotypes every {step}th is drawn." if step > 1 else ""
@@ -294,7 +304,7 @@ def depth_and_balance(alt, calls, mo, nb):
 
 @app.cell
 def inside(calls, cloud, mo, plain):
-    part = next(iter((cloud.selections or {}).values()), {})
+    part = cloud.selections.get("part", {})
     inside = [
         row
         for row in calls.genotypes
@@ -308,6 +318,7 @@ def inside(calls, cloud, mo, plain):
     mo.ui.table(
         inside,
         page_size=5,
+        hidden_columns=["type", "quality", "filter"],
         **plain,
         label=f"{len(inside):,} genotypes in the rectangle",
     ) if part else None
@@ -315,7 +326,10 @@ def inside(calls, cloud, mo, plain):
 
 
 @app.cell
-def distributions(alt, calls, mo, nb, plain, summary):
+def distributions(alt, calls, mo, nb, plain):
+    mo.stop(not calls.rows)
+    top = alt.Legend(orient="top")
+
     def histogram(rows, figure, by, label, most=None):
         return (
             alt.Chart(alt.InlineData(values=nb.binned(rows, figure, by, most=most)), height=220, width=430)
@@ -324,12 +338,14 @@ def distributions(alt, calls, mo, nb, plain, summary):
                 x=alt.X("low:Q", bin="binned", title=label),
                 x2="high:Q",
                 y=alt.Y("sum(rows):Q", title="calls"),
-                color=alt.Color(f"{by}:N", title=None, legend=alt.Legend(orient="top")),
+                color=alt.Color(f"{by}:N", title=None, legend=top),
                 tooltip=[f"{by}:N", "low:Q", "high:Q", "sum(rows):Q"],
             )
         )
 
-    top = alt.Legend(orient="top")
+    histograms = [histogram(calls.rows, "quality", "type", "quality (QUAL)")]
+    if calls.genotypes:
+        histograms.append(histogram(calls.genotypes, "depth", "sample", "reads at the call"))
     by_contig = nb.contig_counts(calls.rows)
     types = [
         {"contig": row["contig"], "type": kind, "calls": row[kind]}
@@ -337,40 +353,21 @@ def distributions(alt, calls, mo, nb, plain, summary):
         for kind in nb.TYPES
         if row.get(kind)
     ]
-    coverage = (
-        alt.Chart(alt.InlineData(values=nb.coverage_rows(summary)), height=220, width=430)
-        .mark_line()
-        .encode(
-            x=alt.X("depth:Q", title="depth of all bases of the run"),
-            y=alt.Y("share:Q", title="bases (%)"),
-            color=alt.Color("sample:N", title=None, legend=top),
-        )
-    )
     contigs_of_calls = (
-        alt.Chart(alt.InlineData(values=types), width=930, height={"step": 24})
+        alt.Chart(alt.InlineData(values=types), width=500, height=270, autosize="fit")
         .mark_bar()
         .encode(
             y=alt.Y("contig:N", title=None, sort=None),
             x=alt.X("calls:Q"),
-            color=alt.Color("type:N", title=None, legend=top).scale(domain=nb.TYPES),
+            color=alt.Color("type:N", title=None, legend=top),
             tooltip=["contig:N", "type:N", "calls:Q"],
         )
     )
+    balance = [histogram(calls.genotypes, "allele_balance", "genotype", "allele balance", 1.0)]
     mo.vstack(
         [
-            mo.hstack(
-                [
-                    histogram(calls.rows, "quality", "type", "quality (QUAL)"),
-                    histogram(calls.genotypes, "depth", "sample", "reads at the call"),
-                ]
-            ),
-            mo.hstack(
-                [
-                    histogram(calls.genotypes, "allele_balance", "genotype", "allele balance", 1.0),
-                    coverage,
-                ]
-            ),
-            contigs_of_calls,
+            mo.hstack(histograms, justify="start"),
+            mo.hstack([*(balance if calls.genotypes else []), contigs_of_calls], justify="start"),
             mo.ui.table(by_contig, page_size=6, label="Calls by contig", **plain),
         ]
     )

@@ -110,7 +110,8 @@ LAST_LIMIT = 2  # times the limit of a test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """A sample of the tests, for where all of them have been run already."""
+    """A sample of the tests, for where all of them have been run already; pictures for the documentation."""
+    parser.addoption("--pictures", metavar="FOLDER", help="where tests of notebooks write pictures of them")
     parser.addoption("--sample", type=int, metavar="N", help="one case of the first N tests of each module")
 
 

@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -27,7 +27,18 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-__all__ = ["CHROMIUM", "SECONDS", "Opened", "Served", "drawn", "open_page", "run_all", "serve", "settled"]
+__all__ = [
+    "CHROMIUM",
+    "SECONDS",
+    "Opened",
+    "Served",
+    "drawn",
+    "open_page",
+    "run_all",
+    "serve",
+    "settled",
+    "started",
+]
 
 SECONDS = 60.0
 """What anything on a page may take; nothing is decided by it."""
@@ -72,6 +83,14 @@ class Served:
     process: subprocess.Popen[bytes]
     log: Path
 
+    def address(self) -> str:
+        """The address that it prints, with the token that it made up."""
+        deadline = time.monotonic() + SECONDS
+        while not (found := re.search(r"access_token=(\S+)", self.told())):
+            assert time.monotonic() < deadline, self.told()
+            time.sleep(0.05)
+        return f"{self.url}/?access_token={found[1]}"
+
     def told(self) -> str:
         """What it has written so far."""
         return self.log.read_text(errors="replace")
@@ -114,24 +133,39 @@ def serve(
         env: more variables.
         config: what the user's marimo.toml says.
     """
+    token = secrets.token_urlsafe(16)
+    guard = ["--skip-update-check", "--token-password", token] if mode == "edit" else ["--no-token"]
+    command = [sys.executable, "-m", "marimo", "--yes", mode, "--headless", "--no-sandbox", *guard]
+    here = notebook if notebook.is_dir() else notebook.parent
+    with started([*command, str(notebook.resolve())], here, home=home, env=env, config=config) as served:
+        yield replace(served, url=f"{served.url}/?access_token={token}") if mode == "edit" else served
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    home: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    config: str = "",
+) -> Iterator[Served]:
+    """What a command serves that takes `--port`, started in a folder; see `serve`, which is for a known token."""
     pytest.importorskip("marimo", reason="no marimo: hatch run test has it")
-    with tempfile.TemporaryDirectory(prefix="stargazer-marimo-", ignore_cleanup_errors=True) as folder:
-        log, port, token = Path(folder, "log"), _free_port(), secrets.token_urlsafe(16)
-        variables = {**os.environ, "HOME": folder, "XDG_CONFIG_HOME": f"{folder}/config"}
-        variables |= {"XDG_CACHE_HOME": f"{folder}/cache", "XDG_STATE_HOME": f"{folder}/state"}
-        variables |= {"MPLCONFIGDIR": f"{folder}/matplotlib", "PYTHONUNBUFFERED": "1"}
+    with tempfile.TemporaryDirectory(prefix="stargazer-marimo-", ignore_cleanup_errors=True) as own:
+        log, port = Path(own, "log"), _free_port()
+        variables = {**os.environ, "HOME": own, "XDG_CONFIG_HOME": f"{own}/config"}
+        variables |= {"XDG_CACHE_HOME": f"{own}/cache", "XDG_STATE_HOME": f"{own}/state"}
+        variables |= {"MPLCONFIGDIR": f"{own}/matplotlib", "PYTHONUNBUFFERED": "1"}
         if home is not None:
             variables |= {"STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local")}
         if config:
-            Path(folder, "config", "marimo").mkdir(parents=True)
-            Path(folder, "config", "marimo", "marimo.toml").write_text(config)
-        guard = ["--skip-update-check", "--token-password", token]
-        guard = guard if mode == "edit" else ["--no-token"]
-        command = [sys.executable, "-m", "marimo", "--yes", mode, "--headless"]
+            Path(own, "config", "marimo").mkdir(parents=True)
+            Path(own, "config", "marimo", "marimo.toml").write_text(config)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--no-sandbox", *guard, "--port", str(port), str(notebook.resolve())],
-                cwd=notebook if notebook.is_dir() else notebook.parent,
+                [*command, "--port", str(port)],
+                cwd=folder,
                 env={**variables, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -141,7 +175,7 @@ def serve(
         try:
             base = f"http://127.0.0.1:{port}"
             _wait_until_healthy(base, process, log)
-            yield Served(f"{base}/?access_token={token}" if mode == "edit" else base, process, log)
+            yield Served(base, process, log)
         finally:
             _end(process)
 

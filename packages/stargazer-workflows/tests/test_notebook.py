@@ -182,33 +182,6 @@ def test_a_script_says_what_is_missing_and_goes_on(
     assert "`stargazer add FILE asset=reference` registers one" in capfd.readouterr().err
 
 
-def test_in_a_script_a_task_of_a_cell_is_remembered_though_it_calls_a_module_of_the_setup(
-    tmp_path: Path,
-) -> None:
-    path = write(
-        tmp_path / "notebook.py",
-        """
-        from stargazer.tasks import AssetEnvironment
-        from stargazer.tasks.execution import observe
-        lab_env = AssetEnvironment(name="lab")
-
-        @lab_env.task
-        async def root(number: float) -> float:
-            return math.sqrt(number)
-
-        events = []
-        with observe(events.append):
-            await root(4.0)
-            await root(4.0)
-        print(events[-1].kind)
-        """,
-    )
-
-    told = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
-
-    assert (told.stdout, told.stderr) == ("memo hit\n", "")
-
-
 # runs that are found again
 
 

@@ -1,7 +1,16 @@
 from ._progress import progress
 from .app import explained, stop
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
-from .cells import QC_FIGURES, Cells, cluster_counts, markers_of, open_cells, qc_histograms
+from .cells import (
+    COLOURS,
+    QC_FIGURES,
+    Cells,
+    cluster_counts,
+    draw_umap,
+    markers_of,
+    open_cells,
+    qc_histograms,
+)
 from .choices import (
     begin_run,
     caller_choices,
@@ -14,10 +23,11 @@ from .figures import binned, coverage_rows, read_summary, sample_figures
 from .lineage import lineage_graph
 from .needs import require_extra, require_records
 from .place import execution_place
-from .results import ended_run, open_result
+from .results import ended_run, open_result, open_results
 from .tables import latest_run, run_table
 
 __all__ = [
+    "COLOURS",
     "GENOTYPES",
     "QC_FIGURES",
     "TYPES",
@@ -31,6 +41,7 @@ __all__ = [
     "contig_counts",
     "contig_names",
     "coverage_rows",
+    "draw_umap",
     "ended_run",
     "execution_place",
     "explained",
@@ -40,6 +51,7 @@ __all__ = [
     "markers_of",
     "open_cells",
     "open_result",
+    "open_results",
     "progress",
     "qc_histograms",
     "read_calls",

@@ -14,11 +14,14 @@ from stargazer.assets import FormatError, InvalidAssetError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = [
+    "COLOURS",
     "QC_FIGURES",
     "Cells",
     "cluster_counts",
+    "draw_umap",
     "markers_of",
     "open_cells",
     "qc_histograms",
@@ -32,10 +35,18 @@ QC_FIGURES = {
 }
 """What is known of a cell, and what people call it."""
 
+COLOURS = (
+    "#4c78a8", "#f58518", "#e45756", "#72b7b2", "#54a24b", "#eeca3b", "#b279a2", "#ff9da6", "#9d755d", "#bab0ac",
+    "#9ecae9", "#ffbf79", "#b5cf6b", "#83bcb6", "#88d27a", "#b79a20", "#d6a5c9", "#843c39", "#d8b5a5", "#393b79",
+)  # fmt: skip
+"""Of groups, in their order, in charts and pictures; then they begin again."""
+
 CLUSTERS = "leiden"
 MOST_GROUPS = 40
 """Values of a column up to which each has a colour of its own."""
 SEED = 0
+MOST_POINTS = 5_000
+"""Cells that a chart draws: a browser is slow with more."""
 NEAR = 3
 UMAP = "X_umap"
 
@@ -90,15 +101,32 @@ class Cells:
             f"the cells have no gene {name!r}" + (f"; near it: {', '.join(near)}" if near else "")
         )
 
-    def sampled(self, most: int) -> list[int]:
-        """The places of at most so many cells, drawn at random, always the same; of fewer cells, all of them."""
+    def points(self, name: str, most: int = MOST_POINTS) -> list[dict[str, Any]]:
+        """At most so many cells, drawn at random and always the same, as points of the UMAP.
+
+        Args:
+            name: of a column or gene, which `value` is of.
+
+        Returns:
+            Rows of `cell`, `umap_1`, `umap_2` and `value`; none without a UMAP.
+        """
         import numpy as np
 
-        count = len(self.table)
-        if count <= most:
-            return list(range(count))
-        drawn = np.random.default_rng(SEED).choice(count, most, replace=False)
-        return sorted(int(place) for place in drawn)
+        if self.umap is None:
+            return []
+        count, names, values = len(self.table), list(map(str, self.table.index)), self.values(name)
+        places: Sequence[int] = range(count)
+        if count > most:
+            places = sorted(map(int, np.random.default_rng(SEED).choice(count, most, replace=False)))
+        return [
+            {
+                "cell": names[place],
+                "umap_1": round(float(self.umap[place, 0]), 3),
+                "umap_2": round(float(self.umap[place, 1]), 3),
+                "value": values[place] if isinstance(values[place], str) else _finite(values[place]),
+            }
+            for place in places
+        ]
 
     def within(self, ranges: Mapping[str, Sequence[float]]) -> list[bool]:
         """Whether each cell lies in a part of the UMAP.
@@ -143,7 +171,7 @@ def cluster_counts(groups: Sequence[str], chosen: Sequence[bool]) -> list[dict[s
         chosen: whether it is chosen.
 
     Returns:
-        `cluster`, `cells` that are chosen, their `share_of_selection`, and `share_of_cluster`, each of 1.
+        `cluster`, its `cells` that are chosen, and their percentage of all chosen ones and of the cluster.
     """
     from collections import Counter
 
@@ -153,8 +181,8 @@ def cluster_counts(groups: Sequence[str], chosen: Sequence[bool]) -> list[dict[s
         {
             "cluster": group,
             "cells": count,
-            "share_of_selection": round(count / inside.total(), 4),
-            "share_of_cluster": round(count / whole[group], 4),
+            "% of selection": round(100 * count / inside.total(), 2),
+            "% of cluster": round(100 * count / whole[group], 2),
         }
         for group, count in inside.most_common()
     ]
@@ -229,6 +257,55 @@ def qc_histograms(before: pd.DataFrame, after: Collection[str], bins: int = 40) 
                     if count
                 ]  # fmt: skip
     return rows
+
+
+def draw_umap(cells: Cells, name: str) -> Figure:
+    """All cells on their UMAP, as a picture: for more cells than a chart of a browser takes.
+
+    Args:
+        name: of the column or gene that colours them.
+
+    Raises:
+        InvalidAssetError: there is no such column and no such gene, or the cells have no UMAP.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    if cells.umap is None:
+        raise InvalidAssetError("the cells have no UMAP (obsm/X_umap)")
+    values = cells.values(name)
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    panel = figure.subplots()
+    x, y = cells.umap.T
+    size = float(np.clip(60_000 / max(1, len(values)), 0.5, 12))
+    if values and isinstance(values[0], str):
+        for number, group in enumerate(sorted(set(values), key=_by_number)):
+            inside = [value == group for value in values]
+            panel.scatter(
+                x[inside],
+                y[inside],
+                s=size,
+                linewidths=0,
+                color=COLOURS[number % len(COLOURS)],
+                label=f" {group}",
+            )
+        panel.legend(markerscale=(30 / size) ** 0.5, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    else:
+        drawn = panel.scatter(x, y, s=size, linewidths=0, c=values, cmap="viridis")
+        figure.colorbar(drawn, label=name)
+    panel.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[], title=f"{len(values):,} cells")
+    return figure
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdecimal() else (1 << 30, name)
+
+
+def _finite(value: float) -> float | None:
+    """A number as JSON has it: NaN is none there."""
+    import math
+
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def _is_numeric(column: Any) -> bool:

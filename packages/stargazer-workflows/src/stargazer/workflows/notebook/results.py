@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stargazer import storage
 from stargazer.assets import Asset, AssetNotFoundError, StargazerError
@@ -13,7 +13,7 @@ from stargazer.workflows.runs.here import records_of
 if TYPE_CHECKING:
     from stargazer.workflows.runs.record import Run
 
-__all__ = ["ended_run", "open_result"]
+__all__ = ["ended_run", "open_result", "open_results"]
 
 
 async def ended_run(id: str) -> Run:
@@ -54,11 +54,35 @@ async def open_result(run: Run, name: str) -> Asset:
         StorageError, IntegrityError: its bytes cannot be had.
     """
     if not isinstance(found := run.results.get(name), dict):
-        has = ", ".join(run.results) or "none"
-        raise AssetNotFoundError(f"run {run.id} has no result {name!r} that is one file; it has {has}")
-    records = records_of(storage.get_client().store, {name: found})
+        raise AssetNotFoundError(
+            f"run {run.id} has no result {name!r} that is one file; it has {_names(run)}"
+        )
+    return await _opened(run, name, found)
+
+
+async def open_results(run: Run, name: str) -> list[Asset]:
+    """The files of a result of a run that is a list of them, as `open_result` gives one.
+
+    Args:
+        name: of the result, as "plots".
+
+    Raises:
+        AssetNotFoundError: the run has no such result, or a record was removed from the store since.
+        StorageError, IntegrityError: bytes cannot be had.
+    """
+    if not isinstance(found := run.results.get(name), list):
+        raise AssetNotFoundError(f"run {run.id} has no result {name!r} that is a list; it has {_names(run)}")
+    return [await _opened(run, name, file) for file in found]
+
+
+async def _opened(run: Run, name: str, file: dict[str, Any]) -> Asset:
+    records = records_of(storage.get_client().store, {name: file})
     if not records:
         raise AssetNotFoundError(
-            f"{name} of run {run.id} is not in the store any more ({found['cid']}): run {run.workflow} again"
+            f"{name} of run {run.id} is not in the store any more ({file['cid']}): run {run.workflow} again"
         )
     return await Asset.from_record(records[0]).fetch()
+
+
+def _names(run: Run) -> str:
+    return ", ".join(run.results) or "none"

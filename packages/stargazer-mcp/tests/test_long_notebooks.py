@@ -1,0 +1,235 @@
+"""Every notebook from top to bottom, as a script and in a browser, on the demo's data, and where something is missing.
+
+`pytest -m long --pictures FOLDER` writes a picture of each there, as docs/pictures has them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .command import COMMAND
+from .notebook_browser import Opened, drawn, open_page, serve, settled
+
+FOLDER = (Path(__file__) / "../../../../notebooks").resolve()
+if not FOLDER.exists():
+    pytest.skip("the notebooks are in no distribution", allow_module_level=True)
+
+NOTEBOOKS = {path.stem: path for path in [*sorted(FOLDER.glob("*.py")), FOLDER / "scratch/experiment.py"]}
+EACH = pytest.mark.parametrize("name", NOTEBOOKS)
+LARGEST, COLOURS = 150_000, 128  # of a picture: bytes, and colours that charts and text need
+SECONDS = 120.0
+pytestmark = pytest.mark.long
+
+
+def use_assets_and_storage(opened: Opened) -> None:
+    page = opened.page
+    assert page.get_by_text("bafkrei").count()
+    before = page.locator("code", has_text="bafkrei").first.inner_text()
+    page.get_by_label("Sequence").fill("ACGTTGCAACGGATTACAGG")
+    page.get_by_label("Sequence").press("Enter")
+    page.locator("code", has_text="bafkrei").filter(has_not_text=before).first.wait_for()
+    page.get_by_role("radio").last.click()
+
+
+def use_tasks(opened: Opened) -> None:
+    page = opened.page
+    page.get_by_role("slider").first.press("ArrowRight")
+    page.get_by_text("QUAL>=40").first.wait_for()
+
+
+def use_workflows_and_runs(opened: Opened) -> None:
+    page = opened.page
+    page.get_by_role("button", name="Run prepare_reference").click()
+    page.get_by_text("has succeeded").first.wait_for()
+
+
+def use_germline(opened: Opened) -> None:
+    page = opened.page
+    fit = page.get_by_text(re.compile(r"^([\d,]+) of \1 calls fit"))
+    fit.wait_for()
+    page.get_by_label("Only calls that pass").click()
+    fit.wait_for(state="detached")
+    page.get_by_text("Allele balance is").scroll_into_view_if_needed()
+
+
+def use_experiment(opened: Opened) -> None:
+    opened.page.get_by_text("How it came to be").first.click()
+    opened.page.get_by_text("count_records").last.wait_for()
+
+
+USES: dict[str, tuple[Callable[[Opened], None], int]] = {
+    "assets_and_storage": (use_assets_and_storage, 1),
+    "tasks": (use_tasks, 1),
+    "workflows_and_runs": (use_workflows_and_runs, 1),
+    "germline": (use_germline, 5),
+    "experiment": (use_experiment, 1),
+}
+"""What makes use of a notebook's main widget, and how many plots it has at least."""
+
+
+@pytest.fixture(scope="session")
+def demonstrated(made_once: Callable[..., Path], compiled_code: Path) -> Path:
+    """A home in which both demos were run."""
+
+    def make(folder: Path) -> None:
+        home = folder / "home"
+        home.mkdir()
+        (home / "caches").symlink_to(compiled_code)
+        env = {**os.environ, "STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local")}
+        for words in (["demo"], ["demo", "scrna"]):
+            command = [sys.executable, "-m", "stargazer.mcp.cli", *words, "--outdir", folder / "out"]
+            subprocess.run(command, env=env, check=True, capture_output=True)
+
+    return made_once("demonstrated", make) / "home"
+
+
+@pytest.fixture
+def home(demonstrated: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return Path(shutil.copytree(demonstrated, tmp_path / "home", symlinks=True))
+
+
+@pytest.fixture
+def pictures(pytestconfig: pytest.Config) -> Path | None:
+    """Where pictures are written, if they are asked for."""
+    folder = pytestconfig.getoption("--pictures")
+    return Path(folder) if folder else None
+
+
+def as_a_script(notebook: Path, home: Path, folder: Path, *before: object, **more: str) -> str:
+    """What a notebook says that runs as a script, in this folder, to its end."""
+    folder.mkdir(exist_ok=True)
+    env = {**os.environ, "STARGAZER_HOME": str(home), "STARGAZER_LOCAL": str(home / "local"), **more}
+    done = subprocess.run(
+        [*map(str, before), sys.executable, str(notebook)],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in folder.iterdir()] == [], "a notebook writes into no folder but the store's"
+    return done.stdout + done.stderr
+
+
+def test_each_notebook_is_used() -> None:
+    assert USES.keys() == NOTEBOOKS.keys()
+
+
+@EACH
+def test_as_a_script(name: str, home: Path, tmp_path: Path) -> None:
+    as_a_script(NOTEBOOKS[name], home, tmp_path / "here")
+
+
+@EACH
+def test_as_a_script_without_anything(name: str, tmp_path: Path) -> None:
+    as_a_script(NOTEBOOKS[name], tmp_path / "home", tmp_path / "here")
+
+
+@pytest.mark.browser
+@EACH
+def test_in_run_mode(name: str, home: Path, pictures: Path | None) -> None:
+    use, plots = USES[name]
+    unset = {"STARGAZER_MODE": ""}  # as most people have it
+    with serve(NOTEBOOKS[name], "run", home=home, env=unset) as served, open_page(served.url) as opened:
+        settled(opened.page, SECONDS)
+        drawn(opened.page, plots)
+        use(opened)
+        settled(opened.page, SECONDS)
+        drawn(opened.page, plots)
+        opened.assert_well()
+        if pictures:
+            keep_picture(opened, pictures / f"{name}.png")
+
+
+@pytest.mark.browser
+@EACH
+def test_in_run_mode_without_anything(name: str, tmp_path: Path) -> None:
+    with serve(NOTEBOOKS[name], "run", home=tmp_path / "home") as served, open_page(served.url) as opened:
+        settled(opened.page, SECONDS)
+        opened.assert_well()
+        assert len(opened.page.locator("body").inner_text()) > 200
+
+
+@pytest.mark.browser
+def test_two_tabs_of_one_notebook(tmp_path: Path) -> None:
+    with serve(NOTEBOOKS["tasks"], "run", home=tmp_path / "home") as served, open_page(served.url) as opened:
+        first, second = opened.page, opened.page.context.new_page()
+        second.goto(served.url, wait_until="domcontentloaded")
+        for page in (first, second):
+            settled(page, SECONDS)
+            drawn(page)
+        first.get_by_role("slider").first.press("ArrowRight")
+        second.get_by_role("slider").first.press("ArrowLeft")
+        for page, value in ((first, "40"), (second, "20")):  # each has a kernel of its own
+            page.get_by_text(f"QUAL>={value}").first.wait_for()
+        opened.assert_well()
+
+
+WITHOUT_SCANPY = """
+import importlib.metadata as metadata, sys
+for name in ("scanpy", "anndata"):
+    sys.modules[name] = None
+version = metadata.version
+def missing(name):
+    if name.lower() in ("scanpy", "anndata"):
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+metadata.version = missing
+"""
+"""What a Python runs at its start (sitecustomize.py) where the extra `scrna` is not installed."""
+
+
+@pytest.mark.browser
+def test_without_an_extra_the_cell_says_which_and_the_rest_works(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_SCANPY)
+    env = {"PYTHONPATH": str(tmp_path)}
+    with serve(NOTEBOOKS["scrna"], "run", home=home, env=env) as served, open_page(served.url) as opened:
+        settled(opened.page, SECONDS)
+        opened.page.get_by_text("pip install 'stargazer-mcp[scrna]'").first.wait_for()
+        opened.assert_well()
+    as_a_script(NOTEBOOKS["scrna"], home, tmp_path / "here", **env)
+
+
+@pytest.mark.browser
+def test_the_command_opens_a_copy_that_shows_its_results(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    command = [*COMMAND, "notebook", "tasks", "--folder", str(folder), "--no-browser"]
+    with started(command, tmp_path, home=home) as served:
+        with pytest.raises(urllib.error.HTTPError, match="40[13]"):
+            urllib.request.urlopen(f"{served.url}/api/status", timeout=5)  # it asks for the token
+        with open_page(served.address()) as opened:
+            drawn(opened.page)
+            settled(opened.page)
+            opened.assert_well()
+            opened.page.get_by_role("slider").first.press("ArrowRight")
+            opened.page.get_by_text("QUAL>=40").first.wait_for()
+    assert (folder / "tasks.py").read_bytes() == NOTEBOOKS["tasks"].read_bytes()
+
+
+def keep_picture(opened: Opened, path: Path) -> None:
+    """A picture of what is in view, with as many colours as it needs."""
+    from PIL import Image
+
+    picture = (
+        Image.open(io.BytesIO(opened.page.screenshot()))
+        .convert("RGB")
+        .quantize(COLOURS, dither=Image.Dither.NONE)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, optimize=True)
+    assert path.stat().st_size < LARGEST
