@@ -12,6 +12,7 @@ app = marimo.App(width="medium", app_title="Execution")
 with app.setup:
     import asyncio
     import os
+    from datetime import datetime
     from importlib.metadata import version
     from pathlib import Path
     from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ with app.setup:
     from stargazer.tasks import AssetEnvironment, samtools_faidx
     from stargazer.tasks.execution import named_outputs, observe, refreshing
     from stargazer.workflows.demo import prepare
-    from stargazer.workflows.notebook import execution_place
+    from stargazer.workflows.notebook import execution_place, shown
 
     flyte.init_from_config()
 
@@ -134,7 +135,7 @@ async def _(chosen):
     with observe(_events.append):
         awaited = await samtools_faidx(chosen.value)
 
-    mo.show_code(mo.md(f"{_events[-1].kind}: `{awaited.fai.cid}`"), position="above")
+    shown(mo.md(f"{_events[-1].kind}: `{awaited.fai.cid}`"))
     return (awaited,)
 
 
@@ -158,10 +159,7 @@ async def _(awaited, chosen, place):
     ran = named_outputs(samtools_faidx, await started.outputs.aio())
 
     _where = f"at the cluster, as {started.name}" if place.value == "cloud" else "on this machine"
-    mo.show_code(
-        mo.md(f"It ran {_where}: `{ran.fai.cid}`. The same file: {ran.fai.cid == awaited.fai.cid}"),
-        position="above",
-    )
+    shown(mo.md(f"It ran {_where}: `{ran.fai.cid}`. The same file: {ran.fai.cid == awaited.fai.cid}"))
     return
 
 
@@ -195,7 +193,7 @@ def _():
         1, max(2, cores), value=1, label=f"Cores for each call, of {cores}", show_value=True, debounce=True
     )
     each
-    return each, tutorial
+    return cores, each, tutorial
 
 
 @app.cell
@@ -208,7 +206,7 @@ def _(each):
         await asyncio.sleep(0.5)
         return number
 
-    mo.show_code()
+    shown()
     return (wait_a_moment,)
 
 
@@ -218,12 +216,12 @@ async def _(tutorial, wait_a_moment):
     with use_client(tutorial), observe(events.append), refreshing():
         await asyncio.gather(*(wait_a_moment(number) for number in range(1, 7)))
 
-    mo.show_code()
+    shown()
     return (events,)
 
 
 @app.cell(hide_code=True)
-def _(events):
+def _(cores, each, events):
     _ends = {_event.call: _event for _event in events if _event.kind == "finished"}
     _asked = {_event.call: _event.at for _event in reversed(events) if _event.kind == "waiting"}
     _began = {_event.call: _event.at for _event in events if _event.kind == "started"}
@@ -235,7 +233,7 @@ def _(events):
             ("runs", _began[_call], _ends[_call].at),
         )
     ]
-    mo.ui.altair_chart(
+    _chart = mo.ui.altair_chart(
         alt.Chart(alt.Data(values=_rows))
         .mark_bar()
         .encode(
@@ -250,6 +248,10 @@ def _(events):
         chart_selection=False,
         legend_selection=False,
     )
+    _first = datetime.fromisoformat(min(_asked.values()))
+    _last = datetime.fromisoformat(max(_event.at for _event in _ends.values()))
+    _took = f"{(_last - _first).total_seconds():.1f} s"
+    mo.vstack([_chart, mo.md(f"Six calls, with {each.value} of {cores} cores each, took {_took}.")])
     return
 
 
@@ -274,7 +276,7 @@ def _():
         await asyncio.sleep(3600)
         return number
 
-    mo.show_code()
+    shown()
     return (wait_an_hour,)
 
 
@@ -287,9 +289,7 @@ async def _(tutorial, wait_an_hour):
         except TimeoutError:
             told = "It was stopped after a second."
 
-    mo.show_code(
-        mo.md(f"{told} What happened: {', '.join(_event.kind for _event in _events)}."), position="above"
-    )
+    shown(mo.md(f"{told} What happened: {', '.join(_event.kind for _event in _events)}."))
     return
 
 
