@@ -54,6 +54,13 @@ def use_workflows_and_runs(opened: Opened) -> None:
     page.get_by_text("has succeeded").first.wait_for()
 
 
+def use_execution(opened: Opened) -> None:
+    page = opened.page
+    page.get_by_text("Six calls, with 1 of").wait_for()
+    page.get_by_role("slider").first.press("ArrowRight")
+    page.get_by_text("Six calls, with 2 of").wait_for()
+
+
 def use_germline(opened: Opened) -> None:
     page = opened.page
     fit = page.get_by_text(re.compile(r"^([\d,]+) of \1 calls fit"))
@@ -72,6 +79,7 @@ USES: dict[str, tuple[Callable[[Opened], None], int]] = {
     "assets_and_storage": (use_assets_and_storage, 1),
     "tasks": (use_tasks, 1),
     "workflows_and_runs": (use_workflows_and_runs, 1),
+    "execution": (use_execution, 1),
     "germline": (use_germline, 5),
     "experiment": (use_experiment, 1),
 }
