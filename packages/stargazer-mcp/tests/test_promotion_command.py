@@ -212,8 +212,8 @@ def test_a_task_goes_into_the_package_with_its_checks_and_back(
         "packages/stargazer-workflows/tests/test_catalogue.py",
     ]
     checks = [
-        ["-m", "ruff", "check", "--no-cache", "."],
-        ["-m", "ruff", "format", "--no-cache", "--check", "."],
+        ["-m", "ruff", "check", "--no-cache", "packages/stargazer-tasks", ".ci"],
+        ["-m", "ruff", "format", "--no-cache", "--check", "packages/stargazer-tasks", ".ci"],
         ["-m", "mypy", "--cache-dir", os.devnull],
         [".ci/check_layers.py"],
         [".ci/catalogue.py", "--check"],
