@@ -318,7 +318,9 @@ def test_what_another_notebook_did_is_no_run_of_the_cell(
     elsewhere = LocalStorageClient(tmp_path / "elsewhere")
     elsewhere.store.commit(other, [])
 
-    with pytest.raises(AssetNotFoundError, match=r"never run in experiment.py"):
+    with pytest.raises(
+        AssetNotFoundError, match=r"never run in experiment.py.* \(but in other.py\): run the cell"
+    ):
         find_case(elsewhere, promoted("count_lines"))
 
 
