@@ -132,6 +132,19 @@ def test_constants_are_what_gives_the_same_each_time(value: str) -> None:
     assert f"VALUE = {value}" in code_of(taken)
 
 
+def test_types_that_a_result_is_made_of_are_offered_too() -> None:
+    taken = extracted(
+        TASK.replace("-> Table", "-> Counted").replace("return Table(", "return made("),
+        "from typing import NamedTuple\n\nclass Counted(NamedTuple):\n    table: list[Lines]\n    number: int",
+        "class Lines(Table):\n    ...\n\nclass Other(Table):\n    ...\n\ndef made(**fields: str) -> Counted:\n"
+        "    return Counted([Lines(**fields), Other()], 1)  # both\n    # and nothing else",
+    )
+    assert set(taken.offered) == {"count_lines", "Counted", "Lines"}
+    assert code_of(taken).endswith(
+        "return Counted([Lines(**fields), Other()], 1)  # both\n    # and nothing else"
+    )
+
+
 def test_a_private_name_is_that_of_the_own_cell() -> None:
     task = TASK.replace('"lines.csv"', "_NAME")
     assert '_NAME = "mine.csv"' in code_of(extracted('_NAME = "mine.csv"\n' + task, '_NAME = "another.csv"'))
@@ -175,6 +188,13 @@ def test_a_name_that_no_task_has_is_answered_with_those_there_are() -> None:
         ([TASK.replace("workspace()", "folder"), "folder = workspace()"],
          "experiment.py:19: folder is a value that the notebook computes by calling `workspace` at experiment.py:27"),
         ([TASK.replace('"lines.csv"', "NAME"), 'NAME = Path("name.txt").read_text()'], "computes by calling"),
+        ([TASK.replace('"lines.csv"', "NAME"), 'import os\nNAME = os.environ["NAME"]'],
+         "NAME is a value of this machine and this run (`os.environ`)"),
+        ([TASK.replace('"lines.csv"', "_NAME + more()") + '\n_NAME = "a"',
+          '_NAME = "b"\n\ndef more() -> str:\n    return _NAME'],
+         "_NAME is something else in another cell (line 23); rename one of the two"),
+        ([TASK.replace("-> Table", "-> RankedGenes"), "class RankedGenes(Table):\n    ..."],
+         "stargazer.tasks offers another RankedGenes (stargazer.tasks.scrna.markers); give it another name"),
         ([TASK.replace('"lines.csv"', "NAME"), "NAME = await name()"], "computes (`await name()`)"),
         ([TASK.replace('"lines.csv"', "choice.value"), 'import marimo as mo\nchoice = mo.ui.text("x")'],
          "choice is a value that the notebook computes by calling `mo.ui.text`"),
