@@ -228,3 +228,16 @@ def test_an_installed_wheel_is_refused(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert f"{ConfigurationError.__name__}: stargazer-tasks is installed as a wheel" in done.stderr
     assert "clone the repository" in done.stderr
+
+
+def test_another_checkout_than_that_of_the_command_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "packages/stargazer-tasks/pyproject.toml"
+    project.parent.mkdir(parents=True)
+    project.write_text('[project]\nname = "stargazer-tasks"\n')
+    monkeypatch.chdir(project.parent)
+    with pytest.raises(ConfigurationError, match=f"and you are in {tmp_path}; run `hatch run test:stargazer"):
+        find_checkout()
+    project.unlink()
+    assert find_checkout().front_page.is_file()
