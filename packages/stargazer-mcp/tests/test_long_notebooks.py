@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from .command import COMMAND
 from .notebook_browser import Opened, drawn, open_page, serve, settled
 
 FOLDER = (Path(__file__) / "../../../../notebooks").resolve()
@@ -26,12 +30,6 @@ EACH = pytest.mark.parametrize("name", NOTEBOOKS)
 LARGEST, COLOURS = 150_000, 128  # of a picture: bytes, and colours that charts and text need
 SECONDS = 120.0
 pytestmark = pytest.mark.long
-
-
-def chosen(opened: Opened, label: str, option: str) -> None:
-    """Choose something of a list."""
-    opened.page.get_by_label(label, exact=True).first.select_option(label=option)
-    settled(opened.page)
 
 
 def use_assets_and_storage(opened: Opened) -> None:
@@ -53,7 +51,16 @@ def use_tasks(opened: Opened) -> None:
 def use_workflows_and_runs(opened: Opened) -> None:
     page = opened.page
     page.get_by_role("button", name="Run prepare_reference").click()
-    page.get_by_text("Calls of its tasks").first.wait_for()
+    page.get_by_text("has succeeded").first.wait_for()
+
+
+def use_germline(opened: Opened) -> None:
+    page = opened.page
+    fit = page.get_by_text(re.compile(r"^([\d,]+) of \1 calls fit"))
+    fit.wait_for()
+    page.get_by_label("Only calls that pass").click()
+    fit.wait_for(state="detached")
+    page.get_by_text("Allele balance is").scroll_into_view_if_needed()
 
 
 def use_experiment(opened: Opened) -> None:
@@ -65,6 +72,7 @@ USES: dict[str, tuple[Callable[[Opened], None], int]] = {
     "assets_and_storage": (use_assets_and_storage, 1),
     "tasks": (use_tasks, 1),
     "workflows_and_runs": (use_workflows_and_runs, 1),
+    "germline": (use_germline, 5),
     "experiment": (use_experiment, 1),
 }
 """What makes use of a notebook's main widget, and how many plots it has at least."""
@@ -136,7 +144,8 @@ def test_as_a_script_without_anything(name: str, tmp_path: Path) -> None:
 @EACH
 def test_in_run_mode(name: str, home: Path, pictures: Path | None) -> None:
     use, plots = USES[name]
-    with serve(NOTEBOOKS[name], "run", home=home) as served, open_page(served.url) as opened:
+    unset = {"STARGAZER_MODE": ""}  # as most people have it
+    with serve(NOTEBOOKS[name], "run", home=home, env=unset) as served, open_page(served.url) as opened:
         settled(opened.page, SECONDS)
         drawn(opened.page, plots)
         use(opened)
@@ -154,6 +163,62 @@ def test_in_run_mode_without_anything(name: str, tmp_path: Path) -> None:
         settled(opened.page, SECONDS)
         opened.assert_well()
         assert len(opened.page.locator("body").inner_text()) > 200
+
+
+@pytest.mark.browser
+def test_two_tabs_of_one_notebook(tmp_path: Path) -> None:
+    with serve(NOTEBOOKS["tasks"], "run", home=tmp_path / "home") as served, open_page(served.url) as opened:
+        first, second = opened.page, opened.page.context.new_page()
+        second.goto(served.url, wait_until="domcontentloaded")
+        for page in (first, second):
+            settled(page, SECONDS)
+            drawn(page)
+        first.get_by_role("slider").first.press("ArrowRight")
+        second.get_by_role("slider").first.press("ArrowLeft")
+        for page, value in ((first, "40"), (second, "20")):  # each has a kernel of its own
+            page.get_by_text(f"QUAL>={value}").first.wait_for()
+        opened.assert_well()
+
+
+WITHOUT_SCANPY = """
+import importlib.metadata as metadata, sys
+for name in ("scanpy", "anndata"):
+    sys.modules[name] = None
+version = metadata.version
+def missing(name):
+    if name.lower() in ("scanpy", "anndata"):
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+metadata.version = missing
+"""
+"""What a Python runs at its start (sitecustomize.py) where the extra `scrna` is not installed."""
+
+
+@pytest.mark.browser
+def test_without_an_extra_the_cell_says_which_and_the_rest_works(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_SCANPY)
+    env = {"PYTHONPATH": str(tmp_path)}
+    with serve(NOTEBOOKS["scrna"], "run", home=home, env=env) as served, open_page(served.url) as opened:
+        settled(opened.page, SECONDS)
+        opened.page.get_by_text("pip install 'stargazer-mcp[scrna]'").first.wait_for()
+        opened.assert_well()
+    as_a_script(NOTEBOOKS["scrna"], home, tmp_path / "here", **env)
+
+
+@pytest.mark.browser
+def test_the_command_opens_a_copy_that_shows_its_results(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    command = [*COMMAND, "notebook", "tasks", "--folder", str(folder), "--no-browser"]
+    with started(command, tmp_path, home=home) as served:
+        with pytest.raises(urllib.error.HTTPError, match="40[13]"):
+            urllib.request.urlopen(f"{served.url}/api/status", timeout=5)  # it asks for the token
+        with open_page(served.address()) as opened:
+            drawn(opened.page)
+            settled(opened.page)
+            opened.assert_well()
+            opened.page.get_by_role("slider").first.press("ArrowRight")
+            opened.page.get_by_text("QUAL>=40").first.wait_for()
+    assert (folder / "tasks.py").read_bytes() == NOTEBOOKS["tasks"].read_bytes()
 
 
 def keep_picture(opened: Opened, path: Path) -> None:
