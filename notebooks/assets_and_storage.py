@@ -42,6 +42,12 @@ def _():
     return
 
 
+@app.function(hide_code=True)
+def shown(output=None):
+    """An output below the code of its cell, which the editor shows anyway."""
+    return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
+
+
 @app.cell(hide_code=True)
 def _():
     mo.md("""
@@ -70,7 +76,7 @@ def _():
 @app.cell
 def _(files, sequence):
     (files / "typed.fa").write_text(f">chr1\n{sequence.value}\n")
-    mo.show_code(mo.md(f"`{compute_cid(files / 'typed.fa')}`"), position="above")
+    shown(mo.md(f"`{compute_cid(files / 'typed.fa')}`"))
     return
 
 
@@ -114,7 +120,7 @@ async def _(fai, fasta, tutorial, vcf):
     calls = await add(vcf, reference_cid=genome, caller="bcftools", client=tutorial)
 
     fields = mo.ui.table([_one.keyvalues for _one in (genome, index, calls)], selection=None)
-    mo.show_code(fields, position="above")
+    shown(fields)
     return calls, genome
 
 
@@ -134,7 +140,7 @@ async def _(genome, tutorial, vcf):
     except StargazerError as error:
         refusal = str(error)
 
-    mo.show_code(mo.callout(refusal, kind="danger"), position="above")
+    shown(mo.callout(refusal, kind="danger"))
     return
 
 
@@ -155,7 +161,7 @@ async def _(calls, tutorial):
     same = await Variants.one(sample="NA12891", caller="bcftools", client=tutorial)
 
     answer = mo.md(f"Both questions have the same answer: {found == [same] == [calls]}")
-    mo.show_code(answer, position="above")
+    shown(answer)
     return
 
 
@@ -175,7 +181,7 @@ async def _(genome, tutorial):
     fetched = await genome.fetch(client=tutorial)
 
     names = sorted(path.name for path in fetched.path.parent.iterdir())
-    mo.show_code(mo.md(", ".join(names)), position="above")
+    shown(mo.md(", ".join(names)))
     return
 
 
@@ -195,7 +201,7 @@ async def _(calls, tutorial):
     amended = amend(tutorial.store, known.record, {"species": "Homo sapiens"})
     lineage = why(tutorial.store, amended.cid)
 
-    mo.show_code(mo.plain_text(render(lineage)), position="above")
+    shown(mo.plain_text(render(lineage)))
     return (lineage,)
 
 

@@ -354,7 +354,7 @@ def distributions(alt, calls, mo, nb, plain):
         if row.get(kind)
     ]
     contigs_of_calls = (
-        alt.Chart(alt.InlineData(values=types), width=430, height=220)
+        alt.Chart(alt.InlineData(values=types), width=500, height=270, autosize="fit")
         .mark_bar()
         .encode(
             y=alt.Y("contig:N", title=None, sort=None),

@@ -87,7 +87,6 @@ def form(found, mo, nb):
     usable = [sample["sample"] for sample in found if not sample["problem"]]
     if not usable:
         nb.stop("No sample can be clustered as it is: the table above says what each of them lacks.")
-    nb.require_extra("scrna")
     demo = [name for name in usable if name.startswith("demo-")]
     form = (
         mo.md("""
@@ -127,6 +126,7 @@ def runs(form, mo, nb):
         del asked["max_pct_mt"]
     begun = None
     if asked:
+        nb.require_extra("scrna")
         with nb.explained():
             begun = nb.begin_run(workflows[0], asked)
     choices = nb.run_choices(*workflows, first=begun)
@@ -220,7 +220,7 @@ def colours(cells, markers, mo, nb):
         label="Colour by",
         searchable=True,
     )
-    gene = mo.ui.text(label="or a gene", placeholder="as in the file, CD3E say")
+    gene = mo.ui.text(label="or a gene", placeholder="CD3E, or empty")
     mo.vstack([mo.md("## Cells"), mo.hstack([colour, gene], justify="start")])
     return colour, gene
 
@@ -241,9 +241,7 @@ def chart(alt, cells, colour, gene, mo, nb):
         groups = sorted({point["value"] for point in points}, key=lambda group: (len(group), group))
         kind, value = (
             "N",
-            alt.Color("value:N", title=name).scale(
-                domain=groups, scheme="tableau10" if len(groups) <= 10 else "tableau20"
-            ),
+            alt.Color("value:N", title=name).scale(domain=groups, range=nb.COLOURS),
         )
     umap = mo.ui.altair_chart(
         alt.Chart(alt.InlineData(values=points), width=760, height=520)
@@ -260,7 +258,8 @@ def chart(alt, cells, colour, gene, mo, nb):
     if len(points) < len(cells.table):
         shown = [
             mo.md(
-                f"The picture has all {len(cells.table):,} cells, the chart below it {len(points):,} of them."
+                f"The picture has all {len(cells.table):,} cells, the chart below it {len(points):,} of "
+                "them, drawn at random."
             ),
             nb.draw_umap(cells, name),
             *shown,

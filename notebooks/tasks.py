@@ -42,6 +42,12 @@ def _():
     return
 
 
+@app.function(hide_code=True)
+def shown(output=None):
+    """An output below the code of its cell, which the editor shows anyway."""
+    return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
+
+
 @app.cell(hide_code=True)
 def _():
     execution_place()
@@ -70,7 +76,7 @@ def _():
         await bcftools("view", "--no-version", "-Oz", "-i", f"QUAL>={minimum}", "-o", kept, variants.path)
         return Variants(path=expect(kept, by="bcftools view"), samples=variants.samples, filtered=True)
 
-    mo.show_code()
+    shown()
     return (keep_good,)
 
 
@@ -124,7 +130,7 @@ async def _(keep_good, minimum, simulated, tutorial):
         good = await keep_good(simulated, minimum.value)
         again = await keep_good(simulated, minimum.value)
 
-    mo.show_code(mo.md(f"The same file twice: {good == again}. Its CID: `{good.cid}`"), position="above")
+    shown(mo.md(f"The same file twice: {good == again}. Its CID: `{good.cid}`"))
     return events, good
 
 
@@ -155,7 +161,7 @@ def _(events, history, minimum, qualities):
             y=alt.Y("count():Q", title="variants"),
             color=alt.Color("what:N", title=None, scale=alt.Scale(range=["#2b6cb8", "#c9d1db"])),
         )
-        .properties(width=360, height=200, title="What the task keeps")
+        .properties(width=310, height=200, title="What the task keeps")
     )
     _calls = (
         alt.Chart(alt.Data(values=history[-24:]))
@@ -170,9 +176,9 @@ def _(events, history, minimum, qualities):
             ),
             tooltip=["call:O", "quality:Q", "what:N", alt.Tooltip("ms:Q", format=".1f")],
         )
-        .properties(width=360, height=200, title="Computed once, then remembered")
+        .properties(width=310, height=200, title="Computed once, then remembered")
     )
-    alt.hconcat(_kept, _calls, spacing=40).resolve_scale(color="independent")
+    alt.hconcat(_kept, _calls, spacing=24).resolve_scale(color="independent")
     return
 
 
@@ -198,7 +204,7 @@ async def _(good, keep_good, minimum, simulated, tutorial):
             reason = misses[0].explain().splitlines()[0]
 
     answer = mo.callout(f"It would not be ...{good.cid[-9:]}, because of {reason}.", kind="info")
-    mo.show_code(answer, position="above")
+    shown(answer)
     return
 
 
@@ -217,7 +223,7 @@ async def _(good, keep_good, minimum, simulated, tutorial):
     with use_client(tutorial), refreshing():
         anew = await keep_good(simulated, minimum.value)
 
-    mo.show_code(mo.md(f"The same CID: {anew.cid == good.cid}"), position="above")
+    shown(mo.md(f"The same CID: {anew.cid == good.cid}"))
     return
 
 
@@ -242,7 +248,7 @@ def _(good, tutorial):
         "seconds": round(made.seconds, 3),
     }
 
-    mo.show_code(mo.json(told), position="above")
+    shown(mo.json(told))
     return
 
 
@@ -270,7 +276,7 @@ async def _(keep_good, simulated, tutorial):
     except StargazerError as error:
         refusal = str(error)
 
-    mo.show_code(mo.callout(refusal, kind="danger"), position="above")
+    shown(mo.callout(refusal, kind="danger"))
     return
 
 

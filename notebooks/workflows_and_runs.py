@@ -10,6 +10,7 @@ __generated_with = "0.25.2"
 app = marimo.App(width="medium", app_title="Workflows and runs")
 
 with app.setup:
+    import asyncio
     import datetime
 
     import altair as alt
@@ -26,9 +27,30 @@ with app.setup:
         why_not,
     )
     from stargazer.workflows.demo import prepare
-    from stargazer.workflows.notebook import execution_place, latest_run, progress, require_records, run_table
+    from stargazer.workflows.notebook import (
+        execution_place,
+        explained,
+        latest_run,
+        progress,
+        require_records,
+        run_table,
+    )
 
     flyte.init_from_config()
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md("""
+    # Workflows and runs
+
+    A **workflow** goes from names, as of samples or a genome build, to results. It finds its files by what they are,
+    and calls tasks. It computes nothing itself.
+
+    A **run** is one call of a workflow that somebody asked for. It works in a process of its own, and goes on when this
+    notebook is closed.
+    """)
+    return
 
 
 @app.function(hide_code=True)
@@ -75,18 +97,10 @@ def timeline(run):
     )
 
 
-@app.cell(hide_code=True)
-def _():
-    mo.md("""
-    # Workflows and runs
-
-    A **workflow** goes from names, as of samples or a genome build, to results. It finds its files by what they are,
-    and calls tasks. It computes nothing itself.
-
-    A **run** is one call of a workflow that somebody asked for. It works in a process of its own, and goes on when this
-    notebook is closed.
-    """)
-    return
+@app.function(hide_code=True)
+def shown(output=None):
+    """An output below the code of its cell, which the editor shows anyway."""
+    return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
 
 
 @app.cell(hide_code=True)
@@ -140,9 +154,11 @@ def _():
 
 @app.cell(hide_code=True)
 async def _(simulate):
-    if simulate.value:
-        prepare()
-    _builds = sorted({_one.build for _one in await Reference.all()})
+    with explained():
+        if simulate.value:
+            with mo.status.spinner(title="Simulating a family and registering its reads"):
+                await asyncio.to_thread(prepare)
+        _builds = sorted({_one.build for _one in await Reference.all()})
     _usual = "stargazer-demo" if "stargazer-demo" in _builds else next(iter(_builds), None)
     build = mo.ui.dropdown(_builds, value=_usual, label="Build")
     _nothing = mo.callout(
@@ -168,11 +184,12 @@ def _():
 @app.cell
 async def _(build):
     mo.stop(build.value is None)
-    asked = await why_not("prepare_reference", build=build.value)
+    with explained():
+        asked = await why_not("prepare_reference", build=build.value)
 
     told = [f"{asked.remembered} calls are remembered, {len(asked.misses)} would be computed first."]
     told += [f"{miss.task}: {miss.explain()}" for miss in asked.misses]
-    mo.show_code(mo.plain_text("\n".join(told)), position="above")
+    shown(mo.plain_text("\n".join(told)))
     return
 
 
@@ -205,10 +222,14 @@ def _():
 async def _(build, start):
     mo.stop(build.value is None)
     _run = None if start.value else latest_run("prepare_reference", build=build.value)
-    if start.value or (_run is None and mo.app_meta().mode == "script"):
+    _nobody_clicks = mo.app_meta().mode == "script" and (
+        _run is None or _run.state not in ("running", "succeeded")
+    )
+    if start.value or _nobody_clicks:
         _run = start_run("prepare_reference", build=build.value)
     mo.stop(_run is None, mo.md("It was not run yet."))
-    done = await progress(_run)
+    with explained():
+        done = await progress(_run)
     return (done,)
 
 
@@ -234,7 +255,7 @@ def _(done):
         if isinstance(file, dict)
     ]
     table = mo.ui.table(results, selection=None, column_widths={"CID": 560})
-    mo.show_code(table, position="above")
+    shown(table)
     return
 
 

@@ -12,6 +12,7 @@ app = marimo.App(width="medium", app_title="Experiment")
 with app.setup:
     import csv
     from collections import Counter
+    from inspect import getsource
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -22,7 +23,7 @@ with app.setup:
     from stargazer.storage import add, get_client
     from stargazer.storage.lineage import render, why
     from stargazer.tasks import bcftools, expect, htslib_env, workspace
-    from stargazer.workflows.notebook import execution_place
+    from stargazer.workflows.notebook import execution_place, explained
 
     flyte.init_from_config()
 
@@ -56,7 +57,7 @@ def _():
 
 
 @app.function
-@htslib_env.task
+@htslib_env.task(tools=[bcftools])
 async def count_records(variants: Variants) -> Table:
     """Numbers of records by contig and type of variant (`bcftools query`).
 
@@ -75,6 +76,13 @@ async def count_records(variants: Variants) -> Table:
 
 @app.cell(hide_code=True)
 def _():
+    # An app hides the code of its cells.
+    mo.md(f"```python\n{getsource(count_records)}```") if mo.app_meta().mode == "run" else None
+    return
+
+
+@app.cell(hide_code=True)
+def _():
     mo.md("""
     ## A file to try it on
     """)
@@ -89,19 +97,20 @@ def _():
 
 @app.cell(hide_code=True)
 async def _(add_example):
-    if add_example.value:
-        with TemporaryDirectory() as _folder:
-            _vcf = Path(_folder, "example.vcf")
-            _vcf.write_text(
-                "##fileformat=VCFv4.2\n##contig=<ID=chr1>\n##contig=<ID=chr2>\n"
-                '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
-                "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\texample\n"
-                "chr1\t100\t.\tA\tG\t50\tPASS\t.\tGT\t0/1\n"
-                "chr1\t200\t.\tC\tCAT\t50\tPASS\t.\tGT\t1/1\n"
-                "chr2\t100\t.\tT\tC\t50\tPASS\t.\tGT\t0/1\n"
-            )
-            await add(_vcf, build="example")
-    _found = await Variants.all()
+    with explained():
+        if add_example.value:
+            with TemporaryDirectory() as _folder:
+                _vcf = Path(_folder, "example.vcf")
+                _vcf.write_text(
+                    "##fileformat=VCFv4.2\n##contig=<ID=chr1>\n##contig=<ID=chr2>\n"
+                    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
+                    "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\texample\n"
+                    "chr1\t100\t.\tA\tG\t50\tPASS\t.\tGT\t0/1\n"
+                    "chr1\t200\t.\tC\tCAT\t50\tPASS\t.\tGT\t1/1\n"
+                    "chr2\t100\t.\tT\tC\t50\tPASS\t.\tGT\t0/1\n"
+                )
+                await add(_vcf, build="example")
+        _found = await Variants.all()
     _labels = {
         f"{number}. {_one.caller or _one.kind} of {', '.join(_one.samples) or 'no sample'}": _one
         for number, _one in enumerate(_found, 1)
@@ -125,8 +134,7 @@ def _():
     mo.md("""
     ## Its result
 
-    Run the next cell twice: the second time nothing is computed, the result is remembered.
-    Change the task, and it is computed again.
+    Run the next cell again: nothing is computed, the result is remembered. Change the task, and it is computed again.
     """)
     return
 
@@ -138,7 +146,7 @@ async def _(choice):
     rows = list(csv.DictReader(result.path.open()))
     alt.Chart(alt.Data(values=rows)).mark_bar().encode(
         x="records:Q", y="contig:N", color="type:N", tooltip=["contig:N", "type:N", "records:Q"]
-    ).properties(width="container", height=alt.Step(28))
+    ).properties(width="container", height=110)
     return (result,)
 
 

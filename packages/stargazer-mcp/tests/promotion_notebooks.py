@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -15,8 +16,9 @@ TASK = '''
 @htslib_env.task
 async def count_lines(variants: Variants) -> Table:
     """Count the lines of a VCF."""
+    text = await bcftools("view", "-H", variants.path).text()
     table = workspace() / "lines.csv"
-    table.write_text(f"lines\\n{len(Path(variants.path).read_text().splitlines())}\\n")
+    table.write_text(f"lines\\n{len(text.splitlines())}\\n")
     return Table(path=expect(table, by="count_lines"), kind="lines", sample=variants.only_sample)
 '''
 """A task that works on its own, with the imports of `SETUP`."""
@@ -37,7 +39,7 @@ def notebook(*cells: str, setup: str = SETUP, name: str = "counting") -> str:
         if body.startswith(("@app.", "app.")):
             parts.append(body + "\n")
             continue
-        head = "async def" if "\nawait " in cell or "= await " in cell else "def"
+        head = "async def" if re.search(r"^\S.*\bawait |^await ", cell, re.MULTILINE) else "def"
         called = "_" if number else name
         parts.append(f"@app.cell\n{head} {called}():\n{textwrap.indent(body, '    ')}\n    return\n")
     return "\n\n".join([*parts, 'if __name__ == "__main__":\n    app.run()\n'])

@@ -50,14 +50,14 @@ def test_a_task_comes_with_the_imports_it_needs_and_no_others() -> None:
 import json
 from pathlib import Path
 from stargazer.assets import Alignment, Table, Variants
-from stargazer.tasks import expect, htslib_env, samtools, workspace
+from stargazer.tasks import bcftools, expect, htslib_env, samtools, workspace
 """)  # fmt: skip
     assert [each.statement for each in taken.imports] == [
-        "from pathlib import Path",
         "from stargazer.assets import Table",
         "from stargazer.assets import Variants",
         "from stargazer.tasks.environments import htslib_env",  # where they are, not the front page
         "from stargazer.tasks.execution import workspace",
+        "from stargazer.tasks.tools import bcftools",
         "from stargazer.tasks.tools import expect",
     ]
     assert code_of(taken) == TASK.strip()
@@ -132,6 +132,19 @@ def test_constants_are_what_gives_the_same_each_time(value: str) -> None:
     assert f"VALUE = {value}" in code_of(taken)
 
 
+def test_types_that_a_result_is_made_of_are_offered_too() -> None:
+    taken = extracted(
+        TASK.replace("-> Table", "-> Counted").replace("return Table(", "return made("),
+        "from typing import NamedTuple\n\nclass Counted(NamedTuple):\n    table: list[Lines]\n    number: int",
+        "class Lines(Table):\n    ...\n\nclass Other(Table):\n    ...\n\ndef made(**fields: str) -> Counted:\n"
+        "    return Counted([Lines(**fields), Other()], 1)  # both\n    # and nothing else",
+    )
+    assert set(taken.offered) == {"count_lines", "Counted", "Lines"}
+    assert code_of(taken).endswith(
+        "return Counted([Lines(**fields), Other()], 1)  # both\n    # and nothing else"
+    )
+
+
 def test_a_private_name_is_that_of_the_own_cell() -> None:
     task = TASK.replace('"lines.csv"', "_NAME")
     assert '_NAME = "mine.csv"' in code_of(extracted('_NAME = "mine.csv"\n' + task, '_NAME = "another.csv"'))
@@ -173,13 +186,20 @@ def test_a_name_that_no_task_has_is_answered_with_those_there_are() -> None:
     ("cells", "said"),
     [
         ([TASK.replace("workspace()", "folder"), "folder = workspace()"],
-         "experiment.py:18: folder is a value that the notebook computes by calling `workspace` at experiment.py:26"),
+         "experiment.py:19: folder is a value that the notebook computes by calling `workspace` at experiment.py:27"),
         ([TASK.replace('"lines.csv"', "NAME"), 'NAME = Path("name.txt").read_text()'], "computes by calling"),
+        ([TASK.replace('"lines.csv"', "NAME"), 'import os\nNAME = os.environ["NAME"]'],
+         "NAME is a value of this machine and this run (`os.environ`)"),
+        ([TASK.replace('"lines.csv"', "_NAME + more()") + '\n_NAME = "a"',
+          '_NAME = "b"\n\ndef more() -> str:\n    return _NAME'],
+         "_NAME is something else in another cell (line 23); rename one of the two"),
+        ([TASK.replace("-> Table", "-> RankedGenes"), "class RankedGenes(Table):\n    ..."],
+         "stargazer.tasks offers another RankedGenes (stargazer.tasks.scrna.markers); give it another name"),
         ([TASK.replace('"lines.csv"', "NAME"), "NAME = await name()"], "computes (`await name()`)"),
         ([TASK.replace('"lines.csv"', "choice.value"), 'import marimo as mo\nchoice = mo.ui.text("x")'],
          "choice is a value that the notebook computes by calling `mo.ui.text`"),
         ([TASK.replace("    table =", '    mo.md("hello")\n    table ='), "import marimo as mo"],
-         "experiment.py:18: mo (line 27) is not for a task: `marimo` is for notebooks"),
+         "experiment.py:19: mo (line 28) is not for a task: `marimo` is for notebooks"),
         ([TASK.replace("    table =", "    alt.Chart()\n    table ="), "import altair as alt"],
          "`altair` is for notebooks"),
         ([TASK.replace("    table =", "    import nowhere_known\n    table =")],
@@ -193,13 +213,14 @@ def test_a_name_that_no_task_has_is_answered_with_those_there_are() -> None:
         ([TASK.replace("    table =", "    global total\n    total += 1\n    table ="), "total = 0"],
          "`global total` changes what the notebook holds"),
         ([TASK.replace('"lines.csv"', "NAMES[0]"), "NAMES = []", 'NAMES.append("x")'],
-         "NAMES is given a value, or changed, more than once (lines 26, 32)"),
+         "NAMES is given a value, or changed, more than once (lines 27, 33)"),
         ([TASK.replace('"lines.csv"', "NAME"), 'NAME = "a"\nNAME += "b"'],
          "NAME is given a value, or changed, more than once"),
         ([TASK.replace('"lines.csv"', "NAME"), 'if True:\n    NAME = "a"'],
-         "NAME is bound by a `if` at experiment.py:26"),
-        ([TASK.replace('"lines.csv"', "UNKNOWN")], "experiment.py:18: nothing in the notebook defines UNKNOWN"),
-        ([TASK.replace("async def", "def")], "count_lines is not async; a task is an `async def`"),
+         "NAME is bound by a `if` at experiment.py:27"),
+        ([TASK.replace('"lines.csv"', "UNKNOWN")], "experiment.py:19: nothing in the notebook defines UNKNOWN"),
+        ([TASK.replace("async def", "def").replace("await ", "")],
+         "count_lines is not async; a task is an `async def`"),
         ([TASK.replace("    return", "    yield")], "count_lines is a generator"),
         ([TASK.replace('    """Count the lines of a VCF."""\n', "")], "count_lines has no docstring"),
         ([TASK.replace(": Variants", "")], "count_lines does not say the type of variants"),
@@ -222,7 +243,7 @@ def test_a_name_that_no_task_has_is_answered_with_those_there_are() -> None:
         (["count_lines = htslib_env.task(lambda variants: None)"],
          "a task that is made by a call of `htslib_env.task` has no function to take"),
         ([TASK.replace("    table =", "    from os import *\n    table =")],
-         "experiment.py:18: `import *`; import what is used by its name"),
+         "experiment.py:19: `import *`; import what is used by its name"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_taken_is_refused_with_its_line(cells: list[str], said: str) -> None:
@@ -234,7 +255,7 @@ def test_a_name_that_is_taken_is_refused(name: str) -> None:
     said = refusal(TASK.replace("count_lines", name), name=name, setup="""
 from pathlib import Path
 from stargazer.assets import Table, Variants
-from stargazer.tasks import htslib_env, workspace
+from stargazer.tasks import bcftools, htslib_env, workspace
 from stargazer.tasks.tools import expect as expected
 """.replace("", ""))  # fmt: skip
     assert f"{name}" in said
@@ -250,7 +271,7 @@ def test_a_path_of_this_machine_is_warned_of() -> None:
     (warning,) = extracted(
         TASK.replace('workspace() / "lines.csv"', 'Path("/home/someone/lines.csv")')
     ).warnings
-    assert warning.startswith("experiment.py:18: '/home/someone/lines.csv' looks like a path of this machine")
+    assert warning.startswith("experiment.py:19: '/home/someone/lines.csv' looks like a path of this machine")
 
 
 # the notebook itself

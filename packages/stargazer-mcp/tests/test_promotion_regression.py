@@ -32,7 +32,8 @@ from stargazer.mcp.promotion import case as case_module
 from stargazer.mcp.promotion.case import Case, find_case
 from stargazer.mcp.promotion.checkout import Checkout
 from stargazer.mcp.promotion.extraction import Promoted
-from stargazer.mcp.promotion.regression import regression_files, run_case
+from stargazer.mcp.promotion.publication import description
+from stargazer.mcp.promotion.regression import Outcome, regression_files, run_case
 from stargazer.mcp.promotion.unit_test import unit_test
 from stargazer.storage import Addition, LocalStorageClient
 from stargazer.tasks.execution import TASKS
@@ -351,6 +352,39 @@ def test_bytes_that_nobody_has_are_refused(bench: Bench, lab: ModuleType, refere
 
     with pytest.raises(StorageError, match="the bytes of reference are not to be had"):
         found(bench, "count_lines")
+
+
+def test_bytes_that_are_gone_are_computed_again(bench: Bench, lab: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "two.fa").write_text(">c\nACGT\n>d\nAC\n")
+    whole = bench.add(tmp_path / "two.fa", Reference(build="two"))
+    part = bench.run(stargazer.tasks.select_contigs, whole, ["c"], "part")
+    bench.run(lab.count_lines, part)
+    bench.client.store.objects.remove(part.cid)
+
+    (file,) = found(bench, "count_lines").files
+
+    assert (file.name, file.path.read_text()) == ("reference.fa", ">c\nACGT\n")
+
+
+def test_a_pull_request_says_what_it_stands_on(bench: Bench, lab: ModuleType, reference: Any) -> None:
+    made = bench.run(lab.count_lines, reference)
+    case = found(bench, "count_lines")
+
+    text = description(promoted("count_lines"), "How many lines.", case, Outcome(1.23))
+
+    assert text.startswith("How many lines.\n\n- task: `lab16.count_lines`, in `stargazer.tasks.lab16`\n")
+    assert f"provenance of the run that the test is made of: {case.provenance_cid}, " in text
+    assert (
+        f"  - reference: reference, 8 bytes, {reference.cid}\n  - reference (comes along): reference_index,"
+        in text
+    )
+    assert (
+        f"  - result: table, 8 bytes, {made.cid}\n- test: `tests/unit/test_count_lines.py`, passed in 1.2 s"
+        in text
+    )
+    assert "NOT RUN: no GATK" in description(promoted("count_lines"), "", case, Outcome(1.0, "no GATK"))
+    assert str(bench.client.store.root) not in text
+    assert "Mustermann" not in text
 
 
 @pytest.mark.parametrize(

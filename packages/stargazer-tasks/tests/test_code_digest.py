@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from stargazer.assets import StargazerError
 from stargazer.tasks.execution.digest.canonical import canonical, essential
 from stargazer.tasks.execution.digest.code import Digest, Undigestable, code_digest
+from stargazer.tasks.execution.digest.definitions import parse
 
 Files = dict[str, str]
 Digester = Callable[..., Digest]
@@ -489,6 +490,14 @@ def notebook(monkeypatch) -> Iterator[Notebook]:
     yield made
     for name in [name for name in linecache.cache if name.startswith("<cell-")]:
         del linecache.cache[name]
+
+
+def test_a_cell_of_a_notebook_that_runs_as_a_script_is_compiled_alone():
+    setup = "app = marimo.App()\nwith app.setup:\n    import asyncio\n"
+    task = "async def task():\n    await asyncio.sleep(0)\n"
+    (code, *_) = compile("\n" * 4 + task, "cell", "exec").co_consts
+
+    assert parse(f"{setup}@app.function\n{task}", main=True).runs(code)
 
 
 def test_the_cells_of_a_notebook_count(notebook):

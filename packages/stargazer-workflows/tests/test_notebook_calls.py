@@ -153,6 +153,8 @@ def test_types_and_ti_tv_are_counted_by_contig(tmp_path: Path) -> None:
         "Ti/Tv": 1.0,
     }
     assert second["Ti/Tv"] is None
+    lost = {"contig": "chr3", "type": "SNV", "ref": "A", "alt": "*,G"}
+    assert contig_counts([lost, {**lost, "alt": "C"}])[0]["Ti/Tv"] == 1.0, "what is deleted is no SNV"
 
 
 def test_values_are_counted_in_round_bins_by_group() -> None:

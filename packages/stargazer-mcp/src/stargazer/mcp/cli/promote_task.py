@@ -118,7 +118,8 @@ def _promoted(
         _agree(case)
     edits |= regression_files(promoted, checkout, case, edits[target.path].decode())
     (test,) = (path for path in edits if path.name == f"test_{promoted.function}.py")
-    with working("making the documentation, in a copy"), make_plan(checkout, edits) as (plan, trial):
+    planned = make_plan(checkout, extraction, target, edits)
+    with working("trying the task in a copy of the checkout"), planned as (plan, trial):
         publication = plan_publication(checkout.root, branch, promoted, plan.edits, pull_request=pull_request)
         outcome = run_case(trial.checkout, trial.checkout.root / test.relative_to(checkout.root))
     if dry_run:

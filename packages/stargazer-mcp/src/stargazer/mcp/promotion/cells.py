@@ -72,13 +72,23 @@ class Notebook:
         """A statement as it is written, with its comments, without the indentation of the cell."""
         first, last = first_line(statement), statement.end_lineno or statement.lineno
         note = self._note_of(cell, statement)
-        last = note.end_lineno or last if note is not None else last
+        last = note.end_lineno or last if note is not None else self._with_comments_below(statement, last)
         neighbours = [each for each in cell.statements if each not in (statement, note)]
         if any(first_line(each) <= last and (each.end_lineno or 0) >= first for each in neighbours):
             return ast.get_source_segment("\n".join(self.lines), statement) or ast.unparse(statement)
         while first > cell.line + 1 and self._is_comment_of(first - 1, statement):
             first -= 1
         return dedented("\n".join(self.lines[first - 1 : last]))
+
+    def _with_comments_below(self, statement: ast.stmt, last: int) -> int:
+        """The line up to which a function or class goes, with the comments at its end, which no syntax tree has."""
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for number, line in enumerate(self.lines[last:], last + 1):
+                text = line.lstrip()
+                if text and not (text.startswith("#") and len(line) - len(text) > statement.col_offset):
+                    break
+                last = number if text else last
+        return last
 
     def _note_of(self, cell: Cell, statement: ast.stmt) -> ast.stmt | None:
         """The text that explains a constant: what stands on the line below it."""

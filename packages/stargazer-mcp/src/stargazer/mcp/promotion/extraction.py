@@ -204,6 +204,8 @@ class _Extractor:
         self._check_shape()
         self._take(_Definition(self.cell, self.function))
         self._check_parts()
+        self._check_names()
+        self._check_offered()
         environment = self._environment()
         if self.problems:
             raise refused(self.problems)
@@ -435,7 +437,10 @@ class _Extractor:
             self._add_import(imported)
 
     def _add_import(self, imported: Imported) -> None:
-        self.imports[imported.bound if imported.name or imported.renamed else imported.module] = imported
+        key = imported.bound if imported.name or imported.renamed else imported.module
+        if self.imports.setdefault(key, imported) != imported:
+            self.problems.append(f"{self.notebook.path.name}: {imported.bound} is imported as two things "
+                                 f"({self.imports[key].statement}, {imported.statement}); rename one")  # fmt: skip
 
     def _check_inner_import(self, node: ast.Import | ast.ImportFrom) -> None:
         """An import inside of a function."""
@@ -466,7 +471,7 @@ class _Extractor:
         if re.fullmatch(r"(/|~/|[A-Za-z]:\\)[^\s:]*[\w)]/?", text) and len(text) > 3:
             return True
         try:
-            looks = re.fullmatch(r"\.{0,2}[\w./-]*[/.][\w./-]+", text) is not None
+            looks = re.fullmatch(r"[\w./-]*[/.][\w./-]*\w", text) is not None
             return looks and (self.notebook.path.parent / text).exists()
         except (OSError, ValueError):
             return False
@@ -494,23 +499,54 @@ class _Extractor:
         return 2 if isinstance(statement, Function) else 0
 
     def _offered(self) -> Iterator[str]:
-        shown = [
-            self.function.returns,
-            *(each.annotation for each in ast.walk(self.function.args) if isinstance(each, ast.arg)),
-        ]
-        named = {
-            node.id
-            for part in shown
-            if part is not None
-            for node in ast.walk(part)
-            if isinstance(node, ast.Name)
-        }
+        """The task, its environment, and the types that it takes and gives, with those of their fields."""
+        classes = {each.name: each for each in self.parts if isinstance(each, ast.ClassDef)}
+        wanted = [self.function.name, *_annotated(self.function)]
+        for name in wanted:  # grows
+            if name in classes:
+                wanted += [each for each in _annotated(classes[name]) if each not in wanted]
         environment = decorated_by(self.function)
-        for statement, part in self.parts.items():
-            is_shown = isinstance(statement, ast.ClassDef) and statement.name in named
-            is_environment = isinstance(environment, ast.Name) and environment.id in part.names
-            if statement is self.function or is_shown or is_environment:
-                yield from part.names
+        if isinstance(environment, ast.Name):
+            wanted.append(environment.id)
+        for part in self.parts.values():
+            yield from (name for name in part.names if name in wanted and not name.startswith("_"))
+
+    def _check_offered(self) -> None:
+        for part in self.parts.values():
+            for name in set(part.names) & set(self._offered()) - {self.function.name}:
+                if offered := self.taken.front_page.get(name):
+                    self._refuse(
+                        part.line, f"stargazer.tasks offers another {name} ({offered}); give it another name"
+                    )
+
+    def _check_names(self) -> None:
+        """Private names of two cells would be one name in a module."""
+        bound: dict[str, int] = {each.bound: 0 for each in self.imports.values()}
+        for part in self.parts.values():
+            for name in part.names:
+                if name in bound:
+                    other = f"line {bound[name]}" if bound[name] else "an import"
+                    self._refuse(
+                        part.line,
+                        f"{name} is something else in another cell ({other}); rename one of the two",
+                    )
+                bound[name] = part.line
+
+
+def _annotated(statement: ast.stmt) -> list[str]:
+    """The names in the annotations of a function, or of a class and its bases."""
+    found: list[ast.expr | None] = []
+    if isinstance(statement, Function):
+        found = [
+            statement.returns,
+            *(each.annotation for each in ast.walk(statement.args) if isinstance(each, ast.arg)),
+        ]
+    elif isinstance(statement, ast.ClassDef):
+        fields = [each.annotation for each in statement.body if isinstance(each, ast.AnnAssign)]
+        found = [*statement.bases, *fields]
+    return [
+        node.id for each in found if each is not None for node in ast.walk(each) if isinstance(node, ast.Name)
+    ]
 
 
 def _definitions(cell: Cell) -> dict[str, list[_Definition]]:

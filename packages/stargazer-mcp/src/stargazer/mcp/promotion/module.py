@@ -22,7 +22,7 @@ from stargazer.mcp.promotion.names import Taken, decorated_by
 from stargazer.mcp.promotion.scope import BUILTINS, Imported, bound_names, names_used
 
 __all__ = ["changed_catalogue", "changed_changelog", "changed_entry_points", "changed_front_page", "changed_module",
-           "formatted"]  # fmt: skip
+           "formatted", "notebook_line"]  # fmt: skip
 
 WIDTH = 110
 RUFF_SECONDS = 60
@@ -318,13 +318,19 @@ def _check(text: str, path: Path, extraction: Extraction) -> None:
 
 def _said(line: str, text: str, extraction: Extraction) -> str:
     number, said = re.sub(r"^.*?:(\d+):\d+: ", r"\1 ", line).split(" ", 1)
-    wanted = text.split("\n")[int(number) - 1]
+    blocks = said.startswith("ASYNC")  # what blocks the loop, such as reading a file
+    advice = "do it in a plain function that the task calls" if blocks else "mend it in the cell"
+    return f"{notebook_line(int(number), text, extraction)}: ruff says {said}; {advice}"
+
+
+def notebook_line(number: int, text: str, extraction: Extraction) -> str:
+    """The line of the notebook, as messages call it, that a line of the module is from; else that line itself."""
+    wanted = text.split("\n")[number - 1].strip()
     for part in extraction.parts:
-        start = part.text.split("\n")
-        for offset, each in enumerate(start):
-            if each.strip() == wanted.strip() and each.strip():
-                return f"{extraction.promoted.notebook}:{_first(part) + offset}: ruff says {said}; mend it in the cell"
-    return f"{extraction.promoted.notebook}: ruff says {said} of `{wanted.strip()[:80]}`; mend it in the cell"
+        for offset, each in enumerate(part.text.split("\n")):
+            if wanted and each.strip() == wanted:
+                return f"{extraction.promoted.notebook}:{_first(part) + offset}"
+    return f"{extraction.promoted.notebook}: `{wanted[:80]}`"
 
 
 def _first(part: Part) -> int:

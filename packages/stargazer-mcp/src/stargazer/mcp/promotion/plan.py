@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
 from stargazer.assets import ConfigurationError, FormatError
-from stargazer.mcp.promotion.cells import check_notebook, read_notebook
+from stargazer.mcp.promotion.cells import check_notebook, read_notebook, refused
 from stargazer.mcp.promotion.checkout import Checkout, Target, target_of
 from stargazer.mcp.promotion.extraction import Extraction, extract
 from stargazer.mcp.promotion.module import (
@@ -17,10 +18,11 @@ from stargazer.mcp.promotion.module import (
     changed_entry_points,
     changed_front_page,
     changed_module,
+    notebook_line,
 )
 from stargazer.mcp.promotion.names import Taken
 from stargazer.mcp.promotion.packages import Packages
-from stargazer.mcp.promotion.trial import Trial, trial
+from stargazer.mcp.promotion.trial import PAGES, Trial, trial
 
 __all__ = ["Plan", "code_edits", "extract_from", "make_plan", "require_tools", "split_place"]
 
@@ -99,20 +101,40 @@ def _text(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def make_plan(checkout: Checkout, edits: Mapping[Path, bytes]) -> Iterator[tuple[Plan, Trial]]:
+def make_plan(
+    checkout: Checkout, extraction: Extraction, target: Target, edits: Mapping[Path, bytes]
+) -> Iterator[tuple[Plan, Trial]]:
     """A plan with edits and the pages of docs/ that follow from them, and a copy of the checkout as it will be.
 
     Raises:
-        PromotionError: a page cannot be made.
+        PromotionError: a page cannot be made, or mypy finds something in the module.
     """
     with trial(checkout, edits) as tried:
+        module = tried.checkout.root / target.path.relative_to(checkout.root)
+        with ThreadPoolExecutor() as pool:
+            errors = pool.submit(tried.type_errors, module)
+            pages = [page for made in pool.map(tried.page, PAGES) for page in made.items()]
+        _check_types(errors.result(), edits[target.path].decode(), extraction)
         whole = dict(edits)
-        for path, data in tried.pages().items():
+        for path, data in pages:
             own = checkout.root / path.relative_to(tried.checkout.root)
             if not own.exists() or own.read_bytes() != data:
                 whole[own] = data
         seen = {path: path.read_bytes() if path.exists() else None for path in whole}
         yield Plan(whole, seen, installs=checkout.pyproject in whole), tried
+
+
+def _check_types(errors: Sequence[tuple[int, str]], text: str, extraction: Extraction) -> None:
+    """See that mypy finds nothing.
+
+    Raises:
+        PromotionError: what it finds, by the lines of the notebook.
+    """
+    if errors:
+        raise refused(
+            f"{notebook_line(line, text, extraction)}: mypy says {said}; mend it in the cell"
+            for line, said in errors
+        )
 
 
 def split_place(word: str) -> tuple[Path, str]:

@@ -47,6 +47,7 @@ PURE: Mapping[str, frozenset[str] | None] = {
     "typing": None,
 }
 """Modules whose functions give the same each time and read nothing; of some these names alone."""
+MACHINE = ("os.environ", "os.environb", "sys.argv", "sys.executable", "sys.path", "sys.prefix")
 METHODS = frozenset(
     name
     for kind in (str, bytes, dict, frozenset, list, tuple, int, float)
@@ -159,9 +160,16 @@ def computed(expression: ast.expr, resolve: Callable[[str], Imported | str]) -> 
     for node in ast.walk(expression):
         if isinstance(node, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr):
             return node, f"a value that the notebook computes (`{ast.unparse(node)}`)"
+        if isinstance(node, ast.Attribute) and _is_of_machine(node, resolve):
+            return node, f"a value of this machine and this run (`{ast.unparse(node)}`)"
         if isinstance(node, ast.Call) and not _is_pure(node.func, resolve):
             return node, f"a value that the notebook computes by calling `{ast.unparse(node.func)}`"
     return None
+
+
+def _is_of_machine(node: ast.Attribute, resolve: Callable[[str], Imported | str]) -> bool:
+    root = resolve(node.value.id) if isinstance(node.value, ast.Name) else ""
+    return isinstance(root, Imported) and f"{root.module}.{node.attr}" in MACHINE
 
 
 def _is_pure(function: ast.expr, resolve: Callable[[str], Imported | str]) -> bool:

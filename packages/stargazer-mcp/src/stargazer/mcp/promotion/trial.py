@@ -7,7 +7,9 @@ the copy's pyproject.toml has them, so that a new module counts before anybody i
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from stargazer.mcp.promotion.cells import PromotionError
 from stargazer.mcp.promotion.checkout import PACKAGE, Checkout
 from stargazer.mcp.promotion.installation import entry_points_text
 
-__all__ = ["Trial", "trial"]
+__all__ = ["PAGES", "Trial", "trial"]
 
 PAGES = {".ci/catalogue.py": "docs/catalogue.md", ".ci/server_reference.py": "docs/server.md"}
 COPIED = ("packages", ".ci", "docs", "pyproject.toml", "hatch.toml")
@@ -57,23 +59,31 @@ class Trial:
             check=False,
         )
 
-    def pages(self) -> dict[Path, bytes]:
-        """The pages of docs/ as they follow from the copy, by their paths in it.
+    def page(self, script: str) -> dict[Path, bytes]:
+        """The page of docs/ that a script makes, as it follows from the copy, by its path in it.
 
         Raises:
-            PromotionError: one cannot be made.
+            PromotionError: it cannot be made.
         """
-        made = {}
-        for script, page in PAGES.items():
-            if not (self.checkout.root / script).is_file():
-                continue
-            done = self.run(script)
-            if done.returncode != 0:
-                raise PromotionError(
-                    f"{page} cannot be made with the task ({script}): {_last(done.stderr or done.stdout, 5)}"
-                )
-            made[self.checkout.root / page] = (self.checkout.root / page).read_bytes()
-        return made
+        page = self.checkout.root / PAGES[script]
+        if not (self.checkout.root / script).is_file():
+            return {}
+        done = self.run(script)
+        if done.returncode != 0:
+            raise PromotionError(
+                f"{PAGES[script]} cannot be made with the task ({script}): {_last(done.stderr or done.stdout, 5)}"
+            )
+        return {page: page.read_bytes()}
+
+    def type_errors(self, module: Path) -> list[tuple[int, str]]:
+        """What mypy finds in a module of the copy, by lines; nothing where mypy is not installed."""
+        if importlib.util.find_spec("mypy") is None:
+            return []
+        name = str(module.relative_to(self.checkout.root))
+        options = ["--no-error-summary", "--hide-error-context", "--no-pretty", "--cache-dir", os.devnull]
+        done = self.run("-m", "mypy", *options, name)
+        found = re.findall(rf"^{re.escape(name)}:(\d+): error: (.*)$", done.stdout, re.MULTILINE)
+        return [(int(line), said) for line, said in found]
 
 
 def _last(text: str, lines: int) -> str:

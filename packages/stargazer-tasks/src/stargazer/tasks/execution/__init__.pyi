@@ -2,7 +2,7 @@ from ._workspace import workspace
 from .archives import pack
 from .cells import place_of
 from .environments import AssetEnvironment, WorkflowEnvironment, named_outputs, parallel
-from .flyte_mode import agree
+from .flyte_mode import use_mode
 from .options import (
     Event,
     Miss,
@@ -34,7 +34,6 @@ __all__ = [
     "Replay",
     "Replayed",
     "WorkflowEnvironment",
-    "agree",
     "asking_why",
     "assets_in",
     "execution_of",
@@ -52,5 +51,6 @@ __all__ = [
     "replay_bundle",
     "run_named",
     "tasks_called",
+    "use_mode",
     "workspace",
 ]

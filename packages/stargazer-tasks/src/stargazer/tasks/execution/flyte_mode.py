@@ -14,15 +14,16 @@ import sys
 import threading
 import warnings
 from importlib import metadata
+from typing import Literal
 
 import flyte
 import flyte.config
 from stargazer.assets import ConfigurationError
-from stargazer.storage import Settings
+from stargazer.storage import Settings, get_client
 
-__all__ = ["agree", "default_image", "in_pod", "must_agree"]
+__all__ = ["agree", "default_image", "in_pod", "must_agree", "use_mode"]
 
-ENDPOINT = "FLYTE_ADMIN_ENDPOINT"
+ENDPOINT, MODE = "FLYTE_ADMIN_ENDPOINT", "STARGAZER_MODE"
 IN_POD = ("_U_EP_OVERRIDE", "FLYTE_INTERNAL_EXECUTION_PROJECT")
 """Variables that Flyte sets in the pod of a task, where it has connected itself."""
 
@@ -62,6 +63,27 @@ def must_agree() -> None:
     """
     if _problem is not None:
         raise _problem
+
+
+def use_mode(mode: Literal["local", "cloud"]) -> None:
+    """Let this process, and those that it starts, be in a mode from now on, whatever it was in.
+
+    Raises:
+        ConfigurationError: that cannot be (cloud without an endpoint or a token); then nothing changes.
+    """
+    before = os.environ.get(MODE)
+    os.environ[MODE] = mode
+    try:
+        get_client()
+        agree()
+        must_agree()
+    except ConfigurationError:
+        if before is None:
+            del os.environ[MODE]
+        else:
+            os.environ[MODE] = before
+        agree()
+        raise
 
 
 @functools.cache

@@ -1,7 +1,16 @@
 from ._progress import progress
 from .app import explained, stop
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
-from .cells import QC_FIGURES, Cells, cluster_counts, draw_umap, markers_of, open_cells, qc_histograms
+from .cells import (
+    COLOURS,
+    QC_FIGURES,
+    Cells,
+    cluster_counts,
+    draw_umap,
+    markers_of,
+    open_cells,
+    qc_histograms,
+)
 from .choices import (
     begin_run,
     caller_choices,
@@ -18,6 +27,7 @@ from .results import ended_run, open_result, open_results
 from .tables import latest_run, run_table
 
 __all__ = [
+    "COLOURS",
     "GENOTYPES",
     "QC_FIGURES",
     "TYPES",

@@ -150,7 +150,8 @@ def contig_counts(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         types.setdefault(row["contig"], Counter())[row["type"]] += 1
         changed = changes.setdefault(row["contig"], Counter())
         if row["type"] == "SNV":
-            changed.update(f"{row['ref']}{alt}".upper() in TRANSITIONS for alt in row["alt"].split(","))
+            alleles = [alt for alt in row["alt"].split(",") if alt != "*"]
+            changed.update(f"{row['ref']}{alt}".upper() in TRANSITIONS for alt in alleles)
     return [
         {
             "contig": contig,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "COLOURS",
     "QC_FIGURES",
     "Cells",
     "cluster_counts",
@@ -33,6 +34,12 @@ QC_FIGURES = {
     "doublet_score": "doublet score",
 }
 """What is known of a cell, and what people call it."""
+
+COLOURS = (
+    "#4c78a8", "#f58518", "#e45756", "#72b7b2", "#54a24b", "#eeca3b", "#b279a2", "#ff9da6", "#9d755d", "#bab0ac",
+    "#9ecae9", "#ffbf79", "#b5cf6b", "#83bcb6", "#88d27a", "#b79a20", "#d6a5c9", "#843c39", "#d8b5a5", "#393b79",
+)  # fmt: skip
+"""Of groups, in their order, in charts and pictures; then they begin again."""
 
 CLUSTERS = "leiden"
 MOST_GROUPS = 40
@@ -274,7 +281,14 @@ def draw_umap(cells: Cells, name: str) -> Figure:
     if values and isinstance(values[0], str):
         for number, group in enumerate(sorted(set(values), key=_by_number)):
             inside = [value == group for value in values]
-            panel.scatter(x[inside], y[inside], s=size, linewidths=0, color=f"C{number}", label=f" {group}")
+            panel.scatter(
+                x[inside],
+                y[inside],
+                s=size,
+                linewidths=0,
+                color=COLOURS[number % len(COLOURS)],
+                label=f" {group}",
+            )
         panel.legend(markerscale=(30 / size) ** 0.5, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     else:
         drawn = panel.scatter(x, y, s=size, linewidths=0, c=values, cmap="viridis")

@@ -26,9 +26,10 @@ def require_extra(extra: str) -> None:
         InvalidAssetError: there is no such extra.
     """
     if missing := _missing(extra):
+        are = "is" if len(missing) == 1 else "are"
         stop(
-            f"This part needs {', '.join(missing)}, not installed here. `pip install 'stargazer-mcp[{extra}]'` adds "
-            "it; then restart the kernel. The rest of the notebook works without."
+            f"This part needs {', '.join(missing)}, which {are} not installed here: `pip install "
+            f"'stargazer-mcp[{extra}]'` adds what is missing. Restart the kernel then. The rest works without."
         )
 
 
@@ -39,14 +40,14 @@ def _missing(extra: str) -> list[str]:
     if extra not in known:
         raise InvalidAssetError(f"no extra {extra!r}; known: {', '.join(sorted(known))}")
     wanted = [line for line in lines if re.search(rf"extra == ['\"]{re.escape(extra)}['\"]", line)]
-    missing = []
+    missing: dict[str, None] = {}
     for line in wanted:
         name = re.split(r"[^\w.-]", line)[0]
         try:
             metadata.version(name)
         except metadata.PackageNotFoundError:
-            missing.append(name)
-    return missing
+            missing[name] = None
+    return list(missing)
 
 
 def require_records(**filters: Any) -> None:
@@ -67,7 +68,12 @@ def require_records(**filters: Any) -> None:
             return
     except AssetNotFoundError:
         pass
-    wanted = " ".join(f"{name}={value}" for name, value in {"asset": asset, **filters}.items() if value)
+    named = {"asset": asset, **filters}
+    wanted = " ".join(
+        f"{name}={','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+        for name, value in named.items()
+        if value is not None
+    )
     stop(
         f"This part needs files that are not registered: `{wanted}`. `stargazer add FILE {wanted}` registers one; "
         "`stargazer demo` simulates data and registers them. Then run this cell again."

@@ -1,4 +1,4 @@
-"""The control that says where tasks run, and why; and lets another place be chosen where there is one."""
+"""The control that says where tasks run, and why; it lets another place be chosen where the configuration has one."""
 
 from __future__ import annotations
 
@@ -11,43 +11,53 @@ from stargazer.workflows.notebook.app import marimo
 
 __all__ = ["execution_place"]
 
+AWAITED = "A task or workflow that is awaited in a cell runs on this machine always."
+SHARED = "The choice is for everybody who uses this server: their notebooks share one process."
+
 
 def execution_place() -> Any:
-    """A control that says where tasks run, and why.
+    """A control that says where tasks run, and why: what `start_run`, `run` and `flyte.run` call.
 
-    The other place is offered where the configuration has one. What is chosen holds for this process, and for the runs
-    that it starts.
+    The cluster is offered where the configuration names one that can be used. What is chosen holds until the kernel
+    ends, and for the runs that it starts. Apps of one server share its process, so there the choice is everybody's, and
+    the control says so.
 
     Returns:
-        An element of marimo; its `value` is `local` or `cloud`.
+        An element of marimo; its `value` is `local` or `cloud`, or None where the settings are wrong: it says how.
     """
-    mo = marimo()
-    places: dict[str, Settings] = {}
-    for mode in ("local", "cloud"):
-        try:
-            places[mode] = Settings.load({**os.environ, "STARGAZER_MODE": mode})
-        except ConfigurationError:
-            continue
-    names = {
-        mode: "this machine" if mode == "local" else f"the cluster at {settings.flyte_endpoint}"
-        for mode, settings in places.items()
-    }
-    chosen: str | None = None
+    mo, usable, problem = marimo(), {"local": "this machine"}, ""
+    try:
+        cloud = Settings.load({**os.environ, "STARGAZER_MODE": "cloud"})
+    except ConfigurationError:  # there is no cluster
+        pass
+    else:
+        if cloud.pinata_jwt:
+            usable["cloud"] = f"the cluster at {cloud.flyte_endpoint}"
+        else:
+            problem = f"The cluster at {cloud.flyte_endpoint} needs PINATA_JWT, a token of Pinata, which is not set."
     try:
         settings = Settings.load()
-        chosen, why = names[settings.mode], settings.mode_reason
+        chosen, why = usable.get(settings.mode), f"{settings.mode_reason}."
     except ConfigurationError as error:
-        why = str(error)
+        chosen, why = None, str(error)
+    more = [
+        problem,
+        *([AWAITED] if "cloud" in usable else []),
+        *([SHARED] if mo.app_meta().mode == "run" else []),
+    ]
     return mo.ui.radio(
-        {name: mode for mode, name in names.items()},
+        {name: mode for mode, name in usable.items()},
         value=chosen,
-        label=f"**Tasks run on** ({why})",
+        label="  \n".join(["**Where tasks run**", why, *filter(None, more if len(usable) > 1 else more[:1])]),
         on_change=_choose,
     )
 
 
-def _choose(mode: str) -> None:
-    from stargazer.tasks.execution import agree
+def _choose(mode: str | None) -> None:
+    """Let tasks of this process run there from now on; where that cannot be, say why."""
+    from stargazer.tasks.execution import use_mode
 
-    os.environ["STARGAZER_MODE"] = mode
-    agree()
+    try:
+        use_mode("cloud" if mode == "cloud" else "local")
+    except ConfigurationError as error:
+        marimo().status.toast("Tasks run where they did", str(error), kind="danger")

@@ -76,7 +76,10 @@ def parse(text: str, main: bool = False) -> Source:
     for statement in _statements(tree):
         for name, node in _bound(statement):
             source.bindings.setdefault(name, []).append(node)
-    todo = [compile(tree, "<digest>", "exec", dont_inherit=True, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)]
+    # what a module imports is called by other instructions, and marimo compiles each cell alone
+    units = [ast.Module(statements, []) for statements in run] if source.is_notebook else [tree]
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    todo = [compile(unit, "<digest>", "exec", dont_inherit=True, flags=flags) for unit in units]
     while todo:
         code = todo.pop()
         source.codes.setdefault((code.co_name, code.co_firstlineno), []).append(instructions(code))
