@@ -232,10 +232,12 @@ def _cells(tree: ast.Module, app: str) -> Iterator[Cell]:
 def check_notebook(path: Path) -> None:
     """Have marimo say what keeps a notebook from being run as one: cycles, names of two cells, star imports.
 
+    With `-P`, for a file of the current folder that is called like a module (`json.py`) would be run.
+
     Raises:
         PromotionError: what it finds, with the lines.
     """
-    command = [sys.executable, "-m", "marimo", "-q", "check", "--format", "json", str(path)]
+    command = [sys.executable, "-P", "-m", "marimo", "-q", "check", "--format", "json", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
     except subprocess.TimeoutExpired:
