@@ -602,6 +602,15 @@ def test_a_default_that_a_cell_has_computed_has_no_stable_form(marimo):
         marimo.digest()
 
 
+@pytest.mark.parametrize("used", ["globals()['n']", "eval('n')"])
+def test_what_a_cell_finds_by_text_has_no_stable_form(marimo, used):
+    marimo.run("n = 1\n", "aa")
+    marimo.run(f"def helper(): return {used}\n", "cc")
+    marimo.run("async def task(x): return helper()\n", "bb")
+    with pytest.raises(Undigestable, match=r"(globals|eval): what it finds by text cannot be known"):
+        marimo.digest()
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

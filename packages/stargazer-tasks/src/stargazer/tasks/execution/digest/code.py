@@ -66,6 +66,8 @@ __all__ = ["Digest", "Undigestable", "code_digest", "package_of"]
 IMPLICIT = {
     f"__{name}__" for name in ["builtins", "cached", "doc", "file", "loader", "name", "package", "spec"]
 }
+BY_TEXT = {"eval", "exec", "globals"}
+"""Builtins that reach whatever a cell has, by names that no code shows."""
 TELLING = {"code", "value", "assigned"}
 """Kinds of lines of a walk that hold what may differ under the same name."""
 
@@ -331,6 +333,10 @@ class _Walk:
         for name in sorted((global_names(nodes) | set(imports)) - IMPLICIT):
             label, value, home = imports.get(name) or (name, scope.get(name), scope)
             if name not in imports and name not in scope:
+                if name in BY_TEXT and in_notebook(scope):
+                    raise Undigestable(
+                        f"{name}: what it finds by text cannot be known; use names in its place"
+                    )
                 if not hasattr(builtins, name):
                     if local:
                         raise Undigestable(
