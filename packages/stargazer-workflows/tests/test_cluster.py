@@ -211,6 +211,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.long
 def test_a_run_that_is_cancelled_is_aborted_there(place: Place) -> None:
     done = place.python(CANCEL)
 

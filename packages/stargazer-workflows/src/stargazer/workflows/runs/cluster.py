@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 import attrs
-from stargazer.assets import ConfigurationError, StargazerError
+from stargazer.assets import ConfigurationError, StargazerError, StorageError
 from stargazer.storage import VARIABLES, Settings
 from stargazer.workflows.catalogue import GROUPS, Entry
 from stargazer.workflows.runs.record import Run
@@ -66,7 +66,8 @@ async def call_at_cluster(made: Run, entry: Entry, values: Mapping[str, Any], se
         run: Any = await context.run.aio(entry.call, **values)
         told = f"{told} as Flyte run {run.name}: {run.url}"
         made.notes = [f"It ran {told}"]
-        made.save()
+        with contextlib.suppress(StorageError):  # a full disk, which may have room again at the end
+            made.save()
         await _end(made, run)
         await run.raise_for_status.aio()
         return named_outputs(entry.call, await run.outputs.aio())
