@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from .command import COMMAND
-from .notebook_browser import Opened, drawn, open_page, serve, settled
+from .notebook_browser import Opened, drawn, open_page, serve, settled, started
 
 FOLDER = (Path(__file__) / "../../../../notebooks").resolve()
 if not FOLDER.exists():
@@ -29,7 +29,7 @@ NOTEBOOKS = {path.stem: path for path in [*sorted(FOLDER.glob("*.py")), FOLDER /
 EACH = pytest.mark.parametrize("name", NOTEBOOKS)
 LARGEST, COLOURS = 150_000, 128  # of a picture: bytes, and colours that charts and text need
 SECONDS = 120.0
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # whichever test comes first waits for the demos
 
 
 def use_assets_and_storage(opened: Opened) -> None:
@@ -218,7 +218,7 @@ def test_the_command_opens_a_copy_that_shows_its_results(home: Path, tmp_path: P
     folder = tmp_path / "mine"
     command = [*COMMAND, "notebook", "tasks", "--folder", str(folder), "--no-browser"]
     with started(command, tmp_path, home=home) as served:
-        with pytest.raises(urllib.error.HTTPError, match="40[13]"):
+        with pytest.raises(urllib.error.HTTPError, match=r"40[13]"):
             urllib.request.urlopen(f"{served.url}/api/status", timeout=5)  # it asks for the token
         with open_page(served.address()) as opened:
             drawn(opened.page)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 from stargazer.assets import ConfigurationError, StargazerError
@@ -62,3 +63,9 @@ def tell(text: str) -> None:
     """Write a line to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+with suppress(ImportError):
+    # Flyte leaves pandas to be loaded by whoever uses it first. In an app two tabs are two threads, and altair would
+    # see in one of them what the other has loaded half of. So it is loaded here, where threads wait for each other.
+    getattr(import_module("pandas"), "Timestamp", None)
