@@ -24,7 +24,7 @@ PAUSE = 1.0
 """Seconds between looks at what the tasks of a run do."""
 
 ROOT = "a0"
-"""Flyte's name for what was called; all others are called by it."""
+"""Flyte's name for what was called: a workflow, which is no task, or a single task."""
 
 KINDS: dict[str, Any] = {
     "running": "started",
@@ -125,7 +125,7 @@ class _Tasks:
                 phase = action.phase.value
                 call, last = self._told.get(action.name, (len(self._told) + 1, ""))
                 kind = KINDS.get(phase, "waiting")
-                if action.name == ROOT or last == kind:
+                if (action.name == ROOT and self._made.kind == "workflow") or last == kind:
                     continue
                 now = time.monotonic()
                 began = self._began.setdefault(action.name, now) if kind != "waiting" else now
