@@ -8,8 +8,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from stargazer.mcp.promotion.cells import PromotionError, check_notebook, parse_notebook, read_notebook
 from stargazer.mcp.promotion.checkout import find_checkout
 from stargazer.mcp.promotion.extraction import Extraction, canonical, extract
@@ -17,6 +15,9 @@ from stargazer.mcp.promotion.names import Taken
 from stargazer.mcp.promotion.packages import Packages
 
 from .promotion_notebooks import TASK, notebook
+
+hypothesis = pytest.importorskip("hypothesis")
+st = hypothesis.strategies
 
 MODULE = "stargazer.tasks.lines"
 
@@ -158,7 +159,7 @@ def test_annotations_in_quotes_and_imports_inside_of_the_function_are_seen() -> 
     assert "from stargazer.assets import Variants" in [each.statement for each in extracted(task).imports]
 
 
-@given(
+@hypothesis.given(
     st.lists(
         st.sampled_from(["# note", "x = 1  # one", "", "y = [1,\n         2]", 'z = """a\n  b"""']),
         max_size=6,
