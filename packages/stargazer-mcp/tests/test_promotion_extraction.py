@@ -307,8 +307,14 @@ def test_what_is_no_notebook_is_refused(text: str, said: str, tmp_path: Path) ->
         read_notebook(tmp_path / "other.md")
 
 
-def test_marimo_finds_cycles_names_of_two_cells_and_star_imports(tmp_path: Path) -> None:
+def test_marimo_finds_cycles_names_of_two_cells_and_star_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "experiment.py"
+    monkeypatch.chdir(tmp_path)
+    Path("tokenize.py").write_text(
+        "raise SystemExit('a notebook of the user')"
+    )  # which marimo is not to import
     path.write_text(notebook("c = 1", "c = 2", "from os import *"))
     with pytest.raises(PromotionError) as raised:
         check_notebook(path)

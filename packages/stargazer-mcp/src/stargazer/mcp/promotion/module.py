@@ -322,7 +322,7 @@ def _ruff(words: Sequence[str], text: str, path: Path) -> str:
 
 def _run_ruff(words: Sequence[str], text: str, path: Path) -> subprocess.CompletedProcess[str]:
     folder = next(folder for folder in path.parents if folder.is_dir())
-    command = [sys.executable, "-m", "ruff", *words, "--no-cache", "--stdin-filename", str(path), "-"]
+    command = [sys.executable, "-P", "-m", "ruff", *words, "--no-cache", "--stdin-filename", str(path), "-"]
     if words[0] == "format":
         command.remove("--no-cache")
     return subprocess.run(
