@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from .command import COMMAND
-from .notebook_browser import Opened, drawn, open_page, serve, settled
+from .notebook_browser import Opened, drawn, open_page, serve, settled, started
 
 FOLDER = (Path(__file__) / "../../../../notebooks").resolve()
 if not FOLDER.exists():
@@ -29,7 +29,7 @@ NOTEBOOKS = {path.stem: path for path in [*sorted(FOLDER.glob("*.py")), FOLDER /
 EACH = pytest.mark.parametrize("name", NOTEBOOKS)
 LARGEST, COLOURS = 150_000, 128  # of a picture: bytes, and colours that charts and text need
 SECONDS = 120.0
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # whichever test comes first waits for the demos
 
 
 def use_assets_and_storage(opened: Opened) -> None:
@@ -54,6 +54,13 @@ def use_workflows_and_runs(opened: Opened) -> None:
     page.get_by_text("has succeeded").first.wait_for()
 
 
+def use_execution(opened: Opened) -> None:
+    page = opened.page
+    page.get_by_text("Six calls, with 1 of").wait_for()
+    page.get_by_role("slider").first.press("ArrowRight")
+    page.get_by_text("Six calls, with 2 of").wait_for()
+
+
 def use_germline(opened: Opened) -> None:
     page = opened.page
     fit = page.get_by_text(re.compile(r"^([\d,]+) of \1 calls fit"))
@@ -72,6 +79,7 @@ USES: dict[str, tuple[Callable[[Opened], None], int]] = {
     "assets_and_storage": (use_assets_and_storage, 1),
     "tasks": (use_tasks, 1),
     "workflows_and_runs": (use_workflows_and_runs, 1),
+    "execution": (use_execution, 1),
     "germline": (use_germline, 5),
     "experiment": (use_experiment, 1),
 }
@@ -210,7 +218,7 @@ def test_the_command_opens_a_copy_that_shows_its_results(home: Path, tmp_path: P
     folder = tmp_path / "mine"
     command = [*COMMAND, "notebook", "tasks", "--folder", str(folder), "--no-browser"]
     with started(command, tmp_path, home=home) as served:
-        with pytest.raises(urllib.error.HTTPError, match="40[13]"):
+        with pytest.raises(urllib.error.HTTPError, match=r"40[13]"):
             urllib.request.urlopen(f"{served.url}/api/status", timeout=5)  # it asks for the token
         with open_page(served.address()) as opened:
             drawn(opened.page)

@@ -1,5 +1,5 @@
 from ._progress import progress
-from .app import explained, stop
+from .app import explained, shown, stop
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
     COLOURS,
@@ -61,5 +61,6 @@ __all__ = [
     "run_choices",
     "run_table",
     "sample_figures",
+    "shown",
     "stop",
 ]

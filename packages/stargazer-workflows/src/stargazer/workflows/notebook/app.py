@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from typing import Any
 
 from stargazer.assets import ConfigurationError, StargazerError
@@ -33,6 +34,12 @@ def is_shown() -> bool:
     return marimo().app_meta().mode in ("edit", "run")
 
 
+def shown(output: Any = None) -> Any:
+    """An output below the code of its cell, for cells whose code an app shows too; the editor shows it anyway."""
+    mo = marimo()
+    return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
+
+
 def stop(text: str, *, kind: str = "warn") -> None:
     """Stop the cell that calls, and those below it, with a text in Markdown in its place; a script has it on stderr."""
     mo = marimo()
@@ -56,3 +63,9 @@ def tell(text: str) -> None:
     """Write a line to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+with suppress(ImportError):
+    # Flyte leaves pandas to be loaded by whoever uses it first. In an app two tabs are two threads, and altair would
+    # see in one of them what the other has loaded half of. So it is loaded here, where threads wait for each other.
+    getattr(import_module("pandas"), "Timestamp", None)
