@@ -150,7 +150,7 @@ def runs(build, form, mo, nb):
 
 @app.cell
 async def progress(chosen, mo, nb):
-    run = await nb.ended_run(chosen.value)
+    run = await nb.progress(chosen.value)
     mo.md(
         f"Run `{run.id}` succeeded in {run.seconds:.1f} s: {run.computed} tasks were computed, "
         f"{run.memo_hits} remembered. `stargazer runs show {run.id}` lists them."

@@ -143,6 +143,7 @@ def _(cid, records, store):
             _row(_record),
             selection=None,
             show_search=False,
+            page_size=15,
             show_download=False,
             column_widths={"value": 840},
         )

@@ -167,7 +167,7 @@ def _(events, history, minimum, qualities):
         alt.Chart(alt.Data(values=history[-24:]))
         .mark_bar()
         .encode(
-            x=alt.X("call:O", title="call of the task"),
+            x=alt.X("call:O", title="call of the task", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("ms:Q", title="milliseconds"),
             color=alt.Color(
                 "what:N",

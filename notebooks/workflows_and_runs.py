@@ -71,7 +71,9 @@ def timeline(run):
                     ),
                 }
             )
-    zero = min((row["start"] for row in rows), default=0.0)
+    if not rows:
+        return mo.md("No task has begun yet.")
+    zero = min(row["start"] for row in rows)
     rows = [row | {"start": row["start"] - zero, "end": row["end"] - zero} for row in rows]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     states = alt.Scale(
@@ -351,8 +353,8 @@ def _():
 
 
 @app.cell(hide_code=True)
-def _(anew, look, start):
-    _pressed = (anew.value, look.value, start.value)  # each runs this cell again
+def _(anew, cancel, look, resume, start):
+    _pressed = (anew.value, cancel.value, look.value, resume.value, start.value)  # each runs this cell again
     all_runs = run_table()
     all_runs
     return

@@ -58,6 +58,13 @@ def use_workflows_and_runs(page: Page) -> Locator:
     return page.get_by_role("heading", name="Run it, and watch")
 
 
+def use_execution(page: Page) -> Locator:
+    page.get_by_text("Six calls, with 1 of").wait_for()
+    page.get_by_role("slider").first.press("ArrowRight")
+    page.get_by_text("Six calls, with 2 of").wait_for()
+    return page.get_by_role("heading", name="Slots")
+
+
 def use_germline(page: Page) -> Locator:
     fit = page.get_by_text(re.compile(r"^([\d,]+) of \1 calls fit"))
     fit.wait_for()
@@ -95,6 +102,7 @@ USES: dict[str, tuple[Callable[[Page], Locator], int]] = {
     "assets_and_storage": (use_assets_and_storage, 1),
     "tasks": (use_tasks, 1),
     "workflows_and_runs": (use_workflows_and_runs, 1),
+    "execution": (use_execution, 1),
     "germline": (use_germline, 6),
     "scrna": (use_scrna, 6),
     "results": (use_results, 1),

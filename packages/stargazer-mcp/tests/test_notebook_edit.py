@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -12,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastmcp import Client
 from stargazer.assets import Variants
 from stargazer.assets.provenance import Execution
+from stargazer.mcp.server import make_server
 from stargazer.storage import Addition, LocalStorageClient
 
 from .notebook_browser import open_page, run_all, serve, settled
@@ -104,7 +107,9 @@ def desk(test_data: Path) -> Iterator[Desk]:
 
 
 @pytest.mark.browser
-def test_a_task_that_is_typed_into_a_cell_runs_on_real_data(desk: Desk) -> None:
+def test_a_task_that_is_typed_into_a_cell_runs_on_real_data(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cid = desk.type_and_run()
     (record,) = desk.store.query({"asset": "table", "kind": "indels"})
     assert record.cid == cid
@@ -112,6 +117,15 @@ def test_a_task_that_is_typed_into_a_cell_runs_on_real_data(desk: Desk) -> None:
     assert isinstance(made, Execution)
     assert (made.task, made.notebook) == ("htslib.count_indels", "experiment.py")
     assert made.code_digest
+
+    for name, value in desk.environment.items():
+        monkeypatch.setenv(name, value)
+
+    async def ask() -> str:
+        async with Client(make_server()) as client:
+            return str((await client.call_tool("why", {"cid": cid})).structured_content)
+
+    assert "cell count_indels of experiment.py" in asyncio.run(ask())
 
 
 @pytest.mark.long

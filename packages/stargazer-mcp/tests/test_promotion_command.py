@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import attrs
 import pytest
 from stargazer.mcp.promotion.checkout import Checkout
+from stargazer.mcp.promotion.installation import entry_points_text
 
 from .command import COMMAND, Command, mounted
 from .promotion_notebooks import TASK, checkout_copy, environment_of, notebook
@@ -112,7 +114,13 @@ class Laboratory:
     def environment(self) -> dict[str, str]:
         """Variables with which the command is that of the copy."""
         places = {"STARGAZER_HOME": str(self.home), "STARGAZER_LOCAL": str(self.home / "local")}
-        return {**environment_of(self.checkout), **places}
+        found = environment_of(self.checkout)
+        return {**found, **places, "PYTHONPATH": f"{self.installed.parent}{os.pathsep}{found['PYTHONPATH']}"}
+
+    @property
+    def installed(self) -> Path:
+        """The metadata of an editable installation of the copy."""
+        return self.home.with_name("site") / "stargazer_tasks-0.1.0.dist-info"
 
     def run(self, *words: str | Path, prefix: list[str] | None = None) -> subprocess.CompletedProcess[str]:
         command = [*(prefix or []), *map(str, words)]
@@ -143,6 +151,13 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
     path.write_text(notebook(*CELLS))
     path.with_name("example.vcf").write_text(VCF)
     made = Laboratory(checkout_copy(folder / "checkout"), path, folder / "home")
+    made.installed.mkdir(parents=True)
+    made.installed.joinpath("METADATA").write_text(
+        "Metadata-Version: 2.4\nName: stargazer-tasks\nVersion: 0.1.0\n"
+    )
+    made.installed.joinpath("entry_points.txt").write_text(entry_points_text(made.checkout))
+    said = {"url": made.checkout.package.as_uri(), "dir_info": {"editable": True}}
+    made.installed.joinpath("direct_url.json").write_text(json.dumps(said))
     done = made.run(sys.executable, path)
     assert done.returncode == 0, done.stderr
     return attrs.evolve(made, cids=tuple(done.stdout.split()))
@@ -162,12 +177,19 @@ def test_a_task_goes_into_the_package_with_its_checks_and_back(
     laboratory: Laboratory, untouched: dict[str, bytes]
 ) -> None:
     root, python = laboratory.checkout.root, sys.executable
+    points = laboratory.installed / "entry_points.txt"
+    known = points.read_text()
     dry = laboratory.promote("count_lines", "tasks/lines.py", "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert laboratory.content() == untouched
 
     done = laboratory.promote("counting", "tasks/lines.py", "--yes")
     assert done.returncode == 0, done.stderr
+    assert points.read_text() == known.replace(
+        "summary = stargazer.tasks.scrna.summary\n",
+        "summary = stargazer.tasks.scrna.summary\nlines = stargazer.tasks.lines\n",
+    )
+    assert "install stargazer-tasks again" not in done.stderr
     said = done.stdout.splitlines()
     assert said[0] == "htslib.count_lines is in stargazer.tasks.lines:"
     now = laboratory.content()
@@ -184,12 +206,18 @@ def test_a_task_goes_into_the_package_with_its_checks_and_back(
     assert module.count("NAME = ") == 1
     assert '__all__ = ["count_lines", "count_words"]' in module
 
-    tests = ["packages/stargazer-tasks/tests/unit", "packages/stargazer-mcp/tests/test_front_pages.py"]
+    tests = [
+        "packages/stargazer-tasks/tests/unit",
+        "packages/stargazer-mcp/tests/test_front_pages.py",
+        "packages/stargazer-workflows/tests/test_catalogue.py",
+    ]
     checks = [
-        ["-m", "ruff", "check", "--no-cache", "."],
-        ["-m", "ruff", "format", "--no-cache", "--check", "."],
+        ["-m", "ruff", "check", "--no-cache", "packages/stargazer-tasks", ".ci"],
+        ["-m", "ruff", "format", "--no-cache", "--check", "packages/stargazer-tasks", ".ci"],
         ["-m", "mypy", "--cache-dir", os.devnull],
         [".ci/check_layers.py"],
+        [".ci/catalogue.py", "--check"],
+        [".ci/server_reference.py", "--check"],
         ["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
     ]
     for check in checks:
@@ -211,6 +239,7 @@ def test_a_task_goes_into_the_package_with_its_checks_and_back(
     for task in ("count_words", "count_lines"):
         undone = laboratory.run(*COMMAND, "promote-task", "--undo")
         assert undone.stdout.startswith(f"htslib.{task} is not promoted any more;"), undone.stderr
+    assert points.read_text() == known
 
 
 @pytest.mark.long
@@ -231,7 +260,7 @@ def test_what_does_not_work_outside_of_its_notebook_is_not_written(
         laboratory.notebook.write_text(text)
         unasked = laboratory.promote("count_lines", "tasks/lines.py")
         assert "1 file (" in unasked.stderr
-        assert "say --yes if that is meant" in unasked.stderr
+        assert "Say --yes if that is meant" in unasked.stderr
     finally:
         laboratory.notebook.write_text(text)
 

@@ -67,7 +67,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text("[user]\nname = A\nemail = a@example.org\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(path))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in ("GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL"):
+    for name in ("GITHUB_TOKEN", "GH_TOKEN", "GITHUB_API_URL", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
         monkeypatch.delenv(name, raising=False)
     return path
 

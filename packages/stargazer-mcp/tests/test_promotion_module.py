@@ -115,6 +115,24 @@ def test_a_name_that_is_something_else_in_the_module_is_refused(
     assert said in str(raised.value)
 
 
+def test_imports_for_annotations_alone_stay_so() -> None:
+    task = TASK.replace("len(text.splitlines())", "counted(text)")
+    first = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import anndata\n    from scipy import sparse"
+    helper = "def counted(text: str, data: anndata.AnnData | None = None) -> int:\n    return len(text)"
+    text = module_with(None, task, first, helper)
+    assert "from typing import TYPE_CHECKING\n\n" in text
+    assert "\nif TYPE_CHECKING:\n    import anndata\n\n" in text
+    more = helper.replace("counted", "counted_again").replace("anndata.AnnData", "sparse.csr_matrix")
+    again = task.replace("count_lines", "count_words").replace("counted", "counted_again")
+    assert "\nif TYPE_CHECKING:\n    import anndata\n    from scipy import sparse\n\n" in module_with(
+        text, again, first, more
+    )
+    assert (
+        module_with(text, again, first, helper.replace("counted", "counted_again")).count("import anndata")
+        == 1
+    )
+
+
 def test_what_ruff_finds_is_told_by_the_line_of_the_notebook() -> None:
     with pytest.raises(PromotionError) as raised:
         module_with(None, TASK.replace("    table =", "    # all\n    print(open(text))\n    table ="))
@@ -228,3 +246,16 @@ def test_an_installed_wheel_is_refused(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert f"{ConfigurationError.__name__}: stargazer-tasks is installed as a wheel" in done.stderr
     assert "clone the repository" in done.stderr
+
+
+def test_another_checkout_than_that_of_the_command_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "packages/stargazer-tasks/pyproject.toml"
+    project.parent.mkdir(parents=True)
+    project.write_text('[project]\nname = "stargazer-tasks"\n')
+    monkeypatch.chdir(project.parent)
+    with pytest.raises(ConfigurationError, match=f"and you are in {tmp_path}; run `hatch run test:stargazer"):
+        find_checkout()
+    project.unlink()
+    assert find_checkout().front_page.is_file()

@@ -293,6 +293,15 @@ def test_a_lineage_reads_well(store):
     ]
 
 
+@pytest.mark.parametrize(
+    ("cell", "place"), [("counting", "cell counting of experiment.py"), ("", "a cell of experiment.py")]
+)
+def test_a_task_of_a_notebook_is_told_by_its_cell(store, cell, place):
+    report = made(store, "stats", imported(store, "reads"), notebook="experiment.py", cell=cell)
+
+    assert f"  made by make_stats ({place}) at " in render(why(store, report.cid))
+
+
 def test_no_name_moves_the_terminal(store, tmp_path):
     path = tmp_path / "two\nlines\x1b[2J.txt"
     path.write_text("x")

@@ -44,6 +44,10 @@ def parted(difference: Difference) -> list[tuple[str, str, str, str]]:
             {"code_digest": "d0", "distribution": "tasks 2.0"},
             ("code", "align", "tasks 1.0", "tasks 2.0"),
         ),
+        (
+            {"code_digest": "d0", "distribution": "", "notebook": "n.py", "cell": "align"},
+            ("code", "align", "tasks 1.0", "cell align of n.py"),
+        ),
         ({"platform": "Darwin"}, ("platform", "platform", "Linux", "Darwin")),
         ({"python": "3.13.0"}, ("platform", "python", "3.11.7", "3.13.0")),
     ],

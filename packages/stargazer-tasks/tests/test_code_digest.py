@@ -12,8 +12,10 @@ import linecache
 import os
 import subprocess
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -470,8 +472,9 @@ class Notebook:
     def __init__(self) -> None:
         self.scope: dict[str, Any] = {"__name__": "__main__"}
 
-    def run(self, text: str) -> None:
-        name = f"<cell-{next(numbers)}>"
+    def run(self, text: str, cell: str = "") -> None:
+        """Run a cell; one that is named is a cell of marimo, and keeps its name."""
+        name = f"/tmp/marimo_1/__marimo__cell_{cell}_.py" if cell else f"<cell-{next(numbers)}>"
         linecache.cache[name] = len(text), None, text.splitlines(True), name
         exec(compile(text, name, "exec"), self.scope)  # noqa: S102
 
@@ -488,7 +491,7 @@ def notebook(monkeypatch) -> Iterator[Notebook]:
     made.scope["__name__"] = "__main__"
     monkeypatch.setitem(sys.modules, "__main__", module)
     yield made
-    for name in [name for name in linecache.cache if name.startswith("<cell-")]:
+    for name in [name for name in linecache.cache if name.startswith(("<cell-", "/tmp/marimo_1/"))]:
         del linecache.cache[name]
 
 
@@ -521,6 +524,92 @@ def test_the_cells_of_a_notebook_count(notebook):
     notebook.run("# run again\nasync def task(x):\n    return (helper(x), Cut(), odd, 1)\n")
     assert notebook.digest() == digests[-1]
     assert notebook.digest().externals == {"attrs"}
+
+
+@pytest.fixture
+def marimo(notebook, monkeypatch, tmp_path) -> Notebook:
+    monkeypatch.setitem(sys.modules, "marimo", types.ModuleType("marimo"))
+    path = tmp_path / "notebook.py"
+    path.write_text("odd = 'as the file has it, which may be older or newer'\n")
+    notebook.scope["__file__"] = str(path)
+    return notebook
+
+
+def test_what_a_marimo_cell_computed_has_no_stable_form(marimo):
+    marimo.run("class Odd:\n    def __init__(self, n): self.n = n\nodd = Odd(1)\n", "aa")
+    marimo.run("async def task(x): return odd\n", "bb")
+    with pytest.raises(Undigestable, match=r"odd: what a cell has computed, a Odd here, has no stable form"):
+        marimo.digest()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("from os import environ as found", "from os import environb as found"),
+        ("class found: depth = 3", "class found: depth = 5"),
+    ],
+)
+def test_of_names_that_several_marimo_cells_had_none_is_guessed(marimo, one, other):
+    """A cell that was deleted is still known, and which of them was is not."""
+    marimo.run(one, "aa")
+    marimo.run("async def task(x): return found\n", "bb")
+    before = marimo.digest()
+    marimo.run(one, "cc")  # moved to another cell
+    assert marimo.digest() == before
+    marimo.run("other = 1", "aa")
+    marimo.run(other, "dd")
+    with pytest.raises(Undigestable, match=r"found: 2 cells have defined it in turn: restart the kernel"):
+        marimo.digest()
+    marimo.run("found = 1", "dd")
+    assert marimo.digest() != before  # plain data counts as it is
+
+
+def test_names_of_one_marimo_cell_count_without_what_marimo_puts_before_them(marimo):
+    marimo.run("_cell_aa_limit = 3\ndef _cell_aa_helper(x): return x + _cell_aa_limit\n", "aa")
+    text = "_limit = 3\ndef _helper(x): return x + _limit\n"
+    name = "/tmp/marimo_1/__marimo__cell_aa_.py"
+    linecache.cache[name] = len(text), None, text.splitlines(True), name
+    marimo.run("task = None", "zz")
+    marimo.scope["task"] = marimo.scope["_cell_aa_helper"]
+    before = marimo.digest()
+    marimo.scope["_cell_bb_limit"] = 7  # of another cell
+    assert marimo.digest() == before
+    marimo.scope["_cell_aa_limit"] = 4
+    assert marimo.digest() != before
+
+
+SCRIPT = """
+import marimo
+app = marimo.App()
+with app.setup:
+    N = 3
+@app.function
+def helper(x):
+    return x + N
+@app.cell
+def _(other):
+    _hidden = 1
+    async def task(x):
+        return helper(x) + other
+    return (task,)
+"""
+
+
+def test_a_notebook_that_is_run_as_a_script_counts_as_its_cells_do(marimo, tmp_path):
+    marimo.run("N = 3\n", "setup")
+    marimo.run("def helper(x):\n    return x + N\n", "aa")
+    marimo.run("_hidden = 1\nasync def task(x):\n    return helper(x) + other\n", "bb")
+    marimo.scope["other"] = 5
+    in_kernel = marimo.digest()
+    for name in [name for name in linecache.cache if name.startswith("/tmp/marimo_1/")]:
+        del linecache.cache[name]
+    path = Path(marimo.scope["__file__"])
+    path.write_text(SCRIPT)
+    lines = SCRIPT.splitlines(True)
+    for first, last in ((6, 8), (11, 13)):  # as marimo compiles them, at their lines of the file
+        cell = textwrap.dedent("".join(lines[first:last]))
+        exec(compile("\n" * first + cell, str(path), "exec"), marimo.scope)  # noqa: S102
+    assert marimo.digest() == in_kernel
 
 
 def test_the_digest_is_the_same_in_every_process(lab, tmp_path):

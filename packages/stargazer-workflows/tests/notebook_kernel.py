@@ -14,10 +14,13 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import requests
-from websockets.sync.client import ClientConnection, connect
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
 
 PATIENCE = 120.0
 """Seconds that a kernel may take for anything."""
@@ -68,6 +71,8 @@ class Kernel:
     """The kernel of one open notebook; `cells` has what each cell has shown so far, by id."""
 
     def __init__(self, server: Server, path: Path):
+        from websockets.sync.client import connect  # marimo brings it
+
         self.server, self.session = server, f"s_{uuid.uuid4().hex[:6]}"
         query = f"session_id={self.session}&file={path}"
         self._closing = contextlib.ExitStack()
@@ -163,6 +168,7 @@ def _plain(output: Mapping[str, Any]) -> str:
 @contextlib.contextmanager
 def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
     """A server on a folder within a `with` block."""
+    pytest.importorskip("marimo", reason="no marimo: hatch run test has it")
     server = Server(folder, environment)
     try:
         yield server

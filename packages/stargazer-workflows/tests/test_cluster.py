@@ -127,6 +127,25 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             yield found
 
 
+NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "execution.py"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not NOTEBOOK.exists(), reason="the notebooks are not in the sdist")
+def test_the_tutorial_runs_a_task_at_the_cluster(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.plane.tasks.clear()
+    for name in ("PINATA_API", "PINATA_UPLOADS", "PINATA_GATEWAY"):  # `flyte.run` hands nothing on
+        monkeypatch.setitem(place.plane.environment, name, place.environment[name])
+
+    done = subprocess.run(
+        [sys.executable, NOTEBOOK], cwd=place.project, env=place.environment, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}{place.plane.logs()}"
+    assert place.plane.tasks == ["htslib.samtools_faidx"]
+
+
 START = """
 import asyncio, json
 from stargazer.workflows import start_run, watch_run
@@ -159,6 +178,7 @@ def test_a_run_in_cloud_mode_is_done_at_the_cluster(place: Place) -> None:
     assert note.startswith(f"It ran at {place.plane.endpoint} as Flyte run ")
 
 
+@pytest.mark.long
 def test_what_fails_there_fails_the_run_with_its_text(place: Place) -> None:
     done = place.python(START.format(workflow="describe", arguments={"build": "tinny"}))
 
@@ -167,6 +187,7 @@ def test_what_fails_there_fails_the_run_with_its_text(place: Place) -> None:
     assert f"at {place.plane.endpoint} as Flyte run " in done["error"]
 
 
+@pytest.mark.long
 def test_in_local_mode_it_runs_here_though_there_is_a_cluster(place: Place) -> None:
     place.plane.tasks.clear()
 

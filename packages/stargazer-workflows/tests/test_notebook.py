@@ -29,7 +29,13 @@ NAMES = "execution_place, latest_run, lineage_graph, progress, require_extra, re
 
 def write(path: Path, *cells: str) -> Path:
     """A notebook of these cells, which know marimo as `mo` and all that is tested."""
-    lines = ["import marimo", "app = marimo.App()", "with app.setup:", "    import marimo as mo"]
+    lines = [
+        "import marimo",
+        "app = marimo.App()",
+        "with app.setup:",
+        "    import math",
+        "    import marimo as mo",
+    ]
     lines.append(f"    from stargazer.workflows.notebook import {NAMES}")
     for cell in cells:
         kind = "async def" if "await " in cell else "def"

@@ -279,6 +279,10 @@ def test_a_task_in_a_cell_is_remembered_until_something_that_it_uses_changes(
     assert recorded.results["result"]["keyvalues"]["lines"] == "15"
     shown = kernel.run("await run(count_lines, reference=3)")
     assert "expected reference, got 3" in shown
+    shown = kernel.run("await run(in_a_child, reference=reference)")
+    failed = list_runs()[0]
+    assert (failed.state, failed.kind) == ("failed", "task"), shown
+    assert failed.to_go_on == "run it again in cell opaque of experiment.py: what was finished is remembered"
     kernel.close()
 
     # a type of a cell that has not run here

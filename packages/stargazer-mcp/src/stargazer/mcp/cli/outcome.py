@@ -115,7 +115,7 @@ def exit_status(run: Run, received: Sequence[int] = ()) -> int:
     """
     if run.state == "succeeded":
         return 0
-    resume = f"`stargazer runs resume {run.id}` goes on where it was"
+    resume = run.to_go_on
     if run.state == "cancelled" and received:
         note(f"stargazer: stopped by {signal.Signals(received[0]).name}; what was finished is kept: {resume}")
         return 128 + received[0]

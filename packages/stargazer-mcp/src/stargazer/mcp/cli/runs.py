@@ -135,7 +135,7 @@ def _show(parser: Parser, words: Words) -> None:
             ["time", human_time(run.seconds)], ["attempts", str(run.attempt) if run.attempt > 1 else ""],
             ["tasks", f"{run.computed} computed, {run.memo_hits} remembered"],
             *([name, _text(value)] for name, value in (run.arguments or run.given).items()),
-            ["outdir", run.outdir], ["folder", str(run.folder)]]  # fmt: skip
+            ["is in", run.defined_in], ["outdir", run.outdir], ["folder", str(run.folder)]]  # fmt: skip
     print_text(f"{named(run)} {run.id}")
     for name, value in rows:
         if value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -95,16 +95,20 @@ def find_case(client: StoreClient, promoted: Promoted, fixtures: Collection[str]
     """
     cid, execution = _last_run(client.store, promoted, frozenset(fixtures))
     wanted = _with_companions(client.store, execution.inputs)
-    sizes = {entry.cid: entry.size for entry, _ in wanted}
-    if sum(sizes.values()) > LARGEST:
-        told = ", ".join(
-            f"{entry.role} {entry.size / 1e6:,.1f} MB ({entry.cid})" for entry, _ in wanted if entry.size
-        )
+    _check_size(promoted, [(entry.role, entry.cid, entry.size) for entry, _ in wanted])
+    files = tuple(asyncio.run(_fetched(client, promoted, wanted)))
+    _check_size(promoted, [(file.role, file.cid, file.size) for file in files])  # also what has no record now
+    return Case(cid, execution, files)
+
+
+def _check_size(promoted: Promoted, files: Sequence[tuple[str, str, int]]) -> None:
+    """Refuse files, by role, CID and size, that are too large together."""
+    if (total := sum(size for _, _, size in files)) > LARGEST:
+        told = ", ".join(f"{role} {size / 1e6:,.1f} MB ({cid})" for role, cid, size in files if size)
         raise InvalidAssetError(
-            f"the last run of {promoted.task} read {sum(sizes.values()) / 1e6:,.1f} MB, and files of a test have at "
-            f"most {LARGEST / 1e6:g} MB: {told}. Run the cell on small files, and name these: --fixture CID ..."
+            f"the last run of {promoted.task} read {total / 1e6:,.1f} MB, and files of a test have at most "
+            f"{LARGEST / 1e6:g} MB: {told}. Run the cell on small files, and name these: --fixture CID ..."
         )
-    return Case(cid, execution, tuple(asyncio.run(_fetched(client, promoted, wanted))))
 
 
 def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tuple[str, Execution]:
@@ -112,13 +116,12 @@ def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tup
     where = f"the cell {promoted.cell!r}" if promoted.cell else "the cell"
     here = [pair for pair in executions_of_task(store, promoted.task) if not pair[1].distribution]
     found = [pair for pair in here if pair[1].notebook == promoted.notebook]
-    found = found or [
-        pair for pair in here if not pair[1].notebook
-    ]  # called by a script that imports the notebook
+    found = found or [pair for pair in here if not pair[1].notebook]  # of a script that imports the notebook
     if not found:
+        others = ", ".join(sorted({execution.notebook for _, execution in here}))
         raise AssetNotFoundError(
-            f"{promoted.task} was never run in {promoted.notebook}, as far as the store {str(store.root)!r} knows: run "
-            f"{where} first, for the test is made of its last run"
+            f"{promoted.task} was never run in {promoted.notebook}, as far as the store {str(store.root)!r} knows"
+            f"{f' (but in {others})' if others else ''}: run {where} first, for the test is made of its last run"
         )
     if not fixtures:
         return found[0]
@@ -172,9 +175,7 @@ def _with_companions(store: Store, inputs: Collection[Entry]) -> list[tuple[Entr
     while waiting:
         missing = {entry.cid for entry, _ in waiting}
         ready = [item for item in waiting if not missing & ({*item[0].keyvalues.values()} - {item[0].cid})]
-        ordered += (
-            ready or waiting
-        )  # no two files can link to one another: a link is known before its file is
+        ordered += ready or waiting  # no two link to one another: a file is there before a link to it is
         waiting = [item for item in waiting if item not in ordered]
     return ordered
 

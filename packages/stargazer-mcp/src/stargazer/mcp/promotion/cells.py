@@ -236,7 +236,12 @@ def check_notebook(path: Path) -> None:
         PromotionError: what it finds, with the lines.
     """
     command = [sys.executable, "-m", "marimo", "-q", "check", "--format", "json", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise PromotionError(
+            f"`marimo check {path.name}` was not over after {CHECK_SECONDS} s; promote again"
+        ) from None
     try:
         issues = json.loads(done.stdout)["issues"]
     except (ValueError, LookupError):

@@ -83,17 +83,30 @@ def find_checkout() -> Checkout:
     """The checkout that this installation runs from.
 
     Raises:
-        ConfigurationError: it runs from an installed wheel.
+        ConfigurationError: it runs from an installed wheel, or the current folder is in another checkout.
     """
     spec = importlib.util.find_spec("stargazer.tasks")
-    if spec is not None and spec.origin is not None:
-        for folder in Path(spec.origin).parents:
-            if _name_of(folder / "pyproject.toml") == PACKAGE and folder.parent.name == "packages":
-                return Checkout(folder.parent.parent)
-    raise ConfigurationError(
-        f"{PACKAGE} is installed as a wheel, so there is no source to promote a task into; clone the repository, and "
-        "run `hatch run stargazer promote-task ...` in it"
-    )
+    own = _checkout_around(Path(spec.origin)) if spec is not None and spec.origin is not None else None
+    if own is None:
+        raise ConfigurationError(
+            f"{PACKAGE} is installed as a wheel, so there is no source to promote a task into; clone the repository, "
+            "and run `hatch run test:stargazer promote-task ...` in it"
+        )
+    here = _checkout_around(Path.cwd() / "here")
+    if here is not None and here.root.resolve() != own.root.resolve():
+        raise ConfigurationError(
+            f"this is the stargazer of the checkout {own.root}, and you are in {here.root}; run `hatch run "
+            "test:stargazer promote-task ...` here, or go there"
+        )
+    return own
+
+
+def _checkout_around(path: Path) -> Checkout | None:
+    """The checkout that a path is in."""
+    for folder in path.parents:
+        if _name_of(Checkout(folder).pyproject) == PACKAGE:
+            return Checkout(folder)
+    return None
 
 
 def _name_of(pyproject: Path) -> str:

@@ -416,7 +416,7 @@ class _Extractor:
     def _take_import(self, definition: _Definition, line: int) -> None:
         imported = definition.imported
         assert imported is not None
-        if problem := self.packages.problem(imported.module, at_top=True):
+        if problem := self.packages.problem(imported.module, at_top=not imported.for_types):
             self._refuse(
                 line, f"{imported.bound} (line {definition.statement.lineno}) is not for a task: {problem}"
             )
@@ -553,10 +553,14 @@ def _definitions(cell: Cell) -> dict[str, list[_Definition]]:
     """What the statements of a cell bind, by name."""
     found: dict[str, list[_Definition]] = {}
     for statement in cell.statements:
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            for bound, imported in _imported(statement):
-                found.setdefault(bound, []).append(_Definition(cell, statement, imported))
-        else:
+        is_block = isinstance(statement, ast.If) and ast.unparse(statement.test).endswith("TYPE_CHECKING")
+        for_types = statement.body if is_block and isinstance(statement, ast.If) else []
+        imports = [each for each in (statement, *for_types) if isinstance(each, ast.Import | ast.ImportFrom)]
+        for each in imports:
+            for bound, imported in _imported(each):
+                known = attrs.evolve(imported, for_types=is_block)
+                found.setdefault(bound, []).append(_Definition(cell, each, known))
+        if not imports:
             for name in bound_names(statement):
                 found.setdefault(name, []).append(_Definition(cell, statement))
     return found

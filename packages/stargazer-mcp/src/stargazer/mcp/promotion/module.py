@@ -41,7 +41,8 @@ def changed_module(text: str | None, extraction: Extraction, path: Path) -> str:
     if text is None:
         text = f"{_docstring(extraction.summary)}\n\nfrom __future__ import annotations\n\n__all__ = []\n"
     parts, imports = _not_there(text, extraction)
-    text = _with_imports(text, [each.statement for each in imports])
+    text = _with_types(text, [each.statement for each in imports if each.for_types])
+    text = _with_imports(text, [each.statement for each in imports if not each.for_types])
     text = _with_offered(text, extraction.offered)
     is_first = text.rstrip().endswith("]")  # of a new module, whose `__all__` it comes after
     body, gap = "", "\n" if is_first else "\n\n"
@@ -66,8 +67,8 @@ def _not_there(text: str, extraction: Extraction) -> tuple[list[Part], list[Impo
     """
     tree = ast.parse(text)
     there: dict[str, list[ast.stmt]] = {}
-    for statement in tree.body:
-        for name in bound_names(statement):
+    for statement in [*tree.body, *(each for block in _type_blocks(tree) for each in block.body)]:
+        for name in bound_names(statement) if statement not in _type_blocks(tree) else ():
             there.setdefault(name, []).append(statement)
     file = f"{extraction.promoted.module.replace('.', '/')}.py"
     notebook = extraction.promoted.notebook
@@ -125,6 +126,25 @@ def _imports(statement: ast.stmt, imported: Imported) -> bool:
             for each in statement.names
         )
     )
+
+
+def _type_blocks(tree: ast.Module) -> list[ast.If]:
+    """What a module imports for annotations alone."""
+    return [
+        each for each in tree.body if isinstance(each, ast.If) and ast.unparse(each.test) == "TYPE_CHECKING"
+    ]
+
+
+def _with_types(text: str, statements: Sequence[str]) -> str:
+    """A module with imports that are there for annotations alone."""
+    if not statements:
+        return text
+    lines = text.split("\n")
+    if blocks := _type_blocks(ast.parse(text)):
+        last = blocks[0].body[-1].end_lineno or blocks[0].lineno
+        return "\n".join([*lines[:last], *(f"    {each}" for each in statements), *lines[last:]])
+    block = "\n".join(["", "if TYPE_CHECKING:", *(f"    {each}" for each in statements)])
+    return _with_imports(text, ["from typing import TYPE_CHECKING", block])
 
 
 def _with_imports(text: str, statements: Sequence[str]) -> str:

@@ -66,12 +66,14 @@ class Imported:
         module: that is imported, or from which something is.
         name: what is imported from it; "" for `import module`.
         renamed: whether it is bound by `as`.
+        for_types: whether it is imported under `if TYPE_CHECKING:`, for annotations alone.
     """
 
     bound: str
     module: str
     name: str = ""
     renamed: bool = False
+    for_types: bool = False
 
     @property
     def statement(self) -> str:

@@ -22,6 +22,7 @@ import attrs
 from stargazer.mcp.promotion.cells import PromotionError
 from stargazer.mcp.promotion.checkout import PACKAGE, Checkout
 from stargazer.mcp.promotion.installation import entry_points_text
+from stargazer.mcp.promotion.regression import SECRETS
 
 __all__ = ["PAGES", "Trial", "trial"]
 
@@ -44,20 +45,30 @@ class Trial:
     entry_points: Path
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Python in the copy."""
+        """Python in the copy, without the secrets of this process.
+
+        Raises:
+            PromotionError: it is not over in time.
+        """
         sources = sorted(self.checkout.root.glob("packages/*/src"))
         path = os.pathsep.join(map(str, [self.entry_points, *sources]))
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run(
-            [sys.executable, *words],
-            cwd=self.checkout.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
+        try:
+            return subprocess.run(
+                [sys.executable, *words],
+                cwd=self.checkout.root,
+                env={**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise PromotionError(
+                f"`python {' '.join(words[:2])}` was not over after {SECONDS} s; promote again when the machine has "
+                "less to do"
+            ) from None
 
     def page(self, script: str) -> dict[Path, bytes]:
         """The page of docs/ that a script makes, as it follows from the copy, by its path in it.

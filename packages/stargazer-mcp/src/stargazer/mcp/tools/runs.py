@@ -239,6 +239,8 @@ def _remedy(run: Run) -> str:
     resume = f'resume_run {{"run_id": "{run.id}"}} goes on where it was'
     if run.kind == "job":
         return "make the call again that has started it; what was registered is not registered twice"
+    if run.defined_in:
+        return f"no other process knows what it runs; {run.to_go_on}"
     if run.state in ("cancelled", "lost"):
         return resume
     start = {"workflow": "run_workflow", "task": "run_task"}[run.kind]

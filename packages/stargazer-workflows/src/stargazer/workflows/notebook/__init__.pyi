@@ -1,5 +1,5 @@
 from ._progress import progress
-from .app import explained, stop
+from .app import explained, shown, stop
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
     COLOURS,
@@ -23,7 +23,7 @@ from .figures import binned, coverage_rows, read_summary, sample_figures
 from .lineage import lineage_graph
 from .needs import require_extra, require_records
 from .place import execution_place
-from .results import ended_run, open_result, open_results
+from .results import open_result, open_results
 from .tables import latest_run, run_table
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "contig_names",
     "coverage_rows",
     "draw_umap",
-    "ended_run",
     "execution_place",
     "explained",
     "germline_samples",
@@ -62,5 +61,6 @@ __all__ = [
     "run_choices",
     "run_table",
     "sample_figures",
+    "shown",
     "stop",
 ]

@@ -201,7 +201,7 @@ def _text(run: Run) -> str:
     if run.state == "lost":  # its error says it
         return f"run {run.id} is lost: {run.error}"
     how = "was cancelled" if run.state == "cancelled" else "failed"
-    return f"run {run.id} {how}: {run.error}\n`stargazer runs resume {run.id}` goes on where it was"
+    return f"run {run.id} {how}: {run.error}\n{run.to_go_on}"
 
 
 def _failure(text: str, shown: Any) -> StargazerError:

@@ -34,6 +34,12 @@ def is_shown() -> bool:
     return marimo().app_meta().mode in ("edit", "run")
 
 
+def shown(output: Any = None) -> Any:
+    """An output below the code of its cell, for cells whose code an app shows too; the editor shows it anyway."""
+    mo = marimo()
+    return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
+
+
 def stop(text: str, *, kind: str = "warn") -> None:
     """Stop the cell that calls, and those below it, with a text in Markdown in its place; a script has it on stderr."""
     mo = marimo()

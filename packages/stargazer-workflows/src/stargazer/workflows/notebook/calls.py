@@ -110,12 +110,12 @@ def read_calls(
             kind = _type(record)
             if kind not in types:
                 continue
-            found = {name: _genotype(record.samples[name]) for name in {*asked, *shown}}
-            if samples and not any(found[name]["genotype"] in genotypes for name in asked):
+            if samples and not any(_kind(record.samples[name].get("GT")) in genotypes for name in asked):
                 continue
             if len(rows) == most:
                 limit = f"The first {most:,} calls that fit are here: narrow the filters to see others."
                 break
+            found = {name: _genotype(record.samples[name]) for name in {*asked, *shown}}
             call = {
                 "contig": record.contig,
                 "position": record.pos,
@@ -192,20 +192,23 @@ def _type_of_allele(ref: str, alt: str) -> str:
     return "insertion" if len(alt) > len(ref) else "deletion"
 
 
+def _kind(alleles: tuple[int | None, ...] | None) -> str:
+    """Which of GENOTYPES the alleles of a sample are."""
+    if not alleles or None in alleles:
+        return GENOTYPES[3]
+    if not any(alleles):
+        return GENOTYPES[2]
+    return GENOTYPES[0] if len(set(alleles)) > 1 else GENOTYPES[1]
+
+
 def _genotype(values: Any) -> dict[str, Any]:
     """What a record says of a sample; None of what it does not say."""
     alleles = values.get("GT") or (None,)
     depths = values.get("AD") or ()
-    if None in alleles:
-        genotype = GENOTYPES[3]
-    elif not any(alleles):
-        genotype = GENOTYPES[2]
-    else:
-        genotype = GENOTYPES[0] if len(set(alleles)) > 1 else GENOTYPES[1]
     known = bool(depths) and None not in depths
     alternative = sum(depths[1:]) if known else None
     return {
-        "genotype": genotype,
+        "genotype": _kind(alleles),
         "GT": ("|" if values.phased and len(alleles) > 1 else "/").join(
             "." if allele is None else str(allele) for allele in alleles
         ),

@@ -5,42 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stargazer import storage
-from stargazer.assets import Asset, AssetNotFoundError, StargazerError
-from stargazer.workflows.notebook._progress import progress
-from stargazer.workflows.notebook.app import is_shown, stop
+from stargazer.assets import Asset, AssetNotFoundError
 from stargazer.workflows.runs.here import records_of
 
 if TYPE_CHECKING:
     from stargazer.workflows.runs.record import Run
 
-__all__ = ["ended_run", "open_result", "open_results"]
-
-
-async def ended_run(id: str) -> Run:
-    """Wait for a run with its progress in the cell; where it did not succeed, stop the cell and say why and what to do.
-
-    Args:
-        id: of the run.
-
-    Raises:
-        StargazerError: it did not succeed, and a script waits for it.
-    """
-    try:
-        return await progress(id)
-    except StargazerError as error:
-        if not is_shown():
-            raise
-        stop(
-            "\n\n".join(
-                [
-                    *error.explain().splitlines(),
-                    f"What it finished is remembered. Mend what the message names and start it again; "
-                    f"`stargazer runs logs {id}` has what its tools said.",
-                ]
-            ),
-            kind="danger",
-        )
-        raise
+__all__ = ["open_result", "open_results"]
 
 
 async def open_result(run: Run, name: str) -> Asset:

@@ -95,6 +95,13 @@ class Run:
         """The folder of what tools printed."""
         return self.folder / "logs"
 
+    @property
+    def to_go_on(self) -> str:
+        """What to do to go on with it after it has ended without success, in a sentence for people."""
+        if self.defined_in:
+            return f"run it again in {self.defined_in}: what was finished is remembered"
+        return f"`stargazer runs resume {self.id}` goes on where it was"
+
     def as_dict(self) -> dict[str, Any]:
         """The record for programs."""
         names = [
@@ -375,7 +382,7 @@ def _plain() -> Run:
 def _why_lost(run: Run) -> str:
     ending = "its process ended before it did (killed, or the machine went down, or its disk was full)"
     if run.defined_in:
-        return f"{ending}; run it again in {run.defined_in}: what was finished is remembered"
+        return f"{ending}; {run.to_go_on}"
     if not run.detached:
         return (
             f"{ending}; run it again where it was, or `stargazer runs resume {run.id}`: what was finished is "
@@ -387,7 +394,7 @@ def _why_lost(run: Run) -> str:
         if said.exists() and said.stat().st_size
         else ""
     )
-    return f"{ending}; `stargazer runs resume {run.id}` goes on where it was{more}"
+    return f"{ending}; {run.to_go_on}{more}"
 
 
 def _between(begin: Any, end: Any) -> float:
