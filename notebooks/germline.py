@@ -99,7 +99,8 @@ async def form(build, found, intervals, mo, nb):
     if not usable:
         nb.stop("No sample can be called as it is: the table above says what each of them lacks.")
     callers, about_callers = await nb.caller_choices(build.value)
-    demo = [name for name in usable if name.startswith("demo-")]
+    is_demo = build.value == "stargazer-demo"
+    first = [name for name in usable if name.startswith("demo-") == is_demo]
     form = (
         mo.md("""
     {samples}
@@ -109,7 +110,9 @@ async def form(build, found, intervals, mo, nb):
     {ploidy} {sex}
     """)
         .batch(
-            samples=mo.ui.multiselect(usable, value=demo or usable[:1], label="Samples", full_width=True),
+            samples=mo.ui.multiselect(
+                usable, value=first if is_demo else first[:1], label="Samples", full_width=True
+            ),
             caller=mo.ui.dropdown(callers, value=next(iter(callers)), label="Caller"),
             start=mo.ui.dropdown(["auto", "reads", "alignment"], value="auto", label="Start from"),
             intervals=mo.ui.dropdown(

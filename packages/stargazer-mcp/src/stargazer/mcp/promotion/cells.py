@@ -235,7 +235,7 @@ def check_notebook(path: Path) -> None:
     Raises:
         PromotionError: what it finds, with the lines.
     """
-    command = [sys.executable, "-m", "marimo", "-q", "check", "--format", "json", str(path)]
+    command = [sys.executable, "-P", "-m", "marimo", "-q", "check", "--format", "json", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
     except subprocess.TimeoutExpired:

@@ -330,7 +330,7 @@ class _Extractor:
                 self._check_inner_import(node)
         if isinstance(statement, Function):
             self._check_types(statement)
-        for name, used_at in sorted(names_used(statement).items(), key=lambda item: item[1]):
+        for name, used_at in sorted(names_used(statement).items(), key=lambda item: item[::-1]):
             self._follow(definition, name, used_at)
 
     def _follow(self, user: _Definition, name: str, line: int) -> None:
@@ -522,7 +522,7 @@ class _Extractor:
     def _check_names(self) -> None:
         """Private names of two cells would be one name in a module."""
         bound: dict[str, int] = {each.bound: 0 for each in self.imports.values()}
-        for part in self.parts.values():
+        for part in sorted(self.parts.values(), key=lambda part: part.line):
             for name in part.names:
                 if name in bound:
                     other = f"line {bound[name]}" if bound[name] else "an import"
