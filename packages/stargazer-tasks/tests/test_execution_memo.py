@@ -310,3 +310,62 @@ print(asyncio.run(number()))
 """
     done = subprocess.run([sys.executable, "-c", cells], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["1", "2"], done.stderr
+
+
+def test_a_result_is_not_remembered_if_a_cell_changed_meanwhile_what_the_task_uses() -> None:
+    script = """
+import asyncio, linecache
+from stargazer.tasks.execution import AssetEnvironment
+
+env = AssetEnvironment(name="meanwhile")
+limit = 1
+source = "@env.task\\nasync def number() -> int:\\n    await asyncio.sleep(0)\\n    return limit\\n"
+linecache.cache["<cell>"] = len(source), None, source.splitlines(True), "<cell>"
+exec(compile(source, "<cell>", "exec"), globals())
+
+async def begun():
+    global limit
+    from stargazer.tasks.execution import observe
+    def change(event):
+        global limit
+        if event.kind == "started" and first:
+            first.clear()
+            limit = 2
+    first = [True]
+    with observe(change):
+        print(await number())
+    limit = 1
+    print(await number())
+
+asyncio.run(begun())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["2", "1"], done.stderr
+
+
+def test_in_a_notebook_a_module_that_is_loaded_again_counts_as_it_is_now(tmp_path: Path) -> None:
+    """`importlib.reload` in a cell, or marimo's own reloading, leaves the task's function as it is."""
+    (tmp_path / "laboratory").mkdir()
+    (tmp_path / "laboratory" / "__init__.py").touch()
+    (tmp_path / "laboratory" / "helpers.py").write_text("def limit():\n    return 1\n")
+    (tmp_path / "laboratory" / "tasks.py").write_text(
+        "from stargazer.tasks.execution import AssetEnvironment\nfrom laboratory import helpers\n"
+        "env = AssetEnvironment(name='reloaded')\n\n\n@env.task\nasync def number() -> int:\n"
+        "    return helpers.limit()\n"
+    )
+    script = """
+import asyncio, importlib, sys, types
+from pathlib import Path
+sys.modules.setdefault("marimo", types.ModuleType("marimo"))
+from laboratory import helpers, tasks
+
+print(asyncio.run(tasks.number()))
+Path(helpers.__file__).write_text("def limit():\\n    return 1 + 1\\n")
+importlib.reload(helpers)
+print(asyncio.run(tasks.number()))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["1", "2"], done.stderr

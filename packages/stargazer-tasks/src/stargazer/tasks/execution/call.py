@@ -322,6 +322,7 @@ class Call:
                 value = await self._body(session)
                 execution = attrs.evolve(
                     planned,
+                    run_key=self._key_still(planned),
                     commands=session.commands,
                     started=began,
                     finished=now(),
@@ -332,8 +333,13 @@ class Call:
                 made = await to_the_end(use, execution, value, session.folder)
                 if not log_folder():
                     session.log.unlink(missing_ok=True)
-        self.tell("finished", key=planned.run_key)
+        self.tell("finished", key=execution.run_key)
         return made
+
+    def _key_still(self, planned: Execution) -> str:
+        """The run key, or "" if a cell has changed meanwhile what the task uses: the result is of neither state."""
+        is_of_cell = self.code.function.__module__ == "__main__"
+        return planned.run_key if not is_of_cell or self.keyed()[1] == planned.run_key else ""
 
     async def _body(self, session: Session) -> Any:
         """What the task's function returns for the arguments, laid out in the session's folder."""

@@ -10,16 +10,18 @@ import re
 import symtable
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any
 
 __all__ = [
     "attribute_paths",
+    "attributes_of",
     "canonical",
     "essential",
     "global_names",
     "imports_in",
+    "nested",
     "parts_of",
     "plain",
     "text_of",
@@ -121,7 +123,32 @@ def parts_of(value: Any) -> dict[str, Any] | None:
     kind = type(value)
     names = [item.name for item in getattr(kind, "__attrs_attrs__", ())]
     names = names or list(getattr(kind, "__dataclass_fields__", ()))
-    return {"type": kind} | {name: getattr(value, name, None) for name in names} if names else None
+    if not names:
+        return None
+    return {"type": kind} | {name: getattr(value, name, None) for name in names} | attributes_of(value)
+
+
+def attributes_of(value: Any) -> dict[str, Any]:
+    """What an object or a function has in its dictionary, but for what is derived or of Python's own making."""
+    if isinstance(value, enum.Enum):
+        return {}
+    kind = type(value)
+    return {
+        name: held
+        for name, held in getattr(value, "__dict__", {}).items()
+        if not name.startswith("__") and not isinstance(getattr(kind, name, None), functools.cached_property)
+    }
+
+
+def nested(value: Any) -> Iterator[Any]:
+    """A plain value and all that is in it."""
+    yield value
+    if isinstance(value, (dict, types.MappingProxyType)):
+        inner: Iterable[Any] = itertools.chain.from_iterable(value.items())
+    else:
+        inner = value if isinstance(value, (tuple, list, set, frozenset)) else ()
+    for item in inner:
+        yield from nested(item)
 
 
 def _numbered(items: Iterable[Any]) -> dict[str, Any]:

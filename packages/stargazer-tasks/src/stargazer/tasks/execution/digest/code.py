@@ -15,7 +15,8 @@ Those in a class body define its fields, and count. The same in every process an
 - Module-level values count as they are when the digest is taken. One that is not plain data counts by its parts,
   or by the statement that made it. What has no stable form is an error that names it.
 - In a marimo notebook a value counts that somebody has chosen (`slider.value`); by its statement none does, for what a
-  cell computes follows from more than its text.
+  cell computes follows from more than its text. What a class or function of a cell holds beyond its text counts too:
+  another cell can have set it.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ from typing import Any, NamedTuple
 
 from stargazer.tasks.execution.digest.canonical import (
     attribute_paths,
+    attributes_of,
     essential,
     global_names,
     imports_in,
+    nested,
     parts_of,
     plain,
     text_of,
@@ -56,6 +59,7 @@ from stargazer.tasks.execution.digest.definitions import (
     member_of,
     written,
 )
+from stargazer.tasks.execution.digest.held import told_otherwise
 
 __all__ = ["Digest", "Undigestable", "code_digest", "package_of"]
 
@@ -171,8 +175,18 @@ class _Walk:
             if not (self.definition(name, value) or self.imported(name, scope) or self.parts(name, value)):
                 self.assigned(name, value, scope)
         else:
-            if self.own(kind.__module__):
-                self.visit(written(kind.__qualname__), kind, scope)
+            for part in nested(value):
+                self.beside(name, part, scope)
+
+    def beside(self, name: str, value: Any, scope: Scope) -> None:
+        """What plain data has beside its text: a class of its own, attributes, what a dictionary gives for new keys."""
+        kind = type(value)
+        if self.own(kind.__module__):
+            self.visit(written(kind.__qualname__), kind, scope)
+            for attribute, held in sorted(attributes_of(value).items()):
+                self.visit(f"{name}.{attribute}", held, {})
+        if isinstance(value, defaultdict) and value.default_factory is not None:
+            self.visit(f"{name}.default_factory", value.default_factory, {})
 
     def definition(self, name: str, value: Any) -> bool:
         """A function, class or module, by its own code or by its name."""
@@ -186,8 +200,14 @@ class _Walk:
         ):
             self.emit("wrapper", name)
             self.visit(name, inner, {})
+            if (registry := getattr(value, "registry", None)) is not None:  # of functools.singledispatch
+                self.visit(f"{name}.registry", registry, {})
         elif isinstance(value, type) and self.own(home):
             return self.class_(name, value)
+        elif (
+            isinstance(value, type) and home == "types" and getattr(types, value.__name__, None) is not value
+        ):
+            return False  # made by a call, as of dataclasses.make_dataclass
         elif isinstance(value, (types.FunctionType, types.BuiltinFunctionType, type)):
             self.external(name, home, value.__qualname__)
         else:
@@ -198,8 +218,15 @@ class _Walk:
         nodes = tuple(map(essential, function_source(function)))
         self.emit("code", name, *map(text_of, nodes))
         defaults = dict(enumerate(function.__defaults__ or ())) | (function.__kwdefaults__ or {})
+        cells = in_notebook(function.__globals__)
         for argument, value in defaults.items():
-            self.optional(functools.partial(self.visit, f"{name}.{argument}", value, {}))
+            count = functools.partial(self.visit, f"{name}.{argument}", value, {})
+            if cells:  # what a cell has computed does not follow from its text
+                count()
+            else:
+                self.optional(count)
+        for attribute, held in sorted(attributes_of(function).items()) if cells else ():
+            self.visit(f"{name}.{attribute}", held, {})
         scope = around([function], function.__code__.co_filename, function.__globals__)
         self.references(nodes, ChainMap(closure_of(function), scope))
 
@@ -209,6 +236,9 @@ class _Walk:
         nodes = tuple(map(essential, found[0]))
         self.emit("code", name, *map(text_of, nodes))
         self.references(nodes, found[1], local="<locals>" in cls.__qualname__)
+        if in_notebook(found[1]):
+            for attribute, value in sorted(told_otherwise(cls, found[0]).items()):
+                self.visit(f"{name}.{attribute}", value, {})
         return True
 
     def module(self, name: str, module: types.ModuleType, paths: Iterable[tuple[str, ...]]) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 from stargazer.assets import StargazerError
 
 __all__ = ["CELL", "Scope", "Undigestable", "absolute_module", "around", "bindings_of", "class_source", "closure_of",
-           "function_source", "home_of", "import_module", "in_notebook", "member_of", "written"]  # fmt: skip
+           "function_of", "function_source", "home_of", "import_module", "in_notebook", "member_of",
+           "written"]  # fmt: skip
 
 FunctionNode = (ast.FunctionDef, ast.AsyncFunctionDef)
 RESTART = "it was edited after it was loaded, or its source is not to be had: restart the process"
@@ -169,7 +170,7 @@ def home_of(value: Any) -> str:
 
 
 def function_source(function: types.FunctionType) -> list[ast.AST]:
-    """The definition of a function; of lambdas all that stand on its line.
+    """The definition of a function; of lambdas on one line all that may be it.
 
     Raises:
         Undigestable: There is no source, or it is not what runs.
@@ -179,11 +180,22 @@ def function_source(function: types.FunctionType) -> list[ast.AST]:
         source = _load(code.co_filename, function.__globals__)
         nodes = source.functions.get((written(code.co_name), code.co_firstlineno))
         if nodes and source.runs(code):
-            return nodes
+            return _the_lambda(code, nodes) if len(nodes) > 1 else nodes
         linecache.checkcache(code.co_filename)  # the module may have been reloaded
     if CELL in code.co_filename:
         raise Undigestable(f"no source for {written(code.co_qualname)}: {RUN_AGAIN}")
     raise Undigestable(f"no source for {code.co_qualname} in {code.co_filename!r}: {RESTART}")
+
+
+def _the_lambda(code: types.CodeType, nodes: list[ast.AST]) -> list[ast.AST]:
+    """Of the lambdas of a line those that compile to some code; all if that cannot be told, as of closures."""
+    found: list[ast.AST] = []
+    for node in nodes:
+        if isinstance(node, ast.Lambda):
+            made = compile(ast.Expression(node), "<digest>", "eval", dont_inherit=True)
+            inner = [const for const in made.co_consts if isinstance(const, types.CodeType)]
+            found += [node for each in inner if instructions(each) == instructions(code)]
+    return found or nodes
 
 
 def class_source(cls: type) -> tuple[list[ast.AST], Scope] | None:
@@ -195,7 +207,7 @@ def class_source(cls: type) -> tuple[list[ast.AST], Scope] | None:
     module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
     name = written(cls.__qualname__)
     methods = [
-        item for item in map(_function_of, vars(cls).values()) if item and home_of(item) == cls.__module__
+        item for item in map(function_of, vars(cls).values()) if item and home_of(item) == cls.__module__
     ]
     scopes = {item.__code__.co_filename: item.__globals__ for item in methods}
     found: list[tuple[list[ast.AST], Scope]] = []
@@ -291,7 +303,8 @@ def around(functions: Iterable[types.FunctionType], filename: str, scope: dict[s
     return scope | own
 
 
-def _function_of(member: Any) -> types.FunctionType | None:
+def function_of(member: Any) -> types.FunctionType | None:
+    """The function of a method or property."""
     member = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
     return member if isinstance(member, types.FunctionType) else None
 

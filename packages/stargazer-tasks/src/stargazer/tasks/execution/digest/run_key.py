@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,14 +58,16 @@ def run_key(task: str, digest: str, arguments: Mapping[str, Any], tools: Iterabl
 def task_digest(function: Callable[..., Any], declared: frozenset[str]) -> Digest:
     """The digest of a task's code, once its packages were checked against the declared tools.
 
-    It is taken anew for every call in a notebook or script, where a cell can change a helper under a task.
+    It is taken anew for every call of a task of a notebook or script, where a cell can change a helper under it; and in
+    the kernel of a notebook for every call at all, for a cell can load a module again, or set what it holds.
 
     Raises:
         Undigestable: something it uses has no stable form.
         ConfigurationError: it uses a package that is not declared, whose version the key would not know.
     """
     package = package_of(function.__module__)
-    digest = (code_digest if function.__module__ == "__main__" else _kept_digest)(function, package, RUNNER)
+    changes = function.__module__ == "__main__" or "marimo" in sys.modules
+    digest = (code_digest if changes else _kept_digest)(function, package, RUNNER)
     undeclared = sorted(digest.externals - FREE - declared - {package})
     if undeclared:
         raise ConfigurationError(
