@@ -97,7 +97,9 @@ def chosen_build(builds, mo):
 async def form(build, found, intervals, mo, nb):
     usable = [sample["sample"] for sample in found if not sample["problem"]]
     if not usable:
-        nb.stop("No sample can be called as it is: the table above says what each of them lacks.")
+        nb.stop(
+            "No sample can be called as it is:\n\n" + "\n\n".join(sample["problem"] for sample in found[:5])
+        )
     callers, about_callers = await nb.caller_choices(build.value)
     is_demo = build.value == "stargazer-demo"
     first = [name for name in usable if name.startswith("demo-") == is_demo]

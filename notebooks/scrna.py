@@ -86,7 +86,10 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
 def form(found, mo, nb):
     usable = [sample["sample"] for sample in found if not sample["problem"]]
     if not usable:
-        nb.stop("No sample can be clustered as it is: the table above says what each of them lacks.")
+        nb.stop(
+            "No sample can be clustered as it is:\n\n"
+            + "\n\n".join(sample["problem"] for sample in found[:5])
+        )
     demo = [name for name in usable if name.startswith("demo-")]
     form = (
         mo.md("""
@@ -126,6 +129,7 @@ def runs(form, mo, nb):
         del asked["max_pct_mt"]
     begun = None
     if asked:
+        asked["resolutions"] = f"[{asked['resolutions']}]"
         nb.require_extra("scrna")
         with nb.explained():
             begun = nb.begin_run(workflows[0], asked)
