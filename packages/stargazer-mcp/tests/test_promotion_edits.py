@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,9 @@ from typing import Any
 import pytest
 from stargazer.assets import StorageError
 from stargazer.mcp.promotion.cells import PromotionError
+from stargazer.mcp.promotion.checkout import Checkout
 from stargazer.mcp.promotion.edits import difference, recover, undo, write
+from stargazer.mcp.promotion.trial import trial
 
 OLD = {"kept.py": b"old\n", "deep/changed.toml": b"x = 1\r\n"}
 NEW = {"deep/changed.toml": b"x = 2\n", "made/further/new.py": b"\x00\xff", "kept.py": b"new\n"}
@@ -186,3 +190,32 @@ def test_the_difference_is_what_git_applies(root: Path) -> None:
     } == edits
     binary = difference({root / "made/further/new.py": NEW["made/further/new.py"]}, root)
     assert binary == "Binary file b/made/further/new.py: 2 bytes\n"
+
+
+def test_a_promotion_whose_branch_is_left_does_not_stand_before_the_one_before_it(
+    root: Path, home: Path
+) -> None:
+    written(root, home)
+    path = root / "kept.py"
+    write({path: b"newer\n"}, {path: b"new\n"}, root, home, "lab.other")
+    path.write_bytes(b"new\n")  # git switch
+    with pytest.raises(PromotionError, match=r"the last promotion, lab.other, are as they were before it"):
+        undo(root, home)
+    assert undo(root, home)[0] == "lab.task"
+    assert content(root) == OLD
+
+
+def test_a_temporary_folder_without_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "page.md").write_text("a page")
+
+    def full(source: str, place: str, **_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
+
+    monkeypatch.setattr(shutil, "copy2", full)
+    monkeypatch.setattr(shutil.copytree, "__defaults__", (False, None, full, False, False))
+    with (
+        pytest.raises(PromotionError, match=r"No space left on device.*set TMPDIR"),
+        trial(Checkout(tmp_path), {}),
+    ):
+        pass

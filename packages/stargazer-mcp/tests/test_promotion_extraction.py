@@ -326,3 +326,45 @@ def test_marimo_finds_cycles_names_of_two_cells_and_star_imports(
         check_notebook(path)
     said = str(raised.value)
     assert "experiment.py:20: Cell is part of a circular dependency; each of these cells" in said
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("import time\ndef counted(lines: list[str], now: float = time.time()) -> int: ...", "by calling `time.time`"),
+        ("import os\ndef counted(lines: list[str], *, at: str = os.environ['HOME']) -> int: ...", "of this machine"),
+        ("from os import environ\nHOME = environ['HOME']\ndef counted(lines: list[str]) -> str: return HOME",
+         "HOME is a value of this machine and this run (`environ`)"),
+        ("import os\nclass At:\n    home = os.getenv('HOME')\ndef counted(lines: list[str]) -> At: return At()",
+         "a default or attribute of At is a value that the notebook computes by calling `os.getenv`"),
+        ("import functools\n@functools.singledispatch\ndef counted(lines: object) -> int: return 1\n"
+         "@counted.register\ndef of_lists(lines: list) -> int: return 2", "counted is given a value, or changed"),
+        ("def counted(lines: list[str]) -> str:\n    return 'ghp_abcdefghijklmnopqrstuvwxyz01'",
+         "experiment.py:28: this looks like a secret"),
+        ("# hf_abcdefghijklmnopqrstuvwxyz01\ndef counted(lines: list[str]) -> int: ...", "looks like a secret"),
+        ("def counted(lines: list[str]) -> int:\n    # \u202e\n    return 1", "changes the direction of text"),
+    ],
+)  # fmt: skip
+def test_what_is_of_this_machine_or_hidden_or_secret_is_refused(cell: str, said: str) -> None:
+    assert said in refusal(TASK.replace("len(", "counted("), cell)
+
+
+def test_what_is_computed_when_it_is_called_is_taken_and_a_path_in_a_comment_is_warned_of() -> None:
+    taken = extracted(
+        TASK.replace("len(", "Counts().of("),
+        "import time\nimport attrs\n@attrs.frozen\nclass Counts:\n    # as in /home/alice/old.py\n"
+        "    began: float = attrs.field(factory=lambda: time.time())\n    of = staticmethod(len)",
+    )
+    assert taken.warnings == (
+        "experiment.py:31: the comment has '/home/alice', which looks like a path of this machine",
+    )
+
+
+def test_a_file_that_is_called_like_a_module_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiment.py").write_text(notebook(TASK))
+    (tmp_path / "json.py").write_text("open('was_run', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    check_notebook(Path("experiment.py"))
+    assert not (tmp_path / "was_run").exists()

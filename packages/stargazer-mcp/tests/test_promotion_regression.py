@@ -319,7 +319,8 @@ def test_what_another_notebook_did_is_no_run_of_the_cell(
     elsewhere.store.commit(other, [])
 
     with pytest.raises(
-        AssetNotFoundError, match=r"never run in experiment.py.* \(but in other.py\): run the cell"
+        AssetNotFoundError,
+        match=r"never run in experiment.py.* \(but in other.py\): run the cell.* first within `with refreshing",
     ):
         find_case(elsewhere, promoted("count_lines"))
 

@@ -119,9 +119,14 @@ def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tup
     found = found or [pair for pair in here if not pair[1].notebook]  # of a script that imports the notebook
     if not found:
         others = ", ".join(sorted({execution.notebook for _, execution in here}))
+        anew = (
+            " within `with refreshing():` (of stargazer.tasks.execution), for its result is remembered"
+            if others
+            else ""
+        )
         raise AssetNotFoundError(
             f"{promoted.task} was never run in {promoted.notebook}, as far as the store {str(store.root)!r} knows"
-            f"{f' (but in {others})' if others else ''}: run {where} first, for the test is made of its last run"
+            f"{f' (but in {others})' if others else ''}: run {where} first{anew * bool(others)}; the test is made of its last run"
         )
     if not fixtures:
         return found[0]

@@ -232,6 +232,8 @@ def _cells(tree: ast.Module, app: str) -> Iterator[Cell]:
 def check_notebook(path: Path) -> None:
     """Have marimo say what keeps a notebook from being run as one: cycles, names of two cells, star imports.
 
+    With `-P`, for a file of the current folder that is called like a module (`json.py`) would be run.
+
     Raises:
         PromotionError: what it finds, with the lines.
     """

@@ -101,6 +101,12 @@ def undo(root: Path, home: Path) -> tuple[str, list[Path]]:
             raise PromotionError(f"nothing was promoted into {root}, so there is nothing to undo")
         journal = journals[-1]
         said = _load(journal)
+        if all(_digest(_content(Path(each["path"]))) == each["before"] for each in said["files"]):
+            shutil.rmtree(journal)
+            raise PromotionError(
+                f"the files of the last promotion, {said['task']}, are as they were before it: another branch is "
+                "checked out, or it was taken back by hand. It is forgotten now; undo again for the one before it"
+            )
         changed = [
             each["path"] for each in said["files"] if _digest(_content(Path(each["path"]))) != each["after"]
         ]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 from collections.abc import Iterator
 
 import attrs
-from stargazer.mcp.promotion.cells import Cell, Notebook, PromotionError, refused
+from stargazer.mcp.promotion.cells import Cell, Notebook, PromotionError, first_line, refused
 from stargazer.mcp.promotion.names import Taken, asset_key, decorated_by, environment_name
 from stargazer.mcp.promotion.packages import Packages
 from stargazer.mcp.promotion.scope import (
@@ -19,6 +20,7 @@ from stargazer.mcp.promotion.scope import (
     Imported,
     bound_names,
     computed,
+    evaluated,
     global_statements,
     names_at_definition,
     names_used,
@@ -30,6 +32,14 @@ FRONT_PAGE = "stargazer.tasks"
 CHANGES = ("add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault",
            "sort", "update")  # fmt: skip
 """Methods that change what they are called on."""
+
+SECRET = re.compile(
+    r"\b(gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|sk-[\w-]{20,}|hf_\w{20,}|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{16}"
+    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,})|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+"""What tokens and keys of common services look like."""
+HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
+FOLDER = re.compile(r"(/home/|/Users/|[A-Za-z]:\\Users\\)[^\s/\\]+")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -328,6 +338,12 @@ class _Extractor:
         for node in ast.walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._check_inner_import(node)
+        for value in evaluated(statement):
+            if found := computed(value, lambda each: self._kind(definition.cell, each)):
+                node, what = found
+                self._refuse(getattr(node, "lineno", statement.lineno), f"a default or attribute of "
+                             f"{getattr(statement, 'name', '')} is {what}, once, when the module is imported; write it "
+                             "as a literal, or compute it where it is used")  # fmt: skip
         if isinstance(statement, Function):
             self._check_types(statement)
         for name, used_at in sorted(names_used(statement).items(), key=lambda item: item[::-1]):
@@ -405,9 +421,12 @@ class _Extractor:
             for cell in self.notebook.cells
             for statement in cell.statements
             if statement not in defined
-            and any(
-                _changed(node, calls=found[0].imported is None) == name
-                for node in _outside_functions(statement)
+            and (
+                any(
+                    _changed(node, calls=found[0].imported is None) == name
+                    for node in _outside_functions(statement)
+                )
+                or (found[0].imported is None and name in _registered_with(statement))
             )
         ]
 
@@ -458,6 +477,17 @@ class _Extractor:
 
     def _check_parts(self) -> None:
         for part in self.parts.values():
+            for offset, text in enumerate(part.text.split("\n")):
+                line = first_line(part.statement) - _comments_above(part.text) + offset
+                if SECRET.search(text):
+                    self._refuse(line, "this looks like a secret, and all that see the repository would have it; "
+                                 "revoke it if it is one, and take it out of the notebook")  # fmt: skip
+                if HIDDEN.search(text):
+                    self._refuse(line, "a character that changes the direction of text makes code look other than it "
+                                 "is; take it out")  # fmt: skip
+                if (found := FOLDER.search(text)) and "#" in text[: found.start()]:
+                    self.warnings.append(f"{self.notebook.at(line)}: the comment has {found[0]!r}, which looks like a "
+                                         "path of this machine")  # fmt: skip
             for node in ast.walk(part.statement):
                 if (
                     isinstance(node, ast.Constant)
@@ -591,6 +621,25 @@ def _changed(node: ast.AST, *, calls: bool) -> str | None:
     while isinstance(target, ast.Subscript | ast.Attribute):
         target = target.value
     return target.id if isinstance(target, ast.Name) else None
+
+
+def _registered_with(statement: ast.stmt) -> set[str]:
+    """The names whose attributes decorate a function or class: it becomes a part of them (`@dispatched.register`)."""
+    found: set[str] = set()
+    if isinstance(statement, Function | ast.ClassDef):
+        for each in statement.decorator_list:
+            called = each.func if isinstance(each, ast.Call) else each
+            if (
+                isinstance(called, ast.Attribute)
+                and called.attr != "task"
+                and isinstance(called.value, ast.Name)
+            ):
+                found.add(called.value.id)
+    return found
+
+
+def _comments_above(text: str) -> int:
+    return len(list(itertools.takewhile(lambda line: line.startswith("#"), text.split("\n"))))
 
 
 def _outside_functions(statement: ast.stmt) -> Iterator[ast.AST]:

@@ -142,7 +142,7 @@ def _formatted(text: str, path: Path) -> str:
         ConfigurationError: ruff is not installed.
     """
     for words in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
-        command = [sys.executable, "-m", "ruff", *words, "--stdin-filename", str(path), "-"]
+        command = [sys.executable, "-P", "-m", "ruff", *words, "--stdin-filename", str(path), "-"]
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ConfigurationError(

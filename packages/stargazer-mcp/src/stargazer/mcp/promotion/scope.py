@@ -14,6 +14,7 @@ __all__ = [
     "Imported",
     "bound_names",
     "computed",
+    "evaluated",
     "global_statements",
     "names_at_definition",
     "names_used",
@@ -21,9 +22,10 @@ __all__ = [
 
 BUILTINS = frozenset(dir(builtins))
 
-PURE_BUILTINS = ("abs", "bool", "bytes", "chr", "complex", "dict", "divmod", "enumerate", "float", "format",
-                 "frozenset", "hex", "int", "len", "list", "max", "min", "oct", "ord", "pow", "range", "reversed",
-                 "round", "set", "slice", "sorted", "str", "sum", "tuple", "zip")  # fmt: skip
+PURE_BUILTINS = ("abs", "bool", "bytes", "chr", "classmethod", "complex", "dict", "divmod", "enumerate", "float",
+                 "format", "frozenset", "hex", "int", "len", "list", "max", "min", "object", "oct", "ord", "pow",
+                 "property", "range", "reversed", "round", "set", "slice", "sorted", "staticmethod", "str", "sum",
+                 "tuple", "zip")  # fmt: skip
 PURE: Mapping[str, frozenset[str] | None] = {
     "attrs": None,
     "collections": None,
@@ -159,17 +161,36 @@ def computed(expression: ast.expr, resolve: Callable[[str], Imported | str]) -> 
     Args:
         resolve: what a name is: an import, or one of `class`, `function`, `constant`, `builtin`, `unknown`.
     """
-    for node in ast.walk(expression):
+    nodes: list[ast.AST] = [expression]
+    for node in nodes:  # grows
+        if isinstance(node, ast.Lambda):  # what is in it is computed when it is called
+            nodes += [*node.args.defaults, *filter(None, node.args.kw_defaults)]
+            continue
+        nodes += ast.iter_child_nodes(node)
         if isinstance(node, ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr):
             return node, f"a value that the notebook computes (`{ast.unparse(node)}`)"
-        if isinstance(node, ast.Attribute) and _is_of_machine(node, resolve):
+        if isinstance(node, ast.Attribute | ast.Name) and _is_of_machine(node, resolve):
             return node, f"a value of this machine and this run (`{ast.unparse(node)}`)"
         if isinstance(node, ast.Call) and not _is_pure(node.func, resolve):
             return node, f"a value that the notebook computes by calling `{ast.unparse(node.func)}`"
     return None
 
 
-def _is_of_machine(node: ast.Attribute, resolve: Callable[[str], Imported | str]) -> bool:
+def evaluated(statement: ast.stmt) -> Iterator[ast.expr]:
+    """The values that a function or class computes when it is defined: defaults of parameters, attributes."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        yield from (*statement.args.defaults, *filter(None, statement.args.kw_defaults))
+    elif isinstance(statement, ast.ClassDef):
+        for each in statement.body:
+            if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
+                yield each.value
+            yield from evaluated(each)
+
+
+def _is_of_machine(node: ast.Attribute | ast.Name, resolve: Callable[[str], Imported | str]) -> bool:
+    if isinstance(node, ast.Name):
+        found = resolve(node.id)
+        return isinstance(found, Imported) and f"{found.module}.{found.name}" in MACHINE
     root = resolve(node.value.id) if isinstance(node.value, ast.Name) else ""
     return isinstance(root, Imported) and f"{root.module}.{node.attr}" in MACHINE
 

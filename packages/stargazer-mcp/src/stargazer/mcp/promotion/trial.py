@@ -101,22 +101,37 @@ def _last(text: str, lines: int) -> str:
     return "\n".join(text.strip().splitlines()[-lines:])
 
 
+def _fill(copy: Checkout, checkout: Checkout, edits: Mapping[Path, bytes]) -> None:
+    for name in COPIED:
+        source = checkout.root / name
+        if source.is_dir():
+            shutil.copytree(source, copy.root / name, ignore=LEFT_OUT, symlinks=True)
+        elif source.is_file():
+            shutil.copy(source, copy.root / name)
+    for path, data in edits.items():
+        place = copy.root / path.relative_to(checkout.root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+
+
 @contextlib.contextmanager
 def trial(checkout: Checkout, edits: Mapping[Path, bytes]) -> Iterator[Trial]:
-    """A copy of a checkout with edits, for as long as a `with` block."""
+    """A copy of a checkout with edits, for as long as a `with` block.
+
+    Raises:
+        PromotionError: there is no room for it.
+    """
     with tempfile.TemporaryDirectory(prefix="stargazer-promotion-") as folder:
         copy = Checkout(Path(folder).resolve() / "checkout")
         copy.root.mkdir()
-        for name in COPIED:
-            source = checkout.root / name
-            if source.is_dir():
-                shutil.copytree(source, copy.root / name, ignore=LEFT_OUT, symlinks=True)
-            elif source.is_file():
-                shutil.copy(source, copy.root / name)
-        for path, data in edits.items():
-            place = copy.root / path.relative_to(checkout.root)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(data)
+        try:
+            _fill(copy, checkout, edits)
+        except OSError as error:  # of several files shutil raises an error of its own
+            said = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+            raise PromotionError(
+                f"no copy of the checkout can be made in {folder} to try the task in: {said}; free some space there, "
+                "or set TMPDIR to a folder that has more. Nothing was written"
+            ) from None
         points = copy.root.with_name("entry_points")
         _write_metadata(copy, points)
         yield Trial(copy, points)

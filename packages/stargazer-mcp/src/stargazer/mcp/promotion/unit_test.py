@@ -65,7 +65,7 @@ class _Writer:
         data = [f'DATA = Path(__file__).parents[1] / "data" / "{name}"', ""] if self.case.files else []
         return "\n".join(
             [
-                f'"""`{promoted.task}` gives what {where}{promoted.notebook} gave.',
+                f'"""`{promoted.task}` gives what {where}{_as_words(promoted.notebook)} gave.',
                 "",
                 f"Provenance of that: {self.case.provenance_cid}",
                 '"""',
@@ -178,6 +178,11 @@ class _Writer:
         """A class that the task's module uses, imported from there."""
         self.imported.setdefault(self.promoted.module, set()).add(name)
         return name
+
+
+def _as_words(name: str) -> str:
+    """A file's name within a docstring, which it must not end, nor go on after."""
+    return re.sub(r'[\\"\x00-\x1f\x7f]', "?", name)
 
 
 def _text(text: str) -> str:
