@@ -104,11 +104,10 @@ def _():
 
 @app.cell(hide_code=True)
 async def _(place, simulate):
+    mo.stop(place.value is None, mo.md("Choose above where tasks run."))
     if simulate.value:
         prepare()
-    _known = (
-        {f"{_one.build} ({_one.cid[-6:]})": _one for _one in await Reference.all()} if place.value else {}
-    )
+    _known = {f"{_one.build} ({_one.cid[-6:]})": _one for _one in await Reference.all()}
     chosen = mo.ui.dropdown(_known, value=next(iter(_known), None), label="Genome")
     _nothing = mo.callout(
         mo.vstack(
@@ -211,7 +210,8 @@ def _(each):
 
 
 @app.cell
-async def _(tutorial, wait_a_moment):
+async def _(place, tutorial, wait_a_moment):
+    mo.stop(place.value is None)
     events = []
     with use_client(tutorial), observe(events.append), refreshing():
         await asyncio.gather(*(wait_a_moment(number) for number in range(1, 7)))
@@ -281,7 +281,8 @@ def _():
 
 
 @app.cell
-async def _(tutorial, wait_an_hour):
+async def _(place, tutorial, wait_an_hour):
+    mo.stop(place.value is None)
     _events, told = [], "It has ended."
     with use_client(tutorial), observe(_events.append):
         try:

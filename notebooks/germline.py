@@ -24,7 +24,7 @@ def title(mo):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def imports():
     import asyncio
 
@@ -39,7 +39,7 @@ def imports():
     return alt, asyncio, mo, nb, plain, prepare
 
 
-@app.cell
+@app.cell(hide_code=True)
 def place(nb):
     place = nb.execution_place()
     place
@@ -57,14 +57,14 @@ def about_samples(mo):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def simulation(mo):
     simulate = mo.ui.run_button(label="Simulate the demo's trio")
     simulate
     return (simulate,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if simulate.value:
         with mo.status.spinner(title="Simulating a family and registering its reads"), nb.explained():
@@ -86,20 +86,23 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
     return builds, found, intervals
 
 
-@app.cell
+@app.cell(hide_code=True)
 def chosen_build(builds, mo):
     build = mo.ui.dropdown(builds, value=builds[-1], label="Reference build")
     build
     return (build,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 async def form(build, found, intervals, mo, nb):
     usable = [sample["sample"] for sample in found if not sample["problem"]]
     if not usable:
-        nb.stop("No sample can be called as it is: the table above says what each of them lacks.")
+        nb.stop(
+            "No sample can be called as it is:\n\n" + "\n\n".join(sample["problem"] for sample in found[:5])
+        )
     callers, about_callers = await nb.caller_choices(build.value)
-    demo = [name for name in usable if name.startswith("demo-")]
+    is_demo = build.value == "stargazer-demo"
+    first = [name for name in usable if name.startswith("demo-") == is_demo]
     form = (
         mo.md("""
     {samples}
@@ -109,7 +112,9 @@ async def form(build, found, intervals, mo, nb):
     {ploidy} {sex}
     """)
         .batch(
-            samples=mo.ui.multiselect(usable, value=demo or usable[:1], label="Samples", full_width=True),
+            samples=mo.ui.multiselect(
+                usable, value=first if is_demo else first[:1], label="Samples", full_width=True
+            ),
             caller=mo.ui.dropdown(callers, value=next(iter(callers)), label="Caller"),
             start=mo.ui.dropdown(["auto", "reads", "alignment"], value="auto", label="Start from"),
             intervals=mo.ui.dropdown(
@@ -129,7 +134,7 @@ async def form(build, found, intervals, mo, nb):
     return (form,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def runs(build, form, mo, nb):
     workflows = ("germline_short_variant_discovery", "demo_trio")
     asked = {name: value for name, value in (form.value or {}).items() if value}
@@ -148,7 +153,7 @@ def runs(build, form, mo, nb):
     return (chosen,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 async def progress(chosen, mo, nb):
     run = await nb.progress(chosen.value)
     mo.md(
@@ -158,7 +163,7 @@ async def progress(chosen, mo, nb):
     return (run,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 async def results(nb, run):
     with nb.explained():
         calls_file, report = await nb.open_result(run, "variants"), await nb.open_result(run, "report")
@@ -166,7 +171,7 @@ async def results(nb, run):
     return calls_file, report, summary
 
 
-@app.cell
+@app.cell(hide_code=True)
 def overview(alt, mo, nb, plain, run, summary):
     figures = nb.sample_figures(summary)
     passing, filtered = summary["variants"]["pass"], summary["variants"]["filtered"]
@@ -205,7 +210,7 @@ def overview(alt, mo, nb, plain, run, summary):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def filters(calls_file, mo, nb, summary):
     with nb.explained():
         contigs = nb.contig_names(calls_file.path)
@@ -229,7 +234,7 @@ def filters(calls_file, mo, nb, summary):
     return (filters,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def calls(calls_file, filters, mo, nb):
     with nb.explained():
         calls = nb.read_calls(calls_file.path, **filters.value)
@@ -246,7 +251,7 @@ def calls(calls_file, filters, mo, nb):
     return calls, table
 
 
-@app.cell
+@app.cell(hide_code=True)
 def details(calls, mo, plain, table):
     places = {(row["contig"], row["position"], row["ref"], row["alt"]) for row in table.value}
     details = [
@@ -261,7 +266,7 @@ def details(calls, mo, plain, table):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def depth_and_balance(alt, calls, mo, nb):
     if not calls.genotypes:
         nb.stop("No genotype fits the filters: there is nothing to draw.", kind="info")
@@ -302,7 +307,7 @@ def depth_and_balance(alt, calls, mo, nb):
     return (cloud,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def inside(calls, cloud, mo, plain):
     part = cloud.selections.get("part", {})
     inside = [
@@ -325,7 +330,7 @@ def inside(calls, cloud, mo, plain):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def distributions(alt, calls, mo, nb, plain):
     mo.stop(not calls.rows)
     top = alt.Legend(orient="top")
@@ -374,13 +379,13 @@ def distributions(alt, calls, mo, nb, plain):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def origin(calls_file, mo, nb):
     mo.vstack([mo.md("## How the calls were made"), nb.lineage_graph(calls_file.cid)])
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def report_of_the_run(mo, report, run):
     page = report.path.read_text()
     mo.vstack(

@@ -20,7 +20,7 @@ with app.setup:
     from stargazer.mcp.previews.preview import preview
     from stargazer.storage import get_client, is_cid
     from stargazer.storage.lineage import contents, diff, executions_of, render, render_difference, stale, why
-    from stargazer.workflows.notebook import lineage_graph
+    from stargazer.workflows.notebook import lineage_graph, plain
 
     flyte.init_from_config()
 
@@ -45,21 +45,16 @@ def _():
 async def _(look):
     _pressed = look.value
     try:
-        files = [_one for _one in await assemble() if _one.asset_key != "provenance"][
-            ::-1
-        ]  # the newest first
-        _problem = (
-            ""
-            if files
-            else "Your store is empty. `stargazer demo` fills it with simulated data in half a minute."
-        )
+        files = [_one for _one in reversed(await assemble()) if _one.asset_key != "provenance"]
+        _empty = "Your store is empty. `stargazer demo` fills it with simulated data in half a minute."
+        _problem = "" if files else _empty
     except StargazerError as error:
         files, _problem = [], error.explain()
     _types = Counter(_one.asset_key for _one in files)
     kind = mo.ui.dropdown({f"{_type} ({_types[_type]})": _type for _type in sorted(_types)}, label="Type")
     sample = mo.ui.text(label="Sample", placeholder="any")
     _controls = mo.hstack([kind, sample, look], justify="start", gap=2)
-    mo.callout(mo.vstack([mo.md(_problem), look]), kind="warn") if _problem else _controls
+    mo.callout(mo.vstack([plain(_problem), look]), kind="warn") if _problem else _controls
     return files, kind, sample
 
 

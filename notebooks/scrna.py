@@ -24,7 +24,7 @@ def title(mo):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def imports():
     import asyncio
 
@@ -41,7 +41,7 @@ def imports():
     return alt, assets, asyncio, mo, nb, p_values, plain, prepare
 
 
-@app.cell
+@app.cell(hide_code=True)
 def place(nb):
     place = nb.execution_place()
     place
@@ -59,14 +59,14 @@ def about_samples(mo):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def simulation(mo):
     simulate = mo.ui.run_button(label="Simulate the demo's cells")
     simulate
     return (simulate,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if simulate.value:
         with mo.status.spinner(title="Simulating cells and registering their counts"), nb.explained():
@@ -82,11 +82,14 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
     return (found,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def form(found, mo, nb):
     usable = [sample["sample"] for sample in found if not sample["problem"]]
     if not usable:
-        nb.stop("No sample can be clustered as it is: the table above says what each of them lacks.")
+        nb.stop(
+            "No sample can be clustered as it is:\n\n"
+            + "\n\n".join(sample["problem"] for sample in found[:5])
+        )
     demo = [name for name in usable if name.startswith("demo-")]
     form = (
         mo.md("""
@@ -116,7 +119,7 @@ def form(found, mo, nb):
     return (form,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def runs(form, mo, nb):
     workflows = ("scrna_clustering", "demo_scrna")
     asked = dict(form.value or {})
@@ -126,6 +129,7 @@ def runs(form, mo, nb):
         del asked["max_pct_mt"]
     begun = None
     if asked:
+        asked["resolutions"] = f"[{asked['resolutions']}]"
         nb.require_extra("scrna")
         with nb.explained():
             begun = nb.begin_run(workflows[0], asked)
@@ -137,7 +141,7 @@ def runs(form, mo, nb):
     return (chosen,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 async def progress(chosen, mo, nb):
     run = await nb.progress(chosen.value)
     mo.md(
@@ -147,7 +151,7 @@ async def progress(chosen, mo, nb):
     return (run,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 async def results(nb, run):
     with nb.explained():
         cells_file, markers = await nb.open_result(run, "cells"), await nb.open_result(run, "markers")
@@ -157,7 +161,7 @@ async def results(nb, run):
     return cells_file, markers, pictures, plots, report, summary
 
 
-@app.cell
+@app.cell(hide_code=True)
 def overview(mo, plain, run, summary):
     leiden = summary["clusters"]
     read = sum(sample["cells_before"] for sample in summary["samples"].values())
@@ -199,7 +203,7 @@ def overview(mo, plain, run, summary):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def opened(cells_file, nb):
     nb.require_extra("scrna")
     with nb.explained():
@@ -207,7 +211,7 @@ def opened(cells_file, nb):
     return (cells,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def colours(cells, markers, mo, nb):
     first = nb.markers_of(markers.path, most=3)
     colour = mo.ui.dropdown(
@@ -225,7 +229,7 @@ def colours(cells, markers, mo, nb):
     return colour, gene
 
 
-@app.cell
+@app.cell(hide_code=True)
 def chart(alt, cells, colour, gene, mo, nb):
     if cells.umap is None:
         nb.stop(
@@ -268,7 +272,7 @@ def chart(alt, cells, colour, gene, mo, nb):
     return (umap,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def inside(cells, markers, mo, nb, p_values, plain, umap):
     part = umap.selections.get("part", {})
     inside = cells.within(part)
@@ -290,7 +294,7 @@ def inside(cells, markers, mo, nb, p_values, plain, umap):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def clusters_to_show(mo, summary):
     names = list(summary["clusters"]["by_name"])
     of_clusters = mo.ui.multiselect(names, value=names, label="Clusters")
@@ -299,7 +303,7 @@ def clusters_to_show(mo, summary):
     return most, of_clusters
 
 
-@app.cell
+@app.cell(hide_code=True)
 def marker_table(markers, mo, most, nb, of_clusters, p_values, pictures, plain):
     mo.vstack(
         [
@@ -316,7 +320,7 @@ def marker_table(markers, mo, most, nb, of_clusters, p_values, pictures, plain):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 async def before_filters(assets, cells, mo, nb, plots):
     with nb.explained():
         violin = next(plot for plot in plots if plot.kind == "violin")
@@ -329,7 +333,7 @@ async def before_filters(assets, cells, mo, nb, plots):
     return quality, sample
 
 
-@app.cell
+@app.cell(hide_code=True)
 def quality_of_cells(alt, mo, pictures, quality, sample):
     def histogram(figure):
         rows = [row for row in quality if row["figure"] == figure and sample.value in ("all", row["sample"])]
@@ -358,7 +362,7 @@ def quality_of_cells(alt, mo, pictures, quality, sample):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def other_pictures(mo, pictures):
     mo.vstack(
         [
@@ -376,13 +380,13 @@ def other_pictures(mo, pictures):
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def origin(cells_file, mo, nb):
     mo.vstack([mo.md("## How the clusters were made"), nb.lineage_graph(cells_file.cid)])
     return
 
 
-@app.cell
+@app.cell(hide_code=True)
 def report_of_the_run(mo, report, run):
     page = report.path.read_text()
     mo.vstack(

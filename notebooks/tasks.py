@@ -23,7 +23,7 @@ with app.setup:
     from stargazer.tasks import AssetEnvironment, bcftools, expect, workspace
     from stargazer.tasks.execution import NotRemembered, asking_why, observe, refreshing
     from stargazer.workflows import entries
-    from stargazer.workflows.notebook import execution_place
+    from stargazer.workflows.notebook import execution_place, shown
 
     flyte.init_from_config()
 
@@ -40,12 +40,6 @@ def _():
     What is computed here goes into a store of this notebook, in a temporary folder. Yours is left alone.
     """)
     return
-
-
-@app.function(hide_code=True)
-def shown(output=None):
-    """An output below the code of its cell, which the editor shows anyway."""
-    return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
 
 
 @app.cell(hide_code=True)

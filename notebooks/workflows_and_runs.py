@@ -34,6 +34,7 @@ with app.setup:
         progress,
         require_records,
         run_table,
+        shown,
     )
 
     flyte.init_from_config()
@@ -97,12 +98,6 @@ def timeline(run):
         )
         .properties(width="container", height=20 * len(tasks) + 10, title="Calls of its tasks")
     )
-
-
-@app.function(hide_code=True)
-def shown(output=None):
-    """An output below the code of its cell, which the editor shows anyway."""
-    return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
 
 
 @app.cell(hide_code=True)

@@ -65,10 +65,10 @@ async def count_records(variants: Variants) -> Table:
         variants: the calls to count, as VCF or BCF.
 
     Returns:
-        Columns contig, type and records.
+        Columns contig, type (of a record with several alleles all of them, as INDEL,SNP) and records.
     """
-    types = await bcftools("query", "-f", "%CHROM,%TYPE\n", variants.path).text()
-    counts = Counter(types.split())
+    types = await bcftools("query", "-f", '%CHROM,"%TYPE"\n', variants.path).text()
+    counts = Counter(types.splitlines())
     table = workspace() / "record_counts.csv"
     table.write_text("contig,type,records\n" + "".join(f"{key},{counts[key]}\n" for key in counts))
     return Table(path=expect(table, by="bcftools query"), kind="record_counts", sample=variants.only_sample)

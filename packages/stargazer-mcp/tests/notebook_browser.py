@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -216,20 +217,29 @@ def open_page(url: str, *, width: int = 1280, height: int = 900) -> Iterator[Ope
 def run_all(page: Page) -> None:
     """In edit mode: run every cell that was not run yet, by the button that says so, and wait for the end."""
     page.get_by_test_id("cell-editor").first.wait_for()
+    settled(page)  # the kernel is there, and knows which cells were not run
+    before = _kernels[page].ended
     page.get_by_test_id("run-button").last.click()
-    page.locator(".output-area").first.wait_for(state="attached")
+    _wait(page, lambda: _kernels[page].ended > before, SECONDS)
     settled(page)
 
 
 def settled(page: Page, seconds: float = SECONDS) -> None:
-    """Wait until something is shown and no cell runs or waits for its turn, for more than a moment."""
-    page.locator(".output-area").first.wait_for(state="attached")
-    busy = page.locator("[data-testid=loading-indicator], [data-status=running], [data-status=queued]")
-    deadline, quiet = time.monotonic() + seconds, 0
-    while quiet < 4:
-        assert time.monotonic() < deadline, f"cells still run after {seconds:g} seconds"
-        quiet = quiet + 1 if busy.count() == 0 else 0
+    """Wait until the cells have run that are run when a page is opened, and none runs or waits for its turn."""
+    kernel = _kernels[page]
+    _wait(page, lambda: kernel.ended > 0, seconds)
+    quiet = 0
+    while quiet < 3:
+        _wait(page, lambda: not kernel.busy, seconds)
         page.wait_for_timeout(100)
+        quiet = 0 if kernel.busy else quiet + 1
+
+
+def _wait(page: Page, happened: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"cells still run after {seconds:g} seconds"
+        page.wait_for_timeout(50)
 
 
 def drawn(page: Page, least: int = 1, *, seconds: float = SECONDS) -> list[dict[str, Any]]:
@@ -261,18 +271,43 @@ def _hear(opened: Opened, said: Any) -> None:
         opened.errors.append(f"{said.text} ({said.location.get('url', '')})")
 
 
+@dataclass
+class _Kernel:
+    """What the kernel of a page has said.
+
+    Attributes:
+        ended: how often all that was to be run has been.
+        busy: the cells that run or wait for their turn.
+    """
+
+    ended: int = 0
+    busy: set[str] = field(default_factory=set)
+
+
+_kernels: WeakKeyDictionary[Page, _Kernel] = WeakKeyDictionary()
+
+
 def _listen(opened: Opened, page: Page) -> None:
     """Hear what the kernel says to a page: in run mode an error is shown for a moment only."""
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: _hear_kernel(opened, frame)))
+    kernel = _kernels[page] = _Kernel()
+    page.on(
+        "websocket",
+        lambda socket: socket.on("framereceived", lambda frame: _hear_kernel(opened, kernel, frame)),
+    )
 
 
-def _hear_kernel(opened: Opened, frame: str | bytes) -> None:
-    if ERROR not in (text := frame if isinstance(frame, str) else frame.decode(errors="replace")):
-        return
-    output = (json.loads(text).get("data") or {}).get("output") or {}
-    if output.get("mimetype") == ERROR:
-        told = [error for error in output["data"] if error.get("type") not in STOPPED]
-        opened.errors += [f"cell: {error.get('type')}: {error.get('msg')}" for error in told]
+def _hear_kernel(opened: Opened, kernel: _Kernel, frame: str | bytes) -> None:
+    message = json.loads(frame)
+    data = message.get("data") or {}
+    if message.get("op") == "completed-run":
+        kernel.ended += 1
+    elif message.get("op") == "cell-op":
+        if status := data.get("status"):
+            (kernel.busy.add if status in ("queued", "running") else kernel.busy.discard)(data["cell_id"])
+        output = data.get("output") or {}
+        if output.get("mimetype") == ERROR:
+            told = [error for error in output["data"] if error.get("type") not in STOPPED]
+            opened.errors += [f"cell: {error.get('type')}: {error.get('msg')}" for error in told]
 
 
 def _follow(opened: Opened, url: str) -> None:

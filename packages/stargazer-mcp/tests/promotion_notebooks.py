@@ -8,7 +8,15 @@ import shutil
 import textwrap
 from pathlib import Path
 
+import pytest
+from stargazer.assets import ConfigurationError
 from stargazer.mcp.promotion.checkout import Checkout, find_checkout
+
+pytest.importorskip("marimo", reason="NOT TESTED: pip install 'stargazer-mcp[notebook]'")
+try:
+    find_checkout()
+except ConfigurationError:
+    pytest.skip("tasks are promoted in a checkout", allow_module_level=True)
 
 __all__ = ["COPIED", "TASK", "checkout_copy", "environment_of", "notebook"]
 

@@ -11,15 +11,20 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .command import COMMAND
 from .notebook_browser import Opened, drawn, open_page, serve, settled, started
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
 
 FOLDER = (Path(__file__) / "../../../../notebooks").resolve()
 if not FOLDER.exists():
@@ -32,58 +37,82 @@ SECONDS = 120.0
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # whichever test comes first waits for the demos
 
 
-def use_assets_and_storage(opened: Opened) -> None:
-    page = opened.page
-    assert page.get_by_text("bafkrei").count()
+def use_assets_and_storage(page: Page) -> Locator:
     before = page.locator("code", has_text="bafkrei").first.inner_text()
     page.get_by_label("Sequence").fill("ACGTTGCAACGGATTACAGG")
     page.get_by_label("Sequence").press("Enter")
     page.locator("code", has_text="bafkrei").filter(has_not_text=before).first.wait_for()
     page.get_by_role("radio").last.click()
+    return page.get_by_label("Type").first
 
 
-def use_tasks(opened: Opened) -> None:
-    page = opened.page
+def use_tasks(page: Page) -> Locator:
     page.get_by_role("slider").first.press("ArrowRight")
     page.get_by_text("QUAL>=40").first.wait_for()
+    return page.get_by_role("heading", name="Write one")
 
 
-def use_workflows_and_runs(opened: Opened) -> None:
-    page = opened.page
+def use_workflows_and_runs(page: Page) -> Locator:
     page.get_by_role("button", name="Run prepare_reference").click()
-    page.get_by_text("has succeeded").first.wait_for()
+    page.get_by_text(re.compile(r"prepare_reference \S+: succeeded")).last.wait_for()
+    return page.get_by_role("heading", name="Run it, and watch")
 
 
-def use_execution(opened: Opened) -> None:
-    page = opened.page
+def use_execution(page: Page) -> Locator:
     page.get_by_text("Six calls, with 1 of").wait_for()
     page.get_by_role("slider").first.press("ArrowRight")
     page.get_by_text("Six calls, with 2 of").wait_for()
+    return page.get_by_role("heading", name="Slots")
 
 
-def use_germline(opened: Opened) -> None:
-    page = opened.page
+def use_germline(page: Page) -> Locator:
     fit = page.get_by_text(re.compile(r"^([\d,]+) of \1 calls fit"))
     fit.wait_for()
     page.get_by_label("Only calls that pass").click()
     fit.wait_for(state="detached")
-    page.get_by_text("Allele balance is").scroll_into_view_if_needed()
+    return page.get_by_role("heading", name="Plots")
 
 
-def use_experiment(opened: Opened) -> None:
-    opened.page.get_by_text("How it came to be").first.click()
-    opened.page.get_by_text("count_records").last.wait_for()
+def use_scrna(page: Page) -> Locator:
+    cells = page.locator("canvas").first
+    before = cells.screenshot()
+    page.get_by_label("or a gene").fill("GENE3")
+    page.get_by_label("or a gene").press("Enter")
+    deadline = time.monotonic() + SECONDS
+    while cells.screenshot() == before:
+        assert time.monotonic() < deadline, "the cells are not coloured by the gene"
+        page.wait_for_timeout(200)
+    return page.get_by_role("heading", name="Cells", exact=True)
 
 
-USES: dict[str, tuple[Callable[[Opened], None], int]] = {
+def use_results(page: Page) -> Locator:
+    types = page.get_by_label("Type", exact=True)
+    types.select_option(value=types.locator("option", has_text="variants (").get_attribute("value"))
+    page.get_by_role("heading", name=re.compile("^variants variants")).wait_for()
+    return page.get_by_role("heading", name="How it came to be")
+
+
+def use_experiment(page: Page) -> Locator:
+    page.get_by_role("button", name="How it came to be").click()
+    page.get_by_text("cell count_records of experiment.py").last.wait_for()  # the first is never shown
+    return page.get_by_role("heading", name="The task")
+
+
+USES: dict[str, tuple[Callable[[Page], Locator], int]] = {
     "assets_and_storage": (use_assets_and_storage, 1),
     "tasks": (use_tasks, 1),
     "workflows_and_runs": (use_workflows_and_runs, 1),
     "execution": (use_execution, 1),
-    "germline": (use_germline, 5),
+    "germline": (use_germline, 6),
+    "scrna": (use_scrna, 6),
+    "results": (use_results, 1),
     "experiment": (use_experiment, 1),
 }
-"""What makes use of a notebook's main widget, and how many plots it has at least."""
+"""What makes use of a notebook's main widget and tells where its picture begins, and how many plots it has at least."""
+
+
+OWN_STORE = {"assets_and_storage", "tasks"}
+"""Notebooks that bring their own files; on an empty store all others say what adds some."""
 
 
 @pytest.fixture(scope="session")
@@ -156,11 +185,12 @@ def test_in_run_mode(name: str, home: Path, pictures: Path | None) -> None:
     with serve(NOTEBOOKS[name], "run", home=home, env=unset) as served, open_page(served.url) as opened:
         settled(opened.page, SECONDS)
         drawn(opened.page, plots)
-        use(opened)
+        top = use(opened.page)
         settled(opened.page, SECONDS)
         drawn(opened.page, plots)
         opened.assert_well()
         if pictures:
+            top.first.evaluate("element => element.scrollIntoView({ block: 'start' })")
             keep_picture(opened, pictures / f"{name}.png")
 
 
@@ -170,7 +200,9 @@ def test_in_run_mode_without_anything(name: str, tmp_path: Path) -> None:
     with serve(NOTEBOOKS[name], "run", home=tmp_path / "home") as served, open_page(served.url) as opened:
         settled(opened.page, SECONDS)
         opened.assert_well()
-        assert len(opened.page.locator("body").inner_text()) > 200
+        opened.page.get_by_role("heading", level=1).wait_for()
+        if name not in OWN_STORE:
+            opened.page.get_by_text(re.compile("stargazer (add|demo)")).first.wait_for()
 
 
 @pytest.mark.browser

@@ -8,8 +8,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from stargazer.mcp.promotion.cells import PromotionError, check_notebook, parse_notebook, read_notebook
 from stargazer.mcp.promotion.checkout import find_checkout
 from stargazer.mcp.promotion.extraction import Extraction, canonical, extract
@@ -17,6 +15,9 @@ from stargazer.mcp.promotion.names import Taken
 from stargazer.mcp.promotion.packages import Packages
 
 from .promotion_notebooks import TASK, notebook
+
+hypothesis = pytest.importorskip("hypothesis")
+st = hypothesis.strategies
 
 MODULE = "stargazer.tasks.lines"
 
@@ -158,7 +159,7 @@ def test_annotations_in_quotes_and_imports_inside_of_the_function_are_seen() -> 
     assert "from stargazer.assets import Variants" in [each.statement for each in extracted(task).imports]
 
 
-@given(
+@hypothesis.given(
     st.lists(
         st.sampled_from(["# note", "x = 1  # one", "", "y = [1,\n         2]", 'z = """a\n  b"""']),
         max_size=6,
@@ -306,8 +307,14 @@ def test_what_is_no_notebook_is_refused(text: str, said: str, tmp_path: Path) ->
         read_notebook(tmp_path / "other.md")
 
 
-def test_marimo_finds_cycles_names_of_two_cells_and_star_imports(tmp_path: Path) -> None:
+def test_marimo_finds_cycles_names_of_two_cells_and_star_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "experiment.py"
+    monkeypatch.chdir(tmp_path)
+    Path("tokenize.py").write_text(
+        "raise SystemExit('a notebook of the user')"
+    )  # which marimo is not to import
     path.write_text(notebook("c = 1", "c = 2", "from os import *"))
     with pytest.raises(PromotionError) as raised:
         check_notebook(path)

@@ -133,6 +133,15 @@ def test_imports_for_annotations_alone_stay_so() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "listed", ['__all__: list[str] = ["x"]', '__all__ = ("x",)', '__all__ = ["x"]\n__all__ += ["y"]']
+)
+def test_a_module_that_lists_its_names_otherwise_is_refused(listed: str) -> None:
+    text = f'"""Lines."""\n\nfrom __future__ import annotations\n\n{listed}\n'
+    with pytest.raises(PromotionError, match="is no plain list of names"):
+        module_with(text, TASK)
+
+
 def test_what_ruff_finds_is_told_by_the_line_of_the_notebook() -> None:
     with pytest.raises(PromotionError) as raised:
         module_with(None, TASK.replace("    table =", "    # all\n    print(open(text))\n    table ="))

@@ -289,3 +289,51 @@ def test_in_the_pod_of_a_task_flyte_is_left_alone(script: Script, endpoint: str)
 
     assert done.stdout == "kept\n", done.stderr
     assert done.stderr == ""
+
+
+# another mode, chosen while it runs
+
+
+def test_a_process_can_change_its_mode_and_back(script: Script, endpoint: str) -> None:
+    change = """
+import os
+from stargazer.storage import Settings
+from stargazer.tasks.execution import use_mode
+
+def told():
+    print(Settings.load().mode, flyte.is_control_plane_available(), os.environ.get("STARGAZER_MODE"))
+
+told()
+use_mode("cloud")
+told()
+use_mode("local")
+told()
+"""
+    done = script(
+        IMPORTS + TASK.format(kind="AssetEnvironment") + change + RUN,
+        STARGAZER_MODE="local", PINATA_JWT="a-token-of-a-test",
+    )  # fmt: skip
+
+    assert done.stdout.splitlines()[:3] == ["local False local", "cloud True cloud", "local False local"], (
+        done.stderr
+    )
+    assert ran_here(done)
+
+
+def test_a_mode_that_cannot_be_is_refused_and_changes_nothing(script: Script, endpoint: str) -> None:
+    change = """
+import os
+from stargazer.assets import ConfigurationError
+from stargazer.tasks.execution import use_mode
+try:
+    use_mode("cloud")
+except ConfigurationError as error:
+    print(error)
+print(os.environ.get("STARGAZER_MODE"))
+"""
+    done = script(IMPORTS + TASK.format(kind="AssetEnvironment") + change + RUN, STARGAZER_MODE="local")
+
+    refusal, mode, *_ = done.stdout.splitlines()
+    assert refusal.startswith("cloud mode keeps files on Pinata, but PINATA_JWT is not set"), done.stderr
+    assert mode == "local"
+    assert ran_here(done)

@@ -85,7 +85,9 @@ class Place:
         about = site / "lab-1.0.dist-info"
         about.mkdir()
         (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[stargazer.workflows]\nlab = lab\n")
+        (about / "entry_points.txt").write_text(
+            "[stargazer.tasks]\nlab = lab\n[stargazer.workflows]\nlab = lab\n"
+        )
         found = {"PYTHONPATH": str(site)}
         self.plane = ControlPlane(folder / "cluster", {"PINATA_JWT": pinata.jwt}, found)
         self.plane.write_config(self.project)
@@ -178,6 +180,29 @@ def test_a_run_in_cloud_mode_is_done_at_the_cluster(place: Place) -> None:
     assert note.startswith(f"It ran at {place.plane.endpoint} as Flyte run ")
 
 
+TASK = """
+import asyncio, json
+from stargazer.workflows import find_entry, start_run, task_arguments, watch_run
+
+async def main():
+    given = await task_arguments(find_entry("write_dictionary", "task"), {"build": "tiny"}, {})
+    done = await watch_run(start_run("write_dictionary", given, kind="task").id)
+    print(json.dumps(done.as_dict()))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.long
+def test_a_single_task_is_run_there_too(place: Place) -> None:
+    place.plane.tasks.clear()
+
+    done = place.python(TASK)
+
+    assert (done["state"], done["computed"], place.plane.tasks) == ("succeeded", 1, ["lab.write_dictionary"])
+    assert done["results"]["result"]["asset"] == "sequence_dict"
+
+
 @pytest.mark.long
 def test_what_fails_there_fails_the_run_with_its_text(place: Place) -> None:
     done = place.python(START.format(workflow="describe", arguments={"build": "tinny"}))
@@ -211,6 +236,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.long
 def test_a_run_that_is_cancelled_is_aborted_there(place: Place) -> None:
     done = place.python(CANCEL)
 
@@ -245,6 +271,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.long
 def test_what_the_cluster_cannot_do_is_refused(place: Place) -> None:
     unknown, anew = place.python(REFUSED)
 

@@ -24,7 +24,9 @@ from stargazer.workflows import Run, list_runs, new_run, remove_run, run
 
 pytest.importorskip("marimo", reason="NOT TESTED: pip install 'stargazer-workflows[notebook]'")
 
-NAMES = "execution_place, latest_run, lineage_graph, progress, require_extra, require_records, run_table"
+NAMES = (
+    "execution_place, latest_run, lineage_graph, plain, progress, require_extra, require_records, run_table"
+)
 
 
 def write(path: Path, *cells: str) -> Path:
@@ -90,6 +92,16 @@ def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Run]:
     monkeypatch.setenv("STARGAZER_HOME", str(home))
     monkeypatch.setenv("STARGAZER_LOCAL", str(home / "local"))
     return {found.state: found for found in list_runs()}
+
+
+def test_foreign_words_are_shown_as_they_are_written(script: Callable[..., tuple[Any, ...]]) -> None:
+    (output,) = script(
+        """plain("`stargazer add x.fa`: no file '<img src=x onerror=alert(1)>'\\nsecond line")"""
+    )
+
+    assert output.text == (
+        "<p><code>stargazer add x.fa</code>: no file &#x27;&lt;img src=x onerror=alert(1)&gt;&#x27;<br>second line</p>"
+    )
 
 
 # in a kernel

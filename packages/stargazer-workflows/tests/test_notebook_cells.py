@@ -271,6 +271,11 @@ def test_a_task_in_a_cell_is_remembered_until_something_that_it_uses_changes(
     shown = kernel.run("await in_a_child(reference)")
     assert "lines_of is defined in a notebook or script, which a child process cannot import" in shown
 
+    # a task of one cell alone, under the name that it has there
+    private = "@htslib_env.task\nasync def _empty(reference: Reference) -> None: pass\n"
+    private += "print(_empty.name, _empty.__name__)"
+    assert "htslib._empty _empty" in kernel.run(private)
+
     # a run of a task of a cell
     shown = kernel.run("print((await run(count_lines, reference=reference)).memo_hits)")
     (recorded,) = list_runs()

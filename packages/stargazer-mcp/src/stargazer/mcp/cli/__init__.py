@@ -45,7 +45,7 @@ VERBS = {
 
 Where it fails, it returns 1."""
 
-QUIET = ("completion", "demo", "doctor", "fsck", "install", "mcp", "runs", "serve")
+QUIET = ("completion", "demo", "doctor", "fsck", "install", "mcp", "notebook", "runs", "serve")
 """Verbs that say what is wrong with the index in their own way, or answer nothing from a store."""
 
 EXAMPLE = """\

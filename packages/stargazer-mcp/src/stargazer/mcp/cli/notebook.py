@@ -49,8 +49,7 @@ def notebook(argv: Sequence[str]) -> None:
     if options.json and not options.list:
         parser.error("--json is for --list")
     if options.list:
-        if words.plain or options.folder or options.port or options.no_browser:
-            parser.error("--list takes --json only")
+        parser.no_words(words, "--list lists all of them")
         _list(as_json=options.json)
         return
     from stargazer.mcp.gallery import FOLDER, copy_gallery, find_notebook

@@ -126,8 +126,8 @@ def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tup
         )
         raise AssetNotFoundError(
             f"{promoted.task} was never run in {promoted.notebook}, as far as the store {str(store.root)!r} knows"
-            f"{f' (but in {others})' if others else ''}: run {where} first{anew}; the test is made "
-            "of its last run"
+            f"{f' (but in {others})' if others else ''}: run {where} first{anew}; the test is made of "
+            "its last run"
         )
     if not fixtures:
         return found[0]

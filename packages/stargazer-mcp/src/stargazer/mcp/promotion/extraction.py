@@ -346,7 +346,7 @@ class _Extractor:
                              "as a literal, or compute it where it is used")  # fmt: skip
         if isinstance(statement, Function):
             self._check_types(statement)
-        for name, used_at in sorted(names_used(statement).items(), key=lambda item: (item[1], item[0])):
+        for name, used_at in sorted(names_used(statement).items(), key=lambda item: item[::-1]):
             self._follow(definition, name, used_at)
 
     def _follow(self, user: _Definition, name: str, line: int) -> None:
@@ -552,7 +552,7 @@ class _Extractor:
     def _check_names(self) -> None:
         """Private names of two cells would be one name in a module."""
         bound: dict[str, int] = {each.bound: 0 for each in self.imports.values()}
-        for part in self.parts.values():
+        for part in sorted(self.parts.values(), key=lambda part: part.line):
             for name in part.names:
                 if name in bound:
                     other = f"line {bound[name]}" if bound[name] else "an import"

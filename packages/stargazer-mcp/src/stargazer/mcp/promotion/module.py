@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stargazer.assets import ConfigurationError
-from stargazer.mcp.promotion.cells import first_line, refused
+from stargazer.mcp.promotion.cells import PromotionError, first_line, refused
 from stargazer.mcp.promotion.extraction import Extraction, Part, canonical
 from stargazer.mcp.promotion.names import Taken, decorated_by
 from stargazer.mcp.promotion.scope import BUILTINS, Imported, bound_names, names_used
@@ -160,9 +160,14 @@ def _with_imports(text: str, statements: Sequence[str]) -> str:
 
 
 def _with_offered(text: str, names: Iterable[str]) -> str:
-    """A module whose `__all__` has these names too, in ruff's order."""
+    """A module whose `__all__` has these names too, in ruff's order.
+
+    Raises:
+        PromotionError: its `__all__` is no plain list.
+    """
     tree = ast.parse(text)
-    for each in tree.body:
+    lists = [each for each in tree.body if "__all__" in bound_names(each)]
+    for each in lists if len(lists) == 1 else ():
         match each:
             case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=elements)):
                 known = [str(each.value) for each in elements if isinstance(each, ast.Constant)]
@@ -172,6 +177,10 @@ def _with_offered(text: str, names: Iterable[str]) -> str:
                 return "\n".join(
                     [*lines[: each.lineno - 1], _all({*known, *names}, wrapped=wrapped), *lines[last:]]
                 )
+    if lists:
+        raise PromotionError(
+            "the `__all__` of the module is no plain list of names; write it as one, and promote again"
+        )
     imports = [each.end_lineno or 0 for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom)]
     lines, last = text.split("\n"), max(imports, default=0)
     return "\n".join([*lines[:last], "", _all(set(names), wrapped=False), *lines[last:]])

@@ -1,6 +1,6 @@
 """The names that are taken: tasks, workflows, environments and asset types of the checkout and of what is installed.
 
-The sources are read, not imported: so what was promoted a minute ago counts, and no code of others is run.
+The sources are read, not imported: so what was promoted a minute ago counts.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Packages:
         if at_top:
             return (
                 f"`{top}` comes with the extra {extras[0]}, without which the module has to load; import it inside the "
-                "function that uses it"
+                "function that uses it (for annotations under `if TYPE_CHECKING:`)"
             )
         return None
 

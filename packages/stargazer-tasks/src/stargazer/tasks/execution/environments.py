@@ -22,6 +22,7 @@ import flyte
 from flyte.models import NativeInterface
 from stargazer.assets import ConfigurationError, current_client
 from stargazer.tasks.execution.call import execute
+from stargazer.tasks.execution.digest.definitions import written
 from stargazer.tasks.execution.flyte_mode import agree, default_image, in_pod, must_agree
 from stargazer.tasks.execution.options import NotRemembered, bound, misses_told
 from stargazer.tasks.execution.registry import TASKS, TaskCode
@@ -83,6 +84,7 @@ class _NamedResults(flyte.TaskEnvironment):
 
         Named.__name__ = base.__name__
         template.__class__ = Named
+        # marimo looks for the source of what is below `@app.function`
         template.__wrapped__, template.__name__ = func, func.__name__
         return template
 
@@ -110,6 +112,7 @@ class AssetEnvironment(_NamedResults):
             raise ConfigurationError(
                 f"{_func.__qualname__} of {self.name!r}: a task is an async function (async def)"
             )
+        _func.__name__ = written(_func.__name__)
         declared = tuple(self.tools if tools is None else tools)
         code = TaskCode(f"{self.name}.{_func.__name__}", _func, declared, *_slots(self.resources))
         TASKS[code.name] = code
@@ -129,6 +132,7 @@ class WorkflowEnvironment(_NamedResults):
         """Make an async function a workflow: `@env.task`; options are Flyte's."""
         if _func is None:
             return functools.partial(self.task, **options)
+        _func.__name__ = written(_func.__name__)
         return self._template(_func, functools.partial(_call, _func), options)
 
 

@@ -10,15 +10,8 @@ from typing import Any
 
 from stargazer.assets import FormatError
 from stargazer.workflows.demo.alleles import Allele
-from stargazer.workflows.demo.files import (
-    Observation,
-    observations,
-    opened,
-    passes,
-    read_bed,
-    read_fasta,
-    sample_names,
-)
+from stargazer.workflows.demo.files import Observation, observations, read_bed, read_fasta
+from stargazer.workflows.variant_files import opened, passes, sample_names
 
 __all__ = ["compare_to_truth", "mendelian_violations", "write_comparison"]
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stargazer.assets import FormatError, formats
-from stargazer.tasks import bed_rows, quiet_htslib
+from stargazer.tasks import bed_rows
 from stargazer.workflows.demo.alleles import Allele, normalise
+from stargazer.workflows.variant_files import is_sequence, opened, passes
 
 __all__ = [
     "Observation",
     "Regions",
-    "is_sequence",
     "observations",
-    "opened",
-    "passes",
     "read_bed",
     "read_fasta",
-    "sample_names",
 ]
 
 
@@ -95,34 +91,6 @@ def read_fasta(path: str, contigs: Set[str]) -> dict[str, str]:
             f"{path!r} lacks {', '.join(map(repr, missing[:5]))}: not the reference of these regions?"
         )
     return {name: found[name] for name in contigs}
-
-
-@contextmanager
-def opened(path: str) -> Iterator[Any]:
-    """A VCF or BCF file as pysam's VariantFile; what cannot be read becomes a FormatError."""
-    import pysam
-
-    try:
-        with quiet_htslib(), pysam.VariantFile(path) as variants:
-            yield variants
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path!r} cannot be read as VCF or BCF: {error}") from error
-
-
-def sample_names(path: str) -> list[str]:
-    """The samples of a VCF or BCF file in its order."""
-    with opened(path) as variants:
-        return list(variants.header.samples)
-
-
-def passes(record: Any) -> bool:
-    """Whether a record's FILTER is PASS or unset."""
-    return all(name == "PASS" for name in record.filter)
-
-
-def is_sequence(allele: str) -> bool:
-    """Whether an allele is spelled out in bases: not symbolic, not `*`."""
-    return bool(allele) and all(letter in "ACGTNacgtn" for letter in allele)
 
 
 def observations(

@@ -1,5 +1,5 @@
 from ._progress import progress
-from .app import explained, shown, stop
+from .app import explained, plain, shown, stop
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
     COLOURS,
@@ -51,6 +51,7 @@ __all__ = [
     "open_cells",
     "open_result",
     "open_results",
+    "plain",
     "progress",
     "qc_histograms",
     "read_calls",

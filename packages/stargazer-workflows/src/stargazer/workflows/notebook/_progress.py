@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from stargazer.assets import AssetNotFoundError, StargazerError
-from stargazer.workflows.notebook.app import is_shown, marimo, tell
+from stargazer.workflows.notebook.app import as_html, is_shown, marimo, tell
 from stargazer.workflows.report.numbers import count, duration, memory
 from stargazer.workflows.runs.calls import (
     CALL_STATES,
@@ -150,17 +149,12 @@ class _Calls:
             parts.append(_table(calls[:MOST], goes_on=run.state == "running"))
         if len(calls) > MOST:
             parts.append(f"<p>and {count(len(calls) - MOST)} more calls")
-        parts += [f"<p>{_html(text)}" for text in (*self.warnings, *run.notes)]
+        parts += [f"<p>{as_html(text)}" for text in (*self.warnings, *run.notes)]
         if run.state == "running":
-            parts.append(f"<p class=soft>{_html(_while_running(run))}")
+            parts.append(f"<p class=soft>{as_html(_while_running(run))}")
         elif run.state != "succeeded":
-            parts.append(f"<p class=why>{_html(_text(run))}")
+            parts.append(f"<p class=why>{as_html(_text(run))}")
         return marimo().Html(f"<div class=stargazer-run>{''.join(parts)}</div>")
-
-
-def _html(text: str) -> str:
-    """A text whose commands are between backticks."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)).replace("\n", "<br>")
 
 
 def _table(calls: list[Event], *, goes_on: bool) -> str:

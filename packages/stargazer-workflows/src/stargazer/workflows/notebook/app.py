@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from html import escape
 from importlib import import_module
 from typing import Any
 
 from stargazer.assets import ConfigurationError, StargazerError
 
-__all__ = ["explained", "is_shown", "marimo", "stop"]
+__all__ = ["as_html", "explained", "is_shown", "marimo", "plain", "shown", "stop", "tell"]
 
 
 def marimo() -> Any:
@@ -40,12 +42,27 @@ def shown(output: Any = None) -> Any:
     return output if mo.app_meta().mode == "edit" else mo.show_code(output, position="above")
 
 
+def as_html(text: str) -> str:
+    """A text, whose commands are between backticks, as HTML; what it holds of HTML itself is shown as it is written."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)).replace("\n", "<br>")
+
+
+def plain(text: str) -> Any:
+    """An output of a text that may hold names of files and other foreign words: it is neither Markdown nor HTML."""
+    return marimo().Html(f"<p>{as_html(text)}</p>" if text else "")
+
+
 def stop(text: str, *, kind: str = "warn") -> None:
-    """Stop the cell that calls, and those below it, with a text in Markdown in its place; a script has it on stderr."""
+    """Stop the cell that calls, and those below it, with a text in its place; a script has it on stderr.
+
+    Args:
+        text: shown as `plain` shows it.
+        kind: of marimo's call-outs.
+    """
     mo = marimo()
     if not is_shown():
         tell(text)
-    mo.stop(True, mo.callout(mo.md(text), kind=kind))
+    mo.stop(True, mo.callout(plain(text), kind=kind))
 
 
 @contextmanager
@@ -56,7 +73,7 @@ def explained() -> Iterator[None]:
     except StargazerError as error:
         if not is_shown():
             raise
-        stop("\n\n".join(error.explain().splitlines()), kind="danger")
+        stop(error.explain(), kind="danger")
 
 
 def tell(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 from stargazer.assets import InvalidAssetError
-from stargazer.workflows.demo.files import is_sequence, opened, passes, sample_names
+from stargazer.workflows.variant_files import is_sequence, opened, passes, sample_names
 
 __all__ = ["GENOTYPES", "TYPES", "Calls", "contig_counts", "contig_names", "read_calls"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stargazer.storage import get_client
-from stargazer.workflows.notebook.app import marimo
+from stargazer.workflows.notebook.app import marimo, plain
 from stargazer.workflows.report.graph import graph
 from stargazer.workflows.report.lineage import steps_of
 from stargazer.workflows.report.page import DRAWN
@@ -34,8 +34,8 @@ def lineage_graph(cid: str) -> Any:
     mo, store = marimo(), get_client().store
     names = [record.name for record in store.query({"cid": cid})]
     if not names:
-        return mo.md(f"No record has the CID `{cid}`.")
+        return plain(f"No record has the CID `{cid}`.")
     drawn = graph(steps_of(store, [cid]), end=names[0])
     if not drawn:
-        return mo.md(f"`{names[0]}` was imported: no task made it.")
+        return plain(f"`{names[0]}` was imported: no task made it.")
     return mo.Html(f"<style>.{PLACE} {{ {COLOURS} {DRAWN} }}</style><div class={PLACE}>{drawn}</div>")

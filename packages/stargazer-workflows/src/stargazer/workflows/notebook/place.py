@@ -38,6 +38,8 @@ def execution_place() -> Any:
     try:
         settings = Settings.load()
         chosen, why = usable.get(settings.mode), f"{settings.mode_reason}."
+        if len(usable) == 1 and not problem:
+            why = f"Everything runs on this machine. No cluster is configured: {why}"
     except ConfigurationError as error:
         chosen, why = None, str(error)
     more = [

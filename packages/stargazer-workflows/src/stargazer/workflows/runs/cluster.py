@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 import attrs
-from stargazer.assets import ConfigurationError, StargazerError
+from stargazer.assets import ConfigurationError, StargazerError, StorageError
 from stargazer.storage import VARIABLES, Settings
 from stargazer.workflows.catalogue import GROUPS, Entry
 from stargazer.workflows.runs.record import Run
@@ -24,7 +24,7 @@ PAUSE = 1.0
 """Seconds between looks at what the tasks of a run do."""
 
 ROOT = "a0"
-"""Flyte's name for what was called; all others are called by it."""
+"""Flyte's name for what was called: a workflow, which is no task, or a single task."""
 
 KINDS: dict[str, Any] = {
     "running": "started",
@@ -66,7 +66,8 @@ async def call_at_cluster(made: Run, entry: Entry, values: Mapping[str, Any], se
         run: Any = await context.run.aio(entry.call, **values)
         told = f"{told} as Flyte run {run.name}: {run.url}"
         made.notes = [f"It ran {told}"]
-        made.save()
+        with contextlib.suppress(StorageError):  # a full disk, which may have room again at the end
+            made.save()
         await _end(made, run)
         await run.raise_for_status.aio()
         return named_outputs(entry.call, await run.outputs.aio())
@@ -124,7 +125,7 @@ class _Tasks:
                 phase = action.phase.value
                 call, last = self._told.get(action.name, (len(self._told) + 1, ""))
                 kind = KINDS.get(phase, "waiting")
-                if action.name == ROOT or last == kind:
+                if (action.name == ROOT and self._made.kind == "workflow") or last == kind:
                     continue
                 now = time.monotonic()
                 began = self._began.setdefault(action.name, now) if kind != "waiting" else now

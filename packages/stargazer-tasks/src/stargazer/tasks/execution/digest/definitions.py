@@ -102,7 +102,7 @@ def _run_by_marimo(node: ast.stmt) -> list[ast.stmt]:
 
 
 def written(name: str) -> str:
-    """A name as it is written in its cell."""
+    """A name as its cell has it: without what marimo puts before one that begins with an underscore."""
     return LOCAL.sub("", name, count=1) if name.startswith("_cell_") else name
 
 
