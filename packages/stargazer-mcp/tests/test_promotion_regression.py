@@ -417,6 +417,19 @@ def test_tools_that_not_everybody_has_skip_the_test(
     assert "pytest.mark.slow, pytest.mark.timeout(420)" in text
 
 
+def test_a_path_of_this_machine_among_the_arguments_is_refused(
+    bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path
+) -> None:
+    bench.run(lab.count_lines, reference, least=3)
+    case = found(bench, "count_lines")
+    parameters = {**case.execution.parameters, "least": "/home/alice/reads"}
+    told = attrs.evolve(case, execution=attrs.evolve(case.execution, parameters=parameters))
+    with pytest.raises(
+        InvalidAssetError, match=r"a path of this machine \('/home/alice'\).*run the cell without it"
+    ):
+        regression_files(promoted("count_lines"), Checkout(tmp_path / "checkout"), told, LAB)
+
+
 def test_a_test_of_this_name_is_refused(
     bench: Bench, lab: ModuleType, reference: Any, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ from stargazer.mcp.promotion.scope import (
     names_used,
 )
 
-__all__ = ["Extraction", "Part", "Promoted", "canonical", "extract"]
+__all__ = ["FOLDER", "SECRET", "Extraction", "Part", "Promoted", "canonical", "extract"]
 
 FRONT_PAGE = "stargazer.tasks"
 CHANGES = ("add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault",
@@ -39,7 +39,8 @@ SECRET = re.compile(
 )
 """What tokens and keys of common services look like."""
 HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
-FOLDER = re.compile(r"(/home/|/Users/|[A-Za-z]:\\Users\\)[^\s/\\]+")
+FOLDER = re.compile(r"(/home/|/Users/|[A-Za-z]:\\+Users\\+)[^\s/\\'\"]+")
+"""The folder of a person on some machine."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -13,7 +13,7 @@ import attrs
 from stargazer.assets import ConfigurationError, InvalidAssetError, ToolError
 from stargazer.mcp.promotion.case import Case
 from stargazer.mcp.promotion.checkout import Checkout
-from stargazer.mcp.promotion.extraction import Promoted
+from stargazer.mcp.promotion.extraction import FOLDER, SECRET, Promoted
 from stargazer.mcp.promotion.unit_test import unit_test
 
 __all__ = ["Outcome", "regression_files", "run_case"]
@@ -45,7 +45,8 @@ def regression_files(promoted: Promoted, checkout: Checkout, case: Case, source:
         source: of the module that the task is promoted into, as it will be.
 
     Raises:
-        InvalidAssetError: a test, or data, of this name are there.
+        InvalidAssetError: a test, or data, of this name are there; or an argument seems to be a path of this machine or
+            a secret.
     """
     test = checkout.unit_tests / f"test_{promoted.function}.py"
     folder = checkout.test_data / promoted.function
@@ -59,7 +60,15 @@ def regression_files(promoted: Promoted, checkout: Checkout, case: Case, source:
     attributes = checkout.test_data / ".gitattributes"
     if files and not attributes.exists():
         files[attributes] = ATTRIBUTES.encode()  # git must not change the ends of lines: CIDs are of bytes
-    files[test] = _formatted(unit_test(promoted, case, source), test).encode()
+    text = unit_test(promoted, case, source)
+    if found := FOLDER.search(text) or SECRET.search(text):
+        what = "a path of this machine" if found.re is FOLDER else "a secret"
+        shown = f" ({found[0]!r})" if found.re is FOLDER else ""
+        raise InvalidAssetError(
+            f"what the last run of {promoted.task} was given or gave has {what}{shown}, as it seems, and would be in "
+            "the repository with the test: run the cell without it"
+        )
+    files[test] = _formatted(text, test).encode()
     return files
 
 
