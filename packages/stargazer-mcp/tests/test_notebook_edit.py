@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fastmcp import Client
@@ -20,6 +21,9 @@ from stargazer.mcp.server import make_server
 from stargazer.storage import Addition, LocalStorageClient
 
 from .notebook_browser import open_page, run_all, serve, settled
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "notebooks" / "scratch" / "experiment.py"
@@ -86,17 +90,21 @@ class Desk:
                 page.keyboard.insert_text(text)
                 page.keyboard.press("Control+Enter")
                 settled(page)
+                self.save(page, text.splitlines()[-1].strip())
             shown = page.locator(".output-area", has_text="rows: ").last
             shown.wait_for()
             seen = shown.inner_text()
             opened.assert_well()
-            page.keyboard.press("Control+s")
-            deadline = time.monotonic() + 60
-            while "count_indels(choice.value)" not in self.notebook.read_text():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
         assert "rows: 13," in seen, seen
         return seen.rpartition(" ")[2].strip()
+
+    def save(self, page: Page, line: str) -> None:
+        """Save the notebook, and wait until its file has a line: a cell has its name from there."""
+        page.keyboard.press("Control+s")
+        deadline = time.monotonic() + 60
+        while line not in self.notebook.read_text():
+            assert time.monotonic() < deadline
+            page.wait_for_timeout(100)
 
 
 @pytest.fixture
