@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from stargazer.mcp.promotion.branch import Branch
     from stargazer.mcp.promotion.case import Case
     from stargazer.mcp.promotion.checkout import Checkout
+    from stargazer.mcp.promotion.extraction import Promoted
+    from stargazer.mcp.promotion.regression import Outcome
+    from stargazer.mcp.promotion.trial import Trial
 
 __all__ = ["promote_task"]
 
@@ -95,12 +99,11 @@ def _promoted(
     pull_request: bool,
     as_json: bool,
 ) -> int:
-    from stargazer.mcp.promotion.case import find_case
+    from stargazer.mcp.promotion.case import find_cases
     from stargazer.mcp.promotion.checkout import find_checkout
     from stargazer.mcp.promotion.edits import difference, recover, undo, write
     from stargazer.mcp.promotion.plan import code_edits, extract_from, make_plan, require_tools, split_place
     from stargazer.mcp.promotion.publication import description, plan_publication
-    from stargazer.mcp.promotion.regression import regression_files, run_case
 
     require_tools()
     checkout, home = find_checkout(), storage.Settings.load().home
@@ -113,15 +116,16 @@ def _promoted(
     promoted = extraction.promoted
     for warning in extraction.warnings:
         note(f"stargazer: warning: {warning}")
-    case = find_case(storage.get_client(), promoted, fixtures)
-    if not dry_run and not yes:
-        _agree(case)
-    edits |= regression_files(promoted, checkout, case, edits[target.path].decode())
-    (test,) = (path for path in edits if path.name == f"test_{promoted.function}.py")
+    cases = find_cases(storage.get_client(), promoted, fixtures)
+    first = next(cases)
     planned = make_plan(checkout, extraction, target, edits)
     with working("trying the task in a copy of the checkout"), planned as (plan, trial):
+        source = edits[target.path].decode()
+        case, files, outcome = _tried(itertools.chain([first], cases), promoted, checkout, trial, source)
+        plan = plan.with_new(files)
         publication = plan_publication(checkout.root, branch, promoted, plan.edits, pull_request=pull_request)
-        outcome = run_case(trial.checkout, trial.checkout.root / test.relative_to(checkout.root))
+    if not dry_run and not yes:
+        _agree(case)
     if dry_run:
         sys.stdout.write(difference(plan.edits, checkout.root))
         return 0
@@ -155,6 +159,34 @@ def _promoted(
     branch_made = publication.branch if publication else None
     _say_next(checkout, promoted.function, sorted(plan.edits), branch_made, installs=plan.installs)
     return 0
+
+
+def _tried(
+    cases: Iterator[Case], promoted: Promoted, checkout: Checkout, trial: Trial, source: str
+) -> tuple[Case, dict[Path, bytes], Outcome]:
+    """The newest case whose test passes in a copy of the checkout, with the files of the test, and what became of it.
+
+    Raises:
+        ToolError: the test of the newest fails, and so does each of the others.
+    """
+    from stargazer.mcp.promotion.regression import AnotherResult, regression_files, run_case
+
+    failure: AnotherResult | None = None
+    try:
+        for case in cases:
+            files = regression_files(promoted, checkout, case, source)
+            trial.put(files, checkout)
+            (test,) = (path for path in files if path.name == f"test_{promoted.function}.py")
+            try:
+                outcome = run_case(trial.checkout, trial.checkout.root / test.relative_to(checkout.root))
+            except AnotherResult as error:
+                failure = failure or error
+                continue
+            return case, files, outcome
+    except StargazerError as error:
+        raise failure or error from None
+    assert failure is not None
+    raise failure
 
 
 def _list(files: Sequence[Path], checkout: Checkout) -> None:

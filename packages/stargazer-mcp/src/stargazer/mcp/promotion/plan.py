@@ -41,6 +41,10 @@ class Plan:
     seen: Mapping[Path, bytes | None]
     installs: bool
 
+    def with_new(self, files: Mapping[Path, bytes]) -> Plan:
+        """The same with files that are not there yet."""
+        return attrs.evolve(self, edits={**self.edits, **files}, seen={**self.seen, **dict.fromkeys(files)})
+
 
 def require_tools() -> None:
     """See that what promotes is installed.

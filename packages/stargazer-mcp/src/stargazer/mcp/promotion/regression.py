@@ -16,13 +16,17 @@ from stargazer.mcp.promotion.checkout import Checkout
 from stargazer.mcp.promotion.extraction import FOLDER, SECRET, Promoted
 from stargazer.mcp.promotion.unit_test import unit_test
 
-__all__ = ["Outcome", "regression_files", "run_case"]
+__all__ = ["AnotherResult", "Outcome", "regression_files", "run_case"]
 
 SECONDS = 1800  # of the test and all that starts it: it has a limit of its own
 MOST_LINES, WIDTH = 15, 200  # of what is shown of pytest's output
 CID = re.compile(r"\b(?:bafk|bafy|Qm)\w{20,}")
 SECRETS = ("GITHUB_TOKEN", "GH_TOKEN", "PINATA_JWT", "PINATA_GATEWAY_TOKEN")
 ATTRIBUTES = "* -text\n"
+
+
+class AnotherResult(ToolError):
+    """A task gives the same each time, and not what its cell gave in the run that its test is made of."""
 
 
 @attrs.frozen
@@ -76,6 +80,7 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
     """Run a promoted task's test for the first time, with the code of the checkout.
 
     Raises:
+        AnotherResult: it fails, for the cell's run was one of other code, or of other tools.
         ToolError: it fails; the text has the lines that say how, and what that means.
     """
     began = time.monotonic()
@@ -85,7 +90,7 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
         return Outcome(time.monotonic() - began, skipped[1] if skipped else "")
     lines, found = _useful(told), _compared(told)
     again = _compared(_run_pytest(checkout, test)[1]) if found else []
-    name = test.relative_to(checkout.root)
+    name, kind = test.relative_to(checkout.root), ToolError
     if found and again != found:
         meaning = (
             "the task is not deterministic: two runs of it gave different files. Leave dates, paths, thread counts "
@@ -93,6 +98,7 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
             "it then"
         )
     elif found:
+        kind = AnotherResult
         meaning = (
             "the task gives the same each time, and something else than its cell gave: the cell was edited after its "
             "last run, or tools have other versions since. Run the cell again, and promote it then"
@@ -100,7 +106,7 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
     else:
         meaning = "it does not run outside of its notebook"
     shown = [f"  {line[:WIDTH]}" for line in lines[:MOST_LINES]]
-    raise ToolError("\n".join([f"the test {str(name)!r} fails: {meaning}", *shown]))
+    raise kind("\n".join([f"the test {str(name)!r} fails: {meaning}", *shown]))
 
 
 def _run_pytest(checkout: Checkout, test: Path) -> tuple[int, str]:
