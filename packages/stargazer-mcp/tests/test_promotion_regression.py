@@ -345,7 +345,9 @@ def test_each_code_that_the_cell_had_is_a_case_the_newest_first(
     bench.run(lab.count_lines, reference)
     cid = found(bench, "count_lines").provenance_cid
     document = bench.client.store.document(cid)
-    edited = attrs.evolve(document, code_digest="0" * 64, run_key="1" * 64, started="9999-01-01T00:00:00+00:00")
+    edited = attrs.evolve(
+        document, code_digest="0" * 64, run_key="1" * 64, started="9999-01-01T00:00:00+00:00"
+    )
     bench.client.store.commit(edited, [])
 
     cases = [*find_cases(bench.client, promoted("count_lines"))]

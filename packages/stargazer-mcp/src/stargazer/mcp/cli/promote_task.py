@@ -102,6 +102,7 @@ def _promoted(
     from stargazer.mcp.promotion.case import find_cases
     from stargazer.mcp.promotion.checkout import find_checkout
     from stargazer.mcp.promotion.edits import difference, recover, undo, write
+    from stargazer.mcp.promotion.installation import refresh_entry_points
     from stargazer.mcp.promotion.plan import code_edits, extract_from, make_plan, require_tools, split_place
     from stargazer.mcp.promotion.publication import description, plan_publication
 
@@ -112,24 +113,25 @@ def _promoted(
         note(f"stargazer: the promotion of {interrupted[0]} was interrupted, and is taken back")
     with working("reading the notebook"):
         extraction, target = extract_from(notebook, name, to, checkout)
-        edits = code_edits(extraction, target, checkout)
+        code = code_edits(extraction, target, checkout)
     promoted = extraction.promoted
     for warning in extraction.warnings:
         note(f"stargazer: warning: {warning}")
     cases = find_cases(storage.get_client(), promoted, fixtures)
     first = next(cases)
-    planned = make_plan(checkout, extraction, target, edits)
+    planned = make_plan(checkout, extraction, target, code)
     with working("trying the task in a copy of the checkout"), planned as (plan, trial):
-        source = edits[target.path].decode()
+        source = code.edits[target.path].decode()
         case, files, outcome = _tried(itertools.chain([first], cases), promoted, checkout, trial, source)
         plan = plan.with_new(files)
         publication = plan_publication(checkout.root, branch, promoted, plan.edits, pull_request=pull_request)
-    if not dry_run and not yes:
-        _agree(case)
     if dry_run:
         sys.stdout.write(difference(plan.edits, checkout.root))
         return 0
-    write(plan.edits, plan.seen, checkout.root, home, promoted.task)
+    if not yes:
+        _agree(case, "on GitHub" if pull_request else "in the repository")
+    journal = write(plan.edits, plan.seen, checkout.root, home, promoted.task)
+    is_listed = refresh_entry_points(checkout) or not plan.installs
     done: dict[str, str] = {}
     if publication is not None:
         body = description(promoted, extraction.summary, case, outcome)
@@ -137,7 +139,8 @@ def _promoted(
             done = {"branch": publication.branch.name, "commit": publication.commit(body)}
         except BaseException as error:
             try:
-                undo(checkout.root, home)
+                undo(checkout.root, home, journal)
+                refresh_entry_points(checkout)
             except StargazerError as other:
                 error.add_note(f"what was written stays: {other}")
             raise
@@ -157,7 +160,7 @@ def _promoted(
     for key, value in done.items():
         print_text(f"{key.replace('_', ' ')}: {value}")
     branch_made = publication.branch if publication else None
-    _say_next(checkout, promoted.function, sorted(plan.edits), branch_made, installs=plan.installs)
+    _say_next(checkout, promoted.function, sorted(plan.edits), branch_made, is_listed=is_listed)
     return 0
 
 
@@ -194,8 +197,8 @@ def _list(files: Sequence[Path], checkout: Checkout) -> None:
         print_text(f"  {os.path.relpath(path, checkout.root.resolve())}")
 
 
-def _agree(case: Case) -> None:
-    """Ask before files of a run are copied into the repository.
+def _agree(case: Case, where: str) -> None:
+    """Ask before files of a run are copied into the repository, or sent on.
 
     Raises:
         ConfigurationError: the answer is no, or there is nobody to ask.
@@ -206,23 +209,21 @@ def _agree(case: Case) -> None:
     files = [f"{file.title} ({human_size(file.size)})" for file in case.files]
     if not sys.stdin or not sys.stdin.isatty():
         raise ConfigurationError(
-            f"{what} would be copied into the repository for the test, and reads may be personal: {'; '.join(files)}. "
+            f"{what} would be {where} for the test, and reads may be personal: {'; '.join(files)}. "
             "Say --yes if that is meant, or name other files by --fixture; nothing was written"
         )
     for file in files:
         note(f"  {file}")
-    note(f"{what} will be copied into the repository for the test. Reads may be personal. Continue? [y/N] ")
+    note(f"{what} will be {where} for the test. Reads may be personal. Continue? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigurationError("nothing was written")
 
 
 def _say_next(
-    checkout: Checkout, function: str, files: Sequence[Path], branch: Branch | None, *, installs: bool
+    checkout: Checkout, function: str, files: Sequence[Path], branch: Branch | None, *, is_listed: bool
 ) -> None:
-    from stargazer.mcp.promotion.installation import refresh_entry_points
-
     note("next:")
-    if installs and not refresh_entry_points(checkout):
+    if not is_listed:
         note(
             "  install stargazer-tasks again (`hatch env prune`), so that its new module is listed among the tasks"
         )

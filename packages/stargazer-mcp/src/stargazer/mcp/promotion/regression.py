@@ -14,6 +14,7 @@ from stargazer.assets import ConfigurationError, InvalidAssetError, ToolError
 from stargazer.mcp.promotion.case import Case
 from stargazer.mcp.promotion.checkout import Checkout
 from stargazer.mcp.promotion.extraction import FOLDER, SECRET, Promoted
+from stargazer.mcp.promotion.module import formatted
 from stargazer.mcp.promotion.unit_test import unit_test
 
 __all__ = ["AnotherResult", "Outcome", "regression_files", "run_case"]
@@ -72,7 +73,7 @@ def regression_files(promoted: Promoted, checkout: Checkout, case: Case, source:
             f"what the last run of {promoted.task} was given or gave has {what}{shown}, as it seems, and would be in "
             "the repository with the test: run the cell without it"
         )
-    files[test] = _formatted(text, test).encode()
+    files[test] = formatted(text, test).encode()
     return files
 
 
@@ -148,20 +149,3 @@ def _useful(told: str) -> list[str]:
 def _compared(told: str) -> list[str]:
     """The CIDs that a comparison of pytest's names; not those of provenance, which tells the time."""
     return CID.findall(re.sub(r"provenance_cid='\w*'", "", "\n".join(_useful(told))))
-
-
-def _formatted(text: str, path: Path) -> str:
-    """A module as the house has it: imports sorted, and formatted.
-
-    Raises:
-        ConfigurationError: ruff is not installed.
-    """
-    for words in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
-        command = [sys.executable, "-P", "-m", "ruff", *words, "--stdin-filename", str(path), "-"]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ConfigurationError(
-                f"ruff, which formats the test, fails: {done.stderr.strip() or done.stdout.strip()}"
-            )
-        text = done.stdout
-    return text

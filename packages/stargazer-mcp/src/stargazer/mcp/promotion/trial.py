@@ -1,4 +1,4 @@
-"""Tries edits in a copy of the checkout: the pages of docs/ that follow from them are made there, and tests are run.
+"""Tries edits in a copy of the checkout: the pages of docs/ that follow from them are made there, types are checked.
 
 Nothing of the checkout is touched. A process in the copy has its sources before the installed ones, and entry points as
 the copy's pyproject.toml has them, so that a new module counts before anybody installs it.
