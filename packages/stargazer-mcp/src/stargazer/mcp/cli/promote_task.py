@@ -34,7 +34,7 @@ def promote_task(argv: Sequence[str]) -> int:
         "                              [--pull-request] [--json] | --undo [--json]",
         "Move a task from a cell of a notebook into the package stargazer-tasks of this checkout: its function and\n"
         "what it needs, and a test that expects what the cell's last run gave. NAME is that of the task or its cell.\n"
-        "Nothing is written unless that test passes; the notebook is only read. docs/promotion.md says more.",
+        "Nothing is written if that test fails; the notebook is only read. docs/promotion.md says more.",
         "  stargazer promote-task notebooks/scratch/experiment.py::count_records --to tasks/records.py --dry-run\n"
         "  stargazer promote-task experiment.py::count_records --to tasks/records.py --branch promote/count_records\n"
         "  stargazer promote-task --undo",
@@ -119,6 +119,9 @@ def _promoted(
         note(f"stargazer: warning: {warning}")
     cases = find_cases(storage.get_client(), promoted, fixtures)
     first = next(cases)
+    where = "on GitHub" if pull_request else "in the repository"
+    if not dry_run and not yes and not (sys.stdin and sys.stdin.isatty()):
+        _refuse(first, where)
     planned = make_plan(checkout, extraction, target, code)
     with working("trying the task in a copy of the checkout"), planned as (plan, trial):
         source = code.edits[target.path].decode()
@@ -129,7 +132,7 @@ def _promoted(
         sys.stdout.write(difference(plan.edits, checkout.root))
         return 0
     if not yes:
-        _agree(case, "on GitHub" if pull_request else "in the repository")
+        _agree(case, where)
     journal = write(plan.edits, plan.seen, checkout.root, home, promoted.task)
     is_listed = refresh_entry_points(checkout) or not plan.installs
     done: dict[str, str] = {}
@@ -201,22 +204,32 @@ def _agree(case: Case, where: str) -> None:
     """Ask before files of a run are copied into the repository, or sent on.
 
     Raises:
-        ConfigurationError: the answer is no, or there is nobody to ask.
+        ConfigurationError: the answer is no.
     """
     if not case.files:
         return
-    what = f"{count(len(case.files), 'file')} ({human_size(case.size)})"
-    files = [f"{file.title} ({human_size(file.size)})" for file in case.files]
-    if not sys.stdin or not sys.stdin.isatty():
-        raise ConfigurationError(
-            f"{what} would be {where} for the test, and reads may be personal: {'; '.join(files)}. "
-            "Say --yes if that is meant, or name other files by --fixture; nothing was written"
-        )
-    for file in files:
+    for file in case.files:
         note(f"  {file}")
-    note(f"{what} will be {where} for the test. Reads may be personal. Continue? [y/N] ")
+    note(
+        f"{count(len(case.files), 'file')} ({human_size(case.size)}) will be {where} for the test. Reads may be "
+        "personal. Continue? [y/N] "
+    )
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigurationError("nothing was written")
+
+
+def _refuse(case: Case, where: str) -> None:
+    """Say which files would be copied, where there is nobody to ask.
+
+    Raises:
+        ConfigurationError: there are such files.
+    """
+    if case.files:
+        files = "; ".join(f"{file.title} ({human_size(file.size)})" for file in case.files)
+        raise ConfigurationError(
+            f"{count(len(case.files), 'file')} ({human_size(case.size)}) would be {where} for the test, and reads may "
+            f"be personal: {files}. Say --yes if that is meant, or name other files by --fixture; nothing was written"
+        )
 
 
 def _say_next(
