@@ -112,7 +112,7 @@ def test_recorded_runs_are_offered_newest_first_but_for_the_one_that_was_just_be
     client: LocalStorageClient,
 ) -> None:
     runs = [
-        new_run(name, {"samples": ["a", "b"]}, started=f"2026-11-30T20:0{number}:00.000Z")
+        new_run(name, {"samples": ["a", "b"], "nmads": 3, "genes": None}, started=f"2026-11-30T20:0{number}:00.000Z")
         for number, name in enumerate(("scrna_clustering", "demo_scrna", "demo_trio"))
     ]
     try:
@@ -124,7 +124,7 @@ def test_recorded_runs_are_offered_newest_first_but_for_the_one_that_was_just_be
 
     assert list(choices.values()) == [runs[1].id, runs[0].id]
     assert list(first.values()) == [runs[0].id, runs[1].id]
-    assert next(iter(first)).startswith("2026-11-30 20:00:00 UTC · a, b · running · ")
+    assert next(iter(first)) == f"2026-11-30 20:00:00 UTC · a, b · nmads=3 · {runs[0].id[-6:]}"
 
 
 def finished(client: LocalStorageClient, **results: Any) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from textwrap import shorten
 from typing import Any
 
 from stargazer.assets import (
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 MOST_RUNS = 50
+MOST_LETTERS = 80
+"""Of the samples, and of the other arguments, of a run that is offered."""
 
 
 async def germline_samples() -> list[dict[str, Any]]:
@@ -128,8 +131,13 @@ async def _counts_of(sample: str) -> str:
 
 
 def _title(run: Run) -> str:
-    """A run as people choose it: when, of what, and what became of it."""
-    given = run.given.get("samples", "")
-    samples = ", ".join(given) if isinstance(given, list) else str(given).replace(",", ", ")
-    about = samples or run.workflow.replace("_", " ")
-    return f"{run.started[:19].replace('T', ' ')} UTC · {about} · {run.state} · {run.id[-6:]}"
+    """A run as people choose it: when, of what, and how; not its state, which changes while this stays."""
+    given = {name: value for name, value in run.given.items() if value not in (None, "")}
+    samples = _listed(given.pop("samples", "")) or run.workflow.replace("_", " ")
+    rest = ", ".join(f"{name}={_listed(value)}" for name, value in given.items())
+    parts = [f"{run.started[:19].replace('T', ' ')} UTC", samples, rest, run.id[-6:]]
+    return " · ".join(shorten(part, MOST_LETTERS, placeholder=" ...") for part in parts if part)
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value).replace(",", ", ")
