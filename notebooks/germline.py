@@ -122,12 +122,12 @@ async def form(build, found, intervals, mo, nb):
                 value="everywhere",
                 label="Call in",
             ),
-            ploidy=mo.ui.text(label="Ploidy", placeholder="two copies; or GRCh38, or chrM:1"),
+            ploidy=mo.ui.text(label="Ploidy", placeholder="GRCh38, or chrM:1"),
             sex=mo.ui.text(label="Sex", placeholder="NA12891:M,NA12892:F"),
         )
         .form(
             submit_button_label="Call variants",
-            validate=lambda value: None if value["samples"] else "Choose at least one sample.",
+            validate=nb.germline_refusal,
         )
     )
     mo.vstack([form, mo.md(about_callers)])

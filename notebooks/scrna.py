@@ -112,7 +112,7 @@ def form(found, mo, nb):
         )
         .form(
             submit_button_label="Cluster cells",
-            validate=lambda value: None if value["samples"] else "Choose at least one sample.",
+            validate=nb.cells_refusal,
         )
     )
     form

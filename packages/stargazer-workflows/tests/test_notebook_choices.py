@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from stargazer.workflows.notebook import (
     begin_run,
     caller_choices,
     cell_samples,
+    cells_refusal,
     coverage_rows,
+    germline_refusal,
     germline_samples,
     open_result,
     open_results,
@@ -112,7 +115,11 @@ def test_recorded_runs_are_offered_newest_first_but_for_the_one_that_was_just_be
     client: LocalStorageClient,
 ) -> None:
     runs = [
-        new_run(name, {"samples": ["a", "b"]}, started=f"2026-11-30T20:0{number}:00.000Z")
+        new_run(
+            name,
+            {"samples": ["a", "b"], "nmads": 3, "genes": None},
+            started=f"2026-11-30T20:0{number}:00.000Z",
+        )
         for number, name in enumerate(("scrna_clustering", "demo_scrna", "demo_trio"))
     ]
     try:
@@ -124,7 +131,57 @@ def test_recorded_runs_are_offered_newest_first_but_for_the_one_that_was_just_be
 
     assert list(choices.values()) == [runs[1].id, runs[0].id]
     assert list(first.values()) == [runs[0].id, runs[1].id]
-    assert next(iter(first)).startswith("2026-11-30 20:00:00 UTC · a, b · running · ")
+    assert next(iter(first)) == f"2026-11-30 20:00:00 UTC · a, b · nmads=3 · {runs[0].id[-6:]}"
+
+
+@pytest.mark.parametrize(
+    ("ploidy", "sex", "told"),
+    [
+        ("", "", None),
+        ("GRCh38", "", None),
+        (" GRCh37 , chr1:1-10:2 ", "", None),
+        ("chrM:1,chrX:M:1,HLA-A*01:01:1", "a:M,b:female", None),
+        ("banana", "", r"Ploidy: expected GRCh38, .* chrX:M:1 .*, got banana"),
+        ("chrM:1,chrX:M:9", "a:M,b:F", "Ploidy: .* got chrX:M:9"),
+        ("chrM:1,chrM:2", "", "Ploidy: two items contradict each other"),
+        ("GRCh38", "NA99:Q", "Sex: expected .* a:M, got NA99:Q"),
+        ("", "a:M", "Sex: it changes nothing without Ploidy"),
+        ("chrX:M:1", "a:M", "Sex: Ploidy depends on it"),
+        ("GRCh38", "a:M,a:F", "Sex: .* each sample once"),
+    ],
+)
+def test_a_ploidy_or_sex_that_cannot_be_is_refused_by_the_form(
+    ploidy: str, sex: str, told: str | None
+) -> None:
+    refusal = germline_refusal({"samples": ["a", "b"], "ploidy": ploidy, "sex": sex})
+
+    assert refusal is None if told is None else re.match(told, refusal or "")
+    assert "\n" not in (refusal or "")
+
+
+@pytest.mark.parametrize(
+    ("min_genes", "resolutions", "told"),
+    [
+        (100, "0.3, 0.5,1", None),
+        (100, "0.3;abc", "Resolutions: "),
+        (100, "", "Resolutions: "),
+        (100, "0.3,-1", "Resolutions: "),
+        (100, "nan", "Resolutions: "),
+        (None, "0.3", "Genes of a cell, at least: "),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_by_the_form(
+    min_genes: int | None, resolutions: str, told: str | None
+) -> None:
+    refusal = cells_refusal({"samples": ["a"], "min_genes": min_genes, "resolutions": resolutions})
+
+    assert refusal is None if told is None else (refusal or "").startswith(told)
+
+
+def test_a_form_without_a_sample_is_refused() -> None:
+    assert (
+        germline_refusal({"samples": []}) == cells_refusal({"samples": []}) == "Choose at least one sample."
+    )
 
 
 def finished(client: LocalStorageClient, **results: Any) -> Run:

@@ -45,6 +45,7 @@ from .germline.picard import (
     sort_sam,
     validate_sam,
 )
+from .germline.ploidy import read_ploidy
 from .germline.recalibration import (
     apply_bqsr,
     base_recalibrator,
@@ -210,6 +211,7 @@ __all__ = [
     "read_10x_mtx",
     "read_group",
     "read_h5ad",
+    "read_ploidy",
     "reblock_gvcf",
     "refuse_long_reads",
     "report_env",

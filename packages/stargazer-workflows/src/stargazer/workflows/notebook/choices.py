@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
+from textwrap import shorten
 from typing import Any
 
 from stargazer.assets import (
@@ -11,12 +15,14 @@ from stargazer.assets import (
     Alignment,
     AnnData,
     Intervals,
+    InvalidAssetError,
     KnownSites,
     Reference,
     StargazerError,
     TenxH5,
     TenxMtx,
 )
+from stargazer.tasks import read_ploidy
 from stargazer.workflows.best_practices import chosen_caller
 from stargazer.workflows.inputs import find_start, made_here, matrix_of
 from stargazer.workflows.runs.record import Run, list_runs
@@ -26,12 +32,18 @@ __all__ = [
     "begin_run",
     "caller_choices",
     "cell_samples",
+    "cells_refusal",
+    "germline_refusal",
     "germline_samples",
     "reference_choices",
     "run_choices",
 ]
 
+NO_SAMPLE = "Choose at least one sample."
+TABLE = "GRCh38"
 MOST_RUNS = 50
+MOST_LETTERS = 80
+"""Of the samples, and of the other arguments, of a run that is offered."""
 
 
 async def germline_samples() -> list[dict[str, Any]]:
@@ -106,6 +118,71 @@ def begin_run(workflow: str, arguments: Mapping[str, Any]) -> Run:
     return latest if latest is not None and latest.state == "running" else start_run(workflow, arguments)
 
 
+def germline_refusal(form: Mapping[str, Any]) -> str | None:
+    """What cannot be in the form of germline variants, in a line; None if nothing is wrong.
+
+    Whether the reference has a contig that Ploidy names, only the run sees.
+
+    Args:
+        form: by name, what was chosen and written.
+    """
+    samples = form["samples"]
+    if not samples:
+        return NO_SAMPLE
+    ploidy, sexes = _words(form["ploidy"]), _words(form["sex"])
+    contigs = dict.fromkeys(_contigs_of(ploidy), sys.maxsize)
+    for item in ploidy:
+        if not _is_read([item], [f"{name}:M" for name in samples], samples, contigs):
+            return (
+                f"Ploidy: expected GRCh38, GRCh37 or items such as chrM:1 and chrX:M:1 (contig, sex, copies up to 2), "
+                f"got {item}"
+            )
+    if not _is_read(ploidy, [f"{name}:M" for name in samples] if ploidy else [], samples, contigs):
+        return "Ploidy: two items contradict each other"
+    for item in sexes:
+        if not _is_read([TABLE], [item], samples, {}):
+            return f"Sex: expected M or F of chosen samples, such as {samples[0]}:M, got {item}"
+    if sexes and not ploidy:
+        return "Sex: it changes nothing without Ploidy, such as GRCh38"
+    if not _is_read(ploidy, sexes, samples, contigs):
+        return f"Sex: Ploidy depends on it; write M or F of each sample once, such as {samples[0]}:M"
+    return None
+
+
+def cells_refusal(form: Mapping[str, Any]) -> str | None:
+    """The same of the form of single cells."""
+    if not form["samples"]:
+        return NO_SAMPLE
+    if form["min_genes"] is None:
+        return "Genes of a cell, at least: a number is missing"
+    try:
+        resolutions = [float(word) for word in _words(form["resolutions"])]
+    except ValueError:
+        resolutions = []
+    if not resolutions or not all(0 < resolution < math.inf for resolution in resolutions):
+        return "Resolutions: expected numbers above zero with commas between them, such as 0.3,0.5,1"
+    return None
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in map(str.strip, text.split(",")) if word]
+
+
+def _contigs_of(ploidy: list[str]) -> set[str]:
+    """What would be the names of contigs in items of a ploidy."""
+    return {
+        found[1] for item in ploidy if (found := re.match(r"(.+?)[:=](\d+-\d+:)?([A-Za-z]+:)?\d+$", item))
+    }
+
+
+def _is_read(ploidy: list[str], sexes: list[str], samples: list[str], contigs: Mapping[str, int]) -> bool:
+    try:
+        read_ploidy(ploidy, sexes, samples, contigs)
+    except InvalidAssetError:
+        return False
+    return True
+
+
 async def _described(sample: str, look: Callable[[str], Awaitable[str]]) -> dict[str, Any]:
     try:
         return {"sample": sample, "starts from": await look(sample), "problem": ""}
@@ -116,7 +193,7 @@ async def _described(sample: str, look: Callable[[str], Awaitable[str]]) -> dict
 async def _reads_of(sample: str) -> str:
     found = await find_start(sample, "auto")
     if isinstance(found, Alignment):
-        return "an alignment"
+        return f"an alignment to {found.build}" if found.build else "an alignment"
     return f"reads of {len(found)} lane{'s' if len(found) > 1 else ''}"
 
 
@@ -128,8 +205,13 @@ async def _counts_of(sample: str) -> str:
 
 
 def _title(run: Run) -> str:
-    """A run as people choose it: when, of what, and what became of it."""
-    given = run.given.get("samples", "")
-    samples = ", ".join(given) if isinstance(given, list) else str(given).replace(",", ", ")
-    about = samples or run.workflow.replace("_", " ")
-    return f"{run.started[:19].replace('T', ' ')} UTC · {about} · {run.state} · {run.id[-6:]}"
+    """A run as people choose it: when, of what, and how; not its state, which changes while this stays."""
+    given = {name: value for name, value in run.given.items() if value not in (None, "")}
+    samples = _listed(given.pop("samples", "")) or run.workflow.replace("_", " ")
+    rest = ", ".join(f"{name}={_listed(value)}" for name, value in given.items())
+    parts = [f"{run.started[:19].replace('T', ' ')} UTC", samples, rest, run.id[-6:]]
+    return " · ".join(shorten(part, MOST_LETTERS, placeholder=" ...") for part in parts if part)
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value).replace(",", ", ")
