@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -255,3 +256,16 @@ def test_without_the_extra_it_says_what_brings_it(folder: Path) -> None:
     assert "pip install 'stargazer-mcp[notebook]'" in done.stderr
     assert not folder.exists()
     assert os.listdir(folder.parent) == []
+
+
+def test_a_port_that_is_taken_is_said_before_marimo_starts(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["notebook", "--folder", str(folder), "--no-browser", "--port", str(port)]) == 1
+
+    told = capsys.readouterr().err
+    assert f"--port {port}: nothing new can listen" in told
+    assert "leave --port out" in told
+    assert not folder.exists()

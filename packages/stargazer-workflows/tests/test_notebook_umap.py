@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from stargazer.assets import FormatError, InvalidAssetError
 from stargazer.workflows.notebook import (
@@ -54,10 +55,18 @@ def test_cells_are_told_apart_by_columns_of_text_and_coloured_by_figures(cells: 
 
 
 def test_a_gene_is_read_by_its_name_and_one_that_is_not_there_gets_names_like_it(cells: Cells) -> None:
-    assert cells.values("CD3E") == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert cells.values("CD3E") == cells.values("cd3e") == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
     with pytest.raises(InvalidAssetError, match="no gene 'cd3d'; near it: CD3E"):
         cells.values("cd3d")
+
+
+def test_letters_of_a_gene_are_small_or_large_only_where_one_gene_is_meant(cells: Cells) -> None:
+    both = attrs.evolve(cells, genes=["CD3E", "Cd3e"])
+
+    assert both.values("CD3E") == cells.values("CD3E")
+    with pytest.raises(InvalidAssetError, match="no gene 'cd3e'"):
+        both.values("cd3e")
 
 
 def test_more_cells_than_a_chart_takes_are_drawn_at_random_and_always_the_same(cells: Cells) -> None:

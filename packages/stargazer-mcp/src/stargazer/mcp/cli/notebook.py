@@ -56,6 +56,8 @@ def notebook(argv: Sequence[str]) -> None:
 
     chosen = find_notebook(words.plain[0]) if words.plain else None
     _check_extra()
+    if options.port:
+        _check_port(int(options.port))
     folder = Path(options.folder or FOLDER).expanduser().absolute()
     _tell(copy_gallery(folder, note))
     _open(folder / chosen.file if chosen else folder, options.port, browser=not options.no_browser)
@@ -77,6 +79,29 @@ def _check_extra() -> None:
 
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ToolError(f"the notebook app needs {' and '.join(missing)}: pip install '{EXTRA}'")
+
+
+def _check_port(port: int) -> None:
+    """See that marimo can listen there; what it says itself is a number of the system.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    import socket
+
+    from stargazer.assets import ConfigurationError
+
+    with socket.socket() as tried:
+        tried.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: one that has just ended is gone
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"--port {port}: nothing new can listen at this port of this machine ({error.strerror}): give "
+                "another one, or leave --port out for one that is free"
+            ) from error
 
 
 def _tell(copies: Copies) -> None:

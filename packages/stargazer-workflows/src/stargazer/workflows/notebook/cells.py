@@ -85,16 +85,21 @@ class Cells:
     def values(self, name: str) -> list[Any]:
         """Of each cell what it has in a column, or of a gene: text of a group, else a number.
 
+        A gene's letters may be small or large where only one gene is meant.
+
         Raises:
             InvalidAssetError: there is no such column and no such gene; the message has those with names like it.
         """
         if name in self.table:
             column = self.table[name]
             return list(column.astype(float) if _is_numeric(column) else column.astype(str))
-        if name in self.genes:
+        alike = (
+            [name] if name in self.genes else [gene for gene in self.genes if gene.lower() == name.lower()]
+        )
+        if len(alike) == 1:
             from stargazer.tasks import expression
 
-            return [float(value) for value in expression(str(self.path), [name])[:, 0]]
+            return [float(value) for value in expression(str(self.path), alike)[:, 0]]
         lower = {gene.lower(): gene for gene in reversed(self.genes)}
         near = [lower[each] for each in difflib.get_close_matches(name.lower(), lower, n=NEAR, cutoff=0.6)]
         raise InvalidAssetError(
