@@ -15,6 +15,10 @@ from stargazer.assets import ConfigurationError, StargazerError
 __all__ = ["as_html", "explained", "is_shown", "marimo", "plain", "shown", "stop", "tell"]
 
 
+QUIET = "<style>.marimo-cell.stopped .output-area { display: none }</style>"
+"""Hides what the editor writes below each cell that did not run because of the one that was stopped."""
+
+
 def marimo() -> Any:
     """The module marimo.
 
@@ -62,7 +66,7 @@ def stop(text: str, *, kind: str = "warn") -> None:
     mo = marimo()
     if not is_shown():
         tell(text)
-    mo.stop(True, mo.callout(plain(text), kind=kind))
+    mo.stop(True, mo.Html(f"<div>{QUIET}{mo.callout(plain(text), kind=kind).text}</div>"))
 
 
 @contextmanager
