@@ -25,7 +25,7 @@ with app.setup:
     from stargazer.tasks import AssetEnvironment, samtools_faidx
     from stargazer.tasks.execution import named_outputs, observe, refreshing
     from stargazer.workflows.demo import prepare
-    from stargazer.workflows.notebook import execution_place, shown
+    from stargazer.workflows.notebook import execution_place, explained, shown
 
     flyte.init_from_config()
 
@@ -106,7 +106,8 @@ def _():
 async def _(place, simulate):
     mo.stop(place.value is None, mo.md("Choose above where tasks run."))
     if simulate.value:
-        prepare()
+        with mo.status.spinner(title="Simulating a family and registering its reads"), explained():
+            await asyncio.to_thread(prepare)
     _known = {f"{_one.build} ({_one.cid[-6:]})": _one for _one in await Reference.all()}
     chosen = mo.ui.dropdown(_known, value=next(iter(_known), None), label="Genome")
     _nothing = mo.callout(
@@ -148,8 +149,16 @@ def _():
     return
 
 
+@app.cell(hide_code=True)
+def _(place):
+    submit = mo.ui.run_button(label="Run it at the cluster")
+    submit if place.value == "cloud" else None
+    return (submit,)
+
+
 @app.cell
-async def _(awaited, chosen, place):
+async def _(awaited, chosen, place, submit):
+    mo.stop(place.value == "cloud" and not (submit.value or mo.app_meta().mode == "script"))
     context = flyte.with_runcontext(copy_style="none", version=version("stargazer-tasks"))
     started = await context.run.aio(samtools_faidx, chosen.value)
     await started.wait.aio(quiet=True)

@@ -195,7 +195,7 @@ def test_from_a_cell_to_a_pull_request_and_back(
 
     cid = clone.run(sys.executable, notebook).split()[-1]
     told = clone.promote(*word, status=1)
-    assert "2 files (1.2 MB) would be copied into the repository" in told
+    assert "2 files (1.2 MB) would be in the repository" in told
     assert "NA12829_TP53_R1.fq.gz, r1, sample NA12829" in told
     assert clone.git("status", "--porcelain") == ""
 

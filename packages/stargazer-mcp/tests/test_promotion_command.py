@@ -257,7 +257,9 @@ def test_what_does_not_work_outside_of_its_notebook_is_not_written(
         untyped = laboratory.promote("count_lines", "tasks/lines.py", "--yes")
         assert "mypy says Incompatible return value type" in untyped.stderr
         assert "experiment.py:" in untyped.stderr
-        laboratory.notebook.write_text(text)
+        laboratory.notebook.write_text(text.replace("return len(text.splitlines())", "return len(text)"))
+        assert laboratory.run(sys.executable, laboratory.notebook).returncode == 0
+        laboratory.notebook.write_text(text)  # the edit is taken back, and what it was before is remembered
         unasked = laboratory.promote("count_lines", "tasks/lines.py")
         assert "1 file (" in unasked.stderr
         assert "Say --yes if that is meant" in unasked.stderr

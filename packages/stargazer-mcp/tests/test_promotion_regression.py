@@ -29,7 +29,7 @@ from stargazer.assets import (
 )
 from stargazer.assets.provenance import ToolUse
 from stargazer.mcp.promotion import case as case_module
-from stargazer.mcp.promotion.case import Case, find_case
+from stargazer.mcp.promotion.case import Case, find_cases
 from stargazer.mcp.promotion.checkout import Checkout
 from stargazer.mcp.promotion.extraction import Promoted
 from stargazer.mcp.promotion.publication import description
@@ -203,7 +203,7 @@ def call(bench: Bench, lab: ModuleType, function: str, reference: Any, mates: li
 
 
 def found(bench: Bench, function: str, *fixtures: str) -> Case:
-    return find_case(bench.client, promoted(function), fixtures)
+    return next(find_cases(bench.client, promoted(function), fixtures))
 
 
 @in_repository
@@ -306,7 +306,7 @@ def test_what_an_installed_task_did_is_no_run_of_the_cell(bench: Bench, referenc
     made = attrs.evolve(promoted("samtools_faidx"), task="htslib.samtools_faidx")
 
     with pytest.raises(AssetNotFoundError, match=r"htslib.samtools_faidx was never run"):
-        find_case(bench.client, made)
+        next(find_cases(bench.client, made))
 
 
 def test_what_another_notebook_did_is_no_run_of_the_cell(
@@ -322,7 +322,7 @@ def test_what_another_notebook_did_is_no_run_of_the_cell(
         AssetNotFoundError,
         match=r"never run in experiment.py.* \(but in other.py\): run the cell.* first within `with refreshing",
     ):
-        find_case(elsewhere, promoted("count_lines"))
+        next(find_cases(elsewhere, promoted("count_lines")))
 
 
 def test_the_last_run_counts_and_fixtures_name_another(
@@ -337,6 +337,21 @@ def test_the_last_run_counts_and_fixtures_name_another(
     assert found(bench, "count_lines", reference.cid).files[0].cid == reference.cid
     with pytest.raises(AssetNotFoundError, match="run the cell 'count_lines' on these files first"):
         found(bench, "count_lines", reference.cid, other.cid)
+
+
+def test_each_code_that_the_cell_had_is_a_case_the_newest_first(
+    bench: Bench, lab: ModuleType, reference: Any
+) -> None:
+    bench.run(lab.count_lines, reference)
+    cid = found(bench, "count_lines").provenance_cid
+    document = bench.client.store.document(cid)
+    edited = attrs.evolve(
+        document, code_digest="0" * 64, run_key="1" * 64, started="9999-01-01T00:00:00+00:00"
+    )
+    bench.client.store.commit(edited, [])
+
+    cases = [*find_cases(bench.client, promoted("count_lines"))]
+    assert [case.execution.code_digest for case in cases] == ["0" * 64, document.code_digest]
 
 
 def test_large_files_are_refused_and_small_ones_can_be_named(

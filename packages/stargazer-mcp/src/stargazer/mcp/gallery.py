@@ -134,9 +134,9 @@ def _source() -> Path | str:
     """Where notebooks come from: a folder, or the URL of one."""
     if given := os.environ.get(VARIABLE):
         return given.rstrip("/") if is_address(given) else Path(given).expanduser()
-    clone = Path(__file__).resolve().parents[5] / "notebooks"
-    if clone.is_dir() and clone.with_name("packages").is_dir():
-        return clone
+    for folder in Path(__file__).resolve().parents[5:6]:
+        if (folder / "notebooks").is_dir() and (folder / "packages").is_dir():
+            return folder / "notebooks"
     return PAGES.format(version=metadata.version("stargazer-mcp"))
 
 

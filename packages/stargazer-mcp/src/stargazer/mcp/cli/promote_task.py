@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from stargazer.mcp.promotion.branch import Branch
     from stargazer.mcp.promotion.case import Case
     from stargazer.mcp.promotion.checkout import Checkout
+    from stargazer.mcp.promotion.extraction import Promoted
+    from stargazer.mcp.promotion.regression import Outcome
+    from stargazer.mcp.promotion.trial import Trial
 
 __all__ = ["promote_task"]
 
@@ -30,7 +34,7 @@ def promote_task(argv: Sequence[str]) -> int:
         "                              [--pull-request] [--json] | --undo [--json]",
         "Move a task from a cell of a notebook into the package stargazer-tasks of this checkout: its function and\n"
         "what it needs, and a test that expects what the cell's last run gave. NAME is that of the task or its cell.\n"
-        "Nothing is written unless that test passes; the notebook is only read. docs/promotion.md says more.",
+        "Nothing is written if that test fails; the notebook is only read. docs/promotion.md says more.",
         "  stargazer promote-task notebooks/scratch/experiment.py::count_records --to tasks/records.py --dry-run\n"
         "  stargazer promote-task experiment.py::count_records --to tasks/records.py --branch promote/count_records\n"
         "  stargazer promote-task --undo",
@@ -95,12 +99,12 @@ def _promoted(
     pull_request: bool,
     as_json: bool,
 ) -> int:
-    from stargazer.mcp.promotion.case import find_case
+    from stargazer.mcp.promotion.case import find_cases
     from stargazer.mcp.promotion.checkout import find_checkout
     from stargazer.mcp.promotion.edits import difference, recover, undo, write
+    from stargazer.mcp.promotion.installation import refresh_entry_points
     from stargazer.mcp.promotion.plan import code_edits, extract_from, make_plan, require_tools, split_place
     from stargazer.mcp.promotion.publication import description, plan_publication
-    from stargazer.mcp.promotion.regression import regression_files, run_case
 
     require_tools()
     checkout, home = find_checkout(), storage.Settings.load().home
@@ -109,23 +113,28 @@ def _promoted(
         note(f"stargazer: the promotion of {interrupted[0]} was interrupted, and is taken back")
     with working("reading the notebook"):
         extraction, target = extract_from(notebook, name, to, checkout)
-        edits = code_edits(extraction, target, checkout)
+        code = code_edits(extraction, target, checkout)
     promoted = extraction.promoted
     for warning in extraction.warnings:
         note(f"stargazer: warning: {warning}")
-    case = find_case(storage.get_client(), promoted, fixtures)
-    if not dry_run and not yes:
-        _agree(case)
-    edits |= regression_files(promoted, checkout, case, edits[target.path].decode())
-    (test,) = (path for path in edits if path.name == f"test_{promoted.function}.py")
-    planned = make_plan(checkout, extraction, target, edits)
+    cases = find_cases(storage.get_client(), promoted, fixtures)
+    first = next(cases)
+    where = "on GitHub" if pull_request else "in the repository"
+    if not dry_run and not yes and not (sys.stdin and sys.stdin.isatty()):
+        _refuse(first, where)
+    planned = make_plan(checkout, extraction, target, code)
     with working("trying the task in a copy of the checkout"), planned as (plan, trial):
+        source = code.edits[target.path].decode()
+        case, files, outcome = _tried(itertools.chain([first], cases), promoted, checkout, trial, source)
+        plan = plan.with_new(files)
         publication = plan_publication(checkout.root, branch, promoted, plan.edits, pull_request=pull_request)
-        outcome = run_case(trial.checkout, trial.checkout.root / test.relative_to(checkout.root))
     if dry_run:
         sys.stdout.write(difference(plan.edits, checkout.root))
         return 0
-    write(plan.edits, plan.seen, checkout.root, home, promoted.task)
+    if not yes:
+        _agree(case, where)
+    journal = write(plan.edits, plan.seen, checkout.root, home, promoted.task)
+    is_listed = refresh_entry_points(checkout) or not plan.installs
     done: dict[str, str] = {}
     if publication is not None:
         body = description(promoted, extraction.summary, case, outcome)
@@ -133,7 +142,8 @@ def _promoted(
             done = {"branch": publication.branch.name, "commit": publication.commit(body)}
         except BaseException as error:
             try:
-                undo(checkout.root, home)
+                undo(checkout.root, home, journal)
+                refresh_entry_points(checkout)
             except StargazerError as other:
                 error.add_note(f"what was written stays: {other}")
             raise
@@ -153,8 +163,36 @@ def _promoted(
     for key, value in done.items():
         print_text(f"{key.replace('_', ' ')}: {value}")
     branch_made = publication.branch if publication else None
-    _say_next(checkout, promoted.function, sorted(plan.edits), branch_made, installs=plan.installs)
+    _say_next(checkout, promoted.function, sorted(plan.edits), branch_made, is_listed=is_listed)
     return 0
+
+
+def _tried(
+    cases: Iterator[Case], promoted: Promoted, checkout: Checkout, trial: Trial, source: str
+) -> tuple[Case, dict[Path, bytes], Outcome]:
+    """The newest case whose test passes in a copy of the checkout, with the files of the test, and what became of it.
+
+    Raises:
+        ToolError: the test of the newest fails, and so does each of the others.
+    """
+    from stargazer.mcp.promotion.regression import AnotherResult, regression_files, run_case
+
+    failure: AnotherResult | None = None
+    try:
+        for case in cases:
+            files = regression_files(promoted, checkout, case, source)
+            trial.put(files, checkout)
+            (test,) = (path for path in files if path.name == f"test_{promoted.function}.py")
+            try:
+                outcome = run_case(trial.checkout, trial.checkout.root / test.relative_to(checkout.root))
+            except AnotherResult as error:
+                failure = failure or error
+                continue
+            return case, files, outcome
+    except StargazerError as error:
+        raise failure or error from None
+    assert failure is not None
+    raise failure
 
 
 def _list(files: Sequence[Path], checkout: Checkout) -> None:
@@ -162,35 +200,43 @@ def _list(files: Sequence[Path], checkout: Checkout) -> None:
         print_text(f"  {os.path.relpath(path, checkout.root.resolve())}")
 
 
-def _agree(case: Case) -> None:
-    """Ask before files of a run are copied into the repository.
+def _agree(case: Case, where: str) -> None:
+    """Ask before files of a run are copied into the repository, or sent on.
 
     Raises:
-        ConfigurationError: the answer is no, or there is nobody to ask.
+        ConfigurationError: the answer is no.
     """
     if not case.files:
         return
-    what = f"{count(len(case.files), 'file')} ({human_size(case.size)})"
-    files = [f"{file.title} ({human_size(file.size)})" for file in case.files]
-    if not sys.stdin or not sys.stdin.isatty():
-        raise ConfigurationError(
-            f"{what} would be copied into the repository for the test, and reads may be personal: {'; '.join(files)}. "
-            "Say --yes if that is meant, or name other files by --fixture; nothing was written"
-        )
-    for file in files:
+    for file in case.files:
         note(f"  {file}")
-    note(f"{what} will be copied into the repository for the test. Reads may be personal. Continue? [y/N] ")
+    note(
+        f"{count(len(case.files), 'file')} ({human_size(case.size)}) will be {where} for the test. Reads may be "
+        "personal. Continue? [y/N] "
+    )
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigurationError("nothing was written")
 
 
-def _say_next(
-    checkout: Checkout, function: str, files: Sequence[Path], branch: Branch | None, *, installs: bool
-) -> None:
-    from stargazer.mcp.promotion.installation import refresh_entry_points
+def _refuse(case: Case, where: str) -> None:
+    """Say which files would be copied, where there is nobody to ask.
 
+    Raises:
+        ConfigurationError: there are such files.
+    """
+    if case.files:
+        files = "; ".join(f"{file.title} ({human_size(file.size)})" for file in case.files)
+        raise ConfigurationError(
+            f"{count(len(case.files), 'file')} ({human_size(case.size)}) would be {where} for the test, and reads may "
+            f"be personal: {files}. Say --yes if that is meant, or name other files by --fixture; nothing was written"
+        )
+
+
+def _say_next(
+    checkout: Checkout, function: str, files: Sequence[Path], branch: Branch | None, *, is_listed: bool
+) -> None:
     note("next:")
-    if installs and not refresh_entry_points(checkout):
+    if not is_listed:
         note(
             "  install stargazer-tasks again (`hatch env prune`), so that its new module is listed among the tasks"
         )

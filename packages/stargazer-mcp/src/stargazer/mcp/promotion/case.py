@@ -24,9 +24,11 @@ from stargazer.mcp.promotion.extraction import Promoted
 from stargazer.storage import Store, StoreClient
 from stargazer.storage.lineage import executions_of_task
 
-__all__ = ["LARGEST", "Case", "CaseFile", "find_case"]
+__all__ = ["LARGEST", "Case", "CaseFile", "find_cases"]
 
 LARGEST = 5_000_000
+MOST_CODES = 5
+"""Of a cell that was edited again and again, the last of its codes that are looked at."""
 """Bytes of all files of a case together: more does not belong into a repository."""
 
 
@@ -81,24 +83,26 @@ class Case:
         return sum(file.size for file in self.files)
 
 
-def find_case(client: StoreClient, promoted: Promoted, fixtures: Collection[str] = ()) -> Case:
-    """The case of a promoted task: the last run of its cell, or the last on small files that are named.
+def find_cases(client: StoreClient, promoted: Promoted, fixtures: Collection[str] = ()) -> Iterator[Case]:
+    """The cases of a promoted task, the newest first: of each code that its cell had, the last run.
+
+    A call that was remembered leaves nothing newer, so which of them is that of the code as it is now, a test shows.
 
     Args:
         client: of the store that the notebook uses.
-        fixtures: CIDs of all files that the run read.
+        fixtures: CIDs of all files that the run read; without any, whatever it read.
 
     Raises:
         AssetNotFoundError: the cell was not run yet, or not on these files.
         InvalidAssetError: the files are too large.
         StorageError: the bytes of a file are not to be had.
     """
-    cid, execution = _last_run(client.store, promoted, frozenset(fixtures))
-    wanted = _with_companions(client.store, execution.inputs)
-    _check_size(promoted, [(entry.role, entry.cid, entry.size) for entry, _ in wanted])
-    files = tuple(asyncio.run(_fetched(client, promoted, wanted)))
-    _check_size(promoted, [(file.role, file.cid, file.size) for file in files])  # also what has no record now
-    return Case(cid, execution, files)
+    for cid, execution in _last_runs(client.store, promoted, frozenset(fixtures)):
+        wanted = _with_companions(client.store, execution.inputs)
+        _check_size(promoted, [(entry.role, entry.cid, entry.size) for entry, _ in wanted])
+        files = tuple(asyncio.run(_fetched(client, promoted, wanted)))
+        _check_size(promoted, [(file.role, file.cid, file.size) for file in files])  # what had no record, too
+        yield Case(cid, execution, files)
 
 
 def _check_size(promoted: Promoted, files: Sequence[tuple[str, str, int]]) -> None:
@@ -111,8 +115,8 @@ def _check_size(promoted: Promoted, files: Sequence[tuple[str, str, int]]) -> No
         )
 
 
-def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tuple[str, Execution]:
-    """The newest execution that the notebook made; with fixtures, of those that read nothing else."""
+def _last_runs(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> list[tuple[str, Execution]]:
+    """The newest execution of each code that the notebook made; with fixtures, of those that read nothing else."""
     where = f"the cell {promoted.cell!r}" if promoted.cell else "the cell"
     here = [pair for pair in executions_of_task(store, promoted.task) if not pair[1].distribution]
     found = [pair for pair in here if pair[1].notebook == promoted.notebook]
@@ -129,16 +133,23 @@ def _last_run(store: Store, promoted: Promoted, fixtures: frozenset[str]) -> tup
             f"{f' (but in {others})' if others else ''}: run {where} first{anew}; the test is made of "
             "its last run"
         )
-    if not fixtures:
-        return found[0]
-    for cid, execution in found:
-        read = {entry.cid for entry in execution.inputs}
-        if read and read <= fixtures and fixtures <= read | _companion_cids(store, execution.inputs):
-            return cid, execution
-    raise AssetNotFoundError(
-        f"{promoted.task} was never run in {promoted.notebook} on {', '.join(sorted(fixtures))}: run {where} on these "
-        "files first; --fixture names every file that the run read"
-    )
+    if fixtures:
+        found = [pair for pair in found if _read_only(store, pair[1], fixtures)]
+    if not found:
+        raise AssetNotFoundError(
+            f"{promoted.task} was never run in {promoted.notebook} on {', '.join(sorted(fixtures))}: run {where} on "
+            "these files first; --fixture names every file that the run read"
+        )
+    newest: dict[str, tuple[str, Execution]] = {}
+    for pair in found:
+        newest.setdefault(pair[1].code_digest, pair)
+    return [*newest.values()][:MOST_CODES]
+
+
+def _read_only(store: Store, execution: Execution, fixtures: frozenset[str]) -> bool:
+    """Whether an execution read these files and no others, companions aside."""
+    read = {entry.cid for entry in execution.inputs}
+    return bool(read) and read <= fixtures <= read | _companion_cids(store, execution.inputs)
 
 
 def _companion_cids(store: Store, inputs: Collection[Entry]) -> set[str]:

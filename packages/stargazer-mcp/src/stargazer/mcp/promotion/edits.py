@@ -48,7 +48,7 @@ def difference(edits: Mapping[Path, bytes], root: Path) -> str:
 
 def write(
     edits: Mapping[Path, bytes], seen: Mapping[Path, bytes | None], root: Path, home: Path, task: str
-) -> None:
+) -> Path:
     """Write files of a checkout, all or none.
 
     Args:
@@ -57,6 +57,9 @@ def write(
         root: of the checkout.
         home: STARGAZER_HOME.
         task: what is promoted, for the journal.
+
+    Returns:
+        The journal, by which it can be undone.
 
     Raises:
         PromotionError: a file was changed meanwhile, or cannot be written; nothing is changed.
@@ -84,10 +87,11 @@ def write(
             _take_back(journal)
             raise
         _save(journal, {**_load(journal), "state": WRITTEN})
+        return journal
 
 
-def undo(root: Path, home: Path) -> tuple[str, list[Path]]:
-    """Take back the last promotion into a checkout: its task, and the files that are as they were before.
+def undo(root: Path, home: Path, journal: Path | None = None) -> tuple[str, list[Path]]:
+    """Take back the last promotion into a checkout, or that of a journal: its task, and the files that are as before.
 
     Raises:
         PromotionError: there is none, or a file was changed since.
@@ -97,6 +101,7 @@ def undo(root: Path, home: Path) -> tuple[str, list[Path]]:
         if interrupted := _recover(folder):
             return interrupted
         journals = [each for each in _journals(folder) if _load(each)["root"] == str(root.resolve())]
+        journals = [each for each in journals if journal in (None, each)]
         if not journals:
             raise PromotionError(f"nothing was promoted into {root}, so there is nothing to undo")
         journal = journals[-1]

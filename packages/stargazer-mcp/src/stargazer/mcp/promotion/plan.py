@@ -33,13 +33,17 @@ class Plan:
 
     Attributes:
         edits: what is to be in each file.
-        seen: what is in each now; None where there is none.
+        seen: what was in each when that was made of it; None where there was none.
         installs: whether the package has to be installed anew, for it has a new entry point.
     """
 
     edits: Mapping[Path, bytes]
     seen: Mapping[Path, bytes | None]
     installs: bool
+
+    def with_new(self, files: Mapping[Path, bytes]) -> Plan:
+        """The same with files that are not there yet."""
+        return attrs.evolve(self, edits={**self.edits, **files}, seen={**self.seen, **dict.fromkeys(files)})
 
 
 def require_tools() -> None:
@@ -70,8 +74,8 @@ def extract_from(notebook: Path, name: str, to: str, checkout: Checkout) -> tupl
     return extract(read, name, target.module, Taken(checkout), Packages(checkout)), target
 
 
-def code_edits(extraction: Extraction, target: Target, checkout: Checkout) -> dict[Path, bytes]:
-    """The files of the package's code that change: the module, the front page, entry points, catalogue, changelog.
+def code_edits(extraction: Extraction, target: Target, checkout: Checkout) -> Plan:
+    """A plan of the package's code: the module, the front page, entry points, catalogue, changelog.
 
     Raises:
         PromotionError: a name means something else in the module, or ruff finds what it does not mend.
@@ -85,43 +89,48 @@ def code_edits(extraction: Extraction, target: Target, checkout: Checkout) -> di
     }
     text = _text(target.path) if target.path.exists() else None
     edits = {target.path: changed_module(text, extraction, target.path).encode()}
+    seen = {target.path: None if text is None else text.encode()}
     for path, change in changes.items():
         before = _text(path)
         after = change(before)
         if after != before:
-            edits[path] = after.encode()
-    return edits
+            edits[path], seen[path] = after.encode(), before.encode()
+    return Plan(edits, seen, installs=checkout.pyproject in edits)
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read ({error}); expected a whole checkout") from None
 
 
 @contextlib.contextmanager
 def make_plan(
-    checkout: Checkout, extraction: Extraction, target: Target, edits: Mapping[Path, bytes]
+    checkout: Checkout, extraction: Extraction, target: Target, code: Plan
 ) -> Iterator[tuple[Plan, Trial]]:
-    """A plan with edits and the pages of docs/ that follow from them, and a copy of the checkout as it will be.
+    """A plan with the pages of docs/ that follow from the code, and a copy of the checkout as it will be.
 
     Raises:
         PromotionError: a page cannot be made, or mypy finds something in the module.
     """
-    with trial(checkout, edits) as tried:
+    known = {checkout.root / page: _content(checkout.root / page) for page in PAGES.values()}
+    with trial(checkout, code.edits) as tried:
         module = tried.checkout.root / target.path.relative_to(checkout.root)
         with ThreadPoolExecutor() as pool:
             errors = pool.submit(tried.type_errors, module)
             pages = [page for made in pool.map(tried.page, PAGES) for page in made.items()]
-        _check_types(errors.result(), edits[target.path].decode(), extraction)
-        whole = dict(edits)
+        _check_types(errors.result(), code.edits[target.path].decode(), extraction)
+        edits, seen = dict(code.edits), dict(code.seen)
         for path, data in pages:
             own = checkout.root / path.relative_to(tried.checkout.root)
-            if not own.exists() or own.read_bytes() != data:
-                whole[own] = data
-        seen = {path: path.read_bytes() if path.exists() else None for path in whole}
-        yield Plan(whole, seen, installs=checkout.pyproject in whole), tried
+            if known[own] != data:
+                edits[own], seen[own] = data, known[own]
+        yield attrs.evolve(code, edits=edits, seen=seen), tried
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _check_types(errors: Sequence[tuple[int, str]], text: str, extraction: Extraction) -> None:

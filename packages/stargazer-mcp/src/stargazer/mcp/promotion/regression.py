@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -14,15 +16,20 @@ from stargazer.assets import ConfigurationError, InvalidAssetError, ToolError
 from stargazer.mcp.promotion.case import Case
 from stargazer.mcp.promotion.checkout import Checkout
 from stargazer.mcp.promotion.extraction import FOLDER, SECRET, Promoted
+from stargazer.mcp.promotion.module import formatted
 from stargazer.mcp.promotion.unit_test import unit_test
 
-__all__ = ["Outcome", "regression_files", "run_case"]
+__all__ = ["AnotherResult", "Outcome", "regression_files", "run_case"]
 
 SECONDS = 1800  # of the test and all that starts it: it has a limit of its own
 MOST_LINES, WIDTH = 15, 200  # of what is shown of pytest's output
 CID = re.compile(r"\b(?:bafk|bafy|Qm)\w{20,}")
 SECRETS = ("GITHUB_TOKEN", "GH_TOKEN", "PINATA_JWT", "PINATA_GATEWAY_TOKEN")
 ATTRIBUTES = "* -text\n"
+
+
+class AnotherResult(ToolError):
+    """A task gives the same each time, and not what its cell gave in the run that its test is made of."""
 
 
 @attrs.frozen
@@ -61,21 +68,32 @@ def regression_files(promoted: Promoted, checkout: Checkout, case: Case, source:
     if files and not attributes.exists():
         files[attributes] = ATTRIBUTES.encode()  # git must not change the ends of lines: CIDs are of bytes
     text = unit_test(promoted, case, source)
-    if found := FOLDER.search(text) or SECRET.search(text):
+    found = next(
+        filter(None, (kind.search(word) for word in _words(text) for kind in (FOLDER, SECRET))), None
+    )
+    if found is not None:
         what = "a path of this machine" if found.re is FOLDER else "a secret"
         shown = f" ({found[0]!r})" if found.re is FOLDER else ""
         raise InvalidAssetError(
             f"what the last run of {promoted.task} was given or gave has {what}{shown}, as it seems, and would be in "
             "the repository with the test: run the cell without it"
         )
-    files[test] = _formatted(text, test).encode()
+    files[test] = formatted(text, test).encode()
     return files
+
+
+def _words(text: str) -> Iterator[str]:
+    """The texts in a module, each whole however it is written."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def run_case(checkout: Checkout, test: Path) -> Outcome:
     """Run a promoted task's test for the first time, with the code of the checkout.
 
     Raises:
+        AnotherResult: it fails, for the cell's run was one of other code, or of other tools.
         ToolError: it fails; the text has the lines that say how, and what that means.
     """
     began = time.monotonic()
@@ -85,7 +103,7 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
         return Outcome(time.monotonic() - began, skipped[1] if skipped else "")
     lines, found = _useful(told), _compared(told)
     again = _compared(_run_pytest(checkout, test)[1]) if found else []
-    name = test.relative_to(checkout.root)
+    name, kind = test.relative_to(checkout.root), ToolError
     if found and again != found:
         meaning = (
             "the task is not deterministic: two runs of it gave different files. Leave dates, paths, thread counts "
@@ -93,6 +111,7 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
             "it then"
         )
     elif found:
+        kind = AnotherResult
         meaning = (
             "the task gives the same each time, and something else than its cell gave: the cell was edited after its "
             "last run, or tools have other versions since. Run the cell again, and promote it then"
@@ -100,7 +119,7 @@ def run_case(checkout: Checkout, test: Path) -> Outcome:
     else:
         meaning = "it does not run outside of its notebook"
     shown = [f"  {line[:WIDTH]}" for line in lines[:MOST_LINES]]
-    raise ToolError("\n".join([f"the test {str(name)!r} fails: {meaning}", *shown]))
+    raise kind("\n".join([f"the test {str(name)!r} fails: {meaning}", *shown]))
 
 
 def _run_pytest(checkout: Checkout, test: Path) -> tuple[int, str]:
@@ -142,20 +161,3 @@ def _useful(told: str) -> list[str]:
 def _compared(told: str) -> list[str]:
     """The CIDs that a comparison of pytest's names; not those of provenance, which tells the time."""
     return CID.findall(re.sub(r"provenance_cid='\w*'", "", "\n".join(_useful(told))))
-
-
-def _formatted(text: str, path: Path) -> str:
-    """A module as the house has it: imports sorted, and formatted.
-
-    Raises:
-        ConfigurationError: ruff is not installed.
-    """
-    for words in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
-        command = [sys.executable, "-P", "-m", "ruff", *words, "--stdin-filename", str(path), "-"]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ConfigurationError(
-                f"ruff, which formats the test, fails: {done.stderr.strip() or done.stdout.strip()}"
-            )
-        text = done.stdout
-    return text

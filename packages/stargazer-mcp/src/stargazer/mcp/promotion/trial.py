@@ -1,4 +1,4 @@
-"""Tries edits in a copy of the checkout: the pages of docs/ that follow from them are made there, and tests are run.
+"""Tries edits in a copy of the checkout: the pages of docs/ that follow from them are made there, types are checked.
 
 Nothing of the checkout is touched. A process in the copy has its sources before the installed ones, and entry points as
 the copy's pyproject.toml has them, so that a new module counts before anybody installs it.
@@ -43,6 +43,13 @@ class Trial:
 
     checkout: Checkout
     entry_points: Path
+
+    def put(self, files: Mapping[Path, bytes], checkout: Checkout) -> None:
+        """Write files of a checkout into the copy."""
+        for path, data in files.items():
+            place = self.checkout.root / path.relative_to(checkout.root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Python in the copy, without the secrets of this process.
@@ -101,17 +108,13 @@ def _last(text: str, lines: int) -> str:
     return "\n".join(text.strip().splitlines()[-lines:])
 
 
-def _fill(copy: Checkout, checkout: Checkout, edits: Mapping[Path, bytes]) -> None:
+def _fill(copy: Checkout, checkout: Checkout) -> None:
     for name in COPIED:
         source = checkout.root / name
         if source.is_dir():
             shutil.copytree(source, copy.root / name, ignore=LEFT_OUT, symlinks=True)
         elif source.is_file():
             shutil.copy(source, copy.root / name)
-    for path, data in edits.items():
-        place = copy.root / path.relative_to(checkout.root)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
 
 
 @contextlib.contextmanager
@@ -124,17 +127,19 @@ def trial(checkout: Checkout, edits: Mapping[Path, bytes]) -> Iterator[Trial]:
     with tempfile.TemporaryDirectory(prefix="stargazer-promotion-") as folder:
         copy = Checkout(Path(folder).resolve() / "checkout")
         copy.root.mkdir()
+        points = copy.root.with_name("entry_points")
+        made = Trial(copy, points)
         try:
-            _fill(copy, checkout, edits)
+            _fill(copy, checkout)
+            made.put(edits, checkout)
         except OSError as error:  # of several files shutil raises an error of its own
             said = error.args[0][0][2] if isinstance(error, shutil.Error) else error
             raise PromotionError(
                 f"no copy of the checkout can be made in {folder} to try the task in: {said}; free some space there, "
                 "or set TMPDIR to a folder that has more. Nothing was written"
             ) from None
-        points = copy.root.with_name("entry_points")
         _write_metadata(copy, points)
-        yield Trial(copy, points)
+        yield made
 
 
 def _write_metadata(copy: Checkout, folder: Path) -> None:

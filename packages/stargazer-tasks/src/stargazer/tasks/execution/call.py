@@ -338,8 +338,12 @@ class Call:
 
     def _key_still(self, planned: Execution) -> str:
         """The run key, or "" if a cell has changed meanwhile what the task uses: the result is of neither state."""
-        is_of_cell = self.code.function.__module__ == "__main__"
-        return planned.run_key if not is_of_cell or self.keyed()[1] == planned.run_key else ""
+        if self.code.function.__module__ != "__main__":
+            return planned.run_key
+        with contextlib.suppress(ConfigurationError):  # what is there now could not be run
+            if self.keyed()[1] == planned.run_key:
+                return planned.run_key
+        return ""
 
     async def _body(self, session: Session) -> Any:
         """What the task's function returns for the arguments, laid out in the session's folder."""

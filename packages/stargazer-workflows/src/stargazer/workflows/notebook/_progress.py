@@ -9,7 +9,7 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from stargazer.assets import AssetNotFoundError, StargazerError
+from stargazer.assets import StargazerError
 from stargazer.workflows.notebook.app import as_html, is_shown, marimo, tell
 from stargazer.workflows.report.numbers import count, duration, memory
 from stargazer.workflows.runs.calls import (
@@ -92,7 +92,7 @@ async def progress(run: Run | str) -> Run:
 async def _draw(calls: _Calls) -> None:
     """Show the calls in the cell, until this is cancelled."""
     while True:
-        with contextlib.suppress(AssetNotFoundError):  # the record was removed: who waits for the run says so
+        with contextlib.suppress(StargazerError):  # the record is gone, say: who waits for the run says so
             marimo().output.replace(calls.shown(find_run(calls.run.id)))
         await asyncio.sleep(PAUSE)
 

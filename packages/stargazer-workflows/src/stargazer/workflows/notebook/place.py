@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from html import escape
 from typing import Any
 
 from stargazer.assets import ConfigurationError
@@ -47,10 +48,11 @@ def execution_place() -> Any:
         *([AWAITED] if "cloud" in usable else []),
         *([SHARED] if mo.app_meta().mode == "run" else []),
     ]
+    said = [why, *(more if len(usable) > 1 else more[:1])]
     return mo.ui.radio(
         {name: mode for mode, name in usable.items()},
         value=chosen,
-        label="  \n".join(["**Where tasks run**", why, *filter(None, more if len(usable) > 1 else more[:1])]),
+        label="  \n".join(["**Where tasks run**", *map(escape, filter(None, said))]),
         on_change=_choose,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -17,6 +17,7 @@ from stargazer.workflows.runs.record import Run
 
 __all__ = ["call_at_cluster"]
 
+CANCELLED = "cancelled by stargazer"
 PASSED_ON = ("pinata_gateway", "pinata_visibility", "pinata_api", "pinata_uploads")
 """Settings that a task needs there as here; none is secret."""
 
@@ -63,7 +64,7 @@ async def call_at_cluster(made: Run, entry: Entry, values: Mapping[str, Any], se
     )
     told = f"at {settings.flyte_endpoint}"
     try:
-        run: Any = await context.run.aio(entry.call, **values)
+        run = await _submitted(context.run.aio(entry.call, **values))
         told = f"{told} as Flyte run {run.name}: {run.url}"
         made.notes = [f"It ran {told}"]
         with contextlib.suppress(StorageError):  # a full disk, which may have room again at the end
@@ -75,6 +76,17 @@ async def call_at_cluster(made: Run, entry: Entry, values: Mapping[str, Any], se
         raise StargazerError(f"{error}\n{told}") from error
 
 
+async def _submitted(submission: Awaitable[Any]) -> Any:
+    """The Flyte run that is submitted; one that is cancelled meanwhile is not left to itself."""
+    submitting = asyncio.ensure_future(submission)
+    try:
+        return await asyncio.shield(submitting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):  # there is none
+            await (await submitting).abort.aio(CANCELLED)
+        raise
+
+
 async def _end(made: Run, run: Any) -> None:
     """Wait until a Flyte run ends, and tell meanwhile what its tasks do."""
     tasks = _Tasks(made, run.name)
@@ -82,7 +94,10 @@ async def _end(made: Run, run: Any) -> None:
     try:
         await run.wait.aio(quiet=True)
     except asyncio.CancelledError:
-        await run.abort.aio("cancelled by stargazer")
+        try:
+            await run.abort.aio(CANCELLED)
+        except Exception as error:  # of any layer of Flyte: what was cancelled stays cancelled
+            made.notes = [*made.notes, f"It may go on there, for it could not be told to end: {error}"]
         raise
     finally:
         watching.cancel()

@@ -270,12 +270,12 @@ def _files(scope: Scope) -> Iterator[str]:
     if filename:
         yield filename
     if main or (scope and not filename):
-        yield from [name for name in reversed(linecache.cache) if not os.path.exists(name)]
+        yield from [name for name in reversed([*linecache.cache]) if not os.path.exists(name)]
 
 
 def _cells() -> list[str]:
     """The cells that this process has run of marimo notebooks, other than as a script; some may be gone."""
-    return [name for name in linecache.cache if CELL in name] if "marimo" in sys.modules else []
+    return [name for name in [*linecache.cache] if CELL in name] if "marimo" in sys.modules else []
 
 
 def in_notebook(scope: Scope) -> bool:
