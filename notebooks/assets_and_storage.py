@@ -230,7 +230,11 @@ def _(lineage, tutorial):
     try:
         if get_client().store.query({}):
             stores = {"yours": get_client(), **stores}
-        _note = "Yours is empty: `stargazer demo` fills it with simulated data." if len(stores) == 1 else ""
+        _note = (
+            mo.md("Yours is empty: `stargazer demo` fills it with simulated data.")
+            if len(stores) == 1
+            else ""
+        )
     except StargazerError as error:
         _note = str(error)
     which = mo.ui.radio(stores, value=next(iter(stores)), label="Store", inline=True)

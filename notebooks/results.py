@@ -20,7 +20,7 @@ with app.setup:
     from stargazer.mcp.previews.preview import preview
     from stargazer.storage import get_client, is_cid
     from stargazer.storage.lineage import contents, diff, executions_of, render, render_difference, stale, why
-    from stargazer.workflows.notebook import html_page, lineage_graph, plain
+    from stargazer.workflows.notebook import explained, html_page, lineage_graph, plain, stop
 
     flyte.init_from_config()
 
@@ -46,7 +46,7 @@ async def _(look):
     _pressed = look.value
     try:
         files = [_one for _one in reversed(await assemble()) if _one.asset_key != "provenance"]
-        _empty = "Your store is empty. `stargazer demo` fills it with simulated data in half a minute."
+        _empty = "Your store is empty. `stargazer demo` fills it with simulated data."
         _problem = "" if files else _empty
     except StargazerError as error:
         files, _problem = [], error.explain()
@@ -101,17 +101,15 @@ def _():
 @app.cell(hide_code=True)
 def _(table, typed):
     cid = typed.value.strip() or next((row["CID"] for row in table.value), "")
-    mo.stop(not cid, mo.md("No file is chosen."))
+    if not cid:
+        stop("Nothing is chosen.", kind="neutral")
     _refusal = f"{cid!r} is no CID: letters are missing, or one is wrong. `stargazer query` lists those that there are."
-    mo.stop(not is_cid(cid), mo.callout(_refusal, kind="danger"))
+    if not is_cid(cid):
+        stop(_refusal, kind="danger")
     store = get_client().store
     records = store.query({"cid": cid})
-    try:
+    with explained():
         lineage = why(store, cid)
-        _problem = ""
-    except StargazerError as error:
-        lineage, _problem = None, error.explain()
-    mo.stop(lineage is None, mo.callout(_problem, kind="danger"))
     _title = f"{lineage.entry.keyvalues.get('asset', 'file')} {lineage.entry.name}"
     mo.Html(
         f"<span class='markdown prose dark:prose-invert'><h2>{escape(_title)}</h2><code>{cid}</code></span>"
@@ -164,7 +162,7 @@ def _(cid, store):
             else:
                 _shown = mo.json(_held.get("value", _held)).style(max_height="400px", overflow="auto")
         except StargazerError as error:
-            _shown = mo.callout(error.explain(), kind="danger")
+            _shown = mo.callout(plain(error.explain()), kind="danger")
     mo.vstack([mo.md("### What it holds"), _shown])
     return
 
@@ -237,7 +235,7 @@ def _(cid, other, store):
             render_difference(_difference, contents(store, _difference.a.entry, _difference.b.entry))
         )
     except StargazerError as error:
-        _told = mo.callout(error.explain(), kind="danger")
+        _told = mo.callout(plain(error.explain()), kind="danger")
     _told
     return
 

@@ -23,6 +23,7 @@ with app.setup:
     from stargazer.storage import add, get_client
     from stargazer.storage.lineage import render, why
     from stargazer.tasks import bcftools, expect, htslib_env, workspace
+    from stargazer.tasks.execution import observe
     from stargazer.workflows.notebook import execution_place, explained
 
     flyte.init_from_config()
@@ -119,7 +120,7 @@ async def _(add_example):
     _nothing = mo.callout(
         mo.vstack(
             [
-                mo.md("Your store has no variants. `stargazer demo` makes some, in half a minute; or:"),
+                mo.md("Your store has no variants. `stargazer demo` makes some; or:"),
                 add_example,
             ]
         ),
@@ -142,12 +143,20 @@ def _():
 @app.cell
 async def _(choice):
     mo.stop(choice.value is None)
-    result = await (await count_records(choice.value)).fetch()
+    events = []
+    with observe(events.append):
+        result = await (await count_records(choice.value)).fetch()
     rows = list(csv.DictReader(result.path.open()))
     alt.Chart(alt.Data(values=rows)).mark_bar().encode(
         x="records:Q", y="contig:N", color="type:N", tooltip=["contig:N", "type:N", "records:Q"]
     ).properties(width="container", height=110)
-    return (result,)
+    return events, result
+
+
+@app.cell(hide_code=True)
+def _(events):
+    mo.md(f"This time it was **{'remembered' if events[-1].kind == 'memo hit' else 'computed'}**.")
+    return
 
 
 @app.cell(hide_code=True)
@@ -161,10 +170,10 @@ def _():
     mo.md("""
     ## Make it part of a package
 
-    In a checkout of Stargazer, and from its top folder:
+    In a clone of Stargazer, and from its top folder:
 
     ```
-    stargazer promote-task notebooks/scratch/experiment.py::count_records --to tasks/records.py --dry-run
+    hatch run test:stargazer promote-task notebooks/scratch/experiment.py::count_records --to tasks/records.py --dry-run
     ```
 
     shows what would be written: the task in its module, and a test that expects the result above. Without `--dry-run`

@@ -214,6 +214,22 @@ def test_in_run_mode_without_anything(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
+def test_an_empty_store_is_said_once_in_the_editor(tmp_path: Path) -> None:
+    at_once = "[runtime]\nauto_instantiate = true\n"
+    notebook = Path(shutil.copy(NOTEBOOKS["germline"], tmp_path))
+    with (
+        serve(notebook, "edit", home=tmp_path / "home", config=at_once) as served,
+        open_page(served.url) as opened,
+    ):
+        opened.page.get_by_text("The store has no reads and no alignments").wait_for()
+        settled(opened.page, SECONDS)
+        stopped = opened.page.get_by_text("Ancestor stopped")
+        assert stopped.count() > 5
+        assert not any(box.is_visible() for box in stopped.all())
+        opened.assert_well()
+
+
+@pytest.mark.browser
 def test_two_tabs_of_one_notebook(tmp_path: Path) -> None:
     with serve(NOTEBOOKS["tasks"], "run", home=tmp_path / "home") as served, open_page(served.url) as opened:
         first, second = opened.page, opened.page.context.new_page()

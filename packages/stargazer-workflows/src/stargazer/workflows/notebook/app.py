@@ -18,6 +18,10 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a page in a frame may load: nothing that is not in it."""
 
 
+QUIET = "<style>.marimo-cell.stopped .output-area { display: none }</style>"
+"""Hides what the editor writes below each cell that did not run because of the one that was stopped."""
+
+
 def marimo() -> Any:
     """The module marimo.
 
@@ -77,7 +81,7 @@ def stop(text: str, *, kind: str = "warn") -> None:
     mo = marimo()
     if not is_shown():
         tell(text)
-    mo.stop(True, mo.callout(plain(text), kind=kind))
+    mo.stop(True, mo.Html(f"<div>{QUIET}{mo.callout(plain(text), kind=kind).text}</div>"))
 
 
 @contextmanager
