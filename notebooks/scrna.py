@@ -162,7 +162,7 @@ async def results(nb, run):
 
 
 @app.cell(hide_code=True)
-def overview(mo, plain, run, summary):
+def overview(mo, nb, plain, run, summary):
     leiden = summary["clusters"]
     read = sum(sample["cells_before"] for sample in summary["samples"].values())
     stable = "–" if leiden["ari_mean"] is None else f"{leiden['ari_mean']:.2f}"
@@ -194,10 +194,7 @@ def overview(mo, plain, run, summary):
                 page_size=10,
                 **plain,
             ),
-            mo.callout(
-                mo.md("\n".join(f"- {note}" for note in run.notes) or "Nothing is unusual."),
-                kind="warn" if summary["unusual"] else "neutral",
-            ),
+            nb.run_notes(run),
         ]
     )
     return
