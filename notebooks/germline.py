@@ -201,10 +201,7 @@ def overview(alt, mo, nb, plain, run, summary):
             ),
             mo.ui.table(figures, page_size=10, column_widths=dict.fromkeys(figures[0], 95), **plain),
             coverage,
-            mo.callout(
-                nb.plain("\n".join(f"• {note}" for note in run.notes) or "Nothing is unusual."),
-                kind="warn" if summary["unusual"] else "neutral",
-            ),
+            nb.run_notes(run),
         ]
     )
     return

@@ -194,10 +194,7 @@ def overview(mo, nb, plain, run, summary):
                 page_size=10,
                 **plain,
             ),
-            mo.callout(
-                nb.plain("\n".join(f"• {note}" for note in run.notes) or "Nothing is unusual."),
-                kind="warn" if summary["unusual"] else "neutral",
-            ),
+            nb.run_notes(run),
         ]
     )
     return

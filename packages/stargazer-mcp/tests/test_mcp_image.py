@@ -17,6 +17,7 @@ if not FOLDER.exists():
     pytest.skip("images/ is in the repository alone, not in this distribution", allow_module_level=True)
 
 PACKAGES = FOLDER.parent.parent / "packages"
+EXTRAS = re.search(r"^ARG EXTRAS=(\S+)", (FOLDER / "Containerfile").read_text(), re.MULTILINE)[1].split(",")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -25,7 +26,7 @@ def needed() -> Iterator[Requirement]:
     for path in sorted(PACKAGES.glob("*/pyproject.toml")):
         project = tomllib.loads(path.read_text())["project"]
         extras = project.get("optional-dependencies", {})
-        for text in [*project["dependencies"], *(item for extra in extras.values() for item in extra)]:
+        for text in [*project["dependencies"], *(item for extra in EXTRAS for item in extras.get(extra, []))]:
             if not text.startswith("stargazer-"):
                 yield Requirement(text)
 

@@ -6,9 +6,11 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from stargazer.assets import (
     R1,
@@ -37,6 +39,7 @@ from stargazer.workflows.notebook import (
     read_summary,
     reference_choices,
     run_choices,
+    run_notes,
     sample_figures,
 )
 
@@ -218,6 +221,19 @@ def test_results_of_a_run_are_opened_and_those_that_are_gone_are_named(
     asyncio.run(client.delete_file(summary.record))
     with pytest.raises(AssetNotFoundError, match="not in the store any more"):
         asyncio.run(open_result(run, "summary"))
+
+
+def test_notes_of_a_run_warn_of_what_is_unusual_and_of_nothing_else(client: LocalStorageClient) -> None:
+    run = finished(client)
+    run.notes = ["Unusual: depth of <a> is 1.", "No `known sites` were used."]
+    told = run_notes(run).text
+    usual = run_notes(attrs.evolve(run, notes=["No `known sites` were used."])).text
+
+    assert "warn" in told
+    assert "depth of &lt;a&gt; is 1." in unescape(told)  # an attribute has the call-out
+    assert "No <code>known sites</code> were used." in told
+    assert "warn" not in usual
+    assert "Nothing is unusual." in unescape(usual)
 
 
 @pytest.mark.parametrize("content", ["no json", "[1]"])

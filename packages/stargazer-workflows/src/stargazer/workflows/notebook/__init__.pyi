@@ -26,7 +26,7 @@ from .lineage import lineage_graph
 from .needs import require_extra, require_records
 from .place import execution_place
 from .results import open_result, open_results
-from .tables import latest_run, run_table
+from .tables import latest_run, run_notes, run_table
 
 __all__ = [
     "COLOURS",
@@ -65,6 +65,7 @@ __all__ = [
     "require_extra",
     "require_records",
     "run_choices",
+    "run_notes",
     "run_table",
     "sample_figures",
     "shown",

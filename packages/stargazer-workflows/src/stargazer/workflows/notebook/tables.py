@@ -8,12 +8,15 @@ from typing import Any
 from stargazer.assets import StargazerError
 from stargazer.workflows.arguments import convert
 from stargazer.workflows.catalogue import Entry, describe, find_entry
-from stargazer.workflows.notebook.app import marimo
+from stargazer.workflows.notebook.app import as_html, marimo
 from stargazer.workflows.report.numbers import duration
 from stargazer.workflows.runs.here import as_json
 from stargazer.workflows.runs.record import Run, list_runs
 
-__all__ = ["latest_run", "run_table"]
+__all__ = ["latest_run", "run_notes", "run_table"]
+
+UNUSUAL = "Unusual: "
+"""How a note begins that says which figure is unusual."""
 
 
 def latest_run(workflow: Any, arguments: Mapping[str, Any] | None = None, /, **named: Any) -> Run | None:
@@ -68,3 +71,28 @@ def run_table(workflow: str = "") -> Any:
         if workflow in ("", run.workflow)
     ]
     return marimo().ui.table(rows, selection="single", label="Recorded runs, the newest first")
+
+
+def run_notes(run: Run) -> Any:
+    """What the reports of a run tell: as a warning what is unusual, and below it how it was done.
+
+    Args:
+        run: which has succeeded.
+
+    Returns:
+        An element of marimo.
+    """
+    mo = marimo()
+    unusual = [note for note in run.notes if note.startswith(UNUSUAL)]
+    others = [note for note in run.notes if note not in unusual]
+    told = _items([note.removeprefix(UNUSUAL) for note in unusual])
+    first = mo.callout(
+        mo.Html(f"<p><b>Unusual</b></p>{told}" if unusual else "<p>Nothing is unusual.</p>"),
+        kind="warn" if unusual else "neutral",
+    )
+    return mo.vstack([first, mo.Html(f"<p><b>How it was done</b></p>{_items(others)}")]) if others else first
+
+
+def _items(texts: list[str]) -> str:
+    items = "".join(f"<li>{as_html(text)}" for text in texts)
+    return f"<ul style='list-style: disc; padding-left: 1.2rem'>{items}</ul>"
