@@ -75,7 +75,7 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if not found:
         nb.stop(
             "The store has no reads and no alignments. `stargazer add R1.fq.gz R2.fq.gz sample=NAME` adds reads; "
-            "the button *Simulate the demo's trio*, or `stargazer demo`, simulates some."
+            "the button above, or `stargazer demo`, simulates some."
         )
     if not builds:
         nb.stop(
@@ -130,7 +130,7 @@ async def form(build, found, intervals, mo, nb):
             validate=nb.germline_refusal,
         )
     )
-    mo.vstack([form, mo.md(about_callers)])
+    mo.vstack([form, nb.plain(about_callers)])
     return (form,)
 
 
@@ -147,7 +147,7 @@ def runs(build, form, mo, nb):
             begun = nb.begin_run(workflows[0], {"build": build.value, **asked})
     choices = nb.run_choices(*workflows, first=begun)
     if not choices:
-        nb.stop("Nothing was run yet: choose samples above, and **Call variants**.", kind="info")
+        nb.stop("Nothing was run yet: choose samples above, and press Call variants.", kind="info")
     chosen = mo.ui.dropdown(choices, value=next(iter(choices)), label="Run", full_width=True)
     mo.vstack([mo.md("## The run"), chosen])
     return (chosen,)
@@ -241,10 +241,9 @@ def calls(calls_file, filters, mo, nb):
         show_column_summaries=False,
         show_data_types=False,
         format_mapping={"position": "{}".format},
-        label=f"{len(calls.rows):,} of {calls.read:,} calls fit. {calls.limit} "
-        "Choose some to see the reads of each sample.",
+        label=f"{len(calls.rows):,} of {calls.read:,} calls fit. Choose some to see the reads of each sample.",
     )
-    table
+    mo.vstack([nb.plain(calls.limit), table])
     return calls, table
 
 
@@ -383,12 +382,12 @@ def origin(calls_file, mo, nb):
 
 
 @app.cell(hide_code=True)
-def report_of_the_run(mo, report, run):
+def report_of_the_run(mo, nb, report, run):
     page = report.path.read_text()
     mo.vstack(
         [
             mo.md("## The report, and what next"),
-            mo.accordion({"The report of the run": mo.iframe(page, height="700px")}, lazy=True),
+            mo.accordion({"The report of the run": nb.html_page(page, height=700)}, lazy=True),
             mo.download(page.encode(), filename=report.path.name, label="Download the report"),
             mo.md(f"""
     - `stargazer why {run.results["variants"]["cid"]}` tells the way from the reads to the calls.

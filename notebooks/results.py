@@ -20,7 +20,7 @@ with app.setup:
     from stargazer.mcp.previews.preview import preview
     from stargazer.storage import get_client, is_cid
     from stargazer.storage.lineage import contents, diff, executions_of, render, render_difference, stale, why
-    from stargazer.workflows.notebook import explained, lineage_graph, plain, stop
+    from stargazer.workflows.notebook import explained, html_page, lineage_graph, plain, stop
 
     flyte.init_from_config()
 
@@ -156,14 +156,7 @@ def _(cid, store):
             if _held["kind"] == "png":
                 _shown = mo.image(_path.read_bytes())
             elif _held["kind"] == "html" and _path.stat().st_size < 5_000_000:
-                # Whoever made the page, it runs nothing and asks nobody.
-                _page = (
-                    "<!doctype html><meta http-equiv=Content-Security-Policy content=\"default-src 'none'; "
-                    "style-src 'unsafe-inline'; img-src data:\">" + _path.read_text(errors="replace")
-                )
-                _shown = mo.Html(
-                    f'<iframe sandbox title="The page" srcdoc="{escape(_page)}" width="100%" height="600"></iframe>'
-                )
+                _shown = html_page(_path.read_text(errors="replace"))
             elif _held["kind"] == "text":
                 _shown = mo.plain_text("\n".join(_held["lines"])).style(overflow="auto")
             else:

@@ -76,7 +76,7 @@ async def samples(asyncio, mo, nb, plain, prepare, simulate):
     if not found:
         nb.stop(
             "The store has no counts of cells. `stargazer add filtered_feature_bc_matrix.h5 sample=NAME` adds some; "
-            "the button *Simulate the demo's cells*, or `stargazer demo scrna`, simulates some."
+            "the button above, or `stargazer demo scrna`, simulates some."
         )
     mo.ui.table(found, page_size=5, show_download=False, wrapped_columns=["problem"], **plain)
     return (found,)
@@ -135,7 +135,7 @@ def runs(form, mo, nb):
             begun = nb.begin_run(workflows[0], asked)
     choices = nb.run_choices(*workflows, first=begun)
     if not choices:
-        nb.stop("Nothing was run yet: choose samples above, and **Cluster cells**.", kind="info")
+        nb.stop("Nothing was run yet: choose samples above, and press Cluster cells.", kind="info")
     chosen = mo.ui.dropdown(choices, value=next(iter(choices)), label="Run", full_width=True)
     mo.vstack([mo.md("## The run"), chosen])
     return (chosen,)
@@ -384,12 +384,12 @@ def origin(cells_file, mo, nb):
 
 
 @app.cell(hide_code=True)
-def report_of_the_run(mo, report, run):
+def report_of_the_run(mo, nb, report, run):
     page = report.path.read_text()
     mo.vstack(
         [
             mo.md("## The report, and what next"),
-            mo.accordion({"The report of the run": mo.iframe(page, height="700px")}, lazy=True),
+            mo.accordion({"The report of the run": nb.html_page(page, height=700)}, lazy=True),
             mo.download(page.encode(), filename=report.path.name, label="Download the report"),
             mo.md(f"""
     - `stargazer why {run.results["cells"]["cid"]}` tells the way from the counts to the clusters.

@@ -41,7 +41,7 @@ __all__ = [
     "started",
 ]
 
-SECONDS = 60.0
+SECONDS = 120.0
 """What anything on a page may take; nothing is decided by it."""
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -60,6 +60,13 @@ STOPPED = {"ancestor-stopped"}  # by mo.stop, on purpose
 SMALLEST = 60  # pixels a side; what is smaller is an icon
 PLOTS = """smallest => {
   const found = [];
+  const marked = plot => {
+    if (plot.localName === "svg") return plot.querySelector("path, rect, circle, line, polyline, image, text");
+    const pixels = plot.getContext("2d")?.getImageData(0, 0, plot.width, plot.height).data;
+    if (!pixels) return true;
+    const colours = new Uint32Array(pixels.buffer);
+    return colours.some(colour => colour !== colours[0]);
+  };
   const look = root => {
     for (const element of root.querySelectorAll("*")) {
       if (element.shadowRoot) look(element.shadowRoot);
@@ -67,7 +74,8 @@ PLOTS = """smallest => {
       if (!["img", "svg", "canvas"].includes(name)) continue;
       const { width, height } = element.getBoundingClientRect();
       if (name === "img") found.push({ name, width: element.naturalWidth, height: element.naturalHeight });
-      else if (width >= smallest && height >= smallest) found.push({ name, width, height });
+      else if (width >= smallest && height >= smallest)
+        found.push({ name, width: marked(element) ? width : 0, height });
     }
   };
   look(document);

@@ -111,8 +111,17 @@ USES: dict[str, tuple[Callable[[Page], Locator], int]] = {
 """What makes use of a notebook's main widget and tells where its picture begins, and how many plots it has at least."""
 
 
-OWN_STORE = {"assets_and_storage", "tasks"}
-"""Notebooks that bring their own files; on an empty store all others say what adds some."""
+EMPTY = {
+    "assets_and_storage": "Yours is empty",
+    "tasks": "Write one",  # it brings a store of its own
+    "workflows_and_runs": "stargazer (add|demo)",
+    "execution": "Your store has no genome",
+    "germline": "The store has no reads",
+    "scrna": "The store has no counts",
+    "results": "Your store is empty",
+    "experiment": "Your store has no variants",
+}
+"""What each notebook says on an empty store."""
 
 
 @pytest.fixture(scope="session")
@@ -201,8 +210,7 @@ def test_in_run_mode_without_anything(name: str, tmp_path: Path) -> None:
         settled(opened.page, SECONDS)
         opened.assert_well()
         opened.page.get_by_role("heading", level=1).wait_for()
-        if name not in OWN_STORE:
-            opened.page.get_by_text(re.compile("stargazer (add|demo)")).first.wait_for()
+        opened.page.get_by_text(re.compile(EMPTY[name])).first.wait_for()
 
 
 @pytest.mark.browser

@@ -1,5 +1,5 @@
 from ._progress import progress
-from .app import explained, plain, shown, stop
+from .app import explained, html_page, plain, shown, stop
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
     COLOURS,
@@ -49,6 +49,7 @@ __all__ = [
     "explained",
     "germline_refusal",
     "germline_samples",
+    "html_page",
     "latest_run",
     "lineage_graph",
     "markers_of",

@@ -12,7 +12,10 @@ from typing import Any
 
 from stargazer.assets import ConfigurationError, StargazerError
 
-__all__ = ["as_html", "explained", "is_shown", "marimo", "plain", "shown", "stop", "tell"]
+__all__ = ["as_html", "explained", "html_page", "is_shown", "marimo", "plain", "shown", "stop", "tell"]
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""What a page in a frame may load: nothing that is not in it."""
 
 
 QUIET = "<style>.marimo-cell.stopped .output-area { display: none }</style>"
@@ -54,6 +57,18 @@ def as_html(text: str) -> str:
 def plain(text: str) -> Any:
     """An output of a text that may hold names of files and other foreign words: it is neither Markdown nor HTML."""
     return marimo().Html(f"<p>{as_html(text)}</p>" if text else "")
+
+
+def html_page(text: str, height: int = 600) -> Any:
+    """An output of a page of HTML that somebody made: in a frame in which it runs nothing and asks nobody.
+
+    Args:
+        height: of the frame, in pixels.
+    """
+    page = f'<!doctype html><meta http-equiv=Content-Security-Policy content="{POLICY}">{text}'
+    return marimo().Html(
+        f'<iframe sandbox title="The page" srcdoc="{escape(page)}" width="100%" height="{height}"></iframe>'
+    )
 
 
 def stop(text: str, *, kind: str = "warn") -> None:
