@@ -353,19 +353,28 @@ except StargazerError as error:
     ], told.stderr
 
 
+@pytest.mark.parametrize(
+    ("absent", "told_of"),
+    [
+        (["scanpy"], "scanpy, which is"),
+        (
+            ["scanpy", "anndata", "faiss_cpu", "harmonypy", "igraph"],
+            "anndata, faiss-cpu, harmonypy and 2 more, which are",
+        ),
+    ],
+)
 def test_a_cell_that_needs_an_extra_says_which_command_adds_it(
-    python_without: Callable[..., Any], tmp_path: Path
+    python_without: Callable[..., Any], tmp_path: Path, absent: list[str], told_of: str
 ) -> None:
     path = write(
         tmp_path / "notebook.py", "require_extra('scrna')\nprint('not reached')", "print('the rest')"
     )
 
-    told = python_without(path, "scanpy")
+    told = python_without(path, *absent)
 
     assert told.stdout == "the rest\n", told.stderr
     assert (
-        "This part needs scanpy, which is not installed here: `pip install 'stargazer-mcp[scrna]'`"
-        in told.stderr
+        f"This part needs {told_of} not installed here: `pip install 'stargazer-mcp[scrna]'`" in told.stderr
     )
 
 

@@ -15,6 +15,9 @@ __all__ = ["require_extra", "require_records"]
 DISTRIBUTION = "stargazer-tasks"
 """Declares what each extra installs."""
 
+MOST_NAMES = 3
+"""Of missing packages that are said."""
+
 
 def require_extra(extra: str) -> None:
     """Stop the cell where something that an extra installs is missing, and say which command adds it.
@@ -27,8 +30,10 @@ def require_extra(extra: str) -> None:
     """
     if missing := _missing(extra):
         are = "is" if len(missing) == 1 else "are"
+        names = ", ".join(missing[:MOST_NAMES])
+        more = f" and {len(missing) - MOST_NAMES} more" if len(missing) > MOST_NAMES else ""
         stop(
-            f"This part needs {', '.join(missing)}, which {are} not installed here: `pip install "
+            f"This part needs {names}{more}, which {are} not installed here: `pip install "
             f"'stargazer-mcp[{extra}]'` adds what is missing. Restart the kernel then. The rest works without."
         )
 
