@@ -221,7 +221,7 @@ def test_an_empty_store_is_said_once_in_the_editor(tmp_path: Path) -> None:
         serve(notebook, "edit", home=tmp_path / "home", config=at_once) as served,
         open_page(served.url) as opened,
     ):
-        opened.page.get_by_text("The store has no reads and no alignments").wait_for()
+        opened.page.locator("p", has_text="The store has no reads and no alignments").wait_for()
         settled(opened.page, SECONDS)
         stopped = opened.page.get_by_text("Ancestor stopped")
         assert stopped.count() > 5

@@ -34,8 +34,9 @@ def step(store):
     ]
     bam = made(store, "align", "bam", {"reads": reads}, tools=tools, distribution="stargazer-tasks 0.1.0", **when,
                parameters={"seed": 1, "names": ["a", "b"]}, commands=[["bwa", "mem", "a b"]])  # fmt: skip
-    how = when | {"notebook": "calls.py", "cell": "calling"}
-    return why(store, made(store, "call", "vcf", {"alignment": bam, "again": bam}, **how).cid)
+    return why(
+        store, made(store, "call", "vcf", {"alignment": bam, "again": bam}, distribution="mine 1", **when).cid
+    )
 
 
 def entities(crate: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -50,11 +51,15 @@ def test_every_execution_is_an_action_between_its_files(step):
     assert call["result"] == {"@id": f"ipfs://{step.entry.cid}"}
     assert align["startTime"] == "2026-11-23T14:00:00.123+00:00"
     assert "bwa mem 'a b'" in align["description"]
-    software = {found["name"]: found["description"] for found in entities(crate, "SoftwareApplication")}
-    assert software["align"] == "stargazer-tasks 0.1.0, code unknown"
-    assert software["call"] == "cell calling of calls.py, code unknown"
     parameters = {found["name"]: found["value"] for found in entities(crate, "PropertyValue")}
     assert parameters == {"seed": "1", "names": '["a", "b"]'}
+
+
+def test_a_task_of_a_notebook_is_described_by_its_cell(store):
+    reads = imported(store, "reads.txt")
+    called = made(store, "call", "vcf", {"reads": reads}, notebook="calls.py", cell="calling")
+    (program,) = entities(as_rocrate(why(store, called.cid)), "SoftwareApplication")
+    assert (program["name"], program["description"]) == ("call", "cell calling of calls.py, code unknown")
 
 
 def test_everything_that_is_referred_to_is_there_once(step):

@@ -208,12 +208,9 @@ def _agree(case: Case, where: str) -> None:
     """
     if not case.files:
         return
-    for file in case.files:
-        note(f"  {file}")
-    note(
-        f"{count(len(case.files), 'file')} ({human_size(case.size)}) will be {where} for the test. Reads may be "
-        "personal. Continue? [y/N] "
-    )
+    for text in _listed(case):
+        note(f"  {text}")
+    note(f"{_counted(case)} will be {where} for the test. Reads may be personal. Continue? [y/N] ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ConfigurationError("nothing was written")
 
@@ -225,11 +222,18 @@ def _refuse(case: Case, where: str) -> None:
         ConfigurationError: there are such files.
     """
     if case.files:
-        files = "; ".join(f"{file.title} ({human_size(file.size)})" for file in case.files)
         raise ConfigurationError(
-            f"{count(len(case.files), 'file')} ({human_size(case.size)}) would be {where} for the test, and reads may "
-            f"be personal: {files}. Say --yes if that is meant, or name other files by --fixture; nothing was written"
+            f"{_counted(case)} would be {where} for the test, and reads may be personal: {'; '.join(_listed(case))}. "
+            "Say --yes if that is meant, or name other files by --fixture; nothing was written"
         )
+
+
+def _listed(case: Case) -> list[str]:
+    return [f"{file.title} ({human_size(file.size)})" for file in case.files]
+
+
+def _counted(case: Case) -> str:
+    return f"{count(len(case.files), 'file')} ({human_size(case.size)})"
 
 
 def _say_next(
