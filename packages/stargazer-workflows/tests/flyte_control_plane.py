@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
 from flyteidl2.actions import actions_service_connect, actions_service_pb2
 from flyteidl2.cluster import payload_pb2, service_connect
 from flyteidl2.common import identifier_pb2, phase_pb2, run_pb2
@@ -50,6 +52,8 @@ class ControlPlane:
         endpoint: as `.flyte/config.yaml` names it.
         tasks: the names of the tasks of the pods that were started, in order.
         aborted: the runs that were aborted, and why.
+        held: while this file is there, a run that was made is not answered; `made` beside it says that there is one.
+        is_deaf: whether it refuses to abort.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class ControlPlane:
     ) -> None:
         self.folder, self.tasks, self.aborted = folder, list[str](), dict[str, str]()
         self.secrets, self.environment = dict(secrets), dict(environment)
+        self.held, self.is_deaf = folder / "held", False
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
@@ -263,10 +268,15 @@ class _Runs(run_service_connect.RunService):
         id = _action(request.run_id.name or f"r{os.urandom(4).hex()}", "a0")
         self._pods.variables[id.run.name] = {pair.key: pair.value for pair in request.run_spec.envs.values}
         self._pods.start(id, request.task_spec, request.offloaded_input_data.uri, "")
+        while (held := self._pods.plane.held).exists():
+            held.with_name("made").touch()
+            await asyncio.sleep(0.05)
         run = run_definition_pb2.Run(action=run_definition_pb2.Action(id=id))
         return run_service_pb2.CreateRunResponse(run=run)
 
     async def abort_run(self, request: Any, ctx: Any) -> Any:
+        if self._pods.plane.is_deaf:
+            raise ConnectError(Code.INTERNAL, "nobody listens")
         self._pods.plane.aborted[request.run_id.name] = request.reason
         self._pods.abort(request.run_id.name)
         return run_service_pb2.AbortRunResponse()

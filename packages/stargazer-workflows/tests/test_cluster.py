@@ -238,11 +238,56 @@ asyncio.run(main())
 
 @pytest.mark.long
 def test_a_run_that_is_cancelled_is_aborted_there(place: Place) -> None:
+    place.plane.aborted.clear()
+
     done = place.python(CANCEL)
 
     assert done["state"] == "cancelled"
     assert list(place.plane.aborted.values()) == ["cancelled by stargazer"]
     assert done["notes"][0].split()[-2].rstrip(":") in place.plane.aborted
+
+
+CANCEL_AT_ONCE = """
+import asyncio, json, sys
+from pathlib import Path
+from stargazer.workflows import cancel_run, start_run, watch_run
+
+async def main():
+    held = Path({held!r})
+    started = start_run("wait_long", seconds=60)
+    while not held.with_name("made").exists():
+        await asyncio.sleep(0.05)
+    cancel_run(started.id)
+    await asyncio.sleep(1)
+    held.unlink()
+    print(json.dumps((await watch_run(started.id)).as_dict()))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.long
+def test_a_run_that_is_cancelled_while_it_is_sent_is_aborted_too(place: Place) -> None:
+    place.plane.aborted.clear()
+    place.plane.held.touch()
+
+    done = place.python(CANCEL_AT_ONCE.format(held=str(place.plane.held)))
+
+    assert done["state"] == "cancelled"
+    assert list(place.plane.aborted.values()) == ["cancelled by stargazer"]
+
+
+@pytest.mark.long
+def test_what_cannot_be_aborted_is_cancelled_here_and_said(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place.plane, "is_deaf", True)
+
+    done = place.python(CANCEL)
+
+    assert done["state"] == "cancelled"
+    assert "It may go on at " in done["notes"][-1]
+    assert "nobody listens" in done["notes"][-1]
 
 
 REFUSED = """

@@ -64,7 +64,7 @@ async def call_at_cluster(made: Run, entry: Entry, values: Mapping[str, Any], se
     )
     told = f"at {settings.flyte_endpoint}"
     try:
-        run = await _submitted(context.run.aio(entry.call, **values))
+        run = await _submitted(made, context.run.aio(entry.call, **values))
         told = f"{told} as Flyte run {run.name}: {run.url}"
         made.notes = [f"It ran {told}"]
         with contextlib.suppress(StorageError):  # a full disk, which may have room again at the end
@@ -76,15 +76,24 @@ async def call_at_cluster(made: Run, entry: Entry, values: Mapping[str, Any], se
         raise StargazerError(f"{error}\n{told}") from error
 
 
-async def _submitted(submission: Awaitable[Any]) -> Any:
+async def _submitted(made: Run, submission: Awaitable[Any]) -> Any:
     """The Flyte run that is submitted; one that is cancelled meanwhile is not left to itself."""
     submitting = asyncio.ensure_future(submission)
     try:
         return await asyncio.shield(submitting)
     except asyncio.CancelledError:
-        with contextlib.suppress(Exception):  # there is none
-            await (await submitting).abort.aio(CANCELLED)
+        await asyncio.wait([submitting])
+        if submitting.exception() is None:
+            await _abort(made, submitting.result())
         raise
+
+
+async def _abort(made: Run, run: Any) -> None:
+    """Have a Flyte run end; if it cannot be told, the notes say so, for what was cancelled here stays cancelled."""
+    try:
+        await run.abort.aio(CANCELLED)
+    except Exception as error:  # of any layer of Flyte
+        made.notes = [*made.notes, f"It may go on at {run.url}, for it could not be told to end: {error}"]
 
 
 async def _end(made: Run, run: Any) -> None:
@@ -94,10 +103,7 @@ async def _end(made: Run, run: Any) -> None:
     try:
         await run.wait.aio(quiet=True)
     except asyncio.CancelledError:
-        try:
-            await run.abort.aio(CANCELLED)
-        except Exception as error:  # of any layer of Flyte: what was cancelled stays cancelled
-            made.notes = [*made.notes, f"It may go on there, for it could not be told to end: {error}"]
+        await _abort(made, run)
         raise
     finally:
         watching.cancel()
