@@ -17,7 +17,7 @@ __all__ = ["notebook"]
 
 EXTRA = "stargazer-mcp[notebook]"
 NEEDED = ("marimo", "altair")
-AT_ONCE = "_MARIMO_CONFIG_OVERLOAD_RUNTIME_AUTO_INSTANTIATE"
+RUN_WHEN_OPENED = "_MARIMO_CONFIG_OVERLOAD_RUNTIME_AUTO_INSTANTIATE"
 """Whether marimo runs a notebook when it is opened; by itself it shows only code until somebody presses a button."""
 
 
@@ -118,7 +118,7 @@ def _tell(copies: Copies) -> None:
 
 def _open(target: Path, port: str | None, *, browser: bool) -> None:
     """Become marimo, with its token; what it asks others about itself is left out."""
-    os.environ.setdefault(AT_ONCE, "true")
+    os.environ.setdefault(RUN_WHEN_OPENED, "true")
     command = [sys.executable, "-m", "marimo", "edit", str(target), "--no-sandbox", "--skip-update-check"]
     command += ["--port", port] if port else []
     command += [] if browser else ["--headless"]

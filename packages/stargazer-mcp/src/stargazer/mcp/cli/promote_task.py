@@ -120,7 +120,7 @@ def _promoted(
     cases = find_cases(storage.get_client(), promoted, fixtures)
     first = next(cases)
     where = "on GitHub" if pull_request else "in the repository"
-    if not dry_run and not yes and not (sys.stdin and sys.stdin.isatty()):
+    if not dry_run and not yes and not _can_ask():
         _refuse(first, where)
     planned = make_plan(checkout, extraction, target, code)
     with working("trying the task in a copy of the checkout"), planned as (plan, trial):
@@ -132,7 +132,7 @@ def _promoted(
         sys.stdout.write(difference(plan.edits, checkout.root))
         return 0
     if not yes:
-        _agree(case, where)
+        (_agree if _can_ask() else _refuse)(case, where)
     journal = write(plan.edits, plan.seen, checkout.root, home, promoted.task)
     is_listed = refresh_entry_points(checkout) or not plan.installs
     done: dict[str, str] = {}
@@ -198,6 +198,10 @@ def _tried(
 def _list(files: Sequence[Path], checkout: Checkout) -> None:
     for path in files:
         print_text(f"  {os.path.relpath(path, checkout.root.resolve())}")
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _agree(case: Case, where: str) -> None:
