@@ -13,7 +13,7 @@ from stargazer.mcp.notebook_index import page
 from stargazer.mcp.token_text import digest
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["HEALTH", "Guard", "with_headers"]
@@ -94,6 +94,9 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         request = Request(scope, receive)
+        if scope["path"].endswith("/manifest.json"):  # which browsers ask for without their cookies
+            await JSONResponse({})(scope, receive, send)
+            return
         given = request.query_params.get(PARAMETER)
         if request.method == "POST" and request.headers.get("content-type", "").startswith(FORM):
             given = await _from_form(request)

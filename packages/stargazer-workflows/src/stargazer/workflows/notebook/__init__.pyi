@@ -1,5 +1,6 @@
 from ._progress import progress
 from .app import explained, html_page, plain, shown, stop
+from .app_environment import marimo_env
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
     COLOURS,
@@ -52,6 +53,7 @@ __all__ = [
     "html_page",
     "latest_run",
     "lineage_graph",
+    "marimo_env",
     "markers_of",
     "open_cells",
     "open_result",
