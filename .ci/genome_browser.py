@@ -3,7 +3,7 @@
     hatch run genome-browser           from what package-lock.json pins
     hatch run genome-browser --lock    pin anew what package.json names
 
-Beside the bundle it writes the licences of what is in it, and the digest of what it is made of.
+Beside the bundle it writes the licences of what is in it, and two digests: of what it is made of, and its own.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def bundle(folder: Path) -> None:
             f"{comment}\n" for comment in said if re.search(r"copyright|@license", comment, re.IGNORECASE)
         ]
     LICENCES.write_text("\n".join(texts))
-    DIGEST.write_text(digest() + "\n")
+    made = hashlib.sha256(BUNDLE.read_bytes()).hexdigest()
+    DIGEST.write_text(f"{digest()}\n{made}\n")
     print(f"{BUNDLE.name}: {BUNDLE.stat().st_size:,} bytes, with {', '.join(sorted(bundled))}")
 
 

@@ -136,16 +136,23 @@ async function render({ model, el }) {
       model.save_changes();
     }, QUIET);
   };
+  const goto = async (locus) => {
+    if (locus !== (model.get("locus") || model.get("start"))) return; // another one was asked for since
+    await browser.updateLoci([parsed(locus)]);
+    place.dataset.shown = locus;
+  };
+  const fail = (error) => failed(String(error.message ?? error));
+  let moving = Promise.resolve();
   const move = () => {
     const locus = model.get("locus");
-    if (browser && locus) browser.updateLoci([parsed(locus)]).catch((error) => failed(String(error.message ?? error)));
+    if (browser && locus) moving = moving.then(() => goto(locus)).catch(fail);
   };
 
   const open = async () => {
     await shown(place, aborted.signal);
     if (aborted.signal.aborted) return;
     const { fasta, fai, gzi, name } = model.get("reference");
-    const [first] = [model.get("locus"), model.get("start")].filter(Boolean);
+    const first = model.get("locus") || model.get("start");
     try {
       browser = await igv.createBrowser(place, {
         loadDefaultGenomes: false,
@@ -174,11 +181,11 @@ async function render({ model, el }) {
           ...(index === null ? { indexed: false } : { indexURL: reader.file(index) }),
         });
       browser.trackViews.forEach((view) => withoutBlat(view.track));
-      if (model.get("locus") !== first) move();
+      place.dataset.shown = first;
+      if ((model.get("locus") || first) !== first) move();
       told(browser.referenceFrameList);
-      place.dataset.ready = "true";
     } catch (error) {
-      failed(String(error.message ?? error));
+      fail(error);
     }
   };
   model.on("change:locus", move);

@@ -21,10 +21,10 @@ from stargazer.assets import (
     StargazerError,
     StorageError,
     Variants,
+    current_client,
 )
-from stargazer.storage import get_client
 from stargazer.tasks import quiet_htslib
-from stargazer.workflows.notebook.app import marimo
+from stargazer.workflows.notebook.app import marimo, of_the_extra
 from stargazer.workflows.variant_files import opened
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ async def _fetched(file: Asset | str) -> Asset:
     """An asset with its verified bytes here, and its companions beside it."""
     if isinstance(file, Asset):
         return await file.fetch()
-    records = get_client().store.query({"cid": file})
+    records = await current_client().query_files({"cid": file})
     if not records:
         raise AssetNotFoundError(
             f"no record has the CID {file!r}: `stargazer list` shows those that there are"
@@ -410,8 +410,9 @@ def _source() -> str:
 @functools.cache
 def _widget_class() -> type[AnyWidget]:
     """The widget: made where it is needed, as anywidget comes with the extra `notebook` alone."""
-    import traitlets
-    from anywidget import AnyWidget
+    with of_the_extra():
+        import traitlets
+        from anywidget import AnyWidget
 
     class GenomeBrowser(AnyWidget):
         """igv.js over files that are read from here; the page is told `locus`, and tells `region`."""
