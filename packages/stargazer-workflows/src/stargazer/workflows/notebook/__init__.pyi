@@ -23,6 +23,7 @@ from .choices import (
     run_choices,
 )
 from .figures import binned, coverage_rows, read_summary, sample_figures
+from .genome import call_locus, calls_in_region, genome_browser
 from .lineage import lineage_graph
 from .needs import require_extra, require_records
 from .place import execution_place
@@ -38,7 +39,9 @@ __all__ = [
     "Cells",
     "begin_run",
     "binned",
+    "call_locus",
     "caller_choices",
+    "calls_in_region",
     "cell_samples",
     "cells_refusal",
     "cluster_counts",
@@ -48,6 +51,7 @@ __all__ = [
     "draw_umap",
     "execution_place",
     "explained",
+    "genome_browser",
     "germline_refusal",
     "germline_samples",
     "html_page",
