@@ -25,7 +25,7 @@ def notebook(argv: Sequence[str]) -> None:
     """Open the notebook app."""
     parser = Parser(
         "notebook",
-        "[NAME] [--folder FOLDER] [--port P] [--no-browser]\n       --list [--json]",
+        "[NAME] [--folder FOLDER] [--port P] [--no-browser] [--chat read|write|off] [--root DIR ...]\n       --list [--json]",
         "Copy the gallery of notebooks to a folder of yours and open marimo on it: on all of it, or on the notebook\n"
         "that is named. A notebook that you edited there stays as it is; the others are brought up to date.",
         "  stargazer notebook\n  stargazer notebook germline\n"
@@ -36,6 +36,16 @@ def notebook(argv: Sequence[str]) -> None:
                 "P", "the port of this machine that marimo listens at (default: one that is free)"
             ),
             "--no-browser": "open no browser: print the address only",
+            "--chat": option(
+                "read|write|off",
+                "what the model of marimo's chat may do with the store: look (default), also change and run, or nothing",
+            ),
+            "--root": option(
+                "DIR",
+                "a folder whose files the chat's server may read; may be given again (default: the folder of yours)",
+                action="append",
+                default=[],
+            ),
             "--list": "only list the notebooks there are",
             "--json": "print the list as JSON",
         },
@@ -52,15 +62,26 @@ def notebook(argv: Sequence[str]) -> None:
         parser.no_words(words, "--list lists all of them")
         _list(as_json=options.json)
         return
+    from stargazer.mcp.chat import CHOICES
     from stargazer.mcp.gallery import FOLDER, copy_gallery, find_notebook
 
+    chat = options.chat or CHOICES[0]
+    if chat not in CHOICES:
+        parser.error(f"--chat: expected {', '.join(CHOICES[:-1])} or {CHOICES[-1]}, got {chat!r}")
+    if options.root and chat == "off":
+        parser.error("--root is for the chat's server, which --chat off leaves out")
+    for root in options.root:
+        if not Path(root).expanduser().is_dir():
+            parser.error(f"--root {root!r} is no folder")
     chosen = find_notebook(words.plain[0]) if words.plain else None
-    _check_extra()
+    _check_extra(chat)
     if options.port:
         _check_port(int(options.port))
     folder = Path(options.folder or FOLDER).expanduser().absolute()
     _tell(copy_gallery(folder, note))
-    _open(folder / chosen.file if chosen else folder, options.port, browser=not options.no_browser)
+    roots = [Path(root).expanduser().absolute() for root in options.root] or [folder]
+    target = folder / chosen.file if chosen else folder
+    _open(target, options.port, browser=not options.no_browser, chat=chat, roots=roots)
 
 
 def _list(*, as_json: bool) -> None:
@@ -72,13 +93,21 @@ def _list(*, as_json: bool) -> None:
         print_table(["NOTEBOOK", "TITLE"], [[each.name, each.title] for each in notebooks()])
 
 
-def _check_extra() -> None:
+def _check_extra(chat: str) -> None:
     import importlib.util
 
     from stargazer.assets import ToolError
+    from stargazer.mcp.chat import NEEDED as NEEDED_TO_CHAT
 
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise ToolError(f"the notebook app needs {' and '.join(missing)}: pip install '{EXTRA}'")
+    if chat != "off" and (
+        missing := [name for name in NEEDED_TO_CHAT if importlib.util.find_spec(name) is None]
+    ):
+        raise ToolError(
+            f"the chat of notebooks needs {' and '.join(missing)}: pip install '{EXTRA}', or leave it out with "
+            "--chat off"
+        )
 
 
 def _check_port(port: int) -> None:
@@ -116,10 +145,12 @@ def _tell(copies: Copies) -> None:
         )
 
 
-def _open(target: Path, port: str | None, *, browser: bool) -> None:
+def _open(target: Path, port: str | None, *, browser: bool, chat: str, roots: Sequence[Path]) -> None:
     """Become marimo, with its token; what it asks others about itself is left out."""
+    from stargazer.mcp.chat import marimo_command
+
     os.environ.setdefault(RUN_WHEN_OPENED, "true")
-    command = [sys.executable, "-m", "marimo", "edit", str(target), "--no-sandbox", "--skip-update-check"]
+    command = [*marimo_command(chat, roots), "edit", str(target), "--no-sandbox", "--skip-update-check"]
     command += ["--port", port] if port else []
     command += [] if browser else ["--headless"]
     for stream in (sys.stdout, sys.stderr):
