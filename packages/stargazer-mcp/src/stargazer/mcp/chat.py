@@ -1,9 +1,9 @@
 """The chat of notebooks: marimo with rules for its model and the MCP server, below the settings of the user.
 
-marimo has no place for settings that yield to the user's own: those of a project overrule them, and a file in the folder
-replaces them. So this module is the program that `stargazer notebook` becomes, `python -m stargazer.mcp.chat WORDS OF
-SERVE -- WORDS OF MARIMO`: it puts `marimo.toml`, which lies beside it, below what marimo reads from the user's file, in this
-process alone. Nothing of the user's settings is copied or written.
+marimo has no place for settings that yield to the user's own: those of a project overrule them, and a file in the
+folder replaces them. So this module is the program that `stargazer notebook` becomes, `python -m stargazer.mcp.chat
+WORDS OF SERVE -- WORDS OF MARIMO`: it puts `marimo.toml`, which lies beside it, below what marimo reads from the user's
+file, in this process alone. Nothing of the user's settings is copied or written.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def below_the_users(own: dict[str, Any]) -> None:
         own: as `settings` gives them.
     """
     from marimo._config import manager
-    from marimo._config.config import merge_config, merge_default_config
+    from marimo._config.config import merge_default_config
+    from marimo._config.resolver import merge_config_patches
 
     class Layered(manager.UserConfigStore):
         """The user's settings above our own; what is saved is the user's alone."""
@@ -81,7 +82,8 @@ def below_the_users(own: dict[str, Any]) -> None:
 
         def read(self) -> PartialMarimoConfig:
             user = super().read()
-            return merge_config(_yielding(own, [user, *(each.read() for each in self.project)]), user)
+            below = _yielding(own, [user, *(each.read() for each in self.project)])
+            return merge_config_patches([below, user])
 
         def save_config(self, config: MarimoConfig | PartialMarimoConfig) -> MarimoConfig:
             manager.UserConfigStore().save_config(_without(own, config))
@@ -111,10 +113,10 @@ def _without(own: dict[str, Any], config: Any) -> Any:
     kept = dict(config)
     if _table(config, "ai").get("rules") == own["ai"]["rules"]:
         kept["ai"] = {key: value for key, value in config["ai"].items() if key != "rules"}
-    if SERVER in (servers := _table(config, "mcp", "mcpServers")):
-        if servers[SERVER] == own["mcp"]["mcpServers"][SERVER]:
-            others = {name: server for name, server in servers.items() if name != SERVER}
-            kept["mcp"] = {**config["mcp"], "mcpServers": others}
+    servers = _table(config, "mcp", "mcpServers")
+    if servers.get(SERVER) == own["mcp"]["mcpServers"][SERVER]:
+        others = {name: server for name, server in servers.items() if name != SERVER}
+        kept["mcp"] = {**config["mcp"], "mcpServers": others}
     return kept
 
 

@@ -25,7 +25,8 @@ def notebook(argv: Sequence[str]) -> None:
     """Open the notebook app."""
     parser = Parser(
         "notebook",
-        "[NAME] [--folder FOLDER] [--port P] [--no-browser] [--chat read|write|off] [--root DIR ...]\n       --list [--json]",
+        "[NAME] [--folder FOLDER] [--port P] [--no-browser]\n"
+        "       [--chat read|write|off] [--root DIR ...]\n       --list [--json]",
         "Copy the gallery of notebooks to a folder of yours and open marimo on it: on all of it, or on the notebook\n"
         "that is named. A notebook that you edited there stays as it is; the others are brought up to date.",
         "  stargazer notebook\n  stargazer notebook germline\n"
@@ -38,7 +39,7 @@ def notebook(argv: Sequence[str]) -> None:
             "--no-browser": "open no browser: print the address only",
             "--chat": option(
                 "read|write|off",
-                "what the model of marimo's chat may do with the store: look (default), also change and run, or nothing",
+                "what the model of marimo's chat may do with the store: look (default), change and run, nothing",
             ),
             "--root": option(
                 "DIR",
