@@ -24,6 +24,7 @@ from .search import computed_pairs, find_page, find_records, is_computed, type_c
 from .settings import VARIABLES, Settings
 from .store import Order, Store, open_store
 from .threads import check_interrupted, each, in_thread, pause
+from .visibility import visibility
 
 __all__ = [
     "VARIABLES",
@@ -90,6 +91,7 @@ __all__ = [
     "trust",
     "try_lock",
     "type_counts",
+    "visibility",
     "with_companions",
     "write_tar",
 ]

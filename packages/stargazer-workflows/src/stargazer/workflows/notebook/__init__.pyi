@@ -1,5 +1,6 @@
 from ._progress import progress
 from .app import explained, html_page, plain, shown, stop
+from .asset_table import asset_table
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
     COLOURS,
@@ -35,6 +36,7 @@ __all__ = [
     "TYPES",
     "Calls",
     "Cells",
+    "asset_table",
     "begin_run",
     "binned",
     "caller_choices",
