@@ -93,10 +93,12 @@ def notebook(argv: Sequence[str]) -> int:
     listener = _listener(options)
     folder = Path(options.folder or FOLDER).expanduser().absolute()
     _tell(copy_gallery(folder, note))
-    if options.app:
-        return _serve(folder, chosen, listener, token, options)
-    roots = [Path(root).expanduser().absolute() for root in options.root] or [folder]
-    _edit(folder / chosen.file if chosen else folder, listener, token, marimo_command(chat, roots), options)
+    if not options.app:
+        roots = [Path(root).expanduser().absolute() for root in options.root] or [folder]
+        _edit(
+            folder / chosen.file if chosen else folder, listener, token, marimo_command(chat, roots), options
+        )
+    return _serve(folder, chosen, listener, token, options)
 
 
 def _list(*, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 from ._progress import progress
 from .app import explained, html_page, plain, shown, stop
 from .app_environment import marimo_env
+from .asset_table import asset_table
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
     COLOURS,
@@ -37,6 +38,7 @@ __all__ = [
     "TYPES",
     "Calls",
     "Cells",
+    "asset_table",
     "begin_run",
     "binned",
     "call_locus",
