@@ -1,4 +1,4 @@
-from ._add import add, additions_of, check_pairs, field_text
+from ._add import add, additions_of, additions_of_each, check_pairs, field_text, fields_in
 from .additions import Addition, check_files, check_metadata
 from .changes import amend, reinstate, retract, supersede, trust
 from .checks import Known, Lookup, checked_one_by_one
@@ -10,7 +10,7 @@ from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.reach import Reach
 from .download.sources import file_name
-from .filenames import folder_parts, mates, names_of_mates
+from .filenames import companion_type, folder_parts, guess_type, mates, names_of_mates, primaries
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .folders import packed, write_tar
 from .index.words import known_keys, known_values
@@ -38,6 +38,7 @@ __all__ = [
     "account",
     "add",
     "additions_of",
+    "additions_of_each",
     "amend",
     "check_files",
     "check_interrupted",
@@ -45,15 +46,18 @@ __all__ = [
     "check_pairs",
     "check_results",
     "checked_one_by_one",
+    "companion_type",
     "compute_cid",
     "each",
     "export",
     "export_results",
     "fetch_file",
     "field_text",
+    "fields_in",
     "file_name",
     "folder_parts",
     "get_client",
+    "guess_type",
     "hash_in_place",
     "holds_files",
     "in_thread",
@@ -74,6 +78,7 @@ __all__ = [
     "open_store",
     "packed",
     "pause",
+    "primaries",
     "private_folder",
     "refused",
     "reinstate",

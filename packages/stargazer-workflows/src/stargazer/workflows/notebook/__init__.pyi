@@ -1,4 +1,5 @@
 from ._progress import progress
+from ._upload import upload
 from .app import explained, html_page, plain, shown, stop
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
@@ -70,4 +71,5 @@ __all__ = [
     "sample_figures",
     "shown",
     "stop",
+    "upload",
 ]
