@@ -27,9 +27,9 @@ from stargazer.assets import (
     StargazerError,
     StorageError,
     asset_class,
+    hints_of,
     load_asset_types,
 )
-from stargazer.assets.declaration import columns_of
 from stargazer.assets.keyvalues import list_text, plain
 from stargazer.storage import Store
 from stargazer.workflows.report.numbers import memory
@@ -479,13 +479,13 @@ def type_forms() -> dict[str, Any]:
             "about": (cls.__doc__ or "").strip().partition("\n")[0],
             "fields": [
                 {
-                    "name": column.name,
-                    "needed": cls.fields()[column.name].default is attrs.NOTHING,
-                    "link": column.link.target.asset_key if column.link else "",
-                    "choices": choices_of(column.hint),
-                    "default": default_of(cls, column.name),
+                    "name": name,
+                    "needed": field.default is attrs.NOTHING,
+                    "link": cls.links()[name].target.asset_key if name in cls.links() else "",
+                    "choices": choices_of(hints_of(cls)[name]),
+                    "default": default_of(cls, name),
                 }
-                for column in columns_of(cls)
+                for name, field in cls.fields().items()
             ],
         }
         for key, cls in sorted(REGISTRY.items())
