@@ -1,4 +1,5 @@
 from ._progress import progress
+from ._upload import upload
 from .app import explained, html_page, plain, shown, stop
 from .app_environment import marimo_env
 from .asset_table import asset_table
@@ -78,4 +79,5 @@ __all__ = [
     "sample_figures",
     "shown",
     "stop",
+    "upload",
 ]
