@@ -201,6 +201,7 @@ def test_what_one_visitor_types_no_other_can_have(folder: Path) -> None:
                 page.get_by_text("Download", exact=False).first.click()
             assert download.value.path().read_text() == SECRET
             assert TOKEN not in page.url
+            print(opened.errors, opened.outside)
             opened.assert_well()
 
             session = sessions[-1]
@@ -240,12 +241,10 @@ def token_file(folder: Path) -> Path:
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_server_with_its_sessions(folder: Path, number: signal.Signals) -> None:
-    (folder / "words.py").write_text(
-        NOTEBOOK + "\n\n@app.cell\ndef _():\n    import time\n    time.sleep(600)\n    return\n"
-    )
-    with notebook(folder, "--app", "words", **VARIABLE) as served:
+    (folder / "results.py").write_text(NOTEBOOK + SLEEP)
+    with notebook(folder, "--app", "results", **VARIABLE) as served:
         client = visitor(served.url)
-        assert "germline" not in client.get("/").text
+        assert "Germline" not in client.get("/").text
         assert client.get("/notebooks/germline/").status_code == 404
         with socket_of(client, "results", "s_abcdef") as socket:
             socket.recv(timeout=60)
