@@ -221,6 +221,11 @@ def test_what_one_visitor_types_no_other_can_have(folder: Path) -> None:
             assert other.get(f"/notebooks/words/@file/{size}-1-abcdefgh.txt").status_code == 404
             assert said(other, "words", "s_other2", Origin="http://evil.example") is None
 
+            page.context.clear_cookies()
+            page.goto(f"{served.url}/notebooks/words/")
+            page.get_by_label("Token").fill(TOKEN)
+            page.get_by_role("button", name="Open").click()
+            settled(page)
             page.get_by_label("Word").fill("still here")
             page.get_by_label("Word").press("Enter")
             page.get_by_text("said still here").wait_for()
@@ -240,12 +245,10 @@ def token_file(folder: Path) -> Path:
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_server_with_its_sessions(folder: Path, number: signal.Signals) -> None:
-    (folder / "words.py").write_text(
-        NOTEBOOK + "\n\n@app.cell\ndef _():\n    import time\n    time.sleep(600)\n    return\n"
-    )
-    with notebook(folder, "--app", "words", **VARIABLE) as served:
+    (folder / "results.py").write_text(NOTEBOOK + SLEEP)
+    with notebook(folder, "--app", "results", **VARIABLE) as served:
         client = visitor(served.url)
-        assert "germline" not in client.get("/").text
+        assert "Germline" not in client.get("/").text
         assert client.get("/notebooks/germline/").status_code == 404
         with socket_of(client, "results", "s_abcdef") as socket:
             socket.recv(timeout=60)

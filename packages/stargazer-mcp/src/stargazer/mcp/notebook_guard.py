@@ -29,7 +29,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -95,7 +95,7 @@ class Guard:
             return
         request = Request(scope, receive)
         if scope["path"].endswith("/manifest.json"):  # which browsers ask for without their cookies
-            await JSONResponse({})(scope, receive, send)
+            await JSONResponse({"name": "Stargazer"})(scope, receive, send)
             return
         given = request.query_params.get(PARAMETER)
         if request.method == "POST" and request.headers.get("content-type", "").startswith(FORM):
