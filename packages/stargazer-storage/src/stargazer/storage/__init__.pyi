@@ -1,4 +1,4 @@
-from ._add import add, additions_of, check_pairs, field_text
+from ._add import add, additions_of, additions_of_each, check_pairs, field_text, fields_in
 from .additions import Addition, check_files, check_metadata
 from .amendments import amend_records
 from .changes import amend, reinstate, retract, supersede, trust
@@ -11,7 +11,7 @@ from .doubts import holds_files
 from .download.fetch import fetch_file
 from .download.reach import Reach
 from .download.sources import file_name
-from .filenames import folder_parts, mates, names_of_mates
+from .filenames import companion_type, folder_parts, guess_type, mates, names_of_mates, primaries
 from .files import hash_in_place, make_folder, make_folders, open_shared
 from .folders import packed, write_tar
 from .index.words import known_keys, known_values
@@ -42,6 +42,7 @@ __all__ = [
     "account",
     "add",
     "additions_of",
+    "additions_of_each",
     "amend",
     "amend_records",
     "check_files",
@@ -50,6 +51,7 @@ __all__ = [
     "check_pairs",
     "check_results",
     "checked_one_by_one",
+    "companion_type",
     "compute_cid",
     "computed_pairs",
     "each",
@@ -57,11 +59,13 @@ __all__ = [
     "export_results",
     "fetch_file",
     "field_text",
+    "fields_in",
     "file_name",
     "find_page",
     "find_records",
     "folder_parts",
     "get_client",
+    "guess_type",
     "hash_in_place",
     "holds_files",
     "in_thread",
@@ -83,6 +87,7 @@ __all__ = [
     "open_store",
     "packed",
     "pause",
+    "primaries",
     "private_folder",
     "refused",
     "reinstate",
