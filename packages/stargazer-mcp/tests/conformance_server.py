@@ -32,7 +32,8 @@ from mcp.types import (
     TextContent,
     TextResourceContents,
 )
-from stargazer.mcp.http import PATH, bound, serve_http
+from stargazer.mcp.http import PATH, serve_http
+from stargazer.mcp.listener import bound
 from stargazer.mcp.server import make_server
 
 

@@ -16,7 +16,13 @@ if not (ROOT / "packages").is_dir():
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 ROW = re.compile(r"^\| `((?:STARGAZER|PINATA)_[A-Z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 ROWS = {row[0]: row[1:] for row in ROW.findall(PAGE)}
-ELSEWHERE = {"STARGAZER_TOOLS", "STARGAZER_DEBUG", "STARGAZER_NOTEBOOKS", "STARGAZER_SERVE_TOKENS"}
+ELSEWHERE = {
+    "STARGAZER_TOOLS",
+    "STARGAZER_DEBUG",
+    "STARGAZER_NOTEBOOKS",
+    "STARGAZER_NOTEBOOK_TOKEN",
+    "STARGAZER_SERVE_TOKENS",
+}
 """Variables that are no settings: read where they are used."""
 INTERNAL = {"STARGAZER_PARENT", "STARGAZER_TASK_MEMORY", "STARGAZER_TEST_DATA"}
 """Variables that people do not set: of a tool's process, and of our tests."""
@@ -39,6 +45,10 @@ EFFECTS = {
     "STARGAZER_NOTEBOOKS": (
         "stargazer-mcp/tests/test_gallery.py",
         "test_stargazer_notebooks_is_where_the_gallery_comes_from",
+    ),
+    "STARGAZER_NOTEBOOK_TOKEN": (
+        "stargazer-mcp/tests/test_notebook_server.py",
+        "test_a_token_is_given_by_the_environment_and_marimo_asks_for_it",
     ),
     "STARGAZER_SERVE_TOKENS": (
         "stargazer-mcp/tests/test_mcp_http.py",

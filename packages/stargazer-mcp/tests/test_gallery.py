@@ -266,6 +266,6 @@ def test_a_port_that_is_taken_is_said_before_marimo_starts(
         assert main(["notebook", "--folder", str(folder), "--no-browser", "--port", str(port)]) == 1
 
     told = capsys.readouterr().err
-    assert f"--port {port}: nothing new can listen" in told
-    assert "leave --port out" in told
+    assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in told
+    assert "or leave it out" in told
     assert not folder.exists()

@@ -245,7 +245,8 @@ WAITING = """
 import asyncio, sys
 from pathlib import Path
 from fastmcp import FastMCP
-from stargazer.mcp.http import PATH, bound, serve_http
+from stargazer.mcp.http import PATH, serve_http
+from stargazer.mcp.listener import bound
 
 server = FastMCP("waiting")
 

@@ -5,55 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
 from fastmcp import FastMCP
-from stargazer.assets import ConfigurationError
 from stargazer.mcp.messages import LINE, Refused, read_message
 from stargazer.mcp.wire import ENDLESS
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["PATH", "bound", "is_loopback", "serve_http"]
+__all__ = ["PATH", "serve_http"]
 
 PATH = "/mcp"
 GRACE = 60.0  # seconds for answers after SIGTERM; get_run waits for 50
 CLOSING = 1  # seconds more for streams that have no end
 FAR = 16 * LINE  # bytes of a body that is refused, which are read all the same
 SIZE_REFUSED, NOT_NOW, BAD = 413, 503, 400
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name is of this machine alone."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address.
-
-    Args:
-        host: the address, or a name of it.
-        port: of it; 0 for any that is free.
-
-    Raises:
-        ConfigurationError: there is no such address, or something else listens there.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ConfigurationError(f"cannot listen at {host}, port {port}: {reason}") from None
 
 
 async def serve_http(server: FastMCP, listener: socket.socket, *, hosts: Sequence[str] = ()) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from stargazer.assets import R1, R2, Asset, FormatError, IpFile
 from stargazer.assets.formats import ambiguity_notes, first_reads, name_of, small_contigs
-from stargazer.mcp.cli.console import fields_text
+from stargazer.assets.keyvalues import fields_text
 
 if TYPE_CHECKING:
     from stargazer.storage import Store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +10,11 @@ from fastmcp import FastMCP
 from fastmcp.server.auth import AccessToken, JWTVerifier, TokenVerifier, restrict_tag
 from fastmcp.server.middleware import AuthMiddleware
 from stargazer.assets import ConfigurationError
+from stargazer.mcp.token_text import check_token, digest
 
 __all__ = ["Tokens", "guard", "read_tokens", "signed_tokens"]
 
 READ, WRITE = "read", "write"
-LEAST = 16  # characters of a token
 EXAMPLE = "a line for each token, then its scope: `TOKEN read` or `TOKEN write`"
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA")
 
@@ -29,17 +28,13 @@ class Tokens(TokenVerifier):
 
     def __init__(self, scopes: Mapping[str, Sequence[str]]):
         super().__init__(required_scopes=[READ])
-        self._known = [(_digest(token), list(allowed)) for token, allowed in scopes.items()]
+        self._known = [(digest(token), list(allowed)) for token, allowed in scopes.items()]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """What a token allows; None of one that is not known."""
-        given = _digest(token)
+        given = digest(token)
         found = [scopes for known, scopes in self._known if hmac.compare_digest(known, given)]
         return AccessToken(token=token, client_id=given.hex()[:12], scopes=found[0]) if found else None
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def read_tokens(text: str, source: str) -> Tokens:
@@ -61,10 +56,7 @@ def read_tokens(text: str, source: str) -> Tokens:
         where = f"line {number} of {source}"
         if not allowed or not {READ, WRITE}.issuperset(allowed):
             raise ConfigurationError(f"{where}: expected {EXAMPLE}")
-        if len(token) < LEAST or not token.isascii():
-            raise ConfigurationError(
-                f"{where}: a token has {LEAST} ASCII characters at least: make one with `openssl rand -hex 24`"
-            )
+        check_token(token, where)
         if token in scopes:
             raise ConfigurationError(f"{where}: this token is there twice")
         scopes[token] = [READ, WRITE] if WRITE in allowed else [READ]

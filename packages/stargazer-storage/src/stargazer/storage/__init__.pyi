@@ -1,5 +1,6 @@
 from ._add import add, additions_of, additions_of_each, check_pairs, field_text, fields_in
 from .additions import Addition, check_files, check_metadata
+from .amendments import amend_records
 from .changes import amend, reinstate, retract, supersede, trust
 from .checks import Known, Lookup, checked_one_by_one
 from .cid import compute_cid, is_cid
@@ -19,9 +20,11 @@ from .locks import is_at, is_locked, new_lock, private_folder, try_lock
 from .outbox import Sent
 from .recompute import makers, makes
 from .refusals import refused
+from .search import computed_pairs, find_page, find_records, is_computed, type_counts
 from .settings import VARIABLES, Settings
-from .store import Store, open_store
+from .store import Order, Store, open_store
 from .threads import check_interrupted, each, in_thread, pause
+from .visibility import visibility
 
 __all__ = [
     "VARIABLES",
@@ -29,6 +32,7 @@ __all__ = [
     "Known",
     "LocalStorageClient",
     "Lookup",
+    "Order",
     "PinataClient",
     "Reach",
     "Sent",
@@ -40,6 +44,7 @@ __all__ = [
     "additions_of",
     "additions_of_each",
     "amend",
+    "amend_records",
     "check_files",
     "check_interrupted",
     "check_metadata",
@@ -48,6 +53,7 @@ __all__ = [
     "checked_one_by_one",
     "companion_type",
     "compute_cid",
+    "computed_pairs",
     "each",
     "export",
     "export_results",
@@ -55,6 +61,8 @@ __all__ = [
     "field_text",
     "fields_in",
     "file_name",
+    "find_page",
+    "find_records",
     "folder_parts",
     "get_client",
     "guess_type",
@@ -63,6 +71,7 @@ __all__ = [
     "in_thread",
     "is_at",
     "is_cid",
+    "is_computed",
     "is_locked",
     "known_keys",
     "known_values",
@@ -86,6 +95,8 @@ __all__ = [
     "supersede",
     "trust",
     "try_lock",
+    "type_counts",
+    "visibility",
     "with_companions",
     "write_tar",
 ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stargazer.mcp.amendments import amend_records
 from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import existing, one_record
 from stargazer.mcp.records import as_dict
+from stargazer.storage import amend_records
 
 __all__ = ["amend"]
 

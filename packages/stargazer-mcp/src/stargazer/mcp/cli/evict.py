@@ -22,8 +22,7 @@ from stargazer.mcp.cli.console import (
 )
 from stargazer.mcp.cli.progress import working
 from stargazer.mcp.cli.selection import folder_of_store, named_records
-from stargazer.mcp.records import find_records
-from stargazer.storage import maintenance
+from stargazer.storage import find_records, maintenance
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile

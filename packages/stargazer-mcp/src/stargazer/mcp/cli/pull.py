@@ -8,8 +8,7 @@ from stargazer import storage
 from stargazer.mcp.cli.console import Parser, count, human_size, note, print_json, print_text
 from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
-from stargazer.mcp.records import find_records
-from stargazer.storage import pinata
+from stargazer.storage import find_records, pinata
 
 __all__ = ["pull"]
 

@@ -11,8 +11,7 @@ from stargazer.assets import ConfigurationError
 from stargazer.mcp.cli.console import Parser, count, human_size, note, print_json, print_table, print_text
 from stargazer.mcp.cli.progress import file_progress
 from stargazer.mcp.cli.selection import some_records
-from stargazer.mcp.records import find_records
-from stargazer.storage import pinata
+from stargazer.storage import find_records, pinata
 
 if TYPE_CHECKING:
     from stargazer.storage import Sent

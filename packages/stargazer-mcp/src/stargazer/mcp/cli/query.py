@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from stargazer import storage
 from stargazer.mcp.cli.console import Parser, note, print_json, print_records
 from stargazer.mcp.cli.selection import ADD_FIRST, no_store
-from stargazer.mcp.records import as_dict, find_records, why_none
-from stargazer.storage import maintenance
+from stargazer.mcp.records import as_dict, why_none
+from stargazer.storage import find_records, maintenance
 
 __all__ = ["query"]
 

@@ -16,7 +16,7 @@ from stargazer.assets import (
 )
 from stargazer.mcp.cli.console import Words, listing
 from stargazer.mcp.records import bring as records_brought
-from stargazer.mcp.records import find_records, is_computed
+from stargazer.storage import find_records, is_computed
 
 if TYPE_CHECKING:
     from stargazer.assets import IpFile

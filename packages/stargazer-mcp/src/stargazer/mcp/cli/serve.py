@@ -148,7 +148,8 @@ def _over_http(parser: Parser, words: Words, access: Access) -> int:
     import asyncio
 
     server = _made(access)
-    from stargazer.mcp.http import PATH, bound, is_loopback, serve_http
+    from stargazer.mcp.http import PATH, serve_http
+    from stargazer.mcp.listener import bound, is_loopback
 
     _collect()
 

@@ -11,8 +11,7 @@ from stargazer.mcp.cli.console import Parser, Words, escaped, human_size, print_
 from stargazer.mcp.cli.progress import supervise, working
 from stargazer.mcp.cli.replay import as_dict
 from stargazer.mcp.cli.selection import folder_of_store, named_records
-from stargazer.mcp.records import find_records
-from stargazer.storage import maintenance
+from stargazer.storage import find_records, maintenance
 
 if TYPE_CHECKING:
     from stargazer.assets.provenance import Execution

@@ -1,0 +1,165 @@
+"""Who may use a notebook app: those who know its token, each with sessions that nobody else may use."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from html import escape
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from stargazer.mcp.notebook_index import page
+from stargazer.mcp.token_text import digest
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["HEALTH", "Guard", "with_headers"]
+
+HEALTH = "/health"
+"""The address that needs no token."""
+PARAMETER = "access_token"
+FORM = "application/x-www-form-urlencoded"
+LONGEST = 4096  # bytes of a form with a token
+SESSIONS = 100_000  # of which it is known whose they are
+SESSION_HEADER, SESSION_PARAMETER = "marimo-session-id", "session_id"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def with_headers(html: str, status: int = 200) -> Response:
+    """An answer with a page of ours, which no cache keeps and no other site frames."""
+    return HTMLResponse(html, status, headers=HEADERS)
+
+
+class Guard:
+    """Lets requests in that have the token, and each visitor to sessions of their own alone.
+
+    The token comes once, in the address or by the form that who has none sees. The browser then has a cookie instead,
+    which holds for this process. Programs send it as `Authorization: Bearer`. What a page of another site sends is
+    refused. A session of marimo belongs to the visitor who opened it.
+
+    Args:
+        app: what is guarded.
+        token: the token.
+        port: where the server listens: servers of one machine share cookies otherwise.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, port: int):
+        self._app, self._token, self._key = app, digest(token), secrets.token_bytes(32)
+        self._cookie = f"stargazer_notebook_{port}"
+        self._sessions: OrderedDict[str, str] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or refuse it."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] == HEALTH:
+            await self._app(scope, receive, send)
+            return
+        asked = HTTPConnection(scope)
+        if not _is_of_this_site(asked.headers):
+            await _refuse(scope, receive, send, _refusal("A page of another site may not ask for this.", 403))
+        elif (visitor := self._visitor(asked)) is None:
+            await self._let_in(scope, receive, send)
+        elif PARAMETER in asked.query_params and scope["type"] == "http":
+            await self._to_address(scope)(scope, receive, send)
+        elif not self._may_use(asked, visitor):
+            await _refuse(scope, receive, send, _refusal("This session is somebody else's.", 403))
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(digest(given), self._token)
+
+    def _visitor(self, asked: HTTPConnection) -> str | None:
+        """Who asks, by their cookie; programs with the token are one visitor. None of who is not known."""
+        name, _, mac = asked.cookies.get(self._cookie, "").partition(".")
+        if name and hmac.compare_digest(mac.encode("utf-8", "surrogateescape"), self._mac(name).encode()):
+            return name
+        scheme, _, given = asked.headers.get("authorization", "").partition(" ")
+        return "" if scheme.lower() == "bearer" and self._is_token(given.strip()) else None
+
+    def _mac(self, name: str) -> str:
+        return hmac.new(self._key, name.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Give a cookie to who brings the token; ask others for it."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request = Request(scope, receive)
+        if scope["path"].endswith("/manifest.json"):  # which browsers ask for without their cookies
+            await JSONResponse({"name": "Stargazer"})(scope, receive, send)
+            return
+        given = request.query_params.get(PARAMETER)
+        if request.method == "POST" and request.headers.get("content-type", "").startswith(FORM):
+            given = await _from_form(request)
+        if given is not None and self._is_token(given):
+            answer = self._to_address(scope)
+            name = secrets.token_urlsafe(16)
+            answer.set_cookie(
+                self._cookie, f"{name}.{self._mac(name)}", httponly=True, samesite="lax",
+                secure=scope["scheme"] == "https",
+            )  # fmt: skip
+        else:
+            answer = _refusal("This is not its token." if given else "", 401)
+        await answer(scope, receive, send)
+
+    def _to_address(self, scope: Scope) -> Response:
+        """To the same address without the token."""
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        left = urlencode([(name, value) for name, value in query if name != PARAMETER])
+        path = "/" + (scope.get("raw_path") or b"/").decode("latin-1").partition("?")[0].lstrip("/\\")
+        return RedirectResponse(path + (f"?{left}" if left else ""), 303, headers=HEADERS)
+
+    def _may_use(self, asked: HTTPConnection, visitor: str) -> bool:
+        """Whether a session that is named is the visitor's; one that is not known becomes theirs."""
+        named = {asked.headers.get(SESSION_HEADER), asked.query_params.get(SESSION_PARAMETER)} - {None}
+        for session in named:
+            owner = self._sessions.setdefault(str(session), visitor)
+            self._sessions.move_to_end(str(session))
+            if owner != visitor:
+                return False
+        while len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        return True
+
+
+def _is_of_this_site(headers: Headers) -> bool:
+    """Whether a request is no page's, or one's from the address that is asked."""
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+
+
+async def _from_form(request: Request) -> str | None:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST:
+            return ""
+    return dict(parse_qsl(bytes(body).decode("latin-1"))).get(PARAMETER, "")
+
+
+def _refusal(problem: str, status: int) -> Response:
+    """A page that says why, and asks for the token where that is what lacks."""
+    body = "<h1>Stargazer</h1>" + (f"<p class=problem>{escape(problem)}</p>" if problem else "")
+    if status == 401:
+        body += (
+            "<p>This server asks for its token. Whoever started it has it.</p>"
+            f'<form method=post><input type=password name={PARAMETER} aria-label="Token" autofocus required> '
+            "<button>Open</button></form>"
+        )
+    return with_headers(page("Stargazer", body), status)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, answer: Response) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+    else:
+        await answer(scope, receive, send)
