@@ -147,7 +147,7 @@ def test_files_are_dropped_and_what_is_wrong_is_said_beside_them(
     drop(page.page, **{odd: FASTA.encode()})
     page.page.get_by_label(f"build of {odd}").fill("tiny")
     page.page.get_by_role("button", name="Add", exact=True).click()
-    page.page.get_by_text("it was there already, nothing was added").wait_for()
+    page.page.get_by_text(f"already registered: {odd}").wait_for()
     page.assert_well()
 
 

@@ -202,9 +202,9 @@ def test_the_same_file_twice_is_said(page: Page, client: LocalStorageClient) -> 
     page.choose(b=("tiny.fa", FASTA))
     page.add()
 
-    assert [each["note"] for each in page.uploads.shown["added"]] == [
-        "",
-        "it was there already, nothing was added",
+    assert [each["notes"] for each in page.uploads.shown["added"]] == [
+        [],
+        ["already registered: tiny.fa as build=tiny"],
     ]
     assert len(client.store.query({"asset": "reference"})) == 1
 

@@ -91,7 +91,6 @@ def list_text(values: Iterable[Any]) -> str:
     return json.dumps(words, ensure_ascii=False)
 
 
-@functools.cache
 def fields_text(keyvalues: Mapping[str, str]) -> str:
     """What is said of a file, for people: `sample=NA12878 lane=L001`; links and what is false are left out."""
     pairs = {
@@ -112,6 +111,7 @@ def _plain_list(value: str) -> str:
     return value
 
 
+@functools.cache
 def plain(annotation: Any) -> Any:
     """The type below `X | None` and `Annotated[X, ...]`; a link's is text."""
     if get_origin(annotation) is Annotated:
