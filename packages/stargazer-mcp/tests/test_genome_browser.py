@@ -224,7 +224,7 @@ def simulated(folder: Path, home: Path) -> int:
     import pysam
 
     draw = random.Random(17)
-    length, reads = 2_000_000, 260_000
+    length, reads = 2_000_000, 350_000
     bases = "".join(draw.choices("ACGT", k=length))
     fasta, bam, vcf = folder / "big.fa", folder / "big.bam", folder / "big.vcf"
     fasta.write_text(f">big\n{bases}\n")
