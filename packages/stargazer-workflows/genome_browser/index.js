@@ -153,6 +153,7 @@ async function render({ model, el }) {
   };
   const goto = async (locus) => {
     if (locus !== (model.get("locus") || model.get("start"))) return; // another one was asked for since
+    failed("");
     await browser.updateLoci([parsed(locus)]);
     place.dataset.shown = locus;
   };
@@ -186,7 +187,12 @@ async function render({ model, el }) {
       });
       if (aborted.signal.aborted) return igv.removeBrowser(browser);
       await browser.updateLoci([parsed(first)]);
-      browser.search = (text) => search(browser, text);
+      browser.search = async (text) => {
+        if (await search(browser, text)) failed("");
+        else failed(`The reference has no locus ${text.trim()}: give contig:start-end.`);
+        return true; // or igv.js says it too, as HTML
+      };
+      browser.alert.present = (said) => failed(String(said?.message ?? said)); // it takes texts as HTML
       browser.on("trackclick", details);
       browser.on("locuschange", told);
       for (const { file, index, ...track } of model.get("tracks"))

@@ -241,8 +241,13 @@ async def _track(file: Asset, contigs: Mapping[str, int], read: _Files) -> _Trac
         case Variants() | KnownSites():
             number, index = read.add(path), _index_of_variants(file)
             lengths, used = _contigs_of_variants(path, index)
-            name = ", ".join(file.samples[:3]) if isinstance(file, Variants) else file.name
-            kind = {"type": "variant", "format": "vcf", "name": f"calls of {name}" if name else "calls"}
+            known = file.name if isinstance(file, KnownSites) else ""
+            calls = (
+                f"calls of {', '.join(file.samples[:3])}"
+                if isinstance(file, Variants) and file.samples
+                else "calls"
+            )
+            kind = {"type": "variant", "format": "vcf", "name": known or calls}
         case _:
             raise InvalidAssetError(
                 f"{_called(file)} cannot be drawn: the genome browser shows alignments (BAM) and variants (VCF)"
