@@ -19,7 +19,6 @@ FILE = ROOT / "packages/stargazer-mcp/src/stargazer/mcp/marimo.toml"
 TEMPLATE = ROOT / "notebooks/scratch/experiment.py"
 NOTEBOOK_PAGE = ROOT / "packages/stargazer-workflows/src/stargazer/workflows/notebook/__init__.pyi"
 COMMAND = "hatch run catalogue"
-MOST = 14_000  # characters: they are sent with every question
 SHOWN = 8  # parameters of one call; describe_task has all of them
 
 HEAD = f"""\
@@ -90,7 +89,10 @@ def rules() -> str:
 
 
 def task_pattern() -> str:
-    """The task of the template, and its imports of Stargazer."""
+    """The task of the template, and its imports of Stargazer; as it was told before, in a copy without notebooks:
+    `promote-task` makes this file anew, and what somebody tries in their template is not part of it."""
+    if not TEMPLATE.is_file():
+        return FILE.read_text().partition("```python\n")[2].partition("\n```")[0]
     text = TEMPLATE.read_text()
     (setup,) = [node for node in ast.parse(text).body if isinstance(node, ast.With)]
     imports = [node for node in setup.body if isinstance(node, ast.ImportFrom)]
@@ -152,16 +154,8 @@ def parameter(given: Parameter) -> str:
 
 
 def page() -> str:
-    """The whole file.
-
-    Raises:
-        SystemExit: it would be too long for a model, or is no TOML.
-    """
+    """The whole file."""
     told = rules()
-    if len(told) > MOST:
-        raise SystemExit(
-            f"the rules have {len(told):,} characters; at most {MOST:,} are sent with every question"
-        )
     server = '[mcp.mcpServers.stargazer]\ncommand = "stargazer"\nargs = ["serve", "--read-only"]\n'
     text = f"{HEAD}\n[ai]\nmode = \"ask\" # in \"manual\", marimo offers no tools\nrules = '''\n{told}\n'''\n\n{server}"
     parsed: dict[str, Any] = tomllib.loads(text)

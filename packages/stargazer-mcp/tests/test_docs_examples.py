@@ -191,7 +191,7 @@ def test_the_readme_of_the_workflows_lists_them() -> None:
     assert [row for row in rows if row not in text] == []
 
 
-@pytest.mark.parametrize("script", ["catalogue.py", "server_reference.py"])
+@pytest.mark.parametrize("script", ["catalogue.py", "server_reference.py", "chat_rules.py"])
 def test_a_reference_is_as_the_code_has_it(script: str) -> None:
     done = subprocess.run(  # in a process that knows no tasks of other tests
         [sys.executable, ROOT / ".ci" / script, "--check"], capture_output=True, text=True

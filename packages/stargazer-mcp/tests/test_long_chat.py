@@ -31,6 +31,9 @@ def test_a_question_in_the_panel(
     store: dict[str, dict[str, Any]], provider: Endpoint, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     home = Path(os.environ["STARGAZER_HOME"])
+    from playwright.sync_api import expect
+
+    pictures = request.config.getoption("--pictures")
     command = [*COMMAND, "notebook", "experiment", "--folder", str(tmp_path / "mine"), "--no-browser"]
     with started(command, tmp_path, home=home, config=provider.config()) as served:
         address = served.address()
@@ -38,11 +41,28 @@ def test_a_question_in_the_panel(
         with open_page(address, height=1000) as seen:
             page = seen.page
             settled(page)
-            page.screenshot(path=tmp_path / "a.png")
-            page.get_by_role("button", name=re.compile("chat|AI", re.I)).first.click()
-            page.screenshot(path=tmp_path / "b.png")
-            print(page.content())
-    assert KEY not in served.told()
+            page.locator("[aria-label='Sidebar panels'] svg.lucide-bot").click()
+            page.locator("svg.lucide-plug").first.click()
+            status = page.get_by_role("dialog").filter(has_text="MCP Server Status")
+            expect(status.locator("div", has_text=re.compile("^stargazerconnected$")).last).to_be_visible()
+            page.keyboard.press("Escape")
+            page.locator("[aria-placeholder^='Ask anything']:not([inert] *)").click()
+            page.keyboard.insert_text("Which references are there?")
+            page.keyboard.press("Enter")
+            panel = page.locator("[data-testid=helper], [data-testid=chrome-body]").first
+            try:
+                expect(panel).to_contain_text("The store says: ", timeout=60_000)
+            finally:
+                page.screenshot(path="/tmp/chat/b.png")
+                Path("/tmp/chat/page.html").write_text(page.content())
+            expect(panel).to_contain_text(store["reference"]["cid"])
+            expect(page.get_by_text("mcp_stargazer_query_files").first).to_be_visible()
+            if pictures:
+                from .test_long_notebooks import keep_picture
+
+                keep_picture(seen, Path(pictures) / PICTURE)
+            seen.assert_well()
+        assert KEY not in served.told()
 
 
 def test_a_server_that_may_write_is_one_that_was_asked_for(

@@ -218,6 +218,7 @@ def test_a_task_goes_into_the_package_with_its_checks_and_back(
         [".ci/check_layers.py"],
         [".ci/catalogue.py", "--check"],
         [".ci/server_reference.py", "--check"],
+        [".ci/chat_rules.py", "--check"],
         ["-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
     ]
     for check in checks:

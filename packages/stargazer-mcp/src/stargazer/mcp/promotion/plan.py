@@ -109,7 +109,7 @@ def _text(path: Path) -> str:
 def make_plan(
     checkout: Checkout, extraction: Extraction, target: Target, code: Plan
 ) -> Iterator[tuple[Plan, Trial]]:
-    """A plan with the pages of docs/ that follow from the code, and a copy of the checkout as it will be.
+    """A plan with the pages that follow from the code, and a copy of the checkout as it will be.
 
     Raises:
         PromotionError: a page cannot be made, or mypy finds something in the module.

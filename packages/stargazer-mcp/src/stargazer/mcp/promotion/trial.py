@@ -26,7 +26,11 @@ from stargazer.mcp.promotion.regression import SECRETS
 
 __all__ = ["PAGES", "Trial", "trial"]
 
-PAGES = {".ci/catalogue.py": "docs/catalogue.md", ".ci/server_reference.py": "docs/server.md"}
+PAGES = {
+    ".ci/catalogue.py": "docs/catalogue.md",
+    ".ci/server_reference.py": "docs/server.md",
+    ".ci/chat_rules.py": "packages/stargazer-mcp/src/stargazer/mcp/marimo.toml",
+}
 COPIED = ("packages", ".ci", "docs", "pyproject.toml", "hatch.toml")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*_cache", ".hypothesis", ".venv", "dist", "node_modules")
 SECONDS = 300
@@ -78,7 +82,7 @@ class Trial:
             ) from None
 
     def page(self, script: str) -> dict[Path, bytes]:
-        """The page of docs/ that a script makes, as it follows from the copy, by its path in it.
+        """The page that a script makes, as it follows from the copy, by its path in it.
 
         Raises:
             PromotionError: it cannot be made.
