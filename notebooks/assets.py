@@ -132,22 +132,6 @@ def _(record):
 
 
 @app.cell(hide_code=True)
-def _(record):
-    try:
-        _words = mo.plain_text(render(why(get_client().store, record.cid)))
-    except StargazerError as error:
-        _words = plain(error.explain())
-    mo.vstack(
-        [
-            mo.md("## How it came to be"),
-            lineage_graph(record.cid),
-            mo.accordion({"In words (`stargazer why`)": _words}),
-        ]
-    )
-    return
-
-
-@app.cell(hide_code=True)
 def _(done, record, set_asked, told):
     def _amend(texts):
         if texts is None or (amended := done(amend_record, texts)) is None:
@@ -196,6 +180,22 @@ def _(done, get_asked, record, set_asked, told):
     mo.callout(
         mo.vstack([plain(_text), mo.hstack([yes, no] if _can else [no], justify="start")]),
         kind="warn",
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _(record):
+    try:
+        _words = mo.plain_text(render(why(get_client().store, record.cid)))
+    except StargazerError as error:
+        _words = plain(error.explain())
+    mo.vstack(
+        [
+            mo.md("## How it came to be"),
+            lineage_graph(record.cid),
+            mo.accordion({"In words (`stargazer why`)": _words}),
+        ]
     )
     return
 

@@ -5,6 +5,7 @@ Each of these finds out anew what the store has: another page, or the command, m
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,8 +31,8 @@ __all__ = [
 
 LARGEST = 100_000_000
 """Bytes of a file that a page gives: the browser and the kernel hold all of it, half as large again."""
-FREE = "more"
-"""The field of the form for keys that are no field of the type."""
+OTHERS, LABEL = "_others", "other keys"
+"""The field of the form for keys that are no field of the type; no field's name begins so."""
 OWN = ("asset", "provenance_cid")
 
 
@@ -55,7 +56,7 @@ def record_facts(record: IpFile) -> list[dict[str, str]]:
 
 
 def amend_form(record: IpFile, on_change: Any) -> Any:
-    """A form with a field for each one of the record's type, filled with what is said now.
+    """A form with a field for each one of the record's type, filled with what is said now, and one for other keys.
 
     Args:
         on_change: called with the texts by key when somebody submits; give them to `amend_record`.
@@ -64,13 +65,16 @@ def amend_form(record: IpFile, on_change: Any) -> Any:
         InvalidAssetError: no installed distribution declares the type.
     """
     mo, fields = marimo(), asset_class(record.keyvalues.get("asset", "")).fields()
-    free = [key for key in record.keyvalues if key not in fields and key not in OWN]
+    # a label is Markdown: keys that are no fields are somebody's words, and stand in a text
     texts = {
-        key: mo.ui.text(value=_shown(record, key), label=key, full_width=True) for key in [*fields, *free]
+        **{key: mo.ui.text(value=_shown(record, key), label=key, full_width=True) for key in fields},
+        OTHERS: mo.ui.text(value=_others(record), label=LABEL, placeholder="key=value ...", full_width=True),
     }
-    more = mo.ui.text(label=FREE, placeholder="key=value ...", full_width=True)
-    return mo.ui.dictionary({**texts, **({} if FREE in texts else {FREE: more})}).form(
-        submit_button_label="Amend", on_change=on_change
+    layout = "".join(f"<div>{{{key}}}</div>" for key in texts)
+    return (
+        mo.Html(f"<div style='display: grid; grid-template-columns: 1fr 1fr; gap: 12px'>{layout}</div>")
+        .batch(**texts)
+        .form(submit_button_label="Amend", on_change=on_change)
     )
 
 
@@ -89,13 +93,14 @@ def amend_record(record: IpFile, texts: Mapping[str, str]) -> IpFile:
         StorageError: the store cannot be written.
     """
     current = _current(record)
-    pairs = {key: text.strip() for key, text in texts.items() if key != FREE or FREE in current.keyvalues}
-    changed = {key: text for key, text in pairs.items() if text != _shown(record, key)}
-    if FREE not in pairs:
-        for key, values in words_of(texts.get(FREE, "")).items():
-            if len(values) > 1:
-                raise InvalidAssetError(f"{key} is said {len(values)} times: say it once")
-            changed[key] = values[0]
+    wanted = {key: text.strip() for key, text in texts.items() if key != OTHERS}
+    before, after = words_of(_others(current)), words_of(texts.get(OTHERS, ""))
+    for key, values in after.items():
+        if len(values) > 1 or key in wanted:
+            raise InvalidAssetError(f"{key} is said more than once: say it once")
+        wanted[key] = values[0]
+    wanted |= dict.fromkeys(before.keys() - after.keys(), "")
+    changed = {key: text for key, text in wanted.items() if text != _shown(current, key)}
     return amend_records(get_client().store, [current], changed)[0] if changed else current
 
 
@@ -196,6 +201,14 @@ def _current(record: IpFile) -> IpFile:
 
 def _shown(record: IpFile, key: str) -> str:
     return plain_list(record.keyvalues.get(key, ""))
+
+
+def _others(record: IpFile) -> str:
+    """What is said of a record under keys that are no fields of its type, as words."""
+    fields = asset_class(record.keyvalues.get("asset", "")).fields()
+    return shlex.join(
+        f"{key}={value}" for key, value in record.keyvalues.items() if key not in fields and key not in OWN
+    )
 
 
 def _named(record: IpFile) -> str:
