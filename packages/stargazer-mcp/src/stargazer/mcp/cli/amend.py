@@ -36,7 +36,7 @@ def amend(argv: Sequence[str]) -> None:
     if words.options.json:
         print_json([as_dict(record) for record in amended])
         return
-    from stargazer.mcp.notices import amended_notices
+    from stargazer.workflows import amended_notices
 
     print_records(amended)
     for line in amended_notices(store, amended):

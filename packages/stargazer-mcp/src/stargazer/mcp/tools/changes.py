@@ -123,6 +123,6 @@ def _shown(record: IpFile) -> str:
 
 
 def _notes(store: Store, record: IpFile) -> list[str]:
-    from stargazer.mcp.notices import amended_notices
+    from stargazer.workflows import amended_notices
 
     return fitting(map(for_clients, amended_notices(store, [record])))

@@ -30,8 +30,9 @@ from stargazer.assets import (
     hints_of,
     load_asset_types,
 )
-from stargazer.assets.keyvalues import list_text, plain
+from stargazer.assets.keyvalues import fields_text, list_text, plain
 from stargazer.storage import Store
+from stargazer.workflows._notices import notices
 from stargazer.workflows.report.numbers import memory
 from stargazer.workflows.samplesheet.folder import named_reads
 
@@ -103,7 +104,7 @@ class Uploads:
         self.paths = paths
         self.heard = time.monotonic()
         self._send, self._changed = send, changed
-        self._added: list[dict[str, str]] = []
+        self._added: list[dict[str, Any]] = []
         self._note = ""
         self._stack = contextlib.ExitStack()
         self._folder: Path | None = None
@@ -384,17 +385,17 @@ class Uploads:
             self._refused(group, str(storage.refused(error, self.store.root)))
             return
         for record, upload in zip(records, group, strict=True):
-            old = record.created_at < began
             self._added.append(
                 {
                     "name": record.name,
                     "type": record.keyvalues.get("asset", ""),
-                    "what": what_is_said(record),
-                    "note": "it was there already, nothing was added" if old else "",
+                    "what": fields_text(record.keyvalues),
+                    "notes": [],
                 }
             )
             self.records.append(record)
             self._forget(upload)
+        self._added[-1]["notes"] = notices(self.store, records, began)
 
     def _refused(self, group: Sequence[Upload], why: str) -> None:
         """Say beside those files that it is about why they are not registered."""
@@ -449,26 +450,16 @@ def proposed_fields(path: Path, kind: str, store: Store) -> dict[str, str]:
     elif kind in ("tenx_h5", "reference"):
         found = {"build" if kind == "reference" else "sample": path.name.partition(".")[0]}
     for key, value in storage.fields_in(path, kind, store).items():
-        found[key] = written(asset_class(kind), key, value)
+        found[key] = written(value)
     return {key: value for key, value in found.items() if value}
 
 
-def written(kind: type[Asset], key: str, value: str) -> str:
+def written(value: str) -> str:
     """A value as people write it: a list with commas."""
     if value.startswith("["):
         with contextlib.suppress(ValueError):
             return list_text(json.loads(value))
     return value
-
-
-def what_is_said(record: IpFile) -> str:
-    """The metadata of a record, for people: links and what is false are left out."""
-    kind = asset_class(record.keyvalues.get("asset", ""))
-    return " ".join(
-        f"{key}={written(kind, key, value)}"
-        for key, value in record.keyvalues.items()
-        if key != "asset" and not key.endswith("_cid") and value not in ("false", "[]")
-    )
 
 
 def type_forms() -> dict[str, Any]:

@@ -308,7 +308,7 @@ function render({ model, el }) {
       parts.push(element("div", { className: "added" },
         ...[...shown.added].reverse().map(each => element("div", {},
           element("b", { textContent: each.name }), ` added as ${each.type} ${each.what}`,
-          each.note ? `: ${each.note}` : ""))));
+          ...each.notes.map(note => element("div", { className: "hint", textContent: note }))))));
     }
     body.replaceChildren(...parts);
     if (focused) [...root.querySelectorAll("[aria-label]")].find(each => each.getAttribute("aria-label") === focused)?.focus();
