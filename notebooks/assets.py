@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["stargazer-mcp[notebook]>=0.1,<0.2", "stargazer-workflows[notebook]>=0.1,<0.2"]
+# dependencies = ["stargazer-workflows[notebook]>=0.1,<0.2"]
 # ///
 """The assets page: what the store has; add, amend, download, evict and delete files, and see how each came to be."""
 
@@ -12,9 +12,9 @@ app = marimo.App(width="full", app_title="Assets")
 with app.setup:
     import marimo as mo
     from stargazer.assets import StargazerError
-    from stargazer.mcp.notices import amended_notices
     from stargazer.storage import get_client
     from stargazer.storage.lineage import render, why
+    from stargazer.workflows import amended_notices
     from stargazer.workflows.notebook import (
         amend_form,
         amend_record,
