@@ -11,7 +11,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 MANIFEST = ROOT / "packages/stargazer-mcp/src/stargazer/mcp/gallery.json"
-FIRST = ("assets_and_storage", "tasks", "workflows_and_runs", "execution", "germline", "scrna", "results")
+FIRST = (
+    "assets_and_storage",
+    "tasks",
+    "workflows_and_runs",
+    "execution",
+    "assets",
+    "germline",
+    "scrna",
+    "results",
+)
 """In which order they are to be read; others follow."""
 TEMPLATE = NOTEBOOKS / "scratch" / "experiment.py"
 """The one notebook of scratch/ that is everybody's."""

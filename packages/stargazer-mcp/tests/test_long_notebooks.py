@@ -85,6 +85,13 @@ def use_scrna(page: Page) -> Locator:
     return page.get_by_role("heading", name="Cells", exact=True)
 
 
+def use_assets(page: Page) -> Locator:
+    page.get_by_label("Type", exact=True).select_option("variants")
+    page.get_by_role("cell", name="variants.vcf.gz", exact=True).first.click()
+    page.get_by_role("heading", name="How it came to be").wait_for()
+    return page.get_by_role("heading", name="Files", exact=True)
+
+
 def use_results(page: Page) -> Locator:
     types = page.get_by_label("Type", exact=True)
     types.select_option(value=types.locator("option", has_text="variants (").get_attribute("value"))
@@ -105,6 +112,7 @@ USES: dict[str, tuple[Callable[[Page], Locator], int]] = {
     "execution": (use_execution, 1),
     "germline": (use_germline, 6),
     "scrna": (use_scrna, 6),
+    "assets": (use_assets, 0),
     "results": (use_results, 1),
     "experiment": (use_experiment, 1),
 }
@@ -118,6 +126,7 @@ EMPTY = {
     "execution": "Your store has no genome",
     "germline": "The store has no reads",
     "scrna": "The store has no counts",
+    "assets": "The store has no files yet",
     "results": "Your store is empty",
     "experiment": "Your store has no variants",
 }

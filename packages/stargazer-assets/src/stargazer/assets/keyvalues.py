@@ -21,7 +21,7 @@ import attrs
 from stargazer.assets.errors import InvalidAssetError
 
 __all__ = ["composed", "decode", "describe", "encode", "fields_text", "header_text", "list_text",
-           "not_negative", "optional", "plain", "storable"]  # fmt: skip
+           "not_negative", "optional", "plain", "plain_list", "storable"]  # fmt: skip
 
 SCALARS = (str, bool, int, float)
 HIDDEN = ("Cc", "Cf", "Zl", "Zp")
@@ -98,10 +98,10 @@ def fields_text(keyvalues: Mapping[str, str]) -> str:
         for key, value in keyvalues.items()
         if key not in ("asset", "run_key") and not key.endswith("_cid") and value not in ("false", "[]")
     }
-    return " ".join(f"{key}={_plain_list(value)}" for key, value in pairs.items())
+    return " ".join(f"{key}={plain_list(value)}" for key, value in pairs.items())
 
 
-def _plain_list(value: str) -> str:
+def plain_list(value: str) -> str:
     """A list as people write it, with commas; any other value as it is."""
     if value.startswith('["'):
         try:

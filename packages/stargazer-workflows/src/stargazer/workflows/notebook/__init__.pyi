@@ -2,6 +2,16 @@ from ._progress import progress
 from ._upload import upload
 from .app import explained, html_page, plain, shown, stop
 from .app_environment import marimo_env
+from .asset_record import (
+    amend_form,
+    amend_record,
+    delete_question,
+    delete_record,
+    download_button,
+    evict_question,
+    evict_record,
+    record_facts,
+)
 from .asset_table import asset_table
 from .calls import GENOTYPES, TYPES, Calls, contig_counts, contig_names, read_calls
 from .cells import (
@@ -39,6 +49,8 @@ __all__ = [
     "TYPES",
     "Calls",
     "Cells",
+    "amend_form",
+    "amend_record",
     "asset_table",
     "begin_run",
     "binned",
@@ -51,7 +63,12 @@ __all__ = [
     "contig_counts",
     "contig_names",
     "coverage_rows",
+    "delete_question",
+    "delete_record",
+    "download_button",
     "draw_umap",
+    "evict_question",
+    "evict_record",
     "execution_place",
     "explained",
     "genome_browser",
@@ -70,6 +87,7 @@ __all__ = [
     "qc_histograms",
     "read_calls",
     "read_summary",
+    "record_facts",
     "reference_choices",
     "require_extra",
     "require_records",

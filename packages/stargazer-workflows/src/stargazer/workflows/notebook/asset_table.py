@@ -15,6 +15,7 @@ from stargazer.workflows.notebook.app import marimo
 
 __all__ = ["asset_table", "page_of", "words_of"]
 
+STATIC = Path(__file__).parent / "static"
 ROWS, MOST_ROWS = 15, 200
 SUGGESTED = 50
 """Samples and builds that are offered while somebody types."""
@@ -153,8 +154,8 @@ def _widget() -> Any:
     class AssetTable(anywidget.AnyWidget):
         """The browser asks for pages by messages, which run no cell; what it chooses is a trait, which does."""
 
-        _esm = Path(__file__).with_name("asset_table.js")
-        _css = Path(__file__).with_name("asset_table.css")
+        _esm = (STATIC / "asset_table.js").read_text()
+        _css = (STATIC / "asset_table.css").read_text()
         rows = traitlets.Int(ROWS).tag(sync=True)
         chosen = traitlets.List(traitlets.Unicode()).tag(sync=True)
         """Ids of records, set by the browser."""

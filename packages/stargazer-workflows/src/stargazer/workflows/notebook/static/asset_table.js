@@ -29,6 +29,7 @@ function element(name, attributes = {}, ...children) {
 }
 
 function labelled(title, field) {
+  field.setAttribute("aria-label", title); // not the options of a list as well
   return element("label", {}, element("span", {}, title), field);
 }
 
